@@ -1,0 +1,37 @@
+# Everything from nothing: Python 3.11+ and make are enough. `make help` lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test lint bench clean
+
+help: ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+setup: $(READY) ## .venv with everything
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("dualsweep needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(READY) ## the main job: a constrained-diffusion sweep on a local Ray cluster, reviewed in MLflow
+	@$(BIN)/python -m tests.isolated $(BIN)/dualsweep sweep sweeps/digits.yaml --json runs/digits/results.json; \
+	code=$$?; [ $$code -eq 0 ] || [ $$code -eq 3 ]  # 3: done, with some budgets found infeasible
+
+test: $(READY) ## the tests, in a network namespace where one can be had
+	$(BIN)/python -m tests.isolated $(BIN)/python -m pytest
+
+lint: $(READY) ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY) ## every figure of the README, measured (about an hour)
+	for name in demo digits step_cost coordinator ddp; do $(BIN)/python -m tests.isolated $(BIN)/python -m tests.benchmarks.bench_$$name || exit 1; done
+
+clean: ## removes what runs and tools left behind (not .venv)
+	rm -rf runs mlflow.db mlartifacts .pytest_cache .mypy_cache .ruff_cache

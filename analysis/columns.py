@@ -1,0 +1,108 @@
+"""What can stand on an axis: every number of a sweep's trials, named, grouped and with a sensible range."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter, methodcaller
+
+import numpy as np
+
+from analysis.front import Front
+from analysis.trials import SweepRecord, Trial
+
+#: Points further out than this many interquartile ranges leave the first view, unless they are on the front.
+_FENCE = 3.0
+_LEFT_OUT = ("slack_error/", "budget/")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number of every trial: `values` [trials] in the record's order, NaN where it is missing.
+
+    `key` is the metric's name in MLflow, or `param:NAME`, `trial number`, `worst slack`, `seconds`.
+    """
+
+    key: str
+    label: str
+    group: str
+    values: tuple[float, ...]
+
+
+def columns(record: SweepRecord) -> list[Column]:
+    """Return every column with at least one finite value: objectives first, then by group."""
+    place = {trial.trial_id: float(number) for number, trial in enumerate(record.trials, 1)}
+    measured = sorted({name for trial in record.trials for name in trial.metrics} - set(record.objectives))
+    made = [
+        _column(record, name, f"{name} ({direction})", "objectives", methodcaller("metric", name))
+        for name, direction in record.objectives.items()
+    ]
+    made += [
+        _column(record, name, metric_label(name), _group(name), methodcaller("metric", name))
+        for name in measured
+        if name != "feasible" and not name.startswith(_LEFT_OUT)
+    ]
+    made += [
+        _column(record, "worst slack", "worst slack (≥ 0: satisfied)", "slacks", attrgetter("worst_slack")),
+        *(_column(record, f"param:{name}", name, "searched parameters", _param(name)) for name in record.searched),
+        _column(record, "trial number", "trial number", "other", lambda trial: place[trial.trial_id]),
+        _column(record, "seconds", "training time (s)", "other", attrgetter("seconds")),
+    ]
+    kept = [c for c in made if c.group == "objectives" or any(map(math.isfinite, c.values))]
+    return sorted(kept, key=lambda column: _GROUPS.index(column.group))
+
+
+def _column(record: SweepRecord, key: str, label: str, group: str, of: Callable[[Trial], object]) -> Column:
+    return Column(key, label, group, tuple(_number(of(trial)) for trial in record.trials))
+
+
+def _param(name: str) -> Callable[[Trial], object]:
+    return lambda trial: trial.params.get(name)
+
+
+_GROUPS = ("objectives", "values", "slacks", "multipliers", "evaluation", "searched parameters", "other")
+
+
+def _group(name: str) -> str:
+    prefix = name.partition("/")[0]
+    known = {"value": "values", "slack": "slacks", "multiplier": "multipliers", "eval": "evaluation"}
+    return known.get(prefix, "other")
+
+
+def metric_label(name: str) -> str:
+    """Return a metric's name with what a reader needs to know of its sign."""
+    return f"{name} (≥ 0: satisfied)" if name.startswith("slack/") else name
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def default_axes(record: SweepRecord, available: list[Column]) -> tuple[str, str]:
+    """Return the keys of the first view: the first two objectives, or one against the worst slack."""
+    objectives = list(record.objectives)
+    if len(objectives) > 1:
+        return objectives[0], objectives[1]
+    keys = {column.key for column in available}
+    return ("worst slack" if "worst slack" in keys else "trial number"), objectives[0]
+
+
+def view_range(column: Column, record: SweepRecord, front: Front) -> tuple[float, float] | None:
+    """Return the range of the first view: all trials except far outliers, and always all of the front.
+
+    A diverged trial may be a thousand times worse than the rest, which would press the front into a line.
+    """
+    on_front = set(front.ids)
+    values = np.asarray(column.values, dtype=np.float64)
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return None
+    lower, upper = np.quantile(finite, [0.25, 0.75])
+    # Where most values are equal, as multipliers at 0 are, there is no telling what is far.
+    reach = _FENCE * (upper - lower) if upper > lower else math.inf
+    inside = np.isfinite(values) & (values >= lower - reach) & (values <= upper + reach)
+    inside |= np.isfinite(values) & np.array([trial.trial_id in on_front for trial in record.trials])
+    low, high = float(values[inside].min()), float(values[inside].max())
+    margin = 0.06 * (high - low) or 0.06 * abs(high) or 0.06
+    return low - margin, high + margin

@@ -1,0 +1,99 @@
+"""The Markdown that stands on the sweep's page in MLflow: what came out, with links to the runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from analysis.front import Front
+from analysis.text import MANY_CONSTRAINTS, MISSING, number, outcome_parts, setting, worst_text
+from analysis.trials import SweepRecord, Trial
+
+#: MLflow refuses a tag longer than 8,000 characters; some stores count bytes.
+LIMIT = 7000
+_SPACE = "\u00a0"
+
+
+def describe(
+    record: SweepRecord,
+    front: Front,
+    *,
+    hypervolume: float | None,
+    reference_point: tuple[float, ...] | None,
+    charts_link: str = "",
+) -> str:
+    """Return the description as Markdown of at most 7,000 bytes; rows that do not fit are counted instead."""
+    links = [f"[interactive front]({run_link(record, record.parent_run_id)}/artifacts/front.html)"]
+    if charts_link:
+        links.append(f"[MLflow charts]({charts_link})")
+    lines = [escape(front.note), "", " · ".join(links)]
+    if hypervolume is not None and reference_point is not None:
+        where = ", ".join(
+            f"`{_code(name)}` {number(value)}" for name, value in zip(record.objectives, reference_point, strict=True)
+        )
+        lines += ["", f"Hypervolume **{number(hypervolume)}** against the reference point {where}."]
+    if front.least_violating is not None:
+        lines += ["", f"Least violating: {_trial_link(record, front.least_violating)}"]
+    if front.trials:
+        lines += ["", *_table(record, front, LIMIT - len("\n".join(lines).encode()) - 80)]
+    return "\n".join(lines)
+
+
+def run_link(record: SweepRecord, run_id: str) -> str:
+    """Return a run's address relative to the MLflow UI."""
+    return f"#/experiments/{record.experiment_id}/runs/{run_id}"
+
+
+def escape(text: str) -> str:
+    """Return text that Markdown shows as it stands, on one line, also inside a table."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&])", r"\\\1", _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"[\t\n\v\f\r ]+", " ", text)
+
+
+def _code(text: str) -> str:
+    # Inside code nothing is escaped, so the two characters that would end the cell or the code are replaced.
+    return _one_line(text).replace("`", "'").replace("|", "¦")
+
+
+def _trial_link(record: SweepRecord, trial: Trial) -> str:
+    return f"[{escape(trial.trial_id)}]({run_link(record, trial.run_id)})"
+
+
+def _table(record: SweepRecord, front: Front, room: int) -> list[str]:
+    names = record.constraint_names
+    many = len(names) > MANY_CONSTRAINTS
+    ends = ["worst slack"] if many else list(names)
+    head = ["trial", *(f"`{_code(name)}`" for name in (*record.searched, *record.objectives, *ends))]
+    lines = [_line(head), "|---" * len(head) + "|"]
+    room -= len("\n".join(lines).encode())
+    for place, trial in enumerate(front.trials):
+        row = _row(record, trial, many)
+        room -= len(row.encode()) + 1
+        if room < 0:
+            return [*lines, "", f"… and {len(front.trials) - place} more in `trials.csv`."]
+        lines.append(row)
+    return lines
+
+
+def _row(record: SweepRecord, trial: Trial, many: bool) -> str:
+    outcomes = {outcome.name: _unbroken(outcome_parts(outcome)) for outcome in trial.constraints}
+    ends = [worst_text(trial)] if many else [outcomes.get(name, MISSING) for name in record.constraint_names]
+    cells = [
+        *(setting(trial.params.get(name, MISSING)) for name in record.searched),
+        *(number(value) for value in record.point(trial)),
+        *ends,
+    ]
+    return _line([_trial_link(record, trial), *map(escape, cells)])
+
+
+def _unbroken(parts: Sequence[str]) -> str:
+    """Join the parts so that a narrow column breaks between them, not within."""
+    return " ".join(part.replace(" ", _SPACE) for part in parts if part)
+
+
+def _line(cells: Sequence[str]) -> str:
+    # MLflow draws tables without any space between columns, and Markdown drops ordinary spaces.
+    return "|" + "".join(f" {cell}{_SPACE} |" for cell in cells)

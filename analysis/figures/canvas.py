@@ -1,0 +1,24 @@
+"""A matplotlib figure without pyplot: no global state, no display, so it is safe in any thread."""
+
+from __future__ import annotations
+
+import io
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+DPI = 144
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of this size in inches, at 144 dots an inch."""
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """Return the figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor="white")
+    return buffer.getvalue()

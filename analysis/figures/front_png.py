@@ -1,0 +1,107 @@
+"""The front as a still picture, for reports and for MLflow's list of artifacts."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
+
+from analysis.columns import Column, columns, default_axes, view_range
+from analysis.figures.canvas import new_figure, png_bytes
+from analysis.figures.marks import LINE, MARKS, Mark, kinds, steps_first_across
+from analysis.front import Front
+from analysis.trials import SweepRecord
+
+_PAIRS_SHOWN = 6
+_GREY = "#5b6675"
+
+
+def front_png(record: SweepRecord, front: Front) -> bytes:
+    """Return the front as PNG bytes.
+
+    Two objectives: one scatter with the front as steps. More: every pair of them, at most six, without
+    steps, since a front seen along an axis is not a line. One: it against the worst slack.
+    """
+    available = {column.key: column for column in columns(record)}
+    objectives = list(record.objectives)
+    if len(objectives) < 3:
+        pairs = [default_axes(record, list(available.values()))]
+    else:
+        pairs = list(itertools.combinations(objectives, 2))[:_PAIRS_SHOWN]
+    across = min(len(pairs), 3)
+    down = -(-len(pairs) // across)
+    figure = new_figure(8.0 if across == 1 else 4.4 * across, 5.6 if across == 1 else 4.0 * down + 0.7)
+    unseen = 0
+    for place, (x, y) in enumerate(pairs, 1):
+        axes = figure.add_subplot(down, across, place)
+        unseen = max(unseen, _draw(axes, record, front, available[x], available[y]))
+    _titles(figure, record, front, unseen)
+    return png_bytes(figure)
+
+
+def _draw(axes: Axes, record: SweepRecord, front: Front, x: Column, y: Column) -> int:
+    """Draw one pair of axes; returns how many trials are not in view."""
+    across, up = np.asarray(x.values), np.asarray(y.values)
+    marked = np.asarray(kinds(record, front))
+    if set(record.objectives) == {x.key, y.key} and len(record.objectives) == 2:
+        _draw_steps(axes, record, across[marked == "front"], up[marked == "front"])
+    for order, (kind, mark) in enumerate(MARKS.items(), 2):
+        chosen = (marked == kind) & np.isfinite(across) & np.isfinite(up)
+        axes.add_line(_line(mark, across[chosen], up[chosen], zorder=order))
+    x_range, y_range = view_range(x, record, front), view_range(y, record, front)
+    if x_range and y_range:
+        axes.set_xlim(*x_range)
+        axes.set_ylim(*y_range)
+    else:
+        axes.text(0.5, 0.5, "no trial has finite values here", ha="center", color=_GREY, transform=axes.transAxes)
+    for line, key in ((axes.axvline, x.key), (axes.axhline, y.key)):
+        if "slack" in key:
+            line(0.0, color=_GREY, linewidth=0.9, linestyle=":")
+    axes.set_xlabel(x.label)
+    axes.set_ylabel(y.label)
+    axes.grid(color="#e8ebef", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    return int((~((across >= left) & (across <= right) & (up >= bottom) & (up <= top))).sum())
+
+
+def _draw_steps(axes: Axes, record: SweepRecord, across: np.ndarray, up: np.ndarray) -> None:
+    direction = next(iter(record.objectives.values()))
+    order = np.argsort(across, kind="stable")
+    where = "post" if steps_first_across(direction) else "pre"
+    axes.plot(across[order], up[order], color=LINE, linewidth=1.6, drawstyle=f"steps-{where}", zorder=1.5)
+
+
+def _line(mark: Mark, across: ArrayLike, up: ArrayLike, *, label: str = "", zorder: float = 2) -> Line2D:
+    """Return unconnected points of one kind."""
+    return Line2D(
+        np.asarray(across),
+        np.asarray(up),
+        linestyle="",
+        marker=mark.marker,
+        markersize=0.78 * mark.size,
+        markerfacecolor=mark.colour if mark.filled else "none",
+        markeredgecolor="white" if mark.filled else mark.colour,
+        markeredgewidth=0.8 if mark.filled else 1.3,
+        label=label,
+        zorder=zorder,
+    )
+
+
+def _titles(figure: Figure, record: SweepRecord, front: Front, unseen: int) -> None:
+    marked = kinds(record, front)
+    handles = [
+        _line(mark, [], [], label=f"{mark.name}{mark.detail} ({marked.count(kind)})")
+        for kind, mark in reversed(MARKS.items())
+        if kind in marked
+    ]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=10)
+    note = front.note + (f" {unseen} far off or without values: not in view." if unseen else "")
+    figure.suptitle(f"{record.experiment_name}\n", x=0.01, ha="left", fontsize=14, fontweight="bold", linespacing=1.05)
+    figure.text(0.012, 1 - 0.37 / figure.get_figheight(), note, color=_GREY, fontsize=9.5, va="top")

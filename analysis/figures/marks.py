@@ -1,0 +1,49 @@
+"""How a trial is marked, the same in every figure: by shape as well as by colour, so that grey suffices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analysis.front import Front
+from analysis.trials import Direction, SweepRecord
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One kind of point: its name in the legend, colour, marker in matplotlib and in plotly, and size.
+
+    `detail` is added to the name where there is room.
+    """
+
+    name: str
+    colour: str
+    marker: str
+    symbol: str
+    size: int
+    filled: bool
+    detail: str = ""
+
+
+#: From the least to the most important, which is also the order of drawing.
+MARKS = {
+    "unknown": Mark("not judged", "#8a8f98", "^", "triangle-up-open", 8, filled=False, detail=" (failed, running, …)"),
+    "infeasible": Mark("infeasible", "#c2410c", "x", "x-thin-open", 8, filled=False),
+    "feasible": Mark("feasible", "#4c9be8", "o", "circle-open", 8, filled=False),
+    "front": Mark("on the front", "#0b2e63", "D", "diamond", 11, filled=True),
+}
+LINE = "#0b2e63"
+
+
+def kinds(record: SweepRecord, front: Front) -> list[str]:
+    """Return the key of each trial's mark [trials]."""
+    on_front = frozenset(front.ids)
+    return ["front" if trial.trial_id in on_front else trial.verdict for trial in record.trials]
+
+
+def steps_first_across(direction: Direction) -> bool:
+    """Say whether the front's step line goes along x first, for a front sorted by x.
+
+    Between two points of the front only the one at the worse x end is attained: for a minimised x the left
+    one, so the line keeps its y and then jumps; for a maximised x the right one.
+    """
+    return direction == "minimize"

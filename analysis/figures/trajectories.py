@@ -1,0 +1,131 @@
+"""How the multipliers and the slacks of one trial moved: the first thing to look at in a dual method.
+
+A multiplier rises while its slack is negative and falls while it is positive; a healthy run ends with flat
+multipliers, and with the slack near 0 wherever the multiplier is positive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+
+from analysis.errors import ReviewError
+from analysis.figures.canvas import new_figure, png_bytes
+from analysis.store import open_client
+
+#: One constraint's history: (step, value) in any order.
+Trajectory = Sequence[tuple[int, float]]
+_COLOURS = ("#0b2e63", "#c2410c", "#2b8a5b", "#8b3fb0", "#b08900", "#3b9ad9", "#b0305c", "#4a4f58")
+_DASHES = ("-", "--", "-.", ":")
+_GREY = "#b4bac3"
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """The histories of a trial by constraint name."""
+
+    multipliers: Mapping[str, Trajectory]
+    slacks: Mapping[str, Trajectory]
+
+
+def read_trajectories(tracking_uri: str, run_id: str) -> Trajectories:
+    """Read the histories of `multiplier/NAME` and `slack/NAME` of one run from MLflow.
+
+    Raises:
+        ReviewError: no such store or run, or the run has no such metrics.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = open_client(tracking_uri)
+    try:
+        names = sorted(client.get_run(run_id).data.metrics)
+    except MlflowException as error:
+        raise ReviewError(
+            f"The run must be a trial's run id in {tracking_uri!r}, but got {run_id!r}: {error.message} "
+            "Take the id from trials.csv or from the run's page."
+        ) from error
+    found: dict[str, dict[str, Trajectory]] = {"multiplier": {}, "slack": {}}
+    for name in names:
+        prefix, _, constraint = name.partition("/")
+        if prefix in found and constraint:
+            history = client.get_metric_history(run_id, name)
+            found[prefix][constraint] = [(point.step, point.value) for point in history]
+    if not any(found.values()):
+        raise ReviewError(
+            f"A run must have metrics multiplier/NAME or slack/NAME to draw, but {run_id!r} has "
+            f"{', '.join(names) or 'none'}. Give a trial of a problem with constraints."
+        )
+    return Trajectories(found["multiplier"], found["slack"])
+
+
+def trajectories_png(multipliers: Mapping[str, Trajectory], slacks: Mapping[str, Trajectory], *, title: str = "") -> bytes:
+    """Return a PNG of the multipliers above the slacks, against the primal step, one line a constraint.
+
+    With more than eight constraints, the eight with the smallest final slack are drawn in colour and named, the rest
+    in grey. Non-finite values leave gaps.
+
+    Raises:
+        ReviewError: there is nothing to draw.
+    """
+    if not any(multipliers.values()) and not any(slacks.values()):
+        raise ReviewError(
+            "There must be at least one (step, value) to draw, but got no multipliers and no slacks. "
+            "Draw trajectories only for problems with constraints."
+        )
+    names = _by_need(multipliers, slacks)
+    figure = new_figure(8.0, 5.6)
+    upper = figure.add_subplot(2, 1, 1)
+    lower = figure.add_subplot(2, 1, 2, sharex=upper)
+    _draw(upper, multipliers, names)
+    _draw(lower, slacks, names)
+    lower.axhline(0.0, color="#4a4f58", linewidth=0.9)
+    upper.set_ylabel("multiplier λ")
+    upper.tick_params(labelbottom=False)
+    lower.set_ylabel("slack (≥ 0: satisfied)")
+    lower.set_xlabel("primal step")
+    figure.align_ylabels()
+    drawn = upper if len(upper.get_lines()) else lower
+    # The lines were drawn from the least needy up, so that those in need lie on top.
+    handles = list(reversed(drawn.get_legend_handles_labels()[0]))
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=10)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    return png_bytes(figure)
+
+
+def _by_need(multipliers: Mapping[str, Trajectory], slacks: Mapping[str, Trajectory]) -> list[str]:
+    """Order the constraints by their final slack, the smallest first; those without one come last."""
+
+    def final(name: str) -> float:
+        history = sorted(slacks.get(name, ()))
+        return history[-1][1] if history and math.isfinite(history[-1][1]) else math.inf
+
+    return sorted({*multipliers, *slacks}, key=lambda name: (final(name), name))
+
+
+def _draw(axes: Axes, histories: Mapping[str, Trajectory], names: Sequence[str]) -> None:
+    others = len(names) - len(_COLOURS)
+    for place, name in reversed([pair for pair in enumerate(names) if pair[1] in histories]):
+        points = sorted(histories.get(name, ()))
+        steps = [step for step, _ in points]
+        values = [value if math.isfinite(value) else math.nan for _, value in points]
+        if place >= len(_COLOURS):
+            label = f"{others} others" if place == len(_COLOURS) else None
+            axes.plot(steps, values, color=_GREY, linewidth=0.8, label=label)
+            continue
+        # Neighbouring lines differ in dash too, so that they are told apart in grey.
+        axes.plot(
+            steps,
+            values,
+            color=_COLOURS[place],
+            linestyle=_DASHES[place % len(_DASHES)],
+            linewidth=1.7,
+            marker="o" if len(points) == 1 else None,
+            label=name,
+        )
+    axes.grid(color="#e8ebef", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,229 @@
+"""Reading a sweep from MLflow: which sweep is meant, and its trials with their last values.
+
+A sweep is a parent run tagged `dualsweep.kind` = `sweep` in the experiment of the sweep's name; its trials
+are the runs whose tag `mlflow.parentRunId` names it. Nothing here writes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
+
+from analysis.errors import ReviewError, nearest
+from analysis.judging import constraint_outcomes, judge
+from analysis.store import open_client
+from analysis.trials import Direction, SweepRecord, Trial
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Run
+
+_PAGE = 1000
+_RUN_ID_LENGTH = 32
+#: MLflow's SQL stores keep an infinite metric as the largest double of its sign.
+_INFINITE = sys.float_info.max
+_STATUS_OF_RUN = {"RUNNING": "running", "SCHEDULED": "running", "FAILED": "failed", "KILLED": "interrupted"}
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """One parent run of an experiment, to choose from."""
+
+    run_id: str
+    started: datetime
+    name: str
+
+
+def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
+    """Read one sweep and all its trials.
+
+    `sweep` is the sweep's name (its experiment's), an experiment id, or a parent run's id; the first two
+    mean the newest sweep of the experiment.
+
+    Raises:
+        ReviewError: no store, experiment or sweep of that name, or its tags are not a sweep's.
+    """
+    client = open_client(tracking_uri)
+    experiment, parent = _find_parent(client, tracking_uri, sweep)
+    objectives = _objectives(parent)
+    runs = list(_children(client, experiment.experiment_id, parent.info.run_id))
+    trials = judge([_trial(run) for run in _newest_of_each(runs)], list(objectives))
+    return SweepRecord(
+        experiment_id=experiment.experiment_id,
+        experiment_name=experiment.name,
+        parent_run_id=parent.info.run_id,
+        objectives=objectives,
+        reference_point=_reference_point(parent, len(objectives)),
+        trials=trials,
+    )
+
+
+def list_sweeps(tracking_uri: str, experiment: str) -> list[SweepRun]:
+    """List the sweeps in an experiment (name or id), newest first.
+
+    Raises:
+        ReviewError: no store or no experiment of that name.
+    """
+    client = open_client(tracking_uri)
+    found = _find_experiment(client, tracking_uri, experiment)
+    return [
+        SweepRun(
+            run.info.run_id,
+            datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+            run.info.run_name or "",
+        )
+        for run in _parents(client, found.experiment_id)
+    ]
+
+
+def _find_parent(client: MlflowClient, tracking_uri: str, sweep: str) -> tuple[Experiment, Run]:
+    run = _run_or_none(client, sweep)
+    if run is not None:
+        kind = run.data.tags.get("dualsweep.kind")
+        if kind != "sweep":
+            parent = run.data.tags.get("mlflow.parentRunId")
+            way_out = f"Its sweep is {parent!r}." if parent else "Give the sweep's name instead."
+            raise ReviewError(f"A run must be tagged dualsweep.kind=sweep, but {sweep!r} has {kind!r}. {way_out}")
+        return client.get_experiment(run.info.experiment_id), run
+    experiment = _find_experiment(client, tracking_uri, sweep)
+    parents = _parents(client, experiment.experiment_id)
+    if not parents:
+        raise ReviewError(
+            f"An experiment must hold a run tagged dualsweep.kind=sweep, but {experiment.name!r} has none. "
+            "Run the sweep first, or give the name of another experiment."
+        )
+    return experiment, parents[0]
+
+
+def _run_or_none(client: MlflowClient, run_id: str) -> Run | None:
+    from mlflow.exceptions import MlflowException
+
+    if len(run_id) != _RUN_ID_LENGTH or not all(char in "0123456789abcdef" for char in run_id):
+        return None
+    try:
+        return client.get_run(run_id)
+    except MlflowException:
+        return None
+
+
+def _find_experiment(client: MlflowClient, tracking_uri: str, name: str) -> Experiment:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None and name.isdigit():
+        try:
+            found = client.get_experiment(name)
+        except MlflowException:
+            found = None
+    if found is not None and found.lifecycle_stage == "active":
+        return found
+    deleted = " It was deleted in MLflow and can be restored there." if found is not None else ""
+    known = [other.name for other in client.search_experiments(max_results=_PAGE)]
+    raise ReviewError(
+        f"The sweep must be the name or id of an experiment in {tracking_uri!r}, or the id of a sweep's run, "
+        f"but got {name!r}.{deleted} {nearest(name, known)}"
+    )
+
+
+def _parents(client: MlflowClient, experiment_id: str) -> list[Run]:
+    return list(_search(client, experiment_id, "tags.`dualsweep.kind` = 'sweep'", ["attributes.start_time DESC"]))
+
+
+def _children(client: MlflowClient, experiment_id: str, parent_run_id: str) -> Iterator[Run]:
+    # The order makes pages stable: MLflow pages by offset.
+    order = ["attributes.start_time ASC", "attributes.run_id ASC"]
+    found = _search(client, experiment_id, f"tags.`mlflow.parentRunId` = '{parent_run_id}'", order)
+    return (run for run in found if run.data.tags.get("dualsweep.kind") == "trial")
+
+
+def _search(client: MlflowClient, experiment_id: str, query: str, order: list[str]) -> Iterator[Run]:
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment_id], query, max_results=_PAGE, order_by=order, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _newest_of_each(runs: Sequence[Run]) -> list[Run]:
+    """Keep the newest run of each trial id, since a continued sweep may start a broken-off trial anew."""
+    newest = {run.data.tags.get("dualsweep.trial", run.info.run_id): run for run in runs}
+    return [newest[trial_id] for trial_id in sorted(newest)]
+
+
+def _trial(run: Run) -> Trial:
+    tags, info = run.data.tags, run.info
+    metrics = {name: _finite_or_inf(value) for name, value in run.data.metrics.items()}
+    ended = info.end_time is not None and info.start_time is not None
+    # `metrics` has values only; the steps they were logged at are in the run's wire form.
+    steps = max((int(metric.step) for metric in run.data.to_proto().metrics), default=None)
+    return Trial(
+        trial_id=tags.get("dualsweep.trial", info.run_id),
+        run_id=info.run_id,
+        status=tags.get("dualsweep.status") or _STATUS_OF_RUN.get(info.status, "unknown"),
+        reason=tags.get("dualsweep.reason", ""),
+        params=_searched(tags, info.run_id),
+        metrics=metrics,
+        constraints=constraint_outcomes(metrics),
+        seconds=(info.end_time - info.start_time) / 1000 if ended else None,
+        steps=steps,
+        tagged_front={"true": True, "false": False}.get(tags.get("dualsweep.front", "")),
+    )
+
+
+def _finite_or_inf(value: float) -> float:
+    return math.copysign(math.inf, value) if abs(value) >= _INFINITE else float(value)
+
+
+def _searched(tags: Mapping[str, str], run_id: str) -> dict[str, object]:
+    text = tags.get("dualsweep.params", "{}")
+    try:
+        params = json.loads(text)
+    except json.JSONDecodeError:
+        params = None
+    if not isinstance(params, dict):
+        raise ReviewError(
+            f"The tag dualsweep.params of run {run_id} must be a JSON object, but got {text!r}. "
+            "Correct the tag in MLflow, or delete the run."
+        )
+    return cast("dict[str, object]", params)
+
+
+def _objectives(parent: Run) -> dict[str, Direction]:
+    text = parent.data.tags.get("dualsweep.objectives", "")
+    try:
+        objectives = json.loads(text)
+    except json.JSONDecodeError:
+        objectives = None
+    if (
+        not isinstance(objectives, dict)
+        or not objectives
+        or not all(direction in ("minimize", "maximize") for direction in objectives.values())
+    ):
+        raise ReviewError(
+            f"The tag dualsweep.objectives of run {parent.info.run_id} must be a JSON object of metric names "
+            f"to 'minimize' or 'maximize', but got {text!r}. Correct the tag in MLflow, or run the sweep anew."
+        )
+    return cast("dict[str, Direction]", objectives)
+
+
+def _reference_point(parent: Run, dimensions: int) -> tuple[float, ...] | None:
+    text = parent.data.tags.get("dualsweep.reference_point")
+    if text is None:
+        return None
+    try:
+        point = tuple(float(value) for value in json.loads(text))
+    except (json.JSONDecodeError, TypeError, ValueError):
+        point = ()
+    if len(point) != dimensions or not all(map(math.isfinite, point)):
+        raise ReviewError(
+            f"The tag dualsweep.reference_point of run {parent.info.run_id} must be a JSON list of "
+            f"{dimensions} finite numbers, one an objective, but got {text!r}. Correct or delete the tag."
+        )
+    return point

@@ -1,0 +1,69 @@
+"""The review of a sweep: its front, its hypervolume and the files that show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.figures.front_html import LOCAL_UI, front_html
+from analysis.figures.front_png import front_png
+from analysis.front import Front, find_front
+from analysis.hypervolume import hypervolume, hypervolume_history, reference_point_of
+from analysis.spreadsheet import write_trials
+from analysis.trials import SweepRecord
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a sweep came to.
+
+    `hypervolume` is in the product of the objectives' units; it and `reference_point` are None where no
+    trial is feasible and the sweep names no reference point. `history` [trials] is the hypervolume after
+    each trial. The paths are the files written.
+    """
+
+    front: Front
+    hypervolume: float | None
+    reference_point: tuple[float, ...] | None
+    history: tuple[float, ...]
+    front_html: Path
+    front_png: Path
+    trials_csv: Path
+
+    @property
+    def front_ids(self) -> tuple[str, ...]:
+        """The ids of the trials on the front, from the best end of the first objective."""
+        return self.front.ids
+
+
+def review(record: SweepRecord, output_dir: Path, *, base_url: str = LOCAL_UI) -> Review:
+    """Find the front of a sweep and write `front.html`, `front.png` and `trials.csv` into `output_dir`.
+
+    The folder is made where it is missing, and files of an earlier review are replaced. `base_url` is the
+    MLflow UI that the page's links lead to when it is opened from disk.
+
+    Raises:
+        ReviewError: the sweep's reference point does not fit its objectives.
+        OSError: the folder cannot be written.
+    """
+    front = find_front(record)
+    reference = reference_point_of(record)
+    directions = list(record.objectives.values())
+    points = [record.point(trial) for trial in front.trials]
+    volume = None if reference is None else hypervolume(points, directions, reference)
+    history = hypervolume_history(record)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    made = Review(
+        front=front,
+        hypervolume=volume,
+        reference_point=reference,
+        history=history,
+        front_html=output_dir / "front.html",
+        front_png=output_dir / "front.png",
+        trials_csv=output_dir / "trials.csv",
+    )
+    page = front_html(record, front, hypervolume=volume, reference_point=reference, history=history, base_url=base_url)
+    made.front_html.write_text(page, encoding="utf-8")
+    made.front_png.write_bytes(front_png(record, front))
+    write_trials(made.trials_csv, record, front)
+    return made

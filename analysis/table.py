@@ -1,0 +1,75 @@
+"""The front as a table for the terminal."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from analysis.front import Front
+from analysis.text import MANY_CONSTRAINTS, MISSING, number, outcome_parts, setting, worst_text
+from analysis.trials import SweepRecord, Trial
+
+
+def front_table(record: SweepRecord, front: Front, *, width: int = 120) -> Table:
+    """Return the front as a table: trial, searched parameters, objectives, constraints, feasible.
+
+    A constraint reads `value ≤ budget` with the slack's standard error and the multiplier below. With more
+    than four constraints, or where `width` characters are too few for all, one column shows the worst slack
+    instead. Where the front is empty, the least violating trial stands in it.
+    """
+    if len(record.constraint_names) <= MANY_CONSTRAINTS:
+        table = _table(record, front, worst_only=False)
+        if Console(width=1000).measure(table).maximum <= width:
+            return table
+    return _table(record, front, worst_only=True)
+
+
+def front_text(record: SweepRecord, front: Front, *, width: int = 120) -> str:
+    """Return the same table as plain text, for logs and files, at most `width` characters wide."""
+    output = io.StringIO()
+    console = Console(file=output, width=width, color_system=None, highlight=False)
+    console.print(front_table(record, front, width=width))
+    return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
+
+
+def _table(record: SweepRecord, front: Front, *, worst_only: bool) -> Table:
+    table = Table(title=Text(front.note, style="bold"), title_justify="left", box=None, pad_edge=False)
+    table.add_column("trial", no_wrap=True)
+    for name in (*record.searched, *record.objectives):
+        table.add_column(Text(_two_lines(name)), justify="right")
+    ends = ("worst slack",) if worst_only else record.constraint_names
+    for name in ends if record.constraint_names else ():
+        table.add_column(Text(name))
+    table.add_column("feasible", no_wrap=True)
+    shown = front.trials or ((front.least_violating,) if front.least_violating else ())
+    for trial in shown:
+        table.add_row(*(Text(cell) for cell in _cells(record, trial, worst_only)))
+    return table
+
+
+def _two_lines(name: str) -> str:
+    """Break a dotted name at the dot that makes it narrowest: it is much wider than its values."""
+    dots = [place + 1 for place, character in enumerate(name) if character == "."]
+    if not dots:
+        return name
+    at = min(dots, key=lambda dot: max(dot, len(name) - dot))
+    return f"{name[:at]}\n{name[at:]}"
+
+
+def _cells(record: SweepRecord, trial: Trial, worst_only: bool) -> list[str]:
+    parts = {outcome.name: outcome_parts(outcome) for outcome in trial.constraints}
+    texts = {name: f"{bound}\n{error} {multiplier}".strip() for name, (bound, error, multiplier) in parts.items()}
+    ends = [texts.get(name, MISSING) for name in record.constraint_names]
+    if worst_only and ends:
+        ends = [worst_text(trial)]
+    verdict = {True: "yes", False: f"no, by {number(trial.violation)}", None: "unknown"}[trial.feasible]
+    return [
+        trial.trial_id,
+        *(setting(trial.params.get(name, MISSING)) for name in record.searched),
+        *(number(value) for value in record.point(trial)),
+        *ends,
+        verdict,
+    ]

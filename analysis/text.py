@@ -1,0 +1,44 @@
+"""How numbers and constraints read, the same in every table, figure and description."""
+
+from __future__ import annotations
+
+import math
+
+from analysis.trials import ConstraintOutcome, Trial
+
+#: With more constraints than this, tables and descriptions show the worst slack only.
+MANY_CONSTRAINTS = 4
+MISSING = "—"
+
+
+def number(value: float | None) -> str:
+    """Return a number with 4 significant digits, a dash where there is none."""
+    return MISSING if value is None or math.isnan(value) else f"{value:.4g}"
+
+
+def setting(value: object) -> str:
+    """Return a searched parameter's value: floats with 4 significant digits, the rest as it stands."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def settings(trial: Trial) -> str:
+    """Return all searched parameters of a trial as `name=value, name=value`."""
+    return ", ".join(f"{name}={setting(value)}" for name, value in trial.params.items())
+
+
+def outcome_parts(outcome: ConstraintOutcome) -> tuple[str, str, str]:
+    """Return `value ≤ budget`, `±standard error` (empty where unknown) and `λ multiplier`."""
+    error = "" if math.isnan(outcome.slack_error) else f"±{outcome.slack_error:.2g}"
+    bound = f"{number(outcome.value)} {outcome.relation} {number(outcome.budget)}"
+    multiplier = MISSING if math.isnan(outcome.multiplier) else f"{outcome.multiplier:.3g}"
+    return bound, error, f"λ {multiplier}"
+
+
+def worst_text(trial: Trial) -> str:
+    """Return the constraint with the smallest slack as `slack ±standard error (name)`."""
+    known = [outcome for outcome in trial.constraints if not math.isnan(outcome.slack)]
+    if not known:
+        return MISSING
+    worst = min(known, key=lambda outcome: outcome.slack)
+    error = "" if math.isnan(worst.slack_error) else f" ±{worst.slack_error:.2g}"
+    return f"{number(worst.slack)}{error} ({worst.name})"

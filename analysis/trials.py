@@ -1,0 +1,116 @@
+"""The records that the review works on: a sweep, its trials, and how each constraint ended.
+
+Signs: slack = budget - value for an `at_most` constraint and value - budget for an `at_least` one, so
+a slack is positive where the constraint holds and is then the room that is left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Direction = Literal["minimize", "maximize"]
+#: Statuses whose last values are a final evaluation; the values of any other trial are not to be trusted.
+JUDGED_STATUSES = frozenset({"converged", "out_of_steps", "infeasible"})
+
+
+@dataclass(frozen=True)
+class ConstraintOutcome:
+    """How one constraint of a trial ended; a value that was never logged is NaN.
+
+    `slack_error` is the standard error of `slack`, in the constraint's own unit, as are `value`, `budget`
+    and `slack`; `multiplier` is objective units per constraint unit.
+    """
+
+    name: str
+    value: float
+    budget: float
+    slack: float
+    slack_error: float
+    multiplier: float
+
+    @property
+    def relation(self) -> str:
+        """`≤` or `≥`: which of the two makes the logged slack agree with the value and the budget."""
+        below = abs(self.budget - self.value - self.slack)
+        above = abs(self.value - self.budget - self.slack)
+        # Rounding makes both vanish where the slack is about 0; `at_most` is the convention then.
+        return "≥" if above + 1e-9 * (1 + abs(self.budget)) < below else "≤"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a sweep with the last logged value of every metric.
+
+    `feasible` is None where nobody may say: the trial has not ended well, or lacks what feasibility is
+    judged from; `doubt` is then the reason. `seconds` is wall-clock time, None before the end.
+    """
+
+    trial_id: str
+    run_id: str
+    status: str
+    reason: str = ""
+    params: Mapping[str, object] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    constraints: tuple[ConstraintOutcome, ...] = ()
+    feasible: bool | None = None
+    doubt: str = ""
+    seconds: float | None = None
+    steps: int | None = None
+    #: What the tag `dualsweep.front` says now; None before the first review.
+    tagged_front: bool | None = None
+
+    def metric(self, name: str) -> float:
+        """Return the last value of a metric, NaN where it was never logged."""
+        return self.metrics.get(name, math.nan)
+
+    @property
+    def worst_slack(self) -> float:
+        """The smallest slack, NaN where there is none or one is NaN."""
+        slacks = [outcome.slack for outcome in self.constraints]
+        return math.nan if not slacks or any(map(math.isnan, slacks)) else min(slacks)
+
+    @property
+    def violation(self) -> float:
+        """The largest violation, from `violation/max` or else from the slacks; NaN where neither is known."""
+        logged = self.metric("violation/max")
+        if not math.isnan(logged) or math.isnan(self.worst_slack):
+            return logged
+        return max(0.0, -self.worst_slack)
+
+    @property
+    def verdict(self) -> str:
+        """`feasible`, `infeasible` or `unknown`, for people to read."""
+        return {True: "feasible", False: "infeasible", None: "unknown"}[self.feasible]
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """One sweep as MLflow holds it: a parent run and its trials, in the order of their ids.
+
+    `objectives` maps metric names to directions, in order; `reference_point` has one number an objective.
+    """
+
+    experiment_id: str
+    experiment_name: str
+    parent_run_id: str
+    objectives: Mapping[str, Direction]
+    reference_point: tuple[float, ...] | None = None
+    trials: tuple[Trial, ...] = ()
+
+    def point(self, trial: Trial) -> tuple[float, ...]:
+        """Return a trial's objective values in the order of `objectives`; NaN where one is missing."""
+        return tuple(trial.metric(name) for name in self.objectives)
+
+    @property
+    def constraint_names(self) -> tuple[str, ...]:
+        """Every constraint that any trial has, in the order of first appearance."""
+        seen = {outcome.name: None for trial in self.trials for outcome in trial.constraints}
+        return tuple(seen)
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Every searched parameter that any trial has, in the order of first appearance."""
+        return tuple({name: None for trial in self.trials for name in trial.params})

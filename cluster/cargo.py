@@ -1,0 +1,184 @@
+"""What a submit carries: the files of the working directory, chosen as git chooses and packed by us.
+
+Ray would pack the directory itself, but by rules of its own (only `.gitignore` files below the directory, no exceptions by
+`!`, files that git tracks left out, nothing compressed), and would say that it is too large only after uploading. Packing here
+makes what the preflight counts exactly what travels.
+"""
+
+import os
+import shutil
+import stat
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec
+
+from cluster.errors import ClusterError
+
+MIB = 2**20
+
+UPLOAD_CAP_BYTES = 100 * MIB
+"""The largest body that Ray's job server takes (its answer beyond is 413). The 512 MiB in Ray's manual are for `ray.init`."""
+
+NEVER = frozenset({".git", ".venv", "venv", "__pycache__"})
+"""Folders that are never carried, at any depth: Ray's own list."""
+
+_IGNORE_FILES = (".gitignore", ".rayignore")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Cargo:
+    """Files to carry, as paths relative to `root` in order, with their sizes in bytes, and links that can't be carried."""
+
+    root: Path
+    files: tuple[tuple[str, int], ...]
+    left_links: tuple[str, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Sum of the sizes, before packing."""
+        return sum(size for _, size in self.files)
+
+    def carries(self, path: str) -> bool:
+        """Whether the file `path`, relative to the root, is among them."""
+        return any(name == path for name, _ in self.files)
+
+    def largest(self, count: int) -> list[tuple[str, int]]:
+        """The `count` largest files, largest first."""
+        return sorted(self.files, key=lambda file: -file[1])[:count]
+
+
+def collect(working_dir: Path) -> Cargo:
+    """List what would be carried.
+
+    In a git work tree: what is tracked, and what is neither tracked nor ignored. Elsewhere: what no `.gitignore` on the way
+    excludes. In both, `.rayignore` (in the syntax of `.gitignore`) excludes as well, tracked files too.
+
+    Raises:
+        ClusterError: not a folder, or nothing to carry.
+    """
+    root = working_dir.resolve()
+    if not root.is_dir():
+        raise ClusterError("the working directory must be a folder", str(working_dir), "give the folder of your repository")
+    files: list[tuple[str, int]] = []
+    links: list[str] = []
+    for name in sorted(set(_names(root))):
+        path = root / name
+        if path.is_file():
+            files.append((name, path.stat().st_size))
+        elif path.is_symlink():
+            links.append(name)
+    if not files:
+        raise ClusterError(
+            "the working directory must hold files to carry", f"none in {root}", "check its .gitignore and .rayignore"
+        )
+    return Cargo(root, tuple(files), tuple(links))
+
+
+def pack(cargo: Cargo, target: Path, cap_bytes: int = UPLOAD_CAP_BYTES) -> int:
+    """Write the files to the zip archive `target` and return its size in bytes.
+
+    The same files give the same archive, whatever their times: Ray names an upload by its content and skips a known one.
+
+    Raises:
+        ClusterError: it would pass `cap_bytes`; noticed while packing, so that a huge folder costs no more than the cap.
+    """
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for name, _ in cargo.files:
+            path = cargo.root / name
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = (stat.S_IFREG | (0o755 if os.access(path, os.X_OK) else 0o644)) << 16
+            with path.open("rb") as source, archive.open(entry, "w") as sink:
+                while block := source.read(MIB):
+                    sink.write(block)
+                    if target.stat().st_size > cap_bytes:
+                        raise _too_large(cargo, cap_bytes)
+    packed = target.stat().st_size
+    if packed > cap_bytes:
+        raise _too_large(cargo, cap_bytes)
+    return packed
+
+
+def in_words(size_bytes: int) -> str:
+    """A size for people, in the unit of Ray's limits."""
+    return f"{size_bytes / MIB:.1f} MiB"
+
+
+def _too_large(cargo: Cargo, cap_bytes: int) -> ClusterError:
+    largest = ", ".join(f"{name} ({in_words(size)})" for name, size in cargo.largest(5))
+    return ClusterError(
+        f"the packed working directory must stay within the {in_words(cap_bytes)} that Ray's job server takes",
+        f"more than that, from {len(cargo.files)} files of {in_words(cargo.size_bytes)}; the largest: {largest}",
+        "name what the job doesn't need in .gitignore or .rayignore, and put data where the cluster can read it (a shared "
+        "folder or an fsspec URI)",
+    )
+
+
+def _names(root: Path) -> Iterator[str]:
+    """Paths relative to `root`, of what git or the ignore files let through."""
+    inside = _git(root, "rev-parse", "--is-inside-work-tree")
+    names = _git_names(root) if inside == ["true"] else _walked_names(root, "", [])
+    return (name for name in names if NEVER.isdisjoint(Path(name).parts))
+
+
+def _git_names(root: Path) -> Iterator[str]:
+    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard") or []
+    # git applies ignore files to what it doesn't track; .rayignore is there to keep tracked files at home, too.
+    left_out = set(_git(root, "ls-files", "-z", "--cached", "--ignored", "--exclude-per-directory=.rayignore") or [])
+    left_out.update(_git(root, "ls-files", "-z", "--others", "--ignored", "--exclude-per-directory=.rayignore") or [])
+    for name in listed:
+        if name in left_out:
+            continue
+        nested = root / name
+        if nested.is_dir() and not nested.is_symlink():  # a submodule, or a repository inside ours: git names only its folder
+            yield from (f"{name.rstrip('/')}/{inner}" for inner in _names(nested))
+        else:
+            yield name
+
+
+def _git(root: Path, *arguments: str) -> list[str] | None:
+    """What git lists; None where there is no git or this is no repository (or not one that git trusts)."""
+    if shutil.which("git") is None:
+        return None
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)
+    if done.returncode != 0:
+        return None
+    text = done.stdout.decode(errors="surrogateescape")
+    return [name for name in text.split("\0" if "-z" in arguments else "\n") if name]
+
+
+def _walked_names(root: Path, prefix: str, above: "_Rules") -> Iterator[str]:
+    """The same without git: each folder's ignore files hold for all below it."""
+    rules = [*above, *_rules(root, prefix)]
+    for path in sorted((root / prefix).iterdir()):
+        descend = path.is_dir() and not path.is_symlink()
+        name = prefix + path.name + ("/" if descend else "")
+        if path.name in NEVER or _ignored(name, rules):
+            continue
+        if descend:
+            yield from _walked_names(root, name, rules)
+        else:
+            yield name
+
+
+_Rules = list[tuple[str, str, GitIgnoreSpec]]
+"""Ignore files read so far, outermost first: name, folder, patterns."""
+
+
+def _rules(root: Path, prefix: str) -> _Rules:
+    found = [(kind, root / prefix / kind) for kind in _IGNORE_FILES if (root / prefix / kind).is_file()]
+    return [(kind, prefix, GitIgnoreSpec.from_lines(path.read_text(errors="replace").splitlines())) for kind, path in found]
+
+
+def _ignored(name: str, rules: _Rules) -> bool:
+    """As git has it, the innermost file that says anything about `name` decides, be it by an exception (`!`)."""
+    said: dict[str, bool] = {}
+    for kind, folder, spec in rules:
+        if (verdict := spec.check_file(name.removeprefix(folder)).include) is not None:
+            said[kind] = verdict
+    return any(said.values())

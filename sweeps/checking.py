@@ -1,0 +1,165 @@
+"""Input checked as a whole before anything starts or is written; the heavy part only when the file is found good."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.errors import ClusterError
+from cluster.machine import local_machine
+from cluster.resources import Ask, concurrency
+from sweeps.plan import Plan, load_plan
+from trainer.data import outline
+from trainer.documents import Document, load
+from trainer.errors import BadInput, Problem
+from trainer.load import load_recipe
+from trainer.places import check_writable, is_local, local_path
+from trainer.recipe import Recipe, flatten
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A recipe, or a sweep's plan with its base recipe, found good; `output` is absolute where it is a local folder."""
+
+    file: Path
+    recipe: Recipe
+    document: Document
+    plan: Plan | None
+    output: str
+    address: str | None
+
+    @property
+    def ask(self) -> Ask:
+        resources = self.recipe.resources
+        return Ask(resources.workers, resources.cpus_per_worker, resources.gpus_per_worker)
+
+
+def checked_recipe(file: Path, sets: Sequence[str], output: str | None, json_file: Path | None, address: str | None) -> Checked:
+    """Checks a recipe for `train`.
+
+    Raises:
+        BadInput: with every problem found.
+    """
+    recipe, document = load_recipe(file, sets)
+    return _complete(Checked(file, recipe, document, None, _place(output, recipe.name), address), json_file)
+
+
+def checked_sweep(file: Path, sets: Sequence[str], output: str | None, json_file: Path | None, address: str | None) -> Checked:
+    """Checks a sweep for `sweep`.
+
+    Raises:
+        BadInput: with every problem found.
+    """
+    return checked_plan(load_plan(file, sets), output, json_file, address)
+
+
+def checked_plan(plan: Plan, output: str | None, json_file: Path | None, address: str | None) -> Checked:
+    """Checks a plan that was read.
+
+    Raises:
+        BadInput: with every problem found.
+    """
+    place = _place(output, plan.name)
+    return _complete(Checked(Path(plan.document.file), plan.recipe, plan.recipe_document, plan, place, address), json_file)
+
+
+def is_sweep(file: Path) -> bool:
+    """Whether a file is a sweep: it has a `search` or points to a recipe."""
+    return bool({"search", "recipe", "trials", "sampler"} & set(load(file).data))
+
+
+def check_file_only(file: Path, sets: Sequence[str]) -> str:
+    """Checks a file that will run elsewhere, so without this machine's resources and folders; `train` or `sweep`."""
+    if is_sweep(file):
+        plan = load_plan(file, sets)
+        _check_data(plan.recipe, plan.recipe_document, deep=False)
+        return "sweep"
+    recipe, document = load_recipe(file, sets)
+    _check_data(recipe, document, deep=False)
+    return "train"
+
+
+def _place(output: str | None, name: str) -> str:
+    place = output or str(Path("runs") / name)
+    return str(local_path(place)) if is_local(place) else place
+
+
+def _complete(checked: Checked, json_file: Path | None) -> Checked:
+    """What the schema can't tell: resources, outputs, data."""
+    problems = list(_resource_problems(checked))
+    for key, place in (("--output", checked.output), ("--json", str(json_file.parent) if json_file else None)):
+        try:
+            if place is not None:
+                check_writable(place, key)
+        except BadInput as error:
+            problems += error.problems
+    if json_file is not None and json_file.is_dir():
+        problems.append(checked.document.problem((), "--json must name a file", f"the folder {json_file}", "add a file name"))
+    try:
+        _check_data(checked.recipe, checked.document, deep=False)
+    except BadInput as error:
+        problems += error.problems
+    if problems:
+        raise BadInput(problems)
+    _check_data(checked.recipe, checked.document, deep=True)
+    return checked
+
+
+def _check_data(recipe: Recipe, document: Document, *, deep: bool) -> None:
+    if not deep:
+        problems = outline.check(recipe, document)
+    elif outline.is_conclusive(recipe):
+        return
+    else:
+        from trainer.data.deep import check_deep
+
+        problems = check_deep(recipe, document)
+    if problems:
+        raise BadInput(list(problems))
+
+
+def _resource_problems(checked: Checked) -> Iterator[Problem]:
+    """On this machine, more than it has is known at once; a cluster is asked right after connecting."""
+    if runs_elsewhere(checked.address):
+        return
+    try:
+        concurrency(local_machine(), checked.ask)
+    except ClusterError as error:
+        document = (
+            checked.plan.document if checked.plan is not None and checked.plan.sweep.resources is not None else checked.document
+        )
+        yield document.problem(("resources", "workers"), error.rule, error.received, error.way_out)
+
+
+def runs_elsewhere(address: str | None) -> bool:
+    """Whether the run joins a cluster: an address other than `local` was given, or (inside a job) RAY_ADDRESS is set."""
+    return (address or os.environ.get("RAY_ADDRESS") or "local") != "local"
+
+
+def describe(checked: Checked) -> Iterator[str]:
+    """The resolved plan, line by line."""
+    recipe, plan, ask = checked.recipe, checked.plan, checked.ask
+    yield f"{checked.file}: {'sweep' if plan else 'recipe'} `{plan.name if plan else recipe.name}` is good"
+    if plan is not None:
+        yield f"  trials        {plan.trials}, placed by {plan.sweep.sampler.name} (seed {plan.sweep.sampler.seed})"
+        for parameter in plan.parameters:
+            yield f"  search        {parameter.name}: {parameter.kind.word} {list(parameter.kind.ends)}"
+        yield "  objectives    " + ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
+        for note in plan.notes:
+            yield f"  note          {note}"
+        yield f"  tracking      {plan.tracking_uri}, experiment `{plan.experiment}`"
+    workers = f"{ask.workers} worker{'s' if ask.workers > 1 else ''} of {ask.cpus_per_worker} CPU"
+    gpus = f" and {ask.gpus_per_worker:g} GPU" if ask.gpus_per_worker else ""
+    yield f"  one trial     {recipe.train.steps} steps of batch {recipe.train.batch_size} on {workers}{gpus}"
+    if not runs_elsewhere(checked.address):
+        fits = concurrency(local_machine(), ask, plan.sweep.concurrency if plan else None)
+        yield f"  side by side  {fits.concurrent} ({fits.reason})"
+    for constraint in recipe.constraints:
+        relative = " above the objective" if constraint.relative_to else ""
+        yield f"  constraint    {constraint.name} at most {constraint.at_most:g}{relative}"
+    yield f"  output        {checked.output}"
+    for key, value in flatten(recipe).items():
+        if value is not None:
+            yield f"    {key} = {value}"

@@ -1,0 +1,242 @@
+"""The command line. Every command reads and checks its input before anything heavy is imported.
+
+Exit codes: 0 done; 1 the run failed; 2 bad input; 3 ended with some trials failed or infeasible; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cluster.errors import ClusterError
+from trainer.errors import BadInput, TrainingError
+
+DONE, FAILED, BAD_INPUT, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    name="dualsweep", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Train diffusion models under constraints on a Ray cluster, and sweep dual step sizes and budgets.",
+)  # fmt: skip
+
+File = Annotated[Path, typer.Argument(help="A recipe or a sweep, in YAML.", show_default=False)]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="key=value to lay over the file; may be repeated.", show_default=False)
+]
+Output = Annotated[
+    str | None, typer.Option("--output", help="Folder (or fsspec URI) to write to; runs/NAME when left out.", show_default=False)
+]
+Json = Annotated[Path | None, typer.Option("--json", help="File for the results as JSON.", show_default=False)]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="Ray cluster to join, host:port or auto; a local one when left out.", show_default=False),
+]
+JobServer = Annotated[
+    str | None,
+    typer.Option("--address", help="The job server; else RAY_API_SERVER_ADDRESS, else this machine's.", show_default=False),
+]  # fmt: skip
+
+
+def main() -> None:
+    """The entry point: turns what went wrong into a message and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except BadInput as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except ClusterError as error:
+        print(f"dualsweep: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except TrainingError as error:
+        print(f"dualsweep: {error}", file=sys.stderr)
+        sys.exit(FAILED)
+    except Exception as error:
+        if type(error).__name__ != "ReviewError":
+            raise
+        print(f"dualsweep: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+
+
+def _checked(file: Path, sets: list[str] | None, output: str | None, json_file: Path | None, address: str | None) -> Any:
+    """The checked plan of a sweep or job of a recipe."""
+    from sweeps.checking import checked_recipe, checked_sweep, is_sweep
+
+    return (checked_sweep if is_sweep(file) else checked_recipe)(file, sets or [], output, json_file, address)
+
+
+@app.command()
+def check(file: File, sets: Sets = None, address: Address = None) -> None:
+    """Validate a recipe or sweep and print the resolved plan; runs and writes nothing."""
+    from sweeps.checking import describe
+
+    for line in describe(_checked(file, sets, None, None, address)):
+        print(line)
+
+
+@app.command()
+def train(file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None) -> None:
+    """One constrained training; the same command again continues an interrupted one."""
+    from sweeps.checking import checked_recipe
+
+    checked = checked_recipe(file, sets or [], output, json_file, address)
+    from sweeps.single import run_single
+
+    with _interruptible():
+        result = run_single(checked, Console())
+    _write_json(json_file, result.to_json())
+    if result.status in ("failed", "diverged"):
+        print(f"dualsweep: {result.status}: {result.reason}", file=sys.stderr)
+        raise typer.Exit(FAILED)
+    raise typer.Exit(DONE if result.feasible and result.status != "infeasible" else PARTLY)
+
+
+@app.command()
+def sweep(file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None) -> None:
+    """A sweep; the same command again continues it and never reruns a finished trial."""
+    from sweeps.checking import checked_sweep
+
+    checked = checked_sweep(file, sets or [], output, json_file, address)
+    from sweeps.conduct import run_sweep
+
+    with _interruptible():
+        results = run_sweep(checked, Console())
+    _write_json(json_file, results.to_json())
+    if results.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(results.exit_code)
+
+
+@app.command()
+def sample(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder or URI (…/step-00001500).", show_default=False)],
+    count: Annotated[int, typer.Option("--count", min=1, help="Samples to make.")] = 16,
+    output: Annotated[Path, typer.Option("--output", help="Folder to write to.")] = Path("samples"),
+    sampler: Annotated[str, typer.Option("--sampler", help="ddim or ddpm.")] = "ddim",
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of the sampler.")] = 50,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed.")] = 0,
+) -> None:
+    """Samples of a trained model, as PNG and NPY."""
+    from trainer.errors import Problem
+    from trainer.places import check_writable
+
+    if sampler not in ("ddim", "ddpm"):
+        raise BadInput([Problem("command line", 1, "--sampler", "must be ddim or ddpm", repr(sampler), "name one of the two")])
+    check_writable(str(output))
+    from trainer.generate import find_checkpoint, generate
+
+    place = find_checkpoint(checkpoint)
+    try:
+        samples = generate(place, count, output, sampler=sampler, steps=steps, seed=seed)
+    except ValueError as error:
+        raise BadInput([Problem("command line", 1, "--steps", str(error), str(steps), "lower it")]) from None
+    print(f"{len(samples)} samples of shape {tuple(samples.shape[1:])} in {output}")
+
+
+@app.command()
+def front(
+    name: Annotated[
+        str, typer.Argument(help="A sweep file, or an experiment's name or id, or a parent run's id.", show_default=False)
+    ],
+    tracking_uri: Annotated[
+        str | None, typer.Option("--tracking-uri", help="MLflow store; the sweep's own when left out.", show_default=False)
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="Folder for the figures.", show_default=False)] = None,
+    json_file: Json = None,
+) -> None:
+    """Rebuild the front and its figures from MLflow alone."""
+    from sweeps.reviewing import rebuild
+
+    made = rebuild(name, tracking_uri, output, Console())
+    _write_json(json_file, made)
+
+
+@app.command()
+def ui(
+    name: Annotated[
+        str | None, typer.Argument(help="A sweep file or an experiment, for its front's link.", show_default=False)
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option("--tracking-uri", help="MLflow store; the sweep's own when left out.", show_default=False)
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+) -> None:
+    """The MLflow UI on the right store, on this machine only; prints the front's link."""
+    from sweeps.reviewing import serve
+
+    serve(name, tracking_uri, port, Console())
+
+
+@app.command()
+def submit(
+    file: File,
+    address: JobServer = None,
+    sets: Sets = None,
+    output: Output = None,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Follow the logs to the end.")] = True,
+) -> None:
+    """Submit a recipe or sweep to a Ray cluster, after a preflight, and follow its logs."""
+    from sweeps.checking import check_file_only
+
+    kind = check_file_only(file, sets or [])
+    from sweeps.submitting import submit_file
+
+    raise typer.Exit(submit_file(kind, file, address, sets or [], output, follow, Console()))
+
+
+@app.command()
+def status(
+    job: Annotated[str | None, typer.Argument(help="A submitted job's id; all jobs when left out.", show_default=False)] = None,
+    address: JobServer = None,
+) -> None:
+    """The state of submitted jobs."""
+    from sweeps.submitting import show_status
+
+    show_status(job, address, Console())
+
+
+@app.command()
+def stop(
+    job: Annotated[str, typer.Argument(help="A submitted job's id.", show_default=False)], address: JobServer = None
+) -> None:
+    """Stop a submitted job and wait until it has stopped; submitting it again continues."""
+    from sweeps.submitting import stop_job
+
+    stop_job(job, address, Console())
+
+
+def _write_json(path: Path | None, content: dict[str, Any]) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(_finite(content), indent=2) + "\n", encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN or infinity: such numbers are null."""
+    if isinstance(value, dict):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C says how to continue."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("dualsweep: interrupted; to continue, the same command again", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+if __name__ == "__main__":
+    main()

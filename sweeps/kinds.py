@@ -1,0 +1,154 @@
+"""The four kinds of search over one key: `uniform`, `log_uniform`, `int` and `choice`, as records, and how YAML writes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from trainer.documents import Document, Keys, nearest, show
+from trainer.errors import Problem
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Any number in [low, high], all equally likely."""
+
+    low: float
+    high: float
+    word: ClassVar[str] = "uniform"
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        return (self.low, self.high)
+
+    def at(self, unit: float) -> float:
+        """The value at `unit` in [0, 1]."""
+        return min(self.high, self.low + unit * (self.high - self.low))
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """Any number in [low, high], its logarithm uniform; 0 < low."""
+
+    low: float
+    high: float
+    word: ClassVar[str] = "log_uniform"
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        return (self.low, self.high)
+
+    def at(self, unit: float) -> float:
+        """The value at `unit` in [0, 1]."""
+        value = math.exp(math.log(self.low) + unit * (math.log(self.high) - math.log(self.low)))
+        return min(self.high, max(self.low, value))
+
+
+@dataclass(frozen=True)
+class Integers:
+    """The whole numbers from low to high, both included."""
+
+    low: int
+    high: int
+    word: ClassVar[str] = "int"
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        return (self.low, self.high)
+
+    def at(self, unit: float) -> int:
+        """The value at `unit` in [0, 1]."""
+        return min(self.high, self.low + int(unit * (self.high - self.low + 1)))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of the values written out: anything YAML can hold."""
+
+    values: tuple[Any, ...]
+    word: ClassVar[str] = "choice"
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        return self.values
+
+    def at(self, unit: float) -> Any:
+        """The value at `unit` in [0, 1]."""
+        return self.values[min(len(self.values) - 1, int(unit * len(self.values)))]
+
+
+Kind = Uniform | LogUniform | Integers | Choice
+WORDS = tuple(kind.word for kind in (Uniform, LogUniform, Integers, Choice))
+#: Whole numbers tried one by one: a rule such as "a multiple of" is kept by the ends and broken between them.
+_FEW = 64
+_FORMS = "write e.g. `{log_uniform: [0.003, 0.3]}`, `{uniform: [0.08, 0.25]}`, `{int: [1, 8]}` or `{choice: [1, 5]}`"
+
+
+def listed(kind: Kind) -> Sequence[Any] | None:
+    """Every value of a kind that has finitely many of them, for a grid; None for the continuous kinds."""
+    if isinstance(kind, Integers):
+        return range(kind.low, kind.high + 1)
+    return kind.values if isinstance(kind, Choice) else None
+
+
+def tried(kind: Kind) -> tuple[Any, ...]:
+    """The values that are tried in the recipe before a sweep starts: all of a few, else the ends of the range."""
+    values = listed(kind)
+    return tuple(values) if values is not None and (isinstance(kind, Choice) or len(values) <= _FEW) else kind.ends
+
+
+def read_kind(document: Document, keys: Keys, written: Any) -> Kind | Problem:
+    """Reads what stands below a search key, at `keys` of the sweep's document."""
+    if not isinstance(written, dict) or len(written) != 1:
+        return document.problem(keys, "must hold exactly one of `uniform`, `log_uniform`, `int`, `choice`", show(written), _FORMS)
+    word, value = next(iter(written.items()))
+    keys = (*keys, word)
+    if word not in WORDS:
+        return document.problem(keys, "must be a known kind of search", show(word), nearest(word, WORDS))
+    if word == Choice.word:
+        return _choice(document, keys, value)
+    return _range(document, keys, word, value)
+
+
+def _choice(document: Document, keys: Keys, value: Any) -> Choice | Problem:
+    if not isinstance(value, list) or not value:
+        return document.problem(keys, "must be a list of at least one value", show(value), "write e.g. `choice: [1, 5, 10]`")
+    if not all(_finite(each) for each in value):
+        return document.problem(keys, "must hold finite numbers", show(value), "leave out inf and nan")
+    for position, each in enumerate(value):
+        # `True == 1` in Python, and they are two values in YAML.
+        if any(type(each) is type(other) and each == other for other in value[:position]):
+            return document.problem(keys, "must hold each value once", f"{show(each)} twice", "keep one of them")
+    return Choice(tuple(value))
+
+
+def _range(document: Document, keys: Keys, word: str, value: Any) -> Kind | Problem:
+    numbers = isinstance(value, list) and len(value) == 2 and all(_is_number(each) for each in value)
+    if not numbers or not all(_finite(each) for each in value):
+        return document.problem(keys, "must be two finite numbers, [low, high]", show(value), f"write e.g. `{word}: [1, 8]`")
+    low, high = value
+    if low == high:
+        return document.problem(
+            keys, "must have its low end below its high end", show(value), f"write `choice: [{low}]`, or fix the key under `set`"
+        )
+    if low > high:
+        return document.problem(keys, "must have its low end below its high end", show(value), f"write `{word}: [{high}, {low}]`")
+    if word == LogUniform.word and low <= 0:
+        return document.problem(
+            keys, "must be above zero, as logarithms need", show(value), "raise the low end above zero, or write `uniform`"
+        )
+    if word == Integers.word:
+        if not all(isinstance(each, int) for each in value):
+            return document.problem(keys, "must be two whole numbers", show(value), "write whole numbers, or `uniform`")
+        return Integers(low, high)
+    return Uniform(float(low), float(high)) if word == Uniform.word else LogUniform(float(low), float(high))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)

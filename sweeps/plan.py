@@ -1,0 +1,272 @@
+"""A sweep ready to run: read, completed by its recipe and the overrides, and checked as a whole before anything starts.
+
+Importing this takes no Optuna, MLflow, Ray or torch: bad input is answered at once.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sweeps.kinds import WORDS, listed
+from sweeps.schema import Direction, Sweep
+from sweeps.search import Parameter, Written, apply, check_grid, read_search, resolve
+from trainer.documents import Document, load, nearest, show, validate
+from trainer.errors import BadInput, Problem
+from trainer.load import Layered, Override, lay_over, read_overrides, validate_recipe
+from trainer.recipe import Recipe
+
+Answer = TypeVar("Answer")
+#: Sections whose keys have dots or slashes of their own: what follows the first dot is one key.
+_ONE_KEY_BELOW = ("search", "objectives", "set")
+_DEFAULT_STORE = "mlflow.db"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked sweep. `recipe` and `recipe_document` are the base that trials vary, with every fixed value in it."""
+
+    sweep: Sweep
+    document: Layered
+    recipe: Recipe
+    recipe_document: Layered
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def name(self) -> str:
+        return self.sweep.name
+
+    @property
+    def objectives(self) -> dict[str, Direction]:
+        """Metric → direction, in the order of the file."""
+        if self.sweep.objectives is not None:
+            return self.sweep.objectives
+        return {"objective": "minimize", **({"value/max": "minimize"} if self.recipe.constraints else {})}
+
+    @property
+    def constraints(self) -> tuple[str, ...]:
+        """The names of the recipe's constraints."""
+        return tuple(each.name for each in self.recipe.constraints)
+
+    @property
+    def grid_size(self) -> int | None:
+        """The number of points of a grid; None where a key is continuous."""
+        sizes = [listed(each.kind) for each in self.parameters]
+        return math.prod(len(each) for each in sizes if each is not None) if None not in sizes else None
+
+    @property
+    def trials(self) -> int:
+        """The number of trials that will run: those asked for, or with the sampler `grid` its points where they are fewer."""
+        if self.sweep.sampler.name == "grid" and self.grid_size is not None:
+            return min(self.sweep.trials, self.grid_size)
+        return self.sweep.trials
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about a valid plan."""
+        grid = self.grid_size if self.sweep.sampler.name == "grid" else None
+        if grid is None or grid == self.sweep.trials:
+            return ()
+        if grid < self.sweep.trials:
+            return (f"the grid has {grid} points: {grid} trials run, not {self.sweep.trials}",)
+        return (f"the grid has {grid} points: {self.sweep.trials} of them run, in an order shuffled by the seed",)
+
+    @property
+    def experiment(self) -> str:
+        return self.sweep.mlflow.experiment or self.name
+
+    @property
+    def tracking_uri(self) -> str:
+        """The tracking URI, with a relative SQLite path made absolute: workers and later commands stand in other folders."""
+        uri = self.sweep.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_DEFAULT_STORE}"
+        scheme, _, path = uri.partition("sqlite:///")
+        return f"sqlite:///{Path(path).absolute()}" if not scheme and path and path != ":memory:" else uri
+
+    def recipe_data(self, params: Mapping[str, Any]) -> dict[Any, Any]:
+        """A trial's recipe as plain data, `params` by their parameters' names."""
+        return apply(self.recipe_document.data, params)
+
+    def trial_recipe(self, params: Mapping[str, Any]) -> Recipe:
+        """A trial's recipe.
+
+        Raises:
+            BadInput: these values do not make a valid recipe together, though their ranges' ends do.
+        """
+        return validate(Recipe, Document(self.recipe_document.file, self.recipe_data(params)))
+
+
+def load_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
+    """Reads a sweep file with `key=value` overrides (the sweep's own keys, else the recipe's) and its recipe.
+
+    `search.KEY=null` drops an entry of the search.
+
+    Raises:
+        BadInput: with every problem found: the sweep's by line, the recipe's by line, then the overrides'.
+    """
+    given, problems = read_overrides(overrides)
+    document = _read(problems, lambda: Layered.of(load(path)))
+    if document is None:
+        raise BadInput(problems)
+    on_recipe = _lay_on_sweep(document, given, problems)
+    sweep = _read(problems, lambda: validate(Sweep, document))
+    entries, found = read_search(document)
+    problems += found
+    problems += check_grid(document, entries) if _sampler_name(document) == "grid" else []
+    base = _read(problems, lambda: _base(document))
+    plan = None
+    if base is not None:
+        problems += _check_objectives(document, _names(base))
+        plan = _complete(document, sweep, base, entries, on_recipe, problems)
+    if problems or plan is None:
+        raise BadInput(_ordered(problems, [document.file, base.file if base else ""]))
+    return plan
+
+
+def _complete(
+    document: Layered,
+    sweep: Sweep | None,
+    base: Layered,
+    entries: Sequence[Written],
+    on_recipe: Sequence[Override],
+    problems: list[Problem],
+) -> Plan | None:
+    """Lays the fixed values over the base recipe and checks the search over it; None where anything is wrong."""
+    fixed = [*_written_in(document, "set"), *on_recipe]
+    completed = copy.deepcopy(base)
+    laid = lay_over(completed, [*_written_in(document, "resources"), *fixed])
+    recipe = _read(problems, lambda: validate_recipe(completed, laid))
+    if recipe is None:  # a bad fixed value should not hide what is wrong with the search
+        unchanged = _read([], lambda: validate_recipe(base))
+        problems += resolve(document, base, entries, fixed)[1] if unchanged is not None else []
+        return None
+    parameters, found = resolve(document, completed, entries, fixed)
+    problems += found
+    return Plan(sweep, document, recipe, completed, tuple(parameters)) if sweep is not None else None
+
+
+def _read(problems: list[Problem], read: Callable[[], Answer]) -> Answer | None:
+    """Goes on after bad input, so that one run tells all that is wrong."""
+    try:
+        return read()
+    except BadInput as error:
+        problems.extend(error.problems)
+        return None
+
+
+def _ordered(problems: Sequence[Problem], files: Sequence[str]) -> list[Problem]:
+    """The sweep's problems by line, then the recipe's, then those of the command line; each once."""
+    order = {file: position for position, file in reversed(list(enumerate(files)))}
+    return sorted(dict.fromkeys(problems), key=lambda each: (order.get(each.file, len(files)), each.line))
+
+
+def _lay_on_sweep(document: Layered, overrides: Sequence[Override], problems: list[Problem]) -> list[Override]:
+    """Lays those overrides over the sweep that are its own; returns those of the recipe."""
+    on_recipe: list[Override] = []
+    mine: list[Override] = []
+    for override in overrides:
+        head, _, rest = override.key.partition(".")
+        if head in _ONE_KEY_BELOW and rest:
+            _lay_entry(document, override, head, rest)
+        elif head in Sweep.model_fields:
+            mine.append(_spelled_out(document, override))
+        elif head in Recipe.model_fields:
+            on_recipe.append(override)
+        else:
+            valid = list(dict.fromkeys([*Sweep.model_fields, *Recipe.model_fields]))
+            problems.append(override.problem("must be a key of the sweep or of the recipe", f"`{head}`", nearest(head, valid)))
+    problems += lay_over(document, mine)
+    return on_recipe
+
+
+def _lay_entry(document: Layered, override: Override, section: str, key: str) -> None:
+    """Lays `search.KEY`, `search.KEY.KIND`, `objectives.METRIC` or `set.KEY` over the sweep; null drops a search entry."""
+    value = override.value
+    if section == "search" and key.rpartition(".")[2] in WORDS:
+        key, _, word = key.rpartition(".")
+        value = {word: value}
+    if not isinstance(document.data.get(section), dict):
+        document.data[section] = {}
+    if section == "search" and value is None and key in document.data[section]:
+        del document.data[section][key]
+        return
+    document.lay((section, key), Override(f"{section}.{key}", value, override.file, override.line))
+
+
+def _spelled_out(document: Layered, override: Override) -> Override:
+    """`sampler.seed` over `sampler: tpe` needs the long form below it."""
+    sampler = document.data.get("sampler")
+    if override.key.startswith("sampler.") and isinstance(sampler, str):
+        document.data["sampler"] = {"name": sampler}
+    return override
+
+
+def _sampler_name(document: Layered) -> object:
+    sampler = document.data.get("sampler")
+    return sampler.get("name") if isinstance(sampler, dict) else sampler
+
+
+def _base(document: Layered) -> Layered | None:
+    """The recipe's own document; None where the sweep's schema says what is wrong."""
+    written = document.data.get("recipe")
+    if isinstance(written, dict):
+        return document.part("recipe")
+    if not isinstance(written, str):
+        return None
+    path = Path(document.file).parent / written
+    if not path.is_file():
+        beside = sorted(each.name for each in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
+        way_out = f"in {path.parent}: {nearest(path.name, beside)}" if beside else "write its path from the sweep's own folder"
+        raise BadInput(
+            [
+                document.problem(
+                    ("recipe",), "must be the path of a recipe that exists", f"{show(written)} (no file {path})", way_out
+                )
+            ]
+        )
+    return Layered.of(load(path))
+
+
+def _written_in(document: Layered, section: str) -> list[Override]:
+    """The values of a section of the sweep that stand above the recipe's, with the line each is on."""
+    entries = document.data.get(section)
+    if not isinstance(entries, dict):
+        return []
+    prefix = "" if section == "set" else f"{section}."
+    laid = []
+    for key, value in entries.items():
+        at = document.problem((section, key), "", "", "")
+        laid.append(Override(f"{prefix}{key}", value, at.file, at.line))
+    return laid
+
+
+def _names(recipe: Layered) -> list[str]:
+    """The constraints' names in a recipe that may yet be invalid."""
+    constraints = recipe.data.get("constraints")
+    found = constraints if isinstance(constraints, list) else []
+    return [str(each["name"]) for each in found if isinstance(each, dict) and "name" in each]
+
+
+def _check_objectives(document: Layered, names: Sequence[str]) -> list[Problem]:
+    """Metrics that no run of this recipe can have, and a reference point of another length."""
+    problems = []
+    objectives, point = document.data.get("objectives"), document.data.get("reference_point")
+    objectives = objectives if isinstance(objectives, dict) else {}
+    known = ["objective", "lagrangian", *(["value/max", "violation/max"] if names else [])]
+    known += [f"{prefix}/{name}" for prefix in ("value", "slack", "multiplier") for name in names]
+    for metric in map(str, objectives):
+        own = "/" not in metric or metric.split("/")[0] in ("value", "slack", "multiplier", "violation")
+        if own and metric not in known:
+            way_out = f"{nearest(metric, known)}, or a metric of the evaluation, `eval/...`"
+            problems.append(
+                document.problem(("objectives", metric), "must be a metric of the recipe's runs", f"`{metric}`", way_out)
+            )
+    count = len(objectives) or (2 if names else 1)
+    if isinstance(point, list) and len(point) != count:
+        rule = f"must hold one number for each of the {count} objectives"
+        problems.append(document.problem(("reference_point",), rule, show(point), "write one number for each, in their order"))
+    return problems

@@ -1,0 +1,153 @@
+"""Live progress: a table on a terminal, a line now and then in a log. Trial, step, objective, worst slack, lambda, time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+#: Seconds between two lines of one trial where there is no terminal.
+LINE_SECONDS = 15.0
+
+
+@dataclass
+class TrialState:
+    """What is known of a running trial; `metrics` are the newest of each name."""
+
+    name: str
+    params: str
+    step: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    printed: float = 0.0
+
+    @property
+    def worst(self) -> tuple[str, float] | None:
+        """The constraint with the least slack, and that slack."""
+        slacks = {name.removeprefix("slack/"): value for name, value in self.metrics.items() if name.startswith("slack/")}
+        return min(slacks.items(), key=lambda item: item[1]) if slacks else None
+
+    @property
+    def multipliers(self) -> str:
+        values = [value for name, value in self.metrics.items() if name.startswith("multiplier/")]
+        shown = " ".join(f"{value:.3g}" for value in values[:4])
+        return shown + (f" … max {max(values):.3g}" if len(values) > 4 else "")
+
+    @property
+    def left(self) -> float | None:
+        """Seconds of training left, from the pace so far."""
+        return self.seconds / self.step * (self.steps - self.step) if self.step else None
+
+
+class Progress:
+    """Follows the trials of one command; use it as a context. `total` trials, `concurrent` of them at a time."""
+
+    def __init__(self, console: Console, total: int, concurrent: int = 1, done: int = 0) -> None:
+        self._console, self._total, self._concurrent = console, total, concurrent
+        self._done, self._ended_seconds = done, list[float]()
+        self._running: dict[str, TrialState] = {}
+        self._live = Live(self._table(), console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """A line that stays, above the table."""
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def started(self, name: str, params: Mapping[str, Any] | None = None) -> None:
+        shown = ", ".join(f"{key}={_short(value)}" for key, value in (params or {}).items())
+        self._running[name] = TrialState(name, shown)
+        if not self._live:
+            self.say(f"trial {name} starts{': ' + shown if shown else ''}")
+        self._refresh()
+
+    def reported(self, name: str, payload: Mapping[str, Any]) -> None:
+        """Takes a report of the worker loop: {step, steps, seconds, points, …}."""
+        state = self._running.setdefault(name, TrialState(name, ""))
+        state.step, state.steps, state.seconds = payload["step"], payload["steps"], payload["seconds"]
+        for point in payload["points"]:
+            state.metrics.update(point["metrics"])
+        if not self._live and time.monotonic() - state.printed >= LINE_SECONDS:
+            state.printed = time.monotonic()
+            self.say(_line(state))
+        self._refresh()
+
+    def ended(self, name: str, status: str, reason: str, seconds: float) -> None:
+        self._running.pop(name, None)
+        self._done += 1
+        self._ended_seconds.append(seconds)
+        left = self._sweep_left()
+        more = f", about {_clock(left)} left" if left and self._done < self._total else ""
+        self.say(f"trial {name} {status.replace('_', ' ')} after {_clock(seconds)}: {reason} ({self._done}/{self._total}{more})")
+        self._refresh()
+
+    def _sweep_left(self) -> float | None:
+        """Seconds until all trials are done: those running and those to come, at the pace of those that ended."""
+        if not self._ended_seconds:
+            return None
+        mean = sum(self._ended_seconds) / len(self._ended_seconds)
+        waiting = self._total - self._done - len(self._running)
+        running = max((state.left or mean for state in self._running.values()), default=0.0)
+        return running + mean * waiting / self._concurrent
+
+    def _refresh(self) -> None:
+        if self._live:
+            self._live.update(self._table())
+
+    def _table(self) -> Table:
+        left = self._sweep_left()
+        title = f"{self._done} of {self._total} trials done" + (f", about {_clock(left)} left" if left else "")
+        table = Table(title=title, title_justify="left", expand=False)
+        for column in ("trial", "step", "objective", "worst slack", "λ", "left", "parameters"):
+            table.add_column(column, justify="left" if column == "parameters" else "right", overflow="fold")
+        for state in self._running.values():
+            table.add_row(*_cells(state))
+        return table
+
+
+def _cells(state: TrialState) -> tuple[str, ...]:
+    objective = state.metrics.get("objective")
+    worst = state.worst
+    return (
+        state.name,
+        f"{state.step}/{state.steps}" if state.steps else "starting",
+        "" if objective is None else f"{objective:.4g}",
+        "" if worst is None else f"{worst[1]:+.3g} ({worst[0]})",
+        state.multipliers,
+        _clock(state.left) if state.left is not None else "",
+        state.params,
+    )
+
+
+def _line(state: TrialState) -> str:
+    _, step, objective, worst, multipliers, left, _ = _cells(state)
+    parts = [f"trial {state.name} step {step}"]
+    parts += [f"objective {objective}"] if objective else []
+    parts += [f"worst slack {worst}"] if worst else []
+    parts += [f"λ {multipliers}"] if multipliers else []
+    parts += [f"{left} left"] if left else []
+    return "  ".join(parts)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _clock(seconds: float | None) -> str:
+    whole = int(seconds or 0)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

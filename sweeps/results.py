@@ -1,0 +1,94 @@
+"""What a sweep came to: one record a trial, in the output folder and in the `--json` file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from analysis.judging import judge
+from analysis.trials import ConstraintOutcome, SweepRecord, Trial
+from sweeps.plan import Plan
+from sweeps.tracking import trial_name
+from trainer.outcome import Result
+
+FOLDER = "records"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One ended trial: its number from 0, the values of the searched parameters, how it ended."""
+
+    number: int
+    params: Mapping[str, Any]
+    result: Result
+
+    @property
+    def id(self) -> str:
+        return trial_name(self.number)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"id": self.id, "params": dict(self.params), **self.result.to_json()}
+
+    def save(self, output: Path) -> None:
+        """Writes the record, whole or not at all."""
+        folder = output / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f".{self.id}.part"
+        part.write_text(json.dumps({"number": self.number, "params": dict(self.params), "result": self.result.to_json()}))
+        part.replace(folder / f"{self.id}.json")
+
+    @classmethod
+    def load_all(cls, output: Path) -> list[Self]:
+        """All records of an output folder, by number."""
+        plain = [json.loads(path.read_text()) for path in sorted((output / FOLDER).glob("*.json"))]
+        return [cls(each["number"], each["params"], Result.from_json(each["result"])) for each in plain]
+
+    def as_trial(self) -> Trial:
+        """The record as the review reads it from MLflow."""
+        result = self.result
+        outcomes = tuple(
+            ConstraintOutcome(name, each.value, each.budget, each.slack, each.slack_error, each.multiplier)
+            for name, each in result.constraints.items()
+        )
+        return Trial(
+            self.id, "", result.status, result.reason, dict(self.params), result.metrics, outcomes,
+            seconds=result.seconds, steps=result.steps,
+        )  # fmt: skip
+
+
+def sweep_record(plan: Plan, records: list[TrialRecord]) -> SweepRecord:
+    """A sweep's record without MLflow, for when there is no reaching it."""
+    trials = judge([record.as_trial() for record in records], list(plan.objectives))
+    point = plan.sweep.reference_point
+    return SweepRecord("", plan.experiment, "", plan.objectives, tuple(point) if point else None, trials)
+
+
+@dataclass(frozen=True)
+class Results:
+    """The end of a sweep; `interrupted` when trials are left that the same command will run."""
+
+    trials: list[TrialRecord]
+    front: list[str]
+    hypervolume: float | None
+    reference_point: list[float] | None
+    interrupted: bool
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every trial ended well and feasible, 1 when none could be used, 3 otherwise."""
+        if all(record.result.status in ("failed", "diverged") for record in self.trials):
+            return 1
+        return 0 if all(record.result.feasible and record.result.status != "infeasible" for record in self.trials) else 3
+
+    def to_json(self) -> dict[str, Any]:
+        """The form of `--json` files (docs/sweep.md)."""
+        return {
+            "trials": [record.to_json() for record in self.trials],
+            "front": self.front,
+            "hypervolume": self.hypervolume,
+            "reference_point": self.reference_point,
+            "interrupted": self.interrupted,
+        }

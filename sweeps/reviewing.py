@@ -1,0 +1,100 @@
+"""The review of a sweep for people: table, figures, links; from the sweep's end, or rebuilt from MLflow alone."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from analysis.figures.front_html import base_url_of
+from analysis.publish import publish
+from analysis.reading import read_sweep
+from analysis.review import Review, review
+from analysis.server import front_link, ui
+from analysis.store import is_http
+from analysis.table import front_table
+from analysis.trials import SweepRecord
+
+
+def review_of(tracking_uri: str, sweep: str, folder: Path) -> tuple[SweepRecord, Review]:
+    """Reads a sweep from MLflow, writes its figures into `folder` and puts the review into MLflow.
+
+    Raises:
+        ReviewError: no such store or sweep.
+    """
+    record = read_sweep(tracking_uri, sweep)
+    made = review(record, folder, base_url=base_url_of(tracking_uri))
+    publish(tracking_uri, record, made)
+    return record, made
+
+
+def show(record: SweepRecord, made: Review, console: Console) -> None:
+    """Prints the front's table, its hypervolume and where the figures are."""
+    console.print()
+    console.print(front_table(record, made.front, width=console.width))
+    if made.hypervolume is not None and made.reference_point is not None:
+        point = ", ".join(f"{name} {value:.4g}" for name, value in zip(record.objectives, made.reference_point, strict=True))
+        console.print(f"\nhypervolume {made.hypervolume:.4g} against {point}", highlight=False, soft_wrap=True)
+    console.print(f"front: {made.front_html}  {made.front_png.name}  {made.trials_csv.name}", highlight=False, soft_wrap=True)
+
+
+def summary(made: Review) -> dict[str, Any]:
+    """The front's part of a `--json` file."""
+    return {
+        "front": list(made.front_ids),
+        "hypervolume": made.hypervolume,
+        "reference_point": list(made.reference_point) if made.reference_point is not None else None,
+    }
+
+
+def rebuild(name: str, tracking_uri: str | None, output: Path | None, console: Console) -> dict[str, Any]:
+    """`dualsweep front`.
+
+    Raises:
+        ReviewError: no such store or sweep.
+    """
+    uri, sweep = _place(name, tracking_uri)
+    record, made = review_of(uri, sweep, output or Path("runs") / name_of_folder(sweep))
+    show(record, made, console)
+    return summary(made)
+
+
+def serve(name: str | None, tracking_uri: str | None, port: int, console: Console) -> None:
+    """`dualsweep ui`: runs until it is interrupted.
+
+    Raises:
+        ReviewError: the port is taken, or there is no such sweep.
+    """
+    uri, sweep = _place(name, tracking_uri)
+    with ui(uri, port=port) as server:
+        console.print(f"MLflow: {server.base_url}", highlight=False, soft_wrap=True)
+        if sweep:
+            console.print(f"front:  {front_link(server.base_url, read_sweep(uri, sweep))}", highlight=False, soft_wrap=True)
+        if server.process is None:
+            return
+        console.print("Ctrl-C ends it", highlight=False)
+        try:
+            while server.process.poll() is None:
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            console.print("stopped")
+
+
+def name_of_folder(sweep: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in sweep)
+
+
+def _place(name: str | None, tracking_uri: str | None) -> tuple[str, str]:
+    """The tracking URI and the sweep's name, from a sweep file or from what was given."""
+    if name is not None and name.endswith((".yaml", ".yml")):
+        from sweeps.plan import load_plan
+
+        plan = load_plan(name)
+        return tracking_uri or plan.tracking_uri, plan.experiment
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
+    if not is_http(uri) and uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
+        uri = f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
+    return uri, name or ""

@@ -1,0 +1,73 @@
+"""The sweep as a user writes it: what to vary over one recipe, by which sampler, how often, and where it is tracked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, FiniteFloat
+
+from trainer.recipe import Count, Name, Resources, Section
+
+Direction = Literal["minimize", "maximize"]
+SamplerName = Literal["tpe", "nsga2", "gp", "random", "quasi_random", "grid"]
+#: MLflow's rule for the names of metrics.
+MetricName = Annotated[str, Field(pattern=r"^[\w .:/-]+$", max_length=250)]
+
+
+class Sampler(Section):
+    """How the next trial is placed."""
+
+    name: SamplerName = Field("tpe", description="the sampler", examples=["tpe"])
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="the seed of the sampler", examples=["0"])
+
+
+def _named(value: Any) -> Any:
+    """`sampler: tpe` is short for `sampler: {name: tpe}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Tracking(Section):
+    """Where MLflow keeps the sweep."""
+
+    tracking_uri: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="the tracking URI; left out, it is MLFLOW_TRACKING_URI where set, else mlflow.db in the working directory",
+        examples=["sqlite:///mlflow.db"],
+    )
+    experiment: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
+        None, description="the experiment; left out, it has the sweep's name", examples=["digits-minority"]
+    )
+
+
+class Sweep(Section):
+    """A sweep over one recipe."""
+
+    name: Name = Field(description="a name of letters, digits, `_` and `-`", examples=["digits-minority"])
+    recipe: str | dict[str, Any] = Field(
+        description="the path of a recipe, from the sweep's own folder, or a whole recipe in place",
+        examples=["recipes/digits.yaml"],
+    )
+    search: dict[str, Any] = Field(
+        min_length=1, description="recipe keys and how each is varied", examples=["{dual.step_size: {log_uniform: [0.003, 0.3]}}"]
+    )
+    objectives: dict[MetricName, Direction] | None = Field(
+        None, min_length=1, description="metrics to minimise or maximise, by their MLflow names",
+        examples=["{objective: minimize, value/max: minimize}"],
+    )  # fmt: skip
+    sampler: Annotated[Sampler, BeforeValidator(_named)] = Field(
+        Sampler(), description="how trials are placed", examples=["{name: tpe, seed: 0}"]
+    )
+    trials: Count = Field(description="the number of trials", examples=["12"])
+    resources: Resources | None = Field(
+        None, description="what one trial takes; keys given here stand above the recipe's", examples=["{workers: 1}"]
+    )
+    concurrency: Count | None = Field(
+        None, description="trials at a time, at most; left out, as many as the cluster holds", examples=["2"]
+    )
+    mlflow: Tracking = Field(
+        Tracking(), description="where MLflow keeps the sweep", examples=["{tracking_uri: sqlite:///mlflow.db}"]
+    )
+    reference_point: list[FiniteFloat] | None = Field(
+        None, description="the hypervolume's reference point, one number for each objective", examples=["[1.0, 0.3]"]
+    )
+    set: dict[str, Any] = Field({}, description="recipe keys with a fixed value", examples=["{train.steps: 300}"])

@@ -1,0 +1,74 @@
+"""`dualsweep submit`, `status` and `stop`: the same files on a Ray cluster, through its job server."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from cluster.follow import follow
+from cluster.jobs import Job, list_jobs, status, stop, submit
+from cluster.preflight import failures, preflight
+
+#: The packages that the job needs beside the repository's own; the preflight can only look for what travels.
+MODULES = ("sweeps", "trainer", "analysis", "cluster")
+
+
+def repository(file: Path) -> Path:
+    """What travels: the git repository that holds the file, else the working directory."""
+    found = subprocess.run(
+        ["git", "-C", str(file.absolute().parent), "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=False
+    )
+    return Path(found.stdout.strip()) if found.returncode == 0 else Path.cwd()
+
+
+def submit_file(
+    kind: str, file: Path, address: str | None, sets: Sequence[str], output: str | None, following: bool, console: Console
+) -> int:
+    """Submits and follows; the exit code: the job's own, 1 where it was stopped, 2 refused by the preflight."""
+    root = repository(file)
+    checks = preflight(file, working_dir=root, address=address, modules=MODULES)
+    for each in checks:
+        console.print(str(each), highlight=False, soft_wrap=True)
+    if failures(checks):
+        return 2
+    arguments = ["python", "-m", "sweeps", kind]
+    for text in sets:
+        arguments += ["--set", text]
+    if output:
+        arguments += ["--output", output]
+    job = submit(file, address=address, working_dir=root, entrypoint_args=arguments)
+    console.print(f"submitted as {job.submission_id}", highlight=False)
+    where = f"{job.submission_id} --address {job.address}"
+    hint = f"dualsweep status {where}; dualsweep stop {where}"
+    if not following:
+        console.print(hint, highlight=False, soft_wrap=True)
+        return 0
+    try:
+        ended = follow(job)
+    except KeyboardInterrupt:
+        console.print(f"no longer following; the job goes on: {hint}", highlight=False, soft_wrap=True)
+        return 0
+    console.print(_line(ended), highlight=False, soft_wrap=True)
+    return 0 if ended.status == "SUCCEEDED" else ended.exit_code or 1
+
+
+def show_status(job_id: str | None, address: str | None, console: Console) -> None:
+    """Prints one job, or all of them, newest first."""
+    jobs = [status(address, job_id)] if job_id else list_jobs(address)
+    for job in jobs:
+        console.print(_line(job), highlight=False, soft_wrap=True)
+    if not jobs:
+        console.print("no jobs were submitted to this cluster")
+
+
+def stop_job(job_id: str, address: str | None, console: Console) -> None:
+    """Stops a job and waits until it has stopped."""
+    console.print(_line(stop(address, job_id)), highlight=False, soft_wrap=True)
+
+
+def _line(job: Job) -> str:
+    message = job.message.strip().splitlines()  # of a failed job it ends with its log
+    return f"{job.submission_id}  {job.status}  {job.entrypoint}" + (f"  ({message[0]})" if message else "")

@@ -1,0 +1,162 @@
+"""Tracking that cannot hurt a run: everything goes to the local spool, and one thread replays it to MLflow.
+
+While MLflow does not answer, training goes on, one warning is given, and the spool grows; it is tried again after 2, 4, ...
+60 seconds, and by the next start of the same command. What MLflow has is in `tracking.json`, so a sweep that is continued
+goes on in the same runs, and no point is there twice.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sweeps.delivery import Delivery, prepare
+from sweeps.ledger import SWEEP, Entry, Ledger, masked
+from sweeps.plan import Plan
+from sweeps.spool import FOLDER, Spool
+from trainer.recipe import flatten
+
+#: The status of an MLflow run for each end of a trial (`trainer.outcome.Status`, and `interrupted`).
+RUN_STATUS = {"failed": "FAILED", "diverged": "FAILED", "interrupted": "KILLED"}
+_LONGEST_WAIT = 60.0
+
+
+def trial_name(number: int) -> str:
+    """How a trial is called everywhere: `0007`."""
+    return f"{number:04d}"
+
+
+class Tracker:
+    """One sweep's tracking: a parent run, and a child run for each trial. Nothing here raises for MLflow's sake."""
+
+    def __init__(self, plan: Plan, output: Path, on_warning: Callable[[str], None], interval: float = 2.0) -> None:
+        """Opens the spool in `output`, and starts the thread that replays it every `interval` seconds.
+
+        `on_warning` gets one line for each outage or refused record, from that thread.
+        """
+        prepare()
+        self.plan, self._folder, self._on_warning, self._interval = plan, output / FOLDER, on_warning, interval
+        output.mkdir(parents=True, exist_ok=True)
+        self.delivery = Delivery(
+            plan.tracking_uri, Ledger.open(output, plan.tracking_uri, plan.experiment), self._folder, on_warning
+        )
+        self.sweep = Spool(self._folder / f"{SWEEP}.jsonl")
+        self._trials: dict[int, Spool] = {}
+        self._begin()
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._down = ""
+        self._thread = threading.Thread(target=self._replay, name="tracking", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def run_id(self) -> str | None:
+        """The parent run's id; None while MLflow has not been reached."""
+        return self.delivery.ledger.runs.get(SWEEP, Entry()).run_id
+
+    def trial(self, number: int, params: Mapping[str, Any]) -> Spool:
+        """The spool of a trial that starts, or starts again: its run is RUNNING, with its recipe as params.
+
+        Raises:
+            BadInput: the params make no valid recipe (`Plan.trial_recipe`).
+        """
+        spool = self._spool(number)
+        spool.begin()
+        spool.tags(
+            {"dualsweep.status": "running", "dualsweep.reason": "", "dualsweep.params": json.dumps(dict(params), default=str)}
+        )
+        spool.params(flatten(self.plan.trial_recipe(params)))
+        return spool
+
+    def end_trial(self, number: int, status: str, reason: str) -> None:
+        """A trial's end: one of `trainer.outcome.Status`, or `interrupted` where it will be resumed."""
+        spool = self._spool(number)
+        spool.tags({"dualsweep.status": status, "dualsweep.reason": reason})
+        spool.end(RUN_STATUS.get(status, "FINISHED"))
+
+    def end(self, status: str, run_status: str) -> None:
+        """The sweep's end: the tag `dualsweep.status`, and FINISHED, FAILED or KILLED for the parent run."""
+        self.sweep.tags({"dualsweep.status": status})
+        self.sweep.end(run_status)
+
+    def flush(self, timeout: float) -> bool:
+        """Waits at most `timeout` seconds until MLflow has all that was spooled; says whether it has."""
+        deadline = time.monotonic() + timeout
+        while self.delivery.waiting() and time.monotonic() < deadline and self._thread.is_alive():
+            self._wake.set()
+            time.sleep(0.05)
+        return not self.delivery.waiting()
+
+    def close(self, timeout: float = 30.0) -> str | None:
+        """Ends the thread after a last attempt, within `timeout` seconds. Returns what was not delivered, for the user."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(timeout)
+        waiting = self.delivery.waiting()
+        if not waiting:
+            return None
+        why = f" ({self._down})" if self._down else ""
+        return (
+            f"{waiting} records were not delivered to MLflow at {masked(self.plan.tracking_uri)}{why}; "
+            f"nothing is lost: they are in {self._folder}, and the same `dualsweep sweep` command again delivers them"
+        )
+
+    def _spool(self, number: int) -> Spool:
+        if number not in self._trials:
+            self._trials[number] = Spool(self._folder / f"{trial_name(number)}.jsonl")
+        return self._trials[number]
+
+    def _begin(self) -> None:
+        plan = self.plan
+        self.sweep.begin()
+        tags = {
+            "dualsweep.status": "running",
+            "dualsweep.objectives": json.dumps(plan.objectives),
+            "dualsweep.search": json.dumps([each.name for each in plan.parameters]),
+        }
+        if plan.sweep.reference_point is not None:
+            tags["dualsweep.reference_point"] = json.dumps(plan.sweep.reference_point)
+        self.sweep.tags(tags)
+        search = {f"search.{each.name}": f"{each.kind.word} {list(each.kind.ends)}" for each in plan.parameters}
+        sampler = plan.sweep.sampler
+        self.sweep.params({"trials": plan.trials, "sampler.name": sampler.name, "sampler.seed": sampler.seed, **search})
+        self.sweep.params({f"recipe.{key}": value for key, value in flatten(plan.recipe).items()})
+
+    def _replay(self) -> None:
+        """The writer's thread: a failure of MLflow's, of whatever kind, is waited out."""
+        wait = self._interval
+        while True:
+            last = self._stop.is_set()
+            try:
+                self.delivery.deliver()
+                self._down, wait = "", self._interval
+            except Exception as error:  # MLflow raises many kinds, and none of them may end a sweep
+                if not self._down and not last:
+                    self._on_warning(self._outage(error))
+                self._down = _short(error)
+                wait = min(_LONGEST_WAIT, max(2.0, 2 * wait))
+            if last:
+                return
+            self._wake.wait(wait)
+            self._wake.clear()
+
+    def _outage(self, error: Exception) -> str:
+        return (
+            f"MLflow at {masked(self.plan.tracking_uri)} cannot be written to ({_short(error)}); "
+            f"training goes on, and points are kept in {self._folder} until it can"
+        )
+
+
+def _short(error: Exception) -> str:
+    line = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
+    return line if len(line) <= 200 else line[:197] + "..."

@@ -1,0 +1,138 @@
+"""The bridge to Ray Tune: Optuna is asked and told by our own searcher; Tune starts, watches and ends the trials.
+
+Why not Tune's OptunaSearch: it cannot pass on constraints, leaves trials with a NaN running for ever, and tells stopped
+trials as complete (field-tested with Ray 2.60 and Optuna 5.0). Why our own trial numbers: continuing an interrupted sweep
+needs no state of Tune's, so a `kill -9` at any time is as good as Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray import tune
+from ray.tune import FailureConfig, RunConfig, Tuner
+from ray.tune.search import Searcher
+
+from cluster.resources import TRIAL_RESOURCES
+from sweeps.study import Asked
+from trainer.errors import TrainingError
+from trainer.outcome import failed
+from trainer.run import Job, follow
+
+#: Progress is ours to show, and points go to the spool: Tune's own tables and result files are not needed.
+_SILENT = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
+
+
+class Conductor(Protocol):
+    """Who decides what runs, and hears how it goes; everything is called in the driver's process, one call at a time."""
+
+    def next(self) -> tuple[Asked, Job] | None:
+        """The next trial, or None when there is none left to start."""
+
+    def started(self, asked: Asked) -> None: ...
+
+    def reported(self, number: int, payload: dict[str, Any]) -> None: ...
+
+    def lost(self, number: int, reason: str) -> None:
+        """The trial ended without a result."""
+
+
+def run_trial(config: dict[str, Any]) -> None:
+    """One trial, in a process of its own; its workers are Ray Train's."""
+    try:
+        # Not by Tune's TuneReportCallback: when a run ends right after its last report, Tune may take the end first and lose
+        # the report, and with it the trial's result.
+        follow(config["job"], tune.report)
+    except TrainingError as error:
+        tune.report({"step": 0, "steps": 0, "seconds": 0.0, "points": [], "result": failed(str(error)).to_json()})
+
+
+def run_trials(conductor: Conductor, count: int, concurrent: int, folder: Path) -> None:
+    """Runs `count` trials, at most `concurrent` at a time. Ctrl-C ends them and returns: what was reported is kept."""
+    os.environ |= _SILENT
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    searcher = _Searcher(conductor)
+    tuner = Tuner(
+        tune.with_resources(run_trial, dict(TRIAL_RESOURCES)),
+        tune_config=tune.TuneConfig(
+            num_samples=count,
+            max_concurrent_trials=concurrent,
+            search_alg=searcher,
+            reuse_actors=False,
+            trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
+        ),
+        run_config=RunConfig(
+            name="tune",
+            storage_path=str(folder),
+            failure_config=FailureConfig(max_failures=0),
+            callbacks=[_Listener(conductor, searcher)],
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+class _Searcher(Searcher):
+    """Hands out the conductor's trials; remembers which of Tune's ids has which number."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        super().__init__()
+        self._conductor = conductor
+        self.asked: dict[str, Asked] = {}
+        self.ended: set[int] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune keeps a copy of what it was given, for a way of continuing that we don't use."""
+        return {}
+
+    def suggest(self, trial_id: str) -> Any:  # a configuration, or Tune's word for the end
+        following = self._conductor.next()
+        if following is None:
+            return Searcher.FINISHED
+        asked, job = following
+        self.asked[trial_id] = asked
+        return {"number": asked.number, "job": job}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Results are taken when they are reported; this hears only of trials that ended without one (see `_Listener`)."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study in the output folder is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see `save`."""
+
+
+class _Listener(tune.Callback):
+    """Passes Tune's events on to the conductor."""
+
+    def __init__(self, conductor: Conductor, searcher: _Searcher) -> None:
+        self._conductor, self._searcher = conductor, searcher
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As the searcher's."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._conductor.started(self._searcher.asked[trial.trial_id])
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        number = self._searcher.asked[trial.trial_id].number
+        if result.get("result"):
+            self._searcher.ended.add(number)
+        self._conductor.reported(number, result)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._end(trial, str(trial.get_error() or "its process died"))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._end(trial, "its workers ended without a result")
+
+    def _end(self, trial: Any, reason: str) -> None:
+        number = self._searcher.asked[trial.trial_id].number
+        if number not in self._searcher.ended:
+            self._searcher.ended.add(number)
+            self._conductor.lost(number, reason.strip().splitlines()[-1])

@@ -1,0 +1,162 @@
+"""The figures: whole, small enough, and safe with hostile text."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis.columns import columns, default_axes, view_range
+from analysis.errors import ReviewError
+from analysis.figures.front_html import base_url_of, front_html
+from analysis.figures.front_png import front_png
+from analysis.figures.marks import MARKS
+from analysis.figures.trajectories import read_trajectories, trajectories_png
+from analysis.front import find_front
+from analysis.trials import Direction, SweepRecord
+from tests.analysis.made_up import HOSTILE, log_parent, log_trial, made_up_sweep, made_up_trials, new_store
+
+THREE: dict[str, Direction] = {"objective": "minimize", "value/max": "minimize", "eval/fid": "maximize"}
+
+
+def page(record: SweepRecord) -> str:
+    return front_html(record, find_front(record), hypervolume=0.5, reference_point=[1.0] * len(record.objectives), history=())
+
+
+def payload(html: str) -> dict[str, object]:
+    found = re.search(r'<script type="application/json" id="review">(.*?)</script>', html, re.S)
+    assert found is not None
+    loaded = json.loads(found.group(1))
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+
+def test_the_page_holds_every_trial_and_needs_no_network() -> None:
+    record = made_up_sweep(40)
+    html = page(record)
+    loaded = payload(html)
+    assert isinstance(loaded["trials"], list) and len(loaded["trials"]) == 40
+    assert not re.search(r"""(?:src|href)=["']https?://(?!127\.0\.0\.1:5000/#)""", html)
+    keys = [column["key"] for column in loaded["columns"]]  # type: ignore[attr-defined]  # it is JSON
+    assert keys[:2] == ["objective", "value/max"]
+    assert {"multiplier/four", "slack/five", "value/seven", "eval/fid", "worst slack", "param:dual.step_size"} <= set(keys)
+
+
+def test_the_page_of_a_thousand_trials_is_small() -> None:
+    record = made_up_sweep(1000)
+    assert len(page(record).encode()) <= 5_000_000
+
+
+def test_what_a_trial_says_stays_text() -> None:
+    record = made_up_sweep(20)
+    # Hostile text everywhere a user's text can stand, on the front too.
+    hostile = tuple(
+        replace(
+            trial,
+            reason=HOSTILE,
+            params={HOSTILE: HOSTILE, "@@SCRIPT@@": "@@"},
+            constraints=tuple(replace(outcome, name=HOSTILE) for outcome in trial.constraints[:1]),
+        )
+        for trial in record.trials
+    )
+    html = page(replace(record, experiment_name=HOSTILE, trials=hostile))
+    assert "<script>window.hacked" not in html and "<b>bold" not in html
+    assert html.count("<script") == 3 and html.count("</script>") == 3
+    assert payload(html)["trials"][0]["reason"] == HOSTILE  # type: ignore[index]  # it is JSON
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_page_and_the_picture_of_few_or_no_trials(count: int) -> None:
+    record = made_up_sweep(count)
+    assert "objective" in page(record)
+    assert pixels(front_png(record, find_front(record))).std() > 1
+
+
+@pytest.mark.parametrize(
+    ("objectives", "size"),
+    [
+        (dict(list(THREE.items())[:1]), (1152, 806)),
+        (dict(list(THREE.items())[:2]), (1152, 806)),
+        (THREE, (1900, 676)),
+        ({**THREE, "slack/four": "maximize"}, (1900, 1252)),
+    ],
+)
+def test_the_picture_has_its_size_and_shows_the_front(objectives: Mapping[str, Direction], size: tuple[int, int]) -> None:
+    record = made_up_sweep(40, objectives=objectives)
+    image = pixels(front_png(record, find_front(record)))
+    assert (image.shape[1], image.shape[0]) == size
+    colour = [int(MARKS["front"].colour[place : place + 2], 16) for place in (1, 3, 5)]
+    assert int((np.abs(image - colour).sum(axis=2) < 12).sum()) > 100
+
+
+def test_marks_differ_in_shape_and_in_grey() -> None:
+    assert len({mark.marker for mark in MARKS.values()}) == len({mark.symbol for mark in MARKS.values()}) == len(MARKS)
+
+    def grey(colour: str) -> float:
+        red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+        return 0.299 * red + 0.587 * green + 0.114 * blue
+
+    front = grey(MARKS["front"].colour)
+    assert all(grey(mark.colour) - front > 40 for name, mark in MARKS.items() if name != "front")
+
+
+def test_a_far_outlier_leaves_the_first_view_but_the_front_never_does() -> None:
+    record = made_up_sweep(40)  # its diverged trials have an objective of 40
+    front = find_front(record)
+    objective = columns(record)[0]
+    limits = view_range(objective, record, front)
+    assert limits is not None and max(v for v in objective.values if math.isfinite(v)) == 40 and limits[1] < 1
+    lonely = replace(
+        record, trials=(*record.trials, replace(record.trials[0], trial_id="z", metrics={"objective": -99.0, "value/max": 0.2}))
+    )
+    limits = view_range(columns(lonely)[0], lonely, find_front(lonely))
+    assert limits is not None and limits[0] < -99
+
+
+def test_axes_of_the_first_view() -> None:
+    record = made_up_sweep(5)
+    assert default_axes(record, columns(record)) == ("objective", "value/max")
+    one = replace(record, objectives={"objective": "minimize"})
+    assert default_axes(one, columns(one)) == ("worst slack", "objective")
+
+
+def test_links_follow_the_tracking_uri() -> None:
+    assert base_url_of("https://mlflow.example.org/team/") == "https://mlflow.example.org/team"
+    assert base_url_of("sqlite:///mlflow.db") == "http://127.0.0.1:5000"
+
+
+def test_trajectories_are_drawn_with_gaps_and_with_many_constraints() -> None:
+    history = [(step, math.sin(step / 10)) for step in range(50)] + [(50, math.nan), (51, math.inf)]
+    few = trajectories_png({"four": history}, {"four": history}, title="trial 0007")
+    many = trajectories_png({f"c{i}": history for i in range(30)}, {f"c{i}": history for i in range(30)})
+    for png in (few, many):
+        image = pixels(png)
+        assert image.shape[:2] == (806, 1152) and image.std() > 5
+    assert pixels(trajectories_png({}, {"four": [(0, 0.1)]})).std() > 3
+    with pytest.raises(ReviewError, match="at least one"):
+        trajectories_png({"four": []}, {})
+
+
+def test_trajectories_are_read_from_mlflow(tmp_path: Path) -> None:
+    uri, experiment = new_store(tmp_path)
+    parent, trial = log_parent(uri, experiment), made_up_trials(1)[0]
+    run = log_trial(uri, experiment, parent, trial)
+    found = read_trajectories(uri, run)
+    assert set(found.multipliers) == set(found.slacks) == {"four", "five", "seven"}
+    assert sorted(found.slacks["four"]) == [(750, 9.0), (1500, trial.metrics["slack/four"])]
+    with pytest.raises(ReviewError, match="must have metrics multiplier/NAME"):
+        read_trajectories(uri, parent)
+    with pytest.raises(ReviewError, match="must be a trial's run id"):
+        read_trajectories(uri, "0" * 32)

@@ -1,0 +1,129 @@
+"""The front against brute force, and feasible first."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.front import domination_ranks, find_front, non_dominated
+from analysis.trials import Direction, SweepRecord, Trial
+from tests.analysis.made_up import made_up_sweep
+
+
+def dominates(one: list[float], other: list[float], directions: list[Direction]) -> bool:
+    better = [(a > b) if d == "maximize" else (a < b) for a, b, d in zip(one, other, directions, strict=True)]
+    worse = [(a < b) if d == "maximize" else (a > b) for a, b, d in zip(one, other, directions, strict=True)]
+    return any(better) and not any(worse)
+
+
+def brute_force_front(points: list[list[float]], directions: list[Direction]) -> list[bool]:
+    finite = [all(map(math.isfinite, point)) for point in points]
+    return [
+        ok and not any(dominates(other, point, directions) for other, there in zip(points, finite, strict=True) if there)
+        for point, ok in zip(points, finite, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", range(6))
+def test_agrees_with_brute_force_on_ties_duplicates_and_non_finite_points(dimensions: int, seed: int) -> None:
+    rng = random.Random(100 * dimensions + seed)
+    directions: list[Direction] = [rng.choice(["minimize", "maximize"]) for _ in range(dimensions)]
+    # Few distinct values make many ties and exact duplicates.
+    values = [0.0, 1.0, 2.0, 3.0, 1e300, -2.5]
+    points = [[rng.choice(values) for _ in range(dimensions)] for _ in range(40)]
+    points += [[rng.gauss(0, 1) for _ in range(dimensions)] for _ in range(20)]
+    for point in rng.sample(points, 6):
+        point[rng.randrange(dimensions)] = rng.choice([math.nan, math.inf, -math.inf])
+    assert non_dominated(points, directions).tolist() == brute_force_front(points, directions)
+
+
+def test_ranks_peel_front_after_front() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.integers(0, 6, size=(50, 2)).astype(float)
+    directions: list[Direction] = ["minimize", "maximize"]
+    left, expected, rank = list(range(50)), [0] * 50, 1
+    while left:
+        best = brute_force_front([points[i].tolist() for i in left], directions)
+        for index, ok in zip(left, best, strict=True):
+            expected[index] = rank if ok else 0
+        left = [index for index in left if not expected[index]]
+        rank += 1
+    assert domination_ranks(points, directions).tolist() == expected
+
+
+def test_both_exact_duplicates_stay() -> None:
+    assert non_dominated([[1, 2], [1, 2], [2, 1], [2, 2]], ["minimize", "minimize"]).tolist() == [True, True, True, False]
+
+
+def test_no_points() -> None:
+    assert non_dominated([], ["minimize", "maximize"]).shape == (0,)
+
+
+def trial(name: str, objective: float, value: float, feasible: bool | None, violation: float = 0.0) -> Trial:
+    metrics = {"objective": objective, "value/max": value, "violation/max": violation}
+    return Trial(name, "0" * 32, "converged", metrics=metrics, feasible=feasible)
+
+
+def record(*trials: Trial) -> SweepRecord:
+    return SweepRecord("1", "s", "p", {"objective": "minimize", "value/max": "minimize"}, None, trials)
+
+
+def test_feasible_comes_before_any_objective() -> None:
+    found = find_front(
+        record(
+            trial("better-but-infeasible", 0.0, 0.0, feasible=False, violation=0.5),
+            trial("better-but-unknown", 0.0, 0.0, feasible=None),
+            trial("right", 2.0, 1.0, feasible=True),
+            trial("left", 1.0, 2.0, feasible=True),
+            trial("dominated", 3.0, 3.0, feasible=True),
+            trial("less-infeasible", 9.0, 9.0, feasible=False, violation=0.1),
+            trial("nan", math.nan, 0.0, feasible=True),
+        )
+    )
+    assert found.ids == ("left", "right")  # along the first objective
+    assert found.ranks == {
+        "left": 1,
+        "right": 1,
+        "dominated": 2,
+        "less-infeasible": 3,
+        "better-but-infeasible": 4,
+        "better-but-unknown": None,
+        "nan": None,
+    }
+    assert found.least_violating is None
+
+
+def test_without_a_feasible_trial_the_front_is_empty_and_the_least_violating_is_named() -> None:
+    found = find_front(record(trial("a", 1, 1, feasible=False, violation=0.3), trial("b", 2, 2, feasible=False, violation=0.2)))
+    assert found.trials == ()
+    assert found.least_violating is not None and found.least_violating.trial_id == "b"
+    assert "Trial b violates least, by 0.2" in found.note
+
+
+def test_equal_violations_share_a_rank() -> None:
+    same = [trial(name, 1, 1, feasible=False, violation=0.3) for name in "ab"]
+    assert find_front(record(*same, trial("c", 1, 1, feasible=False, violation=0.4))).ranks == {"a": 1, "b": 1, "c": 2}
+
+
+def test_a_sweep_without_trials_says_so() -> None:
+    assert "no trials yet" in find_front(record()).note
+
+
+def test_the_front_of_a_made_up_sweep_is_the_brute_force_one() -> None:
+    sweep = made_up_sweep(200)
+    feasible = [one for one in sweep.trials if one.feasible]
+    expected = brute_force_front([list(sweep.point(one)) for one in feasible], ["minimize", "minimize"])
+    on_front = {one.trial_id for one, ok in zip(feasible, expected, strict=True) if ok}
+    assert set(find_front(sweep).ids) == on_front and len(on_front) > 5
+
+
+def test_maximised_objectives_run_from_their_best_end() -> None:
+    flipped = replace(
+        record(trial("low", 1, 1, True), trial("high", 2, 2, True)), objectives={"objective": "maximize", "value/max": "minimize"}
+    )
+    assert find_front(flipped).ids == ("high", "low")

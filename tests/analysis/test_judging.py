@@ -1,0 +1,93 @@
+"""Nobody is called feasible without the slacks it was judged from."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from analysis.judging import constraint_outcomes, judge
+from analysis.trials import ConstraintOutcome, Trial
+
+GOOD = {"objective": 1.0, "value/four": 0.1, "budget/four": 0.12, "slack/four": 0.02, "feasible": 1.0, "value/max": 0.1}
+
+
+def trial(metrics: dict[str, float], status: str = "converged") -> Trial:
+    return Trial("t", "r", status, metrics=metrics, constraints=constraint_outcomes(metrics))
+
+
+def verdict(metrics: dict[str, float], status: str = "converged", mates: tuple[Trial, ...] = ()) -> tuple[bool | None, str]:
+    judged = judge([trial(metrics, status), *mates], ["objective"])[0]
+    return judged.feasible, judged.doubt
+
+
+def without(*names: str) -> dict[str, float]:
+    return {name: value for name, value in GOOD.items() if name not in names}
+
+
+@pytest.mark.parametrize("status", ["converged", "out_of_steps"])
+def test_a_finished_trial_with_slacks_is_believed(status: str) -> None:
+    assert verdict(GOOD, status) == (True, "")
+    assert verdict(GOOD | {"feasible": 0.0}, status) == (False, "")
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "diverged", "interrupted", "unknown"])
+def test_a_trial_that_did_not_end_well_is_never_feasible(status: str) -> None:
+    feasible, doubt = verdict(GOOD, status)
+    assert feasible is None and status in doubt
+
+
+def test_the_status_infeasible_overrules_the_metric() -> None:
+    assert verdict(GOOD, "infeasible") == (False, "")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "why"),
+    [
+        (without("feasible"), "'feasible' is missing"),
+        (GOOD | {"feasible": math.nan}, "'feasible' is missing or not 0 or 1"),
+        (GOOD | {"feasible": 0.5}, "not 0 or 1"),
+        (without("slack/four"), "no finite slack for four"),
+        (GOOD | {"slack/four": math.nan}, "no finite slack for four"),
+        (GOOD | {"slack/four": math.inf}, "no finite slack for four"),
+        (GOOD | {"multiplier/five": 0.0}, "no finite slack for five"),
+    ],
+)
+def test_missing_evidence_is_doubt(metrics: dict[str, float], why: str) -> None:
+    feasible, doubt = verdict(metrics)
+    assert feasible is None and why in doubt
+
+
+def test_an_unconstrained_sweep_needs_finite_objectives_only() -> None:
+    assert verdict({"objective": 1.0, "feasible": 1.0}) == (True, "")
+    assert verdict({"objective": math.nan, "feasible": 1.0})[0] is None
+    assert verdict({"feasible": 1.0})[0] is None
+
+
+def test_a_trial_that_lost_its_slacks_among_others_that_have_them_is_doubted() -> None:
+    feasible, doubt = verdict({"objective": 1.0, "feasible": 1.0}, mates=(trial(GOOD),))
+    assert feasible is None and "no slack was logged" in doubt
+
+
+def test_constraints_are_found_by_name_and_aggregates_are_not_constraints() -> None:
+    found = constraint_outcomes({"value/a/b": 1.0, "slack/a/b": 2.0, "value/max": 1.0, "violation/max": 0.0, "eval/x": 1.0})
+    assert [outcome.name for outcome in found] == ["a/b"]
+    assert found[0].slack == 2.0 and math.isnan(found[0].multiplier)
+
+
+@pytest.mark.parametrize(
+    ("value", "budget", "slack", "relation"),
+    [(0.1, 0.12, 0.02, "≤"), (0.9, 0.5, 0.4, "≥"), (0.3, 0.5, -0.2, "≥"), (0.7, 0.5, -0.2, "≤"), (0.5, 0.5, 0.0, "≤"),
+     (0.1 + 0.2, 0.3, 0.0, "≤"), (1.0, 2.0, math.nan, "≤")],
+)  # fmt: skip
+def test_the_relation_follows_from_the_sign_of_the_slack(value: float, budget: float, slack: float, relation: str) -> None:
+    assert ConstraintOutcome("c", value, budget, slack, 0.0, 0.0).relation == relation
+
+
+def test_worst_slack_and_violation() -> None:
+    known = trial(GOOD | {"slack/five": -0.3})
+    assert known.worst_slack == -0.3 and known.violation == 0.3
+    assert trial(GOOD | {"violation/max": 0.25}).violation == 0.25
+    lost = trial(GOOD | {"slack/five": math.nan})
+    assert math.isnan(lost.worst_slack) and math.isnan(lost.violation)
+    assert math.isnan(trial({}).violation)

@@ -1,0 +1,167 @@
+"""The review's files, the table, and publication into a real MLflow store."""
+
+from __future__ import annotations
+
+import csv
+import json
+import zlib
+from base64 import b64decode
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from analysis.description import LIMIT, describe, escape
+from analysis.errors import ReviewError
+from analysis.front import find_front
+from analysis.publish import publish
+from analysis.reading import read_sweep
+from analysis.review import review
+from analysis.table import front_text
+from analysis.trials import SweepRecord
+from tests.analysis.made_up import HOSTILE, log_parent, log_trial, made_up_sweep, made_up_trials, new_store
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, Path]]:
+    folder = tmp_path_factory.mktemp("published")
+    uri, experiment = new_store(folder)
+    parent = log_parent(uri, experiment)
+    for trial in made_up_trials(14):
+        log_trial(uri, experiment, parent, trial)
+    record = read_sweep(uri, parent)
+    publish(uri, record, review(record, folder / "out"))
+    yield uri, parent, folder
+
+
+def test_publishes_tags_metrics_artifacts_and_a_description(published: tuple[str, str, Path]) -> None:
+    uri, parent, _ = published
+    client, record = MlflowClient(uri), read_sweep(uri, parent)
+    front = find_front(record)
+    assert front.trials and all(trial.tagged_front is (trial.trial_id in front.ids) for trial in record.trials)
+    run = client.get_run(parent)
+    assert run.data.metrics["front/size"] == len(front.trials) and run.data.metrics["hypervolume"] > 0
+    assert {file.path for file in client.list_artifacts(parent)} == {"front.html", "front.png", "trials.csv"}
+    description = run.data.tags["mlflow.note.content"]
+    for trial in front.trials:
+        assert f"[{trial.trial_id}](#/experiments/{record.experiment_id}/runs/{trial.run_id})" in description
+
+
+def test_publishing_twice_changes_nothing(published: tuple[str, str, Path]) -> None:
+    uri, parent, folder = published
+    client, record = MlflowClient(uri), read_sweep(uri, parent)
+    before = client.get_run(parent).data, client.get_experiment(record.experiment_id).tags
+    made = review(record, folder / "out")
+    files = [path.read_bytes() for path in (made.front_html, made.front_png, made.trials_csv)]
+    publish(uri, record, made)
+    again = review(read_sweep(uri, parent), folder / "out")
+    assert [path.read_bytes() for path in (again.front_html, again.front_png, again.trials_csv)] == files
+    after = client.get_run(parent).data, client.get_experiment(record.experiment_id).tags
+    assert (before[0].tags, before[0].metrics, before[1]) == (after[0].tags, after[0].metrics, after[1])
+    assert len(client.get_metric_history(parent, "hypervolume")) == 1
+    assert len(client.list_artifacts(parent)) == 3
+
+
+def test_a_trial_that_leaves_the_front_loses_its_tag(published: tuple[str, str, Path], tmp_path: Path) -> None:
+    uri, _ = new_store(tmp_path)
+    parent = log_parent(uri, "1")
+    trials = made_up_trials(2)
+    log_trial(uri, "1", parent, trials[0])
+    record = read_sweep(uri, parent)
+    publish(uri, record, review(record, tmp_path / "out"))
+    best = replace(trials[0], trial_id="0001", metrics=dict(trials[0].metrics) | {"objective": 0.0, "value/max": 0.0})
+    log_trial(uri, "1", parent, best)
+    record = read_sweep(uri, parent)
+    publish(uri, record, review(record, tmp_path / "out"))
+    assert [trial.tagged_front for trial in read_sweep(uri, parent).trials] == [False, True]
+    assert MlflowClient(uri).get_run(parent).data.metrics["front/size"] == 1
+
+
+def test_the_saved_view_is_what_mlflow_unpacks(published: tuple[str, str, Path]) -> None:
+    uri, parent, _ = published
+    record = read_sweep(uri, parent)
+    tags = MlflowClient(uri).get_experiment(record.experiment_id).tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    view = json.loads(tags[f"mlflow.sharedViewState.{parent[:16]}"])
+    kind, _, packed = view["state"].partition(";")
+    state = json.loads(zlib.decompress(b64decode(packed)))
+    assert kind == "deflate" and parent in state["searchFilter"]
+    assert [chart["type"] for chart in state["compareRunCharts"]] == ["SCATTER", "CONTOUR", "PARALLEL"]
+    assert state["compareRunCharts"][-1]["selectedParams"] == ["dual.step_size"]  # the one MLflow knows by name
+
+
+def test_the_spreadsheet_has_every_trial_in_order(tmp_path: Path) -> None:
+    record = made_up_sweep(30)
+    made = review(record, tmp_path / "new" / "folder")
+    with made.trials_csv.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:10] == [
+        "trial", "run_id", "status", "feasible", "front", "rank", "objective", "value/max", "dual.step_size",
+        "constraints.*.at_most",
+    ]  # fmt: skip
+    assert {"value/four", "budget/four", "slack/four", "slack_error/four", "multiplier/four", "seconds"} <= set(rows[0])
+    assert {row["trial"] for row in rows} == {trial.trial_id for trial in record.trials}
+    ranks = [float(row["rank"] or "inf") for row in rows]
+    assert ranks == sorted(ranks)
+    assert [row["trial"] for row in rows if row["front"] == "true"] == sorted(made.front_ids)
+    failed = next(row for row in rows if row["status"] == "failed")
+    assert (failed["feasible"], failed["objective"], failed["front"]) == ("", "", "false")
+    by_id = {trial.trial_id: trial for trial in record.trials}
+    assert all(float(r["objective"]) == by_id[r["trial"]].metric("objective") for r in rows if r["objective"])
+
+
+def test_a_sweep_with_nothing_feasible_is_reviewed_all_the_same(tmp_path: Path) -> None:
+    record = made_up_sweep(12)
+    worse = tuple(replace(trial, feasible=False if trial.feasible else trial.feasible) for trial in record.trials)
+    record = replace(record, trials=worse)
+    made = review(record, tmp_path)
+    assert made.front_ids == () and made.hypervolume is None and made.reference_point is None
+    assert made.front.least_violating is not None
+    name = made.front.least_violating.trial_id
+    assert f"Trial {name} violates least" in made.front_html.read_text()
+    assert "no, by" in front_text(record, made.front)
+    text = describe(record, made.front, hypervolume=None, reference_point=None)
+    assert f"Least violating: [{name}]" in text
+
+
+def test_an_empty_sweep_is_reviewed_all_the_same(tmp_path: Path) -> None:
+    record = SweepRecord("1", "s", "p", {"objective": "minimize", "value/max": "maximize"})
+    made = review(record, tmp_path)
+    assert made.front_ids == () and made.hypervolume is None and made.history == ()
+
+
+def test_the_sweeps_own_reference_point_is_used(tmp_path: Path) -> None:
+    record = replace(made_up_sweep(12), reference_point=(1.0, 1.0))
+    assert review(record, tmp_path).reference_point == (1.0, 1.0)
+    with pytest.raises(ReviewError, match="2 objectives"):
+        review(replace(record, reference_point=(1.0,)), tmp_path)
+
+
+def test_the_table_shows_each_constraint_or_the_worst_of_many() -> None:
+    record = made_up_sweep(14)
+    text = front_text(record, find_front(record), width=120)
+    assert max(map(len, text.splitlines())) <= 120
+    trial = find_front(record).trials[0]
+    four = next(outcome for outcome in trial.constraints if outcome.name == "four")
+    assert trial.trial_id in text and f"{four.value:.4g} ≤ {four.budget:.4g}" in text and "λ" in text
+    many = made_up_sweep(14, names=[f"class{n}" for n in range(9)])
+    text = front_text(many, find_front(many))
+    assert "worst slack" in text and "(class0)" in text and "λ" not in text
+    assert "worst slack" in front_text(record, find_front(record), width=80)
+
+
+def test_the_description_fits_mlflows_limit_and_is_safe() -> None:
+    record = made_up_sweep(1000)
+    text = describe(record, find_front(record), hypervolume=0.1, reference_point=(1.0, 1.0))
+    assert len(text.encode()) <= LIMIT and "more in `trials.csv`" in text
+    hostile = replace(record, trials=tuple(replace(t, params={HOSTILE: HOSTILE}) for t in record.trials[:30]))
+    rows = [
+        line
+        for line in describe(hostile, find_front(hostile), hypervolume=None, reference_point=None).splitlines()
+        if line.startswith("|")
+    ]
+    cells = {line.replace("\\|", "").count("|") for line in rows}
+    assert cells == {8} and not any("<script" in line.replace("\\<", "") for line in rows[2:])
+    assert escape("a\n|b*") == r"a \|b\*"

@@ -1,0 +1,41 @@
+"""What the central coordinator costs: the same loop with the coordinator actor and with in-process multipliers, in one run.
+
+    python -m tests.benchmarks.bench_coordinator [--rounds 15] [--steps 50]
+
+One worker of one thread, staleness 1, a dual step for every primal step, on a local Ray.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from tests.benchmarks.common import digits, interleaved, loop_of, show
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=50)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    from cluster.connection import connect
+
+    with connect("local"):
+        from trainer.dual.controller import controller_of
+        from trainer.ray_host import ActorCoordinator, start_coordinator
+
+        recipe = digits(dual={"staleness": 1, "every": 1})  # the dearest case
+        actor = start_coordinator(controller_of(recipe))
+        loops = {
+            "in-process": loop_of(recipe),
+            "coordinator actor": loop_of(recipe, coordinator=ActorCoordinator(actor, 0, 1)),
+        }
+        times = interleaved({name: loop.advance for name, loop in loops.items()}, options.rounds, options.steps)
+        ratio = show(times, "in-process")["coordinator actor"]
+    print(f"throughput lost to the coordinator: {100 * (1 - 1 / ratio):.1f} %   (required: at most 3 %)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What the benchmarks share: loops ready to step, and fair timing by interleaved rounds."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainer.checkpoint import CheckpointFolder
+from trainer.coordinator import Coordinator, InProcess
+from trainer.data.splits import assemble
+from trainer.documents import load
+from trainer.dual.controller import controller_of
+from trainer.host import Host, LocalHost
+from trainer.loop import Loop
+from trainer.models import build, noise_schedule
+from trainer.recipe import Recipe
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def digits(constraints: list[dict[str, Any]] | None = None, **sections: dict[str, Any]) -> Recipe:
+    """The shipped recipe with sections merged over it; None keeps its three constraints."""
+    plain = copy.deepcopy(load(ROOT / "sweeps/recipes/digits.yaml").data)
+    if constraints is not None:
+        plain["constraints"] = constraints
+    for name, section in sections.items():
+        plain[name] = {**plain.get(name, {}), **section}
+    plain["checkpoint"] = {"every": 10**9}
+    plain["train"]["steps"] = 10**8
+    return Recipe.model_validate(plain)
+
+
+def loop_of(recipe: Recipe, host: Host | None = None, coordinator: Coordinator | None = None) -> Loop:
+    """A loop that has begun, in this process unless a host is given."""
+    if host is None:
+        folder = CheckpointFolder(tempfile.mkdtemp(prefix="dualsweep-bench-"))
+        host = LocalHost(coordinator or InProcess(controller_of(recipe)), folder)
+    data = assemble(recipe)
+    schedule = noise_schedule(recipe, data.examples.shape)
+    loop = Loop(recipe, data, build(recipe, data.examples.shape), schedule, host, lambda _: {})
+    host.coordinator.begin(loop.state, host.world)
+    return loop
+
+
+def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, steps: int, warmup: int = 20) -> dict[str, list[float]]:
+    """Seconds a step of each case, `rounds` times in turn (A B C, B C A, …), after `warmup` steps of each."""
+    names = list(cases)
+    for name in names:
+        for _ in range(warmup):
+            cases[name]()
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(rounds):
+        for place in range(len(names)):
+            name = names[(turn + place) % len(names)]
+            started = time.perf_counter()
+            for _ in range(steps):
+                cases[name]()
+            times[name].append((time.perf_counter() - started) / steps)
+    return times
+
+
+def show(times: Mapping[str, list[float]], against: str) -> dict[str, float]:
+    """Prints medians, and each case's ratio to `against` round by round; returns the median ratios."""
+    ratios = {name: [a / b for a, b in zip(each, times[against], strict=True)] for name, each in times.items()}
+    for name, each in times.items():
+        low, middle, high = min(ratios[name]), statistics.median(ratios[name]), max(ratios[name])
+        shown = f"{1000 * statistics.median(each):7.2f} ms a step, {middle:.3f} of {against}"
+        print(f"{name:>28}: {shown} (rounds: {low:.3f} to {high:.3f})")
+    return {name: statistics.median(each) for name, each in ratios.items()}

@@ -1,0 +1,91 @@
+"""Every example of docs/your-own.md, trained for a few steps in this process, in a folder of its own as users have it."""
+
+from __future__ import annotations
+
+import math
+import runpy
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trainer.checkpoint import CheckpointFolder
+from trainer.coordinator import InProcess
+from trainer.data.deep import check_deep
+from trainer.dual.controller import controller_of
+from trainer.host import LocalHost
+from trainer.load import load_recipe
+from trainer.outcome import Result
+from trainer.work import work
+
+EXAMPLES = Path(__file__).resolve().parent.parent.parent / "docs" / "examples"
+SHORT = ["train.steps=6", "train.batch_size=16", "evaluation.samples=8", "evaluation.sample_steps=3", "evaluation.loss_draws=64"]
+OWN = ("my_data", "my_model", "my_judge")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the examples as the working directory, which the modules are then imported from."""
+    folder = tmp_path / "project"
+    shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in OWN:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield folder
+    for name in OWN:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def images(project: Path) -> Path:
+    """The same, with the data that `make_images.py` writes."""
+    runpy.run_path("make_images.py")
+    return project
+
+
+def trained(name: str, *sets: str) -> Result:
+    recipe, document = load_recipe(Path(name), [*SHORT, *sets])
+    assert check_deep(recipe, document) == []
+    folder = Path("runs") / recipe.name
+    host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder / "checkpoints")))
+    result = work(recipe, host, str(folder), None)
+    assert result is not None and result.status in ("converged", "out_of_steps") and result.steps == 6
+    assert math.isfinite(result.objective) and all(math.isfinite(each.slack) for each in result.constraints.values())
+    return result
+
+
+def test_an_image_folder_and_a_training_that_starts_from_its_checkpoint(images: Path) -> None:
+    first = trained("folder.yaml", "evaluation.judge.epochs=1")
+    assert first.constraints.keys() == {"four"} and "eval/share/4" in first.metrics
+    shutil.copytree(str(first.checkpoint), "pretrained")
+    assert trained("pretrained.yaml", "evaluation.judge.epochs=1").metrics["eval/frechet"] >= 0
+
+
+def test_a_saved_hugging_face_data_set(images: Path) -> None:
+    assert "eval/share/4" in trained("dataset.yaml", "evaluation.judge.epochs=1").metrics
+
+
+def test_the_folder_and_the_saved_data_set_are_the_same_data(images: Path) -> None:
+    from trainer.data.load import load
+
+    both = [load(load_recipe(Path(name), [])[0].data) for name in ("folder.yaml", "dataset.yaml")]
+    assert len(both[0]) == len(both[1]) == 1797 and both[0].class_names == both[1].class_names == tuple(range(10))
+
+
+def test_data_model_constraints_judge_and_metric_by_import_path(project: Path) -> None:
+    result = trained("points.yaml")
+    assert list(result.constraints) == ["right", "high", "first"]
+    assert {"eval/spread_x", "eval/spread_y", "eval/share/left", "eval/share/right", "eval/frechet"} <= result.metrics.keys()
+
+
+def test_the_constraints_of_the_points_are_what_the_guide_says(project: Path) -> None:
+    from trainer.data.splits import assemble
+
+    data = assemble(load_recipe(Path("points.yaml"), [])[0])
+    right, high, first = data.constraint_rows
+    assert right.tolist() == list(range(900, 1000))
+    assert high.tolist() == list(range(1000, 1050))  # a data set of its own, numbered after the data
+    assert first.tolist() == [0, 1, 2]

@@ -1,0 +1,66 @@
+"""`kill -9` of a worker and of the coordinator in mid-run: the run goes on from its checkpoint, and its numbers don't tell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+import yaml
+
+from tests.pipeline.conftest import RECIPE, assert_nothing_left, ray_process, start, wait_for
+from trainer.checkpoint import CheckpointFolder
+from trainer.coordinator import InProcess
+from trainer.dual.controller import controller_of
+from trainer.host import LocalHost
+from trainer.recipe import Recipe
+from trainer.work import work
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+def without_time(points: list[dict[str, Any]]) -> list[tuple[int, dict[str, float]]]:
+    return [(each["step"], {k: v for k, v in each["metrics"].items() if not k.startswith("system/")}) for each in points]
+
+
+def undisturbed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The points of the same recipe trained in this very process, where nothing can be killed."""
+    monkeypatch.chdir(folder)
+    torch.set_num_threads(1)  # as a worker of one CPU has
+    recipe = Recipe.model_validate(yaml.safe_load((folder / "recipe.yaml").read_text()))
+    host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder / "plain" / "checkpoints")))
+    work(recipe, host, str(folder / "plain"), str(folder / "judges"))
+    return [point for report in host.reports for point in report["points"]]
+
+
+def kill(folder: Path, title: str, checkpoints: CheckpointFolder, after: str, process: Any) -> tuple[psutil.Process, str]:
+    """Kills an actor once there is a checkpoint newer than `after`; that process, and that checkpoint's path."""
+    wait_for(lambda: (checkpoints.newest() or "") > after, process)
+    victim = ray_process(folder, title)
+    assert victim is not None, title
+    victim.kill()
+    return victim, checkpoints.newest() or ""
+
+
+def test_killed_worker_and_killed_coordinator_leave_no_trace_in_the_results(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, "model": {"call": "parts:good"}}))
+    (folder / "slow").touch()
+    checkpoints = CheckpointFolder(str(folder / "out" / "checkpoints"))
+    process = start(folder, "train", "recipe.yaml", "--output", "out", "--json", "r.json")
+    worker, at = kill(folder, "RayTrainWorker", checkpoints, "", process)
+    wait_for(lambda: ray_process(folder, "RayTrainWorker") not in (None, worker), process)
+    coordinator, _ = kill(folder, "CoordinatorServer", checkpoints, at, process)
+    (folder / "slow").unlink()
+    said = process.communicate(timeout=200)[0]
+    assert process.returncode in (0, 3), said
+    assert_nothing_left(folder)
+    disturbed = [json.loads(line) for line in (folder / "out" / "metrics.jsonl").read_text().splitlines()]
+    calls = (folder / "calls").read_text().split()
+    assert len(set(calls)) == 3 and calls.count(calls[0]) < 60 and len(calls) < 60 + 2 * 20 + 20, "it went on from checkpoints"
+    assert coordinator.pid != worker.pid
+    assert without_time(disturbed) == without_time(undisturbed(folder, monkeypatch))

@@ -1,0 +1,140 @@
+"""Real Ray, real MLflow, the real command. One small problem that all these tests train."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent.parent
+RECIPE = {
+    "name": "tiny",
+    "formulation": "constrained_training",
+    "model": {"unet": {"channels": [8, 16]}},
+    "schedule": {"timesteps": 50},
+    "data": {"source": "digits", "keep": {4: 0.1, 5: 0.1}},
+    "constraints": [
+        {"name": "four", "data": {"classes": [4]}, "at_most": 0.3},
+        {"name": "five", "data": {"classes": [5]}, "at_most": 0.02, "relative_to": "objective"},
+    ],
+    "dual": {"step_size": 0.05},
+    "train": {"steps": 60, "batch_size": 16, "lr": 2e-3, "log_every": 5},
+    "evaluation": {"samples": 16, "sample_steps": 4, "loss_draws": 128, "judge": {"epochs": 1}, "grid": 16},
+    "checkpoint": {"every": 20},
+}
+SWEEP = {
+    "name": "tiny-sweep",
+    "recipe": "recipe.yaml",
+    "search": {"dual.step_size": {"log_uniform": [0.01, 0.2]}, "constraints.*.at_most": {"uniform": [0.02, 0.6]}},
+    "trials": 3,
+    "sampler": {"name": "random", "seed": 1},
+    "mlflow": {"tracking_uri": "sqlite:///mlflow.db"},
+}
+#: A user's own parts. Training steps are noted in `calls`, one line with the process's id each, and take longer while the
+#: file `slow` is there, so that tests can interrupt a run where they want to.
+PARTS = """
+import os, time
+from pathlib import Path
+import numpy, torch
+
+class Small(torch.nn.Module):
+    def __init__(self, stride=1):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(2, 1, 3, stride, padding=1)
+
+    def forward(self, x, t):
+        if self.training:
+            with Path("calls").open("a") as calls:
+                calls.write(f"{os.getpid()}\\n")
+            time.sleep(0.15 if Path("slow").exists() else 0)
+        return self.layer(torch.cat([x, (t / 50).view(-1, 1, 1, 1).expand_as(x)], 1))
+
+def good():
+    return Small()
+
+def halves():
+    return Small(stride=2)
+
+class Broken:
+    "Too large to be read before the run; every seventh item has a NaN."
+    def __len__(self):
+        return 300_000
+    def __getitem__(self, row):
+        return torch.full((1, 32, 32), float("nan") if row % 7 == 3 else row / 300_000)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A working directory with `recipe.yaml`, `sweep.yaml` and the module `parts`; what still runs in it is killed at the end."""
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(SWEEP))
+    (tmp_path / "parts.py").write_text(PARTS)
+    yield tmp_path
+    for process in running_in(tmp_path):
+        process.kill()
+
+
+def running_in(folder: Path) -> list[psutil.Process]:
+    """The processes whose working directory is `folder`: the command's, and all that Ray has started for it."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def ray_process(folder: Path, title: str) -> psutil.Process | None:
+    """The newest actor's process of that class, e.g. `RayTrainWorker`."""
+    found = [each for each in running_in(folder) if f"ray::{title}" in " ".join(each.cmdline()[:1])]
+    return max(found, key=lambda each: each.create_time(), default=None)
+
+
+def assert_nothing_left(folder: Path, seconds: float = 20) -> None:
+    """All processes of a command that has ended are gone, or go soon."""
+    end = time.monotonic() + seconds
+    while left := running_in(folder):
+        assert time.monotonic() < end, [each.cmdline()[:2] for each in left]
+        time.sleep(0.2)
+
+
+def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Starts `dualsweep` as a user would, in `folder`, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sweeps", *arguments], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160", **environment}, start_new_session=True,
+    )  # fmt: skip
+
+
+def run(folder: Path, *arguments: str, code: int | tuple[int, ...] = 0, **environment: str) -> str:
+    """Runs `dualsweep` to its end; its output."""
+    process = start(folder, *arguments, **environment)
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode in (code if isinstance(code, tuple) else (code,)), output
+    return output
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 200) -> None:
+    """Waits until something has happened; fails with the output when the command ends first."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if process.poll() is not None or time.monotonic() > end:
+            process.kill()
+            raise AssertionError(f"it did not happen; the command said:\n{process.communicate()[0]}")
+        time.sleep(0.1)
+
+
+def interrupt(process: subprocess.Popen[str]) -> str:
+    """Ctrl-C, as a terminal sends it: to every process of the foreground group."""
+    os.killpg(process.pid, signal.SIGINT)
+    return process.communicate(timeout=200)[0]

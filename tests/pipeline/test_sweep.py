@@ -1,0 +1,200 @@
+"""`dualsweep sweep` and `dualsweep front` on a real local Ray and a real MLflow store: the whole, and broken off in two ways."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from analysis.hypervolume import hypervolume
+from tests.pipeline.conftest import RECIPE, assert_nothing_left, interrupt, run, start, wait_for
+from trainer.checkpoint import CheckpointFolder
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+CURVES = {"objective", "lagrangian", "value/max", "violation/max", "feasible"}
+CURVES |= {f"{kind}/{name}" for kind in ("value", "slack", "multiplier") for name in ("four", "five")}
+
+
+def runs_of(folder: Path, experiment: str = "tiny-sweep") -> tuple[MlflowClient, Run, dict[str, Run]]:
+    """The sweep's one parent run, and its children by trial id."""
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    runs = client.search_runs([found.experiment_id])
+    [parent] = [each for each in runs if each.data.tags["dualsweep.kind"] == "sweep"]
+    children = [each for each in runs if each.data.tags["dualsweep.kind"] == "trial"]
+    assert all(each.data.tags["mlflow.parentRunId"] == parent.info.run_id for each in children)
+    assert len(runs) == 1 + len(children) == 1 + len({each.data.tags["dualsweep.trial"] for each in children})
+    return client, parent, {each.data.tags["dualsweep.trial"]: each for each in children}
+
+
+def artifacts(client: MlflowClient, run: Run) -> set[str]:
+    return {each.path for each in client.list_artifacts(run.info.run_id)}
+
+
+def steps(client: MlflowClient, run: Run, metric: str) -> list[int]:
+    return [each.step for each in client.get_metric_history(run.info.run_id, metric)]
+
+
+def assert_whole_curve(client: MlflowClient, run: Run) -> None:
+    """A point every 5 steps, none of them twice, and the final evaluation on the last step."""
+    for metric in CURVES - {"feasible"}:
+        assert steps(client, run, metric) == [*range(5, 61, 5), 60], metric
+    assert steps(client, run, "eval/frechet") == [60]
+
+
+def check_json(plain: dict[str, Any], count: int) -> None:
+    """The contract of the `--json` file, and that its parts agree with each other."""
+    assert [each["id"] for each in plain["trials"]] == [f"{number:04d}" for number in range(count)]
+    by_id = {each["id"]: each for each in plain["trials"]}
+    for trial in plain["trials"]:
+        assert {"id", "status", "params", "objective", "constraints", "steps", "seconds", "checkpoint"} <= trial.keys()
+        assert set(trial["params"]) == {"dual.step_size", "constraints.*.at_most"} and trial["steps"] == 60
+        assert 0.01 <= trial["params"]["dual.step_size"] <= 0.2
+        for each in trial["constraints"].values():
+            assert each["budget"] == trial["params"]["constraints.*.at_most"] and each["kind"] == "at_most"
+            assert each["slack"] == pytest.approx(each["budget"] - each["value"]) and each["multiplier"] >= 0
+    assert plain["front"] and all(by_id[each]["feasible"] for each in plain["front"])
+    points = [(trial["objective"], trial["metrics"]["value/max"]) for trial in plain["trials"] if trial["feasible"]]
+    front = [(by_id[each]["objective"], by_id[each]["metrics"]["value/max"]) for each in plain["front"]]
+    better = {point for point in points if not any(a != point and a[0] <= point[0] and a[1] <= point[1] for a in points)}
+    assert set(front) == better
+    volume = hypervolume(front, ["minimize", "minimize"], plain["reference_point"])
+    assert plain["hypervolume"] == pytest.approx(volume) and math.isfinite(volume)
+
+
+def check_mlflow(folder: Path, plain: dict[str, Any]) -> tuple[MlflowClient, Run, dict[str, Run]]:
+    """What reviewers rely on in the MLflow UI (design.md §4)."""
+    client, parent, children = runs_of(folder)
+    assert parent.info.status == "FINISHED" and artifacts(client, parent) >= {"front.html", "front.png", "trials.csv"}
+    assert sorted(children) == [each["id"] for each in plain["trials"]]
+    for trial in plain["trials"]:
+        child = children[trial["id"]]
+        tags, params = child.data.tags, child.data.params
+        assert child.info.status == "FINISHED" and tags["dualsweep.status"] == trial["status"]
+        assert tags["dualsweep.front"] == ("true" if trial["id"] in plain["front"] else "false")
+        assert json.loads(tags["dualsweep.params"]) == trial["params"]
+        assert float(params["dual.step_size"]) == trial["params"]["dual.step_size"]
+        assert float(params["constraints.five.at_most"]) == trial["params"]["constraints.*.at_most"]
+        assert params["train.steps"] == "60" and params["data.keep.4"] == "0.1"
+        assert child.data.metrics.keys() >= CURVES
+        assert child.data.metrics == pytest.approx(trial["metrics"])
+        assert_whole_curve(client, child)
+        assert artifacts(client, child) >= {"recipe.yaml", "samples.png", "trajectories.png", "result.json"}
+    return client, parent, children
+
+
+def test_a_sweep_from_nothing_the_same_command_again_and_its_front_from_mlflow_alone(folder: Path) -> None:
+    run(folder, "sweep", "sweep.yaml", "--json", "r.json", code=(0, 3))
+    assert_nothing_left(folder)
+    first = json.loads((folder / "r.json").read_text())
+    check_json(first, 3)
+    _, parent, children = check_mlflow(folder, first)
+
+    began = time.monotonic()
+    code = 0 if all(trial["feasible"] for trial in first["trials"]) else 3
+    said = run(folder, "sweep", "sweep.yaml", "--json", "again.json", code=code)
+    assert "starts" not in said and time.monotonic() - began < 30
+    assert json.loads((folder / "again.json").read_text()) == first
+    _, again, same = check_mlflow(folder, first)
+    assert again.info.run_id == parent.info.run_id and again.info.start_time == parent.info.start_time
+    assert {name: each.info for name, each in same.items()} == {name: each.info for name, each in children.items()}
+
+    shutil.rmtree(folder / "runs")
+    store = f"sqlite:///{folder}/mlflow.db"
+    said = run(folder, "front", "tiny-sweep", "--tracking-uri", store, "--output", "other", "--json", "front.json")
+    rebuilt = json.loads((folder / "front.json").read_text())
+    assert rebuilt == {key: first[key] for key in ("front", "hypervolume", "reference_point")}
+    assert all(each in said for each in first["front"])
+    assert {"front.html", "front.png", "trials.csv"} <= {each.name for each in (folder / "other").iterdir()}
+
+
+def interruptible_sweep(folder: Path) -> list[str]:
+    """Three trials, one at a time: two that train, then one whose model is of another shape. The command's arguments."""
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, "model": {"call": "parts:good"}}))
+    plain = yaml.safe_load((folder / "sweep.yaml").read_text())
+    plain |= {"search": {"model.call": {"choice": ["parts:good", "parts:halves"]}, "dual.step_size": {"choice": [0.02, 0.05]}}}
+    # Seed 10 shuffles the grid so that of its first three points only the last one fails.
+    plain |= {"sampler": {"name": "grid", "seed": 10}, "trials": 3, "concurrency": 1}
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(plain))
+    return ["sweep", "sweep.yaml", "--json", "r.json"]
+
+
+def training_steps(folder: Path) -> list[int]:
+    """Training steps that each worker process took, in the order of the processes."""
+    return list(Counter((folder / "calls").read_text().split()).values())
+
+
+def test_ctrl_c_then_kill_9_and_one_failing_trial(folder: Path) -> None:
+    arguments = interruptible_sweep(folder)
+    output = folder / "runs" / "tiny-sweep"
+    checkpoints = CheckpointFolder(str(output / "trials" / "0001" / "checkpoints"))
+
+    process = start(folder, *arguments)
+    wait_for((output / "records" / "0000.json").exists, process)
+    (folder / "slow").touch()
+    wait_for(checkpoints.newest, process)
+    said = interrupt(process)
+    assert process.returncode == 130 and "to continue" in said and "the same command" in said, said
+    assert_nothing_left(folder)
+    client, parent, children = runs_of(folder)
+    first, second = children["0000"], children["0001"]
+    assert sorted(children) == ["0000", "0001"] and parent.info.status == "KILLED"
+    assert first.info.status == "FINISHED" and first.data.tags["dualsweep.status"] in ("converged", "out_of_steps")
+    assert second.info.status == "KILLED" and second.data.tags["dualsweep.status"] == "interrupted"
+    assert_whole_curve(client, first)
+    kept = Path(checkpoints.newest() or "").name
+    assert 20 <= int(kept.removeprefix("step-")) < 60
+
+    process = start(folder, *arguments)
+    wait_for(lambda: Path(checkpoints.newest() or "").name > kept, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert_nothing_left(folder)
+    resumed_at = int(Path(checkpoints.newest() or "").name.removeprefix("step-"))
+    before = sum(training_steps(folder))
+
+    (folder / "slow").unlink()
+    said = run(folder, *arguments, code=3)
+    assert "continuing: 1 of 3 trials are done" in said and "trial 0000" not in said
+    assert_nothing_left(folder)
+    took = training_steps(folder)
+    assert took[0] == 60 and sum(took) - before == 60 - resumed_at, "from its checkpoint, and not the first again"
+    check_end(folder, first, second)
+
+
+def check_end(folder: Path, first: Run, second: Run) -> None:
+    """Three trials, in the same child runs as before; the failed one says why; nothing is left open anywhere."""
+    plain = json.loads((folder / "r.json").read_text())
+    good, resumed, failed = plain["trials"]
+    assert [each["id"] for each in plain["trials"]] == ["0000", "0001", "0002"]
+    assert failed["status"] == "failed" and "(2, 1, 8, 8)" in failed["reason"] and "(2, 1, 4, 4)" in failed["reason"]
+    assert {good["status"], resumed["status"]} <= {"converged", "out_of_steps"} and resumed["steps"] == 60
+    client, parent, children = runs_of(folder)
+    assert sorted(children) == ["0000", "0001", "0002"] and parent.info.status == "FINISHED"
+    assert children["0000"].info == first.info, "the first trial's run was touched"
+    assert children["0001"].info.run_id == second.info.run_id and children["0001"].info.status == "FINISHED"
+    for name in ("0000", "0001"):
+        assert_whole_curve(client, children[name])
+    tags = children["0002"].data.tags
+    assert children["0002"].info.status == "FAILED" and tags["dualsweep.status"] == "failed"
+    assert "(2, 1, 4, 4)" in tags["dualsweep.reason"] and "recipe.yaml" in artifacts(client, children["0002"])
+    storage = JournalStorage(JournalFileBackend(str(folder / "runs" / "tiny-sweep" / "study.journal")))
+    [study] = optuna.get_all_study_summaries(storage)
+    states = [each.state.name for each in optuna.load_study(study_name=study.study_name, storage=storage).trials]
+    assert states == ["COMPLETE", "COMPLETE", "FAIL"]

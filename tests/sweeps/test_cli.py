@@ -1,0 +1,137 @@
+"""The command line on bad input: exit code 2, the message's form, nothing written, no Ray."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+RECIPE = """\
+name: tiny
+formulation: constrained_training
+model: {unet: {channels: [8, 16]}}
+data: {source: digits, keep: {4: 0.1}}
+constraints:
+  - {name: four, data: {classes: [4]}, at_most: 0.12}
+  - {name: five, data: {classes: [5]}, at_most: 0.12}
+dual: {rule: ascent, step_size: 0.03}
+train: {steps: 20, batch_size: 16}
+"""
+SWEEP = """\
+name: tiny
+recipe: recipe.yaml
+search:
+  dual.step_size: {log_uniform: [0.003, 0.3]}
+  constraints.*.at_most: {uniform: [0.08, 0.25]}
+trials: 2
+sampler: {name: random}
+"""
+FORM = re.compile(r"^(?P<file>[^:]+):(?P<line>\d+): (?P<key>[^:]+): .+, but got .+; .+$")
+
+#: what is changed (file, old, new), and what the message must name: line and key.
+CASES = {
+    "unknown key": ("recipe.yaml", "train: {steps", "tran: {steps", 9, "tran", "did you mean `train`"),
+    "misspelt key": ("recipe.yaml", "step_size", "step_sise", 8, "dual.step_sise", "did you mean `step_size`"),
+    "wrong type": ("recipe.yaml", "steps: 20", "steps: many", 9, "train.steps", "integer"),
+    "missing key": ("recipe.yaml", "formulation: constrained_training\n", "", 1, "formulation", "is required"),
+    "missing constraint data": ("recipe.yaml", "data: {classes: [4]}, ", "", 6, "constraints.0.data", "is required"),
+    "duplicate constraint": ("recipe.yaml", "name: five", "name: four", 7, "constraints.1.name", "unique"),
+    "budget not finite": ("recipe.yaml", "at_most: 0.12}\n  - {name: five", "at_most: .nan}\n  - {name: five", 6, "constraints.0.at_most", "finite"),
+    "unknown class": ("recipe.yaml", "classes: [5]", "classes: [15]", 7, "constraints.1.data.classes.0", "15"),
+    "empty data": ("recipe.yaml", "keep: {4: 0.1}", "keep: {4: 0.0}", 6, "constraints.0.data.classes", "none for [4]"),
+    "not YAML": ("recipe.yaml", "data: {source", "data: {{source", 5, "file", "YAML"),
+    "call that does not import": ("recipe.yaml", "{unet: {channels: [8, 16]}}", "{call: no_such_module:build}", 3, "model.call", "no_such_module"),
+    "call that is not callable": ("recipe.yaml", "{unet: {channels: [8, 16]}}", "{call: math:pi}", 3, "model.call", "cannot be called"),
+    "zero workers": ("recipe.yaml", "batch_size: 16}", "batch_size: 16}\nresources: {workers: 0}", 10, "resources.workers", "greater than or equal to 1"),
+    "too many workers": ("recipe.yaml", "batch_size: 16}", "batch_size: 600}\nresources: {workers: 512}", 10, "resources.workers", "512"),
+    "range reversed": ("sweep.yaml", "[0.08, 0.25]", "[0.25, 0.08]", 5, "search.constraints.*.at_most.uniform", "0.25"),
+    "log range touching zero": ("sweep.yaml", "[0.003, 0.3]", "[0, 0.3]", 4, "search.dual.step_size.log_uniform", "above zero"),
+    "unknown sampler": ("sweep.yaml", "name: random", "name: tpee", 7, "sampler.name", "did you mean `tpe`"),
+    "zero trials": ("sweep.yaml", "trials: 2", "trials: 0", 6, "trials", "greater than or equal to 1"),
+    "recipe that does not exist": ("sweep.yaml", "recipe: recipe.yaml", "recipe: recipee.yaml", 2, "recipe", "recipee.yaml"),
+    "search of an unknown key": ("sweep.yaml", "dual.step_size", "dual.step_sise", 4, "search.dual.step_sise", "step_size"),
+    "unknown objective direction": ("sweep.yaml", "trials: 2", "trials: 2\nobjectives: {objective: minimise}", 7, "objectives.objective", "minimize"),
+}  # fmt: skip
+
+
+def dualsweep(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sweeps", *arguments]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    return tmp_path
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_told_by_line_and_key_and_nothing_is_written(folder, case):
+    file, old, new, line, key, says = CASES[case]
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new, 1))
+    before = sorted(folder.rglob("*"))
+    done = dualsweep("sweep", "sweep.yaml", folder=folder)
+    assert done.returncode == 2, done.stderr
+    found = [FORM.match(each) for each in done.stderr.strip().splitlines()]
+    assert all(found), done.stderr
+    named = {(each["file"], int(each["line"]), each["key"]) for each in found if each}
+    assert any(each[0].endswith(file) and each[1:] == (line, key) for each in named), done.stderr
+    assert says in done.stderr and done.stdout == ""
+    assert [each for each in sorted(folder.rglob("*")) if "__pycache__" not in str(each)] == before
+
+
+def test_all_problems_of_both_files_come_at_once(folder):
+    (folder / "recipe.yaml").write_text(RECIPE.replace("step_size: 0.03", "step_size: -1").replace("steps: 20", "steps: 0"))
+    (folder / "sweep.yaml").write_text(SWEEP.replace("trials: 2", "trials: -2"))
+    done = dualsweep("check", "sweep.yaml", folder=folder)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 3
+
+
+@pytest.mark.parametrize("place", ["file-in-the-way/run", "/proc/run"])
+def test_an_unwritable_output_is_refused_even_for_root(folder, place):
+    (folder / "file-in-the-way").write_text("")
+    for command in (["train", "recipe.yaml"], ["sweep", "sweep.yaml"]):
+        done = dualsweep(*command, "--output", place, folder=folder)
+        assert done.returncode == 2 and "--output: must be a place that can be written" in done.stderr
+
+
+def test_yaml_is_loaded_safely(folder):
+    (folder / "recipe.yaml").write_text("name: !!python/object/apply:os.system ['touch owned']\n" + RECIPE.partition("\n")[2])
+    done = dualsweep("check", "recipe.yaml", folder=folder)
+    assert done.returncode == 2 and not (folder / "owned").exists()
+
+
+def test_check_prints_the_resolved_plan(folder):
+    done = dualsweep("check", "sweep.yaml", "--set", "trials=7", "--set", "train.lr=1e-4", folder=folder)
+    assert done.returncode == 0, done.stderr
+    for words in ("trials        7", "dual.step_size: log_uniform", "side by side", "train.lr = 0.0001", "experiment `tiny`"):
+        assert words in done.stdout
+    assert not (folder / "runs").exists()
+
+
+def test_an_override_with_a_mistake_is_named_as_such(folder):
+    done = dualsweep("check", "recipe.yaml", "--set", "train.stepz=3", folder=folder)
+    assert done.returncode == 2 and done.stderr.startswith("--set:1: train.stepz: must be a known key")
+
+
+def test_an_unreachable_cluster_is_told_within_seconds(folder):
+    for command in (["train", "recipe.yaml"], ["sweep", "sweep.yaml"]):
+        done = dualsweep(*command, "--address", "127.0.0.1:1", folder=folder)
+        assert done.returncode == 2 and "127.0.0.1:1" in done.stderr and not (folder / "runs").exists()
+        assert not (folder / "mlflow.db").exists()
+
+
+def test_sampling_from_nothing_is_refused(folder):
+    done = dualsweep("sample", "no-such-checkpoint", "--count", "2", folder=folder)
+    assert done.returncode == 2 and "no-such-checkpoint" in done.stderr
+    assert not (folder / "samples").exists()

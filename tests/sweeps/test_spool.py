@@ -1,0 +1,104 @@
+"""The spool is read back as it was written, whatever was cut off, and holds no step twice."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from sweeps.spool import Spool, read
+
+
+def points(path: Path) -> list[tuple[int, dict[str, float]]]:
+    return [(record["step"], record["metrics"]) for record in read(path, 0).records if record["kind"] == "point"]
+
+
+def test_records_come_back_in_order(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool" / "0001.jsonl")
+    spool.begin()
+    spool.params({"a.b": 1, "flag": True, "none": None, "list": [1, 2], "text": "x"})
+    spool.tags({"t": "v"})
+    assert spool.point(10, {"objective": 0.5}, time_ms=1000)
+    spool.artifact(tmp_path / "recipe.yaml")
+    spool.end("FINISHED")
+    records = read(spool.path, 0).records
+    assert [record["kind"] for record in records] == ["status", "params", "tags", "point", "artifact", "status"]
+    assert records[1]["params"] == {"a.b": "1", "flag": "true", "none": "null", "list": "[1, 2]", "text": "x"}
+    assert records[3] == {"kind": "point", "step": 10, "time_ms": 1000, "metrics": {"objective": 0.5}}
+    assert spool.status == "FINISHED"
+
+
+def test_steps_that_a_resumed_trial_repeats_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "0001.jsonl"
+    first = Spool(path)
+    for step in (10, 20, 30):
+        assert first.point(step, {"x": step})
+    resumed = Spool(path)
+    assert resumed.last_step == 30
+    assert [resumed.point(step, {"x": -1}) for step in (20, 30, 40)] == [False, False, True]
+    assert points(path) == [(10, {"x": 10}), (20, {"x": 20}), (30, {"x": 30}), (40, {"x": -1})]
+
+
+def test_a_final_point_may_stand_on_the_last_step_and_be_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "0001.jsonl"
+    spool = Spool(path)
+    spool.point(30, {"x": 1.0}, time_ms=5000)
+    assert spool.point(30, {"x": 2.0}, time_ms=5000, final=True)
+    again = Spool(path)
+    assert not again.point(30, {"x": 2.0}, time_ms=9000, final=True)  # the same once more: a kill just after it
+    assert again.point(30, {"x": 2.5}, time_ms=4000, final=True)  # another: the newest is what counts
+    times = [record["time_ms"] for record in read(path, 0).records]
+    assert times == [5000, 5001, 5002]
+    assert not again.point(20, {"x": 0.0}, final=True)
+
+
+def test_figures_that_are_not_finite_stand_apart(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "0001.jsonl")
+    spool.point(1, {"a": math.nan, "b": math.inf, "c": -math.inf, "d": 1.0})
+    record = read(spool.path, 0).records[0]
+    assert (record["metrics"], record["nonfinite"]) == ({"d": 1.0}, {"a": "nan", "b": "inf", "c": "-inf"})
+
+
+def test_a_torn_last_line_is_passed_over_and_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "0001.jsonl"
+    Spool(path).point(1, {"x": 1.0})
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: len(whole) // 2])
+    assert len(read(path, 0).records) == 1 and read(path, 0).offset == len(whole)
+    Spool(path).point(2, {"x": 2.0})
+    assert points(path) == [(1, {"x": 1.0}), (2, {"x": 2.0})]
+
+
+def test_a_broken_line_in_the_middle_costs_only_itself(tmp_path: Path) -> None:
+    path = tmp_path / "0001.jsonl"
+    spool = Spool(path)
+    spool.point(1, {"x": 1.0})
+    with path.open("ab") as file:
+        file.write(b'{"kind": "poi\n[]\n')
+    spool.point(2, {"x": 2.0})
+    assert points(path) == [(1, {"x": 1.0}), (2, {"x": 2.0})]
+    assert Spool(path).last_step == 2
+
+
+def test_reading_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "0001.jsonl"
+    spool = Spool(path)
+    for step in range(5):
+        spool.point(step, {"x": step})
+    first = read(path, 0, limit=2)
+    rest = read(path, first.offset)
+    assert [record["step"] for record in (*first.records, *rest.records)] == [0, 1, 2, 3, 4]
+    assert first.ends[-1] == first.offset and read(path, rest.offset).records == []
+
+
+def test_a_disk_that_refuses_does_not_end_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spool = Spool(tmp_path / "0001.jsonl")
+    spool.path.mkdir()
+    assert spool.point(1, {"x": 1.0}) and spool.point(2, {"x": 1.0})
+    assert len(caplog.records) == 1 and "the run goes on" in caplog.text
+
+
+def test_a_run_ends_in_a_status_mlflow_knows(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must be FINISHED, FAILED or KILLED, but got 'done'; name one"):
+        Spool(tmp_path / "0001.jsonl").end("done")

@@ -1,0 +1,212 @@
+"""The study keeps every trial over kills, tells Optuna of constraints, and never leaves a trial running."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from sweeps.study import JOURNAL, Study
+from tests.sweeps.files import SWEEP, plan
+from trainer.errors import BadInput
+
+GOOD = {"four": 0.1, "five": 0.0}
+
+
+def stored(output: Path) -> optuna.Study:
+    """The study as any other tool of Optuna's opens it."""
+    storage = JournalStorage(JournalFileBackend(str(output / JOURNAL)))
+    return optuna.load_study(study_name="digits-minority", storage=storage)
+
+
+def test_a_told_trial_has_its_values_and_constraints(tmp_path: Path) -> None:
+    with Study(plan(tmp_path), tmp_path / "out") as study:
+        asked = study.ask()
+        assert study.tell(asked.number, [1.0, 2.0], {"four": 0.25, "five": -0.5}) == "complete"
+        assert (study.states, study.finished, study.remaining) == ({0: "complete"}, 1, 11)
+    trial = stored(tmp_path / "out").trials[0]
+    assert trial.values == [1.0, 2.0]
+    assert trial.constraints == {"four": -0.25, "five": 0.5}
+    assert trial.params == asked.params
+    assert stored(tmp_path / "out").metric_names == ["objective", "value/max"]
+
+
+def test_infeasible_trials_are_off_optunas_front(tmp_path: Path) -> None:
+    with Study(plan(tmp_path), tmp_path / "out") as study:
+        for slack in (-0.1, 0.0):
+            study.tell(study.ask().number, [slack, slack], {"four": slack, "five": 1.0})
+    assert [each.number for each in stored(tmp_path / "out").best_trials] == [1]
+
+
+@pytest.mark.parametrize(
+    ("values", "slacks", "failed"),
+    [
+        ([1.0, math.nan], GOOD, False),
+        ([1.0, math.inf], GOOD, False),
+        ([1.0], GOOD, False),
+        (None, None, False),
+        ([], GOOD, False),
+        ([1.0, 1.0], None, False),
+        ([1.0, 1.0], {"four": 0.1}, False),
+        ([1.0, 1.0], {"four": 0.1, "five": math.nan}, False),
+        ([1.0, 1.0], GOOD, True),
+    ],
+)
+def test_a_trial_without_every_figure_has_failed(
+    tmp_path: Path, values: Sequence[float] | None, slacks: dict[str, float] | None, failed: bool
+) -> None:
+    with Study(plan(tmp_path), tmp_path / "out") as study:
+        assert study.tell(study.ask().number, values, slacks, failed) == "failed"
+        assert study.unfinished() == [] and study.states == {0: "failed"}
+        assert study.ask().number == 1
+
+
+def test_a_second_answer_changes_nothing(tmp_path: Path) -> None:
+    with Study(plan(tmp_path), tmp_path / "out") as study:
+        number = study.ask().number
+        study.tell(number, [1.0, 2.0], GOOD)
+        assert study.tell(number, None, None, failed=True) == "complete"
+    assert stored(tmp_path / "out").trials[0].values == [1.0, 2.0]
+
+
+def test_unfinished_trials_come_back_as_they_were_and_finished_ones_do_not(tmp_path: Path) -> None:
+    with Study(plan(tmp_path), tmp_path / "out") as study:
+        asked = [study.ask() for _ in range(4)]
+        study.tell(1, [1.0, 2.0], GOOD)
+        study.tell(2, None, failed=True)
+    with Study(plan(tmp_path), tmp_path / "out") as study:
+        assert study.unfinished() == [asked[0], asked[3]]
+        assert study.ask().number == 4
+        assert study.remaining == 7
+
+
+def test_a_sweep_may_be_made_longer(tmp_path: Path) -> None:
+    with Study(plan(tmp_path, "trials=1"), tmp_path / "out") as study:
+        study.ask()
+        assert study.remaining == 0
+    with Study(plan(tmp_path, "trials=3", "resources.workers=2", "checkpoint.every=100"), tmp_path / "out") as study:
+        assert study.remaining == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("train.steps=100", "--set:1: train.steps: {rule}, but got 100, where it was 1500; {way_out}"),
+        ("sampler.seed=1", "--set:1: sampler.seed: {rule}, but got 1, where it was 0; {way_out}"),
+        ("dual.every=5", "--set:1: dual.every: {rule}, but got 5, where it was nothing; {way_out}"),
+        (
+            "search.dual.step_size.uniform=[1, 2]",
+            "--set:1: search.dual.step_size.uniform: {rule}, but got [1.0, 2.0], where it was nothing; {way_out}",
+        ),
+        (
+            "objectives.objective=maximize",
+            "--set:1: objectives.objective: {rule}, but got 'maximize', where it was 'minimize'; {way_out}",
+        ),
+    ],
+)
+def test_another_sweep_is_not_continued(tmp_path: Path, override: str, line: str) -> None:
+    Study(plan(tmp_path), tmp_path / "out").close()
+    with pytest.raises(BadInput) as caught:
+        Study(plan(tmp_path, override), tmp_path / "out")
+    rule, way_out = "must stay as it was when this sweep began", "put it back, or give another `--output`"
+    assert str(caught.value.problems[0]) == line.format(rule=rule, way_out=way_out)
+    Study(plan(tmp_path), tmp_path / "out").close()
+
+
+def test_two_processes_do_not_share_an_output(tmp_path: Path) -> None:
+    with Study(plan(tmp_path), tmp_path / "out"), pytest.raises(BadInput) as caught:
+        Study(plan(tmp_path), tmp_path / "out")
+    assert str(caught.value) == (
+        f"{tmp_path}/out:1: output: must not be in use by another sweep, but got process {os.getpid()}; "
+        "wait until it has ended, or give another `--output`"
+    )
+
+
+KILLED = """\
+import sys
+from pathlib import Path
+from sweeps.plan import load_plan
+from sweeps.study import Study
+study = Study(load_plan(sys.argv[1]), Path(sys.argv[2]))
+for number in range(3):
+    asked = study.ask()
+    if number < 2:
+        study.tell(asked.number, [asked.params["dual.step_size"], 1.0], {"four": 0.1, "five": 0.1})
+print(asked.params, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_kill_between_ask_and_tell_loses_nothing(tmp_path: Path) -> None:
+    search, output = plan(tmp_path), tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path / "sweep.yaml"), str(output)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdin is not None
+    told = process.stdout.readline().strip()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    process.stdin.close()
+    # What a kill in the middle of a write leaves behind: half a line, and the journal's lock.
+    with (output / JOURNAL).open("ab") as journal:
+        journal.write(b'{"op_code":4,"worker_id":"')
+    (output / f"{JOURNAL}.lock").symlink_to(output / JOURNAL)
+    start = time.monotonic()
+    with Study(search, output) as study:
+        assert [(each.number, str(each.params)) for each in study.unfinished()] == [(2, told)]
+        assert study.states == {0: "complete", 1: "complete", 2: "running"}
+        study.tell(2, [1.0, 1.0], GOOD)
+        following = study.ask()
+    assert time.monotonic() - start < 10
+    with Study(search, tmp_path / "straight") as study:
+        for number in range(3):
+            asked = study.ask()
+            study.tell(number, [asked.params["dual.step_size"] if number < 2 else 1.0, 1.0], {"four": 0.1, "five": 0.1})
+        assert study.ask() == following
+
+
+def test_half_an_answer_is_completed(tmp_path: Path) -> None:
+    """A kill after the constraints and before the values leaves a running trial that has them."""
+    with Study(plan(tmp_path), tmp_path / "out") as study:
+        study.ask()
+    half = stored(tmp_path / "out")
+    optuna.trial.Trial(half, half.trials[0]._trial_id).set_constraint("four", -0.1)
+    with Study(plan(tmp_path), tmp_path / "out") as study:
+        assert study.tell(0, [1.0, 2.0], GOOD) == "complete"
+    assert stored(tmp_path / "out").trials[0].constraints == {"four": -0.1, "five": 0.0}
+
+
+def test_without_constraints_values_are_enough(tmp_path: Path) -> None:
+    recipe = "name: r\nformulation: constrained_training\nmodel: {load: m}\ndata: {source: digits}\ntrain: {steps: 10}\n"
+    plan(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    (tmp_path / "sweep.yaml").write_text(SWEEP.replace("  constraints.[*].at_most: {uniform: [0.08, 0.25]}\n", ""))
+    from sweeps.plan import load_plan
+
+    with Study(load_plan(tmp_path / "sweep.yaml"), tmp_path / "out") as study:
+        assert study.tell(study.ask().number, [1.0]) == "complete"
+
+
+def test_asking_stays_quick_with_many_trials(tmp_path: Path) -> None:
+    search, output = plan(tmp_path, "trials=600"), tmp_path / "out"
+    with Study(search, output) as study:
+        study.tell(study.ask().number, [1.0, 2.0], GOOD)
+    stored(output).add_trials(stored(output).trials * 500)
+    with Study(search, output) as study:
+        start = time.monotonic()
+        assert study.ask().number == 501
+        assert time.monotonic() - start < 3  # 0.3 s on an idle machine

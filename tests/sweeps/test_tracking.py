@@ -1,0 +1,315 @@
+"""What was spooled is in MLflow exactly once, whatever is killed or not there meanwhile. Real stores, a real server."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from sweeps.ledger import Ledger, masked
+from sweeps.plan import Plan
+from sweeps.tracking import Tracker
+from tests.sweeps.files import plan
+
+PARAMS = {"dual.step_size": 0.1, "constraints.four.at_most": 0.1, "constraints.five.at_most": 0.2}
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Plan:
+    return plan(tmp_path, f"mlflow.tracking_uri=sqlite:///{tmp_path}/mlflow.db", "reference_point=[1, 2]")
+
+
+def said(_: str) -> None:
+    raise AssertionError(f"nothing should go wrong, but got {_}")
+
+
+def runs(tracked: Plan, kind: str) -> list[Run]:
+    client = MlflowClient(tracked.tracking_uri)
+    experiment = client.get_experiment_by_name(tracked.experiment)
+    assert experiment is not None
+    return list(
+        client.search_runs([experiment.experiment_id], f"tags.`dualsweep.kind` = '{kind}'", order_by=["tags.`dualsweep.trial`"])
+    )
+
+
+def history(tracked: Plan, run: Run, metric: str = "objective") -> list[tuple[int, float]]:
+    return [(each.step, each.value) for each in MlflowClient(tracked.tracking_uri).get_metric_history(run.info.run_id, metric)]
+
+
+def one_trial(tracker: Tracker, number: int, steps: range) -> None:
+    spool = tracker.trial(number, PARAMS)
+    for step in steps:
+        spool.point(step, {"objective": step / 100, "value/four": 1.0})
+
+
+def test_a_sweep_is_a_parent_run_with_a_child_for_each_trial(search: Plan, tmp_path: Path) -> None:
+    (tmp_path / "recipe.txt").write_text("here")
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "grid.txt").write_text("grid")
+    tracker = Tracker(search, tmp_path / "out", said, interval=0.1)
+    for number, status in enumerate(["converged", "failed", "interrupted"]):
+        one_trial(tracker, number, range(0, 50, 10))
+        tracker.end_trial(number, status, f"because {number}")
+    tracker.trial(0, PARAMS).artifact(tmp_path / "recipe.txt")
+    tracker.end_trial(0, "converged", "because 0")
+    tracker.sweep.artifact(tmp_path / "samples", "pictures")
+    tracker.end("done", "FINISHED")
+    assert tracker.close() is None
+    (parent,) = runs(search, "sweep")
+    children = runs(search, "trial")
+    assert tracker.run_id == parent.info.run_id and parent.info.status == "FINISHED"
+    assert json.loads(parent.data.tags["dualsweep.objectives"]) == {"objective": "minimize", "value/max": "minimize"}
+    assert list(json.loads(parent.data.tags["dualsweep.objectives"])) == list(search.objectives)
+    assert json.loads(parent.data.tags["dualsweep.search"]) == list(PARAMS)
+    assert json.loads(parent.data.tags["dualsweep.reference_point"]) == [1, 2]
+    assert parent.data.params["search.dual.step_size"] == "log_uniform [0.003, 0.3]"
+    assert [child.info.status for child in children] == ["FINISHED", "FAILED", "KILLED"]
+    assert [child.data.tags["dualsweep.trial"] for child in children] == ["0000", "0001", "0002"]
+    for number, child in enumerate(children):
+        assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert child.data.tags["dualsweep.reason"] == f"because {number}"
+        assert json.loads(child.data.tags["dualsweep.params"]) == PARAMS
+        assert (child.data.params["constraints.five.at_most"], child.data.params["train.steps"]) == ("0.2", "1500")
+        assert history(search, child) == [(step, step / 100) for step in range(0, 50, 10)]
+    client = MlflowClient(search.tracking_uri)
+    assert [each.path for each in client.list_artifacts(children[0].info.run_id)] == ["recipe.txt"]
+    assert [each.path for each in client.list_artifacts(parent.info.run_id, "pictures")] == ["pictures/grid.txt"]
+    assert str(parent.info.artifact_uri).startswith(f"file://{tmp_path}/mlruns/digits-minority/")
+    experiment = client.get_experiment_by_name("digits-minority")
+    assert experiment is not None and experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_a_continued_sweep_goes_on_in_the_same_runs(search: Plan, tmp_path: Path) -> None:
+    for steps in (range(0, 30, 10), range(10, 60, 10)):
+        tracker = Tracker(search, tmp_path / "out", said, interval=0.1)
+        one_trial(tracker, 0, steps)
+        tracker.end_trial(0, "interrupted", "")
+        assert tracker.close() is None
+    longer = plan(tmp_path, f"mlflow.tracking_uri={search.tracking_uri}", "trials=20")
+    tracker = Tracker(longer, tmp_path / "out", said, interval=0.1)
+    assert tracker.flush(10)
+    (parent,), (child,) = runs(search, "sweep"), runs(search, "trial")
+    assert (parent.info.status, child.info.status) == ("RUNNING", "KILLED")
+    assert tracker.close() is None
+    assert history(search, child) == [(step, step / 100) for step in range(0, 60, 10)]
+    assert parent.data.params["trials"] == "12"  # MLflow never changes a param
+    assert json.loads(parent.data.tags["dualsweep.changed_params"]) == {"trials": "20"}
+
+
+def test_a_kill_before_the_ledger_is_written_doubles_nothing(search: Plan, tmp_path: Path) -> None:
+    tracker = Tracker(search, tmp_path / "out", said, interval=0.1)
+    one_trial(tracker, 0, range(5))
+    tracker.close()
+    ledger = Ledger.open(tmp_path / "out", search.tracking_uri, search.experiment)
+    ledger.runs = {}  # runs made and points sent, and nothing of it noted
+    ledger.save()
+    tracker = Tracker(search, tmp_path / "out", said, interval=0.1)
+    assert tracker.close() is None
+    (_,), (child,) = runs(search, "sweep"), runs(search, "trial")
+    assert history(search, child) == [(step, step / 100) for step in range(5)]
+    assert len(child.data.metrics) == 2
+
+
+def test_a_wiped_store_and_another_one_get_everything(search: Plan, tmp_path: Path) -> None:
+    tracker = Tracker(search, tmp_path / "out", said, interval=0.1)
+    one_trial(tracker, 0, range(5))
+    assert tracker.close() is None
+    other = plan(tmp_path, f"mlflow.tracking_uri=sqlite:///{tmp_path}/other.db")
+    assert Tracker(other, tmp_path / "out", said, interval=0.1).close() is None
+    assert [history(other, run) for run in runs(other, "trial")] == [[(step, step / 100) for step in range(5)]]
+    client = MlflowClient(other.tracking_uri)
+    for run in runs(other, "sweep") + runs(other, "trial"):
+        client.delete_run(run.info.run_id)
+    assert Tracker(other, tmp_path / "out", said, interval=0.1).close() is None
+    assert len(runs(other, "sweep")) == len(runs(other, "trial")) == 1
+
+
+def test_a_child_deleted_while_it_runs_is_begun_anew(search: Plan, tmp_path: Path) -> None:
+    tracker = Tracker(search, tmp_path / "out", said, interval=0.1)
+    one_trial(tracker, 0, range(5))
+    assert tracker.flush(10)
+    (before,) = runs(search, "trial")
+    MlflowClient(search.tracking_uri).delete_run(before.info.run_id)
+    one_trial(tracker, 0, range(5, 8))
+    assert tracker.close() is None
+    (after,), (_,) = runs(search, "trial"), runs(search, "sweep")
+    assert after.info.run_id != before.info.run_id
+    assert [step for step, _ in history(search, after)] == list(range(8))
+
+
+def test_what_is_not_finite_is_counted_not_sent(search: Plan, tmp_path: Path) -> None:
+    tracker = Tracker(search, tmp_path / "out", said, interval=0.1)
+    tracker.trial(0, PARAMS).point(10, {"objective": math.nan, "value/four": math.inf, "value/five": 1.0})
+    assert tracker.close() is None
+    (child,) = runs(search, "trial")
+    assert child.data.metrics == {"value/five": 1.0, "nonfinite": 2.0}
+    assert child.data.tags["dualsweep.nonfinite"] == "objective = nan, value/four = inf"
+
+
+def test_long_odd_and_many_values_are_taken(search: Plan, tmp_path: Path) -> None:
+    tracker = Tracker(search, tmp_path / "out", said, interval=0.1)
+    spool = tracker.trial(0, PARAMS)
+    spool.params({"long": "x" * 7000, "odd/é*[0]//../k": 1, **{f"p{number}": number for number in range(250)}})
+    spool.tags({"tag": "x" * 9000})
+    for step in range(3):
+        spool.point(step, {f"m/{number}": 1.0 for number in range(1500)})
+    for step in range(3, 2500):
+        spool.point(step, {"objective": 1.0})
+    assert tracker.close() is None
+    (child,) = runs(search, "trial")
+    assert len(child.data.params["long"]) == 6000 and child.data.params["odd/é__0_/k"] == "1"
+    assert child.data.params["p249"] == "249" and len(child.data.tags["tag"]) == 8000
+    assert len(child.data.metrics) == 1501 and len(history(search, child)) == 2497
+
+
+def test_an_artifact_that_is_gone_is_told_and_holds_nothing_up(search: Plan, tmp_path: Path) -> None:
+    told: list[str] = []
+    tracker = Tracker(search, tmp_path / "out", told.append, interval=0.1)
+    tracker.sweep.artifact(tmp_path / "gone.png")
+    assert tracker.close() is None
+    assert told == [f"the artifact {tmp_path}/gone.png is no longer there, and is left out"]
+
+
+def test_passwords_are_not_shown() -> None:
+    assert masked("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
+    assert masked("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
+
+
+class Server:
+    """`mlflow server` on loopback, with a process group of its own."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port = folder, port
+        self.uri = f"http://127.0.0.1:{port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        command += [
+            "--backend-store-uri",
+            f"sqlite:///{self.folder}/server.db",
+            "--artifacts-destination",
+            str(self.folder / "artifacts"),
+        ]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=self.folder)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.2)
+        raise AssertionError((self.folder / "server.log").read_text())
+
+    def kill(self) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server that is not started yet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    server = Server(tmp_path, port)
+    yield server
+    if server.process is not None and server.process.poll() is None:
+        server.kill()
+
+
+@pytest.mark.slow
+def test_outages_neither_stop_a_run_nor_lose_a_point(server: Server, tmp_path: Path) -> None:
+    tracked = plan(tmp_path, f"mlflow.tracking_uri={server.uri}")
+    (tmp_path / "recipe.txt").write_text("here")
+    told: list[str] = []
+    tracker = Tracker(tracked, tmp_path / "out", told.append, interval=0.2)
+    start = time.monotonic()
+    one_trial(tracker, 0, range(5))
+    assert time.monotonic() - start < 1  # the run does not wait for MLflow
+    assert not tracker.flush(8)
+    assert len(told) == 1 and told[0].startswith(f"MLflow at {server.uri} cannot be written to (")
+    assert "training goes on, and points are kept in" in told[0]
+    server.start()
+    assert tracker.flush(60)
+    one_trial(tracker, 0, range(5, 10))
+    assert tracker.flush(60)
+    assert [len(history(tracked, run)) for run in runs(tracked, "trial")] == [10]
+    server.kill()  # and it is not back before the end of the process
+    one_trial(tracker, 1, range(15))
+    tracker.sweep.artifact(tmp_path / "recipe.txt")
+    tracker.end_trial(1, "converged", "")
+    start = time.monotonic()
+    left = tracker.close(timeout=20)
+    assert left is not None and time.monotonic() - start < 21
+    assert "the same `dualsweep sweep` command again delivers them" in left
+    server.start()
+    assert Tracker(tracked, tmp_path / "out", told.append, interval=0.2).close(timeout=60) is None
+    (parent,), children = runs(tracked, "sweep"), runs(tracked, "trial")
+    assert [history(tracked, run) for run in children] == [[(step, step / 100) for step in range(last)] for last in (10, 15)]
+    assert children[1].info.status == "FINISHED"
+    assert [each.path for each in MlflowClient(server.uri).list_artifacts(parent.info.run_id)] == ["recipe.txt"]
+
+
+KILLED = """\
+import sys, time
+from pathlib import Path
+from sweeps.plan import load_plan
+from sweeps.tracking import Tracker
+search = load_plan(sys.argv[1], sys.argv[3:])
+tracker = Tracker(search, Path(sys.argv[2]), print, interval=0.01)
+spool = tracker.trial(0, {})
+for step in range(100_000):
+    spool.point(step, {"objective": step / 100})
+    time.sleep(0.002)
+"""
+
+
+def test_a_kill_while_points_are_sent_doubles_and_loses_none(search: Plan, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    override = f"mlflow.tracking_uri={search.tracking_uri}"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / "sweep.yaml"), str(output), override])
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and sent(output) < 1:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.kill()
+    process.wait()
+    tracker = Tracker(search, output, said, interval=0.1)
+    last = tracker.trial(0, PARAMS).last_step
+    one_trial(tracker, 0, range(last - 20, last + 20))
+    assert tracker.close() is None
+    (child,) = runs(search, "trial")
+    assert history(search, child) == [(step, step / 100) for step in range(last + 20)]
+
+
+def sent(output: Path) -> int:
+    ledger = output / "tracking.json"
+    return int(json.loads(ledger.read_text())["runs"].get("0000", {"offset": 0})["offset"]) if ledger.exists() else 0
+
+
+def test_a_server_that_was_never_there_holds_nothing_up(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    tracked = plan(tmp_path, f"mlflow.tracking_uri=http://127.0.0.1:{port}")
+    told: list[str] = []
+    tracker = Tracker(tracked, tmp_path / "out", told.append, interval=0.1)
+    one_trial(tracker, 0, range(5))
+    start = time.monotonic()
+    left = tracker.close(timeout=15)
+    assert time.monotonic() - start < 16 and tracker.run_id is None
+    # begin, tags and two params of the sweep; begin, tags, params and five points of the trial
+    assert left is not None and left.startswith(f"12 records were not delivered to MLflow at http://127.0.0.1:{port} (")

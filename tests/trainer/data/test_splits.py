@@ -1,0 +1,283 @@
+"""The parts of a data set and of its constraints, against counts made by hand and against brute force."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from tests.trainer.data.conftest import WriteModule, data_of, recipe_of
+from trainer.data import digits
+from trainer.data.deep import check_deep
+from trainer.data.examples import InMemory
+from trainer.data.faults import BadDataError
+from trainer.data.portions import portion, stays
+from trainer.data.splits import Split, SubsetRows, assemble, split, subset
+from trainer.recipe import Subset
+
+DIGITS = digits.load()
+LABELS = load_digits().target
+KEYS = ("constraints", 0, "data")
+MINORITIES = {4: 0.1, 5: 0.1, 7: 0.1}
+
+
+def divided(seed: int = 0, **data: Any) -> Split:
+    return split(DIGITS, data_of(source="digits", **data), seed)
+
+
+def rows_of(spec: dict[str, Any], parts: Split) -> SubsetRows:
+    return subset(Subset.model_validate(spec), parts, KEYS)
+
+
+def counts(rows: Any) -> list[int]:
+    return [int(count) for count in np.bincount(LABELS[rows], minlength=10)]
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    batch = DIGITS.fetch(np.arange(1797))
+    assert DIGITS.shape == (1, 8, 8) and batch.dtype == torch.float32
+    assert np.array_equal((batch[:, 0].numpy() + 1) * 8, load_digits().images)
+    assert DIGITS.labels is not None and np.array_equal(DIGITS.labels, LABELS) and DIGITS.class_names == tuple(range(10))
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "expected"),
+    [(179, 0.1, 17), (181, 0.1, 18), (180, 0.1, 18), (100, 0.29, 29), (3, 0.1, 1), (3, 0, 0), (0, 0.5, 0), (7, 1, 7)],
+)
+def test_portion(count: int, share: float, expected: int) -> None:
+    assert portion(count, share) == expected
+
+
+def test_a_class_is_never_held_out_as_a_whole() -> None:
+    assert [stays(count, 0.1) for count in (0, 1, 2, 10, 181)] == [0, 1, 1, 9, 162]
+
+
+def test_minorities_have_the_counts_of_the_reference_case() -> None:
+    parts = divided(keep=MINORITIES)
+    assert counts(parts.train) == [178, 182, 177, 183, 18, 18, 181, 17, 174, 180]
+    assert len(parts.held_out) == len(parts.held_out_objective) == 0
+    assert np.array_equal(np.union1d(parts.train, parts.removed), np.arange(1797))
+
+
+@pytest.mark.parametrize("keep", [{}, MINORITIES, {0: 0, 9: 0.5}])
+@pytest.mark.parametrize("holdout", [0.0, 0.1, 0.5])
+def test_parts_are_disjoint_whole_stratified_and_sorted(keep: dict[int, float], holdout: float) -> None:
+    parts = divided(keep=keep, holdout=holdout)
+    every = np.concatenate([parts.train, parts.removed, parts.held_out])
+    assert np.array_equal(np.sort(every), np.arange(1797))
+    assert set(parts.held_out_objective) <= set(parts.held_out)
+    for rows in (parts.train, parts.removed, parts.held_out, parts.held_out_objective):
+        assert rows.dtype == np.int64 and np.array_equal(rows, np.sort(rows))
+    for label, count in Counter(LABELS.tolist()).items():
+        stay, share = stays(count, holdout), keep.get(label, 1.0)
+        assert counts(parts.train)[label] == portion(stay, share)
+        assert counts(parts.held_out)[label] == count - stay
+        assert counts(parts.held_out_objective)[label] == portion(count - stay, share)
+
+
+def test_the_seed_decides_and_nothing_else() -> None:
+    one, same, other = (divided(seed, keep=MINORITIES, holdout=0.2) for seed in (3, 3, 4))
+    assert np.array_equal(one.train, same.train) and np.array_equal(one.held_out, same.held_out)
+    assert not np.array_equal(one.train, other.train) and not np.array_equal(one.held_out, other.held_out)
+
+
+def test_a_larger_share_keeps_what_a_smaller_one_did_and_leaves_other_classes_alone() -> None:
+    small, large = divided(keep={4: 0.1}, holdout=0.2), divided(keep={4: 0.3}, holdout=0.2)
+    assert set(small.train) < set(large.train) and np.array_equal(small.held_out, large.held_out)
+    assert set(LABELS[np.setdiff1d(large.train, small.train)]) == {4}
+
+
+def test_data_without_labels_is_held_out_at_random() -> None:
+    parts = split(InMemory(torch.zeros(50, 2)), data_of(call="a:b", holdout=0.2), 0)
+    assert len(parts.train) == 40 and len(parts.held_out) == 10 and not np.array_equal(parts.held_out, np.arange(40, 50))
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        ({"x": 0.5}, "data.keep.x: must be a class of the data, but got 'x'"),
+        (dict.fromkeys(range(10), 0.0), "data.keep: must leave examples to train on"),
+    ],
+)
+def test_keep_that_cannot_be(keep: dict[int | str, float], message: str) -> None:
+    with pytest.raises(BadDataError, match=message):
+        divided(keep=keep)
+    with pytest.raises(BadDataError, match=r"data.keep.1: must go with data that has labels, but got 1"):
+        split(InMemory(torch.zeros(5, 2)), data_of(call="a:b", keep={1: 0.5}), 0)
+
+
+@pytest.mark.parametrize("classes", [[4], ["4"], [3, 4], [4, 5, 7], [0, 0]])
+def test_classes_are_the_kept_rows_of_these_classes(classes: list[int | str]) -> None:
+    parts = divided(keep=MINORITIES, holdout=0.3)
+    found, wanted = rows_of({"classes": classes}, parts), {int(each) for each in classes}
+    assert found.examples is None
+    assert found.train.tolist() == [row for row in parts.train if LABELS[row] in wanted]
+    held = [row for row in parts.held_out if LABELS[row] in wanted]
+    if classes == [3, 4]:  # in the proportion of training: all the threes, a tenth of the fours
+        assert counts(found.held_out) == [0, 0, 0, 55, portion(55, 0.1), 0, 0, 0, 0, 0]
+        assert set(found.held_out) <= set(held)
+    else:
+        assert found.held_out.tolist() == held
+
+
+def test_indices_are_positions_before_keep() -> None:
+    parts = divided(keep={4: 0.1}, holdout=0.3)
+    fours = np.flatnonzero(LABELS == 4).tolist()
+    found = rows_of({"indices": fours[::-1]}, parts)
+    assert found.train.tolist() == [row for row in fours if row not in set(parts.held_out)]
+    assert len(found.train) == stays(181, 0.3) > counts(parts.train)[4]
+    assert found.held_out.tolist() == [row for row in fours if row in set(parts.held_out)]
+
+
+@pytest.mark.parametrize(
+    "body", ["labels == 4", "__import__('torch').as_tensor(labels == 4)", "(labels == 4).nonzero()[0].tolist()"]
+)
+def test_a_function_of_labels_gives_a_mask_or_positions(module: WriteModule, body: str) -> None:
+    module("my_mask", f"def rare(labels):\n    return {body}\n")
+    parts = divided(keep={4: 0.1}, holdout=0.3)
+    found = rows_of({"call": "my_mask:rare"}, parts)
+    expected = rows_of({"indices": np.flatnonzero(LABELS == 4).tolist()}, parts)
+    assert np.array_equal(found.train, expected.train) and np.array_equal(found.held_out, expected.held_out)
+
+
+def test_a_function_of_labels_sees_class_names(module: WriteModule) -> None:
+    module("my_names", "def cats(labels):\n    return labels == 'cat'\n")
+    data = InMemory(torch.zeros(3, 2), np.array([1, 0, 0]), ("cat", "dog"))
+    found = rows_of({"call": "my_names:cats"}, split(data, data_of(call="a:b"), 0))
+    assert found.train.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"classes": ["four"]}, "data.classes.0: must be a class of the data, but got 'four'"),
+        ({"classes": [9]}, r"data.classes: must have examples to train on, but got none for \[9\] after `keep`"),
+        ({"indices": [1797]}, "data.indices: must be positions from 0 to 1796, but got 1797"),
+        ({"indices": [1, 1]}, "data.indices: must hold each position once, but got 1 twice"),
+        ({"call": "my_bad:short"}, r"must return a mask of 1797 truth values, or positions, but got bool\[3\]; return e.g."),
+        ({"call": "my_bad:floats"}, r"but got float64\[1\]"),
+        ({"call": "my_bad:nothing"}, "but got a NoneType"),
+        ({"call": "my_bad:negative"}, "must be positions from 0 to 1796, but got -1"),
+        ({"call": "my_bad:none"}, "but got no position from my_bad:none .labels are class names such as 0."),
+        ({"call": "my_bad:fails"}, "data.call: .*, but got KeyError from my_bad:fails: 'x'"),
+        ({"call": "my_bad:absent"}, "data.call: must lead to a function that can be imported"),
+        ({"call": "my_bad:own"}, r"examples of the same shape as the data, but got \[3, 8, 8\], where the data has \[1, 8, 8\]"),
+    ],
+)
+def test_subsets_that_cannot_be(module: WriteModule, spec: dict[str, Any], message: str) -> None:
+    functions = {
+        "short": "[True] * 3",
+        "floats": "[0.5]",
+        "nothing": "None",
+        "negative": "[-1]",
+        "none": "labels == '4'",
+        "fails": "{}['x']",
+    }
+    code = "".join(f"def {name}(labels):\n    return {body}\n" for name, body in functions.items())
+    module("my_bad", f"import torch\n{code}def own():\n    return torch.zeros(4, 3, 8, 8)\n")
+    with pytest.raises(BadDataError, match=message):
+        rows_of(spec, divided(keep={9: 0}))
+
+
+def test_positions_that_are_all_held_out_are_refused() -> None:
+    parts = divided(holdout=0.3)
+    with pytest.raises(BadDataError, match=r"but got .*, all of them held out; give more, or lower `data.holdout`"):
+        rows_of({"indices": parts.held_out[:3].tolist()}, parts)
+
+
+TEXT = """\
+data: {source: digits, keep: {4: 0.1}, holdout: 0.25}
+constraints:
+  - {name: four, at_most: 1.0, data: {classes: [4]}}
+  - {name: own, at_most: 1.0, data: {call: 'my_own:small'}}
+  - {name: some, at_most: 1.0, data: {indices: [0, 1, 2, 3, 4, 5, 6, 7]}}
+  - {name: more, at_most: 1.0, data: {call: 'my_own:large'}}
+"""
+OWN = "import torch\ndef small():\n    return torch.zeros(4, 8, 8)\ndef large(count=8):\n    return torch.ones(count, 8, 8)\n"
+
+
+def test_assemble_numbers_all_examples_at_once(module: WriteModule) -> None:
+    module("my_own", OWN)
+    recipe, document = recipe_of(TEXT)
+    found = assemble(recipe)
+    assert check_deep(recipe, document) == []
+    assert len(found.examples) == 1797 + 4 + 8 and len(found.split.examples) == 1797
+    assert np.array_equal(found.objective_rows, found.split.train)
+    assert np.array_equal(found.held_out_objective_rows, found.split.held_out_objective)
+    train, held_out = found.constraint_rows, found.held_out_constraint_rows
+    assert [len(rows) for rows in train[1::2]] == [3, 6] and [len(rows) for rows in held_out[1::2]] == [1, 2]
+    assert sorted([*train[1], *held_out[1]]) == list(range(1797, 1801))
+    assert sorted([*train[3], *held_out[3]]) == list(range(1801, 1809))
+    assert sorted([*train[2], *held_out[2]]) == list(range(8))
+    assert bool((found.examples.fetch(train[1]) == 0).all()) and bool((found.examples.fetch(held_out[3]) == 1).all())
+    assert torch.equal(found.examples.fetch(train[0]), DIGITS.fetch(train[0])) and set(LABELS[train[0]]) == {4}
+    for mine, held in zip(train, held_out, strict=True):
+        assert not set(mine) & set(held)
+        assert not set(mine) & set(found.held_out_objective_rows)
+
+
+def test_assembling_twice_gives_the_same(module: WriteModule) -> None:
+    module("my_own", OWN)
+    recipe, _ = recipe_of(TEXT)
+    one, two = assemble(recipe), assemble(recipe)
+    for mine, other in zip([one.objective_rows, *one.constraint_rows], [two.objective_rows, *two.constraint_rows], strict=True):
+        assert np.array_equal(mine, other)
+
+
+OWN_LABELLED = """\
+import torch
+def data():
+    return torch.zeros(4, 6, 6), [0, 1, 1, 1]
+def two(labels):
+    return labels == 2
+"""
+
+
+def test_check_deep_tells_every_constraint_at_its_line(module: WriteModule) -> None:
+    module(
+        "my_own",
+        "import torch\ndef data():\n    return torch.zeros(4, 6, 6), [0, 1, 1, 1]\ndef two(labels):\n    return labels == 2\n",
+    )
+    recipe, document = recipe_of(
+        "data: {call: 'my_own:data'}\nconstraints:\n"
+        "  - {name: a, at_most: 1.0, data: {classes: [1]}}\n"
+        "  - {name: b, at_most: 1.0, data: {classes: [2]}}\n"
+        "  - {name: c, at_most: 1.0, data: {call: 'my_own:two'}}\n"
+    )
+    problems = [str(problem) for problem in check_deep(recipe, document)]
+    assert problems[0] == ("recipe.yaml:8: constraints.1.data.classes.0: must be a class of the data, but got 2; valid: 0, 1")
+    assert problems[1].startswith("recipe.yaml:9: constraints.2.data.call: must have examples to train on, but got no position")
+    assert len(problems) == 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ("4, 5", "model.unet: must go with images [C, H, W], but got examples of shape [5]; use `model.call`"),
+        ("4, 7, 6", "model.unet.channels: must halve images of side 7 without remainder, but got 2 resolutions"),
+        ("4, 8, 6", None),
+    ],
+)
+def test_check_deep_tells_data_that_a_unet_cannot_take(module: WriteModule, shape: str, expected: str | None) -> None:
+    module("my_shape", f"import torch\ndef data():\n    return torch.zeros({shape})\n")
+    problems = [str(problem) for problem in check_deep(*recipe_of("data: {call: 'my_shape:data'}\n"))]
+    assert len(problems) == (expected is not None) and all(str(expected) in problem for problem in problems)
+
+
+def test_check_deep_tells_nan_at_the_source(module: WriteModule) -> None:
+    module("my_nan", "import torch\ndef data():\n    x = torch.zeros(4, 8, 8)\n    x[2, 1, 1] = float('nan')\n    return x\n")
+    (problem,) = check_deep(*recipe_of("data: {call: 'my_nan:data'}\n"))
+    assert str(problem) == (
+        "recipe.yaml:5: data.call: must hold finite numbers, but got nan at position [0, 1, 1] in item 2 of my_nan:data; "
+        "mend or leave out that example"
+    )
+
+
+@pytest.mark.parametrize("option", ["size: 8", "grey: true", "split: test", "label_column: label"])
+def test_options_of_other_sources_are_refused(option: str) -> None:
+    with pytest.raises(Exception, match=f"`{option.split(':')[0]}` must go with"):
+        recipe_of(f"data: {{source: digits, {option}}}\n")

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from trainer import recipe
+from trainer.data.examples import InMemory
+from trainer.evaluation.judge import ConvJudge, train_judge
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The nets here are too small for threads to help, and one thread makes sums the same everywhere."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def digits() -> InMemory:
+    packed = load_digits()
+    images = torch.tensor(packed.images, dtype=torch.float32).unsqueeze(1) / 8.0 - 1.0
+    return InMemory(images, packed.target.astype(np.int64), tuple(range(10)))
+
+
+@pytest.fixture(scope="session")
+def judge(digits: InMemory) -> ConvJudge:
+    """Trained on all the digits, as a run's judge is."""
+    assert digits.labels is not None
+    return train_judge(digits.images, torch.from_numpy(digits.labels), 10, recipe.Judge(), seed=0)

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from trainer.data.examples import InMemory
+from trainer.evaluation import copying as module
+from trainer.evaluation.copying import copying, examine, nearest
+from trainer.evaluation.evidence import Evidence, NotMeasured
+from trainer.evaluation.images import Rows
+
+
+def _evidence(samples: torch.Tensor, training: torch.Tensor, held_out: torch.Tensor | None = None) -> Evidence:
+    everything = Rows.of(training)
+    return Evidence(samples, everything, everything, None if held_out is None else Rows.of(held_out), None, ())
+
+
+def _none(count: int) -> np.ndarray:
+    return np.empty((count, 0), dtype=np.int64)
+
+
+def _brute(images: torch.Tensor, training: torch.Tensor, own: list[int | None]) -> tuple[list[float], list[int], list[bool]]:
+    """Distance, position and authenticity by the definition, one pair at a time."""
+
+    def rms(a: torch.Tensor, b: torch.Tensor) -> float:
+        return float((a.double() - b.double()).square().mean().sqrt())
+
+    distances, positions, copied = [], [], []
+    for image, mine in zip(images, own, strict=True):
+        to_all = {j: rms(image, other) for j, other in enumerate(training) if j != mine}
+        position = min(to_all, key=lambda j: to_all[j])
+        others = [rms(training[position], other) for j, other in enumerate(training) if j not in (mine, position)]
+        distances.append(to_all[position])
+        positions.append(position)
+        copied.append(to_all[position] <= min(others))
+    return distances, positions, copied
+
+
+@pytest.mark.parametrize("cells", [module.CELLS, 64])  # one chunk, and many
+def test_nearest_and_copies_agree_with_brute_force(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CELLS", cells)
+    source = torch.Generator().manual_seed(0)
+    training = torch.randn((60, 2, 3, 3), generator=source)
+    images = torch.cat([torch.randn((20, 2, 3, 3), generator=source), training[5:8] + 0.01])
+    distances, positions, copied = _brute(images, training, [None] * len(images))
+    found = nearest(images, Rows.of(training), _none(len(images)))
+    assert found.position.tolist() == positions
+    np.testing.assert_allclose(found.distance, distances, rtol=1e-12)
+    near = examine(images, Rows.of(training))
+    assert near.copied.tolist() == copied
+    assert near.copied[-3:].all()
+
+
+@pytest.mark.parametrize("cells", [module.CELLS, 64])
+def test_a_training_image_is_compared_with_the_others_only(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CELLS", cells)
+    training = torch.randn((40, 1, 2, 2), generator=torch.Generator().manual_seed(1))
+    own = np.array([0, 3, 17, 39])
+    distances, _, copied = _brute(training[own], training, own.tolist())
+    near = examine(training[own], Rows.of(training), own)
+    np.testing.assert_allclose(near.distance, distances, rtol=1e-12)
+    assert near.copied.tolist() == copied
+
+
+def test_distance_is_root_mean_square_per_pixel() -> None:
+    """Every pixel off by 0.5 is 0.5 away, whatever the size."""
+    training = torch.stack([torch.zeros(3, 5, 7), torch.ones(3, 5, 7), -torch.ones(3, 5, 7)])
+    found = nearest(torch.full((1, 3, 5, 7), 0.4), Rows.of(training), _none(1))
+    assert found.distance[0] == pytest.approx(0.4)
+
+
+def test_exact_copies_are_at_zero_and_all_counted() -> None:
+    training = torch.randn((200, 1, 8, 8), generator=torch.Generator().manual_seed(2)).clamp(-1, 1)
+    found = copying(_evidence(training[:50].clone(), training))
+    assert found["nearest_distance"] == 0.0
+    assert found["nearest_distance_q05"] == 0.0
+    assert found["copied_share"] == 1.0
+
+
+def test_a_copy_of_a_doubled_training_image_counts() -> None:
+    """The image's nearest other training image is its double, at zero: nothing could be closer."""
+    training = torch.randn((10, 1, 4, 4), generator=torch.Generator().manual_seed(3))
+    training[1] = training[0]
+    assert copying(_evidence(training[:1].clone(), training))["copied_share"] == 1.0
+
+
+def test_rows_name_images_of_a_larger_set() -> None:
+    images = torch.arange(10.0).reshape(10, 1, 1, 1)
+    training = Rows(InMemory(images), np.array([2, 5, 9]))
+    found = nearest(torch.tensor([[[[6.6]]], [[[2.1]]]]), training, _none(2))
+    assert found.position.tolist() == [1, 0]
+    assert found.distance.tolist() == pytest.approx([1.6, 0.1])
+
+
+def test_fresh_data_are_no_copies_beside_the_reference() -> None:
+    """Samples of the same distribution as the data: distances and shares equal the reference's within sampling error."""
+    source = torch.Generator().manual_seed(4)
+    training = torch.randn((1000, 1, 2, 2), generator=source)
+    fresh, held_out = (torch.randn((500, 1, 2, 2), generator=source) for _ in range(2))
+    for reference in (held_out, None):
+        found = copying(_evidence(fresh, training, reference))
+        assert found["nearest_distance"] == pytest.approx(found["nearest_distance_reference"], rel=0.1)
+        error = math.sqrt(2 * 0.25 / 500)
+        assert abs(found["copied_share"] - found["copied_share_reference"]) < 3 * error
+        assert 0.3 < found["copied_share"] < 0.7  # why the share alone says little
+
+
+def test_held_out_images_are_the_reference_where_there_are_any() -> None:
+    training = torch.randn((50, 1, 2, 2), generator=torch.Generator().manual_seed(5))
+    found = copying(_evidence(torch.zeros((3, 1, 2, 2)), training, training[:5].clone()))
+    assert found["nearest_distance_reference"] == 0.0
+    empty = copying(_evidence(torch.zeros((3, 1, 2, 2)), training, training[:0]))
+    assert empty == copying(_evidence(torch.zeros((3, 1, 2, 2)), training))
+    assert empty["nearest_distance_reference"] > 0.0
+
+
+def test_plain_vectors_will_do() -> None:
+    training = torch.randn((30, 2), generator=torch.Generator().manual_seed(6))
+    assert copying(_evidence(training[:4] + 1e-4, training))["nearest_distance"] == pytest.approx(1e-4, rel=1e-2)
+
+
+def test_too_few_training_images() -> None:
+    with pytest.raises(NotMeasured, match="at least 3 training images, and there are 2"):
+        copying(_evidence(torch.zeros((1, 1, 2, 2)), torch.zeros((2, 1, 2, 2))))

@@ -1,0 +1,85 @@
+"""Checkpoints: one unit, only complete ones are read, old ones go, any fsspec place."""
+
+import json
+import uuid
+
+import fsspec
+import pytest
+import torch
+
+from trainer.checkpoint import CheckpointFolder, Snapshot, read
+from trainer.errors import TrainingError
+
+
+def snapshot(step, value=1.0):
+    groups = {"weights": {"a": torch.full((2, 3), value)}, "optimizer": {"0.step": torch.tensor(4.0)}}
+    return Snapshot(step, groups, {"dual": {"x": [1, 2]}, "end": None}, {"unet/config.json": b"{}", "recipe.yaml": b"a: 1"})
+
+
+@pytest.fixture(params=["folder", "memory"])
+def uri(request, tmp_path):
+    return str(tmp_path / "run" / "checkpoints") if request.param == "folder" else f"memory://{uuid.uuid4()}/checkpoints"
+
+
+def test_what_is_saved_is_read_back(uri):
+    folder = CheckpointFolder(uri)
+    assert folder.latest() is None
+    folder.save(snapshot(5))
+    folder.flush()
+    back = CheckpointFolder(uri).latest()
+    assert back is not None
+    assert back.step == 5 and back.state == {"dual": {"x": [1, 2]}, "end": None}
+    assert torch.equal(back.groups["weights"]["a"], torch.ones(2, 3)) and back.groups["optimizer"]["0.step"].shape == ()
+    assert back.files["unet/config.json"] == b"{}"
+
+
+@pytest.mark.parametrize("keep, left", [(1, [4]), (2, [3, 4])])
+def test_only_the_newest_stay(uri, keep, left):
+    folder = CheckpointFolder(uri, keep)
+    for step in range(1, 5):
+        folder.save(snapshot(step))
+    folder.flush()
+    files, root = fsspec.core.url_to_fs(uri)
+    assert sorted(int(each.rstrip("/")[-8:]) for each in files.ls(root, detail=False)) == left
+
+
+def test_an_interrupted_checkpoint_is_never_read(uri):
+    folder = CheckpointFolder(uri, keep=3)
+    folder.save(snapshot(1, 1.0))
+    folder.save(snapshot(2, 2.0))
+    folder.flush()
+    files, root = fsspec.core.url_to_fs(uri)
+    files.rm(f"{root}/step-00000002/complete.json")
+    assert (found := folder.latest()) and found.step == 1
+    with pytest.raises(TrainingError, match="interrupted"):
+        read(folder.path(2))
+    folder.save(snapshot(2, 3.0))  # the resumed run writes it again
+    folder.flush()
+    assert (found := folder.latest()) and found.groups["weights"]["a"][0, 0] == 3.0
+
+
+def test_a_file_cut_short_is_refused(tmp_path):
+    folder = CheckpointFolder(str(tmp_path))
+    folder.save(snapshot(1))
+    folder.flush()
+    path = tmp_path / "step-00000001" / "training" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(TrainingError, match="bytes"):
+        folder.latest()
+
+
+def test_what_went_wrong_in_the_background_is_raised(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    folder = CheckpointFolder(str(tmp_path / "file" / "checkpoints"))
+    folder.save(snapshot(1))
+    with pytest.raises(OSError):
+        folder.flush()
+
+
+def test_nothing_in_a_checkpoint_needs_unpickling(tmp_path):
+    folder = CheckpointFolder(str(tmp_path))
+    folder.save(snapshot(1))
+    folder.flush()
+    kinds = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
+    assert kinds <= {".safetensors", ".json", ".yaml"}
+    json.loads((tmp_path / "step-00000001" / "complete.json").read_text())

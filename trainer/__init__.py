@@ -1,0 +1,25 @@
+"""One constrained training of a diffusion model: `train(load_recipe("recipe.yaml")[0])`.
+
+Importing this is light; what needs Ray or torch is imported when it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer.load import load_recipe
+    from trainer.outcome import Result
+    from trainer.recipe import Recipe
+    from trainer.run import train
+
+__all__ = ["Recipe", "Result", "load_recipe", "train"]
+_HOME = {"Recipe": "trainer.recipe", "Result": "trainer.outcome", "load_recipe": "trainer.load", "train": "trainer.run"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'trainer' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)

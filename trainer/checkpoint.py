@@ -1,0 +1,124 @@
+"""Checkpoints: one unit (weights, averaged weights, optimiser, dual state, position), to a folder or any fsspec URI.
+
+A checkpoint is a folder `step-00001500/`: a diffusers pipeline of the averaged weights (`model_index.json`, `unet/`,
+`scheduler/`, where the model is a diffusers one), `training/*.safetensors`, `state.json`, `recipe.yaml` and, written last,
+`complete.json`. A folder without that last file was interrupted and is never read. Nothing needs unpickling.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from trainer.errors import TrainingError
+
+MARKER = "complete.json"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a checkpoint holds: tensors by group, plain state, and small files beside them (path -> bytes)."""
+
+    step: int
+    groups: dict[str, dict[str, Tensor]]
+    state: dict[str, Any]
+    files: dict[str, bytes]
+
+
+class CheckpointFolder:
+    """The checkpoints of one run at `uri`. Only the newest `keep` complete ones stay."""
+
+    def __init__(self, uri: str, keep: int = 1) -> None:
+        self.uri, self._keep = uri, keep
+        self._files, self._root = fsspec.core.url_to_fs(uri)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: Future[str] | None = None
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Writes in the background; waits only for the checkpoint before it.
+
+        Raises:
+            OSError: the checkpoint before could not be written.
+        """
+        self.flush()
+        self._pending = self._writer.submit(self._write, snapshot)
+
+    def flush(self) -> None:
+        """Waits until everything is written, and raises what went wrong."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def path(self, step: int) -> str:
+        return posixpath.join(self.uri, f"step-{step:08d}")
+
+    def latest(self) -> Snapshot | None:
+        """The newest complete checkpoint, or None."""
+        newest = self.newest()
+        return read(newest) if newest else None
+
+    def newest(self) -> str | None:
+        """Where the newest complete checkpoint is, or None."""
+        steps = self._complete()
+        return self.path(steps[-1]) if steps else None
+
+    def _complete(self) -> list[int]:
+        self._files.invalidate_cache()
+        if not self._files.isdir(self._root):
+            return []
+        names = [posixpath.basename(each.rstrip("/")) for each in self._files.ls(self._root, detail=False)]
+        steps = [int(name.removeprefix("step-")) for name in names if name.startswith("step-")]
+        return sorted(step for step in steps if self._files.exists(self._inside(step, MARKER)))
+
+    def _inside(self, step: int, *names: str) -> str:
+        return posixpath.join(self._root, f"step-{step:08d}", *names)
+
+    def _write(self, snapshot: Snapshot) -> str:
+        content = {f"training/{name}.safetensors": save_tensors(tensors) for name, tensors in snapshot.groups.items()}
+        content |= snapshot.files
+        content["state.json"] = json.dumps({"step": snapshot.step, **snapshot.state}).encode()
+        content[MARKER] = json.dumps({name: len(data) for name, data in content.items()}).encode()
+        if self._files.isdir(self._inside(snapshot.step)):
+            self._files.rm(self._inside(snapshot.step), recursive=True)
+        for name, data in content.items():
+            path = self._inside(snapshot.step, name)
+            self._files.makedirs(posixpath.dirname(path), exist_ok=True)
+            with self._files.open(path, "wb") as stream:
+                stream.write(data)
+        for old in [step for step in self._complete() if step < snapshot.step][: -self._keep + 1 or None]:
+            self._files.rm(self._inside(old), recursive=True)
+        return self.path(snapshot.step)
+
+
+def read(uri: str) -> Snapshot:
+    """Reads one checkpoint folder.
+
+    Raises:
+        TrainingError: the folder is no complete checkpoint, or a file of it is short.
+    """
+    files, root = fsspec.core.url_to_fs(uri)
+    marker = posixpath.join(root, MARKER)
+    if not files.exists(marker):
+        raise TrainingError(f"a checkpoint must hold {MARKER}, but {uri} has none; it was interrupted: take an earlier one")
+    sizes: dict[str, int] = json.loads(files.cat_file(marker))
+    content = {name: files.cat_file(posixpath.join(root, name)) for name in sizes}
+    for name, size in sizes.items():
+        if len(content[name]) != size:
+            raise TrainingError(
+                f"{name} of a checkpoint must have {size} bytes, but got {len(content[name])} in {uri}; take an earlier one"
+            )
+    state = json.loads(content.pop("state.json"))
+    groups = {
+        posixpath.basename(name).removesuffix(".safetensors"): load_tensors(content.pop(name))
+        for name in sizes
+        if name.startswith("training/")
+    }
+    return Snapshot(state.pop("step"), groups, state, content)

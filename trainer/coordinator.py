@@ -1,0 +1,90 @@
+"""The coordinator of one trial: the single owner of the multipliers, in a process of its own or in the worker's.
+
+Workers send one `SlackReport` a dual step and receive the next `DualState`. The actor starts empty and is given its state
+by the workers (`begin`), who have it from the checkpoint: an actor that was restarted refuses to answer, so that the
+trial goes back to its checkpoint instead of going on from lost multipliers (a restarted actor is empty, measured).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from trainer.dual.controller import Controller
+from trainer.dual.state import DualState, SlackReport
+from trainer.errors import CoordinatorLost
+
+
+class Coordinator(Protocol):
+    """What a worker sees. `exchange` returns at once; calling what it returned waits for the next state."""
+
+    def begin(self, state: DualState, world: int) -> None: ...
+
+    def exchange(self, report: SlackReport) -> Callable[[], DualState]: ...
+
+
+class InProcess:
+    """A coordinator for one worker, without Ray: what the actor is measured against, and what tests run on."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self._state: DualState | None = None
+
+    def begin(self, state: DualState, world: int) -> None:
+        if world != 1:
+            raise ValueError(f"an in-process coordinator serves exactly one worker, but got {world}; use the actor")
+        self._state = state
+
+    def exchange(self, report: SlackReport) -> Callable[[], DualState]:
+        if self._state is None:
+            raise CoordinatorLost("the coordinator must be given its state before a report; call begin first")
+        state = self._state = self._controller.advance(self._state, [report], 1)
+        return lambda: state
+
+
+class CoordinatorServer:
+    """The body of the actor: waits for the reports of all workers, then takes the step once and answers them all.
+
+    With staleness 1 a fast worker reports the next dual step before a slow one has reported this; reports are therefore
+    kept by step. A report that arrives again (a retried call) is counted once.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self._state: DualState | None = None
+        self._world = 0
+        self._waiting: dict[int, _Round] = {}
+
+    async def begin(self, state: DualState, world: int) -> None:
+        """Starts (again) from `state`; reports of an earlier attempt are forgotten."""
+        self._state, self._world, self._waiting = state, world, {}
+
+    async def exchange(self, report: SlackReport) -> DualState:
+        """Waits until every worker has reported this dual step, and returns the state after it.
+
+        Raises:
+            CoordinatorLost: the actor holds no state: it was restarted.
+            ValueError: a report of a dual step that was already taken, the last one excepted.
+        """
+        if self._state is None:
+            raise CoordinatorLost("the coordinator was restarted and has lost its state; the trial goes on from its checkpoint")
+        if report.step == self._state.version - 1:
+            return self._state
+        if report.step < self._state.version:
+            raise ValueError(f"a report must be of dual step {self._state.version} or later, but got {report.step}")
+        turn = self._waiting.setdefault(report.step, _Round())
+        turn.reports[report.rank] = report
+        while (ready := self._waiting.get(self._state.version)) is not None and len(ready.reports) == self._world:
+            del self._waiting[self._state.version]
+            self._state = self._controller.advance(self._state, list(ready.reports.values()), self._world)
+            ready.answer.set_result(self._state)
+        return await asyncio.shield(turn.answer)
+
+
+class _Round:
+    """The reports of one dual step as they come in, and the answer they all wait for."""
+
+    def __init__(self) -> None:
+        self.reports: dict[int, SlackReport] = {}
+        self.answer: asyncio.Future[DualState] = asyncio.get_running_loop().create_future()

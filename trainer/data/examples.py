@@ -1,0 +1,227 @@
+"""Examples as the trainer sees them: numbered rows, fetched as tensors; kept in memory where they fit, else read on demand."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer.data.faults import BadDataError, Fault
+from trainer.documents import Keys
+from trainer.recipe import ClassName
+
+Integers = NDArray[np.int64]
+
+IN_MEMORY_BYTES = 2**30
+"""Data sets up to this size, as float32, are read once and kept."""
+
+_CHUNK = 1024
+_MOST_THREADS = 8
+
+
+class Examples(Protocol):
+    """N examples, numbered 0..N-1, of one shape."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def labels(self) -> Integers | None:
+        """[N], label k is `class_names[k]`, -1 is of no class; None where the data has no labels."""
+        ...
+
+    @property
+    def class_names(self) -> tuple[ClassName, ...]:
+        """The classes as a recipe names them; empty without labels."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example: (C, H, W) for images; other lengths from `call` only."""
+        ...
+
+    def fetch(self, rows: Integers) -> torch.Tensor:
+        """The examples of these rows, [B, *shape] float32, images in [-1, 1].
+
+        Raises:
+            BadDataError: an example is not finite, of another shape than the first, or cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where rows come from, for errors: the recipe's key, and the words for one row (a file, a position)."""
+
+    keys: Keys
+    name: Callable[[int], str]
+
+    def fault(self, row: int, rule: str, received: str, way_out: str) -> BadDataError:
+        return BadDataError(Fault(self.keys, rule, f"{received} in {self.name(row)}", way_out))
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """All examples as one tensor [N, *shape]."""
+
+    images: torch.Tensor
+    labels: Integers | None = None
+    class_names: tuple[ClassName, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.images.shape[1:])
+
+    def fetch(self, rows: Integers) -> torch.Tensor:
+        return self.images[torch.from_numpy(rows)]
+
+
+@dataclass(frozen=True, eq=False)
+class OnDemand:
+    """Examples read each time they are fetched: `read(row)` gives one [*shape] float32.
+
+    `threads` must be 1 unless `read` may be called from several threads at once.
+    """
+
+    read: Callable[[int], torch.Tensor]
+    count: int
+    shape: tuple[int, ...]
+    origin: Origin
+    threads: int = 1
+    labels: Integers | None = None
+    class_names: tuple[ClassName, ...] = ()
+
+    def __len__(self) -> int:
+        return self.count
+
+    @cached_property
+    def _pool(self) -> Executor:
+        return ThreadPoolExecutor(self.threads, thread_name_prefix="examples")
+
+    def fetch(self, rows: Integers) -> torch.Tensor:
+        if not len(rows):
+            return torch.empty((0, *self.shape))
+        numbers: Sequence[int] = rows.tolist()
+        each = list(map(self.read, numbers) if self.threads == 1 else self._pool.map(self.read, numbers))
+        for row, example in zip(numbers, each, strict=True):
+            if tuple(example.shape) != self.shape:
+                received = f"{_sides(example.shape)} after {_sides(self.shape)}"
+                raise self.origin.fault(row, "must hold examples of one shape", received, _SIZE_WAY_OUT)
+        batch = torch.stack(each)
+        refuse_non_finite(batch, rows, self.origin)
+        return batch
+
+
+_SIZE_WAY_OUT = "make them alike; images of a folder or of a Hugging Face data set are resized by `data.size`"
+
+
+@dataclass(frozen=True, eq=False)
+class Concatenated:
+    """The rows of `first`, then those of `second`; the latter have no class (-1), whatever their own labels say."""
+
+    first: Examples
+    second: Examples
+    labels: Integers | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        labels = self.first.labels
+        if labels is not None:
+            labels = np.concatenate([labels, np.full(len(self.second), -1, dtype=np.int64)])
+        object.__setattr__(self, "labels", labels)
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    @property
+    def class_names(self) -> tuple[ClassName, ...]:
+        return self.first.class_names
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.first.shape
+
+    def fetch(self, rows: Integers) -> torch.Tensor:
+        batch = torch.empty((len(rows), *self.shape))
+        later = rows >= len(self.first)
+        batch[torch.from_numpy(~later)] = self.first.fetch(rows[~later])
+        batch[torch.from_numpy(later)] = self.second.fetch(rows[later] - len(self.first))
+        return batch
+
+
+def concatenate(first: Examples, second: Examples) -> Examples:
+    """One numbering over both: row r of `second` becomes len(first) + r. Both must have the same shape.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"must join examples of one shape, but got {first.shape} and {second.shape}")
+    return Concatenated(first, second)
+
+
+def from_tensor(images: torch.Tensor, labels: Integers | None, class_names: tuple[ClassName, ...], origin: Origin) -> Examples:
+    """Examples [N, *shape] that are in memory already, checked once.
+
+    Raises:
+        BadDataError: there is none, or one is not finite.
+    """
+    _refuse_empty(len(images), origin)
+    for start in range(0, len(images), _CHUNK):
+        part = images[start : start + _CHUNK]
+        refuse_non_finite(part, np.arange(start, start + len(part)), origin)
+    return InMemory(images, labels, class_names)
+
+
+def from_reader(
+    read: Callable[[int], torch.Tensor],
+    count: int,
+    origin: Origin,
+    labels: Integers | None = None,
+    class_names: tuple[ClassName, ...] = (),
+    in_threads: bool = False,
+) -> InMemory | OnDemand:
+    """Examples that `read(row)` yields one by one: all read now where they fit into memory, else when they are fetched.
+
+    Raises:
+        BadDataError: there is none, or (of those read now) one is not finite or differs in shape.
+    """
+    _refuse_empty(count, origin)
+    shape = tuple(read(0).shape)
+    threads = min(_MOST_THREADS, os.cpu_count() or 1) if in_threads else 1
+    lazy = OnDemand(read, count, shape, origin, threads, labels, class_names)
+    if count * math.prod(shape) * 4 > IN_MEMORY_BYTES:
+        return lazy
+    images = torch.empty((count, *shape))
+    for start in range(0, count, _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, count))
+        images[start : start + _CHUNK] = lazy.fetch(rows)
+    return InMemory(images, labels, class_names)
+
+
+def refuse_non_finite(batch: torch.Tensor, rows: Integers, origin: Origin) -> None:
+    """Raises `BadDataError` naming the first example of `batch` [B, ...] (which are `rows` [B]) that holds NaN or infinity."""
+    finite = torch.isfinite(batch)
+    if bool(finite.all()):
+        return
+    position = tuple(int(each) for each in torch.nonzero(~finite)[0])
+    received = f"{batch[position].item()} at position {list(position[1:])}"
+    raise origin.fault(int(rows[position[0]]), "must hold finite numbers", received, "mend or leave out that example")
+
+
+def _refuse_empty(count: int, origin: Origin) -> None:
+    if count == 0:
+        raise BadDataError(Fault(origin.keys, "must hold at least one example", "none", "give data"))
+
+
+def _sides(shape: Sequence[int]) -> str:
+    return "x".join(str(side) for side in shape) or "a single number"

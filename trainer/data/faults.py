@@ -1,0 +1,57 @@
+"""What can be wrong with data, told in the form of all input errors, but known only once the data is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainer.documents import Document, Keys, dotted, nearest, show
+from trainer.errors import Problem, TrainingError
+from trainer.recipe import ClassName
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with the data; `keys` lead to what the recipe says of it, e.g. ("constraints", 0, "data")."""
+
+    keys: Keys
+    rule: str
+    received: str
+    way_out: str
+
+    def __str__(self) -> str:
+        return f"{dotted(self.keys)}: {self.rule}, but got {self.received}; {self.way_out}"
+
+    def problem(self, document: Document) -> Problem:
+        return document.problem(self.keys, self.rule, self.received, self.way_out)
+
+
+class BadDataError(TrainingError):
+    """The data cannot be trained on; carries every fault found. Trying again does not mend it."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__(*faults)
+        self.faults = faults
+
+    def __str__(self) -> str:
+        return "\n".join(str(fault) for fault in self.faults)
+
+
+def without_labels(keys: Keys, asked: object) -> Fault:
+    """Classes are asked of data that has none."""
+    way_out = "give labelled data (`label_column`, sub-folders, or items (x, label)), or leave the class out"
+    return Fault(keys, "must go with data that has labels", show(asked), way_out)
+
+
+def unknown_class(keys: Keys, name: ClassName, names: Sequence[ClassName], remark: str = "") -> Fault:
+    return Fault(keys, "must be a class of the data", show(name) + remark, nearest(name, names))
+
+
+def nothing_kept(keys: Keys, names: Sequence[ClassName]) -> Fault:
+    """The classes of a constraint are all thinned away."""
+    way_out = "keep a share of that class by `data.keep`, or name another"
+    return Fault(keys, "must have examples to train on", f"none for {show(list(names))} after `keep`", way_out)
+
+
+def nothing_to_train_on(keep: dict[ClassName, float]) -> Fault:
+    return Fault(("data", "keep"), "must leave examples to train on", show(keep), "keep a share of some class")

@@ -1,0 +1,86 @@
+"""The files of an image folder and their classes, from their names alone. Plain Python: the checks use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.data.faults import BadDataError, Fault
+from trainer.data.names import ordered
+from trainer.documents import nearest
+from trainer.recipe import ClassName
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_KEYS = ("data", "folder")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a folder, class by class, each class in the order of its sorted paths.
+
+    `labels` is None where the images lie in the folder itself. Sub-folders without images are no classes: `without_images`.
+    """
+
+    files: tuple[Path, ...]
+    labels: tuple[int, ...] | None
+    class_names: tuple[ClassName, ...]
+    without_images: tuple[str, ...] = ()
+
+
+def list_images(folder: str) -> Listing:
+    """Lists a folder: one sub-folder for each class (searched to any depth), or images without classes.
+
+    Hidden files and folders, and files that are no images by their suffix, are passed over.
+
+    Raises:
+        BadDataError: there is no such folder, no image in it, or it has images both beside and inside sub-folders.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise _fault("must be a folder", _what_is(root, folder), _near(root))
+    beside = sorted(path for path in _visible(root) if _is_image(path))
+    found = {path.name: sorted(_images_below(path)) for path in _visible(root) if path.is_dir()}
+    classes = {name: files for name, files in found.items() if files}
+    if beside and classes:
+        received = f"{len(beside)} images beside the sub-folder `{min(classes)}`"
+        raise _fault("must hold either images or sub-folders of images", received, "put every image into a sub-folder, or none")
+    if beside:
+        return Listing(tuple(beside), None, ())
+    if not classes:
+        raise _fault("must hold images", f"none below {root}", f"give a folder of {', '.join(SUFFIXES)} files")
+    names = ordered(classes)
+    files = tuple(file for name in names for file in classes[str(name)])
+    labels = tuple(label for label, name in enumerate(names) for _ in classes[str(name)])
+    return Listing(files, labels, names, tuple(sorted(set(found) - set(classes))))
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    for path in _visible(folder):
+        if path.is_dir():
+            yield from _images_below(path)
+        elif _is_image(path):
+            yield path
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def _what_is(root: Path, given: str) -> str:
+    found = "a file" if root.exists() else "nothing"
+    return f"{found} at '{given}'" if root.is_absolute() else f"{found} at '{given}' in {Path.cwd()}"
+
+
+def _near(root: Path) -> str:
+    if not root.parent.is_dir():
+        return "mend the path"
+    return nearest(root.name, sorted(path.name for path in _visible(root.parent) if path.is_dir()))
+
+
+def _fault(rule: str, received: str, way_out: str) -> BadDataError:
+    return BadDataError(Fault(_KEYS, rule, received, way_out))

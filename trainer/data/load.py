@@ -1,0 +1,22 @@
+"""From what a recipe says of its data to the examples themselves."""
+
+from __future__ import annotations
+
+from trainer.data import call, digits, folder, hub
+from trainer.data.examples import Examples
+from trainer.recipe import Data
+
+
+def load(data: Data) -> Examples:
+    """The whole data set, before `keep` and `holdout`.
+
+    Raises:
+        BadDataError: there is no such data, it cannot be read, or (of what is kept in memory) it is not finite.
+    """
+    if data.folder is not None:
+        return folder.load(data.folder, data.size, data.grey)
+    if data.dataset is not None:
+        return hub.load(data)
+    if data.call is not None:
+        return call.load(data.call)
+    return digits.load()

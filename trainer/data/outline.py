@@ -1,0 +1,146 @@
+"""The cheap checks of a recipe's data and of the user's parts: within moments, without the heavy libraries.
+
+What only loading can tell is for `trainer.data.deep`; `is_conclusive` says whether there is any of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from trainer.data.faults import BadDataError, Fault, nothing_kept, nothing_to_train_on, unknown_class, without_labels
+from trainer.data.known import Known, look_at
+from trainer.data.names import find
+from trainer.data.portions import portion, stays
+from trainer.documents import Document, Keys, show
+from trainer.errors import Problem
+from trainer.imports import CannotImportError, import_callable, takes
+from trainer.recipe import ClassName, Recipe, Subset
+
+_ARGUMENTS = {0: "no argument", 1: "one argument"}
+
+
+def check(recipe: Recipe, document: Document) -> list[Problem]:
+    """Every problem of the data and the import paths of a valid recipe that can be found cheaply, by line.
+
+    The user's modules are imported, in this process.
+    """
+    faults = list(_import_faults(recipe))
+    try:
+        known = look_at(recipe.data)
+    except BadDataError as error:
+        faults.extend(error.faults)
+    else:
+        faults.extend(_keep_faults(recipe, known))
+        for position, constraint in enumerate(recipe.constraints):
+            faults.extend(_subset_faults(constraint.data, ("constraints", position, "data"), recipe, known))
+        faults.extend(side_faults(recipe, known.side))
+    return sorted((fault.problem(document) for fault in faults), key=lambda problem: problem.line)
+
+
+def is_conclusive(recipe: Recipe) -> bool:
+    """Whether `check` has found all there is: only the packaged digits need not be read to be known.
+
+    Then a constraint of classes is known too, and one of positions unless some of them may be held out.
+    """
+    subsets = [constraint.data for constraint in recipe.constraints]
+    drawn = recipe.data.holdout > 0 and any(subset.indices is not None for subset in subsets)
+    return recipe.data.source is not None and not drawn and all(subset.call is None for subset in subsets)
+
+
+def side_faults(recipe: Recipe, *sides: int | None) -> Iterator[Fault]:
+    """A UNet halves its input at each resolution but the first, so the sides must allow that; None is not known."""
+    if recipe.model.unet is None:
+        return
+    halvings = len(recipe.model.unet.channels) - 1
+    for side in sides:
+        if side is not None and side % 2**halvings:
+            rule = f"must halve images of side {side} without remainder"
+            received = f"{halvings + 1} resolutions, which need a multiple of {2**halvings}"
+            yield Fault(("model", "unet", "channels"), rule, received, "give fewer channels, or other images")
+            return
+
+
+def _import_faults(recipe: Recipe) -> Iterator[Fault]:
+    for keys, path, counts in _import_paths(recipe):
+        try:
+            function = import_callable(path)
+        except CannotImportError as error:
+            yield Fault(keys, error.rule, error.received, error.way_out)
+            continue
+        if not any(takes(function, count) for count in counts):
+            needed = " or ".join(_ARGUMENTS[count] for count in counts)
+            way_out = "change its parameters, or give the others defaults"
+            yield Fault(keys, f"must be a function that can be called with {needed}", f"`{path}`, which cannot", way_out)
+
+
+def _import_paths(recipe: Recipe) -> Iterator[tuple[Keys, str, Sequence[int]]]:
+    """The user's parts: where each stands, its path, and the numbers of arguments it may be called with."""
+    for keys, path in (
+        (("data", "call"), recipe.data.call),
+        (("model", "call"), recipe.model.call),
+        (("evaluation", "judge", "call"), recipe.evaluation.judge.call),
+    ):
+        if path is not None:
+            yield keys, path, (0,)
+    for position, constraint in enumerate(recipe.constraints):
+        if constraint.data.call is not None:
+            yield ("constraints", position, "data", "call"), constraint.data.call, (0, 1)
+    for position, metric in enumerate(recipe.evaluation.metrics):
+        if ":" in metric:
+            yield ("evaluation", "metrics", position), metric, (1,)
+
+
+def _keep_faults(recipe: Recipe, known: Known) -> Iterator[Fault]:
+    keys: Keys = ("data", "keep")
+    seen: dict[str, ClassName] = {}
+    for name in recipe.data.keep:
+        yield from _class_faults(name, (*keys, name), known)
+        if str(name) in seen:
+            yield Fault(
+                (*keys, name), "must name each class once", f"{show(seen[str(name)])} and {show(name)}", "keep one of them"
+            )
+        seen[str(name)] = name
+    if known.counts is not None and not sum(_kept(recipe, known, name) for name in known.class_names or ()):
+        yield nothing_to_train_on(recipe.data.keep)
+
+
+def _subset_faults(subset: Subset, keys: Keys, recipe: Recipe, known: Known) -> Iterator[Fault]:
+    if subset.classes is not None:
+        yield from _classes_faults(subset.classes, (*keys, "classes"), recipe, known)
+    if subset.indices is not None:
+        yield from _indices_faults(subset.indices, (*keys, "indices"), known)
+
+
+def _classes_faults(names: Sequence[ClassName], keys: Keys, recipe: Recipe, known: Known) -> Iterator[Fault]:
+    faults = [fault for position, name in enumerate(names) for fault in _class_faults(name, (*keys, position), known)]
+    yield from faults
+    if not faults and known.counts is not None and not sum(_kept(recipe, known, name) for name in names):
+        yield nothing_kept(keys, names)
+
+
+def _class_faults(name: ClassName, keys: Keys, known: Known) -> Iterator[Fault]:
+    if known.labelled is False:
+        yield without_labels(keys, name)
+    elif known.class_names is not None and find(name, known.class_names) is None:
+        remark = ", a sub-folder without images" if str(name) in known.empty else ""
+        yield unknown_class(keys, name, known.class_names, remark)
+
+
+def _indices_faults(indices: Sequence[int], keys: Keys, known: Known) -> Iterator[Fault]:
+    seen: set[int] = set()
+    for position, index in enumerate(indices):
+        if known.total is not None and index >= known.total:
+            rule = f"must be positions from 0 to {known.total - 1}"
+            yield Fault((*keys, position), rule, str(index), "leave it out")
+        elif index in seen:
+            yield Fault((*keys, position), "must hold each position once", f"{index} twice", "leave the second out")
+        seen.add(index)
+
+
+def _kept(recipe: Recipe, known: Known, name: ClassName) -> int:
+    """How many examples of a class are trained on, where the counts are known."""
+    label = find(name, known.class_names or ())
+    if label is None or known.counts is None:
+        return 0
+    share = next((share for each, share in recipe.data.keep.items() if str(each) == str(name)), 1.0)
+    return portion(stays(known.counts[label], recipe.data.holdout), share)

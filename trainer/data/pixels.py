@@ -1,0 +1,57 @@
+"""One image, however it comes, as a tensor [C, H, W] float32 in [-1, 1]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+_CHANNELS = (1, 3, 4)
+
+
+def from_image(image: Image.Image, size: int | None, grey: bool) -> torch.Tensor:
+    """Turned upright, made RGB (or grey), its shorter side resized to `size` and the centre cropped; 0..255 to -1..1.
+
+    Raises:
+        ValueError: the image's numbers have no known range (32-bit whole numbers or floating point).
+    """
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image).astype(np.float32) / 257).round().astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise ValueError(f"an image of mode {image.mode}, whose range of values is not known; convert it to 8 bits")
+    upright = ImageOps.exif_transpose(image).convert("L" if grey else "RGB")
+    if size is not None:
+        upright = ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC)
+    pixels = torch.from_numpy(np.array(upright, dtype=np.float32))
+    pixels = pixels[None] if grey else pixels.permute(2, 0, 1)
+    return pixels.contiguous() / 127.5 - 1
+
+
+def from_array(array: NDArray[Any], size: int | None, grey: bool) -> torch.Tensor:
+    """An array [H, W], [H, W, C] or [C, H, W], C of 1, 3 or 4: whole numbers 0..255 are pixels; others are kept as they are.
+
+    Grey pixels stay grey, [1, H, W], and floating-point numbers are meant to be in [-1, 1] already.
+
+    Raises:
+        ValueError: the array is no image, or `size` or `grey` is asked of floating-point numbers.
+    """
+    if array.ndim == 3 and array.shape[0] in _CHANNELS and (array.shape[2] not in _CHANNELS or array.shape[0] < array.shape[2]):
+        array = array.transpose(1, 2, 0)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3:
+        raise ValueError(f"an array of shape {list(array.shape)}; images are [H, W], [H, W, C] or [C, H, W]")
+    if np.issubdtype(array.dtype, np.integer):
+        if array.size and (array.min() < 0 or array.max() > 255):
+            raise ValueError(f"whole numbers from {array.min()} to {array.max()}; pixels are 0..255")
+        single = array.shape[2] == 1
+        image = Image.fromarray(array[:, :, 0].astype(np.uint8) if single else np.ascontiguousarray(array, dtype=np.uint8))
+        return from_image(image, size, grey or single)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"an array of {array.dtype}; images are of whole or floating-point numbers")
+    if (grey and array.shape[2] != 1) or (size is not None and array.shape[:2] != (size, size)):
+        raise ValueError(f"floating-point numbers of shape {list(array.shape)}, which `size` and `grey` cannot change")
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1), dtype=np.float32))

@@ -1,0 +1,238 @@
+"""YAML as users write it: loaded safely, every key with its line, every problem of a file reported at once.
+
+The loader is PyYAML's safe one with two differences from its YAML 1.1 defaults, both from YAML 1.2: `2e-3` is a number,
+and only `true` and `false` are booleans (so a constraint may be called `no`). A key written twice is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from trainer.errors import BadInput, Problem
+
+Key = str | int
+Keys = tuple[Key, ...]
+Model = TypeVar("Model", bound=BaseModel)
+#: Valid words that an error lists.
+MOST_LISTED = 25
+
+
+class _Loader(yaml.SafeLoader):
+    pass
+
+
+_REPLACED = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^([-+]?([0-9][0-9_]*)\.[0-9_]*([eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+|[-+]?\.[0-9]+([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
+)
+
+
+@dataclass
+class Document:
+    """A parsed file: plain data, and the line on which each key stands."""
+
+    file: str
+    data: dict[Any, Any]
+    lines: dict[Keys, int] = field(default_factory=dict)
+
+    def line(self, keys: Sequence[Key]) -> int:
+        """The line of `keys`, or of the nearest enclosing key that is written in the file."""
+        for length in range(len(keys), -1, -1):
+            if tuple(keys[:length]) in self.lines:
+                return self.lines[tuple(keys[:length])]
+        return 1
+
+    def problem(self, keys: Sequence[Key], rule: str, received: str, way_out: str) -> Problem:
+        return Problem(self.file, self.line(keys), dotted(keys), rule, received, way_out)
+
+
+def dotted(keys: Sequence[Key]) -> str:
+    return ".".join(str(key) for key in keys) or "file"
+
+
+def show(value: object) -> str:
+    """A value as an error quotes it: its Python form, cut at 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def nearest(word: object, valid: Sequence[object]) -> str:
+    """'did you mean `x`?' where a valid word is near, else all the valid words."""
+    words = [str(each) for each in valid]
+    near = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
+    listed = (
+        ", ".join(words[:MOST_LISTED]) + (f" and {len(words) - MOST_LISTED} more" if len(words) > MOST_LISTED else "") or "none"
+    )
+    return f"did you mean `{near[0]}`? Valid: {listed}" if near else f"valid: {listed}"
+
+
+def load(path: str | Path) -> Document:
+    """Reads a YAML file into a `Document`.
+
+    Raises:
+        BadInput: the file is absent or unreadable, is no YAML, has a key twice, or holds no mapping.
+    """
+    file = str(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BadInput([Problem(file, 1, "file", "must exist", "no such file", _files_beside(Path(path)))]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput([Problem(file, 1, "file", "must be a readable text file", str(error), "give a YAML file")]) from None
+    return parse(text, file)
+
+
+def _files_beside(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"create the folder {folder} or mend the path"
+    return "in that folder: " + nearest(path.name, sorted(p.name for p in folder.glob("*.y*ml")))
+
+
+def parse(text: str, file: str) -> Document:
+    """`load` for text at hand; `file` is the name that errors quote."""
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if not isinstance(node, yaml.MappingNode):
+                found = "an empty file" if node is None else "a list" if isinstance(node, yaml.SequenceNode) else "a plain value"
+                raise BadInput([Problem(file, 1, "file", "must hold `key: value` pairs", found, "see `sweeps/` for examples")])
+            lines: dict[Keys, int] = {(): 1}
+            twice = list(_index(node, (), lines))
+            data = loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise BadInput([Problem(file, line, "file", "must be YAML", what, "mend the syntax at that line")]) from None
+    document = Document(file, data, lines)
+    if twice:
+        raise BadInput([document.problem(keys, "must stand once", "the key twice", "keep one of them") for keys in twice])
+    return document
+
+
+def _index(node: yaml.Node, keys: Keys, lines: dict[Keys, int]) -> Iterator[Keys]:
+    """Fills `lines` below `node`; yields the keys that stand twice."""
+    if isinstance(node, yaml.MappingNode):
+        for key_node, value_node in node.value:
+            key: Key = key_node.value
+            if key_node.tag == "tag:yaml.org,2002:int":
+                key = int(yaml.SafeLoader("").construct_yaml_int(key_node))
+            below = (*keys, key)
+            if below in lines:
+                yield below
+            lines[below] = key_node.start_mark.line + 1
+            yield from _index(value_node, below, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for position, item in enumerate(node.value):
+            lines[(*keys, position)] = item.start_mark.line + 1
+            yield from _index(item, (*keys, position), lines)
+
+
+def validate(model: type[Model], document: Document) -> Model:
+    """Checks a document against its schema.
+
+    Raises:
+        BadInput: with one problem for each thing that is wrong.
+    """
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        problems = [_problem(model, document, each) for each in error.errors(include_url=False)]
+        raise BadInput(sorted(problems, key=lambda problem: problem.line)) from None
+
+
+def _problem(model: type[BaseModel], document: Document, error: Mapping[str, Any]) -> Problem:
+    keys: Keys = tuple(error["loc"])
+    kind, received = error["type"], show(error["input"])
+    owner, info = _owner(model, keys)
+    if kind == "extra_forbidden":
+        valid = sorted(owner.model_fields) if owner else []
+        return document.problem(keys, "must be a known key", f"`{keys[-1]}`", nearest(keys[-1], valid))
+    way_out = _way_out(info)
+    if kind == "missing":
+        return document.problem(keys, "is required", "nothing", way_out)
+    if kind == "literal_error":
+        valid = [word.strip().strip("'") for word in re.split(r", | or ", error["ctx"]["expected"])]
+        return document.problem(keys, "must be one of the known words", received, nearest(error["input"], valid))
+    if kind == "value_error":
+        rule, _, own_way_out = str(error["ctx"]["error"]).partition("; ")
+        rule, _, own_received = rule.partition(", but got ")
+        keys = _precise(document, keys, rule)
+        return document.problem(keys, rule, own_received or received, own_way_out or way_out)
+    return document.problem(keys, _rule(error), received, way_out)
+
+
+def _precise(document: Document, keys: Keys, rule: str) -> Keys:
+    """A rule over a whole section starts with the key it is about, in back quotes: that key's line is the useful one."""
+    named = re.match(r"`([\w.]+)`", rule)
+    words = named.group(1).split(".") if named else []
+    below = (*keys, *(int(word) if word.isdigit() else word for word in words))
+    return below if below in document.lines else keys
+
+
+def _rule(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"])
+    for old, new in (("Input should be", "must be"), ("Input should have", "must have"), ("Input should", "must")):
+        message = message.replace(old, new)
+    if str(error["type"]).startswith(("float", "int")) and isinstance(error["input"], str):
+        message += " (without quotes)"
+    return message[0].lower() + message[1:]
+
+
+def _owner(model: type[BaseModel], keys: Keys) -> tuple[type[BaseModel] | None, FieldInfo | None]:
+    """The schema that owns the last key, and the field of that key, where there is one."""
+    current: type[BaseModel] | None = model
+    info: FieldInfo | None = None
+    for position, key in enumerate(keys):
+        if isinstance(key, int) or current is None:
+            continue
+        if key not in current.model_fields:
+            return current, None
+        info = current.model_fields[key]
+        below = _inner_model(info.annotation)
+        if position == len(keys) - 1:
+            return current, info
+        current = below
+    return current, info
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in (list, dict, tuple, typing.Union, types.UnionType, typing.Annotated):
+        for argument in typing.get_args(annotation):
+            if (found := _inner_model(argument)) is not None:
+                return found
+    return None
+
+
+def _way_out(info: FieldInfo | None) -> str:
+    if info is None or not info.description:
+        return "see docs/recipe.md"
+    text = f"write {info.description[0].lower()}{info.description[1:]}".rstrip(".")
+    return f"{text}, e.g. {info.examples[0]}" if info.examples else text

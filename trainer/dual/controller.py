@@ -1,0 +1,151 @@
+"""The central dual step: reduce every worker's report once, move the multipliers once, publish a numbered version.
+
+Pure: `advance` maps (state, reports) to the next state. The actor that hosts it adds only waiting (trainer/coordinator.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from trainer.dual.rules import RULES, gain
+from trainer.dual.state import DualState, SlackReport, Tail
+from trainer.problem import Estimate, Problem, Vector
+from trainer.recipe import Dual, Recipe
+
+#: Dual steps in a row without one usable value, after which the run is called diverged.
+MOST_SKIPPED = 20
+
+
+@dataclass(frozen=True)
+class Controller:
+    """The problem, the rule and the length of the run: all that a dual step needs beside the state.
+
+    `total` is the number of dual steps of the whole run.
+    """
+
+    problem: Problem
+    dual: Dual
+    total: int
+
+    def first(self) -> DualState:
+        return DualState.first(self.problem, self.dual)
+
+    def advance(self, state: DualState, reports: Sequence[SlackReport], world: int) -> DualState:
+        """One dual step on the reports of all `world` workers.
+
+        A multiplier whose value is missing or not finite stays exactly as it is, and so do they all when a worker's
+        report is missing: a partial sum is no estimate of the global batch's slack.
+
+        Raises:
+            ValueError: a report of another step, or two of one rank.
+        """
+        _check(reports, state.version)
+        if len(reports) < world:
+            return self._skip(state)
+        estimate = reduce(reports)
+        slacks = self.problem.slacks(estimate.mean)
+        usable = np.isfinite(slacks)
+        if len(usable) and not usable.any():
+            return self._skip(state)
+        average = self._averaged(state.average, slacks, usable)
+        multipliers, memory = self._moved(state, average, usable)
+        limited = self.problem.at_limit(multipliers, self.dual.cap) & usable & (average < 0) & (self.dual.rule != "fixed")
+        return replace(
+            state.with_multipliers(multipliers),
+            version=state.version + 1,
+            memory=memory,
+            average=average,
+            means=estimate.mean,
+            errors=self.problem.slack_errors(estimate.variance),
+            at_cap=np.where(limited, state.at_cap + 1, 0),
+            skipped=state.skipped + ~usable,
+            skipped_in_a_row=0,
+            tails=self._tails(state, float(estimate.mean[0]), slacks, multipliers),
+        )
+
+    def _skip(self, state: DualState) -> DualState:
+        return replace(
+            state.with_multipliers(state.multipliers),
+            version=state.version + 1,
+            skipped=state.skipped + 1,
+            skipped_in_a_row=state.skipped_in_a_row + 1,
+        )
+
+    def _averaged(self, average: Vector, slacks: Vector, usable: np.ndarray) -> Vector:
+        known = np.isfinite(average)
+        keep = np.where(known, self.dual.average, 0.0)
+        blended = keep * np.where(known, average, 0.0) + (1.0 - keep) * np.where(usable, slacks, 0.0)
+        result: Vector = np.where(usable, blended, average)
+        return result
+
+    def _moved(self, state: DualState, average: Vector, usable: np.ndarray) -> tuple[Vector, Vector]:
+        """The next multipliers and memory; both stay during the warm-up and where there is no usable slack."""
+        if state.version * self.dual.every < self.dual.warmup:
+            return state.multipliers, state.memory
+        factor = gain(self.dual, state.version - self.dual.warmup // self.dual.every, self._after_warmup)
+        safe = np.where(usable, average, 0.0)
+        move = RULES[self.dual.rule](state.multipliers, state.memory, safe, factor, self.dual)
+        multipliers = np.where(usable, move.multipliers, state.multipliers)
+        return self.problem.project(multipliers, self.dual.cap), np.where(usable, move.memory, state.memory)
+
+    @property
+    def _after_warmup(self) -> int:
+        return max(1, self.total - self.dual.warmup // self.dual.every)
+
+    def _tails(self, state: DualState, objective: float, slacks: Vector, multipliers: Vector) -> tuple[Tail, Tail]:
+        first, last = state.tails
+        if not (np.isfinite(objective) and np.isfinite(slacks).all()):
+            return first, last
+        progress = state.version / max(1, self.total)
+        if 0.6 <= progress < 0.8:
+            first = first.add(objective, slacks, multipliers)
+        elif progress >= 0.8:
+            last = last.add(objective, slacks, multipliers)
+        return first, last
+
+    def infeasible(self, state: DualState) -> str | None:
+        """Why the run is infeasible at its budgets, naming the constraint; None while it is not."""
+        stuck = np.nonzero(state.at_cap >= self.dual.patience)[0]
+        if not len(stuck):
+            return None
+        values = self.problem.values(state.means)
+        each = [
+            f"`{self.problem.names[i]}` is at {values[i]:.4g}, above its budget {self.problem.budgets[i]:.4g}, "
+            f"with its multiplier at the limit ({state.multipliers[i]:.4g}) for {state.at_cap[i]} dual steps"
+            for i in stuck
+        ]
+        return "; ".join(each) + ": loosen that budget, or raise dual.cap if the multiplier was still rising for good reason"
+
+
+def controller_of(recipe: Recipe) -> Controller:
+    """The controller of a recipe's whole run."""
+    return Controller(Problem.of(recipe), recipe.dual, total=max(1, recipe.train.steps // recipe.dual.every))
+
+
+def reduce(reports: Sequence[SlackReport]) -> Estimate:
+    """Means and their variances over all workers from (count, sum, sum of squares), in rank order so that every bit repeats.
+
+    An expectation of which no worker saw a sample, or one saw a non-finite loss, comes out as NaN.
+    """
+    ordered = sorted(reports, key=lambda report: report.rank)
+    with np.errstate(all="ignore"):
+        count = np.sum([report.count for report in ordered], axis=0)
+        mean = np.sum([report.total for report in ordered], axis=0) / count
+        second = np.sum([report.squares for report in ordered], axis=0) / count
+        variance = np.maximum(second - mean**2, 0.0) / (count - 1)
+    finite = np.isfinite(mean) & np.isfinite(second) & (count > 0)
+    return Estimate(np.where(finite, mean, np.nan), np.where(finite & (count > 1), variance, np.nan))
+
+
+def _check(reports: Sequence[SlackReport], version: int) -> None:
+    ranks = [report.rank for report in reports]
+    if len(set(ranks)) != len(ranks):
+        raise ValueError(f"a dual step must have one report of each rank, but got ranks {ranks}; was a call retried?")
+    for report in reports:
+        if report.step != version:
+            raise ValueError(
+                f"a report must be of dual step {version}, but got {report.step} from rank {report.rank}; restore first"
+            )

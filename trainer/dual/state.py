@@ -1,0 +1,140 @@
+"""What the dual side remembers: one frozen record, checked on construction, stored inside every checkpoint."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.problem import Problem, Vector
+from trainer.recipe import Dual
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SlackReport:
+    """One worker's sums over the primal steps of one dual step: per-sample losses of objective and constraints.
+
+    `count`, `total` and `squares` have shape [1 + m] (objective first). Sums, not means: shards are unequal.
+    """
+
+    step: int
+    rank: int
+    count: Vector
+    total: Vector
+    squares: Vector
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Sums over the dual steps of one stretch near the end of a run, for the verdict whether it settled."""
+
+    steps: int
+    objective: float
+    slacks: Vector
+    slack_squares: Vector
+    multipliers: Vector
+
+    @classmethod
+    def empty(cls, constraints: int) -> Self:
+        zeros = np.zeros(constraints)
+        return cls(0, 0.0, zeros, zeros, zeros)
+
+    def add(self, objective: float, slacks: Vector, multipliers: Vector) -> Tail:
+        return Tail(
+            self.steps + 1,
+            self.objective + objective,
+            self.slacks + slacks,
+            self.slack_squares + slacks**2,
+            self.multipliers + multipliers,
+        )
+
+
+@dataclass(frozen=True)
+class DualState:
+    """Everything that a dual step reads and writes; m is the number of constraints.
+
+    version        dual steps taken; the multipliers in use at a primal step are those of a known version (`version_at`)
+    multipliers    lambda [m] of this version, inside their domain
+    previous       lambda [m] of the version before
+    memory         the rule's memory [m]
+    average        exponential average of the slacks [m]; NaN before the first report
+    means, errors  the last reduced means [1 + m] and the standard errors of the slacks [m]
+    at_cap         dual steps in a row that each multiplier was at its limit with its constraint violated [m]
+    skipped        dual steps, in all, that left each multiplier alone because its value was missing or not finite [m]
+    skipped_in_a_row
+    tails          the sums of the two last stretches of the run, each a fifth of it
+    """
+
+    version: int
+    multipliers: Vector
+    previous: Vector
+    memory: Vector
+    average: Vector
+    means: Vector
+    errors: Vector
+    at_cap: Integers
+    skipped: Integers
+    skipped_in_a_row: int
+    tails: tuple[Tail, Tail]
+
+    def __post_init__(self) -> None:
+        for name in ("multipliers", "previous"):
+            value = getattr(self, name)
+            if not (np.isfinite(value).all() and (value >= 0).all()):
+                raise ValueError(f"`{name}` must be finite and >= 0, but got {value}; the last checkpoint holds good ones")
+
+    @classmethod
+    def first(cls, problem: Problem, dual: Dual) -> Self:
+        size = len(problem.names)
+        start = [dual.start[name] for name in problem.names] if isinstance(dual.start, dict) else [dual.start] * size
+        multipliers = problem.project(np.array(start, dtype=np.float64), dual.cap)
+        unknown, none = np.full(size, np.nan), np.zeros(size, dtype=np.int64)
+        empty = Tail.empty(size)
+        return cls(
+            version=0, multipliers=multipliers, previous=multipliers, memory=np.zeros(size), average=unknown,
+            means=np.full(1 + size, np.nan), errors=unknown, at_cap=none, skipped=none, skipped_in_a_row=0,
+            tails=(empty, empty),
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data from which `from_json` restores every bit."""
+        plain = {each.name: pack(getattr(self, each.name)) for each in fields(self) if each.name != "tails"}
+        return {**plain, "tails": [{each.name: pack(getattr(tail, each.name)) for each in fields(tail)} for tail in self.tails]}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Self:
+        first, last = (Tail(**{key: unpack(value) for key, value in tail.items()}) for tail in plain["tails"])
+        values = {key: unpack(value) for key, value in plain.items() if key != "tails"}
+        return cls(**values, tails=(first, last))
+
+    def with_multipliers(self, multipliers: Vector) -> Self:
+        return replace(self, multipliers=multipliers, previous=self.multipliers)
+
+
+def version_at(step: int, every: int, staleness: int) -> int:
+    """The dual version whose multipliers are used at primal step `step` (counted from 0).
+
+    Dual step j is taken on the reports of primal steps (j - 1) every .. j every - 1, and its multipliers are first used
+    at primal step j every + staleness: 0 waits for the coordinator, 1 lets it work during one primal step.
+    """
+    return max(0, step - staleness) // every
+
+
+def pack(value: Any) -> Any:
+    """A number or array as plain JSON data that keeps every bit."""
+    if isinstance(value, np.ndarray):
+        data = base64.b64encode(value.tobytes()).decode()
+        return {"dtype": str(value.dtype), "shape": list(value.shape), "data": data, "reads": value.tolist()}
+    return value.hex() if isinstance(value, float) else value
+
+
+def unpack(value: Any) -> Any:
+    """What `pack` packed."""
+    if isinstance(value, dict):
+        return np.frombuffer(base64.b64decode(value["data"]), dtype=value["dtype"]).reshape(value["shape"]).copy()
+    return float.fromhex(value) if isinstance(value, str) else value

@@ -1,0 +1,42 @@
+"""What can be wrong with what a user gave us, in one form: `file:line: key: rule, value received, way out`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with an input file.
+
+    `rule` says what must hold, `received` what was found, `way_out` what to write instead.
+    """
+
+    file: str
+    line: int
+    key: str
+    rule: str
+    received: str
+    way_out: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.key}: {self.rule}, but got {self.received}; {self.way_out}"
+
+
+class BadInput(Exception):  # noqa: N818  # reads as what it is
+    """A file, option or user's part is wrong; carries every problem found, so that all are mended at once."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class TrainingError(Exception):
+    """A run cannot go on, for a reason that trying again will not mend (a model's output of another shape, NaN data)."""
+
+
+class CoordinatorLost(Exception):  # noqa: N818  # the same
+    """The coordinator answered from an empty state: its process was replaced. Start again from the checkpoint."""

@@ -1,0 +1,69 @@
+"""What classifies and embeds samples, as metrics ask it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer.errors import TrainingError
+from trainer.evaluation.images import CHUNK, Rows
+
+
+class Judge(Protocol):
+    """What metrics ask; a user's own judge has these two methods."""
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """The embedding [B, F] of images x [B, *shape] in [-1, 1]."""
+        ...
+
+    def probabilities(self, x: torch.Tensor) -> torch.Tensor:
+        """The class probabilities [B, K] of images x [B, *shape] in [-1, 1], in the order of the data's classes."""
+        ...
+
+
+def embed(judge: Judge, images: Rows) -> NDArray[np.float64]:
+    """The judge's features [N, F], float64.
+
+    Raises:
+        TrainingError: the judge fails, or returns something other than finite [B, F].
+    """
+    return _asked(judge, "features", images)
+
+
+def classify(judge: Judge, images: Rows) -> NDArray[np.float64]:
+    """The judge's class probabilities [N, K], float64.
+
+    Raises:
+        TrainingError: the judge fails, or returns something other than finite [B, K].
+    """
+    return _asked(judge, "probabilities", images)
+
+
+def _asked(judge: Judge, method: str, images: Rows) -> NDArray[np.float64]:
+    answers = []
+    for chunk in images.chunks(CHUNK):
+        try:
+            answer = getattr(judge, method)(chunk)
+        except Exception as error:
+            raise TrainingError(
+                f"the judge's {method}(x) must not fail, but raised {type(error).__name__}: {error}; "
+                f"mend {type(judge).__name__}.{method}"
+            ) from error
+        if not isinstance(answer, torch.Tensor) or answer.ndim != 2 or len(answer) != len(chunk):
+            found = f"shape {list(answer.shape)}" if isinstance(answer, torch.Tensor) else f"a {type(answer).__name__}"
+            raise TrainingError(
+                f"the judge's {method}(x) must be a tensor [{len(chunk)}, any] for x of {list(chunk.shape)}, but got {found}; "
+                f"mend {type(judge).__name__}.{method}"
+            )
+        answers.append(answer.detach().double().cpu().numpy())
+    result = np.concatenate(answers)
+    if not np.isfinite(result).all():
+        wrong = int((~np.isfinite(result)).any(axis=1).sum())
+        raise TrainingError(
+            f"the judge's {method}(x) must be finite, but got NaN or infinity for {wrong} of {len(result)} images; "
+            f"mend {type(judge).__name__}.{method}"
+        )
+    return result

@@ -1,0 +1,52 @@
+"""What a metric is given, and how it says that it cannot be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from trainer.evaluation.asking import Judge
+from trainer.evaluation.images import Rows
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The samples of a trained model, and what they are compared with.
+
+    samples      [N, *shape] in [-1, 1]
+    training     the images the model was trained on
+    everything   all the data, before any thinning: the reference of the Fréchet distance
+    held_out     images never trained on, or None
+    judge        what classifies and embeds, or None for data without labels
+    class_names  of the judge's K classes, in order; empty for data without labels
+    """
+
+    samples: torch.Tensor
+    training: Rows
+    everything: Rows
+    held_out: Rows | None
+    judge: Judge | None
+    class_names: tuple[int | str, ...]
+
+
+Metric = Callable[[Evidence], dict[str, float]]
+
+
+class NotMeasured(Exception):  # noqa: N818  # an outcome, not an error
+    """Raised by a metric that this evidence does not allow; its text is the reason, and the run goes on without it."""
+
+
+def needed_judge(evidence: Evidence) -> Judge:
+    """The judge.
+
+    Raises:
+        NotMeasured: there is none.
+    """
+    if evidence.judge is None:
+        raise NotMeasured(
+            "it needs a judge, and the data have no labels of two classes or more to train one on; give the data labels, or "
+            "bring your own judge with evaluation.judge.call"
+        )
+    return evidence.judge

@@ -1,0 +1,141 @@
+"""The judge of a run: the user's own, or a network trained on all the data, before any thinning.
+
+The judge is no part of what it judges: it sees the whole data set, whatever the recipe keeps of it, and nothing of the
+model's training. It is trained once and shared by every trial that has the same data. Its feature space is its own, so
+distances compare only under the same judge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from trainer import recipe
+from trainer.data.examples import Examples
+from trainer.errors import TrainingError
+from trainer.evaluation.asking import Judge
+from trainer.evaluation.images import CHUNK, Integers, Rows
+from trainer.evaluation.network import ConvJudge, fit, train_judge
+from trainer.imports import import_callable
+
+__all__ = ["ConvJudge", "Judge", "judge_for", "load_judge", "save_judge", "train_judge"]
+
+FORMAT = "dualsweep-judge-1"
+
+log = logging.getLogger(__name__)
+
+
+def judge_for(
+    examples: Examples, spec: recipe.Judge, seed: int, cache_dir: Path | str | None, device: torch.device | str = "cpu"
+) -> Judge | None:
+    """The user's judge (`spec.call`), or one trained on all of `examples`, or None for data without two classes.
+
+    A trained judge lies in the local folder `cache_dir` under a hash of the data, the spec and the seed. Processes may race:
+    the first to finish is the judge of all. Without a folder it is trained anew.
+
+    Raises:
+        TrainingError: the user's judge cannot be made or lacks a method, or the loss of the training is not finite.
+        ValueError: a label outside the classes.
+    """
+    if spec.call is not None:
+        return _own(spec.call)
+    labels = examples.labels
+    if labels is None or len(np.unique(labels[labels >= 0])) < 2:
+        return None
+    path = None if cache_dir is None else Path(cache_dir) / f"judge-{_key(examples, labels, spec, seed)}.safetensors"
+    found = load_judge(path) if path else None
+    if found is None:
+        trained = fit(examples, labels, tuple(examples.shape), len(examples.class_names), spec, seed, torch.device(device))
+        found = _shared(trained, path) if path else trained
+    return found.to(device)
+
+
+def _own(path: str) -> Judge:
+    make = import_callable(path)
+    try:
+        judge = make()
+    except Exception as error:
+        raise TrainingError(f"the judge {path} must not fail, but raised {type(error).__name__}: {error}; mend it") from error
+    for method in ("features", "probabilities"):
+        if not callable(getattr(judge, method, None)):
+            raise TrainingError(
+                f"the judge of {path} must have the methods features(x) and probabilities(x), but got a "
+                f"{type(judge).__name__} without {method}; return an object with both"
+            )
+    own: Judge = judge
+    return own
+
+
+def _key(examples: Examples, labels: Integers, spec: recipe.Judge, seed: int) -> str:
+    """Names all that a trained judge depends on."""
+    head = [FORMAT, len(examples), list(examples.shape), len(examples.class_names), spec.epochs, spec.features, seed]
+    digest = hashlib.sha256(json.dumps(head).encode())
+    digest.update(labels.tobytes())
+    for chunk in Rows(examples, np.arange(len(examples))).chunks(CHUNK):
+        digest.update(chunk.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def save_judge(judge: ConvJudge, path: Path) -> None:
+    """Writes the judge as one safetensors file whose header says how to build it; `load_judge` reads it."""
+    built = {"shape": list(judge.shape), "classes": judge.head.out_features, "features": judge.head.in_features}
+    weights = {name: tensor.cpu().contiguous() for name, tensor in judge.state_dict().items()}
+    save_file(weights, path, {"format": FORMAT, "judge": json.dumps(built)})
+
+
+def load_judge(path: Path) -> ConvJudge | None:
+    """The judge saved in `path`, on CPU; None where there is none, or (with a warning) none that can be read."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            built = json.loads(file.metadata()["judge"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping, it has only keys()
+        with torch.random.fork_rng(devices=[]):  # the first weights, drawn and replaced, leave the global state as it was
+            judge = ConvJudge(tuple(built["shape"]), built["classes"], built["features"])
+        judge.load_state_dict(weights)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        log.warning("the judge in %s cannot be read (%s); another is trained", path, error)
+        return None
+    return judge.eval()
+
+
+def _shared(trained: ConvJudge, path: Path) -> ConvJudge:
+    """The judge that lies in `path` after `trained` was offered to it: one that came first stays.
+
+    A cache that cannot be written costs a warning and time, never the run.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}-", suffix=".part")
+        os.close(handle)
+        part = Path(name)
+        try:
+            save_judge(trained, part)
+            _offer(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        log.warning("the judge cannot be kept in %s (%s); the next run trains its own", path.parent, error)
+        return trained
+    return load_judge(path) or trained
+
+
+def _offer(part: Path, path: Path) -> None:
+    """Moves `part` to `path` atomically, unless a readable judge is there by then."""
+    try:
+        path.hardlink_to(part)  # fails where `path` exists, as a rename would not
+    except FileExistsError:
+        if load_judge(path) is None:
+            part.replace(path)
+    except OSError:  # a file system without hard links
+        part.replace(path)

@@ -1,0 +1,105 @@
+"""The metrics of the samples: shipped ones by name, users' own by import path."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trainer.errors import TrainingError
+from trainer.evaluation.copying import copying
+from trainer.evaluation.evidence import Evidence, Metric, NotMeasured
+from trainer.evaluation.frechet import frechet
+from trainer.evaluation.shares import class_shares
+from trainer.imports import import_callable
+
+__all__ = ["LONGEST", "PREFIX", "SHIPPED", "Evidence", "Measured", "Metric", "NotMeasured", "measure", "resolve"]
+
+SHIPPED: dict[str, Metric] = {"class_shares": class_shares, "frechet": frechet, "copying": copying}
+PREFIX = "eval/"
+LONGEST = 250  # characters of a metric's name in MLflow
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured, `eval/NAME: value`, and for each metric left out a note that says why."""
+
+    values: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def resolve(names: Sequence[str]) -> dict[str, Metric]:
+    """The metrics behind their names; call it before training, so that a wrong import path costs nothing.
+
+    Raises:
+        ValueError: neither a shipped name nor an import path.
+    """
+    found: dict[str, Metric] = {}
+    for name in names:
+        if name not in SHIPPED and ":" not in name:
+            raise ValueError(
+                f"a metric must be one of {sorted(SHIPPED)} or an import path `package.module:function`, but got '{name}'; "
+                "name one of these, or write your function's import path"
+            )
+        found[name] = SHIPPED[name] if name in SHIPPED else import_callable(name)
+    return found
+
+
+def measure(evidence: Evidence, names: Sequence[str]) -> Measured:
+    """Every named metric of the evidence.
+
+    A metric this evidence does not allow is left out with a note; so are all of them where samples are not finite.
+
+    Raises:
+        TrainingError: a metric failed, or returned something other than a dict of names to finite or NaN numbers.
+        ValueError: an unknown metric, or too few samples for one.
+    """
+    broken = int((~evidence.samples.isfinite().flatten(1).all(dim=1)).sum())
+    if broken or not len(evidence.samples):
+        reason = f"{broken} of {len(evidence.samples)} samples are not finite" if broken else "there are no samples"
+        return Measured({}, tuple(f"{name} is left out: {reason}" for name in names))
+    values: dict[str, float] = {}
+    notes: list[str] = []
+    for name, metric in resolve(names).items():
+        try:
+            result = metric(evidence) if name in SHIPPED else _users(name, metric, evidence)
+        except NotMeasured as reason:
+            notes.append(f"{name} is left out: {reason}")
+            continue
+        if twice := sorted(set(result) & {key.removeprefix(PREFIX) for key in values}):
+            raise TrainingError(f"the keys of metrics must be unique, but got {twice} of {name} twice; rename them in {name}")
+        values.update({PREFIX + key: value for key, value in result.items()})
+    return Measured(values, tuple(notes))
+
+
+def _users(name: str, metric: Metric, evidence: Evidence) -> dict[str, float]:
+    """What a user's metric returns, checked."""
+    try:
+        result: object = metric(evidence)
+    except NotMeasured:
+        raise
+    except Exception as error:
+        raise TrainingError(f"the metric {name} must not fail, but raised {type(error).__name__}: {error}; mend it") from error
+    if not isinstance(result, Mapping):
+        raise TrainingError(f"the metric {name} must return a dict of floats, but got a {type(result).__name__}; mend it")
+    return {_checked_key(name, key): _checked_value(name, key, value) for key, value in result.items()}
+
+
+def _checked_key(name: str, key: object) -> str:
+    legal = isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9_\-. /:]+", key) and len(PREFIX + key) <= LONGEST
+    if not isinstance(key, str) or not legal or posixpath.normpath(PREFIX + key) != PREFIX + key:
+        raise TrainingError(
+            f"the metric {name} must return keys of letters, digits and `_ - . space / :`, a path without `..`, of at "
+            f"most {LONGEST - len(PREFIX)} characters, but got {key!r}; rename it"
+        )
+    return key
+
+
+def _checked_value(name: str, key: object, value: object) -> float:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or math.isinf(value):
+        found = repr(value) if isinstance(value, numbers.Real) else f"a {type(value).__name__}"
+        raise TrainingError(f"the metric {name} must return finite or NaN numbers, but got {found} for '{key}'; return a float")
+    return float(value)

@@ -1,0 +1,72 @@
+"""The metrics of a run by step, under their MLflow names (docs/sweep.md): averages over the dual steps since the last point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+
+from trainer.dual.state import DualState, pack, unpack
+from trainer.outcome import Z
+from trainer.problem import Problem, Vector
+
+
+@dataclass(frozen=True)
+class Window:
+    """Sums over dual steps: of the means [1 + m], of the slacks and of their squares [m], and the number of steps."""
+
+    steps: int
+    means: Vector
+    slacks: Vector
+    squares: Vector
+
+    @classmethod
+    def empty(cls, constraints: int) -> Self:
+        return cls(0, np.zeros(1 + constraints), np.zeros(constraints), np.zeros(constraints))
+
+    def add(self, problem: Problem, state: DualState) -> Window:
+        """With the means of `state`; a dual step without finite means adds nothing."""
+        if not np.isfinite(state.means).all():
+            return self
+        slacks = problem.slacks(state.means)
+        return Window(self.steps + 1, self.means + state.means, self.slacks + slacks, self.squares + slacks**2)
+
+    def metrics(self, problem: Problem, state: DualState) -> dict[str, float]:
+        """The point's metrics: estimates on training batches with the training (not the averaged) weights.
+
+        The slacks' standard errors are from their scatter over the dual steps; of a single one, its own.
+        """
+        multipliers = {f"multiplier/{name}": float(state.multipliers[i]) for i, name in enumerate(problem.names)}
+        if not self.steps:
+            return multipliers
+        means, errors = self.means / self.steps, state.errors
+        if self.steps > 1:
+            scatter = np.maximum(self.squares / self.steps - (self.slacks / self.steps) ** 2, 0.0)
+            errors = np.sqrt(scatter / (self.steps - 1))
+        return multipliers | point(problem, means, errors, state.multipliers)
+
+    def to_json(self) -> dict[str, Any]:
+        return {each.name: pack(getattr(self, each.name)) for each in fields(self)}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Self:
+        return cls(**{name: unpack(value) for name, value in plain.items()})
+
+
+def point(problem: Problem, means: Vector, slack_errors: Vector, multipliers: Vector) -> dict[str, float]:
+    """Metrics from the means [1 + m] and the slacks' standard errors [m]."""
+    values, slacks = problem.values(means), problem.slacks(means)
+    metrics = {"objective": float(means[0]), "lagrangian": problem.lagrangian(means, multipliers)}
+    for i, name in enumerate(problem.names):
+        metrics[f"value/{name}"] = float(values[i])
+        metrics[f"slack/{name}"] = float(slacks[i])
+        metrics[f"slack_error/{name}"] = float(slack_errors[i])
+        metrics[f"multiplier/{name}"] = float(multipliers[i])
+        metrics[f"budget/{name}"] = float(problem.budgets[i])
+    if problem.names:
+        metrics["value/max"] = float(values.max())
+    metrics["violation/max"] = float(np.max(np.maximum(-slacks, 0.0), initial=0.0))
+    margins = slacks + Z * np.nan_to_num(slack_errors)
+    metrics["feasible"] = float(bool((margins >= 0).all()))
+    return metrics

@@ -1,0 +1,55 @@
+"""What the worker loop is handed by whoever started it. The loop knows nothing else of where it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from trainer.checkpoint import CheckpointFolder
+from trainer.coordinator import Coordinator
+
+Payload = dict[str, Any]
+
+
+class Host(Protocol):
+    """Rank and world, where to compute, whom to report to, where checkpoints lie.
+
+    `report` must be called by all workers the same number of times. `gather` brings every rank's tensor to rank 0
+    (None elsewhere); `agree` gives every rank the number that rank 0 passed.
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+    coordinator: Coordinator
+    checkpoints: CheckpointFolder
+
+    def report(self, payload: Payload) -> None: ...
+
+    def gather(self, tensor: Tensor) -> list[Tensor] | None: ...
+
+    def agree(self, number: int) -> int: ...
+
+
+@dataclass
+class LocalHost:
+    """One worker in this very process: for tests, benchmarks and notebooks."""
+
+    coordinator: Coordinator
+    checkpoints: CheckpointFolder
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    rank: int = 0
+    world: int = 1
+    reports: list[Payload] = field(default_factory=list)
+
+    def report(self, payload: Payload) -> None:
+        self.reports.append(payload)
+
+    def gather(self, tensor: Tensor) -> list[Tensor] | None:
+        return [tensor]
+
+    def agree(self, number: int) -> int:
+        return number
