@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import posixpath
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 import ray.train
+from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.execution.callback import ControllerCallback
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 from ray.util.queue import Empty, Queue
 
@@ -126,6 +129,66 @@ class _Forward(UserCallback):
         self._reports.put(metrics[0])
 
 
+class _Announce(ControllerCallback):
+    """Puts the training's controller, which runs in an actor of Train's, into that queue as well: it is what can be stopped."""
+
+    def __init__(self, reports: Queue) -> None:
+        self._reports = reports
+
+    def after_controller_start(self, train_run_context: Any) -> None:
+        self._reports.put(ray.get_runtime_context().current_actor)
+
+
+class _Training:
+    """`run_on_ray` in a thread of its own: Train's `fit` hands out no reports while it runs."""
+
+    def __init__(self, job: Job) -> None:
+        self._queue = Queue(actor_options={"num_cpus": 0})
+        self._controller: Any = None
+        self._problem: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(job,), name="ray-train", daemon=True)
+        self._thread.start()
+
+    def _run(self, job: Job) -> None:
+        try:
+            run_on_ray(job, posixpath.join(job.output, "ray"), [_Forward(self._queue), _Announce(self._queue)])
+        except BaseException as error:
+            self._problem = error
+
+    def reports(self) -> Iterator[Payload]:
+        """Each report, the last one included; then the training's own error, where it had one."""
+        while True:
+            over = not self._thread.is_alive()  # asked before the queue: what was reported before the end is in it by then
+            payload = self._next()
+            if payload is not None:
+                yield payload
+            elif over:
+                break
+        self._queue.shutdown()
+        if self._problem is not None:
+            raise self._problem
+
+    def _next(self) -> Payload | None:
+        with contextlib.suppress(Empty):
+            message = self._queue.get(timeout=0.2)
+            if isinstance(message, dict):
+                return message
+            self._controller = message
+        return None
+
+    def stop(self, seconds: float = 30) -> None:
+        """Ends the training and waits for its thread: Ray's shutdown crashes the process (SIGSEGV) while a thread is in a call.
+
+        Killed rather than asked to abort: Ctrl-C reaches the controller's process too, which then answers only after seconds.
+        """
+        end = time.monotonic() + seconds
+        while self._thread.is_alive() and time.monotonic() < end:
+            with contextlib.suppress(RayError):
+                if self._controller is not None:
+                    ray.kill(self._controller)
+                self._next()
+
+
 def train(recipe: Recipe, output: str | None = None, on_report: Callable[[Payload], None] = lambda payload: None) -> Result:
     """Trains one recipe on Ray (the cluster this process is connected to, else a local one) and returns how it ended.
 
@@ -158,28 +221,13 @@ def follow(job: Job, on_report: Callable[[Payload], None]) -> None:
         TrainingError: with a reason that trying again won't mend.
         ray.train.TrainingFailedError: the workers kept dying.
     """
-    reports, ended = Queue(actor_options={"num_cpus": 0}), threading.Event()
-    problems: list[BaseException] = []
-
-    def fit() -> None:
-        try:
-            run_on_ray(job, posixpath.join(job.output, "ray"), [_Forward(reports)])
-        except BaseException as error:
-            problems.append(error)
-        finally:
-            ended.set()
-
-    threading.Thread(target=fit, name="ray-train", daemon=True).start()
-    while True:
-        over = ended.is_set()  # asked before the queue: what was reported before the end is in it by then
-        try:
-            on_report(reports.get(timeout=0.2))
-        except Empty:
-            if over:
-                break
-    reports.shutdown()
-    if problems:
-        raise problems[0]
+    training = _Training(job)
+    try:
+        for payload in training.reports():
+            on_report(payload)
+    except BaseException:
+        training.stop()
+        raise
 
 
 def _followed(job: Job, on_report: Callable[[Payload], None]) -> Result:

@@ -96,15 +96,19 @@ def running_in(folder: Path) -> list[psutil.Process]:
 
 def ray_process(folder: Path, title: str) -> psutil.Process | None:
     """The newest actor's process of that class, e.g. `RayTrainWorker`."""
-    found = [each for each in running_in(folder) if f"ray::{title}" in " ".join(each.cmdline()[:1])]
-    return max(found, key=lambda each: each.create_time(), default=None)
+    found = []
+    for process in running_in(folder):
+        with contextlib.suppress(psutil.Error):  # it may end between one question and the next
+            if f"ray::{title}" in " ".join(process.cmdline()[:1]):
+                found.append((process.create_time(), process.pid, process))
+    return max(found)[-1] if found else None
 
 
 def assert_nothing_left(folder: Path, seconds: float = 20) -> None:
     """All processes of a command that has ended are gone, or go soon."""
     end = time.monotonic() + seconds
     while left := running_in(folder):
-        assert time.monotonic() < end, [each.cmdline()[:2] for each in left]
+        assert time.monotonic() < end, [each.as_dict(["cmdline"], ad_value="gone") for each in left]
         time.sleep(0.2)
 
 
