@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat
 
-from trainer.recipe import Count, Name, Resources, Section
+from trainer.recipe import Name, Resources, Section
+from trainer.schema.base import Count
 
 Direction = Literal["minimize", "maximize"]
 SamplerName = Literal["tpe", "nsga2", "gp", "random", "quasi_random", "grid"]

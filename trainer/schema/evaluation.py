@@ -1,0 +1,38 @@
+"""What is measured at the end."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trainer.schema.base import Count, ImportPath, Section
+
+
+class Judge(Section):
+    """What classifies and embeds samples: a small network trained on all the data, or a user's own."""
+
+    call: ImportPath | None = Field(
+        None,
+        description="the import path of a function `() -> judge` with features(x) and probabilities(x)",
+        examples=["my:judge"],
+    )
+    epochs: Count = Field(30, description="passes over the data when the judge is trained", examples=["30"])
+    features: Count = Field(64, description="width of the feature space", examples=["64"])
+
+
+class Evaluation(Section):
+    """What is measured at the end, with the averaged weights."""
+
+    samples: Annotated[int, Field(ge=0)] = Field(500, description="images to sample; 0 for none", examples=["1000"])
+    sampler: Literal["ddim", "ddpm"] = Field("ddim", description="the sampler", examples=["ddim"])
+    sample_steps: Count = Field(50, description="steps of the sampler", examples=["50"])
+    batch_size: Count = Field(250, description="images sampled at a time by one worker", examples=["250"])
+    loss_draws: Count = Field(2048, description="draws of (x, t, noise) for each final value", examples=["4096"])
+    metrics: list[Literal["class_shares", "frechet", "copying"] | ImportPath] = Field(
+        ["class_shares", "frechet", "copying"],
+        description="metrics of the samples: shipped names, or import paths of functions `(Evidence) -> dict of floats`",
+        examples=["[class_shares, frechet]"],
+    )
+    judge: Judge = Field(Judge(), description="the judge", examples=["{epochs: 30}"])
+    grid: Annotated[int, Field(ge=0)] = Field(64, description="samples in the sample grid", examples=["64"])
