@@ -12,6 +12,7 @@ from trainer.coordinator import InProcess
 from trainer.dual.controller import controller_of
 from trainer.host import LocalHost
 from trainer.loop import Loop
+from trainer.problem import Problem
 from trainer.work import work
 
 
@@ -86,17 +87,15 @@ def test_a_checkpoint_between_log_points_loses_none(tmp_path):
 
 
 def used_multipliers(recipe, tmp_path, monkeypatch):
-    """The multipliers with which each primal step drew its batch."""
+    """The multipliers that each primal step put into its Lagrangian."""
     used = []
-    import trainer.loop as module
+    original = Problem.coefficients
 
-    original = module.draw  # type: ignore[attr-defined]  # what the loop imports is spied on
+    def spy(problem, multipliers):
+        used.append(multipliers.copy())
+        return original(problem, multipliers)
 
-    def spy(coefficients, *rest):
-        used.append(coefficients[1:].copy())
-        return original(coefficients, *rest)
-
-    monkeypatch.setattr(module, "draw", spy)
+    monkeypatch.setattr(Problem, "coefficients", spy)
     _, _, states, _ = run(recipe, tmp_path)
     return used, states
 

@@ -1,0 +1,70 @@
+"""Where per-sample values come from in a primal step, and how they reach the weights.
+
+A source serves the terms that are evaluated on the same draws: noised examples, or the model's own trajectories. It measures
+their values, and gives the surrogate whose gradient is that of their part of the Lagrangian.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from trainer.dual.state import SlackReport
+from trainer.problem import Vector
+
+
+class Turn(Protocol):
+    """One source's part of one primal step, on this worker's shard of the global batch.
+
+    rounds    updates of the weights that it asks for in this step
+    """
+
+    rounds: int
+
+    def loss(self, number: int) -> Tensor:
+        """The surrogate of update `number`, a scalar; averaged over workers, its gradient is the global batch's."""
+        ...
+
+    def add_to(self, sums: Sums) -> None:
+        """Adds the per-sample values, which are known after `loss(0)`."""
+        ...
+
+    def fault(self) -> str | None:
+        """What is wrong with the inputs, for an update that was not finite; None where nothing is."""
+        ...
+
+
+class Source(Protocol):
+    """Terms on the same draws. `columns` are their places among the expectations: 0 is the objective, 1 + i constraint i."""
+
+    columns: tuple[int, ...]
+
+    def turn(self, step: int, weights: Vector) -> Turn:
+        """The part of primal step `step`; `weights` [1 + m] are the Lagrangian's coefficients over their absolute sum."""
+        ...
+
+    def measure(self, held_out: bool) -> Sums:
+        """Values of the present weights on this worker's share of `evaluation.loss_draws` fresh draws of each term."""
+        ...
+
+
+class Sums:
+    """Counts, sums and sums of squares of per-sample values, each [1 + m], over the primal steps of one dual step."""
+
+    def __init__(self, columns: int) -> None:
+        self.values = np.zeros((3, columns))
+
+    def add(self, columns: np.ndarray, values: Tensor) -> None:
+        """`values` [B], each of the expectation that `columns` [B] says."""
+        plain = values.detach().double().cpu().numpy()
+        size = self.values.shape[1]
+        for row, weights in enumerate((None, plain, plain**2)):
+            self.values[row] += np.bincount(columns, weights, size)
+
+    def report(self, step: int, rank: int) -> SlackReport:
+        """This worker's report of dual step `step`; the sums start anew."""
+        count, total, squares = self.values
+        self.values = np.zeros_like(self.values)
+        return SlackReport(step, rank, count, total, squares)
