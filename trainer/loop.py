@@ -90,8 +90,7 @@ class Loop:
         if wanted > self.state.version:
             self._settle()
         multipliers = self.state.multipliers if self.state.version == wanted else self.state.previous
-        coefficients = self.problem.coefficients(multipliers)
-        weights = coefficients / np.abs(coefficients).sum()
+        weights = self.problem.weights(multipliers)
         self.primal.begin(self.step)
         turns = [source.turn(self.step, weights) for source in self.sources]
         for number in range(max(turn.rounds for turn in turns)):

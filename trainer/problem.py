@@ -77,6 +77,12 @@ class Problem:
         objective = 1.0 - float(multipliers[self.relative].sum())
         return np.concatenate([[objective], multipliers])
 
+    def weights(self, multipliers: Vector) -> Vector:
+        """The coefficients [1 + m] over their absolute sum: gradients keep their size while the multipliers grow."""
+        coefficients = self.coefficients(multipliers)
+        result: Vector = coefficients / np.abs(coefficients).sum()
+        return result
+
     def lagrangian(self, means: Vector, multipliers: Vector) -> float:
         return float(means[0] - multipliers @ self.slacks(means))
 

@@ -16,6 +16,7 @@ from trainer.schema.dual import Dual
 from trainer.schema.evaluation import Evaluation, Judge
 from trainer.schema.formulation import SHAPES, Formulation
 from trainer.schema.model import Model, Schedule, UNet
+from trainer.schema.product import Product
 from trainer.schema.rollout import Rollout
 from trainer.schema.run import Checkpoint, Resources
 from trainer.schema.train import Train
@@ -104,6 +105,7 @@ class Recipe(Section):
     dual: Dual = Field(Dual(), description="how the multipliers move", examples=["{step_size: 0.03}"])
     train: Train = Field(description="the primal", examples=["{steps: 1500}"])
     rollout: Rollout = Field(Rollout(), description="sampling while training", examples=["{steps: 15, batch_size: 64}"])
+    product: Product = Field(Product(), description="sampling of a product of models", examples=["{samples: 512}"])
     evaluation: Evaluation = Field(Evaluation(), description="what is measured at the end", examples=["{samples: 1000}"])
     resources: Resources = Field(Resources(), description="what one trial takes", examples=["{workers: 1}"])
     checkpoint: Checkpoint = Field(Checkpoint(), description="when a run is saved", examples=["{every: 500}"])

@@ -29,3 +29,11 @@ class Setting:
     frozen: Mapping[str, Predictor]
     judge: Callable[[], Any] = field(repr=False)
     class_names: tuple[ClassName, ...] = ()
+
+    def noise_of(self, x: Tensor, t: Tensor, prediction: Tensor) -> Tensor:
+        """The noise [B, *shape] that a prediction for x at t means, whatever the models predict."""
+        if self.schedule.config.prediction_type != "v_prediction":
+            return prediction
+        signal = self.schedule.alphas_cumprod.to(x.device)[t].view(-1, *[1] * (x.ndim - 1))
+        noise: Tensor = signal.sqrt() * prediction + (1 - signal).sqrt() * x
+        return noise

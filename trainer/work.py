@@ -77,13 +77,15 @@ def _files(recipe: Recipe, primal: Primal, schedule: DDPMScheduler) -> dict[str,
 def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, dict[str, bytes]]:
     """Final values of the averaged weights, then samples and what is measured on them."""
     host, started = loop.host, time.monotonic()
+    multipliers = settled_multipliers(loop.state)
+    weights = loop.problem.weights(multipliers)
     with loop.primal.averaged() as model:
-        trained, held_out = expectations(loop.sources, host), expectations(loop.sources, host, held_out=True)
+        trained = expectations(loop.sources, weights, host)
+        held_out = expectations(loop.sources, weights, host, held_out=True)
         samples = _samples(loop, model, prepared)
     if trained is None or held_out is None:
         return None, {}
     estimate, held_estimate = reduce([trained]), reduce([held_out])
-    multipliers = settled_multipliers(loop.state)
     constraints = outcomes(loop.problem, estimate, multipliers)
     metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate.variance), multipliers)
     metrics |= held_out_metrics(held_estimate, loop.problem.names, loop.problem.values(held_estimate.mean))

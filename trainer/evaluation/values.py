@@ -9,13 +9,13 @@ import torch
 
 from trainer.dual.state import SlackReport
 from trainer.host import Host
-from trainer.problem import Estimate
+from trainer.problem import Estimate, Vector
 from trainer.sources.source import Source
 
 
-def expectations(sources: Sequence[Source], host: Host, *, held_out: bool = False) -> SlackReport | None:
-    """Sums over `loss_draws` draws for each term, over all workers; on rank 0 only."""
-    gathered = host.gather(torch.from_numpy(sum(source.measure(held_out).values for source in sources)))
+def expectations(sources: Sequence[Source], weights: Vector, host: Host, *, held_out: bool = False) -> SlackReport | None:
+    """Sums over `loss_draws` draws for each term, over all workers; on rank 0 only. `weights` as in `Source.measure`."""
+    gathered = host.gather(torch.from_numpy(sum(source.measure(weights, held_out).values for source in sources)))
     if gathered is None:
         return None
     count, total, squares = torch.stack(gathered).sum(0).numpy()

@@ -15,6 +15,7 @@ from trainer.sampling import sample
 from trainer.schema.word import SamplesOf
 from trainer.setting import Setting
 from trainer.sources.data import DataSource, Population
+from trainer.sources.product import ProductSource
 from trainer.sources.rollout import RolloutSource
 from trainer.sources.source import Source
 
@@ -71,8 +72,13 @@ def _rollout_source(terms: Terms, setting: Setting, _: Assembled | None) -> Sour
     return RolloutSource(setting, [column for column, _ in terms], built, steps_of(setting.schedule, spec.steps, spec.eta))
 
 
+def _product_source(terms: Terms, setting: Setting, _: Assembled | None) -> Source:
+    built = [each.term.build(each.value, setting) for _, each in terms]
+    return ProductSource(setting, [column for column, _ in terms], built)
+
+
 Builder = Callable[[Terms, Setting, Assembled | None], Source]
-BUILDERS: Mapping[str, Builder] = {"data": _data_source, "rollout": _rollout_source}
+BUILDERS: Mapping[str, Builder] = {"data": _data_source, "rollout": _rollout_source, "product": _product_source}
 
 
 def frozen_names(recipe: Recipe) -> list[str]:

@@ -79,7 +79,7 @@ class DataSource:
                 yield term, [i for i, other in enumerate(self._terms) if other == term]
 
     @torch.no_grad()
-    def measure(self, held_out: bool) -> Sums:
+    def measure(self, weights: Vector, held_out: bool) -> Sums:
         """The draws depend on (seed, column, position), so runs of one seed are compared on the same draws."""
         sums = Sums(1 + len(self._recipe.constraints))
         for part, population in enumerate(self._populations):

@@ -47,7 +47,7 @@ class RolloutSource:
         return {column: term.values(path) for column, term in zip(self.columns, self.terms, strict=True)}
 
     @torch.no_grad()
-    def measure(self, held_out: bool) -> Sums:
+    def measure(self, weights: Vector, held_out: bool) -> Sums:
         """There is no held-out data to sample: then nothing."""
         sums = Sums(1 + len(self.recipe.constraints))
         evaluation = self.recipe.evaluation

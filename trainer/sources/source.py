@@ -45,8 +45,11 @@ class Source(Protocol):
         """The part of primal step `step`; `weights` [1 + m] are the Lagrangian's coefficients over their absolute sum."""
         ...
 
-    def measure(self, held_out: bool) -> Sums:
-        """Values of the present weights on this worker's share of `evaluation.loss_draws` fresh draws of each term."""
+    def measure(self, weights: Vector, held_out: bool) -> Sums:
+        """Values of the present model on this worker's share of `evaluation.loss_draws` fresh draws of each term.
+
+        `weights` [1 + m] are the final coefficients, for what is drawn by them.
+        """
         ...
 
 
