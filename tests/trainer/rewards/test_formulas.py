@@ -91,6 +91,11 @@ def test_saturation_is_that_of_colorsys_but_near_black() -> None:
     assert value("saturation", x) == pytest.approx(expected, rel=7e-4)
 
 
+def test_saturation_fades_within_a_step_of_black() -> None:
+    """At max = ε, min = 0: ε² / (2 ε²)."""
+    assert value("saturation", plain(2 / 255 - 1, -1, -1)) == pytest.approx(0.5, rel=1e-5)
+
+
 def test_colourfulness_by_its_definition_in_numpy() -> None:
     x = noise(1, 3, 6, 8)
     red, green, blue = ((x[0].numpy() + 1) * 127.5).reshape(3, -1)
@@ -135,7 +140,9 @@ def test_gradients_of_one_channel(reward: str) -> None:
 
 
 @pytest.mark.parametrize("reward", SMOOTH)
-@pytest.mark.parametrize("colour", [*COLOURS.values(), (0.1, 0.1, 0.1), (-1, -0.9999, -1), (2, -3, 0)], ids=str)
+@pytest.mark.parametrize(
+    "colour", [*COLOURS.values(), (0.1, 0.1, 0.1), (-1, -0.9999, -1), (-1, -0.999999, -1), (2, -3, 0)], ids=str
+)
 def test_values_and_gradients_are_finite_where_images_are_degenerate(reward: str, colour: tuple[float, ...]) -> None:
     for x in (plain(*colour), halves(plain(*colour), plain(-1, -1, -1))):
         x.requires_grad_()
