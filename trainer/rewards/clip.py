@@ -85,9 +85,10 @@ class Clip:
             found = CLIPModel.from_pretrained(model, dtype=torch.float32)
             pixels, tokenizer = AutoImageProcessor.from_pretrained(processor), AutoTokenizer.from_pretrained(processor)
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            reason = str(error).partition("\n")[0]
             raise TrainingError(
                 f"a scorer's `model` must be a transformers CLIPModel, and `processor` hold its image processor and tokenizer, "
-                f"but got {model!r} and {processor!r} ({str(error).splitlines()[0]}); give a directory with its files, or a "
+                f"but got {model!r} and {processor!r} ({reason}); give a directory with its files, or a "
                 "hub id that this machine can reach"
             ) from error
         return cls(found.eval().requires_grad_(False).to(device), Preprocessing.of(pixels), tokenizer)

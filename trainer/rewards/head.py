@@ -43,9 +43,9 @@ def _read(path: str) -> dict[str, Tensor]:
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).partition("\n")[0]
         raise TrainingError(
-            f"`head` must be a readable file of weights, but got {path} ({str(error).splitlines()[0]}); give a .safetensors "
-            "or .pth file"
+            f"`head` must be a readable file of weights, but got {path} ({reason}); give a .safetensors or .pth file"
         ) from error
     if not isinstance(found, dict) or not all(isinstance(each, Tensor) for each in found.values()):
         raise TrainingError(f"`head` must hold a state dict, but got a {type(found).__name__} in {path}; save its state_dict()")
