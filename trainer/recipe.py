@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import BaseModel, Field, FiniteFloat, create_model, model_validator
 
 from trainer.documents import Keys
+from trainer.rewards import Reward
 from trainer.schema.base import ClassName, ImportPath, Name, Section
 from trainer.schema.data import Data, Subset
 from trainer.schema.dual import Dual
@@ -191,6 +192,8 @@ class Recipe(Section):
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     """A recipe (or a part of one) as dotted keys; constraints by their names: `constraints.four.at_most`."""
+    if isinstance(value, Reward):
+        value = value.model_dump(mode="json")  # the one that is named, not every word there is
     if isinstance(value, BaseModel):
         value = {name: getattr(value, name) for name in type(value).model_fields}
     if isinstance(value, list) and value and all(isinstance(each, BaseModel) and hasattr(each, "name") for each in value):

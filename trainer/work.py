@@ -89,6 +89,7 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
     constraints = outcomes(loop.problem, estimate, multipliers)
     metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate.variance), multipliers)
     metrics |= held_out_metrics(held_estimate, loop.problem.names, loop.problem.values(held_estimate.mean))
+    metrics |= _facts(loop)
     images: dict[str, bytes] = {}
     if samples is not None and len(samples):
         more, images = _measure(prepared, samples)
@@ -103,6 +104,17 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
         seconds=metrics["system/seconds"], checkpoint=host.checkpoints.path(loop.step), metrics=metrics,
     )  # fmt: skip
     return result, images
+
+
+def _facts(loop: Loop) -> dict[str, float]:
+    """`scale/NAME/mean` and `scale/NAME/std` of rewards, as metrics."""
+    names = ("objective", *loop.problem.names)
+    return {
+        f"scale/{names[column]}/{word}": value
+        for source in loop.sources
+        for column, facts in source.facts().items()
+        for word, value in facts.items()
+    }
 
 
 def _samples(loop: Loop, model: torch.nn.Module, prepared: Prepared) -> Tensor | None:

@@ -68,8 +68,8 @@ def composition_and(means: Array, covariances: Array) -> tuple[Array, Array]:
     for step in range(20_000):
         p = product_of_gaussians(means, covariances, weights)
         kls = np.array([gaussian_kl(*p, mean, covariance) for mean, covariance in zip(means, covariances, strict=True)])
-        moved = weights * np.exp(2.0 / (1 + step / 100) * (kls - kls.max()))
-        weights = moved / moved.sum()
+        raised = weights * np.exp(2.0 / (1 + step / 100) * (kls - kls.max()))
+        weights = raised / raised.sum()
     return weights, kls
 
 

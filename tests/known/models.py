@@ -47,9 +47,7 @@ class Mixture(nn.Module):
     def __init__(self, centres: Tensor, widths: Tensor) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(len(centres)))
-        self.register_buffer("centres", centres.clone())
-        self.register_buffer("widths", widths.clone())
-        self.register_buffer("signals", signals().float())
+        self.centres, self.widths, self.signals = centres, widths, signals().float()
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         signal = self.signals[t][:, None]
@@ -108,7 +106,9 @@ def digits_like() -> list[tuple[Tensor, int]]:
     """Ten separated classes on a line with the counts of method.md §4; the data of `data: {call: …}`."""
     source = torch.Generator().manual_seed(0)
     return [
-        (CENTRES[label] + WIDTH * torch.randn(1, generator=source), label) for label, count in enumerate(COUNTS) for _ in range(count)
+        (CENTRES[label] + WIDTH * torch.randn(1, generator=source), label)
+        for label, count in enumerate(COUNTS)
+        for _ in range(count)
     ]
 
 

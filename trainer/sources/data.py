@@ -78,6 +78,9 @@ class DataSource:
                 done.append(term)
                 yield term, [i for i, other in enumerate(self._terms) if other == term]
 
+    def facts(self) -> dict[int, dict[str, float]]:
+        return {}
+
     @torch.no_grad()
     def measure(self, weights: Vector, held_out: bool) -> Sums:
         """The draws depend on (seed, column, position), so runs of one seed are compared on the same draws."""

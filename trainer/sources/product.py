@@ -73,6 +73,9 @@ class ProductSource:
         for column, term in zip(self.columns, self.terms, strict=True):
             sums.add(np.full(len(noised.t), column), term.values(prediction, noised))
 
+    def facts(self) -> dict[int, dict[str, float]]:
+        return {}
+
     @torch.no_grad()
     def measure(self, weights: Vector, held_out: bool) -> Sums:
         """On the pool of the multipliers `weights`; there is no held-out data."""

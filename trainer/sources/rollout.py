@@ -18,7 +18,7 @@ from trainer.sources.source import Sums
 
 
 class RolloutTerm(Protocol):
-    """A term on trajectories."""
+    """A term on trajectories. One that has `facts() -> dict of floats` has them stored with the run."""
 
     def values(self, path: Path) -> Tensor:
         """Per-sample values [B], or [B, K] where they are sums over the steps."""
@@ -37,6 +37,9 @@ class RolloutSource:
     def turn(self, step: int, weights: Vector) -> Backpropagated | PolicyGradient:
         own = {column: float(weights[column]) for column in self.columns}
         return ESTIMATORS[self.recipe.rollout.gradient](self, step, own)
+
+    def facts(self) -> dict[int, dict[str, float]]:
+        return {column: term.facts() for column, term in zip(self.columns, self.terms, strict=True) if hasattr(term, "facts")}
 
     def noise(self, stream: Stream, step: int, positions: range) -> Tensor:
         """[len(positions), 1 + K, *shape]."""

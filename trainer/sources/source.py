@@ -52,6 +52,10 @@ class Source(Protocol):
         """
         ...
 
+    def facts(self) -> dict[int, dict[str, float]]:
+        """By column, what the run is to keep of its terms: the scale of a reward, say."""
+        ...
+
 
 class Sums:
     """Counts, sums and sums of squares of per-sample values, each [1 + m], over the primal steps of one dual step."""
