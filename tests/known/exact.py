@@ -35,7 +35,8 @@ def alignment(mean: Array, covariance: Array, rewards: Array, thresholds: Array,
     """λ [m] and the KL for E[A x] >= c: argmin over λ >= 0 of ½ λᵀ(AΣAᵀ + I/alpha)λ - λᵀ(c - A mean), by active sets."""
     hessian = rewards @ covariance @ rewards.T
     priced, wanted = hessian + np.eye(len(thresholds)) / alpha, thresholds - rewards @ mean
-    best, least = np.zeros(len(wanted)), 0.0
+    best: Array = np.zeros(len(wanted))
+    least = 0.0
     for active in product([False, True], repeat=len(wanted)):
         which = np.array(active)
         if not which.any():
