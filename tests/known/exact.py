@@ -43,7 +43,7 @@ def alignment(mean: Array, covariance: Array, rewards: Array, thresholds: Array,
             continue
         found = np.zeros(len(wanted))
         found[which] = np.linalg.solve(priced[np.ix_(which, which)], wanted[which])
-        value = 0.5 * found @ priced @ found - found @ wanted
+        value = float(0.5 * found @ priced @ found - found @ wanted)
         if (found >= 0).all() and value < least:
             best, least = found, value
     return best, float(0.5 * best @ hessian @ best)
