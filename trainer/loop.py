@@ -92,7 +92,7 @@ class Loop:
         wanted = version_at(self.step, dual.every, dual.staleness)
         if wanted > self.state.version:
             self._settle()
-        multipliers = self.state.multipliers if self.state.version == wanted else self.state.previous
+        multipliers = self.state.applied if self.state.version == wanted else self.state.previous
         coefficients = self.problem.coefficients(multipliers)
         batch = draw(coefficients, self.parts, self.schedule.config.num_train_timesteps, train, self.recipe.seed, self.step)
         mine = shard(len(batch.part), self.host.rank, self.host.world)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from trainer.schema.base import ClassName, ImportPath, Name, Section
+from trainer.schema.bound import Bound, check_bounds
 from trainer.schema.data import Data, Subset
 from trainer.schema.dual import Dual
 from trainer.schema.evaluation import Evaluation, Judge
@@ -23,16 +24,11 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Constraint(Section):
-    """One requirement g_i <= b_i."""
+class Constraint(Bound):
+    """One requirement on an expectation g_i: `at_most`, `at_least` or `equals` (docs/method.md)."""
 
     name: Name = Field(description="a name of letters, digits, `_` and `-`", examples=["four"])
     data: Subset = Field(description="the data whose expected loss is bounded", examples=["{classes: [4]}"])
-    at_most: FiniteFloat = Field(description="the budget b, a finite number", examples=["0.12"])
-    relative_to: Literal["objective"] | None = Field(
-        None, description="`objective` to bound g - f instead of g: no worse than the data at large, by at most b",
-        examples=["objective"],
-    )  # fmt: skip
 
     @model_validator(mode="after")
     def _free_name(self) -> Self:
@@ -65,11 +61,7 @@ class Recipe(Section):
         for position, name in enumerate(names):
             if name in names[:position]:
                 raise ValueError(f"`constraints.{position}.name` must be unique, but got '{name}' twice; rename one")
-        if isinstance(self.dual.start, dict) and set(self.dual.start) != set(names):
-            raise ValueError(
-                f"`dual.start` must name every constraint, but got {sorted(self.dual.start)}; "
-                f"write one number, or one for each of {names}"
-            )
+        check_bounds({constraint.name: constraint for constraint in self.constraints}, self.dual)
         self._batch_and_steps_fit(len(names))
         return self
 
