@@ -89,7 +89,7 @@ class Loop:
         wanted = version_at(self.step, dual.every, dual.staleness)
         if wanted > self.state.version:
             self._settle()
-        multipliers = self.state.multipliers if self.state.version == wanted else self.state.previous
+        multipliers = self.state.applied if self.state.version == wanted else self.state.previous
         weights = self.problem.weights(multipliers)
         self.primal.begin(self.step)
         turns = [source.turn(self.step, weights) for source in self.sources]

@@ -5,15 +5,16 @@ Each part owns its section (`trainer/schema/`); the text under a field is what e
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import BaseModel, Field, FiniteFloat, create_model, model_validator
+from pydantic import BaseModel, Field, create_model, model_validator
 
 from trainer.documents import Keys
 from trainer.rewards import Reward
 from trainer.schema.base import ClassName, ImportPath, Name, Section
+from trainer.schema.bound import Bound, check_bounds
 from trainer.schema.data import Data, Subset
-from trainer.schema.dual import Dual
+from trainer.schema.dual import ON_SIMPLEX, Dual
 from trainer.schema.evaluation import Evaluation, Judge
 from trainer.schema.formulation import SHAPES, Formulation
 from trainer.schema.model import Model, Schedule, UNet
@@ -31,8 +32,9 @@ __all__ = [
 
 
 class Named(NamedTuple):
-    """A term of a recipe: where it stands, what it is, and its value."""
+    """A term of a recipe: its place among the expectations (0: the objective), where it stands, what it is, its value."""
 
+    column: int
     keys: Keys
     term: Word
     value: Any
@@ -66,15 +68,10 @@ class Objective(_Terms):
         return self
 
 
-class Constraint(_Terms):
-    """One requirement g_i <= b_i, on the expectation of exactly one term."""
+class Constraint(Bound, _Terms):
+    """One requirement on the expectation of exactly one term: `at_most`, `at_least` or `equals` (docs/method.md)."""
 
     name: Name = Field(description="a name of letters, digits, `_` and `-`", examples=["four"])
-    at_most: FiniteFloat = Field(description="the budget b, a finite number", examples=["0.12"])
-    relative_to: Literal["objective"] | None = Field(
-        None, description="`objective` to bound g - f instead of g: no worse than the data at large, by at most b",
-        examples=["objective"],
-    )  # fmt: skip
 
     @model_validator(mode="after")
     def _free_name(self) -> Self:
@@ -113,11 +110,17 @@ class Recipe(Section):
 
     @property
     def terms(self) -> list[Named]:
-        """The objective's term, then each constraint's."""
-        objective = self.objective or Objective.model_validate(SHAPES[self.formulation].objective)
-        keys: list[Keys] = [("objective",), *(("constraints", position) for position in range(len(self.constraints)))]
-        held = [objective, *self.constraints]
-        return [Named((*at, term.word), term, value) for at, (term, value) in zip(keys, (e.term for e in held), strict=True)]
+        """The objective's term, where there is one, then each constraint's."""
+        found = []
+        objective = self.objective or SHAPES[self.formulation].objective
+        if objective is not None:
+            holder = objective if isinstance(objective, Objective) else Objective.model_validate(objective)
+            term, value = holder.term
+            found.append(Named(0, ("objective", term.word), term, value))
+        for position, constraint in enumerate(self.constraints):
+            term, value = constraint.term
+            found.append(Named(1 + position, ("constraints", position, term.word), term, value))
+        return found
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
@@ -125,11 +128,7 @@ class Recipe(Section):
         for position, name in enumerate(names):
             if name in names[:position]:
                 raise ValueError(f"`constraints.{position}.name` must be unique, but got '{name}' twice; rename one")
-        if isinstance(self.dual.start, dict) and set(self.dual.start) != set(names):
-            raise ValueError(
-                f"`dual.start` must name every constraint, but got {sorted(self.dual.start)}; "
-                f"write one number, or one for each of {names}"
-            )
+        check_bounds({constraint.name: constraint for constraint in self.constraints}, self.dual)
         known = {"pretrained", *self.models}
         for each in self.terms:
             if unknown := [name for name in each.term.models(each.value) if name not in known]:
@@ -142,6 +141,16 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _terms_fit_the_formulation(self) -> Self:
         shape = SHAPES[self.formulation]
+        if shape.simplex != (self.dual.rule in ON_SIMPLEX):
+            rules = " or ".join(ON_SIMPLEX) if shape.simplex else "one that is not on the simplex"
+            raise ValueError(
+                f"`dual.rule` must be {rules} with the formulation {self.formulation}, but got {self.dual.rule}; change one"
+            )
+        if shape.simplex and self.objective is not None:
+            raise ValueError(
+                f"`objective` must be left out with the formulation {self.formulation}, which minimises the largest value, "
+                "but got one; drop it"
+            )
         for each in self.terms:
             where = ".".join(map(str, each.keys))
             if each.term.source not in shape.sources:

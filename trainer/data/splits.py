@@ -42,17 +42,15 @@ def assemble(recipe: Recipe) -> Assembled:
         raise ValueError("`data` must be given, but got nothing; a recipe without data has nothing to assemble")
     parts = split(load(recipe.data), recipe.data, recipe.seed)
     nothing = np.empty(0, dtype=np.int64)
-    subsets: list[SubsetRows] = []
+    subsets = [SubsetRows(nothing, nothing)] * (1 + len(recipe.constraints))
     faults: list[Fault] = []
     for each in recipe.terms:
         population = each.term.population(each.value) if each.term.population else None
         try:
             if isinstance(population, Everything):
-                subsets.append(SubsetRows(parts.train, parts.held_out_objective))
+                subsets[each.column] = SubsetRows(parts.train, parts.held_out_objective)
             elif isinstance(population, Subset):
-                subsets.append(subset(population, parts, each.keys))
-            else:
-                subsets.append(SubsetRows(nothing, nothing))
+                subsets[each.column] = subset(population, parts, each.keys)
         except BadDataError as error:
             faults.extend(error.faults)
     if faults:

@@ -7,19 +7,23 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-Formulation = Literal["constrained_training", "constrained_fine_tuning", "alignment", "combined"]
+Formulation = Literal[
+    "constrained_training", "constrained_fine_tuning", "alignment", "composition_and", "composition_or", "combined"
+]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """objective: what is minimised unless the recipe says so. sources: on what its terms may be evaluated.
+    """objective: what is minimised unless the recipe says so; None on the simplex, where it is the largest value.
 
-    pretrained: whether the model must be one that was trained before.
+    sources: on what its terms may be evaluated. pretrained: whether the model must be one that was trained before.
+    simplex: whether the multipliers are weights that sum to one.
     """
 
-    objective: Mapping[str, Any]
+    objective: Mapping[str, Any] | None
     sources: frozenset[str]
     pretrained: bool = False
+    simplex: bool = False
 
 
 SHAPES: Mapping[Formulation, Shape] = MappingProxyType(
@@ -27,6 +31,8 @@ SHAPES: Mapping[Formulation, Shape] = MappingProxyType(
         "constrained_training": Shape({"data": {"all": True}}, frozenset({"data"})),
         "constrained_fine_tuning": Shape({"data": {"all": True}}, frozenset({"data"}), pretrained=True),
         "alignment": Shape({"path_kl": {}}, frozenset({"rollout"}), pretrained=True),
+        "composition_and": Shape(None, frozenset({"product"}), simplex=True),
+        "composition_or": Shape(None, frozenset({"data"}), simplex=True),
         "combined": Shape({"path_kl": {}}, frozenset({"data", "rollout"}), pretrained=True),
     }
 )

@@ -19,14 +19,14 @@ from trainer.sources.product import ProductSource
 from trainer.sources.rollout import RolloutSource
 from trainer.sources.source import Source
 
-Terms = Sequence[tuple[int, Named]]
+Terms = Sequence[Named]
 
 
 def build_sources(setting: Setting, data: Assembled | None) -> list[Source]:
     """One source for each kind of draw that the recipe's terms need, in the order of `BUILDERS`."""
     found: list[Source] = []
     for name, builder in BUILDERS.items():
-        terms = [(column, each) for column, each in enumerate(setting.recipe.terms) if each.term.source == name]
+        terms = [each for each in setting.recipe.terms if each.term.source == name]
         if terms:
             found.append(builder(terms, setting, data))
     return found
@@ -35,7 +35,7 @@ def build_sources(setting: Setting, data: Assembled | None) -> list[Source]:
 def _data_source(terms: Terms, setting: Setting, data: Assembled | None) -> Source:
     examples = data.examples if data is not None else None
     populations = []
-    for column, each in terms:
+    for each in terms:
         wanted = each.term.population(each.value) if each.term.population else None
         if isinstance(wanted, SamplesOf):
             pool = _samples(setting, wanted)
@@ -43,11 +43,11 @@ def _data_source(terms: Terms, setting: Setting, data: Assembled | None) -> Sour
             examples = concatenate(examples, pool) if examples is not None else pool
             populations.append(Population(np.arange(first, first + len(pool)), np.empty(0, dtype=np.int64)))
         elif data is not None:
-            populations.append(Population(data.rows[column], data.held_out_rows[column]))
+            populations.append(Population(data.rows[each.column], data.held_out_rows[each.column]))
     if examples is None:
         raise ValueError("terms on data must have data or samples, but got neither; give `data`")
-    built = [each.term.build(each.value, setting) for _, each in terms]
-    columns = [column for column, _ in terms]
+    built = [each.term.build(each.value, setting) for each in terms]
+    columns = [each.column for each in terms]
     return DataSource(setting, columns, built, populations, examples)
 
 
@@ -68,13 +68,13 @@ def _number(name: str) -> tuple[int]:
 
 def _rollout_source(terms: Terms, setting: Setting, _: Assembled | None) -> Source:
     spec = setting.recipe.rollout
-    built = [each.term.build(each.value, setting) for _, each in terms]
-    return RolloutSource(setting, [column for column, _ in terms], built, steps_of(setting.schedule, spec.steps, spec.eta))
+    built = [each.term.build(each.value, setting) for each in terms]
+    return RolloutSource(setting, [each.column for each in terms], built, steps_of(setting.schedule, spec.steps, spec.eta))
 
 
 def _product_source(terms: Terms, setting: Setting, _: Assembled | None) -> Source:
-    built = [each.term.build(each.value, setting) for _, each in terms]
-    return ProductSource(setting, [column for column, _ in terms], built)
+    built = [each.term.build(each.value, setting) for each in terms]
+    return ProductSource(setting, [each.column for each in terms], built)
 
 
 Builder = Callable[[Terms, Setting, Assembled | None], Source]

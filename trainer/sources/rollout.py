@@ -64,9 +64,7 @@ class RolloutSource:
 
 def record(sums: Sums, values: Mapping[int, Tensor]) -> None:
     """Adds the terms' values, measured on the same samples."""
-    for column, each in values.items():
-        total = per_sample(each)
-        sums.add(np.full(len(total), column), total)
+    sums.add_joint(list(values), torch.stack([per_sample(each) for each in values.values()], dim=1))
 
 
 def per_sample(values: Tensor) -> Tensor:

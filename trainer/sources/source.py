@@ -6,6 +6,7 @@ their values, and gives the surrogate whose gradient is that of their part of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -58,10 +59,14 @@ class Source(Protocol):
 
 
 class Sums:
-    """Counts, sums and sums of squares of per-sample values, each [1 + m], over the primal steps of one dual step."""
+    """Counts, sums and sums of squares of per-sample values, each [1 + m], over the primal steps of one dual step.
+
+    `products` [1 + m, 1 + m] are the sums of products of values that were measured on the same samples; None without any.
+    """
 
     def __init__(self, columns: int) -> None:
         self.values = np.zeros((3, columns))
+        self.products: Vector | None = None
 
     def add(self, columns: np.ndarray, values: Tensor) -> None:
         """`values` [B], each of the expectation that `columns` [B] says."""
@@ -70,8 +75,16 @@ class Sums:
         for row, weights in enumerate((None, plain, plain**2)):
             self.values[row] += np.bincount(columns, weights, size)
 
+    def add_joint(self, columns: Sequence[int], values: Tensor) -> None:
+        """`values` [B, k] of k expectations, the `columns`, on the same B samples."""
+        plain, at = values.detach().double().cpu().numpy(), list(columns)
+        self.values[:, at] += np.stack([np.full(len(at), len(plain)), plain.sum(0), (plain**2).sum(0)])
+        if self.products is None:
+            self.products = np.zeros([self.values.shape[1]] * 2)
+        self.products[np.ix_(at, at)] += plain.T @ plain
+
     def report(self, step: int, rank: int) -> SlackReport:
         """This worker's report of dual step `step`; the sums start anew."""
-        count, total, squares = self.values
-        self.values = np.zeros_like(self.values)
-        return SlackReport(step, rank, count, total, squares)
+        (count, total, squares), products = self.values, self.products
+        self.values, self.products = np.zeros_like(self.values), None
+        return SlackReport(step, rank, count, total, squares, products)
