@@ -20,7 +20,7 @@ def product_samples(noise_prediction: Predict, schedule: DDPMScheduler, spec: Pr
     """Samples [B, *shape] from a start of standard normal `noise` [B, *shape].
 
     `noise_prediction` (x, t) -> [B, *shape] is the weighted sum of the models' predictions of the noise; the draws depend on
-    `seed`. Steps are delta = 2 (r |z| / |score|)^2, by the batch's mean norms, smaller by half over each level's steps: what a
+    `seed`. Steps are delta = 2 (r |z| / |score|)^2, by the batch's mean norms, smaller over each level's steps: what a
     step of finite size adds to the variance goes with it.
     """
     levels = steps_of(schedule, min(spec.levels, schedule.config.num_train_timesteps), 0.0)
@@ -34,6 +34,6 @@ def product_samples(noise_prediction: Predict, schedule: DDPMScheduler, spec: Pr
             score = -noise_prediction(x, t).float() / (1 - signal) ** 0.5
             z = torch.randn(x.shape, generator=source).to(x.device)
             ratio = z.flatten(1).norm(dim=1).mean() / score.flatten(1).norm(dim=1).mean().clamp(min=1e-12)
-            size = 2 * (spec.snr * 0.5 ** (step / spec.steps) * ratio) ** 2
+            size = 2 * (spec.snr * 0.3 ** (step / spec.steps) * ratio) ** 2
             x = x + size * score + (2 * size) ** 0.5 * z
     return x

@@ -69,17 +69,18 @@ def weighted_errors(schedule: DDPMScheduler, prediction: Tensor, target: Tensor,
 
 
 def information_weights(schedule: DDPMScheduler) -> Tensor:
-    """omega_t [T] with which T * E_t[...] becomes a sum in nats: T/2 (snr_{t-1} - snr_t) (1 - a_t) / a_t on |eps error|^2.
+    """omega_t [T] with which E_t omega_t |eps error|^2 is a sum over t in nats; for v-prediction on its own errors.
 
-    method.md §1; times a_t for v-prediction, whose errors are those of eps over sqrt(a_t). The ratio of signal to noise before
-    the first timestep, infinite for clean data, is extrapolated geometrically: as a schedule one step finer would have it.
+    Relative entropies are integrals of the error over the log of the signal-to-noise ratio, ½ ∫ |eps error|^2 d log snr
+    (Guo, Shamai, Verdú 2005, and method.md §1, whose sum takes each interval at its noisier end). This is the trapezoidal rule
+    for it, with an error of order 1/T^2 instead of 1/T.
     """
     cumulative = schedule.alphas_cumprod.double()
-    snr = cumulative / (1 - cumulative)
-    before = torch.cat([(snr[:1] ** 2 / snr[1:2]), snr[:-1]])
-    weights = 0.5 * len(snr) * (before - snr) / snr
+    log_snr = (cumulative / (1 - cumulative)).log()
+    steps = log_snr[:-1] - log_snr[1:]
+    weights = 0.25 * len(log_snr) * (torch.cat([steps[:1], steps]) + torch.cat([steps, torch.zeros(1)]))
     if schedule.config.prediction_type == "v_prediction":
-        weights = weights * cumulative
+        weights = weights * cumulative  # an error of v is one of eps over sqrt(a)
     result: Tensor = weights.float()
     return result
 

@@ -22,7 +22,7 @@ from trainer.schema.product import Product
 from trainer.schema.rollout import Rollout
 from trainer.schema.run import Checkpoint, Resources
 from trainer.schema.train import Train
-from trainer.schema.word import Word
+from trainer.schema.word import Everything, Word
 from trainer.terms import TERMS
 
 __all__ = [
@@ -169,7 +169,8 @@ class Recipe(Section):
                 f"`model` must be a trained one for the formulation {self.formulation}, but got a new unet; "
                 "write model.load or model.call, or give `models.pretrained`"
             )
-        if self.data is None and any(each.term.population is not None for each in self.terms):
+        populations = [each.term.population(each.value) for each in self.terms if each.term.population is not None]
+        if self.data is None and any(isinstance(each, Everything | Subset) for each in populations):
             raise ValueError("`data` must be given for terms on data, but got nothing; write e.g. data: {source: digits}")
         if self.data is None and not self.model.shape and self.model.load is None:
             raise ValueError("`model.shape` must be given where there is no data, but got nothing; write e.g. shape: [2]")
