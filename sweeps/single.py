@@ -28,9 +28,9 @@ def run_single(checked: Checked, console: Console) -> Explained:
     """
     name = checked.recipe.name
     local = Path(checked.output) if is_local(checked.output) else Path("runs") / name
-    local.mkdir(parents=True, exist_ok=True)
     with connect(checked.address) as connection:
         concurrency(connection.machine, checked.ask)
+        local.mkdir(parents=True, exist_ok=True)
         terminate_like_interrupt()
         with Progress(console, total=1) as progress:
             progress.started(name)

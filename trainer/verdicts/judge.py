@@ -196,7 +196,7 @@ def _verdict(case: Case, word: Word, sentence: str, suggestion: str, **more: flo
         "training_slack": case.side * case.end_slack.value,
         "training_slack_error": case.end_slack.error,
         "multiplier": case.multiplier,
-        "multiplier_peak": float(np.max(case.whole.multipliers, initial=0.0)) * case.side,
+        "multiplier_peak": float(np.max(case.whole.multipliers)) * case.side if len(case.whole.steps) else math.nan,
         "points": float(len(case.whole.steps)),
     }
     return Verdict(case.name, word, sentence, suggestion, evidence | more)

@@ -38,13 +38,13 @@ RESONANT = 2.0
 #: Full periods that the tail must hold: fewer cannot be told from a wandering series.
 PERIODS = 3.0
 #: Points that a period must hold: fewer are near the Nyquist limit of 2, where a faster swing looks like this one.
-POINTS = 4.0
-#: Points of a tail below which nothing is said: three periods of four points are the least, this leaves room for noise.
+POINTS = 3.0
+#: Points of a tail below which nothing is said: three periods of three points are the least, this leaves room for noise.
 LEAST = 20
 #: The autocorrelation must be at most -TROUGH half a period on and at least PEAK a whole one on, and both beyond the
 #: multiples of 1/sqrt(n) (the error of an autocorrelation of noise) below. Chosen on simulated series: see docs/explain.md.
-TROUGH, PEAK = 0.25, 0.1
-TROUGH_ERRORS, PEAK_ERRORS = 2.5, 1.5
+TROUGH, PEAK = 0.2, 0.05
+TROUGH_ERRORS, PEAK_ERRORS = 2.0, 1.0
 #: Swings (root mean square) below this share of the mean multiplier, or below this weight beside the objective's 1, are left
 #: alone: they hardly move the Lagrangian.
 SWING, LIGHT_SWING = 0.1, 0.01

@@ -28,13 +28,15 @@ COLOURS = {
 
 
 def evidence_lines(verdict: Verdict) -> list[str]:
-    """The evidence in a few lines, each with what it is about."""
+    """The evidence in a few lines, each with what it is about; of figures that are not known there is no line."""
     lines = []
     for about, form in _LINES:
         try:
-            lines.append(f"{about}: {form.format(**verdict.evidence)}".replace("± nan", "± unknown"))
+            line = f"{about}: {form.format(**verdict.evidence)}".replace("± nan", "± unknown")
         except KeyError:
             continue
+        if "nan" not in line:
+            lines.append(line)
     return lines
 
 
