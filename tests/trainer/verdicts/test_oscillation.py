@@ -29,7 +29,7 @@ def test_the_factor_is_the_logarithmic_decrement_of_mechanics_for_small_steps() 
 
 def test_a_swing_without_noise_gives_its_pole_to_the_last_digits_also_with_a_trend() -> None:
     z = 0.97 * cmath.exp(0.3j)
-    k = np.arange(60)
+    k = np.arange(60, dtype=np.float64)
     series = 2 + 0.01 * k + (z**k).real + 0.5 * (z**k).imag
     assert abs(pole(series) - z) < 1e-8
     assert pole(0.9**k).imag == 0 and pole(0.9**k).real == pytest.approx(0.9)
