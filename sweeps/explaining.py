@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ def _from_mlflow(run_id: str, tracking_uri: str | None) -> Explained:
     from analysis.store import open_client
     from sweeps.reviewing import store_of
 
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # read when MLflow is imported
     uri = store_of(tracking_uri)
     client = open_client(uri)
     from mlflow.exceptions import MlflowException

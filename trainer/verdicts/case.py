@@ -16,6 +16,8 @@ from trainer.verdicts.verdict import END, TAIL, Trace
 
 #: A multiplier below this is taken as zero: a thousandth of the objective's weight, which is 1.
 ZERO = 1e-3
+#: A mean multiplier up to this, a hundredth of the objective's weight, is what noise leaves of zero.
+LIGHT = 0.01
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,9 @@ class Case:
 
     @property
     def at_zero(self) -> bool:
-        """Whether the multiplier ends at zero or, where noise lifts it, keeps coming back to it: its lower quartile is zero."""
+        """Whether the multiplier ends at zero or, where noise lifts it, next to it (on average) or keeps coming back to it."""
         ends = np.abs(self.end.multipliers)
-        return bool(np.quantile(ends, 0.25) <= ZERO) if len(ends) else abs(self.outcome.multiplier) <= ZERO
+        return abs(self.multiplier) <= (LIGHT if len(ends) else ZERO) or bool(len(ends) and np.quantile(ends, 0.25) <= ZERO)
 
     @property
     def dual_steps(self) -> float:

@@ -11,7 +11,7 @@ from trainer.outcome import ConstraintOutcome, Result, Z
 from trainer.problem import RELATIVE_LIMIT
 from trainer.recipe import Constraint
 from trainer.schema.dual import Dual
-from trainer.verdicts.case import ZERO, Case, limit_of
+from trainer.verdicts.case import LIGHT, ZERO, Case, limit_of
 from trainer.verdicts.oscillation import LARGEST, oscillation
 from trainer.verdicts.trend import linearity, slope
 from trainer.verdicts.verdict import Histories, Trace, Verdict, Word
@@ -136,12 +136,31 @@ def _runs_needed(case: Case, closing: float) -> float:
 
 
 def _inactive(case: Case) -> Verdict | None:
+    """Inactive, or noisy where it is only noise that lifts the multiplier off zero, but so far that the model feels it."""
     if not (case.at_zero and case.room > 0):
         return None
+    if abs(case.multiplier) > LIGHT and case.dual.rule != "fixed":
+        return _noisy(case)
     value = case.value_at(case.room)
     sentence = f"the budget does not bind: {_slack(case.outcome)} of room, multiplier {case.multiplier:.2g}"
     advice = f"it may be tightened by {case.room:.2g}, to {case.budget_key(value)}, at no cost"
     return _verdict(case, "inactive", sentence, advice, room=case.room)
+
+
+def _noisy(case: Case) -> Verdict:
+    """A multiplier that falls by eta s a dual step, is pushed by noise of the size eta e, and is cut off at zero, has the mean
+    eta e^2 / (2 s) (a reflected random walk; Harrison 1985, *Brownian Motion and Stochastic Flow Systems*): in proportion to eta.
+    """
+    factor = min(2 * abs(case.multiplier) / LIGHT, LARGEST)  # to half of what is taken as zero
+    sentence = (
+        f"met ({_slack(case.outcome)}), with a multiplier that noise lifts off zero: {case.multiplier:.2g} on average, and zero "
+        "in between"
+    )
+    advice = (
+        f"try dual.step_size {case.dual.step_size / factor:.2g} ({factor:.2g}x smaller), "
+        "or measure the slack better (train.batch_size, train.floor)"
+    )
+    return _verdict(case, "noisy", sentence, advice, room=case.room)
 
 
 def _falling(case: Case) -> Verdict | None:

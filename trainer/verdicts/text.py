@@ -21,10 +21,13 @@ _LINES = (
     ("rise", "{linearity:.0%} of the multiplier's variation is a straight line"),
     ("last slack", "{last_slack:+.3g} in training, {points:.0f} points"),
 )
-COLOURS = {
-    "met": "green", "active": "green", "inactive": "cyan", "falling": "cyan", "rising": "yellow", "oscillating": "yellow",
-    "violated": "red", "runaway": "red", "infeasible": "red", "unknown": "magenta",
-}  # fmt: skip
+COLOURS: dict[str, str] = {
+    **dict.fromkeys(("met", "active"), "green"),
+    **dict.fromkeys(("inactive", "falling"), "cyan"),
+    **dict.fromkeys(("rising", "oscillating", "noisy"), "yellow"),
+    **dict.fromkeys(("violated", "runaway", "infeasible"), "red"),
+    "unknown": "magenta",
+}
 
 
 def evidence_lines(verdict: Verdict) -> list[str]:
