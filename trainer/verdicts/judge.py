@@ -83,7 +83,7 @@ def _oscillating(case: Case) -> Verdict | None:
     size = f"at least {found.excess:.0f}x" if found.excess >= LARGEST else f"{found.excess:.2g}x"
     sentence = (
         f"step size {size} too large: the multiplier oscillates with period {found.period:.3g} dual steps "
-        f"({found.mean:.3g} ± {found.swing:.2g}, {found.periods:.1f} periods in the tail)"
+        f"({found.mean:.2g} ± {found.swing:.1g})"
     )
     advice = f"try dual.step_size {case.dual.step_size / found.excess:.2g}"
     return _verdict(case, "oscillating", sentence, advice, **{f"oscillation_{key}": value for key, value in vars(found).items()})
@@ -151,7 +151,7 @@ def _noisy(case: Case) -> Verdict:
     """A multiplier that falls by eta s a dual step, is pushed by noise of the size eta e, and is cut off at zero, has the mean
     eta e^2 / (2 s) (a reflected random walk; Harrison 1985, *Brownian Motion and Stochastic Flow Systems*): in proportion to eta.
     """
-    factor = min(2 * abs(case.multiplier) / LIGHT, LARGEST)  # to half of what is taken as zero
+    factor = 2 * abs(case.multiplier) / LIGHT  # to half of what is taken as zero
     sentence = (
         f"met ({_slack(case.outcome)}), with a multiplier that noise lifts off zero: {case.multiplier:.2g} on average, and zero "
         "in between"

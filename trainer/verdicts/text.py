@@ -16,7 +16,11 @@ _LINES = (
         "{slack:+.3g} ± {slack_error:.1g} at the end, {training_slack:+.3g} ± {training_slack_error:.1g} in the last fifth",
     ),
     ("multiplier", "{multiplier:.3g} over the last fifth, at most {multiplier_peak:.3g}, {points:.0f} points"),
-    ("autocorrelation", "{oscillation_trough:+.2f} half a period on, {oscillation_peak:+.2f} a whole one on"),
+    (
+        "autocorrelation",
+        "{oscillation_trough:+.2f} half a period on, {oscillation_peak:+.2f} a whole one on, "
+        "{oscillation_periods:.1f} periods seen",
+    ),
     ("trend", "the slack changes by {closing:+.2g} ± {closing_error:.1g} a step"),
     ("rise", "{linearity:.0%} of the multiplier's variation is a straight line"),
     ("last slack", "{last_slack:+.3g} in training, {points:.0f} points"),
