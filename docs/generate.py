@@ -64,6 +64,8 @@ def _references(field: dict[str, Any]) -> list[tuple[str, bool]]:
         return [(field["$ref"].rpartition("/")[2], False)]
     if "items" in field:
         return [(name, True) for name, _ in _references(field["items"])]
+    if isinstance(field.get("additionalProperties"), dict):
+        return [(name, True) for name, _ in _references(field["additionalProperties"])]
     return [each for choice in field.get("anyOf", []) for each in _references(choice)]
 
 

@@ -27,7 +27,7 @@ class GlobalBatch:
     part      [B] the part each draw belongs to
     index     [B] its row in the training tensor
     timestep  [B] in 0..T-1
-    weight    [B] the weights of the loss: the normalised coefficient of the part over the part's size; they sum to 1
+    weight    [B] the weights of the loss: the normalised coefficient of the part over the part's size
     """
 
     part: Integers
@@ -36,15 +36,12 @@ class GlobalBatch:
     weight: Vector
 
 
-def allocate(coefficients: Vector, size: int, floor: int) -> Integers:
-    """Sizes of the parts [1 + m], summing to `size`: proportional to `coefficients` by largest remainders, at least
-    `floor` for each constraint and 1 for the objective.
+def allocate(coefficients: Vector, size: int, floors: Integers) -> Integers:
+    """Sizes of the parts [p], summing to `size`: proportional to `coefficients` by largest remainders, at least `floors`.
 
     Raises:
         ValueError: the batch does not hold the floors.
     """
-    floors = np.full(len(coefficients), floor, dtype=np.int64)
-    floors[0] = 1
     if floors.sum() > size:
         raise ValueError(f"a batch must hold every part's floor, {floors.sum()} samples, but got {size}; enlarge the batch")
     result = floors.copy()
@@ -67,17 +64,15 @@ def allocate(coefficients: Vector, size: int, floor: int) -> Integers:
     return result
 
 
-def separate(coefficients: Vector, size: int, constraint_size: int) -> Integers:
-    """Sizes [1 + m] with a batch of its own for each constraint, for comparison: cost grows with m."""
-    sizes = np.full(len(coefficients), constraint_size, dtype=np.int64)
-    sizes[0] = size
-    return sizes
+def sizes(coefficients: Vector, columns: Integers, train: Train) -> Integers:
+    """How many samples each part [p] has in a batch; `columns` [p] says which is the objective's (0).
 
-
-def sizes(coefficients: Vector, train: Train) -> Integers:
+    `mixture`: shares of one batch by what the Lagrangian puts on each part. `separate`, for comparison: a batch of its own
+    for each constraint, whose cost grows with their number.
+    """
     if train.batches == "separate":
-        return separate(coefficients, train.batch_size, train.constraint_batch)
-    return allocate(coefficients, train.batch_size, train.floor)
+        return np.where(columns == 0, train.batch_size, train.constraint_batch).astype(np.int64)
+    return allocate(np.abs(coefficients), train.batch_size, np.where(columns == 0, 1, train.floor).astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -94,13 +89,12 @@ class Parts:
         return cls(np.concatenate(lists), np.cumsum(lengths) - lengths, lengths)
 
 
-def draw(coefficients: Vector, parts: Parts, timesteps: int, train: Train, seed: int, step: int) -> GlobalBatch:
-    """Draws the batch of primal step `step`.
+def draw(counts: Integers, weights: Vector, parts: Parts, timesteps: int, seed: int, step: int) -> GlobalBatch:
+    """Draws the batch of primal step `step`: `counts` [p] samples of each part, whose mean losses count by `weights` [p].
 
     Rows are drawn with replacement. Timesteps are stratified within each part (one in each of n equal strata), which lowers
     the variance of its mean. Positions interleave the parts, so that every shard holds its share of each.
     """
-    counts = sizes(coefficients, train)
     total = int(counts.sum())
     uniform = generator(seed, Stream.BATCH, step).random((3, total))
     part = np.repeat(np.arange(len(counts)), counts)
@@ -109,6 +103,6 @@ def draw(coefficients: Vector, parts: Parts, timesteps: int, train: Train, seed:
     chosen = np.minimum((uniform[0] * population).astype(np.int64), population - 1)
     index = parts.rows[parts.starts[part] + chosen]
     strata = np.minimum((place + uniform[1]) * timesteps / counts[part], timesteps - 1).astype(np.int64)
-    weight = (coefficients / coefficients.sum() / np.maximum(counts, 1))[part]
+    weight = (weights / np.maximum(counts, 1))[part]
     order = np.argsort((place + uniform[2]) / counts[part], kind="stable")
     return GlobalBatch(part[order], index[order], strata[order], weight[order])

@@ -26,6 +26,10 @@ class Stream(IntEnum):
     SPLIT = 6
     WEIGHTS = 7
     VALUES = 8
+    ROLLOUT = 9
+    TRUNCATION = 10
+    POOL = 11
+    NORMALIZATION = 12
 
 
 def generator(seed: int, stream: Stream, *counters: int) -> np.random.Generator:

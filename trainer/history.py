@@ -27,7 +27,7 @@ class Window:
 
     def add(self, problem: Problem, state: DualState) -> Window:
         """With the means of `state`; a dual step without finite means adds nothing."""
-        if not np.isfinite(state.means).all():
+        if not problem.complete(state.means):
             return self
         slacks = problem.slacks(state.means)
         return Window(self.steps + 1, self.means + state.means, self.slacks + slacks, self.squares + slacks**2)
@@ -55,18 +55,25 @@ class Window:
 
 
 def point(problem: Problem, means: Vector, slack_errors: Vector, multipliers: Vector) -> dict[str, float]:
-    """Metrics from the means [1 + m] and the slacks' standard errors [m]."""
-    values, slacks = problem.values(means), problem.slacks(means)
-    metrics = {"objective": float(means[0]), "lagrangian": problem.lagrangian(means, multipliers)}
+    """Metrics from the means [1 + m] and the slacks' standard errors [m].
+
+    On the simplex the objective and every budget are u, the largest value. A resilient budget that has relaxed itself counts as
+    met at `budget/NAME` plus `relaxation/NAME`.
+    """
+    values, slacks, bounds = problem.values(means), problem.slacks(means), problem.bounds(means)
+    relaxations = problem.relaxations(multipliers)
+    metrics = {"objective": problem.objective(means), "lagrangian": problem.lagrangian(means, multipliers)}
     for i, name in enumerate(problem.names):
         metrics[f"value/{name}"] = float(values[i])
         metrics[f"slack/{name}"] = float(slacks[i])
         metrics[f"slack_error/{name}"] = float(slack_errors[i])
         metrics[f"multiplier/{name}"] = float(multipliers[i])
-        metrics[f"budget/{name}"] = float(problem.budgets[i])
+        metrics[f"budget/{name}"] = float(bounds[i])
+        if problem.softness[i]:
+            metrics[f"relaxation/{name}"] = float(relaxations[i])
     if problem.names:
         metrics["value/max"] = float(values.max())
-    metrics["violation/max"] = float(np.max(np.maximum(-slacks, 0.0), initial=0.0))
-    margins = slacks + Z * np.nan_to_num(slack_errors)
-    metrics["feasible"] = float(bool((margins >= 0).all()))
+    metrics["violation/max"] = float(np.max(problem.violations(slacks), initial=0.0))
+    beyond = problem.violations(slacks + relaxations)
+    metrics["feasible"] = float(bool((beyond <= Z * np.nan_to_num(slack_errors)).all()))
     return metrics

@@ -18,7 +18,7 @@ class Host(Protocol):
     """Rank and world, where to compute, whom to report to, where checkpoints lie.
 
     `report` must be called by all workers the same number of times. `gather` brings every rank's tensor to rank 0
-    (None elsewhere); `agree` gives every rank the number that rank 0 passed.
+    (None elsewhere); `agree` gives every rank the number that rank 0 passed; `total` the sum over ranks of a tensor.
     """
 
     rank: int
@@ -32,6 +32,8 @@ class Host(Protocol):
     def gather(self, tensor: Tensor) -> list[Tensor] | None: ...
 
     def agree(self, number: int) -> int: ...
+
+    def total(self, tensor: Tensor) -> Tensor: ...
 
 
 @dataclass
@@ -53,3 +55,6 @@ class LocalHost:
 
     def agree(self, number: int) -> int:
         return number
+
+    def total(self, tensor: Tensor) -> Tensor:
+        return tensor

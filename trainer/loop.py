@@ -9,26 +9,25 @@ awaited only one primal step later, so that its latency hides behind the computa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-from diffusers import DDPMScheduler
+import torch
+from torch import Tensor
 
-from trainer.batch import Parts, draw
 from trainer.checkpoint import Snapshot
-from trainer.data.splits import Assembled
-from trainer.draws import shard
 from trainer.dual.controller import MOST_SKIPPED, controller_of
 from trainer.dual.state import DualState, version_at
 from trainer.errors import TrainingError
 from trainer.history import Window
 from trainer.host import Host
-from trainer.models import Predictor
 from trainer.outcome import Status
-from trainer.primal import Primal, Sums, non_finite
+from trainer.prepare import Prepared
+from trainer.primal import Primal
 from trainer.problem import Problem
-from trainer.recipe import Recipe
+from trainer.sources.source import Sums, Turn
 
 #: Seconds between two live reports, about.
 REPORT_SECONDS = 2.0
@@ -42,14 +41,12 @@ Point = dict[str, Any]
 class Loop:
     """One worker's part of one training, from its first step or the last checkpoint to its end."""
 
-    def __init__(
-        self, recipe: Recipe, data: Assembled, predictor: Predictor, schedule: DDPMScheduler, host: Host, files: Files
-    ) -> None:
-        self.recipe, self.data, self.schedule, self.host, self.files = recipe, data, schedule, host, files
+    def __init__(self, prepared: Prepared, host: Host, files: Files) -> None:
+        recipe = self.recipe = prepared.recipe
+        self.primal, self.sources, self.shape = prepared.primal, prepared.sources, prepared.shape
+        self.host, self.files = host, files
         self.problem = Problem.of(recipe)
         self.controller = controller_of(recipe)
-        self.primal = Primal(recipe, predictor, schedule, host.device, host.rank, host.world)
-        self.parts = Parts.of([data.objective_rows, *data.constraint_rows])
         self.state = self.controller.first()
         self.window = Window.empty(len(self.problem.names))
         self.sums = Sums(1 + len(self.problem.names))
@@ -88,19 +85,19 @@ class Loop:
 
     def advance(self) -> None:
         """One primal step and, where one ends with it, the report of a dual step."""
-        dual, train = self.recipe.dual, self.recipe.train
+        dual = self.recipe.dual
         wanted = version_at(self.step, dual.every, dual.staleness)
         if wanted > self.state.version:
             self._settle()
-        multipliers = self.state.multipliers if self.state.version == wanted else self.state.previous
-        coefficients = self.problem.coefficients(multipliers)
-        batch = draw(coefficients, self.parts, self.schedule.config.num_train_timesteps, train, self.recipe.seed, self.step)
-        mine = shard(len(batch.part), self.host.rank, self.host.world)
-        rows = batch.index[mine.start : mine.stop]
-        x = self.data.examples.fetch(rows)
-        losses, norm = self.primal.step(self.step, batch, x)
-        self.sums.add(batch.part[mine.start : mine.stop], losses)
-        self._check_finite(norm, x, rows)
+        multipliers = self.state.applied if self.state.version == wanted else self.state.previous
+        weights = self.problem.weights(multipliers)
+        self.primal.begin(self.step)
+        turns = [source.turn(self.step, weights) for source in self.sources]
+        for number in range(max(turn.rounds for turn in turns)):
+            norm = self.primal.update(partial(_lagrangian, turns, number))
+            self._check_finite(norm, turns)
+        for turn in turns:
+            turn.add_to(self.sums)
         self.step += 1
         if self.step % dual.every == 0:
             self._settle()
@@ -108,16 +105,15 @@ class Loop:
             if dual.staleness == 0:
                 self._settle()
 
-    def _check_finite(self, norm: float, x: Any, rows: Any) -> None:
-        """Counts steps in a row that a non-finite gradient made void; NaN data is an error at once, with its rows."""
+    def _check_finite(self, norm: float, turns: Sequence[Turn]) -> None:
+        """Counts updates in a row that a non-finite gradient made void; bad inputs are an error at once."""
         if np.isfinite(norm):
             self.bad_steps = 0
             return
         self.bad_steps += 1
-        if bad := non_finite(x, rows):
-            raise TrainingError(
-                f"data must be finite, but step {self.step} drew NaN or infinity at positions {bad[:5]}; mend or drop them"
-            )
+        for turn in turns:
+            if fault := turn.fault():
+                raise TrainingError(f"{fault} (step {self.step})")
 
     def _settle(self) -> None:
         """Takes the coordinator's outstanding answer, if any, and logs its point when one is due."""
@@ -159,7 +155,7 @@ class Loop:
                 "seconds": self.seconds,
                 "bad_steps": self.bad_steps,
                 "end": end,
-                "shape": list(self.data.examples.shape),
+                "shape": list(self.shape),
                 # A kill may lose what was reported but not yet taken, so points are sent again from here; receivers drop
                 # those they have.
                 "points": self._recent,
@@ -190,3 +186,8 @@ class Loop:
         point: Point = {"step": step, "time": time.time(), "metrics": metrics}
         self._points.append(point)
         self._recent.append(point)
+
+
+def _lagrangian(turns: Sequence[Turn], number: int) -> Tensor:
+    """The surrogate of the normalised Lagrangian on this worker's shard; a source whose updates are done repeats its first."""
+    return torch.stack([turn.loss(number % turn.rounds) for turn in turns]).sum()

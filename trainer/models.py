@@ -35,17 +35,20 @@ def build(recipe: recipes.Recipe, shape: tuple[int, ...]) -> Predictor:
     Raises:
         TrainingError: the model can't be loaded, or doesn't map samples of `shape` to predictions of the same shape.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(generator(recipe.seed, Stream.WEIGHTS).integers(2**63)))
-        if recipe.model.unet is not None:
-            inner = _unet(recipe.model.unet, shape)
-        elif recipe.model.load is not None:
-            inner = _loaded(recipe.model.load)
-        else:
-            inner = _called(str(recipe.model.call))
-    predictor = Predictor(inner)
-    _check_shape(predictor, shape)
+    predictor = build_model(recipe.model, shape, recipe.seed)
+    check_shape(predictor, shape)
     return predictor
+
+
+def build_model(spec: recipes.Model, shape: tuple[int, ...], seed: int) -> Predictor:
+    """The model that a recipe names, unchecked."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(generator(seed, Stream.WEIGHTS).integers(2**63)))
+        if spec.unet is not None:
+            return Predictor(_unet(spec.unet, shape))
+        if spec.load is not None:
+            return Predictor(_loaded(spec.load))
+        return Predictor(_called(str(spec.call)))
 
 
 def _unet(spec: recipes.UNet, shape: tuple[int, ...]) -> nn.Module:
@@ -93,8 +96,12 @@ def _called(path: str) -> nn.Module:
     return model
 
 
-def _check_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
-    """One forward pass on two zeros, so that a wrong shape is an error here and not a broadcast in the loss."""
+def check_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
+    """One forward pass on two zeros, so that a wrong shape is an error here and not a broadcast in the loss.
+
+    Raises:
+        TrainingError: the pass fails, or its output is of another shape.
+    """
     predictor.eval()
     try:
         with torch.no_grad():
@@ -114,17 +121,29 @@ def _check_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
         )
 
 
+def shape_of(spec: recipes.Model) -> tuple[int, ...]:
+    """The shape of a sample where no data tells it: as the recipe says, else as the loaded model does.
+
+    Raises:
+        TrainingError: neither says.
+    """
+    if spec.shape is not None:
+        return tuple(spec.shape)
+    config = getattr(_loaded(str(spec.load)), "config", None)
+    side = getattr(config, "sample_size", None)
+    if side is None:
+        raise TrainingError("a model must tell the size of its samples, but got none in its configuration; write model.shape")
+    sides = (side, side) if isinstance(side, int) else tuple(side)
+    return (int(config.in_channels), *sides)  # type: ignore[union-attr]  # it has a sample size
+
+
 def noise_schedule(recipe: recipes.Recipe, shape: tuple[int, ...]) -> DDPMScheduler:
     """The schedule of the recipe; without one, the loaded model's own, or the defaults.
 
     Samples are clipped to [-1, 1] in sampling where they are images; other data have no such range.
     """
-    if recipe.schedule is None and recipe.model.load is not None:
-        try:
-            return DDPMScheduler.from_pretrained(recipe.model.load, subfolder="scheduler")
-        except (OSError, ValueError):
-            if (Path(recipe.model.load) / "scheduler_config.json").is_file():
-                return DDPMScheduler.from_pretrained(recipe.model.load)
+    if recipe.schedule is None and (own := own_schedule(recipe.model)) is not None:
+        return own
     spec = recipe.schedule or recipes.Schedule()
     return DDPMScheduler(
         num_train_timesteps=spec.timesteps,
@@ -133,6 +152,18 @@ def noise_schedule(recipe: recipes.Recipe, shape: tuple[int, ...]) -> DDPMSchedu
         clip_sample=len(shape) == 3,
         timestep_spacing="trailing",  # sampling starts from pure noise, the schedule's last step (Lin et al. 2024, §3.3)
     )
+
+
+def own_schedule(spec: recipes.Model) -> DDPMScheduler | None:
+    """The schedule that lies beside a loaded model's weights, if any."""
+    if spec.load is None:
+        return None
+    try:
+        return DDPMScheduler.from_pretrained(spec.load, subfolder="scheduler")
+    except (OSError, ValueError):
+        if (Path(spec.load) / "scheduler_config.json").is_file():
+            return DDPMScheduler.from_pretrained(spec.load)
+    return None
 
 
 def sampler_schedule(schedule: DDPMScheduler, sampler: str) -> DDPMScheduler | DDIMScheduler:

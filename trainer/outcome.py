@@ -21,7 +21,11 @@ SETTLED = 0.05
 
 @dataclass(frozen=True)
 class ConstraintOutcome:
-    """One constraint at the end of a run; `slack_error` is the slack's standard error."""
+    """One constraint at the end of a run, in the user's units; `slack_error` is the slack's standard error.
+
+    `kind` is at_most, at_least, equals, or minimax, whose budget is u, the largest value. `relaxation` is what a resilient
+    budget has given way by.
+    """
 
     value: float
     budget: float
@@ -29,11 +33,21 @@ class ConstraintOutcome:
     slack_error: float
     multiplier: float
     kind: str = "at_most"
+    relaxation: float = 0.0
+
+    @property
+    def violation(self) -> float:
+        """max(0, -slack), for an equality |slack|; of a resilient constraint, beyond its relaxed budget."""
+        beyond = self.slack + self.relaxation
+        return abs(beyond) if self.kind == "equals" else max(0.0, -beyond)
 
     @property
     def met(self) -> bool:
-        """Whether the slack is >= 0 within `Z` standard errors; never where it is not known."""
-        return math.isfinite(self.slack) and self.slack >= -Z * (self.slack_error if math.isfinite(self.slack_error) else 0.0)
+        """Whether it holds within `Z` standard errors; never where the slack is not known.
+
+        So an equality is met when nothing contradicts it. Whoever accepts a band writes two constraints.
+        """
+        return math.isfinite(self.slack) and self.violation <= Z * (self.slack_error if math.isfinite(self.slack_error) else 0.0)
 
 
 @dataclass(frozen=True)
@@ -72,14 +86,15 @@ def failed(reason: str, steps: int = 0, seconds: float = 0.0) -> Result:
 
 
 def outcomes(problem: Problem, estimate: Estimate, multipliers: np.ndarray) -> dict[str, ConstraintOutcome]:
-    values, slacks = problem.values(estimate.mean), problem.slacks(estimate.mean)
-    errors = problem.slack_errors(estimate.variance)
+    values, slacks, bounds = problem.values(estimate.mean), problem.slacks(estimate.mean), problem.bounds(estimate.mean)
+    errors, relaxations = problem.slack_errors(estimate.variance), problem.relaxations(multipliers)
     return {
         name: ConstraintOutcome(
-            float(values[i]), float(problem.budgets[i]), float(slacks[i]), float(errors[i]), float(multipliers[i])
+            float(values[i]), float(bounds[i]), float(slacks[i]), float(errors[i]), float(multipliers[i]),
+            problem.kinds[i], float(relaxations[i]),
         )
         for i, name in enumerate(problem.names)
-    }
+    }  # fmt: skip
 
 
 def settled_multipliers(state: DualState) -> np.ndarray:
@@ -90,16 +105,27 @@ def settled_multipliers(state: DualState) -> np.ndarray:
 
 def verdict(state: DualState, constraints: dict[str, ConstraintOutcome]) -> tuple[Status, str]:
     """Whether a run that used all its steps converged, or only ran out of them, and why."""
-    violated = [f"`{name}` by {-each.slack:.4g} ± {each.slack_error:.2g}" for name, each in constraints.items() if not each.met]
+    violated = [
+        f"`{name}` by {each.violation:.4g} ± {each.slack_error:.2g}" for name, each in constraints.items() if not each.met
+    ]
     if violated:
         return "out_of_steps", "all steps used with constraints violated: " + ", ".join(violated)
     first, last = state.tails
     if first.steps < 5 or last.steps < 5:
         return "out_of_steps", "all steps used; too few dual steps to tell whether the multipliers settled"
+    uneven = [f"`{name}` by {each.slack:.4g} ± {each.slack_error:.2g}" for name, each in constraints.items() if _uneven(each)]
+    if uneven:
+        return "out_of_steps", "all steps used, but constraints with weight are below the largest value: " + ", ".join(uneven)
     moving = _moving(first, last, list(constraints))
     if moving:
         return "out_of_steps", "all steps used, every constraint met, but still moving: " + ", ".join(moving)
     return "converged", "every constraint is met, and multipliers and objective have settled"
+
+
+def _uneven(each: ConstraintOutcome) -> bool:
+    """Whether a constraint has weight without being among the largest, which a solution of a minimax problem excludes."""
+    tolerance = Z * each.slack_error + SETTLED * abs(each.budget)
+    return each.kind == "minimax" and each.multiplier > SETTLED and each.slack > tolerance
 
 
 def _moving(first: Tail, last: Tail, names: list[str]) -> list[str]:

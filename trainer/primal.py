@@ -1,38 +1,34 @@
-"""The primal side of one worker: model, averaged weights, optimiser; one step on its shard of the global batch."""
+"""The primal side of one worker: model, averaged weights, optimiser."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from diffusers import DDPMScheduler
 from diffusers.training_utils import EMAModel
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
-from trainer.batch import GlobalBatch
-from trainer.draws import Stream, generator, normals, shard
-from trainer.dual.state import SlackReport
+from trainer.draws import Stream, generator
 from trainer.errors import TrainingError
-from trainer.losses import denoising_losses
 from trainer.models import Predictor
-from trainer.problem import Vector
 from trainer.recipe import Recipe
 
 
 class Primal:
-    """One worker's optimiser step. `step` is a function of (weights, optimiser state, seed, step, batch) and nothing else."""
+    """One worker's weights, their averages and optimiser. An update depends on these, the surrogate and the step alone."""
 
-    def __init__(
-        self, recipe: Recipe, predictor: Predictor, schedule: DDPMScheduler, device: torch.device, rank: int, world: int
-    ) -> None:
-        self.recipe, self.schedule, self.device = recipe, schedule, device
+    def __init__(self, recipe: Recipe, predictor: Predictor, device: torch.device, rank: int, world: int) -> None:
+        self.recipe, self.device = recipe, device
         self.rank, self.world = rank, world
         self.predictor = predictor.to(device)
         self.forward: nn.Module = self.predictor
-        if world > 1:
+        # DDP overlaps the exchange of gradients with their computation, but wants one forward pass for each backward pass.
+        once = all(each.term.source == "data" for each in recipe.terms)
+        self._synchronised = world == 1 or once
+        if world > 1 and once:
             devices = [device] if device.type == "cuda" else None
             self.forward = nn.parallel.DistributedDataParallel(
                 self.predictor, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
@@ -46,28 +42,46 @@ class Primal:
         self.ema = EMAModel(self.parameters, decay=train.ema, foreach=True)
         self.precision = _precision(train.precision, device)
 
-    def step(self, step: int, batch: GlobalBatch, x: Tensor) -> tuple[Tensor, float]:
-        """One primal step on this worker's shard `x` [b, *shape] of `batch`.
+    def predict(self, x: Tensor, t: Tensor) -> Tensor:
+        """The present weights' prediction [B, *shape] for x [B, *shape] at timesteps t [B]."""
+        prediction: Tensor = (self.forward if torch.is_grad_enabled() else self.predictor)(x, t)
+        return prediction
 
-        Returns the per-sample losses [b] and the norm of the global gradient before clipping. With a non-finite gradient
-        nothing moves; every worker sees the same norm, so all agree.
-        """
-        mine = shard(len(batch.part), self.rank, self.world)
+    def begin(self, step: int) -> None:
+        """To be called before anything of a primal step is computed: what it draws and its rate depend on the step alone."""
         self._set_lr(step)
         self._seed_dropout(step)
-        noise = normals(self.recipe.seed, Stream.NOISE, step, mine, tuple(x.shape[1:])).to(self.device)
-        t = torch.from_numpy(batch.timestep[mine.start : mine.stop]).to(self.device)
-        # Data-parallel training averages gradients over workers; times `world` it is the sum over the global batch.
-        weight = torch.from_numpy(batch.weight[mine.start : mine.stop] * self.world).to(self.device, torch.float32)
+
+    def update(self, surrogate: Callable[[], Tensor]) -> float:
+        """One update of the weights along the gradient of a scalar, averaged over workers.
+
+        Returns the norm of the global gradient before clipping. With a non-finite gradient nothing moves; every worker sees
+        the same norm, so all agree.
+        """
         with self.precision:
-            losses = denoising_losses(self.forward, self.schedule, x.to(self.device), noise, t, self.recipe.train.loss_weight)
+            loss = surrogate()
         self.optimizer.zero_grad(set_to_none=False)
-        (losses @ weight).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if not self._synchronised:
+            self._average_gradients()
         norm = float(nn.utils.clip_grad_norm_(self.parameters, self.recipe.train.clip or math.inf))
         if math.isfinite(norm):
             self.optimizer.step()
             self.ema.step(self.parameters)
-        return losses.detach(), norm
+        return norm
+
+    def _average_gradients(self) -> None:
+        """As DDP does, in one message; a parameter that this step didn't use has a gradient of zero."""
+        for each in self.parameters:
+            if each.grad is None:
+                each.grad = torch.zeros_like(each)
+        flat = nn.utils.parameters_to_vector([each.grad for each in self.parameters if each.grad is not None])
+        distributed.all_reduce(flat)
+        flat /= self.world
+        start = 0
+        for each in self.parameters:
+            each.grad = flat[start : start + each.numel()].view_as(each)
+            start += each.numel()
 
     def _seed_dropout(self, step: int) -> None:
         """Dropout, and whatever else a user's model draws, depends on (seed, step, rank)."""
@@ -132,28 +146,3 @@ def _precision(name: str, device: torch.device) -> Any:
     """The autocast context of the forward pass; `auto` is bf16 where the GPU has it."""
     wanted = name == "bf16" or (name == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
     return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else contextlib.nullcontext()
-
-
-class Sums:
-    """Counts, sums and sums of squares of the losses by part [1 + m], over the primal steps of one dual step."""
-
-    def __init__(self, parts: int) -> None:
-        self._sums = np.zeros((3, parts))
-
-    def add(self, parts: np.ndarray, losses: Tensor) -> None:
-        values = losses.double().cpu().numpy()
-        size = self._sums.shape[1]
-        for row, weights in enumerate((None, values, values**2)):
-            self._sums[row] += np.bincount(parts, weights, size)
-
-    def report(self, step: int, rank: int) -> SlackReport:
-        """This worker's report of dual step `step`; the sums start anew."""
-        count, total, squares = self._sums
-        self._sums = np.zeros_like(self._sums)
-        return SlackReport(step, rank, count, total, squares)
-
-
-def non_finite(x: Tensor, rows: Vector) -> list[int]:
-    """The rows whose data hold a NaN or infinity."""
-    bad = ~torch.isfinite(x).flatten(1).all(1)
-    return [int(rows[i]) for i in torch.nonzero(bad).flatten()]

@@ -1,23 +1,33 @@
-"""The constrained problem: minimise f subject to g_i <= b_i, and its Lagrangian.
+"""The constrained problem: minimise f subject to bounds on m expectations, and its Lagrangian.
 
-Sign convention, stated once for the whole project (method.md §1): the slack of a constraint is s_i = b_i - g_i, positive
-where the constraint holds; multipliers are >= 0; the Lagrangian is f - sum_i lambda_i s_i, minimised over the model and
-maximised over the multipliers.
+Sign convention, stated once for the whole project (docs/method.md, section 1): a slack is positive where the constraint
+holds, and the Lagrangian is f - sum_i lambda_i s_i, minimised over the model and maximised over the multipliers.
+
+| kind     | asks           | slack s_i | multiplier    | coefficient of g_i in the Lagrangian |
+|----------|----------------|-----------|---------------|--------------------------------------|
+| at_most  | g_i <= b_i     | b_i - g_i | >= 0          | + lambda_i                           |
+| at_least | g_i >= b_i     | g_i - b_i | >= 0          | - lambda_i                           |
+| equals   | g_i = b_i      | b_i - g_i | of either sign| + lambda_i                           |
+| minimax  | g_i <= u, min u| u - g_i   | >= 0, sum is 1| + lambda_i, and 0 on f               |
 
 A constraint *relative to the objective* bounds g_i - f instead of g_i. Its value, slack and price are those of that
-difference, so everything downstream treats both kinds alike; they differ only here.
+difference, so everything downstream treats both alike; they differ only here. Values and budgets are always in the user's
+units: never negated.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.recipe import Recipe
+from trainer.schema.bound import Kind
+from trainer.schema.dual import ON_SIMPLEX
 
 Vector = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
 
 #: The largest sum of multipliers over relative constraints. Their Lagrangian holds (1 - sum lambda) f: past 1 it would
 #: reward a *worse* objective and the dual function is minus infinity, so the sum is kept inside the dual's domain.
@@ -29,73 +39,189 @@ class Estimate:
     """Means over samples: `mean[0]` is of the objective, `mean[1 + i]` of constraint i's own expectation.
 
     `variance` is that of each *mean* (its squared standard error); NaN where fewer than two samples were seen.
+    `covariance` [1 + m, 1 + m] is of the *samples* of expectations that were measured jointly, NaN where a pair was not; None
+    where none was.
     """
 
     mean: Vector
     variance: Vector
+    covariance: Vector | None = None
 
 
 @dataclass(frozen=True)
 class Problem:
-    """The numbers of a problem with m constraints: names, budgets [m], and which are relative to the objective [m]."""
+    """The numbers of a problem with m constraints.
+
+    names, kinds    of each constraint; no kinds stand for `at_most` throughout
+    budgets         [m] in the user's units; NaN on the simplex
+    relative        [m] which are relative to the objective
+    softness        [m] 1 / alpha of resilient constraints ([RCL]), 0 of hard ones; none given: all hard
+    simplex         min u subject to g_i <= u: no objective is sampled, and `means[0]` is ignored
+    """
 
     names: tuple[str, ...]
     budgets: Vector
-    relative: NDArray[np.bool_]
+    relative: Booleans
+    kinds: tuple[Kind, ...] = ()
+    softness: Vector = field(default_factory=lambda: np.zeros(0))
+    simplex: bool = False
+
+    def __post_init__(self) -> None:
+        size = len(self.names)
+        object.__setattr__(self, "kinds", self.kinds or ("minimax" if self.simplex else "at_most",) * size)
+        if not len(self.softness):
+            object.__setattr__(self, "softness", np.zeros(size))
+        if len(self.kinds) != size or len(self.softness) != size:
+            raise ValueError(
+                f"a problem must have one kind and one softness for each of its {size} constraints, but got "
+                f"{len(self.kinds)} and {len(self.softness)}; give them for all or for none"
+            )
 
     @classmethod
     def of(cls, recipe: Recipe) -> Problem:
         constraints = recipe.constraints
+        alphas = [constraint.alpha or recipe.dual.alpha for constraint in constraints]
+        budgets = [np.nan if constraint.budget is None else constraint.budget for constraint in constraints]
         return cls(
             names=tuple(constraint.name for constraint in constraints),
-            budgets=np.array([constraint.at_most for constraint in constraints], dtype=np.float64),
+            budgets=np.array(budgets, dtype=np.float64),
             relative=np.array([constraint.relative_to is not None for constraint in constraints], dtype=np.bool_),
+            kinds=tuple(constraint.kind for constraint in constraints),
+            softness=np.array([1.0 / alpha if alpha else 0.0 for alpha in alphas], dtype=np.float64),
+            simplex=recipe.dual.rule in ON_SIMPLEX,
         )
+
+    @property
+    def signs(self) -> Vector:
+        """-1 for `at_least`, 1 otherwise, shape [m]: the coefficient of g_i in the Lagrangian is sign_i lambda_i."""
+        return np.array([-1.0 if kind == "at_least" else 1.0 for kind in self.kinds])
+
+    @property
+    def signed(self) -> Booleans:
+        """Which multipliers may be negative, shape [m]: those of equalities."""
+        return np.array([kind == "equals" for kind in self.kinds], dtype=np.bool_)
 
     def values(self, means: Vector) -> Vector:
         """Constraint values g [m] (g - f where relative) from the means [1 + m] of an `Estimate`."""
         result: Vector = means[1:] - np.where(self.relative, means[0], 0.0)
         return result
 
+    def bounds(self, means: Vector) -> Vector:
+        """What each value is held against, shape [m]: the budgets, or on the simplex u, the largest value."""
+        return np.full(len(self.names), np.max(means[1:])) if self.simplex else self.budgets
+
     def slacks(self, means: Vector) -> Vector:
-        """s = b - g, shape [m]; positive where the constraint holds."""
-        result: Vector = self.budgets - self.values(means)
+        """s [m], positive where the constraint holds: b - g, for `at_least` g - b; of an equality either sign is a violation."""
+        result: Vector = self.signs * (self.bounds(means) - self.values(means))
         return result
 
     def slack_errors(self, variances: Vector) -> Vector:
-        """Standard errors of the slacks [m]; objective and constraint means come from separate draws, so variances add."""
+        """Standard errors of the slacks [m]; objective and constraint means come from separate draws, so variances add.
+
+        On the simplex the largest variance stands for that of u, which is the mean of one of the constraints.
+        """
+        if self.simplex:
+            return np.asarray(np.sqrt(variances[1:] + np.max(variances[1:])))
         result: Vector = np.sqrt(variances[1:] + np.where(self.relative, variances[0], 0.0))
         return result
 
-    def coefficients(self, multipliers: Vector) -> Vector:
-        """What the Lagrangian puts on each expectation, shape [1 + m]: the objective's, then each constraint's.
+    def violations(self, slacks: Vector) -> Vector:
+        """max(0, -s), for an equality |s|, shape [m]; 0 where the constraint holds."""
+        result: Vector = np.where(self.signed, np.abs(slacks), np.maximum(-slacks, 0.0))
+        return result
 
-        L = f + sum_i lambda_i (g_i - b_i) gives (1, lambda); a relative constraint moves lambda_i from f to g_i. All are
-        >= 0 inside the dual's domain, so L's minimiser is that of the expected loss over the *mixture* of the
-        distributions with these weights ([CDM] §3): one batch from the mixture gives L's gradient.
+    def relaxations(self, multipliers: Vector) -> Vector:
+        """u = lambda / alpha [m]: by how much resilient budgets have relaxed themselves ([RCL]); 0 for hard ones."""
+        result: Vector = multipliers * self.softness
+        return result
+
+    def objective(self, means: Vector) -> float:
+        """What is minimised: f, or on the simplex u, the largest value."""
+        return float(np.max(means[1:]) if self.simplex else means[0])
+
+    def objective_variance(self, estimate: Estimate) -> float:
+        """The squared standard error of `objective`."""
+        index = 1 + int(np.argmax(estimate.mean[1:])) if self.simplex else 0
+        return float(estimate.variance[index])
+
+    def complete(self, means: Vector) -> bool:
+        """Whether every mean that the problem uses is finite."""
+        return bool(np.isfinite(means[1:] if self.simplex else means).all())
+
+    def coefficients(self, multipliers: Vector) -> Vector:
+        """What the Lagrangian puts on each expectation, shape [1 + m]: the objective's, then each constraint's, signed.
+
+        L = f + sum_i lambda_i (g_i - b_i) gives (1, lambda); `at_least` gives -lambda_i, and a relative constraint moves
+        lambda_i from f to g_i. Where all are >= 0, L's minimiser is that of the expected loss over the *mixture* of the
+        distributions with these weights ([CDM] §3): one batch from the mixture gives L's gradient. On the simplex
+        L = sum_i lambda_i g_i.
         """
-        objective = 1.0 - float(multipliers[self.relative].sum())
-        return np.concatenate([[objective], multipliers])
+        objective = 0.0 if self.simplex else 1.0 - float(multipliers[self.relative].sum())
+        return np.concatenate([[objective], self.signs * multipliers])
+
+    def weights(self, multipliers: Vector) -> Vector:
+        """The coefficients [1 + m] over their absolute sum: gradients keep their size while the multipliers grow."""
+        coefficients = self.coefficients(multipliers)
+        result: Vector = coefficients / np.abs(coefficients).sum()
+        return result
 
     def lagrangian(self, means: Vector, multipliers: Vector) -> float:
-        return float(means[0] - multipliers @ self.slacks(means))
+        """f - lambda . s - sum_i lambda_i^2 / (2 alpha_i), the last for resilient budgets at their best u = lambda / alpha."""
+        relaxed = 0.5 * float(multipliers @ self.relaxations(multipliers))
+        return self.objective(means) - float(multipliers @ self.slacks(means)) - relaxed
+
+    def lowest(self, cap: float) -> Vector:
+        """The least value of each multiplier, shape [m]: 0, or for an equality -cap."""
+        result: Vector = np.where(self.signed, -cap, 0.0)
+        return result
 
     def project(self, multipliers: Vector, cap: float) -> Vector:
-        """The nearest multipliers in [0, cap]^m whose sum over relative constraints is at most `RELATIVE_LIMIT`."""
-        projected = np.clip(multipliers, 0.0, cap)
-        relative = projected[self.relative]
-        if relative.sum() > RELATIVE_LIMIT:
-            projected[self.relative] = _onto_simplex(multipliers[self.relative].clip(0.0, cap), RELATIVE_LIMIT)
+        """The nearest multipliers in their domain.
+
+        That is [0, cap]^m ([-cap, cap] for equalities) with a sum over relative constraints of at most `RELATIVE_LIMIT`; on
+        the simplex the weights that sum to 1, where the cap says nothing.
+        """
+        if self.simplex:
+            return onto_simplex(multipliers, 1.0)
+        lowest = self.lowest(cap)
+        projected = np.clip(multipliers, lowest, cap)
+        if projected[self.relative].sum() > RELATIVE_LIMIT:
+            above = projected[self.relative] - lowest[self.relative]
+            moved = onto_simplex(above, RELATIVE_LIMIT - float(lowest[self.relative].sum()))
+            projected[self.relative] = moved + lowest[self.relative]
         return projected
 
-    def at_limit(self, multipliers: Vector, cap: float) -> NDArray[np.bool_]:
-        """Which multipliers cannot grow, shape [m]: at the cap, or relative with their sum at its limit."""
+    def stuck(self, multipliers: Vector, slacks: Vector, cap: float) -> Booleans:
+        """Which multipliers cannot move as their violated constraints ask, shape [m].
+
+        Those at the cap, or relative with their sum at its limit. `slacks` are net of relaxations. Never on the simplex.
+        """
+        if self.simplex:
+            return np.zeros(len(self.names), dtype=np.bool_)
         full = bool(multipliers[self.relative].sum() >= RELATIVE_LIMIT * (1 - 1e-9))
-        result: NDArray[np.bool_] = (multipliers >= cap) | (self.relative & full & (multipliers > 0))
+        upwards = (multipliers >= cap) | (self.relative & full & (self.signed | (multipliers > 0)))
+        result: Booleans = (upwards & (slacks < 0)) | (self.signed & (multipliers <= -cap) & (slacks > 0))
+        return result
+
+    def curvature(self, covariance: Vector) -> Vector:
+        """ds/dlambda [m, m] at a best response, from the covariance [1 + m, 1 + m] of what the expectations are of.
+
+        The best response to KL(p || q) + sum_i c_i E_p g_i with coefficients c is p ~ q exp(-sum_i c_i g_i) ([CCA] §3), so
+        dE g_i / dc_j = -Cov(g_i, g_j); with signs and objective shares, A = signs ([-relative | I]): H = A Cov A^T. NaN
+        where an entry was not measured.
+        """
+        columns = np.eye(len(self.names), 1 + len(self.names), 1)
+        columns[:, 0] = -1.0 * self.relative
+        used = np.abs(columns).sum(0) > 0
+        kept = np.where(np.outer(used, used), covariance, 0.0)
+        unknown = np.isnan(kept)
+        missing = np.abs(columns) @ unknown.astype(float) @ np.abs(columns).T > 0
+        turned = self.signs[:, None] * columns
+        result: Vector = np.where(missing, np.nan, turned @ np.where(unknown, 0.0, kept) @ turned.T)
         return result
 
 
-def _onto_simplex(point: Vector, total: float) -> Vector:
+def onto_simplex(point: Vector, total: float) -> Vector:
     """Euclidean projection onto {x >= 0, sum x = total} (Held, Wolfe, Crowder 1974)."""
     ordered = np.sort(point)[::-1]
     thresholds = (np.cumsum(ordered) - total) / np.arange(1, len(point) + 1)

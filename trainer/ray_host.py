@@ -70,3 +70,9 @@ class TrainHost:
         numbers = [number]
         distributed.broadcast_object_list(numbers)
         return numbers[0]
+
+    def total(self, tensor: Tensor) -> Tensor:
+        if self.world > 1:
+            tensor = tensor.clone()
+            distributed.all_reduce(tensor)
+        return tensor

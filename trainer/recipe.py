@@ -5,17 +5,25 @@ Each part owns its section (`trainer/schema/`); the text under a field is what e
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import BaseModel, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, Field, create_model, model_validator
 
+from trainer.documents import Keys
+from trainer.rewards import Reward
 from trainer.schema.base import ClassName, ImportPath, Name, Section
+from trainer.schema.bound import Bound, check_bounds
 from trainer.schema.data import Data, Subset
-from trainer.schema.dual import Dual
+from trainer.schema.dual import ON_SIMPLEX, Dual
 from trainer.schema.evaluation import Evaluation, Judge
+from trainer.schema.formulation import SHAPES, Formulation
 from trainer.schema.model import Model, Schedule, UNet
+from trainer.schema.product import Product
+from trainer.schema.rollout import Rollout
 from trainer.schema.run import Checkpoint, Resources
 from trainer.schema.train import Train
+from trainer.schema.word import Word
+from trainer.terms import TERMS
 
 __all__ = [
     "Checkpoint", "ClassName", "Constraint", "Data", "Dual", "Evaluation", "ImportPath", "Judge", "Model", "Name", "Recipe",
@@ -23,16 +31,47 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Constraint(Section):
-    """One requirement g_i <= b_i."""
+class Named(NamedTuple):
+    """A term of a recipe: its place among the expectations (0: the objective), where it stands, what it is, its value."""
+
+    column: int
+    keys: Keys
+    term: Word
+    value: Any
+
+
+class _Words(Section):
+    """The words of all terms as keys, of which exactly one is given."""
+
+    @property
+    def term(self) -> tuple[Word, Any]:
+        """The term that is named, and its value."""
+        return next((term, getattr(self, word)) for word, term in TERMS.items() if getattr(self, word) is not None)
+
+
+_Terms: type[_Words] = create_model(
+    "_Terms",
+    __base__=_Words,
+    **{
+        word: (term.value | None, Field(None, description=term.description, examples=[term.example]))
+        for word, term in TERMS.items()
+    },
+)  # type: ignore[call-overload]  # the fields are known only when the terms have been found
+
+
+class Objective(_Terms):
+    """What is minimised: exactly one term."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        self.exactly_one(*TERMS)
+        return self
+
+
+class Constraint(Bound, _Terms):
+    """One requirement on the expectation of exactly one term: `at_most`, `at_least` or `equals` (docs/method.md)."""
 
     name: Name = Field(description="a name of letters, digits, `_` and `-`", examples=["four"])
-    data: Subset = Field(description="the data whose expected loss is bounded", examples=["{classes: [4]}"])
-    at_most: FiniteFloat = Field(description="the budget b, a finite number", examples=["0.12"])
-    relative_to: Literal["objective"] | None = Field(
-        None, description="`objective` to bound g - f instead of g: no worse than the data at large, by at most b",
-        examples=["objective"],
-    )  # fmt: skip
 
     @model_validator(mode="after")
     def _free_name(self) -> Self:
@@ -40,6 +79,7 @@ class Constraint(Section):
             raise ValueError(
                 "`name` must not be a reserved word, but got 'max'; `value/max` is the largest value: write another name"
             )
+        self.exactly_one(*TERMS)
         return self
 
 
@@ -47,34 +87,98 @@ class Recipe(Section):
     """One constrained training."""
 
     name: Name = Field(description="a name of letters, digits, `_` and `-`", examples=["digits-minority"])
-    formulation: Literal["constrained_training"] = Field(description="the formulation", examples=["constrained_training"])
+    formulation: Formulation = Field(description="the formulation", examples=["constrained_training"])
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="the seed of every random draw", examples=["0"])
     model: Model = Field(description="the model", examples=["{unet: {channels: [16, 32]}}"])
     schedule: Schedule | None = Field(None, description="the noise schedule", examples=["{timesteps: 200}"])
-    data: Data = Field(description="the training data", examples=["{source: digits}"])
+    models: dict[Name, Model] = Field(
+        {}, description="frozen models by name; `pretrained` is the model as it is before training, unless it is given here",
+        examples=["{a: {load: models/a}, b: {call: my_models:b}}"],
+    )  # fmt: skip
+    data: Data | None = Field(None, description="the training data", examples=["{source: digits}"])
+    objective: Objective | None = Field(
+        None, description="what is minimised; the formulation's own unless given", examples=["{path_kl: {to: pretrained}}"]
+    )
     constraints: list[Constraint] = Field([], description="the constraints", examples=["[{name: four, data: …, at_most: 0.12}]"])
     dual: Dual = Field(Dual(), description="how the multipliers move", examples=["{step_size: 0.03}"])
     train: Train = Field(description="the primal", examples=["{steps: 1500}"])
+    rollout: Rollout = Field(Rollout(), description="sampling while training", examples=["{steps: 15, batch_size: 64}"])
+    product: Product = Field(Product(), description="sampling of a product of models", examples=["{samples: 512}"])
     evaluation: Evaluation = Field(Evaluation(), description="what is measured at the end", examples=["{samples: 1000}"])
     resources: Resources = Field(Resources(), description="what one trial takes", examples=["{workers: 1}"])
     checkpoint: Checkpoint = Field(Checkpoint(), description="when a run is saved", examples=["{every: 500}"])
 
+    @property
+    def terms(self) -> list[Named]:
+        """The objective's term, where there is one, then each constraint's."""
+        found = []
+        objective = self.objective or SHAPES[self.formulation].objective
+        if objective is not None:
+            holder = objective if isinstance(objective, Objective) else Objective.model_validate(objective)
+            term, value = holder.term
+            found.append(Named(0, ("objective", term.word), term, value))
+        for position, constraint in enumerate(self.constraints):
+            term, value = constraint.term
+            found.append(Named(1 + position, ("constraints", position, term.word), term, value))
+        return found
+
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _names_are_known(self) -> Self:
         names = [constraint.name for constraint in self.constraints]
         for position, name in enumerate(names):
             if name in names[:position]:
                 raise ValueError(f"`constraints.{position}.name` must be unique, but got '{name}' twice; rename one")
-        if isinstance(self.dual.start, dict) and set(self.dual.start) != set(names):
-            raise ValueError(
-                f"`dual.start` must name every constraint, but got {sorted(self.dual.start)}; "
-                f"write one number, or one for each of {names}"
-            )
-        self._batch_and_steps_fit(len(names))
+        check_bounds({constraint.name: constraint for constraint in self.constraints}, self.dual)
+        known = {"pretrained", *self.models}
+        for each in self.terms:
+            if unknown := [name for name in each.term.models(each.value) if name not in known]:
+                where = ".".join(map(str, each.keys))
+                raise ValueError(
+                    f"`{where}` must name an entry of `models`, but got {unknown[0]!r}; write one of {sorted(known)}"
+                )
         return self
 
-    def _batch_and_steps_fit(self, constraints: int) -> None:
-        needed = 1 + constraints * self.train.floor
+    @model_validator(mode="after")
+    def _terms_fit_the_formulation(self) -> Self:
+        shape = SHAPES[self.formulation]
+        if shape.simplex != (self.dual.rule in ON_SIMPLEX):
+            rules = " or ".join(ON_SIMPLEX) if shape.simplex else "one that is not on the simplex"
+            raise ValueError(
+                f"`dual.rule` must be {rules} with the formulation {self.formulation}, but got {self.dual.rule}; change one"
+            )
+        if shape.simplex and self.objective is not None:
+            raise ValueError(
+                f"`objective` must be left out with the formulation {self.formulation}, which minimises the largest value, "
+                "but got one; drop it"
+            )
+        for each in self.terms:
+            where = ".".join(map(str, each.keys))
+            if each.term.source not in shape.sources:
+                words = sorted(word for word, term in TERMS.items() if term.source in shape.sources)
+                raise ValueError(
+                    f"`{where}` must be a term of the formulation {self.formulation}, but got {each.term.word}; "
+                    f"write one of {words}, or formulation: combined"
+                )
+            if each.term.needs_noise and self.rollout.eta == 0:
+                raise ValueError(
+                    f"`rollout.eta` must be above 0 with {each.term.word}, which is infinite for a deterministic sampler, "
+                    "but got 0; write eta: 1.0"
+                )
+        if shape.pretrained and self.model.unet is not None and "pretrained" not in self.models:
+            raise ValueError(
+                f"`model` must be a trained one for the formulation {self.formulation}, but got a new unet; "
+                "write model.load or model.call, or give `models.pretrained`"
+            )
+        if self.data is None and any(each.term.population is not None for each in self.terms):
+            raise ValueError("`data` must be given for terms on data, but got nothing; write e.g. data: {source: digits}")
+        if self.data is None and not self.model.shape and self.model.load is None:
+            raise ValueError("`model.shape` must be given where there is no data, but got nothing; write e.g. shape: [2]")
+        return self
+
+    @model_validator(mode="after")
+    def _batch_and_steps_fit(self) -> Self:
+        on_data = [each for each in self.terms if each.term.source == "data"]
+        needed = sum(1 if each.keys[0] == "objective" else self.train.floor for each in on_data)
         if self.train.batches == "mixture" and self.train.batch_size < needed:
             raise ValueError(
                 f"`train.batch_size` must be at least 1 + constraints x floor = {needed}, but got {self.train.batch_size}; "
@@ -85,15 +189,20 @@ class Recipe(Section):
                 f"`train.steps` must be a multiple of dual.every, but got {self.train.steps} with every {self.dual.every}; "
                 f"write {-(-self.train.steps // self.dual.every) * self.dual.every}"
             )
-        if self.train.batch_size < self.resources.workers:
-            raise ValueError(
-                f"`train.batch_size` must be at least one sample for each worker, but got {self.train.batch_size} for "
-                f"{self.resources.workers} workers; enlarge the batch"
-            )
+        rolled = any(each.term.source == "rollout" for each in self.terms)
+        for key, size, used in (("train", self.train.batch_size, bool(on_data)), ("rollout", self.rollout.batch_size, rolled)):
+            if used and size < self.resources.workers:
+                raise ValueError(
+                    f"`{key}.batch_size` must be at least one sample for each worker, but got {size} for "
+                    f"{self.resources.workers} workers; enlarge the batch"
+                )
+        return self
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     """A recipe (or a part of one) as dotted keys; constraints by their names: `constraints.four.at_most`."""
+    if isinstance(value, Reward):
+        value = value.model_dump(mode="json")  # the one that is named, not every word there is
     if isinstance(value, BaseModel):
         value = {name: getattr(value, name) for name in type(value).model_fields}
     if isinstance(value, list) and value and all(isinstance(each, BaseModel) and hasattr(each, "name") for each in value):

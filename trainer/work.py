@@ -15,21 +15,19 @@ import yaml
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from trainer.data.splits import Assembled, assemble
 from trainer.draws import shard
 from trainer.dual.controller import reduce
 from trainer.evaluation.evidence import Evidence
 from trainer.evaluation.grid import sample_grid
 from trainer.evaluation.images import Rows
-from trainer.evaluation.judge import judge_for
 from trainer.evaluation.metrics import measure, resolve
 from trainer.evaluation.values import expectations, held_out_metrics
 from trainer.history import point
 from trainer.host import Host
 from trainer.loop import Loop
-from trainer.models import build, noise_schedule
 from trainer.outcome import Result, outcomes, settled_multipliers, verdict
 from trainer.places import RESULT, write_files
+from trainer.prepare import Prepared, prepare
 from trainer.primal import Primal
 from trainer.recipe import Recipe
 from trainer.sampling import sample
@@ -45,12 +43,10 @@ def work(recipe: Recipe, host: Host, output: str, judges: str | None = None) -> 
         TrainingError: the model, the data or a user's part is unusable, for a reason that trying again won't mend.
     """
     resolve(recipe.evaluation.metrics)  # a wrong import path must cost no training
-    data = assemble(recipe)
-    predictor = build(recipe, data.examples.shape)
-    schedule = noise_schedule(recipe, data.examples.shape)
-    loop = Loop(recipe, data, predictor, schedule, host, lambda primal: _files(recipe, primal, schedule))
+    prepared = prepare(recipe, host, judges)
+    loop = Loop(prepared, host, lambda primal: _files(recipe, primal, prepared.schedule))
     end = loop.run()
-    result, images = _evaluate(loop, data, end, judges)
+    result, images = _evaluate(loop, prepared, end)
     host.checkpoints.flush()
     if result is not None:
         loop.add_point(result.metrics)
@@ -78,24 +74,25 @@ def _files(recipe: Recipe, primal: Primal, schedule: DDPMScheduler) -> dict[str,
     return files
 
 
-def _evaluate(loop: Loop, data: Assembled, end: Any, judges: str | None) -> tuple[Result | None, dict[str, bytes]]:
+def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, dict[str, bytes]]:
     """Final values of the averaged weights, then samples and what is measured on them."""
-    recipe, host, started = loop.recipe, loop.host, time.monotonic()
+    host, started = loop.host, time.monotonic()
+    multipliers = settled_multipliers(loop.state)
+    weights = loop.problem.weights(multipliers)
     with loop.primal.averaged() as model:
-        trained = expectations(model, loop.schedule, data.examples, [data.objective_rows, *data.constraint_rows], recipe, host)
-        held = [data.held_out_objective_rows, *data.held_out_constraint_rows]
-        held_out = expectations(model, loop.schedule, data.examples, held, recipe, host)
-        samples = _samples(loop, model, data.examples.shape)
+        trained = expectations(loop.sources, weights, host)
+        held_out = expectations(loop.sources, weights, host, held_out=True)
+        samples = _samples(loop, model, prepared)
     if trained is None or held_out is None:
         return None, {}
     estimate, held_estimate = reduce([trained]), reduce([held_out])
-    multipliers = settled_multipliers(loop.state)
     constraints = outcomes(loop.problem, estimate, multipliers)
     metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate.variance), multipliers)
     metrics |= held_out_metrics(held_estimate, loop.problem.names, loop.problem.values(held_estimate.mean))
+    metrics |= _facts(loop)
     images: dict[str, bytes] = {}
     if samples is not None and len(samples):
-        more, images = _measure(recipe, data, samples, judges)
+        more, images = _measure(prepared, samples)
         metrics |= more
     status, reason = end or verdict(loop.state, constraints)
     if not np.isfinite(estimate.mean).all():
@@ -109,15 +106,26 @@ def _evaluate(loop: Loop, data: Assembled, end: Any, judges: str | None) -> tupl
     return result, images
 
 
-def _samples(loop: Loop, model: torch.nn.Module, shape: tuple[int, ...]) -> Tensor | None:
+def _facts(loop: Loop) -> dict[str, float]:
+    """`scale/NAME/mean` and `scale/NAME/std` of rewards, as metrics."""
+    names = ("objective", *loop.problem.names)
+    return {
+        f"scale/{names[column]}/{word}": value
+        for source in loop.sources
+        for column, facts in source.facts().items()
+        for word, value in facts.items()
+    }
+
+
+def _samples(loop: Loop, model: torch.nn.Module, prepared: Prepared) -> Tensor | None:
     """All samples on rank 0, in the order of their positions; each worker makes its share."""
     spec, host = loop.recipe.evaluation, loop.host
     mine = shard(spec.samples, host.rank, host.world)
     own = sample(
         model,
-        loop.schedule,
+        prepared.schedule,
         mine,
-        shape,
+        prepared.shape,
         sampler=spec.sampler,
         steps=spec.sample_steps,
         seed=loop.recipe.seed,
@@ -127,26 +135,28 @@ def _samples(loop: Loop, model: torch.nn.Module, shape: tuple[int, ...]) -> Tens
     return torch.cat(gathered) if gathered is not None else None
 
 
-def _measure(recipe: Recipe, data: Assembled, samples: Tensor, judges: str | None) -> tuple[dict[str, float], dict[str, bytes]]:
-    """Metrics of the samples, and the files that keep them. One judge for all seeds, so that their distances compare."""
+def _measure(prepared: Prepared, samples: Tensor) -> tuple[dict[str, float], dict[str, bytes]]:
+    """Metrics of the samples, which need data to compare with, and the files that keep them."""
+    recipe, data = prepared.recipe, prepared.data
+    stored = io.BytesIO()
+    np.save(stored, samples.numpy())
+    files = {"samples.npy": stored.getvalue()}
+    if recipe.evaluation.grid and samples.ndim == 4:
+        files["samples.png"] = sample_grid(samples[: recipe.evaluation.grid])
+    if data is None:
+        return {}, files
     everything = data.split.examples
-    judge = judge_for(everything, recipe.evaluation.judge, 0, judges)
-    trained = np.unique(np.concatenate([data.objective_rows, *data.constraint_rows]))
+    trained = np.unique(np.concatenate(data.rows))
     held_out = Rows(everything, data.split.held_out) if len(data.split.held_out) else None
     evidence = Evidence(
         samples,
         Rows(data.examples, trained),
         Rows(everything, np.arange(len(everything))),
         held_out,
-        judge,
+        prepared.judge(),
         everything.class_names,
     )
     measured = measure(evidence, recipe.evaluation.metrics)
-    stored = io.BytesIO()
-    np.save(stored, samples.numpy())
-    files = {"samples.npy": stored.getvalue()}
     if measured.notes:
         files["notes.txt"] = "\n".join(measured.notes).encode()
-    if recipe.evaluation.grid and samples.ndim == 4:
-        files["samples.png"] = sample_grid(samples[: recipe.evaluation.grid])
     return measured.values, files

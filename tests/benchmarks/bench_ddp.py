@@ -34,7 +34,7 @@ def bare(batch: int) -> Callable[[], object]:
     if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
         model = DistributedDataParallel(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, fused=True)
-    images = data.examples.fetch(data.objective_rows)
+    images = data.examples.fetch(data.rows[0])
 
     def step() -> None:
         x = images[torch.randint(len(images), (batch,))]

@@ -12,12 +12,11 @@ from typing import Any
 
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import Coordinator, InProcess
-from trainer.data.splits import assemble
 from trainer.documents import load
 from trainer.dual.controller import controller_of
 from trainer.host import Host, LocalHost
 from trainer.loop import Loop
-from trainer.models import build, noise_schedule
+from trainer.prepare import prepare
 from trainer.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent.parent
@@ -40,9 +39,7 @@ def loop_of(recipe: Recipe, host: Host | None = None, coordinator: Coordinator |
     if host is None:
         folder = CheckpointFolder(tempfile.mkdtemp(prefix="dualsweep-bench-"))
         host = LocalHost(coordinator or InProcess(controller_of(recipe)), folder)
-    data = assemble(recipe)
-    schedule = noise_schedule(recipe, data.examples.shape)
-    loop = Loop(recipe, data, build(recipe, data.examples.shape), schedule, host, lambda _: {})
+    loop = Loop(prepare(recipe, host), host, lambda _: {})
     host.coordinator.begin(loop.state, host.world)
     return loop
 

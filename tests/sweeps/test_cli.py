@@ -39,7 +39,7 @@ CASES = {
     "misspelt key": ("recipe.yaml", "step_size", "step_sise", 8, "dual.step_sise", "did you mean `step_size`"),
     "wrong type": ("recipe.yaml", "steps: 20", "steps: many", 9, "train.steps", "integer"),
     "missing key": ("recipe.yaml", "formulation: constrained_training\n", "", 1, "formulation", "is required"),
-    "missing constraint data": ("recipe.yaml", "data: {classes: [4]}, ", "", 6, "constraints.0.data", "is required"),
+    "missing constraint data": ("recipe.yaml", "data: {classes: [4]}, ", "", 6, "constraints.0", "exactly one of"),
     "duplicate constraint": ("recipe.yaml", "name: five", "name: four", 7, "constraints.1.name", "unique"),
     "budget not finite": ("recipe.yaml", "at_most: 0.12}\n  - {name: five", "at_most: .nan}\n  - {name: five", 6, "constraints.0.at_most", "finite"),
     "unknown class": ("recipe.yaml", "classes: [5]", "classes: [15]", 7, "constraints.1.data.classes.0", "15"),

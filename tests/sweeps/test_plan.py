@@ -57,12 +57,12 @@ def test_overrides_reach_the_sweep_and_the_recipe(tmp_path: Path) -> None:
         "objectives.value/four=minimize", "mlflow.tracking_uri=http://127.0.0.1:5000", "set.data.keep.7=0.2", "dual.every=5",
     )  # fmt: skip
     assert (read.trials, read.sweep.sampler.seed, read.recipe.train.steps, read.recipe.dual.every) == (3, 7, 100, 5)
-    assert read.recipe.constraints[0].data.classes == [4, 5]
+    assert read.recipe.terms[1].value.classes == [4, 5]
     assert read.recipe.resources.workers == 2
     assert [(each.name, each.kind) for each in read.parameters][1:] == [("constraints.four.at_most", Choice((0.1, 0.2)))]
     assert dict(read.objectives) == {"value/four": "minimize"}
     assert read.tracking_uri == "http://127.0.0.1:5000"
-    assert read.recipe.data.keep == {4: 0.1, 5: 0.1, 7: 0.2}
+    assert read.recipe.data and read.recipe.data.keep == {4: 0.1, 5: 0.1, 7: 0.2}
 
 
 def test_the_short_sampler_takes_overrides_below_it(tmp_path: Path) -> None:
@@ -123,7 +123,9 @@ trials: 0
 
 
 def test_everything_wrong_is_told_once_in_the_order_of_the_file(tmp_path: Path) -> None:
-    known = "average, cap, decay, every, gain_warmup, kappa_p, nu, patience, rule, staleness, start, step_size, warmup"
+    known = (
+        "alpha, average, cap, decay, every, gain_warmup, kappa_p, nu, patience, rule, staleness, start, step_size, trust, warmup"
+    )
     metrics = "objective, lagrangian, value/max, violation/max, value/four, value/five, slack/four, slack/five, multiplier/four, multiplier/five"
     kinds = "`{log_uniform: [0.003, 0.3]}`, `{uniform: [0.08, 0.25]}`, `{int: [1, 8]}` or `{choice: [1, 5]}`"
     sweep_keys = "concurrency, mlflow, name, objectives, recipe, reference_point, resources, sampler, search, set, trials"

@@ -4,19 +4,27 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.batch import Parts, allocate, draw, sizes
+from trainer.batch import GlobalBatch, Parts, allocate, sizes
+from trainer.batch import draw as draw_counts
 from trainer.draws import BLOCK, Stream, normals, shard
 from trainer.recipe import Train
 
 PARTS = Parts.of([np.arange(100), np.arange(100, 105), np.arange(105, 112)])
 TRAIN = Train(steps=1, batch_size=32, floor=3)
+FLOORS = np.array([1, 3, 3, 3, 3])
+
+
+def draw(coefficients: np.ndarray, parts: Parts, timesteps: int, train: Train, seed: int, step: int) -> GlobalBatch:
+    """As the trainer's source of data draws it, with the objective first."""
+    counts = sizes(coefficients, np.arange(len(coefficients)), train)
+    return draw_counts(counts, coefficients / coefficients.sum(), parts, timesteps, seed, step)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_sizes_fill_the_batch_and_keep_the_floors(seed):
     rng = np.random.default_rng(seed)
     coefficients = np.concatenate([[rng.random()], rng.exponential(rng.choice([0.01, 1.0, 100.0]), 4)])
-    counts = allocate(coefficients, 64, 3)
+    counts = allocate(coefficients, 64, FLOORS)
     assert counts.sum() == 64 and (counts[1:] >= 3).all() and counts[0] >= 1
     proportional = 64 * coefficients / coefficients.sum()
     if (proportional >= 4).all():
@@ -24,17 +32,17 @@ def test_sizes_fill_the_batch_and_keep_the_floors(seed):
 
 
 def test_zero_multipliers_leave_only_the_floors():
-    np.testing.assert_array_equal(allocate(np.array([1.0, 0, 0, 0]), 64, 2), [58, 2, 2, 2])
+    np.testing.assert_array_equal(allocate(np.array([1.0, 0, 0, 0]), 64, np.array([1, 2, 2, 2])), [58, 2, 2, 2])
 
 
 def test_a_batch_too_small_for_its_floors_is_refused():
     with pytest.raises(ValueError, match="7 samples, but got 6"):
-        allocate(np.ones(4), 6, 2)
+        allocate(np.ones(4), 6, np.array([1, 2, 2, 2]))
 
 
 def test_separate_batches_grow_with_the_constraints():
     train = Train(steps=1, batch_size=64, batches="separate", constraint_batch=16)
-    np.testing.assert_array_equal(sizes(np.array([1.0, 0.1, 0.2]), train), [64, 16, 16])
+    np.testing.assert_array_equal(sizes(np.array([1.0, 0.1, 0.2]), np.arange(3), train), [64, 16, 16])
 
 
 @pytest.mark.parametrize("batches", ["mixture", "separate"])

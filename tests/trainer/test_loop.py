@@ -12,6 +12,7 @@ from trainer.coordinator import InProcess
 from trainer.dual.controller import controller_of
 from trainer.host import LocalHost
 from trainer.loop import Loop
+from trainer.problem import Problem
 from trainer.work import work
 
 
@@ -86,17 +87,15 @@ def test_a_checkpoint_between_log_points_loses_none(tmp_path):
 
 
 def used_multipliers(recipe, tmp_path, monkeypatch):
-    """The multipliers with which each primal step drew its batch."""
+    """The multipliers that each primal step put into its Lagrangian."""
     used = []
-    import trainer.loop as module
+    original = Problem.coefficients
 
-    original = module.draw  # type: ignore[attr-defined]  # what the loop imports is spied on
+    def spy(problem, multipliers):
+        used.append(multipliers.copy())
+        return original(problem, multipliers)
 
-    def spy(coefficients, *rest):
-        used.append(coefficients[1:].copy())
-        return original(coefficients, *rest)
-
-    monkeypatch.setattr(module, "draw", spy)
+    monkeypatch.setattr(Problem, "coefficients", spy)
     _, _, states, _ = run(recipe, tmp_path)
     return used, states
 
@@ -105,7 +104,7 @@ def used_multipliers(recipe, tmp_path, monkeypatch):
 def test_the_multipliers_in_use_are_those_of_the_stated_version(tmp_path, monkeypatch, every, staleness):
     recipe = digits(dual={"every": every, "staleness": staleness, "step_size": 0.3}, evaluation={"samples": 0})
     used, states = used_multipliers(recipe, tmp_path, monkeypatch)
-    for step, multipliers in enumerate(used):
+    for step, multipliers in enumerate(used[: recipe.train.steps]):  # the last one is of the evaluation
         version = max(0, step - staleness) // every
         expected = states[version].multipliers if version else np.zeros(2)
         np.testing.assert_array_equal(multipliers, expected)

@@ -15,6 +15,8 @@ def check_deep(recipe: Recipe, document: Document) -> list[Problem]:
 
     Data that fits into memory is read whole, so that a damaged image or a NaN is found here; of larger data only the first.
     """
+    if recipe.data is None:
+        return []
     try:
         shape = assemble(recipe).examples.shape
     except BadDataError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trainer.documents import Document, Keys, dotted, nearest, show
 from trainer.errors import Problem, TrainingError
-from trainer.recipe import ClassName
+from trainer.schema.base import ClassName
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from trainer.recipe import ClassName
+from trainer.schema.base import ClassName
 
 
 def ordered(names: Iterable[str]) -> tuple[ClassName, ...]:

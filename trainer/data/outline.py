@@ -14,7 +14,7 @@ from trainer.data.portions import portion, stays
 from trainer.documents import Document, Keys, show
 from trainer.errors import Problem
 from trainer.imports import CannotImportError, import_callable, takes
-from trainer.recipe import ClassName, Recipe, Subset
+from trainer.recipe import ClassName, Data, Recipe, Subset
 
 _ARGUMENTS = {0: "no argument", 1: "one argument"}
 
@@ -25,16 +25,21 @@ def check(recipe: Recipe, document: Document) -> list[Problem]:
     The user's modules are imported, in this process.
     """
     faults = list(_import_faults(recipe))
-    try:
-        known = look_at(recipe.data)
-    except BadDataError as error:
-        faults.extend(error.faults)
-    else:
-        faults.extend(_keep_faults(recipe, known))
-        for position, constraint in enumerate(recipe.constraints):
-            faults.extend(_subset_faults(constraint.data, ("constraints", position, "data"), recipe, known))
-        faults.extend(side_faults(recipe, known.side))
+    if recipe.data is not None:
+        faults.extend(_data_faults(recipe, recipe.data))
     return sorted((fault.problem(document) for fault in faults), key=lambda problem: problem.line)
+
+
+def _data_faults(recipe: Recipe, data: Data) -> Iterator[Fault]:
+    try:
+        known = look_at(data)
+    except BadDataError as error:
+        yield from error.faults
+        return
+    yield from _keep_faults(data, known)
+    for keys, population in _subsets(recipe):
+        yield from _subset_faults(population, keys, data, known)
+    yield from side_faults(recipe, known.side)
 
 
 def is_conclusive(recipe: Recipe) -> bool:
@@ -42,9 +47,19 @@ def is_conclusive(recipe: Recipe) -> bool:
 
     Then a constraint of classes is known too, and one of positions unless some of them may be held out.
     """
-    subsets = [constraint.data for constraint in recipe.constraints]
+    if recipe.data is None:
+        return True
+    subsets = [population for _, population in _subsets(recipe)]
     drawn = recipe.data.holdout > 0 and any(subset.indices is not None for subset in subsets)
     return recipe.data.source is not None and not drawn and all(subset.call is None for subset in subsets)
+
+
+def _subsets(recipe: Recipe) -> Iterator[tuple[Keys, Subset]]:
+    """The parts of the data that terms name, and where."""
+    for each in recipe.terms:
+        population = each.term.population(each.value) if each.term.population else None
+        if isinstance(population, Subset):
+            yield each.keys, population
 
 
 def side_faults(recipe: Recipe, *sides: int | None) -> Iterator[Fault]:
@@ -75,46 +90,48 @@ def _import_faults(recipe: Recipe) -> Iterator[Fault]:
 
 def _import_paths(recipe: Recipe) -> Iterator[tuple[Keys, str, Sequence[int]]]:
     """The user's parts: where each stands, its path, and the numbers of arguments it may be called with."""
-    for keys, path in (
-        (("data", "call"), recipe.data.call),
+    paths: list[tuple[Keys, str | None]] = [
+        (("data", "call"), recipe.data.call if recipe.data else None),
         (("model", "call"), recipe.model.call),
+        *((("models", name, "call"), model.call) for name, model in recipe.models.items()),
         (("evaluation", "judge", "call"), recipe.evaluation.judge.call),
-    ):
+    ]
+    for keys, path in paths:
         if path is not None:
             yield keys, path, (0,)
-    for position, constraint in enumerate(recipe.constraints):
-        if constraint.data.call is not None:
-            yield ("constraints", position, "data", "call"), constraint.data.call, (0, 1)
+    for each in recipe.terms:
+        for below, path, counts in each.term.import_paths(each.value):
+            yield (*each.keys, *below), path, counts
     for position, metric in enumerate(recipe.evaluation.metrics):
         if ":" in metric:
             yield ("evaluation", "metrics", position), metric, (1,)
 
 
-def _keep_faults(recipe: Recipe, known: Known) -> Iterator[Fault]:
+def _keep_faults(data: Data, known: Known) -> Iterator[Fault]:
     keys: Keys = ("data", "keep")
     seen: dict[str, ClassName] = {}
-    for name in recipe.data.keep:
+    for name in data.keep:
         yield from _class_faults(name, (*keys, name), known)
         if str(name) in seen:
             yield Fault(
                 (*keys, name), "must name each class once", f"{show(seen[str(name)])} and {show(name)}", "keep one of them"
             )
         seen[str(name)] = name
-    if known.counts is not None and not sum(_kept(recipe, known, name) for name in known.class_names or ()):
-        yield nothing_to_train_on(recipe.data.keep)
+    if known.counts is not None and not sum(_kept(data, known, name) for name in known.class_names or ()):
+        yield nothing_to_train_on(data.keep)
 
 
-def _subset_faults(subset: Subset, keys: Keys, recipe: Recipe, known: Known) -> Iterator[Fault]:
+def _subset_faults(subset: Subset, keys: Keys, data: Data, known: Known) -> Iterator[Fault]:
     if subset.classes is not None:
-        yield from _classes_faults(subset.classes, (*keys, "classes"), recipe, known)
+        yield from _classes_faults(subset.classes, (*keys, "classes"), data, known)
     if subset.indices is not None:
         yield from _indices_faults(subset.indices, (*keys, "indices"), known)
 
 
-def _classes_faults(names: Sequence[ClassName], keys: Keys, recipe: Recipe, known: Known) -> Iterator[Fault]:
+def _classes_faults(names: Sequence[ClassName], keys: Keys, data: Data, known: Known) -> Iterator[Fault]:
     faults = [fault for position, name in enumerate(names) for fault in _class_faults(name, (*keys, position), known)]
     yield from faults
-    if not faults and known.counts is not None and not sum(_kept(recipe, known, name) for name in names):
+    if not faults and known.counts is not None and not sum(_kept(data, known, name) for name in names):
         yield nothing_kept(keys, names)
 
 
@@ -137,10 +154,10 @@ def _indices_faults(indices: Sequence[int], keys: Keys, known: Known) -> Iterato
         seen.add(index)
 
 
-def _kept(recipe: Recipe, known: Known, name: ClassName) -> int:
+def _kept(data: Data, known: Known, name: ClassName) -> int:
     """How many examples of a class are trained on, where the counts are known."""
     label = find(name, known.class_names or ())
     if label is None or known.counts is None:
         return 0
-    share = next((share for each, share in recipe.data.keep.items() if str(each) == str(name)), 1.0)
-    return portion(stays(known.counts[label], recipe.data.holdout), share)
+    share = next((share for each, share in data.keep.items() if str(each) == str(name)), 1.0)
+    return portion(stays(known.counts[label], data.holdout), share)

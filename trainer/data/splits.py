@@ -1,47 +1,56 @@
-"""All the data of a recipe: the objective's rows and each constraint's, over one numbering of examples."""
+"""All the data of a recipe: the rows of each term, over one numbering of examples."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import numpy as np
 
 from trainer.data.division import Split, split
 from trainer.data.examples import Examples, Integers, concatenate
 from trainer.data.faults import BadDataError, Fault
 from trainer.data.load import load
 from trainer.data.subsets import SubsetRows, subset
-from trainer.recipe import Recipe
+from trainer.recipe import Recipe, Subset
+from trainer.schema.word import Everything
 
 __all__ = ["Assembled", "Split", "SubsetRows", "assemble", "split", "subset"]
 
 
 @dataclass(frozen=True)
 class Assembled:
-    """Rows of `examples`, each array sorted; one array for each constraint, in the recipe's order.
+    """Rows of `examples`, each array sorted; one for each expectation, objective first, empty where a term needs no data.
 
-    `examples` are the data set's, then those of constraints with a data set of their own (of label -1). `split` is of the
-    data set alone, so what is to be done with all of its classes (judging, say) uses `split.examples`.
+    `examples` are the data set's, then those of terms with a data set of their own (of label -1). `split` is of the data set
+    alone, so what is to be done with all of its classes (judging, say) uses `split.examples`.
     """
 
     examples: Examples
-    objective_rows: Integers
-    constraint_rows: list[Integers]
-    held_out_objective_rows: Integers
-    held_out_constraint_rows: list[Integers]
+    rows: list[Integers]
+    held_out_rows: list[Integers]
     split: Split
 
 
 def assemble(recipe: Recipe) -> Assembled:
-    """Loads and divides the data; the same on every worker.
+    """Loads and divides the data of a recipe that has some; the same on every worker.
 
     Raises:
-        BadDataError: the data cannot be had, or a part of it is empty; with one fault for each constraint at fault.
+        BadDataError: the data cannot be had, or a part of it is empty; with one fault for each term at fault.
+        ValueError: the recipe has no data.
     """
+    if recipe.data is None:
+        raise ValueError("`data` must be given, but got nothing; a recipe without data has nothing to assemble")
     parts = split(load(recipe.data), recipe.data, recipe.seed)
-    subsets: list[SubsetRows] = []
+    nothing = np.empty(0, dtype=np.int64)
+    subsets = [SubsetRows(nothing, nothing)] * (1 + len(recipe.constraints))
     faults: list[Fault] = []
-    for position, constraint in enumerate(recipe.constraints):
+    for each in recipe.terms:
+        population = each.term.population(each.value) if each.term.population else None
         try:
-            subsets.append(subset(constraint.data, parts, ("constraints", position, "data")))
+            if isinstance(population, Everything):
+                subsets[each.column] = SubsetRows(parts.train, parts.held_out_objective)
+            elif isinstance(population, Subset):
+                subsets[each.column] = subset(population, parts, each.keys)
         except BadDataError as error:
             faults.extend(error.faults)
     if faults:
@@ -59,4 +68,4 @@ def _join(parts: Split, subsets: list[SubsetRows]) -> Assembled:
             examples = concatenate(examples, rows.examples)
         train.append(rows.train + offset)
         held_out.append(rows.held_out + offset)
-    return Assembled(examples, parts.train, train, parts.held_out_objective, held_out, parts)
+    return Assembled(examples, train, held_out, parts)

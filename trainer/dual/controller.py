@@ -10,13 +10,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trainer.dual.rules import RULES, gain
+from trainer.dual.rules import RULES, Gains, ahead, gain
+from trainer.dual.second_order import SECOND_ORDER, Measured
 from trainer.dual.state import DualState, SlackReport, Tail
-from trainer.problem import Estimate, Problem, Vector
+from trainer.problem import Booleans, Estimate, Problem, Vector
 from trainer.recipe import Dual, Recipe
 
 #: Dual steps in a row without one usable value, after which the run is called diverged.
 MOST_SKIPPED = 20
+#: Joint samples below which a covariance is no estimate of curvature.
+LEAST_JOINT = 8
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,11 @@ class Controller:
         if len(usable) and not usable.any():
             return self._skip(state)
         average = self._averaged(state.average, slacks, usable)
-        multipliers, memory = self._moved(state, average, usable)
-        limited = self.problem.at_limit(multipliers, self.dual.cap) & usable & (average < 0) & (self.dual.rule != "fixed")
+        multipliers, memory = self._moved(state, estimate, average, usable)
+        relaxed = average + self.problem.relaxations(multipliers)
+        limited = self.problem.stuck(multipliers, relaxed, self.dual.cap) & usable & (self.dual.rule != "fixed")
         return replace(
-            state.with_multipliers(multipliers),
+            state.with_multipliers(multipliers, self._applied(state, multipliers, relaxed, usable)),
             version=state.version + 1,
             memory=memory,
             average=average,
@@ -63,33 +67,63 @@ class Controller:
             at_cap=np.where(limited, state.at_cap + 1, 0),
             skipped=state.skipped + ~usable,
             skipped_in_a_row=0,
-            tails=self._tails(state, float(estimate.mean[0]), slacks, multipliers),
+            tails=self._tails(state, self.problem.objective(estimate.mean), slacks, multipliers),
         )
 
     def _skip(self, state: DualState) -> DualState:
         return replace(
-            state.with_multipliers(state.multipliers),
+            state.with_multipliers(state.multipliers, state.applied),
             version=state.version + 1,
             skipped=state.skipped + 1,
             skipped_in_a_row=state.skipped_in_a_row + 1,
         )
 
-    def _averaged(self, average: Vector, slacks: Vector, usable: np.ndarray) -> Vector:
+    def _averaged(self, average: Vector, slacks: Vector, usable: Booleans) -> Vector:
         known = np.isfinite(average)
         keep = np.where(known, self.dual.average, 0.0)
         blended = keep * np.where(known, average, 0.0) + (1.0 - keep) * np.where(usable, slacks, 0.0)
         result: Vector = np.where(usable, blended, average)
         return result
 
-    def _moved(self, state: DualState, average: Vector, usable: np.ndarray) -> tuple[Vector, Vector]:
+    def _moved(self, state: DualState, estimate: Estimate, average: Vector, usable: Booleans) -> tuple[Vector, Vector]:
         """The next multipliers and memory; both stay during the warm-up and where there is no usable slack."""
-        if state.version * self.dual.every < self.dual.warmup:
+        if self._warming(state):
             return state.multipliers, state.memory
-        factor = gain(self.dual, state.version - self.dual.warmup // self.dual.every, self._after_warmup)
         safe = np.where(usable, average, 0.0)
-        move = RULES[self.dual.rule](state.multipliers, state.memory, safe, factor, self.dual)
+        if self.dual.rule in SECOND_ORDER:
+            rule = SECOND_ORDER[self.dual.rule]
+            move = rule(state.multipliers, state.memory, self._measured(estimate, safe, usable), self._gain(state), self._gains)
+            return self.problem.project(move.multipliers, self.dual.cap), move.memory
+        relaxed = safe + self.problem.relaxations(state.multipliers)
+        move = RULES[self.dual.rule](state.multipliers, state.memory, relaxed, self._gain(state), self._gains)
         multipliers = np.where(usable, move.multipliers, state.multipliers)
         return self.problem.project(multipliers, self.dual.cap), np.where(usable, move.memory, state.memory)
+
+    def _applied(self, state: DualState, multipliers: Vector, relaxed: Vector, usable: Booleans) -> Vector | None:
+        """What the primal applies where that is not the multipliers: the augmented Lagrangian's, at the newest slacks."""
+        if self.dual.rule != "augmented_lagrangian" or self._warming(state):
+            return None
+        used = np.where(usable, ahead(multipliers, relaxed, self._gain(state), self._gains), multipliers)
+        return self.problem.project(used, self.dual.cap)
+
+    def _measured(self, estimate: Estimate, slacks: Vector, usable: Booleans) -> Measured:
+        """What a second-order rule sees. An average of slacks with coefficient a has (1 - a) / (1 + a) of one's variance."""
+        errors = np.nan_to_num(self.problem.slack_errors(estimate.variance))
+        steady = np.sqrt((1.0 - self.dual.average) / (1.0 + self.dual.average))
+        curvature = None if estimate.covariance is None else self.problem.curvature(estimate.covariance)
+        cap = self.dual.cap
+        highest = np.full(len(slacks), cap)
+        return Measured(slacks, errors * steady, usable, curvature, self.problem.softness, self.problem.lowest(cap), highest)
+
+    def _warming(self, state: DualState) -> bool:
+        return state.version * self.dual.every < self.dual.warmup
+
+    def _gain(self, state: DualState) -> float:
+        return gain(self.dual, state.version - self.dual.warmup // self.dual.every, self._after_warmup)
+
+    @property
+    def _gains(self) -> Gains:
+        return Gains.of(self.dual, self.problem.names, self.problem.softness)
 
     @property
     def _after_warmup(self) -> int:
@@ -112,9 +146,11 @@ class Controller:
         if not len(stuck):
             return None
         values = self.problem.values(state.means)
+        where = {"at_most": "above", "at_least": "below"}
         each = [
-            f"`{self.problem.names[i]}` is at {values[i]:.4g}, above its budget {self.problem.budgets[i]:.4g}, "
-            f"with its multiplier at the limit ({state.multipliers[i]:.4g}) for {state.at_cap[i]} dual steps"
+            f"`{self.problem.names[i]}` is at {values[i]:.4g}, {where.get(self.problem.kinds[i], 'off')} its budget "
+            f"{self.problem.budgets[i]:.4g}, with its multiplier at the limit ({state.multipliers[i]:.4g}) for "
+            f"{state.at_cap[i]} dual steps"
             for i in stuck
         ]
         return "; ".join(each) + ": loosen that budget, or raise dual.cap if the multiplier was still rising for good reason"
@@ -128,7 +164,8 @@ def controller_of(recipe: Recipe) -> Controller:
 def reduce(reports: Sequence[SlackReport]) -> Estimate:
     """Means and their variances over all workers from (count, sum, sum of squares), in rank order so that every bit repeats.
 
-    An expectation of which no worker saw a sample, or one saw a non-finite loss, comes out as NaN.
+    An expectation of which no worker saw a sample, or one saw a non-finite loss, comes out as NaN. A covariance comes out
+    where every worker sent products, of pairs with equal counts of at least `LEAST_JOINT` samples.
     """
     ordered = sorted(reports, key=lambda report: report.rank)
     with np.errstate(all="ignore"):
@@ -137,7 +174,20 @@ def reduce(reports: Sequence[SlackReport]) -> Estimate:
         second = np.sum([report.squares for report in ordered], axis=0) / count
         variance = np.maximum(second - mean**2, 0.0) / (count - 1)
     finite = np.isfinite(mean) & np.isfinite(second) & (count > 0)
-    return Estimate(np.where(finite, mean, np.nan), np.where(finite & (count > 1), variance, np.nan))
+    mean, variance = np.where(finite, mean, np.nan), np.where(finite & (count > 1), variance, np.nan)
+    return Estimate(mean, variance, _covariance(ordered, count, mean))
+
+
+def _covariance(ordered: Sequence[SlackReport], count: Vector, mean: Vector) -> Vector | None:
+    """The unbiased covariance of the samples [1 + m, 1 + m], NaN for pairs that were not measured jointly."""
+    products = [report.products for report in ordered if report.products is not None]
+    if not ordered or len(products) < len(ordered):
+        return None
+    joint = (count[:, None] == count[None, :]) & (count[:, None] >= LEAST_JOINT)
+    with np.errstate(all="ignore"):
+        centred = (np.sum(products, axis=0) - np.outer(mean, mean) * count[:, None]) / (count[:, None] - 1.0)
+    result: Vector = np.where(joint & np.isfinite(centred), centred, np.nan)
+    return result
 
 
 def _check(reports: Sequence[SlackReport], version: int) -> None:

@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.problem import Problem, Vector
+from trainer.dual.second_order import blank
+from trainer.problem import Booleans, Problem, Vector
 from trainer.recipe import Dual
 
 Integers = NDArray[np.int64]
@@ -19,7 +20,9 @@ Integers = NDArray[np.int64]
 class SlackReport:
     """One worker's sums over the primal steps of one dual step: per-sample losses of objective and constraints.
 
-    `count`, `total` and `squares` have shape [1 + m] (objective first). Sums, not means: shards are unequal.
+    `count`, `total` and `squares` have shape [1 + m] (objective first). Sums, not means: shards are unequal. `products`
+    [1 + m, 1 + m] are the sums over samples of x_i x_j, for expectations measured on the same samples; NaN for other
+    pairs, None where there are none.
     """
 
     step: int
@@ -27,6 +30,7 @@ class SlackReport:
     count: Vector
     total: Vector
     squares: Vector
+    products: Vector | None = None
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,10 @@ class DualState:
 
     version        dual steps taken; the multipliers in use at a primal step are those of a known version (`version_at`)
     multipliers    lambda [m] of this version, inside their domain
-    previous       lambda [m] of the version before
-    memory         the rule's memory [m]
+    applied        what primal steps of this version use [m]: lambda, but for the augmented Lagrangian [lambda - rho s]_+
+    previous       what those of the version before use [m]
+    signed         which multipliers may be negative [m]: those of equalities
+    memory         the rule's memory [m] or [k, m]
     average        exponential average of the slacks [m]; NaN before the first report
     means, errors  the last reduced means [1 + m] and the standard errors of the slacks [m]
     at_cap         dual steps in a row that each multiplier was at its limit with its constraint violated [m]
@@ -72,7 +78,9 @@ class DualState:
 
     version: int
     multipliers: Vector
+    applied: Vector
     previous: Vector
+    signed: Booleans
     memory: Vector
     average: Vector
     means: Vector
@@ -83,9 +91,9 @@ class DualState:
     tails: tuple[Tail, Tail]
 
     def __post_init__(self) -> None:
-        for name in ("multipliers", "previous"):
+        for name in ("multipliers", "applied", "previous"):
             value = getattr(self, name)
-            if not (np.isfinite(value).all() and (value >= 0).all()):
+            if not (np.isfinite(value).all() and ((value >= 0) | self.signed).all()):
                 raise ValueError(f"`{name}` must be finite and >= 0, but got {value}; the last checkpoint holds good ones")
 
     @classmethod
@@ -96,9 +104,9 @@ class DualState:
         unknown, none = np.full(size, np.nan), np.zeros(size, dtype=np.int64)
         empty = Tail.empty(size)
         return cls(
-            version=0, multipliers=multipliers, previous=multipliers, memory=np.zeros(size), average=unknown,
-            means=np.full(1 + size, np.nan), errors=unknown, at_cap=none, skipped=none, skipped_in_a_row=0,
-            tails=(empty, empty),
+            version=0, multipliers=multipliers, applied=multipliers, previous=multipliers, signed=problem.signed,
+            memory=blank(dual.rule, size), average=unknown, means=np.full(1 + size, np.nan), errors=unknown, at_cap=none,
+            skipped=none, skipped_in_a_row=0, tails=(empty, empty),
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -112,8 +120,10 @@ class DualState:
         values = {key: unpack(value) for key, value in plain.items() if key != "tails"}
         return cls(**values, tails=(first, last))
 
-    def with_multipliers(self, multipliers: Vector) -> Self:
-        return replace(self, multipliers=multipliers, previous=self.multipliers)
+    def with_multipliers(self, multipliers: Vector, applied: Vector | None = None) -> Self:
+        """With the next version's multipliers, which primal steps apply as they are unless `applied` is given."""
+        used = multipliers if applied is None else applied
+        return replace(self, multipliers=multipliers, applied=used, previous=self.applied)
 
 
 def version_at(step: int, every: int, staleness: int) -> int:

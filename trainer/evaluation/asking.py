@@ -42,6 +42,7 @@ def classify(judge: Judge, images: Rows) -> NDArray[np.float64]:
     return _asked(judge, "probabilities", images)
 
 
+@torch.no_grad()
 def _asked(judge: Judge, method: str, images: Rows) -> NDArray[np.float64]:
     answers = []
     for chunk in images.chunks(CHUNK):
@@ -58,7 +59,7 @@ def _asked(judge: Judge, method: str, images: Rows) -> NDArray[np.float64]:
                 f"the judge's {method}(x) must be a tensor [{len(chunk)}, any] for x of {list(chunk.shape)}, but got {found}; "
                 f"mend {type(judge).__name__}.{method}"
             )
-        answers.append(answer.detach().double().cpu().numpy())
+        answers.append(answer.double().cpu().numpy())
     result = np.concatenate(answers)
     if not np.isfinite(result).all():
         wrong = int((~np.isfinite(result)).any(axis=1).sum())

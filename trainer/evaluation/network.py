@@ -47,9 +47,8 @@ class ConvJudge(nn.Module):
         device = self.head.weight.device
         return torch.cat([self.embedding(x[i : i + CHUNK].to(device)) for i in range(0, len(x), CHUNK)]).to(x.device)
 
-    @torch.no_grad()
     def probabilities(self, x: torch.Tensor) -> torch.Tensor:
-        """The class probabilities [B, K] of x [B, *shape] in [-1, 1], on the device of x."""
+        """The class probabilities [B, K] of x [B, *shape] in [-1, 1], on the device of x; differentiable in x."""
         device = self.head.weight.device
         return torch.cat([self(x[i : i + CHUNK].to(device)).softmax(dim=1) for i in range(0, len(x), CHUNK)]).to(x.device)
 

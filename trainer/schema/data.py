@@ -48,8 +48,9 @@ class Data(Section):
 
 
 class Subset(Section):
-    """The data of a constraint, q_i: exactly one of `classes`, `indices` and `call`."""
+    """The data of a term, q_i: exactly one of `all`, `classes`, `indices` and `call`."""
 
+    all: Literal[True] | None = Field(None, description="true for all the training data", examples=["true"])
     classes: list[ClassName] | None = Field(None, min_length=1, description="classes of the data", examples=["[4]"])
     indices: list[Annotated[int, Field(ge=0)]] | None = Field(
         None, min_length=1, description="positions in the data set, as it is before `keep`", examples=["[0, 5, 9]"]
@@ -62,5 +63,5 @@ class Subset(Section):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        self.exactly_one("classes", "indices", "call")
+        self.exactly_one("all", "classes", "indices", "call")
         return self

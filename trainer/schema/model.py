@@ -44,6 +44,13 @@ class Model(Section):
         examples=["my_models:build"],
     )  # fmt: skip
 
+    shape: list[Count] | None = Field(
+        None,
+        min_length=1,
+        description="the shape of a sample, where there is no data and the model doesn't tell",
+        examples=["[2]"],
+    )
+
     @model_validator(mode="after")
     def _one(self) -> Self:
         self.exactly_one("unet", "load", "call")

@@ -206,9 +206,9 @@ def test_assemble_numbers_all_examples_at_once(module: WriteModule) -> None:
     found = assemble(recipe)
     assert check_deep(recipe, document) == []
     assert len(found.examples) == 1797 + 4 + 8 and len(found.split.examples) == 1797
-    assert np.array_equal(found.objective_rows, found.split.train)
-    assert np.array_equal(found.held_out_objective_rows, found.split.held_out_objective)
-    train, held_out = found.constraint_rows, found.held_out_constraint_rows
+    assert np.array_equal(found.rows[0], found.split.train)
+    assert np.array_equal(found.held_out_rows[0], found.split.held_out_objective)
+    train, held_out = found.rows[1:], found.held_out_rows[1:]
     assert [len(rows) for rows in train[1::2]] == [3, 6] and [len(rows) for rows in held_out[1::2]] == [1, 2]
     assert sorted([*train[1], *held_out[1]]) == list(range(1797, 1801))
     assert sorted([*train[3], *held_out[3]]) == list(range(1801, 1809))
@@ -217,14 +217,14 @@ def test_assemble_numbers_all_examples_at_once(module: WriteModule) -> None:
     assert torch.equal(found.examples.fetch(train[0]), DIGITS.fetch(train[0])) and set(LABELS[train[0]]) == {4}
     for mine, held in zip(train, held_out, strict=True):
         assert not set(mine) & set(held)
-        assert not set(mine) & set(found.held_out_objective_rows)
+        assert not set(mine) & set(found.held_out_rows[0])
 
 
 def test_assembling_twice_gives_the_same(module: WriteModule) -> None:
     module("my_own", OWN)
     recipe, _ = recipe_of(TEXT)
     one, two = assemble(recipe), assemble(recipe)
-    for mine, other in zip([one.objective_rows, *one.constraint_rows], [two.objective_rows, *two.constraint_rows], strict=True):
+    for mine, other in zip([one.rows[0], *one.rows[1:]], [two.rows[0], *two.rows[1:]], strict=True):
         assert np.array_equal(mine, other)
 
 

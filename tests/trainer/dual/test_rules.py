@@ -3,22 +3,22 @@
 import numpy as np
 import pytest
 
-from trainer.dual.rules import ascent, fixed, gain, nu_pi
+from trainer.dual.rules import Gains, ascent, fixed, gain, nu_pi
 from trainer.recipe import Dual
 
 
 def test_ascent_moves_against_the_slack():
-    move = ascent(np.array([0.5, 0.1]), np.zeros(2), np.array([-1.0, 2.0]), 1.0, Dual(step_size=0.1))
+    move = ascent(np.array([0.5, 0.1]), np.zeros(2), np.array([-1.0, 2.0]), 1.0, Gains(step_size=0.1))
     np.testing.assert_allclose(move.multipliers, [0.6, -0.1])
 
 
 def test_nu_pi_equals_its_recursion_written_out():
-    dual = Dual(rule="nu_pi", step_size=0.05, kappa_p=0.7, nu=0.8)
+    gains = Gains(step_size=0.05, kappa_p=0.7, nu=0.8)
     slacks = np.random.default_rng(0).normal(size=(20, 3))
     multipliers, memory = np.full(3, 5.0), np.zeros(3)
     expected, smoothed = np.full(3, 5.0), None
     for slack in slacks:
-        move = nu_pi(multipliers, memory, slack, 1.0, dual)
+        move = nu_pi(multipliers, memory, slack, 1.0, gains)
         multipliers, memory = move.multipliers, move.memory
         error = -slack
         new = (0.2 * error) if smoothed is None else 0.8 * smoothed + 0.2 * error
@@ -29,13 +29,13 @@ def test_nu_pi_equals_its_recursion_written_out():
 
 def test_nu_pi_without_proportional_gain_is_ascent():
     slack = np.array([0.3, -0.2])
-    one = nu_pi(np.ones(2), np.zeros(2), slack, 1.0, Dual(rule="nu_pi", step_size=0.1, nu=0.9))
-    other = ascent(np.ones(2), np.zeros(2), slack, 1.0, Dual(step_size=0.1))
+    one = nu_pi(np.ones(2), np.zeros(2), slack, 1.0, Gains(step_size=0.1, nu=0.9))
+    other = ascent(np.ones(2), np.zeros(2), slack, 1.0, Gains(step_size=0.1))
     np.testing.assert_array_equal(one.multipliers, other.multipliers)
 
 
 def test_fixed_never_moves():
-    np.testing.assert_array_equal(fixed(np.ones(1), np.zeros(1), np.array([-9.0]), 1.0, Dual(rule="fixed")).multipliers, [1.0])
+    np.testing.assert_array_equal(fixed(np.ones(1), np.zeros(1), np.array([-9.0]), 1.0, Gains(0.1)).multipliers, [1.0])
 
 
 @pytest.mark.parametrize("decay, middle, end", [("none", 1.0, 1.0), ("linear", 0.5, 0.0), ("cosine", 0.5, 0.0)])
@@ -56,6 +56,6 @@ def test_rules_find_the_multipliers_of_a_quadratic_problem(rule):
     function = {"ascent": ascent, "nu_pi": nu_pi}[rule.rule]
     for _ in range(400):
         x = target - multipliers
-        move = function(multipliers, memory, budgets - x, 1.0, rule)
+        move = function(multipliers, memory, budgets - x, 1.0, Gains.of(rule, "abc", np.zeros(3)))
         multipliers, memory = np.maximum(move.multipliers, 0), move.memory
     np.testing.assert_allclose(multipliers, np.maximum(0, target - budgets), atol=1e-9)

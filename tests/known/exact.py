@@ -1,0 +1,84 @@
+"""The exact answers of method.md §4, from the discretised sampler where that matters."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tests.known.models import Gaussian
+from trainer.rollout import Steps
+
+Array = NDArray[np.float64]
+
+
+def sampler_moments(model: Gaussian, steps: Steps) -> tuple[Array, Array]:
+    """Mean [d] and the covariance [d, d] of what a sampler of Gaussian steps makes of the model, the start's part left out.
+
+    A path-wise KL can shift only what the steps' own noise made, so this is the covariance that rewards are traded against.
+    """
+    d = model.offset.shape[1]
+    mean, covariance = np.zeros(d), np.zeros((d, d))
+    for number, (timestep, sigma) in enumerate(zip(steps.timesteps, steps.sigma, strict=True)):
+        t = torch.full((d + 1,), timestep)
+        x = torch.cat([torch.zeros(1, d), torch.eye(d)])
+        with torch.no_grad():
+            moved = steps.mean(number, x, model(x, t)).double().numpy()
+        shift, slope = moved[0], (moved[1:] - moved[0]).T
+        mean, covariance = slope @ mean + shift, slope @ covariance @ slope.T + sigma**2 * np.eye(d)
+    return mean, covariance
+
+
+def alignment(mean: Array, covariance: Array, rewards: Array, thresholds: Array, alpha: float = np.inf) -> tuple[Array, float]:
+    """λ [m] and the KL for E[A x] >= c: argmin over λ >= 0 of ½ λᵀ(AΣAᵀ + I/alpha)λ - λᵀ(c - A mean), by active sets."""
+    hessian = rewards @ covariance @ rewards.T
+    priced, wanted = hessian + np.eye(len(thresholds)) / alpha, thresholds - rewards @ mean
+    best: Array = np.zeros(len(wanted))
+    least = 0.0
+    for active in product([False, True], repeat=len(wanted)):
+        which = np.array(active)
+        if not which.any():
+            continue
+        found = np.zeros(len(wanted))
+        found[which] = np.linalg.solve(priced[np.ix_(which, which)], wanted[which])
+        value = float(0.5 * found @ priced @ found - found @ wanted)
+        if (found >= 0).all() and value < least:
+            best, least = found, value
+    return best, float(0.5 * best @ hessian @ best)
+
+
+def product_of_gaussians(means: Array, covariances: Array, weights: Array) -> tuple[Array, Array]:
+    """Mean [d] and covariance [d, d] of Π N(m_i, S_i)^w_i, normalised."""
+    precisions = np.linalg.inv(covariances)
+    covariance = np.linalg.inv(np.einsum("i,ijk->jk", weights, precisions))
+    return covariance @ np.einsum("i,ijk,ik->j", weights, precisions, means), covariance
+
+
+def gaussian_kl(mean: Array, covariance: Array, other: Array, others: Array) -> float:
+    """KL(N(mean, covariance) || N(other, others)) in nats."""
+    inverse, away = np.linalg.inv(others), other - mean
+    ratio = np.linalg.slogdet(others)[1] - np.linalg.slogdet(covariance)[1]
+    return float(0.5 * (np.trace(inverse @ covariance) + away @ inverse @ away - len(mean) + ratio))
+
+
+def composition_and(means: Array, covariances: Array) -> tuple[Array, Array]:
+    """λ [m] and the KLs [m] of min max_i KL(p || q_i), by ascent on the concave dual -log Z(λ) with exact products."""
+    weights = np.full(len(means), 1 / len(means))
+    for step in range(20_000):
+        p = product_of_gaussians(means, covariances, weights)
+        kls = np.array([gaussian_kl(*p, mean, covariance) for mean, covariance in zip(means, covariances, strict=True)])
+        raised = weights * np.exp(2.0 / (1 + step / 100) * (kls - kls.max()))
+        weights = raised / raised.sum()
+    return weights, kls
+
+
+def minority(counts: tuple[int, ...], minorities: tuple[int, ...], budget: float) -> tuple[Array, Array]:
+    """Class weights [K] and multipliers [m] for KL(q_c || p) <= budget, all of them active (method.md §4)."""
+    shares = np.array(counts) / sum(counts)
+    rest = np.delete(shares, minorities).sum()
+    total = rest / (1 - len(minorities) * np.exp(-budget))
+    weights = shares / total
+    weights[list(minorities)] = np.exp(-budget)
+    return weights, total * np.exp(-budget) - shares[list(minorities)]

@@ -1,0 +1,137 @@
+"""Models whose distributions are known: exact predictors of the noise, with few parameters to train. For `model: {call: …}`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trainer.models import noise_schedule
+from trainer.recipe import Recipe
+
+T = 100
+#: The distributions of the cases of method.md §4.
+PLANE = ([0.0, 0.0], [[1.0, 0.3], [0.3, 0.5]])
+LEFT, RIGHT = ([-1.0], [[0.025]]), ([1.0], [[0.5]])
+COUNTS = (178, 182, 177, 183, 18, 18, 181, 17, 174, 180)
+CENTRES, WIDTH = torch.linspace(-1.8, 1.8, 10)[:, None], 0.04
+ISLANDS, WIDTHS = torch.tensor([[-1.5, -1.0], [1.5, -1.0], [0.0, 1.5]]), torch.tensor([0.1, 0.15, 0.2])
+
+
+def signals() -> Tensor:
+    """The cumulative alphas [T] of the schedule that the cases use."""
+    base = {"name": "x", "formulation": "alignment", "model": {"call": "a:b", "shape": [2]}, "train": {"steps": 1}}
+    schedule = noise_schedule(Recipe.model_validate({**base, "schedule": {"timesteps": T}}), (2,))
+    signal: Tensor = schedule.alphas_cumprod.double()
+    return signal
+
+
+class Gaussian(nn.Module):
+    """The noise predictor of N(mean, covariance), affine in x: sqrt(1 - a) (a S + (1 - a) I)^-1 (x - sqrt(a) m)."""
+
+    def __init__(self, mean: list[float], covariance: list[list[float]], train_scale: bool = False) -> None:
+        super().__init__()
+        a, m, s = signals(), torch.tensor(mean).double(), torch.tensor(covariance).double()
+        identity = torch.eye(len(mean), dtype=torch.double)
+        scale = torch.stack([(1 - each) ** 0.5 * torch.linalg.inv(each * s + (1 - each) * identity) for each in a])
+        offset = -torch.einsum("tij,j->ti", scale, m) * a[:, None].sqrt()
+        self.scale = nn.Parameter(scale.float(), requires_grad=train_scale)
+        self.offset = nn.Parameter(offset.float())
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return torch.einsum("bij,bj->bi", self.scale[t], x) + self.offset[t]
+
+
+class Mixture(nn.Module):
+    """The noise predictor of a mixture of N(centre_k, width_k^2 I), whose weights are trained."""
+
+    def __init__(self, centres: Tensor, widths: Tensor) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(len(centres)))
+        self.centres, self.widths, self.signals = centres, widths, signals().float()
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        signal = self.signals[t][:, None]
+        variance = signal * self.widths**2 + 1 - signal  # [B, K]
+        away = x[:, None, :] - signal[:, :, None].sqrt() * self.centres  # [B, K, d]
+        log = -away.square().sum(2) / (2 * variance) - 0.5 * x.shape[1] * variance.log() + self.logits.log_softmax(0)
+        return (1 - signal).sqrt() * (log.softmax(1)[:, :, None] * away / variance[:, :, None]).sum(1)
+
+    def shares(self) -> list[float]:
+        return [float(each) for each in self.logits.softmax(0)]
+
+
+def plane() -> nn.Module:
+    return Gaussian(*PLANE)
+
+
+def left() -> nn.Module:
+    return Gaussian(*LEFT)
+
+
+def right() -> nn.Module:
+    return Gaussian(*RIGHT)
+
+
+def line() -> nn.Module:
+    """Any Gaussian on the line, to be trained from a standard normal."""
+    return Gaussian([0.0], [[1.0]], train_scale=True)
+
+
+def classes() -> nn.Module:
+    return Mixture(CENTRES, torch.full((len(CENTRES),), WIDTH))
+
+
+def islands() -> nn.Module:
+    return Mixture(ISLANDS, WIDTHS)
+
+
+def island(number: int) -> nn.Module:
+    width = float(WIDTHS[number])
+    return Gaussian(ISLANDS[number].tolist(), [[width**2, 0.0], [0.0, width**2]])
+
+
+def island_0() -> nn.Module:
+    return island(0)
+
+
+def island_1() -> nn.Module:
+    return island(1)
+
+
+def island_2() -> nn.Module:
+    return island(2)
+
+
+def digits_like() -> list[tuple[Tensor, int]]:
+    """Ten separated classes on a line with the counts of method.md §4; the data of `data: {call: …}`."""
+    source = torch.Generator().manual_seed(0)
+    return [
+        (CENTRES[label] + WIDTH * torch.randn(1, generator=source), label)
+        for label, count in enumerate(COUNTS)
+        for _ in range(count)
+    ]
+
+
+def first(x: Tensor) -> Tensor:
+    return x[:, 0]
+
+
+def second(x: Tensor) -> Tensor:
+    return x[:, 1]
+
+
+def both(x: Tensor) -> Tensor:
+    return x.sum(1)
+
+
+def black_box_first(x: Tensor) -> Tensor:
+    return torch.from_numpy(x.detach().cpu().numpy()[:, 0].copy())
+
+
+def black_box_second(x: Tensor) -> Tensor:
+    return torch.from_numpy(x.detach().cpu().numpy()[:, 1].copy())
+
+
+def bounded(x: Tensor) -> Tensor:
+    """Below 1 everywhere."""
+    return torch.tanh(x[:, 0])

@@ -1,0 +1,57 @@
+"""How far second-order steps are trusted: full steps while they bring progress, ever smaller ones about the solution.
+
+A full Newton step repeats the noise of one dual step's slacks in the multipliers for ever, and overshoots where the primal
+lags behind the multipliers it is given. Both show as a residual that changes sign, so each multiplier's step is weighed by
+1 / (1 + k) with k raised at such changes only: Kesten's rule (Kesten 1958, Ann. Math. Stat. 29; Delyon & Juditsky 1993, SIAM J.
+Optim. 3). Within the noise k grows by one, which averages the iterates; an overshoot beyond the noise doubles it, which
+outlasts a lag quickly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.problem import Vector
+
+#: A residual within this many standard errors is noise.
+NOISE = 2.0
+#: An overshoot that leaves less than this share of the residual is progress all the same.
+PROGRESS = 0.25
+#: After so many significant residuals of one sign in a row the step is too small, and grows again by `RECOVERY` a step.
+RUN, RECOVERY = 12, 0.9
+
+
+@dataclass(frozen=True)
+class Damping:
+    """Each multiplier's last residual, its k, and its run of significant residuals of one sign, all [m]."""
+
+    residual: Vector
+    k: Vector
+    run: Vector
+
+    ROWS = 3
+
+    @classmethod
+    def unpack(cls, memory: Vector) -> Damping:
+        return cls(*memory[: cls.ROWS])
+
+    def pack(self) -> Vector:
+        return np.stack([self.residual, self.k, self.run])
+
+    @property
+    def weights(self) -> Vector:
+        """The share of the full step that each multiplier takes, in (0, 1], shape [m]."""
+        result: Vector = 1.0 / (1.0 + self.k)
+        return result
+
+    def see(self, residual: Vector, errors: Vector) -> Damping:
+        """After `residual` [m] with standard errors `errors` [m]; 0 where there is nothing to gain, as at an inactive bound."""
+        turned = residual * self.residual < 0
+        significant = np.abs(residual) > NOISE * errors
+        overshot = turned & significant & (np.abs(residual) > PROGRESS * np.abs(self.residual))
+        k = np.where(overshot, 2.0 * self.k + 1.0, np.where(turned & ~significant, self.k + 1.0, self.k))
+        run = np.where(significant & ~turned & (residual != 0), self.run + 1.0, 0.0)
+        k = np.where(run > RUN, RECOVERY * k, k)
+        return Damping(np.where(residual == 0, self.residual, residual), k, run)

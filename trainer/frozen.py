@@ -1,0 +1,58 @@
+"""The frozen models of a recipe: those it names, and the model as it was before training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from diffusers import DDPMScheduler
+
+from trainer.errors import TrainingError
+from trainer.models import Predictor, build_model, check_shape, own_schedule
+from trainer.recipe import Recipe
+
+PRETRAINED = "pretrained"
+
+
+def frozen_models(
+    recipe: Recipe,
+    names: Iterable[str],
+    predictor: Predictor,
+    schedule: DDPMScheduler,
+    shape: tuple[int, ...],
+    device: torch.device,
+) -> dict[str, Predictor]:
+    """The models of these names, in evaluation mode and without gradients; `pretrained` is a copy of `predictor` unless given.
+
+    Raises:
+        TrainingError: a model can't be loaded, is of another shape, or was trained with another noise schedule.
+    """
+    found: dict[str, Predictor] = {}
+    for name in dict.fromkeys(names):
+        if name in recipe.models:
+            inner = build_model(recipe.models[name], shape, recipe.seed)
+            check_shape(inner, shape)
+            _check_schedule(name, own_schedule(recipe.models[name]), schedule)
+        else:
+            inner = copy.deepcopy(predictor)
+        found[name] = inner.to(device).requires_grad_(False).eval()
+    return found
+
+
+def _check_schedule(name: str, own: DDPMScheduler | None, schedule: DDPMScheduler) -> None:
+    """Predictions at a timestep compare only where both models mean the same noise by it."""
+    if own is None:
+        return
+    mine, theirs = schedule.alphas_cumprod, own.alphas_cumprod
+    same = len(mine) == len(theirs) and torch.allclose(mine, theirs, rtol=1e-4, atol=1e-6)
+    if not same or own.config.prediction_type != schedule.config.prediction_type:
+        raise TrainingError(
+            f"models that are used together must have one noise schedule, but models.{name} has {_words(own)} where the trained "
+            f"model has {_words(schedule)}; leave `schedule` out, or train one of them again"
+        )
+
+
+def _words(schedule: DDPMScheduler) -> str:
+    config = schedule.config
+    return f"{config.num_train_timesteps} timesteps of {config.beta_schedule} with {config.prediction_type}"

@@ -1,0 +1,60 @@
+"""From a recipe to a worker's loop: data, models, terms and sources put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diffusers import DDPMScheduler
+
+from trainer.data.splits import Assembled, assemble
+from trainer.errors import TrainingError
+from trainer.evaluation.asking import Judge
+from trainer.evaluation.judge import judge_for
+from trainer.frozen import frozen_models
+from trainer.host import Host
+from trainer.models import build, noise_schedule, shape_of
+from trainer.primal import Primal
+from trainer.recipe import Recipe
+from trainer.setting import Setting
+from trainer.sources.build import build_sources, frozen_names
+from trainer.sources.source import Source
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a training needs. `data` is None for a recipe without data; `judges` is the folder of trained judges."""
+
+    recipe: Recipe
+    data: Assembled | None
+    shape: tuple[int, ...]
+    schedule: DDPMScheduler
+    primal: Primal
+    sources: list[Source]
+    judges: str | None
+
+    def judge(self) -> Judge | None:
+        """The judge of the samples; None for data without two classes."""
+        return _judge(self.recipe, self.data, self.judges)
+
+
+def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
+    """Loads and builds everything, the same on every worker.
+
+    Raises:
+        TrainingError: the model, the data or a user's part is unusable.
+    """
+    data = assemble(recipe) if recipe.data is not None else None
+    shape = data.examples.shape if data is not None else shape_of(recipe.model)
+    predictor, schedule = build(recipe, shape), noise_schedule(recipe, shape)
+    frozen = frozen_models(recipe, frozen_names(recipe), predictor, schedule, shape, host.device)
+    primal = Primal(recipe, predictor, host.device, host.rank, host.world)
+    names = data.examples.class_names if data is not None else ()
+    setting = Setting(recipe, shape, schedule, host, primal.predict, frozen, lambda: _judge(recipe, data, judges), names)
+    return Prepared(recipe, data, shape, schedule, primal, build_sources(setting, data), judges)
+
+
+def _judge(recipe: Recipe, data: Assembled | None, judges: str | None) -> Judge | None:
+    """One judge for all seeds, so that what it measures compares."""
+    if data is None:
+        raise TrainingError("a judge must have data to be trained on, but the recipe has none; give `data`")
+    return judge_for(data.split.examples, recipe.evaluation.judge, 0, judges)

@@ -1,0 +1,9 @@
+"""Rewards r(x): one value for each sample, differentiable or not, for alignment (CCA §3).
+
+One reward is one file in `shipped/`, found by itself. Nothing here imports torch before a reward is built.
+"""
+
+from trainer.rewards.registry import REWARDS, Reward, RewardField, resolve
+from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec, Wrong
+
+__all__ = ["REWARDS", "Reward", "RewardContext", "RewardField", "RewardFunction", "RewardSpec", "Wrong", "resolve"]

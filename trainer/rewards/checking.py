@@ -1,0 +1,47 @@
+"""What is wrong with a reward for given samples, told before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from trainer.data.faults import Fault
+from trainer.documents import Keys
+from trainer.rewards.registry import Reward, resolve
+from trainer.rewards.spec import RewardSpec
+from trainer.schema.base import ClassName
+
+
+def problems(
+    reward: Reward | RewardSpec,
+    shape: tuple[int, ...] | None,
+    class_names: Sequence[ClassName] | None,
+    keys: Keys,
+    gradient: bool = False,
+) -> Iterator[Fault]:
+    """What can be told within moments: import paths, classes, channels, missing packages, and no gradient where one is asked.
+
+    `shape` is that of one sample; None for it or for `class_names` is not known. `keys` lead to the reward in the recipe. A
+    user's module is imported, in this process.
+    """
+    spec = resolve(reward)
+    below = (*keys, spec.word)
+    if missing := spec.missing_packages():
+        words = ", ".join(f"`{package}`" for package in missing)
+        yield Fault(below, "must have its packages installed", f"no {words}", f"run pip install 'dualsweep[{spec.extra}]'")
+    if gradient and spec.differentiable is False:
+        yield Fault(below, *no_gradient(spec.word))
+    if shape is not None and spec.channels is not None and (len(shape) != 3 or shape[0] not in spec.channels):
+        needed = " or ".join(map(str, spec.channels))
+        rule, received = f"must be given images of {needed} channels [C, H, W]", f"samples of shape {list(shape)}"
+        yield Fault(below, rule, received, "choose another reward, or give such images")
+    for option, rule, received, way_out in spec.wrong(shape, class_names):
+        yield Fault((*below, option) if option else below, rule, received, way_out)
+
+
+def no_gradient(name: str) -> tuple[str, str, str]:
+    """Rule, received and way out where a black-box reward is to be backpropagated."""
+    return (
+        "`gradient: backpropagation` needs a differentiable reward",
+        f"`{name}`, which has no gradient",
+        "use `gradient: policy_gradient`",
+    )

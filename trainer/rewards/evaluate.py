@@ -1,0 +1,144 @@
+"""Rewards as training uses them: checked at every call, and put on one scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from trainer.data.faults import BadDataError
+from trainer.documents import Keys
+from trainer.errors import TrainingError
+from trainer.rewards.checking import no_gradient, problems
+from trainer.rewards.registry import Reward, resolve
+from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
+
+CONSTANT = 1e-6
+"""Values whose standard deviation is below this share of the largest of them differ by rounding alone."""
+
+
+class Checked:
+    """A reward whose every answer is one finite value for each sample, and has a gradient where one is asked for.
+
+    Without `gradient` it is evaluated without recording one.
+    """
+
+    def __init__(self, name: str, reward: RewardFunction, gradient: bool = False) -> None:
+        self.name, self.reward, self.gradient = name, reward, gradient
+        self._tried = not gradient
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The values [B], at least float32, of samples x [B, *shape] in [-1, 1], on the device of x.
+
+        Raises:
+            TrainingError: the reward fails, or returns something other than one finite value for each sample, or values
+                without a gradient with respect to x where `gradient` is asked for.
+        """
+        if not self._tried:
+            self._try_gradient(x[:1])
+            self._tried = True
+        with torch.set_grad_enabled(self.gradient and torch.is_grad_enabled()):
+            return self._finite(self._values(x))
+
+    def _values(self, x: Tensor) -> Tensor:
+        try:
+            values: object = self.reward(x)
+        except (TrainingError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise TrainingError(
+                f"the reward {self.name} must not fail, but raised {type(error).__name__}: {error}; mend it"
+            ) from error
+        if not isinstance(values, Tensor) or values.is_complex() or values.shape != x.shape[:1]:
+            real = isinstance(values, Tensor) and not values.is_complex()
+            found = f"shape {list(values.shape)}" if isinstance(values, Tensor) and real else _kind(values)
+            raise TrainingError(
+                f"a reward must return one value for each sample, a tensor [B] of shape {list(x.shape[:1])}, but got {found} "
+                f"from {self.name} for samples of {list(x.shape)}; mend it"
+            )
+        wide = values if values.dtype in (torch.float32, torch.float64) else values.float()
+        return wide.to(x.device)
+
+    def _finite(self, values: Tensor) -> Tensor:
+        wrong = int((~values.isfinite()).sum())
+        if wrong:
+            raise TrainingError(
+                f"a reward must return finite values, but got NaN or infinity for {wrong} of {len(values)} samples from "
+                f"{self.name}; mend it"
+            )
+        return values
+
+    @torch.enable_grad()
+    def _try_gradient(self, x: Tensor) -> None:
+        """One sample backwards: values that require a gradient may still not depend on the samples."""
+        sample = x.detach().clone().requires_grad_()
+        values = self._values(sample)
+        gradient = torch.autograd.grad(values.sum(), sample, allow_unused=True)[0] if values.requires_grad else None
+        if gradient is None:
+            rule, received, way_out = no_gradient(self.name)
+            raise TrainingError(f"{rule}, but got {received}; {way_out}")
+
+
+def checked(reward: Reward | RewardSpec, context: RewardContext, gradient: bool = False, keys: Keys = ("reward",)) -> Checked:
+    """The reward, built for the samples of `context` and checked at every call; `keys` lead to it in the recipe.
+
+    Raises:
+        BadDataError: it does not fit the samples, or lacks a package.
+        TrainingError: it cannot be built.
+    """
+    faults = list(problems(reward, context.shape, context.class_names, keys, gradient))
+    if faults:
+        raise BadDataError(*faults)
+    spec = resolve(reward)
+    return Checked(spec.name, spec.build(context), gradient)
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """A reward's mean and standard deviation under the pretrained model, the scale of its budgets (CCA App. G.6)."""
+
+    mean: float
+    std: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
+            raise ValueError(
+                f"a reward's scale must be a finite mean and a positive std, but got {self.mean} and {self.std}; "
+                "measure it on samples of the pretrained model"
+            )
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """(r - mean) / std of values r [B]."""
+        return (values - self.mean) / self.std
+
+    @classmethod
+    def of(cls, values: Tensor, name: str) -> Self:
+        """The scale of a reward from its values [N] on samples of the pretrained model, from all workers together.
+
+        Raises:
+            TrainingError: the reward is constant there, so that no scale can be told; or there are fewer than two values.
+        """
+        wide = values.detach().double().cpu()
+        std = float(wide.std()) if len(wide) > 1 else 0.0
+        if len(wide) < 2 or std <= CONSTANT * float(wide.abs().max()):
+            found = f"{len(wide)} samples" if len(wide) < 2 else f"{float(wide.mean()):g} for all of {len(wide)} samples"
+            raise TrainingError(
+                f"the reward {name} must vary over at least two samples of the pretrained model to be normalised, but got "
+                f"{found}; choose another reward, or leave it unnormalised"
+            )
+        return cls(float(wide.mean()), std)
+
+    def to_json(self) -> dict[str, float]:
+        """Plain data from which `from_json` restores every bit."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Self:
+        return cls(float(plain["mean"]), float(plain["std"]))
+
+
+def _kind(value: object) -> str:
+    return f"a {value.dtype} tensor" if isinstance(value, Tensor) else f"a {type(value).__name__}"

@@ -1,0 +1,1 @@
+"""The shipped rewards: one file each, all found by `trainer.rewards.registry`."""

@@ -1,0 +1,41 @@
+"""The user's own reward, by import path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from pydantic import Field
+
+from trainer.imports import CannotImportError, import_callable, takes
+from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec, Wrong
+from trainer.schema.base import ClassName, ImportPath
+
+
+class Call(RewardSpec):
+    """What a user's function `(samples [B, ...]) -> values [B]` returns."""
+
+    word: ClassVar[str] = "call"
+    differentiable: ClassVar[bool | None] = None
+    channels: ClassVar[tuple[int, ...] | None] = None
+    short: ClassVar[str | None] = "path"
+
+    path: ImportPath = Field(description="the import path of a function `(samples [B, ...]) -> [B]`", examples=["my:reward"])
+
+    @property
+    def name(self) -> str:
+        return self.path
+
+    def build(self, context: RewardContext) -> RewardFunction:
+        return import_callable(self.path)
+
+    def wrong(self, shape: tuple[int, ...] | None, class_names: Sequence[ClassName] | None) -> Iterator[Wrong]:
+        try:
+            function = import_callable(self.path)
+        except CannotImportError as error:
+            yield Wrong("path", error.rule, error.received, error.way_out)
+            return
+        if not takes(function, 1):
+            received = f"`{self.path}`, which cannot"
+            way_out = "change its parameters, or give the others defaults"
+            yield Wrong("path", "must be a function that can be called with one argument", received, way_out)

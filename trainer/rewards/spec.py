@@ -1,0 +1,87 @@
+"""What one reward is: its word and options as a recipe writes them, what it needs, and how it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from pydantic import model_validator
+
+from trainer.schema.base import ClassName, Section
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from trainer.evaluation.asking import Judge
+
+RewardFunction = Callable[["Tensor"], "Tensor"]
+"""From samples [B, *shape] in [-1, 1] to their values [B]."""
+
+
+@dataclass(frozen=True)
+class RewardContext:
+    """What a reward may use when it is built. `judge` is called only by rewards that need one; it may return None."""
+
+    shape: tuple[int, ...]
+    device: torch.device
+    judge: Callable[[], Judge | None]
+    class_names: Sequence[ClassName] = ()
+
+
+class Wrong(NamedTuple):
+    """What does not fit about one option of a reward ("" for the reward itself), in the form of all input errors."""
+
+    option: str
+    rule: str
+    received: str
+    way_out: str
+
+
+class RewardSpec(Section):
+    """A reward's options. A subclass in `trainer/rewards/shipped/` is a reward of that `word`."""
+
+    #: How recipes name it.
+    word: ClassVar[str]
+    #: Whether values have a gradient with respect to the samples; None where only trying tells.
+    differentiable: ClassVar[bool | None]
+    #: What of the context it uses beside shape and device: {"judge"}, or nothing.
+    needs: ClassVar[frozenset[str]] = frozenset()
+    #: The channel counts of the images it is defined on; None: samples of any shape.
+    channels: ClassVar[tuple[int, ...] | None] = (1, 3)
+    #: The option that a plain value stands for: `{call: my:reward}` is `{call: {path: my:reward}}`.
+    short: ClassVar[str | None] = None
+    #: Packages beyond the required ones, and the extra of the distribution that installs them.
+    packages: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str | None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_value(cls, value: Any) -> Any:
+        plain = cls.short is not None and isinstance(value, str | int | float)
+        return {cls.short: value} if plain else value
+
+    @property
+    def name(self) -> str:
+        """How errors name this reward."""
+        return self.word
+
+    def build(self, context: RewardContext) -> RewardFunction:
+        """The function from samples [B, *shape] in [-1, 1] to values [B], of the samples' dtype and on their device.
+
+        Heavy libraries are imported here, not with the module.
+
+        Raises:
+            TrainingError: it cannot be built, e.g. a model that cannot be loaded.
+        """
+        raise NotImplementedError
+
+    def wrong(self, shape: tuple[int, ...] | None, class_names: Sequence[ClassName] | None) -> Iterator[Wrong]:
+        """What can be told within moments to be wrong about the options, for samples of `shape`; None is not known."""
+        yield from ()
+
+    def missing_packages(self) -> list[str]:
+        """Those of `packages` that are not installed."""
+        return [package for package in self.packages if find_spec(package) is None]

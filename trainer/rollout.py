@@ -1,0 +1,151 @@
+"""The sampler as a chain of Gaussian steps, x_{k+1} ~ N(mean_theta(x_k), sigma_k^2 I): what path-wise KLs and policy gradients
+are taken on, and what rewards are backpropagated through.
+
+These are DDIM's steps (Song et al. 2021, arXiv 2010.02502, eq. 12 and 16); eta = 1 is DDPM's ancestral sampler. The last step
+has noise too, so that every step has a density: as much as the step before it, the usual clipping of the posterior variance
+(Ho et al. 2020, arXiv 2006.11239, and its code). With it the path measures of two models are mutually absolutely continuous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from trainer.models import sampler_schedule
+
+Predict = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The K steps of a sampler, from noise to data.
+
+    timesteps [K] in 0..T-1; signal, next_signal [K]: the cumulative alphas before and after each step; sigma [K].
+    """
+
+    timesteps: tuple[int, ...]
+    signal: tuple[float, ...]
+    next_signal: tuple[float, ...]
+    sigma: tuple[float, ...]
+    prediction_type: str
+    clip: float | None
+
+    def __len__(self) -> int:
+        return len(self.timesteps)
+
+    def mean(self, number: int, x: Tensor, prediction: Tensor) -> Tensor:
+        """The mean [B, *shape] of step `number` from x [B, *shape] and the model's prediction there."""
+        a, following = self.signal[number], self.next_signal[number]
+        prediction = prediction.float()
+        if self.prediction_type == "v_prediction":
+            clean = a**0.5 * x - (1 - a) ** 0.5 * prediction
+            noise = a**0.5 * prediction + (1 - a) ** 0.5 * x
+        else:
+            clean, noise = (x - (1 - a) ** 0.5 * prediction) / a**0.5, prediction
+        if self.clip is not None:
+            clean = clean.clamp(-self.clip, self.clip)
+            noise = (x - a**0.5 * clean) / (1 - a) ** 0.5
+        left = max(0.0, 1 - following - self.sigma[number] ** 2) ** 0.5
+        mean: Tensor = following**0.5 * clean + left * noise
+        return mean
+
+
+def steps_of(schedule: DDPMScheduler, count: int, eta: float) -> Steps:
+    """`count` steps over the training schedule.
+
+    Raises:
+        ValueError: more steps than the schedule has.
+    """
+    if count > schedule.config.num_train_timesteps:
+        raise ValueError(
+            f"rollout.steps must be at most the schedule's {schedule.config.num_train_timesteps}, but got {count}; lower it"
+        )
+    sampler = sampler_schedule(schedule, "ddim")
+    sampler.set_timesteps(count)
+    timesteps = tuple(int(t) for t in sampler.timesteps)
+    signal = tuple(float(schedule.alphas_cumprod[t]) for t in timesteps)
+    following = (*signal[1:], 1.0)
+    sigma = [
+        eta * ((1 - after) / (1 - before) * (1 - before / after)) ** 0.5 for before, after in zip(signal, following, strict=True)
+    ]
+    # A chain of one step has no step before its last: what is left of the schedule's finest noise stands in.
+    sigma[-1] = sigma[-2] if count > 1 else eta * (1 - float(schedule.alphas_cumprod[0])) ** 0.5
+    clip = schedule.config.clip_sample_range if schedule.config.clip_sample else None
+    return Steps(timesteps, signal, following, tuple(sigma), schedule.config.prediction_type, clip)
+
+
+@dataclass(frozen=True)
+class Path:
+    """Trajectories of one model.
+
+    states  K + 1 tensors [B, *shape]: the first is noise, the last the sample; where asked for, with gradients
+    means   K tensors [B, *shape]: the Gaussian means of each step under the model
+    """
+
+    steps: Steps
+    states: list[Tensor]
+    means: list[Tensor]
+
+    @property
+    def samples(self) -> Tensor:
+        return self.states[-1]
+
+    def detached(self) -> Path:
+        return Path(self.steps, [each.detach() for each in self.states], [each.detach() for each in self.means])
+
+    def log_likelihoods(self) -> Tensor:
+        """log N(x_{k+1}; mean_k, sigma_k^2) up to a constant, [B, K]."""
+        each = [
+            -(state - mean).square().flatten(1).sum(1) / (2 * sigma**2)
+            for state, mean, sigma in zip(self.states[1:], self.means, self.steps.sigma, strict=True)
+        ]
+        return torch.stack(each, dim=1)
+
+    def divergences(self, model: Predict) -> Tensor:
+        """KL of each step's Gaussian to that of `model` at the same state, [B, K] in nats ([CCA] Lemma 1)."""
+        each = []
+        for number, (state, mean, sigma) in enumerate(zip(self.states[:-1], self.means, self.steps.sigma, strict=True)):
+            other = self.steps.mean(number, state, model(state, _timestep(self.steps, number, state)))
+            each.append((mean - other).square().flatten(1).sum(1) / (2 * sigma**2))
+        return torch.stack(each, dim=1)
+
+
+def roll_out(model: Predict, steps: Steps, noise: Tensor, through: int | None = None, recompute: bool = False) -> Path:
+    """Trajectories from `noise` [B, 1 + K, *shape]: the start, then each step's draw.
+
+    Where gradients are enabled, they reach the states through the last `through` predictions (all by default); predictions before
+    those have gradients to the weights alone. `recompute` keeps no activations.
+    """
+    x = noise[:, 0]
+    states, means = [x], []
+    for number, sigma in enumerate(steps.sigma):
+        if through is not None and number <= len(steps) - through:
+            x = x.detach()
+            states[-1] = x
+        t = _timestep(steps, number, x)
+        recomputed = recompute and torch.is_grad_enabled()
+        prediction = checkpoint(model, x, t, use_reentrant=False) if recomputed else model(x, t)
+        mean = steps.mean(number, x, prediction)
+        x = mean + sigma * noise[:, number + 1]
+        means.append(mean)
+        states.append(x)
+    return Path(steps, states, means)
+
+
+def revisit(model: Predict, path: Path, recompute: bool = False) -> Path:
+    """The same states with the means of the present weights, with gradients to them."""
+    means = []
+    for number, state in enumerate(path.states[:-1]):
+        t = _timestep(path.steps, number, state)
+        prediction = checkpoint(model, state, t, use_reentrant=False) if recompute else model(state, t)
+        means.append(path.steps.mean(number, state, prediction))
+    return Path(path.steps, path.states, means)
+
+
+def _timestep(steps: Steps, number: int, x: Tensor) -> Tensor:
+    return torch.full((len(x),), steps.timesteps[number], device=x.device, dtype=torch.int64)

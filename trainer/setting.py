@@ -1,0 +1,56 @@
+"""What a term and its source may use when they are built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+from trainer.draws import Stream, normals
+from trainer.evaluation.asking import Judge
+from trainer.host import Host
+from trainer.models import Predictor
+from trainer.recipe import ClassName, Recipe
+from trainer.rollout import roll_out, steps_of
+
+
+@dataclass(frozen=True)
+class Setting:
+    """shape: of a sample. predict: the trained model with its present weights, (x [B, *shape], t [B]) -> [B, *shape].
+
+    frozen: models by name, in evaluation mode, without gradients to their weights. judge: trained when first asked for.
+    """
+
+    recipe: Recipe
+    shape: tuple[int, ...]
+    schedule: DDPMScheduler
+    host: Host
+    predict: Callable[[Tensor, Tensor], Tensor]
+    frozen: Mapping[str, Predictor]
+    judge: Callable[[], Judge | None] = field(repr=False)
+    class_names: tuple[ClassName, ...] = ()
+
+    def noise_of(self, x: Tensor, t: Tensor, prediction: Tensor) -> Tensor:
+        """The noise [B, *shape] that a prediction for x at t means, whatever the models predict."""
+        if self.schedule.config.prediction_type != "v_prediction":
+            return prediction
+        signal = self.schedule.alphas_cumprod.to(x.device)[t].view(-1, *[1] * (x.ndim - 1))
+        noise: Tensor = signal.sqrt() * prediction + (1 - signal).sqrt() * x
+        return noise
+
+    @cached_property
+    def pretrained_samples(self) -> Tensor:
+        """Samples [N, *shape] of the pretrained model by the sampler of rollouts: what rewards are normalised by."""
+        spec = self.recipe.rollout
+        steps = steps_of(self.schedule, spec.steps, spec.eta)
+        samples = []
+        with torch.no_grad():
+            for start in range(0, spec.normalization_samples, self.recipe.evaluation.batch_size):
+                positions = range(start, min(start + self.recipe.evaluation.batch_size, spec.normalization_samples))
+                noise = normals(self.recipe.seed, Stream.NORMALIZATION, 0, positions, (1 + len(steps), *self.shape))
+                samples.append(roll_out(self.frozen["pretrained"], steps, noise.to(self.host.device)).samples)
+        return torch.cat(samples)

@@ -1,0 +1,86 @@
+"""The sources of a recipe: its terms, built and put together by what they are evaluated on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from trainer.data.examples import Examples, InMemory, concatenate
+from trainer.data.splits import Assembled
+from trainer.draws import Stream, generator
+from trainer.recipe import Named, Recipe
+from trainer.rollout import steps_of
+from trainer.sampling import sample
+from trainer.schema.word import SamplesOf
+from trainer.setting import Setting
+from trainer.sources.data import DataSource, Population
+from trainer.sources.product import ProductSource
+from trainer.sources.rollout import RolloutSource
+from trainer.sources.source import Source
+
+Terms = Sequence[Named]
+
+
+def build_sources(setting: Setting, data: Assembled | None) -> list[Source]:
+    """One source for each kind of draw that the recipe's terms need, in the order of `BUILDERS`."""
+    found: list[Source] = []
+    for name, builder in BUILDERS.items():
+        terms = [each for each in setting.recipe.terms if each.term.source == name]
+        if terms:
+            found.append(builder(terms, setting, data))
+    return found
+
+
+def _data_source(terms: Terms, setting: Setting, data: Assembled | None) -> Source:
+    examples = data.examples if data is not None else None
+    populations = []
+    for each in terms:
+        wanted = each.term.population(each.value) if each.term.population else None
+        if isinstance(wanted, SamplesOf):
+            pool = _samples(setting, wanted)
+            first = len(examples) if examples is not None else 0
+            examples = concatenate(examples, pool) if examples is not None else pool
+            populations.append(Population(np.arange(first, first + len(pool)), np.empty(0, dtype=np.int64)))
+        elif data is not None:
+            populations.append(Population(data.rows[each.column], data.held_out_rows[each.column]))
+    if examples is None:
+        raise ValueError("terms on data must have data or samples, but got neither; give `data`")
+    built = [each.term.build(each.value, setting) for each in terms]
+    columns = [each.column for each in terms]
+    return DataSource(setting, columns, built, populations, examples)
+
+
+def _samples(setting: Setting, wanted: SamplesOf) -> Examples:
+    """Samples of a frozen model, drawn once; they depend on the seed and the model's name alone."""
+    spec = setting.recipe.evaluation
+    seed = int(generator(setting.recipe.seed, Stream.POOL, *_number(wanted.model)).integers(2**31))
+    images = sample(
+        setting.frozen[wanted.model], setting.schedule, range(wanted.count), setting.shape, sampler=spec.sampler,
+        steps=min(spec.sample_steps, setting.schedule.config.num_train_timesteps), seed=seed, batch_size=spec.batch_size,
+    )  # fmt: skip
+    return InMemory(images)
+
+
+def _number(name: str) -> tuple[int]:
+    return (int.from_bytes(name.encode()[:7].ljust(7, b"\0"), "little"),)
+
+
+def _rollout_source(terms: Terms, setting: Setting, _: Assembled | None) -> Source:
+    spec = setting.recipe.rollout
+    built = [each.term.build(each.value, setting) for each in terms]
+    return RolloutSource(setting, [each.column for each in terms], built, steps_of(setting.schedule, spec.steps, spec.eta))
+
+
+def _product_source(terms: Terms, setting: Setting, _: Assembled | None) -> Source:
+    built = [each.term.build(each.value, setting) for each in terms]
+    return ProductSource(setting, [each.column for each in terms], built)
+
+
+Builder = Callable[[Terms, Setting, Assembled | None], Source]
+BUILDERS: Mapping[str, Builder] = {"data": _data_source, "rollout": _rollout_source, "product": _product_source}
+
+
+def frozen_names(recipe: Recipe) -> list[str]:
+    """The frozen models that the terms ask for."""
+    return [name for each in recipe.terms for name in each.term.models(each.value)]

@@ -1,0 +1,90 @@
+"""Where per-sample values come from in a primal step, and how they reach the weights.
+
+A source serves the terms that are evaluated on the same draws: noised examples, or the model's own trajectories. It measures
+their values, and gives the surrogate whose gradient is that of their part of the Lagrangian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from trainer.dual.state import SlackReport
+from trainer.problem import Vector
+
+
+class Turn(Protocol):
+    """One source's part of one primal step, on this worker's shard of the global batch.
+
+    rounds    updates of the weights that it asks for in this step
+    """
+
+    rounds: int
+
+    def loss(self, number: int) -> Tensor:
+        """The surrogate of update `number`, a scalar; averaged over workers, its gradient is the global batch's."""
+        ...
+
+    def add_to(self, sums: Sums) -> None:
+        """Adds the per-sample values, which are known after `loss(0)`."""
+        ...
+
+    def fault(self) -> str | None:
+        """What is wrong with the inputs, for an update that was not finite; None where nothing is."""
+        ...
+
+
+class Source(Protocol):
+    """Terms on the same draws. `columns` are their places among the expectations: 0 is the objective, 1 + i constraint i."""
+
+    columns: tuple[int, ...]
+
+    def turn(self, step: int, weights: Vector) -> Turn:
+        """The part of primal step `step`; `weights` [1 + m] are the Lagrangian's coefficients over their absolute sum."""
+        ...
+
+    def measure(self, weights: Vector, held_out: bool) -> Sums:
+        """Values of the present model on this worker's share of `evaluation.loss_draws` fresh draws of each term.
+
+        `weights` [1 + m] are the final coefficients, for what is drawn by them.
+        """
+        ...
+
+    def facts(self) -> dict[int, dict[str, float]]:
+        """By column, what the run is to keep of its terms: the scale of a reward, say."""
+        ...
+
+
+class Sums:
+    """Counts, sums and sums of squares of per-sample values, each [1 + m], over the primal steps of one dual step.
+
+    `products` [1 + m, 1 + m] are the sums of products of values that were measured on the same samples; None without any.
+    """
+
+    def __init__(self, columns: int) -> None:
+        self.values = np.zeros((3, columns))
+        self.products: Vector | None = None
+
+    def add(self, columns: np.ndarray, values: Tensor) -> None:
+        """`values` [B], each of the expectation that `columns` [B] says."""
+        plain = values.detach().double().cpu().numpy()
+        size = self.values.shape[1]
+        for row, weights in enumerate((None, plain, plain**2)):
+            self.values[row] += np.bincount(columns, weights, size)
+
+    def add_joint(self, columns: Sequence[int], values: Tensor) -> None:
+        """`values` [B, k] of k expectations, the `columns`, on the same B samples."""
+        plain, at = values.detach().double().cpu().numpy(), list(columns)
+        self.values[:, at] += np.stack([np.full(len(at), len(plain)), plain.sum(0), (plain**2).sum(0)])
+        if self.products is None:
+            self.products = np.zeros([self.values.shape[1]] * 2)
+        self.products[np.ix_(at, at)] += plain.T @ plain
+
+    def report(self, step: int, rank: int) -> SlackReport:
+        """This worker's report of dual step `step`; the sums start anew."""
+        (count, total, squares), products = self.values, self.products
+        self.values, self.products = np.zeros_like(self.values), None
+        return SlackReport(step, rank, count, total, squares, products)

@@ -1,0 +1,70 @@
+"""A reward of the trained model's samples ([CCA] §3), on the scale that it has under the pretrained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trainer.rewards import Reward, RewardField
+from trainer.schema.word import ImportPaths, Word
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainer.rewards.evaluate import Normalised
+    from trainer.rollout import Path
+    from trainer.setting import Setting
+
+PRETRAINED = "pretrained"
+
+
+@dataclass(frozen=True, eq=False)
+class RewardTerm:
+    """r(x) on the samples, or (r(x) - mean) / std with the mean and standard deviation of the pretrained model's samples."""
+
+    reward: Callable[[Tensor], Tensor]
+    scale: Normalised | None
+
+    def values(self, path: Path) -> Tensor:
+        """Per-sample values [B]."""
+        values = self.reward(path.samples)
+        return self.scale(values) if self.scale else values
+
+    def facts(self) -> dict[str, float]:
+        return self.scale.to_json() if self.scale else {}
+
+
+def _build(value: Reward, setting: Setting) -> RewardTerm:
+    import torch
+
+    from trainer.rewards.evaluate import Normalised, checked
+    from trainer.rewards.spec import RewardContext
+
+    rollout = setting.recipe.rollout
+    context = RewardContext(setting.shape, setting.host.device, setting.judge, setting.class_names)
+    reward = checked(value, context, gradient=rollout.gradient == "backpropagation")
+    if not rollout.normalize:
+        return RewardTerm(reward, None)
+    with torch.no_grad():
+        values = torch.cat(
+            [reward(part) for part in torch.split(setting.pretrained_samples, setting.recipe.evaluation.batch_size)]
+        )
+    return RewardTerm(reward, Normalised.of(values, reward.name))
+
+
+def _import_paths(value: Reward) -> ImportPaths:
+    path = getattr(value.spec, "path", None)
+    return ((("call",), path, (1,)),) if path is not None else ()
+
+
+TERM = Word(
+    word="reward",
+    value=RewardField,
+    source="rollout",
+    build=_build,
+    description="the reward of samples, by its word or import path",
+    example="{call: my_rewards:symmetry}",
+    models=lambda value: (PRETRAINED,),
+    import_paths=_import_paths,
+)
