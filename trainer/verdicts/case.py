@@ -18,6 +18,8 @@ from trainer.verdicts.verdict import END, TAIL, Trace
 ZERO = 1e-3
 #: A mean multiplier up to this, a hundredth of the objective's weight, is what noise leaves of zero.
 LIGHT = 0.01
+#: Rules whose multipliers move in proportion to `dual.step_size`, near a solution at least, and rules that `dual.trust` bounds.
+PROPORTIONAL, TRUSTED = ("ascent", "nu_pi", "resilient", "simplex", "mirror"), ("newton", "secant")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Case:
 
     `whole` is its trace since the warm-up; for an equality whose multiplier is negative, `whole` and the figures taken from
     it have their signs turned, so that everywhere a growing multiplier presses against a negative slack. `limit` is the
-    largest multiplier it can reach; `pressed` whether it ended there. `status` and `steps` are the run's.
+    largest multiplier it can reach; `pressed` whether it ended there. Slacks are net of what a resilient budget has given way
+    by. `steps` are the run's.
     """
 
     name: str
@@ -35,7 +38,6 @@ class Case:
     dual: Dual
     limit: float
     pressed: bool
-    status: str
     steps: int
 
     @cached_property
@@ -66,15 +68,14 @@ class Case:
         return self.outcome.slack_error if math.isfinite(self.outcome.slack_error) else 0.0
 
     @property
-    def met(self) -> bool:
-        """Whether the final evaluation meets it within `Z` standard errors."""
-        beyond = self.outcome.kind == "equals" and abs(self.outcome.slack) > Z * self.error
-        return self.outcome.met and not beyond
+    def slack(self) -> float:
+        """The final slack, net of the relaxation."""
+        return self.outcome.slack + self.outcome.relaxation
 
     @property
     def room(self) -> float:
         """The slack that is left beyond `Z` standard errors; 0 where there is none, and for equalities."""
-        return max(0.0, self.outcome.slack - Z * self.error) if self.outcome.kind != "equals" else 0.0
+        return max(0.0, self.slack - Z * self.error) if self.outcome.kind != "equals" else 0.0
 
     @property
     def at_zero(self) -> bool:
@@ -88,18 +89,26 @@ class Case:
         return float(np.median(np.diff(self.whole.steps))) / self.dual.every if len(self.whole.steps) > 1 else 1.0
 
     def value_at(self, slack: float) -> float:
-        """The constraint's value where its slack is `slack`."""
+        """The constraint's value where its slack is `slack`, in the signs of the trace."""
         direction = -1.0 if self.outcome.kind == "at_least" else 1.0
-        return self.outcome.value + direction * (self.outcome.slack - self.side * slack)
+        return self.outcome.value + direction * (self.slack - self.side * slack)
 
     def loosest_needed(self) -> float:
         """The best value reached, of the final evaluation and the last fifth of training: the tightest budget that is met."""
-        slacks = [self.side * self.outcome.slack, self.end_slack.value]
+        slacks = [self.side * self.slack, self.end_slack.value]
         return self.value_at(max(slack for slack in slacks if math.isfinite(slack)))
 
     def budget_key(self, value: float) -> str:
         """`constraints.NAME.KIND VALUE`, the value rounded to three digits towards the looser side."""
         return f"constraints.{self.name}.{self.outcome.kind} {rounded(value, up=self.outcome.kind != 'at_least'):.4g}"
+
+    def step_of(self, factor: float) -> str:
+        """What to set so that the multiplier moves `factor` times as far in a step."""
+        if self.dual.rule not in PROPORTIONAL:
+            return f"a {'larger' if factor > 1 else 'smaller'} {'dual.trust' if self.dual.rule in TRUSTED else 'dual.step_size'}"
+        sizes = self.dual.step_size
+        key, size = (f"dual.step_size.{self.name}", sizes[self.name]) if isinstance(sizes, dict) else ("dual.step_size", sizes)
+        return f"{key} {factor * size:.2g}"
 
 
 def limit_of(dual: Dual, relative: bool) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from trainer.outcome import ConstraintOutcome, Result, Z
 from trainer.problem import RELATIVE_LIMIT
 from trainer.recipe import Constraint
-from trainer.schema.dual import Dual
+from trainer.schema.dual import ON_SIMPLEX, Dual
 from trainer.verdicts.case import LIGHT, ZERO, Case, limit_of
 from trainer.verdicts.oscillation import LARGEST, oscillation
 from trainer.verdicts.trend import linearity, slope
@@ -33,7 +33,7 @@ def verdicts(histories: Histories, result: Result, dual: Dual, constraints: Sequ
     any is judged by its result alone.
     """
     traces = {each.name: Trace.of(histories, each.name, after=dual.warmup) for each in constraints}
-    relative = {each.name: getattr(each, "relative_to", None) is not None for each in constraints}
+    relative = {each.name: each.relative_to is not None for each in constraints}
     last = {name: float(trace.multipliers[-1]) for name, trace in traces.items() if len(trace.steps)}
     full = sum(value for name, value in last.items() if relative[name]) >= RELATIVE_LIMIT * (1 - 1e-9)
     found = []
@@ -44,9 +44,9 @@ def verdicts(histories: Histories, result: Result, dual: Dual, constraints: Sequ
             continue
         limit = limit_of(dual, relative[name])
         end = abs(last.get(name, outcome.multiplier))
-        pressed = end >= dual.cap * (1 - 1e-9) or (relative[name] and full and end > ZERO)
+        pressed = dual.rule not in ON_SIMPLEX and (end >= dual.cap * (1 - 1e-9) or (relative[name] and full and end > ZERO))
         turned = outcome.kind == "equals" and outcome.multiplier < 0
-        case = Case(name, outcome, trace.turned() if turned else trace, dual, limit, pressed, result.status, result.steps)
+        case = Case(name, outcome, trace.turned() if turned else trace, dual, limit, pressed, result.steps)
         found.append(next(verdict for rule in _RULES if (verdict := rule(case)) is not None))
     return found
 
@@ -60,7 +60,7 @@ def _unknown(name: str, trace: Trace, result: Result) -> Verdict:
 
 
 def _infeasible(case: Case) -> Verdict | None:
-    if not case.pressed or case.dual.rule == "fixed" or not (case.end_slack.below(Z) or not case.met):
+    if not case.pressed or case.dual.rule == "fixed" or not (case.end_slack.below(Z) or not case.outcome.met):
         return None
     best = case.loosest_needed()
     sentence = (
@@ -70,7 +70,9 @@ def _infeasible(case: Case) -> Verdict | None:
     closing = slope(case.tail.steps, case.tail.slacks)
     advice = f"loosen to {case.budget_key(best)}"
     if closing.above(Z):
-        way_out = "lower dual.step_size, or raise dual.patience"
+        # The limit was reached in so many steps; at its pace the violation needs so many more.
+        trained = float(case.whole.steps[-1])
+        way_out = f"try {case.step_of(trained / (trained - case.end_slack.value / closing.value))}, or a larger dual.patience"
         advice = f"the violation was still shrinking at step {case.steps}: {way_out}; else {advice}"
     evidence = {"closing": closing.value, "closing_error": closing.error}
     return _verdict(case, "infeasible", sentence, advice, best_value=best, limit=case.limit, **evidence)
@@ -85,7 +87,7 @@ def _oscillating(case: Case) -> Verdict | None:
         f"step size {size} too large: the multiplier oscillates with period {found.period:.3g} dual steps "
         f"({found.mean:.2g} ± {found.swing:.1g})"
     )
-    advice = f"try dual.step_size {case.dual.step_size / found.excess:.2g}"
+    advice = f"try {case.step_of(1 / found.excess)}"
     return _verdict(case, "oscillating", sentence, advice, **{f"oscillation_{key}": value for key, value in vars(found).items()})
 
 
@@ -104,15 +106,13 @@ def _rising(case: Case) -> Verdict | None:
     if runs <= MOST_RUNS:
         sentence = f"still rising at the last step ({end[-1]:.3g}), with the violation ({violation:.2g}) shrinking: out of steps"
         steps = math.ceil(runs * case.steps / case.dual.every) * case.dual.every
-        advice = f"try train.steps {steps}, or dual.step_size {runs * case.dual.step_size:.2g} ({runs:.2g}x)"
+        advice = f"try train.steps {steps}, or {case.step_of(runs)} ({runs:.2g}x)"
         return _verdict(case, "rising", sentence, advice, runs_needed=runs, **evidence)
     heavy = min(HEAVY, case.limit / 2)
     if end[-1] < heavy:
         factor = min(heavy / float(end[-1]), 100.0)
         sentence = f"still rising at the last step, and too light to matter yet ({end[-1]:.3g}; the objective weighs 1)"
-        return _verdict(
-            case, "rising", sentence, f"try dual.step_size {factor * case.dual.step_size:.2g} ({factor:.2g}x)", **evidence
-        )
+        return _verdict(case, "rising", sentence, f"try {case.step_of(factor)} ({factor:.2g}x)", **evidence)
     best = case.loosest_needed()
     sentence = (
         f"the multiplier runs away: at {end[-1]:.3g} and rising to the end, while the violation stays at "
@@ -141,6 +141,8 @@ def _inactive(case: Case) -> Verdict | None:
         return None
     if abs(case.multiplier) > LIGHT and case.dual.rule != "fixed":
         return _noisy(case)
+    if case.outcome.kind == "minimax":
+        return _verdict(case, "inactive", f"not among the largest values: {case.slack:.3g} below, at no weight", "")
     value = case.value_at(case.room)
     sentence = f"the budget does not bind: {_slack(case.outcome)} of room, multiplier {case.multiplier:.2g}"
     advice = f"it may be tightened by {case.room:.2g}, to {case.budget_key(value)}, at no cost"
@@ -157,8 +159,7 @@ def _noisy(case: Case) -> Verdict:
         "in between"
     )
     advice = (
-        f"try dual.step_size {case.dual.step_size / factor:.2g} ({factor:.2g}x smaller), "
-        "or measure the slack better (train.batch_size, train.floor)"
+        f"try {case.step_of(1 / factor)} ({factor:.2g}x smaller), or measure the slack better (train.batch_size, train.floor)"
     )
     return _verdict(case, "noisy", sentence, advice, room=case.room)
 
@@ -179,14 +180,14 @@ def _falling(case: Case) -> Verdict | None:
     )
     advice = (
         f"at this pace it is at zero after {more:.0f} more steps; it rose too high early: try dual.warmup, "
-        "a smaller dual.step_size or a relative budget"
+        "a smaller step or a relative budget"
     )
     return _verdict(case, "falling", sentence, advice, steps_to_zero=more, fall=fall)
 
 
 def _settled(case: Case) -> Verdict:
     outcome = case.outcome
-    if not case.met:
+    if not case.outcome.met:
         gap = f"; in training it was {case.end_slack.value:+.2g} ± {case.end_slack.error:.1g}" if len(case.end.steps) > 2 else ""
         advice = (
             "raise dual.start, or let dual.rule move the multiplier"
@@ -194,8 +195,9 @@ def _settled(case: Case) -> Verdict:
             else "train longer, or measure the slack better (train.batch_size, train.floor): the multiplier no longer answers it"
         )
         return _verdict(case, "violated", f"violated: {_slack(outcome)}, multiplier {case.multiplier:.3g}{gap}", advice)
-    if abs(outcome.slack) <= Z * case.error and abs(case.multiplier) > ZERO:
-        return _verdict(case, "active", f"the budget binds and is kept: {_slack(outcome)}, multiplier {case.multiplier:.3g}", "")
+    if abs(case.slack) <= Z * case.error and abs(case.multiplier) > ZERO:
+        binds = "among the largest values" if outcome.kind == "minimax" else "the budget binds and is kept"
+        return _verdict(case, "active", f"{binds}: {_slack(outcome)}, multiplier {case.multiplier:.3g}", "")
     return _verdict(case, "met", f"met: {_slack(outcome)}, multiplier {case.multiplier:.3g}", "")
 
 
@@ -203,7 +205,8 @@ _RULES: tuple[Callable[[Case], Verdict | None], ...] = (_infeasible, _oscillatin
 
 
 def _slack(outcome: ConstraintOutcome) -> str:
-    return f"slack {outcome.slack:+.3g} ± {outcome.slack_error:.1g}"
+    relaxed = f" with the budget relaxed by {outcome.relaxation:.3g}" if outcome.relaxation else ""
+    return f"slack {outcome.slack:+.3g} ± {outcome.slack_error:.1g}{relaxed}"
 
 
 def _verdict(case: Case, word: Word, sentence: str, suggestion: str, **more: float) -> Verdict:

@@ -23,6 +23,8 @@ TAIL = 0.6
 END = 0.2
 #: The final evaluation's point carries this metric; its multipliers are means, and no part of the trajectory.
 _FINAL = "system/seconds"
+#: The metrics of a trace beside its multipliers, each with what stands where a point lacks it.
+_COLUMNS = (("slack", np.nan), ("slack_error", np.nan), ("relaxation", 0.0))
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,14 @@ class Trace:
 
     @classmethod
     def of(cls, histories: Histories, name: str, after: int = 0) -> Self:
-        """The trace of the constraint `name` beyond the step `after`."""
+        """The trace of the constraint `name` beyond the step `after`; slacks net of what a resilient budget has given way by."""
         known = {step: value for step, value in histories.get(f"multiplier/{name}", ()) if np.isfinite(value) and step > after}
         steps = sorted(known)
-        columns = [dict(histories.get(f"{kind}/{name}", ())) for kind in ("slack", "slack_error")]
-        slacks, errors = (np.array([column.get(step, np.nan) for step in steps], dtype=np.float64) for column in columns)
+        columns = [(dict(histories.get(f"{kind}/{name}", ())), none) for kind, none in _COLUMNS]
+        slacks, errors, given = (
+            np.array([column.get(step, none) for step in steps], dtype=np.float64) for column, none in columns
+        )
+        slacks = slacks + given
         multipliers = np.array([known[step] for step in steps], dtype=np.float64)
         finite = np.isfinite(slacks)
         return cls(

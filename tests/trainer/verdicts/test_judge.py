@@ -106,7 +106,9 @@ def test_runaway_and_infeasible_name_the_best_value_and_the_budget_that_is_met()
     assert "loosen to constraints.c.at_most 0.8" in infeasible.suggestion
     assert "loosen to constraints.c.at_least 0.2" in one(capped, result(-0.3, 10.0, kind="at_least")).suggestion
     shrinking = one(histories(lambda t: min(10.0, 20 * t), lambda t: -1 + 0.6 * t), result(-0.4, 10.0, status="infeasible"))
+    # -0.46 over the last fifth, closing by 0.6 in 1000 steps: 767 more to go, so the limit should come 1.77 times later.
     assert shrinking.word == "infeasible" and "still shrinking" in shrinking.suggestion
+    assert f"dual.step_size {0.03 / 1.77:.2g}" in shrinking.suggestion
 
 
 def test_relative_constraints_are_at_their_limit_when_their_sum_is() -> None:
@@ -163,6 +165,36 @@ def test_an_equality_is_judged_from_the_side_that_presses(side: float) -> None:
     assert one(steady, result(0.1, side * 0.3, kind="equals")).word == "violated", "too much is as bad as too little"
     rising = one(histories(lambda t: side * 5 * t, lambda t: -side * 0.3), result(-side * 0.3, side * 5, kind="equals"))
     assert rising.word == "runaway" and f"constraints.c.equals {0.5 + side * 0.3:.4g}" in rising.suggestion
+
+
+def test_a_resilient_budget_is_judged_by_what_it_has_relaxed_to() -> None:
+    """lambda = 0.3 at alpha = 2 gives way by 0.15: a slack of -0.15 is where it binds."""
+    relaxed = {**histories(lambda t: 0.3, lambda t: -0.15), "relaxation/c": [(step, 0.15) for step in range(5, STEPS + 1, 5)]}
+    outcome = ConstraintOutcome(0.65, 0.5, -0.15, 0.01, 0.3, "at_most", relaxation=0.15)
+    ended = Result("converged", "", 1.0, 0.1, {"c": outcome}, True, STEPS, 1.0, None)
+    verdict = one(relaxed, ended, rule="resilient", alpha=2.0)
+    assert verdict.word == "active" and "relaxed by 0.15" in verdict.sentence
+    assert verdict.evidence["training_slack"] == pytest.approx(0, abs=0.005)
+
+
+def test_minimising_the_largest_value_has_no_budget_to_tighten() -> None:
+    outcomes = {
+        "c": ConstraintOutcome(0.5, 0.5, 0.0, 0.01, 1.0, "minimax"),
+        "d": ConstraintOutcome(0.2, 0.5, 0.3, 0.01, 0.0, "minimax"),
+    }
+    found = {**histories(lambda t: 1.0, lambda t: 0.0)}
+    found |= {"multiplier/d": [(step, 0.0) for step, _ in found["multiplier/c"]]}
+    ended = Result("converged", "", 1.0, 0.1, outcomes, True, STEPS, 1.0, None)
+    largest, other = verdicts(found, ended, Dual(rule="simplex", cap=0.5), [C, C.model_copy(update={"name": "d"})])
+    assert (largest.word, other.word) == ("active", "inactive") and not other.suggestion and "largest" in largest.sentence
+
+
+def test_the_step_size_proposed_is_the_constraints_own_and_only_given_where_the_rule_is_proportional_to_it() -> None:
+    run = Dynamics().run(16 * Dynamics().critical, 1500)
+    verdict = one(run, result(0.0, 1.0), step_size={"c": 0.4})
+    assert verdict.suggestion == f"try dual.step_size.c {0.4 / verdict.evidence['oscillation_excess']:.2g}"
+    assert one(run, result(0.0, 1.0), rule="newton").suggestion == "try a smaller dual.trust"
+    assert one(run, result(0.0, 1.0), rule="augmented_lagrangian").suggestion == "try a smaller dual.step_size"
 
 
 def test_fixed_multipliers_have_no_dynamics() -> None:
