@@ -89,8 +89,9 @@ def train(file: File, sets: Sets = None, output: Output = None, json_file: Json 
     from sweeps.single import run_single
 
     with _interruptible():
-        result = run_single(checked, Console())
-    _write_json(json_file, result.to_json())
+        explained = run_single(checked, Console())
+    result = explained.result
+    _write_json(json_file, {**result.to_json(), "verdicts": explained.to_json()})
     if result.status in ("failed", "diverged"):
         print(f"dualsweep: {result.status}: {result.reason}", file=sys.stderr)
         raise typer.Exit(FAILED)
@@ -137,6 +138,28 @@ def sample(
     except ValueError as error:
         raise BadInput([Problem("command line", 1, "--steps", str(error), str(steps), "lower it")]) from None
     print(f"{len(samples)} samples of shape {tuple(samples.shape[1:])} in {output}")
+
+
+@app.command()
+def explain(
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="A run's output folder, a trial's folder of a sweep, or a trial's MLflow run id.", show_default=False
+        ),
+    ],
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option("--tracking-uri", help="MLflow store, for a run id; mlflow.db here when left out.", show_default=False),
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """Say of each constraint of an ended run what became of it, with the evidence and what to change."""
+    from sweeps.explaining import explain_run, show
+
+    explained = explain_run(run, tracking_uri)
+    show(explained, Console())
+    _write_json(json_file, {"status": explained.result.status, "verdicts": explained.to_json()})
 
 
 @app.command()

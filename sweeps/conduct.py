@@ -12,7 +12,6 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from analysis.figures.trajectories import trajectories_png
@@ -21,6 +20,7 @@ from cluster.address import gcs_address, probe_gcs
 from cluster.connection import connect
 from cluster.resources import concurrency
 from sweeps.checking import Checked
+from sweeps.explaining import Explained, Points, write
 from sweeps.histories import histories
 from sweeps.interrupts import terminate_like_interrupt
 from sweeps.plan import Plan
@@ -102,8 +102,13 @@ class Conductor:
         self._progress.ended(trial_name(number), result.status, result.reason, result.seconds)
 
     def _track_end(self, spool: Spool, number: int, recipe: Recipe, result: Result) -> None:
-        for path in self._artifacts(trial_name(number), recipe):
+        name = trial_name(number)
+        records = read(self._folder / FOLDER / f"{name}.jsonl", 0).records
+        points = [(each["step"], each["metrics"]) for each in records if each["kind"] == "point"]
+        explained = Explained.of(f"{self._plan.name} {name}", points, result, recipe)
+        for path in self._artifacts(name, points, explained):
             spool.artifact(path)
+        spool.tags(explained.tags())
         self._tracker.end_trial(number, result.status, result.reason)
 
     def _record(self, asked: Asked, result: Result) -> None:
@@ -118,17 +123,17 @@ class Conductor:
         slacks = {name: each.slack for name, each in result.constraints.items()}
         self._study.tell(record.number, values, slacks, failed=result.status in ("failed", "diverged"))
 
-    def _artifacts(self, name: str, recipe: Recipe) -> list[Path]:
+    def _artifacts(self, name: str, points: Points, explained: Explained) -> list[Path]:
         """The trial's files for MLflow, brought to this machine where they lie elsewhere."""
         folder = self._folder / "artifacts" / name
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
-        for file in ("samples.png", RESULT, "notes.txt"):
+        write(explained, folder)
+        (folder / RESULT).write_text(json.dumps(explained.result.to_json(), indent=2), encoding="utf-8")
+        for file in ("samples.png", "notes.txt"):
             content = read_file(posixpath.join(self._place, "trials", name), file)
             if content is not None:
                 (folder / file).write_bytes(content)
-        records = read(self._folder / FOLDER / f"{name}.jsonl", 0).records
-        multipliers, slacks = histories((each["step"], each["metrics"]) for each in records if each["kind"] == "point")
+        multipliers, slacks = histories(points)
         if multipliers:
             image = trajectories_png(multipliers, slacks, title=f"{self._plan.name} {name}")
             (folder / "trajectories.png").write_bytes(image)

@@ -94,7 +94,12 @@ def _place(name: str | None, tracking_uri: str | None) -> tuple[str, str]:
 
         plan = load_plan(name)
         return tracking_uri or plan.tracking_uri, plan.experiment
+    return store_of(tracking_uri), name or ""
+
+
+def store_of(tracking_uri: str | None) -> str:
+    """The tracking URI that is meant: the one given, else MLFLOW_TRACKING_URI, else mlflow.db in the working directory."""
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
     if not is_http(uri) and uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
         uri = f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
-    return uri, name or ""
+    return uri

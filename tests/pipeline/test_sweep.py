@@ -21,6 +21,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from analysis.hypervolume import hypervolume
+from sweeps.explaining import explain_run
 from tests.pipeline.conftest import RECIPE, assert_nothing_left, interrupt, run, start, wait_for
 from trainer.checkpoint import CheckpointFolder
 
@@ -95,7 +96,13 @@ def check_mlflow(folder: Path, plain: dict[str, Any]) -> tuple[MlflowClient, Run
         assert child.data.metrics.keys() >= CURVES
         assert child.data.metrics == pytest.approx(trial["metrics"])
         assert_whole_curve(client, child)
-        assert artifacts(client, child) >= {"recipe.yaml", "samples.png", "trajectories.png", "result.json"}
+        assert artifacts(client, child) >= {"recipe.yaml", "samples.png", "trajectories.png", "result.json", "explain.md"}
+        verdicts = json.loads((folder / "runs" / "tiny-sweep" / "artifacts" / trial["id"] / "verdicts.json").read_text())
+        assert [each["name"] for each in verdicts] == ["four", "five"]
+        assert all(tags[f"dualsweep.verdict.{each['name']}"] == each["word"] for each in verdicts)
+        # The same from MLflow alone, and from the trial's folder.
+        assert explain_run(child.info.run_id, f"sqlite:///{folder}/mlflow.db").to_json() == verdicts
+        assert explain_run(str(folder / "runs" / "tiny-sweep" / "trials" / trial["id"]), None).to_json() == verdicts
     return client, parent, children
 
 
@@ -193,6 +200,7 @@ def check_end(folder: Path, first: Run, second: Run) -> None:
         assert_whole_curve(client, children[name])
     tags = children["0002"].data.tags
     assert children["0002"].info.status == "FAILED" and tags["dualsweep.status"] == "failed"
+    assert tags["dualsweep.verdict.four"] == tags["dualsweep.verdict.five"] == "unknown"
     assert "(2, 1, 4, 4)" in tags["dualsweep.reason"] and "recipe.yaml" in artifacts(client, children["0002"])
     storage = JournalStorage(JournalFileBackend(str(folder / "runs" / "tiny-sweep" / "study.journal")))
     [study] = optuna.get_all_study_summaries(storage)

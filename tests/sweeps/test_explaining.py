@@ -1,0 +1,97 @@
+"""Where `dualsweep explain` finds a run: an output folder, a trial in a sweep's folder, a run in a real MLflow store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from rich.console import Console
+
+from sweeps.explaining import Explained, explain_run, show, write
+from sweeps.spool import Spool
+from tests.trainer.recipes import digits
+from trainer.errors import BadInput
+from trainer.outcome import ConstraintOutcome, Result
+
+RECIPE = digits()
+#: `four` rises against a steady violation to the end; `five` is left alone.
+POINTS = [
+    (step, {"multiplier/four": step / 20, "slack/four": -0.3, "slack_error/four": 0.1, "multiplier/five": 0.0, "slack/five": 0.1})
+    for step in range(1, 101)
+]  # fmt: skip
+FINAL = {"multiplier/four": 4.5, "slack/four": -0.3, "system/seconds": 2.0}
+RESULT = Result(
+    "out_of_steps", "all steps used", 0.3, 0.01,
+    {"four": ConstraintOutcome(0.8, 0.5, -0.3, 0.01, 4.5), "five": ConstraintOutcome(-0.08, 0.02, 0.1, 0.01, 0.0)},
+    False, 100, 2.0, None, FINAL,
+)  # fmt: skip
+TOLD = Explained.of("it", [*POINTS, (100, FINAL)], RESULT, RECIPE)
+WORDS = {"four": "runaway", "five": "inactive"}
+
+
+def files(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write(TOLD, folder)
+    (folder / "result.json").write_text(json.dumps(RESULT.to_json()))
+
+
+def test_an_output_folder(tmp_path: Path) -> None:
+    files(tmp_path / "run")
+    lines = [json.dumps({"step": step, "metrics": metrics}) for step, metrics in [*POINTS, (100, FINAL)]]
+    (tmp_path / "run" / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 1')
+    found = explain_run(str(tmp_path / "run"), None)
+    assert found.recipe.model_dump(mode="json") == RECIPE.model_dump(mode="json") and found.to_json() == TOLD.to_json()
+    assert {each.name: each.word for each in found.verdicts} == WORDS
+    assert found.tags() == {"dualsweep.verdict.four": "runaway", "dualsweep.verdict.five": "inactive"}
+    assert json.loads((tmp_path / "run" / "verdicts.json").read_text()) == found.to_json()
+
+
+def test_a_trial_of_a_sweep(tmp_path: Path) -> None:
+    files(tmp_path / "artifacts" / "0003")
+    spool = Spool(tmp_path / "spool" / "0003.jsonl")
+    for step, metrics in POINTS:
+        spool.point(step, metrics)
+    spool.point(100, FINAL, final=True)
+    assert explain_run(str(tmp_path / "trials" / "0003"), None).to_json() == TOLD.to_json()
+    with pytest.raises(BadInput, match="trials/0003"):
+        explain_run(str(tmp_path), None)
+
+
+def test_a_run_in_mlflow(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("it", artifact_location=str(tmp_path / "artifacts"))
+    run = client.create_run(experiment, tags={"dualsweep.kind": "trial"}).info.run_id
+    for time, (step, metrics) in enumerate([*POINTS[::4], POINTS[-1], (100, FINAL)]):
+        for name, value in metrics.items():
+            client.log_metric(run, name, value, time + 1, step)
+    with pytest.raises(BadInput, match="has ended"):
+        explain_run(run, uri)
+    files(tmp_path / "files")
+    for name in ("result.json", "recipe.yaml"):
+        client.log_artifact(run, str(tmp_path / "files" / name))
+    found = explain_run(run, uri)
+    assert {each.name: each.word for each in found.verdicts} == WORDS
+    assert found.verdicts[0].evidence["multiplier_peak"] == 5.0, "the final evaluation is no part of the trajectory"
+    with pytest.raises(BadInput, match="--tracking-uri"):
+        explain_run("0" * 32, uri)
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="RUN"):
+        explain_run("nothing", None)
+    with pytest.raises(BadInput, match="same command"):
+        explain_run(str(tmp_path), None)
+
+
+def test_one_line_says_each_constraint_and_the_rest_stands_beneath() -> None:
+    console = Console(width=150, record=True, force_terminal=False)
+    show(TOLD, console)
+    lines = console.export_text().splitlines()
+    assert lines[0] == "out of steps: all steps used" and lines[1].startswith("objective 0.3")
+    [four] = [line for line in lines if line.strip().startswith("four")]
+    assert "runaway" in four and TOLD.verdicts[0].sentence in four
+    assert lines[lines.index(four) + 1].strip().startswith("→ loosen to constraints.four.at_most 0.8")
+    assert any("slack: -0.3 ± 0.01" in line for line in lines)

@@ -1,0 +1,126 @@
+"""The pole and the factor against dynamics with a known critical step size; noise must not be called an oscillation."""
+
+from __future__ import annotations
+
+import cmath
+import math
+
+import numpy as np
+import pytest
+
+from tests.trainer.verdicts.dynamics import EVERY, Dynamics, tail
+from trainer.verdicts.oscillation import excess, oscillation, pole
+
+SEEDS = range(25)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1, 0.5])
+@pytest.mark.parametrize("factor", [1.5, 2, 4, 7])
+def test_the_factor_of_the_models_own_pole_is_exact(rate: float, factor: float) -> None:
+    step_size = factor * rate / 4
+    z = max(np.roots([1, rate - 2, 1 - rate + step_size * rate]), key=lambda root: root.imag)
+    assert excess(complex(z)) == pytest.approx(factor)
+
+
+def test_the_factor_is_the_logarithmic_decrement_of_mechanics_for_small_steps() -> None:
+    damping, frequency = 1e-4, 3e-4
+    assert excess(cmath.exp(complex(-damping, frequency))) == pytest.approx(1 + (frequency / damping) ** 2, rel=1e-3)
+
+
+def test_a_swing_without_noise_gives_its_pole_to_the_last_digits_also_with_a_trend() -> None:
+    z = 0.97 * cmath.exp(0.3j)
+    k = np.arange(60, dtype=np.float64)
+    series = 2 + 0.01 * k + (z**k).real + 0.5 * (z**k).imag
+    assert abs(pole(series) - z) < 1e-8
+    assert pole(0.9**k).imag == 0 and pole(0.9**k).real == pytest.approx(0.9)
+
+
+def test_an_autoregression_gives_its_poles_and_a_moving_average_part_does_not_bias_them() -> None:
+    """ARMA(2, 1): least squares on it is off by 0.1 and more, however long the series."""
+    z, found = 0.9 * cmath.exp(0.4j), []
+    for seed in range(10):
+        noise = np.random.default_rng(seed).standard_normal(20_000)
+        series = np.zeros(len(noise))
+        for k in range(2, len(noise)):
+            series[k] = 2 * z.real * series[k - 1] - abs(z) ** 2 * series[k - 2] + noise[k] - 0.8 * noise[k - 1]
+        found.append(pole(series))
+    assert abs(np.mean(found) - z) < 0.01
+
+
+@pytest.mark.parametrize("factor", [4, 8, 16])
+@pytest.mark.parametrize("case", [Dynamics(), Dynamics(delay=1), Dynamics(rate=0.2)], ids=["plain", "stale", "fast"])
+def test_too_large_a_step_size_is_seen_and_by_how_much(case: Dynamics, factor: float) -> None:
+    found = [oscillation(tail(case.run(factor * case.critical, 1500, seed)), EVERY) for seed in SEEDS]
+    seen = [each for each in found if each is not None]
+    assert len(seen) >= {4: 0.15, 8: 0.75, 16: 0.8}[int(factor)] * len(found)
+    assert 0.5 * factor < np.median([each.excess for each in seen]) < 2 * factor
+    if case.delay == 0 and factor > 4:
+        assert 0.7 * factor < np.median([each.excess for each in seen]) < 1.45 * factor
+    # |z|^2 = 1 - rate + step x rate, and z + z* = 2 - rate: the angle of z is the frequency.
+    if case.delay == 0:
+        modulus = math.sqrt(1 - case.rate + factor * case.rate**2 / 4)
+        period = 2 * math.pi / math.acos((1 - case.rate / 2) / modulus)
+        assert np.median([each.period for each in seen]) == pytest.approx(period, rel=0.2)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+def test_the_pole_of_a_noisy_run_tells_the_factor_whether_it_is_called_or_not(factor: float) -> None:
+    case = Dynamics()
+    poles = [pole(tail(case.run(factor * case.critical, 3000, seed))) for seed in SEEDS]
+    factors = [excess(z ** (1 / EVERY)) if z.imag > 0 else 1.0 for z in poles]
+    assert factor / 1.5 < np.median(factors) < 1.5 * factor
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_step_size_up_to_twice_the_critical_is_not_called_too_large(factor: float) -> None:
+    case = Dynamics()
+    called = [oscillation(tail(case.run(factor * case.critical, 1500, seed)), EVERY) is not None for seed in SEEDS]
+    assert sum(called) <= 0.05 * len(called)
+
+
+def test_the_suggested_step_size_ends_the_oscillation() -> None:
+    case = Dynamics()
+    ended = 0
+    for seed in SEEDS:
+        found = oscillation(tail(case.run(16 * case.critical, 1500, seed)), EVERY)
+        assert found is not None
+        ended += oscillation(tail(case.run(16 * case.critical / found.excess, 1500, seed)), EVERY) is None
+    assert ended >= 0.9 * len(SEEDS)
+
+
+def test_multipliers_cut_off_at_zero_swing_on_and_the_factor_is_a_lower_bound() -> None:
+    case = Dynamics(rate=0.02, noise=0.05)
+    found = oscillation(tail(case.run(300 * case.critical, 3000)), EVERY)  # beyond stability, at 4 / rate = 200 times
+    assert found is not None and 10 < found.excess <= 20
+
+
+def autoregression(phi: float, length: int, seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).standard_normal(length + 200)
+    series = np.zeros(len(noise))
+    for k in range(1, len(noise)):
+        series[k] = phi * series[k - 1] + noise[k]
+    return series[200:]
+
+
+@pytest.mark.parametrize("length", [40, 90, 180])
+@pytest.mark.parametrize("phi", [0.0, 0.5, 0.9, 0.97, 1.0])
+def test_noise_is_called_an_oscillation_in_less_than_one_series_in_twenty(phi: float, length: int) -> None:
+    called = sum(oscillation(autoregression(phi, length, seed), EVERY) is not None for seed in range(200))
+    assert called < 0.05 * 200
+
+
+@pytest.mark.parametrize("length", [40, 90, 180])
+def test_critical_damping_is_called_an_oscillation_in_less_than_one_run_in_twenty(length: int) -> None:
+    case = Dynamics()
+    runs = [case.run(case.critical, 500 + EVERY * length, seed)["multiplier/c"][-length:] for seed in range(200)]
+    called = sum(oscillation(np.array([value for _, value in run]), EVERY) is not None for run in runs)
+    assert called < 0.05 * 200
+
+
+def test_small_swings_short_series_and_constants_are_left_alone() -> None:
+    wave = np.sin(np.arange(120) * 2 * math.pi / 12)
+    assert oscillation(1 + wave, EVERY) is not None
+    assert oscillation(30 + wave, EVERY) is None, "2 % of the multiplier"
+    assert oscillation(0.005 * (1 + wave), EVERY) is None, "0.4 % of the objective's weight"
+    assert oscillation((1 + wave)[:19], EVERY) is None
+    assert oscillation(np.ones(100), EVERY) is None and oscillation(np.zeros(0), EVERY) is None

@@ -1,0 +1,126 @@
+"""What a verdict on one constraint is taken from, and the figures that several verdicts share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from trainer.outcome import ConstraintOutcome, Z
+from trainer.problem import RELATIVE_LIMIT
+from trainer.schema.dual import Dual
+from trainer.verdicts.trend import Measured, mean
+from trainer.verdicts.verdict import END, TAIL, Trace
+
+#: A multiplier below this is taken as zero: a thousandth of the objective's weight, which is 1.
+ZERO = 1e-3
+#: A mean multiplier up to this, a hundredth of the objective's weight, is what noise leaves of zero.
+LIGHT = 0.01
+#: Rules whose multipliers move in proportion to `dual.step_size`, near a solution at least, and rules that `dual.trust` bounds.
+PROPORTIONAL, TRUSTED = ("ascent", "nu_pi", "resilient", "simplex", "mirror"), ("newton", "secant")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One constraint at the end of a run.
+
+    `whole` is its trace since the warm-up; for an equality whose multiplier is negative, `whole` and the figures taken from
+    it have their signs turned, so that everywhere a growing multiplier presses against a negative slack. `limit` is the
+    largest multiplier it can reach; `pressed` whether it ended there. Slacks are net of what a resilient budget has given way
+    by. `steps` are the run's.
+    """
+
+    name: str
+    outcome: ConstraintOutcome
+    whole: Trace
+    dual: Dual
+    limit: float
+    pressed: bool
+    steps: int
+
+    @cached_property
+    def tail(self) -> Trace:
+        return self.whole.last(TAIL)
+
+    @cached_property
+    def end(self) -> Trace:
+        return self.whole.last(END)
+
+    @cached_property
+    def end_slack(self) -> Measured:
+        """The mean slack over the last fifth, on training batches with the training weights."""
+        return mean(self.end.slacks)
+
+    @property
+    def multiplier(self) -> float:
+        """The mean over the last fifth, in the constraint's own sign; without points, that of the result."""
+        return float(self.end.multipliers.mean()) * self.side if len(self.end.steps) else self.outcome.multiplier
+
+    @property
+    def side(self) -> float:
+        """-1 for an equality that is pressed from above, else 1."""
+        return -1.0 if self.outcome.kind == "equals" and self.outcome.multiplier < 0 else 1.0
+
+    @property
+    def error(self) -> float:
+        return self.outcome.slack_error if math.isfinite(self.outcome.slack_error) else 0.0
+
+    @property
+    def slack(self) -> float:
+        """The final slack, net of the relaxation."""
+        return self.outcome.slack + self.outcome.relaxation
+
+    @property
+    def room(self) -> float:
+        """The slack that is left beyond `Z` standard errors; 0 where there is none, and for equalities."""
+        return max(0.0, self.slack - Z * self.error) if self.outcome.kind != "equals" else 0.0
+
+    @property
+    def at_zero(self) -> bool:
+        """Whether the multiplier ends at zero or, where noise lifts it, next to it (on average) or keeps coming back to it."""
+        ends = np.abs(self.end.multipliers)
+        return abs(self.multiplier) <= (LIGHT if len(ends) else ZERO) or bool(len(ends) and np.quantile(ends, 0.25) <= ZERO)
+
+    @property
+    def dual_steps(self) -> float:
+        """Dual steps from one point to the next."""
+        return float(np.median(np.diff(self.whole.steps))) / self.dual.every if len(self.whole.steps) > 1 else 1.0
+
+    def value_at(self, slack: float) -> float:
+        """The constraint's value where its slack is `slack`, in the signs of the trace."""
+        direction = -1.0 if self.outcome.kind == "at_least" else 1.0
+        return self.outcome.value + direction * (self.slack - self.side * slack)
+
+    def loosest_needed(self) -> float:
+        """The best value reached, of the final evaluation and the last fifth of training: the tightest budget that is met."""
+        slacks = [self.side * self.slack, self.end_slack.value]
+        return self.value_at(max(slack for slack in slacks if math.isfinite(slack)))
+
+    def budget_key(self, value: float) -> str:
+        """`constraints.NAME.KIND VALUE`, the value rounded to three digits towards the looser side."""
+        return f"constraints.{self.name}.{self.outcome.kind} {rounded(value, up=self.outcome.kind != 'at_least'):.4g}"
+
+    def step_of(self, factor: float) -> str:
+        """What to set so that the multiplier moves `factor` times as far in a step."""
+        if self.dual.rule not in PROPORTIONAL:
+            return f"a {'larger' if factor > 1 else 'smaller'} {'dual.trust' if self.dual.rule in TRUSTED else 'dual.step_size'}"
+        sizes = self.dual.step_size
+        key, size = (f"dual.step_size.{self.name}", sizes[self.name]) if isinstance(sizes, dict) else ("dual.step_size", sizes)
+        return f"{key} {factor * size:.2g}"
+
+
+def limit_of(dual: Dual, relative: bool) -> float:
+    """The largest value a multiplier can have (`trainer.problem.Problem.at_limit`)."""
+    return min(dual.cap, RELATIVE_LIMIT) if relative else dual.cap
+
+
+def rounded(value: float, up: bool) -> float:
+    """`value` to three significant digits, never below (`up`) or above it."""
+    if value == 0 or not math.isfinite(value):
+        return value
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 2)
+    # A value that has three digits already must stay, whatever the last bit of the division says.
+    quotient = round(value / unit, 9)
+    return float((math.ceil if up else math.floor)(quotient) * unit)

@@ -1,0 +1,224 @@
+"""The verdicts: one word for each constraint, the first whose conditions hold, in the order of `_RULES` (docs/explain.md)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from trainer.outcome import ConstraintOutcome, Result, Z
+from trainer.problem import RELATIVE_LIMIT
+from trainer.recipe import Constraint
+from trainer.schema.dual import ON_SIMPLEX, Dual
+from trainer.verdicts.case import LIGHT, ZERO, Case, limit_of
+from trainer.verdicts.oscillation import LARGEST, oscillation
+from trainer.verdicts.trend import linearity, slope
+from trainer.verdicts.verdict import Histories, Trace, Verdict, Word
+
+#: A multiplier moves when it changes by more than this share of its larger end over the tail; less is settled
+#: (`trainer.outcome.verdict` allows the same).
+MOVING = 0.1
+#: Where the violation is not seen to shrink, a multiplier of at least this weight runs away: the constraint counts as much as
+#: the objective (whose weight is 1) and does not yield. Below it, the multiplier may simply not have had the time.
+HEAVY = 1.0
+#: More time than this many runs is no advice: what closes as slowly is not closing.
+MOST_RUNS = 10.0
+
+
+def verdicts(histories: Histories, result: Result, dual: Dual, constraints: Sequence[Constraint]) -> list[Verdict]:
+    """One verdict for each constraint, in the recipe's order; none for a run without constraints.
+
+    `histories` are of the points by step (`histories_of`); missing and non-finite points are passed over, and a run without
+    any is judged by its result alone.
+    """
+    traces = {each.name: Trace.of(histories, each.name, after=dual.warmup) for each in constraints}
+    relative = {each.name: each.relative_to is not None for each in constraints}
+    last = {name: float(trace.multipliers[-1]) for name, trace in traces.items() if len(trace.steps)}
+    full = sum(value for name, value in last.items() if relative[name]) >= RELATIVE_LIMIT * (1 - 1e-9)
+    found = []
+    for name, trace in traces.items():
+        outcome = result.constraints.get(name)
+        if outcome is None or not math.isfinite(outcome.slack):
+            found.append(_unknown(name, trace, result))
+            continue
+        limit = limit_of(dual, relative[name])
+        end = abs(last.get(name, outcome.multiplier))
+        pressed = dual.rule not in ON_SIMPLEX and (end >= dual.cap * (1 - 1e-9) or (relative[name] and full and end > ZERO))
+        turned = outcome.kind == "equals" and outcome.multiplier < 0
+        case = Case(name, outcome, trace.turned() if turned else trace, dual, limit, pressed, result.steps)
+        found.append(next(verdict for rule in _RULES if (verdict := rule(case)) is not None))
+    return found
+
+
+def _unknown(name: str, trace: Trace, result: Result) -> Verdict:
+    seen = trace.slacks[np.isfinite(trace.slacks)]
+    last = f"; its last slack in training was {seen[-1]:+.3g}" if len(seen) else ""
+    evidence = {"last_slack": float(seen[-1]), "points": float(len(seen))} if len(seen) else {}
+    sentence = f"the run {result.status.replace('_', ' ')} without a final value of this constraint{last}"
+    return Verdict(name, "unknown", sentence, f"mend what ended the run: {result.reason}", evidence)
+
+
+def _infeasible(case: Case) -> Verdict | None:
+    if not case.pressed or case.dual.rule == "fixed" or not (case.end_slack.below(Z) or not case.outcome.met):
+        return None
+    best = case.loosest_needed()
+    sentence = (
+        f"infeasible at this budget: best value {best:.3g}, budget {case.outcome.budget:.3g}, "
+        f"with the multiplier at its limit {case.limit:.3g}"
+    )
+    closing = slope(case.tail.steps, case.tail.slacks)
+    advice = f"loosen to {case.budget_key(best)}"
+    if closing.above(Z):
+        # The limit was reached in so many steps; at its pace the violation needs so many more.
+        trained = float(case.whole.steps[-1])
+        way_out = f"try {case.step_of(trained / (trained - case.end_slack.value / closing.value))}, or a larger dual.patience"
+        advice = f"the violation was still shrinking at step {case.steps}: {way_out}; else {advice}"
+    evidence = {"closing": closing.value, "closing_error": closing.error}
+    return _verdict(case, "infeasible", sentence, advice, best_value=best, limit=case.limit, **evidence)
+
+
+def _oscillating(case: Case) -> Verdict | None:
+    found = oscillation(case.tail.multipliers, case.dual_steps) if case.dual.rule != "fixed" else None
+    if found is None:
+        return None
+    size = f"at least {found.excess:.0f}x" if found.excess >= LARGEST else f"{found.excess:.2g}x"
+    sentence = (
+        f"step size {size} too large: the multiplier oscillates with period {found.period:.3g} dual steps "
+        f"({found.mean:.2g} ± {found.swing:.1g})"
+    )
+    advice = f"try {case.step_of(1 / found.excess)}"
+    return _verdict(case, "oscillating", sentence, advice, **{f"oscillation_{key}": value for key, value in vars(found).items()})
+
+
+def _rising(case: Case) -> Verdict | None:
+    """Rising or runaway: the multiplier grows to the end against a violation."""
+    tail, end = case.tail, case.end.multipliers
+    if len(tail.steps) < 6 or case.dual.rule == "fixed" or not case.end_slack.below(Z):
+        return None
+    grown = float(end[-1] - tail.multipliers[0])
+    if grown <= MOVING * abs(float(end[-1])):
+        return None
+    closing = slope(tail.steps, tail.slacks)
+    violation = -case.end_slack.value
+    evidence = {"linearity": linearity(tail.steps, tail.multipliers), "closing": closing.value, "closing_error": closing.error}
+    runs = _runs_needed(case, closing.value) if closing.above(Z) else math.inf
+    if runs <= MOST_RUNS:
+        sentence = f"still rising at the last step ({end[-1]:.3g}), with the violation ({violation:.2g}) shrinking: out of steps"
+        steps = math.ceil(runs * case.steps / case.dual.every) * case.dual.every
+        advice = f"try train.steps {steps}, or {case.step_of(runs)} ({runs:.2g}x)"
+        return _verdict(case, "rising", sentence, advice, runs_needed=runs, **evidence)
+    heavy = min(HEAVY, case.limit / 2)
+    if end[-1] < heavy:
+        factor = min(heavy / float(end[-1]), 100.0)
+        sentence = f"still rising at the last step, and too light to matter yet ({end[-1]:.3g}; the objective weighs 1)"
+        return _verdict(case, "rising", sentence, f"try {case.step_of(factor)} ({factor:.2g}x)", **evidence)
+    best = case.loosest_needed()
+    sentence = (
+        f"the multiplier runs away: at {end[-1]:.3g} and rising to the end, while the violation stays at "
+        f"{violation:.2g} ± {case.end_slack.error:.1g}; best value {best:.3g}"
+    )
+    advice = f"loosen to {case.budget_key(best)}: the model cannot do better at any price, or not in {case.steps} steps"
+    return _verdict(case, "runaway", sentence, advice, best_value=best, **evidence)
+
+
+def _runs_needed(case: Case, closing: float) -> float:
+    """How many runs of this length it takes until the violation v is within the errors e of the final evaluation.
+
+    A violation that shrinks at the rate `closing` a step closes as v exp(-t / tau), tau = (mean violation) / closing, which
+    takes tau ln(v / e) more steps. The same factor on the step size shortens tau by it.
+    """
+    violation = -case.end_slack.value
+    tau = max(-float(np.nanmean(case.tail.slacks)), violation) / closing
+    target = Z * max(case.error, 1e-3 * violation)
+    trained = float(case.whole.steps[-1] - case.whole.steps[0])
+    return 1.0 + tau * max(math.log(violation / target), 0.1) / trained
+
+
+def _inactive(case: Case) -> Verdict | None:
+    """Inactive, or noisy where it is only noise that lifts the multiplier off zero, but so far that the model feels it."""
+    if not (case.at_zero and case.room > 0):
+        return None
+    if abs(case.multiplier) > LIGHT and case.dual.rule != "fixed":
+        return _noisy(case)
+    if case.outcome.kind == "minimax":
+        return _verdict(case, "inactive", f"not among the largest values: {case.slack:.3g} below, at no weight", "")
+    value = case.value_at(case.room)
+    sentence = f"the budget does not bind: {_slack(case.outcome)} of room, multiplier {case.multiplier:.2g}"
+    advice = f"it may be tightened by {case.room:.2g}, to {case.budget_key(value)}, at no cost"
+    return _verdict(case, "inactive", sentence, advice, room=case.room)
+
+
+def _noisy(case: Case) -> Verdict:
+    """A multiplier that falls by eta s a dual step, is pushed by noise of the size eta e, and is cut off at zero, has the mean
+    eta e^2 / (2 s) (a reflected random walk; Harrison 1985, *Brownian Motion and Stochastic Flow Systems*): in proportion to eta.
+    """
+    factor = 2 * abs(case.multiplier) / LIGHT  # to half of what is taken as zero
+    sentence = (
+        f"met ({_slack(case.outcome)}), with a multiplier that noise lifts off zero: {case.multiplier:.2g} on average, and zero "
+        "in between"
+    )
+    advice = (
+        f"try {case.step_of(1 / factor)} ({factor:.2g}x smaller), or measure the slack better (train.batch_size, train.floor)"
+    )
+    return _verdict(case, "noisy", sentence, advice, room=case.room)
+
+
+def _falling(case: Case) -> Verdict | None:
+    tail, end = case.tail, case.end.multipliers
+    if len(tail.steps) < 6 or case.dual.rule == "fixed" or case.at_zero or not case.room or not case.end_slack.above(Z):
+        return None
+    fall = float(tail.multipliers[0] - end[-1])
+    if fall <= MOVING * float(tail.multipliers[0]):
+        return None
+    # What ascent takes off the multiplier at this slack until it is at zero, where the budget stops to bind.
+    pace = fall / float(tail.steps[-1] - tail.steps[0])
+    more = float(end[-1]) / pace
+    sentence = (
+        f"met ({_slack(case.outcome)}), but still paying: the multiplier is on its way down from "
+        f"{case.whole.multipliers.max():.3g}, at {end[-1]:.3g}"
+    )
+    advice = (
+        f"at this pace it is at zero after {more:.0f} more steps; it rose too high early: try dual.warmup, "
+        "a smaller step or a relative budget"
+    )
+    return _verdict(case, "falling", sentence, advice, steps_to_zero=more, fall=fall)
+
+
+def _settled(case: Case) -> Verdict:
+    outcome = case.outcome
+    if not case.outcome.met:
+        gap = f"; in training it was {case.end_slack.value:+.2g} ± {case.end_slack.error:.1g}" if len(case.end.steps) > 2 else ""
+        advice = (
+            "raise dual.start, or let dual.rule move the multiplier"
+            if case.dual.rule == "fixed"
+            else "train longer, or measure the slack better (train.batch_size, train.floor): the multiplier no longer answers it"
+        )
+        return _verdict(case, "violated", f"violated: {_slack(outcome)}, multiplier {case.multiplier:.3g}{gap}", advice)
+    if abs(case.slack) <= Z * case.error and abs(case.multiplier) > ZERO:
+        binds = "among the largest values" if outcome.kind == "minimax" else "the budget binds and is kept"
+        return _verdict(case, "active", f"{binds}: {_slack(outcome)}, multiplier {case.multiplier:.3g}", "")
+    return _verdict(case, "met", f"met: {_slack(outcome)}, multiplier {case.multiplier:.3g}", "")
+
+
+_RULES: tuple[Callable[[Case], Verdict | None], ...] = (_infeasible, _oscillating, _rising, _inactive, _falling, _settled)
+
+
+def _slack(outcome: ConstraintOutcome) -> str:
+    relaxed = f" with the budget relaxed by {outcome.relaxation:.3g}" if outcome.relaxation else ""
+    return f"slack {outcome.slack:+.3g} ± {outcome.slack_error:.1g}{relaxed}"
+
+
+def _verdict(case: Case, word: Word, sentence: str, suggestion: str, **more: float) -> Verdict:
+    evidence = {
+        "value": case.outcome.value,
+        "budget": case.outcome.budget,
+        "slack": case.outcome.slack,
+        "slack_error": case.outcome.slack_error,
+        "training_slack": case.side * case.end_slack.value,
+        "training_slack_error": case.end_slack.error,
+        "multiplier": case.multiplier,
+        "multiplier_peak": float(np.max(case.whole.multipliers)) * case.side if len(case.whole.steps) else math.nan,
+        "points": float(len(case.whole.steps)),
+    }
+    return Verdict(case.name, word, sentence, suggestion, evidence | more)
