@@ -160,9 +160,9 @@ def test_minority_classes_have_the_weights_that_their_budgets_ask_for(tmp_path: 
     constraints = [{"name": f"class-{each}", "data": {"classes": [each]}, "at_most": 1.0} for each in minorities]
     spec = recipe(
         "constrained_training", "classes", [1], constraints, data={"call": CALL("digits_like")},
-        dual={"rule": "ascent", "step_size": 0.01, "every": 5, "average": 0.9, "decay": "linear"},
+        dual={"rule": "ascent", "step_size": 0.004, "every": 5, "average": 0.8, "decay": "linear"},
         train={
-            "steps": 3000, "lr": 0.03, "lr_schedule": "wsd", "batch_size": 512, "loss_weight": "elbo", "ema": 0.99, "floor": 64,
+            "steps": 3000, "lr": 0.03, "lr_schedule": "wsd", "batch_size": 1024, "loss_weight": "elbo", "ema": 0.99, "floor": 192,
         },
     )  # fmt: skip
     budget = entropy_of_a_class(spec) + 2.5
