@@ -15,6 +15,7 @@ from trainer.documents import Document, Keys, show
 from trainer.errors import Problem
 from trainer.imports import CannotImportError, import_callable, takes
 from trainer.recipe import ClassName, Data, Recipe, Subset
+from trainer.schema.word import Seen
 
 _ARGUMENTS = {0: "no argument", 1: "one argument"}
 
@@ -25,17 +26,28 @@ def check(recipe: Recipe, document: Document) -> list[Problem]:
     The user's modules are imported, in this process.
     """
     faults = list(_import_faults(recipe))
+    known = Known()
     if recipe.data is not None:
-        faults.extend(_data_faults(recipe, recipe.data))
+        try:
+            known = look_at(recipe.data)
+        except BadDataError as error:
+            faults.extend(error.faults)
+        else:
+            faults.extend(_data_faults(recipe, recipe.data, known))
+    faults.extend(_term_faults(recipe, known))
     return sorted((fault.problem(document) for fault in faults), key=lambda problem: problem.line)
 
 
-def _data_faults(recipe: Recipe, data: Data) -> Iterator[Fault]:
-    try:
-        known = look_at(data)
-    except BadDataError as error:
-        yield from error.faults
-        return
+def _term_faults(recipe: Recipe, known: Known) -> Iterator[Fault]:
+    """What the terms themselves find wrong."""
+    shape = tuple(recipe.model.shape) if recipe.model.shape else None
+    if recipe.data is not None and known.side is not None:
+        shape = (1 if recipe.data.grey or recipe.data.source == "digits" else 3, known.side, known.side)
+    for each in recipe.terms:
+        yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, recipe.rollout.gradient))
+
+
+def _data_faults(recipe: Recipe, data: Data, known: Known) -> Iterator[Fault]:
     yield from _keep_faults(data, known)
     for keys, population in _subsets(recipe):
         yield from _subset_faults(population, keys, data, known)
