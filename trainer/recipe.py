@@ -177,6 +177,20 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _samplers_fit_the_schedule(self) -> Self:
+        if self.schedule is None and self.model.load is not None:
+            return self  # the loaded model's own is known only then
+        timesteps = (self.schedule or Schedule()).timesteps
+        rolled = any(each.term.source == "rollout" for each in self.terms)
+        for key, steps, used in (
+            ("evaluation.sample_steps", self.evaluation.sample_steps, self.evaluation.samples > 0),
+            ("rollout.steps", self.rollout.steps, rolled),
+        ):
+            if used and steps > timesteps:
+                raise ValueError(f"`{key}` must be at most schedule.timesteps, {timesteps}, but got {steps}; lower it")
+        return self
+
+    @model_validator(mode="after")
     def _batch_and_steps_fit(self) -> Self:
         on_data = [each for each in self.terms if each.term.source == "data"]
         needed = sum(1 if each.keys[0] == "objective" else self.train.floor for each in on_data)
