@@ -123,7 +123,9 @@ trials: 0
 
 
 def test_everything_wrong_is_told_once_in_the_order_of_the_file(tmp_path: Path) -> None:
-    known = "alpha, average, cap, decay, every, gain_warmup, kappa_p, nu, patience, rule, staleness, start, step_size, trust, warmup"
+    known = (
+        "alpha, average, cap, decay, every, gain_warmup, kappa_p, nu, patience, rule, staleness, start, step_size, trust, warmup"
+    )
     metrics = "objective, lagrangian, value/max, violation/max, value/four, value/five, slack/four, slack/five, multiplier/four, multiplier/five"
     kinds = "`{log_uniform: [0.003, 0.3]}`, `{uniform: [0.08, 0.25]}`, `{int: [1, 8]}` or `{choice: [1, 5]}`"
     sweep_keys = "concurrency, mlflow, name, objectives, recipe, reference_point, resources, sampler, search, set, trials"

@@ -18,27 +18,29 @@ from trainer.problem import Vector
 #: A residual within this many standard errors is noise.
 NOISE = 2.0
 #: An overshoot that leaves less than this share of the residual is progress all the same.
-PROGRESS = 0.25
-#: After so many significant residuals of one sign in a row the step is too small, and grows again by `RECOVERY` a step.
+PROGRESS = 0.5
+#: After so many significant residuals of one sign in a row the step is too small, and grows again by `RECOVERY` a step. Each
+#: overshoot doubles that number: a slow oscillation must not pass for drift for ever.
 RUN, RECOVERY = 12, 0.9
 
 
 @dataclass(frozen=True)
 class Damping:
-    """Each multiplier's last residual, its k, and its run of significant residuals of one sign, all [m]."""
+    """Each multiplier's last residual, its k, its run of significant residuals of one sign, and its overshoots, all [m]."""
 
     residual: Vector
     k: Vector
     run: Vector
+    overshoots: Vector
 
-    ROWS = 3
+    ROWS = 4
 
     @classmethod
     def unpack(cls, memory: Vector) -> Damping:
         return cls(*memory[: cls.ROWS])
 
     def pack(self) -> Vector:
-        return np.stack([self.residual, self.k, self.run])
+        return np.stack([self.residual, self.k, self.run, self.overshoots])
 
     @property
     def weights(self) -> Vector:
@@ -53,5 +55,6 @@ class Damping:
         overshot = turned & significant & (np.abs(residual) > PROGRESS * np.abs(self.residual))
         k = np.where(overshot, 2.0 * self.k + 1.0, np.where(turned & ~significant, self.k + 1.0, self.k))
         run = np.where(significant & ~turned & (residual != 0), self.run + 1.0, 0.0)
-        k = np.where(run > RUN, RECOVERY * k, k)
-        return Damping(np.where(residual == 0, self.residual, residual), k, run)
+        overshoots = self.overshoots + overshot
+        k = np.where(run > RUN * 2.0**overshoots, RECOVERY * k, k)
+        return Damping(np.where(residual == 0, self.residual, residual), k, run, overshoots)

@@ -14,12 +14,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import lsq_linear
 
-from trainer.dual.damping import NOISE, Damping
+from trainer.dual.damping import NOISE, RUN, Damping
 from trainer.dual.rules import Gains, Move
 from trainer.problem import Booleans, Vector
 
 #: Ridge on the Hessian, a share of its diagonal: perfectly correlated constraints share their step.
 RIDGE = 1e-6
+#: Moves below this share of the trust radius tell nothing of curvature: the primal's own movement drowns their effect.
+LEAST_MOVE = 1e-3
+#: A learned curvature so many times that of the fallback, with the residual of one sign for long, has stalled the multiplier.
+STALLED = 10.0
 
 
 @dataclass(frozen=True)
@@ -49,56 +53,75 @@ def newton(multipliers: Vector, memory: Vector, measured: Measured, gain: float,
     """lambda <- lambda - w H^-1 s with H from the samples' covariance (`Problem.curvature`).
 
     The covariance belongs to the model that the slacks were measured on, so the step is Newton's on the dual function where that
-    model is the best response, and a scaled ascent where it lags. memory: [3, m].
+    model is the best response, and a scaled ascent where it lags. memory: [4, m].
     """
-    step, damping = _step(multipliers, Damping.unpack(memory), measured, measured.curvature, gain, gains)
-    return Move(multipliers + step, damping.pack())
+    damping = Damping.unpack(memory).see(*_residual(multipliers, measured))
+    return Move(multipliers + _step(multipliers, damping, measured, measured.curvature, gain, gains), damping.pack())
 
 
 @dataclass(frozen=True)
 class Learned:
-    """The secant rule's Hessian [m, m] in use, and the point (lambda, s) [m] that the next difference is taken from.
+    """The secant rule's Hessian [m, m], and the point (lambda, s) [m] that the next difference is taken from.
 
-    `seen` [m] is 1 from the first point on, 2 once a difference was used.
+    `state` [m] is 0 before the first point, 1 while a difference must set the Hessian anew, 2 once one has; `age` [m] counts
+    the dual steps since the point. A Hessian of zeros is not known yet.
     """
 
-    seen: Vector
+    state: Vector
+    age: Vector
     multipliers: Vector
     slacks: Vector
     hessian: Vector
 
+    ROWS = 4
+
     @classmethod
     def unpack(cls, memory: Vector) -> Learned:
         rows = memory[Damping.ROWS :]
-        return cls(rows[0], rows[1], rows[2], rows[3:])
+        return cls(*rows[: cls.ROWS], rows[cls.ROWS :])
 
     def pack(self, damping: Damping) -> Vector:
-        return np.concatenate([damping.pack(), np.stack([self.seen, self.multipliers, self.slacks]), self.hessian])
+        rows = np.stack([self.state, self.age, self.multipliers, self.slacks])
+        return np.concatenate([damping.pack(), rows, self.hessian])
 
-    def see(self, multipliers: Vector, measured: Measured) -> Learned:
-        """With the change of the slacks since the last point, where it stands out of the noise."""
-        point = replace(self, seen=np.maximum(self.seen, 1.0), multipliers=multipliers, slacks=measured.slacks)
-        if not self.seen.all() or not measured.usable.all():
-            return point if measured.usable.all() else self
+    def see(self, multipliers: Vector, measured: Measured, before: Damping, after: Damping, gains: Gains) -> Learned:
+        """With the change of the slacks since the last point, where it stands out of the noise.
+
+        After an overshoot the Hessian was too small, because the primal had not answered in full: the next difference sets it
+        anew, and is taken over 1 + k steps. A Hessian that stalls is forgotten.
+        """
+        if not measured.usable.all():
+            return self
+        if ((after.run > RUN) & (np.diag(self.hessian) * gains.step_size > STALLED)).any():
+            return Learned.unpack(blank("secant", len(multipliers)))
+        point = Learned(np.maximum(self.state, 1.0), np.zeros_like(self.age), multipliers, measured.slacks, self.hessian)
+        if (after.overshoots > before.overshoots).any():
+            return replace(point, state=np.ones_like(self.state))
+        waiting = replace(self, age=self.age + 1.0)
+        if self.state.min() < 1:
+            return point
         moved, answered = multipliers - self.multipliers, measured.slacks - self.slacks
         noise = 2.0 * measured.errors**2  # of a difference of two slacks
-        if (answered**2).sum() <= NOISE**2 * noise.sum() or not moved.any():
-            return self  # the point stays, so that small moves add up until they can be told from noise
+        if np.abs(moved).max() < LEAST_MOVE * gains.trust:
+            return waiting
+        if waiting.age.max() <= after.k.max() or (answered**2).sum() <= NOISE**2 * noise.sum():
+            return waiting  # the point stays, so that small moves add up until they can be told from noise
         if moved @ answered <= 0:
             return point  # no curvature to learn: the primal still answers to something else
-        hessian = _first(moved, answered) if self.seen.max() < 2 else damped_bfgs(self.hessian, moved, answered)
-        return replace(point, seen=np.full_like(self.seen, 2.0), hessian=hessian)
+        hessian = damped_bfgs(self.hessian, moved, answered) if self.state.min() >= 2 else _first(moved, answered)
+        return replace(point, state=np.full_like(self.state, 2.0), hessian=hessian)
 
 
 def secant(multipliers: Vector, memory: Vector, measured: Measured, gain: float, gains: Gains) -> Move:
     """lambda <- lambda - w B^-1 s with B learned from successive (lambda, s): needs no joint samples.
 
-    The first difference sets B's diagonal, later ones update it by damped BFGS. memory: [6 + m, m].
+    The first difference sets B's diagonal, later ones update it by damped BFGS. memory: [8 + m, m].
     """
-    learned = Learned.unpack(memory).see(multipliers, measured)
-    known = learned.hessian if learned.seen.min() >= 2 else None
-    step, damping = _step(multipliers, Damping.unpack(memory), measured, known, gain, gains)
-    return Move(multipliers + step, learned.pack(damping))
+    before = Damping.unpack(memory)
+    damping = before.see(*_residual(multipliers, measured))
+    learned = Learned.unpack(memory).see(multipliers, measured, before, damping, gains)
+    known = learned.hessian if learned.hessian.any() else None
+    return Move(multipliers + _step(multipliers, damping, measured, known, gain, gains), learned.pack(damping))
 
 
 def _first(moved: Vector, answered: Vector) -> Vector:
@@ -121,19 +144,22 @@ def damped_bfgs(hessian: Vector, moved: Vector, answered: Vector) -> Vector:
     return result
 
 
-def _step(
-    multipliers: Vector, damping: Damping, measured: Measured, curvature: Vector | None, gain: float, gains: Gains
-) -> tuple[Vector, Damping]:
-    """The damped step [m] and the damping after it; 0 where the slack is not usable."""
+def _residual(multipliers: Vector, measured: Measured) -> tuple[Vector, Vector]:
+    """The relaxed slacks [m], 0 where unknown or where the multiplier is at a bound that it is to stay at, and their errors."""
     relaxed = measured.slacks + multipliers * measured.softness
     idle = ((multipliers <= measured.lowest) & (relaxed > 0)) | ((multipliers >= measured.highest) & (relaxed < 0))
-    residual = np.where(idle | ~measured.usable, 0.0, relaxed)
-    damping = damping.see(residual, measured.errors)
-    hessian = completed(curvature, measured, gains)
+    return np.where(idle | ~measured.usable, 0.0, relaxed), measured.errors
+
+
+def _step(
+    multipliers: Vector, damping: Damping, measured: Measured, curvature: Vector | None, gain: float, gains: Gains
+) -> Vector:
+    """The damped step [m]; 0 where the slack is not usable."""
+    relaxed = measured.slacks + multipliers * measured.softness
     low = np.maximum(measured.lowest - multipliers, -gains.trust)
     high = np.minimum(measured.highest - multipliers, gains.trust)
-    full = minimiser(hessian, np.where(measured.usable, relaxed, 0.0), low, high)
-    return np.where(measured.usable, gain * damping.weights * full, 0.0), damping
+    full = minimiser(completed(curvature, measured, gains), np.where(measured.usable, relaxed, 0.0), low, high)
+    return np.where(measured.usable, gain * damping.weights * full, 0.0)
 
 
 def completed(curvature: Vector | None, measured: Measured, gains: Gains) -> Vector:
@@ -169,5 +195,5 @@ SECOND_ORDER: dict[str, SecondOrder] = {"newton": newton, "secant": secant}
 
 def blank(rule: str, size: int) -> Vector:
     """The memory of a rule before its first step: [m], for second-order ones [k, m]."""
-    rows = {"newton": Damping.ROWS, "secant": Damping.ROWS + 3 + size}
+    rows = {"newton": Damping.ROWS, "secant": Damping.ROWS + Learned.ROWS + size}
     return np.zeros((rows[rule], size)) if rule in rows else np.zeros(size)
