@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.problem import Vector
+from trainer.problem import Booleans, Vector
 
 #: A residual within this many standard errors is noise.
 NOISE = 2.0
@@ -48,13 +48,24 @@ class Damping:
         result: Vector = 1.0 / (1.0 + self.k)
         return result
 
-    def see(self, residual: Vector, errors: Vector) -> Damping:
-        """After `residual` [m] with standard errors `errors` [m]; 0 where there is nothing to gain, as at an inactive bound."""
-        turned = residual * self.residual < 0
+    def overshot(self, residual: Vector, errors: Vector) -> Booleans:
+        """Which residuals [m] changed sign beyond the noise without progress: the last step was too long."""
+        beyond = np.minimum(np.abs(residual), np.abs(self.residual)) > NOISE * errors
+        result: Booleans = (residual * self.residual < 0) & beyond & (np.abs(residual) > PROGRESS * np.abs(self.residual))
+        return result
+
+    def see(self, residual: Vector, errors: Vector, explained: Booleans | None = None) -> Damping:
+        """After `residual` [m] with standard errors `errors` [m]; 0 where there is nothing to gain, as at an inactive bound.
+
+        `explained` overshoots have taught a better Hessian already and count for nothing here.
+        """
+        overshot = self.overshot(residual, errors) & ~(np.zeros_like(residual, dtype=bool) if explained is None else explained)
+        turned, idle = residual * self.residual < 0, residual == 0
         significant = np.abs(residual) > NOISE * errors
-        overshot = turned & significant & (np.abs(residual) > PROGRESS * np.abs(self.residual))
         k = np.where(overshot, 2.0 * self.k + 1.0, np.where(turned & ~significant, self.k + 1.0, self.k))
-        run = np.where(significant & ~turned & (residual != 0), self.run + 1.0, 0.0)
+        run = np.where(significant & ~turned & ~idle, self.run + 1.0, 0.0)
         overshoots = self.overshoots + overshot
         k = np.where(run > RUN * 2.0**overshoots, RECOVERY * k, k)
-        return Damping(np.where(residual == 0, self.residual, residual), k, run, overshoots)
+        if idle.any() and not idle.all():
+            k = np.where(idle, np.maximum(k, k[~idle].mean()), k)  # when noise wakes it, it is to move no faster than the rest
+        return Damping(np.where(idle, self.residual, residual), k, run, overshoots)

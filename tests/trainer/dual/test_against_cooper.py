@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from trainer.dual.memory import blank
 from trainer.dual.rules import RULES, Gains, ahead
-from trainer.dual.second_order import blank
 from trainer.problem import Problem
 
 TARGET = torch.tensor([2.0, 0.5, -1.0], dtype=torch.float64)

@@ -5,7 +5,8 @@ import pytest
 
 from trainer.dual.damping import Damping
 from trainer.dual.rules import Gains
-from trainer.dual.second_order import Measured, completed, damped_bfgs, minimiser, newton
+from trainer.dual.secant import damped_bfgs
+from trainer.dual.second_order import Measured, completed, minimiser, newton
 
 
 def measured(slacks, curvature=None, **kwargs):
