@@ -50,7 +50,8 @@ class Learned:
     @classmethod
     def unpack(cls, memory: Vector) -> Learned:
         rows = memory[Damping.ROWS :]
-        return cls(*rows[: cls.ROWS], rows[cls.ROWS :])
+        state, age, reach, forgiven, multipliers, slacks = rows[: cls.ROWS]
+        return cls(state, age, reach, forgiven, multipliers, slacks, rows[cls.ROWS :])
 
     def pack(self, damping: Damping) -> Vector:
         rows = np.stack([self.state, self.age, self.reach, self.forgiven, self.multipliers, self.slacks])

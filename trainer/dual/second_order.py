@@ -89,10 +89,10 @@ def minimiser(hessian: Vector, gradient: Vector, low: Vector, high: Vector) -> V
 
     Where a bound holds it back, by bounded least squares on the Cholesky factor, exact (Stark & Parker 1995).
     """
-    free: Vector = -np.linalg.solve(hessian, gradient)
+    free: Vector = np.asarray(-np.linalg.solve(hessian, gradient), dtype=np.float64)
     if ((low <= free) & (free <= high)).all():
         return free
     factor = np.linalg.cholesky(hessian)
     target = -np.linalg.solve(factor, gradient)
-    result: Vector = lsq_linear(factor.T, target, bounds=(low, np.maximum(high, low + 1e-300)), method="bvls").x
+    result: Vector = lsq_linear(factor.T, target, bounds=(low, high), method="bvls").x
     return result

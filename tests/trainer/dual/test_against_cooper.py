@@ -25,7 +25,7 @@ ROWS = np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 1]])
 PROBLEM = Problem(("upper", "lower", "equal"), np.ones(3), np.zeros(3, bool), KINDS)
 
 
-class Convex(cooper.ConstrainedMinimizationProblem):
+class Convex(cooper.ConstrainedMinimizationProblem):  # type: ignore[misc]  # mypy does not follow cooper
     """The same problem in Cooper's words; `penalty` is the augmented Lagrangian's rho."""
 
     def __init__(self, penalty: float | None) -> None:
