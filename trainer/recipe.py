@@ -151,6 +151,11 @@ class Recipe(Section):
                 f"`objective` must be left out with the formulation {self.formulation}, which minimises the largest value, "
                 "but got one; drop it"
             )
+        if self.dual.rule == "newton" and not any(each.term.source == "rollout" for each in self.terms):
+            raise ValueError(
+                "`dual.rule` must have terms that are measured on the same samples to be newton, but got none on rollouts; "
+                "use secant"
+            )
         for each in self.terms:
             where = ".".join(map(str, each.keys))
             if each.term.source not in shape.sources:
