@@ -8,6 +8,7 @@ from tests.trainer.recipes import digits
 from trainer.outcome import ConstraintOutcome, outcomes, verdict
 from trainer.problem import Estimate, Problem
 from trainer.recipe import Recipe
+from trainer.schema.dual import ON_SIMPLEX
 
 KINDS = Problem(
     ("most", "least", "equal", "near"),
@@ -107,7 +108,12 @@ def test_outcomes_say_their_kind_and_relaxation():
 
 def recipe(constraints, **dual) -> Recipe:
     data = {"classes": [4]}
-    return digits(constraints=[{"name": f"c{i}", "data": data, **each} for i, each in enumerate(constraints)], dual=dual)
+    formulation = "composition_or" if dual.get("rule") in ON_SIMPLEX else "constrained_training"
+    return digits(
+        formulation=formulation,
+        constraints=[{"name": f"c{i}", "data": data, **each} for i, each in enumerate(constraints)],
+        dual=dual,
+    )
 
 
 @pytest.mark.parametrize(
