@@ -71,6 +71,7 @@ def test_fixed_weights_on_the_simplex_stay_equal(formulation: dict[str, Any], tm
     assert all((state.multipliers == 0.5).all() for state in states.values())
     values = [each.value for each in result.constraints.values()]
     assert all(each.kind == "minimax" and each.budget == max(values) for each in result.constraints.values())
+    assert result.objective == max(values) and result.status == "out_of_steps"
 
 
 def test_fixed_weights_on_the_simplex_may_be_given(tmp_path: Path) -> None:
