@@ -128,7 +128,9 @@ class Recipe(Section):
         for position, name in enumerate(names):
             if name in names[:position]:
                 raise ValueError(f"`constraints.{position}.name` must be unique, but got '{name}' twice; rename one")
-        check_bounds({constraint.name: constraint for constraint in self.constraints}, self.dual)
+        check_bounds(
+            {constraint.name: constraint for constraint in self.constraints}, self.dual, SHAPES[self.formulation].simplex
+        )
         known = {"pretrained", *self.models}
         for each in self.terms:
             if unknown := [name for name in each.term.models(each.value) if name not in known]:
@@ -141,8 +143,9 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _terms_fit_the_formulation(self) -> Self:
         shape = SHAPES[self.formulation]
-        if shape.simplex != (self.dual.rule in ON_SIMPLEX):
-            rules = " or ".join(ON_SIMPLEX) if shape.simplex else "one that is not on the simplex"
+        # Weights that stay equal are the baseline of both kinds, so `fixed` goes with either.
+        if shape.simplex != (self.dual.rule in ON_SIMPLEX) and self.dual.rule != "fixed":
+            rules = " or ".join((*ON_SIMPLEX, "fixed")) if shape.simplex else "one that is not on the simplex"
             raise ValueError(
                 f"`dual.rule` must be {rules} with the formulation {self.formulation}, but got {self.dual.rule}; change one"
             )
@@ -173,6 +176,15 @@ class Recipe(Section):
             raise ValueError(
                 f"`model` must be a trained one for the formulation {self.formulation}, but got a new unet; "
                 "write model.load or model.call, or give `models.pretrained`"
+            )
+        if (
+            self.data is not None
+            and self.data.balance
+            and not any(each.column == 0 and each.term.word == "data" for each in self.terms)
+        ):
+            raise ValueError(
+                "`data.balance` must go with an objective on data, but got none; drop it, or write e.g. "
+                "objective: {data: {all: true}}"
             )
         populations = [each.term.population(each.value) for each in self.terms if each.term.population is not None]
         if self.data is None and any(isinstance(each, Everything | Subset) for each in populations):

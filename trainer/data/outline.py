@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trainer.data.faults import BadDataError, Fault, nothing_kept, nothing_to_train_on, unknown_class, without_labels
+from trainer.data.faults import (
+    BadDataError,
+    Fault,
+    nothing_kept,
+    nothing_to_train_on,
+    unknown_class,
+    without_classes,
+    without_labels,
+)
 from trainer.data.known import Known, look_at
 from trainer.data.names import find
 from trainer.data.portions import portion, stays
@@ -48,6 +56,8 @@ def _term_faults(recipe: Recipe, known: Known) -> Iterator[Fault]:
 
 
 def _data_faults(recipe: Recipe, data: Data, known: Known) -> Iterator[Fault]:
+    if data.balance and known.labelled is False:
+        yield without_classes("data without labels")
     yield from _keep_faults(data, known)
     for keys, population in _subsets(recipe):
         yield from _subset_faults(population, keys, data, known)
