@@ -9,8 +9,10 @@ import torch
 from diffusers import DDPMScheduler
 
 from trainer.errors import TrainingError
+from trainer.loading import space_of
 from trainer.models import Predictor, build_model, check_shape, own_schedule
 from trainer.recipe import Recipe
+from trainer.spaces import Pixels, Space, same
 
 PRETRAINED = "pretrained"
 
@@ -22,22 +24,34 @@ def frozen_models(
     schedule: DDPMScheduler,
     shape: tuple[int, ...],
     device: torch.device,
+    space: Space | None = None,
 ) -> dict[str, Predictor]:
     """The models of these names, in evaluation mode and without gradients; `pretrained` is a copy of `predictor` unless given.
 
     Raises:
-        TrainingError: a model can't be loaded, is of another shape, or was trained with another noise schedule.
+        TrainingError: a model can't be loaded, is of another shape, or was trained with another noise schedule or latent space.
     """
     found: dict[str, Predictor] = {}
     for name in dict.fromkeys(names):
         if name in recipe.models:
             inner = build_model(recipe.models[name], shape, recipe.seed)
             check_shape(inner, shape)
+            _check_space(name, space_of(recipe.models[name], device), space or Pixels())
             _check_schedule(name, own_schedule(recipe.models[name]), schedule)
         else:
             inner = copy.deepcopy(predictor)
         found[name] = inner.to(device).requires_grad_(False).eval()
     return found
+
+
+def _check_space(name: str, own: Space, space: Space) -> None:
+    """A point of two latent spaces means two images."""
+    if not same(own, space):
+        kinds = ["a latent space" if each.latent else "pixels" for each in (own, space)]
+        raise TrainingError(
+            f"models that are used together must live in one space, but models.{name} has {kinds[0]} where the trained model "
+            f"has {'another' if kinds[0] == kinds[1] else kinds[1]}; use models that share one autoencoder"
+        )
 
 
 def _check_schedule(name: str, own: DDPMScheduler | None, schedule: DDPMScheduler) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trainer.schema.base import Count, Fraction, ImportPath, Section
+from trainer.schema.base import Count, Fraction, ImportPath, NotNegative, Positive, Section
 
 
 class UNet(Section):
@@ -31,19 +31,47 @@ class UNet(Section):
         return self
 
 
+class Lora(Section):
+    """A low-rank adapter (Hu et al. 2021, arXiv 2106.09685): W + alpha/rank B A, of which A and B alone are trained."""
+
+    rank: Count = Field(4, description="the rank of the adapter", examples=["4"])
+    alpha: Positive = Field(4.0, description="its scale is alpha / rank", examples=["4.0"])
+    targets: list[str] = Field(
+        ["to_q", "to_k", "to_v", "to_out.0"], min_length=1, description="the ends of the names of the layers that it adapts",
+        examples=["[to_q, to_v]"],
+    )  # fmt: skip
+
+
 class Model(Section):
     """The noise predictor: exactly one of `unet`, `load` and `call`."""
 
     unet: UNet | None = Field(None, description="a UNet2DModel to build", examples=["{channels: [16, 32]}"])
     load: str | None = Field(
-        None, description="a local directory or hub id of a diffusers UNet2DModel or of a pipeline that holds one",
+        None,
+        description="a run's output or checkpoint of ours (a folder or URI), or a local directory or hub id of a diffusers model "
+        "or pipeline (docs/models.md)",
         examples=["google/ddpm-cifar10-32"],
-    )  # fmt: skip
+    )
     call: ImportPath | None = Field(
         None, description="the import path of a function `() -> nn.Module` whose result is called with (x, t)",
         examples=["my_models:build"],
     )  # fmt: skip
-
+    prompt: str | None = Field(None, description="the text that a text-to-image model is given", examples=["a red apple"])
+    negative_prompt: str | None = Field(
+        None, description="what guidance leads away from; the empty text unless given", examples=["blurry"]
+    )
+    label: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="the class that a class-conditional model is given", examples=["207"]
+    )
+    guidance: NotNegative | None = Field(
+        None, description="the scale of classifier-free guidance in sampling; 1 or none is without", examples=["5.0"]
+    )
+    lora: Lora | str | None = Field(
+        None,
+        description="a new adapter to train in place of the model's own weights, or where a trained one lies "
+        "(a run's output, a checkpoint or diffusers' LoRA files)",
+        examples=["{rank: 4}"],
+    )
     shape: list[Count] | None = Field(
         None,
         min_length=1,
@@ -54,6 +82,18 @@ class Model(Section):
     @model_validator(mode="after")
     def _one(self) -> Self:
         self.exactly_one("unet", "load", "call")
+        return self
+
+    @model_validator(mode="after")
+    def _of_loaded_models_alone(self) -> Self:
+        kind = "unet" if self.unet is not None else "call"
+        for key in ("prompt", "negative_prompt", "label", "guidance", "lora"):
+            if getattr(self, key) is not None and self.load is None:
+                raise ValueError(
+                    f"`{key}` must go with `load`, but got it beside `{kind}`; drop it, or load a model that takes it"
+                )
+        if self.prompt is not None and self.label is not None:
+            raise ValueError("`label` must not stand beside `prompt`, but got both; keep the one that the model takes")
         return self
 
 
