@@ -35,8 +35,8 @@ def frozen_models(
     for name in dict.fromkeys(names):
         if name in recipe.models:
             inner = build_model(recipe.models[name], shape, recipe.seed)
-            check_shape(inner, shape)
             _check_space(name, space_of(recipe.models[name], device), space or Pixels())
+            check_shape(inner, shape)
             _check_schedule(name, own_schedule(recipe.models[name]), schedule)
         else:
             inner = copy.deepcopy(predictor)

@@ -1,5 +1,4 @@
-"""Samples from a checkpoint: no Ray, no data, only the averaged weights and the schedule that lie in it,
-and what its model was made from."""
+"""Samples from a checkpoint: no Ray, no data; the averaged weights and the schedule that lie in it, and what it was made from."""
 
 from __future__ import annotations
 
