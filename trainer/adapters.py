@@ -30,7 +30,12 @@ def add(network: nn.Module, spec: Lora) -> None:
 
     _refuse_second(network)
     network.requires_grad_(False)
-    config = LoraConfig(r=spec.rank, lora_alpha=spec.alpha, target_modules=list(spec.targets), init_lora_weights="gaussian")
+    config = LoraConfig(
+        r=spec.rank,
+        lora_alpha=spec.alpha,  # type: ignore[arg-type]  # any number does
+        target_modules=list(spec.targets),
+        init_lora_weights="gaussian",
+    )
     for target in spec.targets:
         if not any(name == target or name.endswith(f".{target}") for name, _ in network.named_modules()):
             ends = sorted({name.rpartition(".")[2] for name, each in network.named_modules() if isinstance(each, nn.Linear)})
@@ -78,7 +83,7 @@ def _load_plain(network: nn.Module, weights: dict[str, Any], metadata: dict[str,
             f"lora must tell its rank and alpha for a {type(network).__name__}, but {folder} has no such metadata; train it here"
         )
     _inject(network, LoraConfig(**{name.removeprefix(f"{_PREFIX}."): value for name, value in metadata.items()}))
-    result = set_peft_model_state_dict(network, weights, adapter_name=_NAME)
+    result: Any = set_peft_model_state_dict(network, weights, adapter_name=_NAME)
     if result.unexpected_keys:
         raise TrainingError(
             f"lora must fit the network's layers, but {folder} adapts {result.unexpected_keys[0]}; give its own base as `load`"
@@ -98,7 +103,8 @@ def files(network: nn.Module) -> dict[str, bytes]:
     from diffusers import StableDiffusionPipeline
     from peft import get_peft_model_state_dict
 
-    metadata = {key: _plain(value) for key, value in network.peft_config[_NAME].to_dict().items()}
+    configs: Any = network.peft_config
+    metadata = {key: _plain(value) for key, value in configs[_NAME].to_dict().items()}
     with tempfile.TemporaryDirectory() as folder:
         StableDiffusionPipeline.save_lora_weights(
             folder, unet_lora_layers=get_peft_model_state_dict(network, adapter_name=_NAME), unet_lora_adapter_metadata=metadata

@@ -30,7 +30,7 @@ def restore(checkpoint: str) -> tuple[Predictor, DDPMScheduler, Recipe, tuple[in
     schedule = own_schedule(spec)
     if schedule is None:
         raise TrainingError(f"a checkpoint must hold its schedule, but {checkpoint} has none; it was changed by hand")
-    return load_predictor(spec).eval(), schedule, recipe_of(checkpoint), shape, space_of(spec)
+    return load_predictor(spec).under(schedule).eval(), schedule, recipe_of(checkpoint), shape, space_of(spec)
 
 
 def find_checkpoint(place: str) -> str:

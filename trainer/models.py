@@ -14,6 +14,7 @@ from trainer import recipe as recipes
 from trainer.checkpoint import locate, read
 from trainer.draws import Stream, generator
 from trainer.errors import TrainingError
+from trainer.flow import flow_schedule
 from trainer.imports import import_callable
 from trainer.loading import load_predictor, network_config, space_of
 from trainer.places import read_file
@@ -31,7 +32,7 @@ def build(recipe: recipes.Recipe, shape: tuple[int, ...]) -> Predictor:
     Raises:
         TrainingError: the model can't be loaded, or doesn't map samples of `shape` to predictions of the same shape.
     """
-    predictor = build_model(recipe.model, shape, recipe.seed)
+    predictor = build_model(recipe.model, shape, recipe.seed).under(noise_schedule(recipe, shape))
     check_shape(predictor, shape)
     return predictor
 
@@ -129,11 +130,14 @@ def noise_schedule(recipe: recipes.Recipe, shape: tuple[int, ...], space: Space 
     if recipe.schedule is None and (own := own_schedule(recipe.model)) is not None:
         return DDPMScheduler.from_config(own.config, clip_sample=False) if latent else own
     spec = recipe.schedule or recipes.Schedule()
+    clip = len(shape) == 3 and not latent
+    if spec.prediction == "flow":
+        return flow_schedule(spec.timesteps, spec.shift or 1.0, clip)
     return DDPMScheduler(
         num_train_timesteps=spec.timesteps,
-        beta_schedule=spec.name,
+        beta_schedule=spec.name or "squaredcos_cap_v2",
         prediction_type=spec.prediction,
-        clip_sample=len(shape) == 3 and not latent,
+        clip_sample=clip,
         timestep_spacing="trailing",  # sampling starts from pure noise, the schedule's last step (Lin et al. 2024, §3.3)
     )
 
@@ -149,9 +153,12 @@ def own_schedule(spec: recipes.Model) -> DDPMScheduler | None:
     config = _schedule_config(spec.load)
     if config is None:
         return None
+    if str(config.get("_class_name")).startswith("FlowMatch") and not config.get("use_dynamic_shifting"):
+        return flow_schedule(config["num_train_timesteps"], float(config.get("shift") or 1.0), clip_sample=False)
     if config.get("prediction_type", "epsilon") not in _PREDICTIONS or "beta_schedule" not in config:
         raise TrainingError(
-            f"a loaded model's schedule must be one of betas that predicts {' or '.join(_PREDICTIONS)}, but {spec.load} has "
+            f"a loaded model's schedule must be one of betas that predicts {' or '.join(_PREDICTIONS)}, or flow matching without "
+            f"dynamic shifting, but {spec.load} has "
             f"{config.get('_class_name')} with {config.get('prediction_type')}; use another model, or write `schedule`"
         )
     return DDPMScheduler.from_config(config)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from diffusers import DDPMScheduler
 from torch import Tensor, nn
+
+from trainer.flow import is_flow, levels
 
 
 class Condition(nn.Module):
@@ -35,9 +38,17 @@ class Predictor(nn.Module):
     1 is none). Terms on noised examples ask the model as it is; sampling and trajectories ask `guided`.
     """
 
+    levels: Tensor | None
+
     def __init__(self, inner: nn.Module, condition: Condition | None = None, guidance: float = 1.0) -> None:
         super().__init__()
         self.inner, self.condition, self.guidance = inner, condition, guidance
+        self.register_buffer("levels", None)
+
+    def under(self, schedule: DDPMScheduler) -> Predictor:
+        """This model under a schedule: with one of flow matching, its network's velocities are turned into v-predictions."""
+        self.levels = levels(schedule) if is_flow(schedule) else None
+        return self
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         return self._ask(x, t, self.condition.arguments(len(x)) if self.condition is not None else {})
@@ -53,6 +64,14 @@ class Predictor(nn.Module):
         return unconditional + self.guidance * (conditional - unconditional)
 
     def _ask(self, x: Tensor, t: Tensor, arguments: Mapping[str, Tensor]) -> Tensor:
+        if self.levels is None:
+            return self._network(x, t, arguments)
+        s = self.levels[t].view(-1, *[1] * (x.ndim - 1)).to(x.dtype)
+        scale = ((1 - s).square() + s.square()).sqrt()
+        velocity = self._network(scale * x, self.levels[t] * len(self.levels), arguments)
+        return (1 - 2 * s) * x + scale * velocity
+
+    def _network(self, x: Tensor, t: Tensor, arguments: Mapping[str, Tensor]) -> Tensor:
         output = self.inner(x, t, **arguments)
         result: Tensor = output.sample if hasattr(output, "sample") else output
         # A model that predicts its variance too (Nichol & Dhariwal 2021, arXiv 2102.09672) gives the mean first.

@@ -85,7 +85,7 @@ class Latents:
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        mean = self.vae.encode(x.to(self.vae.device, self.vae.dtype)).latent_dist.mode()
+        mean: Tensor = self.vae.encode(x.to(self.vae.device, self.vae.dtype)).latent_dist.mode()
         return ((mean - self.shift) * self.scale).to(x.device, x.dtype)
 
     def decode(self, z: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionMod
 
 from tests.trainer import tiny
 from tests.trainer.recipes import digits
-from trainer.checkpoint import CheckpointFolder
+from trainer.checkpoint import CheckpointFolder, Snapshot
 from trainer.coordinator import InProcess
 from trainer.draws import Stream, normals
 from trainer.dual.controller import controller_of
@@ -25,6 +25,7 @@ from trainer.outcome import Result
 from trainer.prepare import Prepared, prepare
 from trainer.recipe import Model, Recipe
 from trainer.sampling import sample
+from trainer.sources.data import DataTurn
 from trainer.spaces import Latents
 from trainer.work import work
 
@@ -37,6 +38,12 @@ def train(recipe: Recipe, folder: Path) -> Result:
 
 def host_in(recipe: Recipe, folder: Path) -> LocalHost:
     return LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder / "checkpoints")))
+
+
+def latest(folder: Path) -> Snapshot:
+    found = CheckpointFolder(str(folder / "checkpoints")).latest()
+    assert found is not None
+    return found
 
 
 def prepared(recipe: Recipe, folder: Path) -> Prepared:
@@ -60,7 +67,8 @@ def network() -> torch.nn.Module:
             self.kept = torch.nn.Parameter(torch.ones(2), requires_grad=False)
 
         def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return self.inner(x) * self.kept
+            result: torch.Tensor = self.inner(x) * self.kept
+            return result
 
     return Net()
 
@@ -79,7 +87,8 @@ def aligned(model: dict[str, Any], **sections: Any) -> Recipe:
 def prediction(model: torch.nn.Module, shape: tuple[int, ...]) -> torch.Tensor:
     x = normals(0, Stream.SAMPLING, 0, range(3), shape)
     with torch.no_grad():
-        return model.eval()(x, torch.tensor([0, 7, 30]))
+        result: torch.Tensor = model.eval()(x, torch.tensor([0, 7, 30]))
+    return result
 
 
 # Our own checkpoints.
@@ -92,8 +101,8 @@ def test_a_run_is_loaded_with_its_averaged_weights_and_its_schedule(tmp_path, pl
     spec = Model(load=str(tmp_path / "a" / place))
     loaded, schedule = load_predictor(spec), own_schedule(spec)
     run = prepared(first, tmp_path / "a")
-    assert run.primal.predictor is not None
-    groups = CheckpointFolder(str(tmp_path / "a" / "checkpoints")).latest().groups
+    assert schedule is not None
+    groups = latest(tmp_path / "a").groups
     averages = [groups["average"][str(i)] for i in range(len(groups["average"]))]
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(loaded.inner.parameters(), averages, strict=True))
     assert not torch.equal(averages[0], next(iter(groups["weights"].values())))
@@ -118,12 +127,13 @@ def test_a_users_module_is_loaded_from_its_run(tmp_path):
     recipe["data"] = {"call": "tests.trainer.test_models:points"}
     result = train(Recipe.model_validate(recipe), tmp_path / "a")
     loaded = load_predictor(Model(load=str(tmp_path / "a")))
-    average = CheckpointFolder(str(tmp_path / "a" / "checkpoints")).latest().groups["average"]
-    assert torch.equal(loaded.inner.inner.weight, average["0"]) and torch.equal(loaded.inner.kept, torch.ones(2))
+    average = latest(tmp_path / "a").groups["average"]
+    weights = loaded.inner.state_dict()
+    assert torch.equal(weights["inner.weight"], average["0"]) and torch.equal(weights["kept"], torch.ones(2))
     recipe["model"] = {"load": str(tmp_path / "a")}
     again = train(Recipe.model_validate(recipe), tmp_path / "b")
     assert again.status != "failed" and restore(str(result.checkpoint))[3] == (2,)
-    assert torch.equal(restore(str(again.checkpoint))[0].inner.kept, torch.ones(2))
+    assert torch.equal(restore(str(again.checkpoint))[0].inner.state_dict()["kept"], torch.ones(2))
 
 
 # Text to image.
@@ -163,6 +173,7 @@ def test_data_are_encoded_for_the_losses_and_samples_decoded_for_the_metrics(tmp
     assert np.isfinite([value for name, value in result.metrics.items() if name.startswith("eval/")]).all()
     first = prepared(recipe, tmp_path / "b")
     turn = first.sources[0].turn(0, np.array([1.0, 0.0, 0.0]))
+    assert first.data is not None and isinstance(turn, DataTurn)
     assert turn._noised.x.shape[1:] == (2, 4, 4) and first.data.examples.shape == (1, 8, 8)
     unet = UNet2DConditionModel.from_pretrained(str(result.checkpoint), subfolder="unet")
     whole = StableDiffusionPipeline.from_pretrained(text_to_image, unet=unet)
@@ -200,7 +211,7 @@ def test_only_the_adapter_is_trained_and_diffusers_loads_it(tmp_path, text_to_im
     torch.testing.assert_close(prediction(base, (2, 4, 4)), prediction(ours, (2, 4, 4)))
     trained = [name for name, each in ours.inner.named_parameters() if each.requires_grad]
     assert trained and all("lora_" in name for name in trained)
-    weights = CheckpointFolder(str(tmp_path / "a" / "checkpoints")).latest().groups["weights"]
+    weights = latest(tmp_path / "a").groups["weights"]
     assert sorted(weights) == sorted(trained)
     assert generate(str(result.checkpoint), 2, tmp_path / "made", sampler="ddim", steps=2, seed=0).shape == (2, 1, 8, 8)
 
@@ -221,11 +232,11 @@ def test_a_base_under_adapters_of_runs(tmp_path, text_to_image):
 def test_a_resumed_run_with_an_adapter_equals_the_uninterrupted_one(tmp_path, text_to_image):
     recipe = aligned({"load": text_to_image, "prompt": "a pear", "lora": LORA}, evaluation={"samples": 0, "loss_draws": 4})
     train(recipe, tmp_path / "whole")
-    whole = CheckpointFolder(str(tmp_path / "whole" / "checkpoints")).latest()
+    whole = latest(tmp_path / "whole")
     half = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": 2})})
     train(half, tmp_path / "parts")
     train(recipe, tmp_path / "parts")
-    parts = CheckpointFolder(str(tmp_path / "parts" / "checkpoints")).latest()
+    parts = latest(tmp_path / "parts")
     assert parts.step == whole.step == 4
     assert all(torch.equal(parts.groups["weights"][name], value) for name, value in whole.groups["weights"].items())
 

@@ -100,8 +100,30 @@ class Model(Section):
 class Schedule(Section):
     """The noise schedule, a diffusers `DDPMScheduler`; left out with `model.load`, it is the loaded model's."""
 
-    name: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"] = Field(
-        "squaredcos_cap_v2", description="the schedule of beta, by its diffusers name", examples=["squaredcos_cap_v2"]
-    )
+    name: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"] | None = Field(
+        None, description="the schedule of beta, by its diffusers name; squaredcos_cap_v2 unless given",
+        examples=["squaredcos_cap_v2"],
+    )  # fmt: skip
     timesteps: Annotated[int, Field(ge=2)] = Field(200, description="diffusion steps T", examples=["200"])
-    prediction: Literal["epsilon", "v_prediction"] = Field("epsilon", description="what the model predicts", examples=["epsilon"])
+    prediction: Literal["epsilon", "v_prediction", "flow"] = Field(
+        "epsilon",
+        description="what the model predicts: the noise, v, or with `flow` the velocity noise - x of the linear path "
+        "(1 - s) x + s noise, asked at T s",
+        examples=["epsilon"],
+    )
+    shift: Positive | None = Field(
+        None,
+        description="for flow: s becomes shift s / (1 + (shift - 1) s), more noise above 1; 1 unless given",
+        examples=["3.0"],
+    )
+
+    @model_validator(mode="after")
+    def _flow_has_no_betas(self) -> Self:
+        flow = self.prediction == "flow"
+        for key, wrong in (("name", flow), ("shift", not flow)):
+            if wrong and getattr(self, key) is not None:
+                kind = "a schedule of beta" if key == "name" else "prediction flow"
+                raise ValueError(
+                    f"`{key}` must go with {kind}, but got {getattr(self, key)} with prediction {self.prediction}; drop it"
+                )
+        return self
