@@ -13,10 +13,9 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from trainer.errors import TrainingError
+from trainer.loadable import ADAPTER
 from trainer.schema.model import Lora
 
-#: The file in which diffusers keeps an adapter, at the top of a checkpoint.
-ADAPTER = "pytorch_lora_weights.safetensors"
 _NAME, _PREFIX = "default", "unet"
 
 

@@ -24,13 +24,12 @@ from trainer.checkpoint import locate
 from trainer.conditions import condition_of
 from trainer.errors import TrainingError
 from trainer.imports import import_callable
+from trainer.loadable import ADAPTER, NETWORKS
 from trainer.places import read_file
 from trainer.predictor import Predictor
 from trainer.recipe import Model, Recipe
 from trainer.spaces import Latents, Pixels, Space
 
-#: The networks that are understood, by class.
-NETWORKS = ("UNet2DModel", "UNet2DConditionModel", "DiTTransformer2DModel", "Transformer2DModel")
 _CONDITIONS = ("prompt", "negative_prompt", "label", "guidance")
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -91,14 +90,14 @@ def _network(spec: Model) -> nn.Module:
     for part in ("unet", "transformer"):
         if (config := read_file(checkpoint, f"{part}/config.json")) is not None:
             return _from_files(config, _read(checkpoint, f"{part}/{_WEIGHTS}"))
-    if (adapter := read_file(checkpoint, adapters.ADAPTER)) is not None:
+    if (adapter := read_file(checkpoint, ADAPTER)) is not None:
         base = made_from.model_copy(update={"lora": None})
         # A run that started from a run with an adapter trained that one: its base lies further down.
-        while isinstance(base.load, str) and (below := locate(base.load)) and read_file(below, adapters.ADAPTER) is not None:
+        while isinstance(base.load, str) and (below := locate(base.load)) and read_file(below, ADAPTER) is not None:
             base = recipe_of(below).model.model_copy(update={"lora": None})
         network = _network(base)
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / adapters.ADAPTER).write_bytes(adapter)
+            (Path(folder) / ADAPTER).write_bytes(adapter)
             adapters.load(network, Path(folder))
         return network
     return _called(checkpoint, rooted(made_from))
@@ -132,7 +131,7 @@ def _load_adapter(network: nn.Module, place: str) -> None:
         adapters.load(network, Path(place))
         return
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / adapters.ADAPTER).write_bytes(_read(checkpoint, adapters.ADAPTER))
+        (Path(folder) / ADAPTER).write_bytes(_read(checkpoint, ADAPTER))
         adapters.load(network, Path(folder))
 
 

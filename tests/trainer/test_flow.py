@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 
 from tests.trainer.recipes import digits
@@ -35,7 +35,7 @@ class Velocity(nn.Module):
         return (s * away - MEAN - (1 - s) * VARIANCE * away).to(x.dtype)
 
 
-def model(shift: float = 1.0) -> tuple[Predictor, object]:
+def model(shift: float = 1.0) -> tuple[Predictor, DDPMScheduler]:
     schedule = flow_schedule(T, shift, clip_sample=False)
     return Predictor(Velocity()).under(schedule), schedule
 

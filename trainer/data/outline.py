@@ -14,6 +14,7 @@ from trainer.data.portions import portion, stays
 from trainer.documents import Document, Keys, show
 from trainer.errors import Problem
 from trainer.imports import CannotImportError, import_callable, takes
+from trainer.loadable import model_faults
 from trainer.recipe import ClassName, Data, Recipe, Subset
 
 _ARGUMENTS = {0: "no argument", 1: "one argument"}
@@ -24,7 +25,7 @@ def check(recipe: Recipe, document: Document) -> list[Problem]:
 
     The user's modules are imported, in this process.
     """
-    faults = list(_import_faults(recipe))
+    faults = [*_import_faults(recipe), *model_faults(recipe)]
     if recipe.data is not None:
         faults.extend(_data_faults(recipe, recipe.data))
     return sorted((fault.problem(document) for fault in faults), key=lambda problem: problem.line)
