@@ -98,6 +98,18 @@ class CheckpointFolder:
         return self.path(snapshot.step)
 
 
+def locate(place: str) -> str | None:
+    """The checkpoint folder meant by `place`: itself, or the newest below a run's output or its `checkpoints`, or None."""
+    files, root = fsspec.core.url_to_fs(place)
+    if files.exists(posixpath.join(root, MARKER)):
+        return place
+    for folder in (posixpath.join(place, "checkpoints"), place):
+        newest = CheckpointFolder(folder).newest()
+        if newest is not None:
+            return newest
+    return None
+
+
 def read(uri: str) -> Snapshot:
     """Reads one checkpoint folder.
 

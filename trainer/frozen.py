@@ -9,8 +9,11 @@ import torch
 from diffusers import DDPMScheduler
 
 from trainer.errors import TrainingError
+from trainer.flow import MARK, is_flow
+from trainer.loading import space_of
 from trainer.models import Predictor, build_model, check_shape, own_schedule
 from trainer.recipe import Recipe
+from trainer.spaces import Pixels, Space, same
 
 PRETRAINED = "pretrained"
 
@@ -22,22 +25,35 @@ def frozen_models(
     schedule: DDPMScheduler,
     shape: tuple[int, ...],
     device: torch.device,
+    space: Space | None = None,
 ) -> dict[str, Predictor]:
     """The models of these names, in evaluation mode and without gradients; `pretrained` is a copy of `predictor` unless given.
 
     Raises:
-        TrainingError: a model can't be loaded, is of another shape, or was trained with another noise schedule.
+        TrainingError: a model can't be loaded, is of another shape, or was trained with another noise schedule or latent space.
     """
     found: dict[str, Predictor] = {}
     for name in dict.fromkeys(names):
         if name in recipe.models:
             inner = build_model(recipe.models[name], shape, recipe.seed)
-            check_shape(inner, shape)
-            _check_schedule(name, own_schedule(recipe.models[name]), schedule)
+            _check_space(name, space_of(recipe.models[name], device), space or Pixels())
+            own = own_schedule(recipe.models[name])
+            check_shape(inner.under(own or schedule), shape)
+            _check_schedule(name, own, schedule)
         else:
             inner = copy.deepcopy(predictor)
         found[name] = inner.to(device).requires_grad_(False).eval()
     return found
+
+
+def _check_space(name: str, own: Space, space: Space) -> None:
+    """A point of two latent spaces means two images."""
+    if not same(own, space):
+        kinds = ["a latent space" if each.latent else "pixels" for each in (own, space)]
+        raise TrainingError(
+            f"models that are used together must live in one space, but models.{name} has {kinds[0]} where the trained model "
+            f"has {'another' if kinds[0] == kinds[1] else kinds[1]}; use models that share one autoencoder"
+        )
 
 
 def _check_schedule(name: str, own: DDPMScheduler | None, schedule: DDPMScheduler) -> None:
@@ -46,7 +62,8 @@ def _check_schedule(name: str, own: DDPMScheduler | None, schedule: DDPMSchedule
         return
     mine, theirs = schedule.alphas_cumprod, own.alphas_cumprod
     same = len(mine) == len(theirs) and torch.allclose(mine, theirs, rtol=1e-4, atol=1e-6)
-    if not same or own.config.prediction_type != schedule.config.prediction_type:
+    alike = own.config.prediction_type == schedule.config.prediction_type and is_flow(own) == is_flow(schedule)
+    if not same or not alike:
         raise TrainingError(
             f"models that are used together must have one noise schedule, but models.{name} has {_words(own)} where the trained "
             f"model has {_words(schedule)}; leave `schedule` out, or train one of them again"
@@ -55,4 +72,6 @@ def _check_schedule(name: str, own: DDPMScheduler | None, schedule: DDPMSchedule
 
 def _words(schedule: DDPMScheduler) -> str:
     config = schedule.config
+    if is_flow(schedule):
+        return f"{config.num_train_timesteps} timesteps of flow matching with shift {config[MARK]}"
     return f"{config.num_train_timesteps} timesteps of {config.beta_schedule} with {config.prediction_type}"

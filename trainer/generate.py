@@ -1,76 +1,47 @@
-"""Samples from a checkpoint: no Ray, no data, only the averaged weights and the schedule that lie in it."""
+"""Samples from a checkpoint: no Ray, no data; the averaged weights and the schedule that lie in it, and what it was made from."""
 
 from __future__ import annotations
 
-import json
-import posixpath
-import tempfile
 from pathlib import Path
 
-import fsspec
 import numpy as np
-import torch
-import yaml
-from diffusers import DDPMScheduler, UNet2DModel
-from safetensors.torch import load as load_tensors
-from torch import Tensor, nn
+from diffusers import DDPMScheduler
+from torch import Tensor
 
-from trainer.checkpoint import MARKER, CheckpointFolder, Snapshot, read
+from trainer.checkpoint import locate, read
 from trainer.errors import BadInput, Problem, TrainingError
 from trainer.evaluation.grid import sample_grid, save_png
-from trainer.imports import import_callable
-from trainer.models import Predictor
-from trainer.recipe import Recipe
+from trainer.loading import load_predictor, recipe_of, space_of
+from trainer.models import own_schedule
+from trainer.predictor import Predictor
+from trainer.recipe import Model, Recipe
 from trainer.sampling import sample
+from trainer.spaces import Space, decode_in_parts
 
 
-def restore(checkpoint: str) -> tuple[Predictor, DDPMScheduler, Recipe, tuple[int, ...]]:
-    """The model with its averaged weights, its schedule, the recipe and the shape of a sample.
+def restore(checkpoint: str) -> tuple[Predictor, DDPMScheduler, Recipe, tuple[int, ...], Space]:
+    """The model with its averaged weights, its schedule, the recipe, the shape of its diffusion and that one's space.
 
     Raises:
-        TrainingError: `checkpoint` is no complete checkpoint folder or URI.
+        TrainingError: `checkpoint` is no complete checkpoint folder or URI, or what its model was made from is gone.
     """
-    snapshot = read(checkpoint)
-    recipe = Recipe.model_validate(yaml.safe_load(snapshot.files["recipe.yaml"]))
-    predictor = Predictor(_model(snapshot, recipe))
-    predictor.eval()
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "scheduler_config.json").write_bytes(snapshot.files["scheduler/scheduler_config.json"])
-        schedule = DDPMScheduler.from_pretrained(folder)
-    return predictor, schedule, recipe, tuple(snapshot.state["shape"])
-
-
-def _model(snapshot: Snapshot, recipe: Recipe) -> nn.Module:
-    if "unet/config.json" in snapshot.files:
-        model: nn.Module = UNet2DModel.from_config(json.loads(snapshot.files["unet/config.json"]))
-        model.load_state_dict(load_tensors(snapshot.files["unet/diffusion_pytorch_model.safetensors"]))
-        return model
-    if recipe.model.call is None:
-        raise TrainingError(
-            "a checkpoint must hold a diffusers model or name model.call, but got neither; it was changed by hand"
-        )
-    model = import_callable(recipe.model.call)()
-    model.load_state_dict(snapshot.groups["weights"])
-    trained = [each for each in model.parameters() if each.requires_grad]
-    with torch.no_grad():
-        for i, parameter in enumerate(trained):
-            parameter.copy_(snapshot.groups["average"][str(i)])
-    return model
+    shape = tuple(read(checkpoint).state["shape"])  # also says what is wrong with an incomplete one
+    spec = Model(load=checkpoint)
+    schedule = own_schedule(spec)
+    if schedule is None:
+        raise TrainingError(f"a checkpoint must hold its schedule, but {checkpoint} has none; it was changed by hand")
+    return load_predictor(spec).under(schedule).eval(), schedule, recipe_of(checkpoint), shape, space_of(spec)
 
 
 def find_checkpoint(place: str) -> str:
-    """The checkpoint folder meant by `place`: itself, or the newest below a run's output or its `checkpoints`.
+    """The checkpoint folder meant by `place`, as `trainer.checkpoint.locate` finds it.
 
     Raises:
         BadInput: there is none.
     """
-    files, root = fsspec.core.url_to_fs(place)
-    if files.exists(posixpath.join(root, MARKER)):
-        return place
-    for folder in (posixpath.join(place, "checkpoints"), place):
-        newest = CheckpointFolder(folder).newest()
-        if newest is not None:
-            return newest
+    found = locate(place)
+    if found is not None:
+        return found
     rule, way_out = (
         "must be a checkpoint or a run's output folder",
         "give the path that `checkpoint` has in the run's result.json",
@@ -79,14 +50,15 @@ def find_checkpoint(place: str) -> str:
 
 
 def generate(checkpoint: str, count: int, output: Path, *, sampler: str, steps: int, seed: int, batch_size: int = 250) -> Tensor:
-    """Writes `count` samples as `samples.npy` [count, *shape] and, where they are images, as PNGs and one grid.
+    """Writes `count` samples as `samples.npy` [count, *shape], decoded, and, where they are images, as PNGs and one grid.
 
     Raises:
         TrainingError: `checkpoint` is no complete checkpoint.
         ValueError: more steps than the schedule has.
     """
-    predictor, schedule, _, shape = restore(checkpoint)
-    samples = sample(predictor, schedule, range(count), shape, sampler=sampler, steps=steps, seed=seed, batch_size=batch_size)
+    predictor, schedule, _, shape, space = restore(checkpoint)
+    found = sample(predictor, schedule, range(count), shape, sampler=sampler, steps=steps, seed=seed, batch_size=batch_size)
+    samples = decode_in_parts(space, found, batch_size)
     output.mkdir(parents=True, exist_ok=True)
     np.save(output / "samples.npy", samples.numpy())
     if samples.ndim == 4:

@@ -9,6 +9,8 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
+from trainer.flow import is_flow, velocity_scale
+
 #: gamma of min-SNR weighting (Hang et al. 2023, arXiv 2303.09556, §3.4).
 MIN_SNR_GAMMA = 5.0
 
@@ -57,12 +59,13 @@ def denoising_losses(model: nn.Module, schedule: DDPMScheduler, x: Tensor, noise
 def weighted_errors(schedule: DDPMScheduler, prediction: Tensor, target: Tensor, t: Tensor, weight: str) -> Tensor:
     """w_t * mean over dimensions of |target - prediction|^2, shape [B], float32.
 
-    `weight` is `simple` (1), `min_snr`, or `elbo`: then the expectation over t is in nats, a cross-entropy up to a constant
-    when `target` is the training target, and the point-wise KL when it is another model's prediction ([CCA] Lemma 2).
+    `weight` is `simple` (1; under flow matching the error is then the velocity's), `min_snr`, or `elbo`: then the expectation
+    over t is in nats, a cross-entropy up to a constant when `target` is the training target, and the point-wise KL when it is
+    another model's prediction ([CCA] Lemma 2).
     """
     errors: Tensor = (prediction.float() - target).square().flatten(1).mean(1)
     if weight == "simple":
-        return errors
+        return errors * velocity_scale(schedule.alphas_cumprod.to(t.device)[t]) if is_flow(schedule) else errors
     if weight == "min_snr":
         return errors * _min_snr(schedule, t)
     return errors * (information_weights(schedule).to(t.device)[t] * prediction[0].numel())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
+import json
 from typing import Any
 
 import torch
@@ -11,22 +11,19 @@ from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
 
 from trainer import recipe as recipes
+from trainer.checkpoint import locate, read
 from trainer.draws import Stream, generator
 from trainer.errors import TrainingError
+from trainer.flow import flow_schedule
 from trainer.imports import import_callable
+from trainer.loading import load_predictor, network_config, space_of
+from trainer.places import read_file
+from trainer.predictor import Predictor
+from trainer.spaces import Space
 
+__all__ = ["Predictor", "build", "build_model", "check_shape", "noise_schedule", "own_schedule", "sampler_schedule", "shape_of"]
 
-class Predictor(nn.Module):
-    """Any model as one function: x [B, *shape] and t [B] (integers in 0..T-1) to a prediction [B, *shape]."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        output = self.inner(x, t)
-        result: Tensor = output.sample if hasattr(output, "sample") else output
-        return result
+_PREDICTIONS = ("epsilon", "v_prediction")
 
 
 def build(recipe: recipes.Recipe, shape: tuple[int, ...]) -> Predictor:
@@ -35,7 +32,7 @@ def build(recipe: recipes.Recipe, shape: tuple[int, ...]) -> Predictor:
     Raises:
         TrainingError: the model can't be loaded, or doesn't map samples of `shape` to predictions of the same shape.
     """
-    predictor = build_model(recipe.model, shape, recipe.seed)
+    predictor = build_model(recipe.model, shape, recipe.seed).under(noise_schedule(recipe, shape))
     check_shape(predictor, shape)
     return predictor
 
@@ -47,7 +44,7 @@ def build_model(spec: recipes.Model, shape: tuple[int, ...], seed: int) -> Predi
         if spec.unet is not None:
             return Predictor(_unet(spec.unet, shape))
         if spec.load is not None:
-            return Predictor(_loaded(spec.load))
+            return load_predictor(spec)
         return Predictor(_called(str(spec.call)))
 
 
@@ -70,21 +67,6 @@ def _unet(spec: recipes.UNet, shape: tuple[int, ...]) -> nn.Module:
         dropout=spec.dropout,
     )
     return model
-
-
-def _loaded(source: str) -> nn.Module:
-    """A `UNet2DModel` from a model's directory or hub id, or from the `unet` of a pipeline."""
-    errors = []
-    for place in ({}, {"subfolder": "unet"}):
-        try:
-            model: nn.Module = UNet2DModel.from_pretrained(source, use_safetensors=None, **place)
-            return model
-        except (OSError, ValueError) as error:
-            errors.append(str(error).splitlines()[0])
-    raise TrainingError(
-        f"model.load must be a diffusers UNet2DModel or a pipeline with one, but got {source!r} ({'; '.join(errors)}); "
-        "give a directory with config.json and weights, or a hub id that this machine can reach"
-    )
 
 
 def _called(path: str) -> nn.Module:
@@ -121,48 +103,78 @@ def check_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
         )
 
 
-def shape_of(spec: recipes.Model) -> tuple[int, ...]:
-    """The shape of a sample where no data tells it: as the recipe says, else as the loaded model does.
+def shape_of(spec: recipes.Model, space: Space | None = None) -> tuple[int, ...]:
+    """The shape of the diffusion where no data tells it: as the recipe says, else as the loaded model does.
 
     Raises:
         TrainingError: neither says.
     """
     if spec.shape is not None:
-        return tuple(spec.shape)
-    config = getattr(_loaded(str(spec.load)), "config", None)
-    side = getattr(config, "sample_size", None)
+        return (space or space_of(spec)).coded(tuple(spec.shape))
+    if spec.load is not None and (checkpoint := locate(spec.load)) is not None:
+        return tuple(read(checkpoint).state["shape"])
+    config, _ = network_config(str(spec.load))
+    side = config.get("sample_size")
     if side is None:
         raise TrainingError("a model must tell the size of its samples, but got none in its configuration; write model.shape")
     sides = (side, side) if isinstance(side, int) else tuple(side)
-    return (int(config.in_channels), *sides)  # type: ignore[union-attr]  # it has a sample size
+    return (int(config["in_channels"]), *sides)
 
 
-def noise_schedule(recipe: recipes.Recipe, shape: tuple[int, ...]) -> DDPMScheduler:
+def noise_schedule(recipe: recipes.Recipe, shape: tuple[int, ...], space: Space | None = None) -> DDPMScheduler:
     """The schedule of the recipe; without one, the loaded model's own, or the defaults.
 
-    Samples are clipped to [-1, 1] in sampling where they are images; other data have no such range.
+    Samples are clipped to [-1, 1] in sampling where they are images; latents and other data have no such range.
     """
+    latent = space is not None and space.latent
     if recipe.schedule is None and (own := own_schedule(recipe.model)) is not None:
-        return own
+        return DDPMScheduler.from_config(own.config, clip_sample=False) if latent else own
     spec = recipe.schedule or recipes.Schedule()
+    clip = len(shape) == 3 and not latent
+    if spec.prediction == "flow":
+        return flow_schedule(spec.timesteps, spec.shift or 1.0, clip)
     return DDPMScheduler(
         num_train_timesteps=spec.timesteps,
-        beta_schedule=spec.name,
+        beta_schedule=spec.name or "squaredcos_cap_v2",
         prediction_type=spec.prediction,
-        clip_sample=len(shape) == 3,
+        clip_sample=clip,
         timestep_spacing="trailing",  # sampling starts from pure noise, the schedule's last step (Lin et al. 2024, §3.3)
     )
 
 
 def own_schedule(spec: recipes.Model) -> DDPMScheduler | None:
-    """The schedule that lies beside a loaded model's weights, if any."""
+    """The schedule that lies beside a loaded model's weights, if any.
+
+    Raises:
+        TrainingError: it is of a kind that no `DDPMScheduler` stands for.
+    """
     if spec.load is None:
         return None
-    try:
-        return DDPMScheduler.from_pretrained(spec.load, subfolder="scheduler")
-    except (OSError, ValueError):
-        if (Path(spec.load) / "scheduler_config.json").is_file():
-            return DDPMScheduler.from_pretrained(spec.load)
+    config = _schedule_config(spec.load)
+    if config is None:
+        return None
+    if str(config.get("_class_name")).startswith("FlowMatch") and not config.get("use_dynamic_shifting"):
+        return flow_schedule(config["num_train_timesteps"], float(config.get("shift") or 1.0), clip_sample=False)
+    if config.get("prediction_type", "epsilon") not in _PREDICTIONS or "beta_schedule" not in config:
+        raise TrainingError(
+            f"a loaded model's schedule must be one of betas that predicts {' or '.join(_PREDICTIONS)}, or flow matching without "
+            f"dynamic shifting, but {spec.load} has "
+            f"{config.get('_class_name')} with {config.get('prediction_type')}; use another model, or write `schedule`"
+        )
+    return DDPMScheduler.from_config(config)
+
+
+def _schedule_config(place: str) -> dict[str, Any] | None:
+    checkpoint = locate(place)
+    if checkpoint is not None:
+        content = read_file(checkpoint, "scheduler/scheduler_config.json")
+        return json.loads(content) if content is not None else None
+    for where in ({"subfolder": "scheduler"}, {}):
+        try:
+            config: dict[str, Any] = DDPMScheduler.load_config(place, **where)
+            return config
+        except (OSError, ValueError):
+            continue
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from diffusers import DDPMScheduler
 
@@ -12,17 +12,22 @@ from trainer.evaluation.asking import Judge
 from trainer.evaluation.judge import judge_for
 from trainer.frozen import frozen_models
 from trainer.host import Host
+from trainer.loading import space_of
 from trainer.models import build, noise_schedule, shape_of
 from trainer.primal import Primal
 from trainer.recipe import Recipe
 from trainer.setting import Setting
 from trainer.sources.build import build_sources, frozen_names
 from trainer.sources.source import Source
+from trainer.spaces import Space, encoded
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that a training needs. `data` is None for a recipe without data; `judges` is the folder of trained judges."""
+    """All that a training needs. `data` is None for a recipe without data; `judges` is the folder of trained judges.
+
+    `shape` is of the diffusion, in its `space`.
+    """
 
     recipe: Recipe
     data: Assembled | None
@@ -31,6 +36,7 @@ class Prepared:
     primal: Primal
     sources: list[Source]
     judges: str | None
+    space: Space
 
     def judge(self) -> Judge | None:
         """The judge of the samples; None for data without two classes."""
@@ -44,13 +50,17 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
         TrainingError: the model, the data or a user's part is unusable.
     """
     data = assemble(recipe) if recipe.data is not None else None
-    shape = data.examples.shape if data is not None else shape_of(recipe.model)
-    predictor, schedule = build(recipe, shape), noise_schedule(recipe, shape)
-    frozen = frozen_models(recipe, frozen_names(recipe), predictor, schedule, shape, host.device)
+    space = space_of(recipe.model, host.device)
+    shape = space.coded(data.examples.shape) if data is not None else shape_of(recipe.model, space)
+    predictor, schedule = build(recipe, shape), noise_schedule(recipe, shape, space)
+    frozen = frozen_models(recipe, frozen_names(recipe), predictor, schedule, shape, host.device, space)
     primal = Primal(recipe, predictor, host.device, host.rank, host.world)
     names = data.examples.class_names if data is not None else ()
-    setting = Setting(recipe, shape, schedule, host, primal.predict, frozen, lambda: _judge(recipe, data, judges), names)
-    return Prepared(recipe, data, shape, schedule, primal, build_sources(setting, data), judges)
+    setting = Setting(
+        recipe, shape, schedule, host, primal.predict, frozen, lambda: _judge(recipe, data, judges), names, primal.guided, space
+    )
+    latents = replace(data, examples=encoded(data.examples, space)) if data is not None else None
+    return Prepared(recipe, data, shape, schedule, primal, build_sources(setting, latents), judges, space)
 
 
 def _judge(recipe: Recipe, data: Assembled | None, judges: str | None) -> Judge | None:

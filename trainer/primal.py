@@ -13,7 +13,7 @@ from torch import Tensor, distributed, nn
 
 from trainer.draws import Stream, generator
 from trainer.errors import TrainingError
-from trainer.models import Predictor
+from trainer.predictor import Predictor
 from trainer.recipe import Recipe
 
 
@@ -46,6 +46,10 @@ class Primal:
         """The present weights' prediction [B, *shape] for x [B, *shape] at timesteps t [B]."""
         prediction: Tensor = (self.forward if torch.is_grad_enabled() else self.predictor)(x, t)
         return prediction
+
+    def guided(self, x: Tensor, t: Tensor) -> Tensor:
+        """The same with the model's guidance, for sampling."""
+        return self.predictor.guided(x, t)
 
     def begin(self, step: int) -> None:
         """To be called before anything of a primal step is computed: what it draws and its rate depend on the step alone."""
@@ -115,7 +119,7 @@ class Primal:
 
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """Tensors by group (`weights`, `average`, `optimizer`), copied to the CPU, and the plain numbers beside them."""
-        weights = {name: _copied(value) for name, value in self.predictor.inner.state_dict().items()}
+        weights = {name: _copied(value) for name, value in self.predictor.stored().items()}
         average = {str(i): _copied(value) for i, value in enumerate(self.ema.shadow_params)}
         optimizer = {
             f"{i}.{name}": _copied(value)
@@ -127,7 +131,7 @@ class Primal:
 
     def restore(self, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
         """Puts back what `state` returned, bit for bit."""
-        self.predictor.inner.load_state_dict(groups["weights"])
+        self.predictor.put_back(groups["weights"])
         for i, shadow in enumerate(self.ema.shadow_params):
             shadow.copy_(groups["average"][str(i)])
         self.ema.optimization_step = numbers["ema_steps"]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from trainer.draws import Stream, generator, normals
 from trainer.models import sampler_schedule
+from trainer.predictor import Predictor
 
 
 @torch.no_grad()
@@ -41,6 +42,7 @@ def _chunk(
     model: nn.Module, scheduler: DDPMScheduler, positions: range, shape: tuple[int, ...], sampler: str, steps: int, seed: int
 ) -> Tensor:
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    predict = model.guided if isinstance(model, Predictor) else model
     scheduler.set_timesteps(steps)
     x = normals(seed, Stream.SAMPLING, 0, positions, shape).to(device)
     # One generator a sample keeps ancestral noise a function of the position alone.
@@ -49,6 +51,6 @@ def _chunk(
         seeds = [int(generator(seed, Stream.SAMPLING, 1, position).integers(2**63)) for position in positions]
         noise = {"generator": [torch.Generator().manual_seed(each) for each in seeds]}
     for t in scheduler.timesteps:
-        prediction = model(x, t.to(device).expand(len(x)))
+        prediction = predict(x, t.to(device).expand(len(x)))
         x = scheduler.step(prediction, t, x, **noise).prev_sample
     return x.float().cpu()

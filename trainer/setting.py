@@ -16,11 +16,14 @@ from trainer.host import Host
 from trainer.models import Predictor
 from trainer.recipe import ClassName, Recipe
 from trainer.rollout import roll_out, steps_of
+from trainer.spaces import Pixels, Space
 
 
 @dataclass(frozen=True)
 class Setting:
-    """shape: of a sample. predict: the trained model with its present weights, (x [B, *shape], t [B]) -> [B, *shape].
+    """shape: of the diffusion, in its `space`.
+
+    predict: the trained model with its present weights, (x [B, *shape], t [B]) -> [B, *shape].
 
     frozen: models by name, in evaluation mode, without gradients to their weights. judge: trained when first asked for.
     """
@@ -33,6 +36,13 @@ class Setting:
     frozen: Mapping[str, Predictor]
     judge: Callable[[], Judge | None] = field(repr=False)
     class_names: tuple[ClassName, ...] = ()
+    guided: Callable[[Tensor, Tensor], Tensor] | None = None
+    space: Space = field(default_factory=Pixels)
+
+    @property
+    def sampling(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """What trajectories ask: the trained model's guided prediction, where it has guidance."""
+        return self.guided or self.predict
 
     def noise_of(self, x: Tensor, t: Tensor, prediction: Tensor) -> Tensor:
         """The noise [B, *shape] that a prediction for x at t means, whatever the models predict."""
@@ -44,13 +54,13 @@ class Setting:
 
     @cached_property
     def pretrained_samples(self) -> Tensor:
-        """Samples [N, *shape] of the pretrained model by the sampler of rollouts: what rewards are normalised by."""
+        """Samples [N, *decoded shape] of the pretrained model by the sampler of rollouts: what rewards are normalised by."""
         spec = self.recipe.rollout
         steps = steps_of(self.schedule, spec.steps, spec.eta)
-        samples = []
+        samples, model = [], self.frozen["pretrained"]
         with torch.no_grad():
             for start in range(0, spec.normalization_samples, self.recipe.evaluation.batch_size):
                 positions = range(start, min(start + self.recipe.evaluation.batch_size, spec.normalization_samples))
                 noise = normals(self.recipe.seed, Stream.NORMALIZATION, 0, positions, (1 + len(steps), *self.shape))
-                samples.append(roll_out(self.frozen["pretrained"], steps, noise.to(self.host.device)).samples)
+                samples.append(self.space.decode(roll_out(model.guided, steps, noise.to(self.host.device)).samples))
         return torch.cat(samples)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +29,8 @@ from trainer.prepare import Prepared, prepare
 from trainer.primal import Primal
 from trainer.recipe import Recipe
 from trainer.sampling import sample
+from trainer.spaces import decode_in_parts
+from trainer.storing import stored_files
 
 
 def work(recipe: Recipe, host: Host, output: str, judges: str | None = None) -> Result | None:
@@ -56,22 +56,10 @@ def work(recipe: Recipe, host: Host, output: str, judges: str | None = None) -> 
 
 
 def _files(recipe: Recipe, primal: Primal, schedule: DDPMScheduler) -> dict[str, bytes]:
-    """The small files of a checkpoint, and a diffusers pipeline of the averaged weights where the model is a diffusers one."""
+    """The small files of a checkpoint, and what diffusers reads of the averaged weights."""
     plain = recipe.model_dump(mode="json")
-    files = {"recipe.yaml": yaml.safe_dump(plain, sort_keys=False).encode()}
-    with tempfile.TemporaryDirectory() as folder:
-        schedule.save_pretrained(Path(folder) / "scheduler")
-        if hasattr(primal.predictor.inner, "save_pretrained"):
-            with primal.averaged() as predictor:
-                predictor.inner.save_pretrained(Path(folder) / "unet", safe_serialization=True)
-            index = {
-                "_class_name": "DDPMPipeline",
-                "scheduler": ["diffusers", "DDPMScheduler"],
-                "unet": ["diffusers", "UNet2DModel"],
-            }
-            files["model_index.json"] = json.dumps(index).encode()
-        files |= {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
-    return files
+    with primal.averaged() as predictor:
+        return {"recipe.yaml": yaml.safe_dump(plain, sort_keys=False).encode(), **stored_files(predictor, schedule)}
 
 
 def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, dict[str, bytes]]:
@@ -133,7 +121,7 @@ def _samples(loop: Loop, model: torch.nn.Module, prepared: Prepared) -> Tensor |
         batch_size=spec.batch_size,
     )
     gathered = host.gather(own)
-    return torch.cat(gathered) if gathered is not None else None
+    return decode_in_parts(prepared.space, torch.cat(gathered), spec.batch_size) if gathered is not None else None
 
 
 def _measure(prepared: Prepared, samples: Tensor) -> tuple[dict[str, float], dict[str, bytes]]:

@@ -7,6 +7,7 @@ from trainer.data.outline import side_faults
 from trainer.data.splits import assemble
 from trainer.documents import Document
 from trainer.errors import Problem
+from trainer.loadable import may_be_ours
 from trainer.recipe import Recipe
 
 
@@ -27,7 +28,8 @@ def check_deep(recipe: Recipe, document: Document) -> list[Problem]:
 
 
 def _shape_faults(recipe: Recipe, shape: tuple[int, ...]) -> list[Fault]:
-    if recipe.model.call is not None:
+    load = recipe.model.load
+    if recipe.model.call is not None or (load is not None and may_be_ours(load)):
         return []
     if len(shape) != 3:
         kind = "unet" if recipe.model.unet is not None else "load"

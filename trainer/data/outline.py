@@ -22,6 +22,7 @@ from trainer.data.portions import portion, stays
 from trainer.documents import Document, Keys, show
 from trainer.errors import Problem
 from trainer.imports import CannotImportError, import_callable, takes
+from trainer.loadable import model_faults
 from trainer.recipe import ClassName, Data, Recipe, Subset
 from trainer.schema.word import Seen
 
@@ -33,7 +34,7 @@ def check(recipe: Recipe, document: Document) -> list[Problem]:
 
     The user's modules are imported, in this process.
     """
-    faults = list(_import_faults(recipe))
+    faults = [*_import_faults(recipe), *model_faults(recipe)]
     known = Known()
     if recipe.data is not None:
         try:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trainer.schema.base import Count, Fraction, ImportPath, Section
+from trainer.schema.base import Count, Fraction, ImportPath, NotNegative, Positive, Section
 
 
 class UNet(Section):
@@ -31,19 +31,47 @@ class UNet(Section):
         return self
 
 
+class Lora(Section):
+    """A low-rank adapter (Hu et al. 2021, arXiv 2106.09685): W + alpha/rank B A, of which A and B alone are trained."""
+
+    rank: Count = Field(4, description="the rank of the adapter", examples=["4"])
+    alpha: Positive = Field(4.0, description="its scale is alpha / rank", examples=["4.0"])
+    targets: list[str] = Field(
+        ["to_q", "to_k", "to_v", "to_out.0"], min_length=1, description="the ends of the names of the layers that it adapts",
+        examples=["[to_q, to_v]"],
+    )  # fmt: skip
+
+
 class Model(Section):
     """The noise predictor: exactly one of `unet`, `load` and `call`."""
 
     unet: UNet | None = Field(None, description="a UNet2DModel to build", examples=["{channels: [16, 32]}"])
     load: str | None = Field(
-        None, description="a local directory or hub id of a diffusers UNet2DModel or of a pipeline that holds one",
+        None,
+        description="a run's output or checkpoint of ours (a folder or URI), or a local directory or hub id of a diffusers model "
+        "or pipeline (docs/models.md)",
         examples=["google/ddpm-cifar10-32"],
-    )  # fmt: skip
+    )
     call: ImportPath | None = Field(
         None, description="the import path of a function `() -> nn.Module` whose result is called with (x, t)",
         examples=["my_models:build"],
     )  # fmt: skip
-
+    prompt: str | None = Field(None, description="the text that a text-to-image model is given", examples=["a red apple"])
+    negative_prompt: str | None = Field(
+        None, description="what guidance leads away from; the empty text unless given", examples=["blurry"]
+    )
+    label: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="the class that a class-conditional model is given", examples=["207"]
+    )
+    guidance: NotNegative | None = Field(
+        None, description="the scale of classifier-free guidance in sampling; 1 or none is without", examples=["5.0"]
+    )
+    lora: Lora | str | None = Field(
+        None,
+        description="a new adapter to train in place of the model's own weights, or where a trained one lies "
+        "(a run's output, a checkpoint or diffusers' LoRA files)",
+        examples=["{rank: 4}"],
+    )
     shape: list[Count] | None = Field(
         None,
         min_length=1,
@@ -56,12 +84,46 @@ class Model(Section):
         self.exactly_one("unet", "load", "call")
         return self
 
+    @model_validator(mode="after")
+    def _of_loaded_models_alone(self) -> Self:
+        kind = "unet" if self.unet is not None else "call"
+        for key in ("prompt", "negative_prompt", "label", "guidance", "lora"):
+            if getattr(self, key) is not None and self.load is None:
+                raise ValueError(
+                    f"`{key}` must go with `load`, but got it beside `{kind}`; drop it, or load a model that takes it"
+                )
+        if self.prompt is not None and self.label is not None:
+            raise ValueError("`label` must not stand beside `prompt`, but got both; keep the one that the model takes")
+        return self
+
 
 class Schedule(Section):
     """The noise schedule, a diffusers `DDPMScheduler`; left out with `model.load`, it is the loaded model's."""
 
-    name: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"] = Field(
-        "squaredcos_cap_v2", description="the schedule of beta, by its diffusers name", examples=["squaredcos_cap_v2"]
-    )
+    name: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"] | None = Field(
+        None, description="the schedule of beta, by its diffusers name; squaredcos_cap_v2 unless given",
+        examples=["squaredcos_cap_v2"],
+    )  # fmt: skip
     timesteps: Annotated[int, Field(ge=2)] = Field(200, description="diffusion steps T", examples=["200"])
-    prediction: Literal["epsilon", "v_prediction"] = Field("epsilon", description="what the model predicts", examples=["epsilon"])
+    prediction: Literal["epsilon", "v_prediction", "flow"] = Field(
+        "epsilon",
+        description="what the model predicts: the noise, v, or with `flow` the velocity noise - x of the linear path "
+        "(1 - s) x + s noise, asked at T s",
+        examples=["epsilon"],
+    )
+    shift: Positive | None = Field(
+        None,
+        description="for flow: s becomes shift s / (1 + (shift - 1) s), more noise above 1; 1 unless given",
+        examples=["3.0"],
+    )
+
+    @model_validator(mode="after")
+    def _flow_has_no_betas(self) -> Self:
+        flow = self.prediction == "flow"
+        for key, wrong in (("name", flow), ("shift", not flow)):
+            if wrong and getattr(self, key) is not None:
+                kind = "a schedule of beta" if key == "name" else "prediction flow"
+                raise ValueError(
+                    f"`{key}` must go with {kind}, but got {getattr(self, key)} with prediction {self.prediction}; drop it"
+                )
+        return self

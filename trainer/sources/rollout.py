@@ -30,7 +30,7 @@ class RolloutSource:
 
     def __init__(self, setting: Setting, columns: Sequence[int], terms: Sequence[RolloutTerm], steps: Steps) -> None:
         self.columns = tuple(columns)
-        self.recipe, self.host, self.forward, self.steps = setting.recipe, setting.host, setting.predict, steps
+        self.recipe, self.host, self.forward, self.steps = setting.recipe, setting.host, setting.sampling, steps
         self.terms = list(terms)
         self._shape = setting.shape
 

@@ -31,7 +31,7 @@ class PathKL:
 
     def values(self, path: Path) -> Tensor:
         """The KL of each step, [B, K] in nats; their sum over K is a trajectory's value."""
-        return path.divergences(self.model)
+        return path.divergences(self.model.guided)
 
 
 TERM = Word(

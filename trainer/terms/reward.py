@@ -17,20 +17,22 @@ if TYPE_CHECKING:
     from trainer.rewards.evaluate import Normalised
     from trainer.rollout import Path
     from trainer.setting import Setting
+    from trainer.spaces import Space
 
 PRETRAINED = "pretrained"
 
 
 @dataclass(frozen=True, eq=False)
 class RewardTerm:
-    """r(x) on the samples, or (r(x) - mean) / std with the mean and standard deviation of the pretrained model's samples."""
+    """r(x) on decoded samples, or (r(x) - mean) / std with the mean and standard deviation of the pretrained model's samples."""
 
     reward: Callable[[Tensor], Tensor]
     scale: Normalised | None
+    space: Space
 
     def values(self, path: Path) -> Tensor:
         """Per-sample values [B]."""
-        values = self.reward(path.samples)
+        values = self.reward(self.space.decode(path.samples))
         return self.scale(values) if self.scale else values
 
     def facts(self) -> dict[str, float]:
@@ -44,15 +46,15 @@ def _build(value: Reward, setting: Setting) -> RewardTerm:
     from trainer.rewards.spec import RewardContext
 
     rollout = setting.recipe.rollout
-    context = RewardContext(setting.shape, setting.host.device, setting.judge, setting.class_names)
+    context = RewardContext(setting.space.decoded(setting.shape), setting.host.device, setting.judge, setting.class_names)
     reward = checked(value, context, gradient=rollout.gradient == "backpropagation")
     if not rollout.normalize:
-        return RewardTerm(reward, None)
+        return RewardTerm(reward, None, setting.space)
     with torch.no_grad():
         values = torch.cat(
             [reward(part) for part in torch.split(setting.pretrained_samples, setting.recipe.evaluation.batch_size)]
         )
-    return RewardTerm(reward, Normalised.of(values, reward.name))
+    return RewardTerm(reward, Normalised.of(values, reward.name), setting.space)
 
 
 def _faults(value: Reward, seen: Seen) -> Iterator[Fault]:

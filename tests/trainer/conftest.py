@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def text_to_image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from tests.trainer import tiny
+
+    return tiny.text_to_image(tmp_path_factory.mktemp("text-to-image"))
+
+
+@pytest.fixture(scope="session")
+def transformer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from tests.trainer import tiny
+
+    return tiny.transformer(tmp_path_factory.mktemp("transformer"))

@@ -1,0 +1,122 @@
+"""Low-rank adapters through peft, stored in diffusers' layout.
+
+peft and the pipelines bring transformers along, so they are imported where an adapter is used.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+from trainer.errors import TrainingError
+from trainer.loadable import ADAPTER
+from trainer.schema.model import Lora
+
+_NAME, _PREFIX = "default", "unet"
+
+
+def add(network: nn.Module, spec: Lora) -> None:
+    """A new adapter, which changes nothing until it is trained; the network's own weights are frozen.
+
+    Raises:
+        TrainingError: the network has an adapter already, or no layer of the named ends.
+    """
+    from peft import LoraConfig
+
+    _refuse_second(network)
+    network.requires_grad_(False)
+    config = LoraConfig(
+        r=spec.rank,
+        lora_alpha=spec.alpha,  # type: ignore[arg-type]  # any number does
+        target_modules=list(spec.targets),
+        init_lora_weights="gaussian",
+    )
+    for target in spec.targets:
+        if not any(name == target or name.endswith(f".{target}") for name, _ in network.named_modules()):
+            ends = sorted({name.rpartition(".")[2] for name, each in network.named_modules() if isinstance(each, nn.Linear)})
+            raise TrainingError(
+                f"lora.targets must be ends of names of the network's layers, but got {target!r}; its linear layers end in {ends}"
+            )
+    _inject(network, config)
+
+
+def load(network: nn.Module, folder: Path) -> None:
+    """The adapter that lies in `folder` or is that file, put on the network.
+
+    Raises:
+        TrainingError: there is none, or it does not fit the network.
+    """
+    from diffusers import StableDiffusionPipeline
+
+    _refuse_second(network)
+    network.requires_grad_(False)
+    try:
+        weights, alphas, metadata = StableDiffusionPipeline.lora_state_dict(str(folder), return_lora_metadata=True)
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"lora must be a run of ours or a folder with {ADAPTER}, but got {str(folder)!r} ({str(error).splitlines()[0]}); "
+            "give the folder that `save_lora_weights` wrote"
+        ) from error
+    own = {name.removeprefix(f"{_PREFIX}."): value for name, value in weights.items() if name.startswith(f"{_PREFIX}.")}
+    if len(own) != len(weights) or not own:
+        other = next((name for name in weights if not name.startswith(f"{_PREFIX}.")), "nothing")
+        raise TrainingError(f"lora must adapt the UNet alone, but {folder} holds {other}; save the UNet's adapter apart")
+    if isinstance(network, UNet2DConditionModel):
+        StableDiffusionPipeline.load_lora_into_unet(weights, alphas, network, adapter_name=_NAME, metadata=metadata)
+    else:
+        _load_plain(network, own, metadata, folder)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+
+
+def _load_plain(network: nn.Module, weights: dict[str, Any], metadata: dict[str, Any] | None, folder: Path) -> None:
+    """For networks to which diffusers gives no adapters: the layout that `files` writes."""
+    from peft import LoraConfig, set_peft_model_state_dict
+
+    if not metadata:
+        raise TrainingError(
+            f"lora must tell its rank and alpha for a {type(network).__name__}, but {folder} has no such metadata; train it here"
+        )
+    _inject(network, LoraConfig(**{name.removeprefix(f"{_PREFIX}."): value for name, value in metadata.items()}))
+    result: Any = set_peft_model_state_dict(network, weights, adapter_name=_NAME)
+    if result.unexpected_keys:
+        raise TrainingError(
+            f"lora must fit the network's layers, but {folder} adapts {result.unexpected_keys[0]}; give its own base as `load`"
+        )
+
+
+def _inject(network: nn.Module, config: Any) -> None:
+    from peft import inject_adapter_in_model
+
+    inject_adapter_in_model(config, network, adapter_name=_NAME)
+    if isinstance(network, UNet2DConditionModel):
+        network._hf_peft_config_loaded = True  # what its own add_adapter notes
+
+
+def files(network: nn.Module) -> dict[str, bytes]:
+    """The adapter as the file that `pipeline.load_lora_weights` reads."""
+    from diffusers import StableDiffusionPipeline
+    from peft import get_peft_model_state_dict
+
+    configs: Any = network.peft_config
+    metadata = {key: _plain(value) for key, value in configs[_NAME].to_dict().items()}
+    with tempfile.TemporaryDirectory() as folder:
+        StableDiffusionPipeline.save_lora_weights(
+            folder, unet_lora_layers=get_peft_model_state_dict(network, adapter_name=_NAME), unet_lora_adapter_metadata=metadata
+        )
+        return {ADAPTER: (Path(folder) / ADAPTER).read_bytes()}
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, set) else value
+
+
+def _refuse_second(network: nn.Module) -> None:
+    if getattr(network, "peft_config", None):
+        raise TrainingError(
+            "lora must be put on a network without an adapter, but got one that has it; drop lora, or load its base"
+        )

@@ -1,0 +1,146 @@
+"""Where the diffusion lives: in the data themselves, or in the latent space of an autoencoder (Rombach et al. 2022).
+
+The diffusion's terms see latents; rewards, metrics and grids see decoded images. Latents are scaled as diffusers scales them:
+z = (mean of the encoder - shift) * scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from trainer.data.examples import Examples, InMemory, Integers
+from trainer.errors import TrainingError
+from trainer.recipe import ClassName
+
+_ENCODED_AT_ONCE = 64
+
+
+class Space(Protocol):
+    """The space of the diffusion, and the way to the data's and back."""
+
+    latent: bool
+
+    def coded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The diffusion's shape for data of `shape`. Raises `TrainingError` where there is none."""
+        ...
+
+    def decoded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The data's shape for a diffusion of `shape`."""
+        ...
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Data [B, *shape], on any device, to the diffusion's space, on the device of x; without gradients."""
+        ...
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The data [B, *decoded] of z [B, *shape], with gradients to z."""
+        ...
+
+
+class Pixels:
+    """The data themselves."""
+
+    latent = False
+
+    def coded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+    def decoded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+    def encode(self, x: Tensor) -> Tensor:
+        return x
+
+    def decode(self, z: Tensor) -> Tensor:
+        return z
+
+
+class Latents:
+    """The latent space of an `AutoencoderKL`, which is frozen. Data are encoded to the posterior's mean: no draw of it."""
+
+    latent = True
+
+    def __init__(self, vae: AutoencoderKL, device: torch.device) -> None:
+        self.vae = vae.to(device).requires_grad_(False).eval()
+        self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.scale = float(vae.config.scaling_factor)
+        self.shift = float(getattr(vae.config, "shift_factor", None) or 0.0)
+
+    def coded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        channels = self.vae.config.in_channels
+        if len(shape) != 3 or shape[0] != channels or any(side % self.factor for side in shape[1:]):
+            raise TrainingError(
+                f"data of a latent model must be images [{channels}, H, W] with sides that are multiples of {self.factor}, "
+                f"but got {list(shape)}; use data.size, and leave data.grey out"
+            )
+        return (int(self.vae.config.latent_channels), *(side // self.factor for side in shape[1:]))
+
+    def decoded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (int(self.vae.config.out_channels), *(side * self.factor for side in shape[1:]))
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        mean: Tensor = self.vae.encode(x.to(self.vae.device, self.vae.dtype)).latent_dist.mode()
+        return ((mean - self.shift) * self.scale).to(x.device, x.dtype)
+
+    def decode(self, z: Tensor) -> Tensor:
+        images: Tensor = self.vae.decode(z.to(self.vae.device, self.vae.dtype) / self.scale + self.shift).sample
+        return images.to(z.device, z.dtype)
+
+
+@torch.no_grad()
+def decode_in_parts(space: Space, z: Tensor, batch_size: int) -> Tensor:
+    """Final images [B, *decoded] in [-1, 1] of latents z [B, *shape]; in pixel space z itself."""
+    if not space.latent or not len(z):
+        return z
+    return torch.cat([space.decode(part).clamp(-1, 1) for part in torch.split(z, batch_size)])
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Examples that are encoded each time they are fetched."""
+
+    examples: Examples
+    space: Space
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def labels(self) -> Integers | None:
+        return self.examples.labels
+
+    @property
+    def class_names(self) -> tuple[ClassName, ...]:
+        return self.examples.class_names
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.space.coded(self.examples.shape)
+
+    def fetch(self, rows: Integers) -> Tensor:
+        return self.space.encode(self.examples.fetch(rows)) if len(rows) else torch.empty((0, *self.shape))
+
+
+def encoded(examples: Examples, space: Space) -> Examples:
+    """The examples in the space of the diffusion; those that lie in memory are encoded now, once."""
+    if not space.latent:
+        return examples
+    if not isinstance(examples, InMemory):
+        return Encoded(examples, space)
+    parts = [space.encode(part) for part in torch.split(examples.images, _ENCODED_AT_ONCE)]
+    return InMemory(torch.cat(parts), examples.labels, examples.class_names)
+
+
+def same(first: Space, second: Space) -> bool:
+    """Whether a point means the same data in both."""
+    if not isinstance(first, Latents) or not isinstance(second, Latents):
+        return first.latent == second.latent
+    ours, theirs = first.vae.state_dict(), second.vae.state_dict()
+    alike = (first.factor, first.scale, first.shift) == (second.factor, second.scale, second.shift)
+    return alike and ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key].to(ours[key])) for key in ours)

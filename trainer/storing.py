@@ -1,0 +1,36 @@
+"""What a checkpoint holds for diffusers: a pipeline, a network, or an adapter, each with its schedule."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from diffusers import DDPMScheduler, UNet2DModel
+from diffusers.models.modeling_utils import ModelMixin
+
+from trainer import adapters
+from trainer.predictor import Predictor
+
+
+def stored_files(predictor: Predictor, schedule: DDPMScheduler) -> dict[str, bytes]:
+    """Files by path: `scheduler/`; `unet/` or `transformer/` of a diffusers network, or its adapter alone; the index of a
+    pipeline where that is all that the pipeline needs.
+    """
+    network = predictor.inner
+    files: dict[str, bytes] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        schedule.save_pretrained(Path(folder) / "scheduler")
+        if predictor.adapted:
+            files |= adapters.files(network)
+        elif isinstance(network, ModelMixin):
+            part = "transformer" if "Transformer" in type(network).__name__ else "unet"
+            network.save_pretrained(Path(folder) / part, safe_serialization=True, max_shard_size="1TB")
+        if type(network) is UNet2DModel and not predictor.adapted and predictor.condition is None:
+            index = {
+                "_class_name": "DDPMPipeline",
+                "scheduler": ["diffusers", "DDPMScheduler"],
+                "unet": ["diffusers", "UNet2DModel"],
+            }
+            files["model_index.json"] = json.dumps(index).encode()
+        return files | {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
