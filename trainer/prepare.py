@@ -50,7 +50,11 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     primal = Primal(recipe, predictor, host.device, host.rank, host.world)
     names = data.examples.class_names if data is not None else ()
     setting = Setting(recipe, shape, schedule, host, primal.predict, frozen, lambda: _judge(recipe, data, judges), names)
-    return Prepared(recipe, data, shape, schedule, primal, build_sources(setting, data), judges)
+    sources = build_sources(setting, data)
+    for source in sources:
+        for name, companion in source.companions().items():
+            primal.join(name, companion)
+    return Prepared(recipe, data, shape, schedule, primal, sources, judges)
 
 
 def _judge(recipe: Recipe, data: Assembled | None, judges: str | None) -> Judge | None:
