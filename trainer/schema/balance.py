@@ -18,18 +18,18 @@ def check_balance(rollout: Rollout, objective: Word | None, constraints: Sequenc
     """
     if rollout.gradient not in BALANCING:
         return
-    if objective is None or objective.word != "path_kl":
+    if objective is None or not objective.anchors:
         raise ValueError(
-            f"`objective` must be path_kl with rollout.gradient {rollout.gradient}, but got "
+            f"`objective` must be a KL to a reference with rollout.gradient {rollout.gradient}, but got "
             f"{objective.word if objective else 'none'}; leave it out, or use policy_gradient"
         )
     for position, (term, _) in enumerate(constraints):
-        if term.source == "rollout" and term.word != "reward":
+        if term.source == "rollout" and not term.tilts:
             raise ValueError(
                 f"`constraints.{position}` must be a reward with rollout.gradient {rollout.gradient}, but got {term.word}; "
                 "drop it, or use policy_gradient"
             )
-    if not any(term.word == "reward" for term, _ in constraints):
+    if not any(term.tilts for term, _ in constraints):
         raise ValueError(
             f"`constraints` must hold a reward for rollout.gradient {rollout.gradient}, but got none; write one, or use "
             "backpropagation"
