@@ -14,7 +14,7 @@ from trainer.evaluation.grid import sample_grid, save_png
 from trainer.loading import load_predictor, recipe_of, space_of
 from trainer.models import own_schedule
 from trainer.predictor import Predictor
-from trainer.recipe import Model, Recipe
+from trainer.recipe import Model, Recipe, Sampling
 from trainer.sampling import sample
 from trainer.spaces import Space, decode_in_parts
 
@@ -49,15 +49,21 @@ def find_checkpoint(place: str) -> str:
     raise BadInput([Problem("command line", 1, "CHECKPOINT", rule, repr(place), way_out)])
 
 
-def generate(checkpoint: str, count: int, output: Path, *, sampler: str, steps: int, seed: int, batch_size: int = 250) -> Tensor:
+def generate(
+    checkpoint: str, count: int, output: Path, *, sampler: str | None, steps: int | None, seed: int, batch_size: int = 250
+) -> Tensor:
     """Writes `count` samples as `samples.npy` [count, *shape], decoded, and, where they are images, as PNGs and one grid.
+
+    `sampler` and `steps` are those of the checkpoint's recipe where they are None.
 
     Raises:
         TrainingError: `checkpoint` is no complete checkpoint.
         ValueError: more steps than the schedule has.
     """
-    predictor, schedule, _, shape, space = restore(checkpoint)
-    found = sample(predictor, schedule, range(count), shape, sampler=sampler, steps=steps, seed=seed, batch_size=batch_size)
+    predictor, schedule, recipe, shape, space = restore(checkpoint)
+    own = recipe.sampling
+    sampling = Sampling(sampler or own.sampler, steps or own.steps, own.eta)
+    found = sample(predictor, schedule, range(count), shape, sampling=sampling, seed=seed, batch_size=batch_size)
     samples = decode_in_parts(space, found, batch_size)
     output.mkdir(parents=True, exist_ok=True)
     np.save(output / "samples.npy", samples.numpy())

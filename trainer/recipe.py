@@ -41,6 +41,14 @@ class Named(NamedTuple):
     value: Any
 
 
+class Sampling(NamedTuple):
+    """A sampler, `ddim`, `ddpm` or `rollout`; its number of steps; the noise eta of `rollout`."""
+
+    sampler: str
+    steps: int
+    eta: float
+
+
 class _Words(Section):
     """The words of all terms as keys, of which exactly one is given."""
 
@@ -123,6 +131,13 @@ class Recipe(Section):
             found.append(Named(1 + position, ("constraints", position, term.word), term, value))
         return found
 
+    @property
+    def sampling(self) -> Sampling:
+        """How the trained model is sampled. A model that was aligned along trajectories has its rewards along these."""
+        rolled = any(each.term.source == "rollout" for each in self.terms)
+        sampler = self.evaluation.sampler or ("rollout" if rolled else "ddim")
+        return Sampling(sampler, self.rollout.steps if sampler == "rollout" else self.evaluation.sample_steps, self.rollout.eta)
+
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         names = [constraint.name for constraint in self.constraints]
@@ -201,7 +216,11 @@ class Recipe(Section):
         timesteps = (self.schedule or Schedule()).timesteps
         rolled = any(each.term.source == "rollout" for each in self.terms)
         for key, steps, used in (
-            ("evaluation.sample_steps", self.evaluation.sample_steps, self.evaluation.samples > 0),
+            (
+                "evaluation.sample_steps",
+                self.evaluation.sample_steps,
+                self.evaluation.samples and self.sampling.sampler != "rollout",
+            ),
             ("rollout.steps", self.rollout.steps, rolled),
         ):
             if used and steps > timesteps:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from trainer.draws import Stream, generator, normals
 from trainer.models import sampler_schedule
 from trainer.predictor import Predictor
+from trainer.recipe import Sampling
+from trainer.rollout import Predict, roll_out, steps_of
 
 
 @torch.no_grad()
@@ -18,36 +20,49 @@ def sample(
     positions: range,
     shape: tuple[int, ...],
     *,
-    sampler: str,
-    steps: int,
+    sampling: Sampling,
     seed: int,
     batch_size: int,
 ) -> Tensor:
-    """Samples [len(positions), *shape] on the CPU, by `steps` steps of `ddim` (deterministic) or `ddpm` (ancestral).
+    """Samples [len(positions), *shape] on the CPU: by `ddim` (deterministic), `ddpm` (ancestral), or `rollout`.
+
+    The last is the sampler of `trainer.rollout` without the noise of its last step: samples of a model that was aligned so.
 
     Raises:
         ValueError: more steps than the schedule has.
     """
-    if len(positions) and steps > schedule.config.num_train_timesteps:
+    if len(positions) and sampling.steps > schedule.config.num_train_timesteps:
         raise ValueError(
-            f"the sampler must take at most the schedule's {schedule.config.num_train_timesteps} steps, but got {steps}; "
-            "lower sample_steps"
+            f"the sampler must take at most the schedule's {schedule.config.num_train_timesteps} steps, "
+            f"but got {sampling.steps}; lower sample_steps"
         )
     chunks = [positions[start : start + batch_size] for start in range(0, len(positions), batch_size)]
-    samples = [_chunk(model, sampler_schedule(schedule, sampler), chunk, shape, sampler, steps, seed) for chunk in chunks]
+    predict = model.guided if isinstance(model, Predictor) else model
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    chunk = _rolled if sampling.sampler == "rollout" else _scheduled
+    samples = [chunk(predict, schedule, sampling, each, shape, seed, device) for each in chunks]
     return torch.cat(samples) if samples else torch.empty((0, *shape))
 
 
-def _chunk(
-    model: nn.Module, scheduler: DDPMScheduler, positions: range, shape: tuple[int, ...], sampler: str, steps: int, seed: int
-) -> Tensor:
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    predict = model.guided if isinstance(model, Predictor) else model
-    scheduler.set_timesteps(steps)
+def _rolled(
+    predict: Predict, schedule: DDPMScheduler, sampling: Sampling, positions: range, shape: tuple[int, ...], seed: int,
+    device: torch.device,
+) -> Tensor:  # fmt: skip
+    steps = steps_of(schedule, sampling.steps, sampling.eta)
+    noise = normals(seed, Stream.SAMPLING, 0, positions, (1 + len(steps), *shape)).to(device)
+    return roll_out(predict, steps, noise).means[-1].float().cpu()
+
+
+def _scheduled(
+    predict: Predict, schedule: DDPMScheduler, sampling: Sampling, positions: range, shape: tuple[int, ...], seed: int,
+    device: torch.device,
+) -> Tensor:  # fmt: skip
+    scheduler = sampler_schedule(schedule, sampling.sampler)
+    scheduler.set_timesteps(sampling.steps)
     x = normals(seed, Stream.SAMPLING, 0, positions, shape).to(device)
     # One generator a sample keeps ancestral noise a function of the position alone.
     noise = {}
-    if sampler == "ddpm":
+    if sampling.sampler == "ddpm":
         seeds = [int(generator(seed, Stream.SAMPLING, 1, position).integers(2**63)) for position in positions]
         noise = {"generator": [torch.Generator().manual_seed(each) for each in seeds]}
     for t in scheduler.timesteps:

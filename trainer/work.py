@@ -115,8 +115,7 @@ def _samples(loop: Loop, model: torch.nn.Module, prepared: Prepared) -> Tensor |
         prepared.schedule,
         mine,
         prepared.shape,
-        sampler=spec.sampler,
-        steps=spec.sample_steps,
+        sampling=loop.recipe.sampling,
         seed=loop.recipe.seed,
         batch_size=spec.batch_size,
     )

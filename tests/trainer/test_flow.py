@@ -19,7 +19,7 @@ from trainer.generate import restore
 from trainer.losses import Noised, weighted_errors
 from trainer.models import own_schedule
 from trainer.predictor import Predictor
-from trainer.recipe import Model, Schedule
+from trainer.recipe import Model, Sampling, Schedule
 from trainer.rollout import roll_out, steps_of
 from trainer.sampling import sample
 
@@ -72,7 +72,7 @@ def test_the_simple_loss_is_the_squared_error_of_the_velocity():
 def test_deterministic_sampling_is_eulers_method_on_the_flow():
     predictor, schedule = model()
     noise = normals(3, Stream.SAMPLING, 0, range(6), (1,))
-    found = sample(predictor, schedule, range(6), (1,), sampler="ddim", steps=10, seed=3, batch_size=6)
+    found = sample(predictor, schedule, range(6), (1,), sampling=Sampling("ddim", 10, 1.0), seed=3, batch_size=6)
     s = [*levels(schedule)[T // 10 - 1 :: T // 10].flip(0).tolist(), 0.0]
     x = noise * (s[0] ** 2 + (1 - s[0]) ** 2) ** 0.5
     for now, after in pairwise(s):

@@ -23,7 +23,7 @@ from trainer.loading import load_predictor, space_of
 from trainer.models import own_schedule
 from trainer.outcome import Result
 from trainer.prepare import Prepared, prepare
-from trainer.recipe import Model, Recipe
+from trainer.recipe import Model, Recipe, Sampling
 from trainer.sampling import sample
 from trainer.sources.data import DataTurn
 from trainer.spaces import Latents
@@ -144,7 +144,7 @@ def test_prompts_guidance_and_decoding_are_those_of_diffusers(text_to_image):
     model, space = load_predictor(spec), space_of(spec)
     schedule = own_schedule(spec)
     shape = (2, 4, 4)
-    latents = sample(model, schedule, range(2), shape, sampler="ddim", steps=5, seed=7, batch_size=2)
+    latents = sample(model, schedule, range(2), shape, sampling=Sampling("ddim", 5, 1.0), seed=7, batch_size=2)
     pipeline = StableDiffusionPipeline.from_pretrained(text_to_image)
     images = pipeline(
         ["a red apple"] * 2, negative_prompt=["pear"] * 2, guidance_scale=3.0, num_inference_steps=5, output_type="pt",

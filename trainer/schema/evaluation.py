@@ -25,8 +25,11 @@ class Evaluation(Section):
     """What is measured at the end, with the averaged weights."""
 
     samples: Annotated[int, Field(ge=0)] = Field(500, description="images to sample; 0 for none", examples=["1000"])
-    sampler: Literal["ddim", "ddpm"] = Field("ddim", description="the sampler", examples=["ddim"])
-    sample_steps: Count = Field(50, description="steps of the sampler", examples=["50"])
+    sampler: Literal["ddim", "ddpm", "rollout"] | None = Field(
+        None, description="the sampler; `rollout`, as `rollout` says, by default where terms are on trajectories, else `ddim`",
+        examples=["ddim"],
+    )  # fmt: skip
+    sample_steps: Count = Field(50, description="steps of `ddim` or `ddpm`", examples=["50"])
     batch_size: Count = Field(250, description="images sampled at a time by one worker", examples=["250"])
     loss_draws: Count = Field(2048, description="draws of (x, t, noise) for each final value", examples=["4096"])
     metrics: list[Literal["class_shares", "frechet", "copying"] | ImportPath] = Field(

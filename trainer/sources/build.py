@@ -9,7 +9,7 @@ import numpy as np
 from trainer.data.examples import Examples, InMemory, concatenate
 from trainer.data.splits import Assembled
 from trainer.draws import Stream, generator
-from trainer.recipe import Named, Recipe
+from trainer.recipe import Named, Recipe, Sampling
 from trainer.rollout import steps_of
 from trainer.sampling import sample
 from trainer.schema.word import SamplesOf
@@ -62,9 +62,11 @@ def _samples(setting: Setting, wanted: SamplesOf) -> Examples:
     """Samples of a frozen model, drawn once; they depend on the seed and the model's name alone."""
     spec = setting.recipe.evaluation
     seed = int(generator(setting.recipe.seed, Stream.POOL, *_number(wanted.model)).integers(2**31))
+    steps = min(spec.sample_steps, setting.schedule.config.num_train_timesteps)
+    sampling = Sampling("ddpm" if spec.sampler == "ddpm" else "ddim", steps, 1.0)
     images = sample(
-        setting.frozen[wanted.model], setting.schedule, range(wanted.count), setting.shape, sampler=spec.sampler,
-        steps=min(spec.sample_steps, setting.schedule.config.num_train_timesteps), seed=seed, batch_size=spec.batch_size,
+        setting.frozen[wanted.model], setting.schedule, range(wanted.count), setting.shape, sampling=sampling, seed=seed,
+        batch_size=spec.batch_size,
     )  # fmt: skip
     return InMemory(images)
 
