@@ -152,13 +152,24 @@ def describe(checked: Checked) -> Iterator[str]:
         yield f"  tracking      {plan.tracking_uri}, experiment `{plan.experiment}`"
     workers = f"{ask.workers} worker{'s' if ask.workers > 1 else ''} of {ask.cpus_per_worker} CPU"
     gpus = f" and {ask.gpus_per_worker:g} GPU" if ask.gpus_per_worker else ""
-    yield f"  one trial     {recipe.train.steps} steps of batch {recipe.train.batch_size} on {workers}{gpus}"
+    rolled = any(each.term.source == "rollout" for each in recipe.terms)
+    batch = f"{recipe.rollout.batch_size} trajectories" if rolled else f"batch {recipe.train.batch_size}"
+    yield f"  one trial     {recipe.train.steps} steps of {batch} on {workers}{gpus}"
     if not runs_elsewhere(checked.address):
         fits = concurrency(local_machine(), ask, plan.sweep.concurrency if plan else None)
         yield f"  side by side  {fits.concurrent} ({fits.reason})"
-    for constraint in recipe.constraints:
+    for each in recipe.terms:
+        if each.column == 0:
+            yield f"  minimise      {each.term.word}"
+            continue
+        constraint = recipe.constraints[each.column - 1]
         relative = " above the objective" if constraint.relative_to else ""
-        yield f"  constraint    {constraint.name} at most {constraint.at_most:g}{relative}"
+        bound = (
+            "as small as the others"
+            if constraint.budget is None
+            else f"{constraint.kind.replace('_', ' ')} {constraint.budget:g}"
+        )
+        yield f"  constraint    {constraint.name}: {each.term.word} {bound}{relative}"
     yield f"  output        {checked.output}"
     for key, value in flatten(recipe).items():
         if value is not None:

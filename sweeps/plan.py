@@ -43,10 +43,15 @@ class Plan:
 
     @property
     def objectives(self) -> dict[str, Direction]:
-        """Metric → direction, in the order of the file."""
+        """Metric → direction, in the order of the file; unless given, the objective against what is bounded."""
         if self.sweep.objectives is not None:
             return self.sweep.objectives
-        return {"objective": "minimize", **({"value/max": "minimize"} if self.recipe.constraints else {})}
+        kinds = {each.name: each.kind for each in self.recipe.constraints}
+        if kinds and set(kinds.values()) == {"at_most"}:
+            return {"objective": "minimize", "value/max": "minimize"}
+        directions: dict[str, Direction] = {"at_most": "minimize", "at_least": "maximize"}
+        bounded = {f"value/{name}": directions[kind] for name, kind in kinds.items() if kind in directions}
+        return {"objective": "minimize", **bounded}
 
     @property
     def constraints(self) -> tuple[str, ...]:

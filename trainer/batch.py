@@ -77,16 +77,39 @@ def sizes(coefficients: Vector, columns: Integers, train: Train) -> Integers:
 
 @dataclass(frozen=True)
 class Parts:
-    """The rows of every part's data, one list after the other: part p's are `rows[starts[p] : starts[p] + lengths[p]]`."""
+    """The rows of every part's data, in groups that are drawn from with equal probability: one a part, or one a class.
+
+    Part p's groups are `first[p] : first[p] + groups[p]`; group k's rows are `rows[starts[k] : starts[k] + lengths[k]]`.
+    """
 
     rows: Integers
     starts: Integers
     lengths: Integers
+    first: Integers
+    groups: Integers
 
     @classmethod
     def of(cls, lists: Sequence[Integers]) -> Parts:
+        """Parts of one group each: their rows are equally probable."""
+        return cls.grouped([[rows] for rows in lists])
+
+    @classmethod
+    def grouped(cls, parts: Sequence[Sequence[Integers]]) -> Parts:
+        """Parts of groups of rows, none of them empty where a part is drawn from."""
+        lists = [rows for groups in parts for rows in groups]
         lengths = np.array([len(rows) for rows in lists], dtype=np.int64)
-        return cls(np.concatenate(lists), np.cumsum(lengths) - lengths, lengths)
+        groups = np.array([len(groups) for groups in parts], dtype=np.int64)
+        return cls(np.concatenate(lists), np.cumsum(lengths) - lengths, lengths, np.cumsum(groups) - groups, groups)
+
+    def pick(self, part: Integers, uniform: Vector) -> Integers:
+        """The rows [B] that uniform numbers [B] in [0, 1) stand for: of each one's part a group, and in it a row."""
+        place = uniform * self.groups[part]
+        which = np.minimum(place.astype(np.int64), self.groups[part] - 1)
+        group = self.first[part] + which
+        population = self.lengths[group]
+        chosen = np.minimum(((place - which) * population).astype(np.int64), population - 1)
+        picked: Integers = self.rows[self.starts[group] + chosen]
+        return picked
 
 
 def draw(counts: Integers, weights: Vector, parts: Parts, timesteps: int, seed: int, step: int) -> GlobalBatch:
@@ -99,9 +122,7 @@ def draw(counts: Integers, weights: Vector, parts: Parts, timesteps: int, seed: 
     uniform = generator(seed, Stream.BATCH, step).random((3, total))
     part = np.repeat(np.arange(len(counts)), counts)
     place = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
-    population = parts.lengths[part]
-    chosen = np.minimum((uniform[0] * population).astype(np.int64), population - 1)
-    index = parts.rows[parts.starts[part] + chosen]
+    index = parts.pick(part, uniform[0])
     strata = np.minimum((place + uniform[1]) * timesteps / counts[part], timesteps - 1).astype(np.int64)
     weight = (weights / np.maximum(counts, 1))[part]
     order = np.argsort((place + uniform[2]) / counts[part], kind="stable")

@@ -191,8 +191,10 @@ def _precise(document: Document, keys: Keys, rule: str) -> Keys:
     """A rule over a whole section starts with the key it is about, in back quotes: that key's line is the useful one."""
     named = re.match(r"`([\w.]+)`", rule)
     words = named.group(1).split(".") if named else []
-    below = (*keys, *(int(word) if word.isdigit() else word for word in words))
-    return below if below in document.lines else keys
+    below: Keys = (*keys, *(int(word) if word.isdigit() else word for word in words))
+    while len(below) > len(keys) and below not in document.lines:
+        below = below[:-1]  # a key that is missing has no line, but what it is missing from has
+    return below
 
 
 def _rule(error: Mapping[str, Any]) -> str:

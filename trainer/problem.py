@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from trainer.recipe import Recipe
 from trainer.schema.bound import Kind
-from trainer.schema.dual import ON_SIMPLEX
+from trainer.schema.formulation import SHAPES
 
 Vector = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
@@ -88,7 +88,7 @@ class Problem:
             relative=np.array([constraint.relative_to is not None for constraint in constraints], dtype=np.bool_),
             kinds=tuple(constraint.kind for constraint in constraints),
             softness=np.array([1.0 / alpha if alpha else 0.0 for alpha in alphas], dtype=np.float64),
-            simplex=recipe.dual.rule in ON_SIMPLEX,
+            simplex=SHAPES[recipe.formulation].simplex,
         )
 
     @property

@@ -128,7 +128,9 @@ class Recipe(Section):
         for position, name in enumerate(names):
             if name in names[:position]:
                 raise ValueError(f"`constraints.{position}.name` must be unique, but got '{name}' twice; rename one")
-        check_bounds({constraint.name: constraint for constraint in self.constraints}, self.dual)
+        check_bounds(
+            {constraint.name: constraint for constraint in self.constraints}, self.dual, SHAPES[self.formulation].simplex
+        )
         known = {"pretrained", *self.models}
         for each in self.terms:
             if unknown := [name for name in each.term.models(each.value) if name not in known]:
@@ -141,8 +143,9 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _terms_fit_the_formulation(self) -> Self:
         shape = SHAPES[self.formulation]
-        if shape.simplex != (self.dual.rule in ON_SIMPLEX):
-            rules = " or ".join(ON_SIMPLEX) if shape.simplex else "one that is not on the simplex"
+        # Weights that stay equal are the baseline of both kinds, so `fixed` goes with either.
+        if shape.simplex != (self.dual.rule in ON_SIMPLEX) and self.dual.rule != "fixed":
+            rules = " or ".join((*ON_SIMPLEX, "fixed")) if shape.simplex else "one that is not on the simplex"
             raise ValueError(
                 f"`dual.rule` must be {rules} with the formulation {self.formulation}, but got {self.dual.rule}; change one"
             )
@@ -150,6 +153,11 @@ class Recipe(Section):
             raise ValueError(
                 f"`objective` must be left out with the formulation {self.formulation}, which minimises the largest value, "
                 "but got one; drop it"
+            )
+        if self.dual.rule == "newton" and not any(each.term.source == "rollout" for each in self.terms):
+            raise ValueError(
+                "`dual.rule` must have terms that are measured on the same samples to be newton, but got none on rollouts; "
+                "use secant"
             )
         for each in self.terms:
             where = ".".join(map(str, each.keys))
@@ -169,11 +177,34 @@ class Recipe(Section):
                 f"`model` must be a trained one for the formulation {self.formulation}, but got a new unet; "
                 "write model.load or model.call, or give `models.pretrained`"
             )
+        if (
+            self.data is not None
+            and self.data.balance
+            and not any(each.column == 0 and each.term.word == "data" for each in self.terms)
+        ):
+            raise ValueError(
+                "`data.balance` must go with an objective on data, but got none; drop it, or write e.g. "
+                "objective: {data: {all: true}}"
+            )
         populations = [each.term.population(each.value) for each in self.terms if each.term.population is not None]
         if self.data is None and any(isinstance(each, Everything | Subset) for each in populations):
             raise ValueError("`data` must be given for terms on data, but got nothing; write e.g. data: {source: digits}")
         if self.data is None and not self.model.shape and self.model.load is None:
             raise ValueError("`model.shape` must be given where there is no data, but got nothing; write e.g. shape: [2]")
+        return self
+
+    @model_validator(mode="after")
+    def _samplers_fit_the_schedule(self) -> Self:
+        if self.schedule is None and self.model.load is not None:
+            return self  # the loaded model's own is known only then
+        timesteps = (self.schedule or Schedule()).timesteps
+        rolled = any(each.term.source == "rollout" for each in self.terms)
+        for key, steps, used in (
+            ("evaluation.sample_steps", self.evaluation.sample_steps, self.evaluation.samples > 0),
+            ("rollout.steps", self.rollout.steps, rolled),
+        ):
+            if used and steps > timesteps:
+                raise ValueError(f"`{key}` must be at most schedule.timesteps, {timesteps}, but got {steps}; lower it")
         return self
 
     @model_validator(mode="after")

@@ -28,7 +28,7 @@ def sample(
     Raises:
         ValueError: more steps than the schedule has.
     """
-    if steps > schedule.config.num_train_timesteps:
+    if len(positions) and steps > schedule.config.num_train_timesteps:
         raise ValueError(
             f"the sampler must take at most the schedule's {schedule.config.num_train_timesteps} steps, but got {steps}; "
             "lower sample_steps"

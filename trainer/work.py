@@ -83,11 +83,12 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
         more, images = _measure(prepared, samples)
         metrics |= more
     status, reason = end or verdict(loop.state, constraints)
-    if not np.isfinite(estimate.mean).all():
+    if not loop.problem.complete(estimate.mean):
         status, reason = "diverged", "the final objective or a constraint's value is not finite; lower train.lr"
     metrics["system/seconds"] = loop.seconds + time.monotonic() - started
     result = Result(
-        status=status, reason=reason, objective=float(estimate.mean[0]), objective_error=float(np.sqrt(estimate.variance[0])),
+        status=status, reason=reason, objective=loop.problem.objective(estimate.mean),
+        objective_error=float(np.sqrt(loop.problem.objective_variance(estimate))),
         constraints=constraints, feasible=bool(metrics["feasible"]) and status not in ("diverged", "failed"), steps=loop.step,
         seconds=metrics["system/seconds"], checkpoint=host.checkpoints.path(loop.step), metrics=metrics,
     )  # fmt: skip

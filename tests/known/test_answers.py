@@ -172,7 +172,7 @@ def test_minority_classes_have_the_weights_that_their_budgets_ask_for(tmp_path: 
     spec = Recipe.model_validate(plain)
     result = train(spec, tmp_path)
     model, *_ = restore(str(result.checkpoint))
-    found = model.inner.logits.softmax(0).detach().numpy()
+    found = dict(model.inner.named_parameters())["logits"].softmax(0).detach().numpy()
     print(budget, multipliers(result), wanted, found, shares)
     np.testing.assert_allclose(found[list(minorities)], shares[list(minorities)], rtol=0.10)
     np.testing.assert_allclose(multipliers(result), wanted, rtol=0.2)

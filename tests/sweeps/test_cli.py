@@ -40,6 +40,9 @@ CASES = {
     "wrong type": ("recipe.yaml", "steps: 20", "steps: many", 9, "train.steps", "integer"),
     "missing key": ("recipe.yaml", "formulation: constrained_training\n", "", 1, "formulation", "is required"),
     "missing constraint data": ("recipe.yaml", "data: {classes: [4]}, ", "", 6, "constraints.0", "exactly one of"),
+    "more sampler steps than the schedule has": (
+        "recipe.yaml", "train: {", "evaluation: {sample_steps: 300}\ntrain: {", 9, "evaluation.sample_steps", "at most"
+    ),
     "duplicate constraint": ("recipe.yaml", "name: five", "name: four", 7, "constraints.1.name", "unique"),
     "budget not finite": ("recipe.yaml", "at_most: 0.12}\n  - {name: five", "at_most: .nan}\n  - {name: five", 6, "constraints.0.at_most", "finite"),
     "unknown class": ("recipe.yaml", "classes: [5]", "classes: [15]", 7, "constraints.1.data.classes.0", "15"),

@@ -33,6 +33,13 @@ def test_a_sweep_is_completed_by_its_recipe(tmp_path: Path) -> None:
     assert read.recipe.train.steps == 1500
 
 
+def test_what_is_bounded_from_below_is_maximised_unless_the_sweep_says_otherwise(tmp_path: Path) -> None:
+    text = RECIPE.replace("at_most: 0.12}", "equals: 0.12}", 1)
+    assert text != RECIPE
+    read = load_plan(write(tmp_path, SWEEP.replace("constraints.[*].at_most", "constraints.five.at_most"), text), ())
+    assert dict(read.objectives) == {"objective": "minimize", "value/five": "minimize"}
+
+
 def test_without_constraints_the_objective_is_alone(tmp_path: Path) -> None:
     recipe = "".join(line for line in RECIPE.splitlines(True) if "name: f" not in line and "constraints:" not in line)
     write(tmp_path, "name: s\nrecipe: recipe.yaml\nsearch: {train.lr: {log_uniform: [0.001, 0.1]}}\ntrials: 2\n", recipe)

@@ -82,6 +82,15 @@ def test_every_row_is_drawn_equally_often():
     assert np.abs(counts / expected - 1).max() < 0.4 and abs((counts / expected).mean() - 1) < 0.02
 
 
+def test_rows_of_groups_have_their_exact_probability():
+    """Uniform numbers that lie evenly in [0, 1) pick every row of group k in proportion to 1 / (groups x rows of k), exactly."""
+    parts = Parts.grouped([[np.arange(3)], [np.array([10]), np.array([20, 21]), np.arange(30, 34)]])
+    even = (np.arange(1200) + 0.5) / 1200
+    counts = np.bincount(parts.pick(np.ones(1200, dtype=np.int64), even))
+    assert counts[10] == 400 and (counts[20:22] == 200).all() and (counts[30:34] == 100).all() and counts.sum() == 1200
+    assert (np.bincount(parts.pick(np.zeros(1200, dtype=np.int64), even)) == 400).all()
+
+
 @pytest.mark.parametrize("total, world", [(64, 1), (64, 3), (10, 4), (5, 7)])
 def test_shards_cover_the_batch_once(total, world):
     pieces = [shard(total, rank, world) for rank in range(world)]

@@ -43,6 +43,12 @@ def without_labels(keys: Keys, asked: object) -> Fault:
     return Fault(keys, "must go with data that has labels", show(asked), way_out)
 
 
+def without_classes(received: str) -> Fault:
+    """`data.balance` is asked of examples without classes."""
+    way_out = "drop it, or give data with labels"
+    return Fault(("data", "balance"), "must go with an objective on examples that have classes", received, way_out)
+
+
 def unknown_class(keys: Keys, name: ClassName, names: Sequence[ClassName], remark: str = "") -> Fault:
     return Fault(keys, "must be a class of the data", show(name) + remark, nearest(name, names))
 

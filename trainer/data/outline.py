@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trainer.data.faults import BadDataError, Fault, nothing_kept, nothing_to_train_on, unknown_class, without_labels
+from trainer.data.faults import (
+    BadDataError,
+    Fault,
+    nothing_kept,
+    nothing_to_train_on,
+    unknown_class,
+    without_classes,
+    without_labels,
+)
 from trainer.data.known import Known, look_at
 from trainer.data.names import find
 from trainer.data.portions import portion, stays
@@ -16,6 +24,7 @@ from trainer.errors import Problem
 from trainer.imports import CannotImportError, import_callable, takes
 from trainer.loadable import model_faults
 from trainer.recipe import ClassName, Data, Recipe, Subset
+from trainer.schema.word import Seen
 
 _ARGUMENTS = {0: "no argument", 1: "one argument"}
 
@@ -26,17 +35,30 @@ def check(recipe: Recipe, document: Document) -> list[Problem]:
     The user's modules are imported, in this process.
     """
     faults = [*_import_faults(recipe), *model_faults(recipe)]
+    known = Known()
     if recipe.data is not None:
-        faults.extend(_data_faults(recipe, recipe.data))
+        try:
+            known = look_at(recipe.data)
+        except BadDataError as error:
+            faults.extend(error.faults)
+        else:
+            faults.extend(_data_faults(recipe, recipe.data, known))
+    faults.extend(_term_faults(recipe, known))
     return sorted((fault.problem(document) for fault in faults), key=lambda problem: problem.line)
 
 
-def _data_faults(recipe: Recipe, data: Data) -> Iterator[Fault]:
-    try:
-        known = look_at(data)
-    except BadDataError as error:
-        yield from error.faults
-        return
+def _term_faults(recipe: Recipe, known: Known) -> Iterator[Fault]:
+    """What the terms themselves find wrong."""
+    shape = tuple(recipe.model.shape) if recipe.model.shape else None
+    if recipe.data is not None and known.side is not None:
+        shape = (1 if recipe.data.grey or recipe.data.source == "digits" else 3, known.side, known.side)
+    for each in recipe.terms:
+        yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, recipe.rollout.gradient))
+
+
+def _data_faults(recipe: Recipe, data: Data, known: Known) -> Iterator[Fault]:
+    if data.balance and known.labelled is False:
+        yield without_classes("data without labels")
     yield from _keep_faults(data, known)
     for keys, population in _subsets(recipe):
         yield from _subset_faults(population, keys, data, known)

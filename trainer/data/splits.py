@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer.data.division import Split, split
 from trainer.data.examples import Examples, Integers, concatenate
-from trainer.data.faults import BadDataError, Fault
+from trainer.data.faults import BadDataError, Fault, without_classes
 from trainer.data.load import load
 from trainer.data.subsets import SubsetRows, subset
 from trainer.recipe import Recipe, Subset
@@ -55,7 +55,17 @@ def assemble(recipe: Recipe) -> Assembled:
             faults.extend(error.faults)
     if faults:
         raise BadDataError(*faults)
-    return _join(parts, subsets)
+    joined = _join(parts, subsets)
+    if recipe.data.balance:
+        _check_classes(joined)
+    return joined
+
+
+def _check_classes(data: Assembled) -> None:
+    """Raises BadDataError unless every example of the objective is of a class."""
+    labels = data.examples.labels
+    if labels is None or (labels[data.rows[0]] < 0).any():
+        raise BadDataError(without_classes("data without labels" if labels is None else "examples that are of no class"))
 
 
 def _join(parts: Split, subsets: list[SubsetRows]) -> Assembled:

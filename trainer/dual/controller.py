@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trainer.dual.rules import RULES, Gains, ahead, gain
-from trainer.dual.second_order import SECOND_ORDER, Measured
+from trainer.dual.secant import secant
+from trainer.dual.second_order import Measured, newton
 from trainer.dual.state import DualState, SlackReport, Tail
 from trainer.problem import Booleans, Estimate, Problem, Vector
 from trainer.recipe import Dual, Recipe
 
+SECOND_ORDER = {"newton": newton, "secant": secant}
 #: Dual steps in a row without one usable value, after which the run is called diverged.
 MOST_SKIPPED = 20
 #: Joint samples below which a covariance is no estimate of curvature.

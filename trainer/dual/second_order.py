@@ -1,4 +1,4 @@
-"""Second-order dual rules: Newton with a measured Hessian, and secant with one learned from the steps themselves.
+"""Second-order dual steps, and Newton's rule with a measured Hessian; secant.py learns one from the steps themselves.
 
 Near a solution the slacks answer to the multipliers as s(lambda + d) = s + H d, with H [m, m] the Hessian of minus the dual
 function, positive semi-definite. Both rules take the d that minimises s . d + d . H d / 2 with lambda + d inside its domain
@@ -8,13 +8,12 @@ step_size. Resilience adds 1 / alpha_i to H_ii ([RCL]: the relaxed slack is s_i 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import lsq_linear
 
-from trainer.dual.damping import NOISE, Damping
+from trainer.dual.damping import Damping
 from trainer.dual.rules import Gains, Move
 from trainer.problem import Booleans, Vector
 
@@ -42,98 +41,33 @@ class Measured:
     highest: Vector
 
 
-SecondOrder = Callable[[Vector, Vector, Measured, float, Gains], Move]
-
-
 def newton(multipliers: Vector, memory: Vector, measured: Measured, gain: float, gains: Gains) -> Move:
     """lambda <- lambda - w H^-1 s with H from the samples' covariance (`Problem.curvature`).
 
     The covariance belongs to the model that the slacks were measured on, so the step is Newton's on the dual function where that
-    model is the best response, and a scaled ascent where it lags. memory: [3, m].
+    model is the best response, and a scaled ascent where it lags. memory: [4, m].
     """
-    step, damping = _step(multipliers, Damping.unpack(memory), measured, measured.curvature, gain, gains)
-    return Move(multipliers + step, damping.pack())
+    damping = Damping.unpack(memory).see(residual(multipliers, measured), measured.errors)
+    return Move(multipliers + step(multipliers, damping, measured, measured.curvature, gain, gains), damping.pack())
 
 
-@dataclass(frozen=True)
-class Learned:
-    """The secant rule's Hessian [m, m] in use, and the point (lambda, s) [m] that the next difference is taken from.
-
-    `seen` [m] is 1 from the first point on, 2 once a difference was used.
-    """
-
-    seen: Vector
-    multipliers: Vector
-    slacks: Vector
-    hessian: Vector
-
-    @classmethod
-    def unpack(cls, memory: Vector) -> Learned:
-        rows = memory[Damping.ROWS :]
-        return cls(rows[0], rows[1], rows[2], rows[3:])
-
-    def pack(self, damping: Damping) -> Vector:
-        return np.concatenate([damping.pack(), np.stack([self.seen, self.multipliers, self.slacks]), self.hessian])
-
-    def see(self, multipliers: Vector, measured: Measured) -> Learned:
-        """With the change of the slacks since the last point, where it stands out of the noise."""
-        point = replace(self, seen=np.maximum(self.seen, 1.0), multipliers=multipliers, slacks=measured.slacks)
-        if not self.seen.all() or not measured.usable.all():
-            return point if measured.usable.all() else self
-        moved, answered = multipliers - self.multipliers, measured.slacks - self.slacks
-        noise = 2.0 * measured.errors**2  # of a difference of two slacks
-        if (answered**2).sum() <= NOISE**2 * noise.sum() or not moved.any():
-            return self  # the point stays, so that small moves add up until they can be told from noise
-        if moved @ answered <= 0:
-            return point  # no curvature to learn: the primal still answers to something else
-        hessian = _first(moved, answered) if self.seen.max() < 2 else damped_bfgs(self.hessian, moved, answered)
-        return replace(point, seen=np.full_like(self.seen, 2.0), hessian=hessian)
-
-
-def secant(multipliers: Vector, memory: Vector, measured: Measured, gain: float, gains: Gains) -> Move:
-    """lambda <- lambda - w B^-1 s with B learned from successive (lambda, s): needs no joint samples.
-
-    The first difference sets B's diagonal, later ones update it by damped BFGS. memory: [6 + m, m].
-    """
-    learned = Learned.unpack(memory).see(multipliers, measured)
-    known = learned.hessian if learned.seen.min() >= 2 else None
-    step, damping = _step(multipliers, Damping.unpack(memory), measured, known, gain, gains)
-    return Move(multipliers + step, learned.pack(damping))
-
-
-def _first(moved: Vector, answered: Vector) -> Vector:
-    """The diagonal of quotients, each within a factor of 30 of the secant along the whole step."""
-    scale = float(moved @ answered / (moved @ moved))
-    quotients = np.divide(answered, moved, out=np.full_like(moved, scale), where=moved != 0)
-    return np.diag(np.clip(quotients, scale / 30.0, scale * 30.0))
-
-
-def damped_bfgs(hessian: Vector, moved: Vector, answered: Vector) -> Vector:
-    """B - B d d^T B / (d^T B d) + y y^T / (d^T y), with y damped so that B stays positive definite.
-
-    Powell's damping (Nocedal & Wright 2006, Procedure 18.2); d = `moved`, y = `answered`.
-    """
-    pushed = hessian @ moved
-    old, new = float(moved @ pushed), float(moved @ answered)
-    share = 1.0 if new >= 0.2 * old else 0.8 * old / (old - new)
-    damped = share * answered + (1.0 - share) * pushed
-    result: Vector = hessian - np.outer(pushed, pushed) / old + np.outer(damped, damped) / float(moved @ damped)
+def residual(multipliers: Vector, measured: Measured) -> Vector:
+    """The relaxed slacks [m], 0 where unknown or where the multiplier is at a bound that it is to stay at."""
+    relaxed = measured.slacks + multipliers * measured.softness
+    idle = ((multipliers <= measured.lowest) & (relaxed > 0)) | ((multipliers >= measured.highest) & (relaxed < 0))
+    result: Vector = np.where(idle | ~measured.usable, 0.0, relaxed)
     return result
 
 
-def _step(
+def step(
     multipliers: Vector, damping: Damping, measured: Measured, curvature: Vector | None, gain: float, gains: Gains
-) -> tuple[Vector, Damping]:
-    """The damped step [m] and the damping after it; 0 where the slack is not usable."""
+) -> Vector:
+    """The damped step [m], within the trust radius; 0 where the slack is not usable."""
     relaxed = measured.slacks + multipliers * measured.softness
-    idle = ((multipliers <= measured.lowest) & (relaxed > 0)) | ((multipliers >= measured.highest) & (relaxed < 0))
-    residual = np.where(idle | ~measured.usable, 0.0, relaxed)
-    damping = damping.see(residual, measured.errors)
-    hessian = completed(curvature, measured, gains)
     low = np.maximum(measured.lowest - multipliers, -gains.trust)
     high = np.minimum(measured.highest - multipliers, gains.trust)
-    full = minimiser(hessian, np.where(measured.usable, relaxed, 0.0), low, high)
-    return np.where(measured.usable, gain * damping.weights * full, 0.0), damping
+    full = minimiser(completed(curvature, measured, gains), np.where(measured.usable, relaxed, 0.0), low, high)
+    return np.where(measured.usable, gain * damping.weights * full, 0.0)
 
 
 def completed(curvature: Vector | None, measured: Measured, gains: Gains) -> Vector:
@@ -155,19 +89,10 @@ def minimiser(hessian: Vector, gradient: Vector, low: Vector, high: Vector) -> V
 
     Where a bound holds it back, by bounded least squares on the Cholesky factor, exact (Stark & Parker 1995).
     """
-    free: Vector = -np.linalg.solve(hessian, gradient)
+    free: Vector = np.asarray(-np.linalg.solve(hessian, gradient), dtype=np.float64)
     if ((low <= free) & (free <= high)).all():
         return free
     factor = np.linalg.cholesky(hessian)
     target = -np.linalg.solve(factor, gradient)
-    result: Vector = lsq_linear(factor.T, target, bounds=(low, np.maximum(high, low + 1e-300)), method="bvls").x
+    result: Vector = lsq_linear(factor.T, target, bounds=(low, high), method="bvls").x
     return result
-
-
-SECOND_ORDER: dict[str, SecondOrder] = {"newton": newton, "secant": secant}
-
-
-def blank(rule: str, size: int) -> Vector:
-    """The memory of a rule before its first step: [m], for second-order ones [k, m]."""
-    rows = {"newton": Damping.ROWS, "secant": Damping.ROWS + 3 + size}
-    return np.zeros((rows[rule], size)) if rule in rows else np.zeros(size)

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.dual.second_order import blank
+from trainer.dual.memory import blank
 from trainer.problem import Booleans, Problem, Vector
 from trainer.recipe import Dual
 

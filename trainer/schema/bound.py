@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, FiniteFloat, model_validator
 
 from trainer.schema.base import Positive, Section
-from trainer.schema.dual import ON_SIMPLEX, RELAXABLE, Dual
+from trainer.schema.dual import RELAXABLE, Dual
 
 Kind = Literal["at_most", "at_least", "equals", "minimax"]
 KEYS: tuple[Kind, ...] = ("at_most", "at_least", "equals")
@@ -50,17 +50,17 @@ class Bound(Section):
         return None if self.kind == "minimax" else getattr(self, self.kind)
 
 
-def check_bounds(bounds: Mapping[str, Bound], dual: Dual) -> None:
-    """Refuses bounds that do not fit the dual rule, and settings by name that do not name every constraint.
+def check_bounds(bounds: Mapping[str, Bound], dual: Dual, simplex: bool) -> None:
+    """Refuses bounds that do not fit the dual rule or the formulation, and settings by name that do not name every constraint.
 
     Raises:
         ValueError: saying the key, what was received and the way out.
     """
     for position, bound in enumerate(bounds.values()):
-        _fits(f"constraints.{position}", bound, dual)
+        _fits(f"constraints.{position}", bound, dual, simplex)
     for key in ("start", "step_size"):
         _names_all(key, getattr(dual, key), list(bounds))
-    _fits_as_a_whole(list(bounds.values()), dual)
+    _fits_as_a_whole(list(bounds.values()), dual, simplex)
     for name, bound in bounds.items():
         first = dual.start[name] if isinstance(dual.start, dict) else dual.start
         if first < 0 and bound.kind != "equals":
@@ -69,12 +69,12 @@ def check_bounds(bounds: Mapping[str, Bound], dual: Dual) -> None:
             )
 
 
-def _fits(place: str, bound: Bound, dual: Dual) -> None:
-    if dual.rule not in ON_SIMPLEX:
+def _fits(place: str, bound: Bound, dual: Dual, simplex: bool) -> None:
+    if not simplex:
         if bound.kind == "minimax":
             raise ValueError(
                 f"`{place}` must hold one of at_most, at_least and equals, but got none of them; write one, "
-                f"or use dual.rule {' or '.join(ON_SIMPLEX)}, which minimise the largest value"
+                "or use a formulation that minimises the largest value"
             )
         if bound.alpha is not None and dual.rule not in RELAXABLE:
             raise ValueError(f"`{place}.alpha` must go with a rule that relaxes, but got rule {dual.rule}; drop alpha")
@@ -82,8 +82,8 @@ def _fits(place: str, bound: Bound, dual: Dual) -> None:
     for key in (*KEYS, "relative_to", "alpha"):
         if getattr(bound, key) is not None:
             raise ValueError(
-                f"`{place}.{key}` must be left out with dual.rule {dual.rule}, but got {getattr(bound, key)}; "
-                "that rule minimises the largest value, which has no budget: drop it, or choose another rule"
+                f"`{place}.{key}` must be left out where the largest value is minimised, but got {getattr(bound, key)}; "
+                "that has no budget: drop it, or choose another formulation"
             )
 
 
@@ -94,12 +94,12 @@ def _names_all(key: str, value: float | dict[str, float], names: list[str]) -> N
         )
 
 
-def _fits_as_a_whole(bounds: Sequence[Bound], dual: Dual) -> None:
+def _fits_as_a_whole(bounds: Sequence[Bound], dual: Dual, simplex: bool) -> None:
     if dual.alpha is not None and dual.rule not in RELAXABLE:
         raise ValueError(f"`dual.alpha` must go with a rule that relaxes, but got rule {dual.rule}; drop alpha")
     if dual.rule == "resilient" and dual.alpha is None and not any(bound.alpha for bound in bounds):
         raise ValueError("`dual.rule` must have an alpha to be resilient, but got none; write dual.alpha, or use ascent")
-    if dual.rule not in ON_SIMPLEX:
+    if not simplex:
         return
     if not bounds:
         raise ValueError(f"`dual.rule` {dual.rule} must have constraints to weigh, but got none; write some, or use ascent")

@@ -29,6 +29,9 @@ class Data(Section):
     holdout: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
         0.0, description="the share of every class that is never trained on", examples=["0.1"]
     )
+    balance: bool = Field(
+        False, description="true to draw the objective's examples from every class with equal probability", examples=["true"]
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Self:

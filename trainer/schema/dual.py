@@ -56,7 +56,7 @@ class Dual(Section):
         "none", description="how the step size falls to zero over the run", examples=["cosine"]
     )
     start: Annotated[FiniteFloat | dict[Name, FiniteFloat], _each("a finite number", lambda _: True)] = Field(
-        0.0, description="the first multipliers: one number, or one for each constraint; equal weights with simplex and mirror",
+        0.0, description="the first multipliers: one number, or one for each constraint; on the simplex equal weights",
         examples=["0.1"],
     )  # fmt: skip
     every: Count = Field(1, description="primal steps for each dual step", examples=["5"])

@@ -6,13 +6,16 @@ minimised or bounded. Each term is one file of `trainer/terms/` that holds a `TE
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from trainer.documents import Keys
+from trainer.schema.base import ClassName
 from trainer.schema.data import Subset
 
 if TYPE_CHECKING:
+    from trainer.data.faults import Fault
     from trainer.setting import Setting
 
 #: What a term is evaluated on. `data`: noised examples. `rollout`: the trained model's own sampling trajectories.
@@ -39,6 +42,19 @@ Population = Everything | Subset | SamplesOf
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What is known before training, for a term's own checks; None is not known yet.
+
+    shape: of a sample. class_names: of the data. gradient: how rewards reach the weights, `rollout.gradient`.
+    """
+
+    keys: Keys
+    shape: tuple[int, ...] | None
+    class_names: Sequence[ClassName] | None
+    gradient: str
+
+
+@dataclass(frozen=True)
 class Word:
     """A term as recipes name it.
 
@@ -49,6 +65,8 @@ class Word:
     population   value -> what x is drawn from; for terms on data
     models       value -> the names of the frozen models it asks
     needs_noise  whether it is infinite for a deterministic sampler
+    import_paths value -> the user's functions that it names
+    faults       (value, what is known) -> what is wrong with it, told within moments
     description, example   what errors and the guide show
     """
 
@@ -62,3 +80,4 @@ class Word:
     models: Callable[[Any], tuple[str, ...]] = lambda value: ()
     needs_noise: bool = False
     import_paths: Callable[[Any], ImportPaths] = lambda value: ()
+    faults: Callable[[Any, Seen], Iterable[Fault]] = lambda value, seen: ()

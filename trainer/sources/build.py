@@ -14,7 +14,7 @@ from trainer.rollout import steps_of
 from trainer.sampling import sample
 from trainer.schema.word import SamplesOf
 from trainer.setting import Setting
-from trainer.sources.data import DataSource, Population
+from trainer.sources.data import NOTHING, DataSource, Population
 from trainer.sources.product import ProductSource
 from trainer.sources.rollout import RolloutSource
 from trainer.sources.source import Source
@@ -41,14 +41,21 @@ def _data_source(terms: Terms, setting: Setting, data: Assembled | None) -> Sour
             pool = _samples(setting, wanted)
             first = len(examples) if examples is not None else 0
             examples = concatenate(examples, pool) if examples is not None else pool
-            populations.append(Population(np.arange(first, first + len(pool)), np.empty(0, dtype=np.int64)))
+            populations.append(Population.of(np.arange(first, first + len(pool)), NOTHING))
         elif data is not None:
-            populations.append(Population(data.rows[each.column], data.held_out_rows[each.column]))
+            populations.append(_population(data, each.column, setting.recipe))
     if examples is None:
         raise ValueError("terms on data must have data or samples, but got neither; give `data`")
     built = [each.term.build(each.value, setting) for each in terms]
     columns = [each.column for each in terms]
     return DataSource(setting, columns, built, populations, examples)
+
+
+def _population(data: Assembled, column: int, recipe: Recipe) -> Population:
+    rows, held_out, labels = data.rows[column], data.held_out_rows[column], data.examples.labels
+    if column == 0 and recipe.data is not None and recipe.data.balance and labels is not None:
+        return Population.balanced(rows, held_out, labels)
+    return Population.of(rows, held_out)
 
 
 def _samples(setting: Setting, wanted: SamplesOf) -> Examples:

@@ -18,6 +18,8 @@ from trainer.problem import Vector
 from trainer.setting import Setting
 from trainer.sources.source import Sums
 
+NOTHING = np.empty(0, dtype=np.int64)
+
 
 class DataTerm(Protocol):
     """A term on noised examples. Equal terms are evaluated together."""
@@ -29,10 +31,22 @@ class DataTerm(Protocol):
 
 @dataclass(frozen=True)
 class Population:
-    """The rows of the examples from which x is drawn, trained on and held out."""
+    """The rows of the examples from which x is drawn, trained on and held out; in groups of equal probability."""
 
-    rows: Integers
-    held_out: Integers
+    groups: tuple[Integers, ...]
+    held_out: tuple[Integers, ...]
+
+    @classmethod
+    def of(cls, rows: Integers, held_out: Integers) -> Population:
+        """All rows equally probable."""
+        return cls((rows,), (held_out,))
+
+    @classmethod
+    def balanced(cls, rows: Integers, held_out: Integers, labels: Integers) -> Population:
+        """Classes equally probable, and the rows within each; those held out over the same classes, as far as they are there."""
+        classes = np.unique(labels[rows])
+        held = tuple(held_out[labels[held_out] == each] for each in classes)
+        return cls(tuple(rows[labels[rows] == each] for each in classes), tuple(each for each in held if len(each)))
 
 
 class DataSource:
@@ -47,7 +61,7 @@ class DataSource:
         self.schedule, self.host, self.forward = setting.schedule, setting.host, setting.predict
         self._recipe, self._examples = setting.recipe, examples
         self._populations = populations
-        self._parts = Parts.of([each.rows for each in populations])
+        self._parts = Parts.grouped([each.groups for each in populations])
         self._terms = list(terms)
 
     def turn(self, step: int, weights: Vector) -> DataTurn:
@@ -86,26 +100,26 @@ class DataSource:
         """The draws depend on (seed, column, position), so runs of one seed are compared on the same draws."""
         sums = Sums(1 + len(self._recipe.constraints))
         for part, population in enumerate(self._populations):
-            rows = population.held_out if held_out else population.rows
-            for noised in self._fresh(rows, self.columns[part]):
+            groups = population.held_out if held_out else population.groups
+            for noised in self._fresh(groups, self.columns[part]):
                 prediction = self.forward(noised.noisy, noised.t)
                 which = np.full(len(noised.t), part)
                 sums.add(np.full(len(which), self.columns[part]), self.values(prediction, noised, which))
         return sums
 
-    def _fresh(self, rows: Integers, column: int) -> Iterator[Noised]:
+    def _fresh(self, groups: Sequence[Integers], column: int) -> Iterator[Noised]:
         """This worker's share of one column's draws, stratified in t; nothing for a part without data."""
         recipe, timesteps = self._recipe, self.schedule.config.num_train_timesteps
-        draws = recipe.evaluation.loss_draws if len(rows) else 0
+        draws = recipe.evaluation.loss_draws if sum(map(len, groups)) else 0
         uniform = generator(recipe.seed, Stream.VALUES, column).random((2, draws))
-        chosen = np.minimum((uniform[0] * len(rows)).astype(np.int64), len(rows) - 1)
+        chosen = Parts.grouped([groups]).pick(np.zeros(draws, dtype=np.int64), uniform[0]) if draws else NOTHING
         t = torch.from_numpy(((np.arange(draws) + uniform[1]) * timesteps / max(1, draws)).astype(np.int64))
         t = t.clamp(max=timesteps - 1)
         mine, device = shard(draws, self.host.rank, self.host.world), self.host.device
         for start in range(mine.start, mine.stop, recipe.evaluation.batch_size):
             positions = range(start, min(start + recipe.evaluation.batch_size, mine.stop))
             within = slice(positions.start, positions.stop)
-            x = self._examples.fetch(rows[chosen[within]]).to(device)
+            x = self._examples.fetch(chosen[within]).to(device)
             noise = normals(recipe.seed, Stream.EVALUATION, column, positions, tuple(x.shape[1:])).to(device)
             yield Noised(self.schedule, x, noise, t[within].to(device))
 

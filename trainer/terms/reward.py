@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer.rewards import Reward, RewardField
-from trainer.schema.word import ImportPaths, Word
+from trainer.rewards.checking import problems
+from trainer.schema.word import Seen, Word
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from trainer.data.faults import Fault
     from trainer.rewards.evaluate import Normalised
     from trainer.rollout import Path
     from trainer.setting import Setting
@@ -55,9 +57,8 @@ def _build(value: Reward, setting: Setting) -> RewardTerm:
     return RewardTerm(reward, Normalised.of(values, reward.name), setting.space)
 
 
-def _import_paths(value: Reward) -> ImportPaths:
-    path = getattr(value.spec, "path", None)
-    return ((("call",), path, (1,)),) if path is not None else ()
+def _faults(value: Reward, seen: Seen) -> Iterator[Fault]:
+    return problems(value, seen.shape, seen.class_names, seen.keys, seen.gradient == "backpropagation")
 
 
 TERM = Word(
@@ -68,5 +69,5 @@ TERM = Word(
     description="the reward of samples, by its word or import path",
     example="{call: my_rewards:symmetry}",
     models=lambda value: (PRETRAINED,),
-    import_paths=_import_paths,
+    faults=_faults,
 )

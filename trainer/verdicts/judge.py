@@ -10,7 +10,7 @@ import numpy as np
 from trainer.outcome import ConstraintOutcome, Result, Z
 from trainer.problem import RELATIVE_LIMIT
 from trainer.recipe import Constraint
-from trainer.schema.dual import ON_SIMPLEX, Dual
+from trainer.schema.dual import Dual
 from trainer.verdicts.case import LIGHT, ZERO, Case, limit_of
 from trainer.verdicts.oscillation import LARGEST, oscillation
 from trainer.verdicts.trend import linearity, slope
@@ -44,7 +44,7 @@ def verdicts(histories: Histories, result: Result, dual: Dual, constraints: Sequ
             continue
         limit = limit_of(dual, relative[name])
         end = abs(last.get(name, outcome.multiplier))
-        pressed = dual.rule not in ON_SIMPLEX and (end >= dual.cap * (1 - 1e-9) or (relative[name] and full and end > ZERO))
+        pressed = outcome.kind != "minimax" and (end >= dual.cap * (1 - 1e-9) or (relative[name] and full and end > ZERO))
         turned = outcome.kind == "equals" and outcome.multiplier < 0
         case = Case(name, outcome, trace.turned() if turned else trace, dual, limit, pressed, result.steps)
         found.append(next(verdict for rule in _RULES if (verdict := rule(case)) is not None))

@@ -20,9 +20,16 @@ from trainer.recipe import Dual
 class Oracle(Protocol):
     """A problem with its solution; a response is what of the primal matters, as a vector."""
 
-    problem: Problem
-    solution: Vector
-    joint: bool
+    @property
+    def problem(self) -> Problem: ...
+
+    @property
+    def solution(self) -> Vector: ...
+
+    @property
+    def joint(self) -> bool:
+        """Whether all expectations are measured on the same samples."""
+        ...
 
     def respond(self, multipliers: Vector) -> Vector: ...
 
@@ -42,7 +49,8 @@ class Alignment:
     joint: bool = True
 
     def respond(self, multipliers: Vector) -> Vector:
-        return self.mean - self.covariance @ self.problem.coefficients(multipliers)[1:]
+        result: Vector = self.mean - self.covariance @ self.problem.coefficients(multipliers)[1:]
+        return result
 
     def moments(self, response: Vector) -> tuple[Vector, Vector]:
         moved = response - self.mean
@@ -65,7 +73,7 @@ def alignment(size: int = 2) -> Alignment:
     active = min(size, 2)
     solution = np.zeros(size)
     solution[:active] = np.linalg.solve(covariance[:active, :active], budgets[:active])
-    problem = Problem(("a", "b", "c")[:size], budgets, np.zeros(size, bool), ("at_least",) * size)
+    problem = Problem(("a", "b", "c")[:size], budgets, np.zeros(size, bool), tuple("at_least" for _ in range(size)))
     return Alignment(problem, solution, np.zeros(size), covariance)
 
 
@@ -82,7 +90,8 @@ class Minority:
     def respond(self, multipliers: Vector) -> Vector:
         weights = self.shares.copy()
         weights[list(self.classes)] += multipliers
-        return weights / weights.sum()
+        result: Vector = weights / weights.sum()
+        return result
 
     def moments(self, response: Vector) -> tuple[Vector, Vector]:
         """Each loss has a standard deviation of one nat among samples."""

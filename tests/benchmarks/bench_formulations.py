@@ -1,0 +1,178 @@
+"""The formulations on the digits, each against its baseline: one table, mean and spread over seeds.
+
+    python -m tests.benchmarks.bench_formulations [--seeds 3] [--quick] [--only alignment …] [--output runs/bench-formulations]
+
+Every run is a shipped recipe with a few keys set. All run in this process with one torch thread, one after the other, from
+pretrained models that are made first, once for all seeds. Running it again continues it; finished runs are not run again.
+`--quick` takes a tenth of the steps, to see that it works; its figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trainer.checkpoint import CheckpointFolder
+from trainer.coordinator import InProcess
+from trainer.dual.controller import controller_of
+from trainer.host import LocalHost
+from trainer.load import load_recipe
+from trainer.outcome import Result
+from trainer.recipe import Recipe
+from trainer.work import work
+
+ROOT = Path(__file__).parent.parent.parent
+WEIGHTS = (0.5, 1.0, 1.5, 2.0, 3.0)
+THRESHOLDS = (0.25, 0.5, 1.0)
+BRIGHTNESS = "constraints=[{{name: brightness, reward: brightness, at_least: {}}}]"
+PRETRAINED = {
+    "digits-without-nines": ("pretraining", ()),
+    "digits-358": ("class-model", ()),
+    "digits-068": ("class-model", ("objective.data.classes=[0, 6, 8]",)),
+    "digits-189": ("class-model", ("objective.data.classes=[1, 8, 9]",)),
+}
+#: Each comparison's runs: a shipped recipe, and what is set over it.
+RUNS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
+    "fine-tuning": {"constrained": ("fine-tuning", ()), "unconstrained": ("fine-tuning", ("dual.rule=fixed",))},
+    "alignment": {
+        "constrained": ("alignment", ()),
+        **{f"weights {each}": ("alignment", ("dual.rule=fixed", f"dual.start={each}")) for each in WEIGHTS},
+    },
+    "thresholds": {f"threshold {each}": ("alignment", (BRIGHTNESS.format(each),)) for each in THRESHOLDS},
+    "and": {"constrained": ("composition-and", ()), "equal weights": ("equal-weights", ())},
+    "or": {"constrained": ("composition-or", ()), "equal weights": ("composition-or", ("dual.rule=fixed",))},
+    "combined": {"constrained": ("combined", ())},
+}
+Results = Mapping[str, Result]
+
+
+class Bench:
+    """Runs that are kept in a folder, from pretrained models that are kept there too."""
+
+    def __init__(self, output: Path, quick: bool) -> None:
+        self.output, self.quick = output, quick
+
+    def result(self, name: str, recipe: str, sets: tuple[str, ...], seed: int) -> Result:
+        folder = self.output / f"seed-{seed}" / name.replace(" ", "-")
+        if (folder / "result.json").exists():
+            return Result.from_json(json.loads((folder / "result.json").read_text()))
+        spec = self._recipe(recipe, (*sets, f"seed={seed}"))
+        host = LocalHost(InProcess(controller_of(spec)), CheckpointFolder(str(folder / "checkpoints")))
+        result = work(spec, host, str(folder), str(self.output / "judges"))
+        assert result is not None
+        values = {each: (round(one.value, 4), round(one.slack_error, 4)) for each, one in result.constraints.items()}
+        print(f"seed {seed} {name}: {result.status}, {values}, {result.seconds:.0f} s", flush=True)
+        return result
+
+    def _recipe(self, name: str, sets: tuple[str, ...]) -> Recipe:
+        """The recipe, with its pretrained models where this benchmark keeps them."""
+        file = ROOT / f"sweeps/recipes/{name}.yaml"
+        shipped, _ = load_recipe(file, sets)
+        places = {"model.load": shipped.model.load, **{f"models.{each}.load": one.load for each, one in shipped.models.items()}}
+        moved = [f"{key}={self._pretrained(Path(load).parts[1])}" for key, load in places.items() if load is not None]
+        if self.quick:
+            steps = max(1, shipped.train.steps // 10 // shipped.dual.every) * shipped.dual.every
+            moved += [f"train.steps={steps}", "evaluation.loss_draws=128", "evaluation.samples=32"]
+        return load_recipe(file, [*sets, *moved, "checkpoint.every=1000000"])[0]
+
+    def _pretrained(self, name: str) -> str:
+        recipe, sets = PRETRAINED[name]
+        return str(self.result(name, recipe, (f"name={name}", *sets), seed=0).checkpoint)
+
+
+def kept(result: Result) -> float:
+    """Of the classes that the pretrained model knew, how many the samples still hold: at least 2 % of them each."""
+    return sum(result.metrics[f"eval/share/{label}"] >= 0.02 for label in range(9))
+
+
+def fine_tuning(runs: Results) -> dict[str, float]:
+    return {
+        f"{what}, {name}": value
+        for name, run in runs.items()
+        for what, value in (
+            ("classes kept of 9", kept(run)), ("share of the 9s, %", 100 * run.metrics["eval/share/9"]),
+            ("Fréchet distance", run.metrics["eval/frechet"]), ("closeness over budget", worst(run)),
+        )
+    }  # fmt: skip
+
+
+def worst(result: Result) -> float:
+    """The largest violation of a constraint, in standard errors; met within 2."""
+    return max(-each.slack / each.slack_error for each in result.constraints.values())
+
+
+def alignment(runs: Results) -> dict[str, float]:
+    constrained = runs["constrained"]
+    feasible = [run.objective for name, run in runs.items() if name != "constrained" and worst(run) <= 2]
+    rows = {"KL, constrained": constrained.objective, "worst violation in standard errors": worst(constrained)}
+    rows |= {f"KL, {name}": run.objective for name, run in runs.items() if name != "constrained"}
+    rows |= {f"worst violation, {name}": worst(run) for name, run in runs.items() if name != "constrained"}
+    return {**rows, "least KL of fixed weights that meet both": min(feasible, default=np.nan), **multipliers(constrained)}
+
+
+def multipliers(result: Result) -> dict[str, float]:
+    return {f"multiplier of {name}": each.multiplier for name, each in result.constraints.items()}
+
+
+def thresholds(runs: Results) -> dict[str, float]:
+    rows: dict[str, float] = {}
+    for name, run in runs.items():
+        each = run.constraints["brightness"]
+        rows |= {f"KL, {name}": run.objective, f"multiplier, {name}": each.multiplier, f"reward, {name}": each.value}
+    return rows
+
+
+def composition(runs: Results) -> dict[str, float]:
+    rows: dict[str, float] = {}
+    for name, run in runs.items():
+        values = [each.value for each in run.constraints.values()]
+        rows |= {f"largest, {name}": max(values), f"largest - smallest, {name}": max(values) - min(values)}
+    return {**rows, **multipliers(runs["constrained"])}
+
+
+def combined(runs: Results) -> dict[str, float]:
+    run = runs["constrained"]
+    reward = run.constraints["brightness"]
+    rows = {"reward violation, %": 100 * reward.violation / reward.budget, "worst violation in standard errors": worst(run)}
+    return {**rows, "KL": run.objective, "share of the 9s, %": 100 * run.metrics["eval/share/9"], **multipliers(run)}
+
+
+ROWS: dict[str, Callable[[Results], dict[str, float]]] = {
+    "fine-tuning": fine_tuning, "alignment": alignment, "thresholds": thresholds, "and": composition, "or": composition,
+    "combined": combined,
+}  # fmt: skip
+
+
+def table(rows: Mapping[str, list[dict[str, float]]]) -> None:
+    for name, seeds in rows.items():
+        print(f"\n{name} ({len(seeds)} seeds)")
+        for key in seeds[0]:
+            values = np.array([each[key] for each in seeds])
+            spread = f" ± {values.std(ddof=1):.3g}" if len(values) > 1 else ""
+            print(f"  {key:<48} {values.mean():10.4g}{spread}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=list(RUNS), default=list(RUNS))
+    parser.add_argument("--output", type=Path, default=ROOT / "runs/bench-formulations")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    bench = Bench(options.output / "quick" if options.quick else options.output, options.quick)
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in options.only}
+    for seed in range(1 if options.quick else options.seeds):
+        for name in options.only:
+            results = {run: bench.result(f"{name} {run}", *what, seed) for run, what in RUNS[name].items()}
+            rows[name].append(ROWS[name](results))
+    table(rows)
+
+
+if __name__ == "__main__":
+    main()

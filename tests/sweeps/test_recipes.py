@@ -1,0 +1,86 @@
+"""Every shipped recipe: found good by the checks, and trained for a few steps from tiny models that lie where it names them."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sweeps.checking import checked_recipe
+from sweeps.plan import load_plan
+from tests.trainer.test_loop import run
+from trainer.load import load_recipe
+
+RECIPES = Path(__file__).resolve().parent.parent.parent / "sweeps" / "recipes"
+NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+SHORT = [
+    "evaluation={samples: 12, sample_steps: 3, loss_draws: 32, judge: {epochs: 1}, grid: 0}", "checkpoint.every=1000000",
+    "train.batch_size=48", "train.log_every=5",
+]  # fmt: skip
+TINY = "model={unet: {channels: [8]}}"
+ROLLOUT = "rollout={steps: 3, batch_size: 8, normalization_samples: 16}"
+PRODUCT = "product={samples: 16, levels: 3, steps: 2}"
+PRETRAINED = {
+    "digits-without-nines/checkpoints/step-00001500": ("pretraining", []),
+    "digits-358/checkpoints/step-00000600": ("class-model", []),
+    "digits-068/checkpoints/step-00000600": ("class-model", ["objective.data.classes=[0, 6, 8]"]),
+    "digits-189/checkpoints/step-00000600": ("class-model", ["objective.data.classes=[1, 8, 9]"]),
+}
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with the recipes' pretrained models, each made by the recipe that makes it, but tiny."""
+    folder = tmp_path_factory.mktemp("project")
+    for place, (name, sets) in PRETRAINED.items():
+        recipe, _ = load_recipe(RECIPES / f"{name}.yaml", [*SHORT, *sets, TINY, "train.steps=2", "evaluation.samples=0"])
+        result, *_ = run(recipe, folder / "made" / place)
+        shutil.copytree(str(result.checkpoint), folder / "runs" / place)
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_recipe_is_found_good_and_its_pretrained_models_are_what_its_comment_makes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = checked_recipe(RECIPES / f"{name}.yaml", [], None, None, None).recipe
+    text = (RECIPES / f"{name}.yaml").read_text()
+    for model in (recipe.model, *recipe.models.values()):
+        if model.load is not None:
+            maker = PRETRAINED[model.load.removeprefix("runs/")][0]
+            made, _ = load_recipe(RECIPES / f"{maker}.yaml", [])
+            assert model.load.endswith(f"/step-{made.train.steps:08d}") and f"{maker}.yaml" in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_recipe_trains(name: str, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pretrained)
+    plain, _ = load_recipe(RECIPES / f"{name}.yaml", [])
+    smaller = [TINY] if plain.model.unet else []
+    recipe, _ = load_recipe(RECIPES / f"{name}.yaml", [*SHORT, *smaller, ROLLOUT, PRODUCT, f"train.steps={2 * plain.dual.every}"])
+    result, *_ = run(recipe, tmp_path)
+    assert result.steps == 2 * plain.dual.every and result.status in ("converged", "out_of_steps")
+    assert all(math.isfinite(each.value) for each in result.constraints.values()) and "eval/share/8" in result.metrics
+
+
+@pytest.mark.parametrize(("name", "rule"), [("alignment", "newton"), ("fine-tuning", "ascent"), ("composition-and", "simplex")])
+def test_a_sweep_holds_fixed_weights_beside_the_constrained_run(name: str, rule: str, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(f"name: both\nrecipe: {RECIPES / name}.yaml\nsearch:\n  dual.rule: {{choice: [{rule}, fixed]}}\ntrials: 2\n")
+    assert load_plan(sweep, []).recipe.dual.rule == rule
+
+
+def test_unconstrained_and_fixed_weights_are_the_digits_problem_under_other_multipliers() -> None:
+    digits, *others = (load_recipe(RECIPES / f"{name}.yaml", [])[0] for name in ("digits", "unconstrained", "fixed-weights"))
+    left_out = {"name", "dual"}
+    for other in others:
+        assert other.model_dump(exclude=left_out) == digits.model_dump(exclude=left_out) and other.dual.rule == "fixed"
+
+
+def test_equal_weights_is_the_composition_under_other_multipliers() -> None:
+    both = [load_recipe(RECIPES / f"{name}.yaml", [])[0] for name in ("composition-and", "equal-weights")]
+    assert both[0].model_dump(exclude={"name", "dual"}) == both[1].model_dump(exclude={"name", "dual"})
+    assert both[1].dual.rule == "fixed"

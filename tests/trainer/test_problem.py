@@ -1,0 +1,168 @@
+"""Kinds of constraints: signs, slacks, coefficients, domains; and what a recipe may combine."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tests.trainer.recipes import digits
+from trainer.outcome import ConstraintOutcome, outcomes, verdict
+from trainer.problem import Estimate, Problem
+from trainer.recipe import Recipe
+from trainer.schema.dual import ON_SIMPLEX
+
+KINDS = Problem(
+    ("most", "least", "equal", "near"),
+    np.array([1.0, 2.0, 3.0, 0.5]),
+    np.array([False, False, False, True]),
+    ("at_most", "at_least", "equals", "equals"),
+    np.array([0.0, 0.0, 0.5, 0.0]),
+)
+MEANS = np.array([10.0, 1.5, 1.5, 2.0, 10.2])
+
+
+def test_values_stay_in_the_users_units_and_slacks_are_positive_where_met():
+    np.testing.assert_allclose(KINDS.values(MEANS), [1.5, 1.5, 2.0, 0.2])
+    np.testing.assert_allclose(KINDS.slacks(MEANS), [-0.5, -0.5, 1.0, 0.3])
+    np.testing.assert_allclose(KINDS.violations(KINDS.slacks(MEANS)), [0.5, 0.5, 1.0, 0.3])
+
+
+def test_the_lagrangian_is_the_coefficients_times_the_means_up_to_what_no_mean_changes():
+    multipliers, other = np.array([0.3, 0.2, -0.4, 0.1]), np.array([9.0, 1.0, 4.0, -2.0, 7.0])
+    change = KINDS.lagrangian(MEANS, multipliers) - KINDS.lagrangian(other, multipliers)
+    np.testing.assert_allclose(KINDS.coefficients(multipliers), [0.9, 0.3, -0.2, -0.4, 0.1])
+    assert change == pytest.approx(KINDS.coefficients(multipliers) @ (MEANS - other))
+
+
+def test_the_lagrangian_with_resilience_is_its_minimum_over_relaxations_by_brute_force():
+    problem = Problem(("a",), np.array([1.0]), np.array([False]), softness=np.array([1 / 3.0]))
+    u = np.linspace(-5, 5, 200001)
+    brute = (2.0 + 0.5 * 3.0 * u**2 + 0.6 * (1.7 - 1.0 - u)).min()
+    assert problem.lagrangian(np.array([2.0, 1.7]), np.array([0.6])) == pytest.approx(brute, abs=1e-9)
+
+
+def test_projection_with_an_equality_among_relative_constraints_by_brute_force():
+    problem = Problem(("a", "b"), np.zeros(2), np.ones(2, bool), ("at_most", "equals"))
+    point = np.array([1.4, 0.3])
+    grid = np.stack(np.meshgrid(np.linspace(0, 2, 401), np.linspace(-2, 2, 801)), -1).reshape(-1, 2)
+    inside = grid[grid.sum(1) <= 0.95 + 1e-9]
+    best = inside[((inside - point) ** 2).sum(1).argmin()]
+    np.testing.assert_allclose(problem.project(point, 2.0), best, atol=6e-3)
+    np.testing.assert_allclose(problem.project(np.array([0.2, -9.0]), 2.0), [0.2, -2.0])
+
+
+def test_curvature_is_the_derivative_of_the_slacks_by_finite_differences():
+    """p ~ q exp(-c . g) over eight states, its expectations summed by hand."""
+    rng = np.random.default_rng(0)
+    q, g = rng.dirichlet(np.ones(8)), rng.normal(size=(5, 8))
+
+    def measured(multipliers):
+        weights = q * np.exp(-KINDS.coefficients(multipliers) @ g)
+        p = weights / weights.sum()
+        return g @ p, (g * p) @ g.T - np.outer(g @ p, g @ p)
+
+    at, small = np.array([0.3, 0.2, -0.4, 0.1]), 1e-6
+    curvature = KINDS.curvature(measured(at)[1])
+    for j, unit in enumerate(np.eye(4) * small):
+        slope = (KINDS.slacks(measured(at + unit)[0]) - KINDS.slacks(measured(at - unit)[0])) / (2 * small)
+        np.testing.assert_allclose(curvature[:, j], slope, atol=1e-7)
+
+
+def test_curvature_is_unknown_only_where_a_pair_that_matters_was_not_measured():
+    covariance = np.eye(5)
+    covariance[0, :] = covariance[:, 0] = np.nan  # the objective: only the relative constraint needs it
+    covariance[1, 2] = covariance[2, 1] = np.nan
+    unknown = np.isnan(KINDS.curvature(covariance))
+    expected = np.zeros((4, 4), bool)
+    expected[3, :] = expected[:, 3] = expected[0, 1] = expected[1, 0] = True
+    np.testing.assert_array_equal(unknown, expected)
+
+
+def test_a_minimax_problem_ignores_the_objective():
+    problem = Problem(("a", "b"), np.full(2, np.nan), np.zeros(2, bool), simplex=True)
+    means = np.array([np.nan, 0.7, 0.4])
+    assert problem.objective(means) == 0.7 and problem.complete(means)
+    np.testing.assert_allclose(problem.slacks(means), [0.0, 0.3])
+    np.testing.assert_allclose(problem.coefficients(np.array([0.6, 0.4])), [0.0, 0.6, 0.4])
+    assert problem.lagrangian(means, np.array([0.6, 0.4])) == pytest.approx(0.6 * 0.7 + 0.4 * 0.4)
+    assert problem.objective_variance(Estimate(means, np.array([9.0, 0.1, 0.2]))) == 0.1
+
+
+@pytest.mark.parametrize(
+    "kind, slack, relaxation, met",
+    [
+        ("at_most", -0.19, 0.0, True), ("at_most", -0.21, 0.0, False), ("at_most", 5.0, 0.0, True),
+        ("equals", 0.19, 0.0, True), ("equals", 0.21, 0.0, False), ("equals", -0.21, 0.0, False),
+        ("at_most", -1.0, 0.9, True), ("equals", 1.0, -0.9, True), ("at_least", float("nan"), 0.0, False),
+    ],
+)  # fmt: skip
+def test_met_within_two_standard_errors_of_the_relaxed_budget(kind, slack, relaxation, met):
+    assert ConstraintOutcome(1.0, 1.0, slack, 0.1, 0.0, kind, relaxation).met == met
+
+
+def test_outcomes_say_their_kind_and_relaxation():
+    found = outcomes(KINDS, Estimate(MEANS, np.full(5, 0.01)), np.array([0.1, 0.2, -0.4, 0.0]))
+    assert [each.kind for each in found.values()] == ["at_most", "at_least", "equals", "equals"]
+    assert (found["least"].budget, found["least"].value, found["least"].slack) == (2.0, 1.5, -0.5)
+    assert found["equal"].relaxation == pytest.approx(-0.2)
+
+
+def recipe(constraints, **dual) -> Recipe:
+    data = {"classes": [4]}
+    formulation = "composition_or" if dual.get("rule") in ON_SIMPLEX else "constrained_training"
+    return digits(
+        formulation=formulation,
+        constraints=[{"name": f"c{i}", "data": data, **each} for i, each in enumerate(constraints)],
+        dual=dual,
+    )
+
+
+@pytest.mark.parametrize(
+    "constraints, dual, says",
+    [
+        ([{}], {}, "`constraints.0` must hold one of at_most, at_least and equals"),
+        ([{"at_most": 1.0, "equals": 1.0}], {}, "`equals` must not stand beside `at_most`"),
+        ([{"at_least": 1.0, "relative_to": "objective"}], {}, "`relative_to` must stand with"),
+        ([{"at_most": 1.0}], {"rule": "simplex"}, "`constraints.0.at_most` must be left out with dual.rule simplex"),
+        ([{}, {"relative_to": "objective"}], {"rule": "mirror"}, "`constraints.1.relative_to` must be left out"),
+        ([{"alpha": 2.0}], {"rule": "mirror"}, "`constraints.0.alpha` must be left out"),
+        ([], {"rule": "simplex"}, "`dual.rule` simplex must have constraints to weigh"),
+        ([{}], {"rule": "simplex", "start": 0.5}, "`dual.start` must be a weight for each"),
+        ([{}], {"rule": "simplex", "start": {"c0": 0.5}}, "`dual.start` must sum to 1"),
+        ([{}], {"rule": "simplex", "alpha": 1.0}, "`dual.alpha` must go with a rule that relaxes"),
+        ([{"at_most": 1.0, "alpha": 1.0}], {"rule": "fixed"}, "`constraints.0.alpha` must go with a rule that relaxes"),
+        ([{"at_most": 1.0}], {"rule": "resilient"}, "`dual.rule` must have an alpha to be resilient"),
+        ([{"at_most": 1.0}], {"step_size": {"other": 0.1}}, "`dual.step_size` must name every constraint"),
+        ([{"at_most": 1.0}], {"start": -0.1}, "`dual.start` must be >= 0, but got -0.1 for c0"),
+        ([{"at_most": 1.0}], {"step_size": -1}, "must be a finite number > 0"),
+        ([{"at_most": 1.0}], {"step_size": {"c0": float("nan")}}, "must be a finite number > 0"),
+        ([{"at_most": 1.0}], {"start": "much"}, "must be a finite number"),
+    ],
+)
+def test_what_does_not_fit_is_refused(constraints, dual, says):
+    with pytest.raises(ValidationError) as caught:
+        recipe(constraints, **dual)
+    assert says in str(caught.value) and caught.value.error_count() == 1
+
+
+def test_what_fits():
+    problem = Problem.of(
+        recipe(
+            [{"at_most": 1.0, "alpha": 4.0}, {"equals": 2.0}, {"at_least": 3.0}], alpha=2.0, start={"c0": 0, "c1": -1, "c2": 0}
+        )
+    )
+    assert problem.kinds == ("at_most", "equals", "at_least") and not problem.simplex
+    np.testing.assert_allclose(problem.softness, [0.25, 0.5, 0.5])
+    assert Problem.of(recipe([{}, {}], rule="mirror")).kinds == ("minimax", "minimax")
+
+
+def test_a_minimax_run_whose_weighted_constraints_differ_has_not_converged():
+    from tests.trainer.dual.test_simplex import settled
+
+    level = {
+        "a": ConstraintOutcome(0.7, 0.7, 0.0, 0.01, 0.6, "minimax"),
+        "b": ConstraintOutcome(0.4, 0.7, 0.3, 0.01, 0.4, "minimax"),
+    }
+    status, reason = verdict(settled(2), level)
+    assert status == "out_of_steps" and "`b` by 0.3" in reason
+    level["b"] = ConstraintOutcome(0.4, 0.7, 0.3, 0.01, 0.0, "minimax")
+    assert verdict(settled(2), level)[0] == "converged"

@@ -1,0 +1,15 @@
+"""What rules remember from one dual step to the next."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trainer.dual.damping import Damping
+from trainer.dual.secant import Learned
+from trainer.problem import Vector
+
+
+def blank(rule: str, size: int) -> Vector:
+    """The memory of a rule before its first step: [m], for second-order ones [k, m]."""
+    rows = {"newton": Damping.ROWS, "secant": Damping.ROWS + Learned.ROWS + size}
+    return np.zeros((rows[rule], size)) if rule in rows else np.zeros(size)
