@@ -225,6 +225,8 @@ def test_a_base_under_adapters_of_runs(tmp_path, text_to_image):
     near = [{"name": "near", "path_kl": {"to": "a"}, "at_most": 1.0}]
     result = train(aligned(under, models={"a": under}, constraints=near, train={"steps": 1, "lr": 1e-9}), tmp_path / "b")
     assert result.constraints["near"].value == pytest.approx(0.0, abs=1e-6)
+    with pytest.raises(TrainingError, match="lora must be put on a network without an adapter"):
+        load_predictor(Model.model_validate({"load": str(tmp_path / "a"), "lora": LORA}))
     again = load_predictor(Model(load=str(tmp_path / "b")))  # an adapter that was trained on from another run's
     torch.testing.assert_close(prediction(again, (2, 4, 4)), prediction(whole, (2, 4, 4)))
 
