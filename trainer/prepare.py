@@ -60,7 +60,11 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
         recipe, shape, schedule, host, primal.predict, frozen, lambda: _judge(recipe, data, judges), names, primal.guided, space
     )
     latents = replace(data, examples=encoded(data.examples, space)) if data is not None else None
-    return Prepared(recipe, data, shape, schedule, primal, build_sources(setting, latents), judges, space)
+    sources = build_sources(setting, latents)
+    for source in sources:
+        for name, companion in source.companions().items():
+            primal.join(name, companion)
+    return Prepared(recipe, data, shape, schedule, primal, sources, judges, space)
 
 
 def _judge(recipe: Recipe, data: Assembled | None, judges: str | None) -> Judge | None:

@@ -15,6 +15,7 @@ from trainer.draws import Stream, generator
 from trainer.errors import TrainingError
 from trainer.predictor import Predictor
 from trainer.recipe import Recipe
+from trainer.sources.source import Companion
 
 
 class Primal:
@@ -40,7 +41,15 @@ class Primal:
         self.optimizer = torch.optim.AdamW(self.parameters, lr=train.lr, weight_decay=train.weight_decay, fused=True)
         # Warm-up of the average: min(decay, (1 + n) / (10 + n)), so that short runs aren't ruled by their first weights.
         self.ema = EMAModel(self.parameters, decay=train.ema, foreach=True)
+        self._rates = [train.lr]
+        self.companions: dict[str, nn.Module] = {}
         self.precision = _precision(train.precision, device)
+
+    def join(self, name: str, companion: Companion) -> None:
+        """Trains a network beside the model from now on: same steps, own rate; in checkpoints, not in the delivered model."""
+        self.companions[name] = companion.module.to(self.device)
+        self._rates.append(companion.lr)
+        self.optimizer.add_param_group({"params": list(companion.module.parameters()), "lr": companion.lr})
 
     def predict(self, x: Tensor, t: Tensor) -> Tensor:
         """The present weights' prediction [B, *shape] for x [B, *shape] at timesteps t [B]."""
@@ -68,7 +77,9 @@ class Primal:
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if not self._synchronised:
             self._average_gradients()
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.recipe.train.clip or math.inf))
+        clip, groups = self.recipe.train.clip or math.inf, self.optimizer.param_groups
+        # Each network by its own norm: a companion's large gradient is not to shorten the model's step.
+        norm = math.hypot(*(float(nn.utils.clip_grad_norm_(group["params"], clip)) for group in groups))
         if math.isfinite(norm):
             self.optimizer.step()
             self.ema.step(self.parameters)
@@ -76,14 +87,15 @@ class Primal:
 
     def _average_gradients(self) -> None:
         """As DDP does, in one message; a parameter that this step didn't use has a gradient of zero."""
-        for each in self.parameters:
+        parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
+        for each in parameters:
             if each.grad is None:
                 each.grad = torch.zeros_like(each)
-        flat = nn.utils.parameters_to_vector([each.grad for each in self.parameters if each.grad is not None])
+        flat = nn.utils.parameters_to_vector([each.grad for each in parameters])
         distributed.all_reduce(flat)
         flat /= self.world
         start = 0
-        for each in self.parameters:
+        for each in parameters:
             each.grad = flat[start : start + each.numel()].view_as(each)
             start += each.numel()
 
@@ -96,14 +108,14 @@ class Primal:
 
     def _set_lr(self, step: int) -> None:
         train = self.recipe.train
-        rate = train.lr * (min(1.0, (step + 1) / train.lr_warmup) if train.lr_warmup else 1.0)
+        share = min(1.0, (step + 1) / train.lr_warmup) if train.lr_warmup else 1.0
         left = 1.0 - step / train.steps
         if train.lr_schedule == "cosine":
-            rate *= 0.5 * (1.0 - math.cos(math.pi * left))
+            share *= 0.5 * (1.0 - math.cos(math.pi * left))
         elif train.lr_schedule == "wsd":
-            rate *= max(0.02, min(1.0, left / train.lr_cooldown))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            share *= max(0.02, min(1.0, left / train.lr_cooldown))
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * share
 
     @contextlib.contextmanager
     def averaged(self) -> Any:
@@ -118,7 +130,10 @@ class Primal:
             self.ema.restore(self.parameters)
 
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-        """Tensors by group (`weights`, `average`, `optimizer`), copied to the CPU, and the plain numbers beside them."""
+        """Tensors by group, copied to the CPU, and the plain numbers beside them.
+
+        The groups are `weights`, `average`, `optimizer` and, where there are some, `companions`.
+        """
         weights = {name: _copied(value) for name, value in self.predictor.stored().items()}
         average = {str(i): _copied(value) for i, value in enumerate(self.ema.shadow_params)}
         optimizer = {
@@ -127,6 +142,12 @@ class Primal:
             for name, value in values.items()
         }
         groups = {"weights": weights, "average": average, "optimizer": optimizer}
+        if self.companions:
+            groups["companions"] = {
+                f"{owner}.{name}": _copied(value)
+                for owner, module in self.companions.items()
+                for name, value in module.state_dict().items()
+            }
         return groups, {"ema_steps": self.ema.optimization_step}
 
     def restore(self, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
@@ -139,6 +160,9 @@ class Primal:
         for key, value in groups["optimizer"].items():
             index, name = key.split(".", 1)
             values.setdefault(int(index), {})[name] = value
+        for owner, module in self.companions.items():
+            own = {name: value for name, value in groups["companions"].items() if name.startswith(f"{owner}.")}
+            module.load_state_dict({name.removeprefix(f"{owner}."): value for name, value in own.items()})
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": values})
 
 

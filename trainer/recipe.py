@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, create_model, model_validator
 
 from trainer.documents import Keys
 from trainer.rewards import Reward
+from trainer.schema.balance import check_balance
 from trainer.schema.base import ClassName, ImportPath, Name, Section
 from trainer.schema.bound import Bound, check_bounds
 from trainer.schema.data import Data, Subset
@@ -177,15 +178,15 @@ class Recipe(Section):
                 f"`model` must be a trained one for the formulation {self.formulation}, but got a new unet; "
                 "write model.load or model.call, or give `models.pretrained`"
             )
-        if (
-            self.data is not None
-            and self.data.balance
-            and not any(each.column == 0 and each.term.word == "data" for each in self.terms)
-        ):
+        objectives = [each.term.population(each.value) for each in self.terms if each.column == 0 and each.term.population]
+        if self.data is not None and self.data.balance and not any(isinstance(each, Everything) for each in objectives):
             raise ValueError(
                 "`data.balance` must go with an objective on data, but got none; drop it, or write e.g. "
                 "objective: {data: {all: true}}"
             )
+        objective = next((each.term for each in self.terms if each.column == 0), None)
+        constraints = [(each.term, self.constraints[each.column - 1]) for each in self.terms if each.column]
+        check_balance(self.rollout, objective, constraints, self.dual)
         populations = [each.term.population(each.value) for each in self.terms if each.term.population is not None]
         if self.data is None and any(isinstance(each, Everything | Subset) for each in populations):
             raise ValueError("`data` must be given for terms on data, but got nothing; write e.g. data: {source: digits}")

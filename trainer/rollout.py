@@ -8,8 +8,10 @@ has noise too, so that every step has a density: as much as the step before it, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from diffusers import DDPMScheduler
@@ -50,9 +52,19 @@ class Steps:
         if self.clip is not None:
             clean = clean.clamp(-self.clip, self.clip)
             noise = (x - a**0.5 * clean) / (1 - a) ** 0.5
-        left = max(0.0, 1 - following - self.sigma[number] ** 2) ** 0.5
-        mean: Tensor = following**0.5 * clean + left * noise
+        mean: Tensor = following**0.5 * clean + self._left(number) * noise
         return mean
+
+    def clean(self, number: int, x: Tensor, mean: Tensor) -> Tensor:
+        """The predicted sample [B, *shape] behind the mean of step `number` from x: `mean` solved for it."""
+        a, following = self.signal[number], self.next_signal[number]
+        share = self._left(number) / (1 - a) ** 0.5
+        clean: Tensor = (mean - share * x) / (following**0.5 - share * a**0.5)
+        return clean
+
+    def _left(self, number: int) -> float:
+        """How much of the predicted noise the mean keeps (DDIM, eq. 12)."""
+        return math.sqrt(max(0.0, 1 - self.next_signal[number] - self.sigma[number] ** 2))
 
 
 def steps_of(schedule: DDPMScheduler, count: int, eta: float) -> Steps:
@@ -105,6 +117,22 @@ class Path:
             for state, mean, sigma in zip(self.states[1:], self.means, self.steps.sigma, strict=True)
         ]
         return torch.stack(each, dim=1)
+
+    def noising_log_likelihoods(self) -> Tensor:
+        """log q(x_k | x_{k+1}) of the noising process between the two noise levels, up to a constant, [B, K].
+
+        q = N(sqrt(a) x_{k+1}, (1 - a) I) with a the ratio of their cumulative alphas.
+        """
+        each = []
+        for number, (before, after) in enumerate(pairwise(self.states)):
+            ratio = self.steps.signal[number] / self.steps.next_signal[number]
+            each.append(-(before - ratio**0.5 * after).square().flatten(1).sum(1) / (2 * (1 - ratio)))
+        return torch.stack(each, dim=1)
+
+    def predicted(self) -> list[Tensor]:
+        """The sample that the model predicts at each state but the last: K tensors [B, *shape]."""
+        pairs = enumerate(zip(self.states[:-1], self.means, strict=True))
+        return [self.steps.clean(number, state, mean) for number, (state, mean) in pairs]
 
     def divergences(self, model: Predict) -> Tensor:
         """KL of each step's Gaussian to that of `model` at the same state, [B, K] in nats ([CCA] Lemma 1)."""

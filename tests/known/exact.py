@@ -82,3 +82,26 @@ def minority(counts: tuple[int, ...], minorities: tuple[int, ...], budget: float
     weights = shares / total
     weights[list(minorities)] = np.exp(-budget)
     return weights, total * np.exp(-budget) - shares[list(minorities)]
+
+
+def sampled_by_balance(mean: Array, precision: Array, steps: Steps) -> tuple[Array, Array]:
+    """Mean [d] and covariance [d, d] of what a sampler makes of R = N(mean, precision^-1) at the least KL to R times noising.
+
+    Minimising the KL of the chain, whose step has the sampler's own variance, to R(x_K) prod q(x_k | x_{k+1}) over its means
+    is a linear-quadratic control problem: with cost-to-go x^T P x / 2 + p^T x and q = N(c x', v I), x' has the curvature
+    H = (c^2 / v) I + P', the best mean is H^-1 (c x / v - p'), and P = I / v - (c / v)^2 H^-1, p = (c / v) H^-1 p'. The means
+    are those of the exact reversal of the noising of R; only the variance is the sampler's.
+    """
+    d = len(mean)
+    identity = np.eye(d)
+    curvature, slope = precision, -precision @ mean
+    moves = []
+    for before, after in reversed(list(zip(steps.signal, steps.next_signal, strict=True))):
+        ratio = before / after
+        pull, inverse = ratio**0.5 / (1 - ratio), np.linalg.inv(ratio / (1 - ratio) * identity + curvature)
+        moves.append((pull * inverse, -inverse @ slope))
+        curvature, slope = identity / (1 - ratio) - pull**2 * inverse, pull * inverse @ slope
+    centre, covariance = np.zeros(d), identity
+    for (matrix, shift), sigma in zip(reversed(moves), steps.sigma, strict=True):
+        centre, covariance = matrix @ centre + shift, matrix @ covariance @ matrix.T + sigma**2 * identity
+    return centre, covariance

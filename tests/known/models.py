@@ -136,3 +136,18 @@ def black_box_second(x: Tensor) -> Tensor:
 def bounded(x: Tensor) -> Tensor:
     """Below 1 everywhere."""
     return torch.tanh(x[:, 0])
+
+
+def free_plane() -> nn.Module:
+    """Any Gaussian in the plane, to be trained from a standard normal."""
+    return Gaussian([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]], train_scale=True)
+
+
+#: Where the log-reward of `bowl` is largest, and the negative of its curvature.
+BOWL = ([0.5, -0.4], [[2.5, 0.8], [0.8, 1.6]])
+
+
+def bowl(x: Tensor) -> Tensor:
+    """-(x - m)^T P (x - m) / 2: exp(beta r) is N(m, (beta P)^-1), up to a constant."""
+    away = (x - torch.tensor(BOWL[0])).detach()
+    return -0.5 * torch.einsum("bi,ij,bj->b", away, torch.tensor(BOWL[1]), away)

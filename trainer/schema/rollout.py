@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
 from trainer.schema.base import Count, Positive, Section
+from trainer.sources.estimators import NAMES
+
+if TYPE_CHECKING:
+    Gradient = str
+else:
+    Gradient = Literal[NAMES]
+
+#: The estimators that balance flows.
+BALANCING = ("dag", "dag_kl")
 
 
 class Truncation(Section):
@@ -30,6 +39,18 @@ class Truncation(Section):
         return self
 
 
+class FlowSpec(Section):
+    """The flow of `dag` and `dag_kl` (docs/method.md): a small network beside the model, never part of what is delivered."""
+
+    width: Count = Field(64, description="its width: units of a layer, or channels for images", examples=["64"])
+    lr: Positive = Field(1e-3, description="its learning rate, on the schedule of `train.lr`", examples=["3.0e-3"])
+    look_ahead: Literal["constant", "signal", "none"] = Field(
+        "constant", description="the weight of the reward of the predicted sample in the flow: 1, the share of signal (the "
+        "cumulative alpha), or none; but for none, each step of a trajectory costs an evaluation of the rewards",
+        examples=["signal"],
+    )  # fmt: skip
+
+
 class Rollout(Section):
     """Sampling while training: for path-wise KLs and rewards."""
 
@@ -39,20 +60,28 @@ class Rollout(Section):
         1.0, description="noise of the sampler: 1 is ancestral (DDPM); 0 is deterministic (DDIM), whose path KL is infinite",
         examples=["1.0"],
     )  # fmt: skip
-    gradient: Literal["backpropagation", "policy_gradient"] = Field(
+    gradient: Gradient = Field(
         "backpropagation",
-        description="how rewards reach the weights: through the sampler, or by their likelihood ratio, for black boxes",
+        description="how rewards reach the weights: through the sampler, or, for black boxes, by their likelihood ratio "
+        "(policy_gradient) or by detailed balance with a learned flow (dag, dag_kl)",
         examples=["policy_gradient"],
     )
+    reference: Literal["pretrained", "noising"] = Field(
+        "pretrained",
+        description="what dag and dag_kl balance against: the objective's frozen model, or the noising process, for which "
+        "samples follow exp(sum of multiplier x reward) alone",
+        examples=["pretrained"],
+    )
+    flow: FlowSpec = Field(FlowSpec(), description="for dag and dag_kl", examples=["{width: 64}"])
     truncation: Truncation = Field(Truncation(), description="for backpropagation", examples=["{kind: uniform}"])
     activation_checkpointing: bool = Field(
         False, description="true to compute activations again instead of keeping them: less memory, more time", examples=["true"]
     )
     updates: Count = Field(
-        1, description="for policy_gradient: updates of the weights on each batch of trajectories", examples=["4"]
+        1, description="for policy_gradient, dag and dag_kl: updates of the weights on each batch of trajectories", examples=["4"]
     )
     clip_range: Positive = Field(
-        0.2, description="for policy_gradient: the range of the clipped likelihood ratio", examples=["0.2"]
+        0.2, description="for policy_gradient and dag_kl: the range of the clipped likelihood ratio", examples=["0.2"]
     )
     normalize: bool = Field(
         True, description="rewards in units of their standard deviation, from their mean, under the pretrained model",
@@ -61,3 +90,17 @@ class Rollout(Section):
     normalization_samples: Annotated[int, Field(ge=16)] = Field(
         1024, description="samples of the pretrained model from which these are taken", examples=["1024"]
     )
+
+    @model_validator(mode="after")
+    def _has_densities(self) -> Self:
+        if self.gradient != "backpropagation" and self.eta == 0:
+            raise ValueError(
+                f"`eta` must be above 0 with gradient {self.gradient}, which needs densities of the steps, but got 0; "
+                "write eta: 1.0"
+            )
+        if self.reference == "noising" and self.gradient not in BALANCING:
+            raise ValueError(
+                f"`reference` must be pretrained with gradient {self.gradient}, but got noising; drop it, or use gradient "
+                f"{' or '.join(BALANCING)}"
+            )
+        return self

@@ -65,6 +65,8 @@ class Word:
     population   value -> what x is drawn from; for terms on data
     models       value -> the names of the frozen models it asks
     needs_noise  whether it is infinite for a deterministic sampler
+    anchors      whether it is a KL to a reference, whose optimum under rewards is the tilted reference
+    tilts        whether it depends on the sample alone, so that it can tilt one
     import_paths value -> the user's functions that it names
     faults       (value, what is known) -> what is wrong with it, told within moments
     description, example   what errors and the guide show
@@ -79,5 +81,7 @@ class Word:
     population: Callable[[Any], Population] | None = None
     models: Callable[[Any], tuple[str, ...]] = lambda value: ()
     needs_noise: bool = False
+    anchors: bool = False
+    tilts: bool = False
     import_paths: Callable[[Any], ImportPaths] = lambda value: ()
     faults: Callable[[Any, Seen], Iterable[Fault]] = lambda value, seen: ()

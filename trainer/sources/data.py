@@ -16,7 +16,7 @@ from trainer.draws import Stream, generator, normals, shard
 from trainer.losses import Noised
 from trainer.problem import Vector
 from trainer.setting import Setting
-from trainer.sources.source import Sums
+from trainer.sources.source import Companion, Sums
 
 NOTHING = np.empty(0, dtype=np.int64)
 
@@ -91,6 +91,9 @@ class DataSource:
             if term not in done:
                 done.append(term)
                 yield term, [i for i, other in enumerate(self._terms) if other == term]
+
+    def companions(self) -> dict[str, Companion]:
+        return {}
 
     def facts(self) -> dict[int, dict[str, float]]:
         return {}

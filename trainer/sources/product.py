@@ -19,7 +19,7 @@ from trainer.langevin import product_samples
 from trainer.losses import Noised, weighted_errors
 from trainer.problem import Vector
 from trainer.setting import Setting
-from trainer.sources.source import Sums
+from trainer.sources.source import Companion, Sums
 from trainer.terms.kl import KL
 
 
@@ -72,6 +72,9 @@ class ProductSource:
     def record(self, sums: Sums, prediction: Tensor, noised: Noised) -> None:
         for column, term in zip(self.columns, self.terms, strict=True):
             sums.add(np.full(len(noised.t), column), term.values(prediction, noised))
+
+    def companions(self) -> dict[str, Companion]:
+        return {}
 
     def facts(self) -> dict[int, dict[str, float]]:
         return {}

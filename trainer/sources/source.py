@@ -6,11 +6,12 @@ their values, and gives the surrogate whose gradient is that of their part of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.dual.state import SlackReport
 from trainer.problem import Vector
@@ -37,10 +38,25 @@ class Turn(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Companion:
+    """A network that a source needs trained beside the model, by the same steps.
+
+    module: with the same weights on every worker. lr: its own rate.
+    """
+
+    module: nn.Module
+    lr: float
+
+
 class Source(Protocol):
     """Terms on the same draws. `columns` are their places among the expectations: 0 is the objective, 1 + i constraint i."""
 
     columns: tuple[int, ...]
+
+    def companions(self) -> Mapping[str, Companion]:
+        """Networks to be trained beside the model, by name."""
+        ...
 
     def turn(self, step: int, weights: Vector) -> Turn:
         """The part of primal step `step`; `weights` [1 + m] are the Lagrangian's coefficients over their absolute sum."""

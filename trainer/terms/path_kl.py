@@ -43,4 +43,5 @@ TERM = Word(
     example="{to: pretrained}",
     models=lambda value: (value.to,),
     needs_noise=True,
+    anchors=True,
 )

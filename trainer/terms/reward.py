@@ -70,4 +70,5 @@ TERM = Word(
     example="{call: my_rewards:symmetry}",
     models=lambda value: (PRETRAINED,),
     faults=_faults,
+    tilts=True,
 )

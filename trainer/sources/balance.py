@@ -1,0 +1,152 @@
+"""Detailed balance along the sampler's chain (DAG: Zhang et al., *Improving GFlowNets for Text-to-Image Diffusion Alignment*,
+arXiv 2406.00633).
+
+States run from noise x_0 to the sample x_K. A flow F with log F(x_K) = log R(x_K) and a model p balance a reference at
+step k where
+
+    d_k = log F(x_k) + log p(x_{k+1} | x_k) - log F(x_{k+1}) - log r_k
+
+is zero. With r_k = q(x_k | x_{k+1}), the noising process, p then samples from R, whatever the model was before (the paper's
+setting). With r_k = p_pre(x_{k+1} | x_k), the pretrained sampler, F(x) = E_pre[R(x_K) | x] and p is the pretrained process
+tilted by R: the optimum of path KL - E log R.
+
+In a Lagrangian w_0 KL + sum_i w_i g_i this is log R = -sum_i (w_i / w_0) g_i; for rewards, sum_i lambda_i r_i.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from trainer import rollout as rollouts
+from trainer.draws import Stream, generator
+from trainer.log_flow import Flow
+from trainer.rollout import Path
+from trainer.setting import Setting
+from trainer.sources.source import Companion
+from trainer.sources.turn import RolloutTurn
+
+if TYPE_CHECKING:
+    from trainer.sources.rollout import RolloutSource
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Trajectories without gradients, and what of their residuals does not move with the weights.
+
+    path        under the weights that drew it
+    reference   [B, K] log r_k, less what the flow has beside its learned part (see `Balance`)
+    ahead       [B, K] the flow's part by the reward of the predicted sample
+    final       [B] log R of the sample
+    """
+
+    path: Path
+    reference: Tensor
+    ahead: Tensor
+    final: Tensor
+
+
+class Balance:
+    """The flow and the residuals.
+
+    Forward-looking: log F(x_k) = learned(x_k) + gamma_k log R(predicted sample) (+ log N(x_k; 0, I) up to a constant where the
+    noising process is the reference: its stationary law, so that the network learns only what differs from it). The sample
+    is predicted by the reference model, or by the trained one where there is none. Constants of the Gaussians are left out;
+    the learned part takes them in.
+    """
+
+    def __init__(self, source: RolloutSource, setting: Setting) -> None:
+        recipe = setting.recipe
+        self.source, self.spec = source, recipe.rollout
+        objective = next(each for each in recipe.terms if each.column == 0)
+        self.reference = setting.frozen[objective.value.to] if self.spec.reference == "pretrained" else None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(generator(recipe.seed, Stream.WEIGHTS, 1).integers(2**63)))
+            self.flow = Flow(setting.shape, self.spec.flow.width, setting.schedule.config.num_train_timesteps)
+
+    def companions(self) -> dict[str, Companion]:
+        return {"flow": Companion(self.flow, self.spec.flow.lr)}
+
+    @torch.no_grad()
+    def drawn(self, path: Path, values: Mapping[int, Tensor], weights: Mapping[int, float]) -> Drawn:
+        """What is fixed of `path`, whose terms have `values`, for the Lagrangian's coefficients by column."""
+        if self.reference is not None:
+            guide = rollouts.revisit(self.reference, path)
+            reference = guide.log_likelihoods()
+        else:
+            guide = path
+            base = torch.stack([-0.5 * state.square().flatten(1).sum(1) for state in path.states[:-1]], dim=1)
+            following = torch.cat([base[:, 1:], torch.zeros_like(base[:, :1])], dim=1)
+            reference = path.noising_log_likelihoods() + following - base
+        return Drawn(path.detached(), reference, self._ahead(guide, weights), log_reward(values, weights))
+
+    def _ahead(self, guide: Path, weights: Mapping[int, float]) -> Tensor:
+        """[B, K]; costs one evaluation of the rewards for each step."""
+        look_ahead = self.spec.flow.look_ahead
+        if look_ahead == "none":
+            return torch.zeros(len(guide.samples), len(guide.steps), device=guide.samples.device)
+        each = []
+        for signal, predicted in zip(guide.steps.signal, guide.predicted(), strict=True):
+            gamma = signal if look_ahead == "signal" else 1.0
+            there = Path(guide.steps, [predicted], [])
+            terms = zip(self.source.columns, self.source.terms, strict=True)
+            each.append(gamma * log_reward({column: term.values(there) for column, term in terms if column}, weights))
+        return torch.stack(each, dim=1)
+
+    def residuals(self, log_likelihoods: Tensor, drawn: Drawn) -> Tensor:
+        """d_k [B, K] for log p(x_{k+1} | x_k) [B, K], with gradients to these and to the flow."""
+        states, timesteps = drawn.path.states[:-1], drawn.path.steps.timesteps
+        t = torch.tensor(timesteps, device=states[0].device).repeat_interleave(len(states[0]))
+        learned: Tensor = self.flow(torch.cat(states), t).view(len(states), -1).T
+        here = learned + drawn.ahead
+        following = torch.cat([here[:, 1:], drawn.final[:, None]], dim=1)
+        result: Tensor = here + log_likelihoods - following - drawn.reference
+        return result
+
+
+def log_reward(values: Mapping[int, Tensor], weights: Mapping[int, float]) -> Tensor:
+    """log R [B] of the constraints' values [B] by column; column 0, the closeness, is left to the residual."""
+    return torch.stack([-(weights[column] / weights[0]) * each for column, each in values.items() if column]).sum(0)
+
+
+class BalanceTurn(RolloutTurn):
+    """What both variants share: trajectories are drawn once, and stepped on `rollout.updates` times."""
+
+    def __init__(self, balance: Balance, step: int, weights: Mapping[int, float]) -> None:
+        super().__init__(balance.source, step, weights)
+        self.rounds = balance.spec.updates
+        self._balance = balance
+        self._kept: Drawn | None = None
+
+    @torch.no_grad()
+    def _draw(self) -> Drawn:
+        path = rollouts.roll_out(self._source.forward, self._source.steps, self._noise())
+        self._measured = self._source.values(path)
+        return self._balance.drawn(path, self._measured, self._weights)
+
+    def _log_likelihoods(self, drawn: Drawn) -> Tensor:
+        """log p(x_{k+1} | x_k) [B, K] under the present weights, with gradients to them."""
+        path = rollouts.revisit(self._source.forward, drawn.path, self._balance.spec.activation_checkpointing)
+        return path.log_likelihoods()
+
+    def _squared(self, residuals: Tensor) -> Tensor:
+        return self._weights[0] * self._share(0.5 * residuals.square().sum(1))
+
+
+class BalanceEstimator:
+    """It learns a flow beside the model."""
+
+    step: type[BalanceTurn]
+
+    def __init__(self, source: RolloutSource, setting: Setting) -> None:
+        self._balance = Balance(source, setting)
+
+    def companions(self) -> dict[str, Companion]:
+        return self._balance.companions()
+
+    def turn(self, step: int, weights: Mapping[int, float]) -> BalanceTurn:
+        return self.step(self._balance, step, weights)

@@ -1,0 +1,61 @@
+"""The gradient of rewards through the sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer import rollout as rollouts
+from trainer.draws import Stream, generator
+from trainer.setting import Setting
+from trainer.sources.source import Companion
+from trainer.sources.turn import RolloutTurn, per_sample
+
+if TYPE_CHECKING:
+    from trainer.sources.rollout import RolloutSource
+
+
+class Backpropagated(RolloutTurn):
+    """The gradient through the sampler: exact without truncation (AlignProp, arXiv 2310.03739)."""
+
+    rounds = 1
+
+    def loss(self, number: int) -> Tensor:
+        spec = self._source.recipe.rollout
+        path = rollouts.roll_out(
+            self._source.forward, self._source.steps, self._noise(), self._through(), spec.activation_checkpointing
+        )
+        values = self._source.values(path)
+        self._measured = {column: each.detach() for column, each in values.items()}
+        shares = [self._weights[column] * self._share(per_sample(each)) for column, each in values.items()]
+        return torch.stack(shares).sum()
+
+    def _through(self) -> int | None:
+        """The number of last steps that rewards are backpropagated through; one draw for the whole batch."""
+        truncation, steps = self._source.recipe.rollout.truncation, len(self._source.steps)
+        most = min(truncation.steps or steps, steps)
+        uniform = generator(self._source.recipe.seed, Stream.TRUNCATION, self._step)
+        draws: dict[str, Callable[[], int | None]] = {
+            "none": lambda: None,
+            "fixed": lambda: most,
+            "uniform": lambda: int(uniform.integers(1, most + 1)),
+            "gaussian": lambda: int(np.clip(round(uniform.normal(most, truncation.spread)), 1, steps)),
+        }
+        return draws[truncation.kind]()
+
+
+class Estimator:
+    """It learns nothing of its own."""
+
+    def __init__(self, source: RolloutSource, setting: Setting) -> None:
+        self._source = source
+
+    def companions(self) -> dict[str, Companion]:
+        return {}
+
+    def turn(self, step: int, weights: Mapping[int, float]) -> RolloutTurn:
+        return Backpropagated(self._source, step, weights)

@@ -1,0 +1,22 @@
+"""Detailed balance by its squared residual (DAG, arXiv 2406.00633), for black-box rewards."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from trainer.sources.balance import BalanceEstimator, BalanceTurn
+
+
+class DAG(BalanceTurn):
+    """Half the squared residuals, for model and flow alike.
+
+    On the model's own trajectories d_k grad log p is the score-function gradient of step k's KL to F(x_{k+1}) r_k / F(x_k).
+    """
+
+    def loss(self, number: int) -> Tensor:
+        drawn = self._kept = self._kept or self._draw()
+        return self._squared(self._balance.residuals(self._log_likelihoods(drawn), drawn))
+
+
+class Estimator(BalanceEstimator):
+    step = DAG

@@ -1,0 +1,37 @@
+"""Detailed balance by policy gradient on its residual (DAG-KL, arXiv 2406.00633), for black-box rewards."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainer.sources.balance import BalanceEstimator, BalanceTurn, Drawn
+
+
+class DAGKL(BalanceTurn):
+    """The model by REINFORCE with the residual as what each step costs, the flow by half the squared residual.
+
+    The baseline is the mean over the other samples at the same step; past the first update the ratio of likelihoods is
+    clipped, as in PPO.
+    """
+
+    def loss(self, number: int) -> Tensor:
+        drawn = self._kept = self._kept or self._begin()
+        clip_range, now = self._balance.spec.clip_range, self._log_likelihoods(drawn)
+        ratio = (now - self._before).exp()
+        clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
+        policy = self._share(torch.maximum(ratio * self._advantage, clipped * self._advantage).sum(1))
+        return self._weights[0] * policy + self._squared(self._balance.residuals(now.detach(), drawn))
+
+    @torch.no_grad()
+    def _begin(self) -> Drawn:
+        drawn = self._draw()
+        self._before = drawn.path.log_likelihoods()
+        residuals = self._balance.residuals(self._before, drawn)
+        total = self._source.host.total(residuals.sum(0))
+        self._advantage = (residuals - total / self._size) * (self._size / max(1, self._size - 1))
+        return drawn
+
+
+class Estimator(BalanceEstimator):
+    step = DAGKL

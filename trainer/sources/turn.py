@@ -1,0 +1,47 @@
+"""What every estimator does with trajectories in one primal step: this worker's shard of them, and what was measured on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from trainer.draws import Stream, shard
+from trainer.sources.source import Sums
+
+if TYPE_CHECKING:
+    from trainer.sources.rollout import RolloutSource
+
+
+def record(sums: Sums, values: Mapping[int, Tensor]) -> None:
+    """Adds the terms' values, measured on the same samples."""
+    sums.add_joint(list(values), torch.stack([per_sample(each) for each in values.values()], dim=1))
+
+
+def per_sample(values: Tensor) -> Tensor:
+    return values.sum(1) if values.ndim == 2 else values
+
+
+class RolloutTurn:
+    """What the estimators share: this worker's shard of the trajectories, and what was measured on them."""
+
+    def __init__(self, source: RolloutSource, step: int, weights: Mapping[int, float]) -> None:
+        self._source, self._step, self._weights = source, step, weights
+        self._size = source.recipe.rollout.batch_size
+        self._mine = shard(self._size, source.host.rank, source.host.world)
+        self._measured: dict[int, Tensor] = {}
+
+    def _noise(self) -> Tensor:
+        return self._source.noise(Stream.ROLLOUT, self._step, self._mine)
+
+    def _share(self, values: Tensor) -> Tensor:
+        """The sum over this shard of [b] values, scaled so that its average over workers is the global batch's mean."""
+        return values.sum() * (self._source.host.world / self._size)
+
+    def add_to(self, sums: Sums) -> None:
+        record(sums, self._measured)
+
+    def fault(self) -> str | None:
+        return None
