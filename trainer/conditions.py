@@ -50,6 +50,11 @@ def _text(spec: Model, network: UNet2DConditionModel, parts: dict[str, Any]) -> 
         raise TrainingError(
             f"a text-to-image model must have a `prompt`, but got none for {spec.load}; write e.g. prompt: an apple"
         )
+    if spec.negative_prompt is not None and spec.guidance in (None, 1.0):
+        raise TrainingError(
+            f"a model's `negative_prompt` must go with guidance, but got {spec.negative_prompt!r} without; "
+            "write e.g. guidance: 5.0"
+        )
     for key in ("addition_embed_type", "class_embed_type"):
         if network.config.get(key) is not None:
             raise TrainingError(

@@ -11,6 +11,7 @@ from trainer.data.faults import Fault
 from trainer.documents import Keys, show
 from trainer.places import is_local, local_path
 from trainer.recipe import Model, Recipe
+from trainer.schema.model import Lora
 
 #: The networks that are understood, by class.
 NETWORKS = ("UNet2DModel", "UNet2DConditionModel", "DiTTransformer2DModel", "Transformer2DModel")
@@ -23,6 +24,9 @@ def model_faults(recipe: Recipe) -> Iterator[Fault]:
     yield from _faults(("model",), recipe.model)
     for name, model in recipe.models.items():
         yield from _faults(("models", name), model)
+        if isinstance(model.lora, Lora):
+            received, way_out = "a new one, which changes nothing until it is trained", "give a run's output, or drop it"
+            yield Fault(("models", name, "lora"), "must say where a trained adapter lies, for a frozen model", received, way_out)
 
 
 def may_be_ours(place: str) -> bool:

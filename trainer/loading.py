@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +141,6 @@ def _read(checkpoint: str, name: str) -> bytes:
     return content
 
 
-@lru_cache(maxsize=32)
 def pipeline_parts(place: str) -> dict[str, Any]:
     """The index of a pipeline, each part's library and class by its name; empty where `place` is none."""
     try:

@@ -11,10 +11,10 @@ from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
 
 from trainer import recipe as recipes
-from trainer.checkpoint import locate, read
+from trainer.checkpoint import locate
 from trainer.draws import Stream, generator
 from trainer.errors import TrainingError
-from trainer.flow import flow_schedule
+from trainer.flow import MARK, flow_schedule
 from trainer.imports import import_callable
 from trainer.loading import load_predictor, network_config, space_of
 from trainer.places import read_file
@@ -112,7 +112,7 @@ def shape_of(spec: recipes.Model, space: Space | None = None) -> tuple[int, ...]
     if spec.shape is not None:
         return (space or space_of(spec)).coded(tuple(spec.shape))
     if spec.load is not None and (checkpoint := locate(spec.load)) is not None:
-        return tuple(read(checkpoint).state["shape"])
+        return tuple(json.loads(read_file(checkpoint, "state.json") or b"{}")["shape"])
     config, _ = network_config(str(spec.load))
     side = config.get("sample_size")
     if side is None:
@@ -130,6 +130,7 @@ def noise_schedule(recipe: recipes.Recipe, shape: tuple[int, ...], space: Space 
     if recipe.schedule is None and (own := own_schedule(recipe.model)) is not None:
         return DDPMScheduler.from_config(own.config, clip_sample=False) if latent else own
     spec = recipe.schedule or recipes.Schedule()
+    _check_prediction(recipe.model, spec)
     clip = len(shape) == 3 and not latent
     if spec.prediction == "flow":
         return flow_schedule(spec.timesteps, spec.shift or 1.0, clip)
@@ -140,6 +141,23 @@ def noise_schedule(recipe: recipes.Recipe, shape: tuple[int, ...], space: Space 
         clip_sample=clip,
         timestep_spacing="trailing",  # sampling starts from pure noise, the schedule's last step (Lin et al. 2024, §3.3)
     )
+
+
+def _check_prediction(model: recipes.Model, spec: recipes.Schedule) -> None:
+    """Betas may be written anew; what a trained network predicts is what it is."""
+    config = _schedule_config(model.load) if model.load is not None else None
+    if config is None:
+        return
+    own = "flow" if _of_flow(config) else config.get("prediction_type", "epsilon")
+    if own != spec.prediction:
+        raise TrainingError(
+            f"schedule.prediction must be what the loaded model predicts, {own}, but got {spec.prediction} for {model.load}; "
+            f"write prediction: {own}, or leave `schedule` out"
+        )
+
+
+def _of_flow(config: dict[str, Any]) -> bool:
+    return config.get(MARK) is not None or str(config.get("_class_name")).startswith("FlowMatch")
 
 
 def own_schedule(spec: recipes.Model) -> DDPMScheduler | None:
@@ -153,7 +171,7 @@ def own_schedule(spec: recipes.Model) -> DDPMScheduler | None:
     config = _schedule_config(spec.load)
     if config is None:
         return None
-    if str(config.get("_class_name")).startswith("FlowMatch") and not config.get("use_dynamic_shifting"):
+    if _of_flow(config) and MARK not in config and not config.get("use_dynamic_shifting"):
         return flow_schedule(config["num_train_timesteps"], float(config.get("shift") or 1.0), clip_sample=False)
     if config.get("prediction_type", "epsilon") not in _PREDICTIONS or "beta_schedule" not in config:
         raise TrainingError(

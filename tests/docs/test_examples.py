@@ -1,4 +1,4 @@
-"""Every example of docs/your-own.md, trained for a few steps in this process, in a folder of its own as users have it."""
+"""Every example of the guides, trained for a few steps in this process, in a folder of its own as users have it."""
 
 from __future__ import annotations
 
@@ -90,3 +90,18 @@ def test_the_constraints_of_the_points_are_what_the_guide_says(project: Path) ->
     assert right.tolist() == list(range(900, 1000))
     assert high.tolist() == list(range(1000, 1050))  # a data set of its own, numbered after the data
     assert first.tolist() == [0, 1, 2]
+
+
+def test_a_text_to_image_model_under_an_adapter_and_its_composition(project: Path) -> None:
+    from tests.trainer import tiny
+
+    shutil.move(tiny.text_to_image(project / "made"), "stable-diffusion")
+    small = ["rollout.steps=3", "rollout.batch_size=4", "rollout.normalization_samples=16", "evaluation.loss_draws=8"]
+    assert trained("text-to-image.yaml", *small).constraints.keys() == {"bright"}
+    sampling = ["product.samples=8", "product.levels=2", "product.steps=1", "dual.every=2", "evaluation.loss_draws=8"]
+    composed = trained("adapters.yaml", *sampling)
+    assert sum(each.multiplier for each in composed.constraints.values()) == pytest.approx(1.0)
+
+
+def test_flow_matching(project: Path) -> None:
+    assert trained("flow.yaml", "evaluation.judge.epochs=1").constraints.keys() == {"four"}

@@ -41,6 +41,15 @@ def test_what_files_tell(text_to_image: str, transformer: str, model: str, key: 
     assert any(f" {key}: " in each and words in each for each in problems), problems
 
 
+def test_a_frozen_model_has_no_adapter_to_train(text_to_image: str) -> None:
+    frozen = f"models: {{a: {{load: {text_to_image}, prompt: a, lora: {{rank: 2}}}}}}\n"
+    document = recipe_of(f"model: {{load: {text_to_image}, prompt: a}}\n{frozen}", HEAD)
+    assert [str(each) for each in check(*document)] == [
+        "recipe.yaml:6: models.a.lora: must say where a trained adapter lies, for a frozen model, but got a new one, "
+        "which changes nothing until it is trained; give a run's output, or drop it"
+    ]
+
+
 def test_a_run_without_a_checkpoint_is_told(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / "step-00000001").mkdir(parents=True)
     assert "must be a run of ours with a checkpoint" in told(f"load: {tmp_path}")[0]

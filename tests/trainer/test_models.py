@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel
 
 from tests.trainer import tiny
 from tests.trainer.recipes import digits
@@ -225,6 +225,8 @@ def test_a_base_under_adapters_of_runs(tmp_path, text_to_image):
     near = [{"name": "near", "path_kl": {"to": "a"}, "at_most": 1.0}]
     result = train(aligned(under, models={"a": under}, constraints=near, train={"steps": 1, "lr": 1e-9}), tmp_path / "b")
     assert result.constraints["near"].value == pytest.approx(0.0, abs=1e-6)
+    with pytest.raises(TrainingError, match="lora must be put on a network without an adapter"):
+        load_predictor(Model.model_validate({"load": str(tmp_path / "a"), "lora": LORA}))
     again = load_predictor(Model(load=str(tmp_path / "b")))  # an adapter that was trained on from another run's
     torch.testing.assert_close(prediction(again, (2, 4, 4)), prediction(whole, (2, 4, 4)))
 
@@ -256,6 +258,28 @@ def test_a_class_conditional_transformer_trains_and_guides(tmp_path, transformer
         torch.testing.assert_close(loaded.guided(x, t), without + 2 * (given - without))
 
 
+def test_a_unet_with_classes_is_given_its_own(tmp_path):
+    torch.manual_seed(0)
+    UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=1, block_out_channels=(8,), norm_num_groups=4, num_class_embeds=3,
+        down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), add_attention=False,
+    ).save_pretrained(tmp_path / "unet")  # fmt: skip
+    spec = {"load": str(tmp_path / "unet"), "label": 2}
+    result = train(digits(model={"unet": None, **spec}, train={"steps": 2}), tmp_path / "a")
+    loaded = restore(str(result.checkpoint))[0]
+    x, t = torch.randn(2, 1, 8, 8), torch.tensor([3, 20])
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(x, t), loaded.inner(x, t, class_labels=torch.tensor([2, 2])).sample)
+    with pytest.raises(TrainingError, match="`guidance` must go with a network that also knows no class"):
+        load_predictor(Model.model_validate({**spec, "guidance": 2.0}))
+
+
+def test_a_schedule_that_contradicts_the_loaded_model_is_refused(tmp_path):
+    train(digits(schedule={"prediction": "v_prediction"}, train={"steps": 1}, evaluation={"samples": 0}), tmp_path / "a")
+    with pytest.raises(TrainingError, match="must be what the loaded model predicts, v_prediction, but got flow"):
+        prepared(digits(model={"unet": None, "load": str(tmp_path / "a")}, schedule={"prediction": "flow"}), tmp_path / "b")
+
+
 # What makes no sense.
 
 
@@ -264,7 +288,8 @@ def test_what_a_model_does_not_take_is_refused(tmp_path, text_to_image, transfor
     cases = {
         r"`prompt`, but got none": {"load": text_to_image},
         r"`label` must go with a class-conditional": {"load": text_to_image, "label": 1},
-        r"prompt has .*|at most 12 tokens, but got": {"load": text_to_image, "prompt": "a b c d e f g h i j k l m"},
+        r"`negative_prompt` must go with guidance": {"load": text_to_image, "prompt": "a", "negative_prompt": "pear"},
+        r"at most 12 tokens, but got": {"load": text_to_image, "prompt": "a b c d e f g h i j k l m"},
         r"lora.targets must be ends .* got 'to_x'": {"load": text_to_image, "prompt": "a", "lora": {"targets": ["to_x"]}},
         r"lora must be a run of ours or a folder": {"load": text_to_image, "prompt": "a", "lora": str(tmp_path)},
         r"`label` from 0 to 2, but got 3": {"load": transformer, "label": 3},
@@ -286,7 +311,7 @@ def test_models_of_two_spaces_are_not_compared(tmp_path, text_to_image, transfor
 
 def test_a_schedule_without_betas_is_refused(tmp_path):
     DDIMScheduler(prediction_type="sample").save_pretrained(str(tmp_path / "scheduler"))
-    with pytest.raises(TrainingError, match=r"epsilon or v_prediction, but .* has DDIMScheduler with sample"):
+    with pytest.raises(TrainingError, match=r"epsilon or v_prediction, or .* has DDIMScheduler with sample"):
         own_schedule(Model(load=str(tmp_path)))
 
 
