@@ -50,7 +50,7 @@ class FlowSpec(Section):
         examples=["constant"],
     )  # fmt: skip
     trace: Fraction = Field(
-        0.9, description="how far residuals reach back in learning the flow: 0 is one step of the sampler, 1 the whole trajectory",
+        0.9, description="how far residuals reach back in learning the flow: 0: one step; 1: the whole trajectory",
         examples=["0.9"],
     )  # fmt: skip
 
