@@ -54,6 +54,7 @@ def test_gaussian_alignment_on_black_boxes(case: str, gradient: str, tmp_path: P
     assert result.objective == pytest.approx(kl, rel=0.10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", ["dag", "dag_kl"])
 def test_against_the_noising_process_samples_follow_the_reward_alone(gradient: str, tmp_path: Path) -> None:
     beta = 1.5
