@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
-from tests.known.test_answers import CALL, CASES, recipe
+import numpy as np
+import pytest
+import torch
+
+from tests.known import exact, models
+from tests.known.test_answers import CALL, CASES, exact_alignment, multipliers, recipe, train
+from trainer.draws import Stream, normals
+from trainer.generate import restore
+from trainer.models import noise_schedule
 from trainer.recipe import Recipe
+from trainer.rollout import roll_out, steps_of
 
 
-def aligned(case: str, gradient: str, steps: int, **rollout: Any) -> Recipe:
+def aligned(case: str, gradient: str, steps: int) -> Recipe:
     rewards, thresholds, _ = CASES[case]
     constraints = [
         {"name": name, "reward": {"call": CALL(f"black_box_{name}")}, "at_least": threshold}
@@ -18,17 +27,55 @@ def aligned(case: str, gradient: str, steps: int, **rollout: Any) -> Recipe:
         "alignment", "plane", [2], constraints,
         dual={"rule": "newton", "step_size": 0.3, "every": 10, "staleness": 0},
         train={"steps": steps, "lr": 0.02, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
-        rollout={"steps": 10, "batch_size": 256, "gradient": gradient, "normalize": False, **rollout},
+        rollout={"steps": 10, "batch_size": 256, "gradient": gradient, "normalize": False, "flow": {"lr": 0.005}},
     )  # fmt: skip
 
 
-def free(gradient: str, steps: int, beta: float, **rollout: Any) -> Recipe:
+def free(gradient: str, steps: int, beta: float) -> Recipe:
     """Samples from exp(beta r) alone."""
     return recipe(
         "alignment", "free_plane", [2], [{"name": "bowl", "reward": {"call": CALL("bowl")}, "at_least": 0.0}],
         dual={"rule": "fixed", "start": beta},
         train={"steps": steps, "lr": 0.02, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
         rollout={
-            "steps": 20, "batch_size": 256, "gradient": gradient, "normalize": False, "reference": "noising", **rollout,
+            "steps": 20, "batch_size": 256, "gradient": gradient, "normalize": False, "reference": "noising",
+            "flow": {"lr": 0.005},
         },
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("gradient", ["dag", "dag_kl"])
+@pytest.mark.parametrize("case", ["one", "two"])
+def test_gaussian_alignment_on_black_boxes(case: str, gradient: str, tmp_path: Path) -> None:
+    spec = aligned(case, gradient, 300)
+    wanted, kl = exact_alignment(spec, CASES[case][2])
+    result = train(spec, tmp_path)
+    np.testing.assert_allclose(multipliers(result), wanted, rtol=0.10)
+    assert result.objective == pytest.approx(kl, rel=0.10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gradient", ["dag", "dag_kl"])
+def test_against_the_noising_process_samples_follow_the_reward_alone(gradient: str, tmp_path: Path) -> None:
+    beta = 1.5
+    result = train(free(gradient, 500, beta), tmp_path)
+    model, schedule, spec, _ = restore(str(result.checkpoint))
+    steps = steps_of(schedule, spec.rollout.steps, spec.rollout.eta)
+    with torch.no_grad():
+        samples = roll_out(model, steps, normals(1, Stream.EVALUATION, 0, range(50_000), (1 + len(steps), 2))).samples
+    mean, precision = np.array(models.BOWL[0]), beta * np.array(models.BOWL[1])
+    wanted, covariance = exact.sampled_by_balance(mean, precision, steps)
+    np.testing.assert_allclose(samples.mean(0), wanted, atol=0.04)
+    np.testing.assert_allclose(np.cov(samples.T.double()), covariance, atol=0.1 * covariance.max())
+
+
+def test_the_samplers_own_optimum_comes_near_the_reward_with_more_steps() -> None:
+    """The oracle of the test above, against R itself: its error falls with the number of steps."""
+    mean, precision = np.array(models.BOWL[0]), np.array(models.BOWL[1])
+    schedule = noise_schedule(free("dag", 1, 1.0), (2,))
+    away = []
+    for count in (10, 30, 100):
+        found, covariance = exact.sampled_by_balance(mean, precision, steps_of(schedule, count, 1.0))
+        np.testing.assert_allclose(found, mean, atol=1e-3)
+        away.append(np.abs(covariance @ precision - np.eye(2)).max())
+    assert away[0] > away[1] > away[2] and away[2] < 0.1

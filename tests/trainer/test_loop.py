@@ -13,6 +13,7 @@ from trainer.dual.controller import controller_of
 from trainer.host import LocalHost
 from trainer.loop import Loop
 from trainer.problem import Problem
+from trainer.recipe import Recipe
 from trainer.work import work
 
 
@@ -57,10 +58,70 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+def aligned(gradient: str, **rollout: Any) -> Recipe:
+    """A tiny alignment of the digits' shape to two rewards."""
+    plain = {
+        "name": "tiny", "formulation": "alignment", "model": {"call": "tests.trainer.test_loop:tiny_model", "shape": [1, 8, 8]},
+        "schedule": {"timesteps": 50}, "dual": {"step_size": 0.1, "every": 2},
+        "constraints": [
+            {"name": "bright", "reward": {"call": "tests.trainer.test_loop:brightness"}, "at_least": 0.5},
+            {"name": "even", "reward": {"call": "tests.trainer.test_loop:evenness"}, "at_least": 0.2},
+        ],
+        "train": {"steps": 20, "lr": 2e-3, "log_every": 5, "lr_schedule": "cosine"},
+        "rollout": {"steps": 4, "batch_size": 6, "gradient": gradient, "normalization_samples": 16, **rollout},
+        "evaluation": {"samples": 4, "sample_steps": 4, "loss_draws": 16}, "checkpoint": {"every": 6},
+    }  # fmt: skip
+    return Recipe.model_validate(plain)
+
+
+def tiny_model() -> torch.nn.Module:
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Conv2d(1, 1, 3, padding=1)
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return self.layer(x) * (1 + t[:, None, None, None] / 50)
+
+    return Model()
+
+
+def brightness(x: torch.Tensor) -> torch.Tensor:
+    return x.mean((1, 2, 3))
+
+
+def evenness(x: torch.Tensor) -> torch.Tensor:
+    return -x.square().mean((1, 2, 3))
+
+
+ROLLOUTS: dict[str, dict[str, Any]] = {
+    "backpropagation": {"truncation": {"kind": "uniform"}},
+    "policy_gradient": {"updates": 2},
+    "dag": {"flow": {"width": 8}},
+    "dag_kl": {"updates": 2, "flow": {"width": 8, "look_ahead": "none"}},
+}
+
+
+@pytest.mark.parametrize("gradient", ROLLOUTS)
+@pytest.mark.parametrize("stop_at", [2, 8])
+def test_interrupted_alignment_is_bit_for_bit_the_uninterrupted_run(tmp_path, gradient, stop_at):
+    check_resumed(aligned(gradient, **ROLLOUTS[gradient]), tmp_path, stop_at)
+
+
+def test_the_flow_is_in_checkpoints_and_not_in_what_is_delivered(tmp_path):
+    _, _, _, end = run(aligned("dag", flow={"width": 8}), tmp_path)
+    flow = {name: value for name, value in end.groups["companions"].items() if name.startswith("flow.")}
+    assert flow and any(bool(value.abs().sum() > 0) for name, value in flow.items() if name == "flow.last.weight")
+    assert set(end.groups["weights"]) == {"layer.weight", "layer.bias"} and len(end.groups["average"]) == 2
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("stop_at", [3, 8, 10])
 def test_interrupted_and_continued_is_bit_for_bit_the_uninterrupted_run(tmp_path, case, stop_at):
-    recipe = digits(checkpoint={"every": 6}, **CASES[case])
+    check_resumed(digits(checkpoint={"every": 6}, **CASES[case]), tmp_path, stop_at)
+
+
+def check_resumed(recipe, tmp_path, stop_at):
     whole, whole_points, whole_states, whole_end = run(recipe, tmp_path / "whole")
     with pytest.raises(Interrupted):
         run(recipe, tmp_path / "parts", stop_at)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from trainer.schema.base import Count, Positive, Section
+from trainer.schema.base import Count, Fraction, Positive, Section
 from trainer.sources.estimators import NAMES
 
 if TYPE_CHECKING:
@@ -45,9 +45,13 @@ class FlowSpec(Section):
     width: Count = Field(64, description="its width: units of a layer, or channels for images", examples=["64"])
     lr: Positive = Field(1e-3, description="its learning rate, on the schedule of `train.lr`", examples=["3.0e-3"])
     look_ahead: Literal["constant", "signal", "none"] = Field(
-        "constant", description="the weight of the reward of the predicted sample in the flow: 1, the share of signal (the "
+        "signal", description="the weight of the reward of the predicted sample in the flow: 1, the share of signal (the "
         "cumulative alpha), or none; but for none, each step of a trajectory costs an evaluation of the rewards",
-        examples=["signal"],
+        examples=["constant"],
+    )  # fmt: skip
+    trace: Fraction = Field(
+        0.9, description="how far residuals reach back in learning the flow: 0: one step; 1: the whole trajectory",
+        examples=["0.9"],
     )  # fmt: skip
 
 

@@ -97,15 +97,19 @@ class Balance:
             each.append(gamma * log_reward({column: term.values(there) for column, term in terms if column}, weights))
         return torch.stack(each, dim=1)
 
-    def residuals(self, log_likelihoods: Tensor, drawn: Drawn) -> Tensor:
-        """d_k [B, K] for log p(x_{k+1} | x_k) [B, K], with gradients to these and to the flow."""
+    def learned(self, drawn: Drawn) -> Tensor:
+        """The learned part of log F(x_k), k < K, [B, K], with gradients to the flow."""
         states, timesteps = drawn.path.states[:-1], drawn.path.steps.timesteps
         t = torch.tensor(timesteps, device=states[0].device).repeat_interleave(len(states[0]))
         learned: Tensor = self.flow(torch.cat(states), t).view(len(states), -1).T
-        here = learned + drawn.ahead
-        following = torch.cat([here[:, 1:], drawn.final[:, None]], dim=1)
-        result: Tensor = here + log_likelihoods - following - drawn.reference
-        return result
+        return learned
+
+
+def residuals(learned: Tensor, log_likelihoods: Tensor, drawn: Drawn) -> Tensor:
+    """d_k [B, K] for the learned part of the flow and log p(x_{k+1} | x_k), each [B, K]."""
+    here = learned + drawn.ahead
+    following = torch.cat([here[:, 1:], drawn.final[:, None]], dim=1)
+    return here + log_likelihoods - following - drawn.reference
 
 
 def log_reward(values: Mapping[int, Tensor], weights: Mapping[int, float]) -> Tensor:
@@ -133,8 +137,20 @@ class BalanceTurn(RolloutTurn):
         path = rollouts.revisit(self._source.forward, drawn.path, self._balance.spec.activation_checkpointing)
         return path.log_likelihoods()
 
-    def _squared(self, residuals: Tensor) -> Tensor:
-        return self._weights[0] * self._share(0.5 * residuals.square().sum(1))
+    def _flow_loss(self, learned: Tensor, residuals: Tensor) -> Tensor:
+        """Half the squared d_k + trace d_{k+1} + trace^2 d_{k+2} + ... [B, K], in which log F(x_k) alone is learned.
+
+        All of the first square's gradient would also pull F(x_{k+1}) to where d_k *varies* least (Baird 1995, residual
+        gradients): the sampler's variance is not that of the exact reversal, and samples become far too narrow. With the
+        later flow held fixed, log F(x_k) is minus the least cost that is left, whatever the variances; without a trace it
+        learns one step further from the sample at a time (Sutton 1988, TD(lambda)).
+        """
+        trace = self._balance.spec.flow.trace
+        away = residuals.detach().clone()
+        for k in reversed(range(away.shape[1] - 1)):
+            away[:, k] += trace * away[:, k + 1]
+        target = learned.detach() - away
+        return self._weights[0] * self._share(0.5 * (learned - target).square().sum(1))
 
 
 class BalanceEstimator:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainer.sources.balance import BalanceEstimator, BalanceTurn
+from trainer.sources.balance import BalanceEstimator, BalanceTurn, residuals
 
 
 class DAG(BalanceTurn):
@@ -15,7 +15,10 @@ class DAG(BalanceTurn):
 
     def loss(self, number: int) -> Tensor:
         drawn = self._kept = self._kept or self._draw()
-        return self._squared(self._balance.residuals(self._log_likelihoods(drawn), drawn))
+        learned = self._balance.learned(drawn)
+        errors = residuals(learned.detach(), self._log_likelihoods(drawn), drawn)
+        squared = self._weights[0] * self._share(0.5 * errors.square().sum(1))
+        return squared + self._flow_loss(learned, errors)
 
 
 class Estimator(BalanceEstimator):

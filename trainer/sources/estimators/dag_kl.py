@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainer.sources.balance import BalanceEstimator, BalanceTurn, Drawn
+from trainer.sources.balance import BalanceEstimator, BalanceTurn, Drawn, residuals
 
 
 class DAGKL(BalanceTurn):
@@ -21,15 +21,16 @@ class DAGKL(BalanceTurn):
         ratio = (now - self._before).exp()
         clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
         policy = self._share(torch.maximum(ratio * self._advantage, clipped * self._advantage).sum(1))
-        return self._weights[0] * policy + self._squared(self._balance.residuals(now.detach(), drawn))
+        learned = self._balance.learned(drawn)
+        return self._weights[0] * policy + self._flow_loss(learned, residuals(learned.detach(), now.detach(), drawn))
 
     @torch.no_grad()
     def _begin(self) -> Drawn:
         drawn = self._draw()
         self._before = drawn.path.log_likelihoods()
-        residuals = self._balance.residuals(self._before, drawn)
-        total = self._source.host.total(residuals.sum(0))
-        self._advantage = (residuals - total / self._size) * (self._size / max(1, self._size - 1))
+        errors = residuals(self._balance.learned(drawn), self._before, drawn)
+        total = self._source.host.total(errors.sum(0))
+        self._advantage = (errors - total / self._size) * (self._size / max(1, self._size - 1))
         return drawn
 
 

@@ -1,0 +1,69 @@
+"""Detailed balance against the policy gradient at the same number of reward evaluations, on an alignment whose answer is known.
+
+    python -m tests.benchmarks.bench_dag [--evaluations 300000] [--seeds 2]
+
+Black-box rewards of the Gaussian in the plane (docs/method.md) with the multipliers fixed at their exact values, so that
+the least Lagrangian KL - sum of lambda x reward is known. Looking ahead costs an evaluation for each of the sampler's steps, so
+those variants take fewer primal steps. Printed: the KL, the rewards and how far the Lagrangian is above its least value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.known.test_answers import CALL, CASES, exact_alignment, recipe, train
+from trainer.recipe import Recipe
+
+STEPS, BATCH = 10, 128
+VARIANTS: dict[str, dict[str, Any]] = {
+    "policy_gradient": {"gradient": "policy_gradient"},
+    "dag, no look-ahead": {"gradient": "dag", "flow": {"lr": 0.005, "look_ahead": "none"}},
+    "dag": {"gradient": "dag", "flow": {"lr": 0.005}},
+    "dag_kl, no look-ahead": {"gradient": "dag_kl", "flow": {"lr": 0.005, "look_ahead": "none"}},
+    "dag_kl": {"gradient": "dag_kl", "flow": {"lr": 0.005}},
+}
+
+
+def problem(multipliers: dict[str, float], steps: int, seed: int, rollout: dict[str, Any]) -> Recipe:
+    names, thresholds, _ = CASES["two"]
+    constraints = [
+        {"name": name, "reward": {"call": CALL(f"black_box_{name}")}, "at_least": threshold}
+        for name, threshold in zip(names, thresholds, strict=True)
+    ]
+    return recipe(
+        "alignment", "plane", [2], constraints, seed=seed, dual={"rule": "fixed", "start": multipliers},
+        train={"steps": steps, "lr": 0.02, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
+        rollout={"steps": STEPS, "batch_size": BATCH, "normalize": False, **rollout},
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--evaluations", type=int, default=300_000, help="of each reward")
+    parser.add_argument("--seeds", type=int, default=2)
+    options = parser.parse_args()
+    names, thresholds, matrix = CASES["two"]
+    found, kl = exact_alignment(problem(dict.fromkeys(names, 1.0), 1, 0, {}), matrix)
+    least = kl - float(found @ thresholds)
+    print(f"exact: KL {kl:.4f}, rewards {thresholds}, Lagrangian {least:.4f}")
+    for seed in range(options.seeds):
+        for name, rollout in VARIANTS.items():
+            ahead = rollout["gradient"] != "policy_gradient" and rollout["flow"].get("look_ahead") != "none"
+            steps = options.evaluations // (BATCH * (1 + STEPS * ahead))
+            spec = problem(dict(zip(names, map(float, found), strict=True)), steps, seed, rollout)
+            started = time.monotonic()
+            result = train(spec, Path(tempfile.mkdtemp(prefix="dualsweep-bench-")))
+            values = np.array([each.value for each in result.constraints.values()])
+            above = result.objective - float(found @ values) - least
+            shown = f"KL {result.objective:.4f}, rewards {values.round(3)}, Lagrangian + {above:.4f}"
+            print(f"seed {seed} {name:>22}: {steps} steps, {shown}, {time.monotonic() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

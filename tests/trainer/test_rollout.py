@@ -1,0 +1,41 @@
+"""The chain of Gaussian steps: predicted samples, densities of the noising process."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+
+from tests.known import models
+from trainer.models import noise_schedule
+from trainer.recipe import Recipe
+from trainer.rollout import roll_out, steps_of
+
+
+def path_of(prediction="epsilon", count=7):
+    recipe = {
+        "name": "x", "formulation": "alignment", "model": {"call": "a:b", "shape": [2]}, "train": {"steps": 1},
+        "schedule": {"timesteps": models.T, "prediction": prediction},
+    }  # fmt: skip
+    steps = steps_of(noise_schedule(Recipe.model_validate(recipe), (2,)), count, 1.0)
+    noise = torch.randn(5, 1 + count, 2, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return roll_out(models.plane(), steps, noise)
+
+
+def test_the_predicted_sample_is_that_of_the_prediction():
+    path = path_of()
+    model = models.plane()
+    for number, (state, predicted) in enumerate(zip(path.states[:-1], path.predicted(), strict=True)):
+        a, t = path.steps.signal[number], torch.full((5,), path.steps.timesteps[number])
+        expected = (state - (1 - a) ** 0.5 * model(state, t).detach()) / a**0.5
+        torch.testing.assert_close(predicted, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("number", [0, 3, 6])
+def test_noising_densities_are_those_of_the_schedule(number):
+    path = path_of()
+    before, after = path.states[number].double().numpy(), path.states[number + 1].double().numpy()
+    ratio = path.steps.signal[number] / path.steps.next_signal[number]
+    exact = [multivariate_normal.logpdf(x, ratio**0.5 * y, (1 - ratio) * np.eye(2)) for x, y in zip(before, after, strict=True)]
+    constant = -np.log(2 * np.pi * (1 - ratio))
+    np.testing.assert_allclose(path.noising_log_likelihoods()[:, number] + constant, exact, rtol=1e-3, atol=1e-3)
