@@ -59,7 +59,7 @@ def test_gaussian_alignment_on_black_boxes(case: str, gradient: str, tmp_path: P
 def test_against_the_noising_process_samples_follow_the_reward_alone(gradient: str, tmp_path: Path) -> None:
     beta = 1.5
     result = train(free(gradient, 500, beta), tmp_path)
-    model, schedule, spec, _ = restore(str(result.checkpoint))
+    model, schedule, spec, *_ = restore(str(result.checkpoint))
     steps = steps_of(schedule, spec.rollout.steps, spec.rollout.eta)
     with torch.no_grad():
         samples = roll_out(model, steps, normals(1, Stream.EVALUATION, 0, range(50_000), (1 + len(steps), 2))).samples
