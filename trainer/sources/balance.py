@@ -63,7 +63,7 @@ class Balance:
         recipe = setting.recipe
         self.source, self.spec = source, recipe.rollout
         objective = next(each for each in recipe.terms if each.column == 0)
-        self.reference = setting.frozen[objective.value.to] if self.spec.reference == "pretrained" else None
+        self.reference = setting.frozen[objective.value.to].guided if self.spec.reference == "pretrained" else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(generator(recipe.seed, Stream.WEIGHTS, 1).integers(2**63)))
             self.flow = Flow(setting.shape, self.spec.flow.width, setting.schedule.config.num_train_timesteps)
