@@ -43,9 +43,9 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_recipe_is_found_good_and_its_pretrained_models_are_what_its_comment_makes(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, pretrained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(pretrained)
     recipe = checked_recipe(RECIPES / f"{name}.yaml", [], None, None, None).recipe
     text = (RECIPES / f"{name}.yaml").read_text()
     for model in (recipe.model, *recipe.models.values()):
