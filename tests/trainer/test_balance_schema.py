@@ -1,5 +1,7 @@
 """What `dag` and `dag_kl` refuse, and why."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -24,7 +26,7 @@ def test_what_can_be_balanced(gradient):
 
 FIXED = {"rule": "fixed", "start": 1.0}
 KL = {"name": "b", "path_kl": {}, "at_most": 1.0}
-WRONG = {
+WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "nothing to align to": ({"constraints": []}, {}, "must hold a reward"),
     "another sum over steps": ({"constraints": [REWARD, KL]}, {}, "`constraints.1` must be a reward"),
     "no closeness to tilt": ({"objective": {"reward": {"call": "my:reward"}}}, {}, "`objective` must be path_kl"),
