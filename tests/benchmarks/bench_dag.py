@@ -1,10 +1,11 @@
 """Detailed balance against the policy gradient at the same number of reward evaluations, on an alignment whose answer is known.
 
-    python -m tests.benchmarks.bench_dag [--evaluations 300000] [--seeds 2]
+    python -m tests.benchmarks.bench_dag [--evaluations 50000] [--seeds 2]
 
 Black-box rewards of the Gaussian in the plane (docs/method.md) with the multipliers fixed at their exact values, so that
 the least Lagrangian KL - sum of lambda x reward is known. Looking ahead costs an evaluation for each of the sampler's steps, so
-those variants take fewer primal steps. Printed: the KL, the rewards and how far the Lagrangian is above its least value.
+those variants take fewer primal steps. Printed: the KL, the rewards and how far the Lagrangian is above its least value, up to
+the error of the final evaluation (about 0.01, the same draws for all variants of a seed).
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def problem(multipliers: dict[str, float], steps: int, seed: int, rollout: dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--evaluations", type=int, default=300_000, help="of each reward")
+    parser.add_argument("--evaluations", type=int, default=50_000, help="of each reward")
     parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
     names, thresholds, matrix = CASES["two"]
