@@ -49,7 +49,7 @@ CASES = {
         '{call: "tests.known.models:plane", shape: [2]}', "{unet: {channels: [8]}, shape: [1, 8, 8]}", 3, "model", "trained",
     ),
     "no shape": (", shape: [2]", "", 3, "model", "model.shape"),
-    "a rule on the simplex": ("train:", "dual: {rule: mirror}\ntrain:", 6, "constraints.0.at_least", "mirror"),
+    "a rule on the simplex": ("train:", "dual: {rule: mirror}\ntrain:", 7, "dual.rule", "mirror"),
     "two bounds": ("at_least: 0.5", "at_least: 0.5, at_most: 1.0", 6, "constraints.0", "beside"),
     "truncation without steps": (
         "batch_size: 16", "batch_size: 16, truncation: {kind: fixed}", 8, "rollout.truncation", "steps: 5",
