@@ -117,7 +117,6 @@ def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen
     return subprocess.Popen(
         [sys.executable, "-m", "sweeps", *arguments], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160", **environment}, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore Ctrl-C
     )  # fmt: skip
 
 
