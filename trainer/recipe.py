@@ -194,7 +194,7 @@ class Recipe(Section):
                 "write model.load or model.call, or give `models.pretrained`"
             )
         objectives = [each.term.population(each.value) for each in self.terms if each.column == 0 and each.term.population]
-        if self.data is not None and self.data.balance and not any(isinstance(each, Everything) for each in objectives):
+        if self.data is not None and self.data.balance and not any(isinstance(each, Everything | Subset) for each in objectives):
             raise ValueError(
                 "`data.balance` must go with an objective on data, but got none; drop it, or write e.g. "
                 "objective: {data: {all: true}}"

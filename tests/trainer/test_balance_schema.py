@@ -29,7 +29,7 @@ KL = {"name": "b", "path_kl": {}, "at_most": 1.0}
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "nothing to align to": ({"constraints": []}, {}, "must hold a reward"),
     "another sum over steps": ({"constraints": [REWARD, KL]}, {}, "`constraints.1` must be a reward"),
-    "no closeness to tilt": ({"objective": {"reward": {"call": "my:reward"}}}, {}, "`objective` must be path_kl"),
+    "no closeness to tilt": ({"objective": {"reward": {"call": "my:reward"}}}, {}, "`objective` must be a KL to a reference"),
     "prices without a closeness": ({"dual": {"rule": "ascent"}}, {"reference": "noising"}, "`dual.rule` must be fixed"),
     "no weight": ({"dual": {"rule": "fixed"}}, {"reference": "noising"}, "`dual.start` must give"),
     "no objective": (

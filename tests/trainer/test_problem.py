@@ -122,7 +122,7 @@ def recipe(constraints, **dual) -> Recipe:
         ([{}], {}, "`constraints.0` must hold one of at_most, at_least and equals"),
         ([{"at_most": 1.0, "equals": 1.0}], {}, "`equals` must not stand beside `at_most`"),
         ([{"at_least": 1.0, "relative_to": "objective"}], {}, "`relative_to` must stand with"),
-        ([{"at_most": 1.0}], {"rule": "simplex"}, "`constraints.0.at_most` must be left out with dual.rule simplex"),
+        ([{"at_most": 1.0}], {"rule": "simplex"}, "`constraints.0.at_most` must be left out where the largest"),
         ([{}, {"relative_to": "objective"}], {"rule": "mirror"}, "`constraints.1.relative_to` must be left out"),
         ([{"alpha": 2.0}], {"rule": "mirror"}, "`constraints.0.alpha` must be left out"),
         ([], {"rule": "simplex"}, "`dual.rule` simplex must have constraints to weigh"),
