@@ -11,12 +11,12 @@ from torch import Tensor
 from trainer.checkpoint import locate, read
 from trainer.errors import BadInput, Problem, TrainingError
 from trainer.evaluation.grid import sample_grid, save_png
-from trainer.loading import load_predictor, recipe_of, space_of
-from trainer.models import own_schedule
-from trainer.predictor import Predictor
+from trainer.models.loading import load_predictor, recipe_of, space_of
+from trainer.models.predictor import Predictor
+from trainer.models.schedules import own_schedule
+from trainer.models.spaces import Space, decode_in_parts
 from trainer.recipe import Model, Recipe, Sampling
-from trainer.sampling import sample
-from trainer.spaces import Space, decode_in_parts
+from trainer.samplers.sampling import sample
 
 
 def restore(checkpoint: str) -> tuple[Predictor, DDPMScheduler, Recipe, tuple[int, ...], Space]:

@@ -10,16 +10,17 @@ from trainer.data.splits import Assembled, assemble
 from trainer.errors import TrainingError
 from trainer.evaluation.asking import Judge
 from trainer.evaluation.judge import judge_for
-from trainer.frozen import frozen_models
 from trainer.host import Host
-from trainer.loading import space_of
-from trainer.models import build, noise_schedule, shape_of
+from trainer.models.build import build, shape_of
+from trainer.models.frozen import frozen_models
+from trainer.models.loading import space_of
+from trainer.models.schedules import noise_schedule
+from trainer.models.spaces import Space, encoded
 from trainer.primal import Primal
 from trainer.recipe import Recipe
 from trainer.setting import Setting
 from trainer.sources.build import build_sources, frozen_names
 from trainer.sources.source import Source
-from trainer.spaces import Space, encoded
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor, distributed, nn
 
 from trainer.draws import Stream, generator
 from trainer.errors import TrainingError
-from trainer.predictor import Predictor
+from trainer.models.predictor import Predictor
 from trainer.recipe import Recipe
 from trainer.sources.source import Companion
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from trainer.draws import Stream, normals
 from trainer.evaluation.asking import Judge
 from trainer.host import Host
-from trainer.models import Predictor
+from trainer.models.predictor import Predictor
+from trainer.models.spaces import Pixels, Space
 from trainer.recipe import ClassName, Recipe
-from trainer.rollout import roll_out, steps_of
-from trainer.spaces import Pixels, Space
+from trainer.samplers.rollout import roll_out, steps_of
 
 
 @dataclass(frozen=True)

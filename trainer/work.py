@@ -23,14 +23,14 @@ from trainer.evaluation.values import expectations, held_out_metrics
 from trainer.history import point
 from trainer.host import Host
 from trainer.loop import Loop
+from trainer.models.spaces import decode_in_parts
+from trainer.models.storing import stored_files
 from trainer.outcome import Result, outcomes, settled_multipliers, verdict
 from trainer.places import RESULT, write_files
 from trainer.prepare import Prepared, prepare
 from trainer.primal import Primal
 from trainer.recipe import Recipe
-from trainer.sampling import sample
-from trainer.spaces import decode_in_parts
-from trainer.storing import stored_files
+from trainer.samplers.sampling import sample
 
 
 def work(recipe: Recipe, host: Host, output: str, judges: str | None = None) -> Result | None:

@@ -13,7 +13,7 @@ from trainer.schema.word import Word
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainer.rollout import Path
+    from trainer.samplers.rollout import Path
 
 
 class AsymmetrySpec(Section):

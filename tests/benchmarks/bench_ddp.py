@@ -25,7 +25,8 @@ def bare(batch: int) -> Callable[[], object]:
     from torch.nn.parallel import DistributedDataParallel
 
     from trainer.data.splits import assemble
-    from trainer.models import build, noise_schedule
+    from trainer.models.build import build
+    from trainer.models.schedules import noise_schedule
 
     recipe = digits([])
     data = assemble(recipe)

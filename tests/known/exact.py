@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.known.models import Gaussian
-from trainer.rollout import Steps
+from trainer.samplers.rollout import Steps
 
 Array = NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainer.models import noise_schedule
+from trainer.models.schedules import noise_schedule
 from trainer.recipe import Recipe
 
 T = 100

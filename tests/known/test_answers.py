@@ -16,10 +16,10 @@ from trainer.dual.controller import controller_of
 from trainer.generate import restore
 from trainer.host import LocalHost
 from trainer.losses import denoising_losses
-from trainer.models import noise_schedule
+from trainer.models.schedules import noise_schedule
 from trainer.outcome import Result
 from trainer.recipe import Recipe
-from trainer.rollout import steps_of
+from trainer.samplers.rollout import steps_of
 from trainer.work import work
 
 CALL = "tests.known.models:{}".format

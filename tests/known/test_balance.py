@@ -12,9 +12,9 @@ from tests.known import exact, models
 from tests.known.test_answers import CALL, CASES, exact_alignment, multipliers, recipe, train
 from trainer.draws import Stream, normals
 from trainer.generate import restore
-from trainer.models import noise_schedule
+from trainer.models.schedules import noise_schedule
 from trainer.recipe import Recipe
-from trainer.rollout import roll_out, steps_of
+from trainer.samplers.rollout import roll_out, steps_of
 
 
 def aligned(case: str, gradient: str, steps: int) -> Recipe:

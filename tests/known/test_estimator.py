@@ -8,7 +8,7 @@ import torch
 
 from tests.known import exact, models
 from trainer.losses import Noised, weighted_errors
-from trainer.models import noise_schedule
+from trainer.models.schedules import noise_schedule
 from trainer.recipe import Recipe
 
 PAIRS = {

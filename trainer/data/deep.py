@@ -7,7 +7,7 @@ from trainer.data.outline import side_faults
 from trainer.data.splits import assemble
 from trainer.documents import Document
 from trainer.errors import Problem
-from trainer.loadable import may_be_ours
+from trainer.models.loadable import may_be_ours
 from trainer.recipe import Recipe
 
 

@@ -22,7 +22,7 @@ from trainer.data.portions import portion, stays
 from trainer.documents import Document, Keys, show
 from trainer.errors import Problem
 from trainer.imports import CannotImportError, import_callable, takes
-from trainer.loadable import model_faults
+from trainer.models.loadable import model_faults
 from trainer.recipe import ClassName, Data, Recipe, Subset
 from trainer.schema.word import Seen
 

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from trainer import rollout as rollouts
 from trainer.draws import Stream, generator
-from trainer.log_flow import Flow
-from trainer.rollout import Path
+from trainer.models.log_flow import Flow
+from trainer.samplers import rollout as rollouts
+from trainer.samplers.rollout import Path
 from trainer.setting import Setting
 from trainer.sources.source import Companion
 from trainer.sources.turn import RolloutTurn

@@ -10,8 +10,8 @@ from trainer.data.examples import Examples, InMemory, concatenate
 from trainer.data.splits import Assembled
 from trainer.draws import Stream, generator
 from trainer.recipe import Named, Recipe, Sampling
-from trainer.rollout import steps_of
-from trainer.sampling import sample
+from trainer.samplers.rollout import steps_of
+from trainer.samplers.sampling import sample
 from trainer.schema.word import SamplesOf
 from trainer.setting import Setting
 from trainer.sources.data import NOTHING, DataSource, Population

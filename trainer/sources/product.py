@@ -15,9 +15,9 @@ from torch import Tensor
 
 from trainer.batch import Parts, draw
 from trainer.draws import Stream, generator, normals, shard
-from trainer.langevin import product_samples
 from trainer.losses import Noised, weighted_errors
 from trainer.problem import Vector
+from trainer.samplers.langevin import product_samples
 from trainer.setting import Setting
 from trainer.sources.source import Companion, Sums
 from trainer.terms.kl import KL

@@ -8,10 +8,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from trainer import rollout as rollouts
 from trainer.draws import Stream, normals, shard
 from trainer.problem import Vector
-from trainer.rollout import Path, Steps
+from trainer.samplers import rollout as rollouts
+from trainer.samplers.rollout import Path, Steps
 from trainer.setting import Setting
 from trainer.sources.estimators import estimator
 from trainer.sources.source import Companion, Sums, Turn

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainer.losses import Noised
-    from trainer.models import Predictor
+    from trainer.models.predictor import Predictor
     from trainer.setting import Setting
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainer.losses import Noised
-    from trainer.models import Predictor
+    from trainer.models.predictor import Predictor
 
 
 class KLSpec(Section):

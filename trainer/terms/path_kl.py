@@ -13,8 +13,8 @@ from trainer.schema.word import Word
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainer.models import Predictor
-    from trainer.rollout import Path
+    from trainer.models.predictor import Predictor
+    from trainer.samplers.rollout import Path
 
 
 class PathKLSpec(Section):

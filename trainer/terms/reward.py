@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainer.data.faults import Fault
+    from trainer.models.spaces import Space
     from trainer.rewards.evaluate import Normalised
-    from trainer.rollout import Path
+    from trainer.samplers.rollout import Path
     from trainer.setting import Setting
-    from trainer.spaces import Space
 
 PRETRAINED = "pretrained"
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer import rollout as rollouts
 from trainer.draws import Stream, generator
+from trainer.samplers import rollout as rollouts
 from trainer.setting import Setting
 from trainer.sources.source import Companion
 from trainer.sources.turn import RolloutTurn, per_sample

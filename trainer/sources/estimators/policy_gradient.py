@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from trainer import rollout as rollouts
-from trainer.rollout import Path
+from trainer.samplers import rollout as rollouts
+from trainer.samplers.rollout import Path
 from trainer.setting import Setting
 from trainer.sources.source import Companion
 from trainer.sources.turn import RolloutTurn

@@ -11,7 +11,7 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from trainer.rollout import Predict, steps_of
+from trainer.samplers.rollout import Predict, steps_of
 from trainer.schema.product import Product
 
 

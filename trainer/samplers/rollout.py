@@ -18,7 +18,7 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from trainer.models import sampler_schedule
+from trainer.models.schedules import sampler_schedule
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 

@@ -7,10 +7,10 @@ from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
 from trainer.draws import Stream, generator, normals
-from trainer.models import sampler_schedule
-from trainer.predictor import Predictor
+from trainer.models.predictor import Predictor
+from trainer.models.schedules import sampler_schedule
 from trainer.recipe import Sampling
-from trainer.rollout import Predict, roll_out, steps_of
+from trainer.samplers.rollout import Predict, roll_out, steps_of
 
 
 @torch.no_grad()
@@ -26,7 +26,7 @@ def sample(
 ) -> Tensor:
     """Samples [len(positions), *shape] on the CPU: by `ddim` (deterministic), `ddpm` (ancestral), or `rollout`.
 
-    The last is the sampler of `trainer.rollout` without the noise of its last step: samples of a model that was aligned so.
+    The last is the chain of `trainer.samplers.rollout` without the noise of its last step: samples of a model aligned on it.
 
     Raises:
         ValueError: more steps than the schedule has.

@@ -6,9 +6,9 @@ import torch
 from scipy.stats import multivariate_normal
 
 from tests.known import models
-from trainer.models import noise_schedule
+from trainer.models.schedules import noise_schedule
 from trainer.recipe import Recipe
-from trainer.rollout import roll_out, steps_of
+from trainer.samplers.rollout import roll_out, steps_of
 
 
 def path_of(prediction="epsilon", count=7):

@@ -19,14 +19,14 @@ from trainer.dual.controller import controller_of
 from trainer.errors import TrainingError
 from trainer.generate import generate, restore
 from trainer.host import LocalHost
-from trainer.loading import load_predictor, space_of
-from trainer.models import own_schedule
+from trainer.models.loading import load_predictor, space_of
+from trainer.models.schedules import own_schedule
+from trainer.models.spaces import Latents
 from trainer.outcome import Result
 from trainer.prepare import Prepared, prepare
 from trainer.recipe import Model, Recipe, Sampling
-from trainer.sampling import sample
+from trainer.samplers.sampling import sample
 from trainer.sources.data import DataTurn
-from trainer.spaces import Latents
 from trainer.work import work
 
 
@@ -76,7 +76,7 @@ def network() -> torch.nn.Module:
 def aligned(model: dict[str, Any], **sections: Any) -> Recipe:
     base: dict[str, Any] = {
         "name": "aligned", "formulation": "alignment", "model": model,
-        "constraints": [{"name": "bright", "reward": {"call": "tests.trainer.test_models:brightness"}, "at_least": 0.5}],
+        "constraints": [{"name": "bright", "reward": {"call": "tests.trainer.models.test_build:brightness"}, "at_least": 0.5}],
         "train": {"steps": 4, "batch_size": 4, "lr": 1e-2},
         "rollout": {"steps": 3, "batch_size": 4, "normalization_samples": 16},
         "evaluation": {"samples": 6, "sample_steps": 3, "loss_draws": 8, "batch_size": 4, "grid": 4}, "checkpoint": {"every": 2},
@@ -122,9 +122,9 @@ def test_a_run_goes_on_from_a_run_and_stays_close_to_it(tmp_path):
 
 
 def test_a_users_module_is_loaded_from_its_run(tmp_path):
-    model = {"call": "tests.trainer.test_models:network"}
+    model = {"call": "tests.trainer.models.test_build:network"}
     recipe = digits(model={"unet": None, **model}, constraints=[]).model_dump(mode="json")
-    recipe["data"] = {"call": "tests.trainer.test_models:points"}
+    recipe["data"] = {"call": "tests.trainer.models.test_build:points"}
     result = train(Recipe.model_validate(recipe), tmp_path / "a")
     loaded = load_predictor(Model(load=str(tmp_path / "a")))
     average = latest(tmp_path / "a").groups["average"]

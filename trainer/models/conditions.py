@@ -11,7 +11,7 @@ from diffusers.models.embeddings import LabelEmbedding
 from torch import Tensor, nn
 
 from trainer.errors import TrainingError
-from trainer.predictor import Condition
+from trainer.models.predictor import Condition
 from trainer.recipe import Model
 
 

@@ -11,17 +11,17 @@ import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 
+from tests.trainer.models.test_build import train
 from tests.trainer.recipes import digits
-from tests.trainer.test_models import train
 from trainer.draws import Stream, normals
-from trainer.flow import flow_schedule, is_flow, levels
 from trainer.generate import restore
 from trainer.losses import Noised, weighted_errors
-from trainer.models import own_schedule
-from trainer.predictor import Predictor
+from trainer.models.flow import flow_schedule, is_flow, levels
+from trainer.models.predictor import Predictor
+from trainer.models.schedules import own_schedule
 from trainer.recipe import Model, Sampling, Schedule
-from trainer.rollout import roll_out, steps_of
-from trainer.sampling import sample
+from trainer.samplers.rollout import roll_out, steps_of
+from trainer.samplers.sampling import sample
 
 T, MEAN, VARIANCE = 400, 0.7, 0.09
 

@@ -18,16 +18,16 @@ from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DModel
 from safetensors.torch import load as load_tensors
 from torch import nn
 
-from trainer import adapters
 from trainer.checkpoint import locate
-from trainer.conditions import condition_of
 from trainer.errors import TrainingError
 from trainer.imports import import_callable
-from trainer.loadable import ADAPTER, NETWORKS
+from trainer.models import adapters
+from trainer.models.conditions import condition_of
+from trainer.models.loadable import ADAPTER, NETWORKS
+from trainer.models.predictor import Predictor
+from trainer.models.spaces import Latents, Pixels, Space
 from trainer.places import read_file
-from trainer.predictor import Predictor
 from trainer.recipe import Model, Recipe
-from trainer.spaces import Latents, Pixels, Space
 
 _CONDITIONS = ("prompt", "negative_prompt", "label", "guidance")
 _WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -9,11 +9,13 @@ import torch
 from diffusers import DDPMScheduler
 
 from trainer.errors import TrainingError
-from trainer.flow import MARK, is_flow
-from trainer.loading import space_of
-from trainer.models import Predictor, build_model, check_shape, own_schedule
+from trainer.models.build import build_model, check_shape
+from trainer.models.flow import MARK, is_flow
+from trainer.models.loading import space_of
+from trainer.models.predictor import Predictor
+from trainer.models.schedules import own_schedule
+from trainer.models.spaces import Pixels, Space, same
 from trainer.recipe import Recipe
-from trainer.spaces import Pixels, Space, same
 
 PRETRAINED = "pretrained"
 

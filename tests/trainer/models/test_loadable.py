@@ -58,6 +58,6 @@ def test_a_run_without_a_checkpoint_is_told(tmp_path: Path) -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = "import sys, trainer.loadable; print([m for m in ('torch', 'numpy', 'diffusers') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    code = "import sys, trainer.models.loadable; print([m for m in ('torch', 'numpy', 'diffusers') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
     assert done.stdout.strip() == "[]"

@@ -13,7 +13,7 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from trainer.errors import TrainingError
-from trainer.loadable import ADAPTER
+from trainer.models.loadable import ADAPTER
 from trainer.schema.model import Lora
 
 _NAME, _PREFIX = "default", "unet"

@@ -9,8 +9,8 @@ from pathlib import Path
 from diffusers import DDPMScheduler, UNet2DModel
 from diffusers.models.modeling_utils import ModelMixin
 
-from trainer import adapters
-from trainer.predictor import Predictor
+from trainer.models import adapters
+from trainer.models.predictor import Predictor
 
 
 def stored_files(predictor: Predictor, schedule: DDPMScheduler) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
-from trainer.flow import is_flow, levels
+from trainer.models.flow import is_flow, levels
 
 
 class Condition(nn.Module):

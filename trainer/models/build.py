@@ -1,0 +1,115 @@
+"""The noise predictor: built from the recipe, loaded through diffusers, or a user's own module."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor, nn
+
+from trainer import recipe as recipes
+from trainer.checkpoint import locate
+from trainer.draws import Stream, generator
+from trainer.errors import TrainingError
+from trainer.imports import import_callable
+from trainer.models.loading import load_predictor, network_config, space_of
+from trainer.models.predictor import Predictor
+from trainer.models.schedules import noise_schedule
+from trainer.models.spaces import Space
+from trainer.places import read_file
+
+
+def build(recipe: recipes.Recipe, shape: tuple[int, ...]) -> Predictor:
+    """The model of `recipe` for samples of `shape`, with weights that depend on the recipe's seed alone.
+
+    Raises:
+        TrainingError: the model can't be loaded, or doesn't map samples of `shape` to predictions of the same shape.
+    """
+    predictor = build_model(recipe.model, shape, recipe.seed).under(noise_schedule(recipe, shape))
+    check_shape(predictor, shape)
+    return predictor
+
+
+def build_model(spec: recipes.Model, shape: tuple[int, ...], seed: int) -> Predictor:
+    """The model that a recipe names, unchecked."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(generator(seed, Stream.WEIGHTS).integers(2**63)))
+        if spec.unet is not None:
+            return Predictor(_unet(spec.unet, shape))
+        if spec.load is not None:
+            return load_predictor(spec)
+        return Predictor(_called(str(spec.call)))
+
+
+def _unet(spec: recipes.UNet, shape: tuple[int, ...]) -> nn.Module:
+    if len(shape) != 3:
+        raise TrainingError(f"model.unet must be given images [C, H, W], but got samples of shape {shape}; use model.call")
+    levels = len(spec.channels)
+    attention = [False] * (levels - 1) + [spec.attention]
+    model: nn.Module = UNet2DModel(
+        sample_size=shape[1:],
+        in_channels=shape[0],
+        out_channels=shape[0],
+        block_out_channels=tuple(spec.channels),
+        layers_per_block=spec.layers_per_block,
+        down_block_types=tuple("AttnDownBlock2D" if each else "DownBlock2D" for each in attention),
+        up_block_types=tuple("AttnUpBlock2D" if each else "UpBlock2D" for each in reversed(attention)),
+        norm_num_groups=spec.norm_groups,
+        attention_head_dim=min(8, spec.channels[-1]),
+        add_attention=spec.attention,
+        dropout=spec.dropout,
+    )
+    return model
+
+
+def _called(path: str) -> nn.Module:
+    model = import_callable(path)()
+    if not isinstance(model, nn.Module):
+        raise TrainingError(
+            f"model.call must return a torch.nn.Module, but {path} returned {type(model).__name__}; return the module"
+        )
+    return model
+
+
+def check_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
+    """One forward pass on two zeros, so that a wrong shape is an error here and not a broadcast in the loss.
+
+    Raises:
+        TrainingError: the pass fails, or its output is of another shape.
+    """
+    predictor.eval()
+    try:
+        with torch.no_grad():
+            output = predictor(torch.zeros(2, *shape), torch.zeros(2, dtype=torch.int64))
+    except Exception as error:
+        raise TrainingError(
+            f"the model must accept samples of shape {shape} with timesteps of shape [batch], but it raised "
+            f"{type(error).__name__}: {error}; match its channels and size to the data"
+        ) from error
+    finally:
+        predictor.train()
+    found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if found != (2, *shape):
+        raise TrainingError(
+            f"the model's output must have its input's shape {(2, *shape)}, but got {found}; "
+            "one prediction for each value of the sample is needed"
+        )
+
+
+def shape_of(spec: recipes.Model, space: Space | None = None) -> tuple[int, ...]:
+    """The shape of the diffusion where no data tells it: as the recipe says, else as the loaded model does.
+
+    Raises:
+        TrainingError: neither says.
+    """
+    if spec.shape is not None:
+        return (space or space_of(spec)).coded(tuple(spec.shape))
+    if spec.load is not None and (checkpoint := locate(spec.load)) is not None:
+        return tuple(json.loads(read_file(checkpoint, "state.json") or b"{}")["shape"])
+    config, _ = network_config(str(spec.load))
+    side = config.get("sample_size")
+    if side is None:
+        raise TrainingError("a model must tell the size of its samples, but got none in its configuration; write model.shape")
+    sides = (side, side) if isinstance(side, int) else tuple(side)
+    return (int(config["in_channels"]), *sides)

@@ -1,0 +1,101 @@
+"""Noise schedules: the recipe's, the one beside a loaded model's weights, and those that sample."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+from diffusers import DDIMScheduler, DDPMScheduler
+
+from trainer import recipe as recipes
+from trainer.checkpoint import locate
+from trainer.errors import TrainingError
+from trainer.models.flow import MARK, flow_schedule
+from trainer.models.spaces import Space
+from trainer.places import read_file
+
+_PREDICTIONS = ("epsilon", "v_prediction")
+
+
+def noise_schedule(recipe: recipes.Recipe, shape: tuple[int, ...], space: Space | None = None) -> DDPMScheduler:
+    """The schedule of the recipe; without one, the loaded model's own, or the defaults.
+
+    Samples are clipped to [-1, 1] in sampling where they are images; latents and other data have no such range.
+    """
+    latent = space is not None and space.latent
+    if recipe.schedule is None and (own := own_schedule(recipe.model)) is not None:
+        return DDPMScheduler.from_config(own.config, clip_sample=False) if latent else own
+    spec = recipe.schedule or recipes.Schedule()
+    _check_prediction(recipe.model, spec)
+    clip = len(shape) == 3 and not latent
+    if spec.prediction == "flow":
+        return flow_schedule(spec.timesteps, spec.shift or 1.0, clip)
+    return DDPMScheduler(
+        num_train_timesteps=spec.timesteps,
+        beta_schedule=spec.name or "squaredcos_cap_v2",
+        prediction_type=spec.prediction,
+        clip_sample=clip,
+        timestep_spacing="trailing",  # sampling starts from pure noise, the schedule's last step (Lin et al. 2024, §3.3)
+    )
+
+
+def _check_prediction(model: recipes.Model, spec: recipes.Schedule) -> None:
+    """Betas may be written anew; what a trained network predicts is what it is."""
+    config = _schedule_config(model.load) if model.load is not None else None
+    if config is None:
+        return
+    own = "flow" if _of_flow(config) else config.get("prediction_type", "epsilon")
+    if own != spec.prediction:
+        raise TrainingError(
+            f"schedule.prediction must be what the loaded model predicts, {own}, but got {spec.prediction} for {model.load}; "
+            f"write prediction: {own}, or leave `schedule` out"
+        )
+
+
+def _of_flow(config: dict[str, Any]) -> bool:
+    return config.get(MARK) is not None or str(config.get("_class_name")).startswith("FlowMatch")
+
+
+def own_schedule(spec: recipes.Model) -> DDPMScheduler | None:
+    """The schedule that lies beside a loaded model's weights, if any.
+
+    Raises:
+        TrainingError: it is of a kind that no `DDPMScheduler` stands for.
+    """
+    if spec.load is None:
+        return None
+    config = _schedule_config(spec.load)
+    if config is None:
+        return None
+    if _of_flow(config) and MARK not in config and not config.get("use_dynamic_shifting"):
+        return flow_schedule(config["num_train_timesteps"], float(config.get("shift") or 1.0), clip_sample=False)
+    if config.get("prediction_type", "epsilon") not in _PREDICTIONS or "beta_schedule" not in config:
+        raise TrainingError(
+            f"a loaded model's schedule must be one of betas that predicts {' or '.join(_PREDICTIONS)}, or flow matching without "
+            f"dynamic shifting, but {spec.load} has "
+            f"{config.get('_class_name')} with {config.get('prediction_type')}; use another model, or write `schedule`"
+        )
+    return DDPMScheduler.from_config(config)
+
+
+def _schedule_config(place: str) -> dict[str, Any] | None:
+    checkpoint = locate(place)
+    if checkpoint is not None:
+        content = read_file(checkpoint, "scheduler/scheduler_config.json")
+        return json.loads(content) if content is not None else None
+    for where in ({"subfolder": "scheduler"}, {}):
+        try:
+            config: dict[str, Any] = DDPMScheduler.load_config(place, **where)
+            return config
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def sampler_schedule(schedule: DDPMScheduler, sampler: str) -> DDPMScheduler | DDIMScheduler:
+    """A fresh scheduler for sampling, `ddim` or `ddpm`, with the training schedule's betas."""
+    kind = {"ddim": DDIMScheduler, "ddpm": DDPMScheduler}[sampler]
+    known = inspect.signature(kind.__init__).parameters
+    config: dict[str, Any] = {key: value for key, value in schedule.config.items() if key in known}
+    return kind(**config)
