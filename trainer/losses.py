@@ -80,8 +80,8 @@ def information_weights(schedule: DDPMScheduler, first: int = 0) -> Tensor:
     (Guo, Shamai, Verdú 2005, and method.md §1, whose sum takes each interval at its noisier end). This is the trapezoidal rule
     for it, with an error of order 1/T^2 instead of 1/T.
 
-    With `first` above 0 the integral begins at that timestep: then it is the relative entropy of the marginals noised to it. From 0
-    it reaches the samples themselves by another interval as long as the first.
+    With `first` above 0 the integral begins at that timestep: it is then the relative entropy of the marginals noised to it. From
+    0 it reaches the samples themselves by one more interval, as long as the first.
     """
     cumulative = schedule.alphas_cumprod.double()
     log_snr = (cumulative / (1 - cumulative)).log()

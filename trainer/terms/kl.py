@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class KLSpec(Section):
     """KL(p || q) of the trained model p to a frozen model q, in nats, on noised samples of p.
 
-    With `timestep` it is KL(p_t || q_t) of the two noised to that timestep t, at most KL(p || q) (data processing). Between networks that
-    were trained apart, the sum over the cleanest timesteps is mostly their errors, which the noise then covers.
+    With `timestep` it is KL(p_t || q_t) of the two noised to that timestep t, which is at most KL(p || q) (data processing).
+    Between networks that were trained apart the sum over the cleanest timesteps is mostly their errors; noise covers them.
     """
 
     to: Name = Field(description="the frozen model q, a name of `models`", examples=["left"])
