@@ -25,8 +25,8 @@ PRODUCT = "product={samples: 16, levels: 3, steps: 2}"
 PRETRAINED = {
     "digits-without-nines/checkpoints/step-00001500": ("pretraining", []),
     "digits-358/checkpoints/step-00000600": ("class-model", []),
-    "digits-068/checkpoints/step-00000600": ("class-model", ["objective.data.classes=[0, 6, 8]"]),
-    "digits-189/checkpoints/step-00000600": ("class-model", ["objective.data.classes=[1, 8, 9]"]),
+    "digits-359/checkpoints/step-00000600": ("class-model", ["objective.data.classes=[3, 5, 9]"]),
+    "digits-046/checkpoints/step-00000600": ("class-model", ["objective.data.classes=[0, 4, 6]"]),
 }
 
 
