@@ -169,7 +169,7 @@ def forward_kl(trained: str, source: str) -> float:
     t = FIRST + torch.arange(len(x)) % (timesteps - FIRST)
     noised = Noised(schedule, x, torch.randn(x.shape, generator=torch.Generator().manual_seed(0)), t)
     errors = weighted_errors(schedule, p(noised.noisy, t), q(noised.noisy, t), t, "elbo", FIRST)
-    return float(errors.mean()) * (timesteps - FIRST) / timesteps
+    return float(errors.mean() * (timesteps - FIRST) / timesteps)
 
 
 def combined(runs: Results) -> dict[str, float]:
