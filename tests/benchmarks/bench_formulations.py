@@ -174,10 +174,11 @@ def forward_kl(trained: str, source: str) -> float:
 
 def combined(runs: Results) -> dict[str, float]:
     run = runs["constrained"]
-    away, reward = (run.constraints[name] for name in ("bright", "contrast"))
+    away, reward = (run.constraints[name] for name in ("bright", "local-contrast"))
+    other = run.objective + away.value
     return {
-        "KL to the pretrained": run.objective, "KL to the bright": run.objective + away.value,
-        "difference of KLs in standard errors": abs(away.slack) / away.slack_error,
+        "KL to the pretrained": run.objective, "KL to the bright": other,
+        "difference of KLs, % of the larger": 100 * abs(away.value) / max(run.objective, other),
         "reward violation, %": 100 * reward.violation / abs(reward.budget),
         "reward violation in standard errors": reward.violation / reward.slack_error, **multipliers(run),
     }  # fmt: skip
