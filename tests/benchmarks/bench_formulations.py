@@ -34,6 +34,7 @@ WEIGHTS = (0.5, 1.0, 1.5, 2.0, 3.0)
 THRESHOLDS = (0.25, 0.5, 1.0)
 BRIGHTNESS = "constraints=[{{name: brightness, reward: brightness, at_least: {}}}]"
 FIXED = ("dual.rule=fixed", "dual.start=1.0")
+FLOW = "rollout.flow={look_ahead: none, lr: 5.0e-3}"
 PRETRAINED = {
     "digits-without-nines": ("pretraining", ()),
     "digits-358": ("class-model", ()),
@@ -54,8 +55,8 @@ RUNS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "combined": {"constrained": ("combined-alignment", ())},
     "black box": {
         "policy gradient": ("black-box", FIXED),
-        "DAG": ("black-box", (*FIXED, "rollout.gradient=dag", "rollout.flow.look_ahead=none")),
-        "DAG-KL": ("black-box", (*FIXED, "rollout.gradient=dag_kl", "rollout.flow.look_ahead=none")),
+        "DAG": ("black-box", (*FIXED, "rollout.gradient=dag", FLOW)),
+        "DAG-KL": ("black-box", (*FIXED, "rollout.gradient=dag_kl", FLOW)),
     },
 }
 Results = Mapping[str, Result]
@@ -188,8 +189,8 @@ def black_box(runs: Results) -> dict[str, float]:
     """At the same number of evaluations of the reward: none looks ahead."""
     rows: dict[str, float] = {}
     for name, run in runs.items():
-        size = run.constraints["size"]
-        found = {"KL": run.objective, "reward": size.value, "Lagrangian": run.objective + size.multiplier * size.value}
+        reward = run.constraints["threes"]
+        found = {"KL": run.objective, "reward": reward.value, "KL - reward": run.objective - reward.value}
         rows |= {f"{what}, {name}": value for what, value in found.items()}
     return rows
 
