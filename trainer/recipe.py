@@ -73,7 +73,9 @@ _Terms: type[_Words] = create_model(
 
 
 class Objective(_Terms):
-    """What is minimised: exactly one term."""
+    """What is minimised, or where it says so maximised: exactly one term."""
+
+    maximize: bool = Field(False, description="whether the objective, a reward, is maximised", examples=["true"])
 
     @model_validator(mode="after")
     def _one(self) -> Self:

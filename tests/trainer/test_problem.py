@@ -190,3 +190,11 @@ def test_a_run_without_constraints_is_not_told_that_they_are_met():
 
     state = unmoved(Controller(Problem.of(recipe([])), Dual(), 100), 0)
     assert verdict(state, {}) == ("converged", "the objective has settled")
+
+
+def test_an_objective_that_is_maximised_keeps_its_unit_and_turns_the_lagrangian():
+    problem = Problem(("near",), np.array([0.3]), np.array([False]), maximize=True)
+    means, multipliers = np.array([2.0, 0.5]), np.array([4.0])
+    assert problem.objective(means) == 2.0
+    assert problem.lagrangian(means, multipliers) == pytest.approx(-2.0 + 4.0 * 0.2)
+    np.testing.assert_allclose(problem.coefficients(multipliers), [-1.0, 4.0])

@@ -69,9 +69,10 @@ def _rule_fits_the_formulation(recipe: Recipe) -> None:
     if simplex != (rule in ON_SIMPLEX) and rule != "fixed":
         rules = " or ".join((*ON_SIMPLEX, "fixed")) if simplex else "one that is not on the simplex"
         raise ValueError(f"`dual.rule` must be {rules} with the formulation {recipe.formulation}, but got {rule}; change one")
-    if rule == "newton" and not recipe.terms_on("rollout"):
+    if rule == "newton" and not any(each.term.anchors for each in recipe.terms if each.column == 0):
         raise ValueError(
-            "`dual.rule` must have terms that are measured on the same samples to be newton, but got none on rollouts; use secant"
+            "`dual.rule` must have a KL along trajectories as objective to be newton, whose Hessian is that of a tilted model, "
+            "but got another; use secant"
         )
 
 
@@ -81,6 +82,23 @@ def _objective_fits_the_formulation(recipe: Recipe) -> None:
             f"`objective` must be left out with the formulation {recipe.formulation}, which minimises the largest value, "
             "but got one; drop it"
         )
+
+
+def _maximised_is_a_reward(recipe: Recipe) -> None:
+    if recipe.objective is None or not recipe.objective.maximize:
+        return
+    word, _ = recipe.objective.term
+    if not word.tilts:
+        raise ValueError(
+            f"`objective.maximize` must go with a reward, but got {word.word}, which has no largest value; drop it, "
+            "or write e.g. objective: {reward: brightness, maximize: true}"
+        )
+    for position, constraint in enumerate(recipe.constraints):
+        if constraint.relative_to:
+            raise ValueError(
+                f"`constraints.{position}.relative_to` must be left out where the objective is maximised, but got objective; "
+                "drop it"
+            )
 
 
 def _terms_fit_the_formulation(recipe: Recipe) -> None:
@@ -123,12 +141,6 @@ def _data_fit_the_terms(recipe: Recipe) -> None:
         raise ValueError("`data` must be given for terms on data, but got nothing; write e.g. data: {source: digits}")
     if recipe.data is None and not recipe.model.shape and recipe.model.load is None:
         raise ValueError("`model.shape` must be given where there is no data, but got nothing; write e.g. shape: [2]")
-
-
-def _balance_fits_the_terms(recipe: Recipe) -> None:
-    objective = next((each.term for each in recipe.terms if each.column == 0), None)
-    constraints = [(each.term, recipe.constraints[each.column - 1]) for each in recipe.terms if each.column]
-    check_balance(recipe.rollout, objective, constraints, recipe.dual)
 
 
 def _samplers_fit_the_schedule(recipe: Recipe) -> None:
@@ -179,6 +191,7 @@ def _steps_end_with_a_dual_step(recipe: Recipe) -> None:
 
 RULES: tuple[Callable[[Recipe], None], ...] = (
     _names_are_unique, _bounds_fit_the_dual, _models_are_known, _rule_fits_the_formulation, _objective_fits_the_formulation,
-    _terms_fit_the_formulation, _sampler_has_noise, _model_fits_the_formulation, _data_fit_the_terms, _balance_fits_the_terms,
+    _maximised_is_a_reward,
+    _terms_fit_the_formulation, _sampler_has_noise, _model_fits_the_formulation, _data_fit_the_terms, check_balance,
     _samplers_fit_the_schedule, _batch_holds_every_term, _batch_holds_every_worker, _steps_end_with_a_dual_step,
 )  # fmt: skip
