@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
-
-from trainer.rewards.scorer import ClipScorer
+from trainer.rewards.scorer import ClipScorer, Prompt
 from trainer.rewards.spec import RewardContext, RewardFunction
 
 
@@ -18,9 +16,9 @@ class ClipScore(ClipScorer):
 
     word: ClassVar[str] = "clip_score"
 
-    prompt: str = Field(min_length=1, description="the text", examples=["a photo of a cat"])
+    prompt: Prompt
 
     def build(self, context: RewardContext) -> RewardFunction:
         clip = self.clip(context)
         text = clip.text(self.prompt)
-        return lambda x: 100 * (clip.images(x.to(context.device)) @ text)
+        return lambda x: 100 * (clip.images(x) @ text)
