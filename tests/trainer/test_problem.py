@@ -166,3 +166,9 @@ def test_a_minimax_run_whose_weighted_constraints_differ_has_not_converged():
     assert status == "out_of_steps" and "`b` by 0.3" in reason
     level["b"] = ConstraintOutcome(0.4, 0.7, 0.3, 0.01, 0.0, "minimax")
     assert verdict(settled(2), level)[0] == "converged"
+
+
+def test_a_run_without_constraints_is_not_told_that_they_are_met():
+    from tests.trainer.dual.test_simplex import settled
+
+    assert verdict(settled(0), {}) == ("converged", "the objective has settled")
