@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -72,16 +73,17 @@ class Blip:
             Preprocessing(side, (side, side), MEAN, STD), words,
         )  # fmt: skip
 
-    def tokens(self, prompt: str) -> Tensor:
-        """The numbers [L] of a text's tokens, at most `LONGEST`."""
-        found = self.tokenizer(prompt, truncation=True, max_length=LONGEST, return_tensors="pt")
-        tokens: Tensor = found.input_ids[0]
+    def tokens(self, prompts: Sequence[str]) -> Tensor:
+        """The numbers [P, L] of the tokens of P texts, at most `LONGEST`, with padding after shorter ones."""
+        found = self.tokenizer(list(prompts), padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
+        tokens: Tensor = found.input_ids
         return tokens.to(self.text.device)
 
     def values(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """The head's values [B] for images x [B, 1 or 3, H, W] in [-1, 1] under one text's tokens [L]."""
+        """The head's values [B] for images x [B, 1 or 3, H, W] in [-1, 1], each under its text's tokens [B, L]."""
         patches = self.vision(pixel_values=self.preprocessing(x.to(self.vision.device))).last_hidden_state
-        read = self.text(input_ids=tokens.expand(len(x), -1), encoder_hidden_states=patches).last_hidden_state
+        seen = tokens != self.tokenizer.pad_token_id
+        read = self.text(input_ids=tokens, attention_mask=seen.long(), encoder_hidden_states=patches).last_hidden_state
         return self.head(read[:, 0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -60,9 +61,16 @@ class Clip:
         pooled = self.model.vision_model(pixel_values=pixels).pooler_output
         return F.normalize(self.model.visual_projection(pooled), dim=-1)
 
+    def texts(self, prompts: Sequence[str]) -> Tensor:
+        """The embeddings [P, D], of length 1, of P texts, each cut to as many tokens as the model takes."""
+        return torch.stack([self._text(prompt) for prompt in prompts])
+
+    def cosines(self, x: Tensor, texts: Tensor) -> Tensor:
+        """The cosine [B] between each image of x [B, 1 or 3, H, W] and its text's embedding [B, D]."""
+        return (self.images(x) * texts).sum(dim=1)
+
     @torch.no_grad()
-    def text(self, prompt: str) -> Tensor:
-        """The embedding [D], of length 1, of a text, cut to as many tokens as the model takes."""
+    def _text(self, prompt: str) -> Tensor:
         longest = self.model.config.text_config.max_position_embeddings
         tokens = self.tokenizer(prompt, truncation=True, max_length=longest, return_tensors="pt").to(self.model.device)
         pooled = self.model.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).pooler_output

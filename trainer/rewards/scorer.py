@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from trainer.errors import TrainingError
-from trainer.rewards.spec import RewardContext, RewardSpec
+from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
 
 if TYPE_CHECKING:
-    from trainer.rewards.clip import Clip
+    from torch import Tensor
 
-Prompt = Annotated[str, Field(min_length=1, description="the text", examples=["a photo of a cat"])]
-"""The text that an image is held against."""
+    from trainer.rewards.clip import Clip
 
 
 class Scorer(RewardSpec):
@@ -23,17 +22,21 @@ class Scorer(RewardSpec):
     packages: ClassVar[tuple[str, ...]] = ("transformers",)
     extra: ClassVar[str | None] = "scorers"
 
-    def need_packages(self) -> None:
-        """Nothing, where they are installed.
 
-        Raises:
-            TrainingError: one of them is not.
+class TextScorer(Scorer):
+    """One that holds an image against a text."""
+
+    prompt: str = Field(min_length=1, description="the text", examples=["a photo of a cat"])
+
+    def against_text(
+        self, encode: Callable[[Sequence[str]], Tensor], score: Callable[[Tensor, Tensor], Tensor]
+    ) -> RewardFunction:
+        """The values [B] of samples, by what `score` says of samples [B, *shape] and the encoded text of each [B, N].
+
+        `encode` is asked once, for N numbers to each text.
         """
-        if missing := self.missing_packages():
-            raise TrainingError(
-                f"the reward {self.word} must have its packages installed, but got no {', '.join(missing)}; "
-                f"run pip install 'dualsweep[{self.extra}]'"
-            )
+        text = encode([self.prompt])
+        return lambda x: score(x, text.expand(len(x), -1))
 
 
 class ClipScorer(Scorer):
@@ -54,9 +57,8 @@ class ClipScorer(Scorer):
         """The model, on the device of `context`, with gradients to its images alone.
 
         Raises:
-            TrainingError: transformers is not installed, or the model cannot be loaded.
+            TrainingError: the model cannot be loaded.
         """
-        self.need_packages()
         from trainer.rewards.clip import Clip
 
         return Clip.load(self.model, self.processor or self.model, context.device)

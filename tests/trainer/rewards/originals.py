@@ -9,6 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+def pixels(x: Tensor) -> Tensor:
+    """What both see of images x [B, 3, H, W] in [-1, 1] that have their size."""
+    return ((x + 1) / 2 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+
 
 class QuickGELU(nn.Module):
     def forward(self, x):

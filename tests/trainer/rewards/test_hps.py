@@ -13,16 +13,13 @@ from torch import Tensor
 from transformers import AutoTokenizer, CLIPModel
 
 from tests.trainer.rewards.conftest import SIDE, built, context_of, noise, pictures
-from tests.trainer.rewards.originals import OpenClip
+from tests.trainer.rewards.originals import OpenClip, pixels
 from trainer.errors import TrainingError
 from trainer.rewards import resolve
 from trainer.rewards.evaluate import checked
 from trainer.rewards.open_clip import from_open_clip
-from trainer.rewards.preprocessing import Preprocessing
 
 PROMPT = "a cat"
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-pixels = Preprocessing(None, None, MEAN, STD)
 
 
 @pytest.fixture(scope="module")

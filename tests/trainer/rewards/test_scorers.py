@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from tests.trainer.rewards.conftest import SIDE, built, context_of, noise, pictures
 from trainer.errors import TrainingError
 from trainer.rewards import resolve
+from trainer.rewards.clip import Clip
 from trainer.rewards.evaluate import checked
 
 PROMPT = "a cat"
@@ -130,7 +130,19 @@ def test_a_model_that_cannot_be_loaded_is_told(clip_folder: Path, tmp_path: Path
     torch.testing.assert_close(built({"clip_score": beside})(x), expected)
 
 
-def test_without_transformers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(TrainingError, match=r"but got no transformers; run pip install 'dualsweep\[scorers\]'"):
-        built({"clip_score": {"model": "a/b", "prompt": PROMPT}})
+def test_a_model_that_lacks_weights_is_refused(clip_folder: Path, tmp_path: Path) -> None:
+    """transformers would draw them at random."""
+    shutil.copytree(clip_folder, tmp_path, dirs_exist_ok=True)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["text_projection.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TrainingError, match=r"no weights for 1 parameters, such as text_projection\.weight"):
+        built({"clip_score": {"model": str(tmp_path), "prompt": PROMPT}})
+
+
+def test_each_image_has_its_own_text(clip_folder: Path) -> None:
+    clip = Clip.load(str(clip_folder), str(clip_folder), torch.device("cpu"))
+    x = noise(2, 3, SIDE, SIDE).float()
+    each = [built({"clip_score": {"model": str(clip_folder), "prompt": prompt}})(x) for prompt in ("a cat", "a dog")]
+    found = 100 * clip.cosines(x, clip.texts(["a cat", "a dog"]))
+    torch.testing.assert_close(found, torch.stack([each[0][0], each[1][1]]), rtol=1e-5, atol=1e-4)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from trainer.rewards.scorer import ClipScorer, Prompt
+from trainer.rewards.scorer import ClipScorer, TextScorer
 from trainer.rewards.spec import RewardContext, RewardFunction
 
 
-class ClipScore(ClipScorer):
+class ClipScore(TextScorer, ClipScorer):
     """100 times the cosine between the CLIP embeddings of image and text, from -100 to 100.
 
     The cosine of Hessel et al., "CLIPScore", 2021, without its cut at zero, which would end the gradient there.
@@ -16,9 +16,6 @@ class ClipScore(ClipScorer):
 
     word: ClassVar[str] = "clip_score"
 
-    prompt: Prompt
-
     def build(self, context: RewardContext) -> RewardFunction:
         clip = self.clip(context)
-        text = clip.text(self.prompt)
-        return lambda x: 100 * (clip.images(x) @ text)
+        return self.against_text(clip.texts, lambda x, texts: 100 * clip.cosines(x, texts))

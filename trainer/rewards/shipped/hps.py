@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from trainer.rewards.scorer import ClipScorer, Prompt
+from trainer.rewards.scorer import ClipScorer, TextScorer
 from trainer.rewards.spec import RewardContext, RewardFunction
 
 
-class HPS(ClipScorer):
+class HPS(TextScorer, ClipScorer):
     """100 times the cosine between image and text, from -100 to 100 (Wu et al., "Human Preference Score v2", 2023).
 
     Images are resized by their longer side, with black around what is not square, as the authors' code does.
@@ -28,9 +28,7 @@ class HPS(ClipScorer):
         description="the directory or hub id of its configuration, image processor and tokenizer; null where beside the model",
         examples=["laion/CLIP-ViT-H-14-laion2B-s32B-b79K"],
     )
-    prompt: Prompt
 
     def build(self, context: RewardContext) -> RewardFunction:
         clip = self.clip(context).whole()
-        text = clip.text(self.prompt)
-        return lambda x: 100 * (clip.images(x) @ text)
+        return self.against_text(clip.texts, lambda x, texts: 100 * clip.cosines(x, texts))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
-from trainer.rewards.scorer import Prompt, Scorer
+from trainer.rewards.scorer import TextScorer
 from trainer.rewards.spec import RewardContext, RewardFunction
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 MEAN, STD = 0.16717362830052426, 1.0333394966054072
 """Of the head's values on the authors' data; those of github.com/THUDM/ImageReward."""
 
 
-class ImageReward(Scorer):
+class ImageReward(TextScorer):
     """How well an image fits a text and how good it looks, in standard deviations, about -2 to 2 (Xu et al. 2023)."""
 
     word: ClassVar[str] = "image_reward"
@@ -31,16 +28,9 @@ class ImageReward(Scorer):
         description="the directory or hub id of the tokenizer",
         examples=["google-bert/bert-base-uncased"],
     )
-    prompt: Prompt
 
     def build(self, context: RewardContext) -> RewardFunction:
-        self.need_packages()
         from trainer.rewards.blip import Blip
 
         blip = Blip.load(self.model, self.tokenizer, context.device)
-        tokens = blip.tokens(self.prompt)
-
-        def score(x: Tensor) -> Tensor:
-            return (blip.values(x, tokens) - MEAN) / STD
-
-        return score
+        return self.against_text(blip.tokens, lambda x, tokens: (blip.values(x, tokens) - MEAN) / STD)

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from trainer.rewards.scorer import ClipScorer, Prompt
+from trainer.rewards.scorer import ClipScorer, TextScorer
 from trainer.rewards.spec import RewardContext, RewardFunction
 
 
-class PickScore(ClipScorer):
+class PickScore(TextScorer, ClipScorer):
     """The cosine between image and text, times the model's own logit scale (Kirstain et al., "Pick-a-Pic", 2023)."""
 
     word: ClassVar[str] = "pick_score"
@@ -25,9 +25,8 @@ class PickScore(ClipScorer):
         description="the directory or hub id of its image processor and tokenizer; null where they are beside the model",
         examples=["laion/CLIP-ViT-H-14-laion2B-s32B-b79K"],
     )
-    prompt: Prompt
 
     def build(self, context: RewardContext) -> RewardFunction:
         clip = self.clip(context)
-        text = clip.scale * clip.text(self.prompt)
-        return lambda x: clip.images(x) @ text
+        scale = clip.scale
+        return self.against_text(clip.texts, lambda x, texts: scale * clip.cosines(x, texts))
