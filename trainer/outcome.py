@@ -87,7 +87,7 @@ def failed(reason: str, steps: int = 0, seconds: float = 0.0) -> Result:
 
 def outcomes(problem: Problem, estimate: Estimate, multipliers: np.ndarray) -> dict[str, ConstraintOutcome]:
     values, slacks, bounds = problem.values(estimate.mean), problem.slacks(estimate.mean), problem.bounds(estimate.mean)
-    errors, relaxations = problem.slack_errors(estimate.variance), problem.relaxations(multipliers)
+    errors, relaxations = problem.slack_errors(estimate), problem.relaxations(multipliers)
     return {
         name: ConstraintOutcome(
             float(values[i]), float(bounds[i]), float(slacks[i]), float(errors[i]), float(multipliers[i]),

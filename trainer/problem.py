@@ -47,6 +47,15 @@ class Estimate:
     variance: Vector
     covariance: Vector | None = None
 
+    @property
+    def with_objective(self) -> Vector:
+        """The covariance [m] of each constraint's mean with the objective's; 0 where the two were not measured jointly."""
+        if self.covariance is None:
+            return np.zeros(len(self.mean) - 1)
+        with np.errstate(all="ignore"):
+            found = self.covariance[0, 1:] * (self.variance[0] / self.covariance[0, 0])
+        return np.where(np.isfinite(found), found, 0.0)
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -115,14 +124,16 @@ class Problem:
         result: Vector = self.signs * (self.bounds(means) - self.values(means))
         return result
 
-    def slack_errors(self, variances: Vector) -> Vector:
-        """Standard errors of the slacks [m]; objective and constraint means come from separate draws, so variances add.
+    def slack_errors(self, estimate: Estimate) -> Vector:
+        """Standard errors of the slacks [m]; variances add where objective and constraint have draws of their own.
 
         On the simplex the largest variance stands for that of u, which is the mean of one of the constraints.
         """
+        variances = estimate.variance
         if self.simplex:
             return np.asarray(np.sqrt(variances[1:] + np.max(variances[1:])))
-        result: Vector = np.sqrt(variances[1:] + np.where(self.relative, variances[0], 0.0))
+        shared = variances[0] - 2.0 * estimate.with_objective
+        result: Vector = np.sqrt(np.maximum(variances[1:] + np.where(self.relative, shared, 0.0), 0.0))
         return result
 
     def violations(self, slacks: Vector) -> Vector:
