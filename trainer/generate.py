@@ -11,7 +11,8 @@ from torch import Tensor
 from trainer.checkpoint import locate, read
 from trainer.errors import BadInput, Problem, TrainingError
 from trainer.evaluation.grid import sample_grid, save_png
-from trainer.models.loading import load_predictor, recipe_of, space_of
+from trainer.models.loading import Library
+from trainer.models.origins import recipe_of
 from trainer.models.predictor import Predictor
 from trainer.models.schedules import own_schedule
 from trainer.models.spaces import Space, decode_in_parts
@@ -30,7 +31,8 @@ def restore(checkpoint: str) -> tuple[Predictor, DDPMScheduler, Recipe, tuple[in
     schedule = own_schedule(spec)
     if schedule is None:
         raise TrainingError(f"a checkpoint must hold its schedule, but {checkpoint} has none; it was changed by hand")
-    return load_predictor(spec).under(schedule).eval(), schedule, recipe_of(checkpoint), shape, space_of(spec)
+    library = Library()
+    return library.predictor(spec).under(schedule).eval(), schedule, recipe_of(checkpoint), shape, library.space(spec)
 
 
 def find_checkpoint(place: str) -> str:

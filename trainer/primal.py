@@ -56,9 +56,9 @@ class Primal:
         prediction: Tensor = (self.forward if torch.is_grad_enabled() else self.predictor)(x, t)
         return prediction
 
-    def guided(self, x: Tensor, t: Tensor) -> Tensor:
-        """The same with the model's guidance, for sampling."""
-        return self.predictor.guided(x, t)
+    def guided(self, x: Tensor, t: Tensor, prompts: Tensor | None = None) -> Tensor:
+        """The same with the model's guidance, for sampling; `prompts` [B] are which of its prompts each sample has."""
+        return self.predictor.guided(x, t, prompts)
 
     def begin(self, step: int) -> None:
         """To be called before anything of a primal step is computed: what it draws and its rate depend on the step alone."""

@@ -210,6 +210,24 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _prompts_go_with_trajectories(self) -> Self:
+        for key, model in {"model": self.model, **{f"models.{name}": each for name, each in self.models.items()}}.items():
+            several = len(model.texts) > 1
+            other = next((".".join(map(str, each.keys)) for each in self.terms if each.term.source != "rollout"), None)
+            if several and other is not None:
+                words = sorted(word for word, term in TERMS.items() if term.source == "rollout")
+                raise ValueError(
+                    f"`{key}.prompts` must go with terms on trajectories alone ({', '.join(words)}), whose samples have each "
+                    f"a prompt, but got {other}; write one `prompt`, or one entry of `models` for each"
+                )
+            if several and self.model.texts and len(self.model.texts) != len(model.texts):
+                raise ValueError(
+                    f"`{key}.prompts` must be as many as those of `model`, {len(self.model.texts)}, whose samples they are for, "
+                    f"but got {len(model.texts)}; write one for each, or one `prompt` for all"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _samplers_fit_the_schedule(self) -> Self:
         if self.schedule is None and self.model.load is not None:
             return self  # the loaded model's own is known only then

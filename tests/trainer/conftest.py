@@ -26,3 +26,17 @@ def transformer(tmp_path_factory: pytest.TempPathFactory) -> str:
     from tests.trainer import tiny
 
     return tiny.transformer(tmp_path_factory.mktemp("transformer"))
+
+
+@pytest.fixture(scope="session")
+def sdxl(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from tests.trainer import tiny
+
+    return tiny.sdxl(tmp_path_factory.mktemp("sdxl"))
+
+
+@pytest.fixture(scope="session")
+def sd3(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from tests.trainer import tiny
+
+    return tiny.sd3(tmp_path_factory.mktemp("sd3"))

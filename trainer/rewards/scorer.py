@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from trainer.errors import TrainingError
-from trainer.rewards.spec import RewardContext, RewardSpec
+from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec
 
 if TYPE_CHECKING:
     from trainer.rewards.clip import Clip
@@ -42,3 +42,25 @@ class ClipScorer(RewardSpec):
         from trainer.rewards.clip import Clip
 
         return Clip.load(self.model, self.processor or self.model, context.device)
+
+
+class TextScorer(ClipScorer):
+    """One that holds an image against a text."""
+
+    prompt: str | None = Field(
+        None, min_length=1, description="the text; each sample's own prompt unless given", examples=["a photo of a cat"]
+    )
+
+    @property
+    def needs_prompt(self) -> bool:
+        return self.prompt is None
+
+    def against_texts(self, clip: Clip, scale: float, context: RewardContext) -> RewardFunction | ByPrompt:
+        """`scale` times the cosine between the embeddings of image and text."""
+        import torch
+
+        texts = [self.prompt] if self.prompt is not None else context.prompts
+        table = scale * torch.stack([clip.text(each) for each in texts])
+        if self.prompt is not None:
+            return lambda x: clip.images(x.to(context.device)) @ table[0]
+        return ByPrompt(lambda x, prompts: (clip.images(x.to(context.device)) * table[prompts]).sum(1))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
-from trainer.draws import Stream, generator, normals
+from trainer.draws import Stream, generator, in_turn, normals
 from trainer.models.predictor import Predictor
 from trainer.models.schedules import sampler_schedule
 from trainer.recipe import Sampling
@@ -27,6 +29,7 @@ def sample(
     """Samples [len(positions), *shape] on the CPU: by `ddim` (deterministic), `ddpm` (ancestral), or `rollout`.
 
     The last is the chain of `trainer.samplers.rollout` without the noise of its last step: samples of a model aligned on it.
+    A model of several prompts is given them in turn, by position.
 
     Raises:
         ValueError: more steps than the schedule has.
@@ -40,7 +43,12 @@ def sample(
     predict = model.guided if isinstance(model, Predictor) else model
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     chunk = _rolled if sampling.sampler == "rollout" else _scheduled
-    samples = [chunk(predict, schedule, sampling, each, shape, seed, device) for each in chunks]
+    count = len(model.texts) if isinstance(model, Predictor) else 0
+    samples = []
+    for each in chunks:
+        prompts = in_turn(count, each)
+        bound = predict if prompts is None else partial(predict, prompts=prompts)
+        samples.append(chunk(bound, schedule, sampling, each, shape, seed, device))
     return torch.cat(samples) if samples else torch.empty((0, *shape))
 
 

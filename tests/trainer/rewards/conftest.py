@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.evaluation.asking import Judge
-from trainer.rewards import RewardContext, RewardFunction, resolve
+from trainer.rewards import ByPrompt, RewardContext, RewardFunction, resolve
 
 
 def context_of(
@@ -22,7 +22,9 @@ def context_of(
 
 def built(value: Any, **context: Any) -> RewardFunction:
     """A reward of a recipe's value, unchecked."""
-    return resolve(value).build(context_of(**context))
+    function = resolve(value).build(context_of(**context))
+    assert not isinstance(function, ByPrompt)
+    return function
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

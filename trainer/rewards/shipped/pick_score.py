@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from trainer.rewards.scorer import ClipScorer
-from trainer.rewards.spec import RewardContext, RewardFunction
+from trainer.rewards.scorer import TextScorer
+from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction
 
 
-class PickScore(ClipScorer):
+class PickScore(TextScorer):
     """The cosine between image and text, times the model's own logit scale (Kirstain et al., "Pick-a-Pic", 2023)."""
 
     word: ClassVar[str] = "pick_score"
@@ -25,9 +25,7 @@ class PickScore(ClipScorer):
         description="the same of its image processor and tokenizer; null where they are beside the model",
         examples=["laion/CLIP-ViT-H-14-laion2B-s32B-b79K"],
     )
-    prompt: str = Field(min_length=1, description="the text", examples=["a photo of a cat"])
 
-    def build(self, context: RewardContext) -> RewardFunction:
+    def build(self, context: RewardContext) -> RewardFunction | ByPrompt:
         clip = self.clip(context)
-        text = clip.scale * clip.text(self.prompt)
-        return lambda x: clip.images(x.to(context.device)) @ text
+        return self.against_texts(clip, clip.scale, context)
