@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -40,3 +41,10 @@ def sd3(tmp_path_factory: pytest.TempPathFactory) -> str:
     from tests.trainer import tiny
 
     return tiny.sd3(tmp_path_factory.mktemp("sd3"))
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.trainer import tiny
+
+    return tiny.clip(tmp_path_factory.mktemp("clip"))

@@ -18,6 +18,8 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from transformers import (
+    CLIPConfig,
+    CLIPModel,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -133,3 +135,30 @@ def transformer(folder: Path) -> str:
         num_embeds_ada_norm=3, norm_num_groups=4,
     ).save_pretrained(str(folder))  # fmt: skip
     return str(folder)
+
+
+#: The side of the images that the CLIP takes.
+CLIP_SIDE = 20
+
+
+def clip(folder: Path) -> Path:
+    """A CLIP of the real classes with random weights, and the files of a real tokenizer and of OpenAI's image processor."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{each}</w>" for each in letters), "ca", "cat</w>"]
+    CLIPTokenizer(vocab={word: n for n, word in enumerate(words)}, merges=[("c", "a"), ("ca", "t</w>")]).save_pretrained(folder)
+    tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {"vocab_size": len(words), "max_position_embeddings": 12, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    vision = {"image_size": CLIP_SIDE, "patch_size": 5}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        CLIPModel(CLIPConfig(text_config=tower | text, vision_config=tower | vision, projection_dim=8)).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps(
+            {
+                "feature_extractor_type": "CLIPFeatureExtractor", "resample": 3, "size": CLIP_SIDE, "crop_size": CLIP_SIDE,
+                "do_resize": True, "do_center_crop": True, "do_normalize": True,
+                "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711],
+            }
+        )
+    )  # fmt: skip
+    return folder

@@ -11,6 +11,7 @@ from diffusers.models.modeling_utils import ModelMixin
 
 from trainer.models import adapters
 from trainer.models.predictor import Predictor
+from trainer.models.text import part_of
 
 
 def stored_files(predictor: Predictor, schedule: DDPMScheduler) -> dict[str, bytes]:
@@ -24,8 +25,7 @@ def stored_files(predictor: Predictor, schedule: DDPMScheduler) -> dict[str, byt
         if predictor.adapted:
             files |= adapters.files(network)
         elif isinstance(network, ModelMixin):
-            part = "transformer" if "Transformer" in type(network).__name__ else "unet"
-            network.save_pretrained(Path(folder) / part, safe_serialization=True, max_shard_size="1TB")
+            network.save_pretrained(Path(folder) / part_of(network), safe_serialization=True, max_shard_size="1TB")
         if type(network) is UNet2DModel and not predictor.adapted and predictor.condition is None:
             index = {
                 "_class_name": "DDPMPipeline",

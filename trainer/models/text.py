@@ -5,6 +5,7 @@ Pipelines bring transformers along, so they are imported where a prompt is embed
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,22 +30,30 @@ class Encoders:
     def __init__(self) -> None:
         self._kept: dict[str, DiffusionPipeline] = {}
 
-    def of(self, place: str, network: Any) -> DiffusionPipeline:
-        """The pipeline at `place` around its network, without its other parts."""
+    def of(self, place: str, network: Any, parts: dict[str, Any]) -> DiffusionPipeline:
+        """The pipeline at `place` around its network, without its other parts; `parts` are the entries of its index."""
         if place not in self._kept:
-            others: dict[str, Any] = dict.fromkeys(("vae", "scheduler", "feature_extractor", "image_encoder"))
-            part = "transformer" if isinstance(network, SD3Transformer2DModel) else "unet"
-            kind = pipeline_of(network)
-            if kind.__name__ == "StableDiffusionPipeline":
-                others |= {"safety_checker": None, "requires_safety_checker": False}
+            kind, part = pipeline_of(network), part_of(network)
+            own = {name for name, each in parts.items() if name.startswith(("tokenizer", "text_encoder")) and each[0]}
+            optional = (inspect.Parameter.empty, None)
+            takes = inspect.signature(kind).parameters
+            given: dict[str, Any] = {name: None for name, each in takes.items() if each.default in optional and name not in own}
+            if "requires_safety_checker" in takes:
+                given["requires_safety_checker"] = False
             try:
-                self._kept[place] = kind.from_pretrained(place, **{part: network}, **others)
+                found = kind.from_pretrained(place, **{**given, part: network})
             except (OSError, ValueError, ImportError) as error:
                 raise TrainingError(
                     f"a pipeline's text encoders must be readable, but got {str(error).splitlines()[0]} for {place!r}; "
                     "mend that folder, or install what is missing"
                 ) from error
+            self._kept[place] = found
         return self._kept[place]
+
+
+def part_of(network: nn.Module) -> str:
+    """The name of the network in its pipeline."""
+    return "transformer" if "Transformer" in type(network).__name__ else "unet"
 
 
 def pipeline_of(network: nn.Module) -> Any:
@@ -64,7 +73,7 @@ def text_condition(spec: Model, network: Any, parts: dict[str, Any], encoders: E
         TrainingError: the network is of another kind, the pipeline lacks an encoder, or a prompt is too long for it.
     """
     _check_kind(spec, network, parts)
-    pipeline = encoders.of(str(spec.load), network)
+    pipeline = encoders.of(str(spec.load), network, parts)
     texts = spec.texts
     for text in (*texts, spec.negative_prompt or ""):
         _check_length(text, pipeline)

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
-from tests.trainer.rewards.conftest import SIDE, built, context_of, noise
+from tests.trainer.rewards.conftest import built, context_of, noise
+from tests.trainer.tiny import CLIP_SIDE as SIDE
 from trainer.errors import TrainingError
 from trainer.rewards import resolve
 from trainer.rewards.clip import Preprocessing
