@@ -92,7 +92,7 @@ def test_the_constraints_of_the_points_are_what_the_guide_says(project: Path) ->
     assert first.tolist() == [0, 1, 2]
 
 
-def test_a_text_to_image_model_under_an_adapter_and_its_composition(project: Path) -> None:
+def test_text_to_image_models_under_adapters_their_compositions_and_several_prompts(project: Path) -> None:
     from tests.trainer import tiny
 
     shutil.move(tiny.text_to_image(project / "made"), "stable-diffusion")
@@ -101,6 +101,9 @@ def test_a_text_to_image_model_under_an_adapter_and_its_composition(project: Pat
     sampling = ["product.samples=8", "product.levels=2", "product.steps=1", "dual.every=2", "evaluation.loss_draws=8"]
     composed = trained("adapters.yaml", *sampling)
     assert sum(each.multiplier for each in composed.constraints.values()) == pytest.approx(1.0)
+    assert trained("concepts.yaml", *sampling).constraints.keys() == {"red", "apple"}
+    tiny.clip(project / "clip")
+    assert trained("prompts.yaml", *small).constraints.keys() == {"faithful", "bright"}
 
 
 def test_flow_matching(project: Path) -> None:

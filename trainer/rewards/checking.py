@@ -32,9 +32,8 @@ def problems(
     if gradient and spec.differentiable is False:
         yield Fault(below, *no_gradient(spec.word))
     if prompted is False and spec.needs_prompt:
-        yield Fault(
-            below, "must be told the text that samples are held against", "a model without a prompt", "write its `prompt`"
-        )
+        way_out = "write the reward's own `prompt`, or take a model that has one"
+        yield Fault(below, "must be given the prompts of samples", "a model without a prompt", way_out)
     if shape is not None and spec.channels is not None and (len(shape) != 3 or shape[0] not in spec.channels):
         needed = " or ".join(map(str, spec.channels))
         rule, received = f"must be given images of {needed} channels [C, H, W]", f"samples of shape {list(shape)}"

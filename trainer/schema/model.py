@@ -88,7 +88,7 @@ class Model(Section):
         examples=["[a red apple, a pear]"],
     )
     negative_prompt: str | None = Field(
-        None, description="what guidance leads away from; the empty text unless given", examples=["blurry"]
+        None, description="what guidance leads away from; what the pipeline takes for no text unless given", examples=["blurry"]
     )
     label: Annotated[int, Field(ge=0)] | None = Field(
         None, description="the class that a class-conditional model is given", examples=["207"]

@@ -121,7 +121,7 @@ def test_what_is_unlike_the_known_kinds_is_refused(sdxl: str, tmp_path: Path) ->
         pipeline.vae, None, pipeline.text_encoder_2, None, pipeline.tokenizer_2, pipeline.unet, pipeline.scheduler
     )
     refiner.save_pretrained(str(tmp_path / "refiner"))
-    with pytest.raises(TrainingError, match="has no tokenizer; give the folder that holds model_index.json, of a base model"):
+    with pytest.raises(TrainingError, match="has no tokenizer; give the folder that holds"):
         Library().predictor(Model(load=str(tmp_path / "refiner"), prompt="a"))
     pipeline.unet.register_to_config(time_cond_proj_dim=8)
     pipeline.save_pretrained(str(tmp_path / "distilled"))
