@@ -25,6 +25,17 @@ SHORT = ["train.steps=6", "train.batch_size=16", "evaluation.samples=8", "evalua
 OWN = ("my_data", "my_model", "my_judge")
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """With several, threads of tiny models wait for each other more than they compute where tests run side by side."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the examples as the working directory, which the modules are then imported from."""

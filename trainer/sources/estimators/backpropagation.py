@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.draws import Stream, generator
-from trainer.setting import Setting
-from trainer.sources.source import Companion
-from trainer.sources.turn import RolloutTurn, per_sample
-
-if TYPE_CHECKING:
-    from trainer.sources.rollout import RolloutSource
+from trainer.sources.turn import PlainEstimator, RolloutTurn, per_sample
 
 
 class Backpropagated(RolloutTurn):
@@ -45,14 +39,5 @@ class Backpropagated(RolloutTurn):
         return draws[truncation.kind]()
 
 
-class Estimator:
-    """It learns nothing of its own."""
-
-    def __init__(self, source: RolloutSource, setting: Setting) -> None:
-        self._source = source
-
-    def companions(self) -> dict[str, Companion]:
-        return {}
-
-    def turn(self, step: int, weights: Mapping[int, float]) -> RolloutTurn:
-        return Backpropagated(self._source, step, weights)
+class Estimator(PlainEstimator):
+    step = Backpropagated
