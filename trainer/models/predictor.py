@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from diffusers import DDPMScheduler
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from trainer.models.flow import is_flow, levels
@@ -73,6 +73,7 @@ class Predictor(nn.Module):
         super().__init__()
         self.inner, self.condition, self.guidance = inner, condition, guidance
         self.register_buffer("levels", None)
+        self._names_t = "timestep" in inspect.signature(inner.forward).parameters
 
     def under(self, schedule: DDPMScheduler) -> Predictor:
         """This model under a schedule: with one of flow matching, its network's velocities are turned into v-predictions."""
@@ -109,8 +110,8 @@ class Predictor(nn.Module):
         keywords: dict[str, Any] = {name: value for name, value in arguments.items() if name not in _ADDED}
         if added := {name: arguments[name] for name in _ADDED if name in arguments}:
             keywords["added_cond_kwargs"] = added
-        # The order of arguments differs among the networks of diffusers, their names don't.
-        output = self.inner(x, timestep=t, **keywords) if isinstance(self.inner, ModelMixin) else self.inner(x, t)
+        # The order of arguments differs among the networks of diffusers, their names don't; modules of users' own have neither.
+        output = self.inner(x, timestep=t, **keywords) if self._names_t else self.inner(x, t, **keywords)
         result: Tensor = output.sample if hasattr(output, "sample") else output
         # A model that predicts its variance too (Nichol & Dhariwal 2021, arXiv 2102.09672) gives the mean first.
         learns_variance = result.ndim == x.ndim and result.ndim > 1 and result.shape[1] == 2 * x.shape[1]

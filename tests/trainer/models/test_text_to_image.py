@@ -103,7 +103,8 @@ def test_rewards_through_the_decoder_train_all_weights_and_samples_are_images(pl
 
 
 def test_an_adapter_is_trained_and_diffusers_loads_it(place: str, tmp_path: Path) -> None:
-    result = train(aligned({"load": place, "prompt": "a pear", "lora": LORA}), tmp_path / "a")
+    measured = {"samples": 0, "loss_draws": 4}
+    result = train(aligned({"load": place, "prompt": "a pear", "lora": LORA}, evaluation=measured), tmp_path / "a")
     ours, base = Library().predictor(Model(load=str(tmp_path / "a"))), Library().predictor(Model(load=place, prompt="a pear"))
     pipeline = DiffusionPipeline.from_pretrained(place)
     assert not torch.allclose(prediction(ours, SHAPE), prediction(base, SHAPE), atol=1e-5)
