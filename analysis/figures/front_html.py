@@ -132,6 +132,7 @@ def _outcome(outcome: ConstraintOutcome) -> dict[str, object]:
         "value": _finite(outcome.value),
         "budget": _finite(outcome.budget),
         "slack": _finite(outcome.slack),
+        "room": _finite(outcome.room),
         "slack_error": _finite(outcome.slack_error),
         "multiplier": _finite(outcome.multiplier),
     }

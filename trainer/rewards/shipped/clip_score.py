@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from trainer.rewards.scorer import TextScorer
+from trainer.rewards.scorer import ClipScorer, TextScorer
 from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction
 
 
-class ClipScore(TextScorer):
+class ClipScore(TextScorer, ClipScorer):
     """100 times the cosine between the CLIP embeddings of image and text, from -100 to 100.
 
     The cosine of Hessel et al., "CLIPScore", 2021, without its cut at zero, which would end the gradient there.
@@ -17,4 +17,5 @@ class ClipScore(TextScorer):
     word: ClassVar[str] = "clip_score"
 
     def build(self, context: RewardContext) -> RewardFunction | ByPrompt:
-        return self.against_texts(self.clip(context), 100, context)
+        clip = self.clip(context)
+        return self.against_text(clip.texts, lambda x, texts: 100 * clip.cosines(x, texts), context.prompts)
