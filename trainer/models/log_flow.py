@@ -59,4 +59,7 @@ def _dense(width: int) -> nn.Module:
 
 
 def _halving(width: int) -> nn.Module:
-    return nn.Sequential(nn.GroupNorm(math.gcd(width, 8), width), nn.SiLU(), nn.Conv2d(width, width, 3, stride=2, padding=1))
+    # A group of one channel would take out what the timestep added to it.
+    return nn.Sequential(
+        nn.GroupNorm(math.gcd(max(1, width // 2), 8), width), nn.SiLU(), nn.Conv2d(width, width, 3, stride=2, padding=1)
+    )
