@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import LinearConstraint, minimize
 
 from tests.known.models import Gaussian
 from trainer.samplers.rollout import Steps
@@ -83,17 +83,15 @@ def composition_and(means: Array, covariances: Array) -> tuple[Array, Array]:
         p = product_of_gaussians(means, covariances, weights)
         return np.array([gaussian_kl(*p, mean, covariance) for mean, covariance in zip(means, covariances, strict=True)])
 
-    def gradient(weights: Array) -> Array:
+    def descent(weights: Array) -> tuple[float, Array]:
         _, covariance = product_of_gaussians(means, covariances, weights)
         entropy = 0.5 * np.linalg.slogdet(2 * np.pi * np.e * covariance)[1]
-        result: Array = -values(weights) - entropy
-        return result
+        return log_normaliser(weights, means, covariances), -values(weights) - entropy
 
     size = len(means)
-    found = minimize(
-        log_normaliser, np.full(size, 1 / size), (means, covariances), "SLSQP", lambda weights, *_: gradient(weights),
-        bounds=[(0, 1)] * size, constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1}, options={"ftol": 1e-14},
-    )  # fmt: skip
+    simplex = LinearConstraint(np.ones(size), 1, 1)
+    start, ends = np.full(size, 1 / size), [(0, 1)] * size
+    found = minimize(descent, start, jac=True, method="SLSQP", bounds=ends, constraints=simplex, options={"ftol": 1e-14})
     return found.x, values(found.x)
 
 
