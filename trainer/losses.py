@@ -71,6 +71,13 @@ def weighted_errors(schedule: DDPMScheduler, prediction: Tensor, target: Tensor,
     return errors * (information_weights(schedule).to(t.device)[t] * prediction[0].numel())
 
 
+def distances(model: nn.Module, prediction: Tensor, noised: Noised, weight: str) -> Tensor:
+    """`weighted_errors` [B] of predictions [B, *shape] against those of a frozen model at the same noised samples."""
+    with torch.no_grad():
+        other = model(noised.noisy, noised.t).float()
+    return weighted_errors(noised.schedule, prediction, other, noised.t, weight)
+
+
 def information_weights(schedule: DDPMScheduler) -> Tensor:
     """omega_t [T] with which E_t omega_t |eps error|^2 is a sum over t in nats; for v-prediction on its own errors.
 

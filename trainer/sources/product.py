@@ -7,23 +7,25 @@ p* and fits the model to it; the terms' own gradients are not needed, only their
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.batch import Parts, draw
-from trainer.draws import Stream, generator, normals, shard
+from trainer.batch import Integers, Parts, draw
+from trainer.draws import Stream, generator, normals
 from trainer.losses import Noised, weighted_errors
 from trainer.problem import Vector
 from trainer.samplers.langevin import product_samples
 from trainer.setting import Setting
-from trainer.sources.source import Companion, Sums
+from trainer.sources.noising import fresh, own_shard
+from trainer.sources.source import Source, Sums
 from trainer.terms.kl import KL
 
 
-class ProductSource:
+class ProductSource(Source):
     """A pool of samples of the product, drawn anew when the multipliers change; it depends on seed and multipliers alone."""
 
     def __init__(self, setting: Setting, columns: Sequence[int], terms: Sequence[KL]) -> None:
@@ -33,7 +35,13 @@ class ProductSource:
         self._drawn: tuple[bytes, Tensor] | None = None
 
     def turn(self, step: int, weights: Vector) -> ProductTurn:
-        return ProductTurn(self, self._noised(step, self._pool(weights)))
+        recipe, pool = self.setting.recipe, self._pool(weights)
+        timesteps = self.setting.schedule.config.num_train_timesteps
+        batch = draw(
+            np.array([recipe.train.batch_size]), np.ones(1), Parts.of([np.arange(len(pool))]), timesteps, recipe.seed, step
+        )
+        _, noised = own_shard(self.setting, batch, step, partial(_rows, pool))
+        return ProductTurn(self, noised)
 
     def _pool(self, weights: Vector) -> Tensor:
         """[samples, *shape] on the device, for the multipliers `weights[columns]`."""
@@ -56,28 +64,9 @@ class ProductSource:
         total: Tensor = self.setting.noise_of(x, t, prediction)
         return total
 
-    def _noised(self, step: int, pool: Tensor) -> Noised:
-        """This worker's shard of a batch of noised samples, stratified in t."""
-        setting = self.setting
-        recipe, host = setting.recipe, setting.host
-        size, timesteps = recipe.train.batch_size, setting.schedule.config.num_train_timesteps
-        parts = Parts.of([np.arange(len(pool))])
-        batch = draw(np.array([size]), np.ones(1), parts, timesteps, recipe.seed, step)
-        mine = shard(size, host.rank, host.world)
-        within = slice(mine.start, mine.stop)
-        noise = normals(recipe.seed, Stream.NOISE, step, mine, setting.shape).to(host.device)
-        t = torch.from_numpy(batch.timestep[within]).to(host.device)
-        return Noised(setting.schedule, pool[torch.from_numpy(batch.index[within])], noise, t)
-
     def record(self, sums: Sums, prediction: Tensor, noised: Noised) -> None:
         for column, term in zip(self.columns, self.terms, strict=True):
             sums.add(np.full(len(noised.t), column), term.values(prediction, noised))
-
-    def companions(self) -> dict[str, Companion]:
-        return {}
-
-    def facts(self) -> dict[int, dict[str, float]]:
-        return {}
 
     @torch.no_grad()
     def measure(self, weights: Vector, held_out: bool) -> Sums:
@@ -85,23 +74,13 @@ class ProductSource:
         sums = Sums(1 + len(self.setting.recipe.constraints))
         if not held_out:
             pool = self._pool(weights)
-            for noised in self._fresh(pool):
+            for noised in fresh(self.setting, 0, [np.arange(len(pool))], partial(_rows, pool)):
                 self.record(sums, self.forward(noised.noisy, noised.t), noised)
         return sums
 
-    def _fresh(self, pool: Tensor) -> Iterator[Noised]:
-        setting = self.setting
-        recipe, host = setting.recipe, setting.host
-        draws, timesteps = recipe.evaluation.loss_draws, setting.schedule.config.num_train_timesteps
-        uniform = generator(recipe.seed, Stream.VALUES, 0).random((2, draws))
-        chosen = torch.from_numpy(np.minimum((uniform[0] * len(pool)).astype(np.int64), len(pool) - 1))
-        t = torch.from_numpy(((np.arange(draws) + uniform[1]) * timesteps / draws).astype(np.int64)).clamp(max=timesteps - 1)
-        mine = shard(draws, host.rank, host.world)
-        for start in range(mine.start, mine.stop, recipe.evaluation.batch_size):
-            positions = range(start, min(start + recipe.evaluation.batch_size, mine.stop))
-            within = slice(positions.start, positions.stop)
-            noise = normals(recipe.seed, Stream.EVALUATION, 0, positions, setting.shape).to(host.device)
-            yield Noised(setting.schedule, pool[chosen[within]], noise, t[within].to(host.device))
+
+def _rows(pool: Tensor, rows: Integers) -> Tensor:
+    return pool[torch.from_numpy(rows).to(pool.device)]
 
 
 class ProductTurn:
