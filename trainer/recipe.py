@@ -14,6 +14,7 @@ from trainer.rewards import Reward
 from trainer.schema.balance import check_balance
 from trainer.schema.base import ClassName, ImportPath, Name, Section
 from trainer.schema.bound import Bound, check_bounds
+from trainer.schema.compose import check_compose, check_nothing_trained
 from trainer.schema.data import Data, Subset
 from trainer.schema.dual import ON_SIMPLEX, Dual
 from trainer.schema.evaluation import Evaluation, Judge
@@ -42,11 +43,15 @@ class Named(NamedTuple):
 
 
 class Sampling(NamedTuple):
-    """A sampler, `ddim`, `ddpm` or `rollout`; its number of steps; the noise eta of `rollout`."""
+    """A sampler, `ddim`, `ddpm`, `rollout` or `langevin`; its number of steps; the noise eta of `rollout`.
+
+    The steps of `langevin` are its noise levels, `product` is how it goes through each.
+    """
 
     sampler: str
     steps: int
     eta: float
+    product: Product = Product()
 
 
 class _Words(Section):
@@ -133,10 +138,38 @@ class Recipe(Section):
 
     @property
     def sampling(self) -> Sampling:
-        """How the trained model is sampled. A model that was aligned along trajectories has its rewards along these."""
-        rolled = any(each.term.source == "rollout" for each in self.terms)
-        sampler = self.evaluation.sampler or ("rollout" if rolled else "ddim")
-        return Sampling(sampler, self.rollout.steps if sampler == "rollout" else self.evaluation.sample_steps, self.rollout.eta)
+        """How the trained model is sampled."""
+        return self.sampling_by(self.evaluation.sampler)
+
+    def sampling_by(self, sampler: str | None) -> Sampling:
+        """Sampling by the sampler of that name, by default the one on which the terms are true.
+
+        A model that was aligned along trajectories has its rewards along these, and the weighted score of a product is followed
+        without bias by Langevin steps alone.
+        """
+        found = sampler or self.evaluation.sampler or self._own_sampler
+        steps = {"rollout": self.rollout.steps, "langevin": self.product.levels}.get(found, self.evaluation.sample_steps)
+        return Sampling(found, steps, self.rollout.eta, self.product)
+
+    @property
+    def _own_sampler(self) -> str:
+        if any(each.term.source == "rollout" for each in self.terms):
+            return "rollout"
+        return "ddim" if self.model.compose is None else "langevin"
+
+    @property
+    def composed(self) -> list[str]:
+        """The names of all the models that a composed model asks; none of another kind."""
+        spec = self.model.compose
+        return [] if spec is None else list(dict.fromkeys([*spec.of, *([spec.base] if spec.base is not None else [])]))
+
+    @property
+    def leading(self) -> Model:
+        """The model that tells space, shape and schedule: the model itself, or the first of those that it is composed of."""
+        if self.model.compose is None:
+            return self.model
+        first = self.models[self.model.compose.of[0]]
+        return first if self.model.shape is None else first.model_copy(update={"shape": self.model.shape})
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
@@ -154,6 +187,20 @@ class Recipe(Section):
                 raise ValueError(
                     f"`{where}` must name an entry of `models`, but got {unknown[0]!r}; write one of {sorted(known)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _composition_is_of_what_is_there(self) -> Self:
+        asked = [(".".join(map(str, each.keys)), each.term.models(each.value)) for each in self.terms if each.column]
+        check_compose(self.model, self.models, self.formulation, asked)
+        if self.model.compose is None:
+            return self
+        check_nothing_trained({"train": self.train, "rollout": self.rollout})
+        if self.formulation == "concept_composition" and self.evaluation.sampler == "langevin":
+            raise ValueError(
+                "`evaluation.sampler` must not be langevin for concept_composition, whose guided prediction is no score, but got "
+                "it; drop it"
+            )
         return self
 
     @model_validator(mode="after")
@@ -205,13 +252,13 @@ class Recipe(Section):
         populations = [each.term.population(each.value) for each in self.terms if each.term.population is not None]
         if self.data is None and any(isinstance(each, Everything | Subset) for each in populations):
             raise ValueError("`data` must be given for terms on data, but got nothing; write e.g. data: {source: digits}")
-        if self.data is None and not self.model.shape and self.model.load is None:
+        if self.data is None and not self.leading.shape and self.leading.load is None:
             raise ValueError("`model.shape` must be given where there is no data, but got nothing; write e.g. shape: [2]")
         return self
 
     @model_validator(mode="after")
     def _samplers_fit_the_schedule(self) -> Self:
-        if self.schedule is None and self.model.load is not None:
+        if self.schedule is None and self.leading.load is not None:
             return self  # the loaded model's own is known only then
         timesteps = (self.schedule or Schedule()).timesteps
         rolled = any(each.term.source == "rollout" for each in self.terms)
@@ -219,7 +266,7 @@ class Recipe(Section):
             (
                 "evaluation.sample_steps",
                 self.evaluation.sample_steps,
-                self.evaluation.samples and self.sampling.sampler != "rollout",
+                self.evaluation.samples and self.sampling.sampler in ("ddim", "ddpm"),
             ),
             ("rollout.steps", self.rollout.steps, rolled),
         ):

@@ -23,7 +23,7 @@ PRETRAINED = "pretrained"
 def frozen_models(
     recipe: Recipe,
     names: Iterable[str],
-    predictor: Predictor,
+    predictor: Predictor | None,
     schedule: DDPMScheduler,
     shape: tuple[int, ...],
     device: torch.device,
@@ -36,7 +36,8 @@ def frozen_models(
     """
     found: dict[str, Predictor] = {}
     for name in dict.fromkeys(names):
-        if name in recipe.models:
+        inner: Predictor
+        if name in recipe.models or predictor is None:
             inner = build_model(recipe.models[name], shape, recipe.seed)
             _check_space(name, space_of(recipe.models[name], device), space or Pixels())
             own = own_schedule(recipe.models[name])

@@ -17,6 +17,8 @@ from trainer.schema.model import Lora
 NETWORKS = ("UNet2DModel", "UNet2DConditionModel", "DiTTransformer2DModel", "Transformer2DModel")
 #: The file in which diffusers keeps an adapter, at the top of a checkpoint.
 ADAPTER = "pytorch_lora_weights.safetensors"
+#: The file of a checkpoint with the weights of a composed model's parts, by name.
+COMPOSITION = "composition.json"
 
 
 def model_faults(recipe: Recipe) -> Iterator[Fault]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 import torch
 from diffusers import DDPMScheduler
@@ -45,7 +46,7 @@ class Predictor(nn.Module):
         self.inner, self.condition, self.guidance = inner, condition, guidance
         self.register_buffer("levels", None)
 
-    def under(self, schedule: DDPMScheduler) -> Predictor:
+    def under(self, schedule: DDPMScheduler) -> Self:
         """This model under a schedule: with one of flow matching, its network's velocities are turned into v-predictions."""
         self.levels = levels(schedule) if is_flow(schedule) else None
         return self
@@ -54,14 +55,23 @@ class Predictor(nn.Module):
         return self._ask(x, t, self.condition.arguments(len(x)) if self.condition is not None else {})
 
     def guided(self, x: Tensor, t: Tensor) -> Tensor:
-        """without + w (given - without), [B, *shape]; both from one pass."""
-        if self.guidance == 1.0 or self.condition is None:
+        """The prediction [B, *shape] with the model's own guidance."""
+        return self.led(x, t, self.guidance)
+
+    @property
+    def has_unconditional(self) -> bool:
+        """Whether there is an unconditional prediction beside the one that is given the condition."""
+        return self.condition is not None and self.condition.has_unconditional
+
+    def led(self, x: Tensor, t: Tensor, guidance: float) -> Tensor:
+        """without + w (given - without), [B, *shape], for the guidance w; both from one pass."""
+        if guidance == 1.0 or self.condition is None:
             prediction: Tensor = self(x, t)
             return prediction
         given, without = self.condition.arguments(len(x)), self.condition.arguments(len(x), "without")
         both = {name: torch.cat([without[name], given[name]]) for name in given}
         unconditional, conditional = self._ask(torch.cat([x, x]), torch.cat([t, t]), both).chunk(2)
-        return unconditional + self.guidance * (conditional - unconditional)
+        return unconditional + guidance * (conditional - unconditional)
 
     def _ask(self, x: Tensor, t: Tensor, arguments: Mapping[str, Tensor]) -> Tensor:
         if self.levels is None:

@@ -85,7 +85,7 @@ class DataSource(Source):
         sums = Sums(1 + len(self.setting.recipe.constraints))
         for part, population in enumerate(self._populations):
             groups = population.held_out if held_out else population.groups
-            for noised in fresh(self.setting, self.columns[part], groups, self._fetch):
+            for _, noised in fresh(self.setting, self.columns[part], groups, self._fetch):
                 prediction = self.forward(noised.noisy, noised.t)
                 which = np.full(len(noised.t), part)
                 sums.add(np.full(len(which), self.columns[part]), self.values(prediction, noised, which))

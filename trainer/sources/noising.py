@@ -29,11 +29,11 @@ def own_shard(setting: Setting, batch: GlobalBatch, step: int, fetch: Fetch) -> 
     return mine, Noised(setting.schedule, x, noise, torch.from_numpy(batch.timestep[within]).to(host.device))
 
 
-def fresh(setting: Setting, column: int, groups: Sequence[Integers], fetch: Fetch) -> Iterator[Noised]:
+def fresh(setting: Setting, column: int, groups: Sequence[Integers], fetch: Fetch) -> Iterator[tuple[Integers, Noised]]:
     """This worker's share of `evaluation.loss_draws` draws of one column, stratified in t; nothing where no group has rows.
 
-    `groups` of rows are equally probable. The draws depend on (seed, column, position), so runs of one seed are compared on
-    the same draws.
+    With each come their rows. `groups` of rows are equally probable. The draws depend on (seed, column, position), so runs of
+    one seed are compared on the same draws.
     """
     recipe, timesteps = setting.recipe, setting.schedule.config.num_train_timesteps
     if not sum(map(len, groups)):
@@ -48,4 +48,4 @@ def fresh(setting: Setting, column: int, groups: Sequence[Integers], fetch: Fetc
         within = slice(positions.start, positions.stop)
         x = fetch(rows[within]).to(device)
         noise = normals(recipe.seed, Stream.EVALUATION, column, positions, tuple(x.shape[1:])).to(device)
-        yield Noised(setting.schedule, x, noise, t[within].to(device))
+        yield rows[within], Noised(setting.schedule, x, noise, t[within].to(device))
