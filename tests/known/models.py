@@ -72,6 +72,31 @@ def right() -> nn.Module:
     return Gaussian(*RIGHT)
 
 
+#: Gaussians in the plane, to be composed: the first two differ in their means alone.
+OVALS = (
+    ([-0.6, -0.3], [[0.30, 0.10], [0.10, 0.20]]),
+    ([0.6, 0.3], [[0.30, 0.10], [0.10, 0.20]]),
+    ([-0.8, 1.2], [[0.50, -0.20], [-0.20, 0.40]]),
+)
+
+
+def oval_0() -> nn.Module:
+    return Gaussian(*OVALS[0])
+
+
+def oval_1() -> nn.Module:
+    return Gaussian(*OVALS[1])
+
+
+def oval_2() -> nn.Module:
+    return Gaussian(*OVALS[2])
+
+
+def anything() -> nn.Module:
+    """What the ovals are concepts of."""
+    return Gaussian([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]])
+
+
 def line() -> nn.Module:
     """Any Gaussian on the line, to be trained from a standard normal."""
     return Gaussian([0.0], [[1.0]], train_scale=True)

@@ -55,17 +55,22 @@ class ComposedSource(Source):
         return mean[:, None] + losses - (losses @ own)[:, None]
 
     def _mean_kl(self, pool: Annealed, own: Tensor) -> Tensor:
-        """½ ∫ Σ λ_i |eps_i - eps_λ|^2 d log snr along each chain [samples], by the trapezoidal rule over the noise levels."""
+        """½ ∫ Σ λ_i |eps_i - eps_λ|^2 d log snr along each chain [samples].
+
+        By the trapezoidal rule over the noise levels, in the cumulative alpha a: d log snr = da / (a (1 - a)), and the errors
+        go like a (1 - a) at both ends.
+        """
         if self._mean is None or self._mean[0] is not pool:
             schedule, heights = self._setting.schedule, []
-            signal = schedule.alphas_cumprod.double()
-            log_snr = (signal / (1 - signal)).log()[[timestep for _, timestep in pool.levels]]
+            signal = schedule.alphas_cumprod.double().to(own.device)
+            levels = signal[[timestep for _, timestep in pool.levels]]
             for x, timestep in pool.levels:
                 t = torch.full((len(x),), timestep, device=x.device, dtype=torch.int64)
                 each = torch.stack([noise_of(schedule, x, t, model(x, t).float()).flatten(1) for model in self._models])
                 away = each - torch.einsum("m,mbd->bd", own, each)
-                heights.append(torch.einsum("m,mbd->b", own, away.square()))
-            self._mean = (pool, 0.5 * torch.trapezoid(torch.stack(heights), log_snr.float().to(own.device), dim=0))
+                a = signal[timestep]
+                heights.append(torch.einsum("m,mbd->b", own, away.square()) / (a * (1 - a)))
+            self._mean = (pool, 0.5 * torch.trapezoid(torch.stack(heights), levels, dim=0).float())
         return self._mean[1]
 
     @torch.no_grad()
