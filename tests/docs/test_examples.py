@@ -101,6 +101,9 @@ def test_a_text_to_image_model_under_an_adapter_and_its_composition(project: Pat
     sampling = ["product.samples=8", "product.levels=2", "product.steps=1", "dual.every=2", "evaluation.loss_draws=8"]
     composed = trained("adapters.yaml", *sampling)
     assert sum(each.multiplier for each in composed.constraints.values()) == pytest.approx(1.0)
+    small = ["rollout.steps=3", "rollout.batch_size=4", "product={samples: 8, levels: 2, steps: 1}", "evaluation.loss_draws=8"]
+    for untrained in (trained("adapters-dual-only.yaml", *small), trained("concepts.yaml", *small)):
+        assert sum(each.multiplier for each in untrained.constraints.values()) == pytest.approx(1.0)
 
 
 def test_flow_matching(project: Path) -> None:

@@ -92,7 +92,7 @@ def oval_2() -> nn.Module:
     return Gaussian(*OVALS[2])
 
 
-def anything() -> nn.Module:
+def anything() -> Gaussian:
     """What the ovals are concepts of."""
     return Gaussian([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]])
 

@@ -46,7 +46,7 @@ def test_the_product_of_gaussians_by_dual_steps_alone(case: str, tmp_path: Path)
     spec = composed(
         "composition_and", names, "kl", [means.shape[1]],
         dual={"rule": "simplex", "step_size": 0.05 if "left" in names else 0.3, "staleness": 0, "decay": "linear"},
-        train={"steps": 10, "batch_size": 32_768}, product={"samples": 8192 if "left" in names else 4096, **LANGEVIN},
+        train={"steps": 10, "batch_size": 32_768}, product={"samples": 12_288, **LANGEVIN},
     )  # fmt: skip
     result = train(spec, tmp_path)
     found = np.array([each.value for each in result.constraints.values()])

@@ -84,7 +84,7 @@ def test_concepts_of_a_text_to_image_pipeline(tmp_path: Path, text_to_image: str
     composed, _, _, shape, _ = restore(str(tmp_path / "a" / "checkpoints" / "step-00000004"))
     x, t = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 30])
     with torch.no_grad():
-        alone = {name: build_model(Model(**each), shape, 0).eval() for name, each in models.items()}
+        alone = {name: build_model(Model.model_validate(each), shape, 0).eval() for name, each in models.items()}
         without = build_model(Model(load=text_to_image, prompt=""), shape, 0).eval()(x, t)
         wanted = without + 3.0 * sum(weights[name] * (each(x, t) - without) for name, each in alone.items())
         torch.testing.assert_close(composed.guided(x, t), wanted, rtol=1e-4, atol=1e-5)
