@@ -46,12 +46,14 @@ class Plan:
         """Metric → direction, in the order of the file; unless given, the objective against what is bounded."""
         if self.sweep.objectives is not None:
             return self.sweep.objectives
+        maximised = self.recipe.objective is not None and self.recipe.objective.maximize
+        objective: dict[str, Direction] = {"objective": "maximize" if maximised else "minimize"}
         kinds = {each.name: each.kind for each in self.recipe.constraints}
         if kinds and set(kinds.values()) == {"at_most"}:
-            return {"objective": "minimize", "value/max": "minimize"}
+            return {**objective, "value/max": "minimize"}
         directions: dict[str, Direction] = {"at_most": "minimize", "at_least": "maximize"}
         bounded = {f"value/{name}": directions[kind] for name, kind in kinds.items() if kind in directions}
-        return {"objective": "minimize", **bounded}
+        return {**objective, **bounded}
 
     @property
     def constraints(self) -> tuple[str, ...]:
@@ -126,6 +128,7 @@ def load_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
     plan = None
     if base is not None:
         problems += _check_objectives(document, _names(base))
+        problems += _check_direction(document, base)
         plan = _complete(document, sweep, base, entries, on_recipe, problems)
     if problems or plan is None:
         raise BadInput(_ordered(problems, [document.file, base.file if base else ""]))
@@ -254,6 +257,16 @@ def _names(recipe: Layered) -> list[str]:
     constraints = recipe.data.get("constraints")
     found = constraints if isinstance(constraints, list) else []
     return [str(each["name"]) for each in found if isinstance(each, dict) and "name" in each]
+
+
+def _check_direction(document: Layered, recipe: Layered) -> list[Problem]:
+    """The front looks for what the trials look for."""
+    objectives, own = document.data.get("objectives"), recipe.data.get("objective")
+    asked = objectives.get("objective") if isinstance(objectives, dict) else None
+    wanted = "maximize" if isinstance(own, dict) and own.get("maximize") is True else "minimize"
+    if asked not in ("minimize", "maximize") or asked == wanted:
+        return []
+    return [document.problem(("objectives", "objective"), f"must be the recipe's direction, {wanted}", asked, f"write {wanted}")]
 
 
 def _check_objectives(document: Layered, names: Sequence[str]) -> list[Problem]:

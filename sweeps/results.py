@@ -50,7 +50,7 @@ class TrialRecord:
         """The record as the review reads it from MLflow."""
         result = self.result
         outcomes = tuple(
-            ConstraintOutcome(name, each.value, each.budget, each.slack, each.slack_error, each.multiplier)
+            ConstraintOutcome(name, each.value, each.budget, each.slack, each.slack_error, each.multiplier, each.kind == "equals")
             for name, each in result.constraints.items()
         )
         return Trial(

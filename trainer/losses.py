@@ -56,39 +56,47 @@ def denoising_losses(model: nn.Module, schedule: DDPMScheduler, x: Tensor, noise
     return weighted_errors(schedule, model(noised.noisy, t), noised.target, t, weight)
 
 
-def weighted_errors(schedule: DDPMScheduler, prediction: Tensor, target: Tensor, t: Tensor, weight: str) -> Tensor:
+def weighted_errors(
+    schedule: DDPMScheduler, prediction: Tensor, target: Tensor, t: Tensor, weight: str, first: int = 0
+) -> Tensor:
     """w_t * mean over dimensions of |target - prediction|^2, shape [B], float32.
 
     `weight` is `simple` (1; under flow matching the error is then the velocity's), `min_snr`, or `elbo`: then the expectation
     over t is in nats, a cross-entropy up to a constant when `target` is the training target, and the point-wise KL when it is
-    another model's prediction ([CCA] Lemma 2).
+    another model's prediction ([CCA] Lemma 2). `first` is that of `information_weights`.
     """
     errors: Tensor = (prediction.float() - target).square().flatten(1).mean(1)
     if weight == "simple":
         return errors * velocity_scale(schedule.alphas_cumprod.to(t.device)[t]) if is_flow(schedule) else errors
     if weight == "min_snr":
         return errors * _min_snr(schedule, t)
-    return errors * (information_weights(schedule).to(t.device)[t] * prediction[0].numel())
+    return errors * (information_weights(schedule, first).to(t.device)[t] * prediction[0].numel())
 
 
-def distances(model: nn.Module, prediction: Tensor, noised: Noised, weight: str) -> Tensor:
+def distances(model: nn.Module, prediction: Tensor, noised: Noised, weight: str, first: int = 0) -> Tensor:
     """`weighted_errors` [B] of predictions [B, *shape] against those of a frozen model at the same noised samples."""
     with torch.no_grad():
         other = model(noised.noisy, noised.t).float()
-    return weighted_errors(noised.schedule, prediction, other, noised.t, weight)
+    return weighted_errors(noised.schedule, prediction, other, noised.t, weight, first)
 
 
-def information_weights(schedule: DDPMScheduler) -> Tensor:
+def information_weights(schedule: DDPMScheduler, first: int = 0) -> Tensor:
     """omega_t [T] with which E_t omega_t |eps error|^2 is a sum over t in nats; for v-prediction on its own errors.
 
     Relative entropies are integrals of the error over the log of the signal-to-noise ratio, ½ ∫ |eps error|^2 d log snr
     (Guo, Shamai, Verdú 2005, and method.md §1, whose sum takes each interval at its noisier end). This is the trapezoidal rule
     for it, with an error of order 1/T^2 instead of 1/T.
+
+    With `first` above 0 the integral begins at that timestep: it is then the relative entropy of the marginals noised to it. From
+    0 it reaches the samples themselves by one more interval, as long as the first.
     """
     cumulative = schedule.alphas_cumprod.double()
     log_snr = (cumulative / (1 - cumulative)).log()
     steps = log_snr[:-1] - log_snr[1:]
-    weights = 0.25 * len(log_snr) * (torch.cat([steps[:1], steps]) + torch.cat([steps, torch.zeros(1)]))
+    below = torch.cat([steps[:1], steps])
+    if first:
+        steps[:first], below[: first + 1] = 0.0, 0.0
+    weights = 0.25 * len(log_snr) * (below + torch.cat([steps, torch.zeros(1)]))
     if schedule.config.prediction_type == "v_prediction":
         weights = weights * cumulative  # an error of v is one of eps over sqrt(a)
     result: Tensor = weights.float()

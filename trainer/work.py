@@ -75,7 +75,7 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
         return None, {}
     estimate, held_estimate = reduce([trained]), reduce([held_out])
     constraints = outcomes(loop.problem, estimate, multipliers)
-    metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate.variance), multipliers)
+    metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate), multipliers)
     metrics |= held_out_metrics(held_estimate, loop.problem.names, loop.problem.values(held_estimate.mean))
     metrics |= _facts(loop)
     images: dict[str, bytes] = {}

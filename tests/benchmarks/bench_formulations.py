@@ -20,8 +20,11 @@ import torch
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
 from trainer.dual.controller import controller_of
+from trainer.generate import restore
 from trainer.host import LocalHost
 from trainer.load import load_recipe
+from trainer.losses import Noised, weighted_errors
+from trainer.models.loading import recipe_of
 from trainer.outcome import Result
 from trainer.recipe import Recipe
 from trainer.work import work
@@ -30,11 +33,13 @@ ROOT = Path(__file__).parent.parent.parent
 WEIGHTS = (0.5, 1.0, 1.5, 2.0, 3.0)
 THRESHOLDS = (0.25, 0.5, 1.0)
 BRIGHTNESS = "constraints=[{{name: brightness, reward: brightness, at_least: {}}}]"
+FIXED = ("dual.rule=fixed", "dual.start=1.0")
 PRETRAINED = {
     "digits-without-nines": ("pretraining", ()),
     "digits-358": ("class-model", ()),
-    "digits-068": ("class-model", ("objective.data.classes=[0, 6, 8]",)),
-    "digits-189": ("class-model", ("objective.data.classes=[1, 8, 9]",)),
+    "digits-359": ("class-model", ("objective.data.classes=[3, 5, 9]",)),
+    "digits-046": ("class-model", ("objective.data.classes=[0, 4, 6]",)),
+    "digits-bright": ("alignment", (BRIGHTNESS.format(1.0),)),
 }
 #: Each comparison's runs: a shipped recipe, and what is set over it.
 RUNS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
@@ -46,7 +51,12 @@ RUNS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "thresholds": {f"threshold {each}": ("alignment", (BRIGHTNESS.format(each),)) for each in THRESHOLDS},
     "and": {"constrained": ("composition-and", ()), "equal weights": ("equal-weights", ())},
     "or": {"constrained": ("composition-or", ()), "equal weights": ("composition-or", ("dual.rule=fixed",))},
-    "combined": {"constrained": ("combined", ())},
+    "combined": {"constrained": ("combined-alignment", ())},
+    "black box": {
+        "policy gradient": ("black-box", FIXED),
+        "DAG": ("black-box", (*FIXED, "rollout.gradient=dag", "rollout.flow.look_ahead=none")),
+        "DAG-KL": ("black-box", (*FIXED, "rollout.gradient=dag_kl", "rollout.flow.look_ahead=none")),
+    },
 }
 Results = Mapping[str, Result]
 
@@ -135,16 +145,57 @@ def composition(runs: Results) -> dict[str, float]:
     return {**rows, **multipliers(runs["constrained"])}
 
 
+#: The timestep from which KLs of mixtures are summed, as in composition-and.yaml.
+FIRST = 60
+
+
+@torch.no_grad()
+def mixture(runs: Results) -> dict[str, float]:
+    """As `composition`, and the KLs of the three models to the mixture, both noised to timestep `FIRST`, in nats."""
+    rows = composition(runs)
+    for name, run in runs.items():
+        values = np.array(
+            [forward_kl(str(run.checkpoint), str(each.load)) for each in recipe_of(str(run.checkpoint)).models.values()]
+        )
+        rows |= {f"largest KL, {name}": values.max(), f"largest - smallest KL, {name}": values.max() - values.min()}
+    return rows
+
+
+def forward_kl(trained: str, source: str) -> float:
+    """KL(q || p) of the frozen model in the checkpoint `source` to the one in `trained`, on the samples of q's own run."""
+    (p, schedule, *_), (q, *_) = restore(trained), restore(source)
+    x = torch.from_numpy(np.load(Path(source).parent.parent / "samples.npy")).repeat(4, 1, 1, 1)
+    timesteps = schedule.config.num_train_timesteps
+    t = FIRST + torch.arange(len(x)) % (timesteps - FIRST)
+    noised = Noised(schedule, x, torch.randn(x.shape, generator=torch.Generator().manual_seed(0)), t)
+    errors = weighted_errors(schedule, p(noised.noisy, t), q(noised.noisy, t), t, "elbo", FIRST)
+    return float(errors.mean() * (timesteps - FIRST) / timesteps)
+
+
 def combined(runs: Results) -> dict[str, float]:
     run = runs["constrained"]
-    reward = run.constraints["brightness"]
-    rows = {"reward violation, %": 100 * reward.violation / reward.budget, "worst violation in standard errors": worst(run)}
-    return {**rows, "KL": run.objective, "share of the 9s, %": 100 * run.metrics["eval/share/9"], **multipliers(run)}
+    away, reward = (run.constraints[name] for name in ("bright", "contrast"))
+    return {
+        "KL to the pretrained": run.objective, "KL to the bright": run.objective + away.value,
+        "difference of KLs in standard errors": abs(away.slack) / away.slack_error,
+        "reward violation, %": 100 * reward.violation / abs(reward.budget),
+        "reward violation in standard errors": reward.violation / reward.slack_error, **multipliers(run),
+    }  # fmt: skip
+
+
+def black_box(runs: Results) -> dict[str, float]:
+    """At the same number of evaluations of the reward: none looks ahead."""
+    rows: dict[str, float] = {}
+    for name, run in runs.items():
+        size = run.constraints["size"]
+        found = {"KL": run.objective, "reward": size.value, "Lagrangian": run.objective + size.multiplier * size.value}
+        rows |= {f"{what}, {name}": value for what, value in found.items()}
+    return rows
 
 
 ROWS: dict[str, Callable[[Results], dict[str, float]]] = {
-    "fine-tuning": fine_tuning, "alignment": alignment, "thresholds": thresholds, "and": composition, "or": composition,
-    "combined": combined,
+    "fine-tuning": fine_tuning, "alignment": alignment, "thresholds": thresholds, "and": composition, "or": mixture,
+    "combined": combined, "black box": black_box,
 }  # fmt: skip
 
 

@@ -25,9 +25,12 @@ PRODUCT = "product={samples: 16, levels: 3, steps: 2}"
 PRETRAINED = {
     "digits-without-nines/checkpoints/step-00001500": ("pretraining", []),
     "digits-358/checkpoints/step-00000600": ("class-model", []),
-    "digits-068/checkpoints/step-00000600": ("class-model", ["objective.data.classes=[0, 6, 8]"]),
-    "digits-189/checkpoints/step-00000600": ("class-model", ["objective.data.classes=[1, 8, 9]"]),
-}
+    "digits-359/checkpoints/step-00000600": ("class-model", ["objective.data.classes=[3, 5, 9]"]),
+    "digits-046/checkpoints/step-00000600": ("class-model", ["objective.data.classes=[0, 4, 6]"]),
+    "digits-bright/checkpoints/step-00000100": (
+        "alignment", ["constraints=[{name: brightness, reward: brightness, at_least: 1.0}]", ROLLOUT],
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,10 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with the recipes' pretrained models, each made by the recipe that makes it, but tiny."""
     folder = tmp_path_factory.mktemp("project")
     for place, (name, sets) in PRETRAINED.items():
-        recipe, _ = load_recipe(RECIPES / f"{name}.yaml", [*SHORT, *sets, TINY, "train.steps=2", "evaluation.samples=0"])
+        plain, _ = load_recipe(RECIPES / f"{name}.yaml", [])
+        model = f"model.load={folder / plain.model.load}" if plain.model.load else TINY
+        steps = f"train.steps={2 * plain.dual.every}"
+        recipe, _ = load_recipe(RECIPES / f"{name}.yaml", [*SHORT, *sets, model, steps, "evaluation.samples=0"])
         result, *_ = run(recipe, folder / "made" / place)
         shutil.copytree(str(result.checkpoint), folder / "runs" / place)
     return folder

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
+    """The nets here are too small for threads to help, and one thread makes sums the same everywhere."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

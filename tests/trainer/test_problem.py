@@ -5,10 +5,11 @@ import pytest
 from pydantic import ValidationError
 
 from tests.trainer.recipes import digits
+from trainer.dual.controller import Controller
 from trainer.outcome import ConstraintOutcome, outcomes, verdict
 from trainer.problem import Estimate, Problem
 from trainer.recipe import Recipe
-from trainer.schema.dual import ON_SIMPLEX
+from trainer.schema.dual import ON_SIMPLEX, Dual
 
 KINDS = Problem(
     ("most", "least", "equal", "near"),
@@ -75,6 +76,22 @@ def test_curvature_is_unknown_only_where_a_pair_that_matters_was_not_measured():
     expected = np.zeros((4, 4), bool)
     expected[3, :] = expected[:, 3] = expected[0, 1] = expected[1, 0] = True
     np.testing.assert_array_equal(unknown, expected)
+
+
+def test_the_error_of_a_relative_slack_counts_what_was_measured_on_the_same_samples():
+    rng = np.random.default_rng(0)
+    problem = Problem(("a", "b"), np.zeros(2), np.array([True, False]))
+    runs = rng.multivariate_normal(np.zeros(3), [[1.0, 0.9, 0.0], [0.9, 1.2, 0.0], [0.0, 0.0, 2.0]], size=(4000, 25))
+    covariance = np.cov(runs[0].T)
+    variance = np.diag(covariance) / 25
+    joint = problem.slack_errors(Estimate(runs[0].mean(0), variance, covariance))
+    pairs = runs[0, :, 1] - runs[0, :, 0]
+    np.testing.assert_allclose(joint, [pairs.std(ddof=1) / 5, runs[0, :, 2].std(ddof=1) / 5])
+    apart = problem.slack_errors(Estimate(runs[0].mean(0), variance))
+    np.testing.assert_allclose(apart, [(variance[0] + variance[1]) ** 0.5, variance[2] ** 0.5])
+    scatter = np.std([problem.slacks(each) for each in runs.mean(1)], axis=0)
+    np.testing.assert_allclose(joint, scatter, rtol=0.5)
+    assert joint[0] < 0.5 * apart[0]
 
 
 def test_a_minimax_problem_ignores_the_objective():
@@ -166,3 +183,18 @@ def test_a_minimax_run_whose_weighted_constraints_differ_has_not_converged():
     assert status == "out_of_steps" and "`b` by 0.3" in reason
     level["b"] = ConstraintOutcome(0.4, 0.7, 0.3, 0.01, 0.0, "minimax")
     assert verdict(settled(2), level)[0] == "converged"
+
+
+def test_a_run_without_constraints_is_not_told_that_they_are_met():
+    from tests.trainer.dual.test_simplex import unmoved
+
+    state = unmoved(Controller(Problem.of(recipe([])), Dual(), 100), 0)
+    assert verdict(state, {}) == ("converged", "the objective has settled")
+
+
+def test_an_objective_that_is_maximised_keeps_its_unit_and_turns_the_lagrangian():
+    problem = Problem(("near",), np.array([0.3]), np.array([False]), maximize=True)
+    means, multipliers = np.array([2.0, 0.5]), np.array([4.0])
+    assert problem.objective(means) == 2.0
+    assert problem.lagrangian(means, multipliers) == pytest.approx(-2.0 + 4.0 * 0.2)
+    np.testing.assert_allclose(problem.coefficients(multipliers), [-1.0, 4.0])

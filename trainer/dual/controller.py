@@ -65,7 +65,7 @@ class Controller:
             memory=memory,
             average=average,
             means=estimate.mean,
-            errors=self.problem.slack_errors(estimate.variance),
+            errors=self.problem.slack_errors(estimate),
             at_cap=np.where(limited, state.at_cap + 1, 0),
             skipped=state.skipped + ~usable,
             skipped_in_a_row=0,
@@ -110,7 +110,7 @@ class Controller:
 
     def _measured(self, estimate: Estimate, slacks: Vector, usable: Booleans) -> Measured:
         """What a second-order rule sees. An average of slacks with coefficient a has (1 - a) / (1 + a) of one's variance."""
-        errors = np.nan_to_num(self.problem.slack_errors(estimate.variance))
+        errors = np.nan_to_num(self.problem.slack_errors(estimate))
         steady = np.sqrt((1.0 - self.dual.average) / (1.0 + self.dual.average))
         curvature = None if estimate.covariance is None else self.problem.curvature(estimate.covariance)
         cap = self.dual.cap

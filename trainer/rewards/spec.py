@@ -69,7 +69,7 @@ class RewardSpec(Section):
         return self.word
 
     def build(self, context: RewardContext) -> RewardFunction:
-        """The function from samples [B, *shape] in [-1, 1] to values [B], of the samples' dtype and on their device.
+        """The function from samples [B, *shape] in [-1, 1] to values [B] of any real type, on any device.
 
         Heavy libraries are imported here, not with the module.
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from trainer.batch import Integers
+from trainer.errors import TrainingError
 from trainer.losses import Noised, weighted_errors
 from trainer.models.schedules import noise_of
 from trainer.problem import Vector
@@ -36,6 +37,12 @@ class ComposedSource(Source):
     def __init__(self, setting: Setting, columns: Sequence[int], terms: Sequence[KL]) -> None:
         self.columns = tuple(columns)
         self._setting, self._models = setting, [term.model for term in terms]
+        self._first = terms[0].timestep
+        if any(term.timestep != self._first for term in terms):
+            raise TrainingError(
+                f"`kl.timestep` must be the same for all parts of a composed model, whose losses compare only then, but got "
+                f"{[term.timestep for term in terms]}; write one"
+            )
         self._pool = Pool(setting, columns, self._models, keep=True)
         self._mean: tuple[Annealed, Tensor] | None = None
 
@@ -47,7 +54,7 @@ class ComposedSource(Source):
         """Per-sample values [B, m] in nats, whose means are the KLs: the mean KL of each chain, and l_i - Σ λ_j l_j."""
         own = torch.from_numpy(weights[list(self.columns)]).float().to(noised.x.device)
         errors = [
-            weighted_errors(noised.schedule, model(noised.noisy, noised.t), noised.target, noised.t, "elbo")
+            weighted_errors(noised.schedule, model(noised.noisy, noised.t), noised.target, noised.t, "elbo", self._first)
             for model in self._models
         ]
         losses = torch.stack(errors, dim=1)
@@ -63,8 +70,9 @@ class ComposedSource(Source):
         if self._mean is None or self._mean[0] is not pool:
             schedule, heights = self._setting.schedule, []
             signal = schedule.alphas_cumprod.double().to(own.device)
-            levels = signal[[timestep for _, timestep in pool.levels]]
-            for x, timestep in pool.levels:
+            kept = [level for level in pool.levels if level[1] >= self._first]
+            levels = signal[[timestep for _, timestep in kept]]
+            for x, timestep in kept:
                 t = torch.full((len(x),), timestep, device=x.device, dtype=torch.int64)
                 each = torch.stack([noise_of(schedule, x, t, model(x, t).float()).flatten(1) for model in self._models])
                 away = each - torch.einsum("m,mbd->bd", own, each)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from trainer.draws import Stream, shard
-from trainer.sources.source import Sums
+from trainer.setting import Setting
+from trainer.sources.source import Companion, Sums
 
 if TYPE_CHECKING:
     from trainer.sources.rollout import RolloutSource
@@ -45,3 +46,18 @@ class RolloutTurn:
 
     def fault(self) -> str | None:
         return None
+
+
+class PlainEstimator:
+    """It learns nothing of its own."""
+
+    step: type[RolloutTurn]
+
+    def __init__(self, source: RolloutSource, setting: Setting) -> None:
+        self._source = source
+
+    def companions(self) -> dict[str, Companion]:
+        return {}
+
+    def turn(self, step: int, weights: Mapping[int, float]) -> RolloutTurn:
+        return self.step(self._source, step, weights)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from trainer.evaluation.asking import Judge
@@ -29,6 +31,13 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     """Images strictly inside (-1, 1), float64."""
     drawn = torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return 1.9 * drawn - 0.95
+
+
+def pictures(channels: int, height: int, width: int, low: int = 0, high: int = 256) -> tuple[Tensor, list[Image.Image]]:
+    """The same 8-bit images as [B, C, H, W] in [-1, 1] and as PIL's."""
+    drawn = np.random.default_rng(0).integers(low, high, (3, height, width, channels), dtype=np.uint8)
+    x = torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return x, [Image.fromarray(each if channels == 3 else each[..., 0]).convert("RGB") for each in drawn]
 
 
 class Linear:
@@ -87,4 +96,15 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             }
         )
     )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of an uncased BERT tokenizer with few words."""
+    from transformers import BertTokenizer
+
+    folder = tmp_path_factory.mktemp("bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{each}" for each in LETTERS), "cat"]
+    BertTokenizer(vocab={word: n for n, word in enumerate(words)}).save_pretrained(folder)
     return folder

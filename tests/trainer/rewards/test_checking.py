@@ -71,11 +71,12 @@ def test_a_gradient_of_a_black_box_is_refused_before_it_is_asked() -> None:
     assert told("jpeg_size") == told("brightness", gradient=True) == []
 
 
-def test_a_missing_extra_is_told_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("word", ["clip_score", "hps", "image_reward"])
+def test_a_missing_extra_is_told_with_the_command_that_installs_it(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)  # how Python itself says that it cannot be imported
-    (fault,) = told({"clip_score": {"model": "a/b", "prompt": "c"}})
+    (fault,) = told({word: {"model": "a/b", "prompt": "c"}})
     assert fault == (
-        "constraints.0.reward.clip_score: must have its packages installed, but got no `transformers`; "
+        f"constraints.0.reward.{word}: must have its packages installed, but got no `transformers`; "
         "run pip install 'dualsweep[scorers]'"
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +11,10 @@ from torch import Tensor
 
 from trainer.draws import Stream, generator
 from trainer.samplers import rollout as rollouts
-from trainer.setting import Setting
-from trainer.sources.source import Companion
-from trainer.sources.turn import RolloutTurn, per_sample
+from trainer.sources.turn import PlainEstimator, RolloutTurn, per_sample
 
 if TYPE_CHECKING:
-    from trainer.sources.rollout import RolloutSource
+    pass
 
 
 class Backpropagated(RolloutTurn):
@@ -48,14 +46,5 @@ class Backpropagated(RolloutTurn):
         return draws[truncation.kind]()
 
 
-class Estimator:
-    """It learns nothing of its own."""
-
-    def __init__(self, source: RolloutSource, setting: Setting) -> None:
-        self._source = source
-
-    def companions(self) -> dict[str, Companion]:
-        return {}
-
-    def turn(self, step: int, weights: Mapping[int, float]) -> RolloutTurn:
-        return Backpropagated(self._source, step, weights)
+class Estimator(PlainEstimator):
+    step = Backpropagated
