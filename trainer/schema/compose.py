@@ -22,8 +22,7 @@ OF_TRAINING = {
         "constraint_batch",
     ),
     "rollout": (
-        "gradient", "reference", "flow", "truncation", "activation_checkpointing", "updates", "clip_range", "normalize",
-        "normalization_samples",
+        "gradient", "reference", "flow", "truncation", "activation_checkpointing", "updates", "clip_range",
     ),
 }  # fmt: skip
 
