@@ -47,14 +47,6 @@ class Setting:
         """What trajectories ask: the trained model's guided prediction, where it has guidance."""
         return self.guided or self.predict
 
-    def noise_of(self, x: Tensor, t: Tensor, prediction: Tensor) -> Tensor:
-        """The noise [B, *shape] that a prediction for x at t means, whatever the models predict."""
-        if self.schedule.config.prediction_type != "v_prediction":
-            return prediction
-        signal = self.schedule.alphas_cumprod.to(x.device)[t].view(-1, *[1] * (x.ndim - 1))
-        noise: Tensor = signal.sqrt() * prediction + (1 - signal).sqrt() * x
-        return noise
-
     @cached_property
     def pretrained_samples(self) -> Tensor:
         """Samples [N, *decoded shape] of the pretrained model by the sampler of rollouts: what rewards are normalised by.

@@ -112,9 +112,11 @@ def test_text_to_image_models_under_adapters_their_compositions_and_several_prom
     sampling = ["product.samples=8", "product.levels=2", "product.steps=1", "dual.every=2", "evaluation.loss_draws=8"]
     composed = trained("adapters.yaml", *sampling)
     assert sum(each.multiplier for each in composed.constraints.values()) == pytest.approx(1.0)
-    assert trained("concepts.yaml", *sampling).constraints.keys() == {"red", "apple"}
     tiny.clip(project / "clip")
     assert trained("prompts.yaml", *small).constraints.keys() == {"faithful", "bright"}
+    small = ["rollout.steps=3", "rollout.batch_size=4", "product={samples: 8, levels: 2, steps: 1}", "evaluation.loss_draws=8"]
+    for untrained in (trained("adapters-dual-only.yaml", *small), trained("concepts.yaml", *small)):
+        assert sum(each.multiplier for each in untrained.constraints.values()) == pytest.approx(1.0)
 
 
 def test_flow_matching(project: Path) -> None:

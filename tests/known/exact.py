@@ -95,6 +95,34 @@ def composition_and(means: Array, covariances: Array) -> tuple[Array, Array]:
     return found.x, values(found.x)
 
 
+def concept_composition(
+    concepts: list[Gaussian], base: Gaussian, guidance: float, weights: Array, steps: Steps
+) -> tuple[Array, Array, Array]:
+    """The path-wise KLs [m] of the guided sampler to each concept's own, and the mean [d] and covariance of its last state.
+
+    All is affine, so the chain's states are Gaussian: E |A x + b|^2 = |A mean + b|^2 + tr A cov A^T.
+    """
+    d = base.offset.shape[1]
+    mean, covariance, kls = np.zeros(d), np.eye(d), np.zeros(len(concepts))
+    x = torch.cat([torch.zeros(1, d), torch.eye(d)])
+
+    def affine(number: int, prediction: torch.Tensor) -> tuple[Array, Array]:
+        moved = steps.mean(number, x, prediction).detach().double().numpy()
+        return (moved[1:] - moved[0]).T, moved[0]
+
+    for number, (timestep, sigma) in enumerate(zip(steps.timesteps, steps.sigma, strict=True)):
+        t = torch.full((d + 1,), timestep)
+        own, start = [each(x, t) for each in concepts], base(x, t)
+        led = start + guidance * (sum(weight * each for weight, each in zip(weights, own, strict=True)) - start)
+        slope, shift = affine(number, led)
+        for i, each in enumerate(own):
+            other, others = affine(number, each)
+            away, apart = slope - other, shift - others
+            kls[i] += (np.sum((away @ mean + apart) ** 2) + np.trace(away @ covariance @ away.T)) / (2 * sigma**2)
+        mean, covariance = slope @ mean + shift, slope @ covariance @ slope.T + sigma**2 * np.eye(d)
+    return kls, mean, covariance
+
+
 def minority(counts: tuple[int, ...], minorities: tuple[int, ...], budget: float) -> tuple[Array, Array]:
     """Class weights [K] and multipliers [m] for KL(q_c || p) <= budget, all of them active (method.md §4)."""
     shares = np.array(counts) / sum(counts)

@@ -75,6 +75,22 @@ class Mixture(nn.Module):
 plane, left, right, narrow, tilted = (partial(Gaussian, *each) for each in GAUSSIANS.values())
 
 
+#: Gaussians in the plane, to be composed: the first two differ in their means alone.
+OVALS = (
+    ([-0.6, -0.3], [[0.30, 0.10], [0.10, 0.20]]),
+    ([0.6, 0.3], [[0.30, 0.10], [0.10, 0.20]]),
+    ([-0.8, 1.2], [[0.50, -0.20], [-0.20, 0.40]]),
+)
+
+
+oval_0, oval_1, oval_2 = (partial(Gaussian, *each) for each in OVALS)
+
+
+def anything() -> Gaussian:
+    """What the ovals are concepts of."""
+    return Gaussian([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]])
+
+
 def line() -> nn.Module:
     """Any Gaussian on the line, to be trained from a standard normal."""
     return Gaussian([0.0], [[1.0]], train_scale=True)

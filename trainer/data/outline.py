@@ -49,7 +49,7 @@ def check(recipe: Recipe, document: Document) -> list[Problem]:
 
 def _term_faults(recipe: Recipe, known: Known) -> Iterator[Fault]:
     """What the terms themselves find wrong."""
-    shape = tuple(recipe.model.shape) if recipe.model.shape else None
+    shape = tuple(recipe.leading.shape) if recipe.leading.shape else None
     if recipe.data is not None and known.side is not None:
         shape = (1 if recipe.data.grey or recipe.data.source == "digits" else 3, known.side, known.side)
     inherited = recipe.model.load is not None and may_be_ours(recipe.model.load)

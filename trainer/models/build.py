@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import torch
 from diffusers import UNet2DModel
@@ -13,8 +14,11 @@ from trainer.checkpoint import locate
 from trainer.draws import Stream, generator, in_turn
 from trainer.errors import TrainingError
 from trainer.imports import import_callable
+from trainer.models.composed import Composed
+from trainer.models.loadable import COMPOSITION
 from trainer.models.loading import Library
 from trainer.models.networks import network_config
+from trainer.models.origins import recipe_of
 from trainer.models.predictor import Predictor
 from trainer.models.schedules import noise_schedule
 from trainer.models.spaces import Space
@@ -41,8 +45,34 @@ def build_model(
         if spec.unet is not None:
             return Predictor(_unet(spec.unet, shape))
         if spec.load is not None:
-            return library.predictor(spec, trained)
+            return _composed(spec, library) or library.predictor(spec, trained)
         return Predictor(_called(str(spec.call)))
+
+
+def compose(recipe: recipes.Recipe, parts: Mapping[str, Predictor]) -> Composed:
+    """The composed model of a recipe, of these of its `models`, with equal weights."""
+    spec = recipe.model.compose
+    assert spec is not None
+    base = parts[spec.base] if spec.base is not None else None
+    return Composed({name: parts[name] for name in spec.of}, base, spec.guidance)
+
+
+def _composed(spec: recipes.Model, library: Library) -> Composed | None:
+    """The composed model that a run of ours left, with the weights that it came to; None where the run is of another kind."""
+    checkpoint = locate(str(spec.load))
+    shares = read_file(checkpoint, COMPOSITION) if checkpoint is not None else None
+    if checkpoint is None or shares is None:
+        return None
+    for key in ("prompt", "prompts", "negative_prompt", "label", "guidance", "lora"):
+        if getattr(spec, key) is not None:
+            raise TrainingError(
+                f"a model's `{key}` must go with one network, but {spec.load} is composed of several; drop it, or write it in "
+                "that run's recipe"
+            )
+    recipe = recipe_of(checkpoint)
+    shape = tuple(json.loads(read_file(checkpoint, "state.json") or b"{}")["shape"])
+    parts = {name: build_model(recipe.models[name], shape, recipe.seed, library, trained=False) for name in recipe.composed}
+    return compose(recipe, parts).weigh(json.loads(shares))
 
 
 def _unet(spec: recipes.UNet, shape: tuple[int, ...]) -> nn.Module:

@@ -23,7 +23,7 @@ PRETRAINED = "pretrained"
 def frozen_models(
     recipe: Recipe,
     names: Iterable[str],
-    predictor: Predictor,
+    predictor: Predictor | None,
     schedule: DDPMScheduler,
     shape: tuple[int, ...],
     device: torch.device,
@@ -41,13 +41,14 @@ def frozen_models(
     """
     found: dict[str, Predictor] = {}
     for name in dict.fromkeys(names):
-        if name in recipe.models:
+        if name in recipe.models or predictor is None:
             one = build_model(recipe.models[name], shape, recipe.seed, library, trained=False).to(device)
             _check_space(name, library.space(recipe.models[name], device), space)
             own = own_schedule(recipe.models[name])
             check_shape(one.under(own or schedule), shape)
             _check_schedule(name, own, schedule)
-            _check_prompts(name, one, predictor)
+            if predictor is not None:
+                _check_prompts(name, one, predictor)
         else:
             one = Predictor(sharing(predictor.inner), predictor.condition, predictor.guidance).under(schedule)
         found[name] = one.to(device).requires_grad_(False).eval()

@@ -48,7 +48,7 @@ def rooted(spec: Model) -> Model:
     """What a chain of checkpoints was made from, with the conditions of its last link."""
     if spec.load is None or (checkpoint := locate(spec.load)) is None:
         return spec
-    root = rooted(recipe_of(checkpoint).model)
+    root = rooted(recipe_of(checkpoint).leading)
     given = {key: getattr(spec, key) for key in _CONDITIONS if getattr(spec, key) is not None}
     if given and root.load is None:
         key = next(iter(given))

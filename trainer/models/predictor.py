@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from diffusers import DDPMScheduler
@@ -75,7 +75,7 @@ class Predictor(nn.Module):
         self.register_buffer("levels", None)
         self._names_t = "timestep" in inspect.signature(inner.forward).parameters
 
-    def under(self, schedule: DDPMScheduler) -> Predictor:
+    def under(self, schedule: DDPMScheduler) -> Self:
         """This model under a schedule: with one of flow matching, its network's velocities are turned into v-predictions."""
         self.levels = levels(schedule) if is_flow(schedule) else None
         return self
@@ -89,14 +89,23 @@ class Predictor(nn.Module):
         return self._ask(x, t, self.condition.arguments(x, prompts) if self.condition is not None else {})
 
     def guided(self, x: Tensor, t: Tensor, prompts: Tensor | None = None) -> Tensor:
-        """without + w (given - without), [B, *shape]; both from one pass."""
-        if self.guidance == 1.0 or self.condition is None:
+        """The prediction [B, *shape] with the model's own guidance."""
+        return self.led(x, t, self.guidance, prompts)
+
+    @property
+    def has_unconditional(self) -> bool:
+        """Whether there is an unconditional prediction beside the one that is given the condition."""
+        return self.condition is not None and self.condition.has_unconditional
+
+    def led(self, x: Tensor, t: Tensor, guidance: float, prompts: Tensor | None = None) -> Tensor:
+        """without + w (given - without), [B, *shape], for the guidance w; both from one pass."""
+        if guidance == 1.0 or self.condition is None:
             prediction: Tensor = self(x, t, prompts)
             return prediction
         given, without = self.condition.arguments(x, prompts), self.condition.arguments(x, kind="without")
         both = {name: torch.cat([without[name], given[name]]) for name in given}
         unconditional, conditional = self._ask(torch.cat([x, x]), torch.cat([t, t]), both).chunk(2)
-        return unconditional + self.guidance * (conditional - unconditional)
+        return unconditional + guidance * (conditional - unconditional)
 
     def _ask(self, x: Tensor, t: Tensor, arguments: Mapping[str, Tensor]) -> Tensor:
         if self.levels is None:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from trainer.documents import show
 from trainer.places import local_path
 from trainer.schema.base import Count, Fraction, ImportPath, NotNegative, Positive, Section
+from trainer.schema.compose import Compose
 
 
 class UNet(Section):
@@ -67,7 +68,7 @@ class Lora(Section):
 
 
 class Model(Section):
-    """The noise predictor: exactly one of `unet`, `load` and `call`."""
+    """The noise predictor: exactly one of `unet`, `load`, `call` and `compose`."""
 
     unet: UNet | None = Field(None, description="a UNet2DModel to build", examples=["{channels: [16, 32]}"])
     load: str | None = Field(
@@ -80,6 +81,11 @@ class Model(Section):
         None, description="the import path of a function `() -> nn.Module` whose result is called with (x, t)",
         examples=["my_models:build"],
     )  # fmt: skip
+    compose: Compose | None = Field(
+        None,
+        description="entries of `models` to compose, with nothing to train; in `model` alone",
+        examples=["{of: [apple, pear]}"],
+    )
     prompt: str | None = Field(None, description="the text that a text-to-image model is given", examples=["a red apple"])
     prompts: Texts | None = Field(
         None,
@@ -111,12 +117,12 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        self.exactly_one("unet", "load", "call")
+        self.exactly_one("unet", "load", "call", "compose")
         return self
 
     @model_validator(mode="after")
     def _of_loaded_models_alone(self) -> Self:
-        kind = "unet" if self.unet is not None else "call"
+        kind = next(word for word in ("unet", "load", "call", "compose") if getattr(self, word) is not None)
         for key in ("prompt", "prompts", "negative_prompt", "label", "guidance", "lora"):
             if getattr(self, key) is not None and self.load is None:
                 raise ValueError(

@@ -13,7 +13,7 @@ from trainer.problem import Vector
 from trainer.samplers.rollout import Path, Steps, roll_out
 from trainer.setting import Setting
 from trainer.sources.estimators import estimator
-from trainer.sources.source import Companion, Sums, Turn
+from trainer.sources.source import Companion, Source, Sums, Turn
 from trainer.sources.turn import record
 
 
@@ -37,7 +37,7 @@ class Estimator(Protocol):
         ...
 
 
-class RolloutSource:
+class RolloutSource(Source):
     """Trajectories of the present weights, drawn anew in each primal step."""
 
     def __init__(self, setting: Setting, columns: Sequence[int], terms: Sequence[RolloutTerm], steps: Steps) -> None:

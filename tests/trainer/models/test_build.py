@@ -24,6 +24,7 @@ from trainer.models.schedules import own_schedule
 from trainer.models.spaces import Latents
 from trainer.outcome import Result
 from trainer.prepare import Prepared, prepare
+from trainer.primal import Primal
 from trainer.recipe import Model, Recipe, Sampling
 from trainer.samplers.sampling import sample
 from trainer.sources.data import DataTurn
@@ -187,6 +188,7 @@ def test_rewards_of_decoded_images_reach_the_weights(tmp_path, text_to_image):
     first = prepared(recipe, tmp_path)
     turn = first.sources[0].turn(0, np.array([0.0, -1.0]))
     turn.loss(0).backward()
+    assert isinstance(first.primal, Primal)
     gradients = [each.grad for each in first.primal.parameters if each.grad is not None]
     assert sum(float(each.square().sum()) for each in gradients) > 0
     result = train(recipe, tmp_path / "a")
