@@ -34,7 +34,7 @@ from trainer.errors import BadInput
 from trainer.outcome import Result, failed
 from trainer.places import RESULT, is_local, local_path, read_file
 from trainer.recipe import Recipe
-from trainer.run import Job, job_for
+from trainer.run import Job, job_for, result_in
 
 
 class Conductor:
@@ -87,11 +87,10 @@ class Conductor:
 
     def lost(self, number: int, reason: str) -> None:
         """A trial without a last report: its result file counts where it wrote one, else it has failed."""
-        content = read_file(posixpath.join(self._place, "trials", trial_name(number)), RESULT)
-        if content is None:
+        result = result_in(posixpath.join(self._place, "trials", trial_name(number)))
+        if result is None:
             self._end(number, failed(reason))
             return
-        result = Result.from_json(json.loads(content))
         self._spools[number].point(result.steps, result.metrics, final=True)
         self._end(number, result)
 

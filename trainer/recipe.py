@@ -46,11 +46,15 @@ class Named(NamedTuple):
 
 
 class Sampling(NamedTuple):
-    """A sampler, `ddim`, `ddpm` or `rollout`; its number of steps; the noise eta of `rollout`."""
+    """A sampler, `ddim`, `ddpm`, `rollout` or `langevin`; its number of steps; the noise eta of `rollout`.
+
+    The steps of `langevin` are its noise levels, `product` is how it goes through each.
+    """
 
     sampler: str
     steps: int
     eta: float
+    product: Product = Product()
 
 
 class _Words(Section):
@@ -143,9 +147,38 @@ class Recipe(Section):
 
     @property
     def sampling(self) -> Sampling:
-        """How the trained model is sampled. A model that was aligned along trajectories has its rewards along these."""
-        sampler = self.evaluation.sampler or ("rollout" if self.terms_on("rollout") else "ddim")
-        return Sampling(sampler, self.rollout.steps if sampler == "rollout" else self.evaluation.sample_steps, self.rollout.eta)
+        """How the trained model is sampled."""
+        return self.sampling_by(self.evaluation.sampler)
+
+    def sampling_by(self, sampler: str | None) -> Sampling:
+        """Sampling by the sampler of that name, by default the one on which the terms are true.
+
+        A model that was aligned along trajectories has its rewards along these, and the weighted score of a product is followed
+        without bias by Langevin steps alone.
+        """
+        found = sampler or self.evaluation.sampler or self._own_sampler
+        steps = {"rollout": self.rollout.steps, "langevin": self.product.levels}.get(found, self.evaluation.sample_steps)
+        return Sampling(found, steps, self.rollout.eta, self.product)
+
+    @property
+    def _own_sampler(self) -> str:
+        if self.terms_on("rollout"):
+            return "rollout"
+        return "ddim" if self.model.compose is None else "langevin"
+
+    @property
+    def composed(self) -> list[str]:
+        """The names of all the models that a composed model asks; none of another kind."""
+        spec = self.model.compose
+        return [] if spec is None else list(dict.fromkeys([*spec.of, *([spec.base] if spec.base is not None else [])]))
+
+    @property
+    def leading(self) -> Model:
+        """The model that tells space, shape and schedule: the model itself, or the first of those that it is composed of."""
+        if self.model.compose is None:
+            return self.model
+        first = self.models.get(self.model.compose.of[0], self.model)
+        return first if self.model.shape is None else first.model_copy(update={"shape": self.model.shape})
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,3 +28,24 @@ def transformer(tmp_path_factory: pytest.TempPathFactory) -> str:
     from tests.trainer import tiny
 
     return tiny.transformer(tmp_path_factory.mktemp("transformer"))
+
+
+@pytest.fixture(scope="session")
+def sdxl(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from tests.trainer import tiny
+
+    return tiny.sdxl(tmp_path_factory.mktemp("sdxl"))
+
+
+@pytest.fixture(scope="session")
+def sd3(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from tests.trainer import tiny
+
+    return tiny.sd3(tmp_path_factory.mktemp("sd3"))
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.trainer import tiny
+
+    return tiny.clip(tmp_path_factory.mktemp("clip"))

@@ -40,7 +40,10 @@ class Recording(InProcess):
 def run(recipe, folder, stop_at=None):
     coordinator = Recording(recipe, stop_at)
     host = LocalHost(coordinator, CheckpointFolder(str(folder / "checkpoints")))
-    result = work(recipe, host, str(folder), str(folder.parent / "judges"))
+    try:
+        result = work(recipe, host, str(folder), str(folder.parent / "judges"))
+    finally:
+        host.checkpoints.flush()  # a kill may come at any time; which checkpoint a test starts from is not left to chance
     points = {point["step"]: point["metrics"] for report in host.reports for point in report["points"]}
     return result, points, coordinator.states, host.checkpoints.latest()
 

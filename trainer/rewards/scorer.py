@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
+from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,15 +26,24 @@ class Scorer(RewardSpec):
 class TextScorer(Scorer):
     """One that holds an image against a text."""
 
-    prompt: str = Field(min_length=1, description="the text", examples=["a photo of a cat"])
+    prompt: str | None = Field(
+        None, min_length=1, description="the text; each sample's own prompt unless given", examples=["a photo of a cat"]
+    )
+
+    @property
+    def needs_prompt(self) -> bool:
+        return self.prompt is None
 
     def against_text(
-        self, encode: Callable[[Sequence[str]], Tensor], score: Callable[[Tensor, Tensor], Tensor]
-    ) -> RewardFunction:
+        self, encode: Callable[[Sequence[str]], Tensor], score: Callable[[Tensor, Tensor], Tensor], prompts: Sequence[str]
+    ) -> RewardFunction | ByPrompt:
         """The values [B] of samples, by what `score` says of samples [B, *shape] and the encoded text of each [B, N].
 
-        `encode` is asked once, for N numbers to each text.
+        `encode` is asked once, for N numbers to each text: the reward's own, or the `prompts` of samples.
         """
+        if self.prompt is None:
+            table = encode(prompts)
+            return ByPrompt(lambda x, which: score(x, table[which]))
         text = encode([self.prompt])
         return lambda x: score(x, text.expand(len(x), -1))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trainer.schema.balance import check_balance
 from trainer.schema.bound import check_bounds
+from trainer.schema.compose import check_compose, check_nothing_trained
 from trainer.schema.data import Subset
 from trainer.schema.dual import ON_SIMPLEX
 from trainer.schema.formulation import SHAPES
@@ -61,6 +62,24 @@ def _models_are_known(recipe: Recipe) -> None:
             raise ValueError(
                 f"`{each.where}` must name an entry of `models`, but got {unknown[0]!r}; write one of {sorted(known)}"
             )
+
+
+def _composition_is_of_what_is_there(recipe: Recipe) -> None:
+    asked = [(each.where, each.term.models(each.value)) for each in recipe.terms if each.column]
+    check_compose(recipe.model, recipe.models, recipe.formulation, asked)
+
+
+def _nothing_is_trained(recipe: Recipe) -> None:
+    if recipe.model.compose is not None:
+        check_nothing_trained({"train": recipe.train, "rollout": recipe.rollout})
+
+
+def _guided_is_no_score(recipe: Recipe) -> None:
+    if recipe.formulation == "concept_composition" and recipe.evaluation.sampler == "langevin":
+        raise ValueError(
+            "`evaluation.sampler` must not be langevin for concept_composition, whose guided prediction is no score, but got it; "
+            "drop it"
+        )
 
 
 def _rule_fits_the_formulation(recipe: Recipe) -> None:
@@ -139,16 +158,16 @@ def _data_fit_the_terms(recipe: Recipe) -> None:
         )
     if recipe.data is None and on_data:
         raise ValueError("`data` must be given for terms on data, but got nothing; write e.g. data: {source: digits}")
-    if recipe.data is None and not recipe.model.shape and recipe.model.load is None:
+    if recipe.data is None and not recipe.leading.shape and recipe.leading.load is None:
         raise ValueError("`model.shape` must be given where there is no data, but got nothing; write e.g. shape: [2]")
 
 
 def _samplers_fit_the_schedule(recipe: Recipe) -> None:
-    if recipe.schedule is None and recipe.model.load is not None:
+    if recipe.schedule is None and recipe.leading.load is not None:
         return  # the loaded model's own is known only then
     timesteps = (recipe.schedule or Schedule()).timesteps
     evaluation = recipe.evaluation
-    scheduled = evaluation.samples > 0 and recipe.sampling.sampler != "rollout"
+    scheduled = evaluation.samples > 0 and recipe.sampling.sampler in ("ddim", "ddpm")
     for key, steps, used in (
         ("evaluation.sample_steps", evaluation.sample_steps, scheduled),
         ("rollout.steps", recipe.rollout.steps, bool(recipe.terms_on("rollout"))),
@@ -189,9 +208,31 @@ def _steps_end_with_a_dual_step(recipe: Recipe) -> None:
         )
 
 
+def _prompts_fit_the_terms(recipe: Recipe) -> None:
+    other = next((each for each in recipe.terms if each.term.source != "rollout"), None)
+    for key, model in {"model": recipe.model, **{f"models.{name}": each for name, each in recipe.models.items()}}.items():
+        if len(model.texts) > 1 and other is not None:
+            words = ", ".join(sorted(word for word, term in TERMS.items() if term.source == "rollout"))
+            raise ValueError(
+                f"`{key}.prompts` must go with terms on trajectories alone ({words}), whose samples have each a prompt, but got "
+                f"{other.where}; write one `prompt`, or one entry of `models` for each"
+            )
+
+
+def _prompts_are_as_many(recipe: Recipe) -> None:
+    own = len(recipe.model.texts)
+    for name, model in recipe.models.items():
+        if own and len(model.texts) not in (0, 1, own):
+            raise ValueError(
+                f"`models.{name}.prompts` must be as many as those of `model`, {own}, whose samples they are for, but got "
+                f"{len(model.texts)}; write one for each, or one `prompt` for all"
+            )
+
+
 RULES: tuple[Callable[[Recipe], None], ...] = (
     _names_are_unique, _bounds_fit_the_dual, _models_are_known, _rule_fits_the_formulation, _objective_fits_the_formulation,
-    _maximised_is_a_reward,
+    _maximised_is_a_reward, _composition_is_of_what_is_there, _nothing_is_trained, _guided_is_no_score,
     _terms_fit_the_formulation, _sampler_has_noise, _model_fits_the_formulation, _data_fit_the_terms, check_balance,
-    _samplers_fit_the_schedule, _batch_holds_every_term, _batch_holds_every_worker, _steps_end_with_a_dual_step,
+    _samplers_fit_the_schedule, _prompts_fit_the_terms, _prompts_are_as_many, _batch_holds_every_term, _batch_holds_every_worker,
+    _steps_end_with_a_dual_step,
 )  # fmt: skip

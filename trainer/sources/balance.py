@@ -71,7 +71,8 @@ class Balance:
         self.reference = setting.frozen[anchor.value.to].guided if self.spec.reference == "pretrained" else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(generator(recipe.seed, Stream.WEIGHTS, 1).integers(2**63)))
-            self.flow = Flow(setting.shape, self.spec.flow.width, setting.schedule.config.num_train_timesteps)
+            timesteps = setting.schedule.config.num_train_timesteps
+            self.flow = Flow(setting.shape, self.spec.flow.width, timesteps, len(setting.prompts))
 
     def companions(self) -> dict[str, Companion]:
         return {"flow": Companion(self.flow, self.spec.flow.lr)}
@@ -106,7 +107,7 @@ class Balance:
         each = []
         for signal, predicted in zip(guide.steps.signal, guide.predicted(), strict=True):
             gamma = signal if look_ahead == "signal" else 1.0
-            there = Path(guide.steps, [predicted], [])
+            there = Path(guide.steps, [predicted], [], guide.prompts)
             terms = zip(self.source.columns, self.source.terms, strict=True)
             values = {column: term.values(there) for column, term in terms if column != self.anchor}
             each.append(gamma * self.log_reward(values, weights))
@@ -116,7 +117,8 @@ class Balance:
         """The learned part of log F(x_k), k < K, [B, K], with gradients to the flow."""
         states, timesteps = drawn.path.states[:-1], drawn.path.steps.timesteps
         t = torch.tensor(timesteps, device=states[0].device).repeat_interleave(len(states[0]))
-        learned: Tensor = self.flow(torch.cat(states), t).view(len(states), -1).T
+        prompts = drawn.path.prompts.repeat(len(states)) if drawn.path.prompts is not None else None
+        learned: Tensor = self.flow(torch.cat(states), t, prompts).view(len(states), -1).T
         return learned
 
 
@@ -138,7 +140,7 @@ class BalanceTurn(RolloutTurn):
 
     @torch.no_grad()
     def _draw(self) -> Drawn:
-        path = rollouts.roll_out(self._source.forward, self._source.steps, self._noise())
+        path = self._rolled_out()
         self._measured = self._source.values(path)
         return self._balance.drawn(path, self._measured, self._weights)
 

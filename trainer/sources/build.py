@@ -14,6 +14,7 @@ from trainer.samplers.rollout import steps_of
 from trainer.samplers.sampling import sample
 from trainer.schema.word import SamplesOf
 from trainer.setting import Setting
+from trainer.sources.composed import ComposedSource
 from trainer.sources.data import NOTHING, DataSource, Population
 from trainer.sources.product import ProductSource
 from trainer.sources.rollout import RolloutSource
@@ -83,7 +84,8 @@ def _rollout_source(terms: Terms, setting: Setting, _: Assembled | None) -> Sour
 
 def _product_source(terms: Terms, setting: Setting, _: Assembled | None) -> Source:
     built = [each.term.build(each.value, setting) for each in terms]
-    return ProductSource(setting, [each.column for each in terms], built)
+    kind = ProductSource if setting.recipe.model.compose is None else ComposedSource
+    return kind(setting, [each.column for each in terms], built)
 
 
 Builder = Callable[[Terms, Setting, Assembled | None], Source]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from trainer.rewards.scorer import ClipScorer, TextScorer
-from trainer.rewards.spec import RewardContext, RewardFunction
+from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction
 
 
 class ClipScore(TextScorer, ClipScorer):
@@ -16,6 +16,6 @@ class ClipScore(TextScorer, ClipScorer):
 
     word: ClassVar[str] = "clip_score"
 
-    def build(self, context: RewardContext) -> RewardFunction:
+    def build(self, context: RewardContext) -> RewardFunction | ByPrompt:
         clip = self.clip(context)
-        return self.against_text(clip.texts, lambda x, texts: 100 * clip.cosines(x, texts))
+        return self.against_text(clip.texts, lambda x, texts: 100 * clip.cosines(x, texts), context.prompts)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from trainer.rewards.scorer import ClipScorer, TextScorer
-from trainer.rewards.spec import RewardContext, RewardFunction
+from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction
 
 
 class PickScore(TextScorer, ClipScorer):
@@ -26,7 +26,7 @@ class PickScore(TextScorer, ClipScorer):
         examples=["laion/CLIP-ViT-H-14-laion2B-s32B-b79K"],
     )
 
-    def build(self, context: RewardContext) -> RewardFunction:
+    def build(self, context: RewardContext) -> RewardFunction | ByPrompt:
         clip = self.clip(context)
         scale = clip.scale
-        return self.against_text(clip.texts, lambda x, texts: scale * clip.cosines(x, texts))
+        return self.against_text(clip.texts, lambda x, texts: scale * clip.cosines(x, texts), context.prompts)

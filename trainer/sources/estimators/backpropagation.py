@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.draws import Stream, generator
-from trainer.samplers import rollout as rollouts
 from trainer.sources.turn import PlainEstimator, RolloutTurn, per_sample
-
-if TYPE_CHECKING:
-    pass
 
 
 class Backpropagated(RolloutTurn):
@@ -24,9 +19,7 @@ class Backpropagated(RolloutTurn):
 
     def loss(self, number: int) -> Tensor:
         spec = self._source.recipe.rollout
-        path = rollouts.roll_out(
-            self._source.forward, self._source.steps, self._noise(), self._through(), spec.activation_checkpointing
-        )
+        path = self._rolled_out(self._through(), spec.activation_checkpointing)
         values = self._source.values(path)
         self._measured = {column: each.detach() for column, each in values.items()}
         shares = [self._weights[column] * self._share(per_sample(each)) for column, each in values.items()]

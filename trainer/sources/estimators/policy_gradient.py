@@ -45,7 +45,7 @@ class PolicyGradient(RolloutTurn):
     @torch.no_grad()
     def _drawn(self) -> Path:
         source = self._source
-        path = rollouts.roll_out(source.forward, source.steps, self._noise())
+        path = self._rolled_out()
         self._measured = source.values(path)
         self._before = path.log_likelihoods()
         later = torch.zeros_like(self._before)
