@@ -22,6 +22,7 @@ from cluster.resources import concurrency
 from sweeps.checking import Checked
 from sweeps.explaining import Explained, Points, write
 from sweeps.histories import histories
+from sweeps.informing import outcome_of
 from sweeps.interrupts import terminate_like_interrupt
 from sweeps.plan import Plan
 from sweeps.progress import Progress
@@ -120,7 +121,8 @@ class Conductor:
         result = record.result
         values = [result.metrics.get(name, float("nan")) for name in self._plan.objectives]
         slacks = {name: each.slack for name, each in result.constraints.items()}
-        self._study.tell(record.number, values, slacks, failed=result.status in ("failed", "diverged"))
+        outcome = outcome_of(self._plan, result)
+        self._study.tell(record.number, values, slacks, failed=result.status in ("failed", "diverged"), outcome=outcome)
 
     def _artifacts(self, name: str, points: Points, explained: Explained) -> list[Path]:
         """The trial's files for MLflow, brought to this machine where they lie elsewhere."""
@@ -159,6 +161,8 @@ def run_sweep(checked: Checked, console: Console) -> Results:
             if study.unfinished() or study.remaining:
                 _run_trials(checked, plan, study, tracker, folder, console)
             run_status = "KILLED" if study.unfinished() or study.remaining else "FINISHED"
+            if study.stopped:
+                console.print(f"ended after {study.finished} trials: {study.stopped}", highlight=False, soft_wrap=True)
         except (KeyboardInterrupt, SystemExit):
             run_status = "KILLED"
             raise

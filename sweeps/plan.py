@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sweeps.budgets import NAME, check_informed
 from sweeps.kinds import WORDS, listed
 from sweeps.schema import Direction, Sweep
 from sweeps.search import Parameter, Written, apply, check_grid, read_search, resolve
@@ -154,6 +155,8 @@ def _complete(
         return None
     parameters, found = resolve(document, completed, entries, fixed)
     problems += found
+    if _sampler_name(document) == NAME and not found and parameters:
+        problems += check_informed(document, parameters, completed, recipe)
     return Plan(sweep, document, recipe, completed, tuple(parameters)) if sweep is not None else None
 
 

@@ -1,4 +1,4 @@
-"""The searched budgets as axes of a box: from the user's numbers to budgets of `g <= b`, and to units from 0 (tight) to 1 (loose).
+"""The searched budgets as axes of a box: from the user's numbers to budgets of `g <= b`, and to units, 0 tight and 1 loose.
 
 | sense    | the user's number c  | here                  | 0 is            |
 |----------|----------------------|-----------------------|-----------------|

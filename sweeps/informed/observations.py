@@ -64,10 +64,12 @@ class Observations:
     @property
     def attained(self) -> Vector:
         """The tightest budgets [n, m] that each trial's values satisfy: the largest of those that share one."""
-        attained = np.full((len(self), self.budgets), -np.inf)
-        for constraint, budget in enumerate(self.shared):
-            attained[:, budget] = np.maximum(attained[:, budget], self.values[:, constraint])
-        return attained
+        return self._largest(self.values)
+
+    @property
+    def attained_errors(self) -> Vector:
+        """Standard errors [n, m] of what is attained, at most."""
+        return self._largest(self.value_errors)
 
     @property
     def priced(self) -> NDArray[np.bool_]:
@@ -136,6 +138,8 @@ class Observations:
         )  # fmt: skip
 
     def _over_budgets(self, each: Vector) -> Vector:
-        summed = np.zeros((len(each), self.budgets))
-        np.add.at(summed, (slice(None), self.shared), each)
+        summed: Vector = each @ (self.shared[:, None] == np.arange(self.budgets))
         return summed
+
+    def _largest(self, each: Vector) -> Vector:
+        return np.stack([each[:, self.shared == budget].max(axis=1) for budget in range(self.budgets)], axis=1)

@@ -57,7 +57,8 @@ def candidates(box: Box, seed: int) -> Vector:
 def apart(box: Box, at: Vector, taken: Vector) -> Vector:
     """How far budgets [N, m] are from the nearest of those taken [n, m], in units of the box along the farthest axis; [N]."""
     distances = np.abs(box.to_units(at)[:, None, :] - box.to_units(taken)[None, :, :]).max(axis=2)
-    return np.min(distances, axis=1, initial=np.inf)
+    nearest: Vector = np.min(distances, axis=1, initial=np.inf)
+    return nearest
 
 
 def place(trials: Observations, pending: Vector, box: Box, at: Vector, z: float, ideal: float, widest: bool) -> Vector:
@@ -81,8 +82,8 @@ def place(trials: Observations, pending: Vector, box: Box, at: Vector, z: float,
 def improvements(trials: Observations, at: Vector, front: Vector) -> Vector:
     """Hypervolume [N] that trials right at budgets [N, m] with the objectives `front` [N] would each add to the attained points.
 
-    In the space of budgets and objective, each scaled by its range. Where there are many budgets only so many are tried, evenly over
-    those given, for speed; the others have 0.
+    In the space of budgets and objective, each scaled by its range. Of many budgets only `_IMPROVEMENTS` are tried, evenly
+    over those given, for speed; the others have 0.
     """
     points = np.column_stack([trials.attained, trials.objective])
     offered = np.column_stack([at, front])

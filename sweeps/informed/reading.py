@@ -81,7 +81,7 @@ class Translator:
         """The user's numbers of budgets [m]."""
         numbers = budgets * self.signs
         return {
-            name: int(round(number)) if isinstance(each.distribution, IntDistribution) else float(number)
+            name: round(number) if isinstance(each.distribution, IntDistribution) else float(number)
             for (name, each), number in zip(self.budgets.items(), numbers, strict=True)
         }
 

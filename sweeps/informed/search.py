@@ -30,7 +30,11 @@ _TRIES, _HALVINGS = 2, 6
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the search is over, and why, in words. `gap` and `floor` are parts of the front's range; NaN before they are known."""
+    """Whether the search is over, and why, in words.
+
+    `gap` is the band's greatest width and `floor` the most that trials' errors make of it, as parts of the front's range; NaN
+    before they are known.
+    """
 
     stop: bool
     reason: str
@@ -116,9 +120,7 @@ class Search:
 
     def _missed(self, trials: Observations) -> np.ndarray:
         """By how much more than error and landing each trial [n, m] misses its budgets, in units; 0 where it does not."""
-        errors = np.zeros_like(trials.asked)
-        np.maximum.at(errors, (slice(None), trials.shared), trials.value_errors)
-        beyond = self.box.to_units(trials.attained - self.z * errors) - self.box.to_units(trials.asked)
+        beyond = self.box.to_units(trials.attained - self.z * trials.attained_errors) - self.box.to_units(trials.asked)
         return np.where(self.box.signed | (beyond <= MISSED), 0.0, beyond)
 
     def _tight(self, history: History) -> Vector:
@@ -142,6 +144,6 @@ class Search:
         """Those budgets that keep their distance, lie in the shrunk box and are not known to be infeasible."""
         trials = history.trials
         infeasible = trials.asked[self._missed(trials).any(axis=1)]
-        hopeless = (at[:, None, :] <= infeasible[None, :, :] + 1e-12).all(axis=2).any(axis=1)
-        inside = (self.box.to_units(at) >= tight - 1e-9).all(axis=1)
+        hopeless = np.any(np.all(at[:, None, :] <= infeasible[None, :, :] + 1e-12, axis=2), axis=1)
+        inside = np.all(self.box.to_units(at) >= tight - 1e-9, axis=1)
         return at[inside & ~hopeless & (apart(self.box, at, history.taken) >= SPACING)]

@@ -1,4 +1,4 @@
-"""Constrained problems whose front is known everywhere: values f, g and multipliers at any budgets, in closed form or by quadrature.
+"""Constrained problems whose front is known everywhere: f, g and multipliers at any budgets, by formula or by quadrature.
 
 | name | problem |
 |---|---|
@@ -152,7 +152,7 @@ def _tilt(rewards: Vector, multipliers: Vector) -> tuple[Vector, Vector]:
     top = exponent.max(axis=1, keepdims=True)
     weighted = _density() * np.exp(exponent - top)
     total = weighted.sum(axis=1, keepdims=True)
-    return weighted / total, (np.log(total) + top)[:, 0]
+    return np.asarray(weighted / total), (np.log(total) + top)[:, 0]
 
 
 def _matched(rewards: Vector, moments: Vector) -> Vector:
