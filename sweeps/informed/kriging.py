@@ -50,7 +50,7 @@ class Kriging:
 def fit(points: Vector, values: Vector, gradients: Vector, value_variances: Vector, gradient_variances: Vector) -> Kriging:
     """Fits `values` [n] and `gradients` [n, m] at `points` [n, m], with the variances [n] and [n, m] of their errors."""
     size = points.shape[1]
-    scale = max(float(np.ptp(values)), float(np.abs(gradients).max(initial=0.0)) * 0.1, 1e-12)
+    scale = max(float(np.ptp(values)), float(np.abs(gradients).max(initial=0.0)) * 0.3, 1e-12)
     middle = float(values.mean())
     data = np.concatenate([(values - middle) / scale, (gradients / scale).T.ravel()])
     noise = np.concatenate([value_variances, gradient_variances.T.ravel()]) / scale**2

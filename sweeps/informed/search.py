@@ -82,7 +82,8 @@ class Search:
         at = self._allowed(history, everything, tight)
         if not len(at) or not len(history.trials):  # all is taken, or nothing has come back: the loneliest place
             return np.asarray(everything[int(np.argmax(apart(self.box, everything, history.taken)))])
-        return place(history.trials, history.pending, self.box, at, self.z, self.ideal, widest=history.paid % 2 == 0)
+        widest = (history.paid + (history.free == 0)) % 2 == 0  # at once where nothing is known of the loose end
+        return place(history.trials, history.pending, self.box, at, self.z, self.ideal, widest)
 
     def verdict(self, history: History) -> Verdict:
         """Whether another trial could narrow the band by more than the tolerance."""
@@ -146,4 +147,4 @@ class Search:
         infeasible = trials.asked[self._missed(trials).any(axis=1)]
         hopeless = np.any(np.all(at[:, None, :] <= infeasible[None, :, :] + 1e-12, axis=2), axis=1)
         inside = np.all(self.box.to_units(at) >= tight - 1e-9, axis=1)
-        return at[inside & ~hopeless & (apart(self.box, at, history.taken) >= SPACING)]
+        return np.asarray(at[inside & ~hopeless & (apart(self.box, at, history.taken) >= SPACING)])

@@ -123,7 +123,7 @@ _X = np.linspace(-7.0, 8.0, 901)
 def _density() -> Vector:
     parts = ((-1.5, 0.7, 0.5), (0.5, 0.6, 0.35), (2.5, 0.8, 0.15))
     total = np.sum([w * np.exp(-0.5 * ((_X - mean) / sd) ** 2) / sd for mean, sd, w in parts], axis=0)
-    return total / total.sum()
+    return np.asarray(total / total.sum())
 
 
 def _rewards(size: int) -> Vector:
