@@ -42,7 +42,7 @@ class Axis:
         """The user's numbers at units in [0, 1], on a step where there are steps."""
         shares = 1.0 - units if self.sense == "at_least" else units
         if self.log:
-            numbers = np.exp(np.log(self.low) + shares * (np.log(self.high) - np.log(self.low)))
+            numbers = np.where(shares >= 1.0, self.high, self.low * (self.high / self.low) ** shares)
         else:
             numbers = self.low + shares * (self.high - self.low)
         if self.step is not None:

@@ -27,7 +27,7 @@ from sweeps.informed.observations import Observations, Vector
 class Band:
     """The front's sides at N budgets: `lower` [N] <= P* <= `upper` [N]; -inf and inf where nothing is known.
 
-    `floor` [N] is the width that a trial right there would leave, 2 z of its standard errors, taken from the nearest trial.
+    `floor` [N] is the width that another trial would leave: that at the nearest trials, where errors alone keep the band open.
     """
 
     lower: Vector
@@ -48,15 +48,19 @@ def band(trials: Observations, at: Vector, z: float, ideal: float = -np.inf) -> 
     """The band at budgets `at` [N, m] with a margin of `z` standard errors; no objective is below `ideal`."""
     if not len(trials):
         return Band(np.full(len(at), ideal), np.full(len(at), np.inf), np.zeros(len(at)))
-    own = z * np.sqrt(trials.own_variances)
+    everywhere = np.concatenate([at, trials.attained])
     least = np.min(trials.crossings, axis=0)
-    planes = least - at @ trials.prices.T - z * np.sqrt(trials.plane_variances(at))
-    upper = lower_hull(at, trials.attained, trials.objective + own, trials.signed)
-    return Band(np.maximum(planes.max(axis=1), ideal), upper, 2.0 * own[_nearest(trials, at)])
+    planes = least - everywhere @ trials.prices.T - z * np.sqrt(trials.plane_variances(everywhere))
+    lower = np.maximum(planes.max(axis=1), ideal)
+    upper = lower_hull(everywhere, trials.attained, trials.objective + z * np.sqrt(trials.own_variances), trials.signed)
+    count = len(at)
+    return Band(lower[:count], upper[:count], _around(trials.attained, (upper - lower)[count:], at))
 
 
-def _nearest(trials: Observations, at: Vector) -> np.ndarray:
-    span = np.ptp(np.concatenate([at, trials.landed]), axis=0)
-    apart = (at[:, None, :] - trials.landed[None, :, :]) / np.where(span > 0, span, 1.0)
-    result: np.ndarray = np.argmin((apart**2).sum(axis=2), axis=1)
-    return result
+def _around(points: Vector, widths: Vector, at: Vector) -> Vector:
+    """The greatest of the `widths` [n] at the m + 1 nearest `points` [n, m], for budgets `at` [N, m]."""
+    span = np.ptp(np.concatenate([at, points]), axis=0)
+    apart = (((at[:, None, :] - points[None, :, :]) / np.where(span > 0, span, 1.0)) ** 2).sum(axis=2)
+    nearest = np.argsort(apart, axis=1)[:, : points.shape[1] + 1]
+    largest: Vector = np.maximum(widths[nearest].max(axis=1), 0.0)
+    return largest

@@ -21,6 +21,7 @@ from scipy.spatial import ConvexHull, QhullError
 Vector = NDArray[np.float64]
 QHULL_UP_TO = 4
 _TINY = 1e-9
+_WALL = 2.0  # beyond everything, which lies in the unit box, so that the body is never flat
 
 
 def lower_hull(at: Vector, points: Vector, heights: Vector, signed: NDArray[np.bool_]) -> Vector:
@@ -40,20 +41,20 @@ def lower_hull(at: Vector, points: Vector, heights: Vector, signed: NDArray[np.b
     else:
         try:
             found = _by_facets(*scaled, signed)
-        except QhullError:  # points in one plane, such as a single one on the box's loose end
+        except QhullError:  # points in one plane, as equalities may have them
             found = _by_programs(*scaled, signed)
     result: Vector = found * height + heights.min()
     return result
 
 
 def _by_facets(points: Vector, heights: Vector, at: Vector, signed: NDArray[np.bool_]) -> Vector:
-    """Within the unit box, the loose side of a point is spanned by its projections onto the box's loose faces."""
+    """Within a box, here up to `_WALL`, the loose side of a point is spanned by its projections onto the box's loose faces."""
     free = np.flatnonzero(~signed)
     body = [points]
     for size in range(1, len(free) + 1):
         for faces in itertools.combinations(free, size):
             moved = points.copy()
-            moved[:, list(faces)] = 1.0
+            moved[:, list(faces)] = _WALL
             body.append(moved)
     below = np.column_stack([np.concatenate(body), np.tile(heights, len(body))])
     lid = below.copy()
