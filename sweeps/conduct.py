@@ -19,6 +19,7 @@ from analysis.review import review
 from cluster.address import gcs_address, probe_gcs
 from cluster.connection import connect
 from cluster.resources import concurrency
+from sweeps.budgets import NAME
 from sweeps.checking import Checked
 from sweeps.explaining import Explained, Points, write
 from sweeps.histories import histories
@@ -122,7 +123,8 @@ class Conductor:
         values = [result.metrics.get(name, float("nan")) for name in self._plan.objectives]
         slacks = {name: each.slack for name, each in result.constraints.items()}
         outcome = outcome_of(self._plan, result)
-        self._study.tell(record.number, values, slacks, failed=result.status in ("failed", "diverged"), outcome=outcome)
+        useless = result.status in ("failed", "diverged") or (outcome is None and self._plan.sweep.sampler.name == NAME)
+        self._study.tell(record.number, values, slacks, failed=useless, outcome=outcome)
 
     def _artifacts(self, name: str, points: Points, explained: Explained) -> list[Path]:
         """The trial's files for MLflow, brought to this machine where they lie elsewhere."""

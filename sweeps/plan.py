@@ -77,6 +77,8 @@ class Plan:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know about a valid plan."""
+        if self.sweep.sampler.name == NAME:
+            return ("budgets are placed by the trials' multipliers; the sweep may end before, where the front's band is narrow",)
         grid = self.grid_size if self.sweep.sampler.name == "grid" else None
         if grid is None or grid == self.sweep.trials:
             return ()

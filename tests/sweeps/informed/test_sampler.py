@@ -198,7 +198,8 @@ def test_one_budget_of_several_constraints() -> None:
 
 def test_other_parameters_are_those_of_the_sampler_beside() -> None:
     """Also of one that wants to place everything itself."""
-    study = optuna.create_study(sampler=DualInformedSampler(TWO, base=BASE, tolerance=0.0, beside=TPESampler(seed=0, multivariate=True, n_startup_trials=2)))  # fmt: skip
+    beside = TPESampler(seed=0, multivariate=True, n_startup_trials=2)
+    study = optuna.create_study(sampler=DualInformedSampler(TWO, base=BASE, tolerance=0.0, beside=beside))
     study.optimize(two, n_trials=5)
     alone = optuna.create_study(sampler=sampler())
     alone.optimize(two, n_trials=5)
