@@ -11,7 +11,7 @@ from sweeps.budgets import NAME, SearchedBudget, searched_budgets
 from sweeps.informed import Budget, DualInformedSampler, Outcome
 from sweeps.kinds import Choice, Integers, LogUniform
 from sweeps.plan import Plan
-from trainer.outcome import Result
+from trainer.outcome import SETTLED, Result
 from trainer.recipe import Recipe
 
 #: Objectives that are divergences, whose best value is 0.
@@ -37,6 +37,8 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
 
     Constraints with a fixed budget have a price too: along the trial's own plane the objective is moved to where it would be
     with these met exactly. A standard error that could not be measured counts as 0, as it does where feasibility is judged.
+    Multipliers are the means of a stretch of the run, whose error nobody measures: they are taken to be as sure as a run must
+    have them to count as settled, and a multiplier of 0, which the projection holds there, to be exact.
     """
     if plan.sweep.sampler.name != NAME or result.status in ("failed", "diverged"):
         return None
@@ -45,6 +47,7 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
     fixed = [each for name, each in result.constraints.items() if name not in searched]
     bounded = {name: each for name, each in result.constraints.items() if name in searched}
     variance = _known(result.objective_error) ** 2 + sum((each.multiplier * _known(each.slack_error)) ** 2 for each in fixed)
+    unsettled = SETTLED * max((abs(each.multiplier) for each in bounded.values()), default=0.0)
     try:
         return Outcome(
             result.objective - sign * sum(each.multiplier * each.slack for each in fixed),
@@ -52,6 +55,7 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
             {name: each.multiplier for name, each in bounded.items()},
             math.sqrt(variance),
             {name: _known(each.slack_error) for name, each in bounded.items()},
+            {name: unsettled if each.multiplier else 0.0 for name, each in bounded.items()},
         )
     except ValueError:  # not all of it is finite
         return None

@@ -9,8 +9,8 @@ duality, [CDM] Lemma 2); with standard errors each plane holds at z of them. Tak
 trial has at lambda_j for d_j, instead of trial j's own, repairs planes of trainings that stopped early, as far as the other
 trials can tell; no trial can, where none came near. The upper side needs no optimality, only that trials have what they report.
 
-Sources: supporting planes and hull are the sandwich of Bokrantz and Forsgren (2013); that dual training supplies the planes
-is the envelope theorem (docs/method.md, section 1).
+Sources: supporting planes and hull are the sandwich of Bokrantz and Forsgren (TRITA-MAT-2011-OS3); that dual training
+supplies the planes is the envelope theorem (docs/method.md, section 1).
 """
 
 from __future__ import annotations

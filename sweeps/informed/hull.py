@@ -4,8 +4,8 @@ Its height at b is the least sum_j alpha_j f_j over weights with sum_j alpha_j g
 equality). A front that is convex lies below it; and where the objective and the constraints are convex in the model's
 distribution, drawing from model j with probability alpha_j attains it without another training.
 
-Source: the outer side of the sandwich of convex multi-criteria optimisation (Bokrantz and Forsgren, 2013, INFORMS J.
-Computing 25(2)). Facets by qhull (Barber et al. 1996, ACM TOMS 22(4)); linear programs beyond `QHULL_UP_TO` budgets, where
+Source: the outer side of the sandwich of convex multi-criteria optimisation (Bokrantz and Forsgren,
+TRITA-MAT-2011-OS3). Facets by qhull (Barber et al. 1996, ACM TOMS 22(4)); linear programs beyond `QHULL_UP_TO` budgets, where
 facets grow too many.
 """
 

@@ -3,7 +3,7 @@
 The mean is a constant, estimated with the fit; length scales and the process's variance are those of the largest posterior
 density, with weak log-normal priors that keep a few trials from claiming a length of nothing or of everything.
 
-Sources: Morris, Mitchell and Ylvisaker (1993), Technometrics 35(3), for kriging with derivatives; Rasmussen and Williams
+Sources: Morris, Mitchell and Ylvisaker (1993), Technometrics 35, for kriging with derivatives; Rasmussen and Williams
 (2006), equation 5.8, for the likelihood, and section 2.7 for the constant mean.
 """
 

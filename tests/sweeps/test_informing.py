@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,11 @@ def test_what_a_trial_tells(tmp_path: Path) -> None:
     assert told.objective_error == pytest.approx(math.hypot(0.002, 0.7 * 0.002))
     assert told.values == {"four": 0.1} and told.multipliers == {"four": pytest.approx(1.0)}
     assert told.value_errors == {"four": 0.002}
+    assert told.multiplier_errors == {"four": pytest.approx(0.05)}  # as sure as settled runs are
+    slack = outcome_of(
+        search, Result(**{**vars(done), "constraints": {**done.constraints, "four": replace(off, multiplier=0.0)}})
+    )
+    assert slack is not None and slack.multiplier_errors == {"four": 0.0}
 
 
 def test_trials_without_numbers_tell_nothing(tmp_path: Path) -> None:

@@ -231,3 +231,11 @@ def test_misuse_is_answered() -> None:
         Budget(("g", "h"), FloatDistribution(0.0, 1.0), "equals")
     with pytest.raises(ValueError, match="rest on a trial"):
         DualInformedSampler(TWO).front(optuna.create_study(), [{"b0": 0.0, "b1": 0.0}])
+
+
+def test_the_example_of_the_guide(tmp_path: Path) -> None:
+    from docs.examples import informed_alone
+
+    trials, reason, objective = informed_alone.main(f"sqlite:///{tmp_path}/study.db")
+    assert 3 < trials < 12 and "narrower than the tolerance" in reason
+    assert objective == pytest.approx(0.49, abs=0.01)
