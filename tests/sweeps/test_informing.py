@@ -40,7 +40,7 @@ def result(params: dict[str, Any], status: Any = "converged", error: float = 0.0
 
 
 def go(study: Study, count: int) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     while len(found) < count and study.remaining:
         asked = study.ask()
         done = result(asked.params)
@@ -67,7 +67,7 @@ def test_an_interrupted_sweep_is_the_uninterrupted_one(tmp_path: Path) -> None:
     search = plan(tmp_path, sweep=TIED)
     with Study(search, tmp_path / "straight") as study:
         straight = go(study, 4)
-    parts = []
+    parts: list[dict[str, Any]] = []
     for size in (1, 2, 1):
         with Study(search, tmp_path / "parts") as study:
             parts += go(study, size)

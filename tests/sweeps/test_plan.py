@@ -182,7 +182,7 @@ def test_everything_wrong_is_told_once_in_the_order_of_the_file(tmp_path: Path) 
         "sweep.yaml:20: search.data.source.x: must lead through sections, and `data.source` is none, but got `x` below 'digits'; "
         "write the key as `data.source`",
         "sweep.yaml:21: sampler.name: must be one of the known words, but got 'gridd'; "
-        "did you mean `grid`? Valid: tpe, nsga2, gp, random, quasi_random, grid",
+        "did you mean `grid`? Valid: tpe, nsga2, gp, random, quasi_random, grid, dual_informed",
         "sweep.yaml:22: objectives.objectiv: must be a metric of the recipe's runs, but got `objectiv`; "
         f"did you mean `objective`? Valid: {metrics}, or a metric of the evaluation, `eval/...`",
         "sweep.yaml:23: reference_point: must hold one number for each of the 1 objectives, but got [1, 2]; "

@@ -94,16 +94,17 @@ def test_the_hull_is_the_best_mixture(size: int, equality: bool) -> None:
     points, heights, at = rng.normal(size=(14, size)), rng.normal(size=14), rng.normal(size=(25, size))
     signed = np.zeros(size, dtype=np.bool_)
     signed[0] = equality
-    wanted = []
+    solved: list[float] = []
     for budget in at:
         program = linprog(
             heights, A_ub=points[:, ~signed].T, b_ub=budget[~signed], bounds=(0, 1),
             A_eq=np.vstack([np.ones(14), points[:, signed].T]), b_eq=np.concatenate([[1.0], budget[signed]]),
         )  # fmt: skip
-        wanted.append(program.fun if program.status == 0 else np.inf)
+        solved.append(program.fun if program.status == 0 and program.fun is not None else np.inf)
+    wanted = np.array(solved)
     found = lower_hull(at, points, heights, signed)
     assert (np.isinf(found) == np.isinf(wanted)).all()
-    assert found[np.isfinite(wanted)] == pytest.approx(np.array(wanted)[np.isfinite(wanted)], abs=1e-6)
+    assert found[np.isfinite(wanted)] == pytest.approx(wanted[np.isfinite(wanted)], abs=1e-6)
     assert size == 5 or 0 < np.isfinite(wanted).sum() < 25
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import Trial, TrialState
 
-from sweeps.informed import ATTRIBUTE, STOPPED, Budget, DualInformedSampler, Outcome, report
+from sweeps.informed import STOPPED, Budget, DualInformedSampler, Front, Outcome, report
 from tests.sweeps.informed.problems import problem
 
 TWO = {f"b{i}": Budget(f"g{i}", FloatDistribution(-2.0, 0.0)) for i in range(2)}
@@ -51,6 +51,11 @@ def one(trial: Trial) -> float:
 
 def sampler(seed: int = 0, **settings: Any) -> DualInformedSampler:
     return DualInformedSampler(TWO, base=BASE, seed=seed, beside=RandomSampler(seed=1), **{"tolerance": 0.0, **settings})
+
+
+def front_of(study: optuna.Study, at: list[dict[str, float]]) -> Front:
+    assert isinstance(study.sampler, DualInformedSampler)
+    return study.sampler.front(study, at)
 
 
 def params(study: optuna.Study) -> list[dict[str, Any]]:
@@ -93,7 +98,7 @@ def test_it_stops_by_itself_and_says_why() -> None:
 
 def test_ask_and_tell_with_several_pending() -> None:
     study = optuna.create_study(sampler=sampler())
-    space = {name: each.distribution for name, each in TWO.items()}
+    space: dict[str, BaseDistribution] = {name: each.distribution for name, each in TWO.items()}
     pending = [study.ask(space) for _ in range(4)]
     assert len({str(trial.params) for trial in pending}) == 4
     for trial in pending[:3]:
@@ -143,8 +148,8 @@ def test_the_front_in_the_users_signs() -> None:
         -np.array([list(each.values()) for each in only_budgets(plain)])
     )
     at = [{"b0": -1.3, "b1": -0.7}, {"b0": -0.2, "b1": -1.9}]
-    here = plain.sampler.front(plain, at)  # type: ignore[attr-defined]
-    there = turned.sampler.front(turned, [{name: -number for name, number in each.items()} for each in at])  # type: ignore[attr-defined]
+    here = front_of(plain, at)
+    there = front_of(turned, [{name: -number for name, number in each.items()} for each in at])
     assert there.objective == pytest.approx(-here.objective)
     assert there.lower == pytest.approx(-here.upper) and there.upper == pytest.approx(-here.lower)
     for name in TWO:
@@ -173,7 +178,7 @@ def test_logarithmic_and_whole_budgets(distribution: Any, ask: Callable[[Trial],
     found = [trial.params["b"] for trial in study.trials]
     assert found[0] == distribution.low and len(set(found)) == len(found)
     at = np.linspace(distribution.low, distribution.high, 30)
-    front = study.sampler.front(study, [{"b": float(b)} for b in at])  # type: ignore[attr-defined]
+    front = front_of(study, [{"b": float(b)} for b in at])
     assert (front.lower <= 1 / at + 1e-9).all() and (1 / at <= front.upper + 1e-9).all()
     assert np.abs(front.objective - 1 / at).mean() < 0.02 / distribution.low
 
@@ -191,7 +196,7 @@ def test_one_budget_of_several_constraints() -> None:
     assert "tolerance" in study.user_attrs[STOPPED] and len(study.trials) < 12
     at = np.linspace(-2, 0, 21)
     truth, _, prices = problem("A3").solve(np.repeat(at[:, None], 3, axis=1))
-    front = study.sampler.front(study, [{"b": float(b)} for b in at])  # type: ignore[attr-defined]
+    front = front_of(study, [{"b": float(b)} for b in at])
     assert front.objective == pytest.approx(truth, abs=0.02 * truth.max())
     assert front.prices["b"][5:15] == pytest.approx(prices.sum(axis=1)[5:15], rel=0.1)
 
@@ -207,18 +212,17 @@ def test_other_parameters_are_those_of_the_sampler_beside() -> None:
     assert len({each["step_size"] for each in params(study)}) == 5
 
 
+def half(trial: Trial) -> float:
+    report(trial, solved([trial.suggest_float("b0", -2.0, 0.0)], "A1"))
+    return trial.suggest_float("b1", -2.0, 0.0)
+
+
 def test_misuse_is_answered() -> None:
     study = optuna.create_study(sampler=sampler())
     with pytest.raises(RuntimeError, match="must have an outcome"):
         study.optimize(lambda trial: trial.suggest_float("b0", -2.0, 0.0) + trial.suggest_float("b1", -2.0, 0.0), n_trials=2)
     with pytest.raises(RuntimeError, match=r"nothing of \['g1'\]"):
-        optuna.create_study(sampler=sampler()).optimize(
-            lambda trial: (
-                trial.set_user_attr(ATTRIBUTE, solved([trial.suggest_float("b0", -2.0, 0.0)], "A1").to_json())
-                or trial.suggest_float("b1", -2.0, 0.0)
-            ),
-            n_trials=2,
-        )
+        optuna.create_study(sampler=sampler()).optimize(half, n_trials=2)
     with pytest.raises(ValueError, match="finite"):
         Outcome(math.nan, {}, {})
     with pytest.raises(ValueError, match="a value and a multiplier for each"):

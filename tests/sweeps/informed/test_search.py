@@ -98,7 +98,7 @@ def test_failures_at_the_corner_are_tried_once_more_and_then_halfway() -> None:
     case = problem("A1")
     search, nothing = Search(box_of(case)), np.zeros((0, 1))
     history = History(Observations.none(np.zeros(1, dtype=np.intp), np.zeros(1, dtype=np.bool_)), nothing, nothing)
-    asked = []
+    asked: list[float] = []
     for _ in range(5):
         asked.append(search.ask(history)[0])
         history = replace(history, failed=np.array(asked)[:, None])
@@ -110,7 +110,7 @@ def test_equalities_begin_at_both_ends() -> None:
     history = History(
         Observations.none(np.zeros(1, dtype=np.intp), np.ones(1, dtype=np.bool_)), np.zeros((0, 1)), np.zeros((0, 1))
     )
-    asked = []
+    asked: list[float] = []
     while not search.verdict(history).stop and len(asked) < 12:
         at = search.ask(history)[None]
         asked.append(at[0, 0])
