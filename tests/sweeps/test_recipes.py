@@ -27,7 +27,7 @@ PRETRAINED = {
     "digits-358/checkpoints/step-00000600": ("class-model", []),
     "digits-359/checkpoints/step-00000600": ("class-model", ["objective.data.classes=[3, 5, 9]"]),
     "digits-046/checkpoints/step-00000600": ("class-model", ["objective.data.classes=[0, 4, 6]"]),
-    "digits-bright/checkpoints/step-00000100": (
+    "digits-bright/checkpoints/step-00000075": (
         "alignment", ["constraints=[{name: brightness, reward: brightness, at_least: 1.0}]", ROLLOUT],
     ),
 }  # fmt: skip
