@@ -34,6 +34,7 @@ WEIGHTS = (0.5, 1.0, 1.5, 2.0, 3.0)
 THRESHOLDS = (0.25, 0.5, 1.0)
 BRIGHTNESS = "constraints=[{{name: brightness, reward: brightness, at_least: {}}}]"
 FIXED = ("dual.rule=fixed", "dual.start=1.0")
+FLOW = "rollout.flow={look_ahead: none, lr: 5.0e-3}"
 PRETRAINED = {
     "digits-without-nines": ("pretraining", ()),
     "digits-358": ("class-model", ()),
@@ -54,8 +55,8 @@ RUNS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "combined": {"constrained": ("combined-alignment", ())},
     "black box": {
         "policy gradient": ("black-box", FIXED),
-        "DAG": ("black-box", (*FIXED, "rollout.gradient=dag", "rollout.flow.look_ahead=none")),
-        "DAG-KL": ("black-box", (*FIXED, "rollout.gradient=dag_kl", "rollout.flow.look_ahead=none")),
+        "DAG": ("black-box", (*FIXED, "rollout.gradient=dag", FLOW)),
+        "DAG-KL": ("black-box", (*FIXED, "rollout.gradient=dag_kl", FLOW)),
     },
 }
 Results = Mapping[str, Result]
@@ -174,10 +175,11 @@ def forward_kl(trained: str, source: str) -> float:
 
 def combined(runs: Results) -> dict[str, float]:
     run = runs["constrained"]
-    away, reward = (run.constraints[name] for name in ("bright", "contrast"))
+    away, reward = (run.constraints[name] for name in ("bright", "local-contrast"))
+    other = run.objective + away.value
     return {
-        "KL to the pretrained": run.objective, "KL to the bright": run.objective + away.value,
-        "difference of KLs in standard errors": abs(away.slack) / away.slack_error,
+        "KL to the pretrained": run.objective, "KL to the bright": other,
+        "difference of KLs, % of the larger": 100 * abs(away.value) / max(run.objective, other),
         "reward violation, %": 100 * reward.violation / abs(reward.budget),
         "reward violation in standard errors": reward.violation / reward.slack_error, **multipliers(run),
     }  # fmt: skip
@@ -187,8 +189,8 @@ def black_box(runs: Results) -> dict[str, float]:
     """At the same number of evaluations of the reward: none looks ahead."""
     rows: dict[str, float] = {}
     for name, run in runs.items():
-        size = run.constraints["size"]
-        found = {"KL": run.objective, "reward": size.value, "Lagrangian": run.objective + size.multiplier * size.value}
+        size = run.constraints["size"].value
+        found = {"KL": run.objective, "size": size, "KL + size": run.objective + size}
         rows |= {f"{what}, {name}": value for what, value in found.items()}
     return rows
 

@@ -20,15 +20,15 @@ SHORT = [
     "train.batch_size=48", "train.log_every=5",
 ]  # fmt: skip
 TINY = "model={unet: {channels: [8]}}"
-ROLLOUT = "rollout={steps: 3, batch_size: 8, normalization_samples: 16}"
+ROLLOUT = ["rollout.steps=3", "rollout.batch_size=8", "rollout.normalization_samples=16"]
 PRODUCT = "product={samples: 16, levels: 3, steps: 2}"
 PRETRAINED = {
     "digits-without-nines/checkpoints/step-00001500": ("pretraining", []),
     "digits-358/checkpoints/step-00000600": ("class-model", []),
     "digits-359/checkpoints/step-00000600": ("class-model", ["objective.data.classes=[3, 5, 9]"]),
     "digits-046/checkpoints/step-00000600": ("class-model", ["objective.data.classes=[0, 4, 6]"]),
-    "digits-bright/checkpoints/step-00000100": (
-        "alignment", ["constraints=[{name: brightness, reward: brightness, at_least: 1.0}]", ROLLOUT],
+    "digits-bright/checkpoints/step-00000075": (
+        "alignment", ["constraints=[{name: brightness, reward: brightness, at_least: 1.0}]", *ROLLOUT],
     ),
 }  # fmt: skip
 
@@ -66,7 +66,9 @@ def test_a_shipped_recipe_trains(name: str, pretrained: Path, tmp_path: Path, mo
     monkeypatch.chdir(pretrained)
     plain, _ = load_recipe(RECIPES / f"{name}.yaml", [])
     smaller = [TINY] if plain.model.unet else []
-    recipe, _ = load_recipe(RECIPES / f"{name}.yaml", [*SHORT, *smaller, ROLLOUT, PRODUCT, f"train.steps={2 * plain.dual.every}"])
+    recipe, _ = load_recipe(
+        RECIPES / f"{name}.yaml", [*SHORT, *smaller, *ROLLOUT, PRODUCT, f"train.steps={2 * plain.dual.every}"]
+    )
     result, *_ = run(recipe, tmp_path)
     assert result.steps == 2 * plain.dual.every and result.status in ("converged", "out_of_steps")
     assert all(math.isfinite(each.value) for each in result.constraints.values()) and "eval/share/8" in result.metrics

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from tests.trainer.recipes import digits
 from tests.trainer.test_loop import Interrupted, run, without_time
+from trainer.errors import TrainingError
 from trainer.recipe import Recipe
 
 UNET = {"unet": {"channels": [8]}}
@@ -46,6 +47,12 @@ CASES: dict[str, dict[str, Any]] = {
     "combined": COMBINED,
     "balanced": {"data": {"balance": True}},
 }
+
+
+def test_a_kl_of_nothing_but_noise_is_refused(tmp_path: Path) -> None:
+    noisiest = [{"name": name, "kl": {"to": name, "timestep": 49}} for name in ("a", "b")]
+    with pytest.raises(TrainingError, match=r"`kl.timestep` must be below 49, .* but got 49; lower it"):
+        run(digits(**{**AND, "constraints": noisiest}), tmp_path)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import torch
@@ -99,19 +99,29 @@ class Path:
     states  K + 1 tensors [B, *shape]: the first is noise, the last the sample; where asked for, with gradients
     means   K tensors [B, *shape]: the Gaussian means of each step under the model
     prompts [B] on the CPU: which of the models' prompts each trajectory has; None where they have one or none
+    known   the means under frozen models, each of which is asked once at these states
     """
 
     steps: Steps
     states: list[Tensor]
     means: list[Tensor]
     prompts: Tensor | None = None
+    known: dict[Predict, list[Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def samples(self) -> Tensor:
         return self.states[-1]
 
     def detached(self) -> Path:
-        return replace(self, states=[each.detach() for each in self.states], means=[each.detach() for each in self.means])
+        known = {model: [each.detach() for each in means] for model, means in self.known.items()}
+        states, means = ([each.detach() for each in found] for found in (self.states, self.means))
+        return replace(self, states=states, means=means, known=known)
+
+    def under(self, model: Predict) -> Path:
+        """The same states with the means of a frozen model, which is asked where it was not before."""
+        if model not in self.known:
+            self.known[model] = revisit(model, self).means
+        return replace(self, means=self.known[model])
 
     def log_likelihoods(self) -> Tensor:
         """log N(x_{k+1}; mean_k, sigma_k^2) up to a constant, [B, K]."""
@@ -138,11 +148,12 @@ class Path:
         return [self.steps.clean(number, state, mean) for number, (state, mean) in pairs]
 
     def divergences(self, model: Predict) -> Tensor:
-        """KL of each step's Gaussian to that of `model` at the same state, [B, K] in nats ([CCA] Lemma 1)."""
-        each = []
-        for number, (state, mean, sigma) in enumerate(zip(self.states[:-1], self.means, self.steps.sigma, strict=True)):
-            other = self.steps.mean(number, state, _ask(model, self.steps, number, state, self.prompts))
-            each.append((mean - other).square().flatten(1).sum(1) / (2 * sigma**2))
+        """KL of each step's Gaussian to that of a frozen model at the same state, [B, K] in nats ([CCA] Lemma 1)."""
+        others = self.under(model).means
+        each = [
+            (mean - other).square().flatten(1).sum(1) / (2 * sigma**2)
+            for mean, other, sigma in zip(self.means, others, self.steps.sigma, strict=True)
+        ]
         return torch.stack(each, dim=1)
 
 

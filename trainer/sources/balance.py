@@ -81,7 +81,7 @@ class Balance:
     def drawn(self, path: Path, values: Mapping[int, Tensor], weights: Mapping[int, float]) -> Drawn:
         """What is fixed of `path`, whose terms have `values`, for the Lagrangian's coefficients by column."""
         if self.reference is not None:
-            guide = rollouts.revisit(self.reference, path)
+            guide = path.under(self.reference)
             reference = guide.log_likelihoods()
         else:
             guide = path

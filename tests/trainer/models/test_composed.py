@@ -17,6 +17,7 @@ from trainer.generate import generate, restore
 from trainer.models.build import build_model
 from trainer.models.loading import Library
 from trainer.recipe import Model, Recipe
+from trainer.sources.build import sampling_of
 
 UNETS = {"a": {"unet": {"channels": [8]}}, "b": {"unet": {"channels": [16]}}, "any": {"unet": {"channels": [8, 8]}}}
 
@@ -74,6 +75,7 @@ def test_a_run_is_loaded_as_any_other_model(tmp_path: Path) -> None:
         {"compose": {"of": ["a", "both"]}, "shape": [1, 8, 8]},
         {"a": {**UNETS["a"]}, "both": {"load": str(tmp_path / "first")}}, schedule={"timesteps": 200},
     )  # fmt: skip
+    assert (sampling_of(again, "both").sampler, sampling_of(again, "a").sampler) == ("langevin", "ddim")
     runs_and_samples(again, tmp_path / "second", (1, 8, 8))
     with pytest.raises(TrainingError, match="`prompt` must go with one network"):
         build_model(Model(load=str(tmp_path / "first"), prompt="a pear"), (1, 8, 8), 0, Library())
