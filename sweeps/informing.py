@@ -13,6 +13,7 @@ from sweeps.kinds import Choice, Integers, LogUniform
 from sweeps.plan import Plan
 from trainer.outcome import SETTLED, Result
 from trainer.recipe import Recipe
+from trainer.terms.path_kl import PathKLSpec
 
 #: Objectives that are divergences, whose best value is 0.
 _DIVERGENCES = ("kl", "path_kl")
@@ -21,11 +22,12 @@ _TOLERANCE = 0.05
 
 def informed_sampler(plan: Plan, beside: BaseSampler) -> DualInformedSampler:
     """The sampler of a plan's budgets, with another one beside it for the other parameters."""
-    chosen = plan.sweep.sampler
+    chosen, searched = plan.sweep.sampler, searched_budgets(plan.parameters, plan.recipe_document)
     return DualInformedSampler(
-        {each.parameter.name: _budget(each) for each in searched_budgets(plan.parameters, plan.recipe_document)},
+        {each.parameter.name: _budget(each) for each in searched},
         beside=beside,
         direction="maximize" if _maximises(plan.recipe) else "minimize",
+        base=_pretrained(plan.recipe, {name for each in searched for name in each.constraints}),
         ideal=0.0 if _minimises_divergence(plan.recipe) else None,
         tolerance=_TOLERANCE if chosen.tolerance is None else chosen.tolerance,
         seed=chosen.seed,
@@ -59,6 +61,23 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
         )
     except ValueError:  # not all of it is finite
         return None
+
+
+def _pretrained(recipe: Recipe, searched: set[str]) -> Outcome | None:
+    """The pretrained model as a trial for free, where its outcome is known without one: alignment by normalised rewards alone.
+
+    Its divergence from itself is 0, and its rewards are 0 by their normalisation, as far as the samples for that tell.
+    """
+    objective = next((each for each in recipe.terms if each.column == 0), None)
+    others = [each.term.word for each in recipe.terms if each.column]
+    known = objective is not None and isinstance(objective.value, PathKLSpec) and objective.value.to == PathKLSpec().to
+    if not known or _maximises(recipe) or not recipe.rollout.normalize or set(others) != {"reward"}:
+        return None
+    names = [each.name for each in recipe.constraints]
+    if set(names) != searched:  # it need not keep the budgets that are fixed
+        return None
+    error = 1.0 / math.sqrt(recipe.rollout.normalization_samples)
+    return Outcome(0.0, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0), value_errors=dict.fromkeys(names, error))
 
 
 def _known(error: float) -> float:

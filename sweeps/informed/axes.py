@@ -42,12 +42,12 @@ class Axis:
         """The user's numbers at units in [0, 1], on a step where there are steps."""
         shares = 1.0 - units if self.sense == "at_least" else units
         if self.log:
-            numbers = np.where(shares >= 1.0, self.high, self.low * (self.high / self.low) ** shares)
+            numbers = self.low * (self.high / self.low) ** shares
         else:
             numbers = self.low + shares * (self.high - self.low)
         if self.step is not None:
             numbers = self.low + np.round((numbers - self.low) / self.step) * self.step
-        result: Vector = np.clip(numbers, self.low, self.high)
+        result: Vector = np.where(shares >= 1.0, self.high, np.clip(numbers, self.low, self.high))  # ends to the last digit
         return result
 
     def to_units(self, budgets: Vector) -> Vector:

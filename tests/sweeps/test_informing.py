@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
+from sweeps.informed import DualInformedSampler
 from sweeps.informing import outcome_of
 from sweeps.plan import Plan, load_plan
+from sweeps.samplers import sampler_for
 from sweeps.study import Study
 from tests.sweeps.files import RECIPE, plan, write
 from trainer.errors import BadInput
@@ -101,6 +104,50 @@ def test_trials_without_numbers_tell_nothing(tmp_path: Path) -> None:
     unsure = outcome_of(search, Result(**{**vars(done), "objective_error": math.nan}))
     assert unsure is not None and unsure.objective_error == 0
     assert outcome_of(plan(tmp_path, "sampler=tpe", sweep=SWEEP.replace(", tolerance: 0.2", "")), done) is None
+
+
+ALIGNED = """\
+name: aligned
+formulation: alignment
+model: {call: "tests.known.models:plane", shape: [2]}
+constraints:
+  - {name: far, reward: {call: "tests.known.models:first"}, at_least: 0.5}
+  - {name: high, reward: {call: "tests.known.models:first"}, at_most: 0.5}
+rollout: {normalization_samples: 400}
+train: {steps: 10}
+"""
+FAR = """\
+name: s
+recipe: recipe.yaml
+search:
+  constraints.far.at_least: {uniform: [0.2, 0.9]}
+  constraints.high.at_most: {uniform: [-0.5, 0.5]}
+sampler: dual_informed
+trials: 4
+"""
+
+
+def test_the_pretrained_model_is_a_trial_for_free(tmp_path: Path) -> None:
+    """It is known from the start at its normalised rewards, 0; with a bias of its own or a fixed budget beside it, it is not."""
+    write(tmp_path, FAR, ALIGNED)
+    at = [{"constraints.far.at_least": 0.0, "constraints.high.at_most": 0.0}]
+    for overrides, known in (
+        ((), True),
+        (("rollout.normalize=false",), False),
+        (("search.constraints.high.at_most=null",), False),
+    ):
+        found = load_plan(tmp_path / "sweep.yaml", overrides)
+        sampler = sampler_for(found, 0)
+        assert isinstance(sampler, DualInformedSampler)
+        study = optuna.create_study()
+        if not known:
+            with pytest.raises(ValueError, match="must rest on a trial"):
+                sampler.front(study, at)
+            continue
+        front = sampler.front(study, at)
+        assert front.lower == [0.0] and front.upper == [0.0]
+        with Study(found, tmp_path / "out") as asked:
+            assert asked.ask().params == {"constraints.far.at_least": 0.9, "constraints.high.at_most": -0.5}
 
 
 def refused(folder: Path, sweep: str, recipe: str = RECIPE) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from sweeps.informed.axes import Axis, Box
 from sweeps.informed.observations import Observations, Vector
-from sweeps.informed.placing import apart
+from sweeps.informed.placing import apart, improvements
 from sweeps.informed.search import SPACING, History, Search
 from tests.sweeps.informed.problems import Problem, problem
 from tests.sweeps.informed.test_surrogate import box_of
@@ -148,3 +148,12 @@ def test_the_noise_floor_is_not_the_end_while_trials_could_narrow_the_band() -> 
     search = Search(box_of(case))
     verdict = search.verdict(gone(case, search, 3, noise=0.02))
     assert not verdict.stop and verdict.gap > verdict.floor > 0
+
+
+def test_hypervolume_improvements_are_areas() -> None:
+    """Two attained points and four offers in one budget, scaled to the unit square with the reference at 1.1."""
+    trials = problem("A1").observe(np.array([[-2.0], [0.0]]), 0.0, np.random.default_rng(0))  # (b, f) = (-2, 2) and (0, 0)
+    offers, front = np.array([[-1.0], [-0.5], [-1.5], [0.0]]), np.array([0.5, 1.0, 2.0, 0.0])
+    units = np.column_stack([(offers[:, 0] + 2) / 2, front / 2])  # (0.5, 0.25), (0.75, 0.5), (0.25, 1) and an old point
+    corner = [(1.0 - b) * (1.0 - f) for b, f in units]  # left of the point (1, 0) and below the point (0, 1)
+    assert improvements(trials, offers, front) == pytest.approx([corner[0], corner[1], 0.0, 0.0])
