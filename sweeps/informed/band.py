@@ -58,9 +58,13 @@ def band(trials: Observations, at: Vector, z: float, ideal: float = -np.inf) -> 
 
 
 def _around(points: Vector, widths: Vector, at: Vector) -> Vector:
-    """The greatest of the `widths` [n] at the m + 1 nearest `points` [n, m], for budgets `at` [N, m]."""
+    """The mean of the `widths` [n] at the m + 1 nearest `points` [n, m] by inverse distance, for budgets `at` [N, m].
+
+    Between two points in one dimension that is linear interpolation.
+    """
     span = np.ptp(np.concatenate([at, points]), axis=0)
     apart = (((at[:, None, :] - points[None, :, :]) / np.where(span > 0, span, 1.0)) ** 2).sum(axis=2)
     nearest = np.argsort(apart, axis=1)[:, : points.shape[1] + 1]
-    largest: Vector = np.maximum(widths[nearest].max(axis=1), 0.0)
-    return largest
+    weights = 1.0 / (np.sqrt(np.take_along_axis(apart, nearest, axis=1)) + 1e-9)
+    mean: Vector = (weights * np.maximum(widths, 0.0)[nearest]).sum(axis=1) / weights.sum(axis=1)
+    return mean

@@ -101,7 +101,8 @@ class Search:
         if gap <= self.tolerance:
             return Verdict(True, f"the band is narrower than the tolerance: {within}, tolerance {self.tolerance:g}", gap, floor)
         if float(sides.reducible.max()) / span <= self.tolerance:
-            reason = f"the band is at its noise floor: {within}, of which the trials' own errors make up to {floor:.3g}"
+            reason = f"the band is at its noise floor: {within}, where trials' own errors leave up to {floor:.3g}"
+            reason += "; trials measured better would narrow it, more of them hardly"
             return Verdict(True, reason, gap, floor)
         if not len(self._allowed(history, everything, tight)):
             return Verdict(True, f"no budgets are left {SPACING:g} of the box from every trial; the band is {within}", gap, floor)
