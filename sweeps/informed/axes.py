@@ -41,10 +41,8 @@ class Axis:
     def to_user(self, units: Vector) -> Vector:
         """The user's numbers at units in [0, 1], on a step where there are steps."""
         shares = 1.0 - units if self.sense == "at_least" else units
-        if self.log:
-            numbers = self.low * (self.high / self.low) ** shares
-        else:
-            numbers = self.low + shares * (self.high - self.low)
+        span = self.high - self.low
+        numbers = self.low * (self.high / self.low) ** shares if self.log else self.low + shares * span
         if self.step is not None:
             numbers = self.low + np.round((numbers - self.low) / self.step) * self.step
         result: Vector = np.where(shares >= 1.0, self.high, np.clip(numbers, self.low, self.high))  # ends to the last digit

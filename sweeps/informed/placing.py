@@ -25,6 +25,8 @@ from sweeps.informed.surrogate import Surrogate
 _CLOUD_BITS, _IMPROVEMENTS = 10, 256
 #: The reference point lies this part of the box, and of the front's range, beyond the worst attained.
 _BEYOND = 0.1
+#: Up to this many budgets exact hypervolumes take milliseconds.
+_VOLUMES_UP_TO = 5
 #: Up to this many budgets the lattice of corners and middles is tried too.
 _LATTICE_UP_TO = 5
 
@@ -65,13 +67,15 @@ def place(trials: Observations, pending: Vector, box: Box, at: Vector, z: float,
     """The best of the budgets `at` [N, m] for the next trial, given at least one trial and pending budgets [p, m].
 
     By the widest reducible gap, or else by the largest hypervolume improvement; by the other, and then by distance, where
-    the one says nothing. With equalities, where a looser budget is no worse objective, volumes mean nothing.
+    the one says nothing. With equalities, where a looser budget is not a weaker one, volumes mean nothing; with many budgets
+    they take too long.
     """
     reading = read(trials, box, np.concatenate([at, pending]), z, ideal)
     known, front = trials, reading.front[: len(at)]
     if len(pending):
         known = trials.joined(trials.predicted(pending, reading.front[len(at) :], reading.prices[len(at) :]))
-    gains = np.zeros(len(at)) if trials.signed.any() else improvements(known, at, front)
+    voiceless = trials.signed.any() or trials.budgets > _VOLUMES_UP_TO
+    gains = np.zeros(len(at)) if voiceless else improvements(known, at, front)
     gaps = band(known, at, z, ideal).reducible
     for scores in (gaps, gains) if widest else (gains, gaps):
         if scores.max() > 0:

@@ -6,6 +6,10 @@ the trials are likeliest, large k being no warp at all. Densities of gradients i
 
 Every error has its place: of f, of the value along the trial's plane, of the prices. A trial that is known to miss its
 Lagrangian's minimum by e (`Observations.excess`) counts with e as a further standard error.
+
+Why not the dual function d(lambda) = min f + lambda . g, whose conjugate is the front: with multipliers warped by one fixed
+knee it was better on tilted mixtures (mean error 0.1 against 0.4 % of the range after 5 exact trials on a Sobol design) but worse
+on Gaussian tilting (5 against 1 %) and minority classes (1.3 against 0.6 %), and errors of lambda are errors of its inputs.
 """
 
 from __future__ import annotations
