@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -243,3 +245,8 @@ def test_the_example_of_the_guide(tmp_path: Path) -> None:
     trials, reason, objective = informed_alone.main(f"sqlite:///{tmp_path}/study.db")
     assert 3 < trials < 12 and "narrower than the tolerance" in reason
     assert objective == pytest.approx(0.49, abs=0.01)
+
+
+def test_it_needs_neither_ray_nor_torch() -> None:
+    code = "import sys, sweeps.informed; print([name for name in ('ray', 'torch', 'mlflow') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
