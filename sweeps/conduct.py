@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,12 +172,13 @@ def run_sweep(checked: Checked, console: Console) -> Results:
         finally:
             for asked in study.unfinished():
                 tracker.end_trial(asked.number, "interrupted", "the sweep was interrupted; the same command continues")
-            tracker.end({"KILLED": "interrupted", "FAILED": "failed", "FINISHED": "done"}[run_status], run_status)
+            status = {"KILLED": "interrupted", "FAILED": "failed", "FINISHED": "done"}[run_status]
+            tracker.end(status, run_status, study.stopped or "")
             undelivered = tracker.close()
             if undelivered:
                 console.print(undelivered, highlight=False, soft_wrap=True)
         sweep = None if undelivered else tracker.run_id
-        return _reviewed(checked, plan, folder, run_status == "KILLED", sweep, console)
+        return replace(_reviewed(checked, plan, folder, run_status == "KILLED", sweep, console), stopped=study.stopped)
 
 
 def _run_trials(checked: Checked, plan: Plan, study: Study, tracker: Tracker, folder: Path, console: Console) -> None:
