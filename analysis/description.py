@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from analysis.front import Front
+from analysis.links import run_link
 from analysis.text import MANY_CONSTRAINTS, MISSING, number, outcome_parts, setting, worst_text
 from analysis.trials import SweepRecord, Trial
 
@@ -23,7 +24,7 @@ def describe(
     charts_link: str = "",
 ) -> str:
     """Return the description as Markdown of at most 7,000 bytes; rows that do not fit are counted instead."""
-    links = [f"[interactive front]({run_link(record, record.parent_run_id)}/artifacts/front.html)"]
+    links = [f"[interactive front]({run_link(record.experiment_id, record.parent_run_id, 'artifacts/front.html')})"]
     if charts_link:
         links.append(f"[MLflow charts]({charts_link})")
     lines = [escape(front.note), "", " · ".join(links)]
@@ -37,11 +38,6 @@ def describe(
     if front.trials:
         lines += ["", *_table(record, front, LIMIT - len("\n".join(lines).encode()) - 80)]
     return "\n".join(lines)
-
-
-def run_link(record: SweepRecord, run_id: str) -> str:
-    """Return a run's address relative to the MLflow UI."""
-    return f"#/experiments/{record.experiment_id}/runs/{run_id}"
 
 
 def escape(text: str) -> str:
@@ -59,7 +55,7 @@ def _code(text: str) -> str:
 
 
 def _trial_link(record: SweepRecord, trial: Trial) -> str:
-    return f"[{escape(trial.trial_id)}]({run_link(record, trial.run_id)})"
+    return f"[{escape(trial.trial_id)}]({run_link(record.experiment_id, trial.run_id)})"
 
 
 def _table(record: SweepRecord, front: Front, room: int) -> list[str]:

@@ -17,10 +17,11 @@ _QUANTITIES = ("value", "budget", "slack", "slack_error", "multiplier")
 _AGGREGATE = "max"
 
 
-def constraint_outcomes(metrics: Mapping[str, float]) -> tuple[ConstraintOutcome, ...]:
+def constraint_outcomes(metrics: Mapping[str, float], params: Mapping[str, str]) -> tuple[ConstraintOutcome, ...]:
     """Collect the constraints of a trial from metrics named `value/NAME`, `slack/NAME` and so on.
 
-    One of these metrics is enough for a constraint to be known, so that a lost slack is noticed.
+    `params` are the flattened recipe, which tells the equalities. One of the metrics is enough for a constraint to be known,
+    so that a lost slack is noticed.
     """
     names = set()
     for key in metrics:
@@ -28,7 +29,11 @@ def constraint_outcomes(metrics: Mapping[str, float]) -> tuple[ConstraintOutcome
         if quantity in _QUANTITIES and name and name != _AGGREGATE:
             names.add(name)
     return tuple(
-        ConstraintOutcome(name, *(metrics.get(f"{quantity}/{name}", math.nan) for quantity in _QUANTITIES))
+        ConstraintOutcome(
+            name,
+            **{quantity: metrics.get(f"{quantity}/{name}", math.nan) for quantity in _QUANTITIES},
+            equality=f"constraints.{name}.equals" in params,
+        )
         for name in sorted(names)
     )
 

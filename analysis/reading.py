@@ -170,7 +170,7 @@ def _trial(run: Run) -> Trial:
         reason=tags.get("dualsweep.reason", ""),
         params=_searched(tags, info.run_id),
         metrics=metrics,
-        constraints=constraint_outcomes(metrics),
+        constraints=constraint_outcomes(metrics, run.data.params),
         seconds=(info.end_time - info.start_time) / 1000 if ended else None,
         steps=steps,
         tagged_front={"true": True, "false": False}.get(tags.get("dualsweep.front", "")),

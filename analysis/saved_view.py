@@ -13,6 +13,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING
 
+from analysis.links import view_link
 from analysis.trials import SweepRecord
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def save_view(client: MlflowClient, record: SweepRecord) -> str:
             "state": state,
         }
         client.set_experiment_tag(record.experiment_id, _TAG + key, json.dumps(view))
-    return f"#/experiments/{record.experiment_id}/runs?viewStateShareKey={key}&compareRunsMode=CHART"
+    return view_link(record.experiment_id, key)
 
 
 def _packed(state: dict[str, object]) -> str:

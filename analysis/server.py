@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from analysis.errors import ReviewError
+from analysis.links import run_link
 from analysis.store import is_http
 from analysis.trials import SweepRecord
 
@@ -93,8 +94,7 @@ def ui(
 
 def front_link(base_url: str, record: SweepRecord) -> str:
     """Return the address of a sweep's interactive front in the MLflow UI at `base_url`."""
-    run = f"#/experiments/{record.experiment_id}/runs/{record.parent_run_id}"
-    return f"{base_url.rstrip('/')}/{run}/artifacts/front.html"
+    return f"{base_url.rstrip('/')}/{run_link(record.experiment_id, record.parent_run_id, 'artifacts/front.html')}"
 
 
 def _check_address(host: str, port: int) -> None:

@@ -39,6 +39,6 @@ def worst_text(trial: Trial) -> str:
     known = [outcome for outcome in trial.constraints if not math.isnan(outcome.slack)]
     if not known:
         return MISSING
-    worst = min(known, key=lambda outcome: outcome.slack)
+    worst = min(known, key=lambda outcome: outcome.room)
     error = "" if math.isnan(worst.slack_error) else f" ±{worst.slack_error:.2g}"
-    return f"{number(worst.slack)}{error} ({worst.name})"
+    return f"{number(worst.room)}{error} ({worst.name})"

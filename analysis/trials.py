@@ -1,7 +1,8 @@
 """The records that the review works on: a sweep, its trials, and how each constraint ended.
 
 Signs: slack = budget - value for an `at_most` constraint and value - budget for an `at_least` one, so
-a slack is positive where the constraint holds and is then the room that is left.
+a slack is positive where the constraint holds and is then the room that is left. An equality has the slack of `at_most`, and is
+violated on either side.
 """
 
 from __future__ import annotations
@@ -30,10 +31,18 @@ class ConstraintOutcome:
     slack: float
     slack_error: float
     multiplier: float
+    equality: bool = False
+
+    @property
+    def room(self) -> float:
+        """What is left before the constraint is violated, negative where it is; an equality has none: -|slack|."""
+        return -abs(self.slack) if self.equality else self.slack
 
     @property
     def relation(self) -> str:
-        """`≤` or `≥`: which of the two makes the logged slack agree with the value and the budget."""
+        """`=`, or which of `≤` and `≥` makes the logged slack agree with the value and the budget."""
+        if self.equality:
+            return "="
         below = abs(self.budget - self.value - self.slack)
         above = abs(self.value - self.budget - self.slack)
         # Rounding makes both vanish where the slack is about 0; `at_most` is the convention then.
@@ -68,8 +77,8 @@ class Trial:
 
     @property
     def worst_slack(self) -> float:
-        """The smallest slack, NaN where there is none or one is NaN."""
-        slacks = [outcome.slack for outcome in self.constraints]
+        """The smallest slack, an equality's below 0 on either side; NaN where there is none or one is NaN."""
+        slacks = [outcome.room for outcome in self.constraints]
         return math.nan if not slacks or any(map(math.isnan, slacks)) else min(slacks)
 
     @property

@@ -152,15 +152,15 @@ def describe(checked: Checked) -> Iterator[str]:
         yield f"  tracking      {plan.tracking_uri}, experiment `{plan.experiment}`"
     workers = f"{ask.workers} worker{'s' if ask.workers > 1 else ''} of {ask.cpus_per_worker} CPU"
     gpus = f" and {ask.gpus_per_worker:g} GPU" if ask.gpus_per_worker else ""
-    rolled = any(each.term.source == "rollout" for each in recipe.terms)
-    batch = f"{recipe.rollout.batch_size} trajectories" if rolled else f"batch {recipe.train.batch_size}"
+    batch = f"{recipe.rollout.batch_size} trajectories" if recipe.terms_on("rollout") else f"batch {recipe.train.batch_size}"
     yield f"  one trial     {recipe.train.steps} steps of {batch} on {workers}{gpus}"
     if not runs_elsewhere(checked.address):
         fits = concurrency(local_machine(), ask, plan.sweep.concurrency if plan else None)
         yield f"  side by side  {fits.concurrent} ({fits.reason})"
     for each in recipe.terms:
         if each.column == 0:
-            yield f"  minimise      {each.term.word}"
+            maximised = recipe.objective is not None and recipe.objective.maximize
+            yield f"  {'maximise' if maximised else 'minimise'}      {each.term.word}"
             continue
         constraint = recipe.constraints[each.column - 1]
         relative = " above the objective" if constraint.relative_to else ""

@@ -119,7 +119,9 @@ def sample(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder or URI (…/step-00001500).", show_default=False)],
     count: Annotated[int, typer.Option("--count", min=1, help="Samples to make.")] = 16,
     output: Annotated[Path, typer.Option("--output", help="Folder to write to.")] = Path("samples"),
-    sampler: Annotated[str | None, typer.Option("--sampler", help="ddim, ddpm or rollout; by default as in the recipe.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option("--sampler", help="ddim, ddpm, rollout or langevin; by default as in the recipe.")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of the sampler; by default as in the recipe.")
     ] = None,
@@ -129,8 +131,8 @@ def sample(
     from trainer.errors import Problem
     from trainer.places import check_writable
 
-    if sampler not in (None, "ddim", "ddpm", "rollout"):
-        rule, way_out = "must be ddim, ddpm or rollout", "name one of them"
+    if sampler not in (None, "ddim", "ddpm", "rollout", "langevin"):
+        rule, way_out = "must be ddim, ddpm, rollout or langevin", "name one of them"
         raise BadInput([Problem("command line", 1, "--sampler", rule, repr(sampler), way_out)])
     check_writable(str(output))
     from trainer.generate import find_checkpoint, generate

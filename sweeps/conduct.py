@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from analysis.review import review
 from cluster.address import gcs_address, probe_gcs
 from cluster.connection import connect
 from cluster.resources import concurrency
+from sweeps.budgets import NAME
 from sweeps.checking import Checked
 from sweeps.explaining import Explained, Points, write
 from sweeps.histories import histories
+from sweeps.informing import outcome_of
 from sweeps.interrupts import terminate_like_interrupt
 from sweeps.plan import Plan
 from sweeps.progress import Progress
@@ -34,7 +37,7 @@ from trainer.errors import BadInput
 from trainer.outcome import Result, failed
 from trainer.places import RESULT, is_local, local_path, read_file
 from trainer.recipe import Recipe
-from trainer.run import Job, job_for
+from trainer.run import Job, job_for, result_in
 
 
 class Conductor:
@@ -87,11 +90,10 @@ class Conductor:
 
     def lost(self, number: int, reason: str) -> None:
         """A trial without a last report: its result file counts where it wrote one, else it has failed."""
-        content = read_file(posixpath.join(self._place, "trials", trial_name(number)), RESULT)
-        if content is None:
+        result = result_in(posixpath.join(self._place, "trials", trial_name(number)))
+        if result is None:
             self._end(number, failed(reason))
             return
-        result = Result.from_json(json.loads(content))
         self._spools[number].point(result.steps, result.metrics, final=True)
         self._end(number, result)
 
@@ -121,7 +123,9 @@ class Conductor:
         result = record.result
         values = [result.metrics.get(name, float("nan")) for name in self._plan.objectives]
         slacks = {name: each.slack for name, each in result.constraints.items()}
-        self._study.tell(record.number, values, slacks, failed=result.status in ("failed", "diverged"))
+        outcome = outcome_of(self._plan, result)
+        useless = result.status in ("failed", "diverged") or (outcome is None and self._plan.sweep.sampler.name == NAME)
+        self._study.tell(record.number, values, slacks, failed=useless, outcome=outcome)
 
     def _artifacts(self, name: str, points: Points, explained: Explained) -> list[Path]:
         """The trial's files for MLflow, brought to this machine where they lie elsewhere."""
@@ -160,18 +164,21 @@ def run_sweep(checked: Checked, console: Console) -> Results:
             if study.unfinished() or study.remaining:
                 _run_trials(checked, plan, study, tracker, folder, console)
             run_status = "KILLED" if study.unfinished() or study.remaining else "FINISHED"
+            if study.stopped:
+                console.print(f"ended after {study.finished} trials: {study.stopped}", highlight=False, soft_wrap=True)
         except (KeyboardInterrupt, SystemExit):
             run_status = "KILLED"
             raise
         finally:
             for asked in study.unfinished():
                 tracker.end_trial(asked.number, "interrupted", "the sweep was interrupted; the same command continues")
-            tracker.end({"KILLED": "interrupted", "FAILED": "failed", "FINISHED": "done"}[run_status], run_status)
+            status = {"KILLED": "interrupted", "FAILED": "failed", "FINISHED": "done"}[run_status]
+            tracker.end(status, run_status, study.stopped or "")
             undelivered = tracker.close()
             if undelivered:
                 console.print(undelivered, highlight=False, soft_wrap=True)
         sweep = None if undelivered else tracker.run_id
-        return _reviewed(checked, plan, folder, run_status == "KILLED", sweep, console)
+        return replace(_reviewed(checked, plan, folder, run_status == "KILLED", sweep, console), stopped=study.stopped)
 
 
 def _run_trials(checked: Checked, plan: Plan, study: Study, tracker: Tracker, folder: Path, console: Console) -> None:

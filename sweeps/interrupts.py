@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from types import FrameType
 
 
 def terminate_like_interrupt() -> None:
@@ -12,4 +13,10 @@ def terminate_like_interrupt() -> None:
     Does nothing outside the main thread, where Python allows no handlers.
     """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt  # a shell's background jobs ignore Ctrl-C, which is meant for others
+    signal.raise_signal(signal.SIGINT)

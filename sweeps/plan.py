@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sweeps.budgets import NAME, check_informed
 from sweeps.kinds import WORDS, listed
 from sweeps.schema import Direction, Sweep
 from sweeps.search import Parameter, Written, apply, check_grid, read_search, resolve
@@ -46,12 +47,14 @@ class Plan:
         """Metric → direction, in the order of the file; unless given, the objective against what is bounded."""
         if self.sweep.objectives is not None:
             return self.sweep.objectives
+        maximised = self.recipe.objective is not None and self.recipe.objective.maximize
+        objective: dict[str, Direction] = {"objective": "maximize" if maximised else "minimize"}
         kinds = {each.name: each.kind for each in self.recipe.constraints}
         if kinds and set(kinds.values()) == {"at_most"}:
-            return {"objective": "minimize", "value/max": "minimize"}
+            return {**objective, "value/max": "minimize"}
         directions: dict[str, Direction] = {"at_most": "minimize", "at_least": "maximize"}
         bounded = {f"value/{name}": directions[kind] for name, kind in kinds.items() if kind in directions}
-        return {"objective": "minimize", **bounded}
+        return {**objective, **bounded}
 
     @property
     def constraints(self) -> tuple[str, ...]:
@@ -74,6 +77,8 @@ class Plan:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know about a valid plan."""
+        if self.sweep.sampler.name == NAME:
+            return ("budgets are placed by the trials' multipliers; the sweep may end before, where the front's band is narrow",)
         grid = self.grid_size if self.sweep.sampler.name == "grid" else None
         if grid is None or grid == self.sweep.trials:
             return ()
@@ -126,6 +131,7 @@ def load_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
     plan = None
     if base is not None:
         problems += _check_objectives(document, _names(base))
+        problems += _check_direction(document, base)
         plan = _complete(document, sweep, base, entries, on_recipe, problems)
     if problems or plan is None:
         raise BadInput(_ordered(problems, [document.file, base.file if base else ""]))
@@ -151,6 +157,8 @@ def _complete(
         return None
     parameters, found = resolve(document, completed, entries, fixed)
     problems += found
+    if _sampler_name(document) == NAME and not found and parameters:
+        problems += check_informed(document, parameters, completed, recipe)
     return Plan(sweep, document, recipe, completed, tuple(parameters)) if sweep is not None else None
 
 
@@ -254,6 +262,16 @@ def _names(recipe: Layered) -> list[str]:
     constraints = recipe.data.get("constraints")
     found = constraints if isinstance(constraints, list) else []
     return [str(each["name"]) for each in found if isinstance(each, dict) and "name" in each]
+
+
+def _check_direction(document: Layered, recipe: Layered) -> list[Problem]:
+    """The front looks for what the trials look for."""
+    objectives, own = document.data.get("objectives"), recipe.data.get("objective")
+    asked = objectives.get("objective") if isinstance(objectives, dict) else None
+    wanted = "maximize" if isinstance(own, dict) and own.get("maximize") is True else "minimize"
+    if asked not in ("minimize", "maximize") or asked == wanted:
+        return []
+    return [document.problem(("objectives", "objective"), f"must be the recipe's direction, {wanted}", asked, f"write {wanted}")]
 
 
 def _check_objectives(document: Layered, names: Sequence[str]) -> list[Problem]:

@@ -50,7 +50,7 @@ class TrialRecord:
         """The record as the review reads it from MLflow."""
         result = self.result
         outcomes = tuple(
-            ConstraintOutcome(name, each.value, each.budget, each.slack, each.slack_error, each.multiplier)
+            ConstraintOutcome(name, each.value, each.budget, each.slack, each.slack_error, each.multiplier, each.kind == "equals")
             for name, each in result.constraints.items()
         )
         return Trial(
@@ -68,13 +68,14 @@ def sweep_record(plan: Plan, records: list[TrialRecord]) -> SweepRecord:
 
 @dataclass(frozen=True)
 class Results:
-    """The end of a sweep; `interrupted` when trials are left that the same command will run."""
+    """The end of a sweep; `interrupted` when trials are left that the same command will run, `stopped` why it needs no more."""
 
     trials: list[TrialRecord]
     front: list[str]
     hypervolume: float | None
     reference_point: list[float] | None
     interrupted: bool
+    stopped: str | None = None
 
     @property
     def exit_code(self) -> int:
@@ -91,4 +92,5 @@ class Results:
             "hypervolume": self.hypervolume,
             "reference_point": self.reference_point,
             "interrupted": self.interrupted,
+            "stopped": self.stopped,
         }

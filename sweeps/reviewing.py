@@ -17,6 +17,7 @@ from analysis.server import front_link, ui
 from analysis.store import is_http
 from analysis.table import front_table
 from analysis.trials import SweepRecord
+from sweeps.interrupts import terminate_like_interrupt
 
 
 def review_of(tracking_uri: str, sweep: str, folder: Path) -> tuple[SweepRecord, Review]:
@@ -69,14 +70,15 @@ def serve(name: str | None, tracking_uri: str | None, port: int, console: Consol
         ReviewError: the port is taken, or there is no such sweep.
     """
     uri, sweep = _place(name, tracking_uri)
+    terminate_like_interrupt()
     with ui(uri, port=port) as server:
         console.print(f"MLflow: {server.base_url}", highlight=False, soft_wrap=True)
         if sweep:
             console.print(f"front:  {front_link(server.base_url, read_sweep(uri, sweep))}", highlight=False, soft_wrap=True)
         if server.process is None:
             return
-        console.print("Ctrl-C ends it", highlight=False)
         try:
+            console.print("Ctrl-C ends it", highlight=False)
             while server.process.poll() is None:
                 time.sleep(0.5)
         except KeyboardInterrupt:

@@ -10,6 +10,7 @@ a process, and what it proposes does not depend on how often the sweep was inter
 | grid | the grid's points, in an order shuffled by the seed |
 | tpe, gp | the Sobol sequence for the first 2 d + 1 trials (d parameters), then TPE or a Gaussian process |
 | nsga2 | NSGA-II with a population of max(8, 4 d) |
+| dual_informed | budgets by the trials' multipliers (`sweeps/informed/`), the other parameters as `tpe` does |
 
 Why so: on the closed-form fronts of method.md (Gaussian tilting with 1 and 3 budgets, and a dual step size; 12 seeds), TPE
 after a Sobol start of 2 d + 1 had more hypervolume after 24 trials than after Optuna's 10 random ones (6.75 ± 0.08 against
@@ -32,6 +33,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from scipy.stats import qmc
 
+from sweeps.budgets import NAME
+from sweeps.informing import informed_sampler
 from sweeps.kinds import Choice, Integers, Kind, LogUniform
 from sweeps.plan import Plan
 
@@ -70,7 +73,14 @@ def _distribution(kind: Kind) -> BaseDistribution:
 
 def sampler_for(plan: Plan, number: int) -> BaseSampler:
     """The sampler that places trial `number` (from 0), good for that one ask."""
-    name, seed, dimensions = plan.sweep.sampler.name, plan.sweep.sampler.seed, len(plan.parameters)
+    name = plan.sweep.sampler.name
+    if name == NAME:
+        return informed_sampler(plan, _common("tpe", plan, number))
+    return _common(name, plan, number)
+
+
+def _common(name: str, plan: Plan, number: int) -> BaseSampler:
+    seed, dimensions = plan.sweep.sampler.seed, len(plan.parameters)
     own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     start = 2 * dimensions + 1
     if name == "grid":

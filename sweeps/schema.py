@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, FiniteFloat
+from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from trainer.recipe import Name, Resources, Section
 from trainer.schema.base import Count
 
 Direction = Literal["minimize", "maximize"]
-SamplerName = Literal["tpe", "nsga2", "gp", "random", "quasi_random", "grid"]
+SamplerName = Literal["tpe", "nsga2", "gp", "random", "quasi_random", "grid", "dual_informed"]
 #: MLflow's rule for the names of metrics.
 MetricName = Annotated[str, Field(pattern=r"^[\w .:/-]+$", max_length=250)]
 
@@ -20,6 +20,21 @@ class Sampler(Section):
 
     name: SamplerName = Field("tpe", description="the sampler", examples=["tpe"])
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="the seed of the sampler", examples=["0"])
+    tolerance: Annotated[FiniteFloat, Field(ge=0)] | None = Field(
+        None,
+        description="`dual_informed` only: ends the sweep when the band is narrower than this part of the front's range; "
+        "left out, 0.05",
+        examples=["0.05"],
+    )
+
+    @model_validator(mode="after")
+    def _tolerates_what_it_knows(self) -> Self:
+        if self.tolerance is not None and self.name != "dual_informed":
+            raise ValueError(
+                f"`tolerance` must go with the sampler dual_informed, which knows a band, but got {self.name}; drop it, or "
+                "write name: dual_informed"
+            )
+        return self
 
 
 def _named(value: Any) -> Any:

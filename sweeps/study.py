@@ -26,6 +26,7 @@ from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeps.informed import DualInformedSampler, Outcome, report
 from sweeps.plan import Plan
 from sweeps.samplers import decode, distributions, sampler_for
 from sweeps.unchanged import check_unchanged, fingerprint
@@ -59,6 +60,7 @@ class Study:
         """
         output.mkdir(parents=True, exist_ok=True)
         self.plan = plan
+        self._judged: tuple[int, str | None] | None = None  # the end is judged once for each trial that has ended
         self._lock = _lock(output)
         try:
             self._study = _open(plan, output / JOURNAL)
@@ -97,8 +99,20 @@ class Study:
 
     @property
     def remaining(self) -> int:
-        """Trials that may yet be asked for."""
-        return max(0, self.plan.trials - len(self._trials()))
+        """Trials that may yet be asked for; none where the sampler has found an end."""
+        left = max(0, self.plan.trials - len(self._trials()))
+        return 0 if left and self.stopped else left
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the sampler asks for no more, in words; None where it would go on."""
+        sampler = sampler_for(self.plan, 0)
+        if not isinstance(sampler, DualInformedSampler):
+            return None
+        if self._judged is None or self._judged[0] != self.finished:
+            verdict = sampler.verdict(self._study)
+            self._judged = self.finished, verdict.reason if verdict.stop else None
+        return self._judged[1]
 
     def unfinished(self) -> list[Asked]:
         """Trials asked for and not told, by number: after an interruption these come first, as they are."""
@@ -112,7 +126,8 @@ class Study:
         """
         if not self.remaining:
             raise RuntimeError(
-                f"A new trial must be within the plan's {self.plan.trials}, but all were asked for; raise `trials`."
+                f"A new trial must be within the plan's {self.plan.trials}, but {self.stopped or 'all were asked for'}; "
+                "raise `trials`, or lower the sampler's `tolerance`."
             )
         history = self._trials()
         memory = optuna.create_study(
@@ -127,9 +142,16 @@ class Study:
         return self._asked(self._trials()[-1])
 
     def tell(
-        self, number: int, values: Sequence[float] | None, slacks: Mapping[str, float] | None = None, failed: bool = False
+        self,
+        number: int,
+        values: Sequence[float] | None,
+        slacks: Mapping[str, float] | None = None,
+        failed: bool = False,
+        outcome: Outcome | None = None,
     ) -> State:
         """Ends a trial. `values` are the objectives in the plan's order; `slacks` b - g by constraint, >= 0 where it holds.
+
+        `outcome` is what the sampler `dual_informed` reads; without it the trial says nothing of the front.
 
         A trial is `failed` where it is said to be, and where a value or a slack is missing or not finite: Optuna takes a
         trial without constraints as feasible, and leaves one with a NaN running. Told again, a trial stays as it is.
@@ -146,6 +168,8 @@ class Study:
         for name in self.plan.constraints:
             if name not in trial.constraints:  # it is there where a kill came between this and the next line
                 live.set_constraint(name, -slacks[name])
+        if outcome is not None:
+            report(live, outcome)
         self._study.tell(number, list(values or ()))
         return "complete"
 

@@ -84,9 +84,9 @@ class Tracker:
         spool.tags({"dualsweep.status": status, "dualsweep.reason": reason})
         spool.end(RUN_STATUS.get(status, "FINISHED"))
 
-    def end(self, status: str, run_status: str) -> None:
-        """The sweep's end: the tag `dualsweep.status`, and FINISHED, FAILED or KILLED for the parent run."""
-        self.sweep.tags({"dualsweep.status": status})
+    def end(self, status: str, run_status: str, reason: str = "") -> None:
+        """The sweep's end: the tags `dualsweep.status` and `.reason`, and FINISHED, FAILED or KILLED for the parent run."""
+        self.sweep.tags({"dualsweep.status": status, "dualsweep.reason": reason})
         self.sweep.end(run_status)
 
     def flush(self, timeout: float) -> bool:

@@ -20,7 +20,7 @@ from cluster.resources import TRIAL_RESOURCES
 from sweeps.study import Asked
 from trainer.errors import TrainingError
 from trainer.outcome import failed
-from trainer.run import Job, follow
+from trainer.run import Job, follow, result_in
 
 #: Progress is ours to show, and points go to the spool: Tune's own tables and result files are not needed.
 _SILENT = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
@@ -42,12 +42,14 @@ class Conductor(Protocol):
 
 def run_trial(config: dict[str, Any]) -> None:
     """One trial, in a process of its own; its workers are Ray Train's."""
+    job: Job = config["job"]
     try:
         # Not by Tune's TuneReportCallback: when a run ends right after its last report, Tune may take the end first and lose
         # the report, and with it the trial's result.
-        follow(config["job"], tune.report)
+        follow(job, tune.report)
     except TrainingError as error:
-        tune.report({"step": 0, "steps": 0, "seconds": 0.0, "points": [], "result": failed(str(error)).to_json()})
+        if result_in(job.output) is None:  # else its end was written, and the conductor finds it there
+            tune.report({"step": 0, "steps": 0, "seconds": 0.0, "points": [], "result": failed(str(error)).to_json()})
 
 
 def run_trials(conductor: Conductor, count: int, concurrent: int, folder: Path) -> None:

@@ -162,8 +162,24 @@ def validate(model: type[Model], document: Document) -> Model:
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
-        problems = [_problem(model, document, each) for each in error.errors(include_url=False)]
+        problems = [each for one in error.errors(include_url=False) for each in _problems(model, document, one)]
         raise BadInput(sorted(problems, key=lambda problem: problem.line)) from None
+
+
+def _problems(model: type[BaseModel], document: Document, error: Mapping[str, Any]) -> list[Problem]:
+    """One for an error of one key; one for each message of a rule over a section, which may tell several."""
+    keys: Keys = tuple(error["loc"])
+    if error["type"] != "value_error":
+        return [_problem(model, document, error)]
+    _, info = _owner(model, keys)
+    found = []
+    for message in getattr(error["ctx"]["error"], "messages", [str(error["ctx"]["error"])]):
+        rule, _, way_out = message.partition("; ")
+        rule, _, received = rule.partition(", but got ")
+        found.append(
+            document.problem(_precise(document, keys, rule), rule, received or show(error["input"]), way_out or _way_out(info))
+        )
+    return found
 
 
 def _problem(model: type[BaseModel], document: Document, error: Mapping[str, Any]) -> Problem:
@@ -179,11 +195,6 @@ def _problem(model: type[BaseModel], document: Document, error: Mapping[str, Any
     if kind == "literal_error":
         valid = [word.strip().strip("'") for word in re.split(r", | or ", error["ctx"]["expected"])]
         return document.problem(keys, "must be one of the known words", received, nearest(error["input"], valid))
-    if kind == "value_error":
-        rule, _, own_way_out = str(error["ctx"]["error"]).partition("; ")
-        rule, _, own_received = rule.partition(", but got ")
-        keys = _precise(document, keys, rule)
-        return document.problem(keys, rule, own_received or received, own_way_out or way_out)
     return document.problem(keys, _rule(error), received, way_out)
 
 

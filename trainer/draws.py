@@ -30,6 +30,7 @@ class Stream(IntEnum):
     TRUNCATION = 10
     POOL = 11
     NORMALIZATION = 12
+    PROMPT = 13
 
 
 def generator(seed: int, stream: Stream, *counters: int) -> np.random.Generator:
@@ -50,6 +51,22 @@ def normals(seed: int, stream: Stream, step: int, positions: range, shape: tuple
         blocks.append(torch.randn((BLOCK, *shape), generator=source))
     offset = positions.start - first * BLOCK
     return torch.cat(blocks)[offset : offset + len(positions)]
+
+
+def drawn(count: int, seed: int, step: int, total: int) -> torch.Tensor | None:
+    """Which of `count` prompts each of the `total` positions of a global batch has, [total]; None where there is one at most.
+
+    One in each of `total` equal strata: each prompt's share of a batch is the same up to one sample.
+    """
+    if count < 2:
+        return None
+    place = (np.arange(total) + generator(seed, Stream.PROMPT, step).random(total)) * count / total
+    return torch.from_numpy(np.minimum(place.astype(np.int64), count - 1))
+
+
+def in_turn(count: int, positions: range) -> torch.Tensor | None:
+    """The same for samples that are measured: position k has prompt k modulo `count`."""
+    return torch.arange(positions.start, positions.stop) % count if count > 1 else None
 
 
 def shard(total: int, rank: int, world: int) -> range:

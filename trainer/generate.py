@@ -11,11 +11,13 @@ from torch import Tensor
 from trainer.checkpoint import locate, read
 from trainer.errors import BadInput, Problem, TrainingError
 from trainer.evaluation.grid import sample_grid, save_png
-from trainer.models.loading import load_predictor, recipe_of, space_of
+from trainer.models.build import build_model
+from trainer.models.loading import Library
+from trainer.models.origins import recipe_of
 from trainer.models.predictor import Predictor
 from trainer.models.schedules import own_schedule
 from trainer.models.spaces import Space, decode_in_parts
-from trainer.recipe import Model, Recipe, Sampling
+from trainer.recipe import Model, Recipe
 from trainer.samplers.sampling import sample
 
 
@@ -30,7 +32,9 @@ def restore(checkpoint: str) -> tuple[Predictor, DDPMScheduler, Recipe, tuple[in
     schedule = own_schedule(spec)
     if schedule is None:
         raise TrainingError(f"a checkpoint must hold its schedule, but {checkpoint} has none; it was changed by hand")
-    return load_predictor(spec).under(schedule).eval(), schedule, recipe_of(checkpoint), shape, space_of(spec)
+    library, recipe = Library(), recipe_of(checkpoint)
+    predictor = build_model(spec, shape, recipe.seed, library).under(schedule).eval()
+    return predictor, schedule, recipe, shape, library.space(spec)
 
 
 def find_checkpoint(place: str) -> str:
@@ -61,8 +65,8 @@ def generate(
         ValueError: more steps than the schedule has.
     """
     predictor, schedule, recipe, shape, space = restore(checkpoint)
-    own = recipe.sampling
-    sampling = Sampling(sampler or own.sampler, steps or own.steps, own.eta)
+    sampling = recipe.sampling_by(sampler)
+    sampling = sampling._replace(steps=steps or sampling.steps)
     found = sample(predictor, schedule, range(count), shape, sampling=sampling, seed=seed, batch_size=batch_size)
     samples = decode_in_parts(space, found, batch_size)
     output.mkdir(parents=True, exist_ok=True)

@@ -23,10 +23,9 @@ from trainer.dual.state import DualState, version_at
 from trainer.errors import TrainingError
 from trainer.history import Window
 from trainer.host import Host
-from trainer.outcome import Status
+from trainer.outcome import Status, settled_multipliers
 from trainer.prepare import Prepared
-from trainer.primal import Primal
-from trainer.problem import Problem
+from trainer.problem import Problem, Vector
 from trainer.sources.source import Sums, Turn
 
 #: Seconds between two live reports, about.
@@ -34,7 +33,7 @@ REPORT_SECONDS = 2.0
 #: Primal steps after which the time of a step is known well enough to choose the number of steps between reports.
 TIMED_STEPS = 10
 
-Files = Callable[[Primal], dict[str, bytes]]
+Files = Callable[[Vector], dict[str, bytes]]
 Point = dict[str, Any]
 
 
@@ -69,6 +68,11 @@ class Loop:
             self._report_when_due(started)
         return end
 
+    @property
+    def settled(self) -> Vector:
+        """The Lagrangian's coefficients [1 + m] for the averaged multipliers, which go with the averaged weights."""
+        return self.problem.weights(settled_multipliers(self.state))
+
     def _resume(self) -> tuple[Status, str] | None:
         """Puts everything back as the last checkpoint has it; returns the end that it had come to, if any."""
         snapshot = self.host.checkpoints.latest()
@@ -91,7 +95,7 @@ class Loop:
             self._settle()
         multipliers = self.state.applied if self.state.version == wanted else self.state.previous
         weights = self.problem.weights(multipliers)
-        self.primal.begin(self.step)
+        self.primal.begin(self.step, weights)
         turns = [source.turn(self.step, weights) for source in self.sources]
         for number in range(max(turn.rounds for turn in turns)):
             norm = self.primal.update(partial(_lagrangian, turns, number))
@@ -161,7 +165,7 @@ class Loop:
                 "points": self._recent,
             }
             self._recent = []
-            self.host.checkpoints.save(Snapshot(self.step, groups, state, self.files(self.primal)))
+            self.host.checkpoints.save(Snapshot(self.step, groups, state, self.files(self.settled)))
 
     def _report_when_due(self, started: float) -> None:
         if self.step % self._report_every and self.step != self.recipe.train.steps:

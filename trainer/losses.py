@@ -73,6 +73,13 @@ def weighted_errors(
     return errors * (information_weights(schedule, first).to(t.device)[t] * prediction[0].numel())
 
 
+def distances(model: nn.Module, prediction: Tensor, noised: Noised, weight: str, first: int = 0) -> Tensor:
+    """`weighted_errors` [B] of predictions [B, *shape] against those of a frozen model at the same noised samples."""
+    with torch.no_grad():
+        other = model(noised.noisy, noised.t).float()
+    return weighted_errors(noised.schedule, prediction, other, noised.t, weight, first)
+
+
 def information_weights(schedule: DDPMScheduler, first: int = 0) -> Tensor:
     """omega_t [T] with which E_t omega_t |eps error|^2 is a sum over t in nats; for v-prediction on its own errors.
 

@@ -112,13 +112,16 @@ def verdict(state: DualState, constraints: dict[str, ConstraintOutcome]) -> tupl
         return "out_of_steps", "all steps used with constraints violated: " + ", ".join(violated)
     first, last = state.tails
     if first.steps < 5 or last.steps < 5:
-        return "out_of_steps", "all steps used; too few dual steps to tell whether the multipliers settled"
+        return "out_of_steps", "all steps used; too few dual steps to tell whether the run settled"
     uneven = [f"`{name}` by {each.slack:.4g} ± {each.slack_error:.2g}" for name, each in constraints.items() if _uneven(each)]
     if uneven:
         return "out_of_steps", "all steps used, but constraints with weight are below the largest value: " + ", ".join(uneven)
     moving = _moving(first, last, list(constraints))
     if moving:
-        return "out_of_steps", "all steps used, every constraint met, but still moving: " + ", ".join(moving)
+        met = ", every constraint met" if constraints else ""
+        return "out_of_steps", f"all steps used{met}, but still moving: " + ", ".join(moving)
+    if not constraints:
+        return "converged", "the objective has settled"
     return "converged", "every constraint is met, and multipliers and objective have settled"
 
 

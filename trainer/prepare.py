@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from diffusers import DDPMScheduler
 
+from trainer.composition import Composition
 from trainer.data.splits import Assembled, assemble
 from trainer.errors import TrainingError
 from trainer.evaluation.asking import Judge
 from trainer.evaluation.judge import judge_for
 from trainer.host import Host
-from trainer.models.build import build, shape_of
+from trainer.models.build import build, compose, shape_of
 from trainer.models.frozen import frozen_models
-from trainer.models.loading import space_of
+from trainer.models.loading import Library
+from trainer.models.predictor import Predictor
 from trainer.models.schedules import noise_schedule
 from trainer.models.spaces import Space, encoded
 from trainer.primal import Primal
@@ -34,7 +37,7 @@ class Prepared:
     data: Assembled | None
     shape: tuple[int, ...]
     schedule: DDPMScheduler
-    primal: Primal
+    primal: Primal | Composition
     sources: list[Source]
     judges: str | None
     space: Space
@@ -51,21 +54,43 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
         TrainingError: the model, the data or a user's part is unusable.
     """
     data = assemble(recipe) if recipe.data is not None else None
-    space = space_of(recipe.model, host.device)
-    shape = space.coded(data.examples.shape) if data is not None else shape_of(recipe.model, space)
-    predictor, schedule = build(recipe, shape), noise_schedule(recipe, shape, space)
-    frozen = frozen_models(recipe, frozen_names(recipe), predictor, schedule, shape, host.device, space)
-    primal = Primal(recipe, predictor, host.device, host.rank, host.world)
+    library = Library()
+    space = library.space(recipe.leading, host.device)
+    shape = space.coded(data.examples.shape) if data is not None else shape_of(recipe.leading, space)
+    schedule = noise_schedule(recipe, shape, space)
+    predictor: Predictor
+    primal: Primal | Composition
+    if recipe.model.compose is not None:
+        frozen = frozen_models(recipe, recipe.composed, None, schedule, shape, host.device, space, library)
+        predictor = compose(recipe, frozen)
+        primal = Composition(recipe, predictor, host.device)
+    else:
+        predictor = build(recipe, shape, library)
+        frozen = frozen_models(recipe, frozen_names(recipe), predictor, schedule, shape, host.device, space, library)
+        primal = Primal(recipe, predictor, host.device, host.rank, host.world)
+    del library  # text encoders and networks that no model has
+    _check_prompts(recipe, predictor)
     names = data.examples.class_names if data is not None else ()
     setting = Setting(
-        recipe, shape, schedule, host, primal.predict, frozen, lambda: _judge(recipe, data, judges), names, primal.guided, space
-    )
+        recipe, shape, schedule, host, primal.predict, frozen, lambda: _judge(recipe, data, judges), names, primal.guided, space,
+        predictor.texts,
+    )  # fmt: skip
     latents = replace(data, examples=encoded(data.examples, space)) if data is not None else None
     sources = build_sources(setting, latents)
-    for source in sources:
-        for name, companion in source.companions().items():
+    if isinstance(primal, Primal):
+        for name, companion in chain.from_iterable(source.companions().items() for source in sources):
             primal.join(name, companion)
     return Prepared(recipe, data, shape, schedule, primal, sources, judges, space)
+
+
+def _check_prompts(recipe: Recipe, predictor: Predictor) -> None:
+    """The recipe's own are checked with it; these may be of a run that is loaded."""
+    others = [each for each in recipe.terms if each.term.source != "rollout"]
+    if len(predictor.texts) > 1 and others:
+        raise TrainingError(
+            f"a model of several prompts must go with terms on trajectories alone, but got {others[0].term.word} with the "
+            f"{len(predictor.texts)} prompts of {recipe.model.load}; write model.prompt"
+        )
 
 
 def _judge(recipe: Recipe, data: Assembled | None, judges: str | None) -> Judge | None:

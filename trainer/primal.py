@@ -14,6 +14,8 @@ from torch import Tensor, distributed, nn
 from trainer.draws import Stream, generator
 from trainer.errors import TrainingError
 from trainer.models.predictor import Predictor
+from trainer.precision import precision
+from trainer.problem import Vector
 from trainer.recipe import Recipe
 from trainer.sources.source import Companion
 
@@ -43,7 +45,7 @@ class Primal:
         self.ema = EMAModel(self.parameters, decay=train.ema, foreach=True)
         self._rates = [train.lr]
         self.companions: dict[str, nn.Module] = {}
-        self.precision = _precision(train.precision, device)
+        self.precision = precision(train.precision, device)
 
     def join(self, name: str, companion: Companion) -> None:
         """Trains a network beside the model from now on: same steps, own rate; in checkpoints, not in the delivered model."""
@@ -56,12 +58,15 @@ class Primal:
         prediction: Tensor = (self.forward if torch.is_grad_enabled() else self.predictor)(x, t)
         return prediction
 
-    def guided(self, x: Tensor, t: Tensor) -> Tensor:
-        """The same with the model's guidance, for sampling."""
-        return self.predictor.guided(x, t)
+    def guided(self, x: Tensor, t: Tensor, prompts: Tensor | None = None) -> Tensor:
+        """The same with the model's guidance, for sampling; `prompts` [B] are which of its prompts each sample has."""
+        return self.predictor.guided(x, t, prompts)
 
-    def begin(self, step: int) -> None:
-        """To be called before anything of a primal step is computed: what it draws and its rate depend on the step alone."""
+    def begin(self, step: int, weights: Vector) -> None:
+        """To be called before anything of a primal step is computed: what it draws and its rate depend on the step alone.
+
+        The Lagrangian's coefficients `weights` [1 + m] move the weights only through its gradient.
+        """
         self._set_lr(step)
         self._seed_dropout(step)
 
@@ -118,8 +123,11 @@ class Primal:
             group["lr"] = rate * share
 
     @contextlib.contextmanager
-    def averaged(self) -> Any:
-        """The predictor with the averaged weights, in evaluation mode; the training weights come back afterwards."""
+    def averaged(self, weights: Vector) -> Any:
+        """The predictor with the averaged weights, in evaluation mode, whatever the Lagrangian's coefficients `weights` are.
+
+        The training weights come back afterwards.
+        """
         self.ema.store(self.parameters)
         self.ema.copy_to(self.parameters)
         self.predictor.eval()
@@ -168,9 +176,3 @@ class Primal:
 
 def _copied(value: Tensor) -> Tensor:
     return value.detach().to("cpu", copy=True).contiguous()
-
-
-def _precision(name: str, device: torch.device) -> Any:
-    """The autocast context of the forward pass; `auto` is bf16 where the GPU has it."""
-    wanted = name == "bf16" or (name == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
-    return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else contextlib.nullcontext()

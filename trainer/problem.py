@@ -1,7 +1,8 @@
 """The constrained problem: minimise f subject to bounds on m expectations, and its Lagrangian.
 
 Sign convention, stated once for the whole project (docs/method.md, section 1): a slack is positive where the constraint
-holds, and the Lagrangian is f - sum_i lambda_i s_i, minimised over the model and maximised over the multipliers.
+holds, and the Lagrangian is f - sum_i lambda_i s_i, minimised over the model and maximised over the multipliers. Of an
+objective that is maximised it is -f - sum_i lambda_i s_i.
 
 | kind     | asks           | slack s_i | multiplier    | coefficient of g_i in the Lagrangian |
 |----------|----------------|-----------|---------------|--------------------------------------|
@@ -66,6 +67,7 @@ class Problem:
     relative        [m] which are relative to the objective
     softness        [m] 1 / alpha of resilient constraints ([RCL]), 0 of hard ones; none given: all hard
     simplex         min u subject to g_i <= u: no objective is sampled, and `means[0]` is ignored
+    maximize        whether f is maximised; nothing is relative to it then
     """
 
     names: tuple[str, ...]
@@ -74,6 +76,7 @@ class Problem:
     kinds: tuple[Kind, ...] = ()
     softness: Vector = field(default_factory=lambda: np.zeros(0))
     simplex: bool = False
+    maximize: bool = False
 
     def __post_init__(self) -> None:
         size = len(self.names)
@@ -98,7 +101,13 @@ class Problem:
             kinds=tuple(constraint.kind for constraint in constraints),
             softness=np.array([1.0 / alpha if alpha else 0.0 for alpha in alphas], dtype=np.float64),
             simplex=SHAPES[recipe.formulation].simplex,
+            maximize=recipe.objective is not None and recipe.objective.maximize,
         )
+
+    @property
+    def direction(self) -> float:
+        """-1 where the objective is maximised, 1 otherwise: what the Lagrangian puts on f."""
+        return -1.0 if self.maximize else 1.0
 
     @property
     def signs(self) -> Vector:
@@ -147,7 +156,7 @@ class Problem:
         return result
 
     def objective(self, means: Vector) -> float:
-        """What is minimised: f, or on the simplex u, the largest value."""
+        """f in the user's units, or on the simplex u, the largest value."""
         return float(np.max(means[1:]) if self.simplex else means[0])
 
     def objective_variance(self, estimate: Estimate) -> float:
@@ -167,7 +176,7 @@ class Problem:
         distributions with these weights ([CDM] §3): one batch from the mixture gives L's gradient. On the simplex
         L = sum_i lambda_i g_i.
         """
-        objective = 0.0 if self.simplex else 1.0 - float(multipliers[self.relative].sum())
+        objective = 0.0 if self.simplex else self.direction - float(multipliers[self.relative].sum())
         return np.concatenate([[objective], self.signs * multipliers])
 
     def weights(self, multipliers: Vector) -> Vector:
@@ -177,9 +186,9 @@ class Problem:
         return result
 
     def lagrangian(self, means: Vector, multipliers: Vector) -> float:
-        """f - lambda . s - sum_i lambda_i^2 / (2 alpha_i), the last for resilient budgets at their best u = lambda / alpha."""
+        """+-f - lambda . s - sum_i lambda_i^2 / (2 alpha_i), the last for resilient budgets at their best u = lambda / alpha."""
         relaxed = 0.5 * float(multipliers @ self.relaxations(multipliers))
-        return self.objective(means) - float(multipliers @ self.slacks(means)) - relaxed
+        return self.direction * self.objective(means) - float(multipliers @ self.slacks(means)) - relaxed
 
     def lowest(self, cap: float) -> Vector:
         """The least value of each multiplier, shape [m]: 0, or for an equality -cap."""

@@ -9,21 +9,21 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import BaseModel, Field, create_model, model_validator
 
-from trainer.documents import Keys
+from trainer.documents import Keys, dotted
 from trainer.rewards import Reward
-from trainer.schema.balance import check_balance
 from trainer.schema.base import ClassName, ImportPath, Name, Section
-from trainer.schema.bound import Bound, check_bounds
+from trainer.schema.bound import Bound
 from trainer.schema.data import Data, Subset
-from trainer.schema.dual import ON_SIMPLEX, Dual
+from trainer.schema.dual import Dual
 from trainer.schema.evaluation import Evaluation, Judge
+from trainer.schema.fitting import check_fit
 from trainer.schema.formulation import SHAPES, Formulation
 from trainer.schema.model import Model, Schedule, UNet
 from trainer.schema.product import Product
 from trainer.schema.rollout import Rollout
 from trainer.schema.run import Checkpoint, Resources
 from trainer.schema.train import Train
-from trainer.schema.word import Everything, Word
+from trainer.schema.word import Source, Word
 from trainer.terms import TERMS
 
 __all__ = [
@@ -40,13 +40,21 @@ class Named(NamedTuple):
     term: Word
     value: Any
 
+    @property
+    def where(self) -> str:
+        return dotted(self.keys)
+
 
 class Sampling(NamedTuple):
-    """A sampler, `ddim`, `ddpm` or `rollout`; its number of steps; the noise eta of `rollout`."""
+    """A sampler, `ddim`, `ddpm`, `rollout` or `langevin`; its number of steps; the noise eta of `rollout`.
+
+    The steps of `langevin` are its noise levels, `product` is how it goes through each.
+    """
 
     sampler: str
     steps: int
     eta: float
+    product: Product = Product()
 
 
 class _Words(Section):
@@ -69,7 +77,9 @@ _Terms: type[_Words] = create_model(
 
 
 class Objective(_Terms):
-    """What is minimised: exactly one term."""
+    """What is minimised, or where it says so maximised: exactly one term."""
+
+    maximize: bool = Field(False, description="whether the objective, a reward, is maximised", examples=["true"])
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -131,123 +141,48 @@ class Recipe(Section):
             found.append(Named(1 + position, ("constraints", position, term.word), term, value))
         return found
 
+    def terms_on(self, source: Source) -> list[Named]:
+        """The terms that are evaluated on that source."""
+        return [each for each in self.terms if each.term.source == source]
+
     @property
     def sampling(self) -> Sampling:
-        """How the trained model is sampled. A model that was aligned along trajectories has its rewards along these."""
-        rolled = any(each.term.source == "rollout" for each in self.terms)
-        sampler = self.evaluation.sampler or ("rollout" if rolled else "ddim")
-        return Sampling(sampler, self.rollout.steps if sampler == "rollout" else self.evaluation.sample_steps, self.rollout.eta)
+        """How the trained model is sampled."""
+        return self.sampling_by(self.evaluation.sampler)
+
+    def sampling_by(self, sampler: str | None) -> Sampling:
+        """Sampling by the sampler of that name, by default the one on which the terms are true.
+
+        A model that was aligned along trajectories has its rewards along these, and the weighted score of a product is followed
+        without bias by Langevin steps alone.
+        """
+        found = sampler or self.evaluation.sampler or self._own_sampler
+        steps = {"rollout": self.rollout.steps, "langevin": self.product.levels}.get(found, self.evaluation.sample_steps)
+        return Sampling(found, steps, self.rollout.eta, self.product)
+
+    @property
+    def _own_sampler(self) -> str:
+        if self.terms_on("rollout"):
+            return "rollout"
+        return "ddim" if self.model.compose is None else "langevin"
+
+    @property
+    def composed(self) -> list[str]:
+        """The names of all the models that a composed model asks; none of another kind."""
+        spec = self.model.compose
+        return [] if spec is None else list(dict.fromkeys([*spec.of, *([spec.base] if spec.base is not None else [])]))
+
+    @property
+    def leading(self) -> Model:
+        """The model that tells space, shape and schedule: the model itself, or the first of those that it is composed of."""
+        if self.model.compose is None:
+            return self.model
+        first = self.models.get(self.model.compose.of[0], self.model)
+        return first if self.model.shape is None else first.model_copy(update={"shape": self.model.shape})
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> Self:
-        names = [constraint.name for constraint in self.constraints]
-        for position, name in enumerate(names):
-            if name in names[:position]:
-                raise ValueError(f"`constraints.{position}.name` must be unique, but got '{name}' twice; rename one")
-        check_bounds(
-            {constraint.name: constraint for constraint in self.constraints}, self.dual, SHAPES[self.formulation].simplex
-        )
-        known = {"pretrained", *self.models}
-        for each in self.terms:
-            if unknown := [name for name in each.term.models(each.value) if name not in known]:
-                where = ".".join(map(str, each.keys))
-                raise ValueError(
-                    f"`{where}` must name an entry of `models`, but got {unknown[0]!r}; write one of {sorted(known)}"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _terms_fit_the_formulation(self) -> Self:
-        shape = SHAPES[self.formulation]
-        # Weights that stay equal are the baseline of both kinds, so `fixed` goes with either.
-        if shape.simplex != (self.dual.rule in ON_SIMPLEX) and self.dual.rule != "fixed":
-            rules = " or ".join((*ON_SIMPLEX, "fixed")) if shape.simplex else "one that is not on the simplex"
-            raise ValueError(
-                f"`dual.rule` must be {rules} with the formulation {self.formulation}, but got {self.dual.rule}; change one"
-            )
-        if shape.simplex and self.objective is not None:
-            raise ValueError(
-                f"`objective` must be left out with the formulation {self.formulation}, which minimises the largest value, "
-                "but got one; drop it"
-            )
-        if self.dual.rule == "newton" and not any(each.term.source == "rollout" for each in self.terms):
-            raise ValueError(
-                "`dual.rule` must have terms that are measured on the same samples to be newton, but got none on rollouts; "
-                "use secant"
-            )
-        for each in self.terms:
-            where = ".".join(map(str, each.keys))
-            if each.term.source not in shape.sources:
-                words = sorted(word for word, term in TERMS.items() if term.source in shape.sources)
-                raise ValueError(
-                    f"`{where}` must be a term of the formulation {self.formulation}, but got {each.term.word}; "
-                    f"write one of {words}, or formulation: combined"
-                )
-            if each.term.needs_noise and self.rollout.eta == 0:
-                raise ValueError(
-                    f"`rollout.eta` must be above 0 with {each.term.word}, which is infinite for a deterministic sampler, "
-                    "but got 0; write eta: 1.0"
-                )
-        if shape.pretrained and self.model.unet is not None and "pretrained" not in self.models:
-            raise ValueError(
-                f"`model` must be a trained one for the formulation {self.formulation}, but got a new unet; "
-                "write model.load or model.call, or give `models.pretrained`"
-            )
-        objectives = [each.term.population(each.value) for each in self.terms if each.column == 0 and each.term.population]
-        if self.data is not None and self.data.balance and not any(isinstance(each, Everything | Subset) for each in objectives):
-            raise ValueError(
-                "`data.balance` must go with an objective on data, but got none; drop it, or write e.g. "
-                "objective: {data: {all: true}}"
-            )
-        objective = next((each.term for each in self.terms if each.column == 0), None)
-        constraints = [(each.term, self.constraints[each.column - 1]) for each in self.terms if each.column]
-        check_balance(self.rollout, objective, constraints, self.dual)
-        populations = [each.term.population(each.value) for each in self.terms if each.term.population is not None]
-        if self.data is None and any(isinstance(each, Everything | Subset) for each in populations):
-            raise ValueError("`data` must be given for terms on data, but got nothing; write e.g. data: {source: digits}")
-        if self.data is None and not self.model.shape and self.model.load is None:
-            raise ValueError("`model.shape` must be given where there is no data, but got nothing; write e.g. shape: [2]")
-        return self
-
-    @model_validator(mode="after")
-    def _samplers_fit_the_schedule(self) -> Self:
-        if self.schedule is None and self.model.load is not None:
-            return self  # the loaded model's own is known only then
-        timesteps = (self.schedule or Schedule()).timesteps
-        rolled = any(each.term.source == "rollout" for each in self.terms)
-        for key, steps, used in (
-            (
-                "evaluation.sample_steps",
-                self.evaluation.sample_steps,
-                self.evaluation.samples and self.sampling.sampler != "rollout",
-            ),
-            ("rollout.steps", self.rollout.steps, rolled),
-        ):
-            if used and steps > timesteps:
-                raise ValueError(f"`{key}` must be at most schedule.timesteps, {timesteps}, but got {steps}; lower it")
-        return self
-
-    @model_validator(mode="after")
-    def _batch_and_steps_fit(self) -> Self:
-        on_data = [each for each in self.terms if each.term.source == "data"]
-        needed = sum(1 if each.keys[0] == "objective" else self.train.floor for each in on_data)
-        if self.train.batches == "mixture" and self.train.batch_size < needed:
-            raise ValueError(
-                f"`train.batch_size` must be at least 1 + constraints x floor = {needed}, but got {self.train.batch_size}; "
-                "enlarge the batch, or lower train.floor"
-            )
-        if self.train.steps % self.dual.every:
-            raise ValueError(
-                f"`train.steps` must be a multiple of dual.every, but got {self.train.steps} with every {self.dual.every}; "
-                f"write {-(-self.train.steps // self.dual.every) * self.dual.every}"
-            )
-        rolled = any(each.term.source == "rollout" for each in self.terms)
-        for key, size, used in (("train", self.train.batch_size, bool(on_data)), ("rollout", self.rollout.batch_size, rolled)):
-            if used and size < self.resources.workers:
-                raise ValueError(
-                    f"`{key}.batch_size` must be at least one sample for each worker, but got {size} for "
-                    f"{self.resources.workers} workers; enlarge the batch"
-                )
+    def _parts_fit(self) -> Self:
+        check_fit(self)
         return self
 
 

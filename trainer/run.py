@@ -25,7 +25,7 @@ from ray.util.queue import Empty, Queue
 from trainer.errors import BadInput, Problem, TrainingError
 from trainer.host import Payload
 from trainer.outcome import Result, failed
-from trainer.places import RESULT, is_local, local_path, read_file, write_files
+from trainer.places import ERROR, RESULT, is_local, local_path, read_file, write_files
 from trainer.recipe import Recipe, Resources
 
 
@@ -75,7 +75,8 @@ def _worker(config: dict[str, Any]) -> None:
 def run_on_ray(job: Job, storage: str, callbacks: Sequence[Any]) -> None:
     """Trains `job`, starting again from its checkpoint when a worker or the coordinator dies, `retries` times.
 
-    What went on is learned through `callbacks`; the result is the last report's.
+    An error of the code that comes again is one that every attempt ends with, as runs repeat exactly. What went on is learned
+    through `callbacks`; the result is the last report's.
 
     Raises:
         TrainingError: with a reason that trying again won't mend.
@@ -86,7 +87,7 @@ def run_on_ray(job: Job, storage: str, callbacks: Sequence[Any]) -> None:
 
     recipe = Recipe.model_validate(job.recipe)
     coordinator = start_coordinator(controller_of(recipe))
-    retries = recipe.resources.retries
+    retries, before = recipe.resources.retries, ""
     for attempt in range(retries + 1):
         trainer = TorchTrainer(
             _worker,
@@ -108,8 +109,15 @@ def run_on_ray(job: Job, storage: str, callbacks: Sequence[Any]) -> None:
                 cause = failure if isinstance(failure, TrainingError) else failure.__cause__
                 if isinstance(cause, TrainingError):
                     raise TrainingError(str(cause)) from None
-            if attempt == retries:
+            again = _last_line(error) == before and not any(isinstance(each, RayError) for each in error.worker_failures.values())
+            if attempt == retries or again:
                 raise
+            before = _last_line(error)
+
+
+def _last_line(error: Exception) -> str:
+    """What an error says, where it holds a traceback."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _scaling(resources: Resources) -> ScalingConfig:
@@ -218,13 +226,15 @@ def follow(job: Job, on_report: Callable[[Payload], None]) -> None:
     """Runs `job` on Ray and calls `on_report` in this thread with each report, the last one included, before it returns.
 
     Raises:
-        TrainingError: with a reason that trying again won't mend.
-        ray.train.TrainingFailedError: the workers kept dying.
+        TrainingError: with the reason; what the workers said of it is in `error.txt` of the output.
     """
     training = _Training(job)
     try:
         for payload in training.reports():
             on_report(payload)
+    except TrainingFailedError as error:
+        write_files(job.output, {ERROR: str(error).encode()})
+        raise TrainingError(f"{_last_line(error)} (all of it is in {posixpath.join(job.output, ERROR)})") from error
     except BaseException:
         training.stop()
         raise
@@ -241,11 +251,11 @@ def _followed(job: Job, on_report: Callable[[Payload], None]) -> Result:
     reason = "the workers ended without a result"
     try:
         follow(job, take)
-    except (TrainingError, TrainingFailedError) as error:
+    except TrainingError as error:
         reason = str(error)
     if last.get("result"):
         return Result.from_json(last["result"])
-    return failed(reason, last["step"], time.monotonic() - started)
+    return result_in(job.output) or failed(reason, last["step"], time.monotonic() - started)
 
 
 def claim(output: str, recipe: Recipe) -> Result | None:
@@ -261,5 +271,10 @@ def claim(output: str, recipe: Recipe) -> Result | None:
     if mark.decode() != fingerprint(recipe):
         rule, way_out = "must be empty or hold a run of the same recipe", "choose another --output, or delete that folder"
         raise BadInput([Problem("command line", 1, "--output", rule, f"{output} with another recipe's run", way_out)])
-    result = read_file(output, RESULT)
-    return Result.from_json(json.loads(result)) if result else None
+    return result_in(output)
+
+
+def result_in(output: str) -> Result | None:
+    """The result of the run in `output`, where it has ended."""
+    content = read_file(output, RESULT)
+    return Result.from_json(json.loads(content)) if content else None

@@ -10,13 +10,13 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from trainer.draws import Stream, normals
+from trainer.draws import Stream, in_turn, normals
 from trainer.evaluation.asking import Judge
 from trainer.host import Host
 from trainer.models.predictor import Predictor
 from trainer.models.spaces import Pixels, Space
 from trainer.recipe import ClassName, Recipe
-from trainer.samplers.rollout import roll_out, steps_of
+from trainer.samplers.rollout import Predict, roll_out, steps_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Setting:
 
     predict: the trained model with its present weights, (x [B, *shape], t [B]) -> [B, *shape].
 
+    prompts: the texts of which each trajectory has one; none for models without.
+
     frozen: models by name, in evaluation mode, without gradients to their weights. judge: trained when first asked for.
     """
 
@@ -32,29 +34,25 @@ class Setting:
     shape: tuple[int, ...]
     schedule: DDPMScheduler
     host: Host
-    predict: Callable[[Tensor, Tensor], Tensor]
+    predict: Predict
     frozen: Mapping[str, Predictor]
     judge: Callable[[], Judge | None] = field(repr=False)
     class_names: tuple[ClassName, ...] = ()
-    guided: Callable[[Tensor, Tensor], Tensor] | None = None
+    guided: Predict | None = None
     space: Space = field(default_factory=Pixels)
+    prompts: tuple[str, ...] = ()
 
     @property
-    def sampling(self) -> Callable[[Tensor, Tensor], Tensor]:
+    def sampling(self) -> Predict:
         """What trajectories ask: the trained model's guided prediction, where it has guidance."""
         return self.guided or self.predict
 
-    def noise_of(self, x: Tensor, t: Tensor, prediction: Tensor) -> Tensor:
-        """The noise [B, *shape] that a prediction for x at t means, whatever the models predict."""
-        if self.schedule.config.prediction_type != "v_prediction":
-            return prediction
-        signal = self.schedule.alphas_cumprod.to(x.device)[t].view(-1, *[1] * (x.ndim - 1))
-        noise: Tensor = signal.sqrt() * prediction + (1 - signal).sqrt() * x
-        return noise
-
     @cached_property
     def pretrained_samples(self) -> Tensor:
-        """Samples [N, *decoded shape] of the pretrained model by the sampler of rollouts: what rewards are normalised by."""
+        """Samples [N, *decoded shape] of the pretrained model by the sampler of rollouts: what rewards are normalised by.
+
+        Sample k has prompt k modulo their number.
+        """
         spec = self.recipe.rollout
         steps = steps_of(self.schedule, spec.steps, spec.eta)
         samples, model = [], self.frozen["pretrained"]
@@ -62,5 +60,6 @@ class Setting:
             for start in range(0, spec.normalization_samples, self.recipe.evaluation.batch_size):
                 positions = range(start, min(start + self.recipe.evaluation.batch_size, spec.normalization_samples))
                 noise = normals(self.recipe.seed, Stream.NORMALIZATION, 0, positions, (1 + len(steps), *self.shape))
-                samples.append(self.space.decode(roll_out(model.guided, steps, noise.to(self.host.device)).samples))
+                prompts = in_turn(len(self.prompts), positions)
+                samples.append(self.space.decode(roll_out(model.guided, steps, noise.to(self.host.device), prompts).samples))
         return torch.cat(samples)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import json
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from diffusers import DDPMScheduler
 from torch import Tensor
 
 from trainer.draws import shard
@@ -28,7 +28,7 @@ from trainer.models.storing import stored_files
 from trainer.outcome import Result, outcomes, settled_multipliers, verdict
 from trainer.places import RESULT, write_files
 from trainer.prepare import Prepared, prepare
-from trainer.primal import Primal
+from trainer.problem import Vector
 from trainer.recipe import Recipe
 from trainer.samplers.sampling import sample
 
@@ -44,7 +44,7 @@ def work(recipe: Recipe, host: Host, output: str, judges: str | None = None) -> 
     """
     resolve(recipe.evaluation.metrics)  # a wrong import path must cost no training
     prepared = prepare(recipe, host, judges)
-    loop = Loop(prepared, host, lambda primal: _files(recipe, primal, prepared.schedule))
+    loop = Loop(prepared, host, partial(_files, prepared))
     end = loop.run()
     result, images = _evaluate(loop, prepared, end)
     host.checkpoints.flush()
@@ -55,19 +55,19 @@ def work(recipe: Recipe, host: Host, output: str, judges: str | None = None) -> 
     return result
 
 
-def _files(recipe: Recipe, primal: Primal, schedule: DDPMScheduler) -> dict[str, bytes]:
+def _files(prepared: Prepared, weights: Vector) -> dict[str, bytes]:
     """The small files of a checkpoint, and what diffusers reads of the averaged weights."""
-    plain = recipe.model_dump(mode="json")
-    with primal.averaged() as predictor:
-        return {"recipe.yaml": yaml.safe_dump(plain, sort_keys=False).encode(), **stored_files(predictor, schedule)}
+    plain = prepared.recipe.model_dump(mode="json")
+    with prepared.primal.averaged(weights) as predictor:
+        return {"recipe.yaml": yaml.safe_dump(plain, sort_keys=False).encode(), **stored_files(predictor, prepared.schedule)}
 
 
 def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, dict[str, bytes]]:
     """Final values of the averaged weights, then samples and what is measured on them."""
     host, started = loop.host, time.monotonic()
     multipliers = settled_multipliers(loop.state)
-    weights = loop.problem.weights(multipliers)
-    with loop.primal.averaged() as model:
+    weights = loop.settled
+    with loop.primal.averaged(weights) as model:
         trained = expectations(loop.sources, weights, host)
         held_out = expectations(loop.sources, weights, host, held_out=True)
         samples = _samples(loop, model, prepared)

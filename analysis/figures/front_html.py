@@ -18,13 +18,14 @@ from importlib import resources
 from analysis.columns import Column, columns, default_axes, view_range
 from analysis.figures.marks import MARKS, kinds
 from analysis.front import Front
+from analysis.links import run_link
 from analysis.store import is_http
 from analysis.text import MANY_CONSTRAINTS, MISSING, number, outcome_parts, setting, worst_text
 from analysis.trials import ConstraintOutcome, SweepRecord, Trial
 
 #: Where `mlflow ui` answers unless told otherwise.
 LOCAL_UI = "http://127.0.0.1:5000"
-RUN_URL = "/#/experiments/{experiment}/runs/{run}"
+RUN_URL = "/" + run_link("{experiment}", "{run}")
 _DIGITS = 7
 
 
@@ -131,6 +132,7 @@ def _outcome(outcome: ConstraintOutcome) -> dict[str, object]:
         "value": _finite(outcome.value),
         "budget": _finite(outcome.budget),
         "slack": _finite(outcome.slack),
+        "room": _finite(outcome.room),
         "slack_error": _finite(outcome.slack_error),
         "multiplier": _finite(outcome.multiplier),
     }

@@ -56,7 +56,7 @@
       review.objectives.map((name) => [name, number(columns.get(name).values[trial.index])]));
     card.append(rows([], plain));
     if (trial.constraints.length) {
-      const worstFirst = [...trial.constraints].sort((a, b) => (a.slack ?? -Infinity) - (b.slack ?? -Infinity));
+      const worstFirst = [...trial.constraints].sort((a, b) => (a.room ?? -Infinity) - (b.room ?? -Infinity));
       card.append(rows(["constraint", "value", "budget", "slack ± s.e.", "λ"], worstFirst.slice(0, CARD_ROWS).map((c) => [
         c.name, number(c.value), `${c.relation} ${number(c.budget)}`,
         number(c.slack) + (c.slack_error === null ? "" : ` ± ${Number(c.slack_error.toPrecision(2))}`),

@@ -71,7 +71,7 @@ def made_up_trials(count: int, seed: int = 0, names: Sequence[str] = NAMES) -> l
                 reason=reason,
                 params=params,
                 metrics=metrics,
-                constraints=constraint_outcomes(metrics),
+                constraints=constraint_outcomes(metrics, {}),
                 seconds=30 + 10 * noise.random(),
                 steps=1500,
             )

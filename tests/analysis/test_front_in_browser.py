@@ -133,7 +133,7 @@ def test_from_disk_the_card_shows_the_trial_and_the_point_is_a_link(
     expected += [f"{four.value:.4g}", f"≤ {four.budget:.4g}", f"{four.slack:.4g} ± 0.0015", f"{four.multiplier:.4g}"]
     assert [text for text in expected if text not in card] == []
     link = browser.find_element(By.ID, "target").get_attribute("href")
-    assert link == f"http://127.0.0.1:9/#/experiments/1/runs/{trial.run_id}"
+    assert link == f"http://127.0.0.1:9/#/experiments/1/runs/{trial.run_id}?workflowType=machine_learning"
 
 
 def test_from_disk_the_menus_switch_the_axes(browser: webdriver.Chrome, from_disk: tuple[SweepRecord, Review]) -> None:
@@ -164,7 +164,7 @@ def test_in_mlflow_the_point_opens_the_run(
     point_at(browser, record, trial.trial_id)
     # The page was made for http://127.0.0.1:5000, but is shown by this server: the link must lead here.
     link = browser.find_element(By.ID, "target").get_attribute("href")
-    assert link == f"{server.base_url}/#/experiments/{record.experiment_id}/runs/{trial.run_id}"
+    assert link == f"{server.base_url}/#/experiments/{record.experiment_id}/runs/{trial.run_id}?workflowType=machine_learning"
     # MLflow's viewer forbids what a plain click would need; it pins the card, which says how to go on.
     browser.find_element(By.ID, "target").click()
     card = browser.find_element(By.ID, "card")

@@ -13,7 +13,7 @@ GOOD = {"objective": 1.0, "value/four": 0.1, "budget/four": 0.12, "slack/four": 
 
 
 def trial(metrics: dict[str, float], status: str = "converged") -> Trial:
-    return Trial("t", "r", status, metrics=metrics, constraints=constraint_outcomes(metrics))
+    return Trial("t", "r", status, metrics=metrics, constraints=constraint_outcomes(metrics, {}))
 
 
 def verdict(metrics: dict[str, float], status: str = "converged", mates: tuple[Trial, ...] = ()) -> tuple[bool | None, str]:
@@ -70,7 +70,7 @@ def test_a_trial_that_lost_its_slacks_among_others_that_have_them_is_doubted() -
 
 
 def test_constraints_are_found_by_name_and_aggregates_are_not_constraints() -> None:
-    found = constraint_outcomes({"value/a/b": 1.0, "slack/a/b": 2.0, "value/max": 1.0, "violation/max": 0.0, "eval/x": 1.0})
+    found = constraint_outcomes({"value/a/b": 1.0, "slack/a/b": 2.0, "value/max": 1.0, "violation/max": 0.0, "eval/x": 1.0}, {})
     assert [outcome.name for outcome in found] == ["a/b"]
     assert found[0].slack == 2.0 and math.isnan(found[0].multiplier)
 
@@ -82,6 +82,11 @@ def test_constraints_are_found_by_name_and_aggregates_are_not_constraints() -> N
 )  # fmt: skip
 def test_the_relation_follows_from_the_sign_of_the_slack(value: float, budget: float, slack: float, relation: str) -> None:
     assert ConstraintOutcome("c", value, budget, slack, 0.0, 0.0).relation == relation
+
+
+def test_an_equality_is_violated_on_either_side() -> None:
+    found = constraint_outcomes({"value/a": 0.2, "budget/a": 0.5, "slack/a": 0.3}, {"constraints.a.equals": "0.5"})
+    assert found[0].relation == "=" and found[0].slack == 0.3 and found[0].room == -0.3
 
 
 def test_worst_slack_and_violation() -> None:

@@ -46,7 +46,10 @@ def test_publishes_tags_metrics_artifacts_and_a_description(published: tuple[str
     assert {file.path for file in client.list_artifacts(parent)} == {"front.html", "front.png", "trials.csv"}
     description = run.data.tags["mlflow.note.content"]
     for trial in front.trials:
-        assert f"[{trial.trial_id}](#/experiments/{record.experiment_id}/runs/{trial.run_id})" in description
+        assert (
+            f"[{trial.trial_id}](#/experiments/{record.experiment_id}/runs/{trial.run_id}?workflowType=machine_learning)"
+            in description
+        )
 
 
 def test_publishing_twice_changes_nothing(published: tuple[str, str, Path]) -> None:

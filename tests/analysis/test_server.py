@@ -14,7 +14,10 @@ RECORD = SweepRecord("7", "s", "abc", {"objective": "minimize"})
 
 
 def test_the_link_to_the_front() -> None:
-    assert front_link("http://host:1/", RECORD) == "http://host:1/#/experiments/7/runs/abc/artifacts/front.html"
+    assert (
+        front_link("http://host:1/", RECORD)
+        == "http://host:1/#/experiments/7/runs/abc/artifacts/front.html?workflowType=machine_learning"
+    )
 
 
 def test_an_http_store_is_its_own_ui() -> None:

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.known.test_answers import CALL, CASES, exact_alignment, recipe, train
+from tests.known.cases import Plain, alignment, exact_alignment
+from tests.known.test_answers import train
 from trainer.recipe import Recipe
 
 STEPS, BATCH = 10, 128
@@ -31,14 +32,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def problem(multipliers: dict[str, float], steps: int, seed: int, rollout: dict[str, Any]) -> Recipe:
-    names, thresholds, _ = CASES["two"]
-    constraints = [
-        {"name": name, "reward": {"call": CALL(f"black_box_{name}")}, "at_least": threshold}
-        for name, threshold in zip(names, thresholds, strict=True)
-    ]
-    return recipe(
-        "alignment", "plane", [2], constraints, seed=seed, dual={"rule": "fixed", "start": multipliers},
+def problem(start: float | dict[str, float], steps: int, seed: int, rollout: dict[str, Any]) -> Plain:
+    return alignment(
+        2, "black_box_", seed=seed, dual={"rule": "fixed", "start": start},
         train={"steps": steps, "lr": 0.02, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
         rollout={"steps": STEPS, "batch_size": BATCH, "normalize": False, **rollout},
     )  # fmt: skip
@@ -49,8 +45,9 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=50_000, help="of each reward")
     parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
-    names, thresholds, matrix = CASES["two"]
-    found, kl = exact_alignment(problem(dict.fromkeys(names, 1.0), 1, 0, {}), matrix)
+    bare = problem(1.0, 1, 0, {})
+    names, thresholds = ([each[key] for each in bare["constraints"]] for key in ("name", "at_least"))
+    found, kl = exact_alignment(bare)
     least = kl - float(found @ thresholds)
     print(f"exact: KL {kl:.4f}, rewards {thresholds}, Lagrangian {least:.4f}")
     for seed in range(options.seeds):
@@ -59,7 +56,7 @@ def main() -> None:
             steps = options.evaluations // (BATCH * (1 + STEPS * ahead))
             spec = problem(dict(zip(names, map(float, found), strict=True)), steps, seed, rollout)
             started = time.monotonic()
-            result = train(spec, Path(tempfile.mkdtemp(prefix="dualsweep-bench-")))
+            result = train(Recipe.model_validate(spec), Path(tempfile.mkdtemp(prefix="dualsweep-bench-")))
             values = np.array([each.value for each in result.constraints.values()])
             above = result.objective - float(found @ values) - least
             shown = f"KL {result.objective:.4f}, rewards {values.round(3)}, Lagrangian + {above:.4f}"

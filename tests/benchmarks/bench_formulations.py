@@ -24,7 +24,7 @@ from trainer.generate import restore
 from trainer.host import LocalHost
 from trainer.load import load_recipe
 from trainer.losses import Noised, weighted_errors
-from trainer.models.loading import recipe_of
+from trainer.models.origins import recipe_of
 from trainer.outcome import Result
 from trainer.recipe import Recipe
 from trainer.work import work

@@ -25,6 +25,17 @@ SHORT = ["train.steps=6", "train.batch_size=16", "evaluation.samples=8", "evalua
 OWN = ("my_data", "my_model", "my_judge")
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """With several, threads of tiny models wait for each other more than they compute where tests run side by side."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the examples as the working directory, which the modules are then imported from."""
@@ -92,7 +103,7 @@ def test_the_constraints_of_the_points_are_what_the_guide_says(project: Path) ->
     assert first.tolist() == [0, 1, 2]
 
 
-def test_a_text_to_image_model_under_an_adapter_and_its_composition(project: Path) -> None:
+def test_text_to_image_models_under_adapters_their_compositions_and_several_prompts(project: Path) -> None:
     from tests.trainer import tiny
 
     shutil.move(tiny.text_to_image(project / "made"), "stable-diffusion")
@@ -101,6 +112,11 @@ def test_a_text_to_image_model_under_an_adapter_and_its_composition(project: Pat
     sampling = ["product.samples=8", "product.levels=2", "product.steps=1", "dual.every=2", "evaluation.loss_draws=8"]
     composed = trained("adapters.yaml", *sampling)
     assert sum(each.multiplier for each in composed.constraints.values()) == pytest.approx(1.0)
+    tiny.clip(project / "clip")
+    assert trained("prompts.yaml", *small).constraints.keys() == {"faithful", "bright"}
+    small = ["rollout.steps=3", "rollout.batch_size=4", "product={samples: 8, levels: 2, steps: 1}", "evaluation.loss_draws=8"]
+    for untrained in (trained("adapters-dual-only.yaml", *small), trained("concepts.yaml", *small)):
+        assert sum(each.multiplier for each in untrained.constraints.values()) == pytest.approx(1.0)
 
 
 def test_flow_matching(project: Path) -> None:

@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import LinearConstraint, minimize
 
 from tests.known.models import Gaussian
 from trainer.samplers.rollout import Steps
@@ -63,15 +64,63 @@ def gaussian_kl(mean: Array, covariance: Array, other: Array, others: Array) -> 
     return float(0.5 * (np.trace(inverse @ covariance) + away @ inverse @ away - len(mean) + ratio))
 
 
+def log_normaliser(weights: Array, means: Array, covariances: Array) -> float:
+    """log Z(λ), Z the integral of Π N(m_i, S_i)^λ_i over x in R^d."""
+    mean, covariance = product_of_gaussians(means, covariances, weights)
+    moments = [each @ np.linalg.solve(own, each) for each, own in zip(means, covariances, strict=True)]
+    own = weights @ (np.linalg.slogdet(covariances)[1] + np.array(moments))
+    joint = np.linalg.slogdet(covariance)[1] + mean @ np.linalg.solve(covariance, mean)
+    return float(0.5 * (joint - own + len(mean) * (1 - weights.sum()) * np.log(2 * np.pi)))
+
+
 def composition_and(means: Array, covariances: Array) -> tuple[Array, Array]:
-    """λ [m] and the KLs [m] of min max_i KL(p || q_i), by ascent on the concave dual -log Z(λ) with exact products."""
-    weights = np.full(len(means), 1 / len(means))
-    for step in range(20_000):
+    """λ [m] and the KLs [m] of min max_i KL(p || q_i): the maximum of the concave dual -log Z(λ) on the simplex.
+
+    Its derivative in λ_i is -E_p log q_i = KL(p || q_i) + H(p) under the product p, by sequential quadratic programming.
+    """
+
+    def values(weights: Array) -> Array:
         p = product_of_gaussians(means, covariances, weights)
-        kls = np.array([gaussian_kl(*p, mean, covariance) for mean, covariance in zip(means, covariances, strict=True)])
-        raised = weights * np.exp(2.0 / (1 + step / 100) * (kls - kls.max()))
-        weights = raised / raised.sum()
-    return weights, kls
+        return np.array([gaussian_kl(*p, mean, covariance) for mean, covariance in zip(means, covariances, strict=True)])
+
+    def descent(weights: Array) -> tuple[float, Array]:
+        _, covariance = product_of_gaussians(means, covariances, weights)
+        entropy = 0.5 * np.linalg.slogdet(2 * np.pi * np.e * covariance)[1]
+        return log_normaliser(weights, means, covariances), -values(weights) - entropy
+
+    size = len(means)
+    simplex = LinearConstraint(np.ones(size), 1, 1)
+    start, ends = np.full(size, 1 / size), [(0, 1)] * size
+    found = minimize(descent, start, jac=True, method="SLSQP", bounds=ends, constraints=simplex, options={"ftol": 1e-14})
+    return found.x, values(found.x)
+
+
+def concept_composition(
+    concepts: list[Gaussian], base: Gaussian, guidance: float, weights: Array, steps: Steps
+) -> tuple[Array, Array, Array]:
+    """The path-wise KLs [m] of the guided sampler to each concept's own, and the mean [d] and covariance of its last state.
+
+    All is affine, so the chain's states are Gaussian: E |A x + b|^2 = |A mean + b|^2 + tr A cov A^T.
+    """
+    d = base.offset.shape[1]
+    mean, covariance, kls = np.zeros(d), np.eye(d), np.zeros(len(concepts))
+    x = torch.cat([torch.zeros(1, d), torch.eye(d)])
+
+    def affine(number: int, prediction: torch.Tensor) -> tuple[Array, Array]:
+        moved = steps.mean(number, x, prediction).detach().double().numpy()
+        return (moved[1:] - moved[0]).T, moved[0]
+
+    for number, (timestep, sigma) in enumerate(zip(steps.timesteps, steps.sigma, strict=True)):
+        t = torch.full((d + 1,), timestep)
+        own, start = [each(x, t) for each in concepts], base(x, t)
+        led = start + guidance * (sum(weight * each for weight, each in zip(weights, own, strict=True)) - start)
+        slope, shift = affine(number, led)
+        for i, each in enumerate(own):
+            other, others = affine(number, each)
+            away, apart = slope - other, shift - others
+            kls[i] += (np.sum((away @ mean + apart) ** 2) + np.trace(away @ covariance @ away.T)) / (2 * sigma**2)
+        mean, covariance = slope @ mean + shift, slope @ covariance @ slope.T + sigma**2 * np.eye(d)
+    return kls, mean, covariance
 
 
 def minority(counts: tuple[int, ...], minorities: tuple[int, ...], budget: float) -> tuple[Array, Array]:

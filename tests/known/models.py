@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,16 @@ T = 100
 #: The distributions of the cases of method.md §4.
 PLANE = ([0.0, 0.0], [[1.0, 0.3], [0.3, 0.5]])
 LEFT, RIGHT = ([-1.0], [[0.025]]), ([1.0], [[0.5]])
+#: What else the point-wise KL is measured between.
+NARROW, TILTED = ([-0.66], [[0.105]]), ([0.8, 0.6], [[0.6, -0.2], [-0.2, 0.9]])
+GAUSSIANS = {"plane": PLANE, "left": LEFT, "right": RIGHT, "narrow": NARROW, "tilted": TILTED}
+#: Three of one covariance, and three of covariances of their own; each of the three binds in their AND.
+SHIFTED = [(mean, PLANE[1]) for mean in ([-1.0, -0.3], [1.2, 0.0], [-0.3, 0.9])]
+CORNERS = [
+    ([-1.0, 0.0], [[0.6, 0.2], [0.2, 0.4]]),
+    ([1.0, 0.3], [[0.3, -0.1], [-0.1, 0.5]]),
+    ([0.0, 1.4], [[0.5, 0.0], [0.0, 0.25]]),
+]
 COUNTS = (178, 182, 177, 183, 18, 18, 181, 17, 174, 180)
 CENTRES, WIDTH = torch.linspace(-1.8, 1.8, 10)[:, None], 0.04
 ISLANDS, WIDTHS = torch.tensor([[-1.5, -1.0], [1.5, -1.0], [0.0, 1.5]]), torch.tensor([0.1, 0.15, 0.2])
@@ -60,16 +72,23 @@ class Mixture(nn.Module):
         return [float(each) for each in self.logits.softmax(0)]
 
 
-def plane() -> nn.Module:
-    return Gaussian(*PLANE)
+plane, left, right, narrow, tilted = (partial(Gaussian, *each) for each in GAUSSIANS.values())
 
 
-def left() -> nn.Module:
-    return Gaussian(*LEFT)
+#: Gaussians in the plane, to be composed: the first two differ in their means alone.
+OVALS = (
+    ([-0.6, -0.3], [[0.30, 0.10], [0.10, 0.20]]),
+    ([0.6, 0.3], [[0.30, 0.10], [0.10, 0.20]]),
+    ([-0.8, 1.2], [[0.50, -0.20], [-0.20, 0.40]]),
+)
 
 
-def right() -> nn.Module:
-    return Gaussian(*RIGHT)
+oval_0, oval_1, oval_2 = (partial(Gaussian, *each) for each in OVALS)
+
+
+def anything() -> Gaussian:
+    """What the ovals are concepts of."""
+    return Gaussian([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]])
 
 
 def line() -> nn.Module:
@@ -85,21 +104,25 @@ def islands() -> nn.Module:
     return Mixture(ISLANDS, WIDTHS)
 
 
-def island(number: int) -> nn.Module:
+def _island(number: int) -> nn.Module:
     width = float(WIDTHS[number])
     return Gaussian(ISLANDS[number].tolist(), [[width**2, 0.0], [0.0, width**2]])
 
 
-def island_0() -> nn.Module:
-    return island(0)
+island_0, island_1, island_2 = (partial(_island, number) for number in range(3))
+shifted_0, shifted_1, shifted_2 = (partial(Gaussian, *each) for each in SHIFTED)
+corner_0, corner_1, corner_2 = (partial(Gaussian, *each) for each in CORNERS)
 
 
-def island_1() -> nn.Module:
-    return island(1)
+def _points(mean: list[float], covariance: list[list[float]]) -> list[Tensor]:
+    """A data set whose mean and covariance are those of the Gaussian, exactly."""
+    x = torch.randn(8192, len(mean), generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    x = x - x.mean(0)
+    white = torch.linalg.solve_triangular(torch.linalg.cholesky(x.T @ x / len(x)), x.T, upper=False).T
+    return list((torch.tensor(mean) + white @ torch.linalg.cholesky(torch.tensor(covariance).double()).T).float())
 
 
-def island_2() -> nn.Module:
-    return island(2)
+narrow_points, plane_points = partial(_points, *NARROW), partial(_points, *PLANE)
 
 
 def digits_like() -> list[tuple[Tensor, int]]:
@@ -131,6 +154,10 @@ def black_box_first(x: Tensor) -> Tensor:
 
 def black_box_second(x: Tensor) -> Tensor:
     return torch.from_numpy(x.detach().cpu().numpy()[:, 1].copy())
+
+
+def black_box_both(x: Tensor) -> Tensor:
+    return torch.from_numpy(x.detach().cpu().numpy().sum(1))
 
 
 def bounded(x: Tensor) -> Tensor:

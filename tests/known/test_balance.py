@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.known import exact, models
-from tests.known.test_answers import CALL, CASES, exact_alignment, multipliers, recipe, train
+from tests.known.cases import CALL, Plain, alignment, alignment_case, document
+from tests.known.test_answers import train
 from trainer.draws import Stream, normals
 from trainer.generate import restore
 from trainer.models.schedules import noise_schedule
@@ -17,14 +18,9 @@ from trainer.recipe import Recipe
 from trainer.samplers.rollout import roll_out, steps_of
 
 
-def aligned(case: str, gradient: str, steps: int) -> Recipe:
-    rewards, thresholds, _ = CASES[case]
-    constraints = [
-        {"name": name, "reward": {"call": CALL(f"black_box_{name}")}, "at_least": threshold}
-        for name, threshold in zip(rewards, thresholds, strict=True)
-    ]
-    return recipe(
-        "alignment", "plane", [2], constraints,
+def aligned(count: int, gradient: str, steps: int) -> Plain:
+    return alignment(
+        count, "black_box_",
         dual={"rule": "newton", "step_size": 0.3, "every": 10, "staleness": 0},
         train={"steps": steps, "lr": 0.02, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
         rollout={"steps": 10, "batch_size": 256, "gradient": gradient, "normalize": False, "flow": {"lr": 0.005}},
@@ -33,7 +29,7 @@ def aligned(case: str, gradient: str, steps: int) -> Recipe:
 
 def free(gradient: str, steps: int, beta: float) -> Recipe:
     """Samples from exp(beta r) alone."""
-    return recipe(
+    plain = document(
         "alignment", "free_plane", [2], [{"name": "bowl", "reward": {"call": CALL("bowl")}, "at_least": 0.0}],
         dual={"rule": "fixed", "start": beta},
         train={"steps": steps, "lr": 0.02, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
@@ -42,16 +38,15 @@ def free(gradient: str, steps: int, beta: float) -> Recipe:
             "flow": {"lr": 0.005},
         },
     )  # fmt: skip
+    return Recipe.model_validate(plain)
 
 
 @pytest.mark.parametrize("gradient", ["dag", "dag_kl"])
-@pytest.mark.parametrize("case", ["one", "two"])
-def test_gaussian_alignment_on_black_boxes(case: str, gradient: str, tmp_path: Path) -> None:
-    spec = aligned(case, gradient, 300)
-    wanted, kl = exact_alignment(spec, CASES[case][2])
-    result = train(spec, tmp_path)
-    np.testing.assert_allclose(multipliers(result), wanted, rtol=0.10)
-    assert result.objective == pytest.approx(kl, rel=0.10)
+@pytest.mark.parametrize("count", [1, 2])
+def test_gaussian_alignment_on_black_boxes(count: int, gradient: str, tmp_path: Path) -> None:
+    case = alignment_case(0.10, aligned(count, gradient, 300))
+    verdicts = case.judge(train(case.recipe, tmp_path).to_json())
+    assert not [f"{each.required}, but got {each.found}" for each in verdicts if not each.ok]
 
 
 @pytest.mark.slow

@@ -40,6 +40,21 @@ def test_what_is_bounded_from_below_is_maximised_unless_the_sweep_says_otherwise
     assert dict(read.objectives) == {"objective": "minimize", "value/five": "minimize"}
 
 
+def test_an_objective_is_swept_in_the_direction_of_its_recipe(tmp_path: Path) -> None:
+    recipe = (
+        "name: r\nformulation: alignment\nmodel: {call: my:model, shape: [2]}\nobjective: {reward: brightness, maximize: true}\n"
+        "constraints:\n  - {name: near, path_kl: {}, at_most: 1.0}\ntrain: {steps: 10}\n"
+    )
+    sweep = "name: s\nrecipe: recipe.yaml\nsearch: {constraints.near.at_most: {uniform: [0.1, 2.0]}}\ntrials: 2\n"
+    write(tmp_path, sweep, recipe)
+    assert dict(load_plan(tmp_path / "sweep.yaml").objectives) == {"objective": "maximize", "value/max": "minimize"}
+    write(tmp_path, sweep + "objectives: {objective: minimize, value/near: minimize}\n", recipe)
+    with pytest.raises(
+        BadInput, match=r"sweep.yaml:5: objectives.objective: must be the recipe's direction, maximize, but got min"
+    ):
+        load_plan(tmp_path / "sweep.yaml")
+
+
 def test_without_constraints_the_objective_is_alone(tmp_path: Path) -> None:
     recipe = "".join(line for line in RECIPE.splitlines(True) if "name: f" not in line and "constraints:" not in line)
     write(tmp_path, "name: s\nrecipe: recipe.yaml\nsearch: {train.lr: {log_uniform: [0.001, 0.1]}}\ntrials: 2\n", recipe)
@@ -167,7 +182,7 @@ def test_everything_wrong_is_told_once_in_the_order_of_the_file(tmp_path: Path) 
         "sweep.yaml:20: search.data.source.x: must lead through sections, and `data.source` is none, but got `x` below 'digits'; "
         "write the key as `data.source`",
         "sweep.yaml:21: sampler.name: must be one of the known words, but got 'gridd'; "
-        "did you mean `grid`? Valid: tpe, nsga2, gp, random, quasi_random, grid",
+        "did you mean `grid`? Valid: tpe, nsga2, gp, random, quasi_random, grid, dual_informed",
         "sweep.yaml:22: objectives.objectiv: must be a metric of the recipe's runs, but got `objectiv`; "
         f"did you mean `objective`? Valid: {metrics}, or a metric of the evaluation, `eval/...`",
         "sweep.yaml:23: reference_point: must hold one number for each of the 1 objectives, but got [1, 2]; "

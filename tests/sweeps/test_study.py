@@ -109,8 +109,8 @@ def test_a_sweep_may_be_made_longer(tmp_path: Path) -> None:
             "--set:1: search.dual.step_size.uniform: {rule}, but got [1.0, 2.0], where it was nothing; {way_out}",
         ),
         (
-            "objectives.objective=maximize",
-            "--set:1: objectives.objective: {rule}, but got 'maximize', where it was 'minimize'; {way_out}",
+            "objectives.value/four=maximize",
+            "--set:1: objectives.value/four: {rule}, but got 'maximize', where it was nothing; {way_out}",
         ),
     ],
 )

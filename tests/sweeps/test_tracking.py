@@ -64,11 +64,12 @@ def test_a_sweep_is_a_parent_run_with_a_child_for_each_trial(search: Plan, tmp_p
     tracker.trial(0, PARAMS).artifact(tmp_path / "recipe.txt")
     tracker.end_trial(0, "converged", "because 0")
     tracker.sweep.artifact(tmp_path / "samples", "pictures")
-    tracker.end("done", "FINISHED")
+    tracker.end("done", "FINISHED", "the band is narrow")
     assert tracker.close() is None
     (parent,) = runs(search, "sweep")
     children = runs(search, "trial")
     assert tracker.run_id == parent.info.run_id and parent.info.status == "FINISHED"
+    assert (parent.data.tags["dualsweep.status"], parent.data.tags["dualsweep.reason"]) == ("done", "the band is narrow")
     assert json.loads(parent.data.tags["dualsweep.objectives"]) == {"objective": "minimize", "value/max": "minimize"}
     assert list(json.loads(parent.data.tags["dualsweep.objectives"])) == list(search.objectives)
     assert json.loads(parent.data.tags["dualsweep.search"]) == list(PARAMS)

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
+    """The nets here are too small for threads to help, and one thread makes sums the same everywhere."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -26,3 +28,24 @@ def transformer(tmp_path_factory: pytest.TempPathFactory) -> str:
     from tests.trainer import tiny
 
     return tiny.transformer(tmp_path_factory.mktemp("transformer"))
+
+
+@pytest.fixture(scope="session")
+def sdxl(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from tests.trainer import tiny
+
+    return tiny.sdxl(tmp_path_factory.mktemp("sdxl"))
+
+
+@pytest.fixture(scope="session")
+def sd3(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from tests.trainer import tiny
+
+    return tiny.sd3(tmp_path_factory.mktemp("sd3"))
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.trainer import tiny
+
+    return tiny.clip(tmp_path_factory.mktemp("clip"))

@@ -76,6 +76,15 @@ def test_mistakes_of_the_file_keep_their_lines(recipe: Path) -> None:
     assert told(recipe, "train.steps=20")[0].startswith("recipe.yaml:3: model.unet")
 
 
+def test_rules_over_several_sections_are_told_at_once(recipe: Path) -> None:
+    recipe.write_text(
+        RECIPE.replace("train: {steps: 1500}", "dual: {rule: newton, every: 7}\ntrain: {steps: 1500, batch_size: 2}")
+    )
+    found = told(recipe)
+    assert [line.split(" ")[0] for line in found] == ["recipe.yaml:8:", "recipe.yaml:9:", "recipe.yaml:9:"]
+    assert [line.split(" ")[1] for line in found] == ["dual.rule:", "train.batch_size:", "train.steps:"]
+
+
 def test_a_missing_file_is_told_with_the_overrides_problems(tmp_path: Path) -> None:
     assert [line.split(": ")[0] for line in told(tmp_path / "no.yaml", "x")] == ["no.yaml:1", "--set:1"]
 

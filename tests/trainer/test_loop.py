@@ -12,6 +12,7 @@ from trainer.coordinator import InProcess
 from trainer.dual.controller import controller_of
 from trainer.host import LocalHost
 from trainer.loop import Loop
+from trainer.primal import Primal
 from trainer.problem import Problem
 from trainer.recipe import Recipe
 from trainer.work import work
@@ -40,7 +41,10 @@ class Recording(InProcess):
 def run(recipe, folder, stop_at=None):
     coordinator = Recording(recipe, stop_at)
     host = LocalHost(coordinator, CheckpointFolder(str(folder / "checkpoints")))
-    result = work(recipe, host, str(folder), str(folder.parent / "judges"))
+    try:
+        result = work(recipe, host, str(folder), str(folder.parent / "judges"))
+    finally:
+        host.checkpoints.flush()  # a kill may come at any time; which checkpoint a test starts from is not left to chance
     points = {point["step"]: point["metrics"] for report in host.reports for point in report["points"]}
     return result, points, coordinator.states, host.checkpoints.latest()
 
@@ -148,16 +152,16 @@ def test_a_checkpoint_between_log_points_loses_none(tmp_path):
     assert without_time(rest[12]) == without_time(whole[12])
 
 
-def used_multipliers(recipe, tmp_path, monkeypatch):
-    """The multipliers that each primal step put into its Lagrangian."""
+def used_weights(recipe, tmp_path, monkeypatch):
+    """The Lagrangian's coefficients that each primal step began with."""
     used = []
-    original = Problem.coefficients
+    original = Primal.begin
 
-    def spy(problem, multipliers):
-        used.append(multipliers.copy())
-        return original(problem, multipliers)
+    def spy(primal, step, weights):
+        used.append(weights.copy())
+        return original(primal, step, weights)
 
-    monkeypatch.setattr(Problem, "coefficients", spy)
+    monkeypatch.setattr(Primal, "begin", spy)
     _, _, states, _ = run(recipe, tmp_path)
     return used, states
 
@@ -165,11 +169,12 @@ def used_multipliers(recipe, tmp_path, monkeypatch):
 @pytest.mark.parametrize("every, staleness", [(1, 0), (1, 1), (4, 0), (4, 1)])
 def test_the_multipliers_in_use_are_those_of_the_stated_version(tmp_path, monkeypatch, every, staleness):
     recipe = digits(dual={"every": every, "staleness": staleness, "step_size": 0.3}, evaluation={"samples": 0})
-    used, states = used_multipliers(recipe, tmp_path, monkeypatch)
-    for step, multipliers in enumerate(used[: recipe.train.steps]):  # the last one is of the evaluation
+    used, states = used_weights(recipe, tmp_path, monkeypatch)
+    assert len(used) == recipe.train.steps
+    for step, weights in enumerate(used):
         version = max(0, step - staleness) // every
         expected = states[version].multipliers if version else np.zeros(2)
-        np.testing.assert_array_equal(multipliers, expected)
+        np.testing.assert_array_equal(weights, Problem.of(recipe).weights(expected))
 
 
 def test_a_finished_runs_last_checkpoint_is_a_diffusers_pipeline(tmp_path):

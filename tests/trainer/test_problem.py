@@ -5,10 +5,11 @@ import pytest
 from pydantic import ValidationError
 
 from tests.trainer.recipes import digits
+from trainer.dual.controller import Controller
 from trainer.outcome import ConstraintOutcome, outcomes, verdict
 from trainer.problem import Estimate, Problem
 from trainer.recipe import Recipe
-from trainer.schema.dual import ON_SIMPLEX
+from trainer.schema.dual import ON_SIMPLEX, Dual
 
 KINDS = Problem(
     ("most", "least", "equal", "near"),
@@ -182,3 +183,18 @@ def test_a_minimax_run_whose_weighted_constraints_differ_has_not_converged():
     assert status == "out_of_steps" and "`b` by 0.3" in reason
     level["b"] = ConstraintOutcome(0.4, 0.7, 0.3, 0.01, 0.0, "minimax")
     assert verdict(settled(2), level)[0] == "converged"
+
+
+def test_a_run_without_constraints_is_not_told_that_they_are_met():
+    from tests.trainer.dual.test_simplex import unmoved
+
+    state = unmoved(Controller(Problem.of(recipe([])), Dual(), 100), 0)
+    assert verdict(state, {}) == ("converged", "the objective has settled")
+
+
+def test_an_objective_that_is_maximised_keeps_its_unit_and_turns_the_lagrangian():
+    problem = Problem(("near",), np.array([0.3]), np.array([False]), maximize=True)
+    means, multipliers = np.array([2.0, 0.5]), np.array([4.0])
+    assert problem.objective(means) == 2.0
+    assert problem.lagrangian(means, multipliers) == pytest.approx(-2.0 + 4.0 * 0.2)
+    np.testing.assert_allclose(problem.coefficients(multipliers), [-1.0, 4.0])

@@ -28,11 +28,11 @@ def check_deep(recipe: Recipe, document: Document) -> list[Problem]:
 
 
 def _shape_faults(recipe: Recipe, shape: tuple[int, ...]) -> list[Fault]:
-    load = recipe.model.load
-    if recipe.model.call is not None or (load is not None and may_be_ours(load)):
+    load = recipe.leading.load
+    if recipe.leading.call is not None or (load is not None and may_be_ours(load)):
         return []
     if len(shape) != 3:
-        kind = "unet" if recipe.model.unet is not None else "load"
+        kind = "unet" if recipe.leading.unet is not None else "load"
         rule, received = "must go with images [C, H, W]", f"examples of shape {list(shape)}"
         return [Fault(("model", kind), rule, received, "use `model.call` with a model for such data")]
     return list(side_faults(recipe, *shape[1:]))

@@ -22,7 +22,7 @@ from trainer.data.portions import portion, stays
 from trainer.documents import Document, Keys, show
 from trainer.errors import Problem
 from trainer.imports import CannotImportError, import_callable, takes
-from trainer.models.loadable import model_faults
+from trainer.models.loadable import may_be_ours, model_faults
 from trainer.recipe import ClassName, Data, Recipe, Subset
 from trainer.schema.word import Seen
 
@@ -49,11 +49,13 @@ def check(recipe: Recipe, document: Document) -> list[Problem]:
 
 def _term_faults(recipe: Recipe, known: Known) -> Iterator[Fault]:
     """What the terms themselves find wrong."""
-    shape = tuple(recipe.model.shape) if recipe.model.shape else None
+    shape = tuple(recipe.leading.shape) if recipe.leading.shape else None
     if recipe.data is not None and known.side is not None:
         shape = (1 if recipe.data.grey or recipe.data.source == "digits" else 3, known.side, known.side)
+    inherited = recipe.model.load is not None and may_be_ours(recipe.model.load)
+    prompted = True if recipe.model.texts else None if inherited else False
     for each in recipe.terms:
-        yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, recipe.rollout.gradient))
+        yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, recipe.rollout.gradient, prompted))
 
 
 def _data_faults(recipe: Recipe, data: Data, known: Known) -> Iterator[Fault]:

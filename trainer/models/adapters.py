@@ -9,14 +9,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from diffusers import UNet2DConditionModel
+from diffusers import SD3Transformer2DModel, UNet2DConditionModel
 from torch import nn
 
 from trainer.errors import TrainingError
 from trainer.models.loadable import ADAPTER
+from trainer.models.text import TEXT_NETWORKS, pipeline_of
 from trainer.schema.model import Lora
 
-_NAME, _PREFIX = "default", "unet"
+_NAME = "default"
 
 
 def add(network: nn.Module, spec: Lora) -> None:
@@ -50,23 +51,26 @@ def load(network: nn.Module, folder: Path) -> None:
     Raises:
         TrainingError: there is none, or it does not fit the network.
     """
-    from diffusers import StableDiffusionPipeline
-
     _refuse_second(network)
     network.requires_grad_(False)
+    pipeline, part = _layout(network)
     try:
-        weights, alphas, metadata = StableDiffusionPipeline.lora_state_dict(str(folder), return_lora_metadata=True)
+        # With the configuration, adapters of SDXL that other programs wrote are understood too.
+        known = {"unet_config": network.config} if isinstance(network, UNet2DConditionModel) else {}
+        weights, *alphas, metadata = pipeline.lora_state_dict(str(folder), return_lora_metadata=True, **known)
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"lora must be a run of ours or a folder with {ADAPTER}, but got {str(folder)!r} ({str(error).splitlines()[0]}); "
             "give the folder that `save_lora_weights` wrote"
         ) from error
-    own = {name.removeprefix(f"{_PREFIX}."): value for name, value in weights.items() if name.startswith(f"{_PREFIX}.")}
+    own = {name.removeprefix(f"{part}."): value for name, value in weights.items() if name.startswith(f"{part}.")}
     if len(own) != len(weights) or not own:
-        other = next((name for name in weights if not name.startswith(f"{_PREFIX}.")), "nothing")
-        raise TrainingError(f"lora must adapt the UNet alone, but {folder} holds {other}; save the UNet's adapter apart")
-    if isinstance(network, UNet2DConditionModel):
-        StableDiffusionPipeline.load_lora_into_unet(weights, alphas, network, adapter_name=_NAME, metadata=metadata)
+        other = next((name for name in weights if not name.startswith(f"{part}.")), "nothing")
+        raise TrainingError(f"lora must adapt the {part} alone, but {folder} holds {other}; save that one's adapter apart")
+    if isinstance(network, TEXT_NETWORKS):
+        network.load_lora_adapter(
+            weights, prefix=part, network_alphas=alphas[0] if alphas else None, adapter_name=_NAME, metadata=metadata
+        )
     else:
         _load_plain(network, own, metadata, folder)
     for name, parameter in network.named_parameters():
@@ -81,7 +85,8 @@ def _load_plain(network: nn.Module, weights: dict[str, Any], metadata: dict[str,
         raise TrainingError(
             f"lora must tell its rank and alpha for a {type(network).__name__}, but {folder} has no such metadata; train it here"
         )
-    _inject(network, LoraConfig(**{name.removeprefix(f"{_PREFIX}."): value for name, value in metadata.items()}))
+    part = _layout(network)[1]
+    _inject(network, LoraConfig(**{name.removeprefix(f"{part}."): value for name, value in metadata.items()}))
     result: Any = set_peft_model_state_dict(network, weights, adapter_name=_NAME)
     if result.unexpected_keys:
         raise TrainingError(
@@ -93,22 +98,26 @@ def _inject(network: nn.Module, config: Any) -> None:
     from peft import inject_adapter_in_model
 
     inject_adapter_in_model(config, network, adapter_name=_NAME)
-    if isinstance(network, UNet2DConditionModel):
+    if isinstance(network, TEXT_NETWORKS):
         network._hf_peft_config_loaded = True  # what its own add_adapter notes
 
 
 def files(network: nn.Module) -> dict[str, bytes]:
     """The adapter as the file that `pipeline.load_lora_weights` reads."""
-    from diffusers import StableDiffusionPipeline
     from peft import get_peft_model_state_dict
 
+    pipeline, part = _layout(network)
     configs: Any = network.peft_config
     metadata = {key: _plain(value) for key, value in configs[_NAME].to_dict().items()}
     with tempfile.TemporaryDirectory() as folder:
-        StableDiffusionPipeline.save_lora_weights(
-            folder, unet_lora_layers=get_peft_model_state_dict(network, adapter_name=_NAME), unet_lora_adapter_metadata=metadata
-        )
+        layers = get_peft_model_state_dict(network, adapter_name=_NAME)
+        pipeline.save_lora_weights(folder, **{f"{part}_lora_layers": layers, f"{part}_lora_adapter_metadata": metadata})
         return {ADAPTER: (Path(folder) / ADAPTER).read_bytes()}
+
+
+def _layout(network: nn.Module) -> tuple[Any, str]:
+    """The pipeline in whose layout the network's adapters lie, and the network's name in it; other networks keep to the first."""
+    return pipeline_of(network), "transformer" if isinstance(network, SD3Transformer2DModel) else "unet"
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import torch
 from diffusers import UNet2DModel
@@ -10,36 +11,68 @@ from torch import Tensor, nn
 
 from trainer import recipe as recipes
 from trainer.checkpoint import locate
-from trainer.draws import Stream, generator
+from trainer.draws import Stream, generator, in_turn
 from trainer.errors import TrainingError
 from trainer.imports import import_callable
-from trainer.models.loading import load_predictor, network_config, space_of
+from trainer.models.composed import Composed
+from trainer.models.loadable import COMPOSITION
+from trainer.models.loading import Library
+from trainer.models.networks import network_config
+from trainer.models.origins import recipe_of
 from trainer.models.predictor import Predictor
 from trainer.models.schedules import noise_schedule
 from trainer.models.spaces import Space
 from trainer.places import read_file
 
 
-def build(recipe: recipes.Recipe, shape: tuple[int, ...]) -> Predictor:
+def build(recipe: recipes.Recipe, shape: tuple[int, ...], library: Library | None = None) -> Predictor:
     """The model of `recipe` for samples of `shape`, with weights that depend on the recipe's seed alone.
 
     Raises:
         TrainingError: the model can't be loaded, or doesn't map samples of `shape` to predictions of the same shape.
     """
-    predictor = build_model(recipe.model, shape, recipe.seed).under(noise_schedule(recipe, shape))
+    predictor = build_model(recipe.model, shape, recipe.seed, library or Library()).under(noise_schedule(recipe, shape))
     check_shape(predictor, shape)
     return predictor
 
 
-def build_model(spec: recipes.Model, shape: tuple[int, ...], seed: int) -> Predictor:
+def build_model(
+    spec: recipes.Model, shape: tuple[int, ...], seed: int, library: Library, trained: bool = True
+) -> Predictor:  # fmt: skip
     """The model that a recipe names, unchecked."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator(seed, Stream.WEIGHTS).integers(2**63)))
         if spec.unet is not None:
             return Predictor(_unet(spec.unet, shape))
         if spec.load is not None:
-            return load_predictor(spec)
+            return _composed(spec, library) or library.predictor(spec, trained)
         return Predictor(_called(str(spec.call)))
+
+
+def compose(recipe: recipes.Recipe, parts: Mapping[str, Predictor]) -> Composed:
+    """The composed model of a recipe, of these of its `models`, with equal weights."""
+    spec = recipe.model.compose
+    assert spec is not None
+    base = parts[spec.base] if spec.base is not None else None
+    return Composed({name: parts[name] for name in spec.of}, base, spec.guidance)
+
+
+def _composed(spec: recipes.Model, library: Library) -> Composed | None:
+    """The composed model that a run of ours left, with the weights that it came to; None where the run is of another kind."""
+    checkpoint = locate(str(spec.load))
+    shares = read_file(checkpoint, COMPOSITION) if checkpoint is not None else None
+    if checkpoint is None or shares is None:
+        return None
+    for key in ("prompt", "prompts", "negative_prompt", "label", "guidance", "lora"):
+        if getattr(spec, key) is not None:
+            raise TrainingError(
+                f"a model's `{key}` must go with one network, but {spec.load} is composed of several; drop it, or write it in "
+                "that run's recipe"
+            )
+    recipe = recipe_of(checkpoint)
+    shape = tuple(json.loads(read_file(checkpoint, "state.json") or b"{}")["shape"])
+    parts = {name: build_model(recipe.models[name], shape, recipe.seed, library, trained=False) for name in recipe.composed}
+    return compose(recipe, parts).weigh(json.loads(shares))
 
 
 def _unet(spec: recipes.UNet, shape: tuple[int, ...]) -> nn.Module:
@@ -79,9 +112,11 @@ def check_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
         TrainingError: the pass fails, or its output is of another shape.
     """
     predictor.eval()
+    device = next((each.device for each in predictor.parameters()), torch.device("cpu"))
     try:
         with torch.no_grad():
-            output = predictor(torch.zeros(2, *shape), torch.zeros(2, dtype=torch.int64))
+            x, t = torch.zeros(2, *shape, device=device), torch.zeros(2, dtype=torch.int64, device=device)
+            output = predictor(x, t, in_turn(len(predictor.texts), range(2)))
     except Exception as error:
         raise TrainingError(
             f"the model must accept samples of shape {shape} with timesteps of shape [batch], but it raised "
@@ -97,14 +132,14 @@ def check_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
         )
 
 
-def shape_of(spec: recipes.Model, space: Space | None = None) -> tuple[int, ...]:
+def shape_of(spec: recipes.Model, space: Space) -> tuple[int, ...]:
     """The shape of the diffusion where no data tells it: as the recipe says, else as the loaded model does.
 
     Raises:
         TrainingError: neither says.
     """
     if spec.shape is not None:
-        return (space or space_of(spec)).coded(tuple(spec.shape))
+        return space.coded(tuple(spec.shape))
     if spec.load is not None and (checkpoint := locate(spec.load)) is not None:
         return tuple(json.loads(read_file(checkpoint, "state.json") or b"{}")["shape"])
     config, _ = network_config(str(spec.load))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 
 import torch
@@ -11,10 +10,11 @@ from diffusers import DDPMScheduler
 from trainer.errors import TrainingError
 from trainer.models.build import build_model, check_shape
 from trainer.models.flow import MARK, is_flow
-from trainer.models.loading import space_of
+from trainer.models.loading import Library
+from trainer.models.networks import sharing
 from trainer.models.predictor import Predictor
 from trainer.models.schedules import own_schedule
-from trainer.models.spaces import Pixels, Space, same
+from trainer.models.spaces import Space, same
 from trainer.recipe import Recipe
 
 PRETRAINED = "pretrained"
@@ -23,29 +23,45 @@ PRETRAINED = "pretrained"
 def frozen_models(
     recipe: Recipe,
     names: Iterable[str],
-    predictor: Predictor,
+    predictor: Predictor | None,
     schedule: DDPMScheduler,
     shape: tuple[int, ...],
     device: torch.device,
-    space: Space | None = None,
+    space: Space,
+    library: Library,
 ) -> dict[str, Predictor]:
     """The models of these names, in evaluation mode and without gradients; `pretrained` is a copy of `predictor` unless given.
 
+    Weights that are the same are held once: of models that differ in their prompts or adapters alone, and of the base under
+    the trained model's adapter.
+
     Raises:
-        TrainingError: a model can't be loaded, is of another shape, or was trained with another noise schedule or latent space.
+        TrainingError: a model can't be loaded, is of another shape, has another number of prompts, or was trained with another
+            noise schedule or latent space.
     """
     found: dict[str, Predictor] = {}
     for name in dict.fromkeys(names):
-        if name in recipe.models:
-            inner = build_model(recipe.models[name], shape, recipe.seed)
-            _check_space(name, space_of(recipe.models[name], device), space or Pixels())
+        if name in recipe.models or predictor is None:
+            one = build_model(recipe.models[name], shape, recipe.seed, library, trained=False).to(device)
+            _check_space(name, library.space(recipe.models[name], device), space)
             own = own_schedule(recipe.models[name])
-            check_shape(inner.under(own or schedule), shape)
+            check_shape(one.under(own or schedule), shape)
             _check_schedule(name, own, schedule)
+            if predictor is not None:
+                _check_prompts(name, one, predictor)
         else:
-            inner = copy.deepcopy(predictor)
-        found[name] = inner.to(device).requires_grad_(False).eval()
+            one = Predictor(sharing(predictor.inner), predictor.condition, predictor.guidance).under(schedule)
+        found[name] = one.to(device).requires_grad_(False).eval()
     return found
+
+
+def _check_prompts(name: str, own: Predictor, predictor: Predictor) -> None:
+    """A sample's prompt is found by its place in the list."""
+    if len(own.texts) > 1 and len(own.texts) != len(predictor.texts):
+        raise TrainingError(
+            f"models.{name}.prompts must be as many as those of `model`, {len(predictor.texts)}, whose samples they are for, "
+            f"but got {len(own.texts)}; write one for each, or one `prompt` for all"
+        )
 
 
 def _check_space(name: str, own: Space, space: Space) -> None:

@@ -14,9 +14,13 @@ from trainer.recipe import Model, Recipe
 from trainer.schema.model import Lora
 
 #: The networks that are understood, by class.
-NETWORKS = ("UNet2DModel", "UNet2DConditionModel", "DiTTransformer2DModel", "Transformer2DModel")
+NETWORKS = ("UNet2DModel", "UNet2DConditionModel", "SD3Transformer2DModel", "DiTTransformer2DModel", "Transformer2DModel")
+#: Those of them that take text.
+OF_TEXT = ("UNet2DConditionModel", "SD3Transformer2DModel")
 #: The file in which diffusers keeps an adapter, at the top of a checkpoint.
 ADAPTER = "pytorch_lora_weights.safetensors"
+#: The file of a checkpoint with the weights of a composed model's parts, by name.
+COMPOSITION = "composition.json"
 
 
 def model_faults(recipe: Recipe) -> Iterator[Fault]:
@@ -56,11 +60,16 @@ def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]
         rule = f"must be a run of ours with a checkpoint, or a diffusers model or pipeline of {', '.join(NETWORKS)}"
         yield Fault((*keys, "load"), rule, received, "give the folder that holds config.json or model_index.json")
         return
-    takes_text = network == "UNet2DConditionModel"
-    if takes_text and model.prompt is None:
+    takes_text = network in OF_TEXT
+    if takes_text and not model.texts:
         yield Fault((*keys, "prompt"), "must be given for a text-to-image model", "nothing", "write e.g. prompt: a red apple")
-    if model.prompt is not None and not takes_text:
-        yield Fault((*keys, "prompt"), "must go with a text-to-image model", f"a {network}", "drop it")
+    if model.texts and not takes_text:
+        yield Fault(
+            (*keys, "prompt" if model.prompt is not None else "prompts"),
+            "must go with a text-to-image model",
+            f"a {network}",
+            "drop it",
+        )
     if model.label is not None and takes_text:
         yield Fault((*keys, "label"), "must go with a class-conditional model", f"a {network}", "write prompt instead")
 

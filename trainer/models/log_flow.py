@@ -16,10 +16,11 @@ SIDE = 4
 class Flow(nn.Module):
     """x [B, *shape] and t [B] in 0..T-1 to [B], zero before it is trained.
 
-    A perceptron, or a convolutional network where samples are images [C, H, W].
+    A perceptron, or a convolutional network where samples are images [C, H, W]. Where samples have one of several `prompts`,
+    each has a flow of its own: it takes which, [B].
     """
 
-    def __init__(self, shape: tuple[int, ...], width: int, timesteps: int) -> None:
+    def __init__(self, shape: tuple[int, ...], width: int, timesteps: int, prompts: int = 1) -> None:
         super().__init__()
         self._timesteps = timesteps
         self.time = nn.Sequential(nn.Linear(1 + 2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
@@ -32,13 +33,16 @@ class Flow(nn.Module):
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
         self._image = image
+        self.prompts = nn.Embedding(prompts, width) if prompts > 1 else None
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, prompts: Tensor | None = None) -> Tensor:
         # In full precision whatever the model's: residuals are small differences of large numbers.
         with torch.autocast(x.device.type, enabled=False):
             x = x.float()
             h = self.first(x if self._image else x.flatten(1))
             time = self.time(self._features(t))
+            if self.prompts is not None and prompts is not None:
+                time = time + self.prompts(prompts.to(x.device))
             for layer in self.layers:
                 h = layer(h + (time[:, :, None, None] if self._image else time))
             result: Tensor = self.last(h.mean((2, 3)) if self._image else h)[:, 0]
@@ -55,4 +59,7 @@ def _dense(width: int) -> nn.Module:
 
 
 def _halving(width: int) -> nn.Module:
-    return nn.Sequential(nn.GroupNorm(math.gcd(width, 8), width), nn.SiLU(), nn.Conv2d(width, width, 3, stride=2, padding=1))
+    # A group of one channel would take out what the timestep added to it.
+    return nn.Sequential(
+        nn.GroupNorm(math.gcd(max(1, width // 2), 8), width), nn.SiLU(), nn.Conv2d(width, width, 3, stride=2, padding=1)
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import torch
 from diffusers import DDPMScheduler
@@ -10,29 +12,56 @@ from torch import Tensor, nn
 
 from trainer.models.flow import is_flow, levels
 
+#: What SDXL's network takes together, as one argument.
+_ADDED = ("text_embeds", "time_ids")
+
 
 class Condition(nn.Module):
-    """What a network is given beside (x, t): keyword arguments [1, ...] for every sample alike.
+    """What a network is given beside (x, t): keyword arguments [P, ...], one row for each of P prompts; P is 1 for a class.
 
-    `without` are those of the unconditional prediction, for guidance; None where the network has none.
+    `without` [1, ...] are those of the unconditional prediction, for guidance; None where the network has none. `texts` are
+    the prompts. `pixels` is the number of pixels along a side of x's, for a network that also takes the size of the image.
     """
 
-    def __init__(self, given: Mapping[str, Tensor], without: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(
+        self, given: Mapping[str, Tensor], without: Mapping[str, Tensor] | None = None, texts: Sequence[str] = (),
+        pixels: int | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.names = tuple(given)
+        self.names, self.texts, self.pixels = tuple(given), tuple(texts), pixels
         self.has_unconditional = without is not None
         for key, values in (("given", given), ("without", without or {})):
             for name, value in values.items():
                 self.register_buffer(f"{key}_{name}", value)
 
-    def arguments(self, count: int, kind: str = "given") -> dict[str, Tensor]:
-        """Keyword arguments [count, ...], `given` or `without`."""
-        found = {name: self.get_buffer(f"{kind}_{name}") for name in self.names}
-        return {name: value.expand(count, *value.shape[1:]) for name, value in found.items()}
+    def arguments(self, x: Tensor, prompts: Tensor | None = None, kind: str = "given") -> dict[str, Tensor]:
+        """Keyword arguments [B, ...] for x [B, ...], `given` or `without`; `prompts` [B] says which prompt each sample has.
+
+        Raises:
+            ValueError: there are several prompts, and none is said.
+        """
+        found = {name: _rows(self.get_buffer(f"{kind}_{name}"), prompts, len(x)) for name in self.names}
+        if self.pixels is not None:
+            size = [side * self.pixels for side in x.shape[2:]]
+            # The size before and after cropping, with no crop between them (Podell et al. 2023, arXiv 2307.01952, §2.2).
+            found["time_ids"] = x.new_tensor([*size, 0, 0, *size]).expand(len(x), 6)
+        return found
+
+
+def _rows(table: Tensor, prompts: Tensor | None, count: int) -> Tensor:
+    if len(table) == 1:
+        return table.expand(count, *table.shape[1:])
+    if prompts is None:
+        raise ValueError(
+            f"a model of {len(table)} prompts must be told which one each sample has, but got none; give `prompts` [B]"
+        )
+    return table[prompts]
 
 
 class Predictor(nn.Module):
     """Any model as one function: x [B, *shape] and t [B] (integers in 0..T-1) to a prediction [B, *shape].
+
+    A model of several prompts also takes which one each sample has, `prompts` [B].
 
     `guidance` is the scale w of classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598, in diffusers' convention:
     1 is none). Terms on noised examples ask the model as it is; sampling and trajectories ask `guided`.
@@ -44,24 +73,39 @@ class Predictor(nn.Module):
         super().__init__()
         self.inner, self.condition, self.guidance = inner, condition, guidance
         self.register_buffer("levels", None)
+        self._names_t = "timestep" in inspect.signature(inner.forward).parameters
 
-    def under(self, schedule: DDPMScheduler) -> Predictor:
+    def under(self, schedule: DDPMScheduler) -> Self:
         """This model under a schedule: with one of flow matching, its network's velocities are turned into v-predictions."""
         self.levels = levels(schedule) if is_flow(schedule) else None
         return self
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        return self._ask(x, t, self.condition.arguments(len(x)) if self.condition is not None else {})
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The prompts, one or several; none for a model without."""
+        return self.condition.texts if self.condition is not None else ()
 
-    def guided(self, x: Tensor, t: Tensor) -> Tensor:
-        """without + w (given - without), [B, *shape]; both from one pass."""
-        if self.guidance == 1.0 or self.condition is None:
-            prediction: Tensor = self(x, t)
+    def forward(self, x: Tensor, t: Tensor, prompts: Tensor | None = None) -> Tensor:
+        return self._ask(x, t, self.condition.arguments(x, prompts) if self.condition is not None else {})
+
+    def guided(self, x: Tensor, t: Tensor, prompts: Tensor | None = None) -> Tensor:
+        """The prediction [B, *shape] with the model's own guidance."""
+        return self.led(x, t, self.guidance, prompts)
+
+    @property
+    def has_unconditional(self) -> bool:
+        """Whether there is an unconditional prediction beside the one that is given the condition."""
+        return self.condition is not None and self.condition.has_unconditional
+
+    def led(self, x: Tensor, t: Tensor, guidance: float, prompts: Tensor | None = None) -> Tensor:
+        """without + w (given - without), [B, *shape], for the guidance w; both from one pass."""
+        if guidance == 1.0 or self.condition is None:
+            prediction: Tensor = self(x, t, prompts)
             return prediction
-        given, without = self.condition.arguments(len(x)), self.condition.arguments(len(x), "without")
+        given, without = self.condition.arguments(x, prompts), self.condition.arguments(x, kind="without")
         both = {name: torch.cat([without[name], given[name]]) for name in given}
         unconditional, conditional = self._ask(torch.cat([x, x]), torch.cat([t, t]), both).chunk(2)
-        return unconditional + self.guidance * (conditional - unconditional)
+        return unconditional + guidance * (conditional - unconditional)
 
     def _ask(self, x: Tensor, t: Tensor, arguments: Mapping[str, Tensor]) -> Tensor:
         if self.levels is None:
@@ -72,7 +116,11 @@ class Predictor(nn.Module):
         return (1 - 2 * s) * x + scale * velocity
 
     def _network(self, x: Tensor, t: Tensor, arguments: Mapping[str, Tensor]) -> Tensor:
-        output = self.inner(x, t, **arguments)
+        keywords: dict[str, Any] = {name: value for name, value in arguments.items() if name not in _ADDED}
+        if added := {name: arguments[name] for name in _ADDED if name in arguments}:
+            keywords["added_cond_kwargs"] = added
+        # The order of arguments differs among the networks of diffusers, their names don't; modules of users' own have neither.
+        output = self.inner(x, timestep=t, **keywords) if self._names_t else self.inner(x, t, **keywords)
         result: Tensor = output.sample if hasattr(output, "sample") else output
         # A model that predicts its variance too (Nichol & Dhariwal 2021, arXiv 2102.09672) gives the mean first.
         learns_variance = result.ndim == x.ndim and result.ndim > 1 and result.shape[1] == 2 * x.shape[1]

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from diffusers import DDIMScheduler, DDPMScheduler
+from torch import Tensor
 
 from trainer import recipe as recipes
 from trainer.checkpoint import locate
@@ -24,10 +25,10 @@ def noise_schedule(recipe: recipes.Recipe, shape: tuple[int, ...], space: Space 
     Samples are clipped to [-1, 1] in sampling where they are images; latents and other data have no such range.
     """
     latent = space is not None and space.latent
-    if recipe.schedule is None and (own := own_schedule(recipe.model)) is not None:
+    if recipe.schedule is None and (own := own_schedule(recipe.leading)) is not None:
         return DDPMScheduler.from_config(own.config, clip_sample=False) if latent else own
     spec = recipe.schedule or recipes.Schedule()
-    _check_prediction(recipe.model, spec)
+    _check_prediction(recipe.leading, spec)
     clip = len(shape) == 3 and not latent
     if spec.prediction == "flow":
         return flow_schedule(spec.timesteps, spec.shift or 1.0, clip)
@@ -91,6 +92,15 @@ def _schedule_config(place: str) -> dict[str, Any] | None:
         except (OSError, ValueError):
             continue
     return None
+
+
+def noise_of(schedule: DDPMScheduler, x: Tensor, t: Tensor, prediction: Tensor) -> Tensor:
+    """The noise [B, *shape] that a prediction for x [B, *shape] at t [B] means, whatever the models predict."""
+    if schedule.config.prediction_type != "v_prediction":
+        return prediction
+    signal = schedule.alphas_cumprod.to(x.device)[t].view(-1, *[1] * (x.ndim - 1))
+    noise: Tensor = signal.sqrt() * prediction + (1 - signal).sqrt() * x
+    return noise
 
 
 def sampler_schedule(schedule: DDPMScheduler, sampler: str) -> DDPMScheduler | DDIMScheduler:

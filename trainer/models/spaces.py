@@ -139,6 +139,8 @@ def encoded(examples: Examples, space: Space) -> Examples:
 
 def same(first: Space, second: Space) -> bool:
     """Whether a point means the same data in both."""
+    if first is second:
+        return True
     if not isinstance(first, Latents) or not isinstance(second, Latents):
         return first.latent == second.latent
     ours, theirs = first.vae.state_dict(), second.vae.state_dict()

@@ -1,4 +1,4 @@
-"""What a checkpoint holds for diffusers: a pipeline, a network, or an adapter, each with its schedule."""
+"""What a checkpoint holds for diffusers: a pipeline, a network, or an adapter, each with its schedule; or a composition."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from diffusers import DDPMScheduler, UNet2DModel
 from diffusers.models.modeling_utils import ModelMixin
 
 from trainer.models import adapters
+from trainer.models.composed import Composed
+from trainer.models.loadable import COMPOSITION
 from trainer.models.predictor import Predictor
+from trainer.models.text import part_of
 
 
 def stored_files(predictor: Predictor, schedule: DDPMScheduler) -> dict[str, bytes]:
     """Files by path: `scheduler/`; `unet/` or `transformer/` of a diffusers network, or its adapter alone; the index of a
-    pipeline where that is all that the pipeline needs.
+    pipeline where that is all that the pipeline needs; the weights of a composed model.
     """
     network = predictor.inner
     files: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory() as folder:
         schedule.save_pretrained(Path(folder) / "scheduler")
-        if predictor.adapted:
+        if isinstance(predictor, Composed):
+            files[COMPOSITION] = json.dumps(predictor.shares, indent=2).encode()
+        elif predictor.adapted:
             files |= adapters.files(network)
         elif isinstance(network, ModelMixin):
-            part = "transformer" if "Transformer" in type(network).__name__ else "unet"
-            network.save_pretrained(Path(folder) / part, safe_serialization=True, max_shard_size="1TB")
+            network.save_pretrained(Path(folder) / part_of(network), safe_serialization=True, max_shard_size="1TB")
         if type(network) is UNet2DModel and not predictor.adapted and predictor.condition is None:
             index = {
                 "_class_name": "DDPMPipeline",

@@ -4,6 +4,6 @@ One reward is one file in `shipped/`, found by itself. Nothing here imports torc
 """
 
 from trainer.rewards.registry import REWARDS, Reward, RewardField, resolve
-from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec, Wrong
+from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec, Wrong
 
-__all__ = ["REWARDS", "Reward", "RewardContext", "RewardField", "RewardFunction", "RewardSpec", "Wrong", "resolve"]
+__all__ = ["REWARDS", "ByPrompt", "Reward", "RewardContext", "RewardField", "RewardFunction", "RewardSpec", "Wrong", "resolve"]

@@ -17,11 +17,12 @@ def problems(
     class_names: Sequence[ClassName] | None,
     keys: Keys,
     gradient: bool = False,
+    prompted: bool | None = None,
 ) -> Iterator[Fault]:
     """What can be told within moments: import paths, classes, channels, missing packages, and no gradient where one is asked.
 
-    `shape` is that of one sample; None for it or for `class_names` is not known. `keys` lead to the reward in the recipe. A
-    user's module is imported, in this process.
+    `shape` is that of one sample, and `prompted` says whether samples have prompts; None for these or for `class_names` is not
+    known. `keys` lead to the reward in the recipe. A user's module is imported, in this process.
     """
     spec = resolve(reward)
     below = (*keys, spec.word)
@@ -30,6 +31,9 @@ def problems(
         yield Fault(below, "must have its packages installed", f"no {words}", f"run pip install 'dualsweep[{spec.extra}]'")
     if gradient and spec.differentiable is False:
         yield Fault(below, *no_gradient(spec.word))
+    if prompted is False and spec.needs_prompt:
+        way_out = "write the reward's own `prompt`, or take a model that has one"
+        yield Fault(below, "must be given the prompts of samples", "a model without a prompt", way_out)
     if shape is not None and spec.channels is not None and (len(shape) != 3 or shape[0] not in spec.channels):
         needed = " or ".join(map(str, spec.channels))
         rule, received = f"must be given images of {needed} channels [C, H, W]", f"samples of shape {list(shape)}"

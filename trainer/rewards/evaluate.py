@@ -14,7 +14,7 @@ from trainer.documents import Keys
 from trainer.errors import TrainingError
 from trainer.rewards.checking import no_gradient, problems
 from trainer.rewards.registry import Reward, resolve
-from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
+from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec
 
 CONSTANT = 1e-6
 """Values whose standard deviation is below this share of the largest of them differ by rounding alone."""
@@ -26,26 +26,28 @@ class Checked:
     Without `gradient` it is evaluated without recording one.
     """
 
-    def __init__(self, name: str, reward: RewardFunction, gradient: bool = False) -> None:
+    def __init__(self, name: str, reward: RewardFunction | ByPrompt, gradient: bool = False) -> None:
         self.name, self.reward, self.gradient = name, reward, gradient
         self._tried = not gradient
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, prompts: Tensor | None = None) -> Tensor:
         """The values [B], at least float32, of samples x [B, *shape] in [-1, 1], on the device of x.
+
+        `prompts` [B] says which of several prompts each sample has.
 
         Raises:
             TrainingError: the reward fails, or returns something other than one finite value for each sample, or values
                 without a gradient with respect to x where `gradient` is asked for.
         """
         if not self._tried:
-            self._try_gradient(x[:1])
+            self._try_gradient(x[:1], prompts[:1] if prompts is not None else None)
             self._tried = True
         with torch.set_grad_enabled(self.gradient and torch.is_grad_enabled()):
-            return self._finite(self._values(x))
+            return self._finite(self._values(x, prompts))
 
-    def _values(self, x: Tensor) -> Tensor:
+    def _values(self, x: Tensor, prompts: Tensor | None) -> Tensor:
         try:
-            values: object = self.reward(x)
+            values: object = self._asked(x, prompts)
         except (TrainingError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -62,6 +64,12 @@ class Checked:
         wide = values if values.dtype in (torch.float32, torch.float64) else values.float()
         return wide.to(x.device)
 
+    def _asked(self, x: Tensor, prompts: Tensor | None) -> Tensor:
+        if not isinstance(self.reward, ByPrompt):
+            return self.reward(x)
+        first = torch.zeros(len(x), dtype=torch.int64)
+        return self.reward.function(x, first if prompts is None else prompts)
+
     def _finite(self, values: Tensor) -> Tensor:
         wrong = int((~values.isfinite()).sum())
         if wrong:
@@ -72,10 +80,10 @@ class Checked:
         return values
 
     @torch.enable_grad()
-    def _try_gradient(self, x: Tensor) -> None:
+    def _try_gradient(self, x: Tensor, prompts: Tensor | None) -> None:
         """One sample backwards: values that require a gradient may still not depend on the samples."""
         sample = x.detach().clone().requires_grad_()
-        values = self._values(sample)
+        values = self._values(sample, prompts)
         gradient = torch.autograd.grad(values.sum(), sample, allow_unused=True)[0] if values.requires_grad else None
         if gradient is None:
             rule, received, way_out = no_gradient(self.name)
@@ -89,7 +97,7 @@ def checked(reward: Reward | RewardSpec, context: RewardContext, gradient: bool 
         BadDataError: it does not fit the samples, or lacks a package.
         TrainingError: it cannot be built.
     """
-    faults = list(problems(reward, context.shape, context.class_names, keys, gradient))
+    faults = list(problems(reward, context.shape, context.class_names, keys, gradient, bool(context.prompts)))
     if faults:
         raise BadDataError(*faults)
     spec = resolve(reward)

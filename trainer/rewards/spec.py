@@ -22,13 +22,27 @@ RewardFunction = Callable[["Tensor"], "Tensor"]
 
 
 @dataclass(frozen=True)
+class ByPrompt:
+    """A reward that depends on each sample's own prompt.
+
+    function: from samples [B, *shape] in [-1, 1] and which of `RewardContext.prompts` each has, [B], to their values [B].
+    """
+
+    function: Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
 class RewardContext:
-    """What a reward may use when it is built. `judge` is called only by rewards that need one; it may return None."""
+    """What a reward may use when it is built. `judge` is called only by rewards that need one; it may return None.
+
+    `prompts` are the texts of which each sample has one; none for samples of a model without.
+    """
 
     shape: tuple[int, ...]
     device: torch.device
     judge: Callable[[], Judge | None]
     class_names: Sequence[ClassName] = ()
+    prompts: Sequence[str] = ()
 
 
 class Wrong(NamedTuple):
@@ -68,8 +82,13 @@ class RewardSpec(Section):
         """How errors name this reward."""
         return self.word
 
-    def build(self, context: RewardContext) -> RewardFunction:
-        """The function from samples [B, *shape] in [-1, 1] to values [B], of the samples' dtype and on their device.
+    @property
+    def needs_prompt(self) -> bool:
+        """Whether it takes the prompts of the samples."""
+        return False
+
+    def build(self, context: RewardContext) -> RewardFunction | ByPrompt:
+        """The function from samples [B, *shape] in [-1, 1] to values [B] of any real type, on any device.
 
         Heavy libraries are imported here, not with the module.
 

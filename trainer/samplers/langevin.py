@@ -7,33 +7,57 @@ arXiv 2302.11552, §3).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
+from trainer.models.schedules import noise_of
 from trainer.samplers.rollout import Predict, steps_of
 from trainer.schema.product import Product
 
 
-@torch.no_grad()
-def product_samples(noise_prediction: Predict, schedule: DDPMScheduler, spec: Product, noise: Tensor, seed: int) -> Tensor:
-    """Samples [B, *shape] from a start of standard normal `noise` [B, *shape].
+@dataclass(frozen=True)
+class Annealed:
+    """samples [B, *shape]; sizes: of each step; levels: (x [B, *shape], timestep) at the end of each noise level, if kept."""
 
-    `noise_prediction` (x, t) -> [B, *shape] is the weighted sum of the models' predictions of the noise; the draws depend on
-    `seed`. Steps are delta = 2 (r |z| / |score|)^2, by the batch's mean norms, smaller over each level's steps: what a
-    step of finite size adds to the variance goes with it.
+    samples: Tensor
+    sizes: list[Tensor]
+    levels: list[tuple[Tensor, int]]
+
+
+@torch.no_grad()
+def product_samples(
+    predict: Predict, schedule: DDPMScheduler, spec: Product, draws: Callable[[int], Tensor], *,
+    sizes: Sequence[Tensor] | None = None, keep: bool = False,
+) -> Annealed:  # fmt: skip
+    """Samples by the score that the predictions of `predict` (x, t) mean.
+
+    `draws` are standard normals [B, *shape]: number 0 is the start, number k step k's noise. Steps are
+    delta = 2 (r |z| / |score|)^2, by the batch's mean norms unless their `sizes` are given, smaller over each level's steps:
+    what a step of finite size adds to the variance goes with it.
     """
     levels = steps_of(schedule, min(spec.levels, schedule.config.num_train_timesteps), 0.0)
-    source = torch.Generator().manual_seed(seed)
-    x = noise
+    x = draws(0)
+    used: list[Tensor] = []
+    kept: list[tuple[Tensor, int]] = []
     for timestep, signal in zip(
         (*levels.timesteps[:-1], 0), (*levels.signal[:-1], float(schedule.alphas_cumprod[0])), strict=True
     ):
         t = torch.full((len(x),), timestep, device=x.device, dtype=torch.int64)
         for step in range(spec.steps):
-            score = -noise_prediction(x, t).float() / (1 - signal) ** 0.5
-            z = torch.randn(x.shape, generator=source).to(x.device)
-            ratio = z.flatten(1).norm(dim=1).mean() / score.flatten(1).norm(dim=1).mean().clamp(min=1e-12)
-            size = 2 * (spec.snr * 0.3 ** (step / spec.steps) * ratio) ** 2
+            score = -noise_of(schedule, x, t, predict(x, t).float()) / (1 - signal) ** 0.5
+            z = draws(1 + len(used))
+            size = sizes[len(used)] if sizes is not None else _size(z, score, spec.snr * 0.3 ** (step / spec.steps))
+            used.append(size)
             x = x + size * score + (2 * size) ** 0.5 * z
-    return x
+        if keep:
+            kept.append((x, timestep))
+    return Annealed(x, used, kept)
+
+
+def _size(z: Tensor, score: Tensor, ratio: float) -> Tensor:
+    size: Tensor = 2 * (ratio * z.flatten(1).norm(dim=1).mean() / score.flatten(1).norm(dim=1).mean().clamp(min=1e-12)) ** 2
+    return size

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import torch
@@ -20,7 +20,8 @@ from torch.utils.checkpoint import checkpoint
 
 from trainer.models.schedules import sampler_schedule
 
-Predict = Callable[[Tensor, Tensor], Tensor]
+#: A model: (x [B, *shape], t [B]) -> [B, *shape]; one of several prompts also takes which one each sample has, [B].
+Predict = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -97,18 +98,30 @@ class Path:
 
     states  K + 1 tensors [B, *shape]: the first is noise, the last the sample; where asked for, with gradients
     means   K tensors [B, *shape]: the Gaussian means of each step under the model
+    prompts [B] on the CPU: which of the models' prompts each trajectory has; None where they have one or none
+    known   the means under frozen models, each of which is asked once at these states
     """
 
     steps: Steps
     states: list[Tensor]
     means: list[Tensor]
+    prompts: Tensor | None = None
+    known: dict[Predict, list[Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def samples(self) -> Tensor:
         return self.states[-1]
 
     def detached(self) -> Path:
-        return Path(self.steps, [each.detach() for each in self.states], [each.detach() for each in self.means])
+        known = {model: [each.detach() for each in means] for model, means in self.known.items()}
+        states, means = ([each.detach() for each in found] for found in (self.states, self.means))
+        return replace(self, states=states, means=means, known=known)
+
+    def under(self, model: Predict) -> Path:
+        """The same states with the means of a frozen model, which is asked where it was not before."""
+        if model not in self.known:
+            self.known[model] = revisit(model, self).means
+        return replace(self, means=self.known[model])
 
     def log_likelihoods(self) -> Tensor:
         """log N(x_{k+1}; mean_k, sigma_k^2) up to a constant, [B, K]."""
@@ -135,16 +148,20 @@ class Path:
         return [self.steps.clean(number, state, mean) for number, (state, mean) in pairs]
 
     def divergences(self, model: Predict) -> Tensor:
-        """KL of each step's Gaussian to that of `model` at the same state, [B, K] in nats ([CCA] Lemma 1)."""
-        each = []
-        for number, (state, mean, sigma) in enumerate(zip(self.states[:-1], self.means, self.steps.sigma, strict=True)):
-            other = self.steps.mean(number, state, model(state, _timestep(self.steps, number, state)))
-            each.append((mean - other).square().flatten(1).sum(1) / (2 * sigma**2))
+        """KL of each step's Gaussian to that of a frozen model at the same state, [B, K] in nats ([CCA] Lemma 1)."""
+        others = self.under(model).means
+        each = [
+            (mean - other).square().flatten(1).sum(1) / (2 * sigma**2)
+            for mean, other, sigma in zip(self.means, others, self.steps.sigma, strict=True)
+        ]
         return torch.stack(each, dim=1)
 
 
-def roll_out(model: Predict, steps: Steps, noise: Tensor, through: int | None = None, recompute: bool = False) -> Path:
-    """Trajectories from `noise` [B, 1 + K, *shape]: the start, then each step's draw.
+def roll_out(
+    model: Predict, steps: Steps, noise: Tensor, prompts: Tensor | None = None, *, through: int | None = None,
+    recompute: bool = False,
+) -> Path:  # fmt: skip
+    """Trajectories from `noise` [B, 1 + K, *shape]: the start, then each step's draw; `prompts` as `Path` has them.
 
     Where gradients are enabled, they reach the states through the last `through` predictions (all by default); predictions before
     those have gradients to the weights alone. `recompute` keeps no activations.
@@ -155,25 +172,24 @@ def roll_out(model: Predict, steps: Steps, noise: Tensor, through: int | None = 
         if through is not None and number <= len(steps) - through:
             x = x.detach()
             states[-1] = x
-        t = _timestep(steps, number, x)
-        recomputed = recompute and torch.is_grad_enabled()
-        prediction = checkpoint(model, x, t, use_reentrant=False) if recomputed else model(x, t)
-        mean = steps.mean(number, x, prediction)
+        mean = steps.mean(number, x, _ask(model, steps, number, x, prompts, recompute and torch.is_grad_enabled()))
         x = mean + sigma * noise[:, number + 1]
         means.append(mean)
         states.append(x)
-    return Path(steps, states, means)
+    return Path(steps, states, means, prompts)
 
 
 def revisit(model: Predict, path: Path, recompute: bool = False) -> Path:
     """The same states with the means of the present weights, with gradients to them."""
     means = []
     for number, state in enumerate(path.states[:-1]):
-        t = _timestep(path.steps, number, state)
-        prediction = checkpoint(model, state, t, use_reentrant=False) if recompute else model(state, t)
-        means.append(path.steps.mean(number, state, prediction))
-    return Path(path.steps, path.states, means)
+        means.append(path.steps.mean(number, state, _ask(model, path.steps, number, state, path.prompts, recompute)))
+    return replace(path, means=means)
 
 
-def _timestep(steps: Steps, number: int, x: Tensor) -> Tensor:
-    return torch.full((len(x),), steps.timesteps[number], device=x.device, dtype=torch.int64)
+def _ask(model: Predict, steps: Steps, number: int, x: Tensor, prompts: Tensor | None, recompute: bool = False) -> Tensor:
+    """The model's prediction at step `number`."""
+    t = torch.full((len(x),), steps.timesteps[number], device=x.device, dtype=torch.int64)
+    asked = (x, t) if prompts is None else (x, t, prompts)
+    prediction: Tensor = checkpoint(model, *asked, use_reentrant=False) if recompute else model(*asked)
+    return prediction

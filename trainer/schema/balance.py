@@ -3,39 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from trainer.schema.bound import Bound
 from trainer.schema.dual import Dual
-from trainer.schema.rollout import BALANCING, Rollout
-from trainer.schema.word import Word
+from trainer.schema.rollout import BALANCING
+
+if TYPE_CHECKING:
+    from trainer.recipe import Recipe
 
 
-def check_balance(rollout: Rollout, objective: Word | None, constraints: Sequence[tuple[Word, Bound]], dual: Dual) -> None:
+def check_balance(recipe: Recipe) -> None:
     """Refuses problems that are no tilted reference: the balance holds for exp(sum of rewards) times a reference, nothing else.
+
+    The reference may be that of the objective, with rewards bounded, or of a constraint, with a reward as the objective.
 
     Raises:
         ValueError: saying the key, what was received and the way out.
     """
-    if rollout.gradient not in BALANCING:
+    gradient, reference = recipe.rollout.gradient, recipe.rollout.reference
+    if gradient not in BALANCING:
         return
-    if objective is None or not objective.anchors:
+    along = recipe.terms_on("rollout")
+    anchors = [each for each in along if each.term.anchors]
+    if len(anchors) != 1:
         raise ValueError(
-            f"`objective` must be a KL to a reference with rollout.gradient {rollout.gradient}, but got "
-            f"{objective.word if objective else 'none'}; leave it out, or use policy_gradient"
+            f"`rollout.gradient` {gradient} must have one KL to a reference, as objective or constraint, but got {len(anchors)}; "
+            "write one path_kl, or use policy_gradient"
         )
-    for position, (term, _) in enumerate(constraints):
-        if term.source == "rollout" and not term.tilts:
-            raise ValueError(
-                f"`constraints.{position}` must be a reward with rollout.gradient {rollout.gradient}, but got {term.word}; "
-                "drop it, or use policy_gradient"
-            )
-    if not any(term.tilts for term, _ in constraints):
+    if (anchor := anchors[0]).column and recipe.constraints[anchor.column - 1].kind != "at_most":
         raise ValueError(
-            f"`constraints` must hold a reward for rollout.gradient {rollout.gradient}, but got none; write one, or use "
-            "backpropagation"
+            f"`{anchor.where}` must be bounded by at_most with rollout.gradient {gradient}, but got another; change it"
         )
-    if rollout.reference == "noising":
-        _check_free([bound for _, bound in constraints], dual)
+    if other := [each for each in along if not (each.term.anchors or each.term.tilts)]:
+        raise ValueError(
+            f"`{other[0].where}` must be a reward with rollout.gradient {gradient}, but got {other[0].term.word}; "
+            "drop it, or use policy_gradient"
+        )
+    if not any(each.term.tilts for each in along):
+        raise ValueError(
+            f"`constraints` must hold a reward for rollout.gradient {gradient}, but got none; write one, or use backpropagation"
+        )
+    if reference == "noising":
+        _check_free(recipe.constraints, recipe.dual)
 
 
 def _check_free(bounds: Sequence[Bound], dual: Dual) -> None:

@@ -25,8 +25,9 @@ class Evaluation(Section):
     """What is measured at the end, with the averaged weights."""
 
     samples: Annotated[int, Field(ge=0)] = Field(500, description="images to sample; 0 for none", examples=["1000"])
-    sampler: Literal["ddim", "ddpm", "rollout"] | None = Field(
-        None, description="the sampler; `rollout`, as `rollout` says, by default where terms are on trajectories, else `ddim`",
+    sampler: Literal["ddim", "ddpm", "rollout", "langevin"] | None = Field(
+        None, description="the sampler; by default `rollout`, as `rollout` says, where terms are on trajectories, `langevin`, as "
+        "`product` says, for a composed model with terms on the product, else `ddim`",
         examples=["ddim"],
     )  # fmt: skip
     sample_steps: Count = Field(50, description="steps of `ddim` or `ddpm`", examples=["50"])

@@ -8,7 +8,13 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 Formulation = Literal[
-    "constrained_training", "constrained_fine_tuning", "alignment", "composition_and", "composition_or", "combined"
+    "constrained_training",
+    "constrained_fine_tuning",
+    "alignment",
+    "composition_and",
+    "composition_or",
+    "concept_composition",
+    "combined",
 ]
 
 
@@ -33,6 +39,7 @@ SHAPES: Mapping[Formulation, Shape] = MappingProxyType(
         "alignment": Shape({"path_kl": {}}, frozenset({"rollout"}), pretrained=True),
         "composition_and": Shape(None, frozenset({"product"}), simplex=True),
         "composition_or": Shape(None, frozenset({"data"}), simplex=True),
+        "concept_composition": Shape(None, frozenset({"rollout"}), simplex=True),
         "combined": Shape({"path_kl": {}}, frozenset({"data", "rollout"}), pretrained=True),
     }
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from trainer.documents import show
+from trainer.places import local_path
 from trainer.schema.base import Count, Fraction, ImportPath, NotNegative, Positive, Section
+from trainer.schema.compose import Compose
 
 
 class UNet(Section):
@@ -31,6 +34,28 @@ class UNet(Section):
         return self
 
 
+def _lines(value: Any) -> Any:
+    """The lines of the file that a text names, without empty ones; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        lines = local_path(value).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"must be a list of texts, or a file of one a line, but got {show(value)} ({error}); write [{show(value)}] for a text"
+        ) from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[
+    Annotated[list[Text], Field(min_length=1)],
+    BeforeValidator(_lines),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+]
+"""Texts as a list, or read from a file of one a line when the recipe is; what is stored is the list."""
+
+
 class Lora(Section):
     """A low-rank adapter (Hu et al. 2021, arXiv 2106.09685): W + alpha/rank B A, of which A and B alone are trained."""
 
@@ -43,7 +68,7 @@ class Lora(Section):
 
 
 class Model(Section):
-    """The noise predictor: exactly one of `unet`, `load` and `call`."""
+    """The noise predictor: exactly one of `unet`, `load`, `call` and `compose`."""
 
     unet: UNet | None = Field(None, description="a UNet2DModel to build", examples=["{channels: [16, 32]}"])
     load: str | None = Field(
@@ -56,9 +81,20 @@ class Model(Section):
         None, description="the import path of a function `() -> nn.Module` whose result is called with (x, t)",
         examples=["my_models:build"],
     )  # fmt: skip
+    compose: Compose | None = Field(
+        None,
+        description="entries of `models` to compose, with nothing to train; in `model` alone",
+        examples=["{of: [apple, pear]}"],
+    )
     prompt: str | None = Field(None, description="the text that a text-to-image model is given", examples=["a red apple"])
+    prompts: Texts | None = Field(
+        None,
+        description="several such texts, or a file of one a line; each sample has one of them, drawn in training and in turn in "
+        "evaluation",
+        examples=["[a red apple, a pear]"],
+    )
     negative_prompt: str | None = Field(
-        None, description="what guidance leads away from; the empty text unless given", examples=["blurry"]
+        None, description="what guidance leads away from; what the pipeline takes for no text unless given", examples=["blurry"]
     )
     label: Annotated[int, Field(ge=0)] | None = Field(
         None, description="the class that a class-conditional model is given", examples=["207"]
@@ -81,20 +117,26 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        self.exactly_one("unet", "load", "call")
+        self.exactly_one("unet", "load", "call", "compose")
         return self
 
     @model_validator(mode="after")
     def _of_loaded_models_alone(self) -> Self:
-        kind = "unet" if self.unet is not None else "call"
-        for key in ("prompt", "negative_prompt", "label", "guidance", "lora"):
+        kind = next(word for word in ("unet", "load", "call", "compose") if getattr(self, word) is not None)
+        for key in ("prompt", "prompts", "negative_prompt", "label", "guidance", "lora"):
             if getattr(self, key) is not None and self.load is None:
                 raise ValueError(
                     f"`{key}` must go with `load`, but got it beside `{kind}`; drop it, or load a model that takes it"
                 )
-        if self.prompt is not None and self.label is not None:
-            raise ValueError("`label` must not stand beside `prompt`, but got both; keep the one that the model takes")
+        given = [key for key in ("prompt", "prompts", "label") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"`{given[1]}` must not stand beside `{given[0]}`, but got both; keep the one that the model takes")
         return self
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The prompts that are written here, one or several."""
+        return tuple(self.prompts or ([self.prompt] if self.prompt is not None else []))
 
 
 class Schedule(Section):

@@ -46,12 +46,14 @@ class Seen:
     """What is known before training, for a term's own checks; None is not known yet.
 
     shape: of a sample. class_names: of the data. gradient: how rewards reach the weights, `rollout.gradient`.
+    prompted: whether the model's samples have prompts.
     """
 
     keys: Keys
     shape: tuple[int, ...] | None
     class_names: Sequence[ClassName] | None
     gradient: str
+    prompted: bool | None = None
 
 
 @dataclass(frozen=True)

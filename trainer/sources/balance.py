@@ -10,7 +10,8 @@ is zero. With r_k = q(x_k | x_{k+1}), the noising process, p then samples from R
 setting). With r_k = p_pre(x_{k+1} | x_k), the pretrained sampler, F(x) = E_pre[R(x_K) | x] and p is the pretrained process
 tilted by R: the optimum of path KL - E log R.
 
-In a Lagrangian w_0 KL + sum_i w_i g_i this is log R = -sum_i (w_i / w_0) g_i; for rewards, sum_i lambda_i r_i.
+In a Lagrangian w KL + sum_i w_i g_i, whichever of the terms is the objective, this is log R = -sum_i (w_i / w) g_i; for rewards
+under a KL as objective, sum_i lambda_i r_i.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ from trainer.sources.turn import RolloutTurn
 
 if TYPE_CHECKING:
     from trainer.sources.rollout import RolloutSource
+
+#: The least weight of the closeness among all weights, whose absolute sum is 1.
+LEAST = 0.02
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,13 @@ class Balance:
     def __init__(self, source: RolloutSource, setting: Setting) -> None:
         recipe = setting.recipe
         self.source, self.spec = source, recipe.rollout
-        objective = next(each for each in recipe.terms if each.column == 0)
-        self.reference = setting.frozen[objective.value.to].guided if self.spec.reference == "pretrained" else None
+        anchor = next(each for each in recipe.terms if each.term.anchors)
+        self.anchor = anchor.column
+        self.reference = setting.frozen[anchor.value.to].guided if self.spec.reference == "pretrained" else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(generator(recipe.seed, Stream.WEIGHTS, 1).integers(2**63)))
-            self.flow = Flow(setting.shape, self.spec.flow.width, setting.schedule.config.num_train_timesteps)
+            timesteps = setting.schedule.config.num_train_timesteps
+            self.flow = Flow(setting.shape, self.spec.flow.width, timesteps, len(setting.prompts))
 
     def companions(self) -> dict[str, Companion]:
         return {"flow": Companion(self.flow, self.spec.flow.lr)}
@@ -75,14 +81,23 @@ class Balance:
     def drawn(self, path: Path, values: Mapping[int, Tensor], weights: Mapping[int, float]) -> Drawn:
         """What is fixed of `path`, whose terms have `values`, for the Lagrangian's coefficients by column."""
         if self.reference is not None:
-            guide = rollouts.revisit(self.reference, path)
+            guide = path.under(self.reference)
             reference = guide.log_likelihoods()
         else:
             guide = path
             base = torch.stack([-0.5 * state.square().flatten(1).sum(1) for state in path.states[:-1]], dim=1)
             following = torch.cat([base[:, 1:], torch.zeros_like(base[:, :1])], dim=1)
             reference = path.noising_log_likelihoods() + following - base
-        return Drawn(path.detached(), reference, self._ahead(guide, weights), log_reward(values, weights))
+        return Drawn(path.detached(), reference, self._ahead(guide, weights), self.log_reward(values, weights))
+
+    def closeness_weight(self, weights: Mapping[int, float]) -> float:
+        """w, at least `LEAST`: a closeness that costs nothing yet would ask for a tilt without bound."""
+        return max(weights[self.anchor], LEAST)
+
+    def log_reward(self, values: Mapping[int, Tensor], weights: Mapping[int, float]) -> Tensor:
+        """log R [B] of the terms' values [B] by column; the closeness among them is left to the residual."""
+        scale = self.closeness_weight(weights)
+        return torch.stack([-(weights[column] / scale) * each for column, each in values.items() if column != self.anchor]).sum(0)
 
     def _ahead(self, guide: Path, weights: Mapping[int, float]) -> Tensor:
         """[B, K]; costs one evaluation of the rewards for each step."""
@@ -92,16 +107,18 @@ class Balance:
         each = []
         for signal, predicted in zip(guide.steps.signal, guide.predicted(), strict=True):
             gamma = signal if look_ahead == "signal" else 1.0
-            there = Path(guide.steps, [predicted], [])
+            there = Path(guide.steps, [predicted], [], guide.prompts)
             terms = zip(self.source.columns, self.source.terms, strict=True)
-            each.append(gamma * log_reward({column: term.values(there) for column, term in terms if column}, weights))
+            values = {column: term.values(there) for column, term in terms if column != self.anchor}
+            each.append(gamma * self.log_reward(values, weights))
         return torch.stack(each, dim=1)
 
     def learned(self, drawn: Drawn) -> Tensor:
         """The learned part of log F(x_k), k < K, [B, K], with gradients to the flow."""
         states, timesteps = drawn.path.states[:-1], drawn.path.steps.timesteps
         t = torch.tensor(timesteps, device=states[0].device).repeat_interleave(len(states[0]))
-        learned: Tensor = self.flow(torch.cat(states), t).view(len(states), -1).T
+        prompts = drawn.path.prompts.repeat(len(states)) if drawn.path.prompts is not None else None
+        learned: Tensor = self.flow(torch.cat(states), t, prompts).view(len(states), -1).T
         return learned
 
 
@@ -112,23 +129,18 @@ def residuals(learned: Tensor, log_likelihoods: Tensor, drawn: Drawn) -> Tensor:
     return here + log_likelihoods - following - drawn.reference
 
 
-def log_reward(values: Mapping[int, Tensor], weights: Mapping[int, float]) -> Tensor:
-    """log R [B] of the constraints' values [B] by column; column 0, the closeness, is left to the residual."""
-    return torch.stack([-(weights[column] / weights[0]) * each for column, each in values.items() if column]).sum(0)
-
-
 class BalanceTurn(RolloutTurn):
     """What both variants share: trajectories are drawn once, and stepped on `rollout.updates` times."""
 
     def __init__(self, balance: Balance, step: int, weights: Mapping[int, float]) -> None:
         super().__init__(balance.source, step, weights)
         self.rounds = balance.spec.updates
-        self._balance = balance
+        self._balance, self._closeness = balance, balance.closeness_weight(weights)
         self._kept: Drawn | None = None
 
     @torch.no_grad()
     def _draw(self) -> Drawn:
-        path = rollouts.roll_out(self._source.forward, self._source.steps, self._noise())
+        path = self._rolled_out()
         self._measured = self._source.values(path)
         return self._balance.drawn(path, self._measured, self._weights)
 
@@ -150,7 +162,7 @@ class BalanceTurn(RolloutTurn):
         for k in reversed(range(away.shape[1] - 1)):
             away[:, k] += trace * away[:, k + 1]
         target = learned.detach() - away
-        return self._weights[0] * self._share(0.5 * (learned - target).square().sum(1))
+        return self._closeness * self._share(0.5 * (learned - target).square().sum(1))
 
 
 class BalanceEstimator:

@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from trainer.checkpoint import locate
 from trainer.data.examples import Examples, InMemory, concatenate
 from trainer.data.splits import Assembled
 from trainer.draws import Stream, generator
+from trainer.models.origins import recipe_of
 from trainer.recipe import Named, Recipe, Sampling
 from trainer.samplers.rollout import steps_of
 from trainer.samplers.sampling import sample
 from trainer.schema.word import SamplesOf
 from trainer.setting import Setting
+from trainer.sources.composed import ComposedSource
 from trainer.sources.data import NOTHING, DataSource, Population
 from trainer.sources.product import ProductSource
 from trainer.sources.rollout import RolloutSource
@@ -60,15 +63,28 @@ def _population(data: Assembled, column: int, recipe: Recipe) -> Population:
 
 def _samples(setting: Setting, wanted: SamplesOf) -> Examples:
     """Samples of a frozen model, drawn once; they depend on the seed and the model's name alone."""
-    spec = setting.recipe.evaluation
-    seed = int(generator(setting.recipe.seed, Stream.POOL, *_number(wanted.model)).integers(2**31))
-    steps = min(spec.sample_steps, setting.schedule.config.num_train_timesteps)
-    sampling = Sampling("ddpm" if spec.sampler == "ddpm" else "ddim", steps, 1.0)
+    recipe = setting.recipe
+    seed = int(generator(recipe.seed, Stream.POOL, *_number(wanted.model)).integers(2**31))
+    sampling = sampling_of(recipe, wanted.model)
+    sampling = sampling._replace(steps=min(sampling.steps, setting.schedule.config.num_train_timesteps))
     images = sample(
         setting.frozen[wanted.model], setting.schedule, range(wanted.count), setting.shape, sampling=sampling, seed=seed,
-        batch_size=spec.batch_size,
+        batch_size=recipe.evaluation.batch_size,
     )  # fmt: skip
     return InMemory(images)
+
+
+def sampling_of(recipe: Recipe, name: str) -> Sampling:
+    """How the frozen model of that name is sampled: as the run that it is loaded from is, else by DDIM or DDPM.
+
+    A run that was aligned along its sampler's chain, or composed, has what it was made for under its own sampler alone.
+    """
+    model = recipe.models.get(name, recipe.model)
+    checkpoint = locate(model.load) if model.load is not None else None
+    if checkpoint is not None:
+        return recipe_of(checkpoint).sampling
+    spec = recipe.evaluation
+    return Sampling("ddpm" if spec.sampler == "ddpm" else "ddim", spec.sample_steps, 1.0)
 
 
 def _number(name: str) -> tuple[int]:
@@ -83,7 +99,8 @@ def _rollout_source(terms: Terms, setting: Setting, _: Assembled | None) -> Sour
 
 def _product_source(terms: Terms, setting: Setting, _: Assembled | None) -> Source:
     built = [each.term.build(each.value, setting) for each in terms]
-    return ProductSource(setting, [each.column for each in terms], built)
+    kind = ProductSource if setting.recipe.model.compose is None else ComposedSource
+    return kind(setting, [each.column for each in terms], built)
 
 
 Builder = Callable[[Terms, Setting, Assembled | None], Source]

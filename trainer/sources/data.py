@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from trainer.batch import GlobalBatch, Integers, Parts, draw, sizes
 from trainer.data.examples import Examples
-from trainer.draws import Stream, generator, normals, shard
 from trainer.losses import Noised
 from trainer.problem import Vector
 from trainer.setting import Setting
-from trainer.sources.source import Companion, Sums
+from trainer.sources.noising import fresh, own_shard
+from trainer.sources.source import Source, Sums
 
 NOTHING = np.empty(0, dtype=np.int64)
 
@@ -49,7 +49,7 @@ class Population:
         return cls(tuple(rows[labels[rows] == each] for each in classes), tuple(each for each in held if len(each)))
 
 
-class DataSource:
+class DataSource(Source):
     """The λ-mixture of the distributions of its terms ([CDM] §3), or separate batches for comparison."""
 
     def __init__(
@@ -58,73 +58,50 @@ class DataSource:
     ) -> None:  # fmt: skip
         self.columns = tuple(columns)
         self.places = np.array(self.columns, dtype=np.int64)
-        self.schedule, self.host, self.forward = setting.schedule, setting.host, setting.predict
-        self._recipe, self._examples = setting.recipe, examples
-        self._populations = populations
+        self.setting, self.forward = setting, setting.predict
+        self._fetch, self._populations = examples.fetch, populations
         self._parts = Parts.grouped([each.groups for each in populations])
-        self._terms = list(terms)
+        self._terms = _together(terms)
 
     def turn(self, step: int, weights: Vector) -> DataTurn:
-        train, own = self._recipe.train, weights[self.places]
-        counts = sizes(own, self.places, train)
-        batch = draw(counts, own, self._parts, self.schedule.config.num_train_timesteps, self._recipe.seed, step)
-        mine = shard(len(batch.part), self.host.rank, self.host.world)
-        x = self._examples.fetch(batch.index[mine.start : mine.stop])
-        noise = normals(self._recipe.seed, Stream.NOISE, step, mine, tuple(x.shape[1:]))
-        return DataTurn(self, batch, mine, x, noise)
+        recipe, own = self.setting.recipe, weights[self.places]
+        counts = sizes(own, self.places, recipe.train)
+        batch = draw(counts, own, self._parts, self.setting.schedule.config.num_train_timesteps, recipe.seed, step)
+        return DataTurn(self, batch, *own_shard(self.setting, batch, step, self._fetch))
 
     def values(self, prediction: Tensor, noised: Noised, part: np.ndarray) -> Tensor:
         """Per-sample values [B]; `part` [B] says of which term each is."""
-        first = self._terms[0]
-        if all(term == first for term in self._terms):
-            return first.values(prediction, noised)
+        if len(self._terms) == 1:
+            return self._terms[0][0].values(prediction, noised)
         values = torch.zeros(len(part), device=prediction.device)
-        for term, which in self._groups():
+        for term, which in self._terms:
             mask = torch.from_numpy(np.isin(part, which)).to(prediction.device)
             if mask.any():
                 values[mask] = term.values(prediction[mask], noised.part(mask)).to(values.dtype)
         return values
 
-    def _groups(self) -> Iterator[tuple[DataTerm, list[int]]]:
-        done: list[DataTerm] = []
-        for term in self._terms:
-            if term not in done:
-                done.append(term)
-                yield term, [i for i, other in enumerate(self._terms) if other == term]
-
-    def companions(self) -> dict[str, Companion]:
-        return {}
-
-    def facts(self) -> dict[int, dict[str, float]]:
-        return {}
-
     @torch.no_grad()
     def measure(self, weights: Vector, held_out: bool) -> Sums:
-        """The draws depend on (seed, column, position), so runs of one seed are compared on the same draws."""
-        sums = Sums(1 + len(self._recipe.constraints))
+        sums = Sums(1 + len(self.setting.recipe.constraints))
         for part, population in enumerate(self._populations):
             groups = population.held_out if held_out else population.groups
-            for noised in self._fresh(groups, self.columns[part]):
+            for _, noised in fresh(self.setting, self.columns[part], groups, self._fetch):
                 prediction = self.forward(noised.noisy, noised.t)
                 which = np.full(len(noised.t), part)
                 sums.add(np.full(len(which), self.columns[part]), self.values(prediction, noised, which))
         return sums
 
-    def _fresh(self, groups: Sequence[Integers], column: int) -> Iterator[Noised]:
-        """This worker's share of one column's draws, stratified in t; nothing for a part without data."""
-        recipe, timesteps = self._recipe, self.schedule.config.num_train_timesteps
-        draws = recipe.evaluation.loss_draws if sum(map(len, groups)) else 0
-        uniform = generator(recipe.seed, Stream.VALUES, column).random((2, draws))
-        chosen = Parts.grouped([groups]).pick(np.zeros(draws, dtype=np.int64), uniform[0]) if draws else NOTHING
-        t = torch.from_numpy(((np.arange(draws) + uniform[1]) * timesteps / max(1, draws)).astype(np.int64))
-        t = t.clamp(max=timesteps - 1)
-        mine, device = shard(draws, self.host.rank, self.host.world), self.host.device
-        for start in range(mine.start, mine.stop, recipe.evaluation.batch_size):
-            positions = range(start, min(start + recipe.evaluation.batch_size, mine.stop))
-            within = slice(positions.start, positions.stop)
-            x = self._examples.fetch(chosen[within]).to(device)
-            noise = normals(recipe.seed, Stream.EVALUATION, column, positions, tuple(x.shape[1:])).to(device)
-            yield Noised(self.schedule, x, noise, t[within].to(device))
+
+def _together(terms: Sequence[DataTerm]) -> list[tuple[DataTerm, list[int]]]:
+    """Each of the different terms, with the parts that it is of."""
+    found: list[tuple[DataTerm, list[int]]] = []
+    for part, term in enumerate(terms):
+        same = next((parts for other, parts in found if other == term), None)
+        if same is None:
+            found.append((term, [part]))
+        else:
+            same.append(part)
+    return found
 
 
 class DataTurn:
@@ -132,14 +109,12 @@ class DataTurn:
 
     rounds = 1
 
-    def __init__(self, source: DataSource, batch: GlobalBatch, mine: range, x: Tensor, noise: Tensor) -> None:
-        self._source, self._batch, self._mine = source, batch, mine
-        within, device = slice(mine.start, mine.stop), source.host.device
+    def __init__(self, source: DataSource, batch: GlobalBatch, mine: range, noised: Noised) -> None:
+        self._source, self._batch, self._mine, self._noised = source, batch, mine, noised
+        within, host = slice(mine.start, mine.stop), source.setting.host
         self._part = batch.part[within]
-        t = torch.from_numpy(batch.timestep[within]).to(device)
-        self._noised = Noised(source.schedule, x.to(device), noise.to(device), t)
         # Data-parallel training averages gradients over workers; times `world` it is the sum over the global batch.
-        self._weight = torch.from_numpy(batch.weight[within] * source.host.world).to(device, torch.float32)
+        self._weight = torch.from_numpy(batch.weight[within] * host.world).to(host.device, torch.float32)
         self._values: Tensor | None = None
 
     def loss(self, number: int) -> Tensor:

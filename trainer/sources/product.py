@@ -6,102 +6,50 @@ p* and fits the model to it; the terms' own gradients are not needed, only their
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.batch import Parts, draw
-from trainer.draws import Stream, generator, normals, shard
 from trainer.losses import Noised, weighted_errors
 from trainer.problem import Vector
-from trainer.samplers.langevin import product_samples
 from trainer.setting import Setting
-from trainer.sources.source import Companion, Sums
+from trainer.sources.pool import Pool
+from trainer.sources.source import Source, Sums
 from trainer.terms.kl import KL
 
 
-class ProductSource:
-    """A pool of samples of the product, drawn anew when the multipliers change; it depends on seed and multipliers alone."""
+class ProductSource(Source):
+    """The values of a model that is fitted to the product."""
 
     def __init__(self, setting: Setting, columns: Sequence[int], terms: Sequence[KL]) -> None:
         self.columns = tuple(columns)
         self.setting, self.forward = setting, setting.predict
-        self.terms = list(terms)
-        self._drawn: tuple[bytes, Tensor] | None = None
+        self._terms = list(terms)
+        self._pool = Pool(setting, columns, [term.model for term in terms])
 
     def turn(self, step: int, weights: Vector) -> ProductTurn:
-        return ProductTurn(self, self._noised(step, self._pool(weights)))
-
-    def _pool(self, weights: Vector) -> Tensor:
-        """[samples, *shape] on the device, for the multipliers `weights[columns]`."""
-        own = weights[list(self.columns)]
-        if self._drawn is None or self._drawn[0] != own.tobytes():
-            self._drawn = (own.tobytes(), self._draw(own))
-        return self._drawn[1]
-
-    def _draw(self, own: Vector) -> Tensor:
-        setting = self.setting
-        recipe, device = setting.recipe, setting.host.device
-        mark = int.from_bytes(hashlib.sha256(own.tobytes()).digest()[:7], "little")
-        seed = int(generator(recipe.seed, Stream.POOL, mark).integers(2**62))
-        noise = normals(recipe.seed, Stream.POOL, mark, range(recipe.product.samples), setting.shape).to(device)
-        return product_samples(lambda x, t: self._weighted(x, t, own), setting.schedule, recipe.product, noise, seed)
-
-    def _weighted(self, x: Tensor, t: Tensor, own: Vector) -> Tensor:
-        """Σ λ_i times the models' predictions of the noise."""
-        prediction = sum(weight * term.model(x, t).float() for weight, term in zip(own, self.terms, strict=True) if weight > 0)
-        total: Tensor = self.setting.noise_of(x, t, prediction)
-        return total
-
-    def _noised(self, step: int, pool: Tensor) -> Noised:
-        """This worker's shard of a batch of noised samples, stratified in t."""
-        setting = self.setting
-        recipe, host = setting.recipe, setting.host
-        size, timesteps = recipe.train.batch_size, setting.schedule.config.num_train_timesteps
-        parts = Parts.of([np.arange(len(pool))])
-        batch = draw(np.array([size]), np.ones(1), parts, timesteps, recipe.seed, step)
-        mine = shard(size, host.rank, host.world)
-        within = slice(mine.start, mine.stop)
-        noise = normals(recipe.seed, Stream.NOISE, step, mine, setting.shape).to(host.device)
-        t = torch.from_numpy(batch.timestep[within]).to(host.device)
-        return Noised(setting.schedule, pool[torch.from_numpy(batch.index[within])], noise, t)
+        return ProductTurn(self, self._pool.batch(step, weights)[1])
 
     def record(self, sums: Sums, prediction: Tensor, noised: Noised) -> None:
-        for column, term in zip(self.columns, self.terms, strict=True):
+        for column, term in zip(self.columns, self._terms, strict=True):
             sums.add(np.full(len(noised.t), column), term.values(prediction, noised))
-
-    def companions(self) -> dict[str, Companion]:
-        return {}
-
-    def facts(self) -> dict[int, dict[str, float]]:
-        return {}
 
     @torch.no_grad()
     def measure(self, weights: Vector, held_out: bool) -> Sums:
         """On the pool of the multipliers `weights`; there is no held-out data."""
         sums = Sums(1 + len(self.setting.recipe.constraints))
-        if not held_out:
-            pool = self._pool(weights)
-            for noised in self._fresh(pool):
-                self.record(sums, self.forward(noised.noisy, noised.t), noised)
+        for _, noised in () if held_out else self._pool.fresh(weights):
+            self.record(sums, self.forward(noised.noisy, noised.t), noised)
         return sums
 
-    def _fresh(self, pool: Tensor) -> Iterator[Noised]:
-        setting = self.setting
-        recipe, host = setting.recipe, setting.host
-        draws, timesteps = recipe.evaluation.loss_draws, setting.schedule.config.num_train_timesteps
-        uniform = generator(recipe.seed, Stream.VALUES, 0).random((2, draws))
-        chosen = torch.from_numpy(np.minimum((uniform[0] * len(pool)).astype(np.int64), len(pool) - 1))
-        t = torch.from_numpy(((np.arange(draws) + uniform[1]) * timesteps / draws).astype(np.int64)).clamp(max=timesteps - 1)
-        mine = shard(draws, host.rank, host.world)
-        for start in range(mine.start, mine.stop, recipe.evaluation.batch_size):
-            positions = range(start, min(start + recipe.evaluation.batch_size, mine.stop))
-            within = slice(positions.start, positions.stop)
-            noise = normals(recipe.seed, Stream.EVALUATION, 0, positions, setting.shape).to(host.device)
-            yield Noised(setting.schedule, pool[chosen[within]], noise, t[within].to(host.device))
+
+def broken(x: Tensor) -> str | None:
+    """What is wrong with samples of the product; None where nothing is."""
+    if bool(torch.isfinite(x).all()):
+        return None
+    return "samples of the product must be finite, but got NaN or infinity; lower product.snr"
 
 
 class ProductTurn:
@@ -125,6 +73,4 @@ class ProductTurn:
             self._source.record(sums, self._prediction, self._noised)
 
     def fault(self) -> str | None:
-        if bool(torch.isfinite(self._noised.x).all()):
-            return None
-        return "samples of the product must be finite, but got NaN or infinity; lower product.snr"
+        return broken(self._noised.x)

@@ -8,13 +8,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from trainer.draws import Stream, normals, shard
+from trainer.draws import Stream, in_turn, normals, shard
 from trainer.problem import Vector
-from trainer.samplers import rollout as rollouts
-from trainer.samplers.rollout import Path, Steps
+from trainer.samplers.rollout import Path, Steps, roll_out
 from trainer.setting import Setting
 from trainer.sources.estimators import estimator
-from trainer.sources.source import Companion, Sums, Turn
+from trainer.sources.source import Companion, Source, Sums, Turn
 from trainer.sources.turn import record
 
 
@@ -38,14 +37,14 @@ class Estimator(Protocol):
         ...
 
 
-class RolloutSource:
+class RolloutSource(Source):
     """Trajectories of the present weights, drawn anew in each primal step."""
 
     def __init__(self, setting: Setting, columns: Sequence[int], terms: Sequence[RolloutTerm], steps: Steps) -> None:
         self.columns = tuple(columns)
         self.recipe, self.host, self.forward, self.steps = setting.recipe, setting.host, setting.sampling, steps
         self.terms = list(terms)
-        self._shape = setting.shape
+        self._shape, self.prompts = setting.shape, len(setting.prompts)
         self._estimator: Estimator = estimator(self.recipe.rollout.gradient)(self, setting)
 
     def companions(self) -> Mapping[str, Companion]:
@@ -73,6 +72,7 @@ class RolloutSource:
         mine = shard(0 if held_out else evaluation.loss_draws, self.host.rank, self.host.world)
         for start in range(mine.start, mine.stop, evaluation.batch_size):
             positions = range(start, min(start + evaluation.batch_size, mine.stop))
-            path = rollouts.roll_out(self.forward, self.steps, self.noise(Stream.EVALUATION, 0, positions))
+            noise = self.noise(Stream.EVALUATION, 0, positions)
+            path = roll_out(self.forward, self.steps, noise, in_turn(self.prompts, positions))
             record(sums, self.values(path))
         return sums

@@ -55,8 +55,8 @@ class Source(Protocol):
     columns: tuple[int, ...]
 
     def companions(self) -> Mapping[str, Companion]:
-        """Networks to be trained beside the model, by name."""
-        ...
+        """Networks to be trained beside the model, by name; none unless a source says otherwise."""
+        return {}
 
     def turn(self, step: int, weights: Vector) -> Turn:
         """The part of primal step `step`; `weights` [1 + m] are the Lagrangian's coefficients over their absolute sum."""
@@ -70,8 +70,8 @@ class Source(Protocol):
         ...
 
     def facts(self) -> dict[int, dict[str, float]]:
-        """By column, what the run is to keep of its terms: the scale of a reward, say."""
-        ...
+        """By column, what the run is to keep of its terms: the scale of a reward, say; nothing unless a source says otherwise."""
+        return {}
 
 
 class Sums:

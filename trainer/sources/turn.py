@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from trainer.draws import Stream, shard
-from trainer.sources.source import Sums
+from trainer.draws import Stream, drawn, shard
+from trainer.samplers.rollout import Path, roll_out
+from trainer.setting import Setting
+from trainer.sources.source import Companion, Sums
 
 if TYPE_CHECKING:
     from trainer.sources.rollout import RolloutSource
@@ -33,8 +35,13 @@ class RolloutTurn:
         self._mine = shard(self._size, source.host.rank, source.host.world)
         self._measured: dict[int, Tensor] = {}
 
-    def _noise(self) -> Tensor:
-        return self._source.noise(Stream.ROLLOUT, self._step, self._mine)
+    def _rolled_out(self, through: int | None = None, recompute: bool = False) -> Path:
+        """This shard's trajectories of the present weights."""
+        source = self._source
+        noise = source.noise(Stream.ROLLOUT, self._step, self._mine)
+        prompts = drawn(source.prompts, source.recipe.seed, self._step, self._size)
+        own = prompts[self._mine.start : self._mine.stop] if prompts is not None else None
+        return roll_out(source.forward, source.steps, noise, own, through=through, recompute=recompute)
 
     def _share(self, values: Tensor) -> Tensor:
         """The sum over this shard of [b] values, scaled so that its average over workers is the global batch's mean."""
@@ -45,3 +52,18 @@ class RolloutTurn:
 
     def fault(self) -> str | None:
         return None
+
+
+class PlainEstimator:
+    """It learns nothing of its own."""
+
+    step: type[RolloutTurn]
+
+    def __init__(self, source: RolloutSource, setting: Setting) -> None:
+        self._source = source
+
+    def companions(self) -> dict[str, Companion]:
+        return {}
+
+    def turn(self, step: int, weights: Mapping[int, float]) -> RolloutTurn:
+        return self.step(self._source, step, weights)

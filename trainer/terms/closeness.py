@@ -36,13 +36,9 @@ class Closeness:
 
     def values(self, prediction: Tensor, noised: Noised) -> Tensor:
         """Per-sample distances [B] from predictions [B, *shape]."""
-        import torch
+        from trainer.losses import distances
 
-        from trainer.losses import weighted_errors
-
-        with torch.no_grad():
-            target = self.model(noised.noisy, noised.t).float()
-        return weighted_errors(noised.schedule, prediction, target, noised.t, self.weight)
+        return distances(self.model, prediction, noised, self.weight)
 
 
 def _build(value: ClosenessSpec, setting: Setting) -> Closeness:

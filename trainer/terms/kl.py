@@ -42,13 +42,9 @@ class KL:
 
     def values(self, prediction: Tensor, noised: Noised) -> Tensor:
         """Per-sample values [B] in nats from predictions [B, *shape] of p."""
-        import torch
+        from trainer.losses import distances
 
-        from trainer.losses import weighted_errors
-
-        with torch.no_grad():
-            other = self.model(noised.noisy, noised.t).float()
-        return weighted_errors(noised.schedule, prediction, other, noised.t, "elbo", self.timestep)
+        return distances(self.model, prediction, noised, "elbo", self.timestep)
 
 
 def _build(value: KLSpec, setting: Setting) -> KL:

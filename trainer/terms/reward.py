@@ -26,13 +26,13 @@ PRETRAINED = "pretrained"
 class RewardTerm:
     """r(x) on decoded samples, or (r(x) - mean) / std with the mean and standard deviation of the pretrained model's samples."""
 
-    reward: Callable[[Tensor], Tensor]
+    reward: Callable[[Tensor, Tensor | None], Tensor]
     scale: Normalised | None
     space: Space
 
     def values(self, path: Path) -> Tensor:
         """Per-sample values [B]."""
-        values = self.reward(self.space.decode(path.samples))
+        values = self.reward(self.space.decode(path.samples), path.prompts)
         return self.scale(values) if self.scale else values
 
     def facts(self) -> dict[str, float]:
@@ -42,23 +42,30 @@ class RewardTerm:
 def _build(value: Reward, setting: Setting) -> RewardTerm:
     import torch
 
+    from trainer.draws import in_turn
     from trainer.rewards.evaluate import Normalised, checked
     from trainer.rewards.spec import RewardContext
 
     rollout = setting.recipe.rollout
-    context = RewardContext(setting.space.decoded(setting.shape), setting.host.device, setting.judge, setting.class_names)
+    shape = setting.space.decoded(setting.shape)
+    context = RewardContext(shape, setting.host.device, setting.judge, setting.class_names, setting.prompts)
     reward = checked(value, context, gradient=rollout.gradient == "backpropagation")
     if not rollout.normalize:
         return RewardTerm(reward, None, setting.space)
+    samples, size = setting.pretrained_samples, setting.recipe.evaluation.batch_size
+    prompts = in_turn(len(setting.prompts), range(len(samples)))
     with torch.no_grad():
         values = torch.cat(
-            [reward(part) for part in torch.split(setting.pretrained_samples, setting.recipe.evaluation.batch_size)]
+            [
+                reward(samples[at : at + size], prompts[at : at + size] if prompts is not None else None)
+                for at in range(0, len(samples), size)
+            ]
         )
     return RewardTerm(reward, Normalised.of(values, reward.name), setting.space)
 
 
 def _faults(value: Reward, seen: Seen) -> Iterator[Fault]:
-    return problems(value, seen.shape, seen.class_names, seen.keys, seen.gradient == "backpropagation")
+    return problems(value, seen.shape, seen.class_names, seen.keys, seen.gradient == "backpropagation", seen.prompted)
 
 
 TERM = Word(

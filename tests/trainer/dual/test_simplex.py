@@ -61,7 +61,10 @@ OR = Mixture(minimax(3), np.array([2.0, 3.0, 5.0]) / 10, np.array([2.0, 3.0, 5.0
 
 def settled(size: int):
     """A state at the end of a run in which nothing moved."""
-    controller = Controller(minimax(size), Dual(rule="simplex"), 100)
+    return unmoved(Controller(minimax(size), Dual(rule="simplex"), 100), size)
+
+
+def unmoved(controller: Controller, size: int):
     state = replace(controller.first(), version=60)
     for step in range(60, 100):
         one = np.ones(1 + size)

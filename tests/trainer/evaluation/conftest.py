@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -10,15 +8,6 @@ from sklearn.datasets import load_digits
 from trainer import recipe
 from trainer.data.examples import InMemory
 from trainer.evaluation.judge import ConvJudge, train_judge
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The nets here are too small for threads to help, and one thread makes sums the same everywhere."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

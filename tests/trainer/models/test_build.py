@@ -19,11 +19,12 @@ from trainer.dual.controller import controller_of
 from trainer.errors import TrainingError
 from trainer.generate import generate, restore
 from trainer.host import LocalHost
-from trainer.models.loading import load_predictor, space_of
+from trainer.models.loading import Library
 from trainer.models.schedules import own_schedule
 from trainer.models.spaces import Latents
 from trainer.outcome import Result
 from trainer.prepare import Prepared, prepare
+from trainer.primal import Primal
 from trainer.recipe import Model, Recipe, Sampling
 from trainer.samplers.sampling import sample
 from trainer.sources.data import DataTurn
@@ -99,7 +100,7 @@ def test_a_run_is_loaded_with_its_averaged_weights_and_its_schedule(tmp_path, pl
     first = digits(schedule={"name": "linear", "prediction": "v_prediction"}, train={"ema": 0.5})
     result = train(first, tmp_path / "a")
     spec = Model(load=str(tmp_path / "a" / place))
-    loaded, schedule = load_predictor(spec), own_schedule(spec)
+    loaded, schedule = Library().predictor(spec), own_schedule(spec)
     run = prepared(first, tmp_path / "a")
     assert schedule is not None
     groups = latest(tmp_path / "a").groups
@@ -126,7 +127,7 @@ def test_a_users_module_is_loaded_from_its_run(tmp_path):
     recipe = digits(model={"unet": None, **model}, constraints=[]).model_dump(mode="json")
     recipe["data"] = {"call": "tests.trainer.models.test_build:points"}
     result = train(Recipe.model_validate(recipe), tmp_path / "a")
-    loaded = load_predictor(Model(load=str(tmp_path / "a")))
+    loaded = Library().predictor(Model(load=str(tmp_path / "a")))
     average = latest(tmp_path / "a").groups["average"]
     weights = loaded.inner.state_dict()
     assert torch.equal(weights["inner.weight"], average["0"]) and torch.equal(weights["kept"], torch.ones(2))
@@ -141,7 +142,7 @@ def test_a_users_module_is_loaded_from_its_run(tmp_path):
 
 def test_prompts_guidance_and_decoding_are_those_of_diffusers(text_to_image):
     spec = Model(load=text_to_image, prompt="a red apple", negative_prompt="pear", guidance=3.0)
-    model, space = load_predictor(spec), space_of(spec)
+    model, space = Library().predictor(spec), Library().space(spec)
     schedule = own_schedule(spec)
     shape = (2, 4, 4)
     latents = sample(model, schedule, range(2), shape, sampling=Sampling("ddim", 5, 1.0), seed=7, batch_size=2)
@@ -152,7 +153,7 @@ def test_prompts_guidance_and_decoding_are_those_of_diffusers(text_to_image):
     ).images  # fmt: skip
     ours = (space.decode(latents).clamp(-1, 1) + 1) / 2
     torch.testing.assert_close(ours, images, rtol=1e-4, atol=1e-4)
-    other = load_predictor(Model(load=text_to_image, prompt="a blue pear"))
+    other = Library().predictor(Model(load=text_to_image, prompt="a blue pear"))
     assert not torch.allclose(prediction(other, shape), prediction(model, shape))
 
 
@@ -187,6 +188,7 @@ def test_rewards_of_decoded_images_reach_the_weights(tmp_path, text_to_image):
     first = prepared(recipe, tmp_path)
     turn = first.sources[0].turn(0, np.array([0.0, -1.0]))
     turn.loss(0).backward()
+    assert isinstance(first.primal, Primal)
     gradients = [each.grad for each in first.primal.parameters if each.grad is not None]
     assert sum(float(each.square().sum()) for each in gradients) > 0
     result = train(recipe, tmp_path / "a")
@@ -202,9 +204,9 @@ def test_only_the_adapter_is_trained_and_diffusers_loads_it(tmp_path, text_to_im
     spec = {"load": text_to_image, "prompt": "a pear", "lora": LORA}
     recipe = aligned(spec)
     result = train(recipe, tmp_path / "a")
-    ours = load_predictor(Model(load=str(tmp_path / "a")))
+    ours = Library().predictor(Model(load=str(tmp_path / "a")))
     pipeline = StableDiffusionPipeline.from_pretrained(text_to_image)
-    base = load_predictor(Model(load=text_to_image, prompt="a pear"))
+    base = Library().predictor(Model(load=text_to_image, prompt="a pear"))
     assert not torch.allclose(prediction(ours, (2, 4, 4)), prediction(base, (2, 4, 4)), atol=1e-5)
     pipeline.load_lora_weights(str(result.checkpoint))
     base.inner = pipeline.unet
@@ -220,14 +222,14 @@ def test_a_base_under_adapters_of_runs(tmp_path, text_to_image):
     spec = {"load": text_to_image, "prompt": "a pear", "lora": LORA}
     train(aligned(spec), tmp_path / "a")
     under = {"load": text_to_image, "prompt": "a pear", "lora": str(tmp_path / "a")}
-    same, whole = load_predictor(Model(**under)), load_predictor(Model(load=str(tmp_path / "a")))
+    same, whole = Library().predictor(Model(**under)), Library().predictor(Model(load=str(tmp_path / "a")))
     assert torch.equal(prediction(same, (2, 4, 4)), prediction(whole, (2, 4, 4)))
     near = [{"name": "near", "path_kl": {"to": "a"}, "at_most": 1.0}]
     result = train(aligned(under, models={"a": under}, constraints=near, train={"steps": 1, "lr": 1e-9}), tmp_path / "b")
     assert result.constraints["near"].value == pytest.approx(0.0, abs=1e-6)
     with pytest.raises(TrainingError, match="lora must be put on a network without an adapter"):
-        load_predictor(Model.model_validate({"load": str(tmp_path / "a"), "lora": LORA}))
-    again = load_predictor(Model(load=str(tmp_path / "b")))  # an adapter that was trained on from another run's
+        Library().predictor(Model.model_validate({"load": str(tmp_path / "a"), "lora": LORA}))
+    again = Library().predictor(Model(load=str(tmp_path / "b")))  # an adapter that was trained on from another run's
     torch.testing.assert_close(prediction(again, (2, 4, 4)), prediction(whole, (2, 4, 4)))
 
 
@@ -271,7 +273,7 @@ def test_a_unet_with_classes_is_given_its_own(tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(loaded(x, t), loaded.inner(x, t, class_labels=torch.tensor([2, 2])).sample)
     with pytest.raises(TrainingError, match="`guidance` must go with a network that also knows no class"):
-        load_predictor(Model.model_validate({**spec, "guidance": 2.0}))
+        Library().predictor(Model.model_validate({**spec, "guidance": 2.0}))
 
 
 def test_a_schedule_that_contradicts_the_loaded_model_is_refused(tmp_path):
@@ -299,7 +301,7 @@ def test_what_a_model_does_not_take_is_refused(tmp_path, text_to_image, transfor
     }
     for words, spec in cases.items():
         with pytest.raises(TrainingError, match=words):
-            load_predictor(Model.model_validate(spec))
+            Library().predictor(Model.model_validate(spec))
 
 
 def test_models_of_two_spaces_are_not_compared(tmp_path, text_to_image, transformer):

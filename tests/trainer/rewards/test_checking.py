@@ -49,7 +49,7 @@ def test_what_fits_is_not_faulted(reward: Any, shape: tuple[int, ...] | None) ->
         ({"call": "absent_package.x:f"}, RGB, "constraints.0.reward.call.path: must lead to a function that can be imported, but "
          "got no module named `absent_package`"),
         ({"call": "math:pii"}, RGB, "module `math` without `pii`"),
-        ({"call": "math:dist"}, RGB, "must be a function that can be called with one argument, but got `math:dist`"),
+        ({"call": "os:getcwd"}, RGB, "must be a function that can be called with one argument, or with samples and"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told_with_its_key(reward: Any, shape: tuple[int, ...], message: str) -> None:
@@ -71,18 +71,26 @@ def test_a_gradient_of_a_black_box_is_refused_before_it_is_asked() -> None:
     assert told("jpeg_size") == told("brightness", gradient=True) == []
 
 
-def test_a_missing_extra_is_told_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("word", ["clip_score", "hps", "image_reward"])
+def test_a_missing_extra_is_told_with_the_command_that_installs_it(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)  # how Python itself says that it cannot be imported
-    (fault,) = told({"clip_score": {"model": "a/b", "prompt": "c"}})
+    (fault,) = told({word: {"model": "a/b", "prompt": "c"}})
     assert fault == (
-        "constraints.0.reward.clip_score: must have its packages installed, but got no `transformers`; "
+        f"constraints.0.reward.{word}: must have its packages installed, but got no `transformers`; "
         "run pip install 'dualsweep[scorers]'"
     )
 
 
 def test_a_users_function_and_the_line_it_stands_on(module: Callable[[str, str], None]) -> None:
-    module("own_rewards", "def good(x):\n    return x.flatten(1).mean(1)\ndef two(x, y):\n    return x\n")
+    module("own_rewards", "def good(x):\n    return x.flatten(1).mean(1)\ndef three(x, y, z):\n    return x\n")
     assert told({"call": "own_rewards:good"}) == []
-    (fault,) = problems(resolve({"call": "own_rewards:two"}), RGB, None, KEYS)
-    document = parse("constraints:\n  - name: a\n    reward: {call: own_rewards:two}\n", "r.yaml")
+    (fault,) = problems(resolve({"call": "own_rewards:three"}), RGB, None, KEYS)
+    document = parse("constraints:\n  - name: a\n    reward: {call: own_rewards:three}\n", "r.yaml")
     assert str(fault.problem(document)).startswith("r.yaml:3: constraints.0.reward.call.path: must be a function that can be")
+
+
+@pytest.mark.parametrize("reward", [{"clip_score": {"model": "a/b"}}, {"call": "math:dist"}])
+def test_a_reward_of_prompts_needs_a_model_with_one(reward: Any) -> None:
+    assert told(reward, prompted=True) == told(reward, prompted=None) == []
+    rule = "must be given the prompts of samples, but got a model without a prompt; write"
+    assert any(rule in each for each in told(reward, prompted=False))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainer.rewards.conftest import Linear, context_of, noise
+from tests.trainer.rewards.conftest import Linear, built, context_of, noise
 from trainer.data.faults import BadDataError
 from trainer.errors import TrainingError
 from trainer.rewards import resolve
@@ -91,7 +91,7 @@ def test_values_without_a_gradient_to_the_samples_are_refused_on_first_use(rewar
 
 def test_checked_builds_what_a_recipe_names() -> None:
     value = checked(resolve("brightness"), context_of(), gradient=True)(X)
-    torch.testing.assert_close(value, resolve("brightness").build(context_of())(X))
+    torch.testing.assert_close(value, built("brightness")(X))
     assert (
         checked(resolve({"class_probability": 1}), context_of(judge=Linear(192, 2), class_names=(0, 1)), gradient=True)(X).min()
         > 0

@@ -118,7 +118,7 @@ def test_every_way_to_write_one_and_the_one_way_it_is_stored(text: str, stored: 
         ("reward: {brightness: {window: 3}}", "reward.brightness.window: must be a known key, but got `window`; valid: none"),
         ("reward: {local_contrast: {window: 1}}", "reward.local_contrast.window: must be greater than or equal to 2, but got 1"),
         ("reward: class_probability", "reward.class_probability.class: is required, but got nothing"),
-        ("reward: {clip_score: {model: m}}", "reward.clip_score.prompt: is required, but got nothing; write the text, e.g."),
+        ("reward: {clip_score: {prompt: a}}", "reward.clip_score.model: is required, but got nothing; write a local directory"),
         ("reward: {call: ab}", "reward.call.path: string should match pattern"),
         ("rewards:\n  - contrast\n  - contrst", "r.yaml:3: rewards.1: must be a known reward, but got 'contrst'; did you mean"),
     ],
@@ -134,7 +134,8 @@ def test_the_json_schema_has_every_word_and_no_reference() -> None:
     words, mapping = field["anyOf"]
     assert "$ref" not in str(field)
     assert set(mapping["properties"]) == set(REWARDS)
-    assert set(words["enum"]) == {"brightness", "contrast", "local_contrast", "saturation", "colourfulness", "jpeg_size"}
+    plain = {"brightness", "contrast", "local_contrast", "saturation", "colourfulness", "jpeg_size"}
+    assert set(words["enum"]) == plain | {"pick_score", "hps", "image_reward"}
     for word in words["enum"]:
         assert resolve(word).word == word
     for word in set(REWARDS) - set(words["enum"]):

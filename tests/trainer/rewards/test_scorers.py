@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
-from tests.trainer.rewards.conftest import SIDE, built, context_of, noise
+from tests.trainer.rewards.conftest import SIDE, built, context_of, noise, pictures
 from trainer.errors import TrainingError
 from trainer.rewards import resolve
-from trainer.rewards.clip import Preprocessing
+from trainer.rewards.clip import Clip
 from trainer.rewards.evaluate import checked
 
 PROMPT = "a cat"
-
-
-def pictures(channels: int, height: int, width: int, low: int = 0, high: int = 256) -> tuple[Tensor, list[Image.Image]]:
-    """The same 8-bit images as [B, C, H, W] in [-1, 1] and as PIL's."""
-    drawn = np.random.default_rng(0).integers(low, high, (3, height, width, channels), dtype=np.uint8)
-    x = torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return x, [Image.fromarray(each if channels == 3 else each[..., 0]).convert("RGB") for each in drawn]
 
 
 def official(folder: Path, images: list[Image.Image]) -> tuple[Tensor, Tensor, float]:
@@ -53,30 +42,6 @@ def test_scores_equal_the_models_own(clip_folder: Path, channels: int, height: i
     pick = built({"pick_score": {**options, "processor": None}})(x)
     torch.testing.assert_close(pick, logits, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(built({"clip_score": options})(x), 100 * logits / scale, rtol=1e-4, atol=1e-3)
-
-
-@pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 13), (64, 64), (64, 47)])
-@pytest.mark.parametrize(
-    "change",
-    [{}, {"do_center_crop": False, "size": {"height": 14, "width": 22}}, {"crop_size": 25}, {"do_normalize": False}],
-    ids=str,
-)
-def test_preprocessing_is_the_processors(
-    clip_folder: Path, tmp_path: Path, height: int, width: int, change: dict[str, Any]
-) -> None:
-    """Up to PIL's own rounding to 8 bits after each of its two passes, in units of the smallest deviation.
-
-    PIL also cuts overshoots between its passes, so these greys leave room for them.
-    """
-    config = json.loads((clip_folder / "preprocessor_config.json").read_text()) | change
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
-    processor = AutoImageProcessor.from_pretrained(tmp_path)
-    x, images = pictures(3, height, width, 70, 186)
-    expected = processor(images, return_tensors="pt")["pixel_values"]
-    found = Preprocessing.of(processor)(x)
-    assert found.shape == expected.shape
-    assert (found - expected).abs().max() < 1.2 / 255 / 0.26
-    assert (found - expected).abs().mean() < 0.5 / 255 / 0.26
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -140,7 +105,7 @@ def test_a_head_of_another_clip_or_that_is_none_is_refused(clip_folder: Path, tm
     path = tmp_path / "head.pth"
     for wrong in (nn.Linear(7, 1), nn.Linear(8, 2), nn.Conv2d(8, 1, 1), nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4))):
         torch.save(wrong.state_dict(), path)
-        assert "`head` must hold linear layers from 8 numbers to 1 for this CLIP, but got {" in head_error(clip_folder, path)
+        assert "head must hold linear layers from 8 numbers to 1 for this model, but got {" in head_error(clip_folder, path)
     torch.save([1, 2], path)
     assert "`head` must hold a state dict, but got a list" in head_error(clip_folder, path)
     torch.save(nn.Linear(8, 1), path)  # a pickled module could run anything
@@ -165,7 +130,19 @@ def test_a_model_that_cannot_be_loaded_is_told(clip_folder: Path, tmp_path: Path
     torch.testing.assert_close(built({"clip_score": beside})(x), expected)
 
 
-def test_without_transformers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(TrainingError, match=r"but got no transformers; run pip install 'dualsweep\[scorers\]'"):
-        built({"clip_score": {"model": "a/b", "prompt": PROMPT}})
+def test_a_model_that_lacks_weights_is_refused(clip_folder: Path, tmp_path: Path) -> None:
+    """transformers would draw them at random."""
+    shutil.copytree(clip_folder, tmp_path, dirs_exist_ok=True)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["text_projection.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TrainingError, match=r"no weights for 1 parameters, such as text_projection\.weight"):
+        built({"clip_score": {"model": str(tmp_path), "prompt": PROMPT}})
+
+
+def test_each_image_has_its_own_text(clip_folder: Path) -> None:
+    clip = Clip.load(str(clip_folder), str(clip_folder), torch.device("cpu"))
+    x = noise(2, 3, SIDE, SIDE).float()
+    each = [built({"clip_score": {"model": str(clip_folder), "prompt": prompt}})(x) for prompt in ("a cat", "a dog")]
+    found = 100 * clip.cosines(x, clip.texts(["a cat", "a dog"]))
+    torch.testing.assert_close(found, torch.stack([each[0][0], each[1][1]]), rtol=1e-5, atol=1e-4)

@@ -8,7 +8,7 @@ from scipy.stats import multivariate_normal
 from tests.known import models
 from trainer.models.schedules import noise_schedule
 from trainer.recipe import Recipe
-from trainer.samplers.rollout import roll_out, steps_of
+from trainer.samplers.rollout import revisit, roll_out, steps_of
 
 
 def path_of(prediction="epsilon", count=7):
@@ -39,3 +39,17 @@ def test_noising_densities_are_those_of_the_schedule(number):
     exact = [multivariate_normal.logpdf(x, ratio**0.5 * y, (1 - ratio) * np.eye(2)) for x, y in zip(before, after, strict=True)]
     constant = -np.log(2 * np.pi * (1 - ratio))
     np.testing.assert_allclose(path.noising_log_likelihoods()[:, number] + constant, exact, rtol=1e-3, atol=1e-3)
+
+
+def test_a_frozen_model_is_asked_once_at_the_same_states():
+    path, other, asked = path_of(), models.free_plane(), []
+
+    def frozen(x, t):
+        asked.append(t)
+        return other(x, t).detach()
+
+    first = path.divergences(frozen)
+    again = revisit(models.plane(), path).divergences(frozen)
+    assert len(asked) == len(path.steps) and path.under(frozen).means is path.known[frozen]
+    torch.testing.assert_close(again, first)
+    assert roll_out(models.plane(), path.steps, torch.randn(5, 8, 2)).known == {}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
 from trainer.rewards.scorer import ClipScorer
 from trainer.rewards.spec import RewardContext, RewardFunction
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Aesthetic(ClipScorer):
@@ -19,20 +16,14 @@ class Aesthetic(ClipScorer):
     word: ClassVar[str] = "aesthetic"
 
     head: str = Field(
-        description="a file with the head's weights, .safetensors or .pth: linear layers, without activations between them",
+        description="a file with the head's weights, here or on the hub: linear layers, without activations between them",
         examples=["sac+logos+ava1-l14-linearMSE.pth"],
     )
 
     def build(self, context: RewardContext) -> RewardFunction:
-        from trainer.rewards.head import load_head
+        from trainer.rewards.head import Head
+        from trainer.rewards.weights import read_weights
 
         clip = self.clip(context)
-        layers = load_head(self.head, clip.model.config.projection_dim, context.device)
-
-        def score(x: Tensor) -> Tensor:
-            value = clip.images(x.to(context.device))
-            for layer in layers:
-                value = layer(value)
-            return value[:, 0]
-
-        return score
+        head = Head.of(read_weights(self.head, "head"), clip.model.config.projection_dim, context.device, self.head)
+        return lambda x: head(clip.images(x))

@@ -8,26 +8,43 @@ from typing import ClassVar
 from pydantic import Field
 
 from trainer.imports import CannotImportError, import_callable, takes
-from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec, Wrong
+from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec, Wrong
 from trainer.schema.base import ClassName, ImportPath
 
 
 class Call(RewardSpec):
-    """What a user's function `(samples [B, ...]) -> values [B]` returns."""
+    """What a user's function `(samples [B, ...]) -> values [B]` returns.
+
+    One that cannot be called with the samples alone is given their prompts, B texts, as its second argument.
+    """
 
     word: ClassVar[str] = "call"
     differentiable: ClassVar[bool | None] = None
     channels: ClassVar[tuple[int, ...] | None] = None
     short: ClassVar[str | None] = "path"
 
-    path: ImportPath = Field(description="the import path of a function `(samples [B, ...]) -> [B]`", examples=["my:reward"])
+    path: ImportPath = Field(
+        description="the import path of a function `(samples [B, ...]) -> [B]`, or `(samples, prompts) -> [B]`",
+        examples=["my:reward"],
+    )
 
     @property
     def name(self) -> str:
         return self.path
 
-    def build(self, context: RewardContext) -> RewardFunction:
-        return import_callable(self.path)
+    @property
+    def needs_prompt(self) -> bool:
+        try:
+            function = import_callable(self.path)
+        except CannotImportError:
+            return False  # told by `wrong`
+        return not takes(function, 1) and takes(function, 2)
+
+    def build(self, context: RewardContext) -> RewardFunction | ByPrompt:
+        function = import_callable(self.path)
+        if not self.needs_prompt:
+            return function
+        return ByPrompt(lambda x, prompts: function(x, [context.prompts[each] for each in prompts.tolist()]))
 
     def wrong(self, shape: tuple[int, ...] | None, class_names: Sequence[ClassName] | None) -> Iterator[Wrong]:
         try:
@@ -35,7 +52,12 @@ class Call(RewardSpec):
         except CannotImportError as error:
             yield Wrong("path", error.rule, error.received, error.way_out)
             return
-        if not takes(function, 1):
+        if not takes(function, 1) and not takes(function, 2):
             received = f"`{self.path}`, which cannot"
             way_out = "change its parameters, or give the others defaults"
-            yield Wrong("path", "must be a function that can be called with one argument", received, way_out)
+            yield Wrong(
+                "path",
+                "must be a function that can be called with one argument, or with samples and their prompts",
+                received,
+                way_out,
+            )

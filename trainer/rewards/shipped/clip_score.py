@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
-
-from trainer.rewards.scorer import ClipScorer
-from trainer.rewards.spec import RewardContext, RewardFunction
+from trainer.rewards.scorer import ClipScorer, TextScorer
+from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction
 
 
-class ClipScore(ClipScorer):
+class ClipScore(TextScorer, ClipScorer):
     """100 times the cosine between the CLIP embeddings of image and text, from -100 to 100.
 
     The cosine of Hessel et al., "CLIPScore", 2021, without its cut at zero, which would end the gradient there.
@@ -18,9 +16,6 @@ class ClipScore(ClipScorer):
 
     word: ClassVar[str] = "clip_score"
 
-    prompt: str = Field(min_length=1, description="the text", examples=["a photo of a cat"])
-
-    def build(self, context: RewardContext) -> RewardFunction:
+    def build(self, context: RewardContext) -> RewardFunction | ByPrompt:
         clip = self.clip(context)
-        text = clip.text(self.prompt)
-        return lambda x: 100 * (clip.images(x.to(context.device)) @ text)
+        return self.against_text(clip.texts, lambda x, texts: 100 * clip.cosines(x, texts), context.prompts)

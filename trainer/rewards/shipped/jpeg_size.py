@@ -31,10 +31,11 @@ def jpeg_size(x: Tensor, quality: int) -> Tensor:
     """Kilobytes [B] of the JPEG files of images x [B, 1 or 3, H, W] (Black et al., DDPO, 2024, §5.1, in magnitude)."""
     from PIL import Image
 
-    pixels = (unit(x.detach()) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    shades = unit(x.detach())
+    pixels = (shades * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     sizes = []
     for each in pixels:
         file = BytesIO()
         Image.fromarray(each[..., 0] if each.shape[-1] == 1 else each).save(file, format="JPEG", quality=quality)
         sizes.append(file.tell() / 1000)
-    return x.new_tensor(sizes)
+    return shades.new_tensor(sizes)

@@ -6,28 +6,27 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from trainer.rewards.scorer import ClipScorer
-from trainer.rewards.spec import RewardContext, RewardFunction
+from trainer.rewards.scorer import ClipScorer, TextScorer
+from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction
 
 
-class PickScore(ClipScorer):
+class PickScore(TextScorer, ClipScorer):
     """The cosine between image and text, times the model's own logit scale (Kirstain et al., "Pick-a-Pic", 2023)."""
 
     word: ClassVar[str] = "pick_score"
 
     model: str = Field(
         "yuvalkirstain/PickScore_v1",
-        description="a local directory or hub id of a transformers CLIPModel",
+        description="a local directory or hub id of a transformers CLIPModel, or the file of an open_clip checkpoint",
         examples=["yuvalkirstain/PickScore_v1"],
     )
     processor: str | None = Field(
         "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
-        description="the same of its image processor and tokenizer; null where they are beside the model",
+        description="the directory or hub id of its image processor and tokenizer; null where they are beside the model",
         examples=["laion/CLIP-ViT-H-14-laion2B-s32B-b79K"],
     )
-    prompt: str = Field(min_length=1, description="the text", examples=["a photo of a cat"])
 
-    def build(self, context: RewardContext) -> RewardFunction:
+    def build(self, context: RewardContext) -> RewardFunction | ByPrompt:
         clip = self.clip(context)
-        text = clip.scale * clip.text(self.prompt)
-        return lambda x: clip.images(x.to(context.device)) @ text
+        scale = clip.scale
+        return self.against_text(clip.texts, lambda x, texts: scale * clip.cosines(x, texts), context.prompts)

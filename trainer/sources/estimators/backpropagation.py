@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.draws import Stream, generator
-from trainer.samplers import rollout as rollouts
-from trainer.setting import Setting
-from trainer.sources.source import Companion
-from trainer.sources.turn import RolloutTurn, per_sample
-
-if TYPE_CHECKING:
-    from trainer.sources.rollout import RolloutSource
+from trainer.sources.turn import PlainEstimator, RolloutTurn, per_sample
 
 
 class Backpropagated(RolloutTurn):
@@ -26,9 +19,7 @@ class Backpropagated(RolloutTurn):
 
     def loss(self, number: int) -> Tensor:
         spec = self._source.recipe.rollout
-        path = rollouts.roll_out(
-            self._source.forward, self._source.steps, self._noise(), self._through(), spec.activation_checkpointing
-        )
+        path = self._rolled_out(self._through(), spec.activation_checkpointing)
         values = self._source.values(path)
         self._measured = {column: each.detach() for column, each in values.items()}
         shares = [self._weights[column] * self._share(per_sample(each)) for column, each in values.items()]
@@ -48,14 +39,5 @@ class Backpropagated(RolloutTurn):
         return draws[truncation.kind]()
 
 
-class Estimator:
-    """It learns nothing of its own."""
-
-    def __init__(self, source: RolloutSource, setting: Setting) -> None:
-        self._source = source
-
-    def companions(self) -> dict[str, Companion]:
-        return {}
-
-    def turn(self, step: int, weights: Mapping[int, float]) -> RolloutTurn:
-        return Backpropagated(self._source, step, weights)
+class Estimator(PlainEstimator):
+    step = Backpropagated

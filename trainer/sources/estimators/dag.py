@@ -17,7 +17,7 @@ class DAG(BalanceTurn):
         drawn = self._kept = self._kept or self._draw()
         learned = self._balance.learned(drawn)
         errors = residuals(learned.detach(), self._log_likelihoods(drawn), drawn)
-        squared = self._weights[0] * self._share(0.5 * errors.square().sum(1))
+        squared = self._closeness * self._share(0.5 * errors.square().sum(1))
         return squared + self._flow_loss(learned, errors)
 
 

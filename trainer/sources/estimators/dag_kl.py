@@ -22,7 +22,7 @@ class DAGKL(BalanceTurn):
         clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
         policy = self._share(torch.maximum(ratio * self._advantage, clipped * self._advantage).sum(1))
         learned = self._balance.learned(drawn)
-        return self._weights[0] * policy + self._flow_loss(learned, residuals(learned.detach(), now.detach(), drawn))
+        return self._closeness * policy + self._flow_loss(learned, residuals(learned.detach(), now.detach(), drawn))
 
     @torch.no_grad()
     def _begin(self) -> Drawn:

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from trainer.samplers import rollout as rollouts
 from trainer.samplers.rollout import Path
-from trainer.setting import Setting
-from trainer.sources.source import Companion
-from trainer.sources.turn import RolloutTurn
+from trainer.sources.turn import PlainEstimator, RolloutTurn
 
 if TYPE_CHECKING:
     from trainer.sources.rollout import RolloutSource
@@ -47,7 +45,7 @@ class PolicyGradient(RolloutTurn):
     @torch.no_grad()
     def _drawn(self) -> Path:
         source = self._source
-        path = rollouts.roll_out(source.forward, source.steps, self._noise())
+        path = self._rolled_out()
         self._measured = source.values(path)
         self._before = path.log_likelihoods()
         later = torch.zeros_like(self._before)
@@ -60,14 +58,5 @@ class PolicyGradient(RolloutTurn):
         return path
 
 
-class Estimator:
-    """It learns nothing of its own."""
-
-    def __init__(self, source: RolloutSource, setting: Setting) -> None:
-        self._source = source
-
-    def companions(self) -> dict[str, Companion]:
-        return {}
-
-    def turn(self, step: int, weights: Mapping[int, float]) -> RolloutTurn:
-        return PolicyGradient(self._source, step, weights)
+class Estimator(PlainEstimator):
+    step = PolicyGradient

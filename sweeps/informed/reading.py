@@ -1,0 +1,146 @@
+"""From Optuna's trials to arrays and back: which budgets were asked for, and what came of each.
+
+The user's signs end here: a maximised objective is negated, and `at_least c` becomes g = -value <= -c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeps.informed.axes import Axis, Box, Sense
+from sweeps.informed.observations import Observations, Vector
+from sweeps.informed.outcome import ATTRIBUTE, Outcome
+from sweeps.informed.search import History
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A searched parameter that bounds constraints: their names, its distribution, and in which sense it bounds them.
+
+    A tied budget bounds several constraints of the same sense.
+
+    Raises:
+        ValueError: no constraint, a range without extent, or an equality that several constraints share.
+    """
+
+    constraints: str | Sequence[str]
+    distribution: FloatDistribution | IntDistribution
+    sense: Sense = "at_most"
+
+    def __post_init__(self) -> None:
+        if not self.names or not self.distribution.low < self.distribution.high:
+            raise ValueError(f"a budget must bound a constraint and have low < high, but got {self}; fix what is not searched")
+        if self.sense == "equals" and len(self.names) > 1:
+            raise ValueError(
+                f"a budget with sense equals must bound one constraint, but got {self}; give each a parameter of its own"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The constraints' names."""
+        return (self.constraints,) if isinstance(self.constraints, str) else tuple(self.constraints)
+
+    @property
+    def axis(self) -> Axis:
+        """The budget's axis of the box."""
+        distribution = self.distribution
+        step = distribution.step if distribution.step is None else float(distribution.step)
+        return Axis(float(distribution.low), float(distribution.high), self.sense, distribution.log, step)
+
+
+@dataclass(frozen=True)
+class Translator:
+    """Between the user's numbers and those of the search; `maximize` is the direction of the objective."""
+
+    budgets: Mapping[str, Budget]
+    maximize: bool
+    base: Outcome | None
+
+    @cached_property
+    def box(self) -> Box:
+        """The budgets' box, in the order of `budgets`."""
+        return Box(tuple(each.axis for each in self.budgets.values()))
+
+    @property
+    def sign(self) -> float:
+        """-1 where the objective is maximised."""
+        return -1.0 if self.maximize else 1.0
+
+    @property
+    def signs(self) -> Vector:
+        """b = sign c, [m]."""
+        return np.array([axis.sign for axis in self.box.axes])
+
+    def params(self, budgets: Vector) -> dict[str, float | int]:
+        """The user's numbers of budgets [m]."""
+        numbers = budgets * self.signs
+        return {
+            name: round(number) if isinstance(each.distribution, IntDistribution) else float(number)
+            for (name, each), number in zip(self.budgets.items(), numbers, strict=True)
+        }
+
+    def asked(self, params: Mapping[str, float]) -> Vector:
+        """Budgets [1, m] of a trial's parameters."""
+        return np.array([[float(params[name]) for name in self.budgets]]) * self.signs
+
+    def history(self, trials: Sequence[FrozenTrial]) -> History:
+        """What the trials say, in their order, the base model first.
+
+        Raises:
+            RuntimeError: trials are complete and none has an outcome.
+        """
+        mine = [trial for trial in trials if set(self.budgets) <= set(trial.params)]
+        complete = [trial for trial in mine if trial.state is TrialState.COMPLETE]
+        told = [trial for trial in complete if ATTRIBUTE in trial.user_attrs]
+        if complete and not told:
+            raise RuntimeError(
+                f"a complete trial must have an outcome, but none of {len(complete)} has the user attribute `{ATTRIBUTE}`; "
+                "call sweeps.informed.report(trial, Outcome(...)) before the trial ends"
+            )
+        rows = [self._row(self.asked(trial.params), Outcome.from_json(trial.user_attrs[ATTRIBUTE])) for trial in told]
+        failed = [each for each in mine if each.state.is_finished() and each not in told]
+        free = [] if self.base is None else [self._free(self.base)]
+        joined = self._nothing()
+        for row in [*free, *rows]:
+            joined = joined.joined(row)
+        pending = [trial for trial in mine if trial.state is TrialState.RUNNING]
+        return History(joined, self._many(failed), self._many(pending), len(free))
+
+    def _many(self, trials: Sequence[FrozenTrial]) -> Vector:
+        return np.concatenate([np.zeros((0, len(self.budgets))), *(self.asked(trial.params) for trial in trials)])
+
+    def _nothing(self) -> Observations:
+        shared = [i for i, budget in enumerate(self.budgets.values()) for _ in budget.names]
+        return Observations.none(np.array(shared, dtype=np.intp), self.box.signed)
+
+    def _free(self, base: Outcome) -> Observations:
+        row = self._row(np.zeros((1, len(self.budgets))), base)
+        return replace(row, asked=row.attained)
+
+    def _row(self, asked: Vector, outcome: Outcome) -> Observations:
+        names = [
+            (name, axis.sign) for each, axis in zip(self.budgets.values(), self.box.axes, strict=True) for name in each.names
+        ]
+        missing = [name for name, _ in names if name not in outcome.values]
+        if missing:
+            raise RuntimeError(
+                f"an outcome must tell of every constraint with a searched budget, but got nothing of {missing}; "
+                f"it has {sorted(outcome.values)}"
+            )
+        nothing = self._nothing()
+        return replace(
+            nothing,
+            asked=asked,
+            objective=np.array([self.sign * outcome.objective]),
+            values=np.array([[sign * outcome.values[name] for name, sign in names]]),
+            multipliers=np.array([[outcome.multipliers[name] for name, _ in names]]),
+            objective_error=np.array([outcome.objective_error]),
+            value_errors=np.array([[outcome.value_errors.get(name, 0.0) for name, _ in names]]),
+            multiplier_errors=np.array([[outcome.multiplier_errors.get(name, 0.0) for name, _ in names]]),
+        )

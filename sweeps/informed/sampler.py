@@ -1,0 +1,163 @@
+"""`DualInformedSampler`: an Optuna sampler that places the budgets of constrained trainings by their multipliers.
+
+    from optuna.distributions import FloatDistribution
+    from sweeps.informed import Budget, DualInformedSampler, Outcome, report
+
+    budgets = {"b": Budget("four", FloatDistribution(0.08, 0.25))}
+    study = optuna.create_study(sampler=DualInformedSampler(budgets, beside=TPESampler(seed=0)))
+
+    def objective(trial):
+        done = train(at_most=trial.suggest_float("b", 0.08, 0.25), step_size=trial.suggest_float("step", 1e-3, 1e-1, log=True))
+        report(trial, Outcome(done.objective, {"four": done.value}, {"four": done.multiplier}))
+        return done.objective
+
+    study.optimize(objective, n_trials=20)            # ends before, where the band is narrow
+    study.user_attrs["dualsweep.stopped"]             # and says why
+
+Nothing is kept but the study: every ask reads its trials anew. So any storage will do, several processes may work on one
+study, and a study that is opened again goes on as it would have.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeps.informed.observations import Vector
+from sweeps.informed.outcome import Outcome
+from sweeps.informed.placing import read
+from sweeps.informed.reading import Budget, Translator
+from sweeps.informed.search import History, Search, Verdict
+
+STOPPED = "dualsweep.stopped"
+
+
+@dataclass(frozen=True)
+class Front:
+    """The front at N budgets, in the user's units: its band, the prediction within it, and the multipliers by budget.
+
+    `lower` [N] <= truth <= `upper` [N], infinite where nothing is known; `prices` hold each budget's multiplier [N].
+    """
+
+    lower: Vector
+    upper: Vector
+    objective: Vector
+    prices: Mapping[str, Vector]
+
+
+class DualInformedSampler(BaseSampler):
+    """Places budgets by the front's certified band and predicted hypervolume improvement; all else is left to `beside`.
+
+    Args:
+        budgets: the searched parameters that are budgets.
+        beside: the sampler of the other parameters; independent draws unless given.
+        direction: of the objective that the budgets constrain.
+        base: the outcome of a model that was there before (multipliers 0), as a free trial.
+        ideal: the best value that the objective can have, where that is known: 0 of a KL divergence.
+        z: standard errors of margin on both sides of the band.
+        tolerance: the width of the band, as a part of the front's range, at which the search ends.
+        seed: of the cloud of budgets that are compared.
+
+    Raises:
+        ValueError: no budgets, or `z` or `tolerance` below 0.
+    """
+
+    def __init__(
+        self,
+        budgets: Mapping[str, Budget],
+        *,
+        beside: BaseSampler | None = None,
+        direction: Literal["minimize", "maximize"] = "minimize",
+        base: Outcome | None = None,
+        ideal: float | None = None,
+        z: float = 2.0,
+        tolerance: float = 0.05,
+        seed: int = 0,
+    ) -> None:
+        if not budgets or z < 0 or tolerance < 0:
+            raise ValueError(
+                f"a search by multipliers must have a budget, z >= 0 and tolerance >= 0, but got {dict(budgets)}, z={z} and "
+                f"tolerance={tolerance}; search a budget, or take another sampler"
+            )
+        self._budgets = dict(budgets)
+        self._beside = beside or RandomSampler(seed=seed)
+        self._translator = Translator(self._budgets, direction == "maximize", base)
+        bound = -np.inf if ideal is None else self._translator.sign * ideal
+        self._search = Search(self._translator.box, z, tolerance, bound, seed)
+
+    def verdict(self, study: Study) -> Verdict:
+        """Whether the search is over, and why; asked of a study at any time."""
+        return self._search.verdict(self._history(study))
+
+    def front(self, study: Study, at: Sequence[Mapping[str, float]]) -> Front:
+        """The front as the study knows it, at budgets given by their parameters' names.
+
+        Raises:
+            ValueError: no trial of the study has an outcome yet.
+        """
+        history, translator = self._history(study), self._translator
+        if not len(history.trials):
+            raise ValueError("a front must rest on a trial, but the study has none with an outcome; run one, or give `base`")
+        budgets = np.concatenate([translator.asked(each) for each in at])
+        found = read(history.trials, translator.box, budgets, self._search.z, self._search.ideal)
+        prices = {name: found.prices[:, i] for i, name in enumerate(self._budgets)}
+        lower, upper, objective = found.band.lower, found.band.upper, found.front
+        if translator.maximize:
+            lower, upper, objective = -upper, -lower, -objective
+        return Front(lower, upper, objective, prices)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The budgets, and what the other sampler places jointly."""
+        others = self._others(self._beside.infer_relative_search_space(study, trial))
+        return {**{name: each.distribution for name, each in self._budgets.items()}, **others}
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        """The next budgets, beside the other sampler's draw."""
+        others = self._beside.sample_relative(study, trial, self._others(search_space))
+        return {**others, **self._translator.params(self._search.ask(self._history(study, without=trial)))}
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
+        """The other sampler's draw. A budget comes here only where the range it is suggested with is not its own."""
+        if param_name in self._budgets:
+            raise ValueError(
+                f"`{param_name}` must be suggested with the distribution of its Budget, "
+                f"{self._budgets[param_name].distribution}, but got {param_distribution}; make the two alike"
+            )
+        return self._beside.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """For the other sampler."""
+        self._beside.before_trial(study, trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """Ends `study.optimize` where the search is over, and keeps the reason in the study."""
+        self._beside.after_trial(study, trial, state, values)
+        ended = copy.copy(trial)  # the storage hears of the end only after this
+        ended.state = state
+        verdict = self._search.verdict(self._history(study, without=trial, ended=(ended,)))
+        if verdict.stop:
+            study.set_user_attr(STOPPED, verdict.reason)
+            try:
+                study.stop()
+            except RuntimeError:  # ask and tell: whoever asks looks at the reason
+                return
+
+    def reseed_rng(self) -> None:
+        """For the other sampler; budgets are a function of the seed and the study."""
+        self._beside.reseed_rng()
+
+    def _others(self, space: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:
+        return {name: each for name, each in space.items() if name not in self._budgets}
+
+    def _history(self, study: Study, without: FrozenTrial | None = None, ended: Sequence[FrozenTrial] = ()) -> History:
+        number = None if without is None else without.number
+        others = [each for each in study.get_trials(deepcopy=False) if each.number != number]
+        return self._translator.history([*others, *ended])

@@ -1,0 +1,100 @@
+"""A sweep's trials as the sampler `dual_informed` takes them: the sampler of a plan, and the outcome of a result."""
+
+from __future__ import annotations
+
+import math
+
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+
+from sweeps.budgets import NAME, SearchedBudget, searched_budgets
+from sweeps.informed import Budget, DualInformedSampler, Outcome
+from sweeps.kinds import Choice, Integers, LogUniform
+from sweeps.plan import Plan
+from trainer.outcome import SETTLED, Result
+from trainer.recipe import Recipe
+from trainer.terms.path_kl import PathKLSpec
+
+#: Objectives that are divergences, whose best value is 0.
+_DIVERGENCES = ("kl", "path_kl")
+_TOLERANCE = 0.05
+
+
+def informed_sampler(plan: Plan, beside: BaseSampler) -> DualInformedSampler:
+    """The sampler of a plan's budgets, with another one beside it for the other parameters."""
+    chosen, searched = plan.sweep.sampler, searched_budgets(plan.parameters, plan.recipe_document)
+    return DualInformedSampler(
+        {each.parameter.name: _budget(each) for each in searched},
+        beside=beside,
+        direction="maximize" if _maximises(plan.recipe) else "minimize",
+        base=_pretrained(plan.recipe, {name for each in searched for name in each.constraints}),
+        ideal=0.0 if _minimises_divergence(plan.recipe) else None,
+        tolerance=_TOLERANCE if chosen.tolerance is None else chosen.tolerance,
+        seed=chosen.seed,
+    )
+
+
+def outcome_of(plan: Plan, result: Result) -> Outcome | None:
+    """What a trial says of the front over the searched budgets; None where it ended without numbers, or nobody asks.
+
+    Constraints with a fixed budget have a price too: along the trial's own plane the objective is moved to where it would be
+    with these met exactly. A standard error that could not be measured counts as 0, as it does where feasibility is judged.
+    Multipliers are the means of a stretch of the run, whose error nobody measures: they are taken to be as sure as a run must
+    have them to count as settled, and a multiplier of 0, which the projection holds there, to be exact.
+    """
+    if plan.sweep.sampler.name != NAME or result.status in ("failed", "diverged"):
+        return None
+    searched = {name for each in searched_budgets(plan.parameters, plan.recipe_document) for name in each.constraints}
+    sign = -1.0 if _maximises(plan.recipe) else 1.0
+    fixed = [each for name, each in result.constraints.items() if name not in searched]
+    bounded = {name: each for name, each in result.constraints.items() if name in searched}
+    variance = _known(result.objective_error) ** 2 + sum((each.multiplier * _known(each.slack_error)) ** 2 for each in fixed)
+    unsettled = SETTLED * max((abs(each.multiplier) for each in bounded.values()), default=0.0)
+    try:
+        return Outcome(
+            result.objective - sign * sum(each.multiplier * each.slack for each in fixed),
+            {name: each.value for name, each in bounded.items()},
+            {name: each.multiplier for name, each in bounded.items()},
+            math.sqrt(variance),
+            {name: _known(each.slack_error) for name, each in bounded.items()},
+            {name: unsettled if each.multiplier else 0.0 for name, each in bounded.items()},
+        )
+    except ValueError:  # not all of it is finite
+        return None
+
+
+def _pretrained(recipe: Recipe, searched: set[str]) -> Outcome | None:
+    """The pretrained model as a trial for free, where its outcome is known without one: alignment by normalised rewards alone.
+
+    Its divergence from itself is 0, and its rewards are 0 by their normalisation, as far as the samples for that tell.
+    """
+    objective = next((each for each in recipe.terms if each.column == 0), None)
+    others = [each.term.word for each in recipe.terms if each.column]
+    known = objective is not None and isinstance(objective.value, PathKLSpec) and objective.value.to == PathKLSpec().to
+    if not known or _maximises(recipe) or not recipe.rollout.normalize or set(others) != {"reward"}:
+        return None
+    names = [each.name for each in recipe.constraints]
+    if set(names) != searched:  # it need not keep the budgets that are fixed
+        return None
+    error = 1.0 / math.sqrt(recipe.rollout.normalization_samples)
+    return Outcome(0.0, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0), value_errors=dict.fromkeys(names, error))
+
+
+def _known(error: float) -> float:
+    return error if math.isfinite(error) else 0.0
+
+
+def _budget(searched: SearchedBudget) -> Budget:
+    kind, sense = searched.parameter.kind, searched.sense
+    assert not isinstance(kind, Choice) and sense != "minimax"  # a plan's check
+    if isinstance(kind, Integers):
+        return Budget(searched.constraints, IntDistribution(kind.low, kind.high), sense)
+    return Budget(searched.constraints, FloatDistribution(kind.low, kind.high, log=isinstance(kind, LogUniform)), sense)
+
+
+def _maximises(recipe: Recipe) -> bool:
+    return recipe.objective is not None and recipe.objective.maximize
+
+
+def _minimises_divergence(recipe: Recipe) -> bool:
+    return any(each.column == 0 and each.term.word in _DIVERGENCES for each in recipe.terms) and not _maximises(recipe)

@@ -1,0 +1,108 @@
+"""Composition without training against exact answers: the multipliers, the KLs, and what the saved model samples."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.known import exact, models
+from tests.known.cases import CALL
+from tests.known.test_answers import train
+from trainer.generate import generate
+from trainer.models.schedules import noise_schedule
+from trainer.outcome import Result
+from trainer.recipe import Recipe
+from trainer.samplers.rollout import steps_of
+
+GAUSSIANS = {"left": models.LEFT, "right": models.RIGHT, **{f"oval_{i}": each for i, each in enumerate(models.OVALS)}}
+LANGEVIN = {"levels": 25, "steps": 20, "snr": 0.5}
+CASES = {
+    "a pair on the line": ["left", "right"], "equal covariances": ["oval_0", "oval_1"],
+    "unequal covariances": ["oval_0", "oval_2"], "three": ["oval_0", "oval_1", "oval_2"],
+}  # fmt: skip
+
+
+def composed(formulation: str, names: list[str], term: str, shape: list[int], **sections: Any) -> Recipe:
+    plain = {
+        "name": "known", "formulation": formulation, "model": {"compose": {"of": names}, "shape": shape},
+        "models": {name: {"call": CALL(name)} for name in names}, "schedule": {"timesteps": models.T},
+        "constraints": [{"name": name, term: {"to": name}} for name in names],
+        "evaluation": {"samples": 0, "loss_draws": 100_000, "batch_size": 25_000}, "checkpoint": {"every": 10**6},
+    }  # fmt: skip
+    return Recipe.model_validate({**plain, **sections})
+
+
+def multipliers(result: Result) -> np.ndarray:
+    return np.array([each.multiplier for each in result.constraints.values()])
+
+
+def moments(names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([GAUSSIANS[name][0] for name in names]), np.array([GAUSSIANS[name][1] for name in names])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_product_of_gaussians_by_dual_steps_alone(case: str, tmp_path: Path) -> None:
+    names = CASES[case]
+    means, covariances = moments(names)
+    wanted, kls = exact.composition_and(means, covariances)
+    spec = composed(
+        "composition_and", names, "kl", [means.shape[1]],
+        dual={"rule": "simplex", "step_size": 0.05 if "left" in names else 0.3, "staleness": 0, "decay": "linear"},
+        train={"steps": 10, "batch_size": 32_768}, product={"samples": 12_288, **LANGEVIN},
+    )  # fmt: skip
+    result = train(spec, tmp_path)
+    found = np.array([each.value for each in result.constraints.values()])
+    print(multipliers(result), wanted, found, kls)
+    np.testing.assert_allclose(multipliers(result), wanted, atol=0.03)
+    np.testing.assert_allclose(found, found.mean(), rtol=0.05)
+    np.testing.assert_allclose(found, kls, rtol=0.10)
+    samples = generate(str(result.checkpoint), 600, tmp_path / "made", sampler=None, steps=None, seed=0).double().numpy()
+    mean, covariance = exact.product_of_gaussians(means, covariances, multipliers(result))
+    spread = np.sqrt(np.diag(covariance))
+    np.testing.assert_allclose(samples.mean(0), mean, atol=0.15 * spread.max())
+    np.testing.assert_allclose(np.cov(samples.T), covariance.squeeze(), atol=0.20 * covariance.max())
+
+
+def test_two_models_are_not_given_equal_weights_for_being_two(tmp_path: Path) -> None:
+    """What differences of the weighted prediction, in the place of KLs, would always give."""
+    means, covariances = moments(["left", "right"])
+    both = exact.product_of_gaussians(means, covariances, np.array([0.5, 0.5]))
+    kls = [exact.gaussian_kl(*both, *each) for each in zip(means, covariances, strict=True)]
+    spec = composed(
+        "composition_and", ["left", "right"], "kl", [1], dual={"rule": "fixed"}, train={"steps": 1},
+        product={"samples": 8192, **LANGEVIN},
+    )  # fmt: skip
+    found = [each.value for each in train(spec, tmp_path).constraints.values()]
+    assert kls[1] - kls[0] > 4 and found[1] - found[0] == pytest.approx(kls[1] - kls[0], rel=0.1)
+
+
+@pytest.mark.parametrize("names", [["oval_0", "oval_2"], ["oval_0", "oval_1", "oval_2"]])
+def test_concepts_of_gaussians(names: list[str], tmp_path: Path) -> None:
+    concepts, guidance = [models.Gaussian(*GAUSSIANS[name]) for name in names], 2.0
+    spec = composed(
+        "concept_composition", names, "path_kl", [2],
+        model={"compose": {"of": names, "guidance": guidance, "base": "anything"}, "shape": [2]},
+        models={name: {"call": CALL(name)} for name in (*names, "anything")},
+        dual={"rule": "simplex", "step_size": 0.05, "staleness": 0, "decay": "linear"},
+        train={"steps": 40}, rollout={"steps": 10, "batch_size": 4096},
+    )  # fmt: skip
+    steps = steps_of(noise_schedule(spec, (2,)), 10, 1.0)
+    weights = np.full(len(names), 1 / len(names))
+    for step in range(300):
+        kls, mean, covariance = exact.concept_composition(concepts, models.anything(), guidance, weights, steps)
+        weights = weights * np.exp(0.5 / (1 + step / 50) * (kls - kls.max()))
+        weights /= weights.sum()
+    result = train(spec, tmp_path)
+    found = np.array([each.value for each in result.constraints.values()])
+    print(multipliers(result), weights, found, kls)
+    np.testing.assert_allclose(multipliers(result), weights, atol=0.03)
+    np.testing.assert_allclose(found, kls, rtol=0.05)
+    shares = json.loads((Path(str(result.checkpoint)) / "composition.json").read_text())
+    assert list(shares) == names and list(shares.values()) == pytest.approx(multipliers(result))
+    samples = generate(str(result.checkpoint), 2000, tmp_path / "made", sampler=None, steps=None, seed=0).double().numpy()
+    np.testing.assert_allclose(samples.mean(0), mean, atol=0.06)
+    np.testing.assert_allclose(np.cov(samples.T), covariance - steps.sigma[-1] ** 2 * np.eye(2), atol=0.1 * covariance.max())

@@ -1,0 +1,188 @@
+"""A sweep with the sampler `dual_informed`: what is refused, what a trial tells, where it ends, and that it comes back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from sweeps.informed import DualInformedSampler
+from sweeps.informing import outcome_of
+from sweeps.plan import Plan, load_plan
+from sweeps.samplers import sampler_for
+from sweeps.study import Study
+from tests.sweeps.files import RECIPE, plan, write
+from trainer.errors import BadInput
+from trainer.outcome import ConstraintOutcome, Result
+
+SWEEP = """\
+name: s
+recipe: recipe.yaml
+search:
+  dual.step_size: {log_uniform: [0.003, 0.3]}
+  constraints.[*].at_most: {uniform: [0.08, 0.25]}
+sampler: {name: dual_informed, tolerance: 0.2}
+trials: 40
+"""
+ONE = SWEEP.replace("constraints.[*].at_most", "constraints.four.at_most")
+TIED = SWEEP.replace("constraints.[*].at_most", "constraints.*.at_most")
+
+
+def result(params: dict[str, Any], status: Any = "converged", error: float = 0.0) -> Result:
+    """A training that ends on the front f = 0.01 (1 / b_four + 1 / b_five), whose prices are 0.01 / b^2."""
+    tied = params.get("constraints.*.at_most")
+    budgets = {name: params.get(f"constraints.{name}.at_most", tied or 0.12) for name in ("four", "five")}
+    bounds = {name: ConstraintOutcome(b, b, 0.0, error, 0.01 / b**2) for name, b in budgets.items()}
+    objective = sum(0.01 / b for b in budgets.values())
+    metrics = {"objective": objective, "value/max": max(budgets.values())}
+    return Result(status, "", objective, error, bounds, True, 1, 1.0, None, metrics)
+
+
+def go(study: Study, count: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    while len(found) < count and study.remaining:
+        asked = study.ask()
+        done = result(asked.params)
+        values = [done.metrics[name] for name in study.plan.objectives]
+        study.tell(asked.number, values, dict.fromkeys(done.constraints, 0.0), outcome=outcome_of(study.plan, done))
+        found.append(asked.params)
+    return found
+
+
+def test_it_starts_at_the_tightest_budgets_and_ends_by_itself(tmp_path: Path) -> None:
+    with Study(plan(tmp_path, sweep=SWEEP), tmp_path / "out") as study:
+        found = go(study, 40)
+        assert 3 < len(found) < 40
+        assert study.remaining == 0 and "narrower than the tolerance" in (study.stopped or "")
+        with pytest.raises(RuntimeError, match="lower the sampler's `tolerance`"):
+            study.ask()
+    assert [found[0][f"constraints.{name}.at_most"] for name in ("four", "five")] == [0.08, 0.08]
+    assert len({params["dual.step_size"] for params in found}) == len(found)
+    with Study(plan(tmp_path, "sampler.tolerance=0.1", sweep=SWEEP), tmp_path / "out") as study:
+        assert study.stopped is None and len(go(study, 1)) == 1  # the same sweep, made finer
+
+
+def test_an_interrupted_sweep_is_the_uninterrupted_one(tmp_path: Path) -> None:
+    search = plan(tmp_path, sweep=TIED)
+    with Study(search, tmp_path / "straight") as study:
+        straight = go(study, 4)
+    parts: list[dict[str, Any]] = []
+    for size in (1, 2, 1):
+        with Study(search, tmp_path / "parts") as study:
+            parts += go(study, size)
+    assert parts == straight and straight[0]["constraints.*.at_most"] == 0.08
+
+
+def test_what_a_trial_tells(tmp_path: Path) -> None:
+    """A constraint with a fixed budget moves the objective along the trial's plane to where it is met exactly."""
+    search = plan(tmp_path, sweep=ONE)
+    done = result({"constraints.four.at_most": 0.1}, error=0.002)
+    off = ConstraintOutcome(0.13, 0.12, -0.01, 0.002, 0.7)
+    told = outcome_of(search, Result(**{**vars(done), "constraints": {**done.constraints, "five": off}}))
+    assert told is not None
+    assert told.objective == pytest.approx(done.objective + 0.7 * 0.01)
+    assert told.objective_error == pytest.approx(math.hypot(0.002, 0.7 * 0.002))
+    assert told.values == {"four": 0.1} and told.multipliers == {"four": pytest.approx(1.0)}
+    assert told.value_errors == {"four": 0.002}
+    assert told.multiplier_errors == {"four": pytest.approx(0.05)}  # as sure as settled runs are
+    slack = outcome_of(
+        search, Result(**{**vars(done), "constraints": {**done.constraints, "four": replace(off, multiplier=0.0)}})
+    )
+    assert slack is not None and slack.multiplier_errors == {"four": 0.0}
+
+
+def test_trials_without_numbers_tell_nothing(tmp_path: Path) -> None:
+    search = plan(tmp_path, sweep=SWEEP)
+    done = result({})
+    assert outcome_of(search, result({}, status="diverged")) is None
+    nameless = {**done.constraints, "four": ConstraintOutcome(0.1, 0.1, 0.0, 0.0, math.nan)}
+    assert outcome_of(search, Result(**{**vars(done), "constraints": nameless})) is None
+    unsure = outcome_of(search, Result(**{**vars(done), "objective_error": math.nan}))
+    assert unsure is not None and unsure.objective_error == 0
+    assert outcome_of(plan(tmp_path, "sampler=tpe", sweep=SWEEP.replace(", tolerance: 0.2", "")), done) is None
+
+
+ALIGNED = """\
+name: aligned
+formulation: alignment
+model: {call: "tests.known.models:plane", shape: [2]}
+constraints:
+  - {name: far, reward: {call: "tests.known.models:first"}, at_least: 0.5}
+  - {name: high, reward: {call: "tests.known.models:first"}, at_most: 0.5}
+rollout: {normalization_samples: 400}
+train: {steps: 10}
+"""
+FAR = """\
+name: s
+recipe: recipe.yaml
+search:
+  constraints.far.at_least: {uniform: [0.2, 0.9]}
+  constraints.high.at_most: {uniform: [-0.5, 0.5]}
+sampler: dual_informed
+trials: 4
+"""
+
+
+def test_the_pretrained_model_is_a_trial_for_free(tmp_path: Path) -> None:
+    """It is known from the start at its normalised rewards, 0; with a bias of its own or a fixed budget beside it, it is not."""
+    write(tmp_path, FAR, ALIGNED)
+    at = [{"constraints.far.at_least": 0.0, "constraints.high.at_most": 0.0}]
+    for overrides, known in (
+        ((), True),
+        (("rollout.normalize=false",), False),
+        (("search.constraints.high.at_most=null",), False),
+    ):
+        found = load_plan(tmp_path / "sweep.yaml", overrides)
+        sampler = sampler_for(found, 0)
+        assert isinstance(sampler, DualInformedSampler)
+        study = optuna.create_study()
+        if not known:
+            with pytest.raises(ValueError, match="must rest on a trial"):
+                sampler.front(study, at)
+            continue
+        front = sampler.front(study, at)
+        assert front.lower == [0.0] and front.upper == [0.0]
+        with Study(found, tmp_path / "out") as asked:
+            assert asked.ask().params == {"constraints.far.at_least": 0.9, "constraints.high.at_most": -0.5}
+
+
+def refused(folder: Path, sweep: str, recipe: str = RECIPE) -> str:
+    write(folder, sweep, recipe)
+    with pytest.raises(BadInput) as caught:
+        load_plan(folder / "sweep.yaml")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("sweep", "recipe", "said"), [
+    (SWEEP.replace("  constraints.[*].at_most: {uniform: [0.08, 0.25]}\n", ""), RECIPE,
+     ("must vary a constraint's budget with the sampler `dual_informed`", "only `dual.step_size`", "or take another sampler")),
+    (SWEEP.replace("{uniform: [0.08, 0.25]}", "{choice: [0.08, 0.25]}"), RECIPE,
+     ("sweep.yaml:5", "must be a range with the sampler `dual_informed`", "[0.08, 0.25]", "write `uniform: [low, high]`")),
+    (TIED.replace("at_most", "equals"), RECIPE.replace("at_most", "equals"),
+     ("must set one constraint with the sampler `dual_informed`", "2 equalities", "constraints.[*].equals")),
+    (SWEEP.replace("dual_informed", "tpe"), RECIPE,
+     ("`tolerance` must go with the sampler dual_informed", "got tpe")),
+    (SWEEP.replace("dual.step_size: {log_uniform: [0.003, 0.3]}", "train.lr: {log_uniform: [0.003, 0.3]}"),
+     RECIPE + "dual: {rule: fixed, start: 0.1}\n",
+     ("multipliers that answer to their budgets", "dual.rule: fixed", "such as ascent")),
+])  # fmt: skip
+def test_what_it_cannot_search_is_refused(tmp_path: Path, sweep: str, recipe: str, said: tuple[str, ...]) -> None:
+    text = refused(tmp_path, sweep, recipe)
+    for each in said:
+        assert each in text, text
+
+
+def test_budgets_in_every_sense(tmp_path: Path) -> None:
+    for word in ("at_most", "equals"):
+        write(tmp_path, SWEEP.replace("at_most", word), RECIPE.replace("at_most", word))
+        found: Plan = plan_at(tmp_path)
+        with Study(found, tmp_path / word) as study:
+            assert study.ask().params[f"constraints.four.{word}"] == 0.08
+
+
+def plan_at(folder: Path) -> Plan:
+    return load_plan(folder / "sweep.yaml")

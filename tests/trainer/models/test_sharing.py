@@ -1,0 +1,107 @@
+"""Weights that nothing trains are in memory once, and predictions are what they are without sharing."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import CLIPTextModel
+
+from tests.trainer.models.test_build import LORA, aligned, prediction, prepared, train
+from trainer.models import adapters
+from trainer.models.loading import Library
+from trainer.prepare import Prepared
+from trainer.recipe import Model, Recipe
+from trainer.setting import Setting
+
+SHAPE = (2, 4, 4)
+
+
+def frozen_of(prepared: Prepared) -> Setting:
+    source = prepared.sources[0]
+    return source.setting  # type: ignore[attr-defined,no-any-return]  # the source of products keeps it
+
+
+def composed(models: dict[str, dict[str, Any]], model: dict[str, Any]) -> Recipe:
+    return Recipe.model_validate({
+        "name": "composed", "formulation": "composition_and", "model": model, "models": models,
+        "constraints": [{"name": name, "kl": {"to": name}} for name in models], "dual": {"rule": "mirror"},
+        "train": {"steps": 2, "batch_size": 4}, "product": {"samples": 4, "levels": 2, "steps": 1},
+        "evaluation": {"samples": 0, "loss_draws": 4},
+    })  # fmt: skip
+
+
+def weights(network: nn.Module) -> dict[str, int]:
+    """Where each tensor lies, by its name without what adapters add to it."""
+    return {name.replace(".base_layer", ""): each.data_ptr() for name, each in network.named_parameters() if "lora" not in name}
+
+
+def test_models_that_differ_in_their_prompts_are_one_network(tmp_path: Path, text_to_image: str) -> None:
+    specs: dict[str, dict[str, Any]] = {name: {"load": text_to_image, "prompt": name} for name in ("apple", "pear")}
+    specs["strong"] = {"load": text_to_image, "prompt": "pear", "guidance": 3.0}
+    before = sum(type(each) is CLIPTextModel for each in gc.get_objects())
+    first = prepared(composed(specs, {"load": text_to_image, "prompt": "red"}), tmp_path)
+    gc.collect()
+    assert sum(type(each) is CLIPTextModel for each in gc.get_objects()) == before  # dropped once prompts are embedded
+    frozen = frozen_of(first).frozen
+    assert frozen["apple"].inner is frozen["pear"].inner is frozen["strong"].inner
+    assert frozen["strong"].guidance == 3.0 and frozen["pear"].guidance == 1.0
+    trained = first.primal.predictor.inner
+    assert not set(weights(trained).values()) & set(weights(frozen["apple"].inner).values())
+    assert all(each.requires_grad for each in trained.parameters())
+    for name, spec in specs.items():
+        alone = Library().predictor(Model.model_validate(spec))
+        assert torch.equal(prediction(frozen[name], SHAPE), prediction(alone, SHAPE))
+
+
+def stored_adapter(spec: Model, folder: Path) -> None:
+    """One with random weights, as diffusers keeps it."""
+    network = Library().predictor(spec).inner
+    with torch.no_grad():
+        for name, each in network.named_parameters():
+            if "lora_B" in name:
+                each.normal_()
+    folder.mkdir()
+    for name, content in adapters.files(network).items():
+        (folder / name).write_bytes(content)
+
+
+def test_adapters_on_one_base_share_its_weights(tmp_path: Path, text_to_image: str) -> None:
+    plain = {"load": text_to_image, "prompt": "a pear"}
+    train(aligned(plain | {"lora": LORA}, evaluation={"samples": 0, "loss_draws": 4}), tmp_path / "a")
+    stored_adapter(Model.model_validate(plain | {"lora": LORA}), tmp_path / "b")
+    specs: dict[str, dict[str, Any]] = {
+        "plain": plain,
+        "a": {"load": str(tmp_path / "a")},
+        "b": plain | {"lora": str(tmp_path / "b")},
+    }
+    first = prepared(composed(specs, plain | {"lora": LORA}), tmp_path)
+    frozen, trained = frozen_of(first).frozen, first.primal.predictor
+    places = weights(frozen["plain"].inner)
+    assert weights(frozen["a"].inner) == weights(frozen["b"].inner) == weights(trained.inner) == places
+    found = {name: prediction(frozen[name], SHAPE) for name in specs}
+    assert not torch.allclose(found["a"], found["b"], atol=1e-5)
+    for name, spec in specs.items():
+        torch.testing.assert_close(found[name], prediction(Library().predictor(Model.model_validate(spec)), SHAPE))
+    assert [name for name, each in trained.named_parameters() if each.requires_grad] == [
+        name for name, _ in trained.named_parameters() if "lora_" in name
+    ]
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
+def test_the_pretrained_model_stays_what_it_was(tmp_path: Path, text_to_image: str, lora: dict[str, object] | None) -> None:
+    recipe = aligned({"load": text_to_image, "prompt": "a pear", "lora": lora})
+    first = prepared(recipe, tmp_path)
+    (term,) = (each for each in first.sources[0].terms if hasattr(each, "model"))  # type: ignore[attr-defined]
+    before, pretrained, trained = prediction(term.model, SHAPE), term.model, first.primal.predictor
+    shared = set(weights(pretrained.inner).values()) & set(weights(trained.inner).values())
+    assert len(shared) == (len(weights(trained.inner)) if lora else 0)
+    with torch.no_grad():
+        for each in (each for each in trained.parameters() if each.requires_grad):
+            each.add_(0.1)
+    assert torch.equal(prediction(pretrained, SHAPE), before)
+    assert not torch.allclose(prediction(trained, SHAPE), before, atol=1e-4)

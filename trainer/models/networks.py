@@ -1,0 +1,142 @@
+"""Networks by where their weights lie."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import UNet2DModel
+from safetensors.torch import load as load_tensors
+from torch import nn
+
+from trainer.checkpoint import locate
+from trainer.errors import TrainingError
+from trainer.imports import import_callable
+from trainer.models import adapters
+from trainer.models.loadable import ADAPTER, NETWORKS
+from trainer.models.origins import Origin, origin_of, read_in, recipe_of, rooted
+from trainer.places import read_file
+from trainer.recipe import Model
+from trainer.schema.model import Lora
+
+_WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+class Networks:
+    """Weights that nothing trains are held once: one network for all that ask for the same, one base under all its adapters."""
+
+    def __init__(self) -> None:
+        self._frozen: dict[Origin, nn.Module] = {}
+
+    def frozen(self, spec: Model) -> nn.Module:
+        """The network of `spec`, the same one each time; not to be trained."""
+        origin = origin_of(spec)
+        if origin not in self._frozen:
+            network = self._under(origin) if origin.adapters else _read(origin.base)
+            self._frozen[origin] = network.requires_grad_(False)
+        return self._frozen[origin]
+
+    def trained(self, spec: Model) -> nn.Module:
+        """The same to be trained: weights of its own, or an adapter of its own on a frozen base."""
+        origin = origin_of(spec)
+        if not origin.adapters and not isinstance(spec.lora, Lora):
+            return _read(origin.base)
+        network = self._under(origin)
+        if isinstance(spec.lora, Lora):
+            adapters.add(network, spec.lora)
+        return network
+
+    def _under(self, origin: Origin) -> nn.Module:
+        """The base under the adapters: modules of its own around the base's weights."""
+        network = sharing(self.frozen(Model(load=origin.base)))
+        for place in origin.adapters:
+            _load_adapter(network, place)
+        return network
+
+
+def sharing(network: nn.Module) -> nn.Module:
+    """A copy, adapters among it, that holds the same tensors wherever the network's weights are not trained."""
+    return copy.deepcopy(network, {id(each): each for each in network.parameters() if not each.requires_grad})
+
+
+def _read(place: str) -> nn.Module:
+    """The network of a checkpoint with its trained weights, or of diffusers."""
+    checkpoint = locate(place)
+    if checkpoint is None:
+        return _pretrained(place)
+    for part in ("unet", "transformer"):
+        if (config := read_file(checkpoint, f"{part}/config.json")) is not None:
+            return _from_files(config, read_in(checkpoint, f"{part}/{_WEIGHTS}"))
+    return _called(checkpoint, rooted(recipe_of(checkpoint).model))
+
+
+def _from_files(config: bytes, weights: bytes) -> nn.Module:
+    plain = json.loads(config)
+    network: nn.Module = getattr(diffusers, plain["_class_name"]).from_config(plain)
+    network.load_state_dict(load_tensors(weights))
+    return network
+
+
+def _called(checkpoint: str, spec: Model) -> nn.Module:
+    """A user's own module with the averaged weights, for those parameters that were trained."""
+    if spec.call is None:
+        raise TrainingError(
+            f"a checkpoint must hold a diffusers model or name model.call, but {checkpoint} does neither; it was changed by hand"
+        )
+    network: nn.Module = import_callable(spec.call)()
+    network.load_state_dict(load_tensors(read_in(checkpoint, "training/weights.safetensors")))
+    average = load_tensors(read_in(checkpoint, "training/average.safetensors"))
+    with torch.no_grad():
+        for i, parameter in enumerate(each for each in network.parameters() if each.requires_grad):
+            parameter.copy_(average[str(i)])
+    return network
+
+
+def _load_adapter(network: nn.Module, place: str) -> None:
+    checkpoint = locate(place)
+    if checkpoint is None:
+        adapters.load(network, Path(place))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / ADAPTER).write_bytes(read_in(checkpoint, ADAPTER))
+        adapters.load(network, Path(folder))
+
+
+def network_config(place: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The configuration of the network at `place`, and the words that find it there.
+
+    Raises:
+        TrainingError: there is none, or it is of a class that is not understood.
+    """
+    errors = []
+    for where in ({}, {"subfolder": "unet"}, {"subfolder": "transformer"}):
+        try:
+            config: dict[str, Any] = UNet2DModel.load_config(place, **where)
+        except (OSError, ValueError) as error:
+            errors.append(str(error).splitlines()[0])
+            continue
+        if config.get("_class_name") in NETWORKS:
+            return config, where
+        errors.append(f"it is a {config.get('_class_name')}")
+    raise TrainingError(
+        f"a model's `load` must be a run of ours, or a diffusers model or pipeline of {', '.join(NETWORKS)}, but got {place!r} "
+        f"({'; '.join(dict.fromkeys(errors))}); give a directory with config.json and weights, or a hub id that this machine can "
+        "reach"
+    )
+
+
+def _pretrained(place: str) -> nn.Module:
+    config, where = network_config(place)
+    try:
+        network: nn.Module = getattr(diffusers, config["_class_name"]).from_pretrained(place, use_safetensors=None, **where)
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"the weights of a loaded model must be readable, but got {str(error).splitlines()[0]} for {place!r}; "
+            "mend that folder"
+        ) from error
+    return network

@@ -1,0 +1,66 @@
+"""Where a model comes from. A checkpoint says by its recipe what it was made from: a diffusers model, a function, or another
+checkpoint; its weights, or those of its adapter, lie in itself.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import yaml
+
+from trainer.checkpoint import locate
+from trainer.errors import TrainingError
+from trainer.models.loadable import ADAPTER
+from trainer.places import read_file
+from trainer.recipe import Model, Recipe
+
+_CONDITIONS = ("prompt", "prompts", "negative_prompt", "label", "guidance")
+#: Of these a model has one.
+_EXCLUSIVE = ("prompt", "prompts", "label")
+
+
+class Origin(NamedTuple):
+    """Whose weights a network has: those at `base`, a diffusers model or a checkpoint, under the adapters at `adapters`."""
+
+    base: str
+    adapters: tuple[str, ...]
+
+
+def origin_of(spec: Model) -> Origin:
+    """That of a model that is loaded, without an adapter that is still to be made."""
+    own = (spec.lora,) if isinstance(spec.lora, str) else ()
+    checkpoint = locate(str(spec.load))
+    if checkpoint is None or read_file(checkpoint, ADAPTER) is None:
+        return Origin(checkpoint or str(spec.load), own)
+    base = recipe_of(checkpoint).model.model_copy(update={"lora": None})
+    # A run that started from a run with an adapter trained that one: its base lies further down.
+    while isinstance(base.load, str) and (below := locate(base.load)) and read_file(below, ADAPTER) is not None:
+        base = recipe_of(below).model.model_copy(update={"lora": None})
+    return Origin(origin_of(base).base, (checkpoint, *own))
+
+
+def recipe_of(checkpoint: str) -> Recipe:
+    """The recipe that lies in a checkpoint."""
+    return Recipe.model_validate(yaml.safe_load(read_in(checkpoint, "recipe.yaml")))
+
+
+def rooted(spec: Model) -> Model:
+    """What a chain of checkpoints was made from, with the conditions of its last link."""
+    if spec.load is None or (checkpoint := locate(spec.load)) is None:
+        return spec
+    root = rooted(recipe_of(checkpoint).leading)
+    given = {key: getattr(spec, key) for key in _CONDITIONS if getattr(spec, key) is not None}
+    if given and root.load is None:
+        key = next(iter(given))
+        raise TrainingError(f"a model's `{key}` must go with a conditional network, but {spec.load} has none; drop `{key}`")
+    if any(key in given for key in _EXCLUSIVE):
+        given = dict.fromkeys(_EXCLUSIVE) | given
+    return root.model_copy(update=given)
+
+
+def read_in(checkpoint: str, name: str) -> bytes:
+    """A file of a checkpoint. Raises `TrainingError` where there is none."""
+    content = read_file(checkpoint, name)
+    if content is None:
+        raise TrainingError(f"a checkpoint must hold {name}, but {checkpoint} has none; take one of a run that wrote it")
+    return content

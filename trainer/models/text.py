@@ -1,0 +1,147 @@
+"""The prompts of a text-to-image model, embedded by the pipeline of diffusers that its network belongs to.
+
+Pipelines bring transformers along, so they are imported where a prompt is embedded.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline, SD3Transformer2DModel, UNet2DConditionModel
+from torch import Tensor, nn
+
+from trainer.errors import TrainingError
+from trainer.models.predictor import Condition
+from trainer.recipe import Model
+
+#: The classes of networks that take text.
+TEXT_NETWORKS = (UNet2DConditionModel, SD3Transformer2DModel)
+_AT_ONCE = 16
+#: Tokens that the last, longest encoder of Stable Diffusion 3 is given.
+_LONGEST = 256
+
+
+class Encoders:
+    """The tokenizers and text encoders of pipelines, each loaded once and kept as long as this object is."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, DiffusionPipeline] = {}
+
+    def of(self, place: str, network: Any, parts: dict[str, Any]) -> DiffusionPipeline:
+        """The pipeline at `place` around its network, without its other parts; `parts` are the entries of its index."""
+        if place not in self._kept:
+            kind, part = pipeline_of(network), part_of(network)
+            own = {name for name, each in parts.items() if name.startswith(("tokenizer", "text_encoder")) and each[0]}
+            optional = (inspect.Parameter.empty, None)
+            takes = inspect.signature(kind).parameters
+            given: dict[str, Any] = {name: None for name, each in takes.items() if each.default in optional and name not in own}
+            if "requires_safety_checker" in takes:
+                given["requires_safety_checker"] = False
+            try:
+                found = kind.from_pretrained(place, **{**given, part: network})
+            except (OSError, ValueError, ImportError) as error:
+                raise TrainingError(
+                    f"a pipeline's text encoders must be readable, but got {str(error).splitlines()[0]} for {place!r}; "
+                    "mend that folder, or install what is missing"
+                ) from error
+            self._kept[place] = found
+        return self._kept[place]
+
+
+def part_of(network: nn.Module) -> str:
+    """The name of the network in its pipeline."""
+    return "transformer" if "Transformer" in type(network).__name__ else "unet"
+
+
+def pipeline_of(network: nn.Module) -> Any:
+    """The pipeline whose embedding of prompts, and whose layout of adapters, is that of the network."""
+    from diffusers import StableDiffusion3Pipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
+
+    if isinstance(network, SD3Transformer2DModel):
+        return StableDiffusion3Pipeline
+    xl = isinstance(network, UNet2DConditionModel) and network.config.get("addition_embed_type") == "text_time"
+    return StableDiffusionXLPipeline if xl else StableDiffusionPipeline
+
+
+def text_condition(spec: Model, network: Any, parts: dict[str, Any], encoders: Encoders) -> Condition:
+    """The prompts of `spec` as arguments of `network`; `parts` are the entries of the index of the pipeline at `spec.load`.
+
+    Raises:
+        TrainingError: the network is of another kind, the pipeline lacks an encoder, or a prompt is too long for it.
+    """
+    _check_kind(spec, network, parts)
+    pipeline = encoders.of(str(spec.load), network, parts)
+    texts = spec.texts
+    for text in (*texts, spec.negative_prompt or ""):
+        _check_length(text, pipeline)
+    pieces = [_encoded(pipeline, texts[at : at + _AT_ONCE], spec, False)[::2] for at in range(0, len(texts), _AT_ONCE)]
+    rows: list[Tensor] = [torch.cat(each) for each in zip(*pieces, strict=True)]
+    names = ["encoder_hidden_states"]
+    if len(rows) > 1:
+        names.append("pooled_projections" if isinstance(network, SD3Transformer2DModel) else "text_embeds")
+    without = _encoded(pipeline, texts[:1], spec, True)[1::2]
+    if "text_embeds" in names:
+        _check_sizes(spec, network, rows[1].shape[1])
+    given, others = (dict(zip(names, each, strict=True)) for each in (rows, without))
+    return Condition(given, others, texts, _pixels(str(spec.load), parts) if "text_embeds" in names else None)
+
+
+@torch.no_grad()
+def _encoded(pipeline: Any, texts: Sequence[str], spec: Model, guided: bool) -> list[Any]:
+    """What the pipeline embeds: of the texts, then of none; and the same again pooled, where the network takes that too."""
+    options: dict[str, Any] = {
+        "prompt": list(texts), "device": torch.device("cpu"), "num_images_per_prompt": 1, "do_classifier_free_guidance": guided,
+        "negative_prompt": [spec.negative_prompt] if guided and spec.negative_prompt is not None else None,
+    }  # fmt: skip
+    if hasattr(pipeline, "tokenizer_3"):
+        options |= {"prompt_2": None, "prompt_3": None, "max_sequence_length": _LONGEST}
+    return [each.float() if each is not None else each for each in pipeline.encode_prompt(**options)]
+
+
+def _check_kind(spec: Model, network: Any, parts: dict[str, Any]) -> None:
+    if isinstance(network, UNet2DConditionModel):
+        for key in ("addition_embed_type", "class_embed_type", "encoder_hid_dim_type", "time_cond_proj_dim"):
+            if network.config.get(key) not in (None, "text_time" if key == "addition_embed_type" else None):
+                raise TrainingError(
+                    f"a text-to-image UNet must take what that of Stable Diffusion 1, 2 or XL does, but {spec.load} also has "
+                    f"{key} {network.config[key]!r}; use another model"
+                )
+    two = pipeline_of(network).__name__ != "StableDiffusionPipeline"
+    wanted = ["tokenizer", "text_encoder", *(["tokenizer_2", "text_encoder_2"] if two else [])]
+    missing = [name for name in wanted if not (parts.get(name) or [None])[0]]
+    if missing:
+        raise TrainingError(
+            f"a text-to-image model must lie in a pipeline with {', '.join(wanted)}, but {spec.load} has no {missing[0]}; "
+            "give the folder that holds model_index.json, of a base model"
+        )
+
+
+def _check_length(text: str, pipeline: Any) -> None:
+    for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
+        tokenizer = getattr(pipeline, name, None)
+        if tokenizer is None:
+            continue
+        most = _LONGEST if name == "tokenizer_3" else tokenizer.model_max_length
+        if (count := len(tokenizer(text).input_ids)) > most:
+            raise TrainingError(f"a prompt must have at most {most} tokens, but got {count}; shorten {text!r}")
+
+
+def _check_sizes(spec: Model, network: Any, pooled: int) -> None:
+    """SDXL's base takes the pooled text and six numbers of the image's size; its refiner others."""
+    config = network.config
+    wanted, found = config["projection_class_embeddings_input_dim"], pooled + 6 * config["addition_time_embed_dim"]
+    if wanted != found:
+        raise TrainingError(
+            f"an SDXL network must take a pooled text of {pooled} numbers and six sizes, {found} in all, but {spec.load} takes "
+            f"{wanted}; use a base model, not a refiner"
+        )
+
+
+def _pixels(place: str, parts: dict[str, Any]) -> int:
+    """How many pixels of an image a latent stands for, along a side."""
+    if not (parts.get("vae") or [None])[0]:
+        return 1
+    return int(2 ** (len(AutoencoderKL.load_config(place, subfolder="vae")["block_out_channels"]) - 1))

@@ -1,0 +1,69 @@
+"""Samples of the product of frozen models for the present multipliers, and noised examples of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.batch import Integers, Parts, draw
+from trainer.draws import Stream, generator, normals
+from trainer.losses import Noised
+from trainer.models.predictor import Predictor
+from trainer.problem import Vector
+from trainer.samplers.langevin import Annealed, product_samples
+from trainer.setting import Setting
+from trainer.sources.noising import fresh, own_shard
+
+
+class Pool:
+    """`product.samples` of Π q_i^λ_i, drawn anew when the multipliers change; they depend on seed and multipliers alone.
+
+    columns: where the models' multipliers stand among the weights [1 + m]. keep: whether the chains' states at the end of each
+    noise level are kept.
+    """
+
+    def __init__(self, setting: Setting, columns: Sequence[int], models: Sequence[Predictor], keep: bool = False) -> None:
+        self._setting, self._columns, self._models, self._keep = setting, list(columns), list(models), keep
+        self._drawn: tuple[bytes, Annealed] | None = None
+
+    def at(self, weights: Vector) -> Annealed:
+        """The chains for the coefficients `weights` [1 + m]."""
+        own = weights[self._columns]
+        if self._drawn is None or self._drawn[0] != own.tobytes():
+            self._drawn = (own.tobytes(), self._draw(own))
+        return self._drawn[1]
+
+    def batch(self, step: int, weights: Vector) -> tuple[Integers, Noised]:
+        """This worker's shard of primal step `step`: `train.batch_size` samples, stratified in t, and their rows in the pool."""
+        recipe, samples = self._setting.recipe, self.at(weights).samples
+        timesteps = self._setting.schedule.config.num_train_timesteps
+        parts = Parts.of([np.arange(len(samples))])
+        batch = draw(np.array([recipe.train.batch_size]), np.ones(1), parts, timesteps, recipe.seed, step)
+        mine, noised = own_shard(self._setting, batch, step, lambda rows: samples[torch.from_numpy(rows)])
+        return batch.index[mine.start : mine.stop], noised
+
+    def fresh(self, weights: Vector) -> Iterator[tuple[Integers, Noised]]:
+        """This worker's share of the draws that final values are taken on, with their rows in the pool."""
+        samples = self.at(weights).samples
+        return fresh(self._setting, 0, [np.arange(len(samples))], lambda rows: samples[torch.from_numpy(rows)])
+
+    def _draw(self, own: Vector) -> Annealed:
+        setting = self._setting
+        recipe, device = setting.recipe, setting.host.device
+        mark = int.from_bytes(hashlib.sha256(own.tobytes()).digest()[:7], "little")
+        seed = int(generator(recipe.seed, Stream.POOL, mark).integers(2**62))
+        start = normals(recipe.seed, Stream.POOL, mark, range(recipe.product.samples), setting.shape).to(device)
+        source = torch.Generator().manual_seed(seed)
+
+        def weighted(x: Tensor, t: Tensor) -> Tensor:
+            used = [weight * model(x, t).float() for weight, model in zip(own, self._models, strict=True) if weight > 0]
+            return torch.stack(used).sum(0)
+
+        def draws(number: int) -> Tensor:
+            return torch.randn(start.shape, generator=source).to(device) if number else start
+
+        return product_samples(weighted, setting.schedule, recipe.product, draws, keep=self._keep)
