@@ -68,6 +68,7 @@ class Problem:
     softness        [m] 1 / alpha of resilient constraints ([RCL]), 0 of hard ones; none given: all hard
     simplex         min u subject to g_i <= u: no objective is sampled, and `means[0]` is ignored
     maximize        whether f is maximised; nothing is relative to it then
+    tilts           [m] whose values depend on the sample alone, so that the best response is tilted by them; none given: all
     """
 
     names: tuple[str, ...]
@@ -77,12 +78,15 @@ class Problem:
     softness: Vector = field(default_factory=lambda: np.zeros(0))
     simplex: bool = False
     maximize: bool = False
+    tilts: Booleans = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
 
     def __post_init__(self) -> None:
         size = len(self.names)
         object.__setattr__(self, "kinds", self.kinds or ("minimax" if self.simplex else "at_most",) * size)
         if not len(self.softness):
             object.__setattr__(self, "softness", np.zeros(size))
+        if not len(self.tilts):
+            object.__setattr__(self, "tilts", np.ones(size, dtype=np.bool_))
         if len(self.kinds) != size or len(self.softness) != size:
             raise ValueError(
                 f"a problem must have one kind and one softness for each of its {size} constraints, but got "
@@ -102,6 +106,7 @@ class Problem:
             softness=np.array([1.0 / alpha if alpha else 0.0 for alpha in alphas], dtype=np.float64),
             simplex=SHAPES[recipe.formulation].simplex,
             maximize=recipe.objective is not None and recipe.objective.maximize,
+            tilts=np.array([each.term.tilts for each in recipe.terms if each.column], dtype=np.bool_),
         )
 
     @property
@@ -228,7 +233,8 @@ class Problem:
 
         The best response to KL(p || q) + sum_i c_i E_p g_i with coefficients c is p ~ q exp(-sum_i c_i g_i) ([CCA] §3), so
         dE g_i / dc_j = -Cov(g_i, g_j); with signs and objective shares, A = signs ([-relative | I]): H = A Cov A^T. NaN
-        where an entry was not measured.
+        where an entry was not measured, or is of a constraint that does not tilt: a second KL, whose values are not its
+        log-ratios.
         """
         columns = np.eye(len(self.names), 1 + len(self.names), 1)
         columns[:, 0] = -1.0 * self.relative
@@ -236,6 +242,7 @@ class Problem:
         kept = np.where(np.outer(used, used), covariance, 0.0)
         unknown = np.isnan(kept)
         missing = np.abs(columns) @ unknown.astype(float) @ np.abs(columns).T > 0
+        missing |= ~np.logical_and.outer(self.tilts, self.tilts)
         turned = self.signs[:, None] * columns
         result: Vector = np.where(missing, np.nan, turned @ np.where(unknown, 0.0, kept) @ turned.T)
         return result

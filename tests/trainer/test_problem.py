@@ -1,5 +1,7 @@
 """Kinds of constraints: signs, slacks, coefficients, domains; and what a recipe may combine."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -76,6 +78,20 @@ def test_curvature_is_unknown_only_where_a_pair_that_matters_was_not_measured():
     expected = np.zeros((4, 4), bool)
     expected[3, :] = expected[:, 3] = expected[0, 1] = expected[1, 0] = True
     np.testing.assert_array_equal(unknown, expected)
+
+
+def test_curvature_is_unknown_for_what_does_not_tilt():
+    tilted = replace(KINDS, tilts=np.array([True, False, True, True]))
+    unknown = np.isnan(tilted.curvature(np.eye(5)))
+    assert unknown[1].all() and unknown[:, 1].all() and not np.delete(np.delete(unknown, 1, 0), 1, 1).any()
+    aligned = {
+        "name": "x", "formulation": "alignment", "model": {"call": "a:b", "shape": [2]}, "train": {"steps": 1},
+        "models": {"other": {"call": "a:c"}},
+        "constraints": [
+            {"name": "r", "reward": "brightness", "at_least": 1}, {"name": "k", "path_kl": {"to": "other"}, "at_most": 1},
+        ],
+    }  # fmt: skip
+    np.testing.assert_array_equal(Problem.of(Recipe.model_validate(aligned)).tilts, [True, False])
 
 
 def test_the_error_of_a_relative_slack_counts_what_was_measured_on_the_same_samples():

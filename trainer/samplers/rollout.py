@@ -106,22 +106,28 @@ class Path:
     states: list[Tensor]
     means: list[Tensor]
     prompts: Tensor | None = None
-    known: dict[Predict, list[Tensor]] = field(default_factory=dict, repr=False, compare=False)
+    known: dict[Predict, list[Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def samples(self) -> Tensor:
         return self.states[-1]
 
     def detached(self) -> Path:
-        known = {model: [each.detach() for each in means] for model, means in self.known.items()}
-        states, means = ([each.detach() for each in found] for found in (self.states, self.means))
-        return replace(self, states=states, means=means, known=known)
+        path = replace(self, states=[each.detach() for each in self.states], means=[each.detach() for each in self.means])
+        path.known.update({model: [each.detach() for each in means] for model, means in self.known.items()})
+        return path
 
     def under(self, model: Predict) -> Path:
         """The same states with the means of a frozen model, which is asked where it was not before."""
         if model not in self.known:
             self.known[model] = revisit(model, self).means
-        return replace(self, means=self.known[model])
+        return self.with_means(self.known[model])
+
+    def with_means(self, means: list[Tensor]) -> Path:
+        """Other means at the same states of the same prompts, where frozen models need not be asked again."""
+        path = replace(self, means=means)
+        path.known.update(self.known)
+        return path
 
     def log_likelihoods(self) -> Tensor:
         """log N(x_{k+1}; mean_k, sigma_k^2) up to a constant, [B, K]."""
@@ -184,7 +190,7 @@ def revisit(model: Predict, path: Path, recompute: bool = False) -> Path:
     means = []
     for number, state in enumerate(path.states[:-1]):
         means.append(path.steps.mean(number, state, _ask(model, path.steps, number, state, path.prompts, recompute)))
-    return replace(path, means=means)
+    return path.with_means(means)
 
 
 def _ask(model: Predict, steps: Steps, number: int, x: Tensor, prompts: Tensor | None, recompute: bool = False) -> Tensor:
