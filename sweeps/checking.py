@@ -159,8 +159,7 @@ def describe(checked: Checked) -> Iterator[str]:
         yield f"  side by side  {fits.concurrent} ({fits.reason})"
     for each in recipe.terms:
         if each.column == 0:
-            maximised = recipe.objective is not None and recipe.objective.maximize
-            yield f"  {'maximise' if maximised else 'minimise'}      {each.term.word}"
+            yield f"  {'maximise' if recipe.maximizes else 'minimise'}      {each.term.word}"
             continue
         constraint = recipe.constraints[each.column - 1]
         relative = " above the objective" if constraint.relative_to else ""

@@ -13,10 +13,7 @@ from sweeps.kinds import Choice, Integers, LogUniform
 from sweeps.plan import Plan
 from trainer.outcome import SETTLED, Result
 from trainer.recipe import Recipe
-from trainer.terms.path_kl import PathKLSpec
 
-#: Objectives that are divergences, whose best value is 0.
-_DIVERGENCES = ("kl", "path_kl")
 _TOLERANCE = 0.05
 
 
@@ -26,7 +23,7 @@ def informed_sampler(plan: Plan, beside: BaseSampler) -> DualInformedSampler:
     return DualInformedSampler(
         {each.parameter.name: _budget(each) for each in searched},
         beside=beside,
-        direction="maximize" if _maximises(plan.recipe) else "minimize",
+        direction="maximize" if plan.recipe.maximizes else "minimize",
         base=_pretrained(plan.recipe, {name for each in searched for name in each.constraints}),
         ideal=0.0 if _minimises_divergence(plan.recipe) else None,
         tolerance=_TOLERANCE if chosen.tolerance is None else chosen.tolerance,
@@ -45,7 +42,7 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
     if plan.sweep.sampler.name != NAME or result.status in ("failed", "diverged"):
         return None
     searched = {name for each in searched_budgets(plan.parameters, plan.recipe_document) for name in each.constraints}
-    sign = -1.0 if _maximises(plan.recipe) else 1.0
+    sign = -1.0 if plan.recipe.maximizes else 1.0
     fixed = [each for name, each in result.constraints.items() if name not in searched]
     bounded = {name: each for name, each in result.constraints.items() if name in searched}
     variance = _known(result.objective_error) ** 2 + sum((each.multiplier * _known(each.slack_error)) ** 2 for each in fixed)
@@ -69,9 +66,9 @@ def _pretrained(recipe: Recipe, searched: set[str]) -> Outcome | None:
     Its divergence from itself is 0, and its rewards are 0 by their normalisation, as far as the samples for that tell.
     """
     objective = next((each for each in recipe.terms if each.column == 0), None)
-    others = [each.term.word for each in recipe.terms if each.column]
-    known = objective is not None and isinstance(objective.value, PathKLSpec) and objective.value.to == PathKLSpec().to
-    if not known or _maximises(recipe) or not recipe.rollout.normalize or set(others) != {"reward"}:
+    others = [each.term for each in recipe.terms if each.column]
+    known = objective is not None and objective.term.anchors and objective.term.models(objective.value) == ("pretrained",)
+    if not known or not recipe.rollout.normalize or not others or not all(each.normalised for each in others):
         return None
     names = [each.name for each in recipe.constraints]
     if set(names) != searched:  # it need not keep the budgets that are fixed
@@ -92,9 +89,5 @@ def _budget(searched: SearchedBudget) -> Budget:
     return Budget(searched.constraints, FloatDistribution(kind.low, kind.high, log=isinstance(kind, LogUniform)), sense)
 
 
-def _maximises(recipe: Recipe) -> bool:
-    return recipe.objective is not None and recipe.objective.maximize
-
-
 def _minimises_divergence(recipe: Recipe) -> bool:
-    return any(each.column == 0 and each.term.word in _DIVERGENCES for each in recipe.terms) and not _maximises(recipe)
+    return any(each.column == 0 and each.term.anchors for each in recipe.terms)

@@ -47,8 +47,7 @@ class Plan:
         """Metric → direction, in the order of the file; unless given, the objective against what is bounded."""
         if self.sweep.objectives is not None:
             return self.sweep.objectives
-        maximised = self.recipe.objective is not None and self.recipe.objective.maximize
-        objective: dict[str, Direction] = {"objective": "maximize" if maximised else "minimize"}
+        objective: dict[str, Direction] = {"objective": "maximize" if self.recipe.maximizes else "minimize"}
         kinds = {each.name: each.kind for each in self.recipe.constraints}
         if kinds and set(kinds.values()) == {"at_most"}:
             return {**objective, "value/max": "minimize"}

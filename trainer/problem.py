@@ -105,7 +105,7 @@ class Problem:
             kinds=tuple(constraint.kind for constraint in constraints),
             softness=np.array([1.0 / alpha if alpha else 0.0 for alpha in alphas], dtype=np.float64),
             simplex=SHAPES[recipe.formulation].simplex,
-            maximize=recipe.objective is not None and recipe.objective.maximize,
+            maximize=recipe.maximizes,
             tilts=np.array([each.term.tilts for each in recipe.terms if each.column], dtype=np.bool_),
         )
 

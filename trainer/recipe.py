@@ -141,6 +141,11 @@ class Recipe(Section):
             found.append(Named(1 + position, ("constraints", position, term.word), term, value))
         return found
 
+    @property
+    def maximizes(self) -> bool:
+        """Whether the objective is maximised."""
+        return self.objective is not None and self.objective.maximize
+
     def terms_on(self, source: Source) -> list[Named]:
         """The terms that are evaluated on that source."""
         return [each for each in self.terms if each.term.source == source]

@@ -69,6 +69,7 @@ class Word:
     needs_noise  whether it is infinite for a deterministic sampler
     anchors      whether it is a KL to a reference, whose optimum under rewards is the tilted reference
     tilts        whether it depends on the sample alone, so that it can tilt one
+    normalised   whether `rollout.normalize` makes its mean 0 and its deviation 1 under the pretrained model
     import_paths value -> the user's functions that it names
     faults       (value, what is known) -> what is wrong with it, told within moments
     description, example   what errors and the guide show
@@ -85,5 +86,6 @@ class Word:
     needs_noise: bool = False
     anchors: bool = False
     tilts: bool = False
+    normalised: bool = False
     import_paths: Callable[[Any], ImportPaths] = lambda value: ()
     faults: Callable[[Any, Seen], Iterable[Fault]] = lambda value, seen: ()

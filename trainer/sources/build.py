@@ -15,6 +15,7 @@ from trainer.recipe import Named, Recipe, Sampling
 from trainer.samplers.rollout import steps_of
 from trainer.samplers.sampling import sample
 from trainer.schema.word import SamplesOf
+from trainer.schema.word import Source as Kind
 from trainer.setting import Setting
 from trainer.sources.composed import ComposedSource
 from trainer.sources.data import NOTHING, DataSource, Population
@@ -29,7 +30,7 @@ def build_sources(setting: Setting, data: Assembled | None) -> list[Source]:
     """One source for each kind of draw that the recipe's terms need, in the order of `BUILDERS`."""
     found: list[Source] = []
     for name, builder in BUILDERS.items():
-        terms = [each for each in setting.recipe.terms if each.term.source == name]
+        terms = setting.recipe.terms_on(name)
         if terms:
             found.append(builder(terms, setting, data))
     return found
@@ -104,7 +105,7 @@ def _product_source(terms: Terms, setting: Setting, _: Assembled | None) -> Sour
 
 
 Builder = Callable[[Terms, Setting, Assembled | None], Source]
-BUILDERS: Mapping[str, Builder] = {"data": _data_source, "rollout": _rollout_source, "product": _product_source}
+BUILDERS: Mapping[Kind, Builder] = {"data": _data_source, "rollout": _rollout_source, "product": _product_source}
 
 
 def frozen_names(recipe: Recipe) -> list[str]:

@@ -78,4 +78,5 @@ TERM = Word(
     models=lambda value: (PRETRAINED,),
     faults=_faults,
     tilts=True,
+    normalised=True,
 )
