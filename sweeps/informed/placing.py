@@ -10,16 +10,15 @@ Pending trials count with their predicted outcome, so several trials at a time g
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
 import moocore
 import numpy as np
 from scipy.stats import qmc
 
-from sweeps.informed.axes import Box
-from sweeps.informed.band import Band, band
-from sweeps.informed.observations import Observations, Vector
-from sweeps.informed.surrogate import Surrogate
+from analysis.certified.axes import Box
+from analysis.certified.band import band
+from analysis.certified.observations import Observations, Vector
+from analysis.certified.reading import read
 
 #: The Sobol cloud's points, as a power of two; and how many budgets a hypervolume is computed for.
 _CLOUD_BITS, _IMPROVEMENTS = 10, 256
@@ -29,22 +28,6 @@ _BEYOND = 0.1
 _VOLUMES_UP_TO = 5
 #: Up to this many budgets the lattice of corners and middles is tried too.
 _LATTICE_UP_TO = 5
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the trials say at N budgets: the front's band, the front [N] predicted within it, and its prices [N, m]."""
-
-    band: Band
-    front: Vector
-    prices: Vector
-
-
-def read(trials: Observations, box: Box, at: Vector, z: float, ideal: float) -> Reading:
-    """Reads the front at budgets `at` [N, m] from at least one trial."""
-    sides = band(trials, at, z, ideal)
-    front, prices = Surrogate.of(trials, box).predict(at)
-    return Reading(sides, np.clip(front, sides.lower, sides.upper), prices)
 
 
 def candidates(box: Box, seed: int) -> Vector:

@@ -13,8 +13,8 @@ import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.informed.axes import Axis, Box, Sense
-from sweeps.informed.observations import Observations, Vector
+from analysis.certified.axes import Axis, Box, Sense
+from analysis.certified.observations import Observations, Vector
 from sweeps.informed.outcome import ATTRIBUTE, Outcome
 from sweeps.informed.search import History
 

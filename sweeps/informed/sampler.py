@@ -31,9 +31,9 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.informed.observations import Vector
+from analysis.certified.observations import Vector
+from analysis.certified.reading import read
 from sweeps.informed.outcome import Outcome
-from sweeps.informed.placing import read
 from sweeps.informed.reading import Budget, Translator
 from sweeps.informed.search import History, Search, Verdict
 

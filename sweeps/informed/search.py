@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweeps.informed.axes import Box
-from sweeps.informed.band import band
-from sweeps.informed.observations import Observations, Vector
+from analysis.certified.axes import Box
+from analysis.certified.band import band
+from analysis.certified.observations import Observations, Vector
 from sweeps.informed.placing import apart, candidates, place
 
 #: The least distance of two trials, in units of the box; training lands about this near its budgets.

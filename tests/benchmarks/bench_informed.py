@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.bench_informed [--problems A1,A3,B3,C2] [--noise 0.02] [--seeds 4] [--trials 20]
 
-The problems are those of tests/sweeps/informed/problems.py, whose fronts are known. `dual_informed` is the sampler as users have
-it, in an Optuna study. The others place the same budgets; their trials' objectives are fitted by a Gaussian process on
+The problems are those of tests/analysis/certified/problems.py, whose fronts are known. `dual_informed` is the sampler as users
+have it, in an Optuna study. The others place the same budgets; their trials' objectives are fitted by a Gaussian process on
 values alone (scikit-learn: anisotropic Matern 5/2 or squared exponential, whichever is likelier, with fitted noise where
 there is noise), since that is all they use. All have the base model for free. With `--noise` trials land off budget by that
 part of the box and are measured with relative errors, known to `dual_informed` as standard errors.
@@ -28,9 +28,9 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, QMCSampler, T
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 
+from analysis.certified.observations import Observations, Vector
 from sweeps.informed import Budget, DualInformedSampler, Outcome, report
-from sweeps.informed.observations import Observations, Vector
-from tests.sweeps.informed.problems import Problem, problem
+from tests.analysis.certified.problems import Problem, problem
 
 REQUIRED = {0.0: {"A1": 3, "A3": 8, "B3": 5, "C2": 5}, 0.02: {"A1": 5, "A3": 12, "B3": 12, "C2": 12}}
 WANTED, COVERED = 1.0, 0.94

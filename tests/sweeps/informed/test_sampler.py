@@ -17,7 +17,7 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import Trial, TrialState
 
 from sweeps.informed import STOPPED, Budget, DualInformedSampler, Front, Outcome, report
-from tests.sweeps.informed.problems import problem
+from tests.analysis.certified.problems import problem
 
 TWO = {f"b{i}": Budget(f"g{i}", FloatDistribution(-2.0, 0.0)) for i in range(2)}
 BASE = Outcome(0.0, {"g0": 0.0, "g1": 0.0}, {"g0": 0.0, "g1": 0.0})

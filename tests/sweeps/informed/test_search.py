@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sweeps.informed.axes import Axis, Box
-from sweeps.informed.observations import Observations, Vector
+from analysis.certified.axes import Axis, Box
+from analysis.certified.observations import Observations, Vector
 from sweeps.informed.placing import apart, improvements
 from sweeps.informed.search import SPACING, History, Search
-from tests.sweeps.informed.problems import Problem, problem
-from tests.sweeps.informed.test_surrogate import box_of
+from tests.analysis.certified.problems import Problem, problem
+from tests.analysis.certified.test_surrogate import box_of
 
 
 def history_of(case: Problem, budgets: Vector, pending: Vector | None = None, noise: float = 0.0, seed: int = 0) -> History:

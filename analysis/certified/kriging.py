@@ -15,8 +15,8 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky
 from scipy.optimize import minimize
 
-from sweeps.informed.kernel import joint_covariance
-from sweeps.informed.observations import Vector
+from analysis.certified.kernel import joint_covariance
+from analysis.certified.observations import Vector
 
 #: Relative to the process's variance: keeps nearly equal rows apart in floating point.
 _JITTER = 1e-9

@@ -9,10 +9,10 @@ import pytest
 from scipy.optimize import linprog
 from scipy.stats import qmc
 
-from sweeps.informed.band import band
-from sweeps.informed.hull import lower_hull
-from sweeps.informed.observations import Observations, Vector
-from tests.sweeps.informed.problems import Problem, problem
+from analysis.certified.band import band
+from analysis.certified.hull import lower_hull
+from analysis.certified.observations import Observations, Vector
+from tests.analysis.certified.problems import Problem, problem
 
 EXACT = 1e-9
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.sweeps.informed.problems import problem
+from tests.analysis.certified.problems import problem
 
 
 @pytest.mark.parametrize("name", ["A1", "A2", "A3", "B3", "C1", "C2"])

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweeps.informed.hull import lower_hull
-from sweeps.informed.observations import Observations, Vector
+from analysis.certified.hull import lower_hull
+from analysis.certified.observations import Observations, Vector
 
 
 @dataclass(frozen=True)

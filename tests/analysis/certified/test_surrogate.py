@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sweeps.informed.axes import Axis, Box
-from sweeps.informed.kernel import joint_covariance
-from sweeps.informed.kriging import fit
-from sweeps.informed.surrogate import Surrogate
-from tests.sweeps.informed.problems import Problem, problem
-from tests.sweeps.informed.test_band import trials_of
+from analysis.certified.axes import Axis, Box
+from analysis.certified.kernel import joint_covariance
+from analysis.certified.kriging import fit
+from analysis.certified.surrogate import Surrogate
+from tests.analysis.certified.problems import Problem, problem
+from tests.analysis.certified.test_band import trials_of
 
 
 def box_of(case: Problem) -> Box:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweeps.informed.observations import Vector
+from analysis.certified.observations import Vector
 
 
 def joint_covariance(left: Vector, right: Vector, lengths: Vector) -> Vector:

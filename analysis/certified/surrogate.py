@@ -19,9 +19,9 @@ from typing import Self
 
 import numpy as np
 
-from sweeps.informed.axes import Box
-from sweeps.informed.kriging import Kriging, fit
-from sweeps.informed.observations import Observations, Vector
+from analysis.certified.axes import Box
+from analysis.certified.kriging import Kriging, fit
+from analysis.certified.observations import Observations, Vector
 
 _KNEES = (10.0, 0.3, 0.1, 0.03)
 
