@@ -22,7 +22,7 @@ class ConstraintOutcome:
     """How one constraint of a trial ended; a value that was never logged is NaN.
 
     `slack_error` is the standard error of `slack`, in the constraint's own unit, as are `value`, `budget`
-    and `slack`; `multiplier` is objective units per constraint unit.
+    and `slack`; `multiplier` and its standard error are objective units per constraint unit.
     """
 
     name: str
@@ -32,6 +32,9 @@ class ConstraintOutcome:
     slack_error: float
     multiplier: float
     equality: bool = False
+    multiplier_error: float = math.nan
+    #: What it asks; None where only the numbers are known.
+    kind: Literal["at_most", "at_least", "equals", "minimax"] | None = None
 
     @property
     def room(self) -> float:
@@ -43,6 +46,8 @@ class ConstraintOutcome:
         """`=`, or which of `≤` and `≥` makes the logged slack agree with the value and the budget."""
         if self.equality:
             return "="
+        if self.kind is not None:
+            return "≥" if self.kind == "at_least" else "≤"
         below = abs(self.budget - self.value - self.slack)
         above = abs(self.value - self.budget - self.slack)
         # Rounding makes both vanish where the slack is about 0; `at_most` is the convention then.

@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from analysis.judging import judge
 from analysis.trials import ConstraintOutcome, SweepRecord, Trial
 from sweeps.plan import Plan
 from sweeps.tracking import trial_name
 from trainer.outcome import Result
+from trainer.schema.bound import Kind
 
 FOLDER = "records"
 
@@ -50,9 +51,12 @@ class TrialRecord:
         """The record as the review reads it from MLflow."""
         result = self.result
         outcomes = tuple(
-            ConstraintOutcome(name, each.value, each.budget, each.slack, each.slack_error, each.multiplier, each.kind == "equals")
+            ConstraintOutcome(
+                name, each.value, each.budget, each.slack, each.slack_error, each.multiplier, each.kind == "equals",
+                each.multiplier_error, cast("Kind", each.kind),
+            )
             for name, each in result.constraints.items()
-        )
+        )  # fmt: skip
         return Trial(
             self.id, "", result.status, result.reason, dict(self.params), result.metrics, outcomes,
             seconds=result.seconds, steps=result.steps,
