@@ -33,6 +33,8 @@ class ConstraintOutcome:
     multiplier: float
     equality: bool = False
     multiplier_error: float = math.nan
+    #: What it asks; None where only the numbers are known.
+    kind: Literal["at_most", "at_least", "equals", "minimax"] | None = None
 
     @property
     def room(self) -> float:
@@ -44,6 +46,8 @@ class ConstraintOutcome:
         """`=`, or which of `≤` and `≥` makes the logged slack agree with the value and the budget."""
         if self.equality:
             return "="
+        if self.kind is not None:
+            return "≥" if self.kind == "at_least" else "≤"
         below = abs(self.budget - self.value - self.slack)
         above = abs(self.value - self.budget - self.slack)
         # Rounding makes both vanish where the slack is about 0; `at_most` is the convention then.
