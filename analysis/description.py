@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from analysis.front import Front
 from analysis.links import run_link
-from analysis.text import MANY_CONSTRAINTS, MISSING, number, outcome_parts, setting, worst_text
+from analysis.text import MANY_CONSTRAINTS, MISSING, chance, number, outcome_parts, ranged, setting, worst_text
 from analysis.trials import SweepRecord, Trial
 
 #: MLflow refuses a tag longer than 8,000 characters; some stores count bytes.
@@ -36,6 +36,8 @@ def describe(
     if front.least_violating is not None:
         lines += ["", f"Least violating: {_trial_link(record, front.least_violating)}"]
     if front.trials:
+        if record.replicated:
+            lines += ["", escape("± is half of a 95 % interval over the trainings of a trial; of a slack, its standard error.")]
         lines += ["", *_table(record, front, LIMIT - len("\n".join(lines).encode()) - 80)]
     return "\n".join(lines)
 
@@ -63,6 +65,7 @@ def _table(record: SweepRecord, front: Front, room: int) -> list[str]:
     many = len(names) > MANY_CONSTRAINTS
     ends = ["worst slack"] if many else list(names)
     head = ["trial", *(f"`{_code(name)}`" for name in (*record.searched, *record.objectives, *ends))]
+    head += ["P(feasible)"] if record.replicated else []
     lines = [_line(head), "|---" * len(head) + "|"]
     room -= len("\n".join(lines).encode())
     for place, trial in enumerate(front.trials):
@@ -79,8 +82,9 @@ def _row(record: SweepRecord, trial: Trial, many: bool) -> str:
     ends = [worst_text(trial)] if many else [outcomes.get(name, MISSING) for name in record.constraint_names]
     cells = [
         *(setting(trial.params.get(name, MISSING)) for name in record.searched),
-        *(number(value) for value in record.point(trial)),
+        *(ranged(trial, name) for name in record.objectives),
         *ends,
+        *([chance(trial)] if record.replicated else []),
     ]
     return _line([_trial_link(record, trial), *map(escape, cells)])
 

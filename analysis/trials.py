@@ -130,6 +130,11 @@ class SweepRecord:
         return tuple(seen)
 
     @property
+    def replicated(self) -> bool:
+        """Whether its trials are means of several trainings."""
+        return any(trial.replicates > 1 for trial in self.trials)
+
+    @property
     def searched(self) -> tuple[str, ...]:
         """Every searched parameter that any trial has, in the order of first appearance."""
         return tuple({name: None for trial in self.trials for name in trial.params})
