@@ -60,6 +60,8 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         objectives=objectives,
         reference_point=_reference_point(parent, len(objectives)),
         trials=trials,
+        sampler=parent.data.params.get("sampler.name", ""),
+        sampler_seed=parent.data.params.get("sampler.seed", ""),
     )
 
 
@@ -177,7 +179,19 @@ def _trial(run: Run) -> Trial:
         replicates=int(tags.get("dualsweep.replicates", "1")),
         intervals=intervals,
         feasibility=metrics.get("feasibility"),
+        batch_size=_batch_size(run.data.params),
+        workers=_whole(run.data.params.get("resources.workers")) or 1,
     )
+
+
+def _batch_size(params: Mapping[str, str]) -> int | None:
+    """Samples of a primal step over all workers: trajectories where terms are on them, as in alignment."""
+    section = "rollout" if params.get("formulation") == "alignment" else "train"
+    return _whole(params.get(f"{section}.batch_size"))
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
 
 
 def _finite_or_inf(value: float) -> float:

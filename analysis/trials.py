@@ -80,6 +80,9 @@ class Trial:
     replicates: int = 1
     intervals: Mapping[str, float] = field(default_factory=dict)
     feasibility: float | None = None
+    #: Samples of a primal step over all workers, and how many workers there were; None where it was not recorded.
+    batch_size: int | None = None
+    workers: int = 1
 
     def metric(self, name: str) -> float:
         """Return the last value of a metric, NaN where it was never logged."""
@@ -118,6 +121,9 @@ class SweepRecord:
     objectives: Mapping[str, Direction]
     reference_point: tuple[float, ...] | None = None
     trials: tuple[Trial, ...] = ()
+    #: The sampler's name and its seed; empty where they were not recorded.
+    sampler: str = ""
+    sampler_seed: str = ""
 
     def point(self, trial: Trial) -> tuple[float, ...]:
         """Return a trial's objective values in the order of `objectives`; NaN where one is missing."""

@@ -57,7 +57,7 @@ def rebuild(name: str, tracking_uri: str | None, output: Path | None, console: C
     Raises:
         ReviewError: no such store or sweep.
     """
-    uri, sweep = _place(name, tracking_uri)
+    uri, sweep = place_of(name, tracking_uri)
     record, made = review_of(uri, sweep, output or Path("runs") / name_of_folder(sweep))
     show(record, made, console)
     return summary(made)
@@ -69,7 +69,7 @@ def serve(name: str | None, tracking_uri: str | None, port: int, console: Consol
     Raises:
         ReviewError: the port is taken, or there is no such sweep.
     """
-    uri, sweep = _place(name, tracking_uri)
+    uri, sweep = place_of(name, tracking_uri)
     terminate_like_interrupt()
     with ui(uri, port=port) as server:
         console.print(f"MLflow: {server.base_url}", highlight=False, soft_wrap=True)
@@ -89,7 +89,7 @@ def name_of_folder(sweep: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in sweep)
 
 
-def _place(name: str | None, tracking_uri: str | None) -> tuple[str, str]:
+def place_of(name: str | None, tracking_uri: str | None) -> tuple[str, str]:
     """The tracking URI and the sweep's name, from a sweep file or from what was given."""
     if name is not None and name.endswith((".yaml", ".yml")):
         from sweeps.plan import load_plan

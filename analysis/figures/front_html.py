@@ -6,17 +6,14 @@ The page needs no network. plotly.js is embedded gzipped and unpacked by the bro
 
 from __future__ import annotations
 
-import base64
-import functools
-import gzip
 import html
-import json
 import math
 from collections.abc import Sequence
 from importlib import resources
 
 from analysis.columns import Column, columns, default_axes, view_range
 from analysis.figures.marks import MARKS, kinds
+from analysis.figures.packed import json_for_script, packed_plotly
 from analysis.front import Front
 from analysis.links import run_link
 from analysis.store import is_http
@@ -51,8 +48,8 @@ def front_html(
         "VOLUME": html.escape(_volume_text(record, hypervolume, reference_point)),
         "TABLE": _front_table(record, front, base_url),
         "CSS": _part("front_page.css"),
-        "REVIEW": _json_for_script(_payload(record, front, history, base_url)),
-        "PLOTLY": _packed_plotly(),
+        "REVIEW": json_for_script(_payload(record, front, history, base_url)),
+        "PLOTLY": packed_plotly(),
         "SCRIPT": _part("front_page.js"),
     }
     # One pass over the template, so that text from a trial is never taken for a placeholder.
@@ -67,19 +64,6 @@ def base_url_of(tracking_uri: str) -> str:
 
 def _part(name: str) -> str:
     return resources.files("analysis.figures").joinpath(name).read_text(encoding="utf-8")
-
-
-@functools.cache
-def _packed_plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
-
-
-def _json_for_script(payload: object) -> str:
-    # `<` must not appear: "</script>" in a trial's text would end the element.
-    text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _payload(record: SweepRecord, front: Front, history: Sequence[float], base_url: str) -> dict[str, object]:
