@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from analysis.front import Front
 from analysis.links import run_link
@@ -22,11 +22,15 @@ def describe(
     hypervolume: float | None,
     reference_point: tuple[float, ...] | None,
     charts_link: str = "",
+    models: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the description as Markdown of at most 7,000 bytes; rows that do not fit are counted instead."""
+    """Return the description as Markdown of at most 7,000 bytes; rows that do not fit are counted instead.
+
+    `models` are the addresses of the models of the front's trials, by trial id.
+    """
     links = [f"[interactive front]({run_link(record.experiment_id, record.parent_run_id, 'artifacts/front.html')})"]
     if charts_link:
-        links.append(f"[MLflow charts]({charts_link})")
+        links.append(f"[Pareto front in MLflow's charts]({charts_link})")
     lines = [escape(front.note), "", " · ".join(links)]
     if hypervolume is not None and reference_point is not None:
         where = ", ".join(
@@ -35,6 +39,10 @@ def describe(
         lines += ["", f"Hypervolume **{number(hypervolume)}** against the reference point {where}."]
     if front.least_violating is not None:
         lines += ["", f"Least violating: {_trial_link(record, front.least_violating)}"]
+    if models:
+        example = next((models[trial.trial_id] for trial in front.trials if trial.trial_id in models), next(iter(models.values())))
+        lines += ["", f"The front's models sample: `mlflow.pyfunc.load_model('{_code(example)}').predict(table)`, one row"]
+        lines[-1] += " with `count` (and `seed`, `steps`) for each batch; every trial's run has its own under `model`."
     if front.trials:
         lines += ["", *_table(record, front, LIMIT - len("\n".join(lines).encode()) - 80)]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,16 +32,24 @@ class Review:
     trials_csv: Path
 
     @property
+    def named(self) -> Mapping[str, Sequence[str]]:
+        """Words for single trials, by id."""
+        return {}
+
+    @property
     def front_ids(self) -> tuple[str, ...]:
         """The ids of the trials on the front, from the best end of the first objective."""
         return self.front.ids
 
 
-def review(record: SweepRecord, output_dir: Path, *, base_url: str = LOCAL_UI) -> Review:
+def review(
+    record: SweepRecord, output_dir: Path, *, base_url: str = LOCAL_UI, thumbnails: Mapping[str, str] | None = None
+) -> Review:
     """Find the front of a sweep and write `front.html`, `front.png` and `trials.csv` into `output_dir`.
 
     The folder is made where it is missing, and files of an earlier review are replaced. `base_url` is the
-    MLflow UI that the page's links lead to when it is opened from disk.
+    MLflow UI that the page's links lead to when it is opened from disk; `thumbnails` are pictures of samples by trial id, as
+    data URIs.
 
     Raises:
         ReviewError: the sweep's reference point does not fit its objectives.
@@ -62,7 +71,10 @@ def review(record: SweepRecord, output_dir: Path, *, base_url: str = LOCAL_UI) -
         front_png=output_dir / "front.png",
         trials_csv=output_dir / "trials.csv",
     )
-    page = front_html(record, front, hypervolume=volume, reference_point=reference, history=history, base_url=base_url)
+    page = front_html(
+        record, front, hypervolume=volume, reference_point=reference, history=history, base_url=base_url,
+        thumbnails=thumbnails, named=made.named,
+    )  # fmt: skip
     made.front_html.write_text(page, encoding="utf-8")
     made.front_png.write_bytes(front_png(record, front))
     write_trials(made.trials_csv, record, front)

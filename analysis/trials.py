@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Direction = Literal["minimize", "maximize"]
+Sense = Literal["at_most", "at_least", "equals"]
 #: Statuses whose last values are a final evaluation; the values of any other trial are not to be trusted.
 JUDGED_STATUSES = frozenset({"converged", "out_of_steps", "infeasible"})
 
@@ -68,8 +69,8 @@ class Trial:
     doubt: str = ""
     seconds: float | None = None
     steps: int | None = None
-    #: What the tag `dualsweep.front` says now; None before the first review.
-    tagged_front: bool | None = None
+    #: What the last review wrote of it (`analysis.marking`): its tags without `dualsweep.`; empty before the first review.
+    marked: Mapping[str, str] = field(default_factory=dict)
 
     def metric(self, name: str) -> float:
         """Return the last value of a metric, NaN where it was never logged."""
@@ -96,6 +97,18 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """A searched parameter that bounds constraints, all in one sense: their names, and its range in the constraint's unit."""
+
+    parameter: str
+    constraints: tuple[str, ...]
+    sense: Sense
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
 class SweepRecord:
     """One sweep as MLflow holds it: a parent run and its trials, in the order of their ids.
 
@@ -108,6 +121,8 @@ class SweepRecord:
     objectives: Mapping[str, Direction]
     reference_point: tuple[float, ...] | None = None
     trials: tuple[Trial, ...] = ()
+    #: The searched budgets; empty also for sweeps that were made before they were recorded.
+    budgets: tuple[Budget, ...] = ()
 
     def point(self, trial: Trial) -> tuple[float, ...]:
         """Return a trial's objective values in the order of `objectives`; NaN where one is missing."""

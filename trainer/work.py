@@ -78,6 +78,7 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
     metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate), multipliers)
     metrics |= held_out_metrics(held_estimate, loop.problem.names, loop.problem.values(held_estimate.mean))
     metrics |= _facts(loop)
+    metrics["objective_error"] = float(np.sqrt(loop.problem.objective_variance(estimate)))
     images: dict[str, bytes] = {}
     if samples is not None and len(samples):
         more, images = _measure(prepared, samples)
@@ -88,7 +89,7 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
     metrics["system/seconds"] = loop.seconds + time.monotonic() - started
     result = Result(
         status=status, reason=reason, objective=loop.problem.objective(estimate.mean),
-        objective_error=float(np.sqrt(loop.problem.objective_variance(estimate))),
+        objective_error=metrics["objective_error"],
         constraints=constraints, feasible=bool(metrics["feasible"]) and status not in ("diverged", "failed"), steps=loop.step,
         seconds=metrics["system/seconds"], checkpoint=host.checkpoints.path(loop.step), metrics=metrics,
     )  # fmt: skip
