@@ -139,7 +139,7 @@ def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Obs
     names = [(name, axis.sign) for each, axis in zip(budgets, box.axes, strict=True) for name in each.constraints]
     shared = np.array([place for place, each in enumerate(budgets) for _ in each.constraints], dtype=np.intp)
     searched = frozenset(name for name, _ in names)
-    objective, variances, values, errors, multipliers = [], [], [], [], []
+    objective, variances, values, errors, multipliers, measured = [], [], [], [], [], []
     for trial in trials:
         outcomes = {each.name: each for each in trial.constraints}
         fixed = [each for each in trial.constraints if each.name not in searched]
@@ -149,9 +149,9 @@ def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Obs
         values.append([to_b * outcomes[name].value for name, to_b in names])
         errors.append([_known(outcomes[name].slack_error) for name, _ in names])
         multipliers.append([outcomes[name].multiplier for name, _ in names])
+        measured.append([outcomes[name].multiplier_error for name, _ in names])
     prices = np.array(multipliers)
     unsettled = SETTLED * np.abs(prices).max(axis=1, keepdims=True)
-    measured = np.array([[trial.metric(f"multiplier_error/{name}") for name, _ in names] for trial in trials])
     guessed = np.where(prices != 0, unsettled, 0.0)
     signs = [axis.sign for axis in box.axes]
     return replace(

@@ -1,6 +1,6 @@
 """The searched budgets as a sweep's run records them, in the tag `dualsweep.budgets`.
 
-It is a JSON list of `{"parameter", "constraints", "sense", "low", "high", "log"}`, one for each parameter that bounds constraints.
+It is a JSON list, one object `{"parameter", "constraints", "sense", "low", "high", "log"}` for each parameter that bounds constraints.
 """
 
 from __future__ import annotations
@@ -41,6 +41,4 @@ def _budget(plain: dict[str, object]) -> Budget:
     ends = float(str(low)), float(str(high))
     if not all(map(math.isfinite, ends)) or not ends[0] < ends[1] or (plain["log"] and ends[0] <= 0):
         raise ValueError
-    return Budget(
-        str(plain["parameter"]), tuple(map(str, names)), plain["sense"], *ends, log=bool(plain["log"])
-    )
+    return Budget(str(plain["parameter"]), tuple(map(str, names)), plain["sense"], *ends, log=bool(plain["log"]))

@@ -40,7 +40,9 @@ def describe(
     if front.least_violating is not None:
         lines += ["", f"Least violating: {_trial_link(record, front.least_violating)}"]
     if models:
-        example = next((models[trial.trial_id] for trial in front.trials if trial.trial_id in models), next(iter(models.values())))
+        example = next(
+            (models[trial.trial_id] for trial in front.trials if trial.trial_id in models), next(iter(models.values()))
+        )
         lines += ["", f"The front's models sample: `mlflow.pyfunc.load_model('{_code(example)}').predict(table)`, one row"]
         lines[-1] += " with `count` (and `seed`, `steps`) for each batch; every trial's run has its own under `model`."
     if front.trials:

@@ -54,6 +54,12 @@ def save_view(client: MlflowClient, record: SweepRecord) -> str | None:
     return view_link(record.experiment_id, key)
 
 
+def saved_view_link(client: MlflowClient, record: SweepRecord) -> str | None:
+    """Return the link of a sweep's saved view in the UI, None where it has none."""
+    key = record.parent_run_id[:_KEY_LENGTH]
+    return view_link(record.experiment_id, key) if _TAG + key in client.get_experiment(record.experiment_id).tags else None
+
+
 def _view(tags: Mapping[str, str], key: str, state: str, created: int | None) -> dict[str, object]:
     """The tag's content; of several sweeps in one experiment each view has a name of its own."""
     now = int(time.time() * 1000)
@@ -128,7 +134,7 @@ def _shown_metrics(record: SweepRecord) -> list[str]:
 
 
 def _charts(record: SweepRecord, params: list[str]) -> list[dict[str, object]]:
-    """The objective against each constraint, coloured by its multiplier; the objectives against each other; everything at once."""
+    """The objectives against each other and against each constraint, coloured by its multiplier; everything at once."""
     objectives, names = list(record.objectives), record.constraint_names[:_CONSTRAINTS_SHOWN]
     pairs = list(itertools.combinations(objectives, 2))[:_SCATTERS_SHOWN]
     pairs += [(f"value/{name}", objectives[0]) for name in names if f"value/{name}" not in objectives]

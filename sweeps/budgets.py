@@ -42,7 +42,7 @@ def searched_budgets(parameters: Sequence[Parameter], recipe: Layered) -> list[S
 
 
 def ranges(parameters: Sequence[Parameter], recipe: Layered) -> list[Budget]:
-    """The searched budgets that are ranges of numbers, as the review reads them; a choice counts from its least to its largest."""
+    """The searched budgets that are ranges of numbers, as the review reads them; a choice from its least to its largest."""
     found = []
     for each in searched_budgets(parameters, recipe):
         ends = [float(end) for end in each.parameter.kind.ends if isinstance(end, int | float) and not isinstance(end, bool)]

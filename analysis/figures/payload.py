@@ -86,11 +86,7 @@ def _trial(trial: Trial, kind: str, front: Front, named: Sequence[str]) -> dict[
         "marks": list(named),
         "params": {name: setting(value) for name, value in trial.params.items()},
         "constraints": [_outcome(outcome) for outcome in trial.constraints],
-        "intervals": {
-            name.removeprefix("interval/"): _finite(width)
-            for name, width in trial.metrics.items()
-            if name.startswith("interval/") and math.isfinite(width)
-        },
+        "intervals": {name: _finite(width) for name, width in trial.intervals.items() if math.isfinite(width)},
     }
 
 
@@ -108,7 +104,7 @@ def _outcome(outcome: ConstraintOutcome) -> dict[str, object]:
 
 
 def _budget(budget: Budget, record: SweepRecord) -> dict[str, object]:
-    """`axes` are the columns along which the front in this budget can be drawn: the budget, and what it bounds where it is met."""
+    """`axes` are the columns along which the front in this budget can be drawn: the budget, and what it bounds."""
     axes = [f"param:{budget.parameter}"]
     if len(budget.constraints) == 1:
         axes.append(f"value/{budget.constraints[0]}")

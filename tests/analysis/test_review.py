@@ -40,7 +40,9 @@ def test_publishes_tags_metrics_artifacts_and_a_description(published: tuple[str
     uri, parent, _ = published
     client, record = MlflowClient(uri), read_sweep(uri, parent)
     front = find_front(record)
-    assert front.trials and all(trial.tagged_front is (trial.trial_id in front.ids) for trial in record.trials)
+    assert front.trials and all(
+        trial.marked["front"] == ("true" if trial.trial_id in front.ids else "false") for trial in record.trials
+    )
     run = client.get_run(parent)
     assert run.data.metrics["front/size"] == len(front.trials) and run.data.metrics["hypervolume"] > 0
     assert {file.path for file in client.list_artifacts(parent)} == {"front.html", "front.png", "trials.csv"}
@@ -78,7 +80,7 @@ def test_a_trial_that_leaves_the_front_loses_its_tag(published: tuple[str, str, 
     log_trial(uri, "1", parent, best)
     record = read_sweep(uri, parent)
     publish(uri, record, review(record, tmp_path / "out"))
-    assert [trial.tagged_front for trial in read_sweep(uri, parent).trials] == [False, True]
+    assert [trial.marked["front"] for trial in read_sweep(uri, parent).trials] == ["false", "true"]
     assert MlflowClient(uri).get_run(parent).data.metrics["front/size"] == 1
 
 
