@@ -31,7 +31,7 @@ _SLICED = 40
 class Slice:
     """The band along `budget`, at `at` [N] in the user's numbers: `lower` and `upper` [N], and the `front` [N] predicted between.
 
-    `through` is the id of the trial whose other budgets are kept, None where there are no others. Infinite where nothing is known.
+    `through` is the id of the trial whose other budgets are kept, None where there are no others. Infinite sides are unknown.
     """
 
     budget: Budget

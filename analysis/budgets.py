@@ -1,6 +1,6 @@
 """The searched budgets as a sweep's run records them, in the tag `dualsweep.budgets`.
 
-It is a JSON list, one object `{"parameter", "constraints", "sense", "low", "high", "log"}` for each parameter that bounds constraints.
+It is a JSON list of `{"parameter", "constraints", "sense", "low", "high", "log"}`, one for each of them.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from analysis.front import Front
-from analysis.links import run_link
+from analysis.links import picture_link, run_link
 from analysis.text import MANY_CONSTRAINTS, MISSING, number, outcome_parts, setting, worst_text
 from analysis.trials import SweepRecord, Trial
 
@@ -23,10 +23,11 @@ def describe(
     reference_point: tuple[float, ...] | None,
     charts_link: str = "",
     models: Mapping[str, str] | None = None,
+    pictures: Sequence[str] = (),
 ) -> str:
     """Return the description as Markdown of at most 7,000 bytes; rows that do not fit are counted instead.
 
-    `models` are the addresses of the models of the front's trials, by trial id.
+    `models` are the addresses of the models of the front's trials, by trial id; `pictures` are artifacts of the sweep's run.
     """
     links = [f"[interactive front]({run_link(record.experiment_id, record.parent_run_id, 'artifacts/front.html')})"]
     if charts_link:
@@ -39,6 +40,7 @@ def describe(
         lines += ["", f"Hypervolume **{number(hypervolume)}** against the reference point {where}."]
     if front.least_violating is not None:
         lines += ["", f"Least violating: {_trial_link(record, front.least_violating)}"]
+    lines += ["", " ".join(f"![{name}]({picture_link(record.parent_run_id, name)})" for name in pictures)] if pictures else []
     if models:
         example = next(
             (models[trial.trial_id] for trial in front.trials if trial.trial_id in models), next(iter(models.values()))

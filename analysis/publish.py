@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def publish(tracking_uri: str, record: SweepRecord, review: Review, *, models: Mapping[str, str] | None = None) -> str | None:
     """Write a review to MLflow; returns the saved view's link in the UI, None where this MLflow takes no saved views.
 
-    Each trial's run gets the tags and metrics of `analysis.marking`. The sweep's run gets `front.html`, `front.png` and
-    `trials.csv`, the metrics `front/size` and `hypervolume` at the step that is the number of trials, and a description. The
-    experiment gets a saved view with charts. `models` are the addresses of the front's models by trial id.
+    Each trial's run gets the tags and metrics of `analysis.marking`. The sweep's run gets the review's files, the metrics
+    `front/size` and `hypervolume` at the step that is the number of trials, and a description. The experiment gets a saved view
+    with charts. `models` are the addresses of the front's models by trial id.
 
     Only what differs is written, artifacts apart, which are replaced.
 
@@ -34,7 +34,8 @@ def publish(tracking_uri: str, record: SweepRecord, review: Review, *, models: M
     client = open_client(tracking_uri)
     mark_trials(client, record, review, remote=is_http(tracking_uri))
     _log_metrics(client, record, review)
-    for path in (review.front_html, review.front_png, review.trials_csv):
+    pictures = [path for path in (review.front_png, review.samples_png) if path is not None]
+    for path in (review.front_html, review.trials_csv, *pictures):
         client.log_artifact(record.parent_run_id, str(path))
     view = save_view(client, record)
     text = describe(
@@ -44,6 +45,7 @@ def publish(tracking_uri: str, record: SweepRecord, review: Review, *, models: M
         reference_point=review.reference_point,
         charts_link=view or "",
         models=models or {},
+        pictures=[path.name for path in pictures],
     )
     client.set_tag(record.parent_run_id, "mlflow.note.content", text)
     return view

@@ -167,7 +167,8 @@ def _trial(run: Run) -> Trial:
     metrics, intervals = split_intervals(logged)
     ended = info.end_time is not None and info.start_time is not None
     # `metrics` has values only; the steps they were logged at are in the run's wire form.
-    steps = max((int(metric.step) for metric in run.data.to_proto().metrics), default=None)
+    own = (metric for metric in run.data.to_proto().metrics if not metric.key.startswith(_REVIEWED))
+    steps = max((int(metric.step) for metric in own), default=None)
     return Trial(
         trial_id=tags.get("dualsweep.trial", info.run_id),
         run_id=info.run_id,

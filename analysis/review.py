@@ -8,6 +8,7 @@ from pathlib import Path
 
 from analysis.figures.front_html import LOCAL_UI, front_html
 from analysis.figures.front_png import front_png
+from analysis.figures.samples_png import samples_png
 from analysis.front import Front, find_front
 from analysis.hypervolume import hypervolume, hypervolume_history, reference_point_of
 from analysis.spreadsheet import write_trials
@@ -30,6 +31,8 @@ class Review:
     front_html: Path
     front_png: Path
     trials_csv: Path
+    #: Samples along the front, where their pictures are known.
+    samples_png: Path | None = None
 
     @property
     def named(self) -> Mapping[str, Sequence[str]]:
@@ -62,6 +65,7 @@ def review(
     volume = None if reference is None else hypervolume(points, directions, reference)
     history = hypervolume_history(record)
     output_dir.mkdir(parents=True, exist_ok=True)
+    samples = samples_png(record, front, thumbnails or {})
     made = Review(
         front=front,
         hypervolume=volume,
@@ -70,6 +74,7 @@ def review(
         front_html=output_dir / "front.html",
         front_png=output_dir / "front.png",
         trials_csv=output_dir / "trials.csv",
+        samples_png=output_dir / "front-samples.png" if samples else None,
     )
     page = front_html(
         record, front, hypervolume=volume, reference_point=reference, history=history, base_url=base_url,
@@ -77,5 +82,7 @@ def review(
     )  # fmt: skip
     made.front_html.write_text(page, encoding="utf-8")
     made.front_png.write_bytes(front_png(record, front))
+    if made.samples_png and samples:
+        made.samples_png.write_bytes(samples)
     write_trials(made.trials_csv, record, front)
     return made
