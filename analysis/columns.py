@@ -37,7 +37,7 @@ def columns(record: SweepRecord) -> list[Column]:
     place = {trial.trial_id: float(number) for number, trial in enumerate(record.trials, 1)}
     measured = sorted({name for trial in record.trials for name in trial.metrics} - set(record.objectives))
     made = [
-        _column(record, name, f"{name} ({direction})", "objectives", methodcaller("metric", name))
+        _column(record, name, f"{name} ({direction}d)", "objectives", methodcaller("metric", name))
         for name, direction in record.objectives.items()
     ]
     made += [
@@ -75,7 +75,9 @@ def _group(name: str) -> str:
 
 def metric_label(name: str) -> str:
     """Return a metric's name with what a reader needs to know of its sign."""
-    return f"{name} (≥ 0: satisfied)" if name.startswith("slack/") else name
+    if name.startswith("slack/"):
+        return f"{name} (≥ 0: satisfied)"
+    return f"{name} (objective per unit of value)" if name.startswith("multiplier/") else name
 
 
 def _number(value: object) -> float:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Direction = Literal["minimize", "maximize"]
+Sense = Literal["at_most", "at_least", "equals"]
 #: Statuses whose last values are a final evaluation; the values of any other trial are not to be trusted.
 JUDGED_STATUSES = frozenset({"converged", "out_of_steps", "infeasible"})
 
@@ -73,8 +74,8 @@ class Trial:
     doubt: str = ""
     seconds: float | None = None
     steps: int | None = None
-    #: What the tag `dualsweep.front` says now; None before the first review.
-    tagged_front: bool | None = None
+    #: What the last review wrote of it (`analysis.marking`): its tags without `dualsweep.`; empty before the first review.
+    marked: Mapping[str, str] = field(default_factory=dict)
     #: How many trainings, alike but for their seeds, the trial is the mean of; `intervals` has the half-width of each metric's
     #: 95 % interval, and `feasibility` is the probability that one more of them is feasible.
     replicates: int = 1
@@ -109,6 +110,18 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """A searched parameter that bounds constraints, all in one sense: their names, and its range in the constraint's unit."""
+
+    parameter: str
+    constraints: tuple[str, ...]
+    sense: Sense
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
 class SweepRecord:
     """One sweep as MLflow holds it: a parent run and its trials, in the order of their ids.
 
@@ -121,6 +134,8 @@ class SweepRecord:
     objectives: Mapping[str, Direction]
     reference_point: tuple[float, ...] | None = None
     trials: tuple[Trial, ...] = ()
+    #: The searched budgets; empty also for sweeps that were made before they were recorded.
+    budgets: tuple[Budget, ...] = ()
     #: The sampler's name and its seed; empty where they were not recorded.
     sampler: str = ""
     sampler_seed: str = ""

@@ -100,6 +100,7 @@ def _line(mark: Mark, across: ArrayLike, up: ArrayLike, *, label: str = "", zord
         markerfacecolor=mark.colour if mark.filled else "none",
         markeredgecolor="white" if mark.filled else mark.colour,
         markeredgewidth=0.8 if mark.filled else 1.3,
+        alpha=0.5 if mark.faint else 1.0,
         label=label,
         zorder=zorder,
     )
@@ -108,7 +109,7 @@ def _line(mark: Mark, across: ArrayLike, up: ArrayLike, *, label: str = "", zord
 def _titles(figure: Figure, record: SweepRecord, front: Front, unseen: int) -> None:
     marked = kinds(record, front)
     handles = [
-        _line(mark, [], [], label=f"{mark.name}{mark.detail} ({marked.count(kind)})")
+        _line(mark, [], [], label=f"{mark.name} ({marked.count(kind)})")
         for kind, mark in reversed(MARKS.items())
         if kind in marked
     ]
