@@ -113,6 +113,8 @@ class SweepRecord:
     objectives: Mapping[str, Direction]
     reference_point: tuple[float, ...] | None = None
     trials: tuple[Trial, ...] = ()
+    #: Whether the trainings maximise their objective; the sweep's objectives need not hold it.
+    maximizes: bool = False
 
     def point(self, trial: Trial) -> tuple[float, ...]:
         """Return a trial's objective values in the order of `objectives`; NaN where one is missing."""
