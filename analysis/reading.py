@@ -66,6 +66,7 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         sampler=parent.data.params.get("sampler.name", ""),
         sampler_seed=parent.data.params.get("sampler.seed", ""),
         budgets=read_budgets(parent.data.tags.get("dualsweep.budgets", "[]"), parent.info.run_id),
+        maximizes=_maximizes(parent, objectives),
     )
 
 
@@ -234,6 +235,12 @@ def _objectives(parent: Run) -> dict[str, Direction]:
             f"to 'minimize' or 'maximize', but got {text!r}. Correct the tag in MLflow, or run the sweep anew."
         )
     return cast("dict[str, Direction]", objectives)
+
+
+def _maximizes(parent: Run, objectives: Mapping[str, Direction]) -> bool:
+    if "objective" in objectives:
+        return objectives["objective"] == "maximize"
+    return parent.data.params.get("recipe.objective.maximize") == "true"
 
 
 def _reference_point(parent: Run, dimensions: int) -> tuple[float, ...] | None:

@@ -139,6 +139,8 @@ class SweepRecord:
     #: The sampler's name and its seed; empty where they were not recorded.
     sampler: str = ""
     sampler_seed: str = ""
+    #: Whether the trainings maximise their objective; the sweep's objectives need not hold it.
+    maximizes: bool = False
 
     def point(self, trial: Trial) -> tuple[float, ...]:
         """Return a trial's objective values in the order of `objectives`; NaN where one is missing."""

@@ -96,7 +96,9 @@ def sweep_record(plan: Plan, records: list[TrialRecord]) -> SweepRecord:
     """A sweep's record without MLflow, for when there is no reaching it."""
     trials = judge([record.as_trial() for record in records], list(plan.objectives))
     point = plan.sweep.reference_point
-    return SweepRecord("", plan.experiment, "", plan.objectives, tuple(point) if point else None, trials)
+    return SweepRecord(
+        "", plan.experiment, "", plan.objectives, tuple(point) if point else None, trials, maximizes=plan.recipe.maximizes
+    )
 
 
 @dataclass(frozen=True)
