@@ -74,6 +74,11 @@ class Sweep(Section):
         Sampler(), description="how trials are placed", examples=["{name: tpe, seed: 0}"]
     )
     trials: Count = Field(description="the number of trials", examples=["12"])
+    seeds: Count = Field(
+        1,
+        description="trainings of each trial, alike but for their seeds (the recipe's and those after it): its figures are means",
+        examples=["3"],
+    )
     resources: Resources | None = Field(
         None, description="what one trial takes; keys given here stand above the recipe's", examples=["{workers: 1}"]
     )

@@ -24,7 +24,7 @@ class ConstraintOutcome:
     """One constraint at the end of a run, in the user's units; `slack_error` is the slack's standard error.
 
     `kind` is at_most, at_least, equals, or minimax, whose budget is u, the largest value. `relaxation` is what a resilient
-    budget has given way by.
+    budget has given way by. `multiplier_error` is the multiplier's standard error, NaN where nobody measured it.
     """
 
     value: float
@@ -34,6 +34,7 @@ class ConstraintOutcome:
     multiplier: float
     kind: str = "at_most"
     relaxation: float = 0.0
+    multiplier_error: float = math.nan
 
     @property
     def violation(self) -> float:
