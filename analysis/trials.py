@@ -10,7 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from trainer.amortised.front import AmortisedFront
 
 Direction = Literal["minimize", "maximize"]
 #: Statuses whose last values are a final evaluation; the values of any other trial are not to be trusted.
@@ -114,6 +117,8 @@ class SweepRecord:
     objectives: Mapping[str, Direction]
     reference_point: tuple[float, ...] | None = None
     trials: tuple[Trial, ...] = ()
+    #: The front of the sweep's amortised training, where it has one that has ended.
+    amortised: AmortisedFront | None = None
 
     def point(self, trial: Trial) -> tuple[float, ...]:
         """Return a trial's objective values in the order of `objectives`; NaN where one is missing."""

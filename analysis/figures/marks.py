@@ -32,6 +32,8 @@ MARKS = {
     "front": Mark("on the front", "#0b2e63", "D", "diamond", 11, filled=True),
 }
 LINE = "#0b2e63"
+#: The front of one amortised network.
+AMORTISED = "#b45309"
 
 
 def kinds(record: SweepRecord, front: Front) -> list[str]:

@@ -33,7 +33,7 @@ def aligned(count: int, prefix: str, gradient: str, steps: int, batch: int) -> d
 
 @pytest.mark.parametrize(
     ("count", "prefix", "gradient", "steps", "batch"),
-    [(1, "", "backpropagation", 400, 128), (2, "", "backpropagation", 600, 256), (1, "black_box_", "policy_gradient", 900, 512)],
+    [(1, "", "backpropagation", 300, 96), (2, "", "backpropagation", 500, 128), (1, "black_box_", "policy_gradient", 600, 384)],
 )
 def test_alignment_has_the_exact_kl_and_reward_at_every_multiplier(tmp_path, count, prefix, gradient, steps, batch):
     recipe = Recipe.model_validate(aligned(count, prefix, gradient, steps, batch))
@@ -50,11 +50,9 @@ def test_alignment_has_the_exact_kl_and_reward_at_every_multiplier(tmp_path, cou
             continue  # a KL of next to nothing has no relative error
         compared += 1
         wanted = rewards @ mean + hessian @ multipliers
-        largest = np.abs(wanted).max()
+        tolerance = 0.05 * np.abs(wanted).max() + 3 * max(each.value_errors.values())
         assert each.objective == pytest.approx(0.5 * multipliers @ hessian @ multipliers, rel=0.05 if not prefix else 0.1)
-        assert np.array(list(each.values.values())) == pytest.approx(
-            wanted, abs=0.05 * largest + 3 * max(each.value_errors.values())
-        )
+        assert np.array(list(each.values.values())) == pytest.approx(wanted, abs=tolerance)
     assert compared >= 4
     wanted, kl = exact.alignment(mean, covariance, rewards, np.array([THRESHOLDS[name] for name in names]))
     found = np.array([each.multiplier for each in result.constraints.values()])

@@ -139,14 +139,20 @@ class AmortisedFront:
         return cls(**{**plain, "points": tuple(Point(**each) for each in plain["points"])})
 
 
+def front_in(place: str) -> AmortisedFront | None:
+    """The front in a run's output or a checkpoint; None where there is none."""
+    content = read_file(place, FILE)
+    return AmortisedFront.from_json(json.loads(content)) if content is not None else None
+
+
 def front_of(checkpoint: str) -> AmortisedFront:
     """The front that lies in a checkpoint of an amortised run.
 
     Raises:
         TrainingError: it has none.
     """
-    content = read_file(checkpoint, FILE)
-    if content is None:
+    found = front_in(checkpoint)
+    if found is None:
         run = posixpath.dirname(posixpath.dirname(checkpoint.rstrip("/")))
         raise TrainingError(f"a run must be amortised and ended to have {FILE}, but {run} has none; train it to its end")
-    return AmortisedFront.from_json(json.loads(content))
+    return found

@@ -30,9 +30,11 @@ class Range(Section):
 class Amortised(Section):
     """Training over a range of multipliers in place of dual ascent (docs/amortised.md)."""
 
-    multipliers: Range | dict[Name, Range] = Field(
-        Range(), description="the range of every multiplier, or one for each constraint by its name",
-        examples=["{low: 0.003, high: 3.0}"],
+    multipliers: Range = Field(
+        Range(), description="the range of the multipliers", examples=["{low: 0.003, high: 3.0}"]
+    )  # fmt: skip
+    by_constraint: dict[Name, Range] = Field(
+        {}, description="ranges of single constraints, by name, that differ from it", examples=["{four: {high: 1.0}}"]
     )  # fmt: skip
     zeros: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
         0.1, description="the share of draws in which a constraint's multiplier is exactly 0", examples=["0.1"]
@@ -43,7 +45,7 @@ class Amortised(Section):
 
     def range_of(self, name: str) -> Range:
         """The range of one constraint's multiplier."""
-        return self.multipliers if isinstance(self.multipliers, Range) else self.multipliers[name]
+        return self.by_constraint.get(name, self.multipliers)
 
 
 def check_amortised(recipe: Recipe) -> None:
@@ -59,11 +61,8 @@ def check_amortised(recipe: Recipe) -> None:
         found = f"the formulation {recipe.formulation}" if recipe.constraints else "no constraint"
         raise ValueError(f"`amortised` must go with constraints that have budgets, but got {found}; drop it")
     names = [each.name for each in recipe.constraints]
-    if isinstance(spec.multipliers, dict) and set(spec.multipliers) != set(names):
-        raise ValueError(
-            f"`amortised.multipliers` must name every constraint, but got {sorted(spec.multipliers)}; write one range, or one "
-            f"for each of {names}"
-        )
+    if unknown := [name for name in spec.by_constraint if name not in names]:
+        raise ValueError(f"`amortised.by_constraint` must name constraints, but got {unknown[0]!r}; write one of {names}")
     for position, each in enumerate(recipe.constraints):
         if each.kind == "equals":
             raise ValueError(
