@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from analysis.amortised import sentence
 from analysis.front import Front
 from analysis.links import picture_link, run_link
 from analysis.text import MANY_CONSTRAINTS, MISSING, chance, number, outcome_parts, ranged, setting, worst_text
@@ -38,6 +39,8 @@ def describe(
             f"`{_code(name)}` {number(value)}" for name, value in zip(record.objectives, reference_point, strict=True)
         )
         lines += ["", f"Hypervolume **{number(hypervolume)}** against the reference point {where}."]
+    if record.amortised is not None:
+        lines += ["", escape(sentence(record))]
     if front.least_violating is not None:
         lines += ["", f"Least violating: {_trial_link(record, front.least_violating)}"]
     lines += ["", " ".join(f"![{name}]({picture_link(record.parent_run_id, name)})" for name in pictures)] if pictures else []

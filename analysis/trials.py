@@ -10,7 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from trainer.amortised.front import AmortisedFront
 
 Direction = Literal["minimize", "maximize"]
 Sense = Literal["at_most", "at_least", "equals"]
@@ -141,6 +144,8 @@ class SweepRecord:
     sampler_seed: str = ""
     #: Whether the trainings maximise their objective; the sweep's objectives need not hold it.
     maximizes: bool = False
+    #: The front of the sweep's amortised training, where it has one that has ended.
+    amortised: AmortisedFront | None = None
 
     def point(self, trial: Trial) -> tuple[float, ...]:
         """Return a trial's objective values in the order of `objectives`; NaN where one is missing."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from analysis.amortised import sentence
 from analysis.figures.front_html import base_url_of
 from analysis.front import find_front
 from analysis.publish import publish
@@ -53,6 +54,8 @@ def show(record: SweepRecord, made: Review, console: Console, view: str = "") ->
     if made.hypervolume is not None and made.reference_point is not None:
         point = ", ".join(f"{name} {value:.4g}" for name, value in zip(record.objectives, made.reference_point, strict=True))
         console.print(f"\nhypervolume {made.hypervolume:.4g} against {point}", highlight=False, soft_wrap=True)
+    if record.amortised is not None:
+        console.print(f"\n{sentence(record)}", highlight=False, soft_wrap=True)
     console.print(f"front: {made.front_html}  {made.front_png.name}  {made.trials_csv.name}", highlight=False, soft_wrap=True)
     if view:
         console.print(f"view:  {view}", highlight=False, soft_wrap=True)

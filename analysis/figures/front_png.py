@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
+from analysis.amortised import line
 from analysis.columns import Column, columns, default_axes, view_range
 from analysis.figures.canvas import new_figure, png_bytes
-from analysis.figures.marks import LINE, MARKS, Mark, kinds, steps_first_across
+from analysis.figures.marks import AMORTISED, LINE, MARKS, Mark, kinds, steps_first_across
 from analysis.front import Front
 from analysis.trials import SweepRecord
 
@@ -50,6 +51,9 @@ def _draw(axes: Axes, record: SweepRecord, front: Front, x: Column, y: Column) -
     marked = np.asarray(kinds(record, front))
     if set(record.objectives) == {x.key, y.key} and len(record.objectives) == 2:
         _draw_steps(axes, record, across[marked == "front"], up[marked == "front"])
+    if record.amortised is not None:
+        along, height = line(record.amortised, x.key, y.key, record.objectives).T
+        axes.plot(along, height, color=AMORTISED, linewidth=1.2, marker=".", markersize=4, zorder=1.7)
     for order, (kind, mark) in enumerate(MARKS.items(), 2):
         chosen = (marked == kind) & np.isfinite(across) & np.isfinite(up)
         axes.add_line(_line(mark, across[chosen], up[chosen], zorder=order))
@@ -60,9 +64,9 @@ def _draw(axes: Axes, record: SweepRecord, front: Front, x: Column, y: Column) -
         axes.set_ylim(*y_range)
     else:
         axes.text(0.5, 0.5, "no trial has finite values here", ha="center", color=_GREY, transform=axes.transAxes)
-    for line, key in ((axes.axvline, x.key), (axes.axhline, y.key)):
+    for zero, key in ((axes.axvline, x.key), (axes.axhline, y.key)):
         if "slack" in key:
-            line(0.0, color=_GREY, linewidth=0.9, linestyle=":")
+            zero(0.0, color=_GREY, linewidth=0.9, linestyle=":")
     axes.set_xlabel(x.label)
     axes.set_ylabel(y.label)
     axes.grid(color="#e8ebef", linewidth=0.8)
@@ -113,6 +117,8 @@ def _titles(figure: Figure, record: SweepRecord, front: Front, unseen: int) -> N
         for kind, mark in reversed(MARKS.items())
         if kind in marked
     ]
+    if record.amortised is not None:
+        handles.append(Line2D([], [], color=AMORTISED, linewidth=1.2, marker=".", label="amortised, one network"))
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=10)
     note = front.note + (f" {unseen} far off or without values: not in view." if unseen else "")
