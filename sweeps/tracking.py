@@ -16,9 +16,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from sweeps.delivery import Delivery, prepare
-from sweeps.ledger import SWEEP, Entry, Ledger, masked
+from sweeps.ledger import SWEEP, Entry, Ledger
 from sweeps.plan import Plan
 from sweeps.spool import FOLDER, Spool
+from sweeps.storing import masked
 from trainer.recipe import flatten
 
 #: The status of an MLflow run for each end of a trial (`trainer.outcome.Status`, and `interrupted`).
