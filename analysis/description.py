@@ -7,11 +7,17 @@ from collections.abc import Sequence
 
 from analysis.front import Front
 from analysis.links import run_link
+from analysis.prices.shadow import Prices
+from analysis.prices.words import shown_range
+from analysis.recommendation.recommend import Recommendation
 from analysis.text import MANY_CONSTRAINTS, MISSING, number, outcome_parts, setting, worst_text
 from analysis.trials import SweepRecord, Trial
 
 #: MLflow refuses a tag longer than 8,000 characters; some stores count bytes.
 LIMIT = 7000
+NO_PRICES = Prices()
+#: Rows of the table of prices, so that the front's table has room beside it.
+_PRICES = 12
 _SPACE = "\u00a0"
 
 
@@ -21,6 +27,8 @@ def describe(
     *,
     hypervolume: float | None,
     reference_point: tuple[float, ...] | None,
+    prices: Prices = NO_PRICES,
+    recommendation: Recommendation | None = None,
     charts_link: str = "",
 ) -> str:
     """Return the description as Markdown of at most 7,000 bytes; rows that do not fit are counted instead."""
@@ -35,9 +43,31 @@ def describe(
         lines += ["", f"Hypervolume **{number(hypervolume)}** against the reference point {where}."]
     if front.least_violating is not None:
         lines += ["", f"Least violating: {_trial_link(record, front.least_violating)}"]
+    if recommendation is not None:
+        lines += _advice(record, prices, recommendation)
     if front.trials:
+        lines += ["", "### The front"]
         lines += ["", *_table(record, front, LIMIT - len("\n".join(lines).encode()) - 80)]
     return "\n".join(lines)
+
+
+def _advice(record: SweepRecord, prices: Prices, recommendation: Recommendation) -> list[str]:
+    """Which point to take, and what the budgets of the points that are named cost."""
+    lines = ["", "### Which point to take", ""]
+    roles = [f"{recommendation.words_of(trial) or 'nearest'}: {_trial_link(record, trial)}" for trial in recommendation.named]
+    lines += [" · ".join(roles), ""] if roles else []
+    lines += [f"- {escape(reason)}" for reason in recommendation.reasons]
+    shown = [price for trial in recommendation.named for price in prices.of(trial.trial_id)][:_PRICES]
+    if not shown:
+        return lines
+    head = ["trial", "budget", "multiplier", "by the values", "in words"]
+    lines += ["", "### What budgets cost", "", _line(head), "|---" * len(head) + "|"]
+    for price in shown:
+        multiplier = number(price.price) + (f" ± {2 * price.error:.2g}" if price.error else "")
+        cells = [price.trial_id, price.budget.label, _unbroken([multiplier]), _unbroken([shown_range(price)]), price.sentence]
+        lines.append(_line(list(map(escape, cells))))
+    troubles = [prices.troubles[trial.trial_id] for trial in recommendation.named if trial.trial_id in prices.troubles]
+    return [*lines, "", escape(" ".join([*troubles, prices.summary()]))]
 
 
 def escape(text: str) -> str:

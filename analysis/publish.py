@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from typing import TYPE_CHECKING
 
 from analysis.description import describe
+from analysis.recommendation.preference import PREFER
 from analysis.review import Review
 from analysis.saved_view import save_view
 from analysis.store import open_client
-from analysis.trials import SweepRecord
+from analysis.trials import RECOMMENDED, SweepRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 def publish(tracking_uri: str, record: SweepRecord, review: Review) -> None:
     """Write a review to MLflow.
 
-    Each trial's run gets the tag `dualsweep.front` (true or false). The sweep's run gets `front.html`,
+    Each trial's run gets the tag `dualsweep.front` (true or false), and those that are recommended `dualsweep.recommended`
+    (`preferred`, `knee` or both). The sweep's run gets `front.html`,
     `front.png` and `trials.csv`, the metrics `front/size` and `hypervolume` at the step that is the number
     of trials, and a description. The experiment gets a saved view with charts.
 
@@ -39,9 +42,24 @@ def publish(tracking_uri: str, record: SweepRecord, review: Review) -> None:
         review.front,
         hypervolume=review.hypervolume,
         reference_point=review.reference_point,
+        prices=review.prices,
+        recommendation=review.recommendation,
         charts_link=save_view(client, record),
     )
     client.set_tag(record.parent_run_id, "mlflow.note.content", text)
+
+
+def record_preference(tracking_uri: str, record: SweepRecord) -> None:
+    """Write the preference to the sweep's run, or take it away, for reviews to come.
+
+    Raises:
+        ReviewError: there is no store at the tracking URI.
+    """
+    client = open_client(tracking_uri)
+    if record.prefer is not None:
+        client.set_tag(record.parent_run_id, PREFER, json.dumps(record.prefer.to_json()))
+    elif PREFER in client.get_run(record.parent_run_id).data.tags:
+        client.delete_tag(record.parent_run_id, PREFER)
 
 
 def _tag_trials(client: MlflowClient, record: SweepRecord, review: Review) -> None:
@@ -50,6 +68,9 @@ def _tag_trials(client: MlflowClient, record: SweepRecord, review: Review) -> No
         belongs = trial.trial_id in on_front
         if trial.tagged_front != belongs:
             client.set_tag(trial.run_id, "dualsweep.front", "true" if belongs else "false")
+        words = review.recommendation.words_of(trial)
+        if trial.tagged_recommended != words:
+            client.set_tag(trial.run_id, RECOMMENDED, words)
 
 
 def _log_metrics(client: MlflowClient, record: SweepRecord, review: Review) -> None:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, cast
 
 from analysis.errors import ReviewError, nearest
 from analysis.judging import constraint_outcomes, judge
+from analysis.recommendation.preference import PREFER, read_preference
 from analysis.store import open_client
-from analysis.trials import Direction, SweepRecord, Trial
+from analysis.trials import RECOMMENDED, Direction, SweepRecord, Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,6 +62,7 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         reference_point=_reference_point(parent, len(objectives)),
         trials=trials,
         maximizes=_maximizes(parent, objectives),
+        prefer=read_preference(wanted, parent.info.run_id) if (wanted := parent.data.tags.get(PREFER)) else None,
     )
 
 
@@ -174,6 +176,7 @@ def _trial(run: Run) -> Trial:
         constraints=constraint_outcomes(metrics, run.data.params),
         seconds=(info.end_time - info.start_time) / 1000 if ended else None,
         steps=steps,
+        tagged_recommended=tags.get(RECOMMENDED, ""),
         tagged_front={"true": True, "false": False}.get(tags.get("dualsweep.front", "")),
     )
 

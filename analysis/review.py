@@ -9,6 +9,8 @@ from analysis.figures.front_html import LOCAL_UI, front_html
 from analysis.figures.front_png import front_png
 from analysis.front import Front, find_front
 from analysis.hypervolume import hypervolume, hypervolume_history, reference_point_of
+from analysis.prices.shadow import Prices, shadow_prices
+from analysis.recommendation.recommend import Recommendation, recommend
 from analysis.spreadsheet import write_trials
 from analysis.trials import SweepRecord
 
@@ -19,13 +21,16 @@ class Review:
 
     `hypervolume` is in the product of the objectives' units; it and `reference_point` are None where no
     trial is feasible and the sweep names no reference point. `history` [trials] is the hypervolume after
-    each trial. The paths are the files written.
+    each trial. `prices` are what the budgets cost along the front, `recommendation` which point to take. The paths are the
+    files written.
     """
 
     front: Front
     hypervolume: float | None
     reference_point: tuple[float, ...] | None
     history: tuple[float, ...]
+    prices: Prices
+    recommendation: Recommendation
     front_html: Path
     front_png: Path
     trials_csv: Path
@@ -52,12 +57,15 @@ def review(record: SweepRecord, output_dir: Path, *, base_url: str = LOCAL_UI) -
     points = [record.point(trial) for trial in front.trials]
     volume = None if reference is None else hypervolume(points, directions, reference)
     history = hypervolume_history(record)
+    recommendation = recommend(record, front)
     output_dir.mkdir(parents=True, exist_ok=True)
     made = Review(
         front=front,
         hypervolume=volume,
         reference_point=reference,
         history=history,
+        prices=shadow_prices(record, front, recommendation.named),
+        recommendation=recommendation,
         front_html=output_dir / "front.html",
         front_png=output_dir / "front.png",
         trials_csv=output_dir / "trials.csv",
@@ -65,5 +73,5 @@ def review(record: SweepRecord, output_dir: Path, *, base_url: str = LOCAL_UI) -
     page = front_html(record, front, hypervolume=volume, reference_point=reference, history=history, base_url=base_url)
     made.front_html.write_text(page, encoding="utf-8")
     made.front_png.write_bytes(front_png(record, front))
-    write_trials(made.trials_csv, record, front)
+    write_trials(made.trials_csv, record, front, made.prices, recommendation)
     return made

@@ -12,7 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from analysis.recommendation.preference import Preference
+
 Direction = Literal["minimize", "maximize"]
+#: The tag of a trial's run that says how the review recommends it: `preferred`, `knee` or both.
+RECOMMENDED = "dualsweep.recommended"
 #: Statuses whose last values are a final evaluation; the values of any other trial are not to be trusted.
 JUDGED_STATUSES = frozenset({"converged", "out_of_steps", "infeasible"})
 
@@ -75,6 +79,8 @@ class Trial:
     steps: int | None = None
     #: What the tag `dualsweep.front` says now; None before the first review.
     tagged_front: bool | None = None
+    #: What the tag `dualsweep.recommended` says now, empty where there is none.
+    tagged_recommended: str = ""
 
     def metric(self, name: str) -> float:
         """Return the last value of a metric, NaN where it was never logged."""
@@ -115,6 +121,8 @@ class SweepRecord:
     trials: tuple[Trial, ...] = ()
     #: Whether the trainings maximise their objective; the sweep's objectives need not hold it.
     maximizes: bool = False
+    #: What the user prefers among the points of the front; None where nobody said.
+    prefer: Preference | None = None
 
     def point(self, trial: Trial) -> tuple[float, ...]:
         """Return a trial's objective values in the order of `objectives`; NaN where one is missing."""

@@ -11,16 +11,20 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sweeps.budgets import NAME, check_informed
 from sweeps.kinds import WORDS, listed
+from sweeps.preferring import check_prefer, preference_of
 from sweeps.schema import Direction, Sweep
 from sweeps.search import Parameter, Written, apply, check_grid, read_search, resolve
 from trainer.documents import Document, load, nearest, show, validate
 from trainer.errors import BadInput, Problem
 from trainer.load import Layered, Override, lay_over, read_overrides, validate_recipe
 from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    from analysis.recommendation.preference import Preference
 
 Answer = TypeVar("Answer")
 #: Sections whose keys have dots or slashes of their own: what follows the first dot is one key.
@@ -54,6 +58,11 @@ class Plan:
         directions: dict[str, Direction] = {"at_most": "minimize", "at_least": "maximize"}
         bounded = {f"value/{name}": directions[kind] for name, kind in kinds.items() if kind in directions}
         return {**objective, **bounded}
+
+    @property
+    def preference(self) -> Preference | None:
+        """Which point of the front the user prefers."""
+        return preference_of(self.sweep.prefer, list(self.objectives))
 
     @property
     def constraints(self) -> tuple[str, ...]:
@@ -158,7 +167,11 @@ def _complete(
     problems += found
     if _sampler_name(document) == NAME and not found and parameters:
         problems += check_informed(document, parameters, completed, recipe)
-    return Plan(sweep, document, recipe, completed, tuple(parameters)) if sweep is not None else None
+    if sweep is None:
+        return None
+    plan = Plan(sweep, document, recipe, completed, tuple(parameters))
+    problems += check_prefer(document, ("prefer",), list(plan.objectives), own_metrics(plan.constraints))
+    return plan
 
 
 def _read(problems: list[Problem], read: Callable[[], Answer]) -> Answer | None:
@@ -273,13 +286,18 @@ def _check_direction(document: Layered, recipe: Layered) -> list[Problem]:
     return [document.problem(("objectives", "objective"), f"must be the recipe's direction, {wanted}", asked, f"write {wanted}")]
 
 
+def own_metrics(names: Sequence[str]) -> list[str]:
+    """The metrics that every run with these constraints has, beside those of its evaluation."""
+    known = ["objective", "lagrangian", *(["value/max", "violation/max"] if names else [])]
+    return known + [f"{prefix}/{name}" for prefix in ("value", "slack", "multiplier") for name in names]
+
+
 def _check_objectives(document: Layered, names: Sequence[str]) -> list[Problem]:
     """Metrics that no run of this recipe can have, and a reference point of another length."""
     problems = []
     objectives, point = document.data.get("objectives"), document.data.get("reference_point")
     objectives = objectives if isinstance(objectives, dict) else {}
-    known = ["objective", "lagrangian", *(["value/max", "violation/max"] if names else [])]
-    known += [f"{prefix}/{name}" for prefix in ("value", "slack", "multiplier") for name in names]
+    known = own_metrics(names)
     for metric in map(str, objectives):
         own = "/" not in metric or metric.split("/")[0] in ("value", "slack", "multiplier", "violation")
         if own and metric not in known:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from analysis.figures.front_html import base_url_of
-from analysis.publish import publish
+from analysis.publish import publish, record_preference
 from analysis.reading import read_sweep
 from analysis.review import Review, review
 from analysis.server import front_link, ui
@@ -18,15 +19,23 @@ from analysis.store import is_http
 from analysis.table import front_table
 from analysis.trials import SweepRecord
 from sweeps.interrupts import terminate_like_interrupt
+from sweeps.preferring import read_option
 
 
-def review_of(tracking_uri: str, sweep: str, folder: Path) -> tuple[SweepRecord, Review]:
+def review_of(tracking_uri: str, sweep: str, folder: Path, prefer: str | None = None) -> tuple[SweepRecord, Review]:
     """Reads a sweep from MLflow, writes its figures into `folder` and puts the review into MLflow.
+
+    `prefer` (`--prefer`) takes the place of the preference that the sweep records, there too.
 
     Raises:
         ReviewError: no such store or sweep.
+        BadInput: `prefer` is no preference for this sweep.
     """
     record = read_sweep(tracking_uri, sweep)
+    if prefer is not None:
+        measured = sorted({name for trial in record.trials for name in trial.metrics})
+        record = replace(record, prefer=read_option(prefer, list(record.objectives), measured))
+        record_preference(tracking_uri, record)
     made = review(record, folder, base_url=base_url_of(tracking_uri))
     publish(tracking_uri, record, made)
     return record, made
@@ -39,7 +48,19 @@ def show(record: SweepRecord, made: Review, console: Console) -> None:
     if made.hypervolume is not None and made.reference_point is not None:
         point = ", ".join(f"{name} {value:.4g}" for name, value in zip(record.objectives, made.reference_point, strict=True))
         console.print(f"\nhypervolume {made.hypervolume:.4g} against {point}", highlight=False, soft_wrap=True)
+    for line in advice(made):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(f"front: {made.front_html}  {made.front_png.name}  {made.trials_csv.name}", highlight=False, soft_wrap=True)
+
+
+def advice(made: Review) -> list[str]:
+    """Which point to take and what its budgets cost, for the terminal."""
+    chosen = made.recommendation.trial or made.recommendation.nearest
+    prices = made.prices.of(chosen.trial_id) if chosen is not None else ()
+    lines = [*made.recommendation.reasons, *(price.sentence for price in prices if price.believed)]
+    trouble = made.prices.troubles.get(chosen.trial_id) if chosen is not None else None
+    doubts = [*(price.sentence for price in prices if not price.believed), *([trouble] if trouble else [])]
+    return ["", *lines, *doubts, made.prices.summary()] if lines else []
 
 
 def summary(made: Review) -> dict[str, Any]:
@@ -48,17 +69,22 @@ def summary(made: Review) -> dict[str, Any]:
         "front": list(made.front_ids),
         "hypervolume": made.hypervolume,
         "reference_point": list(made.reference_point) if made.reference_point is not None else None,
+        "recommended": made.recommendation.to_json(),
+        "prices": [price.to_json() | {"trouble": made.prices.troubles.get(price.trial_id)} for price in made.prices.prices],
     }
 
 
-def rebuild(name: str, tracking_uri: str | None, output: Path | None, console: Console) -> dict[str, Any]:
+def rebuild(
+    name: str, tracking_uri: str | None, output: Path | None, console: Console, prefer: str | None = None
+) -> dict[str, Any]:
     """`dualsweep front`.
 
     Raises:
         ReviewError: no such store or sweep.
+        BadInput: `prefer` is no preference for this sweep.
     """
     uri, sweep = _place(name, tracking_uri)
-    record, made = review_of(uri, sweep, output or Path("runs") / name_of_folder(sweep))
+    record, made = review_of(uri, sweep, output or Path("runs") / name_of_folder(sweep), prefer)
     show(record, made, console)
     return summary(made)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from analysis.recommendation.preference import PREFER
 from sweeps.delivery import Delivery, prepare
 from sweeps.ledger import SWEEP, Entry, Ledger, masked
 from sweeps.plan import Plan
@@ -126,6 +127,8 @@ class Tracker:
         }
         if plan.sweep.reference_point is not None:
             tags["dualsweep.reference_point"] = json.dumps(plan.sweep.reference_point)
+        if (preference := plan.preference) is not None:
+            tags[PREFER] = json.dumps(preference.to_json())
         self.sweep.tags(tags)
         search = {f"search.{each.name}": f"{each.kind.word} {list(each.kind.ends)}" for each in plan.parameters}
         sampler = plan.sweep.sampler
