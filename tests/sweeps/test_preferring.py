@@ -68,7 +68,7 @@ def test_a_preference_is_read_and_shown(tmp_path: Path, prefer: str, expected: P
     ("{weights: {objective: 1}, best: objective}", "`best` must stand beside `meets`, but got it without"),
     ("{meets: {objective: {at_most: 1}}, scale: unit}", "`scale` must stand beside `weights`, but got it without"),
     ("{meets: {value/fuor: {at_most: 1}}}",
-     "sweep.yaml:5: prefer.meets.value/fuor: must be a metric of the sweep's runs, but got `value/fuor`; did you mean `value/four`?"),
+     "prefer.meets.value/fuor: must be a metric of the sweep's runs, but got `value/fuor`; did you mean `value/four`?"),
     ("{meets: {value/four: 0.1}}", "sweep.yaml:5: prefer.meets.value/four: must be"),
     ("{meets: {value/four: {below: 0.1}}}", "prefer.meets.value/four.below: must be a known key"),
     ("{meets: {value/four: {at_most: 0.1, at_least: 0}}}", "a limit must hold one of at_most and at_least, but got both"),
