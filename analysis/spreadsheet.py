@@ -23,17 +23,18 @@ def write_trials(path: Path, record: SweepRecord, front: Front, prices: Prices, 
     `multiplier_error/NAME` of each constraint; where trials are priced `slope_low/NAME` and `slope_high/NAME` (what the values
     allow the price of its budget to be, the sum of those that share it) and `price/NAME` (agrees, disagrees or slack); seconds,
     steps, reason, recommended (preferred, knee or both). An objective that is also a searched parameter's or a constraint's
-    column appears once.
+    column appears once. Where trials are several trainings there are also replicates, feasibility and `interval/METRIC` of each
+    objective and each slack.
     """
     rows = [
-        _row(record, front, trial) | _priced(prices, trial) | {"recommended": recommendation.words_of(trial)}
+        _row(record, front, trial) | _priced(prices, trial) | {"recommended": ", ".join(recommendation.words_of(trial))}
         for trial in ordered(record, front)
     ]
     names = ["trial", "run_id", "status", "feasible", "front", "rank", *record.objectives, *record.searched]
     names += [f"{quantity}/{name}" for name in record.constraint_names for quantity in _QUANTITIES]
     priced = dict.fromkeys(name for price in prices.prices for name in price.budget.constraints)
     names += [f"{quantity}/{name}" for name in priced for quantity in ("slope_low", "slope_high", "price")]
-    names += ["seconds", "steps", "reason", "recommended"]
+    names += [*(_replicated(record, record.trials[0]) if record.replicated else ()), "seconds", "steps", "reason", "recommended"]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(names)), lineterminator="\n")
         writer.writeheader()
@@ -61,6 +62,7 @@ def _row(record: SweepRecord, front: Front, trial: Trial) -> dict[str, object]:
     row |= {name: _cell(value) for name, value in trial.params.items()}
     for outcome in trial.constraints:
         row |= {f"{q}/{outcome.name}": _cell(getattr(outcome, q)) for q in _QUANTITIES}
+    row |= _replicated(record, trial) if record.replicated else {}
     return row | {name: _cell(trial.metric(name)) for name in record.objectives}
 
 
@@ -68,16 +70,19 @@ def _priced(prices: Prices, trial: Trial) -> dict[str, object]:
     row: dict[str, object] = {}
     for price in prices.of(trial.trial_id):
         for name in price.budget.constraints:
-            row |= {
-                f"slope_low/{name}": _finite(price.low),
-                f"slope_high/{name}": _finite(price.high),
-                f"price/{name}": price.verdict,
-            }
+            ends = {f"slope_low/{name}": _finite(price.low), f"slope_high/{name}": _finite(price.high)}
+            row |= {**ends, f"price/{name}": price.verdict}
     return row
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _replicated(record: SweepRecord, trial: Trial) -> dict[str, object]:
+    metrics = dict.fromkeys([*record.objectives, *(f"slack/{name}" for name in record.constraint_names)])
+    intervals = {f"interval/{name}": trial.intervals.get(name) for name in metrics}
+    return {"replicates": trial.replicates, "feasibility": trial.feasibility, **intervals}
 
 
 def _cell(value: object) -> object:

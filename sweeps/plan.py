@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sweeps.budgets import NAME, check_informed
 from sweeps.kinds import WORDS, listed
 from sweeps.preferring import check_prefer, preference_of
+from sweeps.rules import check_amortised, check_direction, check_objectives, check_seeds, own_metrics
 from sweeps.schema import Direction, Sweep
 from sweeps.search import Parameter, Written, apply, check_grid, read_search, resolve
 from trainer.documents import Document, load, nearest, show, validate
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 #: Sections whose keys have dots or slashes of their own: what follows the first dot is one key.
 _ONE_KEY_BELOW = ("search", "objectives", "set")
+#: The steps of an amortised training, in those of one trial, unless the sweep says.
+AMORTISED_STEPS = 3
 _DEFAULT_STORE = "mlflow.db"
 
 
@@ -81,6 +84,24 @@ class Plan:
         if self.sweep.sampler.name == "grid" and self.grid_size is not None:
             return min(self.sweep.trials, self.grid_size)
         return self.sweep.trials
+
+    @property
+    def seeds(self) -> tuple[int | None, ...]:
+        """The seeds of a trial's trainings, from the recipe's own on; (None,) where a trial is one training."""
+        if self.sweep.seeds == 1:
+            return (None,)
+        return tuple(range(self.recipe.seed, self.recipe.seed + self.sweep.seeds))
+
+    @property
+    def amortised_recipe(self) -> Recipe | None:
+        """That of the sweep's amortised training, in whole dual steps; None where there is none."""
+        spec = self.sweep.amortised
+        if spec is None:
+            return None
+        every = self.recipe.dual.every
+        steps = -(-(spec.steps or AMORTISED_STEPS * self.recipe.train.steps) // every) * every
+        laid = {"amortised": spec.model_dump(exclude={"steps"}), "train": {**self.recipe.train.model_dump(), "steps": steps}}
+        return Recipe.model_validate({**self.recipe.model_dump(), **laid})
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -138,8 +159,8 @@ def load_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
     base = _read(problems, lambda: _base(document))
     plan = None
     if base is not None:
-        problems += _check_objectives(document, _names(base))
-        problems += _check_direction(document, base)
+        problems += check_objectives(document, _names(base))
+        problems += check_direction(document, base)
         plan = _complete(document, sweep, base, entries, on_recipe, problems)
     if problems or plan is None:
         raise BadInput(_ordered(problems, [document.file, base.file if base else ""]))
@@ -169,7 +190,9 @@ def _complete(
         problems += check_informed(document, parameters, completed, recipe)
     if sweep is None:
         return None
+    problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)
     plan = Plan(sweep, document, recipe, completed, tuple(parameters))
+    problems += check_amortised(document, recipe, lambda: plan.amortised_recipe)
     problems += check_prefer(document, ("prefer",), list(plan.objectives), own_metrics(plan.constraints))
     return plan
 
@@ -274,39 +297,3 @@ def _names(recipe: Layered) -> list[str]:
     constraints = recipe.data.get("constraints")
     found = constraints if isinstance(constraints, list) else []
     return [str(each["name"]) for each in found if isinstance(each, dict) and "name" in each]
-
-
-def _check_direction(document: Layered, recipe: Layered) -> list[Problem]:
-    """The front looks for what the trials look for."""
-    objectives, own = document.data.get("objectives"), recipe.data.get("objective")
-    asked = objectives.get("objective") if isinstance(objectives, dict) else None
-    wanted = "maximize" if isinstance(own, dict) and own.get("maximize") is True else "minimize"
-    if asked not in ("minimize", "maximize") or asked == wanted:
-        return []
-    return [document.problem(("objectives", "objective"), f"must be the recipe's direction, {wanted}", asked, f"write {wanted}")]
-
-
-def own_metrics(names: Sequence[str]) -> list[str]:
-    """The metrics that every run with these constraints has, beside those of its evaluation."""
-    known = ["objective", "lagrangian", *(["value/max", "violation/max"] if names else [])]
-    return known + [f"{prefix}/{name}" for prefix in ("value", "slack", "multiplier") for name in names]
-
-
-def _check_objectives(document: Layered, names: Sequence[str]) -> list[Problem]:
-    """Metrics that no run of this recipe can have, and a reference point of another length."""
-    problems = []
-    objectives, point = document.data.get("objectives"), document.data.get("reference_point")
-    objectives = objectives if isinstance(objectives, dict) else {}
-    known = own_metrics(names)
-    for metric in map(str, objectives):
-        own = "/" not in metric or metric.split("/")[0] in ("value", "slack", "multiplier", "violation")
-        if own and metric not in known:
-            way_out = f"{nearest(metric, known)}, or a metric of the evaluation, `eval/...`"
-            problems.append(
-                document.problem(("objectives", metric), "must be a metric of the recipe's runs", f"`{metric}`", way_out)
-            )
-    count = len(objectives) or (2 if names else 1)
-    if isinstance(point, list) and len(point) != count:
-        rule = f"must hold one number for each of the {count} objectives"
-        problems.append(document.problem(("reference_point",), rule, show(point), "write one number for each, in their order"))
-    return problems

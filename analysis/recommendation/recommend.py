@@ -40,10 +40,9 @@ class Recommendation:
         """The reasons, the user's preference first."""
         return tuple(reason for reason in (self.preferred_reason, self.knee_reason) if reason)
 
-    def words_of(self, trial: Trial) -> str:
-        """`preferred`, `knee`, `preferred, knee` or nothing, for a trial's tag."""
-        roles = [name for name, each in (("preferred", self.preferred), ("knee", self.knee)) if _same(each, trial)]
-        return ", ".join(roles)
+    def words_of(self, trial: Trial) -> tuple[str, ...]:
+        """What a trial is: `preferred`, `knee`, both or none of them."""
+        return tuple(name for name, each in (("preferred", self.preferred), ("knee", self.knee)) if _same(each, trial))
 
     @property
     def named(self) -> tuple[Trial, ...]:

@@ -119,7 +119,7 @@ def test_the_front_is_rebuilt_from_mlflow_with_what_is_preferred(tmp_path: Path)
     expected = min(meeting, key=lambda t: t.metric("objective")).trial_id
     assert made["recommended"]["preferred"] == expected != first["recommended"]["preferred"]
     knee = made["recommended"]["knee"]
-    tagged = {t.trial_id: t.tagged_recommended for t in record.trials if t.tagged_recommended}
+    tagged = {t.trial_id: t.marked["recommended"] for t in record.trials if t.marked["recommended"] != "none"}
     assert tagged == (
         {expected: "preferred", knee: "knee"} if knee not in (None, expected) else {expected: "preferred" + ", knee" * bool(knee)}
     )

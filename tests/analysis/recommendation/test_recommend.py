@@ -34,8 +34,8 @@ def sweep(
 
 
 def _trial(number: int, metrics: dict[str, float], noise: float, feasible: bool) -> Trial:
-    intervals = {f"interval/{name}": noise for name in metrics} if noise else {}
-    return Trial(f"{number:04d}", "", "converged", metrics={**metrics, **intervals}, feasible=feasible)
+    intervals = dict.fromkeys(metrics, noise) if noise else {}
+    return Trial(f"{number:04d}", "", "converged", metrics=metrics, intervals=intervals, feasible=feasible)
 
 
 def made(record: SweepRecord) -> Recommendation:
@@ -51,7 +51,7 @@ def test_the_knee_is_where_one_range_is_traded_for_another() -> None:
     assert found.knee is not None and found.knee.metric("objective") == pytest.approx(0.37)
     assert found.knee_reason.startswith(f"Trial {found.knee.trial_id}: the knee.")
     assert "Going on to 0036 buys 0.01 of objective and costs 0.1 of eval/frechet; going on to 0038 buys 0.0" in found.knee_reason
-    assert found.trial is found.knee and found.words_of(found.knee) == "knee"
+    assert found.trial is found.knee and found.words_of(found.knee) == ("knee",)
 
 
 def test_scale_direction_and_order_do_not_move_it() -> None:

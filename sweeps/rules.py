@@ -1,0 +1,89 @@
+"""What a sweep must keep to that its schema and its search cannot tell: its keys among each other, and with its recipe.
+
+Imports nothing heavy: bad input is answered before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from sweeps.search import Parameter
+from trainer.documents import nearest, show
+from trainer.errors import Problem
+from trainer.load import Layered
+from trainer.recipe import Recipe
+
+
+def check_direction(document: Layered, recipe: Layered) -> list[Problem]:
+    """The front looks for what the trials look for."""
+    objectives, own = document.data.get("objectives"), recipe.data.get("objective")
+    asked = objectives.get("objective") if isinstance(objectives, dict) else None
+    wanted = "maximize" if isinstance(own, dict) and own.get("maximize") is True else "minimize"
+    if asked not in ("minimize", "maximize") or asked == wanted:
+        return []
+    return [document.problem(("objectives", "objective"), f"must be the recipe's direction, {wanted}", asked, f"write {wanted}")]
+
+
+def own_metrics(names: Sequence[str]) -> list[str]:
+    """The metrics that every run with these constraints has, beside those of its evaluation."""
+    known = ["objective", "lagrangian", *(["value/max", "violation/max"] if names else [])]
+    return known + [f"{prefix}/{name}" for prefix in ("value", "slack", "multiplier") for name in names]
+
+
+def check_objectives(document: Layered, names: Sequence[str]) -> list[Problem]:
+    """Metrics that no run of this recipe can have, and a reference point of another length."""
+    problems = []
+    objectives, point = document.data.get("objectives"), document.data.get("reference_point")
+    objectives = objectives if isinstance(objectives, dict) else {}
+    known = own_metrics(names)
+    for metric in map(str, objectives):
+        own = "/" not in metric or metric.split("/")[0] in ("value", "slack", "multiplier", "violation")
+        if own and metric not in known:
+            way_out = f"{nearest(metric, known)}, or a metric of the evaluation, `eval/...`"
+            problems.append(
+                document.problem(("objectives", metric), "must be a metric of the recipe's runs", f"`{metric}`", way_out)
+            )
+    count = len(objectives) or (2 if names else 1)
+    if isinstance(point, list) and len(point) != count:
+        rule = f"must hold one number for each of the {count} objectives"
+        problems.append(document.problem(("reference_point",), rule, show(point), "write one number for each, in their order"))
+    return problems
+
+
+def check_seeds(document: Layered, count: int, first: int, parameters: Sequence[Parameter]) -> list[Problem]:
+    """Trainings of one trial differ by their seeds, which nothing else may set."""
+    if count > 1 and any(each.name == "seed" for each in parameters):
+        rule, way_out = "must be 1 where the search varies `seed`", "drop `seed` from the search, or `seeds`"
+        return [document.problem(("seeds",), rule, str(count), way_out)]
+    if first + count > 2**31:
+        rule, way_out = "must leave every seed below 2147483648", "lower the recipe's `seed`"
+        return [document.problem(("seeds",), rule, f"{count} from {first} on", way_out)]
+    return []
+
+
+def check_amortised(document: Layered, recipe: Recipe, whole: Callable[[], Recipe | None]) -> list[Problem]:
+    """A recipe of trials that is amortised itself, and an amortised training that its recipe does not allow; `whole` makes it."""
+    if recipe.amortised is not None:
+        rule = "must be of a recipe without `amortised`, as each trial has budgets of its own"
+        return [document.problem(("recipe",), rule, "one with it", "move it to the sweep, as `amortised`")]
+    try:
+        whole()
+    except ValidationError as error:
+        messages = [message for each in error.errors() for message in _messages(each)]
+        return [document.problem(("amortised",), *_parts(message)) for message in messages]
+    return []
+
+
+def _messages(error: Any) -> list[str]:
+    cause = error.get("ctx", {}).get("error")
+    return list(getattr(cause, "messages", [str(cause or error["msg"])]))
+
+
+def _parts(message: str) -> tuple[str, str, str]:
+    """The rule, what was received and the way out, of a message that says all three."""
+    rule, _, rest = message.partition(", but got ")
+    received, _, way_out = rest.rpartition("; ")
+    return rule, received or rest, way_out or "mend it, or drop `amortised`"
