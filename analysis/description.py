@@ -17,8 +17,8 @@ from analysis.trials import SweepRecord, Trial
 #: MLflow refuses a tag longer than 8,000 characters; some stores count bytes.
 LIMIT = 7000
 NO_PRICES = Prices()
-#: Rows of the table of prices, so that the front's table has room beside it.
-_PRICES = 12
+#: Bytes of the rows of prices, so that the front's table has room beside them.
+_PRICES = 2500
 _SPACE = "\u00a0"
 
 
@@ -78,15 +78,20 @@ def _advice(record: SweepRecord, prices: Prices, recommendation: Recommendation)
     ]
     lines += [" · ".join(roles), ""] if roles else []
     lines += [f"- {escape(reason)}" for reason in recommendation.reasons]
-    shown = [price for trial in recommendation.named for price in prices.of(trial.trial_id)][:_PRICES]
+    shown = [price for trial in recommendation.named for price in prices.of(trial.trial_id)]
     if not shown:
         return lines
     head = ["trial", "budget", "multiplier", "by the values", "in words"]
     lines += ["", "### What budgets cost", "", _line(head), "|---" * len(head) + "|"]
+    room = _PRICES
     for price in shown:
         multiplier = number(price.price) + (f" ± {2 * price.error:.2g}" if price.error else "")
         cells = [price.trial_id, price.budget.label, _unbroken([multiplier]), _unbroken([shown_range(price)]), price.sentence]
-        lines.append(_line(list(map(escape, cells))))
+        row = _line(list(map(escape, cells)))
+        room -= len(row.encode())
+        if room < 0:
+            break
+        lines.append(row)
     troubles = [prices.troubles[trial.trial_id] for trial in recommendation.named if trial.trial_id in prices.troubles]
     return [*lines, "", escape(" ".join([*troubles, prices.summary()]))]
 

@@ -15,8 +15,8 @@ def going_on(points: Points, here: int, there: int) -> str:
     buys, costs = _differences(points, here, there)
     if not buys and not costs:
         return f"{name} is not told apart from it"
-    bought = f"buys {listed(buys)}" if buys else "buys nothing that can be told from noise"
-    return f"going on to {name} {bought}" + (f" and costs {listed(costs)}" if costs else "")
+    unseen = "nothing that can be told from noise"
+    return f"going on to {name} buys {listed(buys) if buys else unseen} and costs {listed(costs) if costs else unseen}"
 
 
 def _differences(points: Points, here: int, there: int) -> tuple[list[str], list[str]]:
