@@ -174,7 +174,8 @@ def explain(
 
     explained = explain_run(run, tracking_uri)
     show(explained, Console())
-    _write_json(json_file, {"status": explained.result.status, "verdicts": explained.to_json()})
+    content = {"status": explained.result.status, "verdicts": explained.to_json(), "prices": list(explained.prices)}
+    _write_json(json_file, content)
 
 
 @app.command()
