@@ -161,6 +161,8 @@ def describe(checked: Checked) -> Iterator[str]:
         for parameter in plan.parameters:
             yield f"  search        {parameter.name}: {parameter.kind.word} {list(parameter.kind.ends)}"
         yield "  objectives    " + ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
+        if (preference := plan.preference) is not None:
+            yield f"  prefer        {preference}"
         for note in plan.notes:
             yield f"  note          {note}"
         if plan.sweep.seeds > 1:

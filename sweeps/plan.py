@@ -11,10 +11,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sweeps.budgets import NAME, check_informed
 from sweeps.kinds import WORDS, listed
+from sweeps.preferring import check_prefer, preference_of
 from sweeps.rules import (
     check_amortised,
     check_direction,
@@ -23,6 +24,7 @@ from sweeps.rules import (
     check_seeds,
     check_storage,
     check_warm_start,
+    own_metrics,
 )  # fmt: skip
 from sweeps.schema import Direction, Sweep
 from sweeps.search import Parameter, Written, apply, check_grid, read_search, resolve
@@ -31,6 +33,9 @@ from trainer.documents import Document, load, nearest, show, validate
 from trainer.errors import BadInput, Problem
 from trainer.load import Layered, Override, lay_over, read_overrides, validate_recipe
 from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    from analysis.recommendation.preference import Preference
 
 Answer = TypeVar("Answer")
 #: Sections whose keys have dots or slashes of their own: what follows the first dot is one key.
@@ -66,6 +71,11 @@ class Plan:
         directions: dict[str, Direction] = {"at_most": "minimize", "at_least": "maximize"}
         bounded = {f"value/{name}": directions[kind] for name, kind in kinds.items() if kind in directions}
         return {**objective, **bounded}
+
+    @property
+    def preference(self) -> Preference | None:
+        """Which point of the front the user prefers."""
+        return preference_of(self.sweep.prefer, list(self.objectives))
 
     @property
     def constraints(self) -> tuple[str, ...]:
@@ -206,6 +216,7 @@ def _complete(
     problems += check_storage(document, plan.tracking_uri)
     problems += check_warm_start(document, sweep)
     problems += check_amortised(document, recipe, lambda: plan.amortised_recipe)
+    problems += check_prefer(document, ("prefer",), list(plan.objectives), own_metrics(plan.constraints))
     return plan
 
 

@@ -87,13 +87,18 @@ def check_warm_start(document: Layered, sweep: Sweep) -> list[Problem]:
     return problems
 
 
+def own_metrics(names: Sequence[str]) -> list[str]:
+    """The metrics that every run with these constraints has, beside those of its evaluation."""
+    known = ["objective", "lagrangian", *(["value/max", "violation/max"] if names else [])]
+    return known + [f"{prefix}/{name}" for prefix in ("value", "slack", "multiplier") for name in names]
+
+
 def check_objectives(document: Layered, names: Sequence[str]) -> list[Problem]:
     """Metrics that no run of this recipe can have, and a reference point of another length."""
     problems = []
     objectives, point = document.data.get("objectives"), document.data.get("reference_point")
     objectives = objectives if isinstance(objectives, dict) else {}
-    known = ["objective", "lagrangian", *(["value/max", "violation/max"] if names else [])]
-    known += [f"{prefix}/{name}" for prefix in ("value", "slack", "multiplier") for name in names]
+    known = own_metrics(names)
     for metric in map(str, objectives):
         own = "/" not in metric or metric.split("/")[0] in ("value", "slack", "multiplier", "violation")
         if own and metric not in known:

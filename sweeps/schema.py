@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
+from sweeps.preferring import MetricName, Prefer
 from sweeps.storing import masked
 from trainer.recipe import Name, Resources, Section
 from trainer.schema.amortised import Amortised
@@ -13,8 +14,6 @@ from trainer.schema.base import Count
 
 Direction = Literal["minimize", "maximize"]
 SamplerName = Literal["tpe", "nsga2", "gp", "random", "quasi_random", "grid", "dual_informed"]
-#: MLflow's rule for the names of metrics.
-MetricName = Annotated[str, Field(pattern=r"^[\w .:/-]+$", max_length=250)]
 
 
 class Sampler(Section):
@@ -155,4 +154,8 @@ class Sweep(Section):
     reference_point: list[FiniteFloat] | None = Field(
         None, description="the hypervolume's reference point, one number for each objective", examples=["[1.0, 0.3]"]
     )
+    prefer: Prefer | None = Field(
+        None, description="which point of the front to recommend beside its knee",
+        examples=["{weights: {objective: 1, value/max: 2}}"],
+    )  # fmt: skip
     set: dict[str, Any] = Field({}, description="recipe keys with a fixed value", examples=["{train.steps: 300}"])

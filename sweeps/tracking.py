@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from analysis.budgets import write_budgets
+from analysis.recommendation.preference import PREFER
 from sweeps.budgets import ranges
 from sweeps.delivery import Delivery, prepare
 from sweeps.ledger import AMORTISED, SWEEP, Entry, Ledger
@@ -164,6 +165,8 @@ class Tracker:
         }
         if plan.sweep.reference_point is not None:
             tags["dualsweep.reference_point"] = json.dumps(plan.sweep.reference_point)
+        if (preference := plan.preference) is not None:
+            tags[PREFER] = json.dumps(preference.to_json())
         self.sweep.tags(tags)
         search = {f"search.{each.name}": f"{each.kind.word} {list(each.kind.ends)}" for each in plan.parameters}
         sampler = plan.sweep.sampler
