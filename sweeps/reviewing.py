@@ -20,6 +20,7 @@ from analysis.store import is_http, open_client
 from analysis.table import front_table
 from analysis.thumbnails import thumbnails
 from analysis.trials import SweepRecord
+from sweeps.delivery import prepare
 from sweeps.interrupts import terminate_like_interrupt
 
 
@@ -37,6 +38,7 @@ def review_of(tracking_uri: str, sweep: str, folder: Path, console: Console) -> 
     Raises:
         ReviewError: no such store or sweep.
     """
+    prepare()
     from sweeps.models import log_models  # MLflow and torch take seconds
 
     record = read_sweep(tracking_uri, sweep)
