@@ -10,7 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from trainer.amortised.front import AmortisedFront
 
 Direction = Literal["minimize", "maximize"]
 Sense = Literal["at_most", "at_least", "equals"]
@@ -34,6 +37,8 @@ class ConstraintOutcome:
     multiplier: float
     equality: bool = False
     multiplier_error: float = math.nan
+    #: What it asks; None where only the numbers are known.
+    kind: Literal["at_most", "at_least", "equals", "minimax"] | None = None
 
     @property
     def room(self) -> float:
@@ -45,6 +50,8 @@ class ConstraintOutcome:
         """`=`, or which of `≤` and `≥` makes the logged slack agree with the value and the budget."""
         if self.equality:
             return "="
+        if self.kind is not None:
+            return "≥" if self.kind == "at_least" else "≤"
         below = abs(self.budget - self.value - self.slack)
         above = abs(self.value - self.budget - self.slack)
         # Rounding makes both vanish where the slack is about 0; `at_most` is the convention then.
@@ -79,6 +86,9 @@ class Trial:
     replicates: int = 1
     intervals: Mapping[str, float] = field(default_factory=dict)
     feasibility: float | None = None
+    #: Samples of a primal step over all workers, and how many workers there were; None where it was not recorded.
+    batch_size: int | None = None
+    workers: int = 1
 
     def metric(self, name: str) -> float:
         """Return the last value of a metric, NaN where it was never logged."""
@@ -131,6 +141,13 @@ class SweepRecord:
     trials: tuple[Trial, ...] = ()
     #: The searched budgets; empty also for sweeps that were made before they were recorded.
     budgets: tuple[Budget, ...] = ()
+    #: The sampler's name and its seed; empty where they were not recorded.
+    sampler: str = ""
+    sampler_seed: str = ""
+    #: Whether the trainings maximise their objective; the sweep's objectives need not hold it.
+    maximizes: bool = False
+    #: The front of the sweep's amortised training, where it has one that has ended.
+    amortised: AmortisedFront | None = None
 
     def point(self, trial: Trial) -> tuple[float, ...]:
         """Return a trial's objective values in the order of `objectives`; NaN where one is missing."""
@@ -141,6 +158,11 @@ class SweepRecord:
         """Every constraint that any trial has, in the order of first appearance."""
         seen = {outcome.name: None for trial in self.trials for outcome in trial.constraints}
         return tuple(seen)
+
+    @property
+    def replicated(self) -> bool:
+        """Whether its trials are means of several trainings."""
+        return any(trial.replicates > 1 for trial in self.trials)
 
     @property
     def searched(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from analysis.review import review
 from cluster.address import gcs_address, probe_gcs
 from cluster.connection import connect
 from cluster.resources import concurrency
+from sweeps.amortising import is_waiting, place_of, run_amortised
 from sweeps.artifacts import verdicts_of, write_artifacts, write_shown
 from sweeps.budgets import NAME
 from sweeps.checking import Checked
@@ -31,6 +32,7 @@ from sweeps.runs import Point, Run, trainings_left
 from sweeps.spool import read
 from sweeps.study import Asked, Study
 from sweeps.tracking import Tracker
+from trainer.amortised.front import front_in
 from trainer.errors import BadInput
 from trainer.outcome import Result, failed
 from trainer.places import is_local, local_path
@@ -172,6 +174,11 @@ def run_sweep(checked: Checked, console: Console) -> Results:
         tracker = Tracker(plan, folder, lambda text: console.print(text, highlight=False, soft_wrap=True))
         run_status = "FAILED"
         try:
+            if is_waiting(plan, checked.output):
+                with connect(checked.address) as connection:
+                    concurrency(connection.machine, checked.ask)
+                    terminate_like_interrupt()
+                    run_amortised(plan, checked.output, folder, tracker, console)
             if study.unfinished() or study.remaining:
                 _run_trials(checked, plan, study, tracker, folder, console)
             run_status = "KILLED" if study.unfinished() or study.remaining else "FINISHED"
@@ -215,7 +222,7 @@ def _reviewed(checked: Checked, plan: Plan, folder: Path, interrupted: bool, swe
     """The review: from MLflow where it has everything (`sweep` is the parent run), else from this folder's own records."""
     records = TrialRecord.load_all(folder)
     if sweep is None:
-        record = sweep_record(plan, records)
+        record = replace(sweep_record(plan, records), amortised=front_in(place_of(checked.output)))
         made, view = review(record, folder), None
     else:
         record, made, view = review_of(plan.tracking_uri, sweep, folder, console)

@@ -96,9 +96,13 @@ def save(folder: Path, checkpoint: Path) -> None:
     """Write a checkpoint as a model of MLflow's `pyfunc` flavour into a new folder."""
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, Schema
+    from mlflow.types.schema import ColSpec, Schema, TensorSpec
 
-    columns = [ColSpec("long", "count"), ColSpec("long", "seed", required=False), ColSpec("long", "steps", required=False)]
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec("long", "count"),
+        ColSpec("long", "seed", required=False),
+        ColSpec("long", "steps", required=False),
+    ]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "An input example was not provided", UserWarning)
         mlflow.pyfunc.save_model(

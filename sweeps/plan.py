@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from sweeps.budgets import NAME, check_informed
 from sweeps.kinds import WORDS, listed
-from sweeps.rules import check_direction, check_objectives, check_seeds
+from sweeps.rules import check_amortised, check_direction, check_objectives, check_seeds
 from sweeps.schema import Direction, Sweep
 from sweeps.search import Parameter, Written, apply, check_grid, read_search, resolve
 from trainer.documents import Document, load, nearest, show, validate
@@ -26,6 +26,8 @@ from trainer.recipe import Recipe
 Answer = TypeVar("Answer")
 #: Sections whose keys have dots or slashes of their own: what follows the first dot is one key.
 _ONE_KEY_BELOW = ("search", "objectives", "set")
+#: The steps of an amortised training, in those of one trial, unless the sweep says.
+AMORTISED_STEPS = 3
 _DEFAULT_STORE = "mlflow.db"
 
 
@@ -80,6 +82,17 @@ class Plan:
         if self.sweep.seeds == 1:
             return (None,)
         return tuple(range(self.recipe.seed, self.recipe.seed + self.sweep.seeds))
+
+    @property
+    def amortised_recipe(self) -> Recipe | None:
+        """That of the sweep's amortised training, in whole dual steps; None where there is none."""
+        spec = self.sweep.amortised
+        if spec is None:
+            return None
+        every = self.recipe.dual.every
+        steps = -(-(spec.steps or AMORTISED_STEPS * self.recipe.train.steps) // every) * every
+        laid = {"amortised": spec.model_dump(exclude={"steps"}), "train": {**self.recipe.train.model_dump(), "steps": steps}}
+        return Recipe.model_validate({**self.recipe.model_dump(), **laid})
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -169,7 +182,9 @@ def _complete(
     if sweep is None:
         return None
     problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)
-    return Plan(sweep, document, recipe, completed, tuple(parameters))
+    plan = Plan(sweep, document, recipe, completed, tuple(parameters))
+    problems += check_amortised(document, recipe, lambda: plan.amortised_recipe)
+    return plan
 
 
 def _read(problems: list[Problem], read: Callable[[], Answer]) -> Answer | None:

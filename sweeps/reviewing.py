@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from analysis.amortised import sentence
 from analysis.figures.front_html import base_url_of
 from analysis.front import find_front
 from analysis.publish import publish
@@ -55,6 +56,8 @@ def show(record: SweepRecord, made: Review, console: Console, view: str = "") ->
     if made.hypervolume is not None and made.reference_point is not None:
         point = ", ".join(f"{name} {value:.4g}" for name, value in zip(record.objectives, made.reference_point, strict=True))
         console.print(f"\nhypervolume {made.hypervolume:.4g} against {point}", highlight=False, soft_wrap=True)
+    if record.amortised is not None:
+        console.print(f"\n{sentence(record)}", highlight=False, soft_wrap=True)
     console.print(f"front: {made.front_html}  {made.front_png.name}  {made.trials_csv.name}", highlight=False, soft_wrap=True)
     if view:
         console.print(f"view:  {view}", highlight=False, soft_wrap=True)
@@ -75,7 +78,7 @@ def rebuild(name: str, tracking_uri: str | None, output: Path | None, console: C
     Raises:
         ReviewError: no such store or sweep.
     """
-    uri, sweep = _place(name, tracking_uri)
+    uri, sweep = place_of(name, tracking_uri)
     reviewed = review_of(uri, sweep, output or Path("runs") / name_of_folder(sweep), console)
     show(reviewed.record, reviewed.review, console, full_link(uri, reviewed.view))
     return summary(reviewed.review)
@@ -92,7 +95,7 @@ def serve(name: str | None, tracking_uri: str | None, port: int, console: Consol
     Raises:
         ReviewError: the port is taken, or there is no such sweep.
     """
-    uri, sweep = _place(name, tracking_uri)
+    uri, sweep = place_of(name, tracking_uri)
     terminate_like_interrupt()
     with ui(uri, port=port) as server:
         console.print(f"MLflow: {server.base_url}", highlight=False, soft_wrap=True)
@@ -120,7 +123,7 @@ def name_of_folder(sweep: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in sweep)
 
 
-def _place(name: str | None, tracking_uri: str | None) -> tuple[str, str]:
+def place_of(name: str | None, tracking_uri: str | None) -> tuple[str, str]:
     """The tracking URI and the sweep's name, from a sweep file or from what was given."""
     if name is not None and name.endswith((".yaml", ".yml")):
         from sweeps.plan import load_plan

@@ -5,12 +5,16 @@ Imports nothing heavy: bad input is answered before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import ValidationError
 
 from sweeps.search import Parameter
 from trainer.documents import nearest, show
 from trainer.errors import Problem
 from trainer.load import Layered
+from trainer.recipe import Recipe
 
 
 def check_direction(document: Layered, recipe: Layered) -> list[Problem]:
@@ -53,3 +57,28 @@ def check_seeds(document: Layered, count: int, first: int, parameters: Sequence[
         rule, way_out = "must leave every seed below 2147483648", "lower the recipe's `seed`"
         return [document.problem(("seeds",), rule, f"{count} from {first} on", way_out)]
     return []
+
+
+def check_amortised(document: Layered, recipe: Recipe, whole: Callable[[], Recipe | None]) -> list[Problem]:
+    """A recipe of trials that is amortised itself, and an amortised training that its recipe does not allow; `whole` makes it."""
+    if recipe.amortised is not None:
+        rule = "must be of a recipe without `amortised`, as each trial has budgets of its own"
+        return [document.problem(("recipe",), rule, "one with it", "move it to the sweep, as `amortised`")]
+    try:
+        whole()
+    except ValidationError as error:
+        messages = [message for each in error.errors() for message in _messages(each)]
+        return [document.problem(("amortised",), *_parts(message)) for message in messages]
+    return []
+
+
+def _messages(error: Any) -> list[str]:
+    cause = error.get("ctx", {}).get("error")
+    return list(getattr(cause, "messages", [str(cause or error["msg"])]))
+
+
+def _parts(message: str) -> tuple[str, str, str]:
+    """The rule, what was received and the way out, of a message that says all three."""
+    rule, _, rest = message.partition(", but got ")
+    received, _, way_out = rest.rpartition("; ")
+    return rule, received or rest, way_out or "mend it, or drop `amortised`"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from trainer.recipe import Name, Resources, Section
+from trainer.schema.amortised import Amortised
 from trainer.schema.base import Count
 
 Direction = Literal["minimize", "maximize"]
@@ -40,6 +41,19 @@ class Sampler(Section):
 def _named(value: Any) -> Any:
     """`sampler: tpe` is short for `sampler: {name: tpe}`."""
     return {"name": value} if isinstance(value, str) else value
+
+
+class AmortisedRun(Amortised):
+    """The amortised training beside a sweep's trials: the base recipe over a range of multipliers (docs/amortised.md)."""
+
+    steps: Count | None = Field(
+        None, description="its primal steps; left out, three times the recipe's", examples=["4500"]
+    )  # fmt: skip
+
+
+def _switched(value: Any) -> Any:
+    """`amortised: true` is short for its defaults, false for none."""
+    return ({} if value else None) if isinstance(value, bool) else value
 
 
 class Tracking(Section):
@@ -79,6 +93,10 @@ class Sweep(Section):
         description="trainings of each trial, alike but for their seeds (the recipe's and those after it): its figures are means",
         examples=["3"],
     )
+    amortised: Annotated[AmortisedRun | None, BeforeValidator(_switched)] = Field(
+        None, description="true, or settings, to also train one network for the whole front, before the trials",
+        examples=["true"],
+    )  # fmt: skip
     resources: Resources | None = Field(
         None, description="what one trial takes; keys given here stand above the recipe's", examples=["{workers: 1}"]
     )

@@ -6,14 +6,11 @@ The page needs no network. plotly.js is embedded gzipped and unpacked by the bro
 
 from __future__ import annotations
 
-import base64
-import functools
-import gzip
 import html
-import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
+from analysis.figures.packed import json_for_script, packed_plotly
 from analysis.figures.payload import payload
 from analysis.front import Front
 from analysis.store import is_http
@@ -49,8 +46,8 @@ def front_html(
         "NOTE": html.escape(front.note),
         "VOLUME": html.escape(_volume_text(record, hypervolume, reference_point)),
         "CSS": _part("page.css"),
-        "REVIEW": _json_for_script(known),
-        "PLOTLY": _packed_plotly(),
+        "REVIEW": json_for_script(known),
+        "PLOTLY": packed_plotly(),
         "SCRIPT": "\n".join(map(_part, _SCRIPTS)),
     }
     # One pass over the template, so that text from a trial is never taken for a placeholder.
@@ -65,19 +62,6 @@ def base_url_of(tracking_uri: str) -> str:
 
 def _part(name: str) -> str:
     return resources.files("analysis.figures").joinpath("page", name).read_text(encoding="utf-8")
-
-
-@functools.cache
-def _packed_plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
-
-
-def _json_for_script(known: object) -> str:
-    # `<` must not appear: "</script>" in a trial's text would end the element.
-    text = json.dumps(known, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _volume_text(record: SweepRecord, volume: float | None, reference: Sequence[float] | None) -> str:

@@ -38,6 +38,8 @@ MARKS = {
     ),
 }
 LINE = "#0b2e63"
+#: The front of one amortised network.
+AMORTISED = "#b45309"
 
 
 def kinds(record: SweepRecord, front: Front) -> list[str]:

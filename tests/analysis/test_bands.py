@@ -12,6 +12,7 @@ import pytest
 
 from analysis.bands import slices
 from analysis.budgets import read_budgets, write_budgets
+from analysis.certified.axes import Sense
 from analysis.errors import ReviewError
 from analysis.front import find_front
 from analysis.judging import constraint_outcomes, judge
@@ -39,7 +40,7 @@ def sweep(count: int, *, names: tuple[str, ...] = ("four",), maximize: bool = Fa
             Trial(f"{number:04d}", f"{number:032x}", "converged", "", params, metrics, constraint_outcomes(metrics, {}))
         )
     ends = (-0.25, -0.08) if at_least else (0.08, 0.25)
-    sense = "at_least" if at_least else "at_most"
+    sense: Sense = "at_least" if at_least else "at_most"
     searched = tuple(Budget(f"constraints.{name}.at_most", (name,), sense, *ends) for name in names)
     objectives: dict[str, Direction] = {"objective": "maximize" if maximize else "minimize"}
     objectives |= {f"value/{name}": "maximize" if at_least else "minimize" for name in names}
