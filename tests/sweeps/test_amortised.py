@@ -73,11 +73,11 @@ def test_its_steps_are_whole_dual_steps(tmp_path):
         (["amortised={by_constraint: {six: {high: 1.0}}}"], "`amortised.by_constraint` must name constraints, but got 'six'"),
         (
             ["amortised=true", "train.batches=separate"],
-            "`train.batches` must be mixture with `amortised`, but got separate; drop it",
+            "must be mixture with `amortised`, but got separate; drop it",
         ),
         (
             ["set.amortised={}"],
-            "must be of a recipe without `amortised`, as each trial has budgets of its own, but got one with it",
+            "must be of a recipe without `amortised`, as each trial has budgets",
         ),
     ],
 )
@@ -103,7 +103,7 @@ def test_it_is_a_child_run_whose_front_is_read_back_from_mlflow_alone(tmp_path):
     assert tracker.close() is None
     record = read_sweep(plan.tracking_uri, plan.experiment)
     stored = json.loads((Path(place_of(str(out))) / FILE).read_text())
-    assert record.amortised is not None and record.amortised.to_json()["points"] == stored["points"]
+    assert record.amortised is not None and json.loads(json.dumps(record.amortised.to_json())) == stored
     assert [each.trial_id for each in record.trials] == ["0000"]
     client = MlflowClient(plan.tracking_uri)
     [run] = client.search_runs([record.experiment_id], "tags.`dualsweep.kind` = 'amortised'")
