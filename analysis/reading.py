@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
+from analysis.budgets import read_budgets
 from analysis.errors import ReviewError, nearest
 from analysis.judging import constraint_outcomes, judge, split_intervals
 from analysis.store import open_client
@@ -30,6 +31,8 @@ _PAGE = 1000
 _RUN_ID_LENGTH = 32
 #: MLflow's SQL stores keep an infinite metric as the largest double of its sign.
 _INFINITE = sys.float_info.max
+#: Metrics that a review wrote, not the trial.
+_REVIEWED = "pareto/"
 _STATUS_OF_RUN = {"RUNNING": "running", "SCHEDULED": "running", "FAILED": "failed", "KILLED": "interrupted"}
 
 
@@ -64,6 +67,10 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         objectives=objectives,
         reference_point=_reference_point(parent, len(objectives)),
         trials=trials,
+        sampler=parent.data.params.get("sampler.name", ""),
+        sampler_seed=parent.data.params.get("sampler.seed", ""),
+        budgets=read_budgets(parent.data.tags.get("dualsweep.budgets", "[]"), parent.info.run_id),
+        maximizes=_maximizes(parent, objectives),
         amortised=_amortised(client, [run for run in children if run.data.tags["dualsweep.kind"] == "amortised"]),
     )
 
@@ -183,10 +190,12 @@ def _newest_of_each(runs: Sequence[Run]) -> list[Run]:
 
 def _trial(run: Run) -> Trial:
     tags, info = run.data.tags, run.info
-    metrics, intervals = split_intervals({name: _finite_or_inf(value) for name, value in run.data.metrics.items()})
+    logged = {name: _finite_or_inf(value) for name, value in run.data.metrics.items() if not name.startswith(_REVIEWED)}
+    metrics, intervals = split_intervals(logged)
     ended = info.end_time is not None and info.start_time is not None
     # `metrics` has values only; the steps they were logged at are in the run's wire form.
-    steps = max((int(metric.step) for metric in run.data.to_proto().metrics), default=None)
+    own = (metric for metric in run.data.to_proto().metrics if not metric.key.startswith(_REVIEWED))
+    steps = max((int(metric.step) for metric in own), default=None)
     return Trial(
         trial_id=tags.get("dualsweep.trial", info.run_id),
         run_id=info.run_id,
@@ -197,11 +206,23 @@ def _trial(run: Run) -> Trial:
         constraints=constraint_outcomes(metrics, run.data.params),
         seconds=(info.end_time - info.start_time) / 1000 if ended else None,
         steps=steps,
-        tagged_front={"true": True, "false": False}.get(tags.get("dualsweep.front", "")),
+        marked={name: tags[f"dualsweep.{name}"] for name in ("front", "feasible", "rank", "knee") if f"dualsweep.{name}" in tags},
         replicates=int(tags.get("dualsweep.replicates", "1")),
         intervals=intervals,
         feasibility=metrics.get("feasibility"),
+        batch_size=_batch_size(run.data.params),
+        workers=_whole(run.data.params.get("resources.workers")) or 1,
     )
+
+
+def _batch_size(params: Mapping[str, str]) -> int | None:
+    """Samples of a primal step over all workers: trajectories where terms are on them, as in alignment."""
+    section = "rollout" if params.get("formulation") == "alignment" else "train"
+    return _whole(params.get(f"{section}.batch_size"))
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
 
 
 def _finite_or_inf(value: float) -> float:
@@ -238,6 +259,12 @@ def _objectives(parent: Run) -> dict[str, Direction]:
             f"to 'minimize' or 'maximize', but got {text!r}. Correct the tag in MLflow, or run the sweep anew."
         )
     return cast("dict[str, Direction]", objectives)
+
+
+def _maximizes(parent: Run, objectives: Mapping[str, Direction]) -> bool:
+    if "objective" in objectives:
+        return objectives["objective"] == "maximize"
+    return parent.data.params.get("recipe.objective.maximize") == "true"
 
 
 def _reference_point(parent: Run, dimensions: int) -> tuple[float, ...] | None:

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
 import typer
 from rich.console import Console
@@ -192,6 +192,37 @@ def front(
     from sweeps.reviewing import rebuild
 
     made = rebuild(name, tracking_uri, output, Console())
+    _write_json(json_file, made)
+
+
+@app.command(name="compare")
+def compare_(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SWEEP...", help="Sweep files, or experiments' names or ids, or parent runs' ids.", show_default=False
+        ),
+    ],
+    tracking_uri: Annotated[
+        str | None, typer.Option("--tracking-uri", help="MLflow store; the sweeps' own when left out.", show_default=False)
+    ] = None,
+    group: Annotated[
+        str,
+        typer.Option("--group", help="sampler: sweeps by one sampler together; sweep: each for itself; auto: what tells apart."),
+    ] = "auto",
+    output: Annotated[Path, typer.Option("--output", help="Folder to write to.")] = Path("compare"),
+    json_file: Json = None,
+) -> None:
+    """Several sweeps on one figure: hypervolume against trials, compute and time; from MLflow alone."""
+    from trainer.errors import Problem
+    from trainer.places import check_writable
+
+    if group not in ("auto", "sampler", "sweep"):
+        raise BadInput([Problem("command line", 1, "--group", "must be auto, sampler or sweep", repr(group), "name one of them")])
+    check_writable(str(output))
+    from sweeps.comparing import compare_sweeps
+
+    made = compare_sweeps(names, tracking_uri, cast("Literal['auto', 'sampler', 'sweep']", group), output, Console())
     _write_json(json_file, made)
 
 

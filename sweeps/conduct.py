@@ -27,7 +27,7 @@ from sweeps.interrupts import terminate_like_interrupt
 from sweeps.plan import Plan
 from sweeps.progress import Progress
 from sweeps.results import Results, TrialRecord, sweep_record
-from sweeps.reviewing import review_of, show, summary
+from sweeps.reviewing import full_link, review_of, show, summary
 from sweeps.runs import Point, Run, trainings_left
 from sweeps.spool import read
 from sweeps.study import Asked, Study
@@ -222,10 +222,10 @@ def _reviewed(checked: Checked, plan: Plan, folder: Path, interrupted: bool, swe
     records = TrialRecord.load_all(folder)
     if sweep is None:
         record = replace(sweep_record(plan, records), amortised=front_in(place_of(checked.output)))
-        made = review(record, folder)
+        made, view = review(record, folder), None
     else:
-        record, made = review_of(plan.tracking_uri, sweep, folder)
-    show(record, made, console)
+        record, made, view = review_of(plan.tracking_uri, sweep, folder, console)
+    show(record, made, console, full_link(plan.tracking_uri, view))
     again = f"dualsweep sweep {checked.file}"
     if interrupted:
         console.print(

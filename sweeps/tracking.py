@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from analysis.budgets import write_budgets
+from sweeps.budgets import ranges
 from sweeps.delivery import Delivery, prepare
 from sweeps.ledger import AMORTISED, SWEEP, Entry, Ledger, masked
 from sweeps.plan import Plan
@@ -157,6 +159,7 @@ class Tracker:
             "dualsweep.status": "running",
             "dualsweep.objectives": json.dumps(plan.objectives),
             "dualsweep.search": json.dumps([each.name for each in plan.parameters]),
+            "dualsweep.budgets": write_budgets(ranges(plan.parameters, plan.recipe_document)),
         }
         if plan.sweep.reference_point is not None:
             tags["dualsweep.reference_point"] = json.dumps(plan.sweep.reference_point)

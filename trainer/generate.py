@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from diffusers import DDPMScheduler
@@ -23,10 +24,18 @@ from trainer.recipe import Model, Recipe
 from trainer.samplers.sampling import sample
 
 
-def restore(
-    checkpoint: str, multipliers: Mapping[str, float] | None = None
-) -> tuple[Predictor, DDPMScheduler, Recipe, tuple[int, ...], Space]:
-    """The model with its averaged weights, its schedule, the recipe, the shape of its diffusion and that one's space.
+class Restored(NamedTuple):
+    """A model with its averaged weights, its schedule, the recipe, the shape of its diffusion and that one's space."""
+
+    predictor: Predictor
+    schedule: DDPMScheduler
+    recipe: Recipe
+    shape: tuple[int, ...]
+    space: Space
+
+
+def restore(checkpoint: str, multipliers: Mapping[str, float] | None = None) -> Restored:
+    """The model that a checkpoint holds.
 
     That of an amortised run is taken at `multipliers` by constraint (0 where left out), or at those of its recipe's budgets.
 
@@ -43,7 +52,23 @@ def restore(
         raise TrainingError(f"a checkpoint must hold its schedule, but {checkpoint} has none; it was changed by hand")
     library = Library()
     predictor = build_model(spec, shape, recipe.seed, library).under(schedule).eval()
-    return predictor, schedule, recipe, shape, library.space(spec)
+    return Restored(predictor, schedule, recipe, shape, library.space(spec))
+
+
+def draw(
+    model: Restored, count: int, *, sampler: str | None = None, steps: int | None = None, seed: int = 0, batch_size: int = 250
+) -> Tensor:
+    """`count` samples [count, *shape], decoded; `sampler` and `steps` are those of the recipe where they are None.
+
+    Raises:
+        ValueError: more steps than the schedule has.
+    """
+    sampling = model.recipe.sampling_by(sampler)
+    sampling = sampling._replace(steps=steps or sampling.steps)
+    found = sample(
+        model.predictor, model.schedule, range(count), model.shape, sampling=sampling, seed=seed, batch_size=batch_size
+    )
+    return decode_in_parts(model.space, found, batch_size)
 
 
 def find_checkpoint(place: str) -> str:
@@ -81,11 +106,7 @@ def generate(
         TrainingError: `checkpoint` is no complete checkpoint.
         ValueError: more steps than the schedule has.
     """
-    predictor, schedule, recipe, shape, space = restore(checkpoint, multipliers)
-    sampling = recipe.sampling_by(sampler)
-    sampling = sampling._replace(steps=steps or sampling.steps)
-    found = sample(predictor, schedule, range(count), shape, sampling=sampling, seed=seed, batch_size=batch_size)
-    samples = decode_in_parts(space, found, batch_size)
+    samples = draw(restore(checkpoint, multipliers), count, sampler=sampler, steps=steps, seed=seed, batch_size=batch_size)
     output.mkdir(parents=True, exist_ok=True)
     np.save(output / "samples.npy", samples.numpy())
     if samples.ndim == 4:
