@@ -79,7 +79,7 @@ class Conductor:
         self._spools[asked.number] = self._tracker.trial(asked.number, asked.params)
         self._progress.started(trial_name(asked.number), asked.params)
 
-    def reported(self, number: int, payload: dict[str, Any]) -> None:
+    def reported(self, number: int, payload: dict[str, Any]) -> bool:
         name, result = trial_name(number), payload.get("result")
         for point in payload["points"]:
             final = bool(result) and point is payload["points"][-1]
@@ -87,6 +87,7 @@ class Conductor:
         self._progress.reported(name, payload)
         if result:
             self._end(number, Result.from_json(result))
+        return bool(result)
 
     def lost(self, number: int, reason: str) -> None:
         """A trial without a last report: its result file counts where it wrote one, else it has failed."""
