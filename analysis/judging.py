@@ -12,7 +12,9 @@ from dataclasses import replace
 
 from analysis.trials import JUDGED_STATUSES, ConstraintOutcome, Trial
 
-_QUANTITIES = ("value", "budget", "slack", "slack_error", "multiplier")
+_QUANTITIES = ("value", "budget", "slack", "slack_error", "multiplier", "multiplier_error")
+#: Before the name of a metric: the half-width of the 95 % interval of its mean over several trainings.
+INTERVAL = "interval/"
 #: `value/max` is the largest value of all, not a constraint.
 _AGGREGATE = "max"
 
@@ -36,6 +38,12 @@ def constraint_outcomes(metrics: Mapping[str, float], params: Mapping[str, str])
         )
         for name in sorted(names)
     )
+
+
+def split_intervals(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """Take apart what a trial of several trainings logged: its metrics, and the half-widths of their intervals by metric."""
+    plain = {name: value for name, value in metrics.items() if not name.startswith(INTERVAL)}
+    return plain, {name.removeprefix(INTERVAL): value for name, value in metrics.items() if name.startswith(INTERVAL)}
 
 
 def judge(trials: Sequence[Trial], objectives: Sequence[str]) -> tuple[Trial, ...]:

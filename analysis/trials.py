@@ -22,7 +22,7 @@ class ConstraintOutcome:
     """How one constraint of a trial ended; a value that was never logged is NaN.
 
     `slack_error` is the standard error of `slack`, in the constraint's own unit, as are `value`, `budget`
-    and `slack`; `multiplier` is objective units per constraint unit.
+    and `slack`; `multiplier` and its standard error are objective units per constraint unit.
     """
 
     name: str
@@ -32,6 +32,7 @@ class ConstraintOutcome:
     slack_error: float
     multiplier: float
     equality: bool = False
+    multiplier_error: float = math.nan
 
     @property
     def room(self) -> float:
@@ -70,6 +71,11 @@ class Trial:
     steps: int | None = None
     #: What the tag `dualsweep.front` says now; None before the first review.
     tagged_front: bool | None = None
+    #: How many trainings, alike but for their seeds, the trial is the mean of; `intervals` has the half-width of each metric's
+    #: 95 % interval, and `feasibility` is the probability that one more of them is feasible.
+    replicates: int = 1
+    intervals: Mapping[str, float] = field(default_factory=dict)
+    feasibility: float | None = None
 
     def metric(self, name: str) -> float:
         """Return the last value of a metric, NaN where it was never logged."""

@@ -62,7 +62,9 @@ class Rungs:
         if place < going:
             return None
         goes = "the first goes" if going == 1 else f"the first {going} go"
-        return f"after {100 * level:.3g} % of its steps it is number {place + 1} of {len(here)} recorded there, of which {goes} on"
+        return (
+            f"after {100 * level:.3g} % of its steps it is number {place + 1} of {len(here)} recorded there, of which {goes} on"
+        )
 
 
 def order(standings: Sequence[Standing]) -> list[int]:

@@ -63,7 +63,7 @@ def shortfall(trial: Watched, bound: Bound, ended: Iterable[Watched]) -> Shortfa
 
 def _gain(trial: Watched, bound: Bound, ended: Iterable[Watched]) -> float:
     """What the slack gains at most where the averaged weights take over from the training weights."""
-    known = [each.gains[bound.name] for each in ended if each.judged and bound.name in each.gains]
+    known = [each.gains[bound.name] for each in ended if bound.name in each.gains]
     if known:
         return max(0.0, *(abs(each) if bound.kind == "equals" else each for each in known))
     level = trial.now(f"value/{bound.name}").value

@@ -7,6 +7,7 @@ is not put to the test, and to the risk of a wrong stop, at every point; `halvin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -60,7 +61,7 @@ class Judge:
 
     def end(self, name: str, result: Result) -> None:
         """A training has ended, or was stopped."""
-        self._trials[name].result = result
+        self._trials[name].end(result, self._objectives)
 
     def recall(self, name: str, recipe: Recipe, points: Iterable[Point], result: Result) -> None:
         """A training that ended in an earlier run of the sweep."""
@@ -69,7 +70,7 @@ class Judge:
             before = trial.step
             trial.add(step, metrics)
             self._halved(trial, before)
-        trial.result = result
+        trial.end(result, self._objectives)
 
     def _forecast(self, trial: Watched, before: int) -> Stop | None:
         share = trial.step / trial.steps
@@ -99,19 +100,24 @@ class Judge:
         return Standing(cost(levels, signs), max((-each.best for each in short), default=0.0))
 
 
-def stopped(trial_points: Sequence[Point], stop: Stop, recipe: Recipe, seconds: float) -> Result:
-    """The result of a trial that was stopped: its last point, measured in training and never taken for a final evaluation."""
-    step, metrics = trial_points[-1]
-    nan = float("nan")
+def stopped(points: Sequence[Point], stop: Stop, recipe: Recipe, seconds: float) -> Result:
+    """The result of a training that was stopped: its last point, which is no final evaluation; nothing where it had none."""
+    step, metrics = points[-1] if points else (0, {})
+    nan = math.nan
     outcomes = {
         each.name: ConstraintOutcome(
-            *(metrics.get(f"{kind}/{each.name}", nan) for kind in ("value", "budget", "slack", "slack_error", "multiplier")),
+            value=metrics.get(f"value/{each.name}", nan),
+            budget=metrics.get(f"budget/{each.name}", nan),
+            slack=metrics.get(f"slack/{each.name}", nan),
+            slack_error=metrics.get(f"slack_error/{each.name}", nan),
+            multiplier=metrics.get(f"multiplier/{each.name}", nan),
             kind=each.kind,
             relaxation=metrics.get(f"relaxation/{each.name}", 0.0),
         )
         for each in recipe.constraints
     }
     return Result(
-        status="stopped", reason=stop.reason, objective=metrics.get("objective", nan), objective_error=nan, constraints=outcomes,
-        feasible=False, steps=step, seconds=seconds, checkpoint=None, metrics=dict(metrics),
+        status="stopped", reason=stop.reason, objective=metrics.get("objective", nan), objective_error=nan,
+        constraints=outcomes, feasible=False, steps=step, seconds=seconds, checkpoint=None, metrics=dict(metrics),
+        stopped_by=stop.rule,
     )  # fmt: skip

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
@@ -36,7 +35,8 @@ class Watched:
     """One training: `steps` it is to take; `bounds` with their budgets; `warmup` steps during which multipliers stay, and
     `moving`, whether they ever move; `maximize`, whether its objective is.
 
-    `histories` are of its points, by metric; `result` is None while it runs.
+    `histories` are of its points, by metric; `result` is None while it runs. Once it has ended, `levels` and `gains` are kept:
+    the last levels of metrics, and by how much each slack of the final evaluation is above that in training.
     """
 
     name: str
@@ -48,6 +48,8 @@ class Watched:
     histories: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     step: int = 0
     result: Result | None = None
+    levels: dict[str, Measured] = field(default_factory=dict)
+    gains: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, recipe: Recipe) -> Watched:
@@ -60,6 +62,12 @@ class Watched:
         self.step = step
         for metric, value in metrics.items():
             self.histories.setdefault(metric, []).append((step, float(value)))
+
+    def end(self, result: Result, metrics: Iterable[str]) -> None:
+        """It has ended: of its points only what other trials are compared with is kept, the level of `metrics` and the gains."""
+        self.levels = {metric: self.now(metric) for metric in metrics}
+        self.gains = self._gained(result)
+        self.result, self.histories = result, {}
 
     @property
     def judged(self) -> bool:
@@ -79,19 +87,19 @@ class Watched:
         return np.array([step for step, _ in points], dtype=np.float64), np.array([value for _, value in points])
 
     def now(self, metric: str) -> Measured:
-        """The present level of a metric, with its error."""
-        return recent(*self.series(metric))
+        """The present level of a metric, with its error; of an ended training only of what was kept."""
+        return self.levels[metric] if self.result is not None else recent(*self.series(metric))
 
     def forecast(self, metric: str, z: float) -> Forecast | None:
         """Where a metric will be at the last step."""
         return forecast(*self.series(metric), float(self.steps), z)
 
-    @cached_property
-    def gains(self) -> dict[str, float]:
-        """By how much each slack of the final evaluation is above that of the last fifth of training. Of an ended training."""
-        assert self.result is not None
+    def _gained(self, result: Result) -> dict[str, float]:
+        """By how much each slack of the final evaluation is above that of the last fifth of training."""
+        if result.status not in JUDGED_STATUSES:
+            return {}
         found = {}
-        for name, outcome in self.result.constraints.items():
+        for name, outcome in result.constraints.items():
             trained = mean(Trace.of(self.histories, name).last(END).slacks).value
             if math.isfinite(trained) and math.isfinite(outcome.slack):
                 found[name] = outcome.slack + outcome.relaxation - trained
