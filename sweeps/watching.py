@@ -14,6 +14,7 @@ from sweeps.results import TrialRecord
 from sweeps.runs import Point, Run
 from sweeps.spool import Record, read
 from sweeps.stopping.judge import Judge, Stop, stopped
+from sweeps.stopping.watched import Watched
 from sweeps.tracking import Tracker
 from trainer.outcome import Result
 
@@ -30,7 +31,7 @@ class Watch:
         """A trial that was over when the sweep began."""
         if self._judge is not None and record.result.steps:
             for run, result in Point.of(self._plan, record, output).ended:
-                self._judge.recall(run.name, run.recipe, _points(self._spooled(run)), result)
+                self._judge.recall(Watched.of(run.name, run.recipe), _points(self._spooled(run)), result)
 
     def resume(self, point: Point) -> tuple[Run, Stop, float] | None:
         """A trial that is taken up: which of its trainings is to stop or was stopped, why, and after how many seconds."""
@@ -38,12 +39,12 @@ class Watch:
             return None
         found = None
         for run, result in point.ended:
-            self._judge.recall(run.name, run.recipe, _points(self._spooled(run)), result)
+            self._judge.recall(Watched.of(run.name, run.recipe), _points(self._spooled(run)), result)
             if result.status == "stopped" and found is None:
                 found = run, Stop(str(result.stopped_by), result.reason), result.seconds
         for run in point.waiting:
             records = list(self._spooled(run))
-            stop = self._judge.begin(run.name, run.recipe, _points(records))
+            stop = self._judge.begin(Watched.of(run.name, run.recipe), _points(records))
             if stop is not None and found is None:
                 if not self._tracker.is_open(run.number, run.seed):
                     self._tracker.trial(run.number, run.asked.params, run.seed)

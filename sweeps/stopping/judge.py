@@ -42,12 +42,12 @@ class Judge:
         self._rungs = Rungs(rules.halving.first, rules.halving.reduction) if rules.halving else None
         self._trials: dict[str, Watched] = {}
 
-    def begin(self, name: str, recipe: Recipe, points: Iterable[Point] = ()) -> Stop | None:
+    def begin(self, trial: Watched, points: Iterable[Point] = ()) -> Stop | None:
         """A training that starts, or starts again with the points it has reported; what is to be said at the last of them."""
-        self._trials[name] = Watched.of(name, recipe)
+        self._trials[trial.name] = trial
         verdict = None
         for step, metrics in points:
-            verdict = self.take(name, step, metrics)
+            verdict = self.take(trial.name, step, metrics)
         return verdict
 
     def take(self, name: str, step: int, metrics: Mapping[str, float]) -> Stop | None:
@@ -63,9 +63,9 @@ class Judge:
         """A training has ended, or was stopped."""
         self._trials[name].end(result, self._objectives)
 
-    def recall(self, name: str, recipe: Recipe, points: Iterable[Point], result: Result) -> None:
+    def recall(self, trial: Watched, points: Iterable[Point], result: Result) -> None:
         """A training that ended in an earlier run of the sweep."""
-        trial = self._trials[name] = Watched.of(name, recipe)
+        self._trials[trial.name] = trial
         for step, metrics in points:
             before = trial.step
             trial.add(step, metrics)
