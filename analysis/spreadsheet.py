@@ -10,21 +10,22 @@ from pathlib import Path
 from analysis.front import Front
 from analysis.trials import SweepRecord, Trial
 
-_QUANTITIES = ("value", "budget", "slack", "slack_error", "multiplier")
+_QUANTITIES = ("value", "budget", "slack", "slack_error", "multiplier", "multiplier_error")
 
 
 def write_trials(path: Path, record: SweepRecord, front: Front) -> None:
     """Write the trials, best rank first; numbers in full precision, empty where missing.
 
     Columns: trial, run_id, status, feasible (true, false, or empty for unknown), front, rank, the objectives,
-    the searched parameters, `value/NAME`, `budget/NAME`, `slack/NAME`, `slack_error/NAME` and
-    `multiplier/NAME` of each constraint, seconds, steps, reason. An objective that is also a searched
-    parameter's or a constraint's column appears once.
+    the searched parameters, `value/NAME`, `budget/NAME`, `slack/NAME`, `slack_error/NAME`,
+    `multiplier/NAME` and `multiplier_error/NAME` of each constraint, seconds, steps, reason. An objective that is also a searched
+    parameter's or a constraint's column appears once. Where trials are several trainings there are also
+    replicates, feasibility and `interval/METRIC` of each objective and each slack.
     """
     rows = [_row(record, front, trial) for trial in ordered(record, front)]
     names = ["trial", "run_id", "status", "feasible", "front", "rank", *record.objectives, *record.searched]
     names += [f"{quantity}/{name}" for name in record.constraint_names for quantity in _QUANTITIES]
-    names += ["seconds", "steps", "reason"]
+    names += [*(_replicated(record, record.trials[0]) if record.replicated else ()), "seconds", "steps", "reason"]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(names)), lineterminator="\n")
         writer.writeheader()
@@ -52,7 +53,14 @@ def _row(record: SweepRecord, front: Front, trial: Trial) -> dict[str, object]:
     row |= {name: _cell(value) for name, value in trial.params.items()}
     for outcome in trial.constraints:
         row |= {f"{q}/{outcome.name}": _cell(getattr(outcome, q)) for q in _QUANTITIES}
+    row |= _replicated(record, trial) if record.replicated else {}
     return row | {name: _cell(trial.metric(name)) for name in record.objectives}
+
+
+def _replicated(record: SweepRecord, trial: Trial) -> dict[str, object]:
+    metrics = dict.fromkeys([*record.objectives, *(f"slack/{name}" for name in record.constraint_names)])
+    intervals = {f"interval/{name}": trial.intervals.get(name) for name in metrics}
+    return {"replicates": trial.replicates, "feasibility": trial.feasibility, **intervals}
 
 
 def _cell(value: object) -> object:

@@ -17,6 +17,7 @@ from analysis.review import review
 from cluster.address import gcs_address, probe_gcs
 from cluster.connection import connect
 from cluster.resources import concurrency
+from sweeps.amortising import is_waiting, place_of, run_amortised
 from sweeps.artifacts import verdicts_of, write_artifacts, write_shown
 from sweeps.budgets import NAME
 from sweeps.checking import Checked
@@ -26,13 +27,14 @@ from sweeps.interrupts import terminate_like_interrupt
 from sweeps.plan import Plan
 from sweeps.progress import Progress
 from sweeps.results import Results, TrialRecord, sweep_record
-from sweeps.reviewing import review_of, show, summary
+from sweeps.reviewing import full_link, review_of, show, summary
 from sweeps.runs import Point, Run, trainings_left
 from sweeps.spool import read
 from sweeps.stopping.judge import Stop
 from sweeps.study import Asked, Study
 from sweeps.tracking import Tracker
 from sweeps.watching import Watch, stopped_tags
+from trainer.amortised.front import front_in
 from trainer.errors import BadInput
 from trainer.outcome import Result, failed
 from trainer.places import is_local, local_path
@@ -205,6 +207,11 @@ def run_sweep(checked: Checked, console: Console) -> Results:
         tracker = Tracker(plan, folder, lambda text: console.print(text, highlight=False, soft_wrap=True))
         run_status = "FAILED"
         try:
+            if is_waiting(plan, checked.output):
+                with connect(checked.address) as connection:
+                    concurrency(connection.machine, checked.ask)
+                    terminate_like_interrupt()
+                    run_amortised(plan, checked.output, folder, tracker, console)
             if study.unfinished() or study.remaining:
                 _run_trials(checked, plan, study, tracker, folder, console)
             run_status = "KILLED" if study.unfinished() or study.remaining else "FINISHED"
@@ -248,11 +255,11 @@ def _reviewed(checked: Checked, plan: Plan, folder: Path, interrupted: bool, swe
     """The review: from MLflow where it has everything (`sweep` is the parent run), else from this folder's own records."""
     records = TrialRecord.load_all(folder)
     if sweep is None:
-        record = sweep_record(plan, records)
-        made = review(record, folder)
+        record = replace(sweep_record(plan, records), amortised=front_in(place_of(checked.output)))
+        made, view = review(record, folder), None
     else:
-        record, made = review_of(plan.tracking_uri, sweep, folder)
-    show(record, made, console)
+        record, made, view = review_of(plan.tracking_uri, sweep, folder, console)
+    show(record, made, console, full_link(plan.tracking_uri, view))
     again = f"dualsweep sweep {checked.file}"
     if interrupted:
         console.print(

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.ledger import SWEEP, Entry, Ledger
+from sweeps.ledger import AMORTISED, SWEEP, Entry, Ledger
 from sweeps.spool import Record, read
 
 if TYPE_CHECKING:
@@ -137,6 +137,9 @@ class Delivery:
         """What a new run is known by: the sweep's, a trial's, or that of one of a trial's trainings (`0007-seed-1`)."""
         if name == SWEEP:
             return {"dualsweep.kind": "sweep", "dualsweep.sweep": self.ledger.sweep_id}
+        if name == AMORTISED:
+            parent = {"mlflow.parentRunId": self.ledger.entry(SWEEP).run_id or ""}
+            return {"dualsweep.kind": AMORTISED, "dualsweep.sweep": self.ledger.sweep_id, **parent}
         trial, _, seed = name.partition("-seed-")
         tags = {"dualsweep.sweep": self.ledger.sweep_id, "dualsweep.trial": trial}
         if not seed:
@@ -272,6 +275,8 @@ def _set_status(client: MlflowClient, run_id: str, record: Record) -> None:
 
 
 def _run_name(ledger: Ledger, name: str) -> str:
+    if name == AMORTISED:
+        return "amortised front"
     return ledger.experiment if name == SWEEP else f"trial {name.replace('-seed-', ' seed ')}"
 
 

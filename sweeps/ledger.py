@@ -12,6 +12,8 @@ from pathlib import Path
 FILE = "tracking.json"
 #: The parent run's name among the spools.
 SWEEP = "sweep"
+#: That of the sweep's amortised training.
+AMORTISED = "amortised"
 
 
 def masked(uri: str) -> str:

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 from sweeps.budgets import NAME, check_informed
 from sweeps.kinds import WORDS, listed
-from sweeps.rules import applicable, check_direction, check_early_stopping, check_objectives, check_seeds
+from sweeps.rules import check_amortised, check_direction, check_objectives, check_seeds
 from sweeps.schema import Direction, EarlyStopping, Sweep
 from sweeps.search import Parameter, Written, apply, check_grid, read_search, resolve
+from sweeps.stopping.asking import applicable, check_early_stopping
 from trainer.documents import Document, load, nearest, show, validate
 from trainer.errors import BadInput, Problem
 from trainer.load import Layered, Override, lay_over, read_overrides, validate_recipe
@@ -26,6 +27,8 @@ from trainer.recipe import Recipe
 Answer = TypeVar("Answer")
 #: Sections whose keys have dots or slashes of their own: what follows the first dot is one key.
 _ONE_KEY_BELOW = ("search", "objectives", "set")
+#: The steps of an amortised training, in those of one trial, unless the sweep says.
+AMORTISED_STEPS = 3
 _DEFAULT_STORE = "mlflow.db"
 
 
@@ -86,6 +89,17 @@ class Plan:
         """The rules that may stop a trial, of those asked for; None where nothing may."""
         asked = self.sweep.early_stopping
         return applicable(asked, self.recipe, list(self.objectives)) if asked is not None else None
+
+    @property
+    def amortised_recipe(self) -> Recipe | None:
+        """That of the sweep's amortised training, in whole dual steps; None where there is none."""
+        spec = self.sweep.amortised
+        if spec is None:
+            return None
+        every = self.recipe.dual.every
+        steps = -(-(spec.steps or AMORTISED_STEPS * self.recipe.train.steps) // every) * every
+        laid = {"amortised": spec.model_dump(exclude={"steps"}), "train": {**self.recipe.train.model_dump(), "steps": steps}}
+        return Recipe.model_validate({**self.recipe.model_dump(), **laid})
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -176,8 +190,8 @@ def _complete(
         return None
     problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)
     plan = Plan(sweep, document, recipe, completed, tuple(parameters))
-    if sweep.early_stopping is not None:
-        problems += check_early_stopping(document, sweep.early_stopping, recipe, list(plan.objectives))
+    problems += check_early_stopping(document, sweep.early_stopping, recipe, list(plan.objectives))
+    problems += check_amortised(document, recipe, lambda: plan.amortised_recipe)
     return plan
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from analysis.judging import INTERVAL, judge, split_intervals
 from analysis.trials import ConstraintOutcome, SweepRecord, Trial
@@ -14,6 +14,7 @@ from sweeps.plan import Plan
 from sweeps.replicates import Replicates
 from sweeps.tracking import trial_name
 from trainer.outcome import Result
+from trainer.schema.bound import Kind
 
 FOLDER = "records"
 
@@ -78,17 +79,11 @@ class TrialRecord:
         result = self.result
         outcomes = tuple(
             ConstraintOutcome(
-                name,
-                each.value,
-                each.budget,
-                each.slack,
-                each.slack_error,
-                each.multiplier,
-                each.kind == "equals",
-                each.multiplier_error,
+                name, each.value, each.budget, each.slack, each.slack_error, each.multiplier, each.kind == "equals",
+                each.multiplier_error, cast("Kind", each.kind),
             )
             for name, each in result.constraints.items()
-        )
+        )  # fmt: skip
         metrics, intervals = split_intervals(self.metrics)
         return Trial(
             self.id, "", result.status, result.reason, dict(self.params), metrics, outcomes,
@@ -101,7 +96,9 @@ def sweep_record(plan: Plan, records: list[TrialRecord]) -> SweepRecord:
     """A sweep's record without MLflow, for when there is no reaching it."""
     trials = judge([record.as_trial() for record in records], list(plan.objectives))
     point = plan.sweep.reference_point
-    return SweepRecord("", plan.experiment, "", plan.objectives, tuple(point) if point else None, trials)
+    return SweepRecord(
+        "", plan.experiment, "", plan.objectives, tuple(point) if point else None, trials, maximizes=plan.recipe.maximizes
+    )
 
 
 @dataclass(frozen=True)

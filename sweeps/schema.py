@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from trainer.recipe import Name, Resources, Section
+from trainer.schema.amortised import Amortised
 from trainer.schema.base import Count
 
 Direction = Literal["minimize", "maximize"]
@@ -42,6 +43,19 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+class AmortisedRun(Amortised):
+    """The amortised training beside a sweep's trials: the base recipe over a range of multipliers (docs/amortised.md)."""
+
+    steps: Count | None = Field(
+        None, description="its primal steps; left out, three times the recipe's", examples=["4500"]
+    )  # fmt: skip
+
+
+def _switched(value: Any) -> Any:
+    """`true` is short for a section with its defaults, `false` for none."""
+    return ({} if value else None) if isinstance(value, bool) else value
+
+
 class Dominated(Section):
     """Stops a trial whose best credible end is dominated by a finished feasible trial."""
 
@@ -59,11 +73,6 @@ class Halving(Section):
         description="the first rung, as a share of a trial's steps; each next one is `reduction` times as far",
         examples=["0.2"],
     )
-
-
-def _switched(value: Any) -> Any:
-    """`true` is a rule with its defaults, `false` none."""
-    return {} if value is True else None if value is False else value
 
 
 class EarlyStopping(Section):
@@ -137,6 +146,10 @@ class Sweep(Section):
         description="rules that stop trials before their last step; `true`: all that apply, with their defaults; left out, none",
         examples=["{infeasible: true}"],
     )
+    amortised: Annotated[AmortisedRun | None, BeforeValidator(_switched)] = Field(
+        None, description="true, or settings, to also train one network for the whole front, before the trials",
+        examples=["true"],
+    )  # fmt: skip
     resources: Resources | None = Field(
         None, description="what one trial takes; keys given here stand above the recipe's", examples=["{workers: 1}"]
     )

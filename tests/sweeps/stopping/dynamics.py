@@ -67,7 +67,7 @@ def simulate(n: int, seed: int, violation: tuple[float, float] = (0.02, 1.0), re
     `waste` the largest inefficiency.
     """
     rng = np.random.default_rng(seed)
-    gap = np.exp(rng.uniform(*np.log(violation), n))
+    gap = np.exp(rng.uniform(np.log(violation[0]), np.log(violation[1]), n))
     eta = 1 / (STEPS * np.exp(rng.uniform(np.log(0.05), np.log(5), n)))
     rho = np.exp(-rng.uniform(0, np.log(0.2 * STEPS), n))
     transient, fading = rng.uniform(0, 1, n), rng.uniform(0.02, 0.3, n) * STEPS

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from sweeps.schema import EarlyStopping
+from sweeps.schema import Direction, Dominated, EarlyStopping
 from sweeps.stopping.dominated import optimistic
 from sweeps.stopping.judge import Judge, Stop
 from sweeps.stopping.watched import Bound, Watched
 from tests.sweeps.stopping.dynamics import STEPS, simulate
 from trainer.outcome import Result
 
-OBJECTIVES = {"objective": "minimize", "value/max": "minimize"}
+OBJECTIVES: dict[str, Direction] = {"objective": "minimize", "value/max": "minimize"}
 
 
 def test_simulated_trials_with_known_ends() -> None:
@@ -22,7 +24,7 @@ def test_simulated_trials_with_known_ends() -> None:
     saved: list[float] = []
     for i in range(150):
         others = [int(j) for j in rng.choice(np.arange(150, 200), 5, replace=False)]
-        judge = Judge(EarlyStopping(dominated={"confidence": 0.95}), OBJECTIVES)  # type: ignore[arg-type]
+        judge = Judge(EarlyStopping(dominated=Dominated()), OBJECTIVES)
         for j in others:
             judge.recall(many.trial(j), many.points(j), many.result(j))
         judge.begin(many.trial(i))
@@ -36,7 +38,7 @@ def test_simulated_trials_with_known_ends() -> None:
     assert np.mean(wrong) <= 0.05 and np.mean(saved) >= 1 / 6, (np.mean(wrong), np.mean(saved))
 
 
-def watched(name: str, steps: int = 300, **metrics: object) -> Watched:
+def watched(name: str, steps: int = 300, **metrics: Any) -> Watched:
     """A trial of 600 steps after so many, with metrics that are numbers or functions of the step, and a little noise."""
     rng = np.random.default_rng(0)
     trial = Watched(name, STEPS, (Bound("g", "at_most"),))
@@ -48,8 +50,10 @@ def watched(name: str, steps: int = 300, **metrics: object) -> Watched:
 
 
 def said(trial: Watched, other: Watched, feasible: bool = True) -> Stop | None:
-    judge = Judge(EarlyStopping(dominated={}), OBJECTIVES)  # type: ignore[arg-type]
-    judge.recall(Watched(other.name, STEPS, other.bounds), points(other), Result("converged", "", 0, 0, {}, feasible, 600, 1, None))
+    judge = Judge(EarlyStopping(dominated=Dominated()), OBJECTIVES)
+    judge.recall(
+        Watched(other.name, STEPS, other.bounds), points(other), Result("converged", "", 0, 0, {}, feasible, 600, 1, None)
+    )
     return judge.begin(Watched(trial.name, STEPS, trial.bounds), points(trial))
 
 
@@ -78,7 +82,11 @@ def test_what_still_improves_may_get_there() -> None:
 
 
 def test_a_violated_value_may_come_down_to_its_budget_and_no_further_while_it_is_priced() -> None:
-    falling = {"objective": 0.4, "value_g": lambda step: 0.5 - step / 1000, "slack_g": lambda step: -0.3 + step / 1000}
+    falling: dict[str, Any] = {
+        "objective": 0.4,
+        "value_g": lambda step: 0.5 - step / 1000,
+        "slack_g": lambda step: -0.3 + step / 1000,
+    }
     priced = watched("0004", multiplier_g=lambda step: step / 100, **falling)
     free = watched("0004", multiplier_g=0.0, **falling)
     assert optimistic(priced, "value/g", "minimize", 2.0) == pytest.approx(0.2, abs=0.005)

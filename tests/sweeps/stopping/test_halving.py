@@ -6,13 +6,16 @@ import itertools
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from analysis.front import non_dominated
 from analysis.hypervolume import hypervolume
-from sweeps.schema import EarlyStopping
+from sweeps.schema import Direction, EarlyStopping, Halving
 from sweeps.stopping.halving import Rungs, Standing, levels, order, spread
 from sweeps.stopping.judge import Judge
 from sweeps.stopping.watched import Watched
+
+Points = NDArray[np.float64]
 
 
 def better(one: Standing, other: Standing) -> bool:
@@ -64,7 +67,7 @@ def test_rungs_and_who_goes_on() -> None:
     assert said[-1] == "after 20 % of its steps it is number 3 of 6 recorded there, of which the first 2 go on"
 
 
-def curves(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+def curves(rng: np.random.Generator, count: int) -> tuple[Points, Points]:
     """Final points [n, 2], waste above a front x y = 1, and their paths [n, 50, 2] down to them, with noise."""
     place, waste = rng.uniform(-1, 1, count), rng.exponential(0.5, count)
     final = np.stack([np.exp(place + waste / 2), np.exp(-place + waste / 2)], 1)
@@ -72,7 +75,7 @@ def curves(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray
     return final, final[:, None] * (1 + 2 * fading[..., None]) + 0.05 * rng.normal(size=(count, 50, 2))
 
 
-def volume(points: np.ndarray) -> float:
+def volume(points: Points) -> float:
     return hypervolume(points, ["minimize"] * 2, [5.0, 5.0])
 
 
@@ -80,8 +83,8 @@ def test_a_tenth_of_the_hypervolume_is_lost_for_half_of_the_steps() -> None:
     lost, saved, by_chance = [], [], []
     for seed in range(20):
         final, paths = curves(np.random.default_rng(seed), 30)
-        objectives = {"a": "minimize", "b": "minimize"}
-        judge = Judge(EarlyStopping(halving={"reduction": 3, "first": 0.2}), objectives)  # type: ignore[arg-type]
+        objectives: dict[str, Direction] = {"a": "minimize", "b": "minimize"}
+        judge = Judge(EarlyStopping(halving=Halving()), objectives)
         steps = np.full(30, 50)
         for i, path in enumerate(paths):
             judge.begin(Watched(str(i), 50))
