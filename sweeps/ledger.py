@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from sweeps.storing import masked
+
 FILE = "tracking.json"
 #: The parent run's name among the spools.
 SWEEP = "sweep"
-
-
-def masked(uri: str) -> str:
-    """A tracking URI without its password, to be shown and kept in files."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
+#: That of the sweep's amortised training.
+AMORTISED = "amortised"
 
 
 @dataclass
@@ -56,11 +54,11 @@ class Ledger:
         return self.runs.setdefault(name, Entry())
 
     def forget(self, name: str) -> None:
-        """A run that MLflow no longer has is to be delivered anew; with the sweep's own, all of them are."""
+        """A run that MLflow no longer has is to be delivered anew, with those below it; with the sweep's own, all of them are."""
         if name == SWEEP:
             self.sweep_id, self.runs = uuid.uuid4().hex, {}
         else:
-            self.runs.pop(name, None)
+            self.runs = {each: entry for each, entry in self.runs.items() if each != name and not each.startswith(f"{name}-")}
         self.save()
 
     def save(self) -> None:

@@ -11,20 +11,38 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sweeps.budgets import NAME, check_informed
 from sweeps.kinds import WORDS, listed
-from sweeps.schema import Direction, Sweep
+from sweeps.preferring import check_prefer, preference_of
+from sweeps.rules import (
+    check_amortised,
+    check_direction,
+    check_objectives,
+    check_points,
+    check_seeds,
+    check_storage,
+    check_warm_start,
+    own_metrics,
+)  # fmt: skip
+from sweeps.schema import Direction, EarlyStopping, Sweep
 from sweeps.search import Parameter, Written, apply, check_grid, read_search, resolve
+from sweeps.stopping.asking import applicable, check_early_stopping
+from sweeps.storing import storage_url
 from trainer.documents import Document, load, nearest, show, validate
 from trainer.errors import BadInput, Problem
 from trainer.load import Layered, Override, lay_over, read_overrides, validate_recipe
 from trainer.recipe import Recipe
 
+if TYPE_CHECKING:
+    from analysis.recommendation.preference import Preference
+
 Answer = TypeVar("Answer")
 #: Sections whose keys have dots or slashes of their own: what follows the first dot is one key.
 _ONE_KEY_BELOW = ("search", "objectives", "set")
+#: The steps of an amortised training, in those of one trial, unless the sweep says.
+AMORTISED_STEPS = 3
 _DEFAULT_STORE = "mlflow.db"
 
 
@@ -56,6 +74,11 @@ class Plan:
         return {**objective, **bounded}
 
     @property
+    def preference(self) -> Preference | None:
+        """Which point of the front the user prefers."""
+        return preference_of(self.sweep.prefer, list(self.objectives))
+
+    @property
     def constraints(self) -> tuple[str, ...]:
         """The names of the recipe's constraints."""
         return tuple(each.name for each in self.recipe.constraints)
@@ -72,6 +95,30 @@ class Plan:
         if self.sweep.sampler.name == "grid" and self.grid_size is not None:
             return min(self.sweep.trials, self.grid_size)
         return self.sweep.trials
+
+    @property
+    def seeds(self) -> tuple[int | None, ...]:
+        """The seeds of a trial's trainings, from the recipe's own on; (None,) where a trial is one training."""
+        if self.sweep.seeds == 1:
+            return (None,)
+        return tuple(range(self.recipe.seed, self.recipe.seed + self.sweep.seeds))
+
+    @property
+    def early_stopping(self) -> EarlyStopping | None:
+        """The rules that may stop a trial, of those asked for; None where nothing may."""
+        asked = self.sweep.early_stopping
+        return applicable(asked, self.recipe, list(self.objectives)) if asked is not None else None
+
+    @property
+    def amortised_recipe(self) -> Recipe | None:
+        """That of the sweep's amortised training, in whole dual steps; None where there is none."""
+        spec = self.sweep.amortised
+        if spec is None:
+            return None
+        every = self.recipe.dual.every
+        steps = -(-(spec.steps or AMORTISED_STEPS * self.recipe.train.steps) // every) * every
+        laid = {"amortised": spec.model_dump(exclude={"steps"}), "train": {**self.recipe.train.model_dump(), "steps": steps}}
+        return Recipe.model_validate({**self.recipe.model_dump(), **laid})
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -95,6 +142,16 @@ class Plan:
         uri = self.sweep.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_DEFAULT_STORE}"
         scheme, _, path = uri.partition("sqlite:///")
         return f"sqlite:///{Path(path).absolute()}" if not scheme and path and path != ":memory:" else uri
+
+    @property
+    def storage(self) -> str | None:
+        """The URL of the study's storage, its path absolute; None where it is the journal in the output folder."""
+        return None if self.sweep.storage is None else storage_url(self.sweep.storage)
+
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """What is tried first: for the first trials, values of all or some parameters."""
+        return self.sweep.points
 
     def recipe_data(self, params: Mapping[str, Any]) -> dict[Any, Any]:
         """A trial's recipe as plain data, `params` by their parameters' names."""
@@ -129,8 +186,8 @@ def load_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
     base = _read(problems, lambda: _base(document))
     plan = None
     if base is not None:
-        problems += _check_objectives(document, _names(base))
-        problems += _check_direction(document, base)
+        problems += check_objectives(document, _names(base))
+        problems += check_direction(document, base)
         plan = _complete(document, sweep, base, entries, on_recipe, problems)
     if problems or plan is None:
         raise BadInput(_ordered(problems, [document.file, base.file if base else ""]))
@@ -158,7 +215,17 @@ def _complete(
     problems += found
     if _sampler_name(document) == NAME and not found and parameters:
         problems += check_informed(document, parameters, completed, recipe)
-    return Plan(sweep, document, recipe, completed, tuple(parameters)) if sweep is not None else None
+    if sweep is None:
+        return None
+    plan = Plan(sweep, document, recipe, completed, tuple(parameters))
+    problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)
+    problems += check_points(document, sweep, parameters, completed)
+    problems += check_storage(document, plan.tracking_uri)
+    problems += check_warm_start(document, sweep)
+    problems += check_early_stopping(document, sweep.early_stopping, recipe, list(plan.objectives))
+    problems += check_amortised(document, recipe, lambda: plan.amortised_recipe)
+    problems += check_prefer(document, ("prefer",), list(plan.objectives), own_metrics(plan.constraints))
+    return plan
 
 
 def _read(problems: list[Problem], read: Callable[[], Answer]) -> Answer | None:
@@ -261,34 +328,3 @@ def _names(recipe: Layered) -> list[str]:
     constraints = recipe.data.get("constraints")
     found = constraints if isinstance(constraints, list) else []
     return [str(each["name"]) for each in found if isinstance(each, dict) and "name" in each]
-
-
-def _check_direction(document: Layered, recipe: Layered) -> list[Problem]:
-    """The front looks for what the trials look for."""
-    objectives, own = document.data.get("objectives"), recipe.data.get("objective")
-    asked = objectives.get("objective") if isinstance(objectives, dict) else None
-    wanted = "maximize" if isinstance(own, dict) and own.get("maximize") is True else "minimize"
-    if asked not in ("minimize", "maximize") or asked == wanted:
-        return []
-    return [document.problem(("objectives", "objective"), f"must be the recipe's direction, {wanted}", asked, f"write {wanted}")]
-
-
-def _check_objectives(document: Layered, names: Sequence[str]) -> list[Problem]:
-    """Metrics that no run of this recipe can have, and a reference point of another length."""
-    problems = []
-    objectives, point = document.data.get("objectives"), document.data.get("reference_point")
-    objectives = objectives if isinstance(objectives, dict) else {}
-    known = ["objective", "lagrangian", *(["value/max", "violation/max"] if names else [])]
-    known += [f"{prefix}/{name}" for prefix in ("value", "slack", "multiplier") for name in names]
-    for metric in map(str, objectives):
-        own = "/" not in metric or metric.split("/")[0] in ("value", "slack", "multiplier", "violation")
-        if own and metric not in known:
-            way_out = f"{nearest(metric, known)}, or a metric of the evaluation, `eval/...`"
-            problems.append(
-                document.problem(("objectives", metric), "must be a metric of the recipe's runs", f"`{metric}`", way_out)
-            )
-    count = len(objectives) or (2 if names else 1)
-    if isinstance(point, list) and len(point) != count:
-        rule = f"must hold one number for each of the {count} objectives"
-        problems.append(document.problem(("reference_point",), rule, show(point), "write one number for each, in their order"))
-    return problems

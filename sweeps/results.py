@@ -3,59 +3,92 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
-from analysis.judging import judge
+from analysis.judging import INTERVAL, judge, split_intervals
 from analysis.trials import ConstraintOutcome, SweepRecord, Trial
 from sweeps.plan import Plan
+from sweeps.replicates import Replicates
 from sweeps.tracking import trial_name
 from trainer.outcome import Result
+from trainer.schema.bound import Kind
 
 FOLDER = "records"
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One ended trial: its number from 0, the values of the searched parameters, how it ended."""
+    """One ended trial: its number from 0, the values of the searched parameters, how it ended.
+
+    Where it is several trainings, `result` is `replicates.result`.
+    """
 
     number: int
     params: Mapping[str, Any]
     result: Result
+    replicates: Replicates | None = None
 
     @property
     def id(self) -> str:
         return trial_name(self.number)
 
     def to_json(self) -> dict[str, Any]:
-        return {"id": self.id, "params": dict(self.params), **self.result.to_json()}
+        return {"id": self.id, "params": dict(self.params), **self.result.to_json(), **self._replicates()}
+
+    def _replicates(self) -> dict[str, Any]:
+        """What several trainings add; nothing of one."""
+        if self.replicates is None:
+            return {}
+        runs = [{"seed": seed, **result.to_json()} for seed, result in sorted(self.replicates.runs.items())]
+        return {"replicates": runs, "intervals": self.replicates.intervals, "feasibility": self.replicates.feasibility}
 
     def save(self, output: Path) -> None:
         """Writes the record, whole or not at all."""
         folder = output / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f".{self.id}.part"
-        part.write_text(json.dumps({"number": self.number, "params": dict(self.params), "result": self.result.to_json()}))
+        plain = {"number": self.number, "params": dict(self.params), "result": self.result.to_json(), **self._replicates()}
+        part.write_text(json.dumps(plain))
         part.replace(folder / f"{self.id}.json")
 
     @classmethod
     def load_all(cls, output: Path) -> list[Self]:
         """All records of an output folder, by number."""
-        plain = [json.loads(path.read_text()) for path in sorted((output / FOLDER).glob("*.json"))]
-        return [cls(each["number"], each["params"], Result.from_json(each["result"])) for each in plain]
+        return [cls._of(json.loads(path.read_text())) for path in sorted((output / FOLDER).glob("*.json"))]
+
+    @classmethod
+    def _of(cls, plain: dict[str, Any]) -> Self:
+        result, runs = Result.from_json(plain["result"]), plain.get("replicates")
+        replicates = Replicates({each.pop("seed"): Result.from_json(each) for each in runs}) if runs else None
+        return cls(plain["number"], plain["params"], result, replicates)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The trial's last metrics as its run in MLflow has them; of several trainings also `interval/…` and `feasibility`."""
+        if self.replicates is None:
+            return self.result.metrics
+        intervals = {f"{INTERVAL}{name}": each for name, each in self.replicates.intervals.items()}
+        chance = {} if self.replicates.feasibility is None else {"feasibility": self.replicates.feasibility}
+        return {**self.result.metrics, **intervals, **chance}
 
     def as_trial(self) -> Trial:
         """The record as the review reads it from MLflow."""
         result = self.result
         outcomes = tuple(
-            ConstraintOutcome(name, each.value, each.budget, each.slack, each.slack_error, each.multiplier, each.kind == "equals")
+            ConstraintOutcome(
+                name, each.value, each.budget, each.slack, each.slack_error, each.multiplier, each.kind == "equals",
+                each.multiplier_error, cast("Kind", each.kind),
+            )
             for name, each in result.constraints.items()
-        )
+        )  # fmt: skip
+        metrics, intervals = split_intervals(self.metrics)
         return Trial(
-            self.id, "", result.status, result.reason, dict(self.params), result.metrics, outcomes,
-            seconds=result.seconds, steps=result.steps,
+            self.id, "", result.status, result.reason, dict(self.params), metrics, outcomes,
+            seconds=result.seconds, steps=result.steps, intervals=intervals, feasibility=metrics.get("feasibility"),
+            replicates=len(self.replicates.runs) if self.replicates else 1,
         )  # fmt: skip
 
 
@@ -63,7 +96,16 @@ def sweep_record(plan: Plan, records: list[TrialRecord]) -> SweepRecord:
     """A sweep's record without MLflow, for when there is no reaching it."""
     trials = judge([record.as_trial() for record in records], list(plan.objectives))
     point = plan.sweep.reference_point
-    return SweepRecord("", plan.experiment, "", plan.objectives, tuple(point) if point else None, trials)
+    return SweepRecord(
+        "",
+        plan.experiment,
+        "",
+        plan.objectives,
+        tuple(point) if point else None,
+        trials,
+        maximizes=plan.recipe.maximizes,
+        prefer=plan.preference,
+    )
 
 
 @dataclass(frozen=True)
@@ -76,13 +118,19 @@ class Results:
     reference_point: list[float] | None
     interrupted: bool
     stopped: str | None = None
+    recommended: Mapping[str, Any] = field(default_factory=dict)
+    prices: Sequence[Mapping[str, Any]] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 when every trial ended well and feasible, 1 when none could be used, 3 otherwise."""
+        """0 when every trial that was not stopped ended well and feasible, 1 when none could be used, 3 otherwise.
+
+        It is 3, too, when all were stopped: nothing went wrong, and there is no front.
+        """
         if all(record.result.status in ("failed", "diverged") for record in self.trials):
             return 1
-        return 0 if all(record.result.feasible and record.result.status != "infeasible" for record in self.trials) else 3
+        ended = [record.result for record in self.trials if record.result.status != "stopped"]
+        return 0 if ended and all(each.feasible and each.status != "infeasible" for each in ended) else 3
 
     def to_json(self) -> dict[str, Any]:
         """The form of `--json` files (docs/sweep.md)."""
@@ -93,4 +141,6 @@ class Results:
             "reference_point": self.reference_point,
             "interrupted": self.interrupted,
             "stopped": self.stopped,
+            "recommended": dict(self.recommended),
+            "prices": [dict(price) for price in self.prices],
         }

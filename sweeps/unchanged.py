@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeps.plan import Plan
+from sweeps.storing import masked
 from trainer.documents import show
 from trainer.errors import BadInput, Problem
 
@@ -26,6 +27,12 @@ def fingerprint(plan: Plan) -> dict[str, Any]:
         "sampler": {"name": plan.sweep.sampler.name, "seed": plan.sweep.sampler.seed},
         "recipe": plan.recipe.model_dump(mode="json", exclude=_FREE, exclude_defaults=True),
     }
+    later = {
+        "seeds": plan.sweep.seeds,
+        "points": plan.sweep.points,
+        "warm_start": [masked(each.name) for each in plan.sweep.warm_start],
+    }
+    parts |= {name: value for name, value in later.items() if value not in (1, [])}
     plain: dict[str, Any] = json.loads(json.dumps(parts, default=str))
     return plain
 
@@ -38,8 +45,8 @@ def check_unchanged(plan: Plan, kept: Mapping[str, Any]) -> None:
     """
     now = fingerprint(plan)
     problems = []
-    for part in now:
-        before, after = _flat(kept.get(part), (part,)), _flat(now[part], (part,))
+    for part in dict.fromkeys([*now, *kept]):
+        before, after = _flat(kept.get(part), (part,)), _flat(now.get(part), (part,))
         if before != after or (part == "objectives" and list(kept[part]) != list(now[part])):
             keys = next((keys for keys in [*after, *before] if before.get(keys) != after.get(keys)), (part,))
             problems.append(_problem(plan, keys, before.get(keys), after.get(keys)))

@@ -13,8 +13,12 @@ import torch
 import yaml
 from torch import Tensor
 
+from trainer.amortised.front import FILE, AmortisedFront
+from trainer.amortised.measure import ending, measured, point_of
+from trainer.amortised.spread import Spread
 from trainer.draws import shard
 from trainer.dual.controller import reduce
+from trainer.dual.settling import settled_errors, settled_multipliers
 from trainer.evaluation.evidence import Evidence
 from trainer.evaluation.grid import sample_grid
 from trainer.evaluation.images import Rows
@@ -25,7 +29,7 @@ from trainer.host import Host
 from trainer.loop import Loop
 from trainer.models.spaces import decode_in_parts
 from trainer.models.storing import stored_files
-from trainer.outcome import Result, outcomes, settled_multipliers, verdict
+from trainer.outcome import Result, outcomes, verdict
 from trainer.places import RESULT, write_files
 from trainer.prepare import Prepared, prepare
 from trainer.problem import Vector
@@ -50,6 +54,8 @@ def work(recipe: Recipe, host: Host, output: str, judges: str | None = None) -> 
     host.checkpoints.flush()
     if result is not None:
         loop.add_point(result.metrics)
+        if FILE in images:  # checkpoints are moved about, and asked for budgets
+            write_files(host.checkpoints.path(loop.step), {FILE: images[FILE]})
         write_files(output, {**images, RESULT: json.dumps(result.to_json(), indent=2).encode()})
     loop.report(result=result.to_json() if result else None)
     return result
@@ -65,30 +71,40 @@ def _files(prepared: Prepared, weights: Vector) -> dict[str, bytes]:
 def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, dict[str, bytes]]:
     """Final values of the averaged weights, then samples and what is measured on them."""
     host, started = loop.host, time.monotonic()
-    multipliers = settled_multipliers(loop.state)
+    multipliers, spread = settled_multipliers(loop.state), Spread.of(loop.recipe)
     weights = loop.settled
     with loop.primal.averaged(weights) as model:
+        if spread is not None:
+            front, multipliers = measured(loop, model.at(multipliers), spread)
+            model.at(multipliers)
         trained = expectations(loop.sources, weights, host)
         held_out = expectations(loop.sources, weights, host, held_out=True)
         samples = _samples(loop, model, prepared)
     if trained is None or held_out is None:
         return None, {}
     estimate, held_estimate = reduce([trained]), reduce([held_out])
-    constraints = outcomes(loop.problem, estimate, multipliers)
+    constraints = outcomes(loop.problem, estimate, multipliers, settled_errors(loop.state))
     metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate), multipliers)
     metrics |= held_out_metrics(held_estimate, loop.problem.names, loop.problem.values(held_estimate.mean))
+    metrics |= {f"multiplier_error/{n}": c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)}
     metrics |= _facts(loop)
+    metrics["objective_error"] = float(np.sqrt(loop.problem.objective_variance(estimate)))
     images: dict[str, bytes] = {}
     if samples is not None and len(samples):
         more, images = _measure(prepared, samples)
         metrics |= more
-    status, reason = end or verdict(loop.state, constraints)
+    if spread is not None:
+        whole = AmortisedFront.of(spread, [*front.points, point_of(spread, trained, multipliers)], loop.step)
+        images[FILE] = json.dumps(whole.to_json(), indent=2).encode()
+        status, reason = end or ending(spread, loop.state, constraints)
+    else:
+        status, reason = end or verdict(loop.state, constraints)
     if not loop.problem.complete(estimate.mean):
         status, reason = "diverged", "the final objective or a constraint's value is not finite; lower train.lr"
     metrics["system/seconds"] = loop.seconds + time.monotonic() - started
     result = Result(
         status=status, reason=reason, objective=loop.problem.objective(estimate.mean),
-        objective_error=float(np.sqrt(loop.problem.objective_variance(estimate))),
+        objective_error=metrics["objective_error"],
         constraints=constraints, feasible=bool(metrics["feasible"]) and status not in ("diverged", "failed"), steps=loop.step,
         seconds=metrics["system/seconds"], checkpoint=host.checkpoints.path(loop.step), metrics=metrics,
     )  # fmt: skip

@@ -137,9 +137,9 @@ class Controller:
             return first, last
         progress = state.version / max(1, self.total)
         if 0.6 <= progress < 0.8:
-            first = first.add(objective, slacks, multipliers)
+            first = first.add(objective, slacks, multipliers, 5 * state.version / self.total - 3)
         elif progress >= 0.8:
-            last = last.add(objective, slacks, multipliers)
+            last = last.add(objective, slacks, multipliers, 5 * state.version / self.total - 4)
         return first, last
 
     def infeasible(self, state: DualState) -> str | None:
@@ -159,8 +159,11 @@ class Controller:
 
 
 def controller_of(recipe: Recipe) -> Controller:
-    """The controller of a recipe's whole run."""
-    return Controller(Problem.of(recipe), recipe.dual, total=max(1, recipe.train.steps // recipe.dual.every))
+    """The controller of a recipe's whole run; of an amortised one it only reduces, for there are no multipliers to move."""
+    dual = recipe.dual
+    if recipe.amortised is not None:
+        dual = Dual(rule="fixed", every=dual.every, staleness=dual.staleness)
+    return Controller(Problem.of(recipe), dual, total=max(1, recipe.train.steps // dual.every))
 
 
 def reduce(reports: Sequence[SlackReport]) -> Estimate:
