@@ -16,7 +16,7 @@ on where it was interrupted. Three measures, each against the dense sweep's own 
   volume.
   `dual_informed` reads the front off its trials' multipliers, the others by a Gaussian process of the objective over budgets.
 
-`fewest` is what no placement can beat: the dense sweep's own points, picked greedily in hindsight. Exits with 1 where the
+`fewest` is how few of the dense sweep's own trials have it, picked one by one in hindsight. Exits with 1 where the
 requirement is missed.
 """
 
