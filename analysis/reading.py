@@ -173,6 +173,7 @@ def _trial(run: Run) -> Trial:
         constraints=constraint_outcomes(metrics, run.data.params),
         seconds=(info.end_time - info.start_time) / 1000 if ended else None,
         steps=steps,
+        continued_from=tags.get("dualsweep.continued_from"),
         tagged_front={"true": True, "false": False}.get(tags.get("dualsweep.front", "")),
     )
 

@@ -18,13 +18,14 @@ def write_trials(path: Path, record: SweepRecord, front: Front) -> None:
 
     Columns: trial, run_id, status, feasible (true, false, or empty for unknown), front, rank, the objectives,
     the searched parameters, `value/NAME`, `budget/NAME`, `slack/NAME`, `slack_error/NAME` and
-    `multiplier/NAME` of each constraint, seconds, steps, reason. An objective that is also a searched
+    `multiplier/NAME` of each constraint, seconds, steps, continued_from (the trial whose end it
+    started from), reason. An objective that is also a searched
     parameter's or a constraint's column appears once.
     """
     rows = [_row(record, front, trial) for trial in ordered(record, front)]
     names = ["trial", "run_id", "status", "feasible", "front", "rank", *record.objectives, *record.searched]
     names += [f"{quantity}/{name}" for name in record.constraint_names for quantity in _QUANTITIES]
-    names += ["seconds", "steps", "reason"]
+    names += ["seconds", "steps", "continued_from", "reason"]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(names)), lineterminator="\n")
         writer.writeheader()
@@ -47,6 +48,7 @@ def _row(record: SweepRecord, front: Front, trial: Trial) -> dict[str, object]:
         "rank": front.ranks[trial.trial_id],
         "seconds": trial.seconds,
         "steps": trial.steps,
+        "continued_from": trial.continued_from,
         "reason": trial.doubt or trial.reason,
     }
     row |= {name: _cell(value) for name, value in trial.params.items()}

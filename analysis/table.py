@@ -14,7 +14,7 @@ from analysis.trials import SweepRecord, Trial
 
 
 def front_table(record: SweepRecord, front: Front, *, width: int = 120) -> Table:
-    """Return the front as a table: trial, searched parameters, objectives, constraints, feasible.
+    """Return the front as a table: trial, searched parameters, objectives, constraints, feasible, the trial continued.
 
     A constraint reads `value ≤ budget` with the slack's standard error and the multiplier below. With more
     than four constraints, or where `width` characters are too few for all, one column shows the worst slack
@@ -44,6 +44,8 @@ def _table(record: SweepRecord, front: Front, *, worst_only: bool) -> Table:
     for name in ends if record.constraint_names else ():
         table.add_column(Text(name))
     table.add_column("feasible", no_wrap=True)
+    if _continued(record):
+        table.add_column("from", no_wrap=True)
     shown = front.trials or ((front.least_violating,) if front.least_violating else ())
     for trial in shown:
         table.add_row(*(Text(cell) for cell in _cells(record, trial, worst_only)))
@@ -72,4 +74,9 @@ def _cells(record: SweepRecord, trial: Trial, worst_only: bool) -> list[str]:
         *(number(value) for value in record.point(trial)),
         *ends,
         verdict,
+        *([trial.continued_from or MISSING] if _continued(record) else []),
     ]
+
+
+def _continued(record: SweepRecord) -> bool:
+    return any(trial.continued_from is not None for trial in record.trials)

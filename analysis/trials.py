@@ -70,6 +70,8 @@ class Trial:
     steps: int | None = None
     #: What the tag `dualsweep.front` says now; None before the first review.
     tagged_front: bool | None = None
+    #: The id of the trial whose end it started from; None where it started anew.
+    continued_from: str | None = None
 
     def metric(self, name: str) -> float:
         """Return the last value of a metric, NaN where it was never logged."""

@@ -22,6 +22,7 @@ from cluster.connection import connect
 from cluster.resources import concurrency
 from sweeps.budgets import NAME
 from sweeps.checking import Checked
+from sweeps.continuing import Continuing
 from sweeps.explaining import Explained, Points, write
 from sweeps.histories import histories
 from sweeps.informing import outcome_of
@@ -31,6 +32,7 @@ from sweeps.progress import Progress
 from sweeps.results import Results, TrialRecord, sweep_record
 from sweeps.reviewing import review_of, show, summary
 from sweeps.spool import FOLDER, Spool, read
+from sweeps.starts import begun_recipe
 from sweeps.study import Asked, Study
 from sweeps.tracking import Tracker, trial_name
 from trainer.errors import BadInput
@@ -49,6 +51,7 @@ class Conductor:
     def __init__(self, plan: Plan, study: Study, tracker: Tracker, progress: Progress, place: str, folder: Path) -> None:
         self._plan, self._study, self._tracker, self._progress = plan, study, tracker, progress
         self._place, self._folder = place, folder
+        self._continuing = Continuing(plan, study, folder)
         self._recover()
         self._unfinished = deque(study.unfinished())
         self._running: dict[int, tuple[Asked, Recipe]] = {}
@@ -60,13 +63,15 @@ class Conductor:
             self._tell(record)
             spool = Spool(self._folder / FOLDER / f"{record.id}.jsonl")
             if spool.status == "RUNNING":
-                self._track_end(spool, record.number, self._plan.trial_recipe(record.params), record.result)
+                recipe = begun_recipe(self._plan.trial_recipe(record.params), self._plan.sweep.continuation, record.start)
+                self._track_end(spool, record.number, recipe, record.result)
 
     def next(self) -> tuple[Asked, Job] | None:
         while self._unfinished or self._study.remaining:
             asked = self._unfinished.popleft() if self._unfinished else self._study.ask()
             try:
-                recipe = self._plan.trial_recipe(asked.params)
+                asked = self._continuing.decided(asked)
+                recipe = begun_recipe(self._plan.trial_recipe(asked.params), self._plan.sweep.continuation, asked.start)
             except BadInput as error:
                 self._record(asked, failed(f"these values make no valid recipe: {error}"))
                 continue
@@ -76,7 +81,7 @@ class Conductor:
         return None
 
     def started(self, asked: Asked) -> None:
-        self._spools[asked.number] = self._tracker.trial(asked.number, asked.params)
+        self._spools[asked.number] = self._tracker.trial(asked.number, asked.params, asked.start)
         self._progress.started(trial_name(asked.number), asked.params)
 
     def reported(self, number: int, payload: dict[str, Any]) -> None:
@@ -114,7 +119,7 @@ class Conductor:
         self._tracker.end_trial(number, result.status, result.reason)
 
     def _record(self, asked: Asked, result: Result) -> None:
-        record = TrialRecord(asked.number, asked.params, result)
+        record = TrialRecord(asked.number, asked.params, result, asked.start)
         record.save(self._folder)
         self._tell(record)
 

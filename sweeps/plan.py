@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sweeps.budgets import NAME, check_informed
+from sweeps.budgets import NAME, check_continuation, check_informed
 from sweeps.kinds import WORDS, listed
 from sweeps.schema import Direction, Sweep
 from sweeps.search import Parameter, Written, apply, check_grid, read_search, resolve
@@ -158,6 +158,8 @@ def _complete(
     problems += found
     if _sampler_name(document) == NAME and not found and parameters:
         problems += check_informed(document, parameters, completed, recipe)
+    if sweep is not None and sweep.continuation is not None and not found:
+        problems += check_continuation(document, parameters, completed, recipe, sweep.continuation.steps)
     return Plan(sweep, document, recipe, completed, tuple(parameters)) if sweep is not None else None
 
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 from analysis.judging import judge
 from analysis.trials import ConstraintOutcome, SweepRecord, Trial
 from sweeps.plan import Plan
+from sweeps.starts import Begun
 from sweeps.tracking import trial_name
 from trainer.outcome import Result
 
@@ -19,32 +20,47 @@ FOLDER = "records"
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One ended trial: its number from 0, the values of the searched parameters, how it ended."""
+    """One ended trial: its number from 0, the values of the searched parameters, how it ended and where it had started."""
 
     number: int
     params: Mapping[str, Any]
     result: Result
+    start: Begun | None = None
 
     @property
     def id(self) -> str:
         return trial_name(self.number)
 
     def to_json(self) -> dict[str, Any]:
-        return {"id": self.id, "params": dict(self.params), **self.result.to_json()}
+        return {"id": self.id, "params": dict(self.params), **self.result.to_json(), "continued_from": self.continued_from}
+
+    @property
+    def continued_from(self) -> str | None:
+        """The id of the trial whose end it started from; None where it started anew."""
+        return None if self.start is None else self.start.trial
 
     def save(self, output: Path) -> None:
         """Writes the record, whole or not at all."""
         folder = output / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f".{self.id}.part"
-        part.write_text(json.dumps({"number": self.number, "params": dict(self.params), "result": self.result.to_json()}))
+        plain = {"number": self.number, "params": dict(self.params), "result": self.result.to_json()}
+        if self.start is not None:
+            plain["start"] = self.start.to_json()
+        part.write_text(json.dumps(plain))
         part.replace(folder / f"{self.id}.json")
 
     @classmethod
     def load_all(cls, output: Path) -> list[Self]:
         """All records of an output folder, by number."""
         plain = [json.loads(path.read_text()) for path in sorted((output / FOLDER).glob("*.json"))]
-        return [cls(each["number"], each["params"], Result.from_json(each["result"])) for each in plain]
+        return [
+            cls(
+                each["number"], each["params"], Result.from_json(each["result"]),
+                Begun.from_json(each["start"]) if "start" in each else None,
+            )
+            for each in plain
+        ]  # fmt: skip
 
     def as_trial(self) -> Trial:
         """The record as the review reads it from MLflow."""
@@ -55,7 +71,7 @@ class TrialRecord:
         )
         return Trial(
             self.id, "", result.status, result.reason, dict(self.params), result.metrics, outcomes,
-            seconds=result.seconds, steps=result.steps,
+            seconds=result.seconds, steps=result.steps, continued_from=self.continued_from,
         )  # fmt: skip
 
 

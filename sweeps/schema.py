@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from trainer.recipe import Name, Resources, Section
-from trainer.schema.base import Count
+from trainer.schema.base import Count, Positive
 
 Direction = Literal["minimize", "maximize"]
 SamplerName = Literal["tpe", "nsga2", "gp", "random", "quasi_random", "grid", "dual_informed"]
@@ -42,6 +42,19 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+class Continuation(Section):
+    """Trials that start from their nearest finished neighbour, and what these take in place of the recipe's own."""
+
+    steps: Count | None = Field(None, description="primal steps; left out, a quarter of train.steps", examples=["150"])
+    dual_step: Positive = Field(0.3, description="a factor on dual.step_size", examples=["0.3"])
+    lr: Positive = Field(0.5, description="a factor on train.lr", examples=["0.5"])
+
+
+def _switched(value: Any) -> Any:
+    """`continuation: true` is short for a section of defaults, `false` for none."""
+    return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+
 class Tracking(Section):
     """Where MLflow keeps the sweep."""
 
@@ -72,6 +85,11 @@ class Sweep(Section):
     )  # fmt: skip
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Field(
         Sampler(), description="how trials are placed", examples=["{name: tpe, seed: 0}"]
+    )
+    continuation: Annotated[Continuation | None, BeforeValidator(_switched)] = Field(
+        None,
+        description="`true` or a section: trials start from their nearest finished neighbour in the space of budgets",
+        examples=["true"],
     )
     trials: Count = Field(description="the number of trials", examples=["12"])
     resources: Resources | None = Field(

@@ -29,6 +29,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeps.informed import DualInformedSampler, Outcome, report
 from sweeps.plan import Plan
 from sweeps.samplers import decode, distributions, sampler_for
+from sweeps.starts import ATTRIBUTE as START
+from sweeps.starts import Begun
 from sweeps.unchanged import check_unchanged, fingerprint
 from trainer.errors import BadInput, Problem
 
@@ -40,10 +42,11 @@ _STATES: dict[TrialState, State] = {TrialState.COMPLETE: "complete", TrialState.
 
 @dataclass(frozen=True)
 class Asked:
-    """A trial to run: its number, from 0, and the value of every parameter by name."""
+    """A trial to run: its number, from 0, the value of every parameter by name, and its start once that is decided."""
 
     number: int
     params: dict[str, Any]
+    start: Begun | None = None
 
 
 class Study:
@@ -173,11 +176,17 @@ class Study:
         self._study.tell(number, list(values or ()))
         return "complete"
 
+    def keep_start(self, number: int, begun: Begun) -> None:
+        """Keeps where a trial starts, before it does."""
+        optuna.trial.Trial(self._study, self._trials()[number]._trial_id).set_user_attr(START, begun.to_json())
+
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
     def _asked(self, trial: FrozenTrial) -> Asked:
-        return Asked(trial.number, {each.name: decode(each.kind, trial.params[each.name]) for each in self.plan.parameters})
+        params = {each.name: decode(each.kind, trial.params[each.name]) for each in self.plan.parameters}
+        kept = trial.user_attrs.get(START)
+        return Asked(trial.number, params, None if kept is None else Begun.from_json(kept))
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from sweeps.delivery import Delivery, prepare
 from sweeps.ledger import SWEEP, Entry, Ledger, masked
 from sweeps.plan import Plan
 from sweeps.spool import FOLDER, Spool
+from sweeps.starts import Begun, begun_recipe
 from trainer.recipe import flatten
 
 #: The status of an MLflow run for each end of a trial (`trainer.outcome.Status`, and `interrupted`).
@@ -64,8 +65,10 @@ class Tracker:
         """The parent run's id; None while MLflow has not been reached."""
         return self.delivery.ledger.runs.get(SWEEP, Entry()).run_id
 
-    def trial(self, number: int, params: Mapping[str, Any]) -> Spool:
+    def trial(self, number: int, params: Mapping[str, Any], begun: Begun | None = None) -> Spool:
         """The spool of a trial that starts, or starts again: its run is RUNNING, with its recipe as params.
+
+        `begun` is where it starts, which is told where that is another trial.
 
         Raises:
             BadInput: the params make no valid recipe (`Plan.trial_recipe`).
@@ -75,7 +78,9 @@ class Tracker:
         spool.tags(
             {"dualsweep.status": "running", "dualsweep.reason": "", "dualsweep.params": json.dumps(dict(params), default=str)}
         )
-        spool.params(flatten(self.plan.trial_recipe(params)))
+        if begun is not None and begun.trial is not None:
+            spool.tags({"dualsweep.continued_from": begun.trial})
+        spool.params(flatten(begun_recipe(self.plan.trial_recipe(params), self.plan.sweep.continuation, begun)))
         return spool
 
     def end_trial(self, number: int, status: str, reason: str) -> None:

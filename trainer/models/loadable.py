@@ -9,7 +9,7 @@ from typing import Any
 
 from trainer.data.faults import Fault
 from trainer.documents import Keys, show
-from trainer.places import is_local, local_path
+from trainer.places import MARKER, is_local, local_path
 from trainer.recipe import Model, Recipe
 from trainer.schema.model import Lora
 
@@ -91,7 +91,7 @@ def complete(folder: Path) -> Iterator[Path]:
     """The checkpoints at or below a folder that were written to the end, those of one run from old to new."""
     for pattern in ("", "step-*", "checkpoints/step-*"):
         for each in sorted(folder.glob(pattern)) if pattern else [folder]:
-            if (each / "complete.json").is_file():
+            if (each / MARKER).is_file():
                 yield each
 
 

@@ -12,7 +12,7 @@ import yaml
 from trainer.data.faults import Fault
 from trainer.documents import show
 from trainer.models.loadable import complete
-from trainer.places import is_local, local_path
+from trainer.places import MARKER, is_local, local_path
 from trainer.recipe import Recipe, flatten
 from trainer.schema.bound import KEYS
 from trainer.schema.model import Schedule
@@ -48,7 +48,7 @@ def start_faults(recipe: Recipe) -> Iterator[Fault]:
         way_out = "give another, or drop `start`"
         yield Fault(keys, "must be a run's output or a checkpoint of ours", f"{show(place)}, {what}", way_out)
         return
-    written = json.loads((found[-1] / "complete.json").read_text(encoding="utf-8"))
+    written = json.loads((found[-1] / MARKER).read_text(encoding="utf-8"))
     if "training/weights.safetensors" in written and "training/optimizer.safetensors" not in written:
         received = f"{show(place)}, which an older version wrote without it"
         yield Fault(keys, "must hold the optimiser's state", received, f"take its weights alone by model: {{load: {place}}}")
