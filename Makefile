@@ -22,9 +22,9 @@ demo: $(READY) ## the main job: a constrained-diffusion sweep on a local Ray clu
 	@$(BIN)/python -m tests.isolated $(BIN)/dualsweep sweep sweeps/digits.yaml --json runs/digits/results.json; \
 	code=$$?; [ $$code -eq 0 ] || [ $$code -eq 3 ]  # 3: done, with some budgets found infeasible
 
-test: $(READY) ## the tests, in a network namespace where one can be had: side by side those without Ray and Chromium, then the rest
+test: $(READY) ## the tests, two at a time, in a network namespace where one can be had: first those without Ray and Chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist worksteal -m "not ray and not browser"
-	$(BIN)/python -m tests.isolated $(BIN)/python -m pytest -m "ray or browser"
+	$(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist loadfile -m "ray or browser"
 
 lint: $(READY) ## formatting, lint and types
 	$(BIN)/ruff format --check .

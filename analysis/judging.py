@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from analysis.trials import JUDGED_STATUSES, ConstraintOutcome, Trial
 
-_QUANTITIES = ("value", "budget", "slack", "slack_error", "multiplier")
+_QUANTITIES = ("value", "budget", "slack", "slack_error", "multiplier", "multiplier_error")
+#: Before the name of a metric: the half-width of the 95 % interval of its mean over several trainings.
+INTERVAL = "interval/"
 #: `value/max` is the largest value of all, not a constraint.
 _AGGREGATE = "max"
 
@@ -32,10 +35,25 @@ def constraint_outcomes(metrics: Mapping[str, float], params: Mapping[str, str])
         ConstraintOutcome(
             name,
             **{quantity: metrics.get(f"{quantity}/{name}", math.nan) for quantity in _QUANTITIES},
-            equality=f"constraints.{name}.equals" in params,
+            equality=(kind := _kind(name, params)) == "equals",
+            kind=kind,
         )
         for name in sorted(names)
     )
+
+
+def split_intervals(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """Take apart what a trial of several trainings logged: its metrics, and the half-widths of their intervals by metric."""
+    plain = {name: value for name, value in metrics.items() if not name.startswith(INTERVAL)}
+    return plain, {name.removeprefix(INTERVAL): value for name, value in metrics.items() if name.startswith(INTERVAL)}
+
+
+def _kind(name: str, params: Mapping[str, str]) -> Literal["at_most", "at_least", "equals", "minimax"] | None:
+    """Which bound the recipe has, a key that is not `null`; None where the params are of no recipe with this constraint."""
+    there = [key for key in params if key.startswith(f"constraints.{name}.")]
+    kinds: tuple[Literal["at_most", "at_least", "equals"], ...] = ("at_most", "at_least", "equals")
+    given = [kind for kind in kinds if params.get(f"constraints.{name}.{kind}", "null") != "null"]
+    return given[0] if given else "minimax" if there else None
 
 
 def judge(trials: Sequence[Trial], objectives: Sequence[str]) -> tuple[Trial, ...]:

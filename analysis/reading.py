@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from analysis.errors import ReviewError, nearest
-from analysis.judging import constraint_outcomes, judge
+from analysis.judging import constraint_outcomes, judge, split_intervals
 from analysis.store import open_client
 from analysis.trials import Direction, SweepRecord, Trial
 
@@ -159,7 +159,7 @@ def _newest_of_each(runs: Sequence[Run]) -> list[Run]:
 
 def _trial(run: Run) -> Trial:
     tags, info = run.data.tags, run.info
-    metrics = {name: _finite_or_inf(value) for name, value in run.data.metrics.items()}
+    metrics, intervals = split_intervals({name: _finite_or_inf(value) for name, value in run.data.metrics.items()})
     ended = info.end_time is not None and info.start_time is not None
     # `metrics` has values only; the steps they were logged at are in the run's wire form.
     steps = max((int(metric.step) for metric in run.data.to_proto().metrics), default=None)
@@ -175,6 +175,9 @@ def _trial(run: Run) -> Trial:
         steps=steps,
         continued_from=tags.get("dualsweep.continued_from"),
         tagged_front={"true": True, "false": False}.get(tags.get("dualsweep.front", "")),
+        replicates=int(tags.get("dualsweep.replicates", "1")),
+        intervals=intervals,
+        feasibility=metrics.get("feasibility"),
     )
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from analysis.front import Front
 from analysis.trials import SweepRecord, Trial
 
-_QUANTITIES = ("value", "budget", "slack", "slack_error", "multiplier")
+_QUANTITIES = ("value", "budget", "slack", "slack_error", "multiplier", "multiplier_error")
 
 
 def write_trials(path: Path, record: SweepRecord, front: Front) -> None:
     """Write the trials, best rank first; numbers in full precision, empty where missing.
 
     Columns: trial, run_id, status, feasible (true, false, or empty for unknown), front, rank, the objectives,
-    the searched parameters, `value/NAME`, `budget/NAME`, `slack/NAME`, `slack_error/NAME` and
-    `multiplier/NAME` of each constraint, seconds, steps, continued_from (the trial whose end it
+    the searched parameters, `value/NAME`, `budget/NAME`, `slack/NAME`, `slack_error/NAME`,
+    `multiplier/NAME` and `multiplier_error/NAME` of each constraint, seconds, steps, continued_from (the trial whose end it
     started from), reason. An objective that is also a searched
     parameter's or a constraint's column appears once.
     """

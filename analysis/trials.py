@@ -22,7 +22,7 @@ class ConstraintOutcome:
     """How one constraint of a trial ended; a value that was never logged is NaN.
 
     `slack_error` is the standard error of `slack`, in the constraint's own unit, as are `value`, `budget`
-    and `slack`; `multiplier` is objective units per constraint unit.
+    and `slack`; `multiplier` and its standard error are objective units per constraint unit.
     """
 
     name: str
@@ -32,6 +32,9 @@ class ConstraintOutcome:
     slack_error: float
     multiplier: float
     equality: bool = False
+    multiplier_error: float = math.nan
+    #: What it asks; None where only the numbers are known.
+    kind: Literal["at_most", "at_least", "equals", "minimax"] | None = None
 
     @property
     def room(self) -> float:
@@ -43,6 +46,8 @@ class ConstraintOutcome:
         """`=`, or which of `≤` and `≥` makes the logged slack agree with the value and the budget."""
         if self.equality:
             return "="
+        if self.kind is not None:
+            return "≥" if self.kind == "at_least" else "≤"
         below = abs(self.budget - self.value - self.slack)
         above = abs(self.value - self.budget - self.slack)
         # Rounding makes both vanish where the slack is about 0; `at_most` is the convention then.
@@ -72,6 +77,11 @@ class Trial:
     tagged_front: bool | None = None
     #: The id of the trial whose end it started from; None where it started anew.
     continued_from: str | None = None
+    #: How many trainings, alike but for their seeds, the trial is the mean of; `intervals` has the half-width of each metric's
+    #: 95 % interval, and `feasibility` is the probability that one more of them is feasible.
+    replicates: int = 1
+    intervals: Mapping[str, float] = field(default_factory=dict)
+    feasibility: float | None = None
 
     def metric(self, name: str) -> float:
         """Return the last value of a metric, NaN where it was never logged."""

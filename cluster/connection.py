@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -119,16 +120,17 @@ def _start(worker_logs: bool) -> None:
 
     machine = local_machine()
     try:
-        ray.init(
-            address="local",  # never a cluster that happens to run here, or whose stale note was left behind
-            num_cpus=local_cluster_cpus(machine),
-            num_gpus=int(machine.gpus),
-            # Train asks the dashboard whether a stopped trial's controller is gone; without it, its workers' CPUs stay taken.
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            log_to_driver=worker_logs,
-            logging_level=logging.WARNING,
-        )
+        with _found_by_its_processes():
+            ray.init(
+                address="local",  # never a cluster that happens to run here, or whose stale note was left behind
+                num_cpus=local_cluster_cpus(machine),
+                num_gpus=int(machine.gpus),
+                # Train asks the dashboard whether a stopped trial's controller is gone; without it, its workers' CPUs stay taken.
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                log_to_driver=worker_logs,
+                logging_level=logging.WARNING,
+            )
     except Exception as error:  # Ray raises what it likes here: OSError, RuntimeError, ValueError, its own
         raise ClusterError(
             "Ray must start on this machine",
@@ -136,6 +138,30 @@ def _start(worker_logs: bool) -> None:
             f"see the newest session's logs under /tmp/ray; where the home folder can't be written, set {TOKEN} to a long random "
             "text; where /tmp is full or a path is too long, set RAY_TMPDIR to a short one",
         ) from error
+
+
+@contextlib.contextmanager
+def _found_by_its_processes() -> Iterator[None]:
+    """Tells the cluster that is started its own address, through the environment that its processes inherit.
+
+    Train's cleaner of placement groups looks for the cluster it is in, and fails where several run on one machine.
+    """
+    from ray.util import get_node_ip_address
+
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port = probe.getsockname()[1]
+    host = get_node_ip_address()  # type: ignore[no-untyped-call]
+    own = {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{host}:{port}"}
+    before = {name: os.environ.pop(name, None) for name in (*own, "RAY_API_SERVER_ADDRESS")}  # the last stands above RAY_ADDRESS
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _join(target: str, worker_logs: bool) -> None:

@@ -11,7 +11,7 @@ from cluster.errors import ClusterError
 from cluster.machine import local_machine
 from cluster.resources import Ask, concurrency
 from sweeps.plan import Plan, load_plan
-from sweeps.starts import continued_steps
+from sweeps.starts import continued_dual_step, continued_steps
 from trainer.data import outline
 from trainer.documents import Document, load
 from trainer.errors import BadInput, Problem
@@ -150,7 +150,7 @@ def describe(checked: Checked) -> Iterator[str]:
         yield "  objectives    " + ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
         if (continuation := plan.sweep.continuation) is not None:
             steps = f"{continued_steps(recipe, continuation)} of {recipe.train.steps} steps"
-            factors = f"dual.step_size x {continuation.dual_step:g}, train.lr x {continuation.lr:g}"
+            factors = f"dual.step_size x {continued_dual_step(recipe, continuation):g}, train.lr x {continuation.lr:g}"
             yield f"  continuation  from the nearest finished trial, with predicted multipliers: {steps}, {factors}"
         for note in plan.notes:
             yield f"  note          {note}"

@@ -6,8 +6,6 @@ records, and only then to Optuna and MLflow. So a sweep can be killed at any tim
 
 from __future__ import annotations
 
-import json
-import posixpath
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -15,35 +13,33 @@ from typing import Any
 
 from rich.console import Console
 
-from analysis.figures.trajectories import trajectories_png
 from analysis.review import review
 from cluster.address import gcs_address, probe_gcs
 from cluster.connection import connect
 from cluster.resources import concurrency
+from sweeps.artifacts import verdicts_of, write_artifacts, write_shown
 from sweeps.budgets import NAME
 from sweeps.checking import Checked
 from sweeps.continuing import Continuing
-from sweeps.explaining import Explained, Points, write
-from sweeps.histories import histories
+from sweeps.explaining import Explained
 from sweeps.informing import outcome_of
 from sweeps.interrupts import terminate_like_interrupt
 from sweeps.plan import Plan
 from sweeps.progress import Progress
 from sweeps.results import Results, TrialRecord, sweep_record
 from sweeps.reviewing import review_of, show, summary
-from sweeps.spool import FOLDER, Spool, read
-from sweeps.starts import begun_recipe
+from sweeps.runs import Point, Run, trainings_left
+from sweeps.spool import read
 from sweeps.study import Asked, Study
-from sweeps.tracking import Tracker, trial_name
+from sweeps.tracking import Tracker
 from trainer.errors import BadInput
 from trainer.outcome import Result, failed
-from trainer.places import RESULT, is_local, local_path, read_file
-from trainer.recipe import Recipe
-from trainer.run import Job, job_for, result_in
+from trainer.places import is_local, local_path
+from trainer.run import Job, result_in
 
 
 class Conductor:
-    """Hands out trials and takes their reports (see `sweeps.tune.Conductor`).
+    """Hands out trainings and takes their reports (see `sweeps.tune.Conductor`). A trial is one training, or one for each seed.
 
     `place` is where trials write, a folder or URI; `folder` where this driver does.
     """
@@ -54,72 +50,78 @@ class Conductor:
         self._continuing = Continuing(plan, study, folder)
         self._recover()
         self._unfinished = deque(study.unfinished())
-        self._running: dict[int, tuple[Asked, Recipe]] = {}
-        self._spools: dict[int, Spool] = {}
+        self._points: dict[int, Point] = {}
+        self._waiting: deque[Run] = deque()
 
-    def _recover(self) -> None:
-        """Makes up for a kill between a trial's record and what follows it: the study is told, the child run is ended."""
-        for record in TrialRecord.load_all(self._folder):
-            self._tell(record)
-            spool = Spool(self._folder / FOLDER / f"{record.id}.jsonl")
-            if spool.status == "RUNNING":
-                recipe = begun_recipe(self._plan.trial_recipe(record.params), self._plan.sweep.continuation, record.start)
-                self._track_end(spool, record.number, recipe, record.result)
+    def next(self) -> tuple[Run, Job] | None:
+        while not self._waiting and (self._unfinished or self._study.remaining):
+            self._open(self._unfinished.popleft() if self._unfinished else self._study.ask())
+        if not self._waiting:
+            return None
+        run = self._waiting.popleft()
+        return run, run.job(self._place)
 
-    def next(self) -> tuple[Asked, Job] | None:
-        while self._unfinished or self._study.remaining:
-            asked = self._unfinished.popleft() if self._unfinished else self._study.ask()
-            try:
-                asked = self._continuing.decided(asked)
-                recipe = begun_recipe(self._plan.trial_recipe(asked.params), self._plan.sweep.continuation, asked.start)
-            except BadInput as error:
-                self._record(asked, failed(f"these values make no valid recipe: {error}"))
-                continue
-            self._running[asked.number] = (asked, recipe)
-            output = posixpath.join(self._place, "trials", trial_name(asked.number))
-            return asked, job_for(recipe, output, judges=posixpath.join(self._place, "judges") if is_local(self._place) else None)
-        return None
+    def started(self, run: Run) -> None:
+        if run.seed is not None and not self._tracker.is_open(run.number):
+            self._tracker.trial(run.number, run.asked.params, begun=run.asked.start)
+        self._tracker.trial(run.number, run.asked.params, run.seed, run.asked.start)
+        self._progress.started(run.name, run.asked.params)
 
-    def started(self, asked: Asked) -> None:
-        self._spools[asked.number] = self._tracker.trial(asked.number, asked.params, asked.start)
-        self._progress.started(trial_name(asked.number), asked.params)
-
-    def reported(self, number: int, payload: dict[str, Any]) -> None:
-        name, result = trial_name(number), payload.get("result")
+    def reported(self, run: Run, payload: dict[str, Any]) -> None:
+        spool, result = self._tracker.spool(run.number, run.seed), payload.get("result")
         for point in payload["points"]:
             final = bool(result) and point is payload["points"][-1]
-            self._spools[number].point(point["step"], point["metrics"], int(point["time"] * 1000), final=final)
-        self._progress.reported(name, payload)
+            spool.point(point["step"], point["metrics"], int(point["time"] * 1000), final=final)
+        self._progress.reported(run.name, payload)
         if result:
-            self._end(number, Result.from_json(result))
+            self._end(run, Result.from_json(result))
 
-    def lost(self, number: int, reason: str) -> None:
-        """A trial without a last report: its result file counts where it wrote one, else it has failed."""
-        result = result_in(posixpath.join(self._place, "trials", trial_name(number)))
+    def lost(self, run: Run, reason: str) -> None:
+        """A training without a last report: its result file counts where it wrote one, else it has failed."""
+        result = result_in(run.output(self._place))
         if result is None:
-            self._end(number, failed(reason))
+            self._end(run, failed(reason))
             return
-        self._spools[number].point(result.steps, result.metrics, final=True)
-        self._end(number, result)
+        self._tracker.spool(run.number, run.seed).point(result.steps, result.metrics, final=True)
+        self._end(run, result)
 
-    def _end(self, number: int, result: Result) -> None:
-        asked, recipe = self._running.pop(number)
-        self._record(asked, result)
-        self._track_end(self._spools[number], number, recipe, result)
-        self._progress.ended(trial_name(number), result.status, result.reason, result.seconds)
+    def _recover(self) -> None:
+        """Makes up for a kill between a trial's record and what follows it: the study is told, its runs are ended."""
+        for record in TrialRecord.load_all(self._folder):
+            self._tell(record)
+            if any(self._tracker.is_open(record.number, seed) for seed in (None, *self._plan.seeds)):
+                self._track(Point.of(self._plan, record, self._folder))
 
-    def _track_end(self, spool: Spool, number: int, recipe: Recipe, result: Result) -> None:
-        name = trial_name(number)
-        records = read(self._folder / FOLDER / f"{name}.jsonl", 0).records
-        points = [(each["step"], each["metrics"]) for each in records if each["kind"] == "point"]
-        explained = Explained.of(f"{self._plan.name} {name}", points, result, recipe)
-        for path in self._artifacts(name, points, explained):
-            spool.artifact(path)
-        spool.tags(explained.tags())
-        self._tracker.end_trial(number, result.status, result.reason)
+    def _open(self, asked: Asked) -> None:
+        """Takes up a trial: its trainings that have not ended wait for their turn."""
+        try:
+            asked = self._continuing.decided(asked)
+            point = Point(self._plan, asked, self._folder)
+        except BadInput as error:
+            self._record(TrialRecord(asked.number, asked.params, failed(f"these values make no valid recipe: {error}")))
+            return
+        self._points[asked.number] = point
+        self._waiting += point.waiting
+        self._close(point)  # a kill came between an end and what follows it
 
-    def _record(self, asked: Asked, result: Result) -> None:
-        record = TrialRecord(asked.number, asked.params, result, asked.start)
+    def _end(self, run: Run, result: Result) -> None:
+        point = self._points[run.number]
+        point.end(run, result)
+        self._close(point)
+        self._progress.ended(run.name, result.status, result.reason, result.seconds)
+
+    def _close(self, point: Point) -> None:
+        """Records a trial whose trainings have all ended, and ends the runs of what has."""
+        record = point.record
+        if record is not None:
+            self._record(record)
+        self._track(point)
+        if record is not None:
+            del self._points[record.number]
+            if record.replicates is not None:
+                self._progress.say(f"trial {record.id} {record.result.status.replace('_', ' ')}: {record.result.reason}")
+
+    def _record(self, record: TrialRecord) -> None:
         record.save(self._folder)
         self._tell(record)
 
@@ -132,21 +134,28 @@ class Conductor:
         useless = result.status in ("failed", "diverged") or (outcome is None and self._plan.sweep.sampler.name == NAME)
         self._study.tell(record.number, values, slacks, failed=useless, outcome=outcome)
 
-    def _artifacts(self, name: str, points: Points, explained: Explained) -> list[Path]:
-        """The trial's files for MLflow, brought to this machine where they lie elsewhere."""
-        folder = self._folder / "artifacts" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        write(explained, folder)
-        (folder / RESULT).write_text(json.dumps(explained.result.to_json(), indent=2), encoding="utf-8")
-        for file in ("samples.png", "notes.txt"):
-            content = read_file(posixpath.join(self._place, "trials", name), file)
-            if content is not None:
-                (folder / file).write_bytes(content)
-        multipliers, slacks = histories(points)
-        if multipliers:
-            image = trajectories_png(multipliers, slacks, title=f"{self._plan.name} {name}")
-            (folder / "trajectories.png").write_bytes(image)
-        return sorted(folder.iterdir())
+    def _track(self, point: Point) -> None:
+        """Ends the MLflow runs, so far open, of the trainings that have ended, and of the trial where it has several."""
+        for run, result in point.ended:
+            if self._tracker.is_open(run.number, run.seed):
+                self._track_run(run, result)
+        record = point.record
+        if record is not None and record.replicates is not None and self._tracker.is_open(record.number):
+            spool, folder = self._tracker.spool(record.number), self._folder / "artifacts" / record.id
+            spool.point(record.result.steps, record.metrics, final=True)
+            for path in write_shown(folder, record.result, record.replicates.shown):
+                spool.artifact(path)
+            spool.tags({"dualsweep.replicates": str(len(record.replicates.runs)), **verdicts_of(folder)})
+            self._tracker.end_trial(record.number, record.result.status, record.result.reason)
+
+    def _track_run(self, run: Run, result: Result) -> None:
+        spool = self._tracker.spool(run.number, run.seed)
+        points = [(each["step"], each["metrics"]) for each in read(spool.path, 0).records if each["kind"] == "point"]
+        explained = Explained.of(f"{self._plan.name} {run.name}", points, result, run.recipe)
+        for path in write_artifacts(self._folder / "artifacts" / run.folder, run.output(self._place), points, explained):
+            spool.artifact(path)
+        spool.tags(explained.tags())
+        self._tracker.end_trial(run.number, result.status, result.reason, run.seed)
 
 
 def run_sweep(checked: Checked, console: Console) -> Results:
@@ -176,7 +185,7 @@ def run_sweep(checked: Checked, console: Console) -> Results:
             raise
         finally:
             for asked in study.unfinished():
-                tracker.end_trial(asked.number, "interrupted", "the sweep was interrupted; the same command continues")
+                tracker.interrupt(asked.number)
             status = {"KILLED": "interrupted", "FAILED": "failed", "FINISHED": "done"}[run_status]
             tracker.end(status, run_status, study.stopped or "")
             undelivered = tracker.close()
@@ -187,20 +196,22 @@ def run_sweep(checked: Checked, console: Console) -> Results:
 
 
 def _run_trials(checked: Checked, plan: Plan, study: Study, tracker: Tracker, folder: Path, console: Console) -> None:
-    left = len(study.unfinished()) + study.remaining
-    if study.finished:
-        console.print(f"continuing: {study.finished} of {plan.trials} trials are done", highlight=False)
+    unfinished, remaining, seeds = study.unfinished(), study.remaining, len(plan.seeds)
+    left, runs = len(unfinished) + remaining, trainings_left(plan, unfinished, remaining, folder)
+    if study.finished or runs < left * seeds:
+        ended = f" ({plan.trials * seeds - runs} of {plan.trials * seeds} trainings)" if seeds > 1 else ""
+        console.print(f"continuing: {study.finished} of {plan.trials} trials are done{ended}", highlight=False)
     with connect(checked.address) as connection:
         fits = concurrency(connection.machine, checked.ask, plan.sweep.concurrency)
-        concurrent = min(fits.concurrent, left)
+        concurrent = min(fits.concurrent, max(1, runs))
         terminate_like_interrupt()
-        console.print(
-            f"{left} trial{'s' if left > 1 else ''}, {concurrent} at a time: {fits.reason}", highlight=False, soft_wrap=True
-        )
+        trials = f"{left} trial{'s' if left > 1 else ''}" + (f" of {seeds} trainings" if seeds > 1 else "")
+        console.print(f"{trials}, {concurrent} at a time: {fits.reason}", highlight=False, soft_wrap=True)
         from sweeps.tune import run_trials
 
-        with Progress(console, plan.trials, concurrent, study.finished) as progress:
-            run_trials(Conductor(plan, study, tracker, progress, checked.output, folder), left, concurrent, folder)
+        total, unit = plan.trials * seeds, "training" if seeds > 1 else "trial"
+        with Progress(console, total, concurrent, total - runs, unit) as progress:
+            run_trials(Conductor(plan, study, tracker, progress, checked.output, folder), max(1, runs), concurrent, folder)
 
 
 def _reviewed(checked: Checked, plan: Plan, folder: Path, interrupted: bool, sweep: str | None, console: Console) -> Results:

@@ -27,6 +27,7 @@ from sweeps.results import TrialRecord
 from sweeps.starts import Begun
 from sweeps.study import Asked, Study
 from trainer.models.startable import other_problem
+from trainer.outcome import Result
 from trainer.places import MARKER, read_file
 from trainer.recipe import Recipe
 
@@ -70,11 +71,11 @@ class Continuing:
         there = [translator.box.to_units(translator.asked(each.record.params)) for each in alike]
         order = np.argsort([float(np.linalg.norm(each - here)) for each in there], kind="stable")
         for near in (alike[index] for index in order):
-            checkpoint = near.record.result.checkpoint
-            if checkpoint is not None and read_file(checkpoint, MARKER) is not None:
+            if checkpoints := _checkpoints(near.record):
                 multipliers = _predicted(translator, params, alike, near)
                 cap = recipe.dual.cap
-                return Begun(near.record.id, checkpoint, {name: min(cap, max(-cap, each)) for name, each in multipliers.items()})
+                limited = {name: min(cap, max(-cap, each)) for name, each in multipliers.items()}
+                return Begun.of(near.record.id, checkpoints, limited)
         return Begun()
 
     def _finished(self) -> list[_Finished]:
@@ -87,6 +88,16 @@ class Continuing:
     def _read(self, record: TrialRecord) -> _Finished | None:
         outcome = outcome_of(self._plan, record.result) if record.result.status in _USABLE else None
         return None if outcome is None else _Finished(record, self._plan.trial_recipe(record.params), outcome)
+
+
+def _checkpoints(record: TrialRecord) -> dict[int | None, str]:
+    """Those of a trial's trainings, by seed, that are there."""
+    runs: Mapping[Any, Result] = {None: record.result} if record.replicates is None else record.replicates.runs
+    return {
+        seed: each.checkpoint
+        for seed, each in runs.items()
+        if each.status in _USABLE and each.checkpoint is not None and read_file(each.checkpoint, MARKER) is not None
+    }
 
 
 def _predicted(

@@ -121,9 +121,7 @@ class Delivery:
         """The ledger's entry with its run, which is created, or found where a kill came before it was noted."""
         entry = self.ledger.entry(name)
         if entry.run_id is None:
-            tags = {"dualsweep.kind": "sweep" if name == SWEEP else "trial", "dualsweep.sweep": self.ledger.sweep_id}
-            if name != SWEEP:
-                tags |= {"dualsweep.trial": name, "mlflow.parentRunId": self.ledger.entry(SWEEP).run_id or ""}
+            tags = self._marks(client, name)
             wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items() if key != "mlflow.parentRunId")
             found = client.search_runs([self._experiment], wanted, max_results=1)
             run = (
@@ -134,6 +132,17 @@ class Delivery:
             entry.run_id = run.info.run_id
             self.ledger.save()
         return entry
+
+    def _marks(self, client: MlflowClient, name: str) -> dict[str, str]:
+        """What a new run is known by: the sweep's, a trial's, or that of one of a trial's trainings (`0007-seed-1`)."""
+        if name == SWEEP:
+            return {"dualsweep.kind": "sweep", "dualsweep.sweep": self.ledger.sweep_id}
+        trial, _, seed = name.partition("-seed-")
+        tags = {"dualsweep.sweep": self.ledger.sweep_id, "dualsweep.trial": trial}
+        if not seed:
+            return {"dualsweep.kind": "trial", **tags, "mlflow.parentRunId": self.ledger.entry(SWEEP).run_id or ""}
+        above = self._run(client, trial).run_id or ""
+        return {"dualsweep.kind": "replicate", **tags, "dualsweep.seed": seed, "mlflow.parentRunId": above}
 
     def _started(self, name: str) -> int | None:
         first = read(self._path(name), 0, limit=10).records
@@ -263,7 +272,7 @@ def _set_status(client: MlflowClient, run_id: str, record: Record) -> None:
 
 
 def _run_name(ledger: Ledger, name: str) -> str:
-    return ledger.experiment if name == SWEEP else f"trial {name}"
+    return ledger.experiment if name == SWEEP else f"trial {name.replace('-seed-', ' seed ')}"
 
 
 def _points(record: Record) -> Iterator[tuple[str, float]]:

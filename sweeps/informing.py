@@ -37,8 +37,8 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
 
     Constraints with a fixed budget have a price too: along the trial's own plane the objective is moved to where it would be
     with these met exactly. A standard error that could not be measured counts as 0, as it does where feasibility is judged.
-    Multipliers are the means of a stretch of the run, whose error nobody measures: they are taken to be as sure as a run must
-    have them to count as settled, and a multiplier of 0, which the projection holds there, to be exact.
+    So do those of the multipliers; where nobody measured them, they are taken to be as sure as a run must have them to count as
+    settled, and a multiplier of 0, which the projection holds there, to be exact.
     """
     searched = {name for each in searched_budgets(plan.parameters, plan.recipe_document) for name in each.constraints}
     if not searched or result.status in ("failed", "diverged"):
@@ -55,7 +55,7 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
             {name: each.multiplier for name, each in bounded.items()},
             math.sqrt(variance),
             {name: _known(each.slack_error) for name, each in bounded.items()},
-            {name: unsettled if each.multiplier else 0.0 for name, each in bounded.items()},
+            {name: _known_or(each.multiplier_error, unsettled if each.multiplier else 0.0) for name, each in bounded.items()},
         )
     except ValueError:  # not all of it is finite
         return None
@@ -86,7 +86,11 @@ def _pretrained(recipe: Recipe, searched: set[str]) -> Outcome | None:
 
 
 def _known(error: float) -> float:
-    return error if math.isfinite(error) else 0.0
+    return _known_or(error, 0.0)
+
+
+def _known_or(error: float, otherwise: float) -> float:
+    return error if math.isfinite(error) else otherwise
 
 
 def _budget(searched: SearchedBudget) -> Budget:

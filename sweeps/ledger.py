@@ -56,11 +56,11 @@ class Ledger:
         return self.runs.setdefault(name, Entry())
 
     def forget(self, name: str) -> None:
-        """A run that MLflow no longer has is to be delivered anew; with the sweep's own, all of them are."""
+        """A run that MLflow no longer has is to be delivered anew, with those below it; with the sweep's own, all of them are."""
         if name == SWEEP:
             self.sweep_id, self.runs = uuid.uuid4().hex, {}
         else:
-            self.runs.pop(name, None)
+            self.runs = {each: entry for each, entry in self.runs.items() if each != name and not each.startswith(f"{name}-")}
         self.save()
 
     def save(self) -> None:

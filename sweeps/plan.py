@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from sweeps.budgets import NAME, check_continuation, check_informed
 from sweeps.kinds import WORDS, listed
+from sweeps.rules import check_direction, check_objectives, check_seeds
 from sweeps.schema import Direction, Sweep
 from sweeps.search import Parameter, Written, apply, check_grid, read_search, resolve
 from trainer.documents import Document, load, nearest, show, validate
@@ -74,6 +75,13 @@ class Plan:
         return self.sweep.trials
 
     @property
+    def seeds(self) -> tuple[int | None, ...]:
+        """The seeds of a trial's trainings, from the recipe's own on; (None,) where a trial is one training."""
+        if self.sweep.seeds == 1:
+            return (None,)
+        return tuple(range(self.recipe.seed, self.recipe.seed + self.sweep.seeds))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know about a valid plan."""
         if self.sweep.sampler.name == NAME:
@@ -129,8 +137,8 @@ def load_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
     base = _read(problems, lambda: _base(document))
     plan = None
     if base is not None:
-        problems += _check_objectives(document, _names(base))
-        problems += _check_direction(document, base)
+        problems += check_objectives(document, _names(base))
+        problems += check_direction(document, base)
         plan = _complete(document, sweep, base, entries, on_recipe, problems)
     if problems or plan is None:
         raise BadInput(_ordered(problems, [document.file, base.file if base else ""]))
@@ -158,9 +166,12 @@ def _complete(
     problems += found
     if _sampler_name(document) == NAME and not found and parameters:
         problems += check_informed(document, parameters, completed, recipe)
-    if sweep is not None and sweep.continuation is not None and not found:
+    if sweep is None:
+        return None
+    if sweep.continuation is not None and not found:
         problems += check_continuation(document, parameters, completed, recipe, sweep.continuation.steps)
-    return Plan(sweep, document, recipe, completed, tuple(parameters)) if sweep is not None else None
+    problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)
+    return Plan(sweep, document, recipe, completed, tuple(parameters))
 
 
 def _read(problems: list[Problem], read: Callable[[], Answer]) -> Answer | None:
@@ -263,34 +274,3 @@ def _names(recipe: Layered) -> list[str]:
     constraints = recipe.data.get("constraints")
     found = constraints if isinstance(constraints, list) else []
     return [str(each["name"]) for each in found if isinstance(each, dict) and "name" in each]
-
-
-def _check_direction(document: Layered, recipe: Layered) -> list[Problem]:
-    """The front looks for what the trials look for."""
-    objectives, own = document.data.get("objectives"), recipe.data.get("objective")
-    asked = objectives.get("objective") if isinstance(objectives, dict) else None
-    wanted = "maximize" if isinstance(own, dict) and own.get("maximize") is True else "minimize"
-    if asked not in ("minimize", "maximize") or asked == wanted:
-        return []
-    return [document.problem(("objectives", "objective"), f"must be the recipe's direction, {wanted}", asked, f"write {wanted}")]
-
-
-def _check_objectives(document: Layered, names: Sequence[str]) -> list[Problem]:
-    """Metrics that no run of this recipe can have, and a reference point of another length."""
-    problems = []
-    objectives, point = document.data.get("objectives"), document.data.get("reference_point")
-    objectives = objectives if isinstance(objectives, dict) else {}
-    known = ["objective", "lagrangian", *(["value/max", "violation/max"] if names else [])]
-    known += [f"{prefix}/{name}" for prefix in ("value", "slack", "multiplier") for name in names]
-    for metric in map(str, objectives):
-        own = "/" not in metric or metric.split("/")[0] in ("value", "slack", "multiplier", "violation")
-        if own and metric not in known:
-            way_out = f"{nearest(metric, known)}, or a metric of the evaluation, `eval/...`"
-            problems.append(
-                document.problem(("objectives", metric), "must be a metric of the recipe's runs", f"`{metric}`", way_out)
-            )
-    count = len(objectives) or (2 if names else 1)
-    if isinstance(point, list) and len(point) != count:
-        rule = f"must hold one number for each of the {count} objectives"
-        problems.append(document.problem(("reference_point",), rule, show(point), "write one number for each, in their order"))
-    return problems

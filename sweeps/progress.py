@@ -47,10 +47,10 @@ class TrialState:
 
 
 class Progress:
-    """Follows the trials of one command; use it as a context. `total` trials, `concurrent` of them at a time."""
+    """Follows the trainings of one command; use it as a context. `total` of them, `concurrent` at a time, called `unit`."""
 
-    def __init__(self, console: Console, total: int, concurrent: int = 1, done: int = 0) -> None:
-        self._console, self._total, self._concurrent = console, total, concurrent
+    def __init__(self, console: Console, total: int, concurrent: int = 1, done: int = 0, unit: str = "trial") -> None:
+        self._console, self._total, self._concurrent, self._unit = console, total, concurrent, unit
         self._done, self._ended_seconds = done, list[float]()
         self._running: dict[str, TrialState] = {}
         self._live = Live(self._table(), console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
@@ -110,7 +110,7 @@ class Progress:
 
     def _table(self) -> Table:
         left = self._sweep_left()
-        title = f"{self._done} of {self._total} trials done" + (f", about {_clock(left)} left" if left else "")
+        title = f"{self._done} of {self._total} {self._unit}s done" + (f", about {_clock(left)} left" if left else "")
         table = Table(title=title, title_justify="left", expand=False)
         for column in ("trial", "step", "objective", "worst slack", "λ", "left", "parameters"):
             table.add_column(column, justify="left" if column == "parameters" else "right", overflow="fold")

@@ -46,7 +46,10 @@ class Continuation(Section):
     """Trials that start from their nearest finished neighbour, and what these take in place of the recipe's own."""
 
     steps: Count | None = Field(None, description="primal steps; left out, a quarter of train.steps", examples=["150"])
-    dual_step: Positive = Field(0.3, description="a factor on dual.step_size", examples=["0.3"])
+    dual_step: Positive | None = Field(
+        None, examples=["4.0"],
+        description="a factor on dual.step_size; left out, as much as the steps are fewer, so that the multipliers can go as far",
+    )  # fmt: skip
     lr: Positive = Field(0.5, description="a factor on train.lr", examples=["0.5"])
 
 
@@ -92,6 +95,11 @@ class Sweep(Section):
         examples=["true"],
     )
     trials: Count = Field(description="the number of trials", examples=["12"])
+    seeds: Count = Field(
+        1,
+        description="trainings of each trial, alike but for their seeds (the recipe's and those after it): its figures are means",
+        examples=["3"],
+    )
     resources: Resources | None = Field(
         None, description="what one trial takes; keys given here stand above the recipe's", examples=["{workers: 1}"]
     )

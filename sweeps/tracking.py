@@ -27,13 +27,15 @@ RUN_STATUS = {"failed": "FAILED", "diverged": "FAILED", "interrupted": "KILLED"}
 _LONGEST_WAIT = 60.0
 
 
-def trial_name(number: int) -> str:
-    """How a trial is called everywhere: `0007`."""
-    return f"{number:04d}"
+def trial_name(number: int, seed: int | None = None) -> str:
+    """How a trial is called everywhere, `0007`, and one of its trainings where it has several: `0007-seed-1`."""
+    return f"{number:04d}" if seed is None else f"{number:04d}-seed-{seed}"
 
 
 class Tracker:
-    """One sweep's tracking: a parent run, and a child run for each trial. Nothing here raises for MLflow's sake."""
+    """One sweep's tracking: a parent run, a child run for each trial, and below it one for each of its trainings where they are
+    several. Nothing here raises for MLflow's sake.
+    """
 
     def __init__(self, plan: Plan, output: Path, on_warning: Callable[[str], None], interval: float = 2.0) -> None:
         """Opens the spool in `output`, and starts the thread that replays it every `interval` seconds.
@@ -47,7 +49,7 @@ class Tracker:
             plan.tracking_uri, Ledger.open(output, plan.tracking_uri, plan.experiment), self._folder, on_warning
         )
         self.sweep = Spool(self._folder / f"{SWEEP}.jsonl")
-        self._trials: dict[int, Spool] = {}
+        self._trials: dict[str, Spool] = {}
         self._begin()
         self._wake, self._stop = threading.Event(), threading.Event()
         self._down = ""
@@ -65,27 +67,30 @@ class Tracker:
         """The parent run's id; None while MLflow has not been reached."""
         return self.delivery.ledger.runs.get(SWEEP, Entry()).run_id
 
-    def trial(self, number: int, params: Mapping[str, Any], begun: Begun | None = None) -> Spool:
+    def trial(self, number: int, params: Mapping[str, Any], seed: int | None = None, begun: Begun | None = None) -> Spool:
         """The spool of a trial that starts, or starts again: its run is RUNNING, with its recipe as params.
 
-        `begun` is where it starts, which is told where that is another trial.
+        With a `seed` it is that of the trial's training with this seed, one of several. `begun` is where it starts.
 
         Raises:
             BadInput: the params make no valid recipe (`Plan.trial_recipe`).
         """
-        spool = self._spool(number)
+        spool = self.spool(number, seed)
         spool.begin()
         spool.tags(
             {"dualsweep.status": "running", "dualsweep.reason": "", "dualsweep.params": json.dumps(dict(params), default=str)}
         )
         if begun is not None and begun.trial is not None:
             spool.tags({"dualsweep.continued_from": begun.trial})
-        spool.params(flatten(begun_recipe(self.plan.trial_recipe(params), self.plan.sweep.continuation, begun)))
+        recipe = begun_recipe(self.plan.trial_recipe(params), self.plan.sweep.continuation, begun, seed)
+        spool.params(flatten(recipe) | ({} if seed is None else {"seed": seed}))
         return spool
 
-    def end_trial(self, number: int, status: str, reason: str) -> None:
-        """A trial's end: one of `trainer.outcome.Status`, or `interrupted` where it will be resumed."""
-        spool = self._spool(number)
+    def end_trial(self, number: int, status: str, reason: str, seed: int | None = None) -> None:
+        """A trial's end, or that of its training with this seed: one of `trainer.outcome.Status`, or `interrupted` where it
+        will be resumed.
+        """
+        spool = self.spool(number, seed)
         spool.tags({"dualsweep.status": status, "dualsweep.reason": reason})
         spool.end(RUN_STATUS.get(status, "FINISHED"))
 
@@ -116,10 +121,22 @@ class Tracker:
             f"nothing is lost: they are in {self._folder}, and the same `dualsweep sweep` command again delivers them"
         )
 
-    def _spool(self, number: int) -> Spool:
-        if number not in self._trials:
-            self._trials[number] = Spool(self._folder / f"{trial_name(number)}.jsonl")
-        return self._trials[number]
+    def spool(self, number: int, seed: int | None = None) -> Spool:
+        """The spool of a trial, or of its training with this seed, as it is."""
+        name = trial_name(number, seed)
+        if name not in self._trials:
+            self._trials[name] = Spool(self._folder / f"{name}.jsonl")
+        return self._trials[name]
+
+    def is_open(self, number: int, seed: int | None = None) -> bool:
+        """Whether a trial's run, or that of its training with this seed, was begun and not ended."""
+        return self.spool(number, seed).status == "RUNNING"
+
+    def interrupt(self, number: int) -> None:
+        """A trial that is not over is broken off, and its trainings that go on with it: the next start resumes them."""
+        for seed in dict.fromkeys((None, *self.plan.seeds)):
+            if self.is_open(number, seed):
+                self.end_trial(number, "interrupted", "the sweep was interrupted; the same command continues", seed)
 
     def _begin(self) -> None:
         plan = self.plan

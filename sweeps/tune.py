@@ -17,7 +17,7 @@ from ray.tune import FailureConfig, RunConfig, Tuner
 from ray.tune.search import Searcher
 
 from cluster.resources import TRIAL_RESOURCES
-from sweeps.study import Asked
+from sweeps.runs import Run
 from trainer.errors import TrainingError
 from trainer.outcome import failed
 from trainer.run import Job, follow, result_in
@@ -29,19 +29,19 @@ _SILENT = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
 class Conductor(Protocol):
     """Who decides what runs, and hears how it goes; everything is called in the driver's process, one call at a time."""
 
-    def next(self) -> tuple[Asked, Job] | None:
-        """The next trial, or None when there is none left to start."""
+    def next(self) -> tuple[Run, Job] | None:
+        """The next training, or None when there is none left to start."""
 
-    def started(self, asked: Asked) -> None: ...
+    def started(self, run: Run) -> None: ...
 
-    def reported(self, number: int, payload: dict[str, Any]) -> None: ...
+    def reported(self, run: Run, payload: dict[str, Any]) -> None: ...
 
-    def lost(self, number: int, reason: str) -> None:
-        """The trial ended without a result."""
+    def lost(self, run: Run, reason: str) -> None:
+        """The training ended without a result."""
 
 
 def run_trial(config: dict[str, Any]) -> None:
-    """One trial, in a process of its own; its workers are Ray Train's."""
+    """One training, which is one of Tune's trials, in a process of its own; its workers are Ray Train's."""
     job: Job = config["job"]
     try:
         # Not by Tune's TuneReportCallback: when a run ends right after its last report, Tune may take the end first and lose
@@ -53,7 +53,7 @@ def run_trial(config: dict[str, Any]) -> None:
 
 
 def run_trials(conductor: Conductor, count: int, concurrent: int, folder: Path) -> None:
-    """Runs `count` trials, at most `concurrent` at a time. Ctrl-C ends them and returns: what was reported is kept."""
+    """Runs `count` trainings, at most `concurrent` at a time. Ctrl-C ends them and returns: what was reported is kept."""
     os.environ |= _SILENT
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     searcher = _Searcher(conductor)
@@ -78,13 +78,13 @@ def run_trials(conductor: Conductor, count: int, concurrent: int, folder: Path) 
 
 
 class _Searcher(Searcher):
-    """Hands out the conductor's trials; remembers which of Tune's ids has which number."""
+    """Hands out the conductor's trainings; remembers which of Tune's ids is which."""
 
     def __init__(self, conductor: Conductor) -> None:
         super().__init__()
         self._conductor = conductor
-        self.asked: dict[str, Asked] = {}
-        self.ended: set[int] = set()
+        self.runs: dict[str, Run] = {}
+        self.ended: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune keeps a copy of what it was given, for a way of continuing that we don't use."""
@@ -94,9 +94,9 @@ class _Searcher(Searcher):
         following = self._conductor.next()
         if following is None:
             return Searcher.FINISHED
-        asked, job = following
-        self.asked[trial_id] = asked
-        return {"number": asked.number, "job": job}
+        run, job = following
+        self.runs[trial_id] = run
+        return {"name": run.name, "job": job}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Results are taken when they are reported; this hears only of trials that ended without one (see `_Listener`)."""
@@ -119,13 +119,12 @@ class _Listener(tune.Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._conductor.started(self._searcher.asked[trial.trial_id])
+        self._conductor.started(self._searcher.runs[trial.trial_id])
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
-        number = self._searcher.asked[trial.trial_id].number
         if result.get("result"):
-            self._searcher.ended.add(number)
-        self._conductor.reported(number, result)
+            self._searcher.ended.add(trial.trial_id)
+        self._conductor.reported(self._searcher.runs[trial.trial_id], result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._end(trial, str(trial.get_error() or "its process died"))
@@ -134,7 +133,6 @@ class _Listener(tune.Callback):
         self._end(trial, "its workers ended without a result")
 
     def _end(self, trial: Any, reason: str) -> None:
-        number = self._searcher.asked[trial.trial_id].number
-        if number not in self._searcher.ended:
-            self._searcher.ended.add(number)
-            self._conductor.lost(number, reason.strip().splitlines()[-1])
+        if trial.trial_id not in self._searcher.ended:
+            self._searcher.ended.add(trial.trial_id)
+            self._conductor.lost(self._searcher.runs[trial.trial_id], reason.strip().splitlines()[-1])

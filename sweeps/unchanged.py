@@ -28,6 +28,8 @@ def fingerprint(plan: Plan) -> dict[str, Any]:
         "continuation": continuation and continuation.model_dump(mode="json", exclude_defaults=True),
         "recipe": plan.recipe.model_dump(mode="json", exclude=_FREE, exclude_defaults=True),
     }
+    if plan.sweep.seeds > 1:
+        parts["seeds"] = plan.sweep.seeds
     plain: dict[str, Any] = json.loads(json.dumps(parts, default=str))
     return plain
 
@@ -40,8 +42,8 @@ def check_unchanged(plan: Plan, kept: Mapping[str, Any]) -> None:
     """
     now = fingerprint(plan)
     problems = []
-    for part in now:
-        before, after = _flat(kept.get(part), (part,)), _flat(now[part], (part,))
+    for part in dict.fromkeys([*now, *kept]):
+        before, after = _flat(kept.get(part), (part,)), _flat(now.get(part), (part,))
         if before != after or (part == "objectives" and list(kept[part]) != list(now[part])):
             keys = next((keys for keys in [*after, *before] if before.get(keys) != after.get(keys)), (part,))
             problems.append(_problem(plan, keys, before.get(keys), after.get(keys)))

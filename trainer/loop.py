@@ -19,11 +19,12 @@ from torch import Tensor
 
 from trainer.checkpoint import Snapshot
 from trainer.dual.controller import MOST_SKIPPED, controller_of
+from trainer.dual.settling import settled_multipliers
 from trainer.dual.state import DualState, version_at
 from trainer.errors import TrainingError
 from trainer.history import Window
 from trainer.host import Host
-from trainer.outcome import Status, settled_multipliers
+from trainer.outcome import Status
 from trainer.prepare import Prepared
 from trainer.problem import Problem, Vector
 from trainer.sources.source import Sums, Turn

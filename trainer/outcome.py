@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from trainer.dual.state import DualState, Tail
-from trainer.problem import Estimate, Problem
+from trainer.problem import Estimate, Problem, Vector
 
 Status = Literal["converged", "out_of_steps", "infeasible", "diverged", "failed"]
 
@@ -23,8 +23,9 @@ SETTLED = 0.05
 class ConstraintOutcome:
     """One constraint at the end of a run, in the user's units; `slack_error` is the slack's standard error.
 
+    `multiplier` is settled, `multiplier_error` its standard error (`trainer.dual.settling`), NaN where it was not measured.
     `kind` is at_most, at_least, equals, or minimax, whose budget is u, the largest value. `relaxation` is what a resilient
-    budget has given way by.
+    budget has given way by. `multiplier_error` is the multiplier's standard error, NaN where nobody measured it.
     """
 
     value: float
@@ -34,6 +35,7 @@ class ConstraintOutcome:
     multiplier: float
     kind: str = "at_most"
     relaxation: float = 0.0
+    multiplier_error: float = math.nan
 
     @property
     def violation(self) -> float:
@@ -85,22 +87,17 @@ def failed(reason: str, steps: int = 0, seconds: float = 0.0) -> Result:
     return Result("failed", reason, math.nan, math.nan, {}, False, steps, seconds, None)
 
 
-def outcomes(problem: Problem, estimate: Estimate, multipliers: np.ndarray) -> dict[str, ConstraintOutcome]:
+def outcomes(problem: Problem, estimate: Estimate, multipliers: Vector, uncertain: Vector) -> dict[str, ConstraintOutcome]:
+    """Each constraint's end at the settled multipliers [m], whose standard errors [m] are `uncertain`."""
     values, slacks, bounds = problem.values(estimate.mean), problem.slacks(estimate.mean), problem.bounds(estimate.mean)
     errors, relaxations = problem.slack_errors(estimate), problem.relaxations(multipliers)
     return {
         name: ConstraintOutcome(
             float(values[i]), float(bounds[i]), float(slacks[i]), float(errors[i]), float(multipliers[i]),
-            problem.kinds[i], float(relaxations[i]),
+            problem.kinds[i], float(relaxations[i]), float(uncertain[i]),
         )
         for i, name in enumerate(problem.names)
     }  # fmt: skip
-
-
-def settled_multipliers(state: DualState) -> np.ndarray:
-    """The mean of the multipliers over the last fifth of the run (the averaged iterate, steadier than the last one)."""
-    last = state.tails[1]
-    return last.multipliers / last.steps if last.steps else state.multipliers
 
 
 def verdict(state: DualState, constraints: dict[str, ConstraintOutcome]) -> tuple[Status, str]:

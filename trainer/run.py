@@ -40,12 +40,15 @@ class Job:
     threads: int
 
 
-def job_for(recipe: Recipe, output: str, judges: str | None = None) -> Job:
-    """`output` is a folder or fsspec URI; checkpoints lie beneath it unless the recipe sends them elsewhere."""
+def job_for(recipe: Recipe, output: str, judges: str | None = None, name: str | None = None) -> Job:
+    """`output` is a folder or fsspec URI; checkpoints lie beneath it unless the recipe sends them elsewhere.
+
+    There they are called `name`, by default the last part of the output's.
+    """
     output = str(local_path(output)) if is_local(output) else output
     to = recipe.checkpoint.to
     # A shared place keeps runs apart by their recipes too: a run must never go on from another's checkpoint.
-    own = f"{posixpath.basename(output.rstrip('/'))}-{fingerprint(recipe)}"
+    own = f"{name or posixpath.basename(output.rstrip('/'))}-{fingerprint(recipe)}"
     checkpoints = posixpath.join(to, own) if to else posixpath.join(output, "checkpoints")
     folder = judges or (posixpath.join(output, "judges") if is_local(output) else "")
     return Job(recipe.model_dump(), output, checkpoints, folder, recipe.resources.cpus_per_worker)

@@ -16,11 +16,11 @@ import yaml
 from torch import Tensor
 
 from trainer.checkpoint import Snapshot, locate, read
+from trainer.dual.settling import settled_multipliers
 from trainer.dual.state import DualState
 from trainer.errors import TrainingError
 from trainer.models.origins import origin_of
 from trainer.models.schedules import in_words, own_schedule, same_noise
-from trainer.outcome import settled_multipliers
 from trainer.places import is_local, local_path
 from trainer.prepare import Prepared
 from trainer.problem import Problem

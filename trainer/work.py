@@ -15,6 +15,7 @@ from torch import Tensor
 
 from trainer.draws import shard
 from trainer.dual.controller import reduce
+from trainer.dual.settling import settled_errors, settled_multipliers
 from trainer.evaluation.evidence import Evidence
 from trainer.evaluation.grid import sample_grid
 from trainer.evaluation.images import Rows
@@ -25,7 +26,7 @@ from trainer.host import Host
 from trainer.loop import Loop
 from trainer.models.spaces import decode_in_parts
 from trainer.models.storing import stored_files
-from trainer.outcome import Result, outcomes, settled_multipliers, verdict
+from trainer.outcome import Result, outcomes, verdict
 from trainer.places import RESULT, write_files
 from trainer.prepare import Prepared, prepare
 from trainer.problem import Vector
@@ -74,10 +75,12 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
     if trained is None or held_out is None:
         return None, {}
     estimate, held_estimate = reduce([trained]), reduce([held_out])
-    constraints = outcomes(loop.problem, estimate, multipliers)
+    constraints = outcomes(loop.problem, estimate, multipliers, settled_errors(loop.state))
     metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate), multipliers)
     metrics |= held_out_metrics(held_estimate, loop.problem.names, loop.problem.values(held_estimate.mean))
+    metrics |= {f"multiplier_error/{n}": c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)}
     metrics |= _facts(loop)
+    metrics["objective_error"] = float(np.sqrt(loop.problem.objective_variance(estimate)))
     images: dict[str, bytes] = {}
     if samples is not None and len(samples):
         more, images = _measure(prepared, samples)
@@ -88,7 +91,7 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
     metrics["system/seconds"] = loop.seconds + time.monotonic() - started
     result = Result(
         status=status, reason=reason, objective=loop.problem.objective(estimate.mean),
-        objective_error=float(np.sqrt(loop.problem.objective_variance(estimate))),
+        objective_error=metrics["objective_error"],
         constraints=constraints, feasible=bool(metrics["feasible"]) and status not in ("diverged", "failed"), steps=loop.step,
         seconds=metrics["system/seconds"], checkpoint=host.checkpoints.path(loop.step), metrics=metrics,
     )  # fmt: skip

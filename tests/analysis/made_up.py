@@ -39,6 +39,7 @@ def metrics_of(budget: float, noise: random.Random, names: Sequence[str] = NAMES
             f"slack/{name}": budget - value,
             f"slack_error/{name}": 0.0015,
             f"multiplier/{name}": max(0.0, 0.004 / budget**2 - 0.05 * place),
+            f"multiplier_error/{name}": 0.01,
         }
     slacks = [metrics[f"slack/{name}"] for name in names]
     metrics["value/max"] = max(metrics[f"value/{name}"] for name in names)

@@ -89,6 +89,17 @@ def test_an_equality_is_violated_on_either_side() -> None:
     assert found[0].relation == "=" and found[0].slack == 0.3 and found[0].room == -0.3
 
 
+@pytest.mark.parametrize(
+    ("word", "kind", "relation"),
+    [("at_most", "at_most", "≤"), ("at_least", "at_least", "≥"), ("equals", "equals", "="), (None, "minimax", "≤")],
+)
+def test_the_kind_is_that_of_the_recipe_whose_other_bounds_are_null(word: str | None, kind: str, relation: str) -> None:
+    """As MLflow has them: a flattened recipe names every bound, and those it does not have are null."""
+    params = {f"constraints.a.{key}": "0.5" if key == word else "null" for key in ("at_most", "at_least", "equals")}
+    found = constraint_outcomes({"value/a": 0.5, "budget/a": 0.5, "slack/a": 0.0}, params)[0]
+    assert (found.kind, found.relation, found.equality) == (kind, relation, kind == "equals")
+
+
 def test_worst_slack_and_violation() -> None:
     known = trial(GOOD | {"slack/five": -0.3})
     assert known.worst_slack == -0.3 and known.violation == 0.3

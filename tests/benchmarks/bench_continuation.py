@@ -3,7 +3,7 @@
     python -m tests.benchmarks.bench_continuation [--budgets 1 3] [--seeds 0 1 2] [--trials 8]
 
 Over one budget that three constraints share, and over three apart, both sweeps ask for the same Sobol budgets, with the sweep's
-own study and choice of neighbours, one trial at a time in this process. Compute is primal steps times batch, evaluations left out;
+own study and choice of neighbours, one trial at a time, here. Compute is primal steps times batch, evaluations left out;
 the first trial of the second sweep starts anew too, and counts. The recipe is the shipped one with a small perceptron, so that a
 trial that starts anew takes about 5 seconds of one core.
 
@@ -100,7 +100,7 @@ def swept(budgets: int, seed: int, trials: int, steps: int, continuation: Any) -
                 asked = continuing.decided(study.ask())
                 own = begun_recipe(plan.trial_recipe(asked.params), plan.sweep.continuation, asked.start)
                 result = train(own, folder / "trials" / str(asked.number))
-                TrialRecord(asked.number, asked.params, result, asked.start).save(folder)
+                TrialRecord(asked.number, asked.params, result, start=asked.start).save(folder)
                 values = [result.metrics[each] for each in plan.objectives]
                 slacks = {name: each.slack for name, each in result.constraints.items()}
                 study.tell(asked.number, values, slacks, outcome=outcome_of(plan, result))

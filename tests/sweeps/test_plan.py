@@ -12,6 +12,7 @@ import pytest
 
 from sweeps.kinds import Choice, LogUniform, Uniform
 from sweeps.plan import load_plan
+from sweeps.schema import Sweep
 from tests.sweeps.files import RECIPE, SWEEP, plan, write
 from trainer.errors import BadInput
 
@@ -150,7 +151,7 @@ def test_everything_wrong_is_told_once_in_the_order_of_the_file(tmp_path: Path) 
     )
     metrics = "objective, lagrangian, value/max, violation/max, value/four, value/five, slack/four, slack/five, multiplier/four, multiplier/five"
     kinds = "`{log_uniform: [0.003, 0.3]}`, `{uniform: [0.08, 0.25]}`, `{int: [1, 8]}` or `{choice: [1, 5]}`"
-    sweep_keys = "concurrency, mlflow, name, objectives, recipe, reference_point, resources, sampler, search, set, trials"
+    sweep_keys = ", ".join(sorted(Sweep.model_fields))
     name = "must be a valid string, but got 3; write a name of letters, digits, `_` and `-`, e.g. four"
     assert told(write(tmp_path, BAD)) == [
         "sweep.yaml:1: name: string should match pattern '^[A-Za-z0-9_-]+$', but got 'digits minority'; "

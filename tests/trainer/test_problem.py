@@ -133,7 +133,7 @@ def test_met_within_two_standard_errors_of_the_relaxed_budget(kind, slack, relax
 
 
 def test_outcomes_say_their_kind_and_relaxation():
-    found = outcomes(KINDS, Estimate(MEANS, np.full(5, 0.01)), np.array([0.1, 0.2, -0.4, 0.0]))
+    found = outcomes(KINDS, Estimate(MEANS, np.full(5, 0.01)), np.array([0.1, 0.2, -0.4, 0.0]), np.full(4, 0.01))
     assert [each.kind for each in found.values()] == ["at_most", "at_least", "equals", "equals"]
     assert (found["least"].budget, found["least"].value, found["least"].slack) == (2.0, 1.5, -0.5)
     assert found["equal"].relaxation == pytest.approx(-0.2)

@@ -137,9 +137,9 @@ class Controller:
             return first, last
         progress = state.version / max(1, self.total)
         if 0.6 <= progress < 0.8:
-            first = first.add(objective, slacks, multipliers)
+            first = first.add(objective, slacks, multipliers, 5 * state.version / self.total - 3)
         elif progress >= 0.8:
-            last = last.add(objective, slacks, multipliers)
+            last = last.add(objective, slacks, multipliers, 5 * state.version / self.total - 4)
         return first, last
 
     def infeasible(self, state: DualState) -> str | None:

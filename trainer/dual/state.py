@@ -14,6 +14,8 @@ from trainer.problem import Booleans, Problem, Vector
 from trainer.recipe import Dual
 
 Integers = NDArray[np.int64]
+#: Blocks of a stretch, from whose scatter the error of its mean is told: few, so that they hardly correlate.
+BLOCKS = 8
 
 
 @dataclass(frozen=True)
@@ -35,26 +37,35 @@ class SlackReport:
 
 @dataclass(frozen=True)
 class Tail:
-    """Sums over the dual steps of one stretch near the end of a run, for the verdict whether it settled."""
+    """Sums over the dual steps of one stretch near the end of a run, for the verdict whether it settled.
+
+    `counts` [BLOCKS] and `blocks` [BLOCKS, m] are the steps and the multipliers' sums of its successive blocks.
+    """
 
     steps: int
     objective: float
     slacks: Vector
     slack_squares: Vector
     multipliers: Vector
+    counts: Integers
+    blocks: Vector
 
     @classmethod
     def empty(cls, constraints: int) -> Self:
         zeros = np.zeros(constraints)
-        return cls(0, 0.0, zeros, zeros, zeros)
+        return cls(0, 0.0, zeros, zeros, zeros, np.zeros(BLOCKS, dtype=np.int64), np.zeros((BLOCKS, constraints)))
 
-    def add(self, objective: float, slacks: Vector, multipliers: Vector) -> Tail:
+    def add(self, objective: float, slacks: Vector, multipliers: Vector, share: float) -> Tail:
+        """With one more dual step, at `share` in [0, 1] of the stretch."""
+        here = np.arange(BLOCKS) == min(BLOCKS - 1, int(share * BLOCKS))
         return Tail(
             self.steps + 1,
             self.objective + objective,
             self.slacks + slacks,
             self.slack_squares + slacks**2,
             self.multipliers + multipliers,
+            self.counts + here,
+            self.blocks + np.where(here[:, None], multipliers, 0.0),
         )
 
 
@@ -116,8 +127,10 @@ class DualState:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Self:
-        first, last = (Tail(**{key: unpack(value) for key, value in tail.items()}) for tail in plain["tails"])
+        """Restores it; a checkpoint of before there were blocks has none of the steps until then."""
         values = {key: unpack(value) for key, value in plain.items() if key != "tails"}
+        empty = {name: getattr(Tail.empty(len(values["multipliers"])), name) for name in ("counts", "blocks")}
+        first, last = (Tail(**(empty | {key: unpack(value) for key, value in tail.items()})) for tail in plain["tails"])
         return cls(**values, tails=(first, last))
 
     def with_multipliers(self, multipliers: Vector, applied: Vector | None = None) -> Self:

@@ -19,7 +19,7 @@ Histories = Mapping[str, Sequence[tuple[int, float]]]
 #: The share of a run, at its end, from which the dynamics are read: before it, the primal itself is still learning.
 TAIL = 0.6
 #: The share at the end that stands for how the run ended: the one over which the delivered multipliers are averaged
-#: (`trainer.outcome.settled_multipliers`).
+#: (`trainer.dual.settling`).
 END = 0.2
 #: The final evaluation's point carries this metric; its multipliers are means, and no part of the trajectory.
 _FINAL = "system/seconds"
