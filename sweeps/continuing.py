@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.certified.surrogate import Surrogate
+from analysis.certified.observations import Vector
+from analysis.certified.surrogate import Surrogate, anchors
 from sweeps.informed import Outcome
 from sweeps.informed.reading import Translator
 from sweeps.informing import outcome_of, translator_of
@@ -109,11 +110,28 @@ def _predicted(
     neighbour's multipliers.
     """
     trials = translator.observed([(each.record.params, each.outcome) for each in alike])
-    _, prices = Surrogate.of(trials, translator.box).predict(translator.asked(params))
+    row, here = len(trials) - len(alike) + list(alike).index(near), translator.asked(params)
+    _, prices = Surrogate.of(trials, translator.box).predict(here)
+    box = translator.box
+    convex = _convex(prices[0], trials.prices[row], (here - anchors(trials))[row], box.loose - box.tight)
+    found = np.where(box.signed, convex, np.maximum(convex, 0.0))
     multipliers = {name: each.multiplier for name, each in near.record.result.constraints.items()}
-    for budget, price in zip(translator.budgets.values(), prices[0].tolist(), strict=True):
+    for budget, price in zip(translator.budgets.values(), found.tolist(), strict=True):
         whole = sum(multipliers[name] for name in budget.names)
         for name in budget.names:
             share = multipliers[name] / whole if whole else 1.0 / len(budget.names)
             multipliers[name] = price * share
     return multipliers
+
+
+def _convex(prices: Vector, near: Vector, way: Vector, span: Vector) -> Vector:
+    """The prices [m] nearest to those predicted that a convex front allows a step `way` [m] from budgets with the prices `near`.
+
+    Its slope does not fall: (l - l_near) . (b - b_near) <= 0. Kriging, which does not know, takes prices back to 0 away from few
+    trials, at the tight end of all places. Distances are in units of the box, `span` [m].
+    """
+    change, step = (prices - near) * span, way / span
+    beyond = float(change @ step)
+    if beyond > 0:
+        change = change - beyond * step / float(step @ step)
+    return np.asarray(near + change / span)

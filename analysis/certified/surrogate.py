@@ -48,7 +48,7 @@ class Surrogate:
         return values, np.where(self.box.signed, prices, np.maximum(prices, 0.0))
 
 
-def _anchors(trials: Observations) -> Vector:
+def anchors(trials: Observations) -> Vector:
     """Budgets [n, m] with P* = f_j and gradient -lambda_j: where the trial landed; along a budget without a price, at the budget.
 
     From the attained value to there the front is flat, and the budget is the end within the box. (Landings alone may lie far
@@ -59,7 +59,7 @@ def _anchors(trials: Observations) -> Vector:
 
 def _fit(trials: Observations, box: Box, knee: float) -> tuple[Kriging, float]:
     """The process with this knee, and minus its log density in b."""
-    anchors = _anchors(trials)
+    anchors = anchors(trials)
     slopes = _slopes(box, anchors, knee)
     process = fit(
         _warp(box.to_units(anchors), knee), trials.objective, -trials.prices * slopes,
