@@ -59,10 +59,10 @@ def anchors(trials: Observations) -> Vector:
 
 def _fit(trials: Observations, box: Box, knee: float) -> tuple[Kriging, float]:
     """The process with this knee, and minus its log density in b."""
-    anchors = anchors(trials)
-    slopes = _slopes(box, anchors, knee)
+    points = anchors(trials)
+    slopes = _slopes(box, points, knee)
     process = fit(
-        _warp(box.to_units(anchors), knee), trials.objective, -trials.prices * slopes,
+        _warp(box.to_units(points), knee), trials.objective, -trials.prices * slopes,
         (trials.own_variances + trials.excess**2), trials.price_variances * slopes**2,
     )  # fmt: skip
     return process, process.cost - float(np.log(slopes).sum())

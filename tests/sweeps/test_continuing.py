@@ -180,7 +180,7 @@ def plan_with(folder: Path, recipe: str, *overrides: str) -> Plan:
 @pytest.mark.parametrize(("old", "new", "said"), [
     ("continuation: true", "continuation: {step: 300}", "sweep.yaml:7: continuation.step: must be a known key"),
     ("continuation: true", "continuation: {dual_step: 0}", "sweep.yaml:7: continuation.dual_step: must be greater than 0"),
-    ("continuation: true", "continuation: {steps: 1500}", "must be fewer than a first trial's, but got 1500, where train.steps is"),
+    ("continuation: true", "continuation: {steps: 1500}", "must be fewer than a first trial's, but got 1500, where"),
     ("continuation: true", "continuation: yes please", "sweep.yaml:7: continuation"),
     ("  constraints.[*].at_most: {uniform: [0.08, 0.25]}", "  train.lr: {uniform: [0.001, 0.01]}",
      "sweep.yaml:7: continuation: must go with a search over a constraint's budget, but got only `train.lr`"),
