@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -22,7 +23,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from analysis.hypervolume import hypervolume
 from sweeps.explaining import explain_run
-from tests.pipeline.conftest import RECIPE, assert_nothing_left, interrupt, run, start, wait_for
+from tests.pipeline.conftest import RECIPE, SWEEP, assert_nothing_left, interrupt, run, start, wait_for
 from trainer.checkpoint import CheckpointFolder
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -52,11 +53,11 @@ def steps(client: MlflowClient, run: Run, metric: str) -> list[int]:
     return [each.step for each in client.get_metric_history(run.info.run_id, metric)]
 
 
-def assert_whole_curve(client: MlflowClient, run: Run) -> None:
+def assert_whole_curve(client: MlflowClient, run: Run, last: int = 60) -> None:
     """A point every 5 steps, none of them twice, and the final evaluation on the last step."""
     for metric in CURVES - {"feasible"}:
-        assert steps(client, run, metric) == [*range(5, 61, 5), 60], metric
-    assert steps(client, run, "eval/frechet") == [60]
+        assert steps(client, run, metric) == [*range(5, last + 1, 5), last], metric
+    assert steps(client, run, "eval/frechet") == [last]
 
 
 def check_json(plain: dict[str, Any], count: int) -> None:
@@ -65,7 +66,8 @@ def check_json(plain: dict[str, Any], count: int) -> None:
     by_id = {each["id"]: each for each in plain["trials"]}
     for trial in plain["trials"]:
         assert {"id", "status", "params", "objective", "constraints", "steps", "seconds", "checkpoint"} <= trial.keys()
-        assert set(trial["params"]) == {"dual.step_size", "constraints.*.at_most"} and trial["steps"] == 60
+        assert set(trial["params"]) == {"dual.step_size", "constraints.*.at_most"}
+        assert trial["steps"] == (60 if trial["continued_from"] is None else 40)
         assert 0.01 <= trial["params"]["dual.step_size"] <= 0.2
         for each in trial["constraints"].values():
             assert each["budget"] == trial["params"]["constraints.*.at_most"] and each["kind"] == "at_most"
@@ -92,10 +94,11 @@ def check_mlflow(folder: Path, plain: dict[str, Any]) -> tuple[MlflowClient, Run
         assert json.loads(tags["dualsweep.params"]) == trial["params"]
         assert float(params["dual.step_size"]) == trial["params"]["dual.step_size"]
         assert float(params["constraints.five.at_most"]) == trial["params"]["constraints.*.at_most"]
-        assert params["train.steps"] == "60" and params["data.keep.4"] == "0.1"
+        assert params["train.steps"] == str(trial["steps"]) and params["data.keep.4"] == "0.1"
+        assert tags.get("dualsweep.continued_from") == trial["continued_from"]
         assert child.data.metrics.keys() >= CURVES
         assert child.data.metrics == pytest.approx(trial["metrics"])
-        assert_whole_curve(client, child)
+        assert_whole_curve(client, child, trial["steps"])
         assert artifacts(client, child) >= {"recipe.yaml", "samples.png", "trajectories.png", "result.json", "explain.md"}
         verdicts = json.loads((folder / "runs" / "tiny-sweep" / "artifacts" / trial["id"] / "verdicts.json").read_text())
         assert [each["name"] for each in verdicts] == ["four", "five"]
@@ -107,10 +110,15 @@ def check_mlflow(folder: Path, plain: dict[str, Any]) -> tuple[MlflowClient, Run
 
 
 def test_a_sweep_from_nothing_the_same_command_again_and_its_front_from_mlflow_alone(folder: Path) -> None:
+    """Two trials at a time start anew, and the third, when one of them has ended, from its end."""
+    (folder / "sweep.yaml").write_text(yaml.safe_dump({**SWEEP, "continuation": {"steps": 40}, "concurrency": 2}))
     run(folder, "sweep", "sweep.yaml", "--json", "r.json", code=(0, 3))
     assert_nothing_left(folder)
     first = json.loads((folder / "r.json").read_text())
     check_json(first, 3)
+    assert [each["continued_from"] for each in first["trials"][:2]] == [None, None]
+    neighbour = first["trials"][2]["continued_from"]
+    assert neighbour in ("0000", "0001") and neighbour in (folder / "runs" / "tiny-sweep" / "trials.csv").read_text()
     _, parent, children = check_mlflow(folder, first)
 
     began = time.monotonic()
@@ -129,6 +137,12 @@ def test_a_sweep_from_nothing_the_same_command_again_and_its_front_from_mlflow_a
     assert rebuilt == {key: first[key] for key in ("front", "hypervolume", "reference_point")}
     assert all(each in said for each in first["front"])
     assert {"front.html", "front.png", "trials.csv"} <= {each.name for each in (folder / "other").iterdir()}
+    with (folder / "other" / "trials.csv").open() as file:
+        assert {row["trial"]: row["continued_from"] for row in csv.DictReader(file)} == {
+            "0000": "",
+            "0001": "",
+            "0002": neighbour,
+        }
 
 
 def interruptible_sweep(folder: Path) -> list[str]:
