@@ -21,13 +21,15 @@ _LEFT_OUT = ("slack_error/", "objective_error", "multiplier_error/", "budget/", 
 class Column:
     """One number of every trial: `values` [trials] in the record's order, NaN where it is missing.
 
-    `key` is the metric's name in MLflow, or `param:NAME`, `trial number`, `worst slack`, `seconds`.
+    `key` is the metric's name in MLflow, or `param:NAME`, `trial number`, `worst slack`, `seconds`. `halves` [trials] are the
+    half-widths of the values' 95 % intervals, NaN where there is none.
     """
 
     key: str
     label: str
     group: str
     values: tuple[float, ...]
+    halves: tuple[float, ...] = ()
 
 
 def columns(record: SweepRecord) -> list[Column]:
@@ -35,7 +37,7 @@ def columns(record: SweepRecord) -> list[Column]:
     place = {trial.trial_id: float(number) for number, trial in enumerate(record.trials, 1)}
     measured = sorted({name for trial in record.trials for name in trial.metrics} - set(record.objectives))
     made = [
-        _column(record, name, f"{name} ({direction})", "objectives", methodcaller("metric", name))
+        _column(record, name, f"{name} ({direction}d)", "objectives", methodcaller("metric", name))
         for name, direction in record.objectives.items()
     ]
     made += [
@@ -54,7 +56,8 @@ def columns(record: SweepRecord) -> list[Column]:
 
 
 def _column(record: SweepRecord, key: str, label: str, group: str, of: Callable[[Trial], object]) -> Column:
-    return Column(key, label, group, tuple(_number(of(trial)) for trial in record.trials))
+    halves = tuple(trial.intervals.get(key, math.nan) for trial in record.trials)
+    return Column(key, label, group, tuple(_number(of(trial)) for trial in record.trials), halves)
 
 
 def _param(name: str) -> Callable[[Trial], object]:
@@ -72,7 +75,9 @@ def _group(name: str) -> str:
 
 def metric_label(name: str) -> str:
     """Return a metric's name with what a reader needs to know of its sign."""
-    return f"{name} (≥ 0: satisfied)" if name.startswith("slack/") else name
+    if name.startswith("slack/"):
+        return f"{name} (≥ 0: satisfied)"
+    return f"{name} (objective per unit of value)" if name.startswith("multiplier/") else name
 
 
 def _number(value: object) -> float:

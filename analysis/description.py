@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from analysis.amortised import sentence
 from analysis.front import Front
-from analysis.links import run_link
-from analysis.text import MANY_CONSTRAINTS, MISSING, number, outcome_parts, setting, worst_text
+from analysis.links import picture_link, run_link
+from analysis.prices.shadow import Prices
+from analysis.prices.words import shown_range
+from analysis.recommendation.recommend import Recommendation
+from analysis.text import MANY_CONSTRAINTS, MISSING, chance, number, outcome_parts, ranged, setting, worst_text
 from analysis.trials import SweepRecord, Trial
 
 #: MLflow refuses a tag longer than 8,000 characters; some stores count bytes.
 LIMIT = 7000
+NO_PRICES = Prices()
+#: Bytes of the rows of prices, so that the front's table has room beside them.
+_PRICES = 2500
 _SPACE = "\u00a0"
 
 
@@ -21,23 +28,72 @@ def describe(
     *,
     hypervolume: float | None,
     reference_point: tuple[float, ...] | None,
+    prices: Prices = NO_PRICES,
+    recommendation: Recommendation | None = None,
     charts_link: str = "",
+    models: Mapping[str, str] | None = None,
+    pictures: Sequence[str] = (),
 ) -> str:
-    """Return the description as Markdown of at most 7,000 bytes; rows that do not fit are counted instead."""
+    """Return the description as Markdown of at most 7,000 bytes; rows that do not fit are counted instead.
+
+    `models` are the addresses of the models of the front's trials, by trial id; `pictures` are artifacts of the sweep's run.
+    """
     links = [f"[interactive front]({run_link(record.experiment_id, record.parent_run_id, 'artifacts/front.html')})"]
     if charts_link:
-        links.append(f"[MLflow charts]({charts_link})")
+        links.append(f"[Pareto front in MLflow's charts]({charts_link})")
     lines = [escape(front.note), "", " · ".join(links)]
     if hypervolume is not None and reference_point is not None:
         where = ", ".join(
             f"`{_code(name)}` {number(value)}" for name, value in zip(record.objectives, reference_point, strict=True)
         )
         lines += ["", f"Hypervolume **{number(hypervolume)}** against the reference point {where}."]
+    if record.amortised is not None:
+        lines += ["", escape(sentence(record))]
     if front.least_violating is not None:
         lines += ["", f"Least violating: {_trial_link(record, front.least_violating)}"]
+    lines += ["", " ".join(f"![{name}]({picture_link(record.parent_run_id, name)})" for name in pictures)] if pictures else []
+    if recommendation is not None:
+        lines += _advice(record, prices, recommendation)
     if front.trials:
+        lines += ["", "### The front"]
+    if models:
+        example = next(
+            (models[trial.trial_id] for trial in front.trials if trial.trial_id in models), next(iter(models.values()))
+        )
+        lines += ["", f"The front's models sample: `mlflow.pyfunc.load_model('{_code(example)}').predict(table)`, one row"]
+        lines[-1] += " with `count` (and `seed`, `steps`) for each batch; every trial's run has its own under `model`."
+    if front.trials:
+        if record.replicated:
+            lines += ["", escape("± is half of a 95 % interval over the trainings of a trial; of a slack, its standard error.")]
         lines += ["", *_table(record, front, LIMIT - len("\n".join(lines).encode()) - 80)]
     return "\n".join(lines)
+
+
+def _advice(record: SweepRecord, prices: Prices, recommendation: Recommendation) -> list[str]:
+    """Which point to take, and what the budgets of the points that are named cost."""
+    lines = ["", "### Which point to take", ""]
+    roles = [
+        f"{', '.join(recommendation.words_of(trial)) or 'nearest'}: {_trial_link(record, trial)}"
+        for trial in recommendation.named
+    ]
+    lines += [" · ".join(roles), ""] if roles else []
+    lines += [f"- {escape(reason)}" for reason in recommendation.reasons]
+    shown = [price for trial in recommendation.named for price in prices.of(trial.trial_id)]
+    if not shown:
+        return lines
+    head = ["trial", "budget", "multiplier", "by the values", "in words"]
+    lines += ["", "### What budgets cost", "", _line(head), "|---" * len(head) + "|"]
+    room = _PRICES
+    for price in shown:
+        multiplier = number(price.price) + (f" ± {2 * price.error:.2g}" if price.error else "")
+        cells = [price.trial_id, price.budget.label, _unbroken([multiplier]), _unbroken([shown_range(price)]), price.sentence]
+        row = _line(list(map(escape, cells)))
+        room -= len(row.encode())
+        if room < 0:
+            break
+        lines.append(row)
+    troubles = [prices.troubles[trial.trial_id] for trial in recommendation.named if trial.trial_id in prices.troubles]
+    return [*lines, "", escape(" ".join([*troubles, prices.summary()]))]
 
 
 def escape(text: str) -> str:
@@ -63,6 +119,7 @@ def _table(record: SweepRecord, front: Front, room: int) -> list[str]:
     many = len(names) > MANY_CONSTRAINTS
     ends = ["worst slack"] if many else list(names)
     head = ["trial", *(f"`{_code(name)}`" for name in (*record.searched, *record.objectives, *ends))]
+    head += ["P(feasible)"] if record.replicated else []
     lines = [_line(head), "|---" * len(head) + "|"]
     room -= len("\n".join(lines).encode())
     for place, trial in enumerate(front.trials):
@@ -79,8 +136,9 @@ def _row(record: SweepRecord, trial: Trial, many: bool) -> str:
     ends = [worst_text(trial)] if many else [outcomes.get(name, MISSING) for name in record.constraint_names]
     cells = [
         *(setting(trial.params.get(name, MISSING)) for name in record.searched),
-        *(number(value) for value in record.point(trial)),
+        *(ranged(trial, name) for name in record.objectives),
         *ends,
+        *([chance(trial)] if record.replicated else []),
     ]
     return _line([_trial_link(record, trial), *map(escape, cells)])
 

@@ -14,3 +14,8 @@ def run_link(experiment_id: str, run_id: str, tab: str = "") -> str:
 def view_link(experiment_id: str, key: str) -> str:
     """A saved view of an experiment's runs, as charts."""
     return f"#/experiments/{experiment_id}/runs?viewStateShareKey={key}&compareRunsMode=CHART&{MODE}"
+
+
+def picture_link(run_id: str, artifact: str) -> str:
+    """An artifact itself, as an image in Markdown names it."""
+    return f"get-artifact?path={artifact}&run_uuid={run_id}"

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from analysis.description import describe
+from analysis.marking import mark_trials
+from analysis.recommendation.preference import PREFER
 from analysis.review import Review
 from analysis.saved_view import save_view
-from analysis.store import open_client
+from analysis.store import is_http, open_client
 from analysis.trials import SweepRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def publish(tracking_uri: str, record: SweepRecord, review: Review) -> None:
-    """Write a review to MLflow.
+def publish(tracking_uri: str, record: SweepRecord, review: Review, *, models: Mapping[str, str] | None = None) -> str | None:
+    """Write a review to MLflow; returns the saved view's link in the UI, None where this MLflow takes no saved views.
 
-    Each trial's run gets the tag `dualsweep.front` (true or false). The sweep's run gets `front.html`,
-    `front.png` and `trials.csv`, the metrics `front/size` and `hypervolume` at the step that is the number
-    of trials, and a description. The experiment gets a saved view with charts.
+    Each trial's run gets the tags and metrics of `analysis.marking`. The sweep's run gets the review's files, the metrics
+    `front/size` and `hypervolume` at the step that is the number of trials, and a description. The experiment gets a saved view
+    with charts. `models` are the addresses of the front's models by trial id.
 
     Only what differs is written, artifacts apart, which are replaced.
 
@@ -30,26 +34,38 @@ def publish(tracking_uri: str, record: SweepRecord, review: Review) -> None:
         mlflow.exceptions.MlflowException: the store refuses, for instance a run that was deleted meanwhile.
     """
     client = open_client(tracking_uri)
-    _tag_trials(client, record, review)
+    mark_trials(client, record, review, remote=is_http(tracking_uri))
     _log_metrics(client, record, review)
-    for path in (review.front_html, review.front_png, review.trials_csv):
+    pictures = [path for path in (review.front_png, review.samples_png) if path is not None]
+    for path in (review.front_html, review.trials_csv, *pictures):
         client.log_artifact(record.parent_run_id, str(path))
+    view = save_view(client, record)
     text = describe(
         record,
         review.front,
         hypervolume=review.hypervolume,
         reference_point=review.reference_point,
-        charts_link=save_view(client, record),
+        prices=review.prices,
+        recommendation=review.recommendation,
+        charts_link=view or "",
+        models=models or {},
+        pictures=[path.name for path in pictures],
     )
     client.set_tag(record.parent_run_id, "mlflow.note.content", text)
+    return view
 
 
-def _tag_trials(client: MlflowClient, record: SweepRecord, review: Review) -> None:
-    on_front = frozenset(review.front_ids)
-    for trial in record.trials:
-        belongs = trial.trial_id in on_front
-        if trial.tagged_front != belongs:
-            client.set_tag(trial.run_id, "dualsweep.front", "true" if belongs else "false")
+def record_preference(tracking_uri: str, record: SweepRecord) -> None:
+    """Write the preference to the sweep's run, or take it away, for reviews to come.
+
+    Raises:
+        ReviewError: there is no store at the tracking URI.
+    """
+    client = open_client(tracking_uri)
+    if record.prefer is not None:
+        client.set_tag(record.parent_run_id, PREFER, json.dumps(record.prefer.to_json()))
+    elif PREFER in client.get_run(record.parent_run_id).data.tags:
+        client.delete_tag(record.parent_run_id, PREFER)
 
 
 def _log_metrics(client: MlflowClient, record: SweepRecord, review: Review) -> None:

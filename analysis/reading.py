@@ -9,24 +9,31 @@ from __future__ import annotations
 import json
 import math
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
+from analysis.budgets import read_budgets
 from analysis.errors import ReviewError, nearest
 from analysis.judging import constraint_outcomes, judge, split_intervals
+from analysis.recommendation.preference import PREFER, read_preference
 from analysis.store import open_client
-from analysis.trials import Direction, SweepRecord, Trial
+from analysis.trials import MARKS, Direction, SweepRecord, Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
+    from trainer.amortised.front import AmortisedFront
+
 _PAGE = 1000
 _RUN_ID_LENGTH = 32
 #: MLflow's SQL stores keep an infinite metric as the largest double of its sign.
 _INFINITE = sys.float_info.max
+#: Metrics that a review wrote, not the trial.
+_REVIEWED = "pareto/"
 _STATUS_OF_RUN = {"RUNNING": "running", "SCHEDULED": "running", "FAILED": "failed", "KILLED": "interrupted"}
 
 
@@ -51,7 +58,8 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
     client = open_client(tracking_uri)
     experiment, parent = _find_parent(client, tracking_uri, sweep)
     objectives = _objectives(parent)
-    runs = list(_children(client, experiment.experiment_id, parent.info.run_id))
+    children = list(_children(client, experiment.experiment_id, parent.info.run_id))
+    runs = [run for run in children if run.data.tags["dualsweep.kind"] == "trial"]
     trials = judge([_trial(run) for run in _newest_of_each(runs)], list(objectives))
     return SweepRecord(
         experiment_id=experiment.experiment_id,
@@ -60,7 +68,32 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         objectives=objectives,
         reference_point=_reference_point(parent, len(objectives)),
         trials=trials,
+        sampler=parent.data.params.get("sampler.name", ""),
+        sampler_seed=parent.data.params.get("sampler.seed", ""),
+        budgets=read_budgets(parent.data.tags.get("dualsweep.budgets", "[]"), parent.info.run_id),
+        maximizes=_maximizes(parent, objectives),
+        prefer=read_preference(wanted, parent.info.run_id) if (wanted := parent.data.tags.get(PREFER)) else None,
+        amortised=_amortised(client, [run for run in children if run.data.tags["dualsweep.kind"] == "amortised"]),
     )
+
+
+def _amortised(client: MlflowClient, runs: Sequence[Run]) -> AmortisedFront | None:
+    """The front of the newest amortised training that has one."""
+    from trainer.amortised.front import FILE, front_in
+
+    for run in reversed(runs):
+        if FILE not in {each.path for each in client.list_artifacts(run.info.run_id)}:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            client.download_artifacts(run.info.run_id, FILE, folder)
+            try:
+                return front_in(folder)
+            except (ValueError, TypeError, KeyError) as error:
+                raise ReviewError(
+                    f"The artifact {FILE} of run {run.info.run_id} must be an amortised front, but got {type(error).__name__}: "
+                    f"{error}. Delete that run, or train it anew."
+                ) from None
+    return None
 
 
 def list_sweeps(tracking_uri: str, experiment: str) -> list[SweepRun]:
@@ -138,7 +171,7 @@ def _children(client: MlflowClient, experiment_id: str, parent_run_id: str) -> I
     # The order makes pages stable: MLflow pages by offset.
     order = ["attributes.start_time ASC", "attributes.run_id ASC"]
     found = _search(client, experiment_id, f"tags.`mlflow.parentRunId` = '{parent_run_id}'", order)
-    return (run for run in found if run.data.tags.get("dualsweep.kind") == "trial")
+    return (run for run in found if run.data.tags.get("dualsweep.kind") in ("trial", "amortised"))
 
 
 def _search(client: MlflowClient, experiment_id: str, query: str, order: list[str]) -> Iterator[Run]:
@@ -159,10 +192,12 @@ def _newest_of_each(runs: Sequence[Run]) -> list[Run]:
 
 def _trial(run: Run) -> Trial:
     tags, info = run.data.tags, run.info
-    metrics, intervals = split_intervals({name: _finite_or_inf(value) for name, value in run.data.metrics.items()})
+    logged = {name: _finite_or_inf(value) for name, value in run.data.metrics.items() if not name.startswith(_REVIEWED)}
+    metrics, intervals = split_intervals(logged)
     ended = info.end_time is not None and info.start_time is not None
     # `metrics` has values only; the steps they were logged at are in the run's wire form.
-    steps = max((int(metric.step) for metric in run.data.to_proto().metrics), default=None)
+    own = (metric for metric in run.data.to_proto().metrics if not metric.key.startswith(_REVIEWED))
+    steps = max((int(metric.step) for metric in own), default=None)
     return Trial(
         trial_id=tags.get("dualsweep.trial", info.run_id),
         run_id=info.run_id,
@@ -174,11 +209,24 @@ def _trial(run: Run) -> Trial:
         seconds=(info.end_time - info.start_time) / 1000 if ended else None,
         steps=steps,
         continued_from=tags.get("dualsweep.continued_from"),
-        tagged_front={"true": True, "false": False}.get(tags.get("dualsweep.front", "")),
+        marked={name: tags[f"dualsweep.{name}"] for name in MARKS if f"dualsweep.{name}" in tags},
+        model=tags.get("dualsweep.model", ""),
         replicates=int(tags.get("dualsweep.replicates", "1")),
         intervals=intervals,
         feasibility=metrics.get("feasibility"),
+        batch_size=_batch_size(run.data.params),
+        workers=_whole(run.data.params.get("resources.workers")) or 1,
     )
+
+
+def _batch_size(params: Mapping[str, str]) -> int | None:
+    """Samples of a primal step over all workers: trajectories where terms are on them, as in alignment."""
+    section = "rollout" if params.get("formulation") == "alignment" else "train"
+    return _whole(params.get(f"{section}.batch_size"))
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
 
 
 def _finite_or_inf(value: float) -> float:
@@ -215,6 +263,12 @@ def _objectives(parent: Run) -> dict[str, Direction]:
             f"to 'minimize' or 'maximize', but got {text!r}. Correct the tag in MLflow, or run the sweep anew."
         )
     return cast("dict[str, Direction]", objectives)
+
+
+def _maximizes(parent: Run, objectives: Mapping[str, Direction]) -> bool:
+    if "objective" in objectives:
+        return objectives["objective"] == "maximize"
+    return parent.data.params.get("recipe.objective.maximize") == "true"
 
 
 def _reference_point(parent: Run, dimensions: int) -> tuple[float, ...] | None:

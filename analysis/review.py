@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.figures.front_html import LOCAL_UI, front_html
 from analysis.figures.front_png import front_png
+from analysis.figures.samples_png import samples_png
 from analysis.front import Front, find_front
 from analysis.hypervolume import hypervolume, hypervolume_history, reference_point_of
+from analysis.prices.shadow import Prices, shadow_prices
+from analysis.recommendation.recommend import Recommendation, recommend
 from analysis.spreadsheet import write_trials
 from analysis.trials import SweepRecord
 
@@ -19,16 +23,26 @@ class Review:
 
     `hypervolume` is in the product of the objectives' units; it and `reference_point` are None where no
     trial is feasible and the sweep names no reference point. `history` [trials] is the hypervolume after
-    each trial. The paths are the files written.
+    each trial. `prices` are what the budgets cost along the front, `recommendation` which point to take. The paths are the
+    files written.
     """
 
     front: Front
     hypervolume: float | None
     reference_point: tuple[float, ...] | None
     history: tuple[float, ...]
+    prices: Prices
+    recommendation: Recommendation
     front_html: Path
     front_png: Path
     trials_csv: Path
+    #: Samples along the front, where their pictures are known.
+    samples_png: Path | None = None
+
+    @property
+    def named(self) -> Mapping[str, Sequence[str]]:
+        """Words for single trials, by id: `preferred`, `knee` or both."""
+        return {trial.trial_id: words for trial in self.recommendation.named if (words := self.recommendation.words_of(trial))}
 
     @property
     def front_ids(self) -> tuple[str, ...]:
@@ -36,11 +50,14 @@ class Review:
         return self.front.ids
 
 
-def review(record: SweepRecord, output_dir: Path, *, base_url: str = LOCAL_UI) -> Review:
+def review(
+    record: SweepRecord, output_dir: Path, *, base_url: str = LOCAL_UI, thumbnails: Mapping[str, str] | None = None
+) -> Review:
     """Find the front of a sweep and write `front.html`, `front.png` and `trials.csv` into `output_dir`.
 
     The folder is made where it is missing, and files of an earlier review are replaced. `base_url` is the
-    MLflow UI that the page's links lead to when it is opened from disk.
+    MLflow UI that the page's links lead to when it is opened from disk; `thumbnails` are pictures of samples by trial id, as
+    data URIs.
 
     Raises:
         ReviewError: the sweep's reference point does not fit its objectives.
@@ -52,18 +69,28 @@ def review(record: SweepRecord, output_dir: Path, *, base_url: str = LOCAL_UI) -
     points = [record.point(trial) for trial in front.trials]
     volume = None if reference is None else hypervolume(points, directions, reference)
     history = hypervolume_history(record)
+    recommendation = recommend(record, front)
     output_dir.mkdir(parents=True, exist_ok=True)
+    samples = samples_png(record, front, thumbnails or {})
     made = Review(
         front=front,
         hypervolume=volume,
         reference_point=reference,
         history=history,
+        prices=shadow_prices(record, front, recommendation.named),
+        recommendation=recommendation,
         front_html=output_dir / "front.html",
         front_png=output_dir / "front.png",
         trials_csv=output_dir / "trials.csv",
+        samples_png=output_dir / "front-samples.png" if samples else None,
     )
-    page = front_html(record, front, hypervolume=volume, reference_point=reference, history=history, base_url=base_url)
+    page = front_html(
+        record, front, hypervolume=volume, reference_point=reference, history=history, base_url=base_url,
+        thumbnails=thumbnails, named=made.named,
+    )  # fmt: skip
     made.front_html.write_text(page, encoding="utf-8")
     made.front_png.write_bytes(front_png(record, front))
-    write_trials(made.trials_csv, record, front)
+    if made.samples_png and samples:
+        made.samples_png.write_bytes(samples)
+    write_trials(made.trials_csv, record, front, made.prices, recommendation)
     return made

@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import logging
 import time
 import zlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from analysis.links import view_link
@@ -24,27 +26,46 @@ _TAG = "mlflow.sharedViewState."
 _KIND_TAG, _KIND = "mlflow.experimentKind", "custom_model_development"
 _KEY_LENGTH = 16
 _SECTION = "dualsweep"
-_SCATTERS_SHOWN = 4
+_NAME = "Pareto front"
+_SCATTERS_SHOWN, _CONSTRAINTS_SHOWN, _CONTOURS_SHOWN = 3, 4, 2
+_log = logging.getLogger(__name__)
 
 
-def save_view(client: MlflowClient, record: SweepRecord) -> str:
-    """Save the view of a sweep in its experiment, if it is not there yet, and return its link in the UI."""
+def save_view(client: MlflowClient, record: SweepRecord) -> str | None:
+    """Save the view of a sweep in its experiment, where it is not there yet, and return its link in the UI.
+
+    None where this MLflow refuses such a tag: its users have everything but the view.
+    """
+    from mlflow.exceptions import MlflowException
+
     key = record.parent_run_id[:_KEY_LENGTH]
     tags = client.get_experiment(record.experiment_id).tags
-    if _KIND_TAG not in tags:
-        client.set_experiment_tag(record.experiment_id, _KIND_TAG, _KIND)
-    state = _packed(_page_state(record, _searched_params(client, record)))
-    known = json.loads(tags.get(_TAG + key, "{}"))
-    if known.get("state") != state:
-        now = int(time.time() * 1000)
-        view = {
-            "name": f"dualsweep {record.experiment_name} {key[:6]}",
-            "createdAt": known.get("createdAt", now),
-            "updatedAt": now,
-            "state": state,
-        }
-        client.set_experiment_tag(record.experiment_id, _TAG + key, json.dumps(view))
+    try:
+        if _KIND_TAG not in tags:
+            client.set_experiment_tag(record.experiment_id, _KIND_TAG, _KIND)
+        state = _packed(_page_state(record, _searched_params(client, record)))
+        known = json.loads(tags.get(_TAG + key, "{}"))
+        if known.get("state") != state:
+            view = _view(tags, key, state, known.get("createdAt"))
+            client.set_experiment_tag(record.experiment_id, _TAG + key, json.dumps(view))
+    except MlflowException as error:
+        _log.warning("this MLflow keeps no saved views, so there is none of the front (%s)", str(error).splitlines()[0])
+        return None
     return view_link(record.experiment_id, key)
+
+
+def saved_view_link(client: MlflowClient, record: SweepRecord) -> str | None:
+    """Return the link of a sweep's saved view in the UI, None where it has none."""
+    key = record.parent_run_id[:_KEY_LENGTH]
+    return view_link(record.experiment_id, key) if _TAG + key in client.get_experiment(record.experiment_id).tags else None
+
+
+def _view(tags: Mapping[str, str], key: str, state: str, created: int | None) -> dict[str, object]:
+    """The tag's content; of several sweeps in one experiment each view has a name of its own."""
+    now = int(time.time() * 1000)
+    others = any(name.startswith(_TAG) and name != _TAG + key for name in tags)
+    name = f"{_NAME} {key[:6]}" if others else _NAME
+    return {"name": name, "createdAt": created or now, "updatedAt": now, "state": state}
 
 
 def _packed(state: dict[str, object]) -> str:
@@ -73,9 +94,8 @@ def _page_state(record: SweepRecord, params: list[str]) -> dict[str, object]:
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": [
-            "tags.`dualsweep.status`",
-            "tags.`dualsweep.front`",
-            *(f"metrics.`{name}`" for name in (*record.objectives, "feasible")),
+            *(f"tags.`dualsweep.{name}`" for name in ("status", "front", "feasible", "rank", "knee")),
+            *(f"metrics.`{name}`" for name in _shown_metrics(record)),
             *(f"params.`{name}`" for name in params),
         ],
         "columnOrder": [],
@@ -97,7 +117,7 @@ def _page_state(record: SweepRecord, params: list[str]) -> dict[str, object]:
 def _section() -> dict[str, object]:
     return {
         "uuid": _SECTION,
-        "name": "Trade-offs",
+        "name": "Pareto front",
         "display": True,
         "isReordered": True,
         "deleted": False,
@@ -107,23 +127,29 @@ def _section() -> dict[str, object]:
     }
 
 
+def _shown_metrics(record: SweepRecord) -> list[str]:
+    """The objectives, then the values and multipliers of as many constraints as a screen holds."""
+    names = record.constraint_names[:_CONSTRAINTS_SHOWN]
+    return list(dict.fromkeys([*record.objectives, *(f"{what}/{name}" for what in ("value", "multiplier") for name in names)]))
+
+
 def _charts(record: SweepRecord, params: list[str]) -> list[dict[str, object]]:
-    objectives, names = list(record.objectives), record.constraint_names
+    """The objectives against each other and against each constraint, coloured by its multiplier; everything at once."""
+    objectives, names = list(record.objectives), record.constraint_names[:_CONSTRAINTS_SHOWN]
     pairs = list(itertools.combinations(objectives, 2))[:_SCATTERS_SHOWN]
-    if not pairs and names:
-        pairs = [(objectives[0], "violation/max")]
+    pairs += [(f"value/{name}", objectives[0]) for name in names if f"value/{name}" not in objectives]
     charts: list[dict[str, object]] = [{"type": "SCATTER", "xaxis": _metric(x), "yaxis": _metric(y)} for x, y in pairs]
-    if names:
-        # The multiplier is the slope of the front in the budget: shown as colour over the trade-off.
-        charts.append(
-            {
-                "type": "CONTOUR",
-                "xaxis": _metric(f"value/{names[0]}"),
-                "yaxis": _metric(objectives[0]),
-                "zaxis": _metric(f"multiplier/{names[0]}"),
-            }
-        )
-    metrics = [*objectives, *(f"slack/{name}" for name in names[:4])]
+    # The multiplier is the slope of the front in the budget: shown as colour over the trade-off.
+    charts += [
+        {
+            "type": "CONTOUR",
+            "xaxis": _metric(f"value/{name}"),
+            "yaxis": _metric(objectives[0]),
+            "zaxis": _metric(f"multiplier/{name}"),
+        }
+        for name in names[:_CONTOURS_SHOWN]
+    ]
+    metrics = [*_shown_metrics(record), "pareto/rank"]
     charts.append({"type": "PARALLEL", "selectedParams": params, "selectedMetrics": metrics, "showAllRuns": True})
     common = {"runsCountToCompare": 100, "metricSectionId": _SECTION, "deleted": False, "isGenerated": False}
     return [{"uuid": f"{_SECTION}-{place}", **common, **chart} for place, chart in enumerate(charts)]

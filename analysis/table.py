@@ -9,13 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.front import Front
-from analysis.text import MANY_CONSTRAINTS, MISSING, number, outcome_parts, setting, worst_text
+from analysis.text import MANY_CONSTRAINTS, MISSING, chance, number, outcome_parts, ranged, setting, worst_text
 from analysis.trials import SweepRecord, Trial
 
 
 def front_table(record: SweepRecord, front: Front, *, width: int = 120) -> Table:
     """Return the front as a table: trial, searched parameters, objectives, constraints, feasible, the trial continued.
 
+    Where trials are several trainings, objectives have the half-widths of their 95 % intervals, and the last column is the
+    probability that one more training is feasible.
     A constraint reads `value ≤ budget` with the slack's standard error and the multiplier below. With more
     than four constraints, or where `width` characters are too few for all, one column shows the worst slack
     instead. Where the front is empty, the least violating trial stands in it.
@@ -44,6 +46,8 @@ def _table(record: SweepRecord, front: Front, *, worst_only: bool) -> Table:
     for name in ends if record.constraint_names else ():
         table.add_column(Text(name))
     table.add_column("feasible", no_wrap=True)
+    if record.replicated:
+        table.add_column("P(feasible)", justify="right", no_wrap=True)
     if _continued(record):
         table.add_column("from", no_wrap=True)
     shown = front.trials or ((front.least_violating,) if front.least_violating else ())
@@ -71,9 +75,10 @@ def _cells(record: SweepRecord, trial: Trial, worst_only: bool) -> list[str]:
     return [
         trial.trial_id,
         *(setting(trial.params.get(name, MISSING)) for name in record.searched),
-        *(number(value) for value in record.point(trial)),
+        *(ranged(trial, name) for name in record.objectives),
         *ends,
         verdict,
+        *([chance(trial)] if record.replicated else []),
         *([trial.continued_from or MISSING] if _continued(record) else []),
     ]
 

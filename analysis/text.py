@@ -16,6 +16,17 @@ def number(value: float | None) -> str:
     return MISSING if value is None or math.isnan(value) else f"{value:.4g}"
 
 
+def ranged(trial: Trial, name: str) -> str:
+    """Return a metric's value, with the half-width of its 95 % interval where several trainings tell one."""
+    half = trial.intervals.get(name)
+    return number(trial.metric(name)) + ("" if half is None else f" ±{half:.2g}")
+
+
+def chance(trial: Trial) -> str:
+    """Return the probability that one more training is feasible, a dash where nobody knows."""
+    return MISSING if trial.feasibility is None else f"{trial.feasibility:.0%}"
+
+
 def setting(value: object) -> str:
     """Return a searched parameter's value: floats with 4 significant digits, the rest as it stands."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -10,9 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from trainer.amortised.front import AmortisedFront
+
+from analysis.recommendation.preference import Preference
 
 Direction = Literal["minimize", "maximize"]
+Sense = Literal["at_most", "at_least", "equals"]
+#: The marks of the last review, `analysis.marking`.
+MARKS = ("front", "feasible", "rank", "knee", "recommended")
 #: Statuses whose last values are a final evaluation; the values of any other trial are not to be trusted.
 JUDGED_STATUSES = frozenset({"converged", "out_of_steps", "infeasible"})
 
@@ -73,15 +81,20 @@ class Trial:
     doubt: str = ""
     seconds: float | None = None
     steps: int | None = None
-    #: What the tag `dualsweep.front` says now; None before the first review.
-    tagged_front: bool | None = None
     #: The id of the trial whose end it started from; None where it started anew.
     continued_from: str | None = None
+    #: What the last review wrote of it (`analysis.marking`): its tags without `dualsweep.`; empty before the first review.
+    marked: Mapping[str, str] = field(default_factory=dict)
+    #: The address of its model in MLflow, empty where none was logged.
+    model: str = ""
     #: How many trainings, alike but for their seeds, the trial is the mean of; `intervals` has the half-width of each metric's
     #: 95 % interval, and `feasibility` is the probability that one more of them is feasible.
     replicates: int = 1
     intervals: Mapping[str, float] = field(default_factory=dict)
     feasibility: float | None = None
+    #: Samples of a primal step over all workers, and how many workers there were; None where it was not recorded.
+    batch_size: int | None = None
+    workers: int = 1
 
     def metric(self, name: str) -> float:
         """Return the last value of a metric, NaN where it was never logged."""
@@ -103,8 +116,22 @@ class Trial:
 
     @property
     def verdict(self) -> str:
-        """`feasible`, `infeasible` or `unknown`, for people to read."""
+        """`feasible`, `infeasible`, `stopped` or `unknown`, for people to read."""
+        if self.status == "stopped":
+            return "stopped"
         return {True: "feasible", False: "infeasible", None: "unknown"}[self.feasible]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A searched parameter that bounds constraints, all in one sense: their names, and its range in the constraint's unit."""
+
+    parameter: str
+    constraints: tuple[str, ...]
+    sense: Sense
+    low: float
+    high: float
+    log: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,6 +147,17 @@ class SweepRecord:
     objectives: Mapping[str, Direction]
     reference_point: tuple[float, ...] | None = None
     trials: tuple[Trial, ...] = ()
+    #: The searched budgets; empty also for sweeps that were made before they were recorded.
+    budgets: tuple[Budget, ...] = ()
+    #: The sampler's name and its seed; empty where they were not recorded.
+    sampler: str = ""
+    sampler_seed: str = ""
+    #: Whether the trainings maximise their objective; the sweep's objectives need not hold it.
+    maximizes: bool = False
+    #: What the user prefers among the points of the front; None where nobody said.
+    prefer: Preference | None = None
+    #: The front of the sweep's amortised training, where it has one that has ended.
+    amortised: AmortisedFront | None = None
 
     def point(self, trial: Trial) -> tuple[float, ...]:
         """Return a trial's objective values in the order of `objectives`; NaN where one is missing."""
@@ -130,6 +168,11 @@ class SweepRecord:
         """Every constraint that any trial has, in the order of first appearance."""
         seen = {outcome.name: None for trial in self.trials for outcome in trial.constraints}
         return tuple(seen)
+
+    @property
+    def replicated(self) -> bool:
+        """Whether its trials are means of several trainings."""
+        return any(trial.replicates > 1 for trial in self.trials)
 
     @property
     def searched(self) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeps.kinds import Choice
+from analysis.trials import Budget
+from sweeps.kinds import Choice, LogUniform
 from sweeps.search import Parameter
 from trainer.addresses import places
 from trainer.documents import show
@@ -37,6 +38,17 @@ def searched_budgets(parameters: Sequence[Parameter], recipe: Layered) -> list[S
         if all(len(keys) == 3 and keys[0] == "constraints" and keys[2] in KEYS for keys in reached):
             names = tuple(str(recipe.data["constraints"][keys[1]]["name"]) for keys in reached)
             found.append(SearchedBudget(parameter, names, next(word for word in KEYS if word == reached[0][2])))
+    return found
+
+
+def ranges(parameters: Sequence[Parameter], recipe: Layered) -> list[Budget]:
+    """The searched budgets that are ranges of numbers, as the review reads them; a choice from its least to its largest."""
+    found = []
+    for each in searched_budgets(parameters, recipe):
+        ends = [float(end) for end in each.parameter.kind.ends if isinstance(end, int | float) and not isinstance(end, bool)]
+        if each.sense != "minimax" and len(ends) == len(each.parameter.kind.ends) and min(ends) < max(ends):
+            log = isinstance(each.parameter.kind, LogUniform)
+            found.append(Budget(each.parameter.name, each.constraints, each.sense, min(ends), max(ends), log))
     return found
 
 

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
 import typer
 from rich.console import Console
@@ -126,6 +126,14 @@ def sample(
         int | None, typer.Option("--steps", min=1, help="Steps of the sampler; by default as in the recipe.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed.")] = 0,
+    multipliers: Annotated[
+        str | None,
+        typer.Option("--multipliers", help="NAME=VALUE,… of an amortised run; 0 where left out.", show_default=False),
+    ] = None,
+    budgets: Annotated[
+        str | None,
+        typer.Option("--budgets", help="NAME=VALUE,… of an amortised run; the recipe's where left out.", show_default=False),
+    ] = None,
 ) -> None:
     """Samples of a trained model, as PNG and NPY."""
     from trainer.errors import Problem
@@ -135,11 +143,13 @@ def sample(
         rule, way_out = "must be ddim, ddpm, rollout or langevin", "name one of them"
         raise BadInput([Problem("command line", 1, "--sampler", rule, repr(sampler), way_out)])
     check_writable(str(output))
+    from sweeps.asking import asked_multipliers
     from trainer.generate import find_checkpoint, generate
 
     place = find_checkpoint(checkpoint)
+    asked = asked_multipliers(place, multipliers, budgets)
     try:
-        samples = generate(place, count, output, sampler=sampler, steps=steps, seed=seed)
+        samples = generate(place, count, output, sampler=sampler, steps=steps, seed=seed, multipliers=asked)
     except ValueError as error:
         raise BadInput([Problem("command line", 1, "--steps", str(error), str(steps), "lower it")]) from None
     print(f"{len(samples)} samples of shape {tuple(samples.shape[1:])} in {output}")
@@ -164,7 +174,8 @@ def explain(
 
     explained = explain_run(run, tracking_uri)
     show(explained, Console())
-    _write_json(json_file, {"status": explained.result.status, "verdicts": explained.to_json()})
+    content = {"status": explained.result.status, "verdicts": explained.to_json(), "prices": list(explained.prices)}
+    _write_json(json_file, content)
 
 
 @app.command()
@@ -176,12 +187,52 @@ def front(
         str | None, typer.Option("--tracking-uri", help="MLflow store; the sweep's own when left out.", show_default=False)
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", help="Folder for the figures.", show_default=False)] = None,
+    prefer: Annotated[
+        str | None,
+        typer.Option(
+            "--prefer",
+            help="The point to recommend, as the sweep's key `prefer`: '{weights: {objective: 1, value/max: 2}}' or "
+            "'{meets: {value/four: {at_most: 0.1}}}'; none forgets it.",
+            show_default=False,
+        ),
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Rebuild the front and its figures from MLflow alone."""
     from sweeps.reviewing import rebuild
 
-    made = rebuild(name, tracking_uri, output, Console())
+    made = rebuild(name, tracking_uri, output, Console(), prefer)
+    _write_json(json_file, made)
+
+
+@app.command(name="compare")
+def compare_(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SWEEP...", help="Sweep files, or experiments' names or ids, or parent runs' ids.", show_default=False
+        ),
+    ],
+    tracking_uri: Annotated[
+        str | None, typer.Option("--tracking-uri", help="MLflow store; the sweeps' own when left out.", show_default=False)
+    ] = None,
+    group: Annotated[
+        str,
+        typer.Option("--group", help="sampler: sweeps by one sampler together; sweep: each for itself; auto: what tells apart."),
+    ] = "auto",
+    output: Annotated[Path, typer.Option("--output", help="Folder to write to.")] = Path("compare"),
+    json_file: Json = None,
+) -> None:
+    """Several sweeps on one figure: hypervolume against trials, compute and time; from MLflow alone."""
+    from trainer.errors import Problem
+    from trainer.places import check_writable
+
+    if group not in ("auto", "sampler", "sweep"):
+        raise BadInput([Problem("command line", 1, "--group", "must be auto, sampler or sweep", repr(group), "name one of them")])
+    check_writable(str(output))
+    from sweeps.comparing import compare_sweeps
+
+    made = compare_sweeps(names, tracking_uri, cast("Literal['auto', 'sampler', 'sweep']", group), output, Console())
     _write_json(json_file, made)
 
 

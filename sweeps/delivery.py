@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.ledger import SWEEP, Entry, Ledger
+from sweeps.ledger import AMORTISED, SWEEP, Entry, Ledger
 from sweeps.spool import Record, read
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # A bar for each of a hundred small files.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # Clusters without a way out would wait for it; users who want it say so.
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
@@ -137,6 +139,9 @@ class Delivery:
         """What a new run is known by: the sweep's, a trial's, or that of one of a trial's trainings (`0007-seed-1`)."""
         if name == SWEEP:
             return {"dualsweep.kind": "sweep", "dualsweep.sweep": self.ledger.sweep_id}
+        if name == AMORTISED:
+            parent = {"mlflow.parentRunId": self.ledger.entry(SWEEP).run_id or ""}
+            return {"dualsweep.kind": AMORTISED, "dualsweep.sweep": self.ledger.sweep_id, **parent}
         trial, _, seed = name.partition("-seed-")
         tags = {"dualsweep.sweep": self.ledger.sweep_id, "dualsweep.trial": trial}
         if not seed:
@@ -272,6 +277,8 @@ def _set_status(client: MlflowClient, run_id: str, record: Record) -> None:
 
 
 def _run_name(ledger: Ledger, name: str) -> str:
+    if name == AMORTISED:
+        return "amortised front"
     return ledger.experiment if name == SWEEP else f"trial {name.replace('-seed-', ' seed ')}"
 
 

@@ -12,10 +12,11 @@ from sweeps.informed import Budget, DualInformedSampler, Outcome
 from sweeps.informed.reading import Translator
 from sweeps.kinds import Choice, Integers, LogUniform
 from sweeps.plan import Plan
-from trainer.outcome import SETTLED, Result
+from trainer.outcome import SETTLED, ConstraintOutcome, Result
 from trainer.recipe import Recipe
 
 _TOLERANCE = 0.05
+_LEAST = 0.01
 
 
 def informed_sampler(plan: Plan, beside: BaseSampler) -> DualInformedSampler:
@@ -37,17 +38,18 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
 
     Constraints with a fixed budget have a price too: along the trial's own plane the objective is moved to where it would be
     with these met exactly. A standard error that could not be measured counts as 0, as it does where feasibility is judged.
-    So do those of the multipliers; where nobody measured them, they are taken to be as sure as a run must have them to count as
-    settled, and a multiplier of 0, which the projection holds there, to be exact.
+    A multiplier's error is the measured one, but at least `_LEAST` of the largest multiplier, since no model minimises its
+    Lagrangian exactly; of one that was not measured it is as large as a run must have it to count as settled. A multiplier of 0,
+    which the projection holds there, is exact.
     """
     searched = {name for each in searched_budgets(plan.parameters, plan.recipe_document) for name in each.constraints}
-    if not searched or result.status in ("failed", "diverged"):
+    if not searched or result.status in ("failed", "diverged", "stopped"):
         return None
     sign = -1.0 if plan.recipe.maximizes else 1.0
     fixed = [each for name, each in result.constraints.items() if name not in searched]
     bounded = {name: each for name, each in result.constraints.items() if name in searched}
     variance = _known(result.objective_error) ** 2 + sum((each.multiplier * _known(each.slack_error)) ** 2 for each in fixed)
-    unsettled = SETTLED * max((abs(each.multiplier) for each in bounded.values()), default=0.0)
+    largest = max((abs(each.multiplier) for each in bounded.values()), default=0.0)
     try:
         return Outcome(
             result.objective - sign * sum(each.multiplier * each.slack for each in fixed),
@@ -55,7 +57,7 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
             {name: each.multiplier for name, each in bounded.items()},
             math.sqrt(variance),
             {name: _known(each.slack_error) for name, each in bounded.items()},
-            {name: _known_or(each.multiplier_error, unsettled if each.multiplier else 0.0) for name, each in bounded.items()},
+            {name: _sureness(each, largest) for name, each in bounded.items()},
         )
     except ValueError:  # not all of it is finite
         return None
@@ -85,12 +87,14 @@ def _pretrained(recipe: Recipe, searched: set[str]) -> Outcome | None:
     return Outcome(0.0, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0), value_errors=dict.fromkeys(names, error))
 
 
+def _sureness(each: ConstraintOutcome, largest: float) -> float:
+    if not each.multiplier:
+        return 0.0
+    return max(each.multiplier_error, _LEAST * largest) if math.isfinite(each.multiplier_error) else SETTLED * largest
+
+
 def _known(error: float) -> float:
-    return _known_or(error, 0.0)
-
-
-def _known_or(error: float, otherwise: float) -> float:
-    return error if math.isfinite(error) else otherwise
+    return error if math.isfinite(error) else 0.0
 
 
 def _budget(searched: SearchedBudget) -> Budget:

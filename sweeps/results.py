@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -107,7 +107,16 @@ def sweep_record(plan: Plan, records: list[TrialRecord]) -> SweepRecord:
     """A sweep's record without MLflow, for when there is no reaching it."""
     trials = judge([record.as_trial() for record in records], list(plan.objectives))
     point = plan.sweep.reference_point
-    return SweepRecord("", plan.experiment, "", plan.objectives, tuple(point) if point else None, trials)
+    return SweepRecord(
+        "",
+        plan.experiment,
+        "",
+        plan.objectives,
+        tuple(point) if point else None,
+        trials,
+        maximizes=plan.recipe.maximizes,
+        prefer=plan.preference,
+    )
 
 
 @dataclass(frozen=True)
@@ -120,13 +129,19 @@ class Results:
     reference_point: list[float] | None
     interrupted: bool
     stopped: str | None = None
+    recommended: Mapping[str, Any] = field(default_factory=dict)
+    prices: Sequence[Mapping[str, Any]] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 when every trial ended well and feasible, 1 when none could be used, 3 otherwise."""
+        """0 when every trial that was not stopped ended well and feasible, 1 when none could be used, 3 otherwise.
+
+        It is 3, too, when all were stopped: nothing went wrong, and there is no front.
+        """
         if all(record.result.status in ("failed", "diverged") for record in self.trials):
             return 1
-        return 0 if all(record.result.feasible and record.result.status != "infeasible" for record in self.trials) else 3
+        ended = [record.result for record in self.trials if record.result.status != "stopped"]
+        return 0 if ended and all(each.feasible and each.status != "infeasible" for each in ended) else 3
 
     def to_json(self) -> dict[str, Any]:
         """The form of `--json` files (docs/sweep.md)."""
@@ -137,4 +152,6 @@ class Results:
             "reference_point": self.reference_point,
             "interrupted": self.interrupted,
             "stopped": self.stopped,
+            "recommended": dict(self.recommended),
+            "prices": [dict(price) for price in self.prices],
         }

@@ -4,42 +4,84 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from analysis.amortised import sentence
 from analysis.figures.front_html import base_url_of
-from analysis.publish import publish
+from analysis.front import find_front
+from analysis.publish import publish, record_preference
 from analysis.reading import read_sweep
 from analysis.review import Review, review
+from analysis.saved_view import saved_view_link
 from analysis.server import front_link, ui
-from analysis.store import is_http
+from analysis.store import is_http, open_client
 from analysis.table import front_table
+from analysis.thumbnails import thumbnails
 from analysis.trials import SweepRecord
+from sweeps.delivery import prepare
 from sweeps.interrupts import terminate_like_interrupt
+from sweeps.preferring import read_option
 
 
-def review_of(tracking_uri: str, sweep: str, folder: Path) -> tuple[SweepRecord, Review]:
-    """Reads a sweep from MLflow, writes its figures into `folder` and puts the review into MLflow.
+class Reviewed(NamedTuple):
+    """A sweep, its review, and the link of its saved view in the MLflow UI, None where this MLflow takes none."""
+
+    record: SweepRecord
+    review: Review
+    view: str | None
+
+
+def review_of(tracking_uri: str, sweep: str, folder: Path, console: Console, prefer: str | None = None) -> Reviewed:
+    """Reads a sweep from MLflow, writes its figures into `folder` and puts the review and the front's models into MLflow.
+
+    `prefer` (`--prefer`) takes the place of the preference that the sweep records, there too.
 
     Raises:
         ReviewError: no such store or sweep.
+        BadInput: `prefer` is no preference for this sweep.
     """
+    prepare()
+    from sweeps.models import log_models  # MLflow and torch take seconds
+
     record = read_sweep(tracking_uri, sweep)
-    made = review(record, folder, base_url=base_url_of(tracking_uri))
-    publish(tracking_uri, record, made)
-    return record, made
+    if prefer is not None:
+        measured = sorted({name for trial in record.trials for name in trial.metrics})
+        record = replace(record, prefer=read_option(prefer, list(record.objectives), measured))
+        record_preference(tracking_uri, record)
+    pictures = thumbnails(tracking_uri, record, find_front(record))
+    made = review(record, folder, base_url=base_url_of(tracking_uri), thumbnails=pictures)
+    models = log_models(tracking_uri, made.front, lambda text: console.print(text, highlight=False, soft_wrap=True))
+    return Reviewed(record, made, publish(tracking_uri, record, made, models=models))
 
 
-def show(record: SweepRecord, made: Review, console: Console) -> None:
-    """Prints the front's table, its hypervolume and where the figures are."""
+def show(record: SweepRecord, made: Review, console: Console, view: str = "") -> None:
+    """Prints the front's table, its hypervolume, where the figures are and the whole link of the saved view."""
     console.print()
     console.print(front_table(record, made.front, width=console.width))
     if made.hypervolume is not None and made.reference_point is not None:
         point = ", ".join(f"{name} {value:.4g}" for name, value in zip(record.objectives, made.reference_point, strict=True))
         console.print(f"\nhypervolume {made.hypervolume:.4g} against {point}", highlight=False, soft_wrap=True)
+    if record.amortised is not None:
+        console.print(f"\n{sentence(record)}", highlight=False, soft_wrap=True)
+    for line in advice(made):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(f"front: {made.front_html}  {made.front_png.name}  {made.trials_csv.name}", highlight=False, soft_wrap=True)
+    if view:
+        console.print(f"view:  {view}", highlight=False, soft_wrap=True)
+
+
+def advice(made: Review) -> list[str]:
+    """Which point to take and what its budgets cost, for the terminal."""
+    chosen = made.recommendation.trial or made.recommendation.nearest
+    prices = made.prices.of(chosen.trial_id) if chosen is not None else ()
+    lines = [*made.recommendation.reasons, *(price.sentence for price in prices if price.believed)]
+    trouble = made.prices.troubles.get(chosen.trial_id) if chosen is not None else None
+    doubts = [*(price.sentence for price in prices if not price.believed), *([trouble] if trouble else [])]
+    return ["", *lines, *doubts, made.prices.summary()] if lines else []
 
 
 def summary(made: Review) -> dict[str, Any]:
@@ -48,19 +90,29 @@ def summary(made: Review) -> dict[str, Any]:
         "front": list(made.front_ids),
         "hypervolume": made.hypervolume,
         "reference_point": list(made.reference_point) if made.reference_point is not None else None,
+        "recommended": made.recommendation.to_json(),
+        "prices": [price.to_json() | {"trouble": made.prices.troubles.get(price.trial_id)} for price in made.prices.prices],
     }
 
 
-def rebuild(name: str, tracking_uri: str | None, output: Path | None, console: Console) -> dict[str, Any]:
+def rebuild(
+    name: str, tracking_uri: str | None, output: Path | None, console: Console, prefer: str | None = None
+) -> dict[str, Any]:
     """`dualsweep front`.
 
     Raises:
         ReviewError: no such store or sweep.
+        BadInput: `prefer` is no preference for this sweep.
     """
-    uri, sweep = _place(name, tracking_uri)
-    record, made = review_of(uri, sweep, output or Path("runs") / name_of_folder(sweep))
-    show(record, made, console)
-    return summary(made)
+    uri, sweep = place_of(name, tracking_uri)
+    reviewed = review_of(uri, sweep, output or Path("runs") / name_of_folder(sweep), console, prefer)
+    show(reviewed.record, reviewed.review, console, full_link(uri, reviewed.view))
+    return summary(reviewed.review)
+
+
+def full_link(tracking_uri: str, view: str | None) -> str:
+    """A saved view's address in the UI of a tracking URI, which is `dualsweep ui` for a local store; empty without a view."""
+    return f"{base_url_of(tracking_uri)}/{view}" if view else ""
 
 
 def serve(name: str | None, tracking_uri: str | None, port: int, console: Console) -> None:
@@ -69,12 +121,12 @@ def serve(name: str | None, tracking_uri: str | None, port: int, console: Consol
     Raises:
         ReviewError: the port is taken, or there is no such sweep.
     """
-    uri, sweep = _place(name, tracking_uri)
+    uri, sweep = place_of(name, tracking_uri)
     terminate_like_interrupt()
     with ui(uri, port=port) as server:
         console.print(f"MLflow: {server.base_url}", highlight=False, soft_wrap=True)
         if sweep:
-            console.print(f"front:  {front_link(server.base_url, read_sweep(uri, sweep))}", highlight=False, soft_wrap=True)
+            _print_links(server.base_url, uri, sweep, console)
         if server.process is None:
             return
         try:
@@ -85,11 +137,19 @@ def serve(name: str | None, tracking_uri: str | None, port: int, console: Consol
             console.print("stopped")
 
 
+def _print_links(base_url: str, tracking_uri: str, sweep: str, console: Console) -> None:
+    record = read_sweep(tracking_uri, sweep)
+    console.print(f"front:  {front_link(base_url, record)}", highlight=False, soft_wrap=True)
+    view = saved_view_link(open_client(tracking_uri), record)
+    if view:
+        console.print(f"charts: {base_url.rstrip('/')}/{view}", highlight=False, soft_wrap=True)
+
+
 def name_of_folder(sweep: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in sweep)
 
 
-def _place(name: str | None, tracking_uri: str | None) -> tuple[str, str]:
+def place_of(name: str | None, tracking_uri: str | None) -> tuple[str, str]:
     """The tracking URI and the sweep's name, from a sweep file or from what was given."""
     if name is not None and name.endswith((".yaml", ".yml")):
         from sweeps.plan import load_plan

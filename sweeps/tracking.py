@@ -15,15 +15,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from analysis.budgets import write_budgets
+from analysis.recommendation.preference import PREFER
+from sweeps.budgets import ranges
 from sweeps.delivery import Delivery, prepare
-from sweeps.ledger import SWEEP, Entry, Ledger, masked
+from sweeps.ledger import AMORTISED, SWEEP, Entry, Ledger
 from sweeps.plan import Plan
 from sweeps.spool import FOLDER, Spool
 from sweeps.starts import Begun, begun_recipe
-from trainer.recipe import flatten
+from sweeps.storing import masked
+from trainer.recipe import Recipe, flatten
 
 #: The status of an MLflow run for each end of a trial (`trainer.outcome.Status`, and `interrupted`).
-RUN_STATUS = {"failed": "FAILED", "diverged": "FAILED", "interrupted": "KILLED"}
+RUN_STATUS = {"failed": "FAILED", "diverged": "FAILED", "interrupted": "KILLED", "stopped": "KILLED"}
 _LONGEST_WAIT = 60.0
 
 
@@ -94,6 +98,20 @@ class Tracker:
         spool.tags({"dualsweep.status": status, "dualsweep.reason": reason})
         spool.end(RUN_STATUS.get(status, "FINISHED"))
 
+    def amortised(self, recipe: Recipe) -> Spool:
+        """The spool of the sweep's amortised training, which starts or starts again."""
+        spool = self._named(AMORTISED)
+        spool.begin()
+        spool.tags({"dualsweep.status": "running", "dualsweep.reason": ""})
+        spool.params(flatten(recipe))
+        return spool
+
+    def end_amortised(self, status: str, reason: str) -> None:
+        """Its end, as a trial's."""
+        spool = self._named(AMORTISED)
+        spool.tags({"dualsweep.status": status, "dualsweep.reason": reason})
+        spool.end(RUN_STATUS.get(status, "FINISHED"))
+
     def end(self, status: str, run_status: str, reason: str = "") -> None:
         """The sweep's end: the tags `dualsweep.status` and `.reason`, and FINISHED, FAILED or KILLED for the parent run."""
         self.sweep.tags({"dualsweep.status": status, "dualsweep.reason": reason})
@@ -123,7 +141,9 @@ class Tracker:
 
     def spool(self, number: int, seed: int | None = None) -> Spool:
         """The spool of a trial, or of its training with this seed, as it is."""
-        name = trial_name(number, seed)
+        return self._named(trial_name(number, seed))
+
+    def _named(self, name: str) -> Spool:
         if name not in self._trials:
             self._trials[name] = Spool(self._folder / f"{name}.jsonl")
         return self._trials[name]
@@ -145,9 +165,12 @@ class Tracker:
             "dualsweep.status": "running",
             "dualsweep.objectives": json.dumps(plan.objectives),
             "dualsweep.search": json.dumps([each.name for each in plan.parameters]),
+            "dualsweep.budgets": write_budgets(ranges(plan.parameters, plan.recipe_document)),
         }
         if plan.sweep.reference_point is not None:
             tags["dualsweep.reference_point"] = json.dumps(plan.sweep.reference_point)
+        if (preference := plan.preference) is not None:
+            tags[PREFER] = json.dumps(preference.to_json())
         self.sweep.tags(tags)
         search = {f"search.{each.name}": f"{each.kind.word} {list(each.kind.ends)}" for each in plan.parameters}
         sampler = plan.sweep.sampler

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.amortised.spread import Spread
 from trainer.draws import Stream, generator
 from trainer.problem import Vector
 from trainer.recipe import Train
@@ -28,12 +29,14 @@ class GlobalBatch:
     index     [B] its row in the training tensor
     timestep  [B] in 0..T-1
     weight    [B] the weights of the loss: the normalised coefficient of the part over the part's size
+    multipliers  [B, m] where each draw has its own
     """
 
     part: Integers
     index: Integers
     timestep: Integers
     weight: Vector
+    multipliers: Vector | None = None
 
 
 def allocate(coefficients: Vector, size: int, floors: Integers) -> Integers:
@@ -127,3 +130,23 @@ def draw(counts: Integers, weights: Vector, parts: Parts, timesteps: int, seed: 
     weight = (weights / np.maximum(counts, 1))[part]
     order = np.argsort((place + uniform[2]) / counts[part], kind="stable")
     return GlobalBatch(part[order], index[order], strata[order], weight[order])
+
+
+def draw_amortised(
+    spread: Spread, columns: Integers, parts: Parts, size: int, timesteps: int, seed: int, step: int
+) -> GlobalBatch:  # fmt: skip
+    """Draws the batch of primal step `step` where each of its `size` samples has multipliers of its own.
+
+    A sample's part is drawn by what its own Lagrangian puts on each, `columns` [p] of the normalised coefficients, so the batch's
+    mean is an unbiased estimate of the mean of the normalised Lagrangians over the range, with no weights but signs. Multipliers,
+    parts and timesteps are coordinates of one low-discrepancy sequence.
+    """
+    multipliers, uniform = spread.draw(step, size, more=2)
+    weights = spread.problem.weights(multipliers)[:, columns]
+    shares = np.abs(weights).cumsum(axis=1)
+    total = shares[:, -1]  # below 1 where other terms are on other sources
+    part = (uniform[:, :1] * total[:, None] >= shares).sum(axis=1).clip(max=len(columns) - 1)
+    index = parts.pick(part, generator(seed, Stream.BATCH, step).random(size))
+    timestep = (uniform[:, 1] * timesteps).astype(np.int64)
+    sign = np.sign(np.take_along_axis(weights, part[:, None], axis=1)[:, 0])
+    return GlobalBatch(part, index, timestep, sign * total / size, multipliers)

@@ -31,6 +31,7 @@ class Stream(IntEnum):
     POOL = 11
     NORMALIZATION = 12
     PROMPT = 13
+    MULTIPLIERS = 14
 
 
 def generator(seed: int, stream: Stream, *counters: int) -> np.random.Generator:

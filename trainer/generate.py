@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from diffusers import DDPMScheduler
 from torch import Tensor
 
+from trainer.amortised.front import front_of
 from trainer.checkpoint import locate, read
 from trainer.errors import BadInput, Problem, TrainingError
 from trainer.evaluation.grid import sample_grid, save_png
@@ -21,20 +24,51 @@ from trainer.recipe import Model, Recipe
 from trainer.samplers.sampling import sample
 
 
-def restore(checkpoint: str) -> tuple[Predictor, DDPMScheduler, Recipe, tuple[int, ...], Space]:
-    """The model with its averaged weights, its schedule, the recipe, the shape of its diffusion and that one's space.
+class Restored(NamedTuple):
+    """A model with its averaged weights, its schedule, the recipe, the shape of its diffusion and that one's space."""
+
+    predictor: Predictor
+    schedule: DDPMScheduler
+    recipe: Recipe
+    shape: tuple[int, ...]
+    space: Space
+
+
+def restore(checkpoint: str, multipliers: Mapping[str, float] | None = None) -> Restored:
+    """The model that a checkpoint holds.
+
+    That of an amortised run is taken at `multipliers` by constraint (0 where left out), or at those of its recipe's budgets.
 
     Raises:
         TrainingError: `checkpoint` is no complete checkpoint folder or URI, or what its model was made from is gone.
     """
     shape = tuple(read(checkpoint).state["shape"])  # also says what is wrong with an incomplete one
-    spec = Model(load=checkpoint)
+    recipe = recipe_of(checkpoint)
+    if recipe.amortised is not None and multipliers is None:
+        multipliers = front_of(checkpoint).last
+    spec = Model(load=checkpoint, multipliers=dict(multipliers) if multipliers is not None else None)
     schedule = own_schedule(spec)
     if schedule is None:
         raise TrainingError(f"a checkpoint must hold its schedule, but {checkpoint} has none; it was changed by hand")
-    library, recipe = Library(), recipe_of(checkpoint)
+    library = Library()
     predictor = build_model(spec, shape, recipe.seed, library).under(schedule).eval()
-    return predictor, schedule, recipe, shape, library.space(spec)
+    return Restored(predictor, schedule, recipe, shape, library.space(spec))
+
+
+def draw(
+    model: Restored, count: int, *, sampler: str | None = None, steps: int | None = None, seed: int = 0, batch_size: int = 250
+) -> Tensor:
+    """`count` samples [count, *shape], decoded; `sampler` and `steps` are those of the recipe where they are None.
+
+    Raises:
+        ValueError: more steps than the schedule has.
+    """
+    sampling = model.recipe.sampling_by(sampler)
+    sampling = sampling._replace(steps=steps or sampling.steps)
+    found = sample(
+        model.predictor, model.schedule, range(count), model.shape, sampling=sampling, seed=seed, batch_size=batch_size
+    )
+    return decode_in_parts(model.space, found, batch_size)
 
 
 def find_checkpoint(place: str) -> str:
@@ -54,21 +88,25 @@ def find_checkpoint(place: str) -> str:
 
 
 def generate(
-    checkpoint: str, count: int, output: Path, *, sampler: str | None, steps: int | None, seed: int, batch_size: int = 250
+    checkpoint: str,
+    count: int,
+    output: Path,
+    *,
+    sampler: str | None,
+    steps: int | None,
+    seed: int,
+    batch_size: int = 250,
+    multipliers: Mapping[str, float] | None = None,
 ) -> Tensor:
     """Writes `count` samples as `samples.npy` [count, *shape], decoded, and, where they are images, as PNGs and one grid.
 
-    `sampler` and `steps` are those of the checkpoint's recipe where they are None.
+    `sampler` and `steps` are those of the checkpoint's recipe where they are None; `multipliers` as `restore` takes them.
 
     Raises:
         TrainingError: `checkpoint` is no complete checkpoint.
         ValueError: more steps than the schedule has.
     """
-    predictor, schedule, recipe, shape, space = restore(checkpoint)
-    sampling = recipe.sampling_by(sampler)
-    sampling = sampling._replace(steps=steps or sampling.steps)
-    found = sample(predictor, schedule, range(count), shape, sampling=sampling, seed=seed, batch_size=batch_size)
-    samples = decode_in_parts(space, found, batch_size)
+    samples = draw(restore(checkpoint, multipliers), count, sampler=sampler, steps=steps, seed=seed, batch_size=batch_size)
     output.mkdir(parents=True, exist_ok=True)
     np.save(output / "samples.npy", samples.numpy())
     if samples.ndim == 4:

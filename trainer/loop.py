@@ -137,6 +137,8 @@ class Loop:
         step = self.state.version * every
         if step // log_every > (step - every) // log_every:
             metrics = self.window.metrics(self.problem, self.state)
+            if self.recipe.amortised is not None:  # means over the range: of its single problems they say nothing
+                metrics = {name: value for name, value in metrics.items() if name.split("/")[0] in ("objective", "value")}
             self._add(step, metrics)
             self.window = Window.empty(len(self.problem.names))
 

@@ -7,13 +7,14 @@ from itertools import chain
 
 from diffusers import DDPMScheduler
 
+from trainer.amortised.spread import Spread
 from trainer.composition import Composition
 from trainer.data.splits import Assembled, assemble
 from trainer.errors import TrainingError
 from trainer.evaluation.asking import Judge
 from trainer.evaluation.judge import judge_for
 from trainer.host import Host
-from trainer.models.build import build, compose, shape_of
+from trainer.models.build import build, check_shape, compose, shape_of
 from trainer.models.frozen import frozen_models
 from trainer.models.loading import Library
 from trainer.models.predictor import Predictor
@@ -58,6 +59,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     space = library.space(recipe.leading, host.device)
     shape = space.coded(data.examples.shape) if data is not None else shape_of(recipe.leading, space)
     schedule = noise_schedule(recipe, shape, space)
+    spread = Spread.of(recipe)
     predictor: Predictor
     primal: Primal | Composition
     if recipe.model.compose is not None:
@@ -67,13 +69,16 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     else:
         predictor = build(recipe, shape, library)
         frozen = frozen_models(recipe, frozen_names(recipe), predictor, schedule, shape, host.device, space, library)
+        if spread is not None:  # after the frozen models: `pretrained` is the model as it was
+            predictor.condition_on(spread.low, spread.high, recipe.seed)
+            check_shape(predictor, shape)
         primal = Primal(recipe, predictor, host.device, host.rank, host.world)
     del library  # text encoders and networks that no model has
     _check_prompts(recipe, predictor)
     names = data.examples.class_names if data is not None else ()
     setting = Setting(
         recipe, shape, schedule, host, primal.predict, frozen, lambda: _judge(recipe, data, judges), names, primal.guided, space,
-        predictor.texts,
+        predictor.texts, spread,
     )  # fmt: skip
     latents = replace(data, examples=encoded(data.examples, space)) if data is not None else None
     sources = build_sources(setting, latents)

@@ -53,14 +53,19 @@ class Primal:
         self._rates.append(companion.lr)
         self.optimizer.add_param_group({"params": list(companion.module.parameters()), "lr": companion.lr})
 
-    def predict(self, x: Tensor, t: Tensor) -> Tensor:
-        """The present weights' prediction [B, *shape] for x [B, *shape] at timesteps t [B]."""
-        prediction: Tensor = (self.forward if torch.is_grad_enabled() else self.predictor)(x, t)
+    def predict(self, x: Tensor, t: Tensor, multipliers: Tensor | None = None) -> Tensor:
+        """The present weights' prediction [B, *shape] for x [B, *shape] at timesteps t [B].
+
+        `multipliers` [B, m] are those that each sample is asked at, where the model is conditioned on them.
+        """
+        prediction: Tensor = (self.forward if torch.is_grad_enabled() else self.predictor)(x, t, multipliers=multipliers)
         return prediction
 
-    def guided(self, x: Tensor, t: Tensor, prompts: Tensor | None = None) -> Tensor:
+    def guided(
+        self, x: Tensor, t: Tensor, prompts: Tensor | None = None, multipliers: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
         """The same with the model's guidance, for sampling; `prompts` [B] are which of its prompts each sample has."""
-        return self.predictor.guided(x, t, prompts)
+        return self.predictor.guided(x, t, prompts, multipliers)
 
     def begin(self, step: int, weights: Vector) -> None:
         """To be called before anything of a primal step is computed: what it draws and its rate depend on the step alone.

@@ -174,20 +174,21 @@ class Problem:
         return bool(np.isfinite(means[1:] if self.simplex else means).all())
 
     def coefficients(self, multipliers: Vector) -> Vector:
-        """What the Lagrangian puts on each expectation, shape [1 + m]: the objective's, then each constraint's, signed.
+        """What the Lagrangian puts on each expectation, [..., 1 + m] for multipliers [..., m]: objective first, then signed.
 
         L = f + sum_i lambda_i (g_i - b_i) gives (1, lambda); `at_least` gives -lambda_i, and a relative constraint moves
         lambda_i from f to g_i. Where all are >= 0, L's minimiser is that of the expected loss over the *mixture* of the
         distributions with these weights ([CDM] §3): one batch from the mixture gives L's gradient. On the simplex
         L = sum_i lambda_i g_i.
         """
-        objective = 0.0 if self.simplex else self.direction - float(multipliers[self.relative].sum())
-        return np.concatenate([[objective], self.signs * multipliers])
+        objective = 0.0 if self.simplex else self.direction - multipliers[..., self.relative].sum(-1)
+        first = np.broadcast_to(objective, multipliers.shape[:-1])[..., None]
+        return np.concatenate([first, self.signs * multipliers], axis=-1)
 
     def weights(self, multipliers: Vector) -> Vector:
-        """The coefficients [1 + m] over their absolute sum: gradients keep their size while the multipliers grow."""
+        """The coefficients [..., 1 + m] over their absolute sum: gradients keep their size while the multipliers grow."""
         coefficients = self.coefficients(multipliers)
-        result: Vector = coefficients / np.abs(coefficients).sum()
+        result: Vector = coefficients / np.abs(coefficients).sum(-1, keepdims=True)
         return result
 
     def lagrangian(self, means: Vector, multipliers: Vector) -> float:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, create_model, model_validator
 
 from trainer.documents import Keys, dotted
 from trainer.rewards import Reward
+from trainer.schema.amortised import Amortised
 from trainer.schema.base import ClassName, ImportPath, Name, Section
 from trainer.schema.bound import Bound
 from trainer.schema.data import Data, Subset
@@ -121,6 +122,10 @@ class Recipe(Section):
     )
     constraints: list[Constraint] = Field([], description="the constraints", examples=["[{name: four, data: …, at_most: 0.12}]"])
     dual: Dual = Field(Dual(), description="how the multipliers move", examples=["{step_size: 0.03}"])
+    amortised: Amortised | None = Field(
+        None, description="one network for a whole range of multipliers, in place of dual ascent",
+        examples=["{multipliers: {low: 0.003, high: 3.0}}"],
+    )  # fmt: skip
     train: Train = Field(description="the primal", examples=["{steps: 1500}"])
     start: Start | None = Field(
         None, description="a run of ours to start from, in place of the model's own weights", examples=["{from: runs/digits}"]

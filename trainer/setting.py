@@ -10,6 +10,7 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
+from trainer.amortised.spread import Spread
 from trainer.draws import Stream, in_turn, normals
 from trainer.evaluation.asking import Judge
 from trainer.host import Host
@@ -27,6 +28,8 @@ class Setting:
 
     prompts: the texts of which each trajectory has one; none for models without.
 
+    spread: the multipliers that samples are drawn with, where the training is amortised.
+
     frozen: models by name, in evaluation mode, without gradients to their weights. judge: trained when first asked for.
     """
 
@@ -41,6 +44,7 @@ class Setting:
     guided: Predict | None = None
     space: Space = field(default_factory=Pixels)
     prompts: tuple[str, ...] = ()
+    spread: Spread | None = None
 
     @property
     def sampling(self) -> Predict:

@@ -13,6 +13,9 @@ import torch
 import yaml
 from torch import Tensor
 
+from trainer.amortised.front import FILE, AmortisedFront
+from trainer.amortised.measure import ending, measured, point_of
+from trainer.amortised.spread import Spread
 from trainer.draws import shard
 from trainer.dual.controller import reduce
 from trainer.dual.settling import settled_errors, settled_multipliers
@@ -51,6 +54,8 @@ def work(recipe: Recipe, host: Host, output: str, judges: str | None = None) -> 
     host.checkpoints.flush()
     if result is not None:
         loop.add_point(result.metrics)
+        if FILE in images:  # checkpoints are moved about, and asked for budgets
+            write_files(host.checkpoints.path(loop.step), {FILE: images[FILE]})
         write_files(output, {**images, RESULT: json.dumps(result.to_json(), indent=2).encode()})
     loop.report(result=result.to_json() if result else None)
     return result
@@ -66,9 +71,12 @@ def _files(prepared: Prepared, weights: Vector) -> dict[str, bytes]:
 def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, dict[str, bytes]]:
     """Final values of the averaged weights, then samples and what is measured on them."""
     host, started = loop.host, time.monotonic()
-    multipliers = settled_multipliers(loop.state)
+    multipliers, spread = settled_multipliers(loop.state), Spread.of(loop.recipe)
     weights = loop.settled
     with loop.primal.averaged(weights) as model:
+        if spread is not None:
+            front, multipliers = measured(loop, model.at(multipliers), spread)
+            model.at(multipliers)
         trained = expectations(loop.sources, weights, host)
         held_out = expectations(loop.sources, weights, host, held_out=True)
         samples = _samples(loop, model, prepared)
@@ -85,7 +93,12 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
     if samples is not None and len(samples):
         more, images = _measure(prepared, samples)
         metrics |= more
-    status, reason = end or verdict(loop.state, constraints)
+    if spread is not None:
+        whole = AmortisedFront.of(spread, [*front.points, point_of(spread, trained, multipliers)], loop.step)
+        images[FILE] = json.dumps(whole.to_json(), indent=2).encode()
+        status, reason = end or ending(spread, loop.state, constraints)
+    else:
+        status, reason = end or verdict(loop.state, constraints)
     if not loop.problem.complete(estimate.mean):
         status, reason = "diverged", "the final objective or a constraint's value is not finite; lower train.lr"
     metrics["system/seconds"] = loop.seconds + time.monotonic() - started

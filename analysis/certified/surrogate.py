@@ -20,8 +20,8 @@ from typing import Self
 import numpy as np
 
 from analysis.certified.axes import Box
-from analysis.certified.kriging import Kriging, fit
 from analysis.certified.observations import Observations, Vector
+from trainer.kriging.process import Kriging, fit
 
 _KNEES = (10.0, 0.3, 0.1, 0.03)
 

@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
+from analysis.amortised import line
 from analysis.columns import Column, columns, default_axes, view_range
 from analysis.figures.canvas import new_figure, png_bytes
-from analysis.figures.marks import LINE, MARKS, Mark, kinds, steps_first_across
+from analysis.figures.marks import AMORTISED, LINE, MARKS, Mark, kinds, steps_first_across
 from analysis.front import Front
 from analysis.trials import SweepRecord
 
@@ -24,7 +25,8 @@ def front_png(record: SweepRecord, front: Front) -> bytes:
     """Return the front as PNG bytes.
 
     Two objectives: one scatter with the front as steps. More: every pair of them, at most six, without
-    steps, since a front seen along an axis is not a line. One: it against the worst slack.
+    steps, since a front seen along an axis is not a line. One: it against the worst slack. Bars are 95 %
+    intervals, where trials are several trainings.
     """
     available = {column.key: column for column in columns(record)}
     objectives = list(record.objectives)
@@ -49,18 +51,22 @@ def _draw(axes: Axes, record: SweepRecord, front: Front, x: Column, y: Column) -
     marked = np.asarray(kinds(record, front))
     if set(record.objectives) == {x.key, y.key} and len(record.objectives) == 2:
         _draw_steps(axes, record, across[marked == "front"], up[marked == "front"])
+    if record.amortised is not None:
+        along, height = line(record.amortised, x.key, y.key, record.objectives).T
+        axes.plot(along, height, color=AMORTISED, linewidth=1.2, marker=".", markersize=4, zorder=1.7)
     for order, (kind, mark) in enumerate(MARKS.items(), 2):
         chosen = (marked == kind) & np.isfinite(across) & np.isfinite(up)
         axes.add_line(_line(mark, across[chosen], up[chosen], zorder=order))
+        _draw_intervals(axes, mark, (x, y), chosen, order - 0.5)
     x_range, y_range = view_range(x, record, front), view_range(y, record, front)
     if x_range and y_range:
         axes.set_xlim(*x_range)
         axes.set_ylim(*y_range)
     else:
         axes.text(0.5, 0.5, "no trial has finite values here", ha="center", color=_GREY, transform=axes.transAxes)
-    for line, key in ((axes.axvline, x.key), (axes.axhline, y.key)):
+    for zero, key in ((axes.axvline, x.key), (axes.axhline, y.key)):
         if "slack" in key:
-            line(0.0, color=_GREY, linewidth=0.9, linestyle=":")
+            zero(0.0, color=_GREY, linewidth=0.9, linestyle=":")
     axes.set_xlabel(x.label)
     axes.set_ylabel(y.label)
     axes.grid(color="#e8ebef", linewidth=0.8)
@@ -77,6 +83,16 @@ def _draw_steps(axes: Axes, record: SweepRecord, across: np.ndarray, up: np.ndar
     axes.plot(across[order], up[order], color=LINE, linewidth=1.6, drawstyle=f"steps-{where}", zorder=1.5)
 
 
+def _draw_intervals(axes: Axes, mark: Mark, drawn: tuple[Column, Column], chosen: np.ndarray, zorder: float) -> None:
+    """Draw the 95 % intervals of trials that are several trainings, as bars through their points."""
+    x, y = drawn
+    halves = {name: np.asarray(column.halves)[chosen] for name, column in (("xerr", x), ("yerr", y))}
+    bars = {name: np.nan_to_num(each) for name, each in halves.items() if np.isfinite(each).any()}
+    if bars:
+        across, up = np.asarray(x.values)[chosen], np.asarray(y.values)[chosen]
+        axes.errorbar(across, up, **bars, fmt="none", ecolor=mark.colour, elinewidth=0.9, alpha=0.55, capsize=2, zorder=zorder)
+
+
 def _line(mark: Mark, across: ArrayLike, up: ArrayLike, *, label: str = "", zorder: float = 2) -> Line2D:
     """Return unconnected points of one kind."""
     return Line2D(
@@ -88,6 +104,7 @@ def _line(mark: Mark, across: ArrayLike, up: ArrayLike, *, label: str = "", zord
         markerfacecolor=mark.colour if mark.filled else "none",
         markeredgecolor="white" if mark.filled else mark.colour,
         markeredgewidth=0.8 if mark.filled else 1.3,
+        alpha=0.5 if mark.faint else 1.0,
         label=label,
         zorder=zorder,
     )
@@ -96,10 +113,12 @@ def _line(mark: Mark, across: ArrayLike, up: ArrayLike, *, label: str = "", zord
 def _titles(figure: Figure, record: SweepRecord, front: Front, unseen: int) -> None:
     marked = kinds(record, front)
     handles = [
-        _line(mark, [], [], label=f"{mark.name}{mark.detail} ({marked.count(kind)})")
+        _line(mark, [], [], label=f"{mark.name} ({marked.count(kind)})")
         for kind, mark in reversed(MARKS.items())
         if kind in marked
     ]
+    if record.amortised is not None:
+        handles.append(Line2D([], [], color=AMORTISED, linewidth=1.2, marker=".", label="amortised, one network"))
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=10)
     note = front.note + (f" {unseen} far off or without values: not in view." if unseen else "")

@@ -12,7 +12,7 @@ from analysis.trials import Direction, SweepRecord
 class Mark:
     """One kind of point: its name in the legend, colour, marker in matplotlib and in plotly, and size.
 
-    `detail` is added to the name where there is room.
+    `hint` says what the name means; `faint` kinds are drawn lightly, since they would be misread beside the front's line.
     """
 
     name: str
@@ -21,17 +21,25 @@ class Mark:
     symbol: str
     size: int
     filled: bool
-    detail: str = ""
+    hint: str = ""
+    faint: bool = False
 
 
 #: From the least to the most important, which is also the order of drawing.
 MARKS = {
-    "unknown": Mark("not judged", "#8a8f98", "^", "triangle-up-open", 8, filled=False, detail=" (failed, running, …)"),
-    "infeasible": Mark("infeasible", "#c2410c", "x", "x-thin-open", 8, filled=False),
-    "feasible": Mark("feasible", "#4c9be8", "o", "circle-open", 8, filled=False),
-    "front": Mark("on the front", "#0b2e63", "D", "diamond", 11, filled=True),
+    "unknown": Mark("not judged", "#8a8f98", "^", "triangle-up-open", 8, filled=False, hint="failed, diverged or still running"),
+    "stopped": Mark(
+        "stopped", "#7c6f9f", "s", "square-open", 8, filled=False, hint="ended early: it could not have reached the front"
+    ),
+    "infeasible": Mark("infeasible", "#c2410c", "x", "x-thin-open", 8, filled=False, hint="broke its own budgets", faint=True),
+    "feasible": Mark("dominated", "#4c9be8", "o", "circle-open", 8, filled=False, hint="feasible, but another trial is better"),
+    "front": Mark(
+        "on the front", "#0b2e63", "D", "diamond", 11, filled=True, hint="feasible, and no other feasible trial is better"
+    ),
 }
 LINE = "#0b2e63"
+#: The front of one amortised network.
+AMORTISED = "#b45309"
 
 
 def kinds(record: SweepRecord, front: Front) -> list[str]:

@@ -15,8 +15,9 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
+from analysis.budgets import write_budgets
 from analysis.judging import constraint_outcomes, judge
-from analysis.trials import Direction, SweepRecord, Trial
+from analysis.trials import Budget, Direction, SweepRecord, Trial
 
 OBJECTIVES: dict[str, Direction] = {"objective": "minimize", "value/max": "minimize"}
 NAMES = ("four", "five", "seven")
@@ -84,7 +85,12 @@ def made_up_sweep(
     count: int, seed: int = 0, objectives: Mapping[str, Direction] = OBJECTIVES, names: Sequence[str] = NAMES
 ) -> SweepRecord:
     trials = judge(made_up_trials(count, seed, names), list(objectives))
-    return SweepRecord("1", "digits-minority", "f" * 32, objectives, None, trials)
+    return SweepRecord("1", "digits-minority", "f" * 32, objectives, None, trials, (budget_of(names),))
+
+
+def budget_of(names: Sequence[str] = NAMES) -> Budget:
+    """The one budget that all of a made-up trial's constraints share."""
+    return Budget("constraints.*.at_most", tuple(names), "at_most", 0.08, 0.25)
 
 
 @functools.cache
@@ -113,7 +119,12 @@ def log_parent(
     objectives: Mapping[str, str] = OBJECTIVES,
     tags: Mapping[str, str] | None = None,
 ) -> str:
-    all_tags = {"dualsweep.kind": "sweep", "dualsweep.objectives": json.dumps(dict(objectives)), **(tags or {})}
+    all_tags = {
+        "dualsweep.kind": "sweep",
+        "dualsweep.objectives": json.dumps(dict(objectives)),
+        "dualsweep.budgets": write_budgets([budget_of()]),
+        **(tags or {}),
+    }
     run = MlflowClient(uri).create_run(experiment, start_time=start, tags=all_tags, run_name="sweep")
     return str(run.info.run_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import zlib
 from base64 import b64decode
@@ -12,14 +13,20 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
+from sqlalchemy import create_engine, text
 
 from analysis.description import LIMIT, describe, escape
 from analysis.errors import ReviewError
 from analysis.front import find_front
+from analysis.prices.shadow import shadow_prices
 from analysis.publish import publish
 from analysis.reading import read_sweep
+from analysis.recommendation.preference import Limit, Preference
+from analysis.recommendation.recommend import recommend
 from analysis.review import review
 from analysis.table import front_text
+from analysis.thumbnails import thumbnails
 from analysis.trials import SweepRecord
 from tests.analysis.made_up import HOSTILE, log_parent, log_trial, made_up_sweep, made_up_trials, new_store
 
@@ -40,7 +47,17 @@ def test_publishes_tags_metrics_artifacts_and_a_description(published: tuple[str
     uri, parent, _ = published
     client, record = MlflowClient(uri), read_sweep(uri, parent)
     front = find_front(record)
-    assert front.trials and all(trial.tagged_front is (trial.trial_id in front.ids) for trial in record.trials)
+    assert front.trials and all(
+        trial.marked["front"] == ("true" if trial.trial_id in front.ids else "false") for trial in record.trials
+    )
+    for trial in record.trials:
+        data = client.get_run(trial.run_id).data
+        rank = front.ranks[trial.trial_id]
+        assert data.tags["dualsweep.rank"] == ("none" if rank is None else str(rank))
+        assert data.tags["dualsweep.feasible"] == {True: "true", False: "false", None: "unknown"}[trial.feasible]
+        assert data.metrics["pareto/front"] == float(trial.trial_id in front.ids)
+        assert data.metrics.get("pareto/rank") == rank
+        assert trial.steps == (1500 if trial.metrics else None)  # what the review logs is not the training's
     run = client.get_run(parent)
     assert run.data.metrics["front/size"] == len(front.trials) and run.data.metrics["hypervolume"] > 0
     assert {file.path for file in client.list_artifacts(parent)} == {"front.html", "front.png", "trials.csv"}
@@ -78,7 +95,7 @@ def test_a_trial_that_leaves_the_front_loses_its_tag(published: tuple[str, str, 
     log_trial(uri, "1", parent, best)
     record = read_sweep(uri, parent)
     publish(uri, record, review(record, tmp_path / "out"))
-    assert [trial.tagged_front for trial in read_sweep(uri, parent).trials] == [False, True]
+    assert [trial.marked["front"] for trial in read_sweep(uri, parent).trials] == ["false", "true"]
     assert MlflowClient(uri).get_run(parent).data.metrics["front/size"] == 1
 
 
@@ -91,8 +108,55 @@ def test_the_saved_view_is_what_mlflow_unpacks(published: tuple[str, str, Path])
     kind, _, packed = view["state"].partition(";")
     state = json.loads(zlib.decompress(b64decode(packed)))
     assert kind == "deflate" and parent in state["searchFilter"]
-    assert [chart["type"] for chart in state["compareRunCharts"]] == ["SCATTER", "CONTOUR", "PARALLEL"]
+    assert view["name"] == "Pareto front"
+    types = [chart["type"] for chart in state["compareRunCharts"]]
+    assert types == ["SCATTER"] * 4 + ["CONTOUR"] * 2 + ["PARALLEL"]  # the objectives, and the first against each constraint
+    axes = {(chart["xaxis"]["key"], chart["yaxis"]["key"]) for chart in state["compareRunCharts"][:6]}
+    assert {("objective", "value/max"), ("value/four", "objective"), ("value/seven", "objective")} <= axes
+    assert {f"tags.`dualsweep.{name}`" for name in ("status", "front", "feasible", "rank", "knee")} <= set(
+        state["selectedColumns"]
+    )
     assert state["compareRunCharts"][-1]["selectedParams"] == ["dual.step_size"]  # the one MLflow knows by name
+
+
+def test_an_mlflow_that_takes_no_saved_view_gets_everything_else(tmp_path: Path) -> None:
+    uri, experiment = new_store(tmp_path)
+    parent = log_parent(uri, experiment)
+    for trial in made_up_trials(3):
+        log_trial(uri, experiment, parent, trial)
+    # A store that takes experiment tags as short as MLflow's were before it had saved views.
+    with create_engine(uri).begin() as connection:
+        refuse = "SELECT RAISE(ABORT, 'value too long')"
+        connection.execute(text(
+            f"CREATE TRIGGER short BEFORE INSERT ON experiment_tags WHEN length(new.value) > 500 BEGIN {refuse}; END"
+        ))  # fmt: skip
+    record = read_sweep(uri, parent)
+    assert publish(uri, record, review(record, tmp_path / "out")) is None
+    run = MlflowClient(uri).get_run(parent)
+    assert (
+        "front.html" in run.data.tags["mlflow.note.content"] and "viewStateShareKey" not in run.data.tags["mlflow.note.content"]
+    )
+    assert {trial.marked["front"] for trial in read_sweep(uri, parent).trials} == {"true", "false"}
+
+
+def test_thumbnails_are_small_and_the_fronts_come_first(tmp_path: Path) -> None:
+    uri, experiment = new_store(tmp_path)
+    parent, trials = log_parent(uri, experiment), made_up_trials(8)
+    Image.new("L", (600, 300), 128).save(tmp_path / "samples.png")
+    for trial in trials[:6]:
+        MlflowClient(uri).log_artifact(log_trial(uri, experiment, parent, trial), str(tmp_path / "samples.png"))
+    broken = log_trial(uri, experiment, parent, trials[6])
+    MlflowClient(uri).log_text(broken, "no picture", "samples.png")
+    log_trial(uri, experiment, parent, trials[7])
+    record = read_sweep(uri, parent)
+    made = thumbnails(uri, record, find_front(record))
+    assert set(made) == {trial.trial_id for trial in trials[:6]}
+    assert next(iter(made)) == min(find_front(record).ids)
+    picture = Image.open(io.BytesIO(b64decode(made["0000"].removeprefix("data:image/webp;base64,"))))
+    assert picture.size == (132, 66)
+    page = review(record, tmp_path / "out", thumbnails=made)
+    assert made["0000"] in page.front_html.read_text() and page.samples_png is not None
+    assert Image.open(page.samples_png).height == 168
 
 
 def test_the_spreadsheet_has_every_trial_in_order(tmp_path: Path) -> None:
@@ -125,8 +189,8 @@ def test_a_sweep_with_nothing_feasible_is_reviewed_all_the_same(tmp_path: Path) 
     name = made.front.least_violating.trial_id
     assert f"Trial {name} violates least" in made.front_html.read_text()
     assert "no, by" in front_text(record, made.front)
-    text = describe(record, made.front, hypervolume=None, reference_point=None)
-    assert f"Least violating: [{name}]" in text
+    shown = describe(record, made.front, hypervolume=None, reference_point=None)
+    assert f"Least violating: [{name}]" in shown
 
 
 def test_an_empty_sweep_is_reviewed_all_the_same(tmp_path: Path) -> None:
@@ -153,6 +217,17 @@ def test_the_table_shows_each_constraint_or_the_worst_of_many() -> None:
     text = front_text(many, find_front(many))
     assert "worst slack" in text and "(class0)" in text and "λ" not in text
     assert "worst slack" in front_text(record, find_front(record), width=80)
+
+
+def test_the_description_fits_mlflows_limit_with_prices_and_a_recommendation() -> None:
+    names = [f"{'long' * 15}{number}" for number in range(9)]
+    for record in (made_up_sweep(1000), made_up_sweep(60, names=names)):
+        front, wish = find_front(record), Preference(best="objective", meets=(Limit("value/max", "at_most", 0.0),))
+        recommendation = recommend(replace(record, prefer=wish), front)
+        prices = shadow_prices(record, front, recommendation.named)
+        text = describe(record, front, hypervolume=0.1, reference_point=(1.0, 1.0), prices=prices, recommendation=recommendation)
+        assert len(text.encode()) <= LIMIT and "### What budgets cost" in text and "comes nearest" in text
+        assert escape(prices.summary()) in text and "### The front" in text
 
 
 def test_the_description_fits_mlflows_limit_and_is_safe() -> None:

@@ -178,3 +178,21 @@ def bowl(x: Tensor) -> Tensor:
     """-(x - m)^T P (x - m) / 2: exp(beta r) is N(m, (beta P)^-1), up to a constant."""
     away = (x - torch.tensor(BOWL[0])).detach()
     return -0.5 * torch.einsum("bi,ij,bj->b", away, torch.tensor(BOWL[1]), away)
+
+
+class TiltedPlane(nn.Module):
+    """The noise predictor of N(m + W λ, S), affine in x: that of the plane, whose mean the multipliers move; W is trained."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        start = Gaussian(*PLANE)
+        self.register_buffer("scale", start.scale.detach())
+        self.offset = nn.Parameter(start.offset.detach().clone())
+        self.tilt = nn.Parameter(torch.zeros(T, count, 2))
+
+    def forward(self, x: Tensor, t: Tensor, multipliers: Tensor | None = None) -> Tensor:
+        noise = torch.einsum("bij,bj->bi", self.get_buffer("scale")[t], x) + self.offset[t]
+        return noise if multipliers is None else noise + torch.einsum("bm,bmi->bi", multipliers, self.tilt[t])
+
+
+tilted_plane_1, tilted_plane_2 = partial(TiltedPlane, 1), partial(TiltedPlane, 2)

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from analysis.front import find_front
+from analysis.prices.shadow import Prices
+from analysis.recommendation.recommend import recommend
 from analysis.spreadsheet import write_trials
 from analysis.table import front_text
 from sweeps.checking import checked_plan, describe
@@ -227,7 +229,7 @@ def test_where_it_is_shown(tmp_path: Path) -> None:
     assert [each.to_json()["continued_from"] for each in records] == [None, "0000"]
     record = sweep_record(search, records)
     front = find_front(record)
-    write_trials(out / "trials.csv", record, front)
+    write_trials(out / "trials.csv", record, front, Prices(), recommend(record, front))
     header, *rows = (out / "trials.csv").read_text().splitlines()
     place = header.split(",").index("continued_from")
     assert sorted(row.split(",")[place] for row in rows) == ["", "0000"]

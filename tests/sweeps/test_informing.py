@@ -89,6 +89,10 @@ def test_what_a_trial_tells(tmp_path: Path) -> None:
     assert told.values == {"four": 0.1} and told.multipliers == {"four": pytest.approx(1.0)}
     assert told.value_errors == {"four": 0.002}
     assert told.multiplier_errors == {"four": pytest.approx(0.05)}  # as sure as settled runs are
+    for error, told_error in ((0.2, 0.2), (0.0, pytest.approx(0.01))):  # at most 1 of 100 of the largest is believed
+        measured = replace(done.constraints["four"], multiplier_error=error)
+        sure = outcome_of(search, Result(**{**vars(done), "constraints": {**done.constraints, "four": measured}}))
+        assert sure is not None and sure.multiplier_errors == {"four": told_error}
     slack = outcome_of(
         search, Result(**{**vars(done), "constraints": {**done.constraints, "four": replace(off, multiplier=0.0)}})
     )

@@ -159,8 +159,11 @@ class Controller:
 
 
 def controller_of(recipe: Recipe) -> Controller:
-    """The controller of a recipe's whole run."""
-    return Controller(Problem.of(recipe), recipe.dual, total=max(1, recipe.train.steps // recipe.dual.every))
+    """The controller of a recipe's whole run; of an amortised one it only reduces, for there are no multipliers to move."""
+    dual = recipe.dual
+    if recipe.amortised is not None:
+        dual = Dual(rule="fixed", every=dual.every, staleness=dual.staleness)
+    return Controller(Problem.of(recipe), dual, total=max(1, recipe.train.steps // dual.every))
 
 
 def reduce(reports: Sequence[SlackReport]) -> Estimate:

@@ -50,10 +50,15 @@ class Composed(Predictor):
             part.under(schedule)
         return self
 
-    def forward(self, x: Tensor, t: Tensor, prompts: Tensor | None = None) -> Tensor:
+    # No conditioning on multipliers: these are its weights.
+    def forward(  # type: ignore[override]
+        self, x: Tensor, t: Tensor, prompts: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
         return self._sum({name: part(x, t, prompts) for name, part in self._used()})
 
-    def guided(self, x: Tensor, t: Tensor, prompts: Tensor | None = None) -> Tensor:
+    def guided(  # type: ignore[override]
+        self, x: Tensor, t: Tensor, prompts: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
         """What the composed sampler asks, [B, *shape]; without guidance of its own the sum of the parts' guided predictions."""
         if self.scale is None:
             return self._sum({name: part.guided(x, t, prompts) for name, part in self._used()})

@@ -50,6 +50,7 @@ def frozen_models(
                 _check_prompts(name, one, predictor)
         else:
             one = Predictor(sharing(predictor.inner), predictor.condition, predictor.guidance).under(schedule)
+            one.multipliers = predictor.multipliers
         found[name] = one.to(device).requires_grad_(False).eval()
     return found
 

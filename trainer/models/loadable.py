@@ -19,6 +19,8 @@ NETWORKS = ("UNet2DModel", "UNet2DConditionModel", "SD3Transformer2DModel", "DiT
 OF_TEXT = ("UNet2DConditionModel", "SD3Transformer2DModel")
 #: The file in which diffusers keeps an adapter, at the top of a checkpoint.
 ADAPTER = "pytorch_lora_weights.safetensors"
+#: The file of an amortised checkpoint with the weights of the embedding of its multipliers.
+CONDITIONING = "multipliers.safetensors"
 #: The file of a checkpoint with the weights of a composed model's parts, by name.
 COMPOSITION = "composition.json"
 

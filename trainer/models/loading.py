@@ -9,8 +9,8 @@ from diffusers import AutoencoderKL, DiffusionPipeline
 
 from trainer.errors import TrainingError
 from trainer.models.conditions import condition_of
-from trainer.models.networks import Networks
-from trainer.models.origins import rooted
+from trainer.models.networks import Networks, values_of
+from trainer.models.origins import bound_of, rooted
 from trainer.models.predictor import Predictor
 from trainer.models.spaces import Latents, Pixels, Space
 from trainer.models.text import Encoders
@@ -35,7 +35,8 @@ class Library:
         network = self._networks.trained(spec) if trained else self._networks.frozen(spec)
         root = rooted(spec)
         if root.load is None:
-            return Predictor(network)
+            found, bound = Predictor(network), bound_of(spec)
+            return found.at(values_of(bound)) if bound is not None and found.takes_multipliers else found
         return Predictor(network, condition_of(root, network, pipeline_parts(root.load), self._encoders), root.guidance or 1.0)
 
     def space(self, spec: Model, device: torch.device | None = None) -> Space:

@@ -9,18 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import torch
 from diffusers import UNet2DModel
 from safetensors.torch import load as load_tensors
 from torch import nn
 
+from trainer.amortised.spread import Spread
 from trainer.checkpoint import locate
 from trainer.errors import TrainingError
 from trainer.imports import import_callable
 from trainer.models import adapters
-from trainer.models.loadable import ADAPTER, NETWORKS
-from trainer.models.origins import Origin, origin_of, read_in, recipe_of, rooted
+from trainer.models.conditioning import bind
+from trainer.models.loadable import ADAPTER, CONDITIONING, NETWORKS
+from trainer.models.origins import Multipliers, Origin, origin_of, read_in, recipe_of, rooted
+from trainer.models.predictor import of_network
 from trainer.places import read_file
+from trainer.problem import Vector
 from trainer.recipe import Model
 from trainer.schema.model import Lora
 
@@ -37,7 +42,7 @@ class Networks:
         """The network of `spec`, the same one each time; not to be trained."""
         origin = origin_of(spec)
         if origin not in self._frozen:
-            network = self._under(origin) if origin.adapters else _read(origin.base)
+            network = self._under(origin) if origin.adapters else _bound(_read(origin.base), origin)
             self._frozen[origin] = network.requires_grad_(False)
         return self._frozen[origin]
 
@@ -45,7 +50,7 @@ class Networks:
         """The same to be trained: weights of its own, or an adapter of its own on a frozen base."""
         origin = origin_of(spec)
         if not origin.adapters and not isinstance(spec.lora, Lora):
-            return _read(origin.base)
+            return _bound(_read(origin.base), origin)
         network = self._under(origin)
         if isinstance(spec.lora, Lora):
             adapters.add(network, spec.lora)
@@ -56,7 +61,7 @@ class Networks:
         network = sharing(self.frozen(Model(load=origin.base)))
         for place in origin.adapters:
             _load_adapter(network, place)
-        return network
+        return _bound(network, origin)
 
 
 def sharing(network: nn.Module) -> nn.Module:
@@ -75,6 +80,21 @@ def _read(place: str) -> nn.Module:
     return _called(checkpoint, rooted(recipe_of(checkpoint).model))
 
 
+def _bound(network: nn.Module, origin: Origin) -> nn.Module:
+    """The network at the multipliers at which the amortised checkpoints of its origin are taken."""
+    for checkpoint, multipliers in origin.bound:
+        weights = read_file(checkpoint, CONDITIONING)
+        spread = Spread.of(recipe_of(checkpoint))
+        if weights is not None and spread is not None:
+            bind(network, load_tensors(weights), spread.low, spread.high, values_of(multipliers))
+    return network
+
+
+def values_of(multipliers: Multipliers) -> Vector:
+    """Their numbers [m]."""
+    return np.array([value for _, value in multipliers])
+
+
 def _from_files(config: bytes, weights: bytes) -> nn.Module:
     plain = json.loads(config)
     network: nn.Module = getattr(diffusers, plain["_class_name"]).from_config(plain)
@@ -89,7 +109,7 @@ def _called(checkpoint: str, spec: Model) -> nn.Module:
             f"a checkpoint must hold a diffusers model or name model.call, but {checkpoint} does neither; it was changed by hand"
         )
     network: nn.Module = import_callable(spec.call)()
-    network.load_state_dict(load_tensors(read_in(checkpoint, "training/weights.safetensors")))
+    network.load_state_dict(of_network(load_tensors(read_in(checkpoint, "training/weights.safetensors"))))
     average = load_tensors(read_in(checkpoint, "training/average.safetensors"))
     with torch.no_grad():
         for i, parameter in enumerate(each for each in network.parameters() if each.requires_grad):

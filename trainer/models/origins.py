@@ -19,24 +19,70 @@ _CONDITIONS = ("prompt", "prompts", "negative_prompt", "label", "guidance")
 _EXCLUSIVE = ("prompt", "prompts", "label")
 
 
+#: Multipliers by constraint, as a key.
+Multipliers = tuple[tuple[str, float], ...]
+
+
 class Origin(NamedTuple):
-    """Whose weights a network has: those at `base`, a diffusers model or a checkpoint, under the adapters at `adapters`."""
+    """Whose weights a network has: those at `base`, a diffusers model or a checkpoint, under the adapters at `adapters`.
+
+    `bound` are the amortised checkpoints among them, with the multipliers at which they are taken.
+    """
 
     base: str
     adapters: tuple[str, ...]
+    bound: tuple[tuple[str, Multipliers], ...] = ()
 
 
 def origin_of(spec: Model) -> Origin:
     """That of a model that is loaded, without an adapter that is still to be made."""
     own = (spec.lora,) if isinstance(spec.lora, str) else ()
     checkpoint = locate(str(spec.load))
+    bound = _bound(spec, checkpoint)
     if checkpoint is None or read_file(checkpoint, ADAPTER) is None:
-        return Origin(checkpoint or str(spec.load), own)
+        return Origin(checkpoint or str(spec.load), own, bound)
     base = recipe_of(checkpoint).model.model_copy(update={"lora": None})
     # A run that started from a run with an adapter trained that one: its base lies further down.
     while isinstance(base.load, str) and (below := locate(base.load)) and read_file(below, ADAPTER) is not None:
+        bound = (*_bound(base, below), *bound)
         base = recipe_of(below).model.model_copy(update={"lora": None})
-    return Origin(origin_of(base).base, (checkpoint, *own))
+    start = origin_of(base)
+    return Origin(start.base, (checkpoint, *own), (*start.bound, *bound))
+
+
+def _bound(spec: Model, checkpoint: str | None) -> tuple[tuple[str, Multipliers], ...]:
+    """The multipliers at which the checkpoint of `spec.load` is taken, where it is amortised.
+
+    Raises:
+        TrainingError: it is and none are given, or they are of other constraints; or it is not and there are some.
+    """
+    recipe = recipe_of(checkpoint) if checkpoint is not None else None
+    if recipe is None or checkpoint is None or recipe.amortised is None:
+        if spec.multipliers is not None:
+            raise TrainingError(
+                f"a model's `multipliers` must go with an amortised run, but got {spec.multipliers} for {spec.load}; drop them"
+            )
+        return ()
+    names = [each.name for each in recipe.constraints]
+    if spec.multipliers is None:
+        example = ", ".join(f"{name}: 0.1" for name in names)
+        raise TrainingError(
+            f"an amortised run must be taken at some multipliers, but got none for {spec.load}; write multipliers: {{{example}}}"
+        )
+    if unknown := sorted(set(spec.multipliers) - set(names)):
+        raise TrainingError(
+            f"a model's `multipliers` must be of its run's constraints {names}, but got {unknown[0]} for {spec.load}; rename it"
+        )
+    return ((checkpoint, tuple((name, spec.multipliers.get(name, 0.0)) for name in names)),)
+
+
+def bound_of(spec: Model) -> Multipliers | None:
+    """The multipliers at which a network that takes them as an argument is asked; None where no run down its chain has any."""
+    checkpoint = locate(spec.load) if spec.load is not None else None
+    if checkpoint is None:
+        return None
+    own = _bound(spec, checkpoint)
+    return own[0][1] if own else bound_of(recipe_of(checkpoint).model)
 
 
 def recipe_of(checkpoint: str) -> Recipe:

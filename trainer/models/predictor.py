@@ -6,14 +6,20 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+import numpy as np
 import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
+from trainer.errors import TrainingError
+from trainer.models.conditioning import Conditioning, condition
 from trainer.models.flow import is_flow, levels
+from trainer.problem import Vector
 
 #: What SDXL's network takes together, as one argument.
 _ADDED = ("text_embeds", "time_ids")
+#: Where the weights of the embedding of multipliers stand among those that a checkpoint stores.
+_CONDITIONING = "conditioning."
 
 
 class Condition(nn.Module):
@@ -61,19 +67,45 @@ def _rows(table: Tensor, prompts: Tensor | None, count: int) -> Tensor:
 class Predictor(nn.Module):
     """Any model as one function: x [B, *shape] and t [B] (integers in 0..T-1) to a prediction [B, *shape].
 
-    A model of several prompts also takes which one each sample has, `prompts` [B].
+    A model of several prompts also takes which one each sample has, `prompts` [B]. One that is conditioned on multipliers takes
+    `multipliers` [B, m], one row for all [1, m], or unless given those of `at`.
 
     `guidance` is the scale w of classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598, in diffusers' convention:
     1 is none). Terms on noised examples ask the model as it is; sampling and trajectories ask `guided`.
     """
 
     levels: Tensor | None
+    multipliers: Tensor | None
 
     def __init__(self, inner: nn.Module, condition: Condition | None = None, guidance: float = 1.0) -> None:
         super().__init__()
         self.inner, self.condition, self.guidance = inner, condition, guidance
         self.register_buffer("levels", None)
-        self._names_t = "timestep" in inspect.signature(inner.forward).parameters
+        taken = inspect.signature(inner.forward).parameters
+        self._names_t, self.takes_multipliers = "timestep" in taken, "multipliers" in taken
+        self.conditioning: Conditioning | None = None
+        self.register_buffer("multipliers", None, persistent=False)
+
+    def condition_on(self, low: Vector, high: Vector, seed: int) -> None:
+        """Makes the prediction depend on multipliers in this range [m], for now in name alone; at first they are 0.
+
+        Raises:
+            TrainingError: the network does not take them, or takes already those of the run that it comes from.
+        """
+        if self.multipliers is not None:
+            raise TrainingError(
+                "a model that takes `multipliers` must be amortised once, but got one that is loaded at those of its run; start "
+                "from model.call"
+            )
+        if not self.takes_multipliers:
+            self.conditioning = condition(self.inner, low, high, seed)
+        self.at(np.zeros(len(low)))
+
+    def at(self, multipliers: Vector) -> Self:
+        """Takes these multipliers [m] for every prediction that is not given others."""
+        device = next((each.device for each in self.inner.parameters()), torch.device("cpu"))
+        self.multipliers = torch.tensor(multipliers, dtype=torch.float32, device=device)[None]
+        return self
 
     def under(self, schedule: DDPMScheduler) -> Self:
         """This model under a schedule: with one of flow matching, its network's velocities are turned into v-predictions."""
@@ -85,29 +117,45 @@ class Predictor(nn.Module):
         """The prompts, one or several; none for a model without."""
         return self.condition.texts if self.condition is not None else ()
 
-    def forward(self, x: Tensor, t: Tensor, prompts: Tensor | None = None) -> Tensor:
-        return self._ask(x, t, self.condition.arguments(x, prompts) if self.condition is not None else {})
+    def forward(
+        self, x: Tensor, t: Tensor, prompts: Tensor | None = None, multipliers: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
+        given = self.condition.arguments(x, prompts) if self.condition is not None else {}
+        return self._ask(x, t, given, self._asked(multipliers))
 
-    def guided(self, x: Tensor, t: Tensor, prompts: Tensor | None = None) -> Tensor:
+    def guided(
+        self, x: Tensor, t: Tensor, prompts: Tensor | None = None, multipliers: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
         """The prediction [B, *shape] with the model's own guidance."""
-        return self.led(x, t, self.guidance, prompts)
+        return self.led(x, t, self.guidance, prompts, multipliers)
+
+    def _asked(self, multipliers: Tensor | None) -> Tensor | None:
+        return self.multipliers if multipliers is None else multipliers
 
     @property
     def has_unconditional(self) -> bool:
         """Whether there is an unconditional prediction beside the one that is given the condition."""
         return self.condition is not None and self.condition.has_unconditional
 
-    def led(self, x: Tensor, t: Tensor, guidance: float, prompts: Tensor | None = None) -> Tensor:
+    def led(
+        self, x: Tensor, t: Tensor, guidance: float, prompts: Tensor | None = None, multipliers: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
         """without + w (given - without), [B, *shape], for the guidance w; both from one pass."""
         if guidance == 1.0 or self.condition is None:
-            prediction: Tensor = self(x, t, prompts)
+            prediction: Tensor = self(x, t, prompts, multipliers)
             return prediction
         given, without = self.condition.arguments(x, prompts), self.condition.arguments(x, kind="without")
         both = {name: torch.cat([without[name], given[name]]) for name in given}
-        unconditional, conditional = self._ask(torch.cat([x, x]), torch.cat([t, t]), both).chunk(2)
+        asked = self._asked(multipliers)
+        rows = asked if asked is None or len(asked) == 1 else torch.cat([asked, asked])
+        unconditional, conditional = self._ask(torch.cat([x, x]), torch.cat([t, t]), both, rows).chunk(2)
         return unconditional + guidance * (conditional - unconditional)
 
-    def _ask(self, x: Tensor, t: Tensor, arguments: Mapping[str, Tensor]) -> Tensor:
+    def _ask(self, x: Tensor, t: Tensor, arguments: Mapping[str, Tensor], multipliers: Tensor | None) -> Tensor:
+        if self.conditioning is not None:
+            self.conditioning.ask(multipliers)
+        elif multipliers is not None:
+            arguments = {**arguments, "multipliers": multipliers.expand(len(x), -1)}
         if self.levels is None:
             return self._network(x, t, arguments)
         s = self.levels[t].view(-1, *[1] * (x.ndim - 1)).to(x.dtype)
@@ -134,10 +182,21 @@ class Predictor(nn.Module):
     def stored(self) -> dict[str, Tensor]:
         """The weights that training changes: all, or those of the adapter."""
         weights = self.inner.state_dict()
-        return {name: value for name, value in weights.items() if "lora_" in name} if self.adapted else weights
+        own = {name: value for name, value in weights.items() if "lora_" in name} if self.adapted else weights
+        added = self.conditioning.state_dict() if self.conditioning is not None else {}
+        return {**own, **{f"{_CONDITIONING}{name}": value for name, value in added.items()}}
 
     def put_back(self, weights: Mapping[str, Tensor]) -> None:
         """Loads what `stored` returned."""
-        _, unexpected = self.inner.load_state_dict(weights, strict=not self.adapted)
+        own = of_network(weights)
+        if self.conditioning is not None:
+            added = {name: value for name, value in weights.items() if name not in own}
+            self.conditioning.load_state_dict({name.removeprefix(_CONDITIONING): value for name, value in added.items()})
+        _, unexpected = self.inner.load_state_dict(own, strict=not self.adapted)
         if unexpected:
             raise KeyError(f"weights must be of the model's adapter, but got {unexpected[0]}")
+
+
+def of_network(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of the weights that a checkpoint stores those of the network itself."""
+    return {name: value for name, value in weights.items() if not name.startswith(_CONDITIONING)}

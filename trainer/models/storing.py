@@ -8,17 +8,19 @@ from pathlib import Path
 
 from diffusers import DDPMScheduler, UNet2DModel
 from diffusers.models.modeling_utils import ModelMixin
+from safetensors.torch import save as save_tensors
 
 from trainer.models import adapters
 from trainer.models.composed import Composed
-from trainer.models.loadable import COMPOSITION
+from trainer.models.loadable import COMPOSITION, CONDITIONING
 from trainer.models.predictor import Predictor
 from trainer.models.text import part_of
 
 
 def stored_files(predictor: Predictor, schedule: DDPMScheduler) -> dict[str, bytes]:
     """Files by path: `scheduler/`; `unet/` or `transformer/` of a diffusers network, or its adapter alone; the index of a
-    pipeline where that is all that the pipeline needs; the weights of a composed model.
+    pipeline where that is all that the pipeline needs; the weights of a composed model; those of an embedding of multipliers,
+    without which the network is the model at multipliers of 0.
     """
     network = predictor.inner
     files: dict[str, bytes] = {}
@@ -30,6 +32,8 @@ def stored_files(predictor: Predictor, schedule: DDPMScheduler) -> dict[str, byt
             files |= adapters.files(network)
         elif isinstance(network, ModelMixin):
             network.save_pretrained(Path(folder) / part_of(network), safe_serialization=True, max_shard_size="1TB")
+        if predictor.conditioning is not None:
+            files[CONDITIONING] = save_tensors({name: each.cpu() for name, each in predictor.conditioning.state_dict().items()})
         if type(network) is UNet2DModel and not predictor.adapted and predictor.condition is None:
             index = {
                 "_class_name": "DDPMPipeline",

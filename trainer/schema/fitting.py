@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from trainer.schema.amortised import check_amortised
 from trainer.schema.balance import check_balance
 from trainer.schema.bound import check_bounds
 from trainer.schema.compose import check_compose, check_nothing_trained
@@ -242,5 +243,5 @@ RULES: tuple[Callable[[Recipe], None], ...] = (
     _maximised_is_a_reward, _composition_is_of_what_is_there, _nothing_is_trained, _guided_is_no_score,
     _terms_fit_the_formulation, _sampler_has_noise, _model_fits_the_formulation, _data_fit_the_terms, check_balance,
     _samplers_fit_the_schedule, _prompts_fit_the_terms, _prompts_are_as_many, _batch_holds_every_term, _batch_holds_every_worker,
-    _steps_end_with_a_dual_step,
+    _steps_end_with_a_dual_step, check_amortised,
 )  # fmt: skip

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from trainer.documents import show
 from trainer.places import local_path
-from trainer.schema.base import Count, Fraction, ImportPath, NotNegative, Positive, Section
+from trainer.schema.base import Count, Fraction, ImportPath, Name, NotNegative, Positive, Section
 from trainer.schema.compose import Compose
 
 
@@ -108,6 +108,10 @@ class Model(Section):
         "(a run's output, a checkpoint or diffusers' LoRA files)",
         examples=["{rank: 4}"],
     )
+    multipliers: dict[Name, NotNegative] | None = Field(
+        None, description="of an amortised run the multipliers at which it is taken; a constraint that is left out has 0",
+        examples=["{four: 0.3}"],
+    )  # fmt: skip
     shape: list[Count] | None = Field(
         None,
         min_length=1,
@@ -123,7 +127,7 @@ class Model(Section):
     @model_validator(mode="after")
     def _of_loaded_models_alone(self) -> Self:
         kind = next(word for word in ("unet", "load", "call", "compose") if getattr(self, word) is not None)
-        for key in ("prompt", "prompts", "negative_prompt", "label", "guidance", "lora"):
+        for key in ("prompt", "prompts", "negative_prompt", "label", "guidance", "lora", "multipliers"):
             if getattr(self, key) is not None and self.load is None:
                 raise ValueError(
                     f"`{key}` must go with `load`, but got it beside `{kind}`; drop it, or load a model that takes it"

@@ -134,6 +134,7 @@ class BalanceTurn(RolloutTurn):
 
     def __init__(self, balance: Balance, step: int, weights: Mapping[int, float]) -> None:
         super().__init__(balance.source, step, weights)
+        self._coefficients = weights
         self.rounds = balance.spec.updates
         self._balance, self._closeness = balance, balance.closeness_weight(weights)
         self._kept: Drawn | None = None
@@ -142,7 +143,7 @@ class BalanceTurn(RolloutTurn):
     def _draw(self) -> Drawn:
         path = self._rolled_out()
         self._measured = self._source.values(path)
-        return self._balance.drawn(path, self._measured, self._weights)
+        return self._balance.drawn(path, self._measured, self._coefficients)
 
     def _log_likelihoods(self, drawn: Drawn) -> Tensor:
         """log p(x_{k+1} | x_k) [B, K] under the present weights, with gradients to them."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.batch import GlobalBatch, Integers, Parts, draw, sizes
+from trainer.batch import GlobalBatch, Integers, Parts, draw, draw_amortised, sizes
 from trainer.data.examples import Examples
 from trainer.losses import Noised
 from trainer.problem import Vector
@@ -65,8 +65,12 @@ class DataSource(Source):
 
     def turn(self, step: int, weights: Vector) -> DataTurn:
         recipe, own = self.setting.recipe, weights[self.places]
-        counts = sizes(own, self.places, recipe.train)
-        batch = draw(counts, own, self._parts, self.setting.schedule.config.num_train_timesteps, recipe.seed, step)
+        timesteps, spread = self.setting.schedule.config.num_train_timesteps, self.setting.spread
+        if spread is not None:
+            size = recipe.train.batch_size
+            batch = draw_amortised(spread, self.places, self._parts, size, timesteps, recipe.seed, step)
+        else:
+            batch = draw(sizes(own, self.places, recipe.train), own, self._parts, timesteps, recipe.seed, step)
         return DataTurn(self, batch, *own_shard(self.setting, batch, step, self._fetch))
 
     def values(self, prediction: Tensor, noised: Noised, part: np.ndarray) -> Tensor:
@@ -115,10 +119,13 @@ class DataTurn:
         self._part = batch.part[within]
         # Data-parallel training averages gradients over workers; times `world` it is the sum over the global batch.
         self._weight = torch.from_numpy(batch.weight[within] * host.world).to(host.device, torch.float32)
+        own = batch.multipliers[within] if batch.multipliers is not None else None
+        self._multipliers = torch.from_numpy(own).to(host.device, torch.float32) if own is not None else None
         self._values: Tensor | None = None
 
     def loss(self, number: int) -> Tensor:
-        prediction = self._source.forward(self._noised.noisy, self._noised.t)
+        asked = {"multipliers": self._multipliers} if self._multipliers is not None else {}
+        prediction = self._source.forward(self._noised.noisy, self._noised.t, **asked)
         values = self._source.values(prediction, self._noised, self._part)
         if number == 0:
             self._values = values.detach()

@@ -14,7 +14,7 @@ from trainer.samplers.rollout import Path, Steps, roll_out
 from trainer.setting import Setting
 from trainer.sources.estimators import estimator
 from trainer.sources.source import Companion, Source, Sums, Turn
-from trainer.sources.turn import record
+from trainer.sources.turn import Weights, record
 
 
 class RolloutTerm(Protocol):
@@ -32,8 +32,11 @@ class Estimator(Protocol):
         """Networks that it learns beside the model."""
         ...
 
-    def turn(self, step: int, weights: Mapping[int, float]) -> Turn:
-        """Its part of primal step `step`, for the Lagrangian's normalised coefficients by column."""
+    def turn(self, step: int, weights: Weights, multipliers: Tensor | None = None) -> Turn:
+        """Its part of primal step `step`, for the Lagrangian's normalised coefficients by column.
+
+        Where each of this shard's b trajectories has `multipliers` [b, m] of its own, coefficients are [b].
+        """
         ...
 
 
@@ -44,14 +47,21 @@ class RolloutSource(Source):
         self.columns = tuple(columns)
         self.recipe, self.host, self.forward, self.steps = setting.recipe, setting.host, setting.sampling, steps
         self.terms = list(terms)
-        self._shape, self.prompts = setting.shape, len(setting.prompts)
+        self._shape, self.prompts, self._spread = setting.shape, len(setting.prompts), setting.spread
         self._estimator: Estimator = estimator(self.recipe.rollout.gradient)(self, setting)
 
     def companions(self) -> Mapping[str, Companion]:
         return self._estimator.companions()
 
     def turn(self, step: int, weights: Vector) -> Turn:
-        return self._estimator.turn(step, {column: float(weights[column]) for column in self.columns})
+        if self._spread is None:
+            return self._estimator.turn(step, {column: float(weights[column]) for column in self.columns})
+        size = self.recipe.rollout.batch_size
+        mine = shard(size, self.host.rank, self.host.world)
+        multipliers = self._spread.draw(step, size)[0][mine.start : mine.stop]
+        own = torch.from_numpy(self._spread.problem.weights(multipliers)).to(self.host.device, torch.float32)
+        asked = torch.from_numpy(multipliers).to(self.host.device, torch.float32)
+        return self._estimator.turn(step, {column: own[:, column] for column in self.columns}, asked)
 
     def facts(self) -> dict[int, dict[str, float]]:
         return {column: term.facts() for column, term in zip(self.columns, self.terms, strict=True) if hasattr(term, "facts")}

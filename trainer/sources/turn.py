@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from trainer.sources.rollout import RolloutSource
 
 
+#: The Lagrangian's normalised coefficients by column: a number, or one for each trajectory [b].
+Weights = Mapping[int, float] | Mapping[int, Tensor]
+
+
 def record(sums: Sums, values: Mapping[int, Tensor]) -> None:
     """Adds the terms' values, measured on the same samples."""
     sums.add_joint(list(values), torch.stack([per_sample(each) for each in values.values()], dim=1))
@@ -29,8 +34,11 @@ def per_sample(values: Tensor) -> Tensor:
 class RolloutTurn:
     """What the estimators share: this worker's shard of the trajectories, and what was measured on them."""
 
-    def __init__(self, source: RolloutSource, step: int, weights: Mapping[int, float]) -> None:
+    def __init__(
+        self, source: RolloutSource, step: int, weights: Weights, multipliers: Tensor | None = None
+    ) -> None:  # fmt: skip
         self._source, self._step, self._weights = source, step, weights
+        self._forward = source.forward if multipliers is None else partial(source.forward, multipliers=multipliers)
         self._size = source.recipe.rollout.batch_size
         self._mine = shard(self._size, source.host.rank, source.host.world)
         self._measured: dict[int, Tensor] = {}
@@ -41,7 +49,7 @@ class RolloutTurn:
         noise = source.noise(Stream.ROLLOUT, self._step, self._mine)
         prompts = drawn(source.prompts, source.recipe.seed, self._step, self._size)
         own = prompts[self._mine.start : self._mine.stop] if prompts is not None else None
-        return roll_out(source.forward, source.steps, noise, own, through=through, recompute=recompute)
+        return roll_out(self._forward, source.steps, noise, own, through=through, recompute=recompute)
 
     def _share(self, values: Tensor) -> Tensor:
         """The sum over this shard of [b] values, scaled so that its average over workers is the global batch's mean."""
@@ -65,5 +73,5 @@ class PlainEstimator:
     def companions(self) -> dict[str, Companion]:
         return {}
 
-    def turn(self, step: int, weights: Mapping[int, float]) -> RolloutTurn:
-        return self.step(self._source, step, weights)
+    def turn(self, step: int, weights: Weights, multipliers: Tensor | None = None) -> RolloutTurn:
+        return self.step(self._source, step, weights, multipliers)

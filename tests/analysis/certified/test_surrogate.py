@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from analysis.certified.axes import Axis, Box
-from analysis.certified.kernel import joint_covariance
-from analysis.certified.kriging import fit
 from analysis.certified.surrogate import Surrogate
 from tests.analysis.certified.problems import Problem, problem
 from tests.analysis.certified.test_band import trials_of
+from trainer.kriging.kernel import joint_covariance
+from trainer.kriging.process import fit
 
 
 def box_of(case: Problem) -> Box:

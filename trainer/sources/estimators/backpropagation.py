@@ -22,7 +22,7 @@ class Backpropagated(RolloutTurn):
         path = self._rolled_out(self._through(), spec.activation_checkpointing)
         values = self._source.values(path)
         self._measured = {column: each.detach() for column, each in values.items()}
-        shares = [self._weights[column] * self._share(per_sample(each)) for column, each in values.items()]
+        shares = [self._share(self._weights[column] * per_sample(each)) for column, each in values.items()]
         return torch.stack(shares).sum()
 
     def _through(self) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from trainer.samplers import rollout as rollouts
 from trainer.samplers.rollout import Path
-from trainer.sources.turn import PlainEstimator, RolloutTurn
+from trainer.sources.turn import PlainEstimator, RolloutTurn, Weights
 
 if TYPE_CHECKING:
     from trainer.sources.rollout import RolloutSource
@@ -24,8 +23,10 @@ class PolicyGradient(RolloutTurn):
     past the first update the ratio of likelihoods is clipped, as in PPO.
     """
 
-    def __init__(self, source: RolloutSource, step: int, weights: Mapping[int, float]) -> None:
-        super().__init__(source, step, weights)
+    def __init__(
+        self, source: RolloutSource, step: int, weights: Weights, multipliers: Tensor | None = None
+    ) -> None:  # fmt: skip
+        super().__init__(source, step, weights, multipliers)
         self.rounds = source.recipe.rollout.updates
         self._path: Path | None = None
 
@@ -33,13 +34,13 @@ class PolicyGradient(RolloutTurn):
         spec, source = self._source.recipe.rollout, self._source
         if self._path is None:
             self._path = self._drawn()
-        path = rollouts.revisit(source.forward, self._path, spec.activation_checkpointing)
+        path = rollouts.revisit(self._forward, self._path, spec.activation_checkpointing)
         ratio = (path.log_likelihoods() - self._before).exp()
         clipped = ratio.clamp(1 - spec.clip_range, 1 + spec.clip_range)
         loss = self._share(torch.maximum(ratio * self._advantage, clipped * self._advantage).sum(1))
         for column, term in zip(source.columns, source.terms, strict=True):
             if self._measured[column].ndim == 2:
-                loss = loss + self._weights[column] * self._share(term.values(path).sum(1))
+                loss = loss + self._share(self._weights[column] * term.values(path).sum(1))
         return loss
 
     @torch.no_grad()
@@ -48,14 +49,20 @@ class PolicyGradient(RolloutTurn):
         path = self._rolled_out()
         self._measured = source.values(path)
         self._before = path.log_likelihoods()
-        later = torch.zeros_like(self._before)
-        for column, each in self._measured.items():
-            ahead = each.flip(1).cumsum(1).flip(1) - each if each.ndim == 2 else each[:, None]
-            later = later + self._weights[column] * ahead
-        total = source.host.total(later.sum(0))
-        # Less the mean over the *other* samples: unbiased, unlike less the mean over all.
-        self._advantage = (later - total / self._size) * (self._size / max(1, self._size - 1))
+        later = torch.stack([self._later(each) for each in self._measured.values()])
+        total = source.host.total(later.sum(1, keepdim=True))
+        # Less the mean over the *other* samples: unbiased, unlike less the mean over all. Of each term apart, as samples may
+        # weigh them differently.
+        each_term = (later - total / self._size) * (self._size / max(1, self._size - 1))
+        weights = torch.stack([torch.as_tensor(self._weights[column]).to(later).view(-1, 1) for column in self._measured])
+        self._advantage = (weights * each_term).sum(0)
         return path
+
+    def _later(self, values: Tensor) -> Tensor:
+        """What is yet to come of a term's values after each step, [B, K]."""
+        if values.ndim == 2:
+            return values.flip(1).cumsum(1).flip(1) - values
+        return values[:, None].expand_as(self._before)
 
 
 class Estimator(PlainEstimator):

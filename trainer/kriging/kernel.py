@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.certified.observations import Vector
+from trainer.problem import Vector
 
 
 def joint_covariance(left: Vector, right: Vector, lengths: Vector) -> Vector:

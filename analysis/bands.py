@@ -1,0 +1,166 @@
+"""The certified band of a sweep's front, along one budget at a time, from what its trials logged.
+
+With one searched budget that is the whole band. With several it is the slice through a trial's other budgets, where those of
+the front's trials are the ones people ask for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from analysis.certified.axes import Axis, Box
+from analysis.certified.band import band
+from analysis.certified.observations import Observations, Vector
+from analysis.certified.surrogate import Surrogate
+from analysis.front import Front
+from analysis.trials import JUDGED_STATUSES, Budget, SweepRecord, Trial
+from trainer.outcome import SETTLED, Z
+
+OBJECTIVE = "objective"
+_POINTS = 41
+#: Trials beyond these only narrow the band a little. Kriging solves for (1 + budgets) numbers a trial, some hundred times.
+_TRIALS, _NUMBERS = 200, 80
+_SLICED = 40
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The band along `budget`, at `at` [N] in the user's numbers: `lower` and `upper` [N], and the `front` [N] predicted between.
+
+    `through` is the id of the trial whose other budgets are kept, None where there are no others. Infinite sides are unknown.
+    """
+
+    budget: Budget
+    through: str | None
+    at: tuple[float, ...]
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    front: tuple[float, ...]
+
+
+def slices(record: SweepRecord, front: Front) -> list[Slice]:
+    """Return every band there is to draw: one along each budget, through each trial of the front (at most 40) where it matters.
+
+    Empty where no budget was searched, or too few trials say anything of the front.
+    """
+    budgets = record.budgets
+    useful = [trial for trial in record.trials if _says_something(trial, budgets)]
+    if not budgets or OBJECTIVE not in record.objectives or len(useful) < 2:
+        return []
+    box = Box(tuple(Axis(each.low, each.high, each.sense, each.log) for each in budgets))
+    through = _through(useful, front) if len(budgets) > 1 else [None]
+    places, lines = [], []
+    for trial in through:
+        for place, budget in enumerate(budgets):
+            numbers = _numbers(budget, useful)
+            asked = np.tile([_asked(trial, each) if trial else 0.0 for each in budgets], (len(numbers), 1))
+            asked[:, place] = numbers
+            places.append(asked * [axis.sign for axis in box.axes])
+            lines.append((budget, trial.trial_id if trial else None, numbers))
+    sides = _sides(record, useful, front, box, np.concatenate(places))
+    made = []
+    for line, (budget, trial_id, numbers) in enumerate(lines):
+        lower, upper, middle = sides[:, line * _POINTS : (line + 1) * _POINTS]
+        made.append(Slice(budget, trial_id, tuple(numbers), tuple(lower), tuple(upper), tuple(middle)))
+    return made
+
+
+def _sides(record: SweepRecord, useful: Sequence[Trial], front: Front, box: Box, at: Vector) -> Vector:
+    """Lower side, upper side and predicted front [3, N] at budgets `at` [N, m], in the objective's own direction."""
+    found = band(_observations(record, _representative(useful, front, _TRIALS), box), at, Z)
+    few = _representative(useful, front, _NUMBERS // (1 + len(record.budgets)))
+    middle, _ = Surrogate.of(_observations(record, few, box), box).predict(at)
+    sides = np.stack([found.lower, found.upper, np.clip(middle, found.lower, found.upper)])
+    return sides if _sign(record) > 0 else -sides[[1, 0, 2]]
+
+
+def _sign(record: SweepRecord) -> float:
+    return -1.0 if record.objectives[OBJECTIVE] == "maximize" else 1.0
+
+
+def _asked(trial: Trial, budget: Budget) -> float:
+    value = trial.params.get(budget.parameter)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def _says_something(trial: Trial, budgets: Sequence[Budget]) -> bool:
+    outcomes = {each.name: each for each in trial.constraints}
+    names = [name for budget in budgets for name in budget.constraints]
+    known = [trial.metric(OBJECTIVE), *(_asked(trial, budget) for budget in budgets)]
+    for name in names:
+        known += [outcomes[name].value, outcomes[name].multiplier] if name in outcomes else [math.nan]
+    known += [each.multiplier * each.slack for each in trial.constraints if each.name not in names]
+    return trial.status in JUDGED_STATUSES and all(map(math.isfinite, known))
+
+
+def _representative(trials: Sequence[Trial], front: Front, most: int) -> list[Trial]:
+    """The front's trials, and of the rest as many as there is room for, evenly over the sweep; fewer only widen the band."""
+    best = frozenset(front.ids)
+    first = [trial for trial in trials if trial.trial_id in best]
+    rest = [trial for trial in trials if trial.trial_id not in best]
+    kept = [_evenly(each, room) for each, room in ((first, most), (rest, most - min(len(first), most)))]
+    return [trial for part in kept for trial in part]
+
+
+def _evenly(trials: Sequence[Trial], most: int) -> list[Trial]:
+    if len(trials) <= most:
+        return list(trials)
+    return [trials[int(place)] for place in np.linspace(0, len(trials) - 1, most)] if most else []
+
+
+def _through(useful: Sequence[Trial], front: Front) -> list[Trial | None]:
+    ids = frozenset(trial.trial_id for trial in useful)
+    return [*_evenly([trial for trial in front.trials if trial.trial_id in ids], _SLICED)]
+
+
+def _numbers(budget: Budget, trials: Sequence[Trial]) -> Vector:
+    """The budget's range and as far beyond it as values landed, within half of its width, so that the drawn points lie in it."""
+    names = frozenset(budget.constraints)
+    landed = [max(each.value for each in trial.constraints if each.name in names) for trial in trials]
+    width = budget.high - budget.low
+    low = max(min(budget.low, *landed), budget.low - width / 2)
+    high = min(max(budget.high, *landed), budget.high + width / 2)
+    if budget.log:
+        return np.geomspace(max(low, budget.low / 2), high, _POINTS)
+    return np.linspace(low, high, _POINTS)
+
+
+def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Observations:
+    """The trials as arrays; constraints with a fixed budget are taken as met exactly, along the trial's own plane.
+
+    A standard error that was not measured counts as 0, as where feasibility is judged; a multiplier's, where it is not known, is
+    what a run must have it to count as settled.
+    """
+    budgets, sign = record.budgets, _sign(record)
+    names = [(name, axis.sign) for each, axis in zip(budgets, box.axes, strict=True) for name in each.constraints]
+    shared = np.array([place for place, each in enumerate(budgets) for _ in each.constraints], dtype=np.intp)
+    searched = frozenset(name for name, _ in names)
+    objective, variances, values, errors, multipliers, measured = [], [], [], [], [], []
+    for trial in trials:
+        outcomes = {each.name: each for each in trial.constraints}
+        fixed = [each for each in trial.constraints if each.name not in searched]
+        objective.append(sign * trial.metric(OBJECTIVE) - sum(each.multiplier * each.slack for each in fixed))
+        own = _known(trial.metric("objective_error")) ** 2
+        variances.append(own + sum((each.multiplier * _known(each.slack_error)) ** 2 for each in fixed))
+        values.append([to_b * outcomes[name].value for name, to_b in names])
+        errors.append([_known(outcomes[name].slack_error) for name, _ in names])
+        multipliers.append([outcomes[name].multiplier for name, _ in names])
+        measured.append([outcomes[name].multiplier_error for name, _ in names])
+    prices = np.array(multipliers)
+    unsettled = SETTLED * np.abs(prices).max(axis=1, keepdims=True)
+    guessed = np.where(prices != 0, unsettled, 0.0)
+    signs = [axis.sign for axis in box.axes]
+    return replace(
+        Observations.none(shared, box.signed),
+        asked=np.array([[_asked(trial, each) for each in budgets] for trial in trials]) * signs,
+        objective=np.array(objective), values=np.array(values), multipliers=prices, objective_error=np.sqrt(variances),
+        value_errors=np.array(errors), multiplier_errors=np.where(np.isfinite(measured), measured, guessed),
+    )  # fmt: skip
+
+
+def _known(error: float) -> float:
+    return error if math.isfinite(error) else 0.0

@@ -1,0 +1,133 @@
+"""A comparison of sweeps in words and numbers: rows for people, Markdown, JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from analysis.comparing import AXES, WANTED, Comparison, Course, Group
+from analysis.text import MISSING, number
+
+_HEADS = {"trials": "trials", "samples": "samples", "seconds": "worker-seconds"}
+
+
+def heading(comparison: Comparison) -> str:
+    """What is compared, at which reference point, as one sentence."""
+    point = ", ".join(
+        f"{name} {number(value)}" for name, value in zip(comparison.objectives, comparison.reference_point, strict=True)
+    )
+    return f"Hypervolume against {point} ({comparison.reference_from}); the best sweep has {number(comparison.best)}."
+
+
+def rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """The table: its head, and a row for each group; several sweeps as `median (least to largest)`."""
+    wanted = WANTED * comparison.best
+    head = ["", "sweeps", "trials", "feasible", "hypervolume", "of the best"]
+    head += [f"{_HEADS[axis]} to {WANTED:.0%}" for axis in comparison.axes]
+    table = []
+    for group in comparison.groups:
+        cells = [group.label, str(len(group.courses))]
+        cells += [_spread(group, lambda each: float(len(each.volumes))), _spread(group, lambda each: float(each.feasible))]
+        cells += [_spread(group, lambda each: each.final), _spread(group, lambda each: _share(each, comparison), _percent)]
+        cells += [_spread(group, lambda each, axis=axis: each.cost_of(axis, wanted)) for axis in comparison.axes]  # type: ignore[misc]  # a default binds it
+        table.append(cells)
+    return head, table
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """What a reader must know beside the table."""
+    found = []
+    unfinished = sum(course.unfinished for course in comparison.courses)
+    if unfinished:
+        found.append(f"{unfinished} trials that have not ended are left out.")
+    for axis in AXES:
+        lacking = sorted({course.name for course in comparison.courses if axis not in course.costs})
+        if lacking:
+            found.append(f"{AXES[axis][0].upper()}{AXES[axis][1:]}: not recorded by {', '.join(lacking)}, so not compared.")
+    return found
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """The same for the terminal."""
+    head, table = rows(comparison)
+    made = Table(title=Text(heading(comparison), style="bold"), title_justify="left", box=None, pad_edge=False)
+    for place, name in enumerate(head):
+        made.add_column(Text(name), justify="right" if place else "left")
+    for cells in table:
+        made.add_row(*(Text(cell) for cell in cells))
+    return made
+
+
+def markdown(comparison: Comparison) -> str:
+    """The same as Markdown, with the sweeps' runs below it."""
+    head, table = rows(comparison)
+    lines = [heading(comparison), "", _line(head), "|" + "---|" * len(head), *(_line(cells) for cells in table), ""]
+    lines += [f"{note}\n" for note in notes(comparison)]
+    lines += [f"- {course.label}: {course.name}, run {course.run_id}" for course in comparison.courses]
+    return "\n".join(lines) + "\n"
+
+
+def summary(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON: infinities, of what was never reached, are null."""
+    wanted = WANTED * comparison.best
+    return {
+        "objectives": dict(comparison.objectives),
+        "reference_point": list(comparison.reference_point),
+        "reference_from": comparison.reference_from,
+        "best": comparison.best,
+        "groups": [_group(group, comparison, wanted) for group in comparison.groups],
+    }
+
+
+def _group(group: Group, comparison: Comparison, wanted: float) -> dict[str, Any]:
+    return {
+        "label": group.label,
+        "share_of_best": _finite(group.middle(lambda each: _share(each, comparison))[1]),
+        "to_95": {axis: _finite(group.middle(lambda each, at=axis: each.cost_of(at, wanted))[1]) for axis in comparison.axes},  # type: ignore[misc]  # a default binds it
+        "sweeps": [
+            {
+                "name": each.name,
+                "run_id": each.run_id,
+                "seed": each.seed or None,
+                "trials": len(each.volumes),
+                "feasible": each.feasible,
+                "unfinished": each.unfinished,
+                "hypervolume": list(each.volumes),
+                "costs": {axis: list(each.costs[axis]) for axis in comparison.axes},
+                "share_of_best": _finite(_share(each, comparison)),
+                "to_95": {axis: _finite(each.cost_of(axis, wanted)) for axis in comparison.axes},
+            }
+            for each in group.courses
+        ],
+    }
+
+
+def _share(course: Course, comparison: Comparison) -> float:
+    return course.final / comparison.best if comparison.best > 0 else math.nan
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _percent(value: float) -> str:
+    return MISSING if math.isnan(value) else f"{value:.1%}"
+
+
+def _plain(value: float) -> str:
+    return "never" if math.isinf(value) else f"{value:,.0f}" if abs(value) >= 10_000 else number(value)
+
+
+def _spread(group: Group, of: Callable[[Course], float], shown: Callable[[float], str] = _plain) -> str:
+    least, median, largest = group.middle(of)
+    return (
+        shown(median) if least == largest or len(group.courses) == 1 else f"{shown(median)} ({shown(least)} to {shown(largest)})"
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,61 @@
+// What all parts of the page share: the review (see front_html.py), links, which trials pass the filters, makers of elements.
+const review = JSON.parse(document.getElementById("review").textContent);
+const byId = (id) => document.getElementById(id);
+const columns = new Map(review.columns.map((column) => [column.key, column]));
+review.trials.forEach((trial, index) => { trial.index = index; });
+const trialOf = new Map(review.trials.map((trial) => [trial.id, trial]));
+const at = (key, trial) => (columns.has(key) ? columns.get(key).values[trial.index] : null);
+
+// MLflow shows an HTML artifact in an iframe that is sandboxed to scripts only: its address is a blob of MLflow's own origin,
+// and neither window.open nor window.top nor a plain click on a link of whatever target gets out of it. The browser still
+// lets a person's Ctrl-click or middle click on a link open a new tab, so every point becomes a real link under the pointer.
+const blobOrigin = (location.href.match(/^blob:(https?:\/\/[^/]+)/) || [])[1];
+const boxed = blobOrigin !== undefined;
+const sameOrigin = (url) => { try { return new URL(url).origin === blobOrigin; } catch { return false; } };
+const base = (boxed && !sameOrigin(review.base_url) ? blobOrigin : review.base_url).replace(/\/+$/, "");
+const runUrl = (trial) => base + review.run_url.replace("{experiment}", review.experiment_id).replace("{run}", trial.run);
+
+// ---- what is shown: switched off in the legend, brushed in the parallel coordinates, picked in the scatter ------------------
+const view = { x: review.axes[0], y: review.axes[1], off: new Set(), brushes: new Map(), picked: null, through: null, hovered: null };
+const redraws = [], hovers = [];
+const onChange = (redraw) => redraws.push(redraw);
+const onHover = (redraw) => hovers.push(redraw);
+let pending = false;
+const changed = () => {
+  if (pending) return;
+  pending = true;
+  requestAnimationFrame(() => { pending = false; redraws.forEach((redraw) => redraw()); });
+};
+const hover = (trial) => {
+  if (view.hovered === trial) return;
+  view.hovered = trial;
+  hovers.forEach((redraw) => redraw());
+};
+const inBrushes = (trial) => {
+  for (const [key, [low, high]] of view.brushes) {
+    const value = at(key, trial);
+    if (value === null || value < low || value > high) return false;
+  }
+  return true;
+};
+const passes = (trial) => !view.off.has(trial.kind) && (view.picked === null || view.picked.has(trial.index)) && inBrushes(trial);
+const filtered = () => view.brushes.size > 0 || view.picked !== null;
+
+// ---- small makers -----------------------------------------------------------------------------------------------------------
+const element = (tag, text, cls) => {
+  const made = document.createElement(tag);
+  if (text !== undefined) made.textContent = text;
+  if (cls) made.className = cls;
+  return made;
+};
+const number = (value) => (value === null || value === undefined ? "—" : String(Number(value.toPrecision(4))));
+const openLink = (trial, text) => {
+  const link = element("a", text);
+  Object.assign(link, { href: runUrl(trial), target: "_blank", rel: "noopener", title: "open the run in MLflow" });
+  return link;
+};
+const picture = (trial, cls) => {
+  const image = element("img", undefined, cls);
+  Object.assign(image, { src: review.thumbnails[trial.id], alt: `samples of trial ${trial.id}` });
+  return image;
+};

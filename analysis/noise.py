@@ -1,0 +1,36 @@
+"""How sure a trial's numbers are."""
+
+from __future__ import annotations
+
+import math
+
+from analysis.trials import Trial
+
+#: Half a 95 % interval in standard errors.
+_HALF_WIDTH = 1.96
+
+
+def standard_error(trial: Trial, metric: str) -> float:
+    """Return the standard error of a trial's metric, NaN where nothing tells it.
+
+    Replicates tell it of every metric (half a 95 % interval); a single run only of its objective, values,
+    slacks and multipliers, and without what another seed would change.
+    """
+    half = trial.intervals.get(metric, math.nan)
+    if not math.isnan(half):
+        return half / _HALF_WIDTH
+    if metric == "objective":
+        return trial.metric("objective_error")
+    quantity, _, name = metric.partition("/")
+    if quantity == "value" and name == "max":
+        values = {outcome.value: outcome for outcome in trial.constraints if math.isfinite(outcome.value)}
+        return values[max(values)].slack_error if values else math.nan
+    found = next((outcome for outcome in trial.constraints if outcome.name == name), None)
+    if found is None:
+        return math.nan
+    return {"value": found.slack_error, "slack": found.slack_error, "multiplier": found.multiplier_error}.get(quantity, math.nan)
+
+
+def known(error: float) -> float:
+    """Return an error, 0 where it is not known."""
+    return error if math.isfinite(error) else 0.0

@@ -1,0 +1,1 @@
+"""Shadow prices: what loosening a budget buys, by the multipliers, beside what the trials' values show without them."""

@@ -1,0 +1,72 @@
+"""Which constraints share a budget, so that they are loosened together, and by what round step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.trials import SweepRecord
+
+_TIED = "constraints.*."
+#: A step is about this part of the range.
+_PART = 1 / 20
+_LISTED = 3
+
+
+@dataclass(frozen=True)
+class Loosening:
+    """A budget as it is moved: its constraints, all of one kind, its range in their unit, and a round step of about a 20th."""
+
+    constraints: tuple[str, ...]
+    kind: str
+    range: float
+    step: float
+
+    @property
+    def label(self) -> str:
+        """How a sentence calls it."""
+        quoted = [f"`{name}`" for name in self.constraints]
+        if len(quoted) == 1:
+            return quoted[0]
+        if len(quoted) > _LISTED:
+            return f"the {len(quoted)} constraints that share a budget"
+        return f"{', '.join(quoted[:-1])} and {quoted[-1]} together"
+
+
+def loosenings(record: SweepRecord, priced: tuple[str, ...]) -> tuple[Loosening, ...]:
+    """The budgets of the constraints `priced`: one for those that one searched parameter sets alike, one for each other."""
+    kinds = {
+        o.name: o.kind or {"≥": "at_least", "=": "equals"}.get(o.relation, "at_most")
+        for t in record.trials
+        for o in t.constraints
+    }
+    tied = {name.removeprefix(_TIED) for name in record.searched if name.startswith(_TIED)}
+    found: dict[tuple[str, ...], str] = {}
+    for name in priced:
+        kind = kinds[name]
+        together = tuple(other for other in priced if kinds[other] == kind) if kind in tied and kind != "equals" else (name,)
+        found[together] = kind
+    return tuple(_loosening(record, names, kind) for names, kind in found.items())
+
+
+def _loosening(record: SweepRecord, names: tuple[str, ...], kind: str) -> Loosening:
+    outcomes = [outcome for trial in record.trials for outcome in trial.constraints if outcome.name in names]
+    spans = [_span([outcome.budget for outcome in outcomes]), _span([outcome.value for outcome in outcomes])]
+    sizes = [abs(outcome.budget) for outcome in outcomes if math.isfinite(outcome.budget)]
+    span = next((each for each in (*spans, *sizes) if each > 0), 1.0)
+    return Loosening(names, kind, span, round_step(span * _PART))
+
+
+def _span(numbers: list[float]) -> float:
+    finite = [each for each in numbers if math.isfinite(each)]
+    return float(np.ptp(finite)) if finite else 0.0
+
+
+def round_step(size: float) -> float:
+    """1, 2 or 5 times a power of ten, the nearest by its logarithm to `size` > 0."""
+    power = math.floor(math.log10(size))
+    return min(
+        (digit * 10.0 ** (power + more) for more in (0, 1) for digit in (1, 2, 5)), key=lambda each: abs(math.log(each / size))
+    )

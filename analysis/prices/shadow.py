@@ -1,0 +1,213 @@
+"""What each budget costs at a trial: its multiplier with an interval, beside the slope of the front that the values show.
+
+Loosening a budget by d changes the best objective by -lambda d, to first order (the envelope theorem, docs/method.md). The
+multiplier is believed where it agrees with the values of the other trials, which know nothing of it (`slopes.py`); where it
+does not, the dual ascent, or the model under it, has not converged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from analysis.front import Front
+from analysis.prices import words
+from analysis.prices.attained import Attained, Vector
+from analysis.prices.budgets import Loosening, loosenings
+from analysis.prices.slopes import Polyhedron, local_slope, margin
+from analysis.trials import SweepRecord, Trial
+
+#: Intervals that people see are this many standard errors either side.
+SHOWN = 2.0
+#: Room that counts as left beside a price: this part of the budget's range, and of the largest price of any trial.
+_ROOM, _PRICED = 0.1, 0.05
+_ROUNDING = 1e-6
+#: Each takes two linear programs a budget: more than these are too many to wait for, and to read.
+MOST = 60
+
+Verdict = Literal["agrees", "disagrees", "slack"]
+
+
+@dataclass(frozen=True)
+class Price:
+    """The price of one budget at one trial, in units of the objective for a unit of the budget.
+
+    `price` is the multiplier, the sum of those that share the budget, with its standard `error`; `low` and `high` are the slopes
+    that the values allow (-inf and inf where open, NaN where no price at all fits them), `slope` and `slope_error` a local fit of
+    theirs (NaN where too few trials are near). `verdict` is `disagrees` where the two are apart by more than noise, `slack`
+    where a price stands beside room that is left. Loosening the budget by `step` buys `gain` (`gain_low` to `gain_high`, 2
+    standard errors) of the objective; of an equality, raising it does.
+    """
+
+    trial_id: str
+    budget: Loosening
+    price: float
+    error: float
+    low: float
+    high: float
+    slope: float
+    slope_error: float
+    verdict: Verdict
+    sentence: str = ""
+
+    @property
+    def step(self) -> float:
+        return self.budget.step
+
+    @property
+    def gain(self) -> float:
+        return self.price * self.step
+
+    @property
+    def gain_low(self) -> float:
+        least = (self.price - SHOWN * self.error) * self.step
+        return least if self.budget.kind == "equals" else max(0.0, least)
+
+    @property
+    def gain_high(self) -> float:
+        return (self.price + SHOWN * self.error) * self.step
+
+    @property
+    def believed(self) -> bool:
+        """Whether nothing contradicts it."""
+        return self.verdict == "agrees"
+
+    def to_json(self) -> dict[str, Any]:
+        """The form of `--json` files (docs/prices.md); infinite and unknown numbers become null there."""
+        names = (
+            "price",
+            "error",
+            "low",
+            "high",
+            "slope",
+            "slope_error",
+            "verdict",
+            "step",
+            "gain",
+            "gain_low",
+            "gain_high",
+            "sentence",
+        )
+        constraints = list(self.budget.constraints)
+        return {"trial": self.trial_id, "constraints": constraints, **{name: getattr(self, name) for name in names}}
+
+
+@dataclass(frozen=True)
+class Prices:
+    """The prices of some trials, and by trial id what contradicts its multipliers as a whole, in words."""
+
+    prices: tuple[Price, ...] = ()
+    troubles: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, trial_id: str) -> tuple[Price, ...]:
+        """The prices of one trial, budget by budget."""
+        return tuple(price for price in self.prices if price.trial_id == trial_id)
+
+    def summary(self) -> str:
+        """How many of the priced trials the others contradict, in a sentence; empty where there are none."""
+        total = len({price.trial_id for price in self.prices})
+        if not total:
+            return ""
+        doubted = self.unconverged
+        if not doubted:
+            return (
+                f"The multipliers agree with the other trials' values at {'each of ' if total > 1 else ''}{total} priced points."
+            )
+        some = ", ".join(doubted[:5]) + (f" and {len(doubted) - 5} more" if len(doubted) > 5 else "")
+        return f"The multipliers of {len(doubted)} of {total} priced points have not converged, by the others' values: {some}."
+
+    @property
+    def unconverged(self) -> tuple[str, ...]:
+        """The trials whose multipliers something contradicts, in the order of the prices."""
+        doubted = {price.trial_id: None for price in self.prices if not price.believed or price.trial_id in self.troubles}
+        return tuple(doubted)
+
+
+def shadow_prices(record: SweepRecord, front: Front, also: Iterable[Trial] = ()) -> Prices:
+    """The prices at `MOST` points of the front, evenly, and at those of `also`; with no front, at the least violating."""
+    shown = front.trials or ((front.least_violating,) if front.least_violating else ())
+    places = sorted({round(each) for each in np.linspace(0, len(shown) - 1, min(MOST, len(shown)))})
+    chosen = {shown[place].trial_id: shown[place] for place in places} | {trial.trial_id: trial for trial in also}
+    order = [trial for trial in shown if trial.trial_id in chosen]
+    rest = [trial for trial in chosen.values() if trial not in order]
+    return Pricing(record).of([*order, *rest])
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """Prices the trials of a sweep."""
+
+    record: SweepRecord
+
+    @cached_property
+    def attained(self) -> Attained:
+        return Attained.of(self.record)
+
+    @cached_property
+    def budgets(self) -> tuple[Loosening, ...]:
+        return loosenings(self.record, self.attained.names)
+
+    def of(self, trials: Iterable[Trial]) -> Prices:
+        """The prices of these trials; of one without finite numbers there are none."""
+        places = [(trial, self.attained.place(trial)) for trial in trials]
+        prices: list[Price] = []
+        troubles: dict[str, str] = {}
+        for trial, j in places:
+            if j is None or not self.attained.names:
+                continue
+            allowed = Polyhedron.at(self.attained, j)
+            prices += [self._price(trial, j, allowed, budget) for budget in self.budgets]
+            if trouble := self._trouble(j, allowed):
+                troubles[trial.trial_id] = trouble
+        return Prices(tuple(prices), troubles)
+
+    def _price(self, trial: Trial, j: int, allowed: Polyhedron, budget: Loosening) -> Price:
+        attained = self.attained
+        which = np.isin(attained.names, budget.constraints).astype(np.float64)
+        price = float(attained.multipliers[j] @ which)
+        error = float(np.sqrt(attained.multiplier_errors[j] ** 2 @ which))
+        low, high = allowed.range_of(which) or (math.nan, math.nan)
+        slope, slope_error = local_slope(attained, j, which)
+        reach = margin(attained) * error + _ROUNDING * max(1e-12, float(np.abs(attained.multipliers @ which).max()))
+        apart = not (price - reach <= high and price + reach >= low)
+        verdict: Verdict = "disagrees" if apart else "slack" if self._slack(trial, j, budget, which) else "agrees"
+        made = Price(trial.trial_id, budget, price, error, low, high, slope, slope_error, verdict)
+        return Price(**{**vars(made), "sentence": words.sentence(made, trial)})
+
+    def _slack(self, trial: Trial, j: int, budget: Loosening, which: Vector) -> bool:
+        """Whether a constraint clearly has a price and clearly room, which a solution excludes (complementary slackness)."""
+        if budget.kind == "equals":
+            return False
+        z = margin(self.attained)
+        largest = float(np.abs(self.attained.multipliers @ which).max())
+        for k in np.flatnonzero(which):
+            outcome = next(each for each in trial.constraints if each.name == self.attained.names[k])
+            priced = self.attained.multipliers[j, k] > max(z * self.attained.multiplier_errors[j, k], _PRICED * largest)
+            if priced and outcome.slack > max(z * float(self.attained.value_errors[j, k]), _ROOM * budget.range):
+                return True
+        return False
+
+    def _trouble(self, j: int, allowed: Polyhedron) -> str | None:
+        """What the trial's plane as a whole is contradicted by: another trial that lies below it by more than noise."""
+        attained, own = self.attained, self.attained.multipliers[j]
+        away = attained.values[j] - attained.values
+        excess = attained.objective[j] - attained.objective + away @ own
+        variance = attained.objective_error**2 + attained.objective_error[j] ** 2
+        variance = (
+            variance + (own * attained.value_errors) ** 2 @ np.ones(len(own)) + ((own * attained.value_errors[j]) ** 2).sum()
+        )
+        variance = variance + (away * attained.multiplier_errors[j]) ** 2 @ np.ones(len(own))
+        scale = _ROUNDING * max(1e-12, float(np.ptp(attained.objective)))
+        beyond = (excess - scale) / np.maximum(np.sqrt(variance), scale)
+        worst = int(np.argmax(beyond))
+        if excess[worst] <= scale + margin(attained) * math.sqrt(variance[worst]):
+            return None
+        lacking = allowed.lacking * (float(np.ptp(attained.objective)) or 1.0)
+        return words.trouble(
+            attained.trials[j], attained.trials[worst], float(excess[worst]), math.sqrt(variance[worst]), lacking
+        )

@@ -1,0 +1,77 @@
+"""Small pictures of the trials' samples for the review page, from the artifact `samples.png` of their runs."""
+
+from __future__ import annotations
+
+import base64
+import io
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from analysis.front import Front
+from analysis.store import open_client
+from analysis.trials import JUDGED_STATUSES, SweepRecord, Trial
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SAMPLES = "samples.png"
+_SIDE = 132
+#: So that the page of a thousand trials stays below 5 MB: bytes of all pictures, and runs that are asked for one.
+_BYTES, _RUNS = 1_000_000, 120
+_AT_A_TIME = 8
+
+
+def thumbnails(tracking_uri: str, record: SweepRecord, front: Front) -> dict[str, str]:
+    """Return data URIs by trial id: the front's trials first, then by rank, until the page has no room for more.
+
+    Raises:
+        ReviewError: there is no store at the tracking URI.
+    """
+    client = open_client(tracking_uri)
+    ended = [trial for trial in record.trials if trial.status in JUDGED_STATUSES and front.ranks[trial.trial_id]]
+    ended.sort(key=lambda trial: (front.ranks[trial.trial_id] or 0, trial.trial_id))
+    made: dict[str, str] = {}
+    room = _BYTES
+    for trial, picture in _pictures(client, ended[:_RUNS]):
+        room -= len(picture)
+        if room < 0:
+            break
+        made[trial.trial_id] = picture
+    return made
+
+
+def _pictures(client: MlflowClient, trials: Sequence[Trial]) -> Iterator[tuple[Trial, str]]:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(_AT_A_TIME) as pool:
+        for trial, picture in zip(trials, pool.map(lambda each: _picture(client, each, Path(folder)), trials), strict=True):
+            if picture is not None:
+                yield trial, picture
+
+
+def _picture(client: MlflowClient, trial: Trial, folder: Path) -> str | None:
+    from mlflow.exceptions import MlflowException
+
+    into = folder / trial.run_id
+    into.mkdir()
+    try:
+        return shrunk(Path(client.download_artifacts(trial.run_id, SAMPLES, str(into))).read_bytes())
+    except (MlflowException, OSError):  # no such artifact, or what lies there is no picture
+        return None
+
+
+def shrunk(png: bytes) -> str:
+    """Return a picture of at most 132 pixels a side as a data URI.
+
+    Raises:
+        OSError: these bytes are no picture.
+    """
+    with Image.open(io.BytesIO(png)) as image:
+        small = image.convert("RGB")
+        small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        small.save(buffer, "WEBP", quality=70, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,60 @@
+"""What `dualsweep sample` is asked of an amortised run: multipliers, or budgets that its stored front turns into them."""
+
+from __future__ import annotations
+
+import math
+
+from trainer.errors import BadInput, Problem
+
+
+def asked_multipliers(checkpoint: str, multipliers: str | None, budgets: str | None) -> dict[str, float] | None:
+    """The multipliers by constraint; None where neither is asked for.
+
+    Raises:
+        BadInput: both, a text that is not `NAME=VALUE,…`, a run that is not amortised, no such constraint, a budget out of reach.
+    """
+    if multipliers is None and budgets is None:
+        return None
+    option, text = ("--multipliers", multipliers) if multipliers is not None else ("--budgets", budgets)
+    if multipliers is not None and budgets is not None:
+        raise _problem("--budgets", "must not stand beside --multipliers", "both", "keep one")
+    found = _read(option, str(text))
+    from trainer.amortised.front import front_of
+    from trainer.errors import TrainingError
+    from trainer.models.origins import recipe_of
+
+    names = [each.name for each in recipe_of(checkpoint).constraints]
+    if recipe_of(checkpoint).amortised is None:
+        raise _problem(option, "must go with an amortised run", f"{checkpoint}, which has one set of multipliers", "drop it")
+    if unknown := sorted(set(found) - set(names)):
+        raise _problem(option, f"must be of the run's constraints, {', '.join(names)}", unknown[0], "name one of them")
+    if multipliers is not None:
+        if negative := [name for name, value in found.items() if value < 0]:
+            raise _problem(option, "must be ≥ 0", f"{found[negative[0]]:g} for {negative[0]}", "write 0 for none")
+        return found
+    try:
+        return front_of(checkpoint).multipliers_for(found)
+    except ValueError as error:
+        rule, _, rest = str(error).partition(", but got ")
+        received, _, way_out = rest.partition("; ")
+        raise _problem(option, rule, received, way_out) from None
+    except TrainingError as error:
+        raise _problem(option, "must go with a run that has ended", str(error), "train it to its end") from None
+
+
+def _read(option: str, text: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not equals or not name.strip() or not math.isfinite(number):
+            raise _problem(option, "must be NAME=VALUE,…", repr(part), "write e.g. four=0.3,five=0.1")
+        found[name.strip()] = number
+    return found
+
+
+def _problem(option: str, rule: str, received: str, way_out: str) -> BadInput:
+    return BadInput([Problem("command line", 1, option, rule, received, way_out)])

@@ -1,0 +1,93 @@
+"""The certified band of a record, against a front that is known: f = 0.05 + sum_i a_i / b_i, with multipliers a_i / b_i²."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from analysis.bands import slices
+from analysis.budgets import read_budgets, write_budgets
+from analysis.certified.axes import Sense
+from analysis.errors import ReviewError
+from analysis.front import find_front
+from analysis.judging import constraint_outcomes, judge
+from analysis.trials import Budget, Direction, SweepRecord, Trial
+
+COSTS = {"four": 0.004, "five": 0.002}
+
+
+def known(budgets: Mapping[str, float]) -> float:
+    return 0.05 + sum(COSTS[name] / budget for name, budget in budgets.items())
+
+
+def sweep(count: int, *, names: tuple[str, ...] = ("four",), maximize: bool = False, at_least: bool = False) -> SweepRecord:
+    """Exact trainings at random budgets; mirrored where the objective is maximised or the constraint is from below."""
+    draw, trials = random.Random(0), []
+    up, to_user = (-1.0 if maximize else 1.0), (-1.0 if at_least else 1.0)
+    for number in range(count):
+        budgets = {name: draw.uniform(0.08, 0.25) for name in names}
+        metrics = {"objective": up * known(budgets), "feasible": 1.0}
+        for name, budget in budgets.items():
+            metrics |= {f"value/{name}": to_user * budget, f"budget/{name}": to_user * budget, f"slack/{name}": 0.0}
+            metrics |= {f"slack_error/{name}": 0.0, f"multiplier/{name}": COSTS[name] / budget**2}
+        params = {f"constraints.{name}.at_most": to_user * budget for name, budget in budgets.items()}
+        trials.append(
+            Trial(f"{number:04d}", f"{number:032x}", "converged", "", params, metrics, constraint_outcomes(metrics, {}))
+        )
+    ends = (-0.25, -0.08) if at_least else (0.08, 0.25)
+    sense: Sense = "at_least" if at_least else "at_most"
+    searched = tuple(Budget(f"constraints.{name}.at_most", (name,), sense, *ends) for name in names)
+    objectives: dict[str, Direction] = {"objective": "maximize" if maximize else "minimize"}
+    objectives |= {f"value/{name}": "maximize" if at_least else "minimize" for name in names}
+    return SweepRecord("1", "s", "p", objectives, None, judge(trials, list(objectives)), searched)
+
+
+@pytest.mark.parametrize(("maximize", "at_least"), [(False, False), (True, False), (False, True), (True, True)])
+def test_the_band_holds_the_known_front_in_every_direction(maximize: bool, at_least: bool) -> None:
+    record = sweep(6, maximize=maximize, at_least=at_least)
+    (found,) = slices(record, find_front(record))
+    assert found.through is None
+    truth = np.array([(-1 if maximize else 1) * known({"four": abs(number)}) for number in found.at])
+    lower, upper, front = np.array(found.lower), np.array(found.upper), np.array(found.front)
+    assert (lower <= truth + 1e-9).all() and (truth <= upper + 1e-9).all()
+    inside = np.isfinite(lower) & np.isfinite(upper)
+    spread = known({"four": 0.08}) - known({"four": 0.25})
+    assert inside.sum() > 25 and (upper - lower)[inside].mean() < 0.1 * spread
+    assert np.abs(front - truth)[inside].max() < 0.02 * spread
+
+
+def test_with_several_budgets_it_is_a_slice_through_each_trial_of_the_front() -> None:
+    record = sweep(20, names=("four", "five"))
+    front = find_front(record)
+    found = slices(record, front)
+    assert {(each.budget.constraints[0], each.through) for each in found} == {
+        (name, trial_id) for name in COSTS for trial_id in front.ids
+    }
+    by_id = {trial.trial_id: trial for trial in record.trials}
+    for each in found[:6]:
+        other = ({"four", "five"} - set(each.budget.constraints)).pop()
+        kept = by_id[each.through or ""].metrics[f"budget/{other}"]
+        truth = np.array([known({each.budget.constraints[0]: number, other: kept}) for number in each.at])
+        assert (np.array(each.lower) <= truth + 1e-9).all() and (truth <= np.array(each.upper) + 1e-9).all()
+
+
+def test_no_band_where_nothing_certifies_one() -> None:
+    record = sweep(6)
+    front = find_front(record)
+    assert slices(SweepRecord("1", "s", "p", record.objectives, None, record.trials), front) == []  # no budget is recorded
+    assert slices(SweepRecord("1", "s", "p", {"eval/fid": "minimize"}, None, record.trials, record.budgets), front) == []
+    assert slices(SweepRecord("1", "s", "p", record.objectives, None, record.trials[:1], record.budgets), front) == []
+
+
+def test_the_tag_is_read_as_it_was_written() -> None:
+    budgets = (Budget("constraints.*.at_most", ("four", "five"), "at_most", 0.01, 0.25, log=True), *sweep(1).budgets)
+    assert read_budgets(write_budgets(budgets), "r") == budgets
+    plain = json.loads(write_budgets(budgets))[0]
+    for wrong in ("nonsense", '{"a": 1}', "[1]", json.dumps([plain | {"sense": "up"}]), json.dumps([plain | {"low": math.inf}])):
+        with pytest.raises(ReviewError, match=r"dualsweep.budgets of run r must be a JSON list"):
+            read_budgets(wrong, "r")

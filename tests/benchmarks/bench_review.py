@@ -1,0 +1,80 @@
+"""A sweep of 1,000 trials reviewed: seconds of `dualsweep front`, size of the page, and how soon it answers in Chromium.
+
+    python -m tests.benchmarks.bench_review [--trials 1000]
+
+Required: 20 s, 5 MB, 2 s from opening the page until its points are drawn and one of them answers the pointer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from sweeps.reviewing import rebuild
+from tests.analysis.browser import chromium, point_at, wait_until_drawn
+from tests.analysis.made_up import NAMES, log_parent, log_trial, made_up_trials, new_store
+from trainer.evaluation.grid import sample_grid
+
+_WITH_SAMPLES = 200
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=1000)
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        uri = record_trials(Path(folder), options.trials)
+        page = front_twice(uri, Path(folder))
+        print(f"front.html: {page.stat().st_size / 1e6:.2f} MB, required at most 5")
+        seconds = [open_page(page) for _ in range(5)]
+        print(f"interactive after {statistics.median(seconds):.2f} s (of 5: {sorted(seconds)}), required at most 2")
+
+
+def record_trials(folder: Path, count: int) -> str:
+    """An SQLite store of `count` trials of three constraints, the first 200 with samples; returns its URI."""
+    import torch
+
+    uri, experiment = new_store(folder)
+    client, parent = MlflowClient(uri), log_parent(uri, experiment)
+    picture = folder / "samples.png"
+    started = time.monotonic()
+    for number, trial in enumerate(made_up_trials(count, names=NAMES)):
+        run = log_trial(uri, experiment, parent, trial, start=1_000_000 + number)
+        if number < _WITH_SAMPLES:
+            picture.write_bytes(sample_grid(torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(number)) * 2 - 1))
+            client.log_artifact(run, str(picture))
+    print(f"recorded {count} trials in {time.monotonic() - started:.0f} s")
+    return uri
+
+
+def front_twice(uri: str, folder: Path) -> Path:
+    """`dualsweep front` for the first time, when every trial is marked, and again; returns its page."""
+    from rich.console import Console
+
+    for word in ("first", "again"):
+        started, worked = time.monotonic(), time.process_time()
+        rebuild("digits-minority", uri, folder / "out", Console(quiet=True))
+        took = f"{time.monotonic() - started:.1f} s ({time.process_time() - worked:.1f} of the processor)"
+        print(f"dualsweep front ({word}): {took}, required at most 20")
+    return folder / "out" / "front.html"
+
+
+def open_page(page: Path) -> float:
+    """Seconds from navigation until the points are drawn and one of them answers, in a fresh browser."""
+    with chromium() as browser:
+        browser.get(page.as_uri())
+        wait_until_drawn(browser)
+        drawn = browser.execute_script("return performance.getEntriesByName('ready')[0].startTime") / 1000
+        started = time.monotonic()
+        point_at(browser, browser.execute_script("return document.querySelector('#table a').textContent"))
+        return float(drawn + time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Amortised alignment and fine-tuning with known fronts: objective and values at all multipliers of the range."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.known import exact, models
+from tests.known.cases import REWARDS, THRESHOLDS, alignment
+from tests.known.test_answers import train
+from trainer.amortised.front import FILE, AmortisedFront
+from trainer.models.schedules import noise_schedule
+from trainer.recipe import Recipe
+from trainer.samplers.rollout import steps_of
+
+
+def front_in(folder: Path) -> AmortisedFront:
+    return AmortisedFront.from_json(json.loads((folder / FILE).read_text()))
+
+
+def aligned(count: int, prefix: str, gradient: str, steps: int, batch: int) -> dict[str, Any]:
+    plain = alignment(
+        count, prefix, amortised={"multipliers": {"low": 0.05, "high": 1.5}, "points": 9},
+        train={"steps": steps, "lr": 0.02, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
+        rollout={"steps": 10, "batch_size": batch, "gradient": gradient, "normalize": False},
+    )  # fmt: skip
+    return plain | {"model": {"call": f"tests.known.models:tilted_plane_{count}", "shape": [2]}}
+
+
+@pytest.mark.parametrize(
+    ("count", "prefix", "gradient", "steps", "batch"),
+    [(1, "", "backpropagation", 300, 96), (2, "", "backpropagation", 500, 128), (1, "black_box_", "policy_gradient", 600, 384)],
+)
+def test_alignment_has_the_exact_kl_and_reward_at_every_multiplier(tmp_path, count, prefix, gradient, steps, batch):
+    recipe = Recipe.model_validate(aligned(count, prefix, gradient, steps, batch))
+    result = train(recipe, tmp_path)
+    chain = steps_of(noise_schedule(recipe, (2,)), recipe.rollout.steps, recipe.rollout.eta)
+    mean, covariance = exact.sampler_moments(models.Gaussian(*models.PLANE), chain)
+    names = list(REWARDS)[:count]
+    rewards = np.array([REWARDS[name] for name in names])
+    hessian = rewards @ covariance @ rewards.T
+    compared = 0
+    for each in front_in(tmp_path).points:
+        multipliers = np.array([each.multipliers[name] for name in names])
+        if multipliers.max() < 0.2:
+            continue  # a KL of next to nothing has no relative error
+        compared += 1
+        wanted = rewards @ mean + hessian @ multipliers
+        tolerance = 0.05 * np.abs(wanted).max() + 3 * max(each.value_errors.values())
+        assert each.objective == pytest.approx(0.5 * multipliers @ hessian @ multipliers, rel=0.05 if not prefix else 0.1)
+        assert np.array(list(each.values.values())) == pytest.approx(wanted, abs=tolerance)
+    assert compared >= 4
+    wanted, kl = exact.alignment(mean, covariance, rewards, np.array([THRESHOLDS[name] for name in names]))
+    found = np.array([each.multiplier for each in result.constraints.values()])
+    assert found == pytest.approx(wanted, rel=0.05 if not prefix else 0.1) and result.objective == pytest.approx(kl, rel=0.1)
+    assert result.status in ("converged", "out_of_steps") and all(each.met for each in result.constraints.values())

@@ -1,0 +1,158 @@
+"""The front that an amortised network was measured to have, as it is stored: `amortised.json` (docs/amortised.md)."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from trainer.amortised.spread import Spread
+from trainer.errors import TrainingError
+from trainer.places import read_file
+from trainer.problem import Problem, Vector
+from trainer.schema.bound import Kind
+
+if TYPE_CHECKING:
+    from trainer.amortised.dual_function import DualFunction
+
+FILE = "amortised.json"
+#: A multiplier above this part of its range's end is at the end.
+_AT_THE_END = 0.99
+
+
+@dataclass(frozen=True)
+class Point:
+    """What the network has at some multipliers: objective and constraint values by name, with their standard errors."""
+
+    multipliers: Mapping[str, float]
+    objective: float
+    objective_error: float
+    values: Mapping[str, float]
+    value_errors: Mapping[str, float]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The same by the names of metrics: `objective`, `value/NAME`, `value/max`, `multiplier/NAME`."""
+        found = {"objective": self.objective}
+        for word, each in (("value", self.values), ("multiplier", self.multipliers)):
+            found |= {f"{word}/{name}": value for name, value in each.items()}
+        return found | {"value/max": max(self.values.values())}
+
+
+@dataclass(frozen=True)
+class AmortisedFront:
+    """Points of one network, and what it takes to read budgets off them; everything by constraint is by name, in order.
+
+    `kinds` are at_most or at_least, `budgets` the recipe's own, `relative` says whether a value is g - f; `low` and `high` are
+    the range of the multipliers; `softness` is 1 / alpha of budgets that relax themselves, else 0.
+    """
+
+    points: tuple[Point, ...]
+    steps: int
+    maximize: bool
+    kinds: Mapping[str, Kind]
+    budgets: Mapping[str, float]
+    relative: Mapping[str, bool]
+    low: Mapping[str, float]
+    high: Mapping[str, float]
+    softness: Mapping[str, float]
+
+    @classmethod
+    def of(cls, spread: Spread, points: Sequence[Point], steps: int) -> Self:
+        """That of a training of `steps` steps."""
+        problem = spread.problem
+
+        def named(values: Sequence[Any]) -> dict[str, Any]:
+            return dict(zip(problem.names, values, strict=True))
+
+        return cls(
+            tuple(points), steps, problem.maximize, named(problem.kinds), named(problem.budgets.tolist()),
+            named(problem.relative.tolist()), named(spread.low.tolist()), named(spread.high.tolist()),
+            named(problem.softness.tolist()),
+        )  # fmt: skip
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.kinds)
+
+    @property
+    def spread(self) -> Spread:
+        """The range, for which nothing is drawn any more."""
+        problem = Problem(
+            self.names, self._row(self.budgets), np.array([self.relative[name] for name in self.names], dtype=np.bool_),
+            tuple(self.kinds.values()), self._row(self.softness), maximize=self.maximize,
+        )  # fmt: skip
+        return Spread(problem, self._row(self.low), self._row(self.high), 0.0, 0)
+
+    @property
+    def last(self) -> Mapping[str, float]:
+        """The multipliers of the last point, where the recipe's own budgets lead."""
+        return self.points[-1].multipliers
+
+    def _row(self, named: Mapping[str, float]) -> Vector:
+        return np.array([named[name] for name in self.names], dtype=np.float64)
+
+    def dual_function(self) -> DualFunction:
+        """That of the points, with every constraint at most and the objective minimised."""
+        from trainer.amortised.dual_function import DualFunction
+
+        spread = self.spread
+        problem = spread.problem
+        multipliers = np.array([self._row(each.multipliers) for each in self.points])
+        values = problem.signs * np.array([self._row(each.values) for each in self.points])
+        return DualFunction.of(
+            spread, multipliers, problem.direction * np.array([each.objective for each in self.points]), values
+        )
+
+    def multipliers_for(self, budgets: Mapping[str, float]) -> dict[str, float]:
+        """lambda(b) by name; a budget that is not given is the recipe's own.
+
+        Raises:
+            ValueError: no such constraint, or a budget tighter than the range of the multipliers reaches.
+        """
+        if unknown := sorted(set(budgets) - set(self.names)):
+            raise ValueError(f"must be of {', '.join(self.names)}, but got {unknown[0]}; name one of them")
+        spread = self.spread
+        wanted = spread.problem.signs * self._row({**self.budgets, **budgets})
+        dual = self.dual_function()
+        found = dual.multipliers_for(wanted, spread.problem.softness)
+        reached = dual.at(found[None])[1][0] - spread.problem.relaxations(found)
+        for i, name in enumerate(self.names):
+            tolerance = 0.01 * float(np.ptp(dual.values[:, i]))
+            if found[i] >= _AT_THE_END * spread.high[i] and reached[i] > wanted[i] + tolerance:
+                value, asked = spread.problem.signs[i] * reached[i], {**self.budgets, **budgets}[name]
+                raise ValueError(
+                    f"must be a budget that the range of multipliers reaches, but got {asked:g} for {name}, which is at "
+                    f"{value:.4g} with the largest, {spread.high[i]:g}; loosen it"
+                )
+        return dict(zip(self.names, found.tolist(), strict=True))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        return cls(**{**plain, "points": tuple(Point(**each) for each in plain["points"])})
+
+
+def front_in(place: str) -> AmortisedFront | None:
+    """The front in a run's output or a checkpoint; None where there is none."""
+    content = read_file(place, FILE)
+    return AmortisedFront.from_json(json.loads(content)) if content is not None else None
+
+
+def front_of(checkpoint: str) -> AmortisedFront:
+    """The front that lies in a checkpoint of an amortised run.
+
+    Raises:
+        TrainingError: it has none.
+    """
+    found = front_in(checkpoint)
+    if found is None:
+        run = posixpath.dirname(posixpath.dirname(checkpoint.rstrip("/")))
+        raise TrainingError(f"a run must be amortised and ended to have {FILE}, but {run} has none; train it to its end")
+    return found

@@ -1,0 +1,1 @@
+"""Gradient-enhanced kriging: Gaussian processes through values and gradients with known errors."""
