@@ -50,6 +50,14 @@ def _direction(front: AmortisedFront, key: str, directions: Mapping[str, Directi
     return directions.get(key, "maximize" if own else "minimize")
 
 
+def larger(record: SweepRecord) -> list[str]:
+    """The metrics of the front's points of which more is better."""
+    if record.amortised is None:
+        return []
+    keys = ["objective", "value/max", *(f"value/{name}" for name in record.amortised.names)]
+    return [key for key in keys if _direction(record.amortised, key, record.objectives) == "maximize"]
+
+
 def gap(record: SweepRecord) -> Gap | None:
     """The distance of the two fronts; None without an amortised one, or where they do not overlap.
 

@@ -147,6 +147,9 @@ def describe(checked: Checked) -> Iterator[str]:
         for parameter in plan.parameters:
             yield f"  search        {parameter.name}: {parameter.kind.word} {list(parameter.kind.ends)}"
         yield "  objectives    " + ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
+        if plan.amortised_recipe is not None:
+            steps = plan.amortised_recipe.train.steps
+            yield f"  amortised     one training of {steps} steps over a range of multipliers, before the trials"
         for note in plan.notes:
             yield f"  note          {note}"
         yield f"  tracking      {plan.tracking_uri}, experiment `{plan.experiment}`"

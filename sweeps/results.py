@@ -111,12 +111,15 @@ class Results:
     reference_point: list[float] | None
     interrupted: bool
     stopped: str | None = None
+    amortised: Result | None = None
 
     @property
     def exit_code(self) -> int:
         """0 when every trial ended well and feasible, 1 when none could be used, 3 otherwise."""
         if all(record.result.status in ("failed", "diverged") for record in self.trials):
             return 1
+        if self.amortised is not None and self.amortised.status in ("failed", "diverged"):
+            return 3
         return 0 if all(record.result.feasible and record.result.status != "infeasible" for record in self.trials) else 3
 
     def to_json(self) -> dict[str, Any]:
@@ -128,4 +131,5 @@ class Results:
             "reference_point": self.reference_point,
             "interrupted": self.interrupted,
             "stopped": self.stopped,
+            **({"amortised": self.amortised.to_json()} if self.amortised is not None else {}),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from analysis.amortised import larger
 from analysis.bands import Slice, slices
 from analysis.columns import Column, columns, default_axes, view_range
 from analysis.figures.marks import MARKS, kinds
@@ -52,7 +53,8 @@ def payload(
         "budgets": [_budget(each, record) for each in record.budgets],
         "bands": [_band(each, record.budgets) for each in bands],
         "through": _through(bands, named),
-        "amortised": [],
+        "amortised": [dict(each.metrics) for each in record.amortised.points] if record.amortised else [],
+        "larger": larger(record),
         "parallel": _parallel(record, available, front),
     }
 

@@ -128,7 +128,11 @@ const lineage = (x, y) => {
 };
 const amortised = (x, y) => {
   const found = view.off.has("amortised") ? [] : review.amortised.filter((p) => p[x] !== undefined && p[y] !== undefined);
-  const sorted = found.sort((a, b) => a[x] - b[x]);
+  // Of one network's points those that no other dominates on these two axes; over multipliers there is no better and worse.
+  const sign = (key) => (review.larger.includes(key) ? -1 : 1);
+  const beaten = (p) => found.some((q) => [x, y].every((key) => sign(key) * q[key] <= sign(key) * p[key]) && (q[x] !== p[x] || q[y] !== p[y]));
+  const priced = [x, y].some((key) => key.startsWith("multiplier/"));
+  const sorted = found.filter((p) => priced || !beaten(p)).sort((a, b) => a[x] - b[x]);
   return sorted.length ? [line("amortised", sorted.map((p) => p[x]), sorted.map((p) => p[y]), { color: "#0f766e", width: 2 },
     { mode: "lines+markers", marker: { symbol: "square", size: 5, color: "#0f766e" } })] : [];
 };
