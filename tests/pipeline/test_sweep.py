@@ -77,6 +77,8 @@ def check_json(plain: dict[str, Any], count: int) -> None:
     assert set(front) == better
     volume = hypervolume(front, ["minimize", "minimize"], plain["reference_point"])
     assert plain["hypervolume"] == pytest.approx(volume) and math.isfinite(volume)
+    assert {price["trial"] for price in plain["prices"]} >= set(plain["front"]) and plain["recommended"]["knee_reason"]
+    assert all(each["multiplier_error"] >= 0 for trial in plain["trials"] for each in trial["constraints"].values())
 
 
 def check_mlflow(folder: Path, plain: dict[str, Any]) -> tuple[MlflowClient, Run, dict[str, Run]]:
@@ -101,8 +103,14 @@ def check_mlflow(folder: Path, plain: dict[str, Any]) -> tuple[MlflowClient, Run
         assert [each["name"] for each in verdicts] == ["four", "five"]
         assert all(tags[f"dualsweep.verdict.{each['name']}"] == each["word"] for each in verdicts)
         # The same from MLflow alone, and from the trial's folder.
-        assert explain_run(child.info.run_id, f"sqlite:///{folder}/mlflow.db").to_json() == verdicts
-        assert explain_run(str(folder / "runs" / "tiny-sweep" / "trials" / trial["id"]), None).to_json() == verdicts
+        there = explain_run(child.info.run_id, f"sqlite:///{folder}/mlflow.db")
+        here = explain_run(str(folder / "runs" / "tiny-sweep" / "trials" / trial["id"]), None)
+        assert there.to_json() == here.to_json() == verdicts
+        assert there.prices == here.prices and len(here.prices) >= 1
+        sentences = [price["sentence"] for price in plain["prices"] if price["trial"] == trial["id"]]
+        assert set(sentences) <= set(here.prices)
+        named = {plain["recommended"]["knee"], plain["recommended"]["preferred"]}
+        assert (tags["dualsweep.recommended"] != "none") == (trial["id"] in named)
     return client, parent, children
 
 
@@ -126,7 +134,7 @@ def test_a_sweep_from_nothing_the_same_command_again_and_its_front_from_mlflow_a
     store = f"sqlite:///{folder}/mlflow.db"
     said = run(folder, "front", "tiny-sweep", "--tracking-uri", store, "--output", "other", "--json", "front.json")
     rebuilt = json.loads((folder / "front.json").read_text())
-    assert rebuilt == {key: first[key] for key in ("front", "hypervolume", "reference_point")}
+    assert rebuilt == {key: first[key] for key in ("front", "hypervolume", "reference_point", "recommended", "prices")}
     assert all(each in said for each in first["front"])
     assert {"front.html", "front.png", "trials.csv"} <= {each.name for each in (folder / "other").iterdir()}
 
