@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -177,7 +177,7 @@ class Pricing:
         apart = not (price - reach <= high and price + reach >= low)
         verdict: Verdict = "disagrees" if apart else "slack" if self._slack(trial, j, budget, which) else "agrees"
         made = Price(trial.trial_id, budget, price, error, low, high, slope, slope_error, verdict)
-        return Price(**{**vars(made), "sentence": words.sentence(made, trial)})
+        return replace(made, sentence=words.sentence(made, trial))
 
     def _slack(self, trial: Trial, j: int, budget: Loosening, which: Vector) -> bool:
         """Whether a constraint clearly has a price and clearly room, which a solution excludes (complementary slackness)."""
