@@ -171,6 +171,8 @@ def run_sweep(checked: Checked, console: Console) -> Results:
     if target:
         probe_gcs(target)  # before anything is written
     with Study(plan, folder) as study:
+        for line in study.said:
+            console.print(line, highlight=False, soft_wrap=True)
         tracker = Tracker(plan, folder, lambda text: console.print(text, highlight=False, soft_wrap=True))
         run_status = "FAILED"
         try:

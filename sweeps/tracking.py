@@ -19,9 +19,10 @@ from analysis.budgets import write_budgets
 from analysis.recommendation.preference import PREFER
 from sweeps.budgets import ranges
 from sweeps.delivery import Delivery, prepare
-from sweeps.ledger import AMORTISED, SWEEP, Entry, Ledger, masked
+from sweeps.ledger import AMORTISED, SWEEP, Entry, Ledger
 from sweeps.plan import Plan
 from sweeps.spool import FOLDER, Spool
+from sweeps.storing import masked
 from trainer.recipe import Recipe, flatten
 
 #: The status of an MLflow run for each end of a trial (`trainer.outcome.Status`, and `interrupted`).
