@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.front import non_dominated
-from analysis.text import number
 from analysis.trials import JUDGED_STATUSES, Direction, SweepRecord, Trial
 
 if TYPE_CHECKING:
@@ -42,11 +41,12 @@ def line(front: AmortisedFront, x: str, y: str, directions: Mapping[str, Directi
     if not metrics or not {x, y} <= set(metrics[0]):
         return np.zeros((0, 2))
     points = np.array([[each[x], each[y]] for each in metrics])
-    found = points[non_dominated(points, [_direction(front, x, directions), _direction(front, y, directions)])]
+    found = points[non_dominated(points, [direction_of(front, x, directions), direction_of(front, y, directions)])]
     return np.asarray(found[np.argsort(found[:, 0], kind="stable")])
 
 
-def _direction(front: AmortisedFront, key: str, directions: Mapping[str, Direction]) -> Direction:
+def direction_of(front: AmortisedFront, key: str, directions: Mapping[str, Direction]) -> Direction:
+    """In which direction a metric of the front is better."""
     own = front.kinds.get(key.removeprefix("value/")) == "at_least" or (key == "objective" and front.maximize)
     return directions.get(key, "maximize" if own else "minimize")
 
@@ -100,4 +100,4 @@ def sentence(record: SweepRecord) -> str:
 
 
 def _percent(part: float) -> str:
-    return f"{number(100 * part)} %"
+    return f"{100 * part:.2g} %"

@@ -209,6 +209,7 @@ def _trial(run: Run) -> Trial:
         seconds=(info.end_time - info.start_time) / 1000 if ended else None,
         steps=steps,
         marked={name: tags[f"dualsweep.{name}"] for name in MARKS if f"dualsweep.{name}" in tags},
+        model=tags.get("dualsweep.model", ""),
         replicates=int(tags.get("dualsweep.replicates", "1")),
         intervals=intervals,
         feasibility=metrics.get("feasibility"),

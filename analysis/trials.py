@@ -83,6 +83,8 @@ class Trial:
     steps: int | None = None
     #: What the last review wrote of it (`analysis.marking`): its tags without `dualsweep.`; empty before the first review.
     marked: Mapping[str, str] = field(default_factory=dict)
+    #: The address of its model in MLflow, empty where none was logged.
+    model: str = ""
     #: How many trainings, alike but for their seeds, the trial is the mean of; `intervals` has the half-width of each metric's
     #: 95 % interval, and `feasibility` is the probability that one more of them is feasible.
     replicates: int = 1

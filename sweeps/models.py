@@ -44,8 +44,7 @@ def log_models(tracking_uri: str, front: Front, say: Callable[[str], None]) -> d
     gone = []
     for trial in front.trials:
         uri = f"runs:/{trial.run_id}/{FOLDER}"
-        there = client.get_run(trial.run_id).data.tags.get(TAG) == uri
-        if there or _log(client, trial, uri):
+        if trial.model == uri or _log(client, trial, uri):
             made[trial.trial_id] = uri
         else:
             gone.append(trial.trial_id)

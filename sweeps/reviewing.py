@@ -22,6 +22,7 @@ from analysis.store import is_http, open_client
 from analysis.table import front_table
 from analysis.thumbnails import thumbnails
 from analysis.trials import SweepRecord
+from sweeps.delivery import prepare
 from sweeps.interrupts import terminate_like_interrupt
 from sweeps.preferring import read_option
 
@@ -43,6 +44,7 @@ def review_of(tracking_uri: str, sweep: str, folder: Path, console: Console, pre
         ReviewError: no such store or sweep.
         BadInput: `prefer` is no preference for this sweep.
     """
+    prepare()
     from sweeps.models import log_models  # MLflow and torch take seconds
 
     record = read_sweep(tracking_uri, sweep)
