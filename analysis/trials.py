@@ -114,7 +114,9 @@ class Trial:
 
     @property
     def verdict(self) -> str:
-        """`feasible`, `infeasible` or `unknown`, for people to read."""
+        """`feasible`, `infeasible`, `stopped` or `unknown`, for people to read."""
+        if self.status == "stopped":
+            return "stopped"
         return {True: "feasible", False: "infeasible", None: "unknown"}[self.feasible]
 
 

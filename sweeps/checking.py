@@ -11,6 +11,7 @@ from cluster.errors import ClusterError
 from cluster.machine import local_machine
 from cluster.resources import Ask, concurrency
 from sweeps.plan import Plan, load_plan
+from sweeps.schema import EarlyStopping
 from sweeps.storing import masked
 from trainer.data import outline
 from trainer.documents import Document, load
@@ -152,6 +153,15 @@ def runs_elsewhere(address: str | None) -> bool:
     return (address or os.environ.get("RAY_ADDRESS") or "local") != "local"
 
 
+def _rules(early: EarlyStopping) -> Iterator[str]:
+    """The rules that are on, with their settings."""
+    if early.infeasible:
+        yield "infeasible"
+    for name, rule in (("dominated", early.dominated), ("halving", early.halving)):
+        if rule is not None:
+            yield f"{name} ({', '.join(f'{key} {value:g}' for key, value in rule)})"
+
+
 def describe(checked: Checked) -> Iterator[str]:
     """The resolved plan, line by line."""
     recipe, plan, ask = checked.recipe, checked.plan, checked.ask
@@ -163,6 +173,8 @@ def describe(checked: Checked) -> Iterator[str]:
         yield "  objectives    " + ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
         if (preference := plan.preference) is not None:
             yield f"  prefer        {preference}"
+        if plan.early_stopping is not None:
+            yield "  stops early   " + ", ".join(_rules(plan.early_stopping))
         for note in plan.notes:
             yield f"  note          {note}"
         if plan.sweep.seeds > 1:

@@ -41,7 +41,7 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
     Lagrangian exactly; of one that was not measured it is as large as a run must have it to count as settled. A multiplier of 0,
     which the projection holds there, is exact.
     """
-    if plan.sweep.sampler.name != NAME or result.status in ("failed", "diverged"):
+    if plan.sweep.sampler.name != NAME or result.status in ("failed", "diverged", "stopped"):
         return None
     searched = {name for each in searched_budgets(plan.parameters, plan.recipe_document) for name in each.constraints}
     sign = -1.0 if plan.recipe.maximizes else 1.0

@@ -42,16 +42,28 @@ class Replicates:
 
     @property
     def shown(self) -> int:
-        """The seed of the training whose samples and checkpoint stand for the trial: the first sound one, else the first."""
+        """The seed of the training whose samples and checkpoint stand for the trial: the first sound one, else the first.
+
+        Of a trial that was stopped it is the one that reported most: others may never have begun.
+        """
+        if self.stopped:
+            return max(self.runs, key=lambda seed: (self.runs[seed].status == "stopped", self.runs[seed].steps, -seed))
         return min(self.runs, key=lambda seed: (self.runs[seed].status not in JUDGED_STATUSES, seed))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the trial was stopped, which it is with any of its trainings."""
+        return any(each.status == "stopped" for each in self.runs.values())
 
     @cached_property
     def result(self) -> Result:
         """The trial's own result: means with their standard errors, feasible where the mean slacks are within Z of them.
 
         `seconds` are of all trainings together, `steps` the most of one; the checkpoint is that of `shown`. Where no training
-        is sound, it is the first one's end.
+        is sound, it is the first one's end; where one was stopped, that is.
         """
+        if self.stopped:
+            return replace(self.runs[self.shown], seconds=self._seconds)
         if not self.sound:
             return replace(self.runs[self.shown], reason=self._reason({}), seconds=self._seconds)
         objective, error = _mean([each.objective for each in self.sound], [each.objective_error for each in self.sound])

@@ -123,10 +123,14 @@ class Results:
 
     @property
     def exit_code(self) -> int:
-        """0 when every trial ended well and feasible, 1 when none could be used, 3 otherwise."""
+        """0 when every trial that was not stopped ended well and feasible, 1 when none could be used, 3 otherwise.
+
+        It is 3, too, when all were stopped: nothing went wrong, and there is no front.
+        """
         if all(record.result.status in ("failed", "diverged") for record in self.trials):
             return 1
-        return 0 if all(record.result.feasible and record.result.status != "infeasible" for record in self.trials) else 3
+        ended = [record.result for record in self.trials if record.result.status != "stopped"]
+        return 0 if ended and all(each.feasible and each.status != "infeasible" for each in ended) else 3
 
     def to_json(self) -> dict[str, Any]:
         """The form of `--json` files (docs/sweep.md)."""

@@ -26,7 +26,7 @@ from sweeps.storing import masked
 from trainer.recipe import Recipe, flatten
 
 #: The status of an MLflow run for each end of a trial (`trainer.outcome.Status`, and `interrupted`).
-RUN_STATUS = {"failed": "FAILED", "diverged": "FAILED", "interrupted": "KILLED"}
+RUN_STATUS = {"failed": "FAILED", "diverged": "FAILED", "interrupted": "KILLED", "stopped": "KILLED"}
 _LONGEST_WAIT = 60.0
 
 
