@@ -115,11 +115,11 @@ class Prices:
             return ""
         doubted = self.unconverged
         if not doubted:
-            return (
-                f"The multipliers agree with the other trials' values at {'each of ' if total > 1 else ''}{total} priced points."
-            )
+            where = f"each of the {total} priced points" if total > 1 else "the priced point"
+            return f"The multipliers agree with the other trials' values at {where}."
         some = ", ".join(doubted[:5]) + (f" and {len(doubted) - 5} more" if len(doubted) > 5 else "")
-        return f"The multipliers of {len(doubted)} of {total} priced points have not converged, by the others' values: {some}."
+        which = f"{len(doubted)} of {total} priced points have" if total > 1 else "the priced point have"
+        return f"The multipliers of {which} not converged, by the others' values: {some}."
 
     @property
     def unconverged(self) -> tuple[str, ...]:
