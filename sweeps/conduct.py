@@ -21,6 +21,7 @@ from sweeps.amortising import is_waiting, place_of, run_amortised
 from sweeps.artifacts import verdicts_of, write_artifacts, write_shown
 from sweeps.budgets import NAME
 from sweeps.checking import Checked
+from sweeps.continuing import Continuing
 from sweeps.explaining import Explained
 from sweeps.informing import outcome_of
 from sweeps.interrupts import terminate_like_interrupt
@@ -50,6 +51,7 @@ class Conductor:
     def __init__(self, plan: Plan, study: Study, tracker: Tracker, progress: Progress, place: str, folder: Path) -> None:
         self._plan, self._study, self._tracker, self._progress = plan, study, tracker, progress
         self._place, self._folder = place, folder
+        self._continuing = Continuing(plan, study, folder)
         self._watch = Watch(plan, tracker)
         self._recover()
         self._unfinished = deque(study.unfinished())
@@ -66,8 +68,8 @@ class Conductor:
 
     def started(self, run: Run) -> None:
         if run.seed is not None and not self._tracker.is_open(run.number):
-            self._tracker.trial(run.number, run.asked.params)
-        self._tracker.trial(run.number, run.asked.params, run.seed)
+            self._tracker.trial(run.number, run.asked.params, begun=run.asked.start)
+        self._tracker.trial(run.number, run.asked.params, run.seed, run.asked.start)
         self._progress.started(run.name, run.asked.params)
 
     def reported(self, run: Run, payload: dict[str, Any]) -> bool:
@@ -109,6 +111,7 @@ class Conductor:
     def _open(self, asked: Asked) -> None:
         """Takes up a trial: its trainings that have not ended wait for their turn."""
         try:
+            asked = self._continuing.decided(asked)
             point = Point(self._plan, asked, self._folder)
         except BadInput as error:
             self._record(TrialRecord(asked.number, asked.params, failed(f"these values make no valid recipe: {error}")))
