@@ -85,6 +85,7 @@ def _trial(trial: Trial, kind: str, front: Front, named: Sequence[str]) -> dict[
         "kind": kind,
         "rank": front.ranks[trial.trial_id],
         "marks": list(named),
+        "continued_from": trial.continued_from,
         "params": {name: setting(value) for name, value in trial.params.items()},
         "constraints": [_outcome(outcome) for outcome in trial.constraints],
         "intervals": {name: _finite(width) for name, width in trial.intervals.items() if math.isfinite(width)},
