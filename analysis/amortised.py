@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.front import non_dominated
-from analysis.text import number
 from analysis.trials import JUDGED_STATUSES, Direction, SweepRecord, Trial
 
 if TYPE_CHECKING:
@@ -101,4 +100,4 @@ def sentence(record: SweepRecord) -> str:
 
 
 def _percent(part: float) -> str:
-    return f"{number(100 * part)} %"
+    return f"{100 * part:.2g} %"

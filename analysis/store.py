@@ -6,6 +6,7 @@ for minutes; both are checked before it is asked.
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ def open_client(tracking_uri: str) -> MlflowClient:
         _check_path(tracking_uri, parts.path)
     elif is_http(tracking_uri):
         _check_server(tracking_uri, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # read when MLflow is imported
     from mlflow import MlflowClient  # takes seconds to import, so not before it is needed
 
     return MlflowClient(tracking_uri)

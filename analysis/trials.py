@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from trainer.amortised.front import AmortisedFront
 
+from analysis.recommendation.preference import Preference
+
 Direction = Literal["minimize", "maximize"]
 Sense = Literal["at_most", "at_least", "equals"]
+#: The marks of the last review, `analysis.marking`.
+MARKS = ("front", "feasible", "rank", "knee", "recommended")
 #: Statuses whose last values are a final evaluation; the values of any other trial are not to be trusted.
 JUDGED_STATUSES = frozenset({"converged", "out_of_steps", "infeasible"})
 
@@ -148,6 +152,8 @@ class SweepRecord:
     sampler_seed: str = ""
     #: Whether the trainings maximise their objective; the sweep's objectives need not hold it.
     maximizes: bool = False
+    #: What the user prefers among the points of the front; None where nobody said.
+    prefer: Preference | None = None
     #: The front of the sweep's amortised training, where it has one that has ended.
     amortised: AmortisedFront | None = None
 

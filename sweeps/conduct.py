@@ -171,15 +171,12 @@ def run_sweep(checked: Checked, console: Console) -> Results:
     if target:
         probe_gcs(target)  # before anything is written
     with Study(plan, folder) as study:
+        for line in study.said:
+            console.print(line, highlight=False, soft_wrap=True)
         tracker = Tracker(plan, folder, lambda text: console.print(text, highlight=False, soft_wrap=True))
         run_status = "FAILED"
         try:
-            if is_waiting(plan, checked.output):
-                with connect(checked.address) as connection:
-                    concurrency(connection.machine, checked.ask)
-                    terminate_like_interrupt()
-                    run_amortised(plan, checked.output, folder, tracker, console)
-            if study.unfinished() or study.remaining:
+            if study.unfinished() or study.remaining or is_waiting(plan, checked.output):
                 _run_trials(checked, plan, study, tracker, folder, console)
             run_status = "KILLED" if study.unfinished() or study.remaining else "FINISHED"
             if study.stopped:
@@ -209,6 +206,10 @@ def _run_trials(checked: Checked, plan: Plan, study: Study, tracker: Tracker, fo
         fits = concurrency(connection.machine, checked.ask, plan.sweep.concurrency)
         concurrent = min(fits.concurrent, max(1, runs))
         terminate_like_interrupt()
+        if is_waiting(plan, checked.output):
+            run_amortised(plan, checked.output, folder, tracker, console)
+        if not left:
+            return
         trials = f"{left} trial{'s' if left > 1 else ''}" + (f" of {seeds} trainings" if seeds > 1 else "")
         console.print(f"{trials}, {concurrent} at a time: {fits.reason}", highlight=False, soft_wrap=True)
         from sweeps.tune import run_trials

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -97,7 +97,14 @@ def sweep_record(plan: Plan, records: list[TrialRecord]) -> SweepRecord:
     trials = judge([record.as_trial() for record in records], list(plan.objectives))
     point = plan.sweep.reference_point
     return SweepRecord(
-        "", plan.experiment, "", plan.objectives, tuple(point) if point else None, trials, maximizes=plan.recipe.maximizes
+        "",
+        plan.experiment,
+        "",
+        plan.objectives,
+        tuple(point) if point else None,
+        trials,
+        maximizes=plan.recipe.maximizes,
+        prefer=plan.preference,
     )
 
 
@@ -111,6 +118,8 @@ class Results:
     reference_point: list[float] | None
     interrupted: bool
     stopped: str | None = None
+    recommended: Mapping[str, Any] = field(default_factory=dict)
+    prices: Sequence[Mapping[str, Any]] = ()
 
     @property
     def exit_code(self) -> int:
@@ -128,4 +137,6 @@ class Results:
             "reference_point": self.reference_point,
             "interrupted": self.interrupted,
             "stopped": self.stopped,
+            "recommended": dict(self.recommended),
+            "prices": [dict(price) for price in self.prices],
         }

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
+from sweeps.preferring import MetricName, Prefer
+from sweeps.storing import masked
 from trainer.recipe import Name, Resources, Section
 from trainer.schema.amortised import Amortised
 from trainer.schema.base import Count
 
 Direction = Literal["minimize", "maximize"]
 SamplerName = Literal["tpe", "nsga2", "gp", "random", "quasi_random", "grid", "dual_informed"]
-#: MLflow's rule for the names of metrics.
-MetricName = Annotated[str, Field(pattern=r"^[\w .:/-]+$", max_length=250)]
 
 
 class Sampler(Section):
@@ -69,6 +69,37 @@ class Tracking(Section):
     )
 
 
+class WarmStart(Section):
+    """Another sweep, whose finished trials the sampler begins with: its output folder, or its study."""
+
+    output: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="the sweep's output folder; a text in place of the section is short for it", examples=["runs/earlier"]
+    )
+    storage: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="or the storage of its study", examples=["sqlite:///study.db"]
+    )
+    study: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="the study's name there; left out, the only one", examples=["digits-minority"]
+    )
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        self.exactly_one("output", "storage")
+        if self.study is not None and self.storage is None:
+            raise ValueError(f"`study` must go with `storage`, but got output: {self.output!r}; drop it, or write the storage")
+        return self
+
+    @property
+    def name(self) -> str:
+        """How people read of it."""
+        return self.output or f"{masked(self.storage or '')} {self.study or ''}".strip()
+
+
+def _placed(value: Any) -> Any:
+    """`warm_start: [runs/earlier]` is short for `warm_start: [{output: runs/earlier}]`."""
+    return {"output": value} if isinstance(value, str) else value
+
+
 class Sweep(Section):
     """A sweep over one recipe."""
 
@@ -106,7 +137,25 @@ class Sweep(Section):
     mlflow: Tracking = Field(
         Tracking(), description="where MLflow keeps the sweep", examples=["{tracking_uri: sqlite:///mlflow.db}"]
     )
+    storage: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="where Optuna keeps the study: a journal's path, sqlite:///study.db, or another database's URL; left out, "
+        "study.journal in the output folder",
+        examples=["sqlite:///study.db"],
+    )
+    points: list[dict[str, Any]] = Field(
+        [], description="values of searched parameters to try first, in this order; those left out are the sampler's",
+        examples=["[{dual.step_size: 0.01}]"],
+    )  # fmt: skip
+    warm_start: list[Annotated[WarmStart, BeforeValidator(_placed)]] = Field(
+        [], description="other sweeps over the same parameters, whose finished trials the sampler begins with",
+        examples=["[runs/earlier]"],
+    )  # fmt: skip
     reference_point: list[FiniteFloat] | None = Field(
         None, description="the hypervolume's reference point, one number for each objective", examples=["[1.0, 0.3]"]
     )
+    prefer: Prefer | None = Field(
+        None, description="which point of the front to recommend beside its knee",
+        examples=["{weights: {objective: 1, value/max: 2}}"],
+    )  # fmt: skip
     set: dict[str, Any] = Field({}, description="recipe keys with a fixed value", examples=["{train.steps: 300}"])

@@ -16,11 +16,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from analysis.budgets import write_budgets
+from analysis.recommendation.preference import PREFER
 from sweeps.budgets import ranges
 from sweeps.delivery import Delivery, prepare
-from sweeps.ledger import AMORTISED, SWEEP, Entry, Ledger, masked
+from sweeps.ledger import AMORTISED, SWEEP, Entry, Ledger
 from sweeps.plan import Plan
 from sweeps.spool import FOLDER, Spool
+from sweeps.storing import masked
 from trainer.recipe import Recipe, flatten
 
 #: The status of an MLflow run for each end of a trial (`trainer.outcome.Status`, and `interrupted`).
@@ -163,6 +165,8 @@ class Tracker:
         }
         if plan.sweep.reference_point is not None:
             tags["dualsweep.reference_point"] = json.dumps(plan.sweep.reference_point)
+        if (preference := plan.preference) is not None:
+            tags[PREFER] = json.dumps(preference.to_json())
         self.sweep.tags(tags)
         search = {f"search.{each.name}": f"{each.kind.word} {list(each.kind.ends)}" for each in plan.parameters}
         sampler = plan.sweep.sampler

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeps.plan import Plan
+from sweeps.storing import masked
 from trainer.documents import show
 from trainer.errors import BadInput, Problem
 
@@ -26,8 +27,12 @@ def fingerprint(plan: Plan) -> dict[str, Any]:
         "sampler": {"name": plan.sweep.sampler.name, "seed": plan.sweep.sampler.seed},
         "recipe": plan.recipe.model_dump(mode="json", exclude=_FREE, exclude_defaults=True),
     }
-    if plan.sweep.seeds > 1:
-        parts["seeds"] = plan.sweep.seeds
+    later = {
+        "seeds": plan.sweep.seeds,
+        "points": plan.sweep.points,
+        "warm_start": [masked(each.name) for each in plan.sweep.warm_start],
+    }
+    parts |= {name: value for name, value in later.items() if value not in (1, [])}
     plain: dict[str, Any] = json.loads(json.dumps(parts, default=str))
     return plain
 

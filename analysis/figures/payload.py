@@ -29,8 +29,9 @@ def payload(
     base_url: str,
     thumbnails: Mapping[str, str],
     named: Mapping[str, Sequence[str]],
+    said: Mapping[str, Sequence[str]],
 ) -> dict[str, object]:
-    """Return the page's data; `thumbnails` are data URIs by trial id, `named` words such as `knee` by trial id."""
+    """Return the page's data; by trial id `thumbnails` are data URIs, `named` words such as `knee`, `said` sentences."""
     available = columns(record)
     bands = slices(record, front)
     return {
@@ -52,6 +53,7 @@ def payload(
         "thumbnails": dict(thumbnails),
         "budgets": [_budget(each, record) for each in record.budgets],
         "bands": [_band(each, record.budgets) for each in bands],
+        "said": {trial_id: list(sentences) for trial_id, sentences in said.items()},
         "through": _through(bands, named),
         "amortised": _amortised(record),
         "parallel": _parallel(record, available, front),

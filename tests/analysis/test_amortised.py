@@ -1,0 +1,94 @@
+"""The amortised front beside separate trials: which points are drawn, and how far the two are apart where that is known."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from analysis.amortised import gap, line, sentence
+from analysis.description import describe
+from analysis.figures.front_png import front_png
+from analysis.front import find_front
+from analysis.trials import SweepRecord, Trial
+from trainer.amortised.front import AmortisedFront, Point
+from trainer.amortised.spread import Spread
+from trainer.problem import Problem
+
+
+def tilted(kind: str = "at_most") -> AmortisedFront:
+    """f = lambda^2 / 2, g = -lambda: P*(b) = b^2 / 2 for b in [-2, 0]; as `at_least`, a reward of lambda."""
+    sign = -1.0 if kind == "at_least" else 1.0
+    problem = Problem(("a",), np.array([-0.5 * sign]), np.zeros(1, dtype=np.bool_), (kind,))  # type: ignore[arg-type]
+    spread = Spread(problem, np.array([0.003]), np.array([2.0]), 0.1, 0)
+    points = [
+        Point({"a": each}, each**2 / 2, 0.001, {"a": -sign * each}, {"a": 0.001}) for each in spread.measured(17)[:, 0].tolist()
+    ]
+    return AmortisedFront.of(spread, points, 300)
+
+
+def trial(number: int, value: float, objective: float, status: str = "converged") -> Trial:
+    metrics = {"objective": objective, "value/a": value, "value/max": value, "slack/a": 0.1, "budget/a": value + 0.1}
+    return Trial(f"{number:04d}", "", status, metrics=metrics, feasible=status == "converged")
+
+
+def record(*trials: Trial, front: AmortisedFront | None = None) -> SweepRecord:
+    return SweepRecord("1", "sweep", "0" * 32, {"objective": "minimize", "value/max": "minimize"}, None, trials, front)
+
+
+def test_the_gap_is_at_equal_values_and_in_parts_of_the_fronts_range():
+    """Separate trials 0.1 below and 0.02 above b^2 / 2, whose range is 2; one is beyond the multipliers' range, one diverged."""
+    found = gap(
+        record(
+            trial(0, -1.0, 0.4), trial(1, -0.5, 0.145), trial(2, -3.0, 0.1), trial(3, -1.0, -9.0, "diverged"), front=tilted()
+        )
+    )  # fmt: skip
+    assert found is not None and (found.trial.trial_id, found.compared, found.judged) == ("0000", 2, 3)
+    assert found.worst == pytest.approx(0.05, abs=0.002) and found.mean == pytest.approx(0.02, abs=0.002)
+
+
+def test_rewards_that_are_at_least_are_read_in_their_own_sense():
+    found = gap(record(trial(0, 1.0, 0.4), front=tilted("at_least")))
+    assert found is not None and found.worst == pytest.approx(0.05, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("trials", "said"),
+    [
+        ([trial(0, -1.0, 0.4)], "at most 5"),
+        ([trial(0, -1.0, 0.6)], "better than separate training throughout, by at least 5"),
+        ([trial(0, -5.0, 0.6)], "no trial is within its range"),
+        ([], "no trial is within its range"),
+    ],
+)
+def test_what_is_said_of_it(trials, said):
+    found = record(*trials, front=tilted())
+    assert sentence(found).startswith("Amortised front: 17 points of one network after 300 steps; ") and said in sentence(found)
+    assert sentence(found)[:15] in describe(found, find_front(found), hypervolume=None, reference_point=None)
+    assert sentence(record(*trials)) == "" and gap(record(*trials)) is None
+
+
+def test_the_line_is_what_no_other_point_dominates_on_the_axes():
+    front = tilted()
+    found = line(front, "objective", "value/max", {"objective": "minimize", "value/max": "minimize"})
+    assert len(found) == 17 and (np.diff(found[:, 0]) > 0).all() and (np.diff(found[:, 1]) < 0).all()
+    worse = replace(front.points[5], objective=9.0)
+    shorter = replace(front, points=(*front.points[:5], worse, *front.points[6:]))
+    assert len(line(shorter, "objective", "value/a", {})) == 16
+    assert len(line(tilted("at_least"), "objective", "value/a", {})) == 17  # more reward is better
+    assert line(front, "objective", "eval/frechet", {}).shape == (0, 2)
+
+
+def test_the_line_is_in_the_picture():
+    trials = [trial(0, -1.0, 0.5), trial(1, -0.5, 0.15)]
+    with_line, without = (record(*trials, front=each) for each in (tilted(), None))
+    pictures = []
+    for each in (with_line, without):
+        png = front_png(each, find_front(each))
+        pictures.append(matplotlib.image.imread(io.BytesIO(png)))
+    brown = np.array([0xB4, 0x53, 0x09]) / 255
+    counts = [int((np.abs(picture[..., :3] - brown).max(axis=2) < 0.05).sum()) for picture in pictures]
+    assert counts[0] > 200 and counts[1] == 0

@@ -1,0 +1,124 @@
+"""A sweep's amortised training: what the plan makes of it, and its way into MLflow and out again. Trainings in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from rich.console import Console
+
+from analysis.reading import read_sweep
+from sweeps.amortising import is_waiting, place_of, run_amortised
+from sweeps.explaining import Explained
+from sweeps.plan import Plan, load_plan
+from sweeps.tracking import Tracker
+from tests.sweeps.files import RECIPE, SWEEP, write
+from trainer.amortised.front import FILE
+from trainer.checkpoint import CheckpointFolder
+from trainer.coordinator import InProcess
+from trainer.dual.controller import controller_of
+from trainer.errors import BadInput
+from trainer.host import LocalHost
+from trainer.outcome import Result
+from trainer.recipe import Recipe
+from trainer.work import work
+
+QUICK = """\
+model: {unet: {channels: [8, 16]}}
+schedule: {timesteps: 50}
+train: {steps: 10, batch_size: 16, log_every: 2}
+evaluation: {samples: 4, sample_steps: 2, loss_draws: 64, judge: {epochs: 1}}
+"""
+
+
+def planned(folder: Path, *overrides: str, sweep: str = SWEEP, recipe: str = RECIPE) -> Plan:
+    return load_plan(write(folder, sweep, recipe), [f"mlflow.tracking_uri=sqlite:///{folder}/mlflow.db", *overrides])
+
+
+def quick(folder: Path, *overrides: str) -> Plan:
+    kept = [each for each in RECIPE.splitlines() if not each.startswith(("model", "train"))]
+    return planned(folder, "amortised.points=4", "amortised.steps=12", *overrides, recipe="\n".join([*kept, QUICK]))
+
+
+def in_process(recipe: Recipe, output: str, on_report: Any) -> Result:
+    """`trainer.run.train` without Ray."""
+    host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(f"{output}/checkpoints"))
+    result = work(recipe, host, output)
+    for payload in host.reports:
+        on_report(payload)
+    assert result is not None
+    return result
+
+
+def test_true_is_short_for_three_times_the_steps_and_the_default_range(tmp_path):
+    plan = planned(tmp_path, "amortised=true")
+    recipe = plan.amortised_recipe
+    assert recipe is not None and recipe.amortised is not None
+    assert recipe.train.steps == 4500 and recipe.amortised.multipliers.high == 3.0 and plan.recipe.amortised is None
+    assert planned(tmp_path).amortised_recipe is None and planned(tmp_path, "amortised=false").amortised_recipe is None
+
+
+def test_its_steps_are_whole_dual_steps(tmp_path):
+    recipe = planned(tmp_path, "amortised.steps=101", "dual.every=5").amortised_recipe
+    assert recipe is not None and recipe.train.steps == 105
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["amortised={step: 5}"], "amortised.step: must be a known key"),
+        (["amortised={by_constraint: {six: {high: 1.0}}}"], "`amortised.by_constraint` must name constraints, but got 'six'"),
+        (
+            ["amortised=true", "train.batches=separate"],
+            "must be mixture with `amortised`, but got separate; drop it",
+        ),
+        (
+            ["set.amortised={}"],
+            "must be of a recipe without `amortised`, as each trial has budgets",
+        ),
+    ],
+)
+def test_what_cannot_be_amortised_is_told_before_anything_starts(tmp_path, overrides, message):
+    with pytest.raises(BadInput) as error:
+        planned(tmp_path, *overrides)
+    assert message in str(error.value)
+
+
+def test_it_is_a_child_run_whose_front_is_read_back_from_mlflow_alone(tmp_path):
+    plan, out = quick(tmp_path), tmp_path / "out"
+
+    def said(text: str) -> None:
+        raise AssertionError(f"nothing should go wrong, but got {text}")
+
+    tracker = Tracker(plan, out, said, interval=0.1)
+    assert is_waiting(plan, str(out))
+    run_amortised(plan, str(out), out, tracker, Console(quiet=True), in_process)
+    assert not is_waiting(plan, str(out))
+    tracker.trial(0, {"dual.step_size": 0.1, "constraints.four.at_most": 0.1, "constraints.five.at_most": 0.2})
+    tracker.end_trial(0, "converged", "")
+    tracker.end("done", "FINISHED")
+    assert tracker.close() is None
+    record = read_sweep(plan.tracking_uri, plan.experiment)
+    stored = json.loads((Path(place_of(str(out))) / FILE).read_text())
+    assert record.amortised is not None and json.loads(json.dumps(record.amortised.to_json())) == stored
+    assert [each.trial_id for each in record.trials] == ["0000"]
+    client = MlflowClient(plan.tracking_uri)
+    [run] = client.search_runs([record.experiment_id], "tags.`dualsweep.kind` = 'amortised'")
+    assert run.data.tags["mlflow.parentRunId"] == record.parent_run_id and run.info.status == "FINISHED"
+    assert {each.path for each in client.list_artifacts(run.info.run_id)} >= {FILE, "result.json", "recipe.yaml", "samples.png"}
+    assert [each.step for each in client.get_metric_history(run.info.run_id, "objective")][-1] == 12
+    assert run.data.params["train.steps"] == "12"
+
+
+def test_an_ended_amortised_run_is_explained_by_its_result(tmp_path):
+    recipe = quick(tmp_path).amortised_recipe
+    assert recipe is not None
+    points: list[tuple[int, Any]] = []
+    result = in_process(
+        recipe, str(tmp_path / "run"), lambda each: points.extend((one["step"], one["metrics"]) for one in each["points"])
+    )
+    explained = Explained.of("one", points, result, recipe)
+    assert [each.name for each in explained.verdicts] == ["four", "five"]
