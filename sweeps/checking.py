@@ -11,6 +11,8 @@ from cluster.errors import ClusterError
 from cluster.machine import local_machine
 from cluster.resources import Ask, concurrency
 from sweeps.plan import Plan, load_plan
+from sweeps.schema import EarlyStopping
+from sweeps.starts import continued_dual_step, continued_steps
 from sweeps.storing import masked
 from trainer.data import outline
 from trainer.documents import Document, load
@@ -152,6 +154,15 @@ def runs_elsewhere(address: str | None) -> bool:
     return (address or os.environ.get("RAY_ADDRESS") or "local") != "local"
 
 
+def _rules(early: EarlyStopping) -> Iterator[str]:
+    """The rules that are on, with their settings."""
+    if early.infeasible:
+        yield "infeasible"
+    for name, rule in (("dominated", early.dominated), ("halving", early.halving)):
+        if rule is not None:
+            yield f"{name} ({', '.join(f'{key} {value:g}' for key, value in rule)})"
+
+
 def describe(checked: Checked) -> Iterator[str]:
     """The resolved plan, line by line."""
     recipe, plan, ask = checked.recipe, checked.plan, checked.ask
@@ -161,8 +172,14 @@ def describe(checked: Checked) -> Iterator[str]:
         for parameter in plan.parameters:
             yield f"  search        {parameter.name}: {parameter.kind.word} {list(parameter.kind.ends)}"
         yield "  objectives    " + ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
+        if (continuation := plan.sweep.continuation) is not None:
+            steps = f"{continued_steps(recipe, continuation)} of {recipe.train.steps} steps"
+            factors = f"dual.step_size x {continued_dual_step(recipe, continuation):g}, train.lr x {continuation.lr:g}"
+            yield f"  continuation  from the nearest finished trial, with predicted multipliers: {steps}, {factors}"
         if (preference := plan.preference) is not None:
             yield f"  prefer        {preference}"
+        if plan.early_stopping is not None:
+            yield "  stops early   " + ", ".join(_rules(plan.early_stopping))
         for note in plan.notes:
             yield f"  note          {note}"
         if plan.sweep.seeds > 1:

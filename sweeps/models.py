@@ -22,9 +22,9 @@ from analysis.front import Front
 from analysis.store import open_client
 from analysis.trials import Trial
 from sweeps import sampling_model
-from trainer.checkpoint import MARKER, locate
+from trainer.checkpoint import locate
 from trainer.models.loadable import ADAPTER
-from trainer.places import RESULT
+from trainer.places import MARKER, RESULT
 
 FOLDER = "model"
 TAG = "dualsweep.model"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sweeps.budgets import NAME, check_informed
+from sweeps.budgets import NAME, check_continuation, check_informed
 from sweeps.kinds import WORDS, listed
 from sweeps.preferring import check_prefer, preference_of
 from sweeps.rules import (
@@ -26,8 +26,9 @@ from sweeps.rules import (
     check_warm_start,
     own_metrics,
 )  # fmt: skip
-from sweeps.schema import Direction, Sweep
+from sweeps.schema import Direction, EarlyStopping, Sweep
 from sweeps.search import Parameter, Written, apply, check_grid, read_search, resolve
+from sweeps.stopping.asking import applicable, check_early_stopping
 from sweeps.storing import storage_url
 from trainer.documents import Document, load, nearest, show, validate
 from trainer.errors import BadInput, Problem
@@ -101,6 +102,12 @@ class Plan:
         if self.sweep.seeds == 1:
             return (None,)
         return tuple(range(self.recipe.seed, self.recipe.seed + self.sweep.seeds))
+
+    @property
+    def early_stopping(self) -> EarlyStopping | None:
+        """The rules that may stop a trial, of those asked for; None where nothing may."""
+        asked = self.sweep.early_stopping
+        return applicable(asked, self.recipe, list(self.objectives)) if asked is not None else None
 
     @property
     def amortised_recipe(self) -> Recipe | None:
@@ -211,10 +218,13 @@ def _complete(
     if sweep is None:
         return None
     plan = Plan(sweep, document, recipe, completed, tuple(parameters))
+    if sweep.continuation is not None and not found:
+        problems += check_continuation(document, parameters, completed, recipe, sweep.continuation.steps)
     problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)
     problems += check_points(document, sweep, parameters, completed)
     problems += check_storage(document, plan.tracking_uri)
     problems += check_warm_start(document, sweep)
+    problems += check_early_stopping(document, sweep.early_stopping, recipe, list(plan.objectives))
     problems += check_amortised(document, recipe, lambda: plan.amortised_recipe)
     problems += check_prefer(document, ("prefer",), list(plan.objectives), own_metrics(plan.constraints))
     return plan

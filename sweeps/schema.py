@@ -10,7 +10,7 @@ from sweeps.preferring import MetricName, Prefer
 from sweeps.storing import masked
 from trainer.recipe import Name, Resources, Section
 from trainer.schema.amortised import Amortised
-from trainer.schema.base import Count
+from trainer.schema.base import Count, Positive
 
 Direction = Literal["minimize", "maximize"]
 SamplerName = Literal["tpe", "nsga2", "gp", "random", "quasi_random", "grid", "dual_informed"]
@@ -43,6 +43,17 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+class Continuation(Section):
+    """Trials that start from their nearest finished neighbour, and what these take in place of the recipe's own."""
+
+    steps: Count | None = Field(None, description="primal steps; left out, a quarter of train.steps", examples=["150"])
+    dual_step: Positive | None = Field(
+        None, examples=["4.0"],
+        description="a factor on dual.step_size; left out, as much as the steps are fewer, so that the multipliers can go as far",
+    )  # fmt: skip
+    lr: Positive = Field(0.5, description="a factor on train.lr", examples=["0.5"])
+
+
 class AmortisedRun(Amortised):
     """The amortised training beside a sweep's trials: the base recipe over a range of multipliers (docs/amortised.md)."""
 
@@ -52,8 +63,56 @@ class AmortisedRun(Amortised):
 
 
 def _switched(value: Any) -> Any:
-    """`amortised: true` is short for its defaults, false for none."""
+    """`true` is short for a section with its defaults, `false` for none."""
     return ({} if value else None) if isinstance(value, bool) else value
+
+
+class Dominated(Section):
+    """Stops a trial whose best credible end is dominated by a finished feasible trial."""
+
+    confidence: Annotated[FiniteFloat, Field(ge=0.5, lt=1)] = Field(
+        0.95, description="how sure that must be, over all objectives together", examples=["0.95"]
+    )
+
+
+class Halving(Section):
+    """Asynchronous successive halving: at each rung the best part of the trials recorded there goes on."""
+
+    reduction: Annotated[int, Field(ge=2)] = Field(3, description="one in so many goes on at a rung", examples=["3"])
+    first: Annotated[FiniteFloat, Field(gt=0, lt=1)] = Field(
+        0.2,
+        description="the first rung, as a share of a trial's steps; each next one is `reduction` times as far",
+        examples=["0.2"],
+    )
+
+
+class EarlyStopping(Section):
+    """Which rules may stop a trial before its last step; a rule that is not named is off."""
+
+    infeasible: bool = Field(
+        False, description="stops a trial that cannot meet a constraint within the steps that are left", examples=["true"]
+    )
+    dominated: Annotated[Dominated | None, BeforeValidator(_switched)] = Field(
+        None,
+        description="stops a trial that a finished one dominates; `true` takes its defaults",
+        examples=["{confidence: 0.95}"],
+    )
+    halving: Annotated[Halving | None, BeforeValidator(_switched)] = Field(
+        None,
+        description="stops all but the best at a few rungs; `true` takes its defaults",
+        examples=["{reduction: 3, first: 0.2}"],
+    )
+
+    @model_validator(mode="after")
+    def _stops_something(self) -> Self:
+        if not (self.infeasible or self.dominated or self.halving):
+            raise ValueError("a section must turn on a rule, but got none; name infeasible, dominated or halving, or drop it")
+        return self
+
+
+def _all_or_none(value: Any) -> Any:
+    """`early_stopping: true` is every rule with its defaults."""
+    return {"infeasible": True, "dominated": {}, "halving": {}} if value is True else _switched(value)
 
 
 class Tracking(Section):
@@ -118,11 +177,21 @@ class Sweep(Section):
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Field(
         Sampler(), description="how trials are placed", examples=["{name: tpe, seed: 0}"]
     )
+    continuation: Annotated[Continuation | None, BeforeValidator(_switched)] = Field(
+        None,
+        description="`true` or a section: trials start from their nearest finished neighbour in the space of budgets",
+        examples=["true"],
+    )
     trials: Count = Field(description="the number of trials", examples=["12"])
     seeds: Count = Field(
         1,
         description="trainings of each trial, alike but for their seeds (the recipe's and those after it): its figures are means",
         examples=["3"],
+    )
+    early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_all_or_none)] = Field(
+        None,
+        description="rules that stop trials before their last step; `true`: all that apply, with their defaults; left out, none",
+        examples=["{infeasible: true}"],
     )
     amortised: Annotated[AmortisedRun | None, BeforeValidator(_switched)] = Field(
         None, description="true, or settings, to also train one network for the whole front, before the trials",

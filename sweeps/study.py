@@ -28,6 +28,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeps.informed import DualInformedSampler, Outcome, report
 from sweeps.plan import Plan
 from sweeps.samplers import decode, distributions, kept_params, sampler_for
+from sweeps.starts import ATTRIBUTE as START
+from sweeps.starts import Begun
 from sweeps.storage import StorageError, holding, locked, open_storage
 from sweeps.storing import JOURNAL as SCHEME
 from sweeps.storing import masked
@@ -39,16 +41,19 @@ JOURNAL = "study.journal"
 #: Names the study in a storage of the user's, which may hold others.
 STUDY = "study.json"
 _FINGERPRINT, _WARM = "dualsweep", "dualsweep.warm_started"
-State = Literal["running", "complete", "failed"]
-_STATES: dict[TrialState, State] = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed"}
+State = Literal["running", "complete", "failed", "stopped"]
+_STATES: dict[TrialState, State] = {
+    TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.PRUNED: "stopped",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A trial to run: its number, from 0, and the value of every parameter by name."""
+    """A trial to run: its number, from 0, the value of every parameter by name, and its start once that is decided."""
 
     number: int
     params: dict[str, Any]
+    start: Begun | None = None
 
 
 class Study:
@@ -125,7 +130,7 @@ class Study:
 
     @property
     def finished(self) -> int:
-        """Trials that have been told, complete or failed."""
+        """Trials that have been told: complete, failed or stopped."""
         return sum(each.state.is_finished() for each in self._own())
 
     @property
@@ -181,6 +186,7 @@ class Study:
         slacks: Mapping[str, float] | None = None,
         failed: bool = False,
         outcome: Outcome | None = None,
+        stopped: bool = False,
     ) -> State:
         """Ends a trial. `values` are the objectives in the plan's order; `slacks` b - g by constraint, >= 0 where it holds.
 
@@ -188,25 +194,41 @@ class Study:
 
         A trial is `failed` where it is said to be, and where a value or a slack is missing or not finite: Optuna takes a
         trial without constraints as feasible, and leaves one with a NaN running. Told again, a trial stays as it is.
+
+        A trial that was `stopped` is pruned: its slacks are its constraints, and it has no values, which would be those of an
+        unfinished training (`Study.tell` refuses values of a pruned trial). Samplers take it as no completed trial.
         """
         trial = self._own()[number]
         if trial.state.is_finished():
             return _STATES[trial.state]
         slacks = slacks or {}
         told = [*(values or [math.nan]), *(slacks.get(name, math.nan) for name in self.plan.constraints)]
+        if stopped:
+            if all(math.isfinite(slacks.get(name, math.nan)) for name in self.plan.constraints):
+                self._constrain(trial, slacks)
+            self._study.tell(trial.number, state=TrialState.PRUNED)
+            return "stopped"
         if failed or len(values or ()) != len(self.plan.objectives) or not all(map(math.isfinite, told)):
             self._study.tell(trial.number, state=TrialState.FAIL)
             return "failed"
-        live = optuna.trial.Trial(self._study, trial._trial_id)  # the one way to `set_constraint` on a trial asked for earlier
-        for name in self.plan.constraints:
-            if name not in trial.constraints:  # it is there where a kill came between this and the next line
-                live.set_constraint(name, -slacks[name])
-        bounds = [-slacks[name] for name in self.plan.constraints]
-        live.storage.set_trial_system_attr(trial._trial_id, OLD, bounds)
+        live = self._constrain(trial, slacks)
         if outcome is not None:
             report(live, outcome)
         self._study.tell(trial.number, list(values or ()))
         return "complete"
+
+    def keep_start(self, number: int, begun: Begun) -> None:
+        """Keeps where a trial starts, before it does."""
+        optuna.trial.Trial(self._study, self._own()[number]._trial_id).set_user_attr(START, begun.to_json())
+
+    def _constrain(self, trial: FrozenTrial, slacks: Mapping[str, float]) -> optuna.trial.Trial:
+        """Sets the slacks as the trial's constraints, which Optuna wants <= 0 where they hold."""
+        live = optuna.trial.Trial(self._study, trial._trial_id)  # the one way to `set_constraint` on a trial asked for earlier
+        for name in self.plan.constraints:
+            if name not in trial.constraints:  # it is there where a kill came between this and the end
+                live.set_constraint(name, -slacks[name])
+        live.storage.set_trial_system_attr(trial._trial_id, OLD, [-slacks[name] for name in self.plan.constraints])
+        return live
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -216,7 +238,9 @@ class Study:
         return [each for each in self._trials() if WARM not in each.user_attrs]
 
     def _asked(self, number: int, trial: FrozenTrial) -> Asked:
-        return Asked(number, {each.name: decode(each.kind, trial.params[each.name]) for each in self.plan.parameters})
+        params = {each.name: decode(each.kind, trial.params[each.name]) for each in self.plan.parameters}
+        kept = trial.user_attrs.get(START)
+        return Asked(number, params, None if kept is None else Begun.from_json(kept))
 
 
 def _modern(trial: FrozenTrial) -> FrozenTrial:
