@@ -10,7 +10,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from analysis.amortised import gap, larger, line, sentence
+from analysis.amortised import direction_of, gap, line, sentence
 from analysis.description import describe
 from analysis.figures.front_html import front_html
 from analysis.figures.front_png import front_png
@@ -85,9 +85,9 @@ def test_the_line_is_what_no_other_point_dominates_on_the_axes():
 
 
 def test_the_page_has_every_point_and_knows_what_is_better():
-    for front, better in ((tilted(), []), (tilted("at_least"), ["value/a"])):
+    for front, better in ((tilted(), "minimize"), (tilted("at_least"), "maximize")):
         found = record(trial(0, -1.0, 0.5), trial(1, -0.5, 0.15), front=front)
-        assert larger(found) == better
+        assert direction_of(front, "value/a", {}) == better and direction_of(front, "objective", {}) == "minimize"
         page = front_html(found, find_front(found), hypervolume=None, reference_point=None, history=(0.0, 0.0))
         assert json.dumps(front.points[3].metrics["objective"]) in page
 
