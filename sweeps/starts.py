@@ -12,7 +12,7 @@ from trainer.recipe import Recipe
 
 #: The study's user attribute of a trial that holds its start.
 ATTRIBUTE = "dualsweep.start"
-#: A continued trial takes one part in so many of the recipe's steps unless the sweep says how many (docs/sweep.md, "Continuation").
+#: A continued trial takes one part in so many of the recipe's steps, unless the sweep says how many (docs/sweep.md).
 PART = 3
 
 
