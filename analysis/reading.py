@@ -208,6 +208,7 @@ def _trial(run: Run) -> Trial:
         constraints=constraint_outcomes(metrics, run.data.params),
         seconds=(info.end_time - info.start_time) / 1000 if ended else None,
         steps=steps,
+        continued_from=tags.get("dualsweep.continued_from"),
         marked={name: tags[f"dualsweep.{name}"] for name in MARKS if f"dualsweep.{name}" in tags},
         model=tags.get("dualsweep.model", ""),
         replicates=int(tags.get("dualsweep.replicates", "1")),

@@ -22,9 +22,9 @@ def write_trials(path: Path, record: SweepRecord, front: Front, prices: Prices, 
     the searched parameters, `value/NAME`, `budget/NAME`, `slack/NAME`, `slack_error/NAME`, `multiplier/NAME` and
     `multiplier_error/NAME` of each constraint; where trials are priced `slope_low/NAME` and `slope_high/NAME` (what the values
     allow the price of its budget to be, the sum of those that share it) and `price/NAME` (agrees, disagrees or slack); seconds,
-    steps, reason, recommended (preferred, knee or both). An objective that is also a searched parameter's or a constraint's
-    column appears once. Where trials are several trainings there are also replicates, feasibility and `interval/METRIC` of each
-    objective and each slack.
+    steps, continued_from (the trial whose end it started from), reason, recommended (preferred, knee or both). An objective that
+    is also a searched parameter's or a constraint's column appears once. Where trials are several trainings there are also
+    replicates, feasibility and `interval/METRIC` of each objective and each slack.
     """
     rows = [
         _row(record, front, trial) | _priced(prices, trial) | {"recommended": ", ".join(recommendation.words_of(trial))}
@@ -34,7 +34,8 @@ def write_trials(path: Path, record: SweepRecord, front: Front, prices: Prices, 
     names += [f"{quantity}/{name}" for name in record.constraint_names for quantity in _QUANTITIES]
     priced = dict.fromkeys(name for price in prices.prices for name in price.budget.constraints)
     names += [f"{quantity}/{name}" for name in priced for quantity in ("slope_low", "slope_high", "price")]
-    names += [*(_replicated(record, record.trials[0]) if record.replicated else ()), "seconds", "steps", "reason", "recommended"]
+    names += [*(_replicated(record, record.trials[0]) if record.replicated else ()), "seconds", "steps"]
+    names += ["continued_from", "reason", "recommended"]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(names)), lineterminator="\n")
         writer.writeheader()
@@ -57,6 +58,7 @@ def _row(record: SweepRecord, front: Front, trial: Trial) -> dict[str, object]:
         "rank": front.ranks[trial.trial_id],
         "seconds": trial.seconds,
         "steps": trial.steps,
+        "continued_from": trial.continued_from,
         "reason": trial.doubt or trial.reason,
     }
     row |= {name: _cell(value) for name, value in trial.params.items()}

@@ -81,6 +81,8 @@ class Trial:
     doubt: str = ""
     seconds: float | None = None
     steps: int | None = None
+    #: The id of the trial whose end it started from; None where it started anew.
+    continued_from: str | None = None
     #: What the last review wrote of it (`analysis.marking`): its tags without `dualsweep.`; empty before the first review.
     marked: Mapping[str, str] = field(default_factory=dict)
     #: The address of its model in MLflow, empty where none was logged.

@@ -12,6 +12,7 @@ from cluster.machine import local_machine
 from cluster.resources import Ask, concurrency
 from sweeps.plan import Plan, load_plan
 from sweeps.schema import EarlyStopping
+from sweeps.starts import continued_dual_step, continued_steps
 from sweeps.storing import masked
 from trainer.data import outline
 from trainer.documents import Document, load
@@ -171,10 +172,17 @@ def describe(checked: Checked) -> Iterator[str]:
         for parameter in plan.parameters:
             yield f"  search        {parameter.name}: {parameter.kind.word} {list(parameter.kind.ends)}"
         yield "  objectives    " + ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
+        if (continuation := plan.sweep.continuation) is not None:
+            steps = f"{continued_steps(recipe, continuation)} of {recipe.train.steps} steps"
+            factors = f"dual.step_size x {continued_dual_step(recipe, continuation):g}, train.lr x {continuation.lr:g}"
+            yield f"  continuation  from the nearest finished trial, with predicted multipliers: {steps}, {factors}"
         if (preference := plan.preference) is not None:
             yield f"  prefer        {preference}"
         if plan.early_stopping is not None:
             yield "  stops early   " + ", ".join(_rules(plan.early_stopping))
+        if plan.amortised_recipe is not None:
+            count = plan.amortised_recipe.train.steps
+            yield f"  amortised     one training of {count} steps over a range of multipliers, before the trials"
         for note in plan.notes:
             yield f"  note          {note}"
         if plan.sweep.seeds > 1:

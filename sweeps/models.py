@@ -22,9 +22,9 @@ from analysis.front import Front
 from analysis.store import open_client
 from analysis.trials import Trial
 from sweeps import sampling_model
-from trainer.checkpoint import MARKER, locate
+from trainer.checkpoint import locate
 from trainer.models.loadable import ADAPTER
-from trainer.places import RESULT
+from trainer.places import MARKER, RESULT
 
 FOLDER = "model"
 TAG = "dualsweep.model"
@@ -104,7 +104,7 @@ def save(folder: Path, checkpoint: Path) -> None:
         ColSpec("long", "steps", required=False),
     ]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "An input example was not provided", UserWarning)
+        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
         mlflow.pyfunc.save_model(
             path=str(folder),
             loader_module=sampling_model.__name__,

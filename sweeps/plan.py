@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sweeps.budgets import NAME, check_informed
+from sweeps.budgets import NAME, check_continuation, check_informed
 from sweeps.kinds import WORDS, listed
 from sweeps.preferring import check_prefer, preference_of
 from sweeps.rules import (
@@ -218,6 +218,8 @@ def _complete(
     if sweep is None:
         return None
     plan = Plan(sweep, document, recipe, completed, tuple(parameters))
+    if sweep.continuation is not None and not found:
+        problems += check_continuation(document, parameters, completed, recipe, sweep.continuation.steps)
     problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)
     problems += check_points(document, sweep, parameters, completed)
     problems += check_storage(document, plan.tracking_uri)

@@ -73,7 +73,7 @@ class Replicates:
         return Result(
             status, self._reason(constraints), objective, error, constraints, feasible,
             max(each.steps for each in self.sound), self._seconds, self.runs[self.shown].checkpoint,
-            self._metrics(constraints, feasible),
+            self._metrics(error, constraints, feasible),
         )  # fmt: skip
 
     @cached_property
@@ -82,7 +82,7 @@ class Replicates:
         found = {}
         for metric in _names(self.sound):
             values, errors = _measured(self.sound, metric)
-            if len(values) > 1 and not metric.startswith("budget/") and "_error/" not in metric and metric != "feasible":
+            if len(values) > 1 and not metric.startswith("budget/") and "_error" not in metric and metric != "feasible":
                 found[metric] = float(student.ppf(0.5 + LEVEL / 2, len(values) - 1)) * _mean(values, errors)[1]
         return found
 
@@ -125,13 +125,13 @@ class Replicates:
             value, budget, slack, slack_error, multiplier, each[0].kind, relaxation, multiplier_error if known else math.nan
         )
 
-    def _metrics(self, constraints: Mapping[str, ConstraintOutcome], feasible: bool) -> dict[str, float]:
+    def _metrics(self, error: float, constraints: Mapping[str, ConstraintOutcome], feasible: bool) -> dict[str, float]:
         means = {name: _mean(*_measured(self.sound, name))[0] for name in _names(self.sound)}
         for name, each in constraints.items():
             means[f"slack_error/{name}"] = each.slack_error
             if math.isfinite(each.multiplier_error):
                 means[f"multiplier_error/{name}"] = each.multiplier_error
-        return {**means, "feasible": float(feasible)}
+        return {**means, "objective_error": error, "feasible": float(feasible)}
 
     def _reason(self, constraints: Mapping[str, ConstraintOutcome]) -> str:
         counts = Counter(each.status for each in self.runs.values())

@@ -10,7 +10,7 @@ from sweeps.preferring import MetricName, Prefer
 from sweeps.storing import masked
 from trainer.recipe import Name, Resources, Section
 from trainer.schema.amortised import Amortised
-from trainer.schema.base import Count
+from trainer.schema.base import Count, Positive
 
 Direction = Literal["minimize", "maximize"]
 SamplerName = Literal["tpe", "nsga2", "gp", "random", "quasi_random", "grid", "dual_informed"]
@@ -41,6 +41,17 @@ class Sampler(Section):
 def _named(value: Any) -> Any:
     """`sampler: tpe` is short for `sampler: {name: tpe}`."""
     return {"name": value} if isinstance(value, str) else value
+
+
+class Continuation(Section):
+    """Trials that start from their nearest finished neighbour, and what these take in place of the recipe's own."""
+
+    steps: Count | None = Field(None, description="primal steps; left out, a quarter of train.steps", examples=["150"])
+    dual_step: Positive | None = Field(
+        None, examples=["4.0"],
+        description="a factor on dual.step_size; left out, as much as the steps are fewer, so that the multipliers can go as far",
+    )  # fmt: skip
+    lr: Positive = Field(0.5, description="a factor on train.lr", examples=["0.5"])
 
 
 class AmortisedRun(Amortised):
@@ -165,6 +176,11 @@ class Sweep(Section):
     )  # fmt: skip
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Field(
         Sampler(), description="how trials are placed", examples=["{name: tpe, seed: 0}"]
+    )
+    continuation: Annotated[Continuation | None, BeforeValidator(_switched)] = Field(
+        None,
+        description="`true` or a section: trials start from their nearest finished neighbour in the space of budgets",
+        examples=["true"],
     )
     trials: Count = Field(description="the number of trials", examples=["12"])
     seeds: Count = Field(

@@ -28,6 +28,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeps.informed import DualInformedSampler, Outcome, report
 from sweeps.plan import Plan
 from sweeps.samplers import decode, distributions, kept_params, sampler_for
+from sweeps.starts import ATTRIBUTE as START
+from sweeps.starts import Begun
 from sweeps.storage import StorageError, holding, locked, open_storage
 from sweeps.storing import JOURNAL as SCHEME
 from sweeps.storing import masked
@@ -47,10 +49,11 @@ _STATES: dict[TrialState, State] = {
 
 @dataclass(frozen=True)
 class Asked:
-    """A trial to run: its number, from 0, and the value of every parameter by name."""
+    """A trial to run: its number, from 0, the value of every parameter by name, and its start once that is decided."""
 
     number: int
     params: dict[str, Any]
+    start: Begun | None = None
 
 
 class Study:
@@ -214,6 +217,10 @@ class Study:
         self._study.tell(trial.number, list(values or ()))
         return "complete"
 
+    def keep_start(self, number: int, begun: Begun) -> None:
+        """Keeps where a trial starts, before it does."""
+        optuna.trial.Trial(self._study, self._own()[number]._trial_id).set_user_attr(START, begun.to_json())
+
     def _constrain(self, trial: FrozenTrial, slacks: Mapping[str, float]) -> optuna.trial.Trial:
         """Sets the slacks as the trial's constraints, which Optuna wants <= 0 where they hold."""
         live = optuna.trial.Trial(self._study, trial._trial_id)  # the one way to `set_constraint` on a trial asked for earlier
@@ -231,7 +238,9 @@ class Study:
         return [each for each in self._trials() if WARM not in each.user_attrs]
 
     def _asked(self, number: int, trial: FrozenTrial) -> Asked:
-        return Asked(number, {each.name: decode(each.kind, trial.params[each.name]) for each in self.plan.parameters})
+        params = {each.name: decode(each.kind, trial.params[each.name]) for each in self.plan.parameters}
+        kept = trial.user_attrs.get(START)
+        return Asked(number, params, None if kept is None else Begun.from_json(kept))
 
 
 def _modern(trial: FrozenTrial) -> FrozenTrial:

@@ -21,10 +21,12 @@ def fingerprint(plan: Plan) -> dict[str, Any]:
     The number of trials, the concurrency, resources and tracking are not among them, so a sweep can be made longer or
     moved. Defaults are left out, so that a later version may add keys.
     """
+    continuation = plan.sweep.continuation
     parts = {
         "search": {each.name: {each.kind.word: list(each.kind.ends)} for each in plan.parameters},
         "objectives": dict(plan.objectives),
         "sampler": {"name": plan.sweep.sampler.name, "seed": plan.sweep.sampler.seed},
+        "continuation": continuation and continuation.model_dump(mode="json", exclude_defaults=True),
         "recipe": plan.recipe.model_dump(mode="json", exclude=_FREE, exclude_defaults=True),
     }
     later = {

@@ -1,8 +1,8 @@
 """Finished trials of other sweeps over the same parameters, for a sweep's sampler to begin with.
 
 They are complete trials of the study with values, constraints and (for `dual_informed`) outcome, and marked: they are nobody's
-to run, count for nothing and stand on no front. Left out are those that failed, have other constraints than this sweep would
-give them, lack a figure, or lie outside this sweep's ranges; `said` counts them.
+to run, count for nothing and stand on no front. Left out are those that failed or were stopped, had other constraints than this
+sweep would give them, lack a figure, or lie outside this sweep's ranges; `Study.said` counts them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from analysis.trials import JUDGED_STATUSES
 from sweeps.budgets import NAME, searched_budgets
 from sweeps.explaining import RECIPE
 from sweeps.informed.outcome import ATTRIBUTE, Outcome
@@ -95,7 +96,7 @@ def _in_folder(plan: Plan, folder: Path) -> Iterator[_Found]:
         result, file = record.result, folder / "artifacts" / record.id / RECIPE
         recipe = Recipe.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))) if file.exists() else None
         slacks = {name: each.slack for name, each in result.constraints.items()}
-        sound = result.status not in ("failed", "diverged")
+        sound = result.status in JUDGED_STATUSES
         yield _Found(record.id, record.params, result.metrics if sound else {}, slacks, _outcome(plan, result), recipe)
 
 
@@ -163,7 +164,7 @@ def _unfit(plan: Plan, found: _Found) -> str:
     except (ValueError, BadInput):
         return "outside the ranges"
     if not found.values:
-        return "failed"
+        return "without an end to rely on"
     if found.recipe is not None and _bounds(found.recipe) != _bounds(mine):
         return "with other constraints"
     figures = [found.values.get(name, math.nan) for name in plan.objectives]

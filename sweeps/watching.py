@@ -47,7 +47,7 @@ class Watch:
             stop = self._judge.begin(Watched.of(run.name, run.recipe), _points(records))
             if stop is not None and found is None:
                 if not self._tracker.is_open(run.number, run.seed):
-                    self._tracker.trial(run.number, run.asked.params, run.seed)
+                    self._tracker.trial(run.number, run.asked.params, run.seed, run.asked.start)
                 found = run, stop, (records[-1]["time_ms"] - records[0]["time_ms"]) / 1000
         return found
 

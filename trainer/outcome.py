@@ -25,7 +25,7 @@ class ConstraintOutcome:
 
     `multiplier` is settled, `multiplier_error` its standard error (`trainer.dual.settling`), NaN where it was not measured.
     `kind` is at_most, at_least, equals, or minimax, whose budget is u, the largest value. `relaxation` is what a resilient
-    budget has given way by. `multiplier_error` is the multiplier's standard error, NaN where nobody measured it.
+    budget has given way by.
     """
 
     value: float

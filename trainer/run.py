@@ -53,7 +53,8 @@ def job_for(recipe: Recipe, output: str, judges: str | None = None, name: str | 
 
 def fingerprint(recipe: Recipe) -> str:
     """What must be the same for a run to be continued: all that decides its numbers."""
-    plain = recipe.model_dump(mode="json", exclude={"resources", "checkpoint"})
+    unasked = {"start"} if recipe.start is None else set()  # runs from before there was that key go on
+    plain = recipe.model_dump(mode="json", exclude={"resources", "checkpoint"} | unasked)
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -56,11 +57,11 @@ def steps(client: MlflowClient, run: Run, metric: str) -> list[int]:
     return [each.step for each in client.get_metric_history(run.info.run_id, metric)]
 
 
-def assert_whole_curve(client: MlflowClient, run: Run) -> None:
+def assert_whole_curve(client: MlflowClient, run: Run, last: int = 60) -> None:
     """A point every 5 steps, none of them twice, and the final evaluation on the last step."""
     for metric in CURVES - {"feasible"}:
-        assert steps(client, run, metric) == [*range(5, 61, 5), 60], metric
-    assert steps(client, run, "eval/frechet") == [60]
+        assert steps(client, run, metric) == [*range(5, last + 1, 5), last], metric
+    assert steps(client, run, "eval/frechet") == [last]
 
 
 def check_json(plain: dict[str, Any], count: int) -> None:
@@ -69,7 +70,8 @@ def check_json(plain: dict[str, Any], count: int) -> None:
     by_id = {each["id"]: each for each in plain["trials"]}
     for trial in plain["trials"]:
         assert {"id", "status", "params", "objective", "constraints", "steps", "seconds", "checkpoint"} <= trial.keys()
-        assert set(trial["params"]) == {"dual.step_size", "constraints.*.at_most"} and trial["steps"] == 60
+        assert set(trial["params"]) == {"dual.step_size", "constraints.*.at_most"}
+        assert trial["steps"] == (60 if trial["continued_from"] is None else 40)
         assert 0.01 <= trial["params"]["dual.step_size"] <= 0.2
         for each in trial["constraints"].values():
             assert each["budget"] == trial["params"]["constraints.*.at_most"] and each["kind"] == "at_most"
@@ -81,6 +83,8 @@ def check_json(plain: dict[str, Any], count: int) -> None:
     assert set(front) == better
     volume = hypervolume(front, ["minimize", "minimize"], plain["reference_point"])
     assert plain["hypervolume"] == pytest.approx(volume) and math.isfinite(volume)
+    assert {price["trial"] for price in plain["prices"]} >= set(plain["front"]) and plain["recommended"]["knee_reason"]
+    assert all(each["multiplier_error"] >= 0 for trial in plain["trials"] for each in trial["constraints"].values())
 
 
 def check_mlflow(folder: Path, plain: dict[str, Any]) -> tuple[MlflowClient, Run, dict[str, Run]]:
@@ -97,11 +101,14 @@ def check_mlflow(folder: Path, plain: dict[str, Any]) -> tuple[MlflowClient, Run
         assert json.loads(tags["dualsweep.params"]) == trial["params"]
         assert float(params["dual.step_size"]) == trial["params"]["dual.step_size"]
         assert float(params["constraints.five.at_most"]) == trial["params"]["constraints.*.at_most"]
-        assert params["train.steps"] == "60" and params["data.keep.4"] == "0.1"
+        assert params["train.steps"] == str(trial["steps"]) and params["data.keep.4"] == "0.1"
+        assert tags.get("dualsweep.continued_from") == trial["continued_from"]
         assert child.data.metrics.keys() >= CURVES and tags["dualsweep.replicates"] == "2"
         intervals = {f"interval/{name}": half for name, half in trial["intervals"].items()}
         assert child.data.metrics == pytest.approx(trial["metrics"] | intervals | {"feasibility": trial["feasibility"]})
         assert artifacts(client, child) >= {"recipe.yaml", "samples.png", "trajectories.png", "result.json"}
+        named = {plain["recommended"]["knee"], plain["recommended"]["preferred"]}
+        assert (tags["dualsweep.recommended"] != "none") == (trial["id"] in named)
     return client, parent, children
 
 
@@ -115,7 +122,11 @@ def check_trainings(client: MlflowClient, folder: Path, trial: dict[str, Any], c
         child = children[name]
         assert child.info.status == "FINISHED" and child.data.params["seed"] == str(each["seed"])
         assert child.data.metrics == pytest.approx(each["metrics"])
-        assert_whole_curve(client, child)
+        assert child.data.tags.get("dualsweep.continued_from") == trial["continued_from"]
+        if trial["continued_from"] is not None:
+            neighbour = folder / "runs" / "tiny-sweep" / "trials" / trial["continued_from"] / f"seed-{each['seed']}"
+            assert child.data.params["start.from"] == str(neighbour / "checkpoints" / "step-00000060")
+        assert_whole_curve(client, child, trial["steps"])
         assert artifacts(client, child) >= {"recipe.yaml", "samples.png", "trajectories.png", "result.json", "explain.md"}
         verdicts = json.loads((folder / "runs" / "tiny-sweep" / "artifacts" / name / "verdicts.json").read_text())
         assert [one["name"] for one in verdicts] == ["four", "five"]
@@ -139,12 +150,13 @@ def check_study(folder: Path, plain: dict[str, Any]) -> None:
 
 def test_a_sweep_from_nothing_the_same_command_again_and_its_front_from_mlflow_alone(folder: Path) -> None:
     plain = yaml.safe_load((folder / "sweep.yaml").read_text())
-    plain |= {"trials": 2, "seeds": 2, "storage": "sqlite:///study.db"}
+    plain |= {"trials": 2, "seeds": 2, "storage": "sqlite:///study.db", "continuation": {"steps": 40}, "concurrency": 1}
     (folder / "sweep.yaml").write_text(yaml.safe_dump(plain))
     run(folder, "sweep", "sweep.yaml", "--json", "r.json", code=(0, 3))
     assert_nothing_left(folder)
     first = json.loads((folder / "r.json").read_text())
     check_json(first, 2)
+    assert [each["continued_from"] for each in first["trials"]] == [None, "0000"]
     check_study(folder, first)
     _, parent, children = check_mlflow(folder, first)
 
@@ -161,9 +173,11 @@ def test_a_sweep_from_nothing_the_same_command_again_and_its_front_from_mlflow_a
     store = f"sqlite:///{folder}/mlflow.db"
     said = run(folder, "front", "tiny-sweep", "--tracking-uri", store, "--output", "other", "--json", "front.json")
     rebuilt = json.loads((folder / "front.json").read_text())
-    assert rebuilt == {key: first[key] for key in ("front", "hypervolume", "reference_point")}
+    assert rebuilt == {key: first[key] for key in ("front", "hypervolume", "reference_point", "recommended", "prices")}
     assert all(each in said for each in first["front"])
     assert {"front.html", "front.png", "trials.csv"} <= {each.name for each in (folder / "other").iterdir()}
+    with (folder / "other" / "trials.csv").open() as file:
+        assert {row["trial"]: row["continued_from"] for row in csv.DictReader(file)} == {"0000": "", "0001": "0000"}
 
 
 def interruptible_sweep(folder: Path) -> list[str]:

@@ -62,7 +62,7 @@ def earlier(tmp_path: Path) -> Path:
 def test_another_sweeps_trials_are_in_the_study_and_not_of_the_sweep(tmp_path: Path, earlier: Path) -> None:
     search = plan(tmp_path, f"warm_start=[{earlier}]", sweep=SWEEP)
     with Study(search, tmp_path / "out") as study:
-        assert study.said == (f"warm start: 2 trials of {earlier}; left out: 3 outside the ranges, 1 failed",)
+        assert study.said == (f"warm start: 2 trials of {earlier}; left out: 3 outside the ranges, 1 without an end to rely on",)
         assert (study.states, study.finished, study.remaining) == ({}, 0, 4)
         asked = [study.ask(), study.ask()]
         assert [each.number for each in asked] == [0, 1]
@@ -108,7 +108,7 @@ def test_a_study_in_a_storage_may_be_the_source(tmp_path: Path) -> None:
     name = yaml.safe_load((tmp_path / "first" / STUDY).read_text())["study"]
     warm = [f"warm_start=[{{storage: '{url}', study: {name}}}]", "trials=1"]
     with Study(plan(tmp_path, *warm, sweep=SWEEP), tmp_path / "second") as study:
-        assert study.said == (f"warm start: 1 trials of {url} {name}; left out: 1 failed",)
+        assert study.said == (f"warm start: 1 trials of {url} {name}; left out: 1 without an end to rely on",)
     assert in_optuna(tmp_path / "second")[0].params == asked[0].params
     fixed = [*warm, "search.dual.every=null"]
     with pytest.raises(BadInput, match="must be a sweep over the same parameters"):

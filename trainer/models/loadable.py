@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from trainer.data.faults import Fault
 from trainer.documents import Keys, show
-from trainer.places import is_local, local_path
+from trainer.places import MARKER, is_local, local_path
 from trainer.recipe import Model, Recipe
 from trainer.schema.model import Lora
 
@@ -37,7 +39,7 @@ def model_faults(recipe: Recipe) -> Iterator[Fault]:
 
 def may_be_ours(place: str) -> bool:
     """Whether a run or checkpoint of ours lies there, or what lies there can't be told from here."""
-    return not is_local(place) or any(_complete(local_path(place)))
+    return not is_local(place) or any(complete(local_path(place)))
 
 
 def _faults(keys: Keys, model: Model) -> Iterator[Fault]:
@@ -47,6 +49,8 @@ def _faults(keys: Keys, model: Model) -> Iterator[Fault]:
         yield Fault((*keys, "load"), "must be there", f"{show(model.load)}, which is not", "give a run, a folder or a hub id")
     elif is_local(model.load) and local_path(model.load).is_dir() and not may_be_ours(model.load):
         yield from _diffusers_faults(keys, model, local_path(model.load))
+    elif is_local(model.load):
+        yield from _amortised_faults(keys, model, local_path(model.load))
     if isinstance(model.lora, str) and (_is_missing(model.lora) or _holds_no_adapter(model.lora)):
         received = f"{show(model.lora)}, which holds neither"
         way_out = "give the folder that holds the adapter; {rank: 4} starts a new one"
@@ -76,6 +80,29 @@ def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]
         yield Fault((*keys, "label"), "must go with a class-conditional model", f"a {network}", "write prompt instead")
 
 
+def _amortised_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]:
+    """What a run of ours on this machine says of the multipliers at which it is to be taken."""
+    checkpoints = list(complete(folder))
+    recipe = _yaml(checkpoints[-1] / "recipe.yaml") if checkpoints else {}
+    names = [str(each["name"]) for each in recipe.get("constraints") or []]
+    given, place = model.multipliers, (*keys, "multipliers")
+    if checkpoints and not recipe.get("amortised") and given is not None:
+        yield Fault(place, "must go with an amortised run", f"them for {show(model.load)}, which is none", "drop them")
+    elif recipe.get("amortised") and given is None:
+        way_out = f"write e.g. multipliers: {{{', '.join(f'{name}: 0.1' for name in names)}}}"
+        yield Fault(place, "must be given for an amortised run", "none", way_out)
+    elif recipe.get("amortised") and (unknown := [name for name in given or {} if name not in names]):
+        yield Fault(place, f"must be of the run's constraints, {', '.join(names)}", unknown[0], "name one of them")
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def _is_missing(place: str) -> bool:
     """A path that can't be a hub id (`owner/name`) and leads nowhere."""
     path = place.startswith(("/", "./", "../", "file://")) or (is_local(place) and place.count("/") > 1)
@@ -85,15 +112,15 @@ def _is_missing(place: str) -> bool:
 def _holds_no_adapter(place: str) -> bool:
     if not is_local(place) or not local_path(place).is_dir():
         return False
-    own = list(_complete(local_path(place)))
+    own = list(complete(local_path(place)))
     return not any((each / ADAPTER).is_file() for each in [local_path(place), *own])
 
 
-def _complete(folder: Path) -> Iterator[Path]:
-    """The checkpoints at or below a folder that were written to the end."""
+def complete(folder: Path) -> Iterator[Path]:
+    """The checkpoints at or below a folder that were written to the end, those of one run from old to new."""
     for pattern in ("", "step-*", "checkpoints/step-*"):
         for each in sorted(folder.glob(pattern)) if pattern else [folder]:
-            if (each / "complete.json").is_file():
+            if (each / MARKER).is_file():
                 yield each
 
 
