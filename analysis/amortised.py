@@ -41,21 +41,14 @@ def line(front: AmortisedFront, x: str, y: str, directions: Mapping[str, Directi
     if not metrics or not {x, y} <= set(metrics[0]):
         return np.zeros((0, 2))
     points = np.array([[each[x], each[y]] for each in metrics])
-    found = points[non_dominated(points, [_direction(front, x, directions), _direction(front, y, directions)])]
+    found = points[non_dominated(points, [direction_of(front, x, directions), direction_of(front, y, directions)])]
     return np.asarray(found[np.argsort(found[:, 0], kind="stable")])
 
 
-def _direction(front: AmortisedFront, key: str, directions: Mapping[str, Direction]) -> Direction:
+def direction_of(front: AmortisedFront, key: str, directions: Mapping[str, Direction]) -> Direction:
+    """In which direction a metric of the front is better."""
     own = front.kinds.get(key.removeprefix("value/")) == "at_least" or (key == "objective" and front.maximize)
     return directions.get(key, "maximize" if own else "minimize")
-
-
-def larger(record: SweepRecord) -> list[str]:
-    """The metrics of the front's points of which more is better."""
-    if record.amortised is None:
-        return []
-    keys = ["objective", "value/max", *(f"value/{name}" for name in record.amortised.names)]
-    return [key for key in keys if _direction(record.amortised, key, record.objectives) == "maximize"]
 
 
 def gap(record: SweepRecord) -> Gap | None:

@@ -8,11 +8,17 @@ from collections.abc import Mapping, Sequence
 from analysis.amortised import sentence
 from analysis.front import Front
 from analysis.links import picture_link, run_link
+from analysis.prices.shadow import Prices
+from analysis.prices.words import shown_range
+from analysis.recommendation.recommend import Recommendation
 from analysis.text import MANY_CONSTRAINTS, MISSING, chance, number, outcome_parts, ranged, setting, worst_text
 from analysis.trials import SweepRecord, Trial
 
 #: MLflow refuses a tag longer than 8,000 characters; some stores count bytes.
 LIMIT = 7000
+NO_PRICES = Prices()
+#: Bytes of the rows of prices, so that the front's table has room beside them.
+_PRICES = 2500
 _SPACE = "\u00a0"
 
 
@@ -22,6 +28,8 @@ def describe(
     *,
     hypervolume: float | None,
     reference_point: tuple[float, ...] | None,
+    prices: Prices = NO_PRICES,
+    recommendation: Recommendation | None = None,
     charts_link: str = "",
     models: Mapping[str, str] | None = None,
     pictures: Sequence[str] = (),
@@ -44,6 +52,10 @@ def describe(
     if front.least_violating is not None:
         lines += ["", f"Least violating: {_trial_link(record, front.least_violating)}"]
     lines += ["", " ".join(f"![{name}]({picture_link(record.parent_run_id, name)})" for name in pictures)] if pictures else []
+    if recommendation is not None:
+        lines += _advice(record, prices, recommendation)
+    if front.trials:
+        lines += ["", "### The front"]
     if models:
         example = next(
             (models[trial.trial_id] for trial in front.trials if trial.trial_id in models), next(iter(models.values()))
@@ -55,6 +67,33 @@ def describe(
             lines += ["", escape("± is half of a 95 % interval over the trainings of a trial; of a slack, its standard error.")]
         lines += ["", *_table(record, front, LIMIT - len("\n".join(lines).encode()) - 80)]
     return "\n".join(lines)
+
+
+def _advice(record: SweepRecord, prices: Prices, recommendation: Recommendation) -> list[str]:
+    """Which point to take, and what the budgets of the points that are named cost."""
+    lines = ["", "### Which point to take", ""]
+    roles = [
+        f"{', '.join(recommendation.words_of(trial)) or 'nearest'}: {_trial_link(record, trial)}"
+        for trial in recommendation.named
+    ]
+    lines += [" · ".join(roles), ""] if roles else []
+    lines += [f"- {escape(reason)}" for reason in recommendation.reasons]
+    shown = [price for trial in recommendation.named for price in prices.of(trial.trial_id)]
+    if not shown:
+        return lines
+    head = ["trial", "budget", "multiplier", "by the values", "in words"]
+    lines += ["", "### What budgets cost", "", _line(head), "|---" * len(head) + "|"]
+    room = _PRICES
+    for price in shown:
+        multiplier = number(price.price) + (f" ± {2 * price.error:.2g}" if price.error else "")
+        cells = [price.trial_id, price.budget.label, _unbroken([multiplier]), _unbroken([shown_range(price)]), price.sentence]
+        row = _line(list(map(escape, cells)))
+        room -= len(row.encode())
+        if room < 0:
+            break
+        lines.append(row)
+    troubles = [prices.troubles[trial.trial_id] for trial in recommendation.named if trial.trial_id in prices.troubles]
+    return [*lines, "", escape(" ".join([*troubles, prices.summary()]))]
 
 
 def escape(text: str) -> str:

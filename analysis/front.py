@@ -96,12 +96,17 @@ def _note(record: SweepRecord, on_front: Sequence[Trial], feasible: Sequence[Tri
         return "The sweep has no trials yet, so there is no front."
     if on_front:
         are = "is" if len(on_front) == 1 else "are"
-        return f"{len(on_front)} of {total} trials {are} on the front; {len(feasible)} feasible."
+        return f"{len(on_front)} of {total} trials {are} on the front; {len(feasible)} feasible{_stopped(record)}."
     if feasible:
         return f"{len(feasible)} of {total} trials are feasible, but none has finite objectives: no front."
     if least is None:
-        return f"None of {total} trials is known to be feasible and no violation is known: no front."
+        return f"None of {total} trials is known to be feasible and no violation is known{_stopped(record)}: no front."
     return (
         f"None of {total} trials is feasible, so there is no front. Trial {least.trial_id} violates least, "
         f"by {least.violation:.4g}: give it more budget, more steps or a larger dual step size."
     )
+
+
+def _stopped(record: SweepRecord) -> str:
+    count = sum(trial.status == "stopped" for trial in record.trials)
+    return f"; {count} stopped early" if count else ""

@@ -6,6 +6,7 @@
 | `dualsweep.feasible` |                | `true`, `false`, `unknown`                                |
 | `dualsweep.rank`     | `pareto/rank`  | 1 is the front; `none`, and no metric, where nobody can say |
 | `dualsweep.knee`     |                | `true`, `false`                                           |
+| `dualsweep.recommended` |             | `preferred`, `knee`, `preferred, knee` or `none`          |
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def marks_of(trial: Trial, review: Review) -> dict[str, str]:
         "feasible": "unknown" if trial.feasible is None else _word(trial.feasible),
         "rank": "none" if rank is None else str(rank),
         "knee": _word(KNEE in review.named.get(trial.trial_id, ())),
+        "recommended": ", ".join(review.named.get(trial.trial_id, ())) or "none",
     }
 
 

@@ -13,10 +13,10 @@ _HALF_WIDTH = 1.96
 def standard_error(trial: Trial, metric: str) -> float:
     """Return the standard error of a trial's metric, NaN where nothing tells it.
 
-    Replicates tell it of every metric (`interval/METRIC`, half a 95 % interval); a single run only of its objective, values,
+    Replicates tell it of every metric (half a 95 % interval); a single run only of its objective, values,
     slacks and multipliers, and without what another seed would change.
     """
-    half = trial.metric(f"interval/{metric}")
+    half = trial.intervals.get(metric, math.nan)
     if not math.isnan(half):
         return half / _HALF_WIDTH
     if metric == "objective":

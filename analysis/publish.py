@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from analysis.description import describe
 from analysis.marking import mark_trials
+from analysis.recommendation.preference import PREFER
 from analysis.review import Review
 from analysis.saved_view import save_view
 from analysis.store import is_http, open_client
@@ -43,12 +45,27 @@ def publish(tracking_uri: str, record: SweepRecord, review: Review, *, models: M
         review.front,
         hypervolume=review.hypervolume,
         reference_point=review.reference_point,
+        prices=review.prices,
+        recommendation=review.recommendation,
         charts_link=view or "",
         models=models or {},
         pictures=[path.name for path in pictures],
     )
     client.set_tag(record.parent_run_id, "mlflow.note.content", text)
     return view
+
+
+def record_preference(tracking_uri: str, record: SweepRecord) -> None:
+    """Write the preference to the sweep's run, or take it away, for reviews to come.
+
+    Raises:
+        ReviewError: there is no store at the tracking URI.
+    """
+    client = open_client(tracking_uri)
+    if record.prefer is not None:
+        client.set_tag(record.parent_run_id, PREFER, json.dumps(record.prefer.to_json()))
+    elif PREFER in client.get_run(record.parent_run_id).data.tags:
+        client.delete_tag(record.parent_run_id, PREFER)
 
 
 def _log_metrics(client: MlflowClient, record: SweepRecord, review: Review) -> None:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, cast
 from analysis.budgets import read_budgets
 from analysis.errors import ReviewError, nearest
 from analysis.judging import constraint_outcomes, judge, split_intervals
+from analysis.recommendation.preference import PREFER, read_preference
 from analysis.store import open_client
-from analysis.trials import Direction, SweepRecord, Trial
+from analysis.trials import MARKS, Direction, SweepRecord, Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,6 +72,7 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         sampler_seed=parent.data.params.get("sampler.seed", ""),
         budgets=read_budgets(parent.data.tags.get("dualsweep.budgets", "[]"), parent.info.run_id),
         maximizes=_maximizes(parent, objectives),
+        prefer=read_preference(wanted, parent.info.run_id) if (wanted := parent.data.tags.get(PREFER)) else None,
         amortised=_amortised(client, [run for run in children if run.data.tags["dualsweep.kind"] == "amortised"]),
     )
 
@@ -206,7 +208,9 @@ def _trial(run: Run) -> Trial:
         constraints=constraint_outcomes(metrics, run.data.params),
         seconds=(info.end_time - info.start_time) / 1000 if ended else None,
         steps=steps,
-        marked={name: tags[f"dualsweep.{name}"] for name in ("front", "feasible", "rank", "knee") if f"dualsweep.{name}" in tags},
+        continued_from=tags.get("dualsweep.continued_from"),
+        marked={name: tags[f"dualsweep.{name}"] for name in MARKS if f"dualsweep.{name}" in tags},
+        model=tags.get("dualsweep.model", ""),
         replicates=int(tags.get("dualsweep.replicates", "1")),
         intervals=intervals,
         feasibility=metrics.get("feasibility"),

@@ -11,6 +11,8 @@ from analysis.figures.front_png import front_png
 from analysis.figures.samples_png import samples_png
 from analysis.front import Front, find_front
 from analysis.hypervolume import hypervolume, hypervolume_history, reference_point_of
+from analysis.prices.shadow import Prices, shadow_prices
+from analysis.recommendation.recommend import Recommendation, recommend
 from analysis.spreadsheet import write_trials
 from analysis.trials import SweepRecord
 
@@ -21,13 +23,16 @@ class Review:
 
     `hypervolume` is in the product of the objectives' units; it and `reference_point` are None where no
     trial is feasible and the sweep names no reference point. `history` [trials] is the hypervolume after
-    each trial. The paths are the files written.
+    each trial. `prices` are what the budgets cost along the front, `recommendation` which point to take. The paths are the
+    files written.
     """
 
     front: Front
     hypervolume: float | None
     reference_point: tuple[float, ...] | None
     history: tuple[float, ...]
+    prices: Prices
+    recommendation: Recommendation
     front_html: Path
     front_png: Path
     trials_csv: Path
@@ -36,8 +41,8 @@ class Review:
 
     @property
     def named(self) -> Mapping[str, Sequence[str]]:
-        """Words for single trials, by id."""
-        return {}
+        """Words for single trials, by id: `preferred`, `knee` or both."""
+        return {trial.trial_id: words for trial in self.recommendation.named if (words := self.recommendation.words_of(trial))}
 
     @property
     def front_ids(self) -> tuple[str, ...]:
@@ -64,6 +69,7 @@ def review(
     points = [record.point(trial) for trial in front.trials]
     volume = None if reference is None else hypervolume(points, directions, reference)
     history = hypervolume_history(record)
+    recommendation = recommend(record, front)
     output_dir.mkdir(parents=True, exist_ok=True)
     samples = samples_png(record, front, thumbnails or {})
     made = Review(
@@ -71,6 +77,8 @@ def review(
         hypervolume=volume,
         reference_point=reference,
         history=history,
+        prices=shadow_prices(record, front, recommendation.named),
+        recommendation=recommendation,
         front_html=output_dir / "front.html",
         front_png=output_dir / "front.png",
         trials_csv=output_dir / "trials.csv",
@@ -84,5 +92,5 @@ def review(
     made.front_png.write_bytes(front_png(record, front))
     if made.samples_png and samples:
         made.samples_png.write_bytes(samples)
-    write_trials(made.trials_csv, record, front)
+    write_trials(made.trials_csv, record, front, made.prices, recommendation)
     return made

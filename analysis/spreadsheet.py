@@ -8,24 +8,34 @@ import math
 from pathlib import Path
 
 from analysis.front import Front
+from analysis.prices.shadow import Prices
+from analysis.recommendation.recommend import Recommendation
 from analysis.trials import SweepRecord, Trial
 
 _QUANTITIES = ("value", "budget", "slack", "slack_error", "multiplier", "multiplier_error")
 
 
-def write_trials(path: Path, record: SweepRecord, front: Front) -> None:
+def write_trials(path: Path, record: SweepRecord, front: Front, prices: Prices, recommendation: Recommendation) -> None:
     """Write the trials, best rank first; numbers in full precision, empty where missing.
 
     Columns: trial, run_id, status, feasible (true, false, or empty for unknown), front, rank, the objectives,
-    the searched parameters, `value/NAME`, `budget/NAME`, `slack/NAME`, `slack_error/NAME`,
-    `multiplier/NAME` and `multiplier_error/NAME` of each constraint, seconds, steps, reason. An objective that is also a searched
-    parameter's or a constraint's column appears once. Where trials are several trainings there are also
+    the searched parameters, `value/NAME`, `budget/NAME`, `slack/NAME`, `slack_error/NAME`, `multiplier/NAME` and
+    `multiplier_error/NAME` of each constraint; where trials are priced `slope_low/NAME` and `slope_high/NAME` (what the values
+    allow the price of its budget to be, the sum of those that share it) and `price/NAME` (agrees, disagrees or slack); seconds,
+    steps, continued_from (the trial whose end it started from), reason, recommended (preferred, knee or both). An objective that
+    is also a searched parameter's or a constraint's column appears once. Where trials are several trainings there are also
     replicates, feasibility and `interval/METRIC` of each objective and each slack.
     """
-    rows = [_row(record, front, trial) for trial in ordered(record, front)]
+    rows = [
+        _row(record, front, trial) | _priced(prices, trial) | {"recommended": ", ".join(recommendation.words_of(trial))}
+        for trial in ordered(record, front)
+    ]
     names = ["trial", "run_id", "status", "feasible", "front", "rank", *record.objectives, *record.searched]
     names += [f"{quantity}/{name}" for name in record.constraint_names for quantity in _QUANTITIES]
-    names += [*(_replicated(record, record.trials[0]) if record.replicated else ()), "seconds", "steps", "reason"]
+    priced = dict.fromkeys(name for price in prices.prices for name in price.budget.constraints)
+    names += [f"{quantity}/{name}" for name in priced for quantity in ("slope_low", "slope_high", "price")]
+    names += [*(_replicated(record, record.trials[0]) if record.replicated else ()), "seconds", "steps"]
+    names += ["continued_from", "reason", "recommended"]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(names)), lineterminator="\n")
         writer.writeheader()
@@ -48,6 +58,7 @@ def _row(record: SweepRecord, front: Front, trial: Trial) -> dict[str, object]:
         "rank": front.ranks[trial.trial_id],
         "seconds": trial.seconds,
         "steps": trial.steps,
+        "continued_from": trial.continued_from,
         "reason": trial.doubt or trial.reason,
     }
     row |= {name: _cell(value) for name, value in trial.params.items()}
@@ -55,6 +66,19 @@ def _row(record: SweepRecord, front: Front, trial: Trial) -> dict[str, object]:
         row |= {f"{q}/{outcome.name}": _cell(getattr(outcome, q)) for q in _QUANTITIES}
     row |= _replicated(record, trial) if record.replicated else {}
     return row | {name: _cell(trial.metric(name)) for name in record.objectives}
+
+
+def _priced(prices: Prices, trial: Trial) -> dict[str, object]:
+    row: dict[str, object] = {}
+    for price in prices.of(trial.trial_id):
+        for name in price.budget.constraints:
+            ends = {f"slope_low/{name}": _finite(price.low), f"slope_high/{name}": _finite(price.high)}
+            row |= {**ends, f"price/{name}": price.verdict}
+    return row
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _replicated(record: SweepRecord, trial: Trial) -> dict[str, object]:

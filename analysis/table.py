@@ -14,7 +14,7 @@ from analysis.trials import SweepRecord, Trial
 
 
 def front_table(record: SweepRecord, front: Front, *, width: int = 120) -> Table:
-    """Return the front as a table: trial, searched parameters, objectives, constraints, feasible.
+    """Return the front as a table: trial, searched parameters, objectives, constraints, feasible, the trial continued.
 
     Where trials are several trainings, objectives have the half-widths of their 95 % intervals, and the last column is the
     probability that one more training is feasible.
@@ -48,6 +48,8 @@ def _table(record: SweepRecord, front: Front, *, worst_only: bool) -> Table:
     table.add_column("feasible", no_wrap=True)
     if record.replicated:
         table.add_column("P(feasible)", justify="right", no_wrap=True)
+    if _continued(record):
+        table.add_column("from", no_wrap=True)
     shown = front.trials or ((front.least_violating,) if front.least_violating else ())
     for trial in shown:
         table.add_row(*(Text(cell) for cell in _cells(record, trial, worst_only)))
@@ -77,4 +79,9 @@ def _cells(record: SweepRecord, trial: Trial, worst_only: bool) -> list[str]:
         *ends,
         verdict,
         *([chance(trial)] if record.replicated else []),
+        *([trial.continued_from or MISSING] if _continued(record) else []),
     ]
+
+
+def _continued(record: SweepRecord) -> bool:
+    return any(trial.continued_from is not None for trial in record.trials)

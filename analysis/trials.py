@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from trainer.amortised.front import AmortisedFront
 
+from analysis.recommendation.preference import Preference
+
 Direction = Literal["minimize", "maximize"]
 Sense = Literal["at_most", "at_least", "equals"]
+#: The marks of the last review, `analysis.marking`.
+MARKS = ("front", "feasible", "rank", "knee", "recommended")
 #: Statuses whose last values are a final evaluation; the values of any other trial are not to be trusted.
 JUDGED_STATUSES = frozenset({"converged", "out_of_steps", "infeasible"})
 
@@ -77,8 +81,12 @@ class Trial:
     doubt: str = ""
     seconds: float | None = None
     steps: int | None = None
+    #: The id of the trial whose end it started from; None where it started anew.
+    continued_from: str | None = None
     #: What the last review wrote of it (`analysis.marking`): its tags without `dualsweep.`; empty before the first review.
     marked: Mapping[str, str] = field(default_factory=dict)
+    #: The address of its model in MLflow, empty where none was logged.
+    model: str = ""
     #: How many trainings, alike but for their seeds, the trial is the mean of; `intervals` has the half-width of each metric's
     #: 95 % interval, and `feasibility` is the probability that one more of them is feasible.
     replicates: int = 1
@@ -108,7 +116,9 @@ class Trial:
 
     @property
     def verdict(self) -> str:
-        """`feasible`, `infeasible` or `unknown`, for people to read."""
+        """`feasible`, `infeasible`, `stopped` or `unknown`, for people to read."""
+        if self.status == "stopped":
+            return "stopped"
         return {True: "feasible", False: "infeasible", None: "unknown"}[self.feasible]
 
 
@@ -144,6 +154,8 @@ class SweepRecord:
     sampler_seed: str = ""
     #: Whether the trainings maximise their objective; the sweep's objectives need not hold it.
     maximizes: bool = False
+    #: What the user prefers among the points of the front; None where nobody said.
+    prefer: Preference | None = None
     #: The front of the sweep's amortised training, where it has one that has ended.
     amortised: AmortisedFront | None = None
 

@@ -43,18 +43,24 @@ def tables(name: str) -> str:
     schema = getattr(import_module(module), model).model_json_schema()
     sections = schema.get("$defs", {})
     found: list[str] = [_table("Top level", "", schema, sections)]
-    for key, section, repeated in _below("", schema, sections):
+    for key, section, repeated in _below("", schema, sections, set()):
         found.append(_table(f"`{key}`" + (", each entry" if repeated else ""), key, sections[section], sections))
     return "\n".join(found)
 
 
-def _below(prefix: str, schema: dict[str, Any], sections: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    """The sections below a schema as (dotted key, name of the schema, whether in a list), depth first."""
+def _below(prefix: str, schema: dict[str, Any], sections: dict[str, Any], seen: set[str]) -> list[tuple[str, str, bool]]:
+    """The sections below a schema as (dotted key, name of the schema, whether in a list), depth first.
+
+    Entries of a list whose schema has a table already (`seen`) get no other one.
+    """
     found: list[tuple[str, str, bool]] = []
     for key, field in schema["properties"].items():
         for word, repeated in _references(field):
+            if repeated and word in seen:
+                continue
+            seen.add(word)
             dotted = f"{prefix}{key}"
-            found += [(dotted, word, repeated), *_below(f"{dotted}.", sections[word], sections)]
+            found += [(dotted, word, repeated), *_below(f"{dotted}.", sections[word], sections, seen)]
     return found
 
 
@@ -64,8 +70,9 @@ def _references(field: dict[str, Any]) -> list[tuple[str, bool]]:
         return [(field["$ref"].rpartition("/")[2], False)]
     if "items" in field:
         return [(name, True) for name, _ in _references(field["items"])]
-    if isinstance(field.get("additionalProperties"), dict):
-        return [(name, True) for name, _ in _references(field["additionalProperties"])]
+    entries = [field.get("additionalProperties"), *field.get("patternProperties", {}).values()]  # the latter of checked keys
+    if found := [(name, True) for each in entries if isinstance(each, dict) for name, _ in _references(each)]:
+        return found
     return [each for choice in field.get("anyOf", []) for each in _references(choice)]
 
 

@@ -35,9 +35,10 @@ def write_artifacts(folder: Path, place: str, points: Points, explained: Explain
 
 
 def write_shown(folder: Path, result: Result, seed: int) -> list[Path]:
-    """A trial of several trainings shows the files of the one with this seed, beside its own result."""
+    """A trial of several trainings shows the files of the one with this seed, where it wrote any, beside its own result."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / RESULT).write_text(json.dumps(result.to_json(), indent=2), encoding="utf-8")
-    shown = [each for each in sorted((folder / f"seed-{seed}").iterdir()) if each.name in _SHOWN]
+    shown = [each for each in sorted((folder / f"seed-{seed}").glob("*")) if each.name in _SHOWN]
     return [folder / RESULT, *(Path(shutil.copy(each, folder)) for each in shown)]
 
 

@@ -1,4 +1,4 @@
-"""Which searched parameters are budgets of constraints: what the sampler `dual_informed` places, and what it asks of a sweep.
+"""Which searched parameters are budgets of constraints: what `dual_informed` and `continuation` go by and ask of a sweep.
 
 Imports nothing heavy: bad input is answered before.
 """
@@ -74,4 +74,31 @@ def check_informed(sweep: Layered, parameters: Sequence[Parameter], base: Layere
         way_out = "write a dual rule that moves the multipliers, such as ascent, or take another sampler"
         rule = f"must come with multipliers that answer to their budgets with the sampler `{NAME}`"
         problems.append(sweep.problem(("sampler",), rule, "dual.rule: fixed", way_out))
+    return problems
+
+
+def check_continuation(
+    sweep: Layered, parameters: Sequence[Parameter], base: Layered, recipe: Recipe, steps: int | None
+) -> list[Problem]:
+    """Where no trial has a neighbour, or none with multipliers to start from, and `steps` that save nothing."""
+    problems = []
+    budgets = searched_budgets(parameters, base)
+    if not all(isinstance(each, int | float) for budget in budgets for each in budget.parameter.kind.ends) or not budgets:
+        received = f"only {', '.join(f'`{each.name}`' for each in parameters)}"
+        way_out = "search e.g. `constraints.[*].at_most: {uniform: [0.08, 0.25]}`, or drop it"
+        problems.append(sweep.problem(("continuation",), "must go with a search over a constraint's budget", received, way_out))
+    if any(each.sense == "equals" and len(each.constraints) > 1 for each in budgets):
+        rule, way_out = "must go with budgets of one equality each", "write `constraints.[*].equals`, or drop it"
+        problems.append(sweep.problem(("continuation",), rule, "equalities that share one", way_out))
+    if recipe.dual.rule == "fixed":
+        rule, way_out = "must come with multipliers that answer to their budgets", "write a dual rule that moves them, or drop it"
+        problems.append(sweep.problem(("continuation",), rule, "dual.rule: fixed", way_out))
+    if steps is not None and any(each.name == "train.steps" for each in parameters):
+        way_out = "drop it, then continued trials take a quarter of their own, or fix train.steps"
+        problems.append(
+            sweep.problem(("continuation", "steps"), "must be left out where train.steps is searched", str(steps), way_out)
+        )
+    elif steps is not None and steps >= recipe.train.steps:
+        received, way_out = f"{steps}, where train.steps is {recipe.train.steps}", "write fewer, or drop it for a quarter of them"
+        problems.append(sweep.problem(("continuation", "steps"), "must be fewer than a first trial's", received, way_out))
     return problems

@@ -11,6 +11,9 @@ from cluster.errors import ClusterError
 from cluster.machine import local_machine
 from cluster.resources import Ask, concurrency
 from sweeps.plan import Plan, load_plan
+from sweeps.schema import EarlyStopping
+from sweeps.starts import continued_dual_step, continued_steps
+from sweeps.storing import masked
 from trainer.data import outline
 from trainer.documents import Document, load
 from trainer.errors import BadInput, Problem
@@ -101,6 +104,8 @@ def _complete(checked: Checked, json_file: Path | None) -> Checked:
         _check_data(checked.recipe, checked.document, deep=False)
     except BadInput as error:
         problems += error.problems
+    if not problems and checked.plan is not None:
+        problems += _storage_problems(checked.plan)
     if problems:
         raise BadInput(problems)
     _check_data(checked.recipe, checked.document, deep=True)
@@ -133,9 +138,29 @@ def _resource_problems(checked: Checked) -> Iterator[Problem]:
         yield document.problem(("resources", "workers"), error.rule, error.received, error.way_out)
 
 
+def _storage_problems(plan: Plan) -> Iterator[Problem]:
+    if plan.storage is None:
+        return
+    from sweeps.storage import StorageError, check_reachable
+
+    try:
+        check_reachable(plan.storage)
+    except StorageError as error:
+        yield plan.document.problem(("storage",), error.rule, error.received, error.way_out)
+
+
 def runs_elsewhere(address: str | None) -> bool:
     """Whether the run joins a cluster: an address other than `local` was given, or (inside a job) RAY_ADDRESS is set."""
     return (address or os.environ.get("RAY_ADDRESS") or "local") != "local"
+
+
+def _rules(early: EarlyStopping) -> Iterator[str]:
+    """The rules that are on, with their settings."""
+    if early.infeasible:
+        yield "infeasible"
+    for name, rule in (("dominated", early.dominated), ("halving", early.halving)):
+        if rule is not None:
+            yield f"{name} ({', '.join(f'{key} {value:g}' for key, value in rule)})"
 
 
 def describe(checked: Checked) -> Iterator[str]:
@@ -150,9 +175,24 @@ def describe(checked: Checked) -> Iterator[str]:
         if plan.amortised_recipe is not None:
             steps = plan.amortised_recipe.train.steps
             yield f"  amortised     one training of {steps} steps over a range of multipliers, before the trials"
+        if (continuation := plan.sweep.continuation) is not None:
+            steps = f"{continued_steps(recipe, continuation)} of {recipe.train.steps} steps"
+            factors = f"dual.step_size x {continued_dual_step(recipe, continuation):g}, train.lr x {continuation.lr:g}"
+            yield f"  continuation  from the nearest finished trial, with predicted multipliers: {steps}, {factors}"
+        if (preference := plan.preference) is not None:
+            yield f"  prefer        {preference}"
+        if plan.early_stopping is not None:
+            yield "  stops early   " + ", ".join(_rules(plan.early_stopping))
         for note in plan.notes:
             yield f"  note          {note}"
-        yield f"  tracking      {plan.tracking_uri}, experiment `{plan.experiment}`"
+        if plan.sweep.seeds > 1:
+            yield f"  seeds         {plan.sweep.seeds} trainings a trial"
+        if plan.points:
+            yield f"  first         {len(plan.points)} given points"
+        for source in plan.sweep.warm_start:
+            yield f"  warm start    {source.name}"
+        yield f"  study         {masked(plan.storage) if plan.storage else 'study.journal in the output folder'}"
+        yield f"  tracking      {masked(plan.tracking_uri)}, experiment `{plan.experiment}`"
     workers = f"{ask.workers} worker{'s' if ask.workers > 1 else ''} of {ask.cpus_per_worker} CPU"
     gpus = f" and {ask.gpus_per_worker:g} GPU" if ask.gpus_per_worker else ""
     batch = f"{recipe.rollout.batch_size} trajectories" if recipe.terms_on("rollout") else f"batch {recipe.train.batch_size}"

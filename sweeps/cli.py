@@ -174,7 +174,8 @@ def explain(
 
     explained = explain_run(run, tracking_uri)
     show(explained, Console())
-    _write_json(json_file, {"status": explained.result.status, "verdicts": explained.to_json()})
+    content = {"status": explained.result.status, "verdicts": explained.to_json(), "prices": list(explained.prices)}
+    _write_json(json_file, content)
 
 
 @app.command()
@@ -186,12 +187,21 @@ def front(
         str | None, typer.Option("--tracking-uri", help="MLflow store; the sweep's own when left out.", show_default=False)
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", help="Folder for the figures.", show_default=False)] = None,
+    prefer: Annotated[
+        str | None,
+        typer.Option(
+            "--prefer",
+            help="The point to recommend, as the sweep's key `prefer`: '{weights: {objective: 1, value/max: 2}}' or "
+            "'{meets: {value/four: {at_most: 0.1}}}'; none forgets it.",
+            show_default=False,
+        ),
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Rebuild the front and its figures from MLflow alone."""
     from sweeps.reviewing import rebuild
 
-    made = rebuild(name, tracking_uri, output, Console())
+    made = rebuild(name, tracking_uri, output, Console(), prefer)
     _write_json(json_file, made)
 
 

@@ -21,6 +21,7 @@ from sweeps.amortising import ended_in, is_waiting, place_of, run_amortised
 from sweeps.artifacts import verdicts_of, write_artifacts, write_shown
 from sweeps.budgets import NAME
 from sweeps.checking import Checked
+from sweeps.continuing import Continuing
 from sweeps.explaining import Explained
 from sweeps.informing import outcome_of
 from sweeps.interrupts import terminate_like_interrupt
@@ -30,8 +31,10 @@ from sweeps.results import Results, TrialRecord, sweep_record
 from sweeps.reviewing import full_link, review_of, show, summary
 from sweeps.runs import Point, Run, trainings_left
 from sweeps.spool import read
+from sweeps.stopping.judge import Stop
 from sweeps.study import Asked, Study
 from sweeps.tracking import Tracker
+from sweeps.watching import Watch, stopped_tags
 from trainer.amortised.front import front_in
 from trainer.errors import BadInput
 from trainer.outcome import Result, failed
@@ -48,6 +51,8 @@ class Conductor:
     def __init__(self, plan: Plan, study: Study, tracker: Tracker, progress: Progress, place: str, folder: Path) -> None:
         self._plan, self._study, self._tracker, self._progress = plan, study, tracker, progress
         self._place, self._folder = place, folder
+        self._continuing = Continuing(plan, study, folder)
+        self._watch = Watch(plan, tracker)
         self._recover()
         self._unfinished = deque(study.unfinished())
         self._points: dict[int, Point] = {}
@@ -63,21 +68,31 @@ class Conductor:
 
     def started(self, run: Run) -> None:
         if run.seed is not None and not self._tracker.is_open(run.number):
-            self._tracker.trial(run.number, run.asked.params)
-        self._tracker.trial(run.number, run.asked.params, run.seed)
+            self._tracker.trial(run.number, run.asked.params, begun=run.asked.start)
+        self._tracker.trial(run.number, run.asked.params, run.seed, run.asked.start)
         self._progress.started(run.name, run.asked.params)
 
-    def reported(self, run: Run, payload: dict[str, Any]) -> None:
+    def reported(self, run: Run, payload: dict[str, Any]) -> bool:
+        point = self._points.get(run.number)
+        if point is None or run not in point.waiting:
+            return True  # its trial was stopped
         spool, result = self._tracker.spool(run.number, run.seed), payload.get("result")
-        for point in payload["points"]:
-            final = bool(result) and point is payload["points"][-1]
-            spool.point(point["step"], point["metrics"], int(point["time"] * 1000), final=final)
+        for each in payload["points"]:
+            final = bool(result) and each is payload["points"][-1]
+            taken = spool.point(each["step"], each["metrics"], int(each["time"] * 1000), final=final)
+            stop = self._watch.take(run, each["step"], each["metrics"]) if taken and not final else None
+            if stop and not result:  # what has come to its end keeps it
+                self._stop(point, run, stop, payload["seconds"])
+                return True
         self._progress.reported(run.name, payload)
         if result:
             self._end(run, Result.from_json(result))
+        return bool(result)
 
     def lost(self, run: Run, reason: str) -> None:
         """A training without a last report: its result file counts where it wrote one, else it has failed."""
+        if run.number not in self._points or run not in self._points[run.number].waiting:
+            return  # its trial was stopped
         result = result_in(run.output(self._place))
         if result is None:
             self._end(run, failed(reason))
@@ -89,25 +104,44 @@ class Conductor:
         """Makes up for a kill between a trial's record and what follows it: the study is told, its runs are ended."""
         for record in TrialRecord.load_all(self._folder):
             self._tell(record)
+            self._watch.recall(record, self._folder)
             if any(self._tracker.is_open(record.number, seed) for seed in (None, *self._plan.seeds)):
                 self._track(Point.of(self._plan, record, self._folder))
 
     def _open(self, asked: Asked) -> None:
         """Takes up a trial: its trainings that have not ended wait for their turn."""
         try:
+            asked = self._continuing.decided(asked)
             point = Point(self._plan, asked, self._folder)
         except BadInput as error:
             self._record(TrialRecord(asked.number, asked.params, failed(f"these values make no valid recipe: {error}")))
             return
         self._points[asked.number] = point
+        found = self._watch.resume(point)
+        if found is not None:
+            self._stop(point, *found)
+            return
         self._waiting += point.waiting
         self._close(point)  # a kill came between an end and what follows it
 
     def _end(self, run: Run, result: Result) -> None:
         point = self._points[run.number]
         point.end(run, result)
+        self._watch.end(run, result)
         self._close(point)
         self._progress.ended(run.name, result.status, result.reason, result.seconds)
+
+    def _stop(self, point: Point, run: Run, stop: Stop, seconds: float) -> None:
+        """Stops a training, and with it all others of its trial: its figures would be means without one that counts."""
+        others = [each for each in point.waiting if each != run]
+        self._waiting = deque(each for each in self._waiting if each.number != run.number)
+        for each in [run, *others] if run in point.waiting else others:
+            reason = stop if each == run else Stop(stop.rule, f"training {run.name} of this trial was stopped: {stop.reason}")
+            result = self._watch.stopped(each, reason, seconds if each == run else 0.0)
+            point.end(each, result)
+            self._watch.end(each, result)
+            self._progress.ended(each.name, result.status, result.reason, result.seconds)
+        self._close(point)
 
     def _close(self, point: Point) -> None:
         """Records a trial whose trainings have all ended, and ends the runs of what has."""
@@ -131,7 +165,8 @@ class Conductor:
         slacks = {name: each.slack for name, each in result.constraints.items()}
         outcome = outcome_of(self._plan, result)
         useless = result.status in ("failed", "diverged") or (outcome is None and self._plan.sweep.sampler.name == NAME)
-        self._study.tell(record.number, values, slacks, failed=useless, outcome=outcome)
+        stopped = result.status == "stopped"
+        self._study.tell(record.number, values, slacks, failed=useless, stopped=stopped, outcome=outcome)
 
     def _track(self, point: Point) -> None:
         """Ends the MLflow runs, so far open, of the trainings that have ended, and of the trial where it has several."""
@@ -145,6 +180,7 @@ class Conductor:
             for path in write_shown(folder, record.result, record.replicates.shown):
                 spool.artifact(path)
             spool.tags({"dualsweep.replicates": str(len(record.replicates.runs)), **verdicts_of(folder)})
+            spool.tags(stopped_tags(record.result))
             self._tracker.end_trial(record.number, record.result.status, record.result.reason)
 
     def _track_run(self, run: Run, result: Result) -> None:
@@ -153,7 +189,7 @@ class Conductor:
         explained = Explained.of(f"{self._plan.name} {run.name}", points, result, run.recipe)
         for path in write_artifacts(self._folder / "artifacts" / run.folder, run.output(self._place), points, explained):
             spool.artifact(path)
-        spool.tags(explained.tags())
+        spool.tags(explained.tags() | stopped_tags(result))
         self._tracker.end_trial(run.number, result.status, result.reason, run.seed)
 
 
@@ -171,6 +207,8 @@ def run_sweep(checked: Checked, console: Console) -> Results:
     if target:
         probe_gcs(target)  # before anything is written
     with Study(plan, folder) as study:
+        for line in study.said:
+            console.print(line, highlight=False, soft_wrap=True)
         tracker = Tracker(plan, folder, lambda text: console.print(text, highlight=False, soft_wrap=True))
         run_status, amortised = "FAILED", None
         try:

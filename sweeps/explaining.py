@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.histories import read_points
+from sweeps.pricing import priced_in_folder, priced_in_mlflow
 from sweeps.spool import FOLDER, read
 from trainer.errors import BadInput, Problem
 from trainer.outcome import Result
@@ -35,12 +36,13 @@ _RUN_ID_LENGTH = 32
 
 @dataclass(frozen=True)
 class Explained:
-    """A run that has ended, and a verdict for each of its constraints."""
+    """A run that has ended, a verdict for each of its constraints, and of a sweep's trial what its budgets cost."""
 
     title: str
     result: Result
     recipe: Recipe
     verdicts: list[Verdict]
+    prices: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, title: str, points: Points, result: Result, recipe: Recipe) -> Self:
@@ -70,7 +72,8 @@ def explain_run(run: str, tracking_uri: str | None) -> Explained:
         if several := sorted(each.name for each in folder.glob("seed-*")):
             raise _refused(run, f"name one of its trainings: {run.rstrip('/')}/{several[0]}")
         points = [(each["step"], each["metrics"]) for each in read(spool, 0).records if each["kind"] == "point"]
-        return _explained(run, sweep / "artifacts" / below, f"{sweep.name} {' '.join(below.parts)}", points)
+        found = _explained(run, sweep / "artifacts" / below, f"{sweep.name} {' '.join(below.parts)}", points)
+        return replace(found, prices=priced_in_folder(sweep, below.parts[0], maximizes=found.recipe.maximizes))
     if folder.is_dir():
         recorded = [(point["step"], point["metrics"]) for point in read_points(folder / "metrics.jsonl")]
         return _explained(run, folder, folder.name, recorded)
@@ -112,7 +115,11 @@ def _from_mlflow(run_id: str, tracking_uri: str | None) -> Explained:
     with tempfile.TemporaryDirectory() as folder:
         for name in (RESULT, RECIPE):
             client.download_artifacts(run_id, name, folder)
-        return _explained(run_id, Path(folder), str(run.info.run_name), _logged_points(client, run_id, list(run.data.metrics)))
+        found = _explained(run_id, Path(folder), str(run.info.run_name), _logged_points(client, run_id, list(run.data.metrics)))
+    tags = run.data.tags
+    if tags["dualsweep.kind"] != "trial" or not {"mlflow.parentRunId", "dualsweep.trial"} <= set(tags):
+        return found
+    return replace(found, prices=priced_in_mlflow(uri, tags["mlflow.parentRunId"], tags["dualsweep.trial"]))
 
 
 def _logged_points(client: MlflowClient, run_id: str, metrics: Sequence[str]) -> Points:
@@ -159,3 +166,5 @@ def show(explained: Explained, console: Console) -> None:
             table.add_row("", "", Text(line, "dim"))
     if explained.verdicts:
         console.print(table)
+    for line in explained.prices:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -7,8 +7,9 @@ import math
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 
-from sweeps.budgets import NAME, SearchedBudget, searched_budgets
+from sweeps.budgets import SearchedBudget, searched_budgets
 from sweeps.informed import Budget, DualInformedSampler, Outcome
+from sweeps.informed.reading import Translator
 from sweeps.kinds import Choice, Integers, LogUniform
 from sweeps.plan import Plan
 from trainer.outcome import SETTLED, ConstraintOutcome, Result
@@ -33,7 +34,7 @@ def informed_sampler(plan: Plan, beside: BaseSampler) -> DualInformedSampler:
 
 
 def outcome_of(plan: Plan, result: Result) -> Outcome | None:
-    """What a trial says of the front over the searched budgets; None where it ended without numbers, or nobody asks.
+    """What a trial says of the front over the searched budgets; None where it ended without numbers, or none is searched.
 
     Constraints with a fixed budget have a price too: along the trial's own plane the objective is moved to where it would be
     with these met exactly. A standard error that could not be measured counts as 0, as it does where feasibility is judged.
@@ -41,9 +42,9 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
     Lagrangian exactly; of one that was not measured it is as large as a run must have it to count as settled. A multiplier of 0,
     which the projection holds there, is exact.
     """
-    if plan.sweep.sampler.name != NAME or result.status in ("failed", "diverged"):
-        return None
     searched = {name for each in searched_budgets(plan.parameters, plan.recipe_document) for name in each.constraints}
+    if not searched or result.status in ("failed", "diverged", "stopped"):
+        return None
     sign = -1.0 if plan.recipe.maximizes else 1.0
     fixed = [each for name, each in result.constraints.items() if name not in searched]
     bounded = {name: each for name, each in result.constraints.items() if name in searched}
@@ -60,6 +61,13 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
         )
     except ValueError:  # not all of it is finite
         return None
+
+
+def translator_of(plan: Plan) -> Translator:
+    """Between the plan's searched budgets and the front's, budgets from a list included."""
+    searched = searched_budgets(plan.parameters, plan.recipe_document)
+    base = _pretrained(plan.recipe, {name for each in searched for name in each.constraints})
+    return Translator({each.parameter.name: _budget(each) for each in searched}, plan.recipe.maximizes, base)
 
 
 def _pretrained(recipe: Recipe, searched: set[str]) -> Outcome | None:
@@ -91,7 +99,9 @@ def _known(error: float) -> float:
 
 def _budget(searched: SearchedBudget) -> Budget:
     kind, sense = searched.parameter.kind, searched.sense
-    assert not isinstance(kind, Choice) and sense != "minimax"  # a plan's check
+    assert sense != "minimax"  # a plan's check
+    if isinstance(kind, Choice):
+        return Budget(searched.constraints, FloatDistribution(float(min(kind.ends)), float(max(kind.ends))), sense)
     if isinstance(kind, Integers):
         return Budget(searched.constraints, IntDistribution(kind.low, kind.high), sense)
     return Budget(searched.constraints, FloatDistribution(kind.low, kind.high, log=isinstance(kind, LogUniform)), sense)

@@ -93,6 +93,20 @@ def listed(kind: Kind) -> Sequence[Any] | None:
     return kind.values if isinstance(kind, Choice) else None
 
 
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are one in YAML, where `1` and `true` are two."""
+    return type(one) is type(other) and bool(one == other)
+
+
+def holds(kind: Kind, value: Any) -> bool:
+    """Whether a value is one of the kind's."""
+    if isinstance(kind, Choice):
+        return any(same(each, value) for each in kind.values)
+    if not _is_number(value) or (isinstance(kind, Integers) and not isinstance(value, int)):
+        return False
+    return bool(kind.low <= value <= kind.high)
+
+
 def tried(kind: Kind) -> tuple[Any, ...]:
     """The values that are tried in the recipe before a sweep starts: all of a few, else the ends of the range."""
     values = listed(kind)
@@ -118,8 +132,7 @@ def _choice(document: Document, keys: Keys, value: Any) -> Choice | Problem:
     if not all(_finite(each) for each in value):
         return document.problem(keys, "must hold finite numbers", show(value), "leave out inf and nan")
     for position, each in enumerate(value):
-        # `True == 1` in Python, and they are two values in YAML.
-        if any(type(each) is type(other) and each == other for other in value[:position]):
+        if any(same(each, other) for other in value[:position]):
             return document.problem(keys, "must hold each value once", f"{show(each)} twice", "keep one of them")
     return Choice(tuple(value))
 

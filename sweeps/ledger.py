@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from sweeps.storing import masked
 
 FILE = "tracking.json"
 #: The parent run's name among the spools.
 SWEEP = "sweep"
 #: That of the sweep's amortised training.
 AMORTISED = "amortised"
-
-
-def masked(uri: str) -> str:
-    """A tracking URI without its password, to be shown and kept in files."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
 
 
 @dataclass

@@ -22,9 +22,9 @@ from analysis.front import Front
 from analysis.store import open_client
 from analysis.trials import Trial
 from sweeps import sampling_model
-from trainer.checkpoint import MARKER, locate
+from trainer.checkpoint import locate
 from trainer.models.loadable import ADAPTER
-from trainer.places import RESULT
+from trainer.places import MARKER, RESULT
 
 FOLDER = "model"
 TAG = "dualsweep.model"
@@ -44,8 +44,7 @@ def log_models(tracking_uri: str, front: Front, say: Callable[[str], None]) -> d
     gone = []
     for trial in front.trials:
         uri = f"runs:/{trial.run_id}/{FOLDER}"
-        there = client.get_run(trial.run_id).data.tags.get(TAG) == uri
-        if there or _log(client, trial, uri):
+        if trial.model == uri or _log(client, trial, uri):
             made[trial.trial_id] = uri
         else:
             gone.append(trial.trial_id)

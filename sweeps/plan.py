@@ -11,17 +11,32 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sweeps.budgets import NAME, check_informed
+from sweeps.budgets import NAME, check_continuation, check_informed
 from sweeps.kinds import WORDS, listed
-from sweeps.rules import check_amortised, check_direction, check_objectives, check_seeds
-from sweeps.schema import Direction, Sweep
+from sweeps.preferring import check_prefer, preference_of
+from sweeps.rules import (
+    check_amortised,
+    check_direction,
+    check_objectives,
+    check_points,
+    check_seeds,
+    check_storage,
+    check_warm_start,
+    own_metrics,
+)  # fmt: skip
+from sweeps.schema import Direction, EarlyStopping, Sweep
 from sweeps.search import Parameter, Written, apply, check_grid, read_search, resolve
+from sweeps.stopping.asking import applicable, check_early_stopping
+from sweeps.storing import storage_url
 from trainer.documents import Document, load, nearest, show, validate
 from trainer.errors import BadInput, Problem
 from trainer.load import Layered, Override, lay_over, read_overrides, validate_recipe
 from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    from analysis.recommendation.preference import Preference
 
 Answer = TypeVar("Answer")
 #: Sections whose keys have dots or slashes of their own: what follows the first dot is one key.
@@ -59,6 +74,11 @@ class Plan:
         return {**objective, **bounded}
 
     @property
+    def preference(self) -> Preference | None:
+        """Which point of the front the user prefers."""
+        return preference_of(self.sweep.prefer, list(self.objectives))
+
+    @property
     def constraints(self) -> tuple[str, ...]:
         """The names of the recipe's constraints."""
         return tuple(each.name for each in self.recipe.constraints)
@@ -82,6 +102,12 @@ class Plan:
         if self.sweep.seeds == 1:
             return (None,)
         return tuple(range(self.recipe.seed, self.recipe.seed + self.sweep.seeds))
+
+    @property
+    def early_stopping(self) -> EarlyStopping | None:
+        """The rules that may stop a trial, of those asked for; None where nothing may."""
+        asked = self.sweep.early_stopping
+        return applicable(asked, self.recipe, list(self.objectives)) if asked is not None else None
 
     @property
     def amortised_recipe(self) -> Recipe | None:
@@ -116,6 +142,16 @@ class Plan:
         uri = self.sweep.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_DEFAULT_STORE}"
         scheme, _, path = uri.partition("sqlite:///")
         return f"sqlite:///{Path(path).absolute()}" if not scheme and path and path != ":memory:" else uri
+
+    @property
+    def storage(self) -> str | None:
+        """The URL of the study's storage, its path absolute; None where it is the journal in the output folder."""
+        return None if self.sweep.storage is None else storage_url(self.sweep.storage)
+
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """What is tried first: for the first trials, values of all or some parameters."""
+        return self.sweep.points
 
     def recipe_data(self, params: Mapping[str, Any]) -> dict[Any, Any]:
         """A trial's recipe as plain data, `params` by their parameters' names."""
@@ -181,9 +217,16 @@ def _complete(
         problems += check_informed(document, parameters, completed, recipe)
     if sweep is None:
         return None
-    problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)
     plan = Plan(sweep, document, recipe, completed, tuple(parameters))
+    if sweep.continuation is not None and not found:
+        problems += check_continuation(document, parameters, completed, recipe, sweep.continuation.steps)
+    problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)
+    problems += check_points(document, sweep, parameters, completed)
+    problems += check_storage(document, plan.tracking_uri)
+    problems += check_warm_start(document, sweep)
+    problems += check_early_stopping(document, sweep.early_stopping, recipe, list(plan.objectives))
     problems += check_amortised(document, recipe, lambda: plan.amortised_recipe)
+    problems += check_prefer(document, ("prefer",), list(plan.objectives), own_metrics(plan.constraints))
     return plan
 
 

@@ -42,16 +42,28 @@ class Replicates:
 
     @property
     def shown(self) -> int:
-        """The seed of the training whose samples and checkpoint stand for the trial: the first sound one, else the first."""
+        """The seed of the training whose samples and checkpoint stand for the trial: the first sound one, else the first.
+
+        Of a trial that was stopped it is the one that reported most: others may never have begun.
+        """
+        if self.stopped:
+            return max(self.runs, key=lambda seed: (self.runs[seed].status == "stopped", self.runs[seed].steps, -seed))
         return min(self.runs, key=lambda seed: (self.runs[seed].status not in JUDGED_STATUSES, seed))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the trial was stopped, which it is with any of its trainings."""
+        return any(each.status == "stopped" for each in self.runs.values())
 
     @cached_property
     def result(self) -> Result:
         """The trial's own result: means with their standard errors, feasible where the mean slacks are within Z of them.
 
         `seconds` are of all trainings together, `steps` the most of one; the checkpoint is that of `shown`. Where no training
-        is sound, it is the first one's end.
+        is sound, it is the first one's end; where one was stopped, that is.
         """
+        if self.stopped:
+            return replace(self.runs[self.shown], seconds=self._seconds)
         if not self.sound:
             return replace(self.runs[self.shown], reason=self._reason({}), seconds=self._seconds)
         objective, error = _mean([each.objective for each in self.sound], [each.objective_error for each in self.sound])
@@ -61,7 +73,7 @@ class Replicates:
         return Result(
             status, self._reason(constraints), objective, error, constraints, feasible,
             max(each.steps for each in self.sound), self._seconds, self.runs[self.shown].checkpoint,
-            self._metrics(constraints, feasible),
+            self._metrics(error, constraints, feasible),
         )  # fmt: skip
 
     @cached_property
@@ -70,7 +82,7 @@ class Replicates:
         found = {}
         for metric in _names(self.sound):
             values, errors = _measured(self.sound, metric)
-            if len(values) > 1 and not metric.startswith("budget/") and "_error/" not in metric and metric != "feasible":
+            if len(values) > 1 and not metric.startswith("budget/") and "_error" not in metric and metric != "feasible":
                 found[metric] = float(student.ppf(0.5 + LEVEL / 2, len(values) - 1)) * _mean(values, errors)[1]
         return found
 
@@ -113,13 +125,13 @@ class Replicates:
             value, budget, slack, slack_error, multiplier, each[0].kind, relaxation, multiplier_error if known else math.nan
         )
 
-    def _metrics(self, constraints: Mapping[str, ConstraintOutcome], feasible: bool) -> dict[str, float]:
+    def _metrics(self, error: float, constraints: Mapping[str, ConstraintOutcome], feasible: bool) -> dict[str, float]:
         means = {name: _mean(*_measured(self.sound, name))[0] for name in _names(self.sound)}
         for name, each in constraints.items():
             means[f"slack_error/{name}"] = each.slack_error
             if math.isfinite(each.multiplier_error):
                 means[f"multiplier_error/{name}"] = each.multiplier_error
-        return {**means, "feasible": float(feasible)}
+        return {**means, "objective_error": error, "feasible": float(feasible)}
 
     def _reason(self, constraints: Mapping[str, ConstraintOutcome]) -> str:
         counts = Counter(each.status for each in self.runs.values())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -12,6 +12,7 @@ from analysis.judging import INTERVAL, judge, split_intervals
 from analysis.trials import ConstraintOutcome, SweepRecord, Trial
 from sweeps.plan import Plan
 from sweeps.replicates import Replicates
+from sweeps.starts import Begun
 from sweeps.tracking import trial_name
 from trainer.outcome import Result
 from trainer.schema.bound import Kind
@@ -21,7 +22,7 @@ FOLDER = "records"
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One ended trial: its number from 0, the values of the searched parameters, how it ended.
+    """One ended trial: its number from 0, the values of the searched parameters, how it ended and where it had started.
 
     Where it is several trainings, `result` is `replicates.result`.
     """
@@ -30,13 +31,20 @@ class TrialRecord:
     params: Mapping[str, Any]
     result: Result
     replicates: Replicates | None = None
+    start: Begun | None = None
 
     @property
     def id(self) -> str:
         return trial_name(self.number)
 
     def to_json(self) -> dict[str, Any]:
-        return {"id": self.id, "params": dict(self.params), **self.result.to_json(), **self._replicates()}
+        plain = {"id": self.id, "params": dict(self.params), **self.result.to_json(), **self._replicates()}
+        return {**plain, "continued_from": self.continued_from}
+
+    @property
+    def continued_from(self) -> str | None:
+        """The id of the trial whose end it started from; None where it started anew."""
+        return None if self.start is None else self.start.trial
 
     def _replicates(self) -> dict[str, Any]:
         """What several trainings add; nothing of one."""
@@ -51,6 +59,8 @@ class TrialRecord:
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f".{self.id}.part"
         plain = {"number": self.number, "params": dict(self.params), "result": self.result.to_json(), **self._replicates()}
+        if self.start is not None:
+            plain["start"] = self.start.to_json()
         part.write_text(json.dumps(plain))
         part.replace(folder / f"{self.id}.json")
 
@@ -63,7 +73,8 @@ class TrialRecord:
     def _of(cls, plain: dict[str, Any]) -> Self:
         result, runs = Result.from_json(plain["result"]), plain.get("replicates")
         replicates = Replicates({each.pop("seed"): Result.from_json(each) for each in runs}) if runs else None
-        return cls(plain["number"], plain["params"], result, replicates)
+        start = Begun.from_json(plain["start"]) if "start" in plain else None
+        return cls(plain["number"], plain["params"], result, replicates, start)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -88,7 +99,7 @@ class TrialRecord:
         return Trial(
             self.id, "", result.status, result.reason, dict(self.params), metrics, outcomes,
             seconds=result.seconds, steps=result.steps, intervals=intervals, feasibility=metrics.get("feasibility"),
-            replicates=len(self.replicates.runs) if self.replicates else 1,
+            replicates=len(self.replicates.runs) if self.replicates else 1, continued_from=self.continued_from,
         )  # fmt: skip
 
 
@@ -97,7 +108,14 @@ def sweep_record(plan: Plan, records: list[TrialRecord]) -> SweepRecord:
     trials = judge([record.as_trial() for record in records], list(plan.objectives))
     point = plan.sweep.reference_point
     return SweepRecord(
-        "", plan.experiment, "", plan.objectives, tuple(point) if point else None, trials, maximizes=plan.recipe.maximizes
+        "",
+        plan.experiment,
+        "",
+        plan.objectives,
+        tuple(point) if point else None,
+        trials,
+        maximizes=plan.recipe.maximizes,
+        prefer=plan.preference,
     )
 
 
@@ -112,15 +130,21 @@ class Results:
     interrupted: bool
     stopped: str | None = None
     amortised: Result | None = None
+    recommended: Mapping[str, Any] = field(default_factory=dict)
+    prices: Sequence[Mapping[str, Any]] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 when every trial ended well and feasible, 1 when none could be used, 3 otherwise."""
+        """0 when every trial that was not stopped ended well and feasible, 1 when none could be used, 3 otherwise.
+
+        It is 3, too, when all were stopped: nothing went wrong, and there is no front.
+        """
         if all(record.result.status in ("failed", "diverged") for record in self.trials):
             return 1
         if self.amortised is not None and self.amortised.status in ("failed", "diverged"):
             return 3
-        return 0 if all(record.result.feasible and record.result.status != "infeasible" for record in self.trials) else 3
+        ended = [record.result for record in self.trials if record.result.status != "stopped"]
+        return 0 if ended and all(each.feasible and each.status != "infeasible" for each in ended) else 3
 
     def to_json(self) -> dict[str, Any]:
         """The form of `--json` files (docs/sweep.md)."""
@@ -132,4 +156,6 @@ class Results:
             "interrupted": self.interrupted,
             "stopped": self.stopped,
             **({"amortised": self.amortised.to_json()} if self.amortised is not None else {}),
+            "recommended": dict(self.recommended),
+            "prices": [dict(price) for price in self.prices],
         }

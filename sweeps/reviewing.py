@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from analysis.amortised import sentence
 from analysis.figures.front_html import base_url_of
 from analysis.front import find_front
-from analysis.publish import publish
+from analysis.publish import publish, record_preference
 from analysis.reading import read_sweep
 from analysis.review import Review, review
 from analysis.saved_view import saved_view_link
@@ -21,7 +22,9 @@ from analysis.store import is_http, open_client
 from analysis.table import front_table
 from analysis.thumbnails import thumbnails
 from analysis.trials import SweepRecord
+from sweeps.delivery import prepare
 from sweeps.interrupts import terminate_like_interrupt
+from sweeps.preferring import read_option
 
 
 class Reviewed(NamedTuple):
@@ -32,15 +35,23 @@ class Reviewed(NamedTuple):
     view: str | None
 
 
-def review_of(tracking_uri: str, sweep: str, folder: Path, console: Console) -> Reviewed:
+def review_of(tracking_uri: str, sweep: str, folder: Path, console: Console, prefer: str | None = None) -> Reviewed:
     """Reads a sweep from MLflow, writes its figures into `folder` and puts the review and the front's models into MLflow.
+
+    `prefer` (`--prefer`) takes the place of the preference that the sweep records, there too.
 
     Raises:
         ReviewError: no such store or sweep.
+        BadInput: `prefer` is no preference for this sweep.
     """
+    prepare()
     from sweeps.models import log_models  # MLflow and torch take seconds
 
     record = read_sweep(tracking_uri, sweep)
+    if prefer is not None:
+        measured = sorted({name for trial in record.trials for name in trial.metrics})
+        record = replace(record, prefer=read_option(prefer, list(record.objectives), measured))
+        record_preference(tracking_uri, record)
     pictures = thumbnails(tracking_uri, record, find_front(record))
     made = review(record, folder, base_url=base_url_of(tracking_uri), thumbnails=pictures)
     models = log_models(tracking_uri, made.front, lambda text: console.print(text, highlight=False, soft_wrap=True))
@@ -56,9 +67,21 @@ def show(record: SweepRecord, made: Review, console: Console, view: str = "") ->
         console.print(f"\nhypervolume {made.hypervolume:.4g} against {point}", highlight=False, soft_wrap=True)
     if record.amortised is not None:
         console.print(f"\n{sentence(record)}", highlight=False, soft_wrap=True)
+    for line in advice(made):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(f"front: {made.front_html}  {made.front_png.name}  {made.trials_csv.name}", highlight=False, soft_wrap=True)
     if view:
         console.print(f"view:  {view}", highlight=False, soft_wrap=True)
+
+
+def advice(made: Review) -> list[str]:
+    """Which point to take and what its budgets cost, for the terminal."""
+    chosen = made.recommendation.trial or made.recommendation.nearest
+    prices = made.prices.of(chosen.trial_id) if chosen is not None else ()
+    lines = [*made.recommendation.reasons, *(price.sentence for price in prices if price.believed)]
+    trouble = made.prices.troubles.get(chosen.trial_id) if chosen is not None else None
+    doubts = [*(price.sentence for price in prices if not price.believed), *([trouble] if trouble else [])]
+    return ["", *lines, *doubts, made.prices.summary()] if lines else []
 
 
 def summary(made: Review) -> dict[str, Any]:
@@ -67,17 +90,22 @@ def summary(made: Review) -> dict[str, Any]:
         "front": list(made.front_ids),
         "hypervolume": made.hypervolume,
         "reference_point": list(made.reference_point) if made.reference_point is not None else None,
+        "recommended": made.recommendation.to_json(),
+        "prices": [price.to_json() | {"trouble": made.prices.troubles.get(price.trial_id)} for price in made.prices.prices],
     }
 
 
-def rebuild(name: str, tracking_uri: str | None, output: Path | None, console: Console) -> dict[str, Any]:
+def rebuild(
+    name: str, tracking_uri: str | None, output: Path | None, console: Console, prefer: str | None = None
+) -> dict[str, Any]:
     """`dualsweep front`.
 
     Raises:
         ReviewError: no such store or sweep.
+        BadInput: `prefer` is no preference for this sweep.
     """
     uri, sweep = place_of(name, tracking_uri)
-    reviewed = review_of(uri, sweep, output or Path("runs") / name_of_folder(sweep), console)
+    reviewed = review_of(uri, sweep, output or Path("runs") / name_of_folder(sweep), console, prefer)
     show(reviewed.record, reviewed.review, console, full_link(uri, reviewed.view))
     return summary(reviewed.review)
 

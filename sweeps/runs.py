@@ -21,6 +21,7 @@ from typing import Any, Self
 from sweeps.plan import Plan
 from sweeps.replicates import Replicates
 from sweeps.results import FOLDER, TrialRecord
+from sweeps.starts import begun_recipe
 from sweeps.study import Asked
 from sweeps.tracking import trial_name
 from trainer.outcome import Result
@@ -85,7 +86,8 @@ class Point:
         """
         recipe = plan.trial_recipe(asked.params)
         self.asked, self._output = asked, output
-        seeded = {seed: recipe if seed is None else recipe.model_copy(update={"seed": seed}) for seed in plan.seeds}
+        begun = {seed: begun_recipe(recipe, plan.sweep.continuation, asked.start, seed) for seed in plan.seeds}
+        seeded = {seed: each if seed is None else each.model_copy(update={"seed": seed}) for seed, each in begun.items()}
         self.runs = [Run(asked, each, seed) for seed, each in seeded.items()]
         self._ended = {run.seed: found for run in self.runs if (found := self._read(run)) is not None}
 
@@ -96,7 +98,7 @@ class Point:
         Raises:
             BadInput: the trial's values make no valid recipe.
         """
-        point = cls(plan, Asked(record.number, dict(record.params)), output)
+        point = cls(plan, Asked(record.number, dict(record.params), record.start), output)
         runs: Mapping[Any, Result] = {None: record.result} if record.replicates is None else record.replicates.runs
         point._ended.update(runs)
         return point
@@ -132,9 +134,9 @@ class Point:
         if self.waiting:
             return None
         if not self.replicated:
-            return TrialRecord(self.asked.number, self.asked.params, self._ended[None])
+            return TrialRecord(self.asked.number, self.asked.params, self._ended[None], start=self.asked.start)
         replicates = Replicates({seed: each for seed, each in self._ended.items() if seed is not None})
-        return TrialRecord(self.asked.number, self.asked.params, replicates.result, replicates)
+        return TrialRecord(self.asked.number, self.asked.params, replicates.result, replicates, self.asked.start)
 
     def _read(self, run: Run) -> Result | None:
         file = self._file(run)

@@ -35,7 +35,7 @@ from scipy.stats import qmc
 
 from sweeps.budgets import NAME
 from sweeps.informing import informed_sampler
-from sweeps.kinds import Choice, Integers, Kind, LogUniform
+from sweeps.kinds import Choice, Integers, Kind, LogUniform, holds, same
 from sweeps.plan import Plan
 
 _SCALAR = (bool, int, float, str)
@@ -56,6 +56,24 @@ def encode(kind: Kind) -> list[Any]:
 def decode(kind: Kind, kept: Any) -> Any:
     """The recipe's value for what Optuna keeps."""
     return kind.values[encode(kind).index(kept)] if isinstance(kind, Choice) else kept
+
+
+def kept_params(plan: Plan, params: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's values, or some of them, as Optuna keeps them.
+
+    Raises:
+        ValueError: a value is outside its parameter's range or choices.
+    """
+    kinds = {each.name: each.kind for each in plan.parameters}
+    return {name: _kept_value(kinds[name], value) for name, value in params.items()}
+
+
+def _kept_value(kind: Kind, value: Any) -> Any:
+    if not holds(kind, value):
+        raise ValueError(f"a value must be within {kind.word} {list(kind.ends)}, but got {value!r}")
+    if not isinstance(kind, Choice):
+        return value if isinstance(kind, Integers) else float(value)
+    return encode(kind)[next(i for i, each in enumerate(kind.values) if same(each, value))]
 
 
 def distributions(plan: Plan) -> dict[str, BaseDistribution]:

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
+from sweeps.preferring import MetricName, Prefer
+from sweeps.storing import masked
 from trainer.recipe import Name, Resources, Section
 from trainer.schema.amortised import Amortised
-from trainer.schema.base import Count
+from trainer.schema.base import Count, Positive
 
 Direction = Literal["minimize", "maximize"]
 SamplerName = Literal["tpe", "nsga2", "gp", "random", "quasi_random", "grid", "dual_informed"]
-#: MLflow's rule for the names of metrics.
-MetricName = Annotated[str, Field(pattern=r"^[\w .:/-]+$", max_length=250)]
 
 
 class Sampler(Section):
@@ -43,6 +43,17 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+class Continuation(Section):
+    """Trials that start from their nearest finished neighbour, and what these take in place of the recipe's own."""
+
+    steps: Count | None = Field(None, description="primal steps; left out, a quarter of train.steps", examples=["150"])
+    dual_step: Positive | None = Field(
+        None, examples=["4.0"],
+        description="a factor on dual.step_size; left out, as much as the steps are fewer, so that the multipliers can go as far",
+    )  # fmt: skip
+    lr: Positive = Field(0.5, description="a factor on train.lr", examples=["0.5"])
+
+
 class AmortisedRun(Amortised):
     """The amortised training beside a sweep's trials: the base recipe over a range of multipliers (docs/amortised.md)."""
 
@@ -52,8 +63,56 @@ class AmortisedRun(Amortised):
 
 
 def _switched(value: Any) -> Any:
-    """`amortised: true` is short for its defaults, false for none."""
+    """`true` is short for a section with its defaults, `false` for none."""
     return ({} if value else None) if isinstance(value, bool) else value
+
+
+class Dominated(Section):
+    """Stops a trial whose best credible end is dominated by a finished feasible trial."""
+
+    confidence: Annotated[FiniteFloat, Field(ge=0.5, lt=1)] = Field(
+        0.95, description="how sure that must be, over all objectives together", examples=["0.95"]
+    )
+
+
+class Halving(Section):
+    """Asynchronous successive halving: at each rung the best part of the trials recorded there goes on."""
+
+    reduction: Annotated[int, Field(ge=2)] = Field(3, description="one in so many goes on at a rung", examples=["3"])
+    first: Annotated[FiniteFloat, Field(gt=0, lt=1)] = Field(
+        0.2,
+        description="the first rung, as a share of a trial's steps; each next one is `reduction` times as far",
+        examples=["0.2"],
+    )
+
+
+class EarlyStopping(Section):
+    """Which rules may stop a trial before its last step; a rule that is not named is off."""
+
+    infeasible: bool = Field(
+        False, description="stops a trial that cannot meet a constraint within the steps that are left", examples=["true"]
+    )
+    dominated: Annotated[Dominated | None, BeforeValidator(_switched)] = Field(
+        None,
+        description="stops a trial that a finished one dominates; `true` takes its defaults",
+        examples=["{confidence: 0.95}"],
+    )
+    halving: Annotated[Halving | None, BeforeValidator(_switched)] = Field(
+        None,
+        description="stops all but the best at a few rungs; `true` takes its defaults",
+        examples=["{reduction: 3, first: 0.2}"],
+    )
+
+    @model_validator(mode="after")
+    def _stops_something(self) -> Self:
+        if not (self.infeasible or self.dominated or self.halving):
+            raise ValueError("a section must turn on a rule, but got none; name infeasible, dominated or halving, or drop it")
+        return self
+
+
+def _all_or_none(value: Any) -> Any:
+    """`early_stopping: true` is every rule with its defaults."""
+    return {"infeasible": True, "dominated": {}, "halving": {}} if value is True else _switched(value)
 
 
 class Tracking(Section):
@@ -67,6 +126,37 @@ class Tracking(Section):
     experiment: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
         None, description="the experiment; left out, it has the sweep's name", examples=["digits-minority"]
     )
+
+
+class WarmStart(Section):
+    """Another sweep, whose finished trials the sampler begins with: its output folder, or its study."""
+
+    output: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="the sweep's output folder; a text in place of the section is short for it", examples=["runs/earlier"]
+    )
+    storage: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="or the storage of its study", examples=["sqlite:///study.db"]
+    )
+    study: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="the study's name there; left out, the only one", examples=["digits-minority"]
+    )
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        self.exactly_one("output", "storage")
+        if self.study is not None and self.storage is None:
+            raise ValueError(f"`study` must go with `storage`, but got output: {self.output!r}; drop it, or write the storage")
+        return self
+
+    @property
+    def name(self) -> str:
+        """How people read of it."""
+        return self.output or f"{masked(self.storage or '')} {self.study or ''}".strip()
+
+
+def _placed(value: Any) -> Any:
+    """`warm_start: [runs/earlier]` is short for `warm_start: [{output: runs/earlier}]`."""
+    return {"output": value} if isinstance(value, str) else value
 
 
 class Sweep(Section):
@@ -87,11 +177,21 @@ class Sweep(Section):
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Field(
         Sampler(), description="how trials are placed", examples=["{name: tpe, seed: 0}"]
     )
+    continuation: Annotated[Continuation | None, BeforeValidator(_switched)] = Field(
+        None,
+        description="`true` or a section: trials start from their nearest finished neighbour in the space of budgets",
+        examples=["true"],
+    )
     trials: Count = Field(description="the number of trials", examples=["12"])
     seeds: Count = Field(
         1,
         description="trainings of each trial, alike but for their seeds (the recipe's and those after it): its figures are means",
         examples=["3"],
+    )
+    early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_all_or_none)] = Field(
+        None,
+        description="rules that stop trials before their last step; `true`: all that apply, with their defaults; left out, none",
+        examples=["{infeasible: true}"],
     )
     amortised: Annotated[AmortisedRun | None, BeforeValidator(_switched)] = Field(
         None, description="true, or settings, to also train one network for the whole front, before the trials",
@@ -106,7 +206,25 @@ class Sweep(Section):
     mlflow: Tracking = Field(
         Tracking(), description="where MLflow keeps the sweep", examples=["{tracking_uri: sqlite:///mlflow.db}"]
     )
+    storage: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="where Optuna keeps the study: a journal's path, sqlite:///study.db, or another database's URL; left out, "
+        "study.journal in the output folder",
+        examples=["sqlite:///study.db"],
+    )
+    points: list[dict[str, Any]] = Field(
+        [], description="values of searched parameters to try first, in this order; those left out are the sampler's",
+        examples=["[{dual.step_size: 0.01}]"],
+    )  # fmt: skip
+    warm_start: list[Annotated[WarmStart, BeforeValidator(_placed)]] = Field(
+        [], description="other sweeps over the same parameters, whose finished trials the sampler begins with",
+        examples=["[runs/earlier]"],
+    )  # fmt: skip
     reference_point: list[FiniteFloat] | None = Field(
         None, description="the hypervolume's reference point, one number for each objective", examples=["[1.0, 0.3]"]
     )
+    prefer: Prefer | None = Field(
+        None, description="which point of the front to recommend beside its knee",
+        examples=["{weights: {objective: 1, value/max: 2}}"],
+    )  # fmt: skip
     set: dict[str, Any] = Field({}, description="recipe keys with a fixed value", examples=["{train.steps: 300}"])

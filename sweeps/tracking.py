@@ -16,15 +16,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from analysis.budgets import write_budgets
+from analysis.recommendation.preference import PREFER
 from sweeps.budgets import ranges
 from sweeps.delivery import Delivery, prepare
-from sweeps.ledger import AMORTISED, SWEEP, Entry, Ledger, masked
+from sweeps.ledger import AMORTISED, SWEEP, Entry, Ledger
 from sweeps.plan import Plan
 from sweeps.spool import FOLDER, Spool
+from sweeps.starts import Begun, begun_recipe
+from sweeps.storing import masked
 from trainer.recipe import Recipe, flatten
 
 #: The status of an MLflow run for each end of a trial (`trainer.outcome.Status`, and `interrupted`).
-RUN_STATUS = {"failed": "FAILED", "diverged": "FAILED", "interrupted": "KILLED"}
+RUN_STATUS = {"failed": "FAILED", "diverged": "FAILED", "interrupted": "KILLED", "stopped": "KILLED"}
 _LONGEST_WAIT = 60.0
 
 
@@ -68,10 +71,10 @@ class Tracker:
         """The parent run's id; None while MLflow has not been reached."""
         return self.delivery.ledger.runs.get(SWEEP, Entry()).run_id
 
-    def trial(self, number: int, params: Mapping[str, Any], seed: int | None = None) -> Spool:
+    def trial(self, number: int, params: Mapping[str, Any], seed: int | None = None, begun: Begun | None = None) -> Spool:
         """The spool of a trial that starts, or starts again: its run is RUNNING, with its recipe as params.
 
-        With a `seed` it is that of the trial's training with this seed, one of several.
+        With a `seed` it is that of the trial's training with this seed, one of several. `begun` is where it starts.
 
         Raises:
             BadInput: the params make no valid recipe (`Plan.trial_recipe`).
@@ -81,7 +84,10 @@ class Tracker:
         spool.tags(
             {"dualsweep.status": "running", "dualsweep.reason": "", "dualsweep.params": json.dumps(dict(params), default=str)}
         )
-        spool.params(flatten(self.plan.trial_recipe(params)) | ({} if seed is None else {"seed": seed}))
+        if begun is not None and begun.trial is not None:
+            spool.tags({"dualsweep.continued_from": begun.trial})
+        recipe = begun_recipe(self.plan.trial_recipe(params), self.plan.sweep.continuation, begun, seed)
+        spool.params(flatten(recipe) | ({} if seed is None else {"seed": seed}))
         return spool
 
     def end_trial(self, number: int, status: str, reason: str, seed: int | None = None) -> None:
@@ -168,6 +174,8 @@ class Tracker:
         }
         if plan.sweep.reference_point is not None:
             tags["dualsweep.reference_point"] = json.dumps(plan.sweep.reference_point)
+        if (preference := plan.preference) is not None:
+            tags[PREFER] = json.dumps(preference.to_json())
         self.sweep.tags(tags)
         search = {f"search.{each.name}": f"{each.kind.word} {list(each.kind.ends)}" for each in plan.parameters}
         sampler = plan.sweep.sampler

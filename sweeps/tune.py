@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
-from ray.tune import FailureConfig, RunConfig, Tuner
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig, Tuner
 from ray.tune.search import Searcher
 
 from cluster.resources import TRIAL_RESOURCES
 from sweeps.runs import Run
 from trainer.errors import TrainingError
 from trainer.outcome import failed
-from trainer.run import Job, follow, result_in
+from trainer.run import Job, result_in, start
 
 #: Progress is ours to show, and points go to the spool: Tune's own tables and result files are not needed.
 _SILENT = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
@@ -34,22 +35,46 @@ class Conductor(Protocol):
 
     def started(self, run: Run) -> None: ...
 
-    def reported(self, run: Run, payload: dict[str, Any]) -> None: ...
+    def reported(self, run: Run, payload: dict[str, Any]) -> bool:
+        """Takes a report; whether the training is over, by its own last report or because it is to stop."""
 
     def lost(self, run: Run, reason: str) -> None:
         """The training ended without a result."""
 
 
-def run_trial(config: dict[str, Any]) -> None:
-    """One training, which is one of Tune's trials, in a process of its own; its workers are Ray Train's."""
-    job: Job = config["job"]
-    try:
-        # Not by Tune's TuneReportCallback: when a run ends right after its last report, Tune may take the end first and lose
-        # the report, and with it the trial's result.
-        follow(job, tune.report)
-    except TrainingError as error:
-        if result_in(job.output) is None:  # else its end was written, and the conductor finds it there
-            tune.report({"step": 0, "steps": 0, "seconds": 0.0, "points": [], "result": failed(str(error)).to_json()})
+#: A step without a report ends after so many seconds, so that Tune can end one that is silent.
+_SILENCE = 1.0
+
+
+class TuneTrial(tune.Trainable):
+    """One training, which is one of Tune's trials, in a process of its own; its workers are Ray Train's. A step is a report.
+
+    A class and not a function, because Tune waits for `cleanup` before it ends the process: so a training that is stopped has
+    given back its workers and its placement group when its process goes.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._job: Job = config["job"]
+        self._training = start(self._job)
+        self._reports = self._training.reports()
+
+    def step(self) -> dict[str, Any]:
+        """The next report, the last one with `done`; an empty one where there is none for a while."""
+        silent_until = time.monotonic() + _SILENCE
+        try:
+            while (payload := next(self._reports, _OVER)) is None and time.monotonic() < silent_until:
+                pass
+        except TrainingError as error:
+            if result_in(self._job.output) is not None:  # its end was written, and the conductor finds it there
+                return {"done": True}
+            return {"step": 0, "steps": 0, "seconds": 0.0, "points": [], "result": failed(str(error)).to_json(), "done": True}
+        return {"done": True} if payload is _OVER else dict(payload or {})
+
+    def cleanup(self) -> None:
+        self._training.stop()
+
+
+_OVER: dict[str, Any] = {}
 
 
 def run_trials(conductor: Conductor, count: int, concurrent: int, folder: Path) -> None:
@@ -58,7 +83,7 @@ def run_trials(conductor: Conductor, count: int, concurrent: int, folder: Path) 
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     searcher = _Searcher(conductor)
     tuner = Tuner(
-        tune.with_resources(run_trial, dict(TRIAL_RESOURCES)),
+        tune.with_resources(TuneTrial, dict(TRIAL_RESOURCES)),
         tune_config=tune.TuneConfig(
             num_samples=count,
             max_concurrent_trials=concurrent,
@@ -70,6 +95,8 @@ def run_trials(conductor: Conductor, count: int, concurrent: int, folder: Path) 
             name="tune",
             storage_path=str(folder),
             failure_config=FailureConfig(max_failures=0),
+            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # trainings keep their own
+            stop=_Reports(conductor, searcher),
             callbacks=[_Listener(conductor, searcher)],
             verbose=0,
         ),
@@ -108,8 +135,30 @@ class _Searcher(Searcher):
         """Nothing: see `save`."""
 
 
+class _Reports(tune.Stopper):
+    """Passes reports on to the conductor, who may answer that the training is to end: Tune asks this before all else."""
+
+    def __init__(self, conductor: Conductor, searcher: _Searcher) -> None:
+        self._conductor, self._searcher = conductor, searcher
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As the searcher's."""
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        if "points" not in result or trial_id in self._searcher.ended:
+            return False
+        over = self._conductor.reported(self._searcher.runs[trial_id], result)
+        if over:
+            self._searcher.ended.add(trial_id)
+        return over and not result.get("result")  # a training that has reported its result ends by itself
+
+    def stop_all(self) -> bool:
+        return False
+
+
 class _Listener(tune.Callback):
-    """Passes Tune's events on to the conductor."""
+    """Passes starts and ends on to the conductor."""
 
     def __init__(self, conductor: Conductor, searcher: _Searcher) -> None:
         self._conductor, self._searcher = conductor, searcher
@@ -120,11 +169,6 @@ class _Listener(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._conductor.started(self._searcher.runs[trial.trial_id])
-
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
-        if result.get("result"):
-            self._searcher.ended.add(trial.trial_id)
-        self._conductor.reported(self._searcher.runs[trial.trial_id], result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._end(trial, str(trial.get_error() or "its process died"))

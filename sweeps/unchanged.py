@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeps.plan import Plan
+from sweeps.storing import masked
 from trainer.documents import show
 from trainer.errors import BadInput, Problem
 
@@ -20,14 +21,20 @@ def fingerprint(plan: Plan) -> dict[str, Any]:
     The number of trials, the concurrency, resources and tracking are not among them, so a sweep can be made longer or
     moved. Defaults are left out, so that a later version may add keys.
     """
+    continuation = plan.sweep.continuation
     parts = {
         "search": {each.name: {each.kind.word: list(each.kind.ends)} for each in plan.parameters},
         "objectives": dict(plan.objectives),
         "sampler": {"name": plan.sweep.sampler.name, "seed": plan.sweep.sampler.seed},
+        "continuation": continuation and continuation.model_dump(mode="json", exclude_defaults=True),
         "recipe": plan.recipe.model_dump(mode="json", exclude=_FREE, exclude_defaults=True),
     }
-    if plan.sweep.seeds > 1:
-        parts["seeds"] = plan.sweep.seeds
+    later = {
+        "seeds": plan.sweep.seeds,
+        "points": plan.sweep.points,
+        "warm_start": [masked(each.name) for each in plan.sweep.warm_start],
+    }
+    parts |= {name: value for name, value in later.items() if value not in (1, [])}
     plain: dict[str, Any] = json.loads(json.dumps(parts, default=str))
     return plain
 

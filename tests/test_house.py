@@ -20,7 +20,7 @@ ALLOWED = {
     "cluster": set(),
 }
 #: The thin Ray shell of `trainer/`; everything else there is the core.
-SHELL = {"trainer/run.py", "trainer/ray_host.py"}
+SHELL = {"trainer/run.py", "trainer/following.py", "trainer/ray_host.py"}
 KEPT_OUT_OF_THE_CORE = {"ray", "mlflow", "matplotlib", "plotly", "optuna"}
 
 

@@ -19,8 +19,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from trainer.errors import TrainingError
-
-MARKER = "complete.json"
+from trainer.places import MARKER
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from trainer.outcome import Status
 from trainer.prepare import Prepared
 from trainer.problem import Problem, Vector
 from trainer.sources.source import Sums, Turn
+from trainer.starting import begin
 
 #: Seconds between two live reports, about.
 REPORT_SECONDS = 2.0
@@ -45,6 +46,7 @@ class Loop:
         recipe = self.recipe = prepared.recipe
         self.primal, self.sources, self.shape = prepared.primal, prepared.sources, prepared.shape
         self.host, self.files = host, files
+        self._prepared = prepared
         self.problem = Problem.of(recipe)
         self.controller = controller_of(recipe)
         self.state = self.controller.first()
@@ -75,9 +77,14 @@ class Loop:
         return self.problem.weights(settled_multipliers(self.state))
 
     def _resume(self) -> tuple[Status, str] | None:
-        """Puts everything back as the last checkpoint has it; returns the end that it had come to, if any."""
+        """Puts everything back as the last checkpoint has it; returns the end that it had come to, if any.
+
+        Only a run without a checkpoint of its own begins, where its recipe says so, from another's.
+        """
         snapshot = self.host.checkpoints.latest()
         if snapshot is None:
+            if self.recipe.start is not None:
+                self.state = begin(self._prepared, self.recipe.start, self.problem, self.state)
             return None
         self.primal.restore(snapshot.groups, snapshot.state["primal"])
         self.state = DualState.from_json(snapshot.state["dual"])

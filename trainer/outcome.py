@@ -1,4 +1,4 @@
-"""How a run ended: one of five statuses with a reason a person can read, and the figures of the delivered model."""
+"""How a run ended: one of six statuses with a reason a person can read, and the figures of the delivered model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from trainer.dual.state import DualState, Tail
 from trainer.problem import Estimate, Problem, Vector
 
-Status = Literal["converged", "out_of_steps", "infeasible", "diverged", "failed"]
+Status = Literal["converged", "out_of_steps", "infeasible", "diverged", "failed", "stopped"]
 
 #: A constraint is taken as met when its slack is at least minus this many standard errors.
 Z = 2.0
@@ -25,7 +25,7 @@ class ConstraintOutcome:
 
     `multiplier` is settled, `multiplier_error` its standard error (`trainer.dual.settling`), NaN where it was not measured.
     `kind` is at_most, at_least, equals, or minimax, whose budget is u, the largest value. `relaxation` is what a resilient
-    budget has given way by. `multiplier_error` is the multiplier's standard error, NaN where nobody measured it.
+    budget has given way by.
     """
 
     value: float
@@ -57,7 +57,8 @@ class Result:
     """The end of one training.
 
     `objective` and the constraints' values are of the delivered (averaged) weights on the training distributions.
-    `metrics` are the last point's, by their MLflow names.
+    `metrics` are the last point's, by their MLflow names. A sweep may stop a training, by the rule `stopped_by`; its figures
+    are then those of its last point in training.
     """
 
     status: Status
@@ -70,6 +71,7 @@ class Result:
     seconds: float
     checkpoint: str | None
     metrics: dict[str, float] = field(default_factory=dict)
+    stopped_by: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The form of `--json` files (docs/recipe.md)."""

@@ -10,6 +10,8 @@ from trainer.errors import BadInput, Problem
 
 #: The file that says that a run is finished, and how.
 RESULT = "result.json"
+#: The file of a checkpoint that is written last, without which it is none.
+MARKER = "complete.json"
 #: What the workers said when they ended a run.
 ERROR = "error.txt"
 

@@ -23,13 +23,14 @@ from trainer.schema.model import Model, Schedule, UNet
 from trainer.schema.product import Product
 from trainer.schema.rollout import Rollout
 from trainer.schema.run import Checkpoint, Resources
+from trainer.schema.start import Start
 from trainer.schema.train import Train
 from trainer.schema.word import Source, Word
 from trainer.terms import TERMS
 
 __all__ = [
     "Checkpoint", "ClassName", "Constraint", "Data", "Dual", "Evaluation", "ImportPath", "Judge", "Model", "Name", "Recipe",
-    "Resources", "Schedule", "Section", "Subset", "Train", "UNet", "flatten",
+    "Resources", "Schedule", "Section", "Start", "Subset", "Train", "UNet", "flatten",
 ]  # fmt: skip
 
 
@@ -126,6 +127,9 @@ class Recipe(Section):
         examples=["{multipliers: {low: 0.003, high: 3.0}}"],
     )  # fmt: skip
     train: Train = Field(description="the primal", examples=["{steps: 1500}"])
+    start: Start | None = Field(
+        None, description="a run of ours to start from, in place of the model's own weights", examples=["{from: runs/digits}"]
+    )
     rollout: Rollout = Field(Rollout(), description="sampling while training", examples=["{steps: 15, batch_size: 64}"])
     product: Product = Field(Product(), description="sampling of a product of models", examples=["{samples: 512}"])
     evaluation: Evaluation = Field(Evaluation(), description="what is measured at the end", examples=["{samples: 1000}"])

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import posixpath
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 import ray.train
 from ray.exceptions import RayError
-from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2._internal.execution.callback import ControllerCallback  # no public hook names the controller
-from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
-from ray.util.queue import Empty, Queue
+from ray.train.v2.api.exceptions import WorkerGroupError
 
 from trainer.errors import BadInput, Problem, TrainingError
+from trainer.following import Training, follow, last_line
 from trainer.host import Payload
 from trainer.outcome import Result, failed
-from trainer.places import ERROR, RESULT, is_local, local_path, read_file, write_files
+from trainer.places import RESULT, is_local, local_path, read_file, write_files
 from trainer.recipe import Recipe, Resources
 
 
@@ -56,7 +53,8 @@ def job_for(recipe: Recipe, output: str, judges: str | None = None, name: str | 
 
 def fingerprint(recipe: Recipe) -> str:
     """What must be the same for a run to be continued: all that decides its numbers."""
-    plain = recipe.model_dump(mode="json", exclude={"resources", "checkpoint"})
+    unasked = {"start"} if recipe.start is None else set()  # runs from before there was that key go on
+    plain = recipe.model_dump(mode="json", exclude={"resources", "checkpoint"} | unasked)
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -90,6 +88,13 @@ def run_on_ray(job: Job, storage: str, callbacks: Sequence[Any]) -> None:
 
     recipe = Recipe.model_validate(job.recipe)
     coordinator = start_coordinator(controller_of(recipe))
+    try:
+        _attempts(job, recipe, storage, coordinator, callbacks)
+    finally:
+        ray.kill(coordinator)  # now, and not when Python collects it
+
+
+def _attempts(job: Job, recipe: Recipe, storage: str, coordinator: Any, callbacks: Sequence[Any]) -> None:
     retries, before = recipe.resources.retries, ""
     for attempt in range(retries + 1):
         trainer = TorchTrainer(
@@ -112,15 +117,10 @@ def run_on_ray(job: Job, storage: str, callbacks: Sequence[Any]) -> None:
                 cause = failure if isinstance(failure, TrainingError) else failure.__cause__
                 if isinstance(cause, TrainingError):
                     raise TrainingError(str(cause)) from None
-            again = _last_line(error) == before and not any(isinstance(each, RayError) for each in error.worker_failures.values())
+            again = last_line(error) == before and not any(isinstance(each, RayError) for each in error.worker_failures.values())
             if attempt == retries or again:
                 raise
-            before = _last_line(error)
-
-
-def _last_line(error: Exception) -> str:
-    """What an error says, where it holds a traceback."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            before = last_line(error)
 
 
 def _scaling(resources: Resources) -> ScalingConfig:
@@ -130,74 +130,9 @@ def _scaling(resources: Resources) -> ScalingConfig:
     return ScalingConfig(num_workers=resources.workers, use_gpu=resources.gpus_per_worker > 0, resources_per_worker=per_worker)
 
 
-class _Forward(UserCallback):
-    """Puts rank 0's reports into a queue that the driver reads."""
-
-    def __init__(self, reports: Queue) -> None:
-        self._reports = reports
-
-    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
-        self._reports.put(metrics[0])
-
-
-class _Announce(ControllerCallback):
-    """Puts the training's controller, which runs in an actor of Train's, into that queue as well: it is what can be stopped."""
-
-    def __init__(self, reports: Queue) -> None:
-        self._reports = reports
-
-    def after_controller_start(self, train_run_context: Any) -> None:
-        self._reports.put(ray.get_runtime_context().current_actor)
-
-
-class _Training:
-    """`run_on_ray` in a thread of its own: Train's `fit` hands out no reports while it runs."""
-
-    def __init__(self, job: Job) -> None:
-        self._queue = Queue(actor_options={"num_cpus": 0})
-        self._controller: Any = None
-        self._problem: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(job,), name="ray-train", daemon=True)
-        self._thread.start()
-
-    def _run(self, job: Job) -> None:
-        try:
-            run_on_ray(job, posixpath.join(job.output, "ray"), [_Forward(self._queue), _Announce(self._queue)])
-        except BaseException as error:
-            self._problem = error
-
-    def reports(self) -> Iterator[Payload]:
-        """Each report, the last one included; then the training's own error, where it had one."""
-        while True:
-            over = not self._thread.is_alive()  # asked before the queue: what was reported before the end is in it by then
-            payload = self._next()
-            if payload is not None:
-                yield payload
-            elif over:
-                break
-        self._queue.shutdown()
-        if self._problem is not None:
-            raise self._problem
-
-    def _next(self) -> Payload | None:
-        with contextlib.suppress(Empty):
-            message = self._queue.get(timeout=0.2)
-            if isinstance(message, dict):
-                return message
-            self._controller = message
-        return None
-
-    def stop(self, seconds: float = 30) -> None:
-        """Ends the training and waits for its thread: Ray's shutdown crashes the process (SIGSEGV) while a thread is in a call.
-
-        Killed rather than asked to abort: Ctrl-C reaches the controller's process too, which then answers only after seconds.
-        """
-        end = time.monotonic() + seconds
-        while self._thread.is_alive() and time.monotonic() < end:
-            with contextlib.suppress(RayError):
-                if self._controller is not None:
-                    ray.kill(self._controller)
-                self._next()
+def start(job: Job) -> Training:
+    """Starts `job` on Ray, to be followed."""
+    return Training(lambda callbacks: run_on_ray(job, posixpath.join(job.output, "ray"), callbacks), job.output)
 
 
 def train(recipe: Recipe, output: str | None = None, on_report: Callable[[Payload], None] = lambda payload: None) -> Result:
@@ -225,24 +160,6 @@ def train(recipe: Recipe, output: str | None = None, on_report: Callable[[Payloa
             ray.shutdown()
 
 
-def follow(job: Job, on_report: Callable[[Payload], None]) -> None:
-    """Runs `job` on Ray and calls `on_report` in this thread with each report, the last one included, before it returns.
-
-    Raises:
-        TrainingError: with the reason; what the workers said of it is in `error.txt` of the output.
-    """
-    training = _Training(job)
-    try:
-        for payload in training.reports():
-            on_report(payload)
-    except TrainingFailedError as error:
-        write_files(job.output, {ERROR: str(error).encode()})
-        raise TrainingError(f"{_last_line(error)} (all of it is in {posixpath.join(job.output, ERROR)})") from error
-    except BaseException:
-        training.stop()
-        raise
-
-
 def _followed(job: Job, on_report: Callable[[Payload], None]) -> Result:
     started = time.monotonic()
     last: Payload = {"step": 0}
@@ -253,7 +170,7 @@ def _followed(job: Job, on_report: Callable[[Payload], None]) -> Result:
 
     reason = "the workers ended without a result"
     try:
-        follow(job, take)
+        follow(start(job), take)
     except TrainingError as error:
         reason = str(error)
     if last.get("result"):

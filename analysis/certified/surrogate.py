@@ -48,7 +48,7 @@ class Surrogate:
         return values, np.where(self.box.signed, prices, np.maximum(prices, 0.0))
 
 
-def _anchors(trials: Observations) -> Vector:
+def anchors(trials: Observations) -> Vector:
     """Budgets [n, m] with P* = f_j and gradient -lambda_j: where the trial landed; along a budget without a price, at the budget.
 
     From the attained value to there the front is flat, and the budget is the end within the box. (Landings alone may lie far
@@ -59,10 +59,10 @@ def _anchors(trials: Observations) -> Vector:
 
 def _fit(trials: Observations, box: Box, knee: float) -> tuple[Kriging, float]:
     """The process with this knee, and minus its log density in b."""
-    anchors = _anchors(trials)
-    slopes = _slopes(box, anchors, knee)
+    points = anchors(trials)
+    slopes = _slopes(box, points, knee)
     process = fit(
-        _warp(box.to_units(anchors), knee), trials.objective, -trials.prices * slopes,
+        _warp(box.to_units(points), knee), trials.objective, -trials.prices * slopes,
         (trials.own_variances + trials.excess**2), trials.price_variances * slopes**2,
     )  # fmt: skip
     return process, process.cost - float(np.log(slopes).sum())

@@ -45,10 +45,7 @@ AMORTISED = "#0f766e"
 def kinds(record: SweepRecord, front: Front) -> list[str]:
     """Return the key of each trial's mark [trials]."""
     on_front = frozenset(front.ids)
-    return [
-        "front" if trial.trial_id in on_front else "stopped" if trial.status == "stopped" else trial.verdict
-        for trial in record.trials
-    ]
+    return ["front" if trial.trial_id in on_front else trial.verdict for trial in record.trials]
 
 
 def steps_first_across(direction: Direction) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from analysis.amortised import larger
+from analysis.amortised import direction_of
 from analysis.bands import Slice, slices
 from analysis.columns import Column, columns, default_axes, view_range
 from analysis.figures.marks import MARKS, kinds
@@ -53,8 +53,7 @@ def payload(
         "budgets": [_budget(each, record) for each in record.budgets],
         "bands": [_band(each, record.budgets) for each in bands],
         "through": _through(bands, named),
-        "amortised": [dict(each.metrics) for each in record.amortised.points] if record.amortised else [],
-        "larger": larger(record),
+        "amortised": _amortised(record),
         "parallel": _parallel(record, available, front),
     }
 
@@ -119,6 +118,17 @@ def _band(band: Slice, budgets: Sequence[Budget]) -> dict[str, object]:
     sides = {"at": band.at, "lower": band.lower, "upper": band.upper, "front": band.front}
     return {"budget": budgets.index(band.budget), "through": band.through} | {
         name: [_finite(value) for value in values] for name, values in sides.items()
+    }
+
+
+def _amortised(record: SweepRecord) -> dict[str, object]:
+    """The points of the front of one network, by metric, and in which direction each metric is better."""
+    front = record.amortised
+    if front is None or not front.points:
+        return {"points": [], "directions": {}}
+    return {
+        "points": [{key: _finite(value) for key, value in point.metrics.items()} for point in front.points],
+        "directions": {key: direction_of(front, key, record.objectives) for key in front.points[0].metrics},
     }
 
 

@@ -27,6 +27,8 @@ SHOWN = 2.0
 #: Room that counts as left beside a price: this part of the budget's range, and of the largest price of any trial.
 _ROOM, _PRICED = 0.1, 0.05
 _ROUNDING = 1e-6
+#: Each takes two linear programs a budget: more than these are too many to wait for, and to read.
+MOST = 60
 
 Verdict = Literal["agrees", "disagrees", "slack"]
 
@@ -106,6 +108,19 @@ class Prices:
         """The prices of one trial, budget by budget."""
         return tuple(price for price in self.prices if price.trial_id == trial_id)
 
+    def summary(self) -> str:
+        """How many of the priced trials the others contradict, in a sentence; empty where there are none."""
+        total = len({price.trial_id for price in self.prices})
+        if not total:
+            return ""
+        doubted = self.unconverged
+        if not doubted:
+            return (
+                f"The multipliers agree with the other trials' values at {'each of ' if total > 1 else ''}{total} priced points."
+            )
+        some = ", ".join(doubted[:5]) + (f" and {len(doubted) - 5} more" if len(doubted) > 5 else "")
+        return f"The multipliers of {len(doubted)} of {total} priced points have not converged, by the others' values: {some}."
+
     @property
     def unconverged(self) -> tuple[str, ...]:
         """The trials whose multipliers something contradicts, in the order of the prices."""
@@ -113,10 +128,14 @@ class Prices:
         return tuple(doubted)
 
 
-def shadow_prices(record: SweepRecord, front: Front) -> Prices:
-    """The prices at every point of the front; where there is none, at the trial that violates least."""
+def shadow_prices(record: SweepRecord, front: Front, also: Iterable[Trial] = ()) -> Prices:
+    """The prices at `MOST` points of the front, evenly, and at those of `also`; with no front, at the least violating."""
     shown = front.trials or ((front.least_violating,) if front.least_violating else ())
-    return Pricing(record).of(shown)
+    places = sorted({round(each) for each in np.linspace(0, len(shown) - 1, min(MOST, len(shown)))})
+    chosen = {shown[place].trial_id: shown[place] for place in places} | {trial.trial_id: trial for trial in also}
+    order = [trial for trial in shown if trial.trial_id in chosen]
+    rest = [trial for trial in chosen.values() if trial not in order]
+    return Pricing(record).of([*order, *rest])
 
 
 @dataclass(frozen=True)

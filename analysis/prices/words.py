@@ -81,6 +81,6 @@ def _buys(price: Price) -> str:
     if price.price == 0 and price.error == 0:
         return f"{move} buys nothing."
     if low <= 0:
-        return f"{move} buys nothing that can be told from noise (at most {number(high)} of the objective)."
-    within = f" ({number(low)} to {number(high)})" if price.error > 0 else ""
-    return f"{move} buys {number(abs(price.gain))} of the objective{within}."
+        return f"{move} buys nothing that can be told from noise (at most {high:.2g} of the objective)."
+    within = f" ({low:.2g} to {high:.2g})" if price.error > 0 else ""
+    return f"{move} buys {abs(price.gain):.2g} of the objective{within}."

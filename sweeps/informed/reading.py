@@ -103,14 +103,10 @@ class Translator:
                 f"a complete trial must have an outcome, but none of {len(complete)} has the user attribute `{ATTRIBUTE}`; "
                 "call sweeps.informed.report(trial, Outcome(...)) before the trial ends"
             )
-        rows = [self._row(self.asked(trial.params), Outcome.from_json(trial.user_attrs[ATTRIBUTE])) for trial in told]
+        rows = [(trial.params, Outcome.from_json(trial.user_attrs[ATTRIBUTE])) for trial in told]
         failed = [each for each in mine if each.state.is_finished() and each not in told]
-        free = [] if self.base is None else [self._free(self.base)]
-        joined = self._nothing()
-        for row in [*free, *rows]:
-            joined = joined.joined(row)
         pending = [trial for trial in mine if trial.state is TrialState.RUNNING]
-        return History(joined, self._many(failed), self._many(pending), len(free))
+        return History(self.observed(rows), self._many(failed), self._many(pending), int(self.base is not None))
 
     def _many(self, trials: Sequence[FrozenTrial]) -> Vector:
         return np.concatenate([np.zeros((0, len(self.budgets))), *(self.asked(trial.params) for trial in trials)])
@@ -122,6 +118,13 @@ class Translator:
     def _free(self, base: Outcome) -> Observations:
         row = self._row(np.zeros((1, len(self.budgets))), base)
         return replace(row, asked=row.attained)
+
+    def observed(self, trials: Sequence[tuple[Mapping[str, float], Outcome]]) -> Observations:
+        """Trials by their parameters and outcomes, the base model first."""
+        joined = self._nothing() if self.base is None else self._free(self.base)
+        for params, outcome in trials:
+            joined = joined.joined(self._row(self.asked(params), outcome))
+        return joined
 
     def _row(self, asked: Vector, outcome: Outcome) -> Observations:
         names = [

@@ -33,6 +33,11 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="neither chromium nor chromedriver was found on the PATH"),
 ]
+_CORNER = """
+const plot = document.getElementById('plot'), layout = plot._fullLayout, box = plot.getBoundingClientRect();
+return [Math.round(layout.xaxis._offset + 3 - box.width / 2),
+  Math.round(layout.yaxis._offset + layout.yaxis._length - 3 - box.height / 2)]
+"""
 _ROWS = "return [...document.querySelectorAll('#table tr[data-trial]')].map(row => row.dataset.trial)"
 
 
@@ -140,14 +145,18 @@ def test_from_disk_ranges_and_boxes_filter_points_and_table(
     assert clear == {trial_id for trial_id in inside if "objective" in record.trials[int(trial_id)].metrics}
     browser.find_element(By.ID, "clear").click()
     until(lambda: len(browser.execute_script(_ROWS)) == 25)
-    # The other way: a box around one point in the scatter keeps it alone, in the table and in the parallel coordinates.
-    chosen = next(point for point in points(browser) if point["name"] == "front")
-    plot, (x, y) = browser.find_element(By.ID, "plot"), (round(float(str(chosen[end]))) for end in ("left", "top"))
+    # The other way: a box in the scatter, here from the empty corner below the front to one of its points, keeps what is in it.
+    front = [point for point in points(browser) if point["name"] == "front"]
+    chosen = sorted(front, key=lambda point: float(str(point["left"])))[len(front) // 2]
+    x, y = (round(float(str(chosen[end]))) for end in ("left", "top"))
+    corner_x, corner_y = browser.execute_script(_CORNER)
+    plot = browser.find_element(By.ID, "plot")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
-    mouse = ActionChains(browser).move_to_element_with_offset(plot, x - 9, y - 9)
-    mouse.click_and_hold().move_by_offset(8, 8).move_by_offset(10, 10).release().perform()
+    mouse = ActionChains(browser).move_to_element_with_offset(plot, corner_x, corner_y).click_and_hold()
+    mouse.move_to_element_with_offset(plot, x, y).move_to_element_with_offset(plot, x + 5, y - 5).release().perform()
     expected = record.trials[int(str(chosen["index"]))].trial_id
-    assert expected in until(lambda: rows if len(rows := browser.execute_script(_ROWS)) < 10 else [])
+    rows = until(lambda: found if len(found := browser.execute_script(_ROWS)) < 10 else [])
+    assert [trial_id for trial_id in rows if trial_id in made.front_ids] == [expected]
     item = browser.find_element(By.CSS_SELECTOR, "#legend input[data-kind=front]")
     item.click()  # the legend is made of ordinary check boxes
     until(lambda: expected not in browser.execute_script(_ROWS))

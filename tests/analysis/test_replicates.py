@@ -14,6 +14,8 @@ from analysis.description import describe
 from analysis.figures.front_png import front_png
 from analysis.front import find_front
 from analysis.judging import split_intervals
+from analysis.prices.shadow import Prices
+from analysis.recommendation.recommend import recommend
 from analysis.spreadsheet import write_trials
 from analysis.table import front_text
 from analysis.trials import SweepRecord
@@ -49,7 +51,7 @@ def test_table_and_description_show_them_and_leave_single_trainings_alone() -> N
 
 def test_the_spreadsheet_has_them_in_full(tmp_path: Path) -> None:
     record = replicated()
-    write_trials(tmp_path / "trials.csv", record, find_front(record))
+    write_trials(tmp_path / "trials.csv", record, find_front(record), Prices(), recommend(record, find_front(record)))
     rows = list(csv.DictReader((tmp_path / "trials.csv").open()))
     assert {(row["replicates"], row["feasibility"], row["interval/objective"], row["interval/slack/four"]) for row in rows} == {
         ("3", "0.875", "0.004", "0.004")

@@ -19,8 +19,11 @@ from sqlalchemy import create_engine, text
 from analysis.description import LIMIT, describe, escape
 from analysis.errors import ReviewError
 from analysis.front import find_front
+from analysis.prices.shadow import shadow_prices
 from analysis.publish import publish
 from analysis.reading import read_sweep
+from analysis.recommendation.preference import Limit, Preference
+from analysis.recommendation.recommend import recommend
 from analysis.review import review
 from analysis.table import front_text
 from analysis.thumbnails import thumbnails
@@ -214,6 +217,17 @@ def test_the_table_shows_each_constraint_or_the_worst_of_many() -> None:
     text = front_text(many, find_front(many))
     assert "worst slack" in text and "(class0)" in text and "λ" not in text
     assert "worst slack" in front_text(record, find_front(record), width=80)
+
+
+def test_the_description_fits_mlflows_limit_with_prices_and_a_recommendation() -> None:
+    names = [f"{'long' * 15}{number}" for number in range(9)]
+    for record in (made_up_sweep(1000), made_up_sweep(60, names=names)):
+        front, wish = find_front(record), Preference(best="objective", meets=(Limit("value/max", "at_most", 0.0),))
+        recommendation = recommend(replace(record, prefer=wish), front)
+        prices = shadow_prices(record, front, recommendation.named)
+        text = describe(record, front, hypervolume=0.1, reference_point=(1.0, 1.0), prices=prices, recommendation=recommendation)
+        assert len(text.encode()) <= LIMIT and "### What budgets cost" in text and "comes nearest" in text
+        assert escape(prices.summary()) in text and "### The front" in text
 
 
 def test_the_description_fits_mlflows_limit_and_is_safe() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -38,10 +39,14 @@ def runs_of(folder: Path, experiment: str = "tiny-sweep") -> tuple[MlflowClient,
     assert found is not None
     runs = client.search_runs([found.experiment_id])
     [parent] = [each for each in runs if each.data.tags["dualsweep.kind"] == "sweep"]
-    children = [each for each in runs if each.data.tags["dualsweep.kind"] == "trial"]
-    assert all(each.data.tags["mlflow.parentRunId"] == parent.info.run_id for each in children)
-    assert len(runs) == 1 + len(children) == 1 + len({each.data.tags["dualsweep.trial"] for each in children})
-    return client, parent, {each.data.tags["dualsweep.trial"]: each for each in children}
+    children = {each.data.tags["dualsweep.trial"]: each for each in runs if each.data.tags["dualsweep.kind"] == "trial"}
+    assert all(each.data.tags["mlflow.parentRunId"] == parent.info.run_id for each in children.values())
+    below = [each for each in runs if each.data.tags["dualsweep.kind"] == "replicate"]
+    for each in below:
+        assert each.data.tags["mlflow.parentRunId"] == children[each.data.tags["dualsweep.trial"]].info.run_id
+        children[f"{each.data.tags['dualsweep.trial']}/seed-{each.data.tags['dualsweep.seed']}"] = each
+    assert len(runs) == 1 + len(children), "a run that is there twice"
+    return client, parent, children
 
 
 def artifacts(client: MlflowClient, run: Run) -> set[str]:
@@ -52,11 +57,11 @@ def steps(client: MlflowClient, run: Run, metric: str) -> list[int]:
     return [each.step for each in client.get_metric_history(run.info.run_id, metric)]
 
 
-def assert_whole_curve(client: MlflowClient, run: Run) -> None:
+def assert_whole_curve(client: MlflowClient, run: Run, last: int = 60) -> None:
     """A point every 5 steps, none of them twice, and the final evaluation on the last step."""
     for metric in CURVES - {"feasible"}:
-        assert steps(client, run, metric) == [*range(5, 61, 5), 60], metric
-    assert steps(client, run, "eval/frechet") == [60]
+        assert steps(client, run, metric) == [*range(5, last + 1, 5), last], metric
+    assert steps(client, run, "eval/frechet") == [last]
 
 
 def check_json(plain: dict[str, Any], count: int) -> None:
@@ -65,7 +70,8 @@ def check_json(plain: dict[str, Any], count: int) -> None:
     by_id = {each["id"]: each for each in plain["trials"]}
     for trial in plain["trials"]:
         assert {"id", "status", "params", "objective", "constraints", "steps", "seconds", "checkpoint"} <= trial.keys()
-        assert set(trial["params"]) == {"dual.step_size", "constraints.*.at_most"} and trial["steps"] == 60
+        assert set(trial["params"]) == {"dual.step_size", "constraints.*.at_most"}
+        assert trial["steps"] == (60 if trial["continued_from"] is None else 40)
         assert 0.01 <= trial["params"]["dual.step_size"] <= 0.2
         for each in trial["constraints"].values():
             assert each["budget"] == trial["params"]["constraints.*.at_most"] and each["kind"] == "at_most"
@@ -80,11 +86,12 @@ def check_json(plain: dict[str, Any], count: int) -> None:
 
 
 def check_mlflow(folder: Path, plain: dict[str, Any]) -> tuple[MlflowClient, Run, dict[str, Run]]:
-    """What reviewers rely on in the MLflow UI (design.md §4)."""
+    """What reviewers rely on in the MLflow UI (design.md §4), of trials that are two trainings."""
     client, parent, children = runs_of(folder)
     assert parent.info.status == "FINISHED" and artifacts(client, parent) >= {"front.html", "front.png", "trials.csv"}
-    assert sorted(children) == [each["id"] for each in plain["trials"]]
+    assert sorted(children) == [f"{each['id']}{run}" for each in plain["trials"] for run in ("", "/seed-0", "/seed-1")]
     for trial in plain["trials"]:
+        check_trainings(client, folder, trial, children)
         child = children[trial["id"]]
         tags, params = child.data.tags, child.data.params
         assert child.info.status == "FINISHED" and tags["dualsweep.status"] == trial["status"]
@@ -92,25 +99,61 @@ def check_mlflow(folder: Path, plain: dict[str, Any]) -> tuple[MlflowClient, Run
         assert json.loads(tags["dualsweep.params"]) == trial["params"]
         assert float(params["dual.step_size"]) == trial["params"]["dual.step_size"]
         assert float(params["constraints.five.at_most"]) == trial["params"]["constraints.*.at_most"]
-        assert params["train.steps"] == "60" and params["data.keep.4"] == "0.1"
-        assert child.data.metrics.keys() >= CURVES
-        assert child.data.metrics == pytest.approx(trial["metrics"])
-        assert_whole_curve(client, child)
-        assert artifacts(client, child) >= {"recipe.yaml", "samples.png", "trajectories.png", "result.json", "explain.md"}
-        verdicts = json.loads((folder / "runs" / "tiny-sweep" / "artifacts" / trial["id"] / "verdicts.json").read_text())
-        assert [each["name"] for each in verdicts] == ["four", "five"]
-        assert all(tags[f"dualsweep.verdict.{each['name']}"] == each["word"] for each in verdicts)
-        # The same from MLflow alone, and from the trial's folder.
-        assert explain_run(child.info.run_id, f"sqlite:///{folder}/mlflow.db").to_json() == verdicts
-        assert explain_run(str(folder / "runs" / "tiny-sweep" / "trials" / trial["id"]), None).to_json() == verdicts
+        assert params["train.steps"] == str(trial["steps"]) and params["data.keep.4"] == "0.1"
+        assert tags.get("dualsweep.continued_from") == trial["continued_from"]
+        assert child.data.metrics.keys() >= CURVES and tags["dualsweep.replicates"] == "2"
+        intervals = {f"interval/{name}": half for name, half in trial["intervals"].items()}
+        assert child.data.metrics == pytest.approx(trial["metrics"] | intervals | {"feasibility": trial["feasibility"]})
+        assert artifacts(client, child) >= {"recipe.yaml", "samples.png", "trajectories.png", "result.json"}
     return client, parent, children
 
 
+def check_trainings(client: MlflowClient, folder: Path, trial: dict[str, Any], children: dict[str, Run]) -> None:
+    """Each training has a run of its own below the trial's; the trial's figures are their means."""
+    assert [each["seed"] for each in trial["replicates"]] == [0, 1]
+    objectives = [each["objective"] for each in trial["replicates"]]
+    assert trial["objective"] == pytest.approx(sum(objectives) / 2) and objectives[0] != objectives[1]
+    for each in trial["replicates"]:
+        name = f"{trial['id']}/seed-{each['seed']}"
+        child = children[name]
+        assert child.info.status == "FINISHED" and child.data.params["seed"] == str(each["seed"])
+        assert child.data.metrics == pytest.approx(each["metrics"])
+        assert child.data.tags.get("dualsweep.continued_from") == trial["continued_from"]
+        if trial["continued_from"] is not None:
+            neighbour = folder / "runs" / "tiny-sweep" / "trials" / trial["continued_from"] / f"seed-{each['seed']}"
+            assert child.data.params["start.from"] == str(neighbour / "checkpoints" / "step-00000060")
+        assert_whole_curve(client, child, trial["steps"])
+        assert artifacts(client, child) >= {"recipe.yaml", "samples.png", "trajectories.png", "result.json", "explain.md"}
+        verdicts = json.loads((folder / "runs" / "tiny-sweep" / "artifacts" / name / "verdicts.json").read_text())
+        assert [one["name"] for one in verdicts] == ["four", "five"]
+        assert all(child.data.tags[f"dualsweep.verdict.{one['name']}"] == one["word"] for one in verdicts)
+        # The same from MLflow alone, and from the training's folder.
+        assert explain_run(child.info.run_id, f"sqlite:///{folder}/mlflow.db").to_json() == verdicts
+        assert explain_run(str(folder / "runs" / "tiny-sweep" / "trials" / name), None).to_json() == verdicts
+
+
+def check_study(folder: Path, plain: dict[str, Any]) -> None:
+    """The study in the database of the user's: means as values, slacks as constraints, none left running."""
+    kept = json.loads((folder / "runs" / "tiny-sweep" / "study.json").read_text())
+    study = optuna.load_study(study_name=kept["study"], storage=f"sqlite:///{folder}/study.db")
+    for trial, told in zip(plain["trials"], study.trials, strict=True):
+        assert told.state.name == "COMPLETE" and told.params == trial["params"]
+        assert told.values == pytest.approx([trial["objective"], trial["metrics"]["value/max"]])
+        assert {name: -told.constraints[name] for name in ("four", "five")} == pytest.approx(
+            {name: each["slack"] for name, each in trial["constraints"].items()}
+        )
+
+
 def test_a_sweep_from_nothing_the_same_command_again_and_its_front_from_mlflow_alone(folder: Path) -> None:
+    plain = yaml.safe_load((folder / "sweep.yaml").read_text())
+    plain |= {"trials": 2, "seeds": 2, "storage": "sqlite:///study.db", "continuation": {"steps": 40}, "concurrency": 1}
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(plain))
     run(folder, "sweep", "sweep.yaml", "--json", "r.json", code=(0, 3))
     assert_nothing_left(folder)
     first = json.loads((folder / "r.json").read_text())
-    check_json(first, 3)
+    check_json(first, 2)
+    assert [each["continued_from"] for each in first["trials"]] == [None, "0000"]
+    check_study(folder, first)
     _, parent, children = check_mlflow(folder, first)
 
     began = time.monotonic()
@@ -129,6 +172,8 @@ def test_a_sweep_from_nothing_the_same_command_again_and_its_front_from_mlflow_a
     assert rebuilt == {key: first[key] for key in ("front", "hypervolume", "reference_point")}
     assert all(each in said for each in first["front"])
     assert {"front.html", "front.png", "trials.csv"} <= {each.name for each in (folder / "other").iterdir()}
+    with (folder / "other" / "trials.csv").open() as file:
+        assert {row["trial"]: row["continued_from"] for row in csv.DictReader(file)} == {"0000": "", "0001": "0000"}
 
 
 def interruptible_sweep(folder: Path) -> list[str]:

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from sweeps.explaining import Explained, explain_run, show, write
+from sweeps.results import TrialRecord
 from sweeps.spool import Spool
 from tests.trainer.recipes import digits
 from trainer.errors import BadInput
@@ -46,6 +47,22 @@ def test_an_output_folder(tmp_path: Path) -> None:
     assert {each.name: each.word for each in found.verdicts} == WORDS
     assert found.tags() == {"dualsweep.verdict.four": "runaway", "dualsweep.verdict.five": "inactive"}
     assert json.loads((tmp_path / "run" / "verdicts.json").read_text()) == found.to_json()
+
+
+def test_a_trial_of_a_sweep_has_its_prices(tmp_path: Path) -> None:
+    """f = v^2 / 2 over values of -2, -1 and 0, of which the middle one tells half of its price."""
+    files(tmp_path / "artifacts" / "0001")
+    Spool(tmp_path / "spool" / "0001.jsonl").point(100, FINAL, final=True)
+    for number, value in enumerate((-2.0, -1.0, 0.0)):
+        price = -value / (2 if value == -1 else 1)
+        bound = {"a": ConstraintOutcome(value, value, 0.0, 0.0, price, multiplier_error=0.0)}
+        result = Result("converged", "", value**2 / 2, 0.0, bound, True, 1, 1.0, None, {"objective": value**2 / 2})
+        TrialRecord(number, {"constraints.a.at_most": value}, result).save(tmp_path)
+    found = explain_run(str(tmp_path / "trials" / "0001"), None)
+    assert found.prices == ("Loosening `a` by 0.1 buys 0.05 of the objective.",)  # the slope to the next looser one is 0.5
+    console = Console(record=True, width=120)
+    show(found, console)
+    assert found.prices[0] in console.export_text()
 
 
 def test_a_trial_of_a_sweep(tmp_path: Path) -> None:

@@ -107,7 +107,10 @@ def test_trials_without_numbers_tell_nothing(tmp_path: Path) -> None:
     assert outcome_of(search, Result(**{**vars(done), "constraints": nameless})) is None
     unsure = outcome_of(search, Result(**{**vars(done), "objective_error": math.nan}))
     assert unsure is not None and unsure.objective_error == 0
-    assert outcome_of(plan(tmp_path, "sampler=tpe", sweep=SWEEP.replace(", tolerance: 0.2", "")), done) is None
+    unbounded = SWEEP.replace("  constraints.[*].at_most: {uniform: [0.08, 0.25]}\n", "").replace(
+        "dual_informed, tolerance: 0.2", "tpe"
+    )
+    assert outcome_of(plan(tmp_path, sweep=unbounded), done) is None  # no budget is searched
 
 
 ALIGNED = """\

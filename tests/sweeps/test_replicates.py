@@ -39,6 +39,7 @@ def test_means_and_intervals_are_those_of_the_t_test() -> None:
     assert replicates.result.objective_error == pytest.approx(stats.sem(objectives))
     outcome = replicates.result.constraints["a"]
     assert outcome.slack == pytest.approx(0.13) and outcome.slack_error == pytest.approx(float(stats.sem(slacks)))
+    assert replicates.result.metrics["objective_error"] == replicates.result.objective_error
     assert replicates.result.metrics["slack_error/a"] == outcome.slack_error and outcome.multiplier_error == 0
     assert replicates.result.seconds == 6 and replicates.result.steps == 100
     assert replicates.intervals.keys() == {"objective", "value/a", "slack/a"}

@@ -17,8 +17,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from sweeps.ledger import Ledger, masked
+from sweeps.ledger import Ledger
 from sweeps.plan import Plan
+from sweeps.storing import masked
 from sweeps.tracking import Tracker
 from tests.sweeps.files import plan
 

@@ -23,6 +23,7 @@ from trainer.documents import Document, Keys, show
 from trainer.errors import Problem
 from trainer.imports import CannotImportError, import_callable, takes
 from trainer.models.loadable import may_be_ours, model_faults
+from trainer.models.startable import start_faults
 from trainer.recipe import ClassName, Data, Recipe, Subset
 from trainer.schema.word import Seen
 
@@ -34,7 +35,7 @@ def check(recipe: Recipe, document: Document) -> list[Problem]:
 
     The user's modules are imported, in this process.
     """
-    faults = [*_import_faults(recipe), *model_faults(recipe)]
+    faults = [*_import_faults(recipe), *model_faults(recipe), *start_faults(recipe)]
     known = Known()
     if recipe.data is not None:
         try:

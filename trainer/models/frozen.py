@@ -9,11 +9,10 @@ from diffusers import DDPMScheduler
 
 from trainer.errors import TrainingError
 from trainer.models.build import build_model, check_shape
-from trainer.models.flow import MARK, is_flow
 from trainer.models.loading import Library
 from trainer.models.networks import sharing
 from trainer.models.predictor import Predictor
-from trainer.models.schedules import own_schedule
+from trainer.models.schedules import in_words, own_schedule, same_noise
 from trainer.models.spaces import Space, same
 from trainer.recipe import Recipe
 
@@ -77,20 +76,8 @@ def _check_space(name: str, own: Space, space: Space) -> None:
 
 def _check_schedule(name: str, own: DDPMScheduler | None, schedule: DDPMScheduler) -> None:
     """Predictions at a timestep compare only where both models mean the same noise by it."""
-    if own is None:
-        return
-    mine, theirs = schedule.alphas_cumprod, own.alphas_cumprod
-    same = len(mine) == len(theirs) and torch.allclose(mine, theirs, rtol=1e-4, atol=1e-6)
-    alike = own.config.prediction_type == schedule.config.prediction_type and is_flow(own) == is_flow(schedule)
-    if not same or not alike:
+    if own is not None and not same_noise(own, schedule):
         raise TrainingError(
-            f"models that are used together must have one noise schedule, but models.{name} has {_words(own)} where the trained "
-            f"model has {_words(schedule)}; leave `schedule` out, or train one of them again"
+            f"models that are used together must have one noise schedule, but models.{name} has {in_words(own)} where the "
+            f"trained model has {in_words(schedule)}; leave `schedule` out, or train one of them again"
         )
-
-
-def _words(schedule: DDPMScheduler) -> str:
-    config = schedule.config
-    if is_flow(schedule):
-        return f"{config.num_train_timesteps} timesteps of flow matching with shift {config[MARK]}"
-    return f"{config.num_train_timesteps} timesteps of {config.beta_schedule} with {config.prediction_type}"

@@ -11,7 +11,7 @@ import yaml
 
 from trainer.data.faults import Fault
 from trainer.documents import Keys, show
-from trainer.places import is_local, local_path
+from trainer.places import MARKER, is_local, local_path
 from trainer.recipe import Model, Recipe
 from trainer.schema.model import Lora
 
@@ -39,7 +39,7 @@ def model_faults(recipe: Recipe) -> Iterator[Fault]:
 
 def may_be_ours(place: str) -> bool:
     """Whether a run or checkpoint of ours lies there, or what lies there can't be told from here."""
-    return not is_local(place) or any(_complete(local_path(place)))
+    return not is_local(place) or any(complete(local_path(place)))
 
 
 def _faults(keys: Keys, model: Model) -> Iterator[Fault]:
@@ -82,7 +82,7 @@ def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]
 
 def _amortised_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]:
     """What a run of ours on this machine says of the multipliers at which it is to be taken."""
-    checkpoints = list(_complete(folder))
+    checkpoints = list(complete(folder))
     recipe = _yaml(checkpoints[-1] / "recipe.yaml") if checkpoints else {}
     names = [str(each["name"]) for each in recipe.get("constraints") or []]
     given, place = model.multipliers, (*keys, "multipliers")
@@ -112,15 +112,15 @@ def _is_missing(place: str) -> bool:
 def _holds_no_adapter(place: str) -> bool:
     if not is_local(place) or not local_path(place).is_dir():
         return False
-    own = list(_complete(local_path(place)))
+    own = list(complete(local_path(place)))
     return not any((each / ADAPTER).is_file() for each in [local_path(place), *own])
 
 
-def _complete(folder: Path) -> Iterator[Path]:
-    """The checkpoints at or below a folder that were written to the end."""
+def complete(folder: Path) -> Iterator[Path]:
+    """The checkpoints at or below a folder that were written to the end, those of one run from old to new."""
     for pattern in ("", "step-*", "checkpoints/step-*"):
         for each in sorted(folder.glob(pattern)) if pattern else [folder]:
-            if (each / "complete.json").is_file():
+            if (each / MARKER).is_file():
                 yield each
 
 

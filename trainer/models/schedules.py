@@ -6,13 +6,14 @@ import inspect
 import json
 from typing import Any
 
+import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
 from trainer import recipe as recipes
 from trainer.checkpoint import locate
 from trainer.errors import TrainingError
-from trainer.models.flow import MARK, flow_schedule
+from trainer.models.flow import MARK, flow_schedule, is_flow
 from trainer.models.spaces import Space
 from trainer.places import read_file
 
@@ -78,6 +79,21 @@ def own_schedule(spec: recipes.Model) -> DDPMScheduler | None:
             f"{config.get('_class_name')} with {config.get('prediction_type')}; use another model, or write `schedule`"
         )
     return DDPMScheduler.from_config(config)
+
+
+def same_noise(one: DDPMScheduler, other: DDPMScheduler) -> bool:
+    """Whether a timestep means the same noise under both, and a prediction the same."""
+    mine, theirs = one.alphas_cumprod, other.alphas_cumprod
+    same = len(mine) == len(theirs) and torch.allclose(mine, theirs, rtol=1e-4, atol=1e-6)
+    return same and one.config.prediction_type == other.config.prediction_type and is_flow(one) == is_flow(other)
+
+
+def in_words(schedule: DDPMScheduler) -> str:
+    """What a schedule is, for an error."""
+    config = schedule.config
+    if is_flow(schedule):
+        return f"{config.num_train_timesteps} timesteps of flow matching with shift {config[MARK]}"
+    return f"{config.num_train_timesteps} timesteps of {config.beta_schedule} with {config.prediction_type}"
 
 
 def _schedule_config(place: str) -> dict[str, Any] | None:

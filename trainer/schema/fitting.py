@@ -13,6 +13,7 @@ from trainer.schema.data import Subset
 from trainer.schema.dual import ON_SIMPLEX
 from trainer.schema.formulation import SHAPES
 from trainer.schema.model import Schedule
+from trainer.schema.start import check_start
 from trainer.schema.word import Everything
 from trainer.terms import TERMS
 
@@ -54,6 +55,12 @@ def _names_are_unique(recipe: Recipe) -> None:
 def _bounds_fit_the_dual(recipe: Recipe) -> None:
     bounds = {constraint.name: constraint for constraint in recipe.constraints}
     check_bounds(bounds, recipe.dual, SHAPES[recipe.formulation].simplex)
+
+
+def _start_fits_the_dual(recipe: Recipe) -> None:
+    if recipe.start is not None:
+        bounds = {constraint.name: constraint for constraint in recipe.constraints}
+        check_start(recipe.start, bounds, recipe.dual, SHAPES[recipe.formulation].simplex)
 
 
 def _models_are_known(recipe: Recipe) -> None:
@@ -231,7 +238,8 @@ def _prompts_are_as_many(recipe: Recipe) -> None:
 
 
 RULES: tuple[Callable[[Recipe], None], ...] = (
-    _names_are_unique, _bounds_fit_the_dual, _models_are_known, _rule_fits_the_formulation, _objective_fits_the_formulation,
+    _names_are_unique, _bounds_fit_the_dual, _start_fits_the_dual, _models_are_known, _rule_fits_the_formulation,
+    _objective_fits_the_formulation,
     _maximised_is_a_reward, _composition_is_of_what_is_there, _nothing_is_trained, _guided_is_no_score,
     _terms_fit_the_formulation, _sampler_has_noise, _model_fits_the_formulation, _data_fit_the_terms, check_balance,
     _samplers_fit_the_schedule, _prompts_fit_the_terms, _prompts_are_as_many, _batch_holds_every_term, _batch_holds_every_worker,

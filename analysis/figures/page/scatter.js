@@ -126,14 +126,15 @@ const lineage = (x, y) => {
   }
   return across.length ? [line("lineage", across, up, { color: "#8a8f98", width: 1, dash: "dot" })] : [];
 };
+/** The front of one network on these axes: its points that no other dominates on these two. */
 const amortised = (x, y) => {
-  const found = view.off.has("amortised") ? [] : review.amortised.filter((p) => p[x] !== undefined && p[y] !== undefined);
-  // Of one network's points those that no other dominates on these two axes; over multipliers there is no better and worse.
-  const sign = (key) => (review.larger.includes(key) ? -1 : 1);
-  const beaten = (p) => found.some((q) => [x, y].every((key) => sign(key) * q[key] <= sign(key) * p[key]) && (q[x] !== p[x] || q[y] !== p[y]));
-  const priced = [x, y].some((key) => key.startsWith("multiplier/"));
-  const sorted = found.filter((p) => priced || !beaten(p)).sort((a, b) => a[x] - b[x]);
-  return sorted.length ? [line("amortised", sorted.map((p) => p[x]), sorted.map((p) => p[y]), { color: "#0f766e", width: 2 },
+  const { points: every, directions } = review.amortised;
+  if (view.off.has("amortised") || x === y) return [];
+  const known = every.filter((p) => Number.isFinite(p[x]) && Number.isFinite(p[y]));
+  const over = (p, q, key) => (directions[key] === "maximize" ? p[key] - q[key] : q[key] - p[key]);
+  const beats = (p, q) => over(p, q, x) >= 0 && over(p, q, y) >= 0 && over(p, q, x) + over(p, q, y) > 0;
+  const best = known.filter((p) => !known.some((q) => beats(q, p))).sort((a, b) => a[x] - b[x]);
+  return best.length ? [line("amortised", best.map((p) => p[x]), best.map((p) => p[y]), { color: "#0f766e", width: 2 },
     { mode: "lines+markers", marker: { symbol: "square", size: 5, color: "#0f766e" } })] : [];
 };
 

@@ -29,7 +29,7 @@ const makeLegend = () => {
     ["band", "certified band", review.bands.length],
     ["tangents", "slopes −λ", review.trials.some((t) => t.kind === "front" && t.constraints.some((c) => c.multiplier !== null))],
     ["lineage", "continued from", review.trials.some((t) => t.continued_from)],
-    ["amortised", "amortised front", review.amortised.length],
+    ["amortised", "amortised front", review.amortised.points.length],
   ];
   for (const [key, label, there] of lines) if (there) byId("legend").append(legendItem(key, label));
 };

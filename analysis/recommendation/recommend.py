@@ -1,0 +1,117 @@
+"""The recommendation of a sweep: the knee, the user's preferred point, and the reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.front import Front
+from analysis.prices.shadow import Pricing
+from analysis.recommendation.knee import Knee, find_knee
+from analysis.recommendation.points import Points
+from analysis.recommendation.preferred import Choice, by_weights, that_meets
+from analysis.recommendation.words import going_on, listed, sentences
+from analysis.text import number
+from analysis.trials import SweepRecord, Trial
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Which point to take.
+
+    `knee` is a trial of the front or None, `knee_reason` says why in words, in either case. `preferred` is what the user's own
+    preference names, None where nothing meets it or there is no preference (then `preferred_reason` is empty too); `nearest` is
+    then the trial that comes nearest to it or, where no trial is feasible, that violates least.
+    """
+
+    knee: Trial | None
+    knee_reason: str
+    preferred: Trial | None = None
+    preferred_reason: str = ""
+    nearest: Trial | None = None
+
+    @property
+    def trial(self) -> Trial | None:
+        """The one to take: what the user prefers, else the knee."""
+        return self.preferred or (None if self.preferred_reason else self.knee)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The reasons, the user's preference first."""
+        return tuple(reason for reason in (self.preferred_reason, self.knee_reason) if reason)
+
+    def words_of(self, trial: Trial) -> tuple[str, ...]:
+        """What a trial is: `preferred`, `knee`, both or none of them."""
+        return tuple(name for name, each in (("preferred", self.preferred), ("knee", self.knee)) if _same(each, trial))
+
+    @property
+    def named(self) -> tuple[Trial, ...]:
+        """Every trial that it names, each once."""
+        found = {each.trial_id: each for each in (self.preferred, self.knee, self.nearest) if each is not None}
+        return tuple(found.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """The form of `--json` files (docs/prices.md)."""
+        names = {"trial": self.trial, "preferred": self.preferred, "knee": self.knee, "nearest": self.nearest}
+        ids = {name: each.trial_id if each is not None else None for name, each in names.items()}
+        return {**ids, "preferred_reason": self.preferred_reason or None, "knee_reason": self.knee_reason}
+
+
+def recommend(record: SweepRecord, front: Front) -> Recommendation:
+    """The recommendation of a sweep, with the preference that it records."""
+    points = Points.of(record, front.trials)
+    knee = find_knee(points)
+    at = None if knee.row is None else front.trials[knee.row]
+    pricing, choice = Pricing(record), Choice(None, "")
+    if not front.trials:
+        return Recommendation(None, _nothing(front, pricing), nearest=front.least_violating)
+    if record.prefer is not None:
+        choose = by_weights(record, front, record.prefer) if record.prefer.weights else None
+        choice = choose or that_meets(record, front, record.prefer, pricing)
+    preferred, nearest = (choice.trial, None) if choice.meets else (None, choice.trial)
+    return Recommendation(at, _knee_reason(points, knee), preferred, choice.reason, nearest)
+
+
+def _same(one: Trial | None, other: Trial) -> bool:
+    return one is not None and one.trial_id == other.trial_id
+
+
+def _knee_reason(points: Points, knee: Knee) -> str:
+    if knee.why == "one":
+        others = len(points.trials) - 1
+        return f"Trial {points.trials[0].trial_id}: the only point of the front" + (f", {others + 1} times." if others else ".")
+    if knee.why == "two":
+        first = points.trials[0].trial_id
+        there = next(j for j in range(len(points.trials)) if (points.lower[j] != points.lower[0]).any())
+        return "No knee: the front has two points. " + sentences([f"from {first}, {going_on(points, 0, there)}"])
+    if knee.row is None:
+        noise = f" ± {2 * knee.error:.2g}" if knee.error else ""
+        return (
+            f"No knee: the front is straight within errors (it bulges by {max(0.0, knee.bulge):.2g}{noise} of its ranges), so "
+            "every point is about the same bargain. Say what you prefer (`prefer`)."
+        )
+    name = points.trials[knee.row].trial_id
+    alike = [j for j in range(len(points.trials)) if j != knee.row and points.alike(knee.row, j)]
+    steps = [going_on(points, knee.row, j) for j in points.neighbours(knee.row) if j not in alike]
+    parts = [f"Trial {name}: the knee", "; ".join(steps)]
+    if alike:
+        ids = [points.trials[j].trial_id for j in alike]
+        shown = ids if len(ids) <= 3 else [*ids[:2], f"{len(ids) - 2} more"]
+        parts.append(f"{listed(shown)} {'is' if len(ids) == 1 else 'are'} not told apart from it")
+    return sentences(parts)
+
+
+def _nothing(front: Front, pricing: Pricing) -> str:
+    """What to do where nothing is feasible: who comes nearest, what it lacks, and what the budgets in its way cost."""
+    least = front.least_violating
+    if least is None:
+        return front.note
+    lacks = [
+        f"`{each.name}` misses its budget {number(each.budget)} by {number(-each.room)}"
+        for each in least.constraints
+        if each.room < 0
+    ]
+    parts = [f"nothing is feasible; trial {least.trial_id} comes nearest" + (f": {listed(lacks)}" if lacks else "")]
+    worst = max(pricing.of([least]).prices, key=lambda price: price.gain, default=None)
+    text = sentences(parts)
+    return f"{text} {worst.sentence}" if worst is not None and worst.believed and worst.gain_low > 0 else text

@@ -1,0 +1,62 @@
+"""What a sweep must have for its trials to be stopped early. Imports nothing heavy: bad input is answered before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sweeps.schema import EarlyStopping
+from trainer.errors import Problem
+from trainer.load import Layered
+from trainer.recipe import Recipe
+
+#: Points of a trial below which a trend tells nothing in time.
+LEAST_POINTS = 20
+#: Metrics of the points in training, by their first word; all others come with the final evaluation.
+_IN_TRAINING = ("objective", "lagrangian", "value", "slack", "multiplier", "violation")
+
+
+def applicable(asked: EarlyStopping, recipe: Recipe, objectives: Sequence[str]) -> EarlyStopping | None:
+    """The rules that can tell anything of this recipe's trials; None where none can."""
+    bounded = any(each.kind != "minimax" for each in recipe.constraints)
+    measured = not _later(objectives)
+    if not (asked.infeasible and bounded) and not (measured and (asked.dominated or asked.halving)):
+        return None
+    return EarlyStopping(
+        infeasible=asked.infeasible and bounded,
+        dominated=asked.dominated if measured else None,
+        halving=asked.halving if measured else None,
+    )
+
+
+def check_early_stopping(
+    document: Layered, asked: EarlyStopping | None, recipe: Recipe, objectives: Sequence[str]
+) -> list[Problem]:
+    """Rules that can never stop a trial of this recipe: what they go by is not there, or comes too late."""
+    if asked is None:
+        return []
+    key = "early_stopping"
+    points = recipe.train.steps // recipe.train.log_every
+    if points < LEAST_POINTS:
+        received = f"{points} (train.steps {recipe.train.steps} by train.log_every {recipe.train.log_every})"
+        way_out = f"write train.log_every {max(1, recipe.train.steps // LEAST_POINTS)}, or drop `{key}`"
+        return [document.problem((key,), f"must have at least {LEAST_POINTS} points of a trial to go by", received, way_out)]
+    found = applicable(asked, recipe, objectives)
+    missing = [
+        name for name in ("infeasible", "dominated", "halving") if getattr(asked, name) and not (found and getattr(found, name))
+    ]
+    if not missing or (document.data.get(key) is True and found is not None):
+        return []
+    if "infeasible" in missing and document.data.get(key) is not True:
+        rule, received = "must come with a constraint that has a budget", "a recipe without one"
+        return [document.problem((key, "infeasible"), rule, received, "drop it, or bound something")]
+    late = ", ".join(f"`{each}`" for each in _later(objectives))
+    keys = (key,) if document.data.get(key) is True else (key, missing[0])
+    rule = "must have objectives that are measured in training"
+    return [
+        document.problem(keys, rule, f"{late}, known at the end alone", "take other objectives, or the rule infeasible alone")
+    ]
+
+
+def _later(objectives: Sequence[str]) -> list[str]:
+    """The objectives that a trial does not know before its end."""
+    return [each for each in objectives if each.split("/")[0] not in _IN_TRAINING]

@@ -1,0 +1,123 @@
+"""Who decides that a running trial stops: it takes points as they are reported and asks the rules at fixed places of a run.
+
+A decision depends on what was reported before it, by this trial and the others, and on nothing else: not on the clock, and not
+on how points came together in reports. The rules that forecast are asked at every twentieth of a trial's steps, so that a trial
+is not put to the test, and to the risk of a wrong stop, at every point; `halving` is asked at its rungs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.trials import Direction
+from sweeps.schema import EarlyStopping
+from sweeps.stopping.dominated import dominated
+from sweeps.stopping.halving import Rungs, Standing, cost
+from sweeps.stopping.infeasible import infeasible, shortfall
+from sweeps.stopping.watched import Watched
+from trainer.outcome import ConstraintOutcome, Result
+from trainer.recipe import Recipe
+
+#: Where the forecasts are looked at, in shares of a trial's steps: every `_EVERY`, from `_FROM` on and before `_UNTIL`, where
+#: hardly anything is left to save.
+_EVERY, _FROM, _UNTIL = 0.05, 0.3, 0.95
+Point = tuple[int, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A decision to stop: the rule (infeasible, dominated or halving) and the reason in words."""
+
+    rule: str
+    reason: str
+
+
+class Judge:
+    """Watches all trials of a sweep, by name."""
+
+    def __init__(self, rules: EarlyStopping, objectives: Mapping[str, Direction]) -> None:
+        self._rules, self._objectives = rules, objectives
+        self._rungs = Rungs(rules.halving.first, rules.halving.reduction) if rules.halving else None
+        self._trials: dict[str, Watched] = {}
+
+    def begin(self, trial: Watched, points: Iterable[Point] = ()) -> Stop | None:
+        """A training that starts, or starts again with the points it has reported; what is to be said at the last of them."""
+        self._trials[trial.name] = trial
+        verdict = None
+        for step, metrics in points:
+            verdict = self.take(trial.name, step, metrics)
+        return verdict
+
+    def take(self, name: str, step: int, metrics: Mapping[str, float]) -> Stop | None:
+        """Takes a point of a running trial, beyond those before it: whether it stops there."""
+        trial = self._trials[name]
+        before = trial.step
+        trial.add(step, metrics)
+        if step >= trial.steps:
+            return None
+        return self._forecast(trial, before) or self._halved(trial, before)
+
+    def end(self, name: str, result: Result) -> None:
+        """A training has ended, or was stopped."""
+        self._trials[name].end(result, self._objectives)
+
+    def recall(self, trial: Watched, points: Iterable[Point], result: Result) -> None:
+        """A training that ended in an earlier run of the sweep."""
+        self._trials[trial.name] = trial
+        for step, metrics in points:
+            before = trial.step
+            trial.add(step, metrics)
+            self._halved(trial, before)
+        trial.end(result, self._objectives)
+
+    def _forecast(self, trial: Watched, before: int) -> Stop | None:
+        share = trial.step / trial.steps
+        looks = [int(step / trial.steps / _EVERY + 1e-9) for step in (before, trial.step)]
+        if looks[0] == looks[1] or not _FROM <= share < _UNTIL:
+            return None
+        ended = [each for each in self._trials.values() if each.result is not None]
+        if self._rules.infeasible and (reason := infeasible(trial, ended)):
+            return Stop("infeasible", reason)
+        if self._rules.dominated and (reason := dominated(trial, ended, self._objectives, self._rules.dominated.confidence)):
+            return Stop("dominated", reason)
+        return None
+
+    def _halved(self, trial: Watched, before: int) -> Stop | None:
+        level = self._rungs.passed(before, trial.step, trial.steps) if self._rungs else None
+        if self._rungs is None or level is None:
+            return None
+        reason = self._rungs.record(level, trial.name, self._standing(trial))
+        return Stop("halving", reason) if reason else None
+
+    def _standing(self, trial: Watched) -> Standing:
+        """Where a trial stands now. A constraint that may yet be met is not held against it: tight budgets take longer."""
+        ended = [each for each in self._trials.values() if each.result is not None]
+        short = [found for bound in trial.bounds if (found := shortfall(trial, bound, ended)) is not None]
+        signs = [-1.0 if direction == "maximize" else 1.0 for direction in self._objectives.values()]
+        levels = [trial.now(metric).value for metric in self._objectives]
+        return Standing(cost(levels, signs), max((-each.best for each in short), default=0.0))
+
+
+def stopped(points: Sequence[Point], stop: Stop, recipe: Recipe, seconds: float) -> Result:
+    """The result of a training that was stopped: its last point, which is no final evaluation; nothing where it had none."""
+    step, metrics = points[-1] if points else (0, {})
+    nan = math.nan
+    outcomes = {
+        each.name: ConstraintOutcome(
+            value=metrics.get(f"value/{each.name}", nan),
+            budget=metrics.get(f"budget/{each.name}", nan),
+            slack=metrics.get(f"slack/{each.name}", nan),
+            slack_error=metrics.get(f"slack_error/{each.name}", nan),
+            multiplier=metrics.get(f"multiplier/{each.name}", nan),
+            kind=each.kind,
+            relaxation=metrics.get(f"relaxation/{each.name}", 0.0),
+        )
+        for each in recipe.constraints
+    }
+    return Result(
+        status="stopped", reason=stop.reason, objective=metrics.get("objective", nan), objective_error=nan,
+        constraints=outcomes, feasible=False, steps=step, seconds=seconds, checkpoint=None, metrics=dict(metrics),
+        stopped_by=stop.rule,
+    )  # fmt: skip

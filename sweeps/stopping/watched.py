@@ -1,0 +1,106 @@
+"""A trial as the rules see it: what it has reported by step, how far it is to go, and how it ended where it has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from analysis.trials import JUDGED_STATUSES
+from sweeps.stopping.forecast import Forecast, forecast, recent
+from trainer.outcome import Result
+from trainer.problem import Vector
+from trainer.recipe import Recipe
+from trainer.verdicts.trend import Measured, mean
+from trainer.verdicts.verdict import END, Trace
+
+#: The final evaluation is of averaged weights, which are better than the training weights that points are measured with. By
+#: how much is known from trials that have ended; before, slacks are taken to gain up to this share of the constraint's value
+#: (on the digits they gained up to 0.13).
+AVERAGING = 0.15
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A constraint with a budget: its name and kind (at_most, at_least or equals)."""
+
+    name: str
+    kind: str
+
+
+@dataclass
+class Watched:
+    """One training: `steps` it is to take; `bounds` with their budgets; `warmup` steps during which multipliers stay, and
+    `moving`, whether they ever move; `maximize`, whether its objective is.
+
+    `histories` are of its points, by metric; `result` is None while it runs. Once it has ended, `levels` and `gains` are kept:
+    the last levels of metrics, and by how much each slack of the final evaluation is above that in training.
+    """
+
+    name: str
+    steps: int
+    bounds: tuple[Bound, ...] = ()
+    warmup: int = 0
+    moving: bool = True
+    maximize: bool = False
+    histories: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    step: int = 0
+    result: Result | None = None
+    levels: dict[str, Measured] = field(default_factory=dict)
+    gains: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, recipe: Recipe) -> Watched:
+        """A training of this recipe that has not begun."""
+        bounds = tuple(Bound(each.name, each.kind) for each in recipe.constraints if each.kind != "minimax")
+        return cls(name, recipe.train.steps, bounds, recipe.dual.warmup, recipe.dual.rule != "fixed", recipe.maximizes)
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Takes a point."""
+        self.step = step
+        for metric, value in metrics.items():
+            self.histories.setdefault(metric, []).append((step, float(value)))
+
+    def end(self, result: Result, metrics: Iterable[str]) -> None:
+        """It has ended: of its points only what other trials are compared with is kept, the level of `metrics` and the gains."""
+        self.levels = {metric: self.now(metric) for metric in metrics}
+        self.gains = self._gained(result)
+        self.result, self.histories = result, {}
+
+    @property
+    def judged(self) -> bool:
+        """Whether it ended with a final evaluation."""
+        return self.result is not None and self.result.status in JUDGED_STATUSES
+
+    def trace(self, bound: Bound) -> Trace:
+        """A constraint's trace since the warm-up; an equality's turned so that its slack is the negative one."""
+        trace = Trace.of(self.histories, bound.name, after=self.warmup)
+        if bound.kind == "equals" and (level := recent(trace.steps, trace.slacks).value) > 0 and math.isfinite(level):
+            return trace.turned()
+        return trace
+
+    def series(self, metric: str) -> tuple[Vector, Vector]:
+        """Steps and values of a metric, [n] each."""
+        points = self.histories.get(metric, [])
+        return np.array([step for step, _ in points], dtype=np.float64), np.array([value for _, value in points])
+
+    def now(self, metric: str) -> Measured:
+        """The present level of a metric, with its error; of an ended training only of what was kept."""
+        return self.levels[metric] if self.result is not None else recent(*self.series(metric))
+
+    def forecast(self, metric: str, z: float) -> Forecast | None:
+        """Where a metric will be at the last step."""
+        return forecast(*self.series(metric), float(self.steps), z)
+
+    def _gained(self, result: Result) -> dict[str, float]:
+        """By how much each slack of the final evaluation is above that of the last fifth of training."""
+        if result.status not in JUDGED_STATUSES:
+            return {}
+        found = {}
+        for name, outcome in result.constraints.items():
+            trained = mean(Trace.of(self.histories, name).last(END).slacks).value
+            if math.isfinite(trained) and math.isfinite(outcome.slack):
+                found[name] = outcome.slack + outcome.relaxation - trained
+        return found

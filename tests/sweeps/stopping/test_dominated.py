@@ -1,0 +1,108 @@
+"""A trial is stopped as dominated when its end would be, with the confidence asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sweeps.schema import Direction, Dominated, EarlyStopping
+from sweeps.stopping.dominated import optimistic
+from sweeps.stopping.judge import Judge, Stop
+from sweeps.stopping.watched import Bound, Watched
+from tests.sweeps.stopping.dynamics import STEPS, simulate
+from trainer.outcome import Result
+
+OBJECTIVES: dict[str, Direction] = {"objective": "minimize", "value/max": "minimize"}
+
+
+def test_simulated_trials_with_known_ends() -> None:
+    """Of those that are not dominated in the end at most 5 % are stopped; the others lose a sixth of their steps."""
+    many, rng = simulate(200, seed=1, violation=(0.05, 0.6), reach=0.0, waste=0.3), np.random.default_rng(0)
+    wrong: list[bool] = []
+    saved: list[float] = []
+    for i in range(150):
+        others = [int(j) for j in rng.choice(np.arange(150, 200), 5, replace=False)]
+        judge = Judge(EarlyStopping(dominated=Dominated()), OBJECTIVES)
+        for j in others:
+            judge.recall(many.trial(j), many.points(j), many.result(j))
+        judge.begin(many.trial(i))
+        stop = next((step for step, metrics in many.points(i) if judge.take(many.trial(i).name, step, metrics)), STEPS)
+        mine, *theirs = ((many.objective[k], many.budget[k] - many.slack[k]) for k in (i, *filter(many.feasible, others)))
+        if any(other[0] <= mine[0] and other[1] <= mine[1] for other in theirs):
+            saved.append(1 - stop / STEPS)
+        else:
+            wrong.append(stop < STEPS)
+    assert min(len(wrong), len(saved)) > 40
+    assert np.mean(wrong) <= 0.05 and np.mean(saved) >= 1 / 6, (np.mean(wrong), np.mean(saved))
+
+
+def watched(name: str, steps: int = 300, **metrics: Any) -> Watched:
+    """A trial of 600 steps after so many, with metrics that are numbers or functions of the step, and a little noise."""
+    rng = np.random.default_rng(0)
+    trial = Watched(name, STEPS, (Bound("g", "at_most"),))
+    for step in range(10, steps + 1, 10):
+        levels = {key.replace("_", "/"): each(step) if callable(each) else each for key, each in metrics.items()}
+        point = {key: float(each) + 1e-3 * rng.normal() for key, each in levels.items()} | {"budget/g": 0.2}
+        trial.add(step, point | ({"value/max": point["value/g"]} if "value/g" in point else {}))
+    return trial
+
+
+def said(trial: Watched, other: Watched, feasible: bool = True) -> Stop | None:
+    judge = Judge(EarlyStopping(dominated=Dominated()), OBJECTIVES)
+    judge.recall(
+        Watched(other.name, STEPS, other.bounds), points(other), Result("converged", "", 0, 0, {}, feasible, 600, 1, None)
+    )
+    return judge.begin(Watched(trial.name, STEPS, trial.bounds), points(trial))
+
+
+def points(trial: Watched) -> list[tuple[int, dict[str, float]]]:
+    found: dict[int, dict[str, float]] = {}
+    for metric, values in trial.histories.items():
+        for step, value in values:
+            found.setdefault(step, {})[metric] = value
+    return sorted(found.items())
+
+
+def test_worse_in_everything_is_dominated_and_worse_in_one_thing_is_not() -> None:
+    good = watched("0003", 600, objective=0.3, value_g=0.1, slack_g=0.1, multiplier_g=0.0)
+    stop = said(watched("0004", objective=0.4, value_g=0.15, slack_g=0.05, multiplier_g=0.0), good)
+    assert stop is not None and stop.rule == "dominated"
+    assert stop.reason.startswith("dominated with 95 % confidence by trial 0003: objective at best 0.39")
+    assert said(watched("0004", objective=0.4, value_g=0.05, slack_g=0.15, multiplier_g=0.0), good) is None
+    assert said(watched("0004", objective=0.4, value_g=0.15, slack_g=0.05, multiplier_g=0.0), good, feasible=False) is None
+    assert said(good, good) is None
+
+
+def test_what_still_improves_may_get_there() -> None:
+    good = watched("0003", 600, objective=0.3, value_g=0.1, slack_g=0.1, multiplier_g=0.0)
+    falling = watched("0004", objective=lambda step: 0.7 - step / 1000, value_g=0.15, slack_g=0.05, multiplier_g=0.0)
+    assert said(falling, good) is None
+
+
+def test_a_violated_value_may_come_down_to_its_budget_and_no_further_while_it_is_priced() -> None:
+    falling: dict[str, Any] = {
+        "objective": 0.4,
+        "value_g": lambda step: 0.5 - step / 1000,
+        "slack_g": lambda step: -0.3 + step / 1000,
+    }
+    priced = watched("0004", multiplier_g=lambda step: step / 100, **falling)
+    free = watched("0004", multiplier_g=0.0, **falling)
+    assert optimistic(priced, "value/g", "minimize", 2.0) == pytest.approx(0.2, abs=0.005)
+    assert optimistic(free, "value/g", "minimize", 2.0) == pytest.approx(-0.1, abs=0.02)
+    stuck = watched("0004", objective=0.4, value_g=0.5, slack_g=-0.3, multiplier_g=0.0)
+    assert optimistic(stuck, "value/g", "minimize", 2.0) == pytest.approx(0.2)
+    assert optimistic(priced, "value/max", "minimize", 2.0) == optimistic(priced, "value/g", "minimize", 2.0)
+
+
+def test_an_objective_may_get_back_what_multipliers_overpay() -> None:
+    """f = x^2 / 2 at x = 1 under a price of 1, where x = 0.8 would do: what it may gain is at most 1 x 0.2."""
+    overpaid = watched("0004", objective=0.5, value_g=0.0, slack_g=0.2, multiplier_g=1.0)
+    assert optimistic(overpaid, "objective", "minimize", 2.0) == pytest.approx(0.3, abs=0.02)
+    overpaid.maximize = True
+    assert optimistic(overpaid, "objective", "maximize", 2.0) == pytest.approx(0.7, abs=0.02)
+
+
+def test_without_points_of_an_objective_nothing_is_said() -> None:
+    assert optimistic(watched("0004", objective=0.4), "eval/frechet", "minimize", 2.0) is None

@@ -1,0 +1,278 @@
+"""Which trial a new one continues and with which multipliers, on a front that is known; that it is kept; what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.front import find_front
+from analysis.prices.shadow import Prices
+from analysis.recommendation.recommend import recommend
+from analysis.spreadsheet import write_trials
+from analysis.table import front_text
+from sweeps.checking import checked_plan, describe
+from sweeps.continuing import Continuing
+from sweeps.informing import outcome_of
+from sweeps.plan import Plan
+from sweeps.results import TrialRecord, sweep_record
+from sweeps.runs import Point
+from sweeps.starts import Begun, begun_recipe
+from sweeps.study import Asked, Study
+from tests.sweeps.files import RECIPE, plan, write
+from tests.sweeps.test_informing import result
+from trainer.errors import BadInput
+from trainer.outcome import ConstraintOutcome
+from trainer.places import MARKER
+
+SWEEP = """\
+name: s
+recipe: recipe.yaml
+search:
+  constraints.[*].at_most: {uniform: [0.08, 0.25]}
+sampler: quasi_random
+trials: 40
+continuation: true
+"""
+ONE = SWEEP.replace("[*]", "four")
+TIED = SWEEP.replace("[*]", "*")
+
+
+def end(folder: Path, asked: Asked, status: Any = "converged", checkpoint: bool = True) -> TrialRecord:
+    """A trial that ended on the front f = 0.01 (1 / b_four + 1 / b_five), with a checkpoint that is complete."""
+    place = folder / "trials" / f"{asked.number:04d}"
+    place.mkdir(parents=True, exist_ok=True)
+    if checkpoint:
+        (place / MARKER).write_text("{}")
+    done = result(asked.params, status)
+    done = replace(done, checkpoint=str(place), metrics={**done.metrics, "feasible": 1.0})
+    record = TrialRecord(asked.number, asked.params, done, start=asked.start)
+    record.save(folder)
+    return record
+
+
+def go(study: Study, continuing: Continuing, folder: Path, count: int) -> list[Asked]:
+    """So many trials, one after the other."""
+    found = []
+    for _ in range(count):
+        found.append(continuing.decided(study.ask()))
+        record = end(folder, found[-1])
+        values = [record.result.metrics[name] for name in study.plan.objectives]
+        study.tell(record.number, values, {"four": 0.0, "five": 0.0}, outcome=outcome_of(study.plan, record.result))
+    return found
+
+
+def started(asked: Asked) -> Begun:
+    assert asked.start is not None
+    return asked.start
+
+
+@pytest.mark.parametrize("sweep", [ONE, SWEEP, TIED])
+def test_the_nearest_is_continued_with_predicted_multipliers(tmp_path: Path, sweep: str) -> None:
+    search = plan(tmp_path, sweep=sweep)
+    with Study(search, tmp_path / "out") as study:
+        trials = go(study, Continuing(search, study, tmp_path / "out"), tmp_path / "out", 12)
+    assert started(trials[0]) == Begun()
+    predicted, nearest = [], []
+    for each in trials[1:]:
+        others = trials[: each.number]
+        near = min(others, key=lambda other: sum((other.params[name] - each.params[name]) ** 2 for name in each.params))
+        assert started(each).trial == f"{near.number:04d}"
+        assert started(each).checkpoint(None) == str(tmp_path / "out" / "trials" / f"{near.number:04d}")
+        truth, there = (
+            {name: one.multiplier for name, one in result(trial.params).constraints.items()} for trial in (each, near)
+        )
+        predicted.append(max(abs(started(each).multipliers[name] / truth[name] - 1) for name in truth))
+        nearest.append(max(abs(there[name] / truth[name] - 1) for name in truth))
+    assert sum(predicted[5:]) < 0.5 * sum(nearest[5:])
+    assert max(predicted[5:]) < 0.25
+
+
+def test_what_cannot_be_continued_is_passed_over(tmp_path: Path) -> None:
+    """A trial whose multipliers are at their limit, one whose checkpoint is gone, one of another network, one still running."""
+    sweep = ONE.replace("search:\n", "search:\n  model.unet.channels: {choice: [[8], [16, 32]]}\n")
+    search, out = plan(tmp_path, sweep=sweep), tmp_path / "out"
+    at = {"constraints.four.at_most": 0.1, "model.unet.channels": [16, 32]}
+    with Study(search, out) as study:
+        for _ in range(6):
+            study.ask()
+        for number, (budget, channels, status, there) in enumerate([
+            (0.10, [16, 32], "infeasible", True), (0.11, [16, 32], "converged", False), (0.12, [8], "converged", True),
+            (0.13, [16, 32], "diverged", True), (0.20, [16, 32], "out_of_steps", True),
+        ]):  # fmt: skip
+            asked = Asked(number, {"constraints.four.at_most": budget, "model.unet.channels": channels})
+            end(out, asked, status, there)
+        assert started(Continuing(search, study, out).decided(Asked(5, at))).trial == "0004"
+
+
+@pytest.mark.parametrize("key", ["dual.step_size", "train.lr", "seed"])
+def test_trials_that_differ_in_how_they_are_trained_are_neighbours(tmp_path: Path, key: str) -> None:
+    kind = "{int: [0, 9]}" if key == "seed" else "{log_uniform: [0.001, 0.1]}"
+    search, out = plan(tmp_path, sweep=ONE.replace("search:\n", f"search:\n  {key}: {kind}\n")), tmp_path / "out"
+    with Study(search, out) as study:
+        assert [started(each).trial for each in go(study, Continuing(search, study, out), out, 2)] == [None, "0000"]
+
+
+def test_a_start_is_decided_once(tmp_path: Path) -> None:
+    """Trials that end between a kill and the same command again, or beside it, do not change where a trial starts."""
+    search, out = plan(tmp_path, sweep=ONE), tmp_path / "out"
+    with Study(search, out) as study:
+        continuing = Continuing(search, study, out)
+        beside = [continuing.decided(study.ask()) for _ in range(3)]
+        assert [started(each) for each in beside] == [Begun()] * 3  # nothing had ended
+        end(out, beside[0])
+        fourth = continuing.decided(study.ask())
+        assert started(fourth).trial == "0000"
+    with Study(search, out) as study:
+        for each in beside[1:]:
+            end(out, each)
+        again = study.unfinished()
+        continuing = Continuing(search, study, out)
+        assert [continuing.decided(each) for each in again] == [*beside, fourth]
+
+
+def test_several_trainings_start_each_from_that_of_their_seed(tmp_path: Path) -> None:
+    search, out = plan(tmp_path, "seeds=2", sweep=ONE), tmp_path / "out"
+    with Study(search, out) as study:
+        continuing = Continuing(search, study, out)
+        first = Point(search, continuing.decided(study.ask()), out)
+        for run in first.runs:
+            place = out / "trials" / run.folder
+            place.mkdir(parents=True)
+            (place / MARKER).write_text("{}")
+            first.end(run, replace(result(run.asked.params), checkpoint=str(place)))
+        assert first.record is not None and first.record.start == Begun()
+        first.record.save(out)
+        second = Point(search, continuing.decided(study.ask()), out)
+    for run in second.runs:
+        assert run.recipe.start is not None
+        assert run.recipe.start.place == str(out / "trials" / "0000" / f"seed-{run.seed}")
+        assert run.recipe.seed == run.seed
+
+
+def test_a_continued_recipe(tmp_path: Path) -> None:
+    recipe = RECIPE.replace("lr: 2.0e-3}", "lr: 2.0e-3, lr_warmup: 100}\ndual: {every: 5, warmup: 200, step_size: 0.02}")
+    write(tmp_path, SWEEP, recipe)
+    begun = Begun.of("0003", {None: "runs/there"}, {"four": 0.3, "five": 0.1})
+    for text, steps, dual_step, lr in (
+        ("continuation=true", 375, 4.0, 0.5),
+        ("continuation={steps: 301, dual_step: 0.3, lr: 1.0}", 305, 0.3, 1.0),
+    ):
+        search = plan(tmp_path, text, sweep=SWEEP)
+        write(tmp_path, SWEEP, recipe)
+        search = plan_with(tmp_path, recipe, text)
+        own = search.trial_recipe({})
+        assert begun_recipe(own, search.sweep.continuation, None) is begun_recipe(own, search.sweep.continuation, Begun()) is own
+        made = begun_recipe(own, search.sweep.continuation, begun)
+        assert made.start is not None and (made.start.place, made.start.multipliers) == ("runs/there", {"four": 0.3, "five": 0.1})
+        assert (made.train.steps, made.train.lr, made.train.lr_warmup) == (steps, lr * 2e-3, round(100 * steps / 1500))
+        assert made.dual.step_size == pytest.approx(0.02 * dual_step) and made.dual.warmup == round(200 * steps / 1500)
+        assert made.model_copy(update={"start": None, "train": own.train, "dual": own.dual}) == own
+
+
+def plan_with(folder: Path, recipe: str, *overrides: str) -> Plan:
+    from sweeps.plan import load_plan
+
+    return load_plan(write(folder, SWEEP, recipe), overrides)
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ("continuation: true", "continuation: {step: 300}", "sweep.yaml:7: continuation.step: must be a known key"),
+    ("continuation: true", "continuation: {dual_step: 0}", "sweep.yaml:7: continuation.dual_step: must be greater than 0"),
+    ("continuation: true", "continuation: {steps: 1500}", "must be fewer than a first trial's, but got 1500, where"),
+    ("continuation: true", "continuation: yes please", "sweep.yaml:7: continuation"),
+    ("  constraints.[*].at_most: {uniform: [0.08, 0.25]}", "  train.lr: {uniform: [0.001, 0.01]}",
+     "sweep.yaml:7: continuation: must go with a search over a constraint's budget, but got only `train.lr`"),
+    ("continuation: true", "set: {dual.rule: fixed}\ncontinuation: true", "must come with multipliers that answer to their"),
+    ("search:", "search:\n  train.steps: {int: [500, 900]}", None),
+])  # fmt: skip
+def test_what_is_refused(tmp_path: Path, old: str, new: str, said: str | None) -> None:
+    sweep = SWEEP.replace(old, new)
+    if said is None:
+        plan(tmp_path, sweep=sweep)
+        sweep, said = sweep.replace("true", "{steps: 100}"), "continuation.steps: must be left out where train.steps is searched"
+    with pytest.raises(BadInput) as caught:
+        plan(tmp_path, sweep=sweep)
+    assert said in str(caught.value), caught.value
+
+
+def test_a_sweep_keeps_its_continuation(tmp_path: Path) -> None:
+    for begun, refused, allowed in (
+        ("continuation=true", ("continuation=false", "continuation={lr: 1.0}"), "continuation={lr: 0.5}"),
+        ("continuation=false", ("continuation=true",), "continuation=null"),
+    ):
+        out = tmp_path / begun
+        with Study(plan(tmp_path, begun, sweep=ONE), out):
+            pass
+        for other in refused:
+            with pytest.raises(BadInput, match="must stay as it was when this sweep began"):
+                Study(plan(tmp_path, other, sweep=ONE), out)
+        with Study(plan(tmp_path, allowed, sweep=ONE), out):
+            pass
+
+
+def test_where_it_is_shown(tmp_path: Path) -> None:
+    search, out = plan(tmp_path, sweep=ONE), tmp_path / "out"
+    lines = list(describe(checked_plan(search, str(out), None, None)))
+    assert (
+        "  continuation  from the nearest finished trial, with predicted multipliers: 375 of 1500 steps, dual.step_size x 4, "
+        "train.lr x 0.5" in lines
+    )
+    records = [
+        end(out, Asked(number, {"constraints.four.at_most": budget}, start))
+        for number, (budget, start) in enumerate([(0.1, Begun()), (0.2, Begun.of("0000", {None: "x"}, {"four": 0.1}))])
+    ]
+    assert [each.start for each in TrialRecord.load_all(out)] == [each.start for each in records]
+    assert [each.to_json()["continued_from"] for each in records] == [None, "0000"]
+    record = sweep_record(search, records)
+    front = find_front(record)
+    write_trials(out / "trials.csv", record, front, Prices(), recommend(record, front))
+    header, *rows = (out / "trials.csv").read_text().splitlines()
+    place = header.split(",").index("continued_from")
+    assert sorted(row.split(",")[place] for row in rows) == ["", "0000"]
+    text = front_text(record, front)
+    assert " from" in text and text.count("0000") == 2  # as a trial, and as the one that the other continues
+    assert json.loads((out / "records" / "0001.json").read_text())["start"]["multipliers"] == {"four": 0.1}
+    cold = sweep_record(search, records[:1])
+    assert "from" not in front_text(cold, find_front(cold))
+
+
+def test_prices_do_not_fall_towards_tight_budgets(tmp_path: Path) -> None:
+    """From one trial in the middle of a convex front the price is at least its own on the one side, at most on the other."""
+    search, out = plan(tmp_path, sweep=ONE), tmp_path / "out"
+    with Study(search, out) as study:
+        end(out, Asked(0, {"constraints.four.at_most": 0.16}))
+        continuing = Continuing(search, study, out)
+        for _ in range(2):
+            study.ask()
+        tight, loose = (
+            started(continuing.decided(Asked(number, {"constraints.four.at_most": budget}))).multipliers["four"]
+            for number, budget in ((0, 0.08), (1, 0.25))
+        )
+    own = 0.01 / 0.16**2
+    assert own * (1 - 1e-9) <= tight and 0 <= loose <= own * (1 + 1e-9)
+
+
+def test_a_price_is_shared_out_as_the_neighbours_is(tmp_path: Path) -> None:
+    """Of a tied budget; a constraint with a fixed budget has the neighbour's multiplier."""
+    search, out = plan(tmp_path, sweep=TIED), tmp_path / "out"
+    with Study(search, out) as study:
+        asked = study.ask()
+        done = result(asked.params)
+        only_five = {**done.constraints, "four": replace(done.constraints["four"], multiplier=0.0)}
+        record = TrialRecord(0, asked.params, replace(done, constraints=only_five, checkpoint=str(out)))
+        (out / MARKER).write_text("{}")
+        record.save(out)
+        begun = started(Continuing(search, study, out).decided(study.ask()))
+        assert begun.multipliers["four"] == 0.0 < begun.multipliers["five"]
+    fixed, out = plan(tmp_path, sweep=ONE), tmp_path / "fixed"
+    with Study(fixed, out) as study:
+        asked = study.ask()
+        done = result(asked.params)
+        other = {**done.constraints, "five": ConstraintOutcome(0.12, 0.12, 0.0, 0.0, 0.77)}
+        (out / MARKER).write_text("{}")
+        TrialRecord(0, asked.params, replace(done, constraints=other, checkpoint=str(out))).save(out)
+        assert started(Continuing(fixed, study, out).decided(study.ask())).multipliers["five"] == 0.77

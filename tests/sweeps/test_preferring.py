@@ -1,0 +1,136 @@
+"""What a user prefers: as a sweep's key and as an option, checked; recorded in MLflow, from which the front is rebuilt."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from rich.console import Console
+
+from analysis.reading import read_sweep
+from analysis.recommendation.preference import Limit, Preference
+from sweeps.checking import checked_sweep, describe
+from sweeps.plan import load_plan
+from sweeps.preferring import read_option
+from sweeps.reviewing import rebuild
+from tests.analysis.made_up import log_parent, log_trial, made_up_trials, new_store
+from tests.sweeps.files import RECIPE, write
+from trainer.errors import BadInput
+
+SWEEP = """\
+name: s
+recipe: recipe.yaml
+search: {constraints.*.at_most: {uniform: [0.08, 0.25]}}
+trials: 4
+prefer: PREFER
+"""
+
+
+def written(folder: Path, prefer: str) -> Path:
+    write(folder, SWEEP.replace("PREFER", prefer), RECIPE)
+    return folder / "sweep.yaml"
+
+
+@pytest.mark.parametrize(("prefer", "expected", "shown"), [
+    ("{weights: {objective: 1, value/max: 2}}", Preference({"objective": 1.0, "value/max": 2.0}),
+     "objective 1, value/max 2, in parts of the ranges"),
+    ("{weights: {objective: 1}, scale: unit}", Preference({"objective": 1.0}, "unit"), "objective 1, in their own units"),
+    ("{meets: {value/four: {at_most: 0.1}, eval/recall: {at_least: 0.5}}}",
+     Preference(best="objective", meets=(Limit("value/four", "at_most", 0.1), Limit("eval/recall", "at_least", 0.5))),
+     "the best objective with value/four ≤ 0.1, eval/recall ≥ 0.5"),
+    ("{best: value/max, meets: {objective: {at_most: 0}}}",
+     Preference(best="value/max", meets=(Limit("objective", "at_most", 0.0),)), "the best value/max with objective ≤ 0"),
+])  # fmt: skip
+def test_a_preference_is_read_and_shown(tmp_path: Path, prefer: str, expected: Preference, shown: str) -> None:
+    file = written(tmp_path, prefer)
+    assert load_plan(file).preference == expected
+    assert f"  prefer        {shown}" in list(describe(checked_sweep(file, [], None, None, None)))
+    metrics = ["objective", "value/max", "value/four", "eval/recall"]
+    assert read_option(prefer, ["objective", "value/max"], metrics) == expected
+
+
+@pytest.mark.parametrize(("prefer", "said"), [
+    ("{weights: {objectiv: 1}}",
+     "sweep.yaml:5: prefer.weights.objectiv: must be an objective of the sweep, but got `objectiv`; did you"),
+    ("{weights: {value/four: 1}}", "must be an objective of the sweep, but got `value/four`"),
+    ("{weights: {objective: -1}}", "sweep.yaml:5: prefer.weights.objective: must be greater than or equal to 0, but got -1"),
+    ("{weights: {objective: 0}}", "must hold one above 0, but got zeros alone"),
+    ("{weights: {objective: .inf}}", "must be a finite number"),
+    ("{weights: {}}", "prefer.weights: dictionary should have at least 1 item"),
+    ("{wieghts: {objective: 1}}",
+     "sweep.yaml:5: prefer.wieghts: must be a known key, but got `wieghts`; did you mean `weights`?"),
+    ("{weights: {objective: 1}, scale: rnage}", "must be one of the known words, but got 'rnage'; did you mean `range`?"),
+    ("{weights: {objective: 1}, meets: {objective: {at_most: 1}}}", "must hold one of weights and meets, but got both"),
+    ("{}", "must hold one of weights and meets, but got none of them"),
+    ("{weights: {objective: 1}, best: objective}", "`best` must stand beside `meets`, but got it without"),
+    ("{meets: {objective: {at_most: 1}}, scale: unit}", "`scale` must stand beside `weights`, but got it without"),
+    ("{meets: {value/fuor: {at_most: 1}}}",
+     "prefer.meets.value/fuor: must be a metric of the sweep's runs, but got `value/fuor`; did you mean `value/four`?"),
+    ("{meets: {value/four: 0.1}}", "sweep.yaml:5: prefer.meets.value/four: must be"),
+    ("{meets: {value/four: {below: 0.1}}}", "prefer.meets.value/four.below: must be a known key"),
+    ("{meets: {value/four: {at_most: 0.1, at_least: 0}}}", "a limit must hold one of at_most and at_least, but got both"),
+    ("{meets: {value/four: {}}}", "a limit must hold one of at_most and at_least, but got none of them"),
+    ("{best: value/four, meets: {value/five: {at_most: 0.1}}}", "sweep.yaml:5: prefer.best: must be an objective of the sweep"),
+    ("cheap", "sweep.yaml:5: prefer: must be"),
+])  # fmt: skip
+def test_bad_preferences_are_told_by_line(tmp_path: Path, prefer: str, said: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        load_plan(written(tmp_path, prefer))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("option", "said"), [
+    ("cheap", "command line:1: --prefer: must be a preference, but got 'cheap'; write e.g."),
+    ("{weights: ", "--prefer: must be a preference"),
+    ("{weights: {objectiv: 1}}",
+     "command line:1: --prefer weights.objectiv: must be an objective of the sweep, but got `objectiv`; did you"),
+    ("{meets: {eval/frechett: {at_most: 1}}}", "--prefer meets.eval/frechett: must be a metric of the sweep's runs, but got "
+     "`eval/frechett`; did you mean `eval/frechet`?"),
+    ("{meets: {eval/frechet: {at_most: yes}}}", "--prefer meets.eval/frechet.at_most: must be a valid number"),
+])  # fmt: skip
+def test_bad_options_are_told(option: str, said: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        read_option(option, ["objective", "value/max"], ["objective", "eval/frechet"])
+    assert said in str(caught.value)
+
+
+def test_the_front_is_rebuilt_from_mlflow_with_what_is_preferred(tmp_path: Path) -> None:
+    """The option is kept in MLflow: tags, description, table and JSON agree, now and when it is left out the next time."""
+    uri, experiment = new_store(tmp_path)
+    tags = {"dualsweep.prefer": json.dumps(Preference({"objective": 1.0}).to_json())}
+    parent = log_parent(uri, experiment, tags=tags)
+    for trial in made_up_trials(14):
+        log_trial(uri, experiment, parent, trial)
+    console = Console(width=200, record=True)
+    first = rebuild(parent, uri, tmp_path / "out", console)
+    record = read_sweep(uri, parent)
+    best = min((t for t in record.trials if t.feasible), key=lambda t: t.metric("objective"))
+    assert first["recommended"]["trial"] == first["recommended"]["preferred"] == best.trial_id
+    assert "the best by your weights (objective 1, in parts of the ranges along the front)" in console.export_text()
+
+    wish = "{meets: {value/max: {at_most: 0.15}}}"
+    made = rebuild(parent, uri, tmp_path / "out", console, wish)
+    assert rebuild(parent, uri, tmp_path / "out", console) == made
+    record = read_sweep(uri, parent)
+    meeting = [t for t in record.trials if t.feasible and t.metric("value/max") <= 0.15]
+    expected = min(meeting, key=lambda t: t.metric("objective")).trial_id
+    assert made["recommended"]["preferred"] == expected != first["recommended"]["preferred"]
+    knee = made["recommended"]["knee"]
+    tagged = {t.trial_id: t.marked["recommended"] for t in record.trials if t.marked["recommended"] != "none"}
+    assert tagged == (
+        {expected: "preferred", knee: "knee"} if knee not in (None, expected) else {expected: "preferred" + ", knee" * bool(knee)}
+    )
+    with (tmp_path / "out" / "trials.csv").open(newline="") as file:
+        rows = {row["trial"]: row for row in csv.DictReader(file)}
+    assert {name: row["recommended"] for name, row in rows.items() if row["recommended"]} == tagged
+    assert {price["trial"] for price in made["prices"]} >= set(made["front"])
+    assert all(rows[p["trial"]]["price/four"] == p["verdict"] for p in made["prices"])
+    text = MlflowClient(uri).get_run(parent).data.tags["mlflow.note.content"]
+    assert "### Which point to take" in text and "### What budgets cost" in text and f"preferred: [{expected}]" in text
+    with pytest.raises(BadInput, match=r"must be a metric of the sweep's runs, but got `eval/none`"):
+        rebuild(parent, uri, tmp_path / "out", console, "{meets: {eval/none: {at_most: 1}}}")
+    forgotten = rebuild(parent, uri, tmp_path / "out", console, "none")
+    assert forgotten["recommended"]["preferred"] is None and read_sweep(uri, parent).prefer is None
