@@ -173,8 +173,8 @@ def describe(checked: Checked) -> Iterator[str]:
             yield f"  search        {parameter.name}: {parameter.kind.word} {list(parameter.kind.ends)}"
         yield "  objectives    " + ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
         if plan.amortised_recipe is not None:
-            steps = plan.amortised_recipe.train.steps
-            yield f"  amortised     one training of {steps} steps over a range of multipliers, before the trials"
+            whole = plan.amortised_recipe.train.steps
+            yield f"  amortised     one training of {whole} steps over a range of multipliers, before the trials"
         if (continuation := plan.sweep.continuation) is not None:
             steps = f"{continued_steps(recipe, continuation)} of {recipe.train.steps} steps"
             factors = f"dual.step_size x {continued_dual_step(recipe, continuation):g}, train.lr x {continuation.lr:g}"
