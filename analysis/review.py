@@ -45,6 +45,16 @@ class Review:
         return {trial.trial_id: words for trial in self.recommendation.named if (words := self.recommendation.words_of(trial))}
 
     @property
+    def said(self) -> Mapping[str, Sequence[str]]:
+        """What there is to say of single trials' prices, by id."""
+        found: dict[str, list[str]] = {}
+        for price in self.prices.prices:
+            found.setdefault(price.trial_id, []).append(price.sentence)
+        for trial_id, trouble in self.prices.troubles.items():
+            found.setdefault(trial_id, []).append(trouble)
+        return found
+
+    @property
     def front_ids(self) -> tuple[str, ...]:
         """The ids of the trials on the front, from the best end of the first objective."""
         return self.front.ids
@@ -86,7 +96,7 @@ def review(
     )
     page = front_html(
         record, front, hypervolume=volume, reference_point=reference, history=history, base_url=base_url,
-        thumbnails=thumbnails, named=made.named,
+        thumbnails=thumbnails, named=made.named, said=made.said, advice=recommendation.reasons,
     )  # fmt: skip
     made.front_html.write_text(page, encoding="utf-8")
     made.front_png.write_bytes(front_png(record, front))

@@ -172,9 +172,6 @@ def describe(checked: Checked) -> Iterator[str]:
         for parameter in plan.parameters:
             yield f"  search        {parameter.name}: {parameter.kind.word} {list(parameter.kind.ends)}"
         yield "  objectives    " + ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
-        if plan.amortised_recipe is not None:
-            whole = plan.amortised_recipe.train.steps
-            yield f"  amortised     one training of {whole} steps over a range of multipliers, before the trials"
         if (continuation := plan.sweep.continuation) is not None:
             steps = f"{continued_steps(recipe, continuation)} of {recipe.train.steps} steps"
             factors = f"dual.step_size x {continued_dual_step(recipe, continuation):g}, train.lr x {continuation.lr:g}"
@@ -183,6 +180,9 @@ def describe(checked: Checked) -> Iterator[str]:
             yield f"  prefer        {preference}"
         if plan.early_stopping is not None:
             yield "  stops early   " + ", ".join(_rules(plan.early_stopping))
+        if plan.amortised_recipe is not None:
+            count = plan.amortised_recipe.train.steps
+            yield f"  amortised     one training of {count} steps over a range of multipliers, before the trials"
         for note in plan.notes:
             yield f"  note          {note}"
         if plan.sweep.seeds > 1:

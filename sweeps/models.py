@@ -104,7 +104,7 @@ def save(folder: Path, checkpoint: Path) -> None:
         ColSpec("long", "steps", required=False),
     ]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "An input example was not provided", UserWarning)
+        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
         mlflow.pyfunc.save_model(
             path=str(folder),
             loader_module=sampling_model.__name__,

@@ -129,9 +129,9 @@ class Results:
     reference_point: list[float] | None
     interrupted: bool
     stopped: str | None = None
-    amortised: Result | None = None
     recommended: Mapping[str, Any] = field(default_factory=dict)
     prices: Sequence[Mapping[str, Any]] = ()
+    amortised: Result | None = None
 
     @property
     def exit_code(self) -> int:
@@ -155,7 +155,7 @@ class Results:
             "reference_point": self.reference_point,
             "interrupted": self.interrupted,
             "stopped": self.stopped,
-            **({"amortised": self.amortised.to_json()} if self.amortised is not None else {}),
             "recommended": dict(self.recommended),
             "prices": [dict(price) for price in self.prices],
+            **({"amortised": self.amortised.to_json()} if self.amortised is not None else {}),
         }

@@ -32,19 +32,25 @@ def front_html(
     base_url: str = LOCAL_UI,
     thumbnails: Mapping[str, str] | None = None,
     named: Mapping[str, Sequence[str]] | None = None,
+    said: Mapping[str, Sequence[str]] | None = None,
+    advice: Sequence[str] = (),
 ) -> str:
     """Return the review page of a sweep.
 
     `base_url` is the MLflow UI that links lead to when the page is opened from disk; inside MLflow's own artifact viewer the
     links lead to that MLflow. `history` [trials] is the hypervolume after each trial, or empty. `thumbnails` are pictures of
-    samples by trial id, as data URIs; `named` are words to write beside a trial's point, such as `knee`, by trial id.
+    samples by trial id, as data URIs; `named` are words to write beside a trial's point, such as `knee`, by trial id, and `said`
+    sentences for its card. `advice` is for everyone who opens the page.
     """
-    known = payload(record, front, history=history, base_url=base_url, thumbnails=thumbnails or {}, named=named or {})
+    known = payload(
+        record, front, history=history, base_url=base_url, thumbnails=thumbnails or {}, named=named or {}, said=said or {}
+    )
     filled = {
         "TITLE": html.escape(f"{record.experiment_name}: front"),
         "NAME": html.escape(record.experiment_name),
         "NOTE": html.escape(front.note),
         "VOLUME": html.escape(_volume_text(record, hypervolume, reference_point)),
+        "ADVICE": "".join(f"<p>{html.escape(line)}</p>" for line in advice),
         "CSS": _part("page.css"),
         "REVIEW": json_for_script(known),
         "PLOTLY": packed_plotly(),

@@ -29,8 +29,9 @@ def payload(
     base_url: str,
     thumbnails: Mapping[str, str],
     named: Mapping[str, Sequence[str]],
+    said: Mapping[str, Sequence[str]],
 ) -> dict[str, object]:
-    """Return the page's data; `thumbnails` are data URIs by trial id, `named` words such as `knee` by trial id."""
+    """Return the page's data; by trial id `thumbnails` are data URIs, `named` words such as `knee`, `said` sentences."""
     available = columns(record)
     bands = slices(record, front)
     return {
@@ -52,6 +53,7 @@ def payload(
         "thumbnails": dict(thumbnails),
         "budgets": [_budget(each, record) for each in record.budgets],
         "bands": [_band(each, record.budgets) for each in bands],
+        "said": {trial_id: list(sentences) for trial_id, sentences in said.items()},
         "through": _through(bands, named),
         "amortised": _amortised(record),
         "parallel": _parallel(record, available, front),
@@ -85,6 +87,7 @@ def _trial(trial: Trial, kind: str, front: Front, named: Sequence[str]) -> dict[
         "kind": kind,
         "rank": front.ranks[trial.trial_id],
         "marks": list(named),
+        "continued_from": trial.continued_from,
         "params": {name: setting(value) for name, value in trial.params.items()},
         "constraints": [_outcome(outcome) for outcome in trial.constraints],
         "intervals": {name: _finite(width) for name, width in trial.intervals.items() if math.isfinite(width)},

@@ -54,6 +54,27 @@ def test_the_page_holds_every_trial_and_needs_no_network() -> None:
     assert {"multiplier/four", "slack/five", "value/seven", "eval/fid", "worst slack", "param:dual.step_size"} <= set(keys)
 
 
+def test_the_page_knows_intervals_lineage_stopped_trials_and_names() -> None:
+    record = made_up_sweep(14)
+    first, second, third, *rest = record.trials
+    second = replace(second, continued_from=first.trial_id, intervals={"objective": 0.01, "value/four": math.nan})
+    record = replace(record, trials=(first, second, replace(third, status="stopped", feasible=None), *rest))
+    html = front_html(
+        record, find_front(record), hypervolume=None, reference_point=None, history=(), named={"0001": ["knee"]},
+        thumbnails={"0000": "data:image/webp;base64,AA=="},
+    )  # fmt: skip
+    loaded = payload(html)
+    trials = loaded["trials"]
+    assert isinstance(trials, list)
+    assert (trials[1]["continued_from"], trials[1]["intervals"], trials[1]["marks"]) == ("0000", {"objective": 0.01}, ["knee"])
+    assert trials[2]["kind"] == "stopped" and trials[0]["continued_from"] is None
+    assert loaded["thumbnails"] == {"0000": "data:image/webp;base64,AA=="}
+    assert [(band["budget"], band["through"]) for band in loaded["bands"]] == [(0, None)]  # type: ignore[attr-defined]
+    axes = ["param:constraints.*.at_most", "value/max"]
+    assert loaded["budgets"] == [{"constraints": ["four", "five", "seven"], "axes": axes}]
+    assert loaded["parallel"][-2:] == ["objective", "value/max"]  # type: ignore[index]  # it is JSON
+
+
 def test_the_page_of_a_thousand_trials_is_small() -> None:
     record = made_up_sweep(1000)
     assert len(page(record).encode()) <= 5_000_000

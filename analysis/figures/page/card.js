@@ -41,6 +41,7 @@ const fillCard = (trial) => {
     const more = worstFirst.length - CARD_ROWS;
     if (more > 0) card.append(element("div", `and ${more} constraints with more slack`, "note"));
   }
+  for (const sentence of review.said[trial.id] || []) card.append(element("div", sentence, "said"));
   const hint = element("div", undefined, "hint");
   hint.append(openLink(trial, "Open the run"),
     boxed ? " with Ctrl-click (⌘-click) or a middle click: MLflow's viewer blocks plain ones." : " in MLflow.");
