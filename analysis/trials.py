@@ -87,8 +87,6 @@ class Trial:
     marked: Mapping[str, str] = field(default_factory=dict)
     #: The address of its model in MLflow, empty where none was logged.
     model: str = ""
-    #: The id of the trial whose end it started from; None where it started anew.
-    continued_from: str | None = None
     #: How many trainings, alike but for their seeds, the trial is the mean of; `intervals` has the half-width of each metric's
     #: 95 % interval, and `feasibility` is the probability that one more of them is feasible.
     replicates: int = 1

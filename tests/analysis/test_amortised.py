@@ -36,7 +36,7 @@ def trial(number: int, value: float, objective: float, status: str = "converged"
 
 
 def record(*trials: Trial, front: AmortisedFront | None = None) -> SweepRecord:
-    return SweepRecord("1", "sweep", "0" * 32, {"objective": "minimize", "value/max": "minimize"}, None, trials, front)
+    return SweepRecord("1", "sweep", "0" * 32, {"objective": "minimize", "value/max": "minimize"}, None, trials, amortised=front)
 
 
 def test_the_gap_is_at_equal_values_and_in_parts_of_the_fronts_range():
