@@ -77,7 +77,7 @@ def _advice(record: SweepRecord, prices: Prices, recommendation: Recommendation)
         for trial in recommendation.named
     ]
     lines += [" · ".join(roles), ""] if roles else []
-    lines += [f"- {escape(reason)}" for reason in recommendation.reasons]
+    lines += [f"- {_prose(reason)}" for reason in recommendation.reasons]
     shown = [price for trial in recommendation.named for price in prices.of(trial.trial_id)]
     if not shown:
         return lines
@@ -87,13 +87,13 @@ def _advice(record: SweepRecord, prices: Prices, recommendation: Recommendation)
     for price in shown:
         multiplier = number(price.price) + (f" ± {2 * price.error:.2g}" if price.error else "")
         cells = [price.trial_id, price.budget.label, _unbroken([multiplier]), _unbroken([shown_range(price)]), price.sentence]
-        row = _line(list(map(escape, cells)))
+        row = _line(list(map(_prose, cells)))
         room -= len(row.encode())
         if room < 0:
             break
         lines.append(row)
     troubles = [prices.troubles[trial.trial_id] for trial in recommendation.named if trial.trial_id in prices.troubles]
-    return [*lines, "", escape(" ".join([*troubles, prices.summary()]))]
+    return [*lines, "", _prose(" ".join([*troubles, prices.summary()]))]
 
 
 def escape(text: str) -> str:
@@ -108,6 +108,14 @@ def _one_line(text: str) -> str:
 def _code(text: str) -> str:
     # Inside code nothing is escaped, so the two characters that would end the cell or the code are replaced.
     return _one_line(text).replace("`", "'").replace("|", "¦")
+
+
+def _prose(text: str) -> str:
+    """Return text that Markdown shows as it stands but for names in back quotes, which become code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # a back quote that nothing closes
+        return escape(text)
+    return "".join(escape(part) if place % 2 == 0 else f"`{_code(part)}`" for place, part in enumerate(parts))
 
 
 def _trial_link(record: SweepRecord, trial: Trial) -> str:

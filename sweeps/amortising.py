@@ -29,12 +29,17 @@ def place_of(output: str) -> str:
     return posixpath.join(output, NAME)
 
 
-def is_waiting(plan: Plan, output: str) -> bool:
-    """Whether the sweep has an amortised training that has not ended."""
-    return plan.amortised_recipe is not None and result_in(place_of(output)) is None
+def is_waiting(plan: Plan, output: str, tracker: Tracker) -> bool:
+    """Whether the sweep has an amortised training that has not ended, or of whose end its run does not know."""
+    return plan.amortised_recipe is not None and (tracker.amortised_is_open or result_in(place_of(output)) is None)
 
 
-def run_amortised(plan: Plan, output: str, folder: Path, tracker: Tracker, console: Console, training: Train = train) -> None:
+def ended_in(plan: Plan, output: str) -> Result | None:
+    """How the sweep's amortised training ended, where it has one that did."""
+    return result_in(place_of(output)) if plan.amortised_recipe is not None else None
+
+
+def run_amortised(plan: Plan, output: str, folder: Path, tracker: Tracker, console: Console, training: Train = train) -> Result:
     """Trains it, or goes on with it, on the Ray that this process is connected to; how it ended is told, and is in its run.
 
     A failure is no reason not to run the trials.
@@ -55,7 +60,11 @@ def run_amortised(plan: Plan, output: str, folder: Path, tracker: Tracker, conso
                 final = bool(payload.get("result")) and point is payload["points"][-1]
                 spool.point(point["step"], point["metrics"], int(point["time"] * 1000), final=final)
 
-        result = training(recipe, place_of(output), take)
+        try:
+            result = training(recipe, place_of(output), take)
+        except (KeyboardInterrupt, SystemExit):
+            tracker.end_amortised("interrupted", "the sweep was interrupted; the same command continues")
+            raise
         progress.ended(NAME, result.status, result.reason, result.seconds)
     shown = folder / "artifacts" / NAME
     shown.mkdir(parents=True, exist_ok=True)
@@ -67,3 +76,4 @@ def run_amortised(plan: Plan, output: str, folder: Path, tracker: Tracker, conso
     for path in sorted(shown.iterdir()):
         spool.artifact(path)
     tracker.end_amortised(result.status, result.reason)
+    return result

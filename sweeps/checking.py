@@ -180,6 +180,9 @@ def describe(checked: Checked) -> Iterator[str]:
             yield f"  prefer        {preference}"
         if plan.early_stopping is not None:
             yield "  stops early   " + ", ".join(_rules(plan.early_stopping))
+        if plan.amortised_recipe is not None:
+            count = plan.amortised_recipe.train.steps
+            yield f"  amortised     one training of {count} steps over a range of multipliers, before the trials"
         for note in plan.notes:
             yield f"  note          {note}"
         if plan.sweep.seeds > 1:

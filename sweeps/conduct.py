@@ -17,7 +17,7 @@ from analysis.review import review
 from cluster.address import gcs_address, probe_gcs
 from cluster.connection import connect
 from cluster.resources import concurrency
-from sweeps.amortising import is_waiting, place_of, run_amortised
+from sweeps.amortising import ended_in, is_waiting, place_of, run_amortised
 from sweeps.artifacts import verdicts_of, write_artifacts, write_shown
 from sweeps.budgets import NAME
 from sweeps.checking import Checked
@@ -210,10 +210,10 @@ def run_sweep(checked: Checked, console: Console) -> Results:
         for line in study.said:
             console.print(line, highlight=False, soft_wrap=True)
         tracker = Tracker(plan, folder, lambda text: console.print(text, highlight=False, soft_wrap=True))
-        run_status = "FAILED"
+        run_status, amortised = "FAILED", None
         try:
-            if study.unfinished() or study.remaining or is_waiting(plan, checked.output):
-                _run_trials(checked, plan, study, tracker, folder, console)
+            if study.unfinished() or study.remaining or is_waiting(plan, checked.output, tracker):
+                amortised = _run_trials(checked, plan, study, tracker, folder, console)
             run_status = "KILLED" if study.unfinished() or study.remaining else "FINISHED"
             if study.stopped:
                 console.print(f"ended after {study.finished} trials: {study.stopped}", highlight=False, soft_wrap=True)
@@ -229,10 +229,15 @@ def run_sweep(checked: Checked, console: Console) -> Results:
             if undelivered:
                 console.print(undelivered, highlight=False, soft_wrap=True)
         sweep = None if undelivered else tracker.run_id
-        return replace(_reviewed(checked, plan, folder, run_status == "KILLED", sweep, console), stopped=study.stopped)
+        reviewed = _reviewed(checked, plan, folder, run_status == "KILLED", sweep, console)
+        return replace(reviewed, stopped=study.stopped, amortised=amortised or ended_in(plan, checked.output))
 
 
-def _run_trials(checked: Checked, plan: Plan, study: Study, tracker: Tracker, folder: Path, console: Console) -> None:
+def _run_trials(
+    checked: Checked, plan: Plan, study: Study, tracker: Tracker, folder: Path, console: Console
+) -> Result | None:  # fmt: skip
+    """Runs what is left; returns how the amortised training ended, if that was among it."""
+    amortised = None
     unfinished, remaining, seeds = study.unfinished(), study.remaining, len(plan.seeds)
     left, runs = len(unfinished) + remaining, trainings_left(plan, unfinished, remaining, folder)
     if study.finished or runs < left * seeds:
@@ -242,10 +247,10 @@ def _run_trials(checked: Checked, plan: Plan, study: Study, tracker: Tracker, fo
         fits = concurrency(connection.machine, checked.ask, plan.sweep.concurrency)
         concurrent = min(fits.concurrent, max(1, runs))
         terminate_like_interrupt()
-        if is_waiting(plan, checked.output):
-            run_amortised(plan, checked.output, folder, tracker, console)
+        if is_waiting(plan, checked.output, tracker):
+            amortised = run_amortised(plan, checked.output, folder, tracker, console)
         if not left:
-            return
+            return amortised
         trials = f"{left} trial{'s' if left > 1 else ''}" + (f" of {seeds} trainings" if seeds > 1 else "")
         console.print(f"{trials}, {concurrent} at a time: {fits.reason}", highlight=False, soft_wrap=True)
         from sweeps.tune import run_trials
@@ -253,6 +258,7 @@ def _run_trials(checked: Checked, plan: Plan, study: Study, tracker: Tracker, fo
         total, unit = plan.trials * seeds, "training" if seeds > 1 else "trial"
         with Progress(console, total, concurrent, total - runs, unit) as progress:
             run_trials(Conductor(plan, study, tracker, progress, checked.output, folder), max(1, runs), concurrent, folder)
+    return amortised
 
 
 def _reviewed(checked: Checked, plan: Plan, folder: Path, interrupted: bool, sweep: str | None, console: Console) -> Results:

@@ -73,7 +73,9 @@ def explain_run(run: str, tracking_uri: str | None) -> Explained:
             raise _refused(run, f"name one of its trainings: {run.rstrip('/')}/{several[0]}")
         points = [(each["step"], each["metrics"]) for each in read(spool, 0).records if each["kind"] == "point"]
         found = _explained(run, sweep / "artifacts" / below, f"{sweep.name} {' '.join(below.parts)}", points)
-        return replace(found, prices=priced_in_folder(sweep, below.parts[0], maximizes=found.recipe.maximizes))
+        if len(below.parts) > 1:  # one training of several: budgets are priced by their means
+            return found
+        return replace(found, prices=priced_in_folder(sweep, below.name, maximizes=found.recipe.maximizes))
     if folder.is_dir():
         recorded = [(point["step"], point["metrics"]) for point in read_points(folder / "metrics.jsonl")]
         return _explained(run, folder, folder.name, recorded)

@@ -131,6 +131,7 @@ class Results:
     stopped: str | None = None
     recommended: Mapping[str, Any] = field(default_factory=dict)
     prices: Sequence[Mapping[str, Any]] = ()
+    amortised: Result | None = None
 
     @property
     def exit_code(self) -> int:
@@ -140,6 +141,8 @@ class Results:
         """
         if all(record.result.status in ("failed", "diverged") for record in self.trials):
             return 1
+        if self.amortised is not None and self.amortised.status in ("failed", "diverged"):
+            return 3
         ended = [record.result for record in self.trials if record.result.status != "stopped"]
         return 0 if ended and all(each.feasible and each.status != "infeasible" for each in ended) else 3
 
@@ -154,4 +157,5 @@ class Results:
             "stopped": self.stopped,
             "recommended": dict(self.recommended),
             "prices": [dict(price) for price in self.prices],
+            **({"amortised": self.amortised.to_json()} if self.amortised is not None else {}),
         }

@@ -106,6 +106,11 @@ class Tracker:
         spool.params(flatten(recipe))
         return spool
 
+    @property
+    def amortised_is_open(self) -> bool:
+        """Whether its run was begun and not ended."""
+        return self._named(AMORTISED).status == "RUNNING"
+
     def end_amortised(self, status: str, reason: str) -> None:
         """Its end, as a trial's."""
         spool = self._named(AMORTISED)

@@ -39,7 +39,7 @@ MARKS = {
 }
 LINE = "#0b2e63"
 #: The front of one amortised network.
-AMORTISED = "#b45309"
+AMORTISED = "#0f766e"
 
 
 def kinds(record: SweepRecord, front: Front) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -115,11 +115,11 @@ class Prices:
             return ""
         doubted = self.unconverged
         if not doubted:
-            return (
-                f"The multipliers agree with the other trials' values at {'each of ' if total > 1 else ''}{total} priced points."
-            )
+            where = f"each of the {total} priced points" if total > 1 else "the priced point"
+            return f"The multipliers agree with the other trials' values at {where}."
         some = ", ".join(doubted[:5]) + (f" and {len(doubted) - 5} more" if len(doubted) > 5 else "")
-        return f"The multipliers of {len(doubted)} of {total} priced points have not converged, by the others' values: {some}."
+        which = f"{len(doubted)} of {total} priced points have" if total > 1 else "the priced point have"
+        return f"The multipliers of {which} not converged, by the others' values: {some}."
 
     @property
     def unconverged(self) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ class Pricing:
         apart = not (price - reach <= high and price + reach >= low)
         verdict: Verdict = "disagrees" if apart else "slack" if self._slack(trial, j, budget, which) else "agrees"
         made = Price(trial.trial_id, budget, price, error, low, high, slope, slope_error, verdict)
-        return Price(**{**vars(made), "sentence": words.sentence(made, trial)})
+        return replace(made, sentence=words.sentence(made, trial))
 
     def _slack(self, trial: Trial, j: int, budget: Loosening, which: Vector) -> bool:
         """Whether a constraint clearly has a price and clearly room, which a solution excludes (complementary slackness)."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 
 import matplotlib.image
 import numpy as np
 import pytest
 
-from analysis.amortised import gap, line, sentence
+from analysis.amortised import direction_of, gap, line, sentence
 from analysis.description import describe
+from analysis.figures.front_html import front_html
 from analysis.figures.front_png import front_png
 from analysis.front import find_front
 from analysis.trials import SweepRecord, Trial
@@ -82,6 +84,14 @@ def test_the_line_is_what_no_other_point_dominates_on_the_axes():
     assert line(front, "objective", "eval/frechet", {}).shape == (0, 2)
 
 
+def test_the_page_has_every_point_and_knows_what_is_better():
+    for front, better in ((tilted(), "minimize"), (tilted("at_least"), "maximize")):
+        found = record(trial(0, -1.0, 0.5), trial(1, -0.5, 0.15), front=front)
+        assert direction_of(front, "value/a", {}) == better and direction_of(front, "objective", {}) == "minimize"
+        page = front_html(found, find_front(found), hypervolume=None, reference_point=None, history=(0.0, 0.0))
+        assert json.dumps(float(f"{front.points[3].metrics['objective']:.7g}")) in page
+
+
 def test_the_line_is_in_the_picture():
     trials = [trial(0, -1.0, 0.5), trial(1, -0.5, 0.15)]
     with_line, without = (record(*trials, front=each) for each in (tilted(), None))
@@ -89,6 +99,6 @@ def test_the_line_is_in_the_picture():
     for each in (with_line, without):
         png = front_png(each, find_front(each))
         pictures.append(matplotlib.image.imread(io.BytesIO(png)))
-    brown = np.array([0xB4, 0x53, 0x09]) / 255
-    counts = [int((np.abs(picture[..., :3] - brown).max(axis=2) < 0.05).sum()) for picture in pictures]
+    colour = np.array([0x0F, 0x76, 0x6E]) / 255
+    counts = [int((np.abs(picture[..., :3] - colour).max(axis=2) < 0.05).sum()) for picture in pictures]
     assert counts[0] > 200 and counts[1] == 0

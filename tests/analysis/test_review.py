@@ -228,6 +228,7 @@ def test_the_description_fits_mlflows_limit_with_prices_and_a_recommendation() -
         text = describe(record, front, hypervolume=0.1, reference_point=(1.0, 1.0), prices=prices, recommendation=recommendation)
         assert len(text.encode()) <= LIMIT and "### What budgets cost" in text and "comes nearest" in text
         assert escape(prices.summary()) in text and "### The front" in text
+        assert "\\`" not in text and f"`{record.constraint_names[0]}`" in text
 
 
 def test_the_description_fits_mlflows_limit_and_is_safe() -> None:

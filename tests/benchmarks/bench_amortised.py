@@ -41,12 +41,12 @@ from trainer.work import work
 
 ALLOWED = 0.02
 CLASSES = {"four": 4, "five": 5, "seven": 7}
-ONE = [(0.0,), (0.03,), (0.1,), (0.3,), (1.0,), (3.0,)]
-THREE = [
+ONE: list[tuple[float, ...]] = [(0.0,), (0.03,), (0.1,), (0.3,), (1.0,), (3.0,)]
+THREE: list[tuple[float, ...]] = [
     (0.0, 0.0, 0.0), (0.03, 0.03, 0.03), (0.1, 0.1, 0.1), (0.3, 0.3, 0.3), (1.0, 1.0, 1.0), (0.3, 0.0, 0.0), (0.0, 0.3, 0.1),
     (1.0, 0.1, 0.3),
 ]  # fmt: skip
-CASES = {"one": (["four"], ONE), "three": (list(CLASSES), THREE)}
+CASES: dict[str, tuple[list[str], list[tuple[float, ...]]]] = {"one": (["four"], ONE), "three": (list(CLASSES), THREE)}
 
 
 def recipe(names: list[str], seed: int, steps: int, **sections: Any) -> Recipe:

@@ -196,3 +196,22 @@ class TiltedPlane(nn.Module):
 
 
 tilted_plane_1, tilted_plane_2 = partial(TiltedPlane, 1), partial(TiltedPlane, 2)
+
+
+class ShrunkPlane(nn.Module):
+    """A Gaussian with the plane's covariance and another mean, whose offset the multiplier λ takes back as λ / (1 + λ)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        start = Gaussian(*AWAY)
+        self.register_buffer("scale", start.scale.detach())
+        self.offset = nn.Parameter(start.offset.detach().clone())
+        self.back = nn.Parameter(torch.zeros_like(start.offset))
+
+    def forward(self, x: Tensor, t: Tensor, multipliers: Tensor | None = None) -> Tensor:
+        noise = torch.einsum("bij,bj->bi", self.get_buffer("scale")[t], x) + self.offset[t]
+        return noise if multipliers is None else noise + multipliers / (1 + multipliers) * self.back[t]
+
+
+#: The plane's covariance about another mean.
+AWAY = ([1.5, -1.0], PLANE[1])

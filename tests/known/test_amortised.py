@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.known import exact, models
-from tests.known.cases import REWARDS, THRESHOLDS, alignment
+from tests.known.cases import REWARDS, THRESHOLDS, alignment, document
 from tests.known.test_answers import train
 from trainer.amortised.front import FILE, AmortisedFront
 from trainer.models.schedules import noise_schedule
@@ -58,3 +58,27 @@ def test_alignment_has_the_exact_kl_and_reward_at_every_multiplier(tmp_path, cou
     found = np.array([each.multiplier for each in result.constraints.values()])
     assert found == pytest.approx(wanted, rel=0.05 if not prefix else 0.1) and result.objective == pytest.approx(kl, rel=0.1)
     assert result.status in ("converged", "out_of_steps") and all(each.met for each in result.constraints.values())
+
+
+def test_fine_tuning_has_the_exact_distance_and_loss_at_every_multiplier(tmp_path):
+    """With one covariance the best offset is a share 1 / (1 + λ) of the way from the pretrained model's to the data's.
+
+    So the distance is D / (1 + λ)^2 and the loss D (λ / (1 + λ))^2 above its least, D the distance of the two ends.
+    """
+    closeness = {"name": "close", "closeness": {"to": "pretrained", "samples": 1024}, "at_most": 0.02}
+    plain = document(
+        "constrained_fine_tuning", "ShrunkPlane", [2], [closeness], data={"call": "tests.known.models:plane_points"},
+        train={"steps": 800, "batch_size": 256, "lr": 0.03, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
+        amortised={"multipliers": {"low": 0.05, "high": 4.0}, "points": 7},
+    )  # fmt: skip
+    result = train(Recipe.model_validate(plain), tmp_path)
+    offsets = [models.Gaussian(*each).offset.detach() for each in (models.PLANE, models.AWAY)]
+    distance = float((offsets[0] - offsets[1]).square().mean())
+    points = front_in(tmp_path).points
+    for each in points:
+        price = each.multipliers["close"]
+        assert each.values["close"] == pytest.approx(distance / (1 + price) ** 2, rel=0.05)
+        above = each.objective - points[0].objective
+        assert above == pytest.approx(distance * (price / (1 + price)) ** 2, abs=0.02 * distance)
+    wanted = (distance / 0.02) ** 0.5 - 1
+    assert result.constraints["close"].multiplier == pytest.approx(wanted, rel=0.05) and result.constraints["close"].met

@@ -83,6 +83,8 @@ def check_json(plain: dict[str, Any], count: int) -> None:
     assert set(front) == better
     volume = hypervolume(front, ["minimize", "minimize"], plain["reference_point"])
     assert plain["hypervolume"] == pytest.approx(volume) and math.isfinite(volume)
+    assert {price["trial"] for price in plain["prices"]} >= set(plain["front"]) and plain["recommended"]["knee_reason"]
+    assert all(each["multiplier_error"] >= 0 for trial in plain["trials"] for each in trial["constraints"].values())
 
 
 def check_mlflow(folder: Path, plain: dict[str, Any]) -> tuple[MlflowClient, Run, dict[str, Run]]:
@@ -105,6 +107,8 @@ def check_mlflow(folder: Path, plain: dict[str, Any]) -> tuple[MlflowClient, Run
         intervals = {f"interval/{name}": half for name, half in trial["intervals"].items()}
         assert child.data.metrics == pytest.approx(trial["metrics"] | intervals | {"feasibility": trial["feasibility"]})
         assert artifacts(client, child) >= {"recipe.yaml", "samples.png", "trajectories.png", "result.json"}
+        named = {plain["recommended"]["knee"], plain["recommended"]["preferred"]}
+        assert (tags["dualsweep.recommended"] != "none") == (trial["id"] in named)
     return client, parent, children
 
 
@@ -169,7 +173,7 @@ def test_a_sweep_from_nothing_the_same_command_again_and_its_front_from_mlflow_a
     store = f"sqlite:///{folder}/mlflow.db"
     said = run(folder, "front", "tiny-sweep", "--tracking-uri", store, "--output", "other", "--json", "front.json")
     rebuilt = json.loads((folder / "front.json").read_text())
-    assert rebuilt == {key: first[key] for key in ("front", "hypervolume", "reference_point")}
+    assert rebuilt == {key: first[key] for key in ("front", "hypervolume", "reference_point", "recommended", "prices")}
     assert all(each in said for each in first["front"])
     assert {"front.html", "front.png", "trials.csv"} <= {each.name for each in (folder / "other").iterdir()}
     with (folder / "other" / "trials.csv").open() as file:

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from analysis.reading import read_sweep
-from sweeps.amortising import is_waiting, place_of, run_amortised
+from sweeps.amortising import ended_in, is_waiting, place_of, run_amortised
 from sweeps.explaining import Explained
 from sweeps.plan import Plan, load_plan
 from sweeps.tracking import Tracker
@@ -24,6 +24,7 @@ from trainer.errors import BadInput
 from trainer.host import LocalHost
 from trainer.outcome import Result
 from trainer.recipe import Recipe
+from trainer.run import result_in
 from trainer.work import work
 
 QUICK = """\
@@ -45,12 +46,24 @@ def quick(folder: Path, *overrides: str) -> Plan:
 
 def in_process(recipe: Recipe, output: str, on_report: Any) -> Result:
     """`trainer.run.train` without Ray."""
+    done = result_in(output)
+    if done is not None:
+        return done
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(f"{output}/checkpoints"))
     result = work(recipe, host, output)
     for payload in host.reports:
         on_report(payload)
     assert result is not None
     return result
+
+
+def broken_off(*_: Any) -> Result:
+    raise KeyboardInterrupt
+
+
+def recipe_of(plan: Plan) -> Recipe:
+    assert plan.amortised_recipe is not None
+    return plan.amortised_recipe
 
 
 def test_true_is_short_for_three_times_the_steps_and_the_default_range(tmp_path):
@@ -94,9 +107,15 @@ def test_it_is_a_child_run_whose_front_is_read_back_from_mlflow_alone(tmp_path):
         raise AssertionError(f"nothing should go wrong, but got {text}")
 
     tracker = Tracker(plan, out, said, interval=0.1)
-    assert is_waiting(plan, str(out))
+    assert is_waiting(plan, str(out), tracker)
+    with pytest.raises(KeyboardInterrupt):
+        run_amortised(plan, str(out), out, tracker, Console(quiet=True), broken_off)
+    assert is_waiting(plan, str(out), tracker)
     run_amortised(plan, str(out), out, tracker, Console(quiet=True), in_process)
-    assert not is_waiting(plan, str(out))
+    assert not is_waiting(plan, str(out), tracker)
+    tracker.amortised(recipe_of(plan))  # a kill came before its run was told of the end
+    assert is_waiting(plan, str(out), tracker)
+    assert run_amortised(plan, str(out), out, tracker, Console(quiet=True), in_process) == ended_in(plan, str(out))
     tracker.trial(0, {"dual.step_size": 0.1, "constraints.four.at_most": 0.1, "constraints.five.at_most": 0.2})
     tracker.end_trial(0, "converged", "")
     tracker.end("done", "FINISHED")

@@ -99,7 +99,7 @@ class DualFunction:
         room: Any = [{"type": "ineq", "fun": lambda units: RELATIVE_LIMIT - float(scale.multipliers(units)[relative].sum())}]
         best, found = np.inf, self.multipliers[int(np.argmax(known))]
         for start in scale.units(self.multipliers[np.argsort(-known)[:_STARTS]]):
-            ended = minimize(  # type: ignore[call-overload]  # the stubs know no options of SLSQP
+            ended = minimize(
                 minus, start, jac=True, method="SLSQP", bounds=[(0.0, 1.0)] * len(start),
                 constraints=room if relative.sum() > 1 else [], options={"ftol": 1e-12, "maxiter": 200},
             )  # fmt: skip

@@ -24,7 +24,8 @@ from trainer.problem import Vector
 
 #: Of blocks so correlated that the stretch is hardly longer than the correlation time, no more is believed.
 _CLOSEST = 0.8
-FARTHEST = 9.0
+#: Beyond, the ratio that tells how far it is to go is mostly noise.
+FARTHEST = 4.0
 
 
 def settled_multipliers(state: DualState) -> Vector:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from trainer.data.faults import Fault
 from trainer.documents import Keys, show
 from trainer.places import MARKER, is_local, local_path
@@ -47,6 +49,8 @@ def _faults(keys: Keys, model: Model) -> Iterator[Fault]:
         yield Fault((*keys, "load"), "must be there", f"{show(model.load)}, which is not", "give a run, a folder or a hub id")
     elif is_local(model.load) and local_path(model.load).is_dir() and not may_be_ours(model.load):
         yield from _diffusers_faults(keys, model, local_path(model.load))
+    elif is_local(model.load):
+        yield from _amortised_faults(keys, model, local_path(model.load))
     if isinstance(model.lora, str) and (_is_missing(model.lora) or _holds_no_adapter(model.lora)):
         received = f"{show(model.lora)}, which holds neither"
         way_out = "give the folder that holds the adapter; {rank: 4} starts a new one"
@@ -74,6 +78,29 @@ def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]
         )
     if model.label is not None and takes_text:
         yield Fault((*keys, "label"), "must go with a class-conditional model", f"a {network}", "write prompt instead")
+
+
+def _amortised_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]:
+    """What a run of ours on this machine says of the multipliers at which it is to be taken."""
+    checkpoints = list(complete(folder))
+    recipe = _yaml(checkpoints[-1] / "recipe.yaml") if checkpoints else {}
+    names = [str(each["name"]) for each in recipe.get("constraints") or []]
+    given, place = model.multipliers, (*keys, "multipliers")
+    if checkpoints and not recipe.get("amortised") and given is not None:
+        yield Fault(place, "must go with an amortised run", f"them for {show(model.load)}, which is none", "drop them")
+    elif recipe.get("amortised") and given is None:
+        way_out = f"write e.g. multipliers: {{{', '.join(f'{name}: 0.1' for name in names)}}}"
+        yield Fault(place, "must be given for an amortised run", "none", way_out)
+    elif recipe.get("amortised") and (unknown := [name for name in given or {} if name not in names]):
+        yield Fault(place, f"must be of the run's constraints, {', '.join(names)}", unknown[0], "name one of them")
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _is_missing(place: str) -> bool:

@@ -133,7 +133,8 @@ const amortised = (x, y) => {
   const known = every.filter((p) => Number.isFinite(p[x]) && Number.isFinite(p[y]));
   const over = (p, q, key) => (directions[key] === "maximize" ? p[key] - q[key] : q[key] - p[key]);
   const beats = (p, q) => over(p, q, x) >= 0 && over(p, q, y) >= 0 && over(p, q, x) + over(p, q, y) > 0;
-  const best = known.filter((p) => !known.some((q) => beats(q, p))).sort((a, b) => a[x] - b[x]);
+  const priced = [x, y].some((key) => key.startsWith("multiplier/")); // of multipliers none is better
+  const best = known.filter((p) => priced || !known.some((q) => beats(q, p))).sort((a, b) => a[x] - b[x]);
   return best.length ? [line("amortised", best.map((p) => p[x]), best.map((p) => p[y]), { color: "#0f766e", width: 2 },
     { mode: "lines+markers", marker: { symbol: "square", size: 5, color: "#0f766e" } })] : [];
 };

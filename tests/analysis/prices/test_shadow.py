@@ -27,6 +27,7 @@ def test_exact_trials_agree_everywhere(name: str) -> None:
     found = case.observe(spread(case, 8), 0.0, np.random.default_rng(0))
     prices = priced(record_of(found))
     assert len(prices.prices) == 8 * case.size and not prices.unconverged and not prices.troubles
+    assert prices.summary() == "The multipliers agree with the other trials' values at each of the 8 priced points."
     for price in prices.prices:
         assert price.low - 1e-5 <= price.price <= price.high + 1e-5
     assert any(np.isfinite(price.high) and price.low > 0 for price in prices.prices)

@@ -67,8 +67,8 @@ def trained(network: nn.Module, condition: Condition | None) -> Predictor:
     predictor = Predictor(network, condition, 2.0 if condition is not None and condition.has_unconditional else 1.0)
     predictor.condition_on(LOW, HIGH, seed=1)
     assert predictor.conditioning is not None
-    for head in predictor.conditioning.heads:
-        nn.init.normal_(head.weight, std=0.3)
+    for weight in predictor.conditioning.heads.parameters():
+        nn.init.normal_(weight, std=0.3)
     return predictor.eval()
 
 
@@ -135,12 +135,14 @@ class Plain(nn.Module):
         self.layer = nn.Linear(2, 2)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        return self.layer(x)
+        found: torch.Tensor = self.layer(x)
+        return found
 
 
 class Taking(Plain):
     def forward(self, x: torch.Tensor, t: torch.Tensor, multipliers: torch.Tensor | None = None) -> torch.Tensor:
-        return self.layer(x) if multipliers is None else self.layer(x) + multipliers
+        found: torch.Tensor = self.layer(x)
+        return found if multipliers is None else found + multipliers
 
 
 def test_a_module_may_take_multipliers_itself_and_one_without_a_time_embedding_must():

@@ -39,7 +39,7 @@ def amortised(**sections) -> Recipe:
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("ended") / "run"
+    folder: Path = tmp_path_factory.mktemp("ended") / "run"
     result, points, _, _ = run(amortised(), folder)
     assert result.status in ("converged", "out_of_steps", "infeasible"), result.reason
     assert not any(name.startswith(("multiplier/", "slack/")) for step, each in points.items() if step < 20 for name in each)
@@ -70,7 +70,7 @@ def tiny_model() -> torch.nn.Module:
             self.shift = torch.nn.Linear(2, 1, bias=False)
 
         def forward(self, x: torch.Tensor, t: torch.Tensor, multipliers: torch.Tensor | None = None) -> torch.Tensor:
-            plain = self.layer(x) * (1 + t[:, None, None, None] / 50)
+            plain: torch.Tensor = self.layer(x) * (1 + t[:, None, None, None] / 50)
             return plain if multipliers is None else plain + self.shift(multipliers)[:, :, None, None]
 
     torch.manual_seed(0)
@@ -90,7 +90,8 @@ def test_shards_add_up_to_the_global_batch(tmp_path):
             host.world = world
             turn = prepared.sources[0].turn(5, np.array([1.0, 0.0, 0.0]))
             turn.loss(0).backward()
-            gradients.append(torch.cat([each.grad.flatten() for each in prepared.primal.parameters if each.grad is not None]))
+            own = prepared.primal.predictor.parameters()
+            gradients.append(torch.cat([each.grad.flatten() for each in own if each.grad is not None]))
         found[world] = torch.stack(gradients).mean(0)
     assert len(shard(17, 0, 2)) != len(shard(17, 1, 2))
     assert torch.allclose(found[1], found[2], atol=1e-6) and found[1].abs().max() > 1e-3
@@ -153,6 +154,28 @@ def test_a_further_training_takes_it_at_multipliers(ended, tmp_path):
 def test_loading_without_multipliers_is_refused(ended, multipliers, message):
     with pytest.raises(TrainingError, match=message):
         build_model(Model(load=str(ended), multipliers=multipliers), (1, 8, 8), 0, Library())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            "",
+            "model.multipliers: must be given for an amortised run, but got none; write e.g. multipliers: {four: 0.1, five: 0.1}",
+        ),
+        (", multipliers: {six: 1.0}", "model.multipliers: must be of the run's constraints, four, five, but got six"),
+        (", multipliers: {four: -1.0}", "model.multipliers.four: must be"),
+        (", multipliers: {four: 1.0}", ""),
+    ],
+)
+def test_a_recipe_that_loads_it_is_checked_before_anything_starts(ended, tmp_path, given, message):
+    file = tmp_path / "next.yaml"
+    file.write_text(
+        f"name: next\nformulation: constrained_training\nmodel: {{load: {ended}{given}}}\ndata: {{source: digits}}\n"
+        "constraints: [{name: four, data: {classes: [4]}, at_most: 0.1}]\ntrain: {steps: 1}\n"
+    )
+    done = typer.testing.CliRunner().invoke(app, ["check", str(file)])
+    assert (message in str(done.exception)) if message else done.exit_code == 0, done.exception
 
 
 def test_asking_for_multipliers_and_budgets(ended):
