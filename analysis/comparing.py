@@ -211,7 +211,7 @@ def _course(label: str, record: SweepRecord, total: int, referred: SweepRecord) 
     trials = record.trials
     costs = {"trials": np.ones(len(trials))}
     if all(trial.batch_size is not None or not trial.steps for trial in trials):
-        costs["samples"] = np.array([(trial.steps or 0) * (trial.batch_size or 0) for trial in trials], dtype=np.float64)
+        costs["samples"] = np.array([_samples(trial) for trial in trials])
     seconds = np.array([_seconds(trial) * trial.workers for trial in trials])
     if np.isfinite(seconds).all():
         costs["seconds"] = seconds
@@ -222,7 +222,12 @@ def _course(label: str, record: SweepRecord, total: int, referred: SweepRecord) 
     )  # fmt: skip
 
 
+def _samples(trial: Trial) -> float:
+    """Of all trainings that a trial is the mean of; those of a trial that ended before its first point are not known, and 0."""
+    return float((trial.steps or 0) * (trial.batch_size or 0) * trial.replicates)
+
+
 def _seconds(trial: Trial) -> float:
-    """What the trial measured itself, without interruptions; else how long its run was open; NaN where neither is known."""
-    measured = trial.metric("system/seconds")
+    """What the trainings measured themselves; else how long the run was open; NaN where neither is known."""
+    measured = trial.metric("system/seconds") * trial.replicates
     return measured if math.isfinite(measured) else math.nan if trial.seconds is None else trial.seconds

@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from analysis.comparing import AXES, WANTED, Comparison, Course, Group
 from analysis.text import MISSING, number
 
-_HEADS = {"trials": "trials", "samples": "samples", "seconds": "worker-seconds"}
+#: From ten thousand on, numbers are shown by their thousands.
+_LARGE = ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
+_HEADS = {"trials": "trials", "samples": "samples", "seconds": "seconds"}
 
 
 def heading(comparison: Comparison) -> str:
@@ -24,9 +27,9 @@ def heading(comparison: Comparison) -> str:
 
 
 def rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """The table: its head, and a row for each group; several sweeps as `median (least to largest)`."""
+    """The table: its head, and a row for each group; several sweeps as `median (least to largest)`, on two lines."""
     wanted = WANTED * comparison.best
-    head = ["", "sweeps", "trials", "feasible", "hypervolume", "of the best"]
+    head = ["", "sweeps", "trials", "feasible", "hypervolume", "of best"]
     head += [f"{_HEADS[axis]} to {WANTED:.0%}" for axis in comparison.axes]
     table = []
     for group in comparison.groups:
@@ -51,14 +54,21 @@ def notes(comparison: Comparison) -> list[str]:
     return found
 
 
-def comparison_table(comparison: Comparison) -> Table:
-    """The same for the terminal."""
+def comparison_table(comparison: Comparison, *, width: int = 120) -> Table:
+    """The same for the terminal; where `width` characters are too few for the ranges, medians alone."""
+    table = _table(comparison, ranges=True)
+    return table if Console(width=1000).measure(table).maximum <= width else _table(comparison, ranges=False)
+
+
+def _table(comparison: Comparison, ranges: bool) -> Table:
     head, table = rows(comparison)
     made = Table(title=Text(heading(comparison), style="bold"), title_justify="left", box=None, pad_edge=False)
     for place, name in enumerate(head):
-        made.add_column(Text(name), justify="right" if place else "left")
+        made.add_column(
+            Text(name.replace(" to ", "\nto ").replace("rvol", "r-\nvol")), justify="right" if place else "left", no_wrap=True
+        )
     for cells in table:
-        made.add_row(*(Text(cell) for cell in cells))
+        made.add_row(*(Text(cell if ranges else cell.partition("\n")[0]) for cell in cells))
     return made
 
 
@@ -119,15 +129,18 @@ def _percent(value: float) -> str:
 
 
 def _plain(value: float) -> str:
-    return "never" if math.isinf(value) else f"{value:,.0f}" if abs(value) >= 10_000 else number(value)
+    if math.isinf(value):
+        return "never"
+    unit, letter = next(((unit, letter) for least, unit, letter in _LARGE if abs(value) >= least), (1.0, ""))
+    return f"{number(value / unit)}{letter}"
 
 
 def _spread(group: Group, of: Callable[[Course], float], shown: Callable[[float], str] = _plain) -> str:
     least, median, largest = group.middle(of)
     return (
-        shown(median) if least == largest or len(group.courses) == 1 else f"{shown(median)} ({shown(least)} to {shown(largest)})"
+        shown(median) if least == largest or len(group.courses) == 1 else f"{shown(median)}\n({shown(least)} to {shown(largest)})"
     )
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

@@ -29,7 +29,7 @@ def compare_sweeps(
     places = [place_of(name, tracking_uri) for name in names]
     comparison = compare([read_sweep(uri, sweep) for uri, sweep in places], grouping)
     made = summary(comparison)
-    console.print(comparison_table(comparison))
+    console.print(comparison_table(comparison, width=console.width))
     for note in notes(comparison):
         console.print(note, highlight=False, soft_wrap=True)
     written = _write(comparison, made, output)

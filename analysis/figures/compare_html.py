@@ -30,7 +30,7 @@ def compare_html(comparison: Comparison) -> str:
         "PLOTLY": packed_plotly(),
     }
     # One pass over the template, so that a sweep's name is never taken for a placeholder.
-    pieces = resources.files("analysis.figures").joinpath("compare_page.html").read_text(encoding="utf-8").split("@@")
+    pieces = resources.files("analysis.figures").joinpath("page/compare.html").read_text(encoding="utf-8").split("@@")
     return "".join(piece if place % 2 == 0 else filled[piece] for place, piece in enumerate(pieces))
 
 

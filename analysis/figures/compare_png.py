@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from analysis.comparing import AXES, WANTED, Comparison, Group
 from analysis.comparison_text import heading
@@ -67,6 +67,8 @@ def _draw(axes: Axes, comparison: Comparison, axis: str) -> None:
     axes.set_ylim(0.0, 1.06)
     axes.set_xlim(left=0.0)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    if axis == "samples":
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.grid(color="#e8ebef", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -159,6 +159,9 @@ def test_what_was_not_recorded_or_has_not_ended_is_left_out_and_said() -> None:
     assert comparison.axes == ("trials", "seconds") and comparison.courses[0].volumes == (81.0,)
     assert notes(comparison)[0] == "1 trials that have not ended are left out."
     assert "not recorded by a" in notes(comparison)[1]
+    thrice = replace(trial(0, (1, 1)), replicates=3)
+    costs = compare([record("a", [thrice]), record("b", [])]).courses[0].costs
+    assert (costs["samples"], costs["seconds"]) == ((3 * 800.0,), (3 * 400.0,))
     unmeasured = replace(trial(0, (1, 1)), metrics=dict(zip(TWO, (1.0, 1.0), strict=True)), seconds=3.0)
     assert compare([record("a", [unmeasured]), record("b", [])]).courses[0].costs["seconds"] == (6.0,)
 

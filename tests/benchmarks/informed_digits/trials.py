@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -20,10 +21,10 @@ from sweeps.plan import Plan, load_plan
 from sweeps.samplers import distributions, sampler_for
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
+from trainer.documents import load
 from trainer.dual.controller import controller_of
 from trainer.host import LocalHost
 from trainer.outcome import Result
-from trainer.recipe import Recipe
 from trainer.work import work
 
 HERE = Path(__file__).parent
@@ -36,10 +37,12 @@ def plan_of(case: str, sampler: str = "random", seed: int = 0) -> Plan:
     return load_plan(HERE / f"{case}.yaml", [f"sampler={{name: {sampler}, seed: {seed}}}"])
 
 
-def trained(recipe: Recipe, cache: Path) -> Result:
-    """One training, from the cache where it was run before."""
-    key = hashlib.sha256(json.dumps(recipe.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:24]
-    file = cache / f"{key}.json"
+def trained(plan: Plan, params: dict[str, float], cache: Path) -> Result:
+    """One training, from the cache where it was run before: results are kept by the recipe's file and the budgets."""
+    recipe = plan.trial_recipe(params)
+    budgets = [each.budget for each in recipe.constraints]
+    key = hashlib.sha256(json.dumps([load(HERE / "recipe.yaml").data, budgets], sort_keys=True, default=str).encode()).hexdigest()
+    file = cache / f"{key[:24]}.json"
     if file.exists():
         return Result.from_json(json.loads(file.read_text()))
     torch.set_num_threads(1)
@@ -48,7 +51,7 @@ def trained(recipe: Recipe, cache: Path) -> Result:
         result = work(recipe, host, folder)
     assert result is not None
     cache.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f".{id(result)}.part")
+    part = file.with_suffix(f".{os.getpid()}.part")
     part.write_text(json.dumps(result.to_json()))
     part.replace(file)
     return result
@@ -64,7 +67,7 @@ def search(case: str, sampler: str, seed: int, trials: int, cache: Path) -> list
     for number in range(trials):
         study.sampler = sampler_for(plan, number)
         trial = study.ask(distributions(plan))
-        result = trained(plan.trial_recipe(trial.params), cache)
+        result = trained(plan, trial.params, cache)
         _tell(plan, study, trial, result)
         found.append((dict(trial.params), result))
     return found
@@ -94,4 +97,4 @@ def dense_points(case: str) -> list[dict[str, float]]:
 
 def dense_trial(case: str, point: dict[str, float], cache: Path) -> Result:
     """The training at one of them."""
-    return trained(plan_of(case).trial_recipe(point), cache)
+    return trained(plan_of(case), point, cache)

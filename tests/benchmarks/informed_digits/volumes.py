@@ -7,7 +7,7 @@ can be had without another training.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import moocore
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 Vector = NDArray[np.float64]
+Volume = Callable[[Vector, Vector], float]
 
 
 def attained(points: Vector, reference: Vector) -> float:
@@ -40,8 +41,18 @@ def mixtures(points: Vector, reference: Vector) -> float:
     return float(ConvexHull((corners - reference) / span).volume * span.prod())
 
 
-def course(points: Vector, usable: Sequence[bool], reference: Vector, volume: object) -> Vector:
+def course(points: Vector, usable: Sequence[bool], reference: Vector, volume: Volume) -> Vector:
     """The volume [n] after each of the first n trials, of those usable."""
     good = np.asarray(usable, dtype=np.bool_)
-    assert callable(volume)
     return np.array([volume(points[: k + 1][good[: k + 1]], reference) for k in range(len(points))])
+
+
+def fewest(points: Vector, reference: Vector, volume: Volume, wanted: float) -> int:
+    """How many of the points [n, d] have this volume together, picked one by one for the largest."""
+    chosen: list[int] = []
+    while len(chosen) < len(points):
+        volumes = [volume(points[[*chosen, i]], reference) for i in range(len(points))]
+        chosen.append(int(np.argmax(volumes)))
+        if max(volumes) >= wanted:
+            break
+    return len(chosen)
