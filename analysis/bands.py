@@ -49,7 +49,7 @@ def slices(record: SweepRecord, front: Front) -> list[Slice]:
     """
     budgets = record.budgets
     useful = [trial for trial in record.trials if _says_something(trial, budgets)]
-    if not budgets or OBJECTIVE not in record.objectives or len(useful) < 2:
+    if not budgets or len(useful) < 2:
         return []
     box = Box(tuple(Axis(each.low, each.high, each.sense, each.log) for each in budgets))
     through = _through(useful, front) if len(budgets) > 1 else [None]
@@ -79,7 +79,7 @@ def _sides(record: SweepRecord, useful: Sequence[Trial], front: Front, box: Box,
 
 
 def _sign(record: SweepRecord) -> float:
-    return -1.0 if record.objectives[OBJECTIVE] == "maximize" else 1.0
+    return -1.0 if record.maximizes else 1.0
 
 
 def _asked(trial: Trial, budget: Budget) -> float:

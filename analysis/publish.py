@@ -36,8 +36,9 @@ def publish(tracking_uri: str, record: SweepRecord, review: Review, *, models: M
     client = open_client(tracking_uri)
     mark_trials(client, record, review, remote=is_http(tracking_uri))
     _log_metrics(client, record, review)
-    pictures = [path for path in (review.front_png, review.samples_png) if path is not None]
-    for path in (review.front_html, review.trials_csv, *pictures):
+    # MLflow shows a picture at its own size, and the front's is wider than the page.
+    pictures = [review.samples_png] if review.samples_png else []
+    for path in (review.front_html, review.front_png, review.trials_csv, *pictures):
         client.log_artifact(record.parent_run_id, str(path))
     view = save_view(client, record)
     text = describe(

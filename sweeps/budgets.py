@@ -94,11 +94,11 @@ def check_continuation(
         rule, way_out = "must come with multipliers that answer to their budgets", "write a dual rule that moves them, or drop it"
         problems.append(sweep.problem(("continuation",), rule, "dual.rule: fixed", way_out))
     if steps is not None and any(each.name == "train.steps" for each in parameters):
-        way_out = "drop it, then continued trials take a quarter of their own, or fix train.steps"
+        way_out = "drop it, then continued trials take a third of their own, or fix train.steps"
         problems.append(
             sweep.problem(("continuation", "steps"), "must be left out where train.steps is searched", str(steps), way_out)
         )
     elif steps is not None and steps >= recipe.train.steps:
-        received, way_out = f"{steps}, where train.steps is {recipe.train.steps}", "write fewer, or drop it for a quarter of them"
+        received, way_out = f"{steps}, where train.steps is {recipe.train.steps}", "write fewer, or drop it for a third of them"
         problems.append(sweep.problem(("continuation", "steps"), "must be fewer than a first trial's", received, way_out))
     return problems

@@ -130,6 +130,9 @@ class Conductor:
         self._watch.end(run, result)
         self._close(point)
         self._progress.ended(run.name, result.status, result.reason, result.seconds)
+        record = point.record
+        if record is not None and record.replicates is not None:
+            self._progress.say(f"trial {record.id} {record.result.status.replace('_', ' ')}: {record.result.reason}")
 
     def _stop(self, point: Point, run: Run, stop: Stop, seconds: float) -> None:
         """Stops a training, and with it all others of its trial: its figures would be means without one that counts."""
@@ -151,8 +154,6 @@ class Conductor:
         self._track(point)
         if record is not None:
             del self._points[record.number]
-            if record.replicates is not None:
-                self._progress.say(f"trial {record.id} {record.result.status.replace('_', ' ')}: {record.result.reason}")
 
     def _record(self, record: TrialRecord) -> None:
         record.save(self._folder)

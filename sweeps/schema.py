@@ -46,7 +46,7 @@ def _named(value: Any) -> Any:
 class Continuation(Section):
     """Trials that start from their nearest finished neighbour, and what these take in place of the recipe's own."""
 
-    steps: Count | None = Field(None, description="primal steps; left out, a quarter of train.steps", examples=["150"])
+    steps: Count | None = Field(None, description="primal steps; left out, a third of train.steps", examples=["150"])
     dual_step: Positive | None = Field(
         None, examples=["4.0"],
         description="a factor on dual.step_size; left out, as much as the steps are fewer, so that the multipliers can go as far",

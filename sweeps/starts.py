@@ -12,8 +12,8 @@ from trainer.recipe import Recipe
 
 #: The study's user attribute of a trial that holds its start.
 ATTRIBUTE = "dualsweep.start"
-#: The part of the recipe's steps that a continued trial takes unless the sweep says how many (docs/sweep.md, "Continuation").
-SHARE = 0.25
+#: A continued trial takes one part in so many of the recipe's steps, unless the sweep says how many (docs/sweep.md).
+PART = 3
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _key(seed: int | None) -> str:
 def continued_steps(recipe: Recipe, continuation: Continuation) -> int:
     """The primal steps of a continued trial: whole dual steps, never more than the recipe's own."""
     every = recipe.dual.every
-    wanted = SHARE * recipe.train.steps if continuation.steps is None else continuation.steps
+    wanted = recipe.train.steps / PART if continuation.steps is None else continuation.steps
     return min(recipe.train.steps, math.ceil(wanted / every) * every)
 
 

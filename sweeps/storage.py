@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
+import logging
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from sweeps.storing import JOURNAL, file_of, masked
-from trainer.errors import BadInput
+from trainer.errors import BadInput, TrainingError
 from trainer.places import check_writable
 
 if TYPE_CHECKING:
@@ -28,6 +31,11 @@ if TYPE_CHECKING:
 
 #: Seconds until a server that does not answer is given up, for the drivers that take it.
 _PATIENCE = {"psycopg": 5, "psycopg2": 5, "pymysql": 5, "mysqldb": 5}
+_log = logging.getLogger(__name__)
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+#: Seconds between attempts while a database does not answer in the middle of a sweep.
+_WAITS = (1, 2, 4, 8, 16, 30)
 _BUSY = "must not be in use by another sweep"
 
 
@@ -112,7 +120,9 @@ def holding(url: str, study: str) -> Iterator[None]:
             engine = _engine(url)
             stack.callback(engine.dispose)
             with _told(url):
-                connection = stack.enter_context(engine.connect())
+                # Not within a transaction, which servers end when it is idle.
+                connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                stack.callback(connection.invalidate)  # where the server was restarted there is no closing it
                 if not _taken(connection, engine.dialect.name, study):
                     raise StorageError(_BUSY, f"the study `{study}` at {masked(url)}", "wait until that one has ended")
         yield
@@ -139,6 +149,32 @@ def locked(file: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def patient(step: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
+    """Makes a step on a study outlast a database that is restarted; the step must be one that may be taken twice.
+
+    Raises:
+        TrainingError: it does not answer for a minute.
+    """
+
+    @functools.wraps(step)
+    def patiently(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+        from optuna.exceptions import StorageInternalError
+
+        for wait in (*_WAITS, None):
+            try:
+                return step(*args, **kwargs)
+            except StorageInternalError as error:
+                why = masked(_line(error.__cause__ or error))
+                if wait is None:
+                    reason = f"the study's storage does not answer ({why})"
+                    raise TrainingError(f"{reason}; what has ended is kept, and the same command goes on") from None
+                _log.warning("the study's storage does not answer (%s); the next attempt is in %d s", why, wait)
+                time.sleep(wait)
+        raise AssertionError("unreachable")
+
+    return patiently
 
 
 def _taken(connection: Connection, dialect: str, study: str) -> bool:
@@ -176,6 +212,8 @@ def _arguments(url: str) -> dict[str, Any]:
         driver = parsed.get_dialect().driver
     except (ArgumentError, ValueError, ImportError):
         return {}
+    if driver == "pysqlite":
+        return {"timeout": 60}  # while another process, such as the dashboard, writes
     return {"connect_timeout": _PATIENCE[driver]} if driver in _PATIENCE and "connect_timeout" not in parsed.query else {}
 
 

@@ -30,7 +30,7 @@ from sweeps.plan import Plan
 from sweeps.samplers import decode, distributions, kept_params, sampler_for
 from sweeps.starts import ATTRIBUTE as START
 from sweeps.starts import Begun
-from sweeps.storage import StorageError, holding, locked, open_storage
+from sweeps.storage import StorageError, holding, locked, open_storage, patient
 from sweeps.storing import JOURNAL as SCHEME
 from sweeps.storing import masked
 from sweeps.unchanged import check_unchanged, fingerprint
@@ -176,9 +176,15 @@ class Study:
             memory.enqueue_trial(kept_params(self.plan, self.plan.points[number]))
         with _quiet():
             memory.ask(distributions(self.plan))
-        self._study.add_trial(memory.get_trials(deepcopy=False)[-1])
+        self._write(number, memory.get_trials(deepcopy=False)[-1])
         return self._asked(number, self._own()[number])
 
+    @patient
+    def _write(self, number: int, trial: FrozenTrial) -> None:
+        if len(self._own()) == number:
+            self._study.add_trial(trial)
+
+    @patient
     def tell(
         self,
         number: int,
@@ -230,6 +236,7 @@ class Study:
         live.storage.set_trial_system_attr(trial._trial_id, OLD, [-slacks[name] for name in self.plan.constraints])
         return live
 
+    @patient
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 

@@ -7,6 +7,7 @@ The page needs no network. plotly.js is embedded gzipped and unpacked by the bro
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
@@ -19,6 +20,7 @@ from analysis.trials import SweepRecord
 
 #: Where `mlflow ui` answers unless told otherwise.
 LOCAL_UI = "http://127.0.0.1:5000"
+_CODE = re.compile("`([^`]*)`")
 _SCRIPTS = ("common.js", "card.js", "scatter.js", "parallel.js", "table.js", "start.js")
 
 
@@ -50,7 +52,7 @@ def front_html(
         "NAME": html.escape(record.experiment_name),
         "NOTE": html.escape(front.note),
         "VOLUME": html.escape(_volume_text(record, hypervolume, reference_point)),
-        "ADVICE": "".join(f"<p>{html.escape(line)}</p>" for line in advice),
+        "ADVICE": "".join("<p>" + _CODE.sub(r"<code>\1</code>", html.escape(line)) + "</p>" for line in advice),
         "CSS": _part("page.css"),
         "REVIEW": json_for_script(known),
         "PLOTLY": packed_plotly(),

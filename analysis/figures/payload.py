@@ -40,6 +40,7 @@ def payload(
         "run_url": RUN_URL,
         "objectives": list(record.objectives),
         "directions": dict(record.objectives),
+        "maximizes": record.maximizes,
         "searched": list(record.searched),
         "constraints": list(record.constraint_names),
         "axes": default_axes(record, available),

@@ -12,11 +12,11 @@ from analysis.front import Front
 from analysis.text import number
 from analysis.trials import SweepRecord, Trial
 
-_MOST, _SIDE, _GAP, _TEXT = 8, 132, 12, 36
+_MOST, _SIDE, _GAP, _TEXT = 5, 132, 12, 36
 
 
 def samples_png(record: SweepRecord, front: Front, thumbnails: Mapping[str, str]) -> bytes | None:
-    """Return the samples of at most 8 trials along the front as PNG; None where there are none."""
+    """Return the samples of at most 5 trials along the front as PNG; None where there are none."""
     pictured = [trial for trial in front.trials if trial.trial_id in thumbnails]
     chosen = [pictured[round(place)] for place in _evenly(len(pictured))]
     if not chosen:

@@ -75,7 +75,7 @@ def digits_sweep(folder: Path, trials: int, steps: int) -> Plan:
     sweep = {
         "name": "saving",
         "recipe": "recipe.yaml",
-        "search": {"constraints.[*].at_most": {"uniform": [0.12, 0.4]}, "dual.step_size": {"log_uniform": [0.003, 0.3]}},
+        "search": {"constraints.[*].at_most": {"uniform": [0.02, 0.3]}, "dual.step_size": {"log_uniform": [0.003, 0.3]}},
         "sampler": "quasi_random",
         "trials": trials,
         "early_stopping": True,

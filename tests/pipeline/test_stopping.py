@@ -22,6 +22,7 @@ TINY: dict[str, Any] = {
     **RECIPE,
     "model": {"call": "parts:good"},
     "constraints": [{"name": "four", "data": {"classes": [4]}, "at_most": 5.0}],
+    "dual": {"step_size": 5e-4},  # or the multiplier is at its cap, and the trial infeasible by itself, before anybody looks
     "train": {"steps": 2000, "batch_size": 8, "lr": 2e-3, "log_every": 10},
     "evaluation": {"samples": 1, "sample_steps": 1, "loss_draws": 16, "metrics": [], "grid": 0},
     "checkpoint": {"every": 1000},

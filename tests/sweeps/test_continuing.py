@@ -158,7 +158,7 @@ def test_a_continued_recipe(tmp_path: Path) -> None:
     write(tmp_path, SWEEP, recipe)
     begun = Begun.of("0003", {None: "runs/there"}, {"four": 0.3, "five": 0.1})
     for text, steps, dual_step, lr in (
-        ("continuation=true", 375, 4.0, 0.5),
+        ("continuation=true", 500, 3.0, 0.5),
         ("continuation={steps: 301, dual_step: 0.3, lr: 1.0}", 305, 0.3, 1.0),
     ):
         search = plan(tmp_path, text, sweep=SWEEP)
@@ -218,7 +218,7 @@ def test_where_it_is_shown(tmp_path: Path) -> None:
     search, out = plan(tmp_path, sweep=ONE), tmp_path / "out"
     lines = list(describe(checked_plan(search, str(out), None, None)))
     assert (
-        "  continuation  from the nearest finished trial, with predicted multipliers: 375 of 1500 steps, dual.step_size x 4, "
+        "  continuation  from the nearest finished trial, with predicted multipliers: 500 of 1500 steps, dual.step_size x 3, "
         "train.lr x 0.5" in lines
     )
     records = [

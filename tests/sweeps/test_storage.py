@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,8 +67,8 @@ def run(sweep: Path, url: str | None, output: Path, trials: int) -> None:
 
 
 def killed_again_and_again(sweep: str, url: str, output: str, trials: str) -> None:
-    """Runs the sweep in processes that are killed (-9) at their 3rd, 9th, ... write of the study, until one comes to the end."""
-    for writes in itertools.count(3, 6):
+    """Runs the sweep in processes that are killed (-9) at their 3rd, 14th, ... write of the study, until one comes to the end."""
+    for writes in itertools.count(3, 11):
         process = os.fork()
         if process == 0:
             left = itertools.count(writes, -1)
@@ -93,7 +94,7 @@ def killed_again_and_again(sweep: str, url: str, output: str, trials: str) -> No
             sys.exit(os.WEXITSTATUS(status))
 
 
-@pytest.mark.parametrize("url", ["", "sqlite:///{}/study.db", "journal://{}/shared/all.journal"])
+@pytest.mark.parametrize("url", ["journal://{}/shared/all.journal", "sqlite:///{}/study.db"])
 def test_killed_at_any_write_the_study_is_the_uninterrupted_one(tmp_path: Path, url: str) -> None:
     sweep = write(tmp_path, SWEEP)
     code = "import sys; from tests.sweeps.test_storage import killed_again_and_again as run; run(*sys.argv[1:])"
@@ -181,48 +182,69 @@ def test_relative_places_are_those_of_the_working_directory(tmp_path: Path, monk
     assert masked("postgresql://h/x?user=u&password=p&sslmode=require") == "postgresql://h/x?user=u&password=***&sslmode=require"
 
 
+class Server:
+    """A PostgreSQL server of its own on 127.0.0.1."""
+
+    def __init__(self, binaries: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self.url = f"postgresql+psycopg://u:secret@127.0.0.1:{self._port}/postgres"
+        self._binaries, self.folder, self._user = binaries, Path("/tmp") / f"pg-{self._port}", None
+        self.folder.mkdir()
+        if os.getuid() == 0:  # PostgreSQL does not run as root
+            self._user = pwd.getpwnam("postgres").pw_uid
+            os.chown(self.folder, self._user, -1)
+        made = [binaries / "initdb", "-D", self.folder / "data", "-U", "u", "-A", "trust", "--no-sync"]
+        subprocess.run(list(map(str, made)), check=True, user=self._user, cwd="/", stdout=subprocess.DEVNULL)
+
+    def start(self) -> None:
+        command = [self._binaries / "postgres", "-D", self.folder / "data", "-F"]
+        command += ["-p", self._port, "-h", "127.0.0.1", "-k", self.folder]
+        log = self.folder / "log"
+        with log.open("w") as said:
+            self._process = subprocess.Popen(list(map(str, command)), user=self._user, cwd="/", stdout=said, stderr=said)
+        end = time.monotonic() + 30
+        while "ready to accept" not in log.read_text():
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait()
+
+
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[str]:
-    """A PostgreSQL server of its own on 127.0.0.1; its URL."""
+def postgres() -> Iterator[Server]:
     binaries = Path(shutil.which("pg_ctl") or "/").resolve().parent
     if not (binaries / "initdb").exists():
         pytest.skip("PostgreSQL is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder, user = Path("/tmp") / f"pg-{port}", None
-    folder.mkdir()
-    if os.getuid() == 0:  # PostgreSQL does not run as root
-        user = pwd.getpwnam("postgres").pw_uid
-        os.chown(folder, user, -1)
-    made = [binaries / "initdb", "-D", folder / "data", "-U", "u", "-A", "trust", "--no-sync"]
-    subprocess.run(list(map(str, made)), check=True, user=user, cwd="/", stdout=subprocess.DEVNULL)
-    command = [binaries / "postgres", "-D", folder / "data", "-p", port, "-h", "127.0.0.1", "-k", folder, "-F"]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(list(map(str, command)), user=user, cwd="/", stdout=log, stderr=log)
+    server = Server(binaries)
+    server.start()
     try:
-        for _ in range(100):
-            with socket.socket() as there:
-                if there.connect_ex(("127.0.0.1", port)) == 0 and "ready to accept" in (folder / "log").read_text():
-                    break
-            time.sleep(0.2)
-        yield f"postgresql+psycopg://u:secret@127.0.0.1:{port}/postgres"
+        yield server
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait()
-        shutil.rmtree(folder)
+        server.stop()
+        shutil.rmtree(server.folder)
 
 
-def test_a_study_in_postgresql_is_one_process_at_a_time_and_keeps_no_password(tmp_path: Path, postgres: str) -> None:
-    search = plan(tmp_path, f"storage={postgres}", "trials=3")
+def test_a_study_in_postgresql_is_one_process_at_a_time_outlasts_a_restart_and_keeps_no_password(
+    tmp_path: Path, postgres: Server
+) -> None:
+    search = plan(tmp_path, f"storage={postgres.url}", "trials=4")
     with Study(search, tmp_path / "out") as study:
         study.tell(study.ask().number, [1.0, 2.0], GOOD)
         second = study.ask()
         shutil.copytree(tmp_path / "out", tmp_path / "copy")
-        with pytest.raises(
-            BadInput, match=r"must not be in use by another sweep, but got the study .* at postgresql\+psycopg://u:\*\*\*@"
-        ):
+        busy = r"must not be in use by another sweep, but got the study .* at postgresql\+psycopg://u:\*\*\*@"
+        with pytest.raises(BadInput, match=busy):
             Study(search, tmp_path / "copy")
     with Study(search, tmp_path / "copy") as study:
         assert study.unfinished() == [second] and study.states == {0: "complete", 1: "running"}
+        postgres.stop()
+        later = threading.Timer(1.5, postgres.start)
+        later.start()
+        assert study.tell(1, [1.0, 2.0], GOOD) == "complete"
+        later.join()
+        assert study.ask().number == 2
     assert all(b"secret" not in each.read_bytes() for each in tmp_path.rglob("*") if each.is_file() and each.suffix != ".yaml")

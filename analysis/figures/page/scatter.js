@@ -94,7 +94,7 @@ const slopeAt = (trial, key) => {
   const priced = trial.constraints.filter((c) => names.includes(c.name) && c.multiplier !== null);
   if (!priced.length) return null;
   const looser = priced[0].relation === "≥" ? -1 : 1;
-  return -looser * priced.reduce((sum, c) => sum + c.multiplier, 0) * (review.directions.objective === "maximize" ? -1 : 1);
+  return -looser * priced.reduce((sum, c) => sum + c.multiplier, 0) * (review.maximizes ? -1 : 1);
 };
 const TANGENTS = 24;
 const size = (key) => { const [low, high] = columns.get(key).range || [0, 1]; return high - low; };
