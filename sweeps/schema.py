@@ -110,9 +110,9 @@ class EarlyStopping(Section):
         return self
 
 
-def _all_or_none(value: Any) -> Any:
-    """`early_stopping: true` is every rule with its defaults."""
-    return {"infeasible": True, "dominated": {}, "halving": {}} if value is True else _switched(value)
+def _sure_or_none(value: Any) -> Any:
+    """`early_stopping: true` is the rules that know what they stop; `halving` also stops trials that would have been on the front."""
+    return {"infeasible": True, "dominated": {}} if value is True else _switched(value)
 
 
 class Tracking(Section):
@@ -188,9 +188,9 @@ class Sweep(Section):
         description="trainings of each trial, alike but for their seeds (the recipe's and those after it): its figures are means",
         examples=["3"],
     )
-    early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_all_or_none)] = Field(
+    early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_sure_or_none)] = Field(
         None,
-        description="rules that stop trials before their last step; `true`: all that apply, with their defaults; left out, none",
+        description="rules that stop trials before their last step; `true`: infeasible and dominated; left out, none",
         examples=["{infeasible: true}"],
     )
     amortised: Annotated[AmortisedRun | None, BeforeValidator(_switched)] = Field(

@@ -28,26 +28,27 @@ from sweeps.tracking import Tracker
 from tests.sweeps.files import RECIPE, SWEEP, plan, write
 from trainer.errors import BadInput
 
-ALL = {"infeasible": True, "dominated": {"confidence": 0.95}, "halving": {"reduction": 3, "first": 0.2}}
+SURE = {"infeasible": True, "dominated": {"confidence": 0.95}}
 
 
 @pytest.mark.parametrize(
     ("written", "read"),
     [
-        ("true", ALL),
+        ("true", SURE),
         ("{infeasible: true}", {"infeasible": True}),
         ("{dominated: true, halving: {first: 0.1}}", {"dominated": {"confidence": 0.95}, "halving": {"reduction": 3, "first": 0.1}}),
         ("{dominated: {confidence: 0.8}, halving: false}", {"dominated": {"confidence": 0.8}}),
         ("false", None),
     ],
 )  # fmt: skip
-def test_rules_are_turned_on_one_by_one_or_all_together(tmp_path: Path, written: str, read: dict[str, Any] | None) -> None:
+def test_rules_are_turned_on_one_by_one_or_by_true(tmp_path: Path, written: str, read: dict[str, Any] | None) -> None:
     found = plan(tmp_path, sweep=f"{SWEEP}early_stopping: {written}\n").early_stopping
     assert (found and {key: value for key, value in found.model_dump().items() if value}) == read
 
 
 def test_what_stops_early_is_shown(tmp_path: Path) -> None:
-    checked = checked_plan(plan(tmp_path, "early_stopping=true"), str(tmp_path / "out"), None, None)
+    asked = "early_stopping={infeasible: true, dominated: true, halving: true}"
+    checked = checked_plan(plan(tmp_path, asked), str(tmp_path / "out"), None, None)
     assert "  stops early   infeasible, dominated (confidence 0.95), halving (reduction 3, first 0.2)" in list(describe(checked))
 
 
@@ -75,7 +76,7 @@ def test_without_a_budget_infeasible_is_refused_where_it_is_named(tmp_path: Path
     text = "name: s\nrecipe: recipe.yaml\nsearch: {train.lr: {log_uniform: [0.001, 0.1]}}\ntrials: 2\nearly_stopping: "
     (tmp_path / "sweep.yaml").write_text(text + "true\n")
     rules = load_plan(tmp_path / "sweep.yaml").early_stopping
-    assert rules is not None and not rules.infeasible and rules.dominated and rules.halving
+    assert rules is not None and not rules.infeasible and rules.dominated and not rules.halving
     (tmp_path / "sweep.yaml").write_text(text + "{infeasible: true}\n")
     with pytest.raises(
         BadInput,
