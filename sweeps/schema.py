@@ -111,7 +111,7 @@ class EarlyStopping(Section):
 
 
 def _sure_or_none(value: Any) -> Any:
-    """`early_stopping: true` is the rules that know what they stop; `halving` also stops trials that would have been on the front."""
+    """`early_stopping: true` is the rules that know what they stop: `halving` also stops trials that the front would have had."""
     return {"infeasible": True, "dominated": {}} if value is True else _switched(value)
 
 

@@ -78,7 +78,7 @@ def digits_sweep(folder: Path, trials: int, steps: int) -> Plan:
         "search": {"constraints.[*].at_most": {"uniform": [0.02, 0.3]}, "dual.step_size": {"log_uniform": [0.003, 0.3]}},
         "sampler": "quasi_random",
         "trials": trials,
-        "early_stopping": True,
+        "early_stopping": {"infeasible": True, "dominated": True, "halving": True},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
