@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeps.plan import Plan
-    from sweeps.results import Results
+    from sweeps.planning.plan import Plan
+    from sweeps.trials.results import Results
 
 __all__ = ["load_plan", "sweep"]
 
@@ -21,7 +21,7 @@ def load_plan(path: str | Path, overrides: list[str] | None = None) -> Plan:
     Raises:
         trainer.errors.BadInput: with every problem found.
     """
-    from sweeps.plan import load_plan as read
+    from sweeps.planning.load import load_plan as read
 
     return read(path, overrides or [])
 

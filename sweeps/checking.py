@@ -10,10 +10,11 @@ from pathlib import Path
 from cluster.errors import ClusterError
 from cluster.machine import local_machine
 from cluster.resources import Ask, concurrency
-from sweeps.plan import Plan, load_plan
-from sweeps.schema import EarlyStopping
-from sweeps.starts import continued_dual_step, continued_steps
-from sweeps.storing import masked
+from sweeps.planning.load import load_plan
+from sweeps.planning.plan import Plan
+from sweeps.planning.schema import EarlyStopping
+from sweeps.studies.storing import masked
+from sweeps.trials.starts import continued_dual_step, continued_steps
 from trainer.data import outline
 from trainer.documents import Document, load
 from trainer.errors import BadInput, Problem
@@ -141,7 +142,7 @@ def _resource_problems(checked: Checked) -> Iterator[Problem]:
 def _storage_problems(plan: Plan) -> Iterator[Problem]:
     if plan.storage is None:
         return
-    from sweeps.storage import StorageError, check_reachable
+    from sweeps.studies.storage import StorageError, check_reachable
 
     try:
         check_reachable(plan.storage)

@@ -5,10 +5,7 @@ Exit codes: 0 done; 1 the run failed; 2 bad input; 3 ended with some trials fail
 
 from __future__ import annotations
 
-import contextlib
-import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -16,31 +13,27 @@ import typer
 from rich.console import Console
 
 from cluster.errors import ClusterError
+from sweeps.options import (
+    BAD_INPUT,
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    PARTLY,
+    Address,
+    File,
+    JobServer,
+    Json,
+    Output,
+    Sets,
+    interruptible,
+    write_json,
+)
 from trainer.errors import BadInput, TrainingError
-
-DONE, FAILED, BAD_INPUT, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130
 
 app = typer.Typer(
     name="dualsweep", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Train diffusion models under constraints on a Ray cluster, and sweep dual step sizes and budgets.",
 )  # fmt: skip
-
-File = Annotated[Path, typer.Argument(help="A recipe or a sweep, in YAML.", show_default=False)]
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", help="key=value to lay over the file; may be repeated.", show_default=False)
-]
-Output = Annotated[
-    str | None, typer.Option("--output", help="Folder (or fsspec URI) to write to; runs/NAME when left out.", show_default=False)
-]
-Json = Annotated[Path | None, typer.Option("--json", help="File for the results as JSON.", show_default=False)]
-Address = Annotated[
-    str | None,
-    typer.Option("--address", help="Ray cluster to join, host:port or auto; a local one when left out.", show_default=False),
-]
-JobServer = Annotated[
-    str | None,
-    typer.Option("--address", help="The job server; else RAY_API_SERVER_ADDRESS, else this machine's.", show_default=False),
-]  # fmt: skip
 
 
 def main() -> None:
@@ -88,10 +81,10 @@ def train(file: File, sets: Sets = None, output: Output = None, json_file: Json 
     checked = checked_recipe(file, sets or [], output, json_file, address)
     from sweeps.single import run_single
 
-    with _interruptible():
+    with interruptible():
         explained = run_single(checked, Console())
     result = explained.result
-    _write_json(json_file, {**result.to_json(), "verdicts": explained.to_json()})
+    write_json(json_file, {**result.to_json(), "verdicts": explained.to_json()})
     if result.status in ("failed", "diverged"):
         print(f"dualsweep: {result.status}: {result.reason}", file=sys.stderr)
         raise typer.Exit(FAILED)
@@ -106,9 +99,9 @@ def sweep(file: File, sets: Sets = None, output: Output = None, json_file: Json 
     checked = checked_sweep(file, sets or [], output, json_file, address)
     from sweeps.conduct import run_sweep
 
-    with _interruptible():
+    with interruptible():
         results = run_sweep(checked, Console())
-    _write_json(json_file, results.to_json())
+    write_json(json_file, results.to_json())
     if results.interrupted:
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(results.exit_code)
@@ -143,7 +136,7 @@ def sample(
         rule, way_out = "must be ddim, ddpm, rollout or langevin", "name one of them"
         raise BadInput([Problem("command line", 1, "--sampler", rule, repr(sampler), way_out)])
     check_writable(str(output))
-    from sweeps.asking import asked_multipliers
+    from sweeps.reports.asking import asked_multipliers
     from trainer.generate import find_checkpoint, generate
 
     place = find_checkpoint(checkpoint)
@@ -170,12 +163,12 @@ def explain(
     json_file: Json = None,
 ) -> None:
     """Say of each constraint of an ended run what became of it, with the evidence and what to change."""
-    from sweeps.explaining import explain_run, show
+    from sweeps.reports.explaining import explain_run, show
 
     explained = explain_run(run, tracking_uri)
     show(explained, Console())
     content = {"status": explained.result.status, "verdicts": explained.to_json(), "prices": list(explained.prices)}
-    _write_json(json_file, content)
+    write_json(json_file, content)
 
 
 @app.command()
@@ -199,10 +192,10 @@ def front(
     json_file: Json = None,
 ) -> None:
     """Rebuild the front and its figures from MLflow alone."""
-    from sweeps.reviewing import rebuild
+    from sweeps.reports.reviewing import rebuild
 
     made = rebuild(name, tracking_uri, output, Console(), prefer)
-    _write_json(json_file, made)
+    write_json(json_file, made)
 
 
 @app.command(name="compare")
@@ -230,10 +223,10 @@ def compare_(
     if group not in ("auto", "sampler", "sweep"):
         raise BadInput([Problem("command line", 1, "--group", "must be auto, sampler or sweep", repr(group), "name one of them")])
     check_writable(str(output))
-    from sweeps.comparing import compare_sweeps
+    from sweeps.reports.comparing import compare_sweeps
 
     made = compare_sweeps(names, tracking_uri, cast("Literal['auto', 'sampler', 'sweep']", group), output, Console())
-    _write_json(json_file, made)
+    write_json(json_file, made)
 
 
 @app.command()
@@ -247,7 +240,7 @@ def ui(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
     """The MLflow UI on the right store, on this machine only; prints the front's link."""
-    from sweeps.reviewing import serve
+    from sweeps.reports.reviewing import serve
 
     serve(name, tracking_uri, port, Console())
 
@@ -288,33 +281,6 @@ def stop(
     from sweeps.submitting import stop_job
 
     stop_job(job, address, Console())
-
-
-def _write_json(path: Path | None, content: dict[str, Any]) -> None:
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(_finite(content), indent=2) + "\n", encoding="utf-8")
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN or infinity: such numbers are null."""
-    if isinstance(value, dict):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C says how to continue."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("dualsweep: interrupted; to continue, the same command again", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
 
 
 if __name__ == "__main__":

@@ -17,24 +17,24 @@ from analysis.review import review
 from cluster.address import gcs_address, probe_gcs
 from cluster.connection import connect
 from cluster.resources import concurrency
-from sweeps.amortising import ended_in, is_waiting, place_of, run_amortised
-from sweeps.artifacts import verdicts_of, write_artifacts, write_shown
-from sweeps.budgets import NAME
 from sweeps.checking import Checked
-from sweeps.continuing import Continuing
-from sweeps.explaining import Explained
-from sweeps.informing import outcome_of
 from sweeps.interrupts import terminate_like_interrupt
-from sweeps.plan import Plan
+from sweeps.planning.budgets import NAME
+from sweeps.planning.plan import Plan
 from sweeps.progress import Progress
-from sweeps.results import Results, TrialRecord, sweep_record
-from sweeps.reviewing import full_link, review_of, show, summary
-from sweeps.runs import Point, Run, trainings_left
-from sweeps.spool import read
+from sweeps.reports.explaining import Explained
+from sweeps.reports.reviewing import full_link, review_of, show, summary
 from sweeps.stopping.judge import Stop
-from sweeps.study import Asked, Study
-from sweeps.tracking import Tracker
-from sweeps.watching import Watch, stopped_tags
+from sweeps.studies.informing import outcome_of
+from sweeps.studies.study import Asked, Study
+from sweeps.tracking.artifacts import verdicts_of, write_artifacts, write_shown
+from sweeps.tracking.spool import read
+from sweeps.tracking.tracker import Tracker
+from sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
+from sweeps.trials.continuing import Continuing
+from sweeps.trials.results import Results, TrialRecord, sweep_record
+from sweeps.trials.runs import Point, Run, trainings_left
+from sweeps.trials.watching import Watch, stopped_tags
 from trainer.amortised.front import front_in
 from trainer.errors import BadInput
 from trainer.outcome import Result, failed

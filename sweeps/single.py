@@ -11,10 +11,10 @@ from rich.console import Console
 from cluster.connection import connect
 from cluster.resources import concurrency
 from sweeps.checking import Checked
-from sweeps.explaining import Explained, show, write
-from sweeps.histories import histories, read_points
 from sweeps.interrupts import terminate_like_interrupt
 from sweeps.progress import Progress
+from sweeps.reports.explaining import Explained, show, write
+from sweeps.tracking.histories import histories, read_points
 from trainer.places import RESULT, is_local
 from trainer.run import train
 

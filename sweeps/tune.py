@@ -18,7 +18,7 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, Tuner
 from ray.tune.search import Searcher
 
 from cluster.resources import TRIAL_RESOURCES
-from sweeps.runs import Run
+from sweeps.trials.runs import Run
 from trainer.errors import TrainingError
 from trainer.outcome import failed
 from trainer.run import Job, result_in, start

@@ -65,7 +65,7 @@ class Preference:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """Reads what was checked before (`sweeps.schema.Prefer`)."""
+        """Reads what was checked before (`sweeps.planning.schema.Prefer`)."""
         limits = (
             Limit(str(name), sense, float(b)) for name, bound in plain.get("meets", {}).items() for sense, b in bound.items()
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sweeps.schema import EarlyStopping
+from sweeps.planning.schema import EarlyStopping
 from trainer.errors import Problem
 from trainer.load import Layered
 from trainer.recipe import Recipe

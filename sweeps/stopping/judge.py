@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.trials import Direction
-from sweeps.schema import EarlyStopping
+from sweeps.planning.schema import EarlyStopping
 from sweeps.stopping.dominated import dominated
 from sweeps.stopping.halving import Rungs, Standing, cost
 from sweeps.stopping.infeasible import infeasible, shortfall

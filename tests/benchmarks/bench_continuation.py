@@ -28,12 +28,12 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from sweeps.continuing import Continuing
-from sweeps.informing import outcome_of
-from sweeps.plan import load_plan
-from sweeps.results import TrialRecord
-from sweeps.starts import begun_recipe
-from sweeps.study import Study
+from sweeps.planning.load import load_plan
+from sweeps.studies.informing import outcome_of
+from sweeps.studies.study import Study
+from sweeps.trials.continuing import Continuing
+from sweeps.trials.results import TrialRecord
+from sweeps.trials.starts import begun_recipe
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
 from trainer.documents import load

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from sweeps.reviewing import rebuild
+from sweeps.reports.reviewing import rebuild
 from tests.analysis.browser import chromium, point_at, wait_until_drawn
 from tests.analysis.made_up import NAMES, log_parent, log_trial, made_up_trials, new_store
 from trainer.evaluation.grid import sample_grid

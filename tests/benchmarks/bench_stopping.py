@@ -30,12 +30,13 @@ import yaml
 
 from analysis.front import find_front
 from analysis.hypervolume import hypervolume, reference_point_of
-from sweeps.plan import Plan, load_plan
-from sweeps.results import TrialRecord, sweep_record
-from sweeps.schema import Dominated, EarlyStopping, Halving
+from sweeps.planning.load import load_plan
+from sweeps.planning.plan import Plan
+from sweeps.planning.schema import Dominated, EarlyStopping, Halving
 from sweeps.stopping.judge import Judge
 from sweeps.stopping.watched import Watched
-from sweeps.study import Study
+from sweeps.studies.study import Study
+from sweeps.trials.results import TrialRecord, sweep_record
 from tests.pipeline.conftest import PARTS, RECIPE
 from tests.pipeline.test_stopping import SWEEP, TINY
 from trainer.checkpoint import CheckpointFolder

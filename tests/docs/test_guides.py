@@ -13,8 +13,8 @@ import pytest
 import typer
 
 from sweeps.cli import app
-from sweeps.plan import load_plan
-from sweeps.schema import Sweep
+from sweeps.planning.load import load_plan
+from sweeps.planning.schema import Sweep
 from trainer.load import load_recipe
 from trainer.recipe import Recipe
 

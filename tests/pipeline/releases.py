@@ -23,7 +23,7 @@ from ray.util.state import list_actors, list_placement_groups
 
 import sweeps
 from cluster.connection import connect
-from sweeps.plan import load_plan
+from sweeps.planning.load import load_plan
 
 #: Ray's own, one for the cluster: it outlives trials.
 _STAYS = "_AutoscalingCoordinatorActor"

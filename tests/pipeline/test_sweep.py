@@ -22,7 +22,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from analysis.hypervolume import hypervolume
-from sweeps.explaining import explain_run
+from sweeps.reports.explaining import explain_run
 from tests.pipeline.conftest import RECIPE, assert_nothing_left, interrupt, run, start, wait_for
 from trainer.checkpoint import CheckpointFolder
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sweeps.plan import Plan, load_plan
+from sweeps.planning.load import load_plan
+from sweeps.planning.plan import Plan
 
 RECIPE = """\
 name: digits-minority

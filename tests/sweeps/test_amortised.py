@@ -11,10 +11,11 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from analysis.reading import read_sweep
-from sweeps.amortising import ended_in, is_waiting, place_of, run_amortised
-from sweeps.explaining import Explained
-from sweeps.plan import Plan, load_plan
-from sweeps.tracking import Tracker
+from sweeps.planning.load import load_plan
+from sweeps.planning.plan import Plan
+from sweeps.reports.explaining import Explained
+from sweeps.tracking.tracker import Tracker
+from sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
 from tests.sweeps.files import RECIPE, SWEEP, write
 from trainer.amortised.front import FILE
 from trainer.checkpoint import CheckpointFolder

@@ -21,13 +21,14 @@ from rich.console import Console
 
 from analysis.reading import read_sweep
 from sweeps.conduct import Conductor
-from sweeps.explaining import explain_run
-from sweeps.plan import Plan, load_plan
+from sweeps.planning.load import load_plan
+from sweeps.planning.plan import Plan
 from sweeps.progress import Progress
-from sweeps.results import TrialRecord, sweep_record
-from sweeps.runs import Run
-from sweeps.study import Study
-from sweeps.tracking import Tracker
+from sweeps.reports.explaining import explain_run
+from sweeps.studies.study import Study
+from sweeps.tracking.tracker import Tracker
+from sweeps.trials.results import TrialRecord, sweep_record
+from sweeps.trials.runs import Run
 from tests.analysis.made_up import new_store
 from tests.sweeps.files import write
 from trainer.errors import BadInput

@@ -13,11 +13,11 @@ from rich.console import Console
 
 from analysis.reading import read_sweep
 from sweeps.conduct import Conductor
-from sweeps.plan import load_plan
+from sweeps.planning.load import load_plan
 from sweeps.progress import Progress
-from sweeps.results import TrialRecord
-from sweeps.study import Study
-from sweeps.tracking import Tracker
+from sweeps.studies.study import Study
+from sweeps.tracking.tracker import Tracker
+from sweeps.trials.results import TrialRecord
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
 from trainer.dual.controller import controller_of

@@ -15,13 +15,13 @@ from analysis.recommendation.recommend import recommend
 from analysis.spreadsheet import write_trials
 from analysis.table import front_text
 from sweeps.checking import checked_plan, describe
-from sweeps.continuing import Continuing
-from sweeps.informing import outcome_of
-from sweeps.plan import Plan
-from sweeps.results import TrialRecord, sweep_record
-from sweeps.runs import Point
-from sweeps.starts import Begun, begun_recipe
-from sweeps.study import Asked, Study
+from sweeps.planning.plan import Plan
+from sweeps.studies.informing import outcome_of
+from sweeps.studies.study import Asked, Study
+from sweeps.trials.continuing import Continuing
+from sweeps.trials.results import TrialRecord, sweep_record
+from sweeps.trials.runs import Point
+from sweeps.trials.starts import Begun, begun_recipe
 from tests.sweeps.files import RECIPE, plan, write
 from tests.sweeps.test_informing import result
 from trainer.errors import BadInput
@@ -174,7 +174,7 @@ def test_a_continued_recipe(tmp_path: Path) -> None:
 
 
 def plan_with(folder: Path, recipe: str, *overrides: str) -> Plan:
-    from sweeps.plan import load_plan
+    from sweeps.planning.load import load_plan
 
     return load_plan(write(folder, SWEEP, recipe), overrides)
 

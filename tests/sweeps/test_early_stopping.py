@@ -19,12 +19,13 @@ from rich.console import Console
 from analysis.front import find_front
 from sweeps.checking import checked_plan, describe
 from sweeps.conduct import Conductor
-from sweeps.plan import Plan, load_plan
+from sweeps.planning.load import load_plan
+from sweeps.planning.plan import Plan
 from sweeps.progress import Progress
-from sweeps.results import Results, TrialRecord, sweep_record
-from sweeps.runs import Run
-from sweeps.study import JOURNAL, Study
-from sweeps.tracking import Tracker
+from sweeps.studies.study import JOURNAL, Study
+from sweeps.tracking.tracker import Tracker
+from sweeps.trials.results import Results, TrialRecord, sweep_record
+from sweeps.trials.runs import Run
 from tests.sweeps.files import RECIPE, SWEEP, plan, write
 from trainer.errors import BadInput
 

@@ -9,9 +9,9 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from sweeps.explaining import Explained, explain_run, show, write
-from sweeps.results import TrialRecord
-from sweeps.spool import Spool
+from sweeps.reports.explaining import Explained, explain_run, show, write
+from sweeps.tracking.spool import Spool
+from sweeps.trials.results import TrialRecord
 from tests.trainer.recipes import digits
 from trainer.errors import BadInput
 from trainer.outcome import ConstraintOutcome, Result

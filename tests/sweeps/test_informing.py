@@ -11,10 +11,11 @@ import optuna
 import pytest
 
 from sweeps.informed import DualInformedSampler
-from sweeps.informing import outcome_of
-from sweeps.plan import Plan, load_plan
-from sweeps.samplers import sampler_for
-from sweeps.study import Study
+from sweeps.planning.load import load_plan
+from sweeps.planning.plan import Plan
+from sweeps.studies.informing import outcome_of
+from sweeps.studies.samplers import sampler_for
+from sweeps.studies.study import Study
 from tests.sweeps.files import RECIPE, plan, write
 from trainer.errors import BadInput
 from trainer.outcome import ConstraintOutcome, Result

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from analysis.front import find_front
 from analysis.reading import read_sweep
-from sweeps.models import TAG, log_models
+from sweeps.tracking.models import TAG, log_models
 from tests.analysis.made_up import log_parent, log_trial, made_up_trials, new_store
 from tests.trainer.models.test_build import train
 from tests.trainer.recipes import digits

@@ -13,9 +13,9 @@ from rich.console import Console
 from analysis.reading import read_sweep
 from analysis.recommendation.preference import Limit, Preference
 from sweeps.checking import checked_sweep, describe
-from sweeps.plan import load_plan
-from sweeps.preferring import read_option
-from sweeps.reviewing import rebuild
+from sweeps.planning.load import load_plan
+from sweeps.planning.preferring import read_option
+from sweeps.reports.reviewing import rebuild
 from tests.analysis.made_up import log_parent, log_trial, made_up_trials, new_store
 from tests.sweeps.files import RECIPE, write
 from trainer.errors import BadInput

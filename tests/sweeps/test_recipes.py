@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.checking import checked_recipe
-from sweeps.plan import load_plan
+from sweeps.planning.load import load_plan
 from tests.trainer.test_loop import run
 from trainer.load import load_recipe
 

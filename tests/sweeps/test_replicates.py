@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeps.replicates import Replicates
+from sweeps.trials.replicates import Replicates
 from trainer.outcome import ConstraintOutcome, Result
 
 

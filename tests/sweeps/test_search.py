@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sweeps.search import apply
+from sweeps.planning.search import apply
 from trainer.addresses import NoSuchPlaceError, expand
 
 

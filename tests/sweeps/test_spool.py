@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.spool import Spool, read
+from sweeps.tracking.spool import Spool, read
 
 
 def points(path: Path) -> list[tuple[int, dict[str, float]]]:

@@ -21,10 +21,10 @@ import optuna
 import pytest
 
 from sweeps.checking import checked_sweep
-from sweeps.plan import load_plan
-from sweeps.storage import open_storage
-from sweeps.storing import masked
-from sweeps.study import STUDY, Study
+from sweeps.planning.load import load_plan
+from sweeps.studies.storage import open_storage
+from sweeps.studies.storing import masked
+from sweeps.studies.study import STUDY, Study
 from tests.sweeps.files import SWEEP, plan, write
 from trainer.errors import BadInput
 

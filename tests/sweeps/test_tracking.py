@@ -17,10 +17,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from sweeps.ledger import Ledger
-from sweeps.plan import Plan
-from sweeps.storing import masked
-from sweeps.tracking import Tracker
+from sweeps.planning.plan import Plan
+from sweeps.studies.storing import masked
+from sweeps.tracking.ledger import Ledger
+from sweeps.tracking.tracker import Tracker
 from tests.sweeps.files import plan
 
 PARAMS = {"dual.step_size": 0.1, "constraints.four.at_most": 0.1, "constraints.five.at_most": 0.2}
@@ -268,8 +268,8 @@ def test_outages_neither_stop_a_run_nor_lose_a_point(server: Server, tmp_path: P
 KILLED = """\
 import sys, time
 from pathlib import Path
-from sweeps.plan import load_plan
-from sweeps.tracking import Tracker
+from sweeps.planning.load import load_plan
+from sweeps.tracking.tracker import Tracker
 search = load_plan(sys.argv[1], sys.argv[3:])
 tracker = Tracker(search, Path(sys.argv[2]), print, interval=0.01)
 spool = tracker.trial(0, {})

@@ -10,9 +10,10 @@ import optuna
 import pytest
 import yaml
 
-from sweeps.plan import Plan, load_plan
-from sweeps.results import TrialRecord
-from sweeps.study import STUDY, Study
+from sweeps.planning.load import load_plan
+from sweeps.planning.plan import Plan
+from sweeps.studies.study import STUDY, Study
+from sweeps.trials.results import TrialRecord
 from tests.sweeps.files import RECIPE, plan, write
 from trainer.errors import BadInput
 from trainer.outcome import ConstraintOutcome, Result, failed

@@ -11,9 +11,9 @@ import optuna
 from scipy.stats import qmc
 
 from sweeps.informed import DualInformedSampler
-from sweeps.informing import informed_sampler, outcome_of
-from sweeps.plan import Plan
-from sweeps.samplers import distributions
+from sweeps.planning.plan import Plan
+from sweeps.studies.informing import informed_sampler, outcome_of
+from sweeps.studies.samplers import distributions
 from tests.benchmarks.bench_informed import value_fit
 from tests.benchmarks.informed_digits.volumes import Vector
 from trainer.outcome import Result

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sweeps.plan import Plan, load_plan
-from sweeps.tracking import Tracker
+from sweeps.planning.load import load_plan
+from sweeps.planning.plan import Plan
+from sweeps.tracking.tracker import Tracker
 from tests.benchmarks.informed_digits.known import Rows
 
 

@@ -16,9 +16,10 @@ import optuna
 import torch
 
 from sweeps.informed import report
-from sweeps.informing import outcome_of
-from sweeps.plan import Plan, load_plan
-from sweeps.samplers import distributions, sampler_for
+from sweeps.planning.load import load_plan
+from sweeps.planning.plan import Plan
+from sweeps.studies.informing import outcome_of
+from sweeps.studies.samplers import distributions, sampler_for
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
 from trainer.documents import load

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweeps.schema import Direction, Dominated, EarlyStopping
+from sweeps.planning.schema import Direction, Dominated, EarlyStopping
 from sweeps.stopping.dominated import optimistic
 from sweeps.stopping.judge import Judge, Stop
 from sweeps.stopping.watched import Bound, Watched

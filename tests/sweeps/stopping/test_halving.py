@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.front import non_dominated
 from analysis.hypervolume import hypervolume
-from sweeps.schema import Direction, EarlyStopping, Halving
+from sweeps.planning.schema import Direction, EarlyStopping, Halving
 from sweeps.stopping.halving import Rungs, Standing, levels, order, spread
 from sweeps.stopping.judge import Judge
 from sweeps.stopping.watched import Watched

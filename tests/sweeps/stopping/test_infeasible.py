@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweeps.schema import Direction, EarlyStopping
+from sweeps.planning.schema import Direction, EarlyStopping
 from sweeps.stopping.judge import Judge, Stop
 from sweeps.stopping.watched import Bound, Watched
 from tests.sweeps.stopping.dynamics import STEPS, Many, simulate

@@ -10,8 +10,8 @@ import pytest
 import torch
 import typer.testing
 
-from sweeps.asking import asked_multipliers
 from sweeps.cli import app
+from sweeps.reports.asking import asked_multipliers
 from tests.trainer.recipes import digits
 from tests.trainer.test_loop import aligned, check_resumed, run
 from trainer.amortised.front import FILE, AmortisedFront

@@ -1,0 +1,59 @@
+"""What commands have in common: their options, exit codes, JSON files, and how Ctrl-C ends them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DONE, FAILED, BAD_INPUT, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130
+
+File = Annotated[Path, typer.Argument(help="A recipe or a sweep, in YAML.", show_default=False)]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="key=value to lay over the file; may be repeated.", show_default=False)
+]
+Output = Annotated[
+    str | None, typer.Option("--output", help="Folder (or fsspec URI) to write to; runs/NAME when left out.", show_default=False)
+]
+Json = Annotated[Path | None, typer.Option("--json", help="File for the results as JSON.", show_default=False)]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="Ray cluster to join, host:port or auto; a local one when left out.", show_default=False),
+]
+JobServer = Annotated[
+    str | None,
+    typer.Option("--address", help="The job server; else RAY_API_SERVER_ADDRESS, else this machine's.", show_default=False),
+]  # fmt: skip
+
+
+def write_json(path: Path | None, content: dict[str, Any]) -> None:
+    """Writes a `--json` file where one was asked for."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(_finite(content), indent=2) + "\n", encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN or infinity: such numbers are null."""
+    if isinstance(value, dict):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C says how to continue."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("dualsweep: interrupted; to continue, the same command again", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None

@@ -1,0 +1,104 @@
+"""Which searched parameters are budgets of constraints: what `dual_informed` and `continuation` go by and ask of a sweep.
+
+Imports nothing heavy: bad input is answered before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.trials import Budget
+from sweeps.planning.kinds import Choice, LogUniform
+from sweeps.planning.search import Parameter
+from trainer.addresses import places
+from trainer.documents import show
+from trainer.errors import Problem
+from trainer.load import Layered
+from trainer.recipe import Recipe
+from trainer.schema.bound import KEYS, Kind
+
+NAME = "dual_informed"
+
+
+@dataclass(frozen=True)
+class SearchedBudget:
+    """A parameter that bounds constraints, all in one sense: their names."""
+
+    parameter: Parameter
+    constraints: tuple[str, ...]
+    sense: Kind
+
+
+def searched_budgets(parameters: Sequence[Parameter], recipe: Layered) -> list[SearchedBudget]:
+    """The budgets among the parameters, of a recipe as plain data."""
+    found = []
+    for parameter in parameters:
+        reached = places(parameter.name, recipe.data)
+        if all(len(keys) == 3 and keys[0] == "constraints" and keys[2] in KEYS for keys in reached):
+            names = tuple(str(recipe.data["constraints"][keys[1]]["name"]) for keys in reached)
+            found.append(SearchedBudget(parameter, names, next(word for word in KEYS if word == reached[0][2])))
+    return found
+
+
+def ranges(parameters: Sequence[Parameter], recipe: Layered) -> list[Budget]:
+    """The searched budgets that are ranges of numbers, as the review reads them; a choice from its least to its largest."""
+    found = []
+    for each in searched_budgets(parameters, recipe):
+        ends = [float(end) for end in each.parameter.kind.ends if isinstance(end, int | float) and not isinstance(end, bool)]
+        if each.sense != "minimax" and len(ends) == len(each.parameter.kind.ends) and min(ends) < max(ends):
+            log = isinstance(each.parameter.kind, LogUniform)
+            found.append(Budget(each.parameter.name, each.constraints, each.sense, min(ends), max(ends), log))
+    return found
+
+
+def check_informed(sweep: Layered, parameters: Sequence[Parameter], base: Layered, recipe: Recipe) -> list[Problem]:
+    """What `dual_informed` cannot search: no budget, a budget from a list, tied equalities, multipliers that do not move."""
+    budgets = searched_budgets(parameters, base)
+    if not budgets:
+        received = f"only {', '.join(f'`{each.name}`' for each in parameters)}"
+        way_out = "search e.g. `constraints.[*].at_most: {uniform: [0.08, 0.25]}`, or take another sampler"
+        return [sweep.problem(("search",), f"must vary a constraint's budget with the sampler `{NAME}`", received, way_out)]
+    problems = []
+    for each in budgets:
+        keys = each.parameter.written.keys
+        if isinstance(each.parameter.kind, Choice):
+            way_out = "write `uniform: [low, high]`, `log_uniform` or `int`, or take another sampler"
+            received = f"`choice: {show(list(each.parameter.kind.values))}`"
+            problems.append(sweep.problem(keys, f"must be a range with the sampler `{NAME}`", received, way_out))
+        if each.sense == "equals" and len(each.constraints) > 1:
+            way_out = "write `constraints.[*].equals`, one parameter for each"
+            rule = f"must set one constraint with the sampler `{NAME}`"
+            problems.append(sweep.problem(keys[:2], rule, f"{len(each.constraints)} equalities", way_out))
+    if recipe.dual.rule == "fixed":
+        way_out = "write a dual rule that moves the multipliers, such as ascent, or take another sampler"
+        rule = f"must come with multipliers that answer to their budgets with the sampler `{NAME}`"
+        problems.append(sweep.problem(("sampler",), rule, "dual.rule: fixed", way_out))
+    return problems
+
+
+def check_continuation(
+    sweep: Layered, parameters: Sequence[Parameter], base: Layered, recipe: Recipe, steps: int | None
+) -> list[Problem]:
+    """Where no trial has a neighbour, or none with multipliers to start from, and `steps` that save nothing."""
+    problems = []
+    budgets = searched_budgets(parameters, base)
+    if not all(isinstance(each, int | float) for budget in budgets for each in budget.parameter.kind.ends) or not budgets:
+        received = f"only {', '.join(f'`{each.name}`' for each in parameters)}"
+        way_out = "search e.g. `constraints.[*].at_most: {uniform: [0.08, 0.25]}`, or drop it"
+        problems.append(sweep.problem(("continuation",), "must go with a search over a constraint's budget", received, way_out))
+    if any(each.sense == "equals" and len(each.constraints) > 1 for each in budgets):
+        rule, way_out = "must go with budgets of one equality each", "write `constraints.[*].equals`, or drop it"
+        problems.append(sweep.problem(("continuation",), rule, "equalities that share one", way_out))
+    if recipe.dual.rule == "fixed":
+        rule, way_out = "must come with multipliers that answer to their budgets", "write a dual rule that moves them, or drop it"
+        problems.append(sweep.problem(("continuation",), rule, "dual.rule: fixed", way_out))
+    if steps is not None and any(each.name == "train.steps" for each in parameters):
+        way_out = "drop it, then continued trials take a third of their own, or fix train.steps"
+        problems.append(
+            sweep.problem(("continuation", "steps"), "must be left out where train.steps is searched", str(steps), way_out)
+        )
+    elif steps is not None and steps >= recipe.train.steps:
+        received, way_out = f"{steps}, where train.steps is {recipe.train.steps}", "write fewer, or drop it for a third of them"
+        problems.append(sweep.problem(("continuation", "steps"), "must be fewer than a first trial's", received, way_out))
+    return problems

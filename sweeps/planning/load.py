@@ -1,0 +1,206 @@
+"""Reading a sweep: completed by its recipe and the overrides, and checked as a whole before anything starts.
+
+Importing this takes no Optuna, MLflow, Ray or torch: bad input is answered at once.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from sweeps.planning.budgets import NAME, check_continuation, check_informed
+from sweeps.planning.kinds import WORDS
+from sweeps.planning.plan import Plan
+from sweeps.planning.preferring import check_prefer
+from sweeps.planning.rules import (
+    check_amortised,
+    check_direction,
+    check_objectives,
+    check_points,
+    check_seeds,
+    check_storage,
+    check_warm_start,
+    own_metrics,
+)  # fmt: skip
+from sweeps.planning.schema import Sweep
+from sweeps.planning.search import Written, check_grid, read_search, resolve
+from sweeps.stopping.asking import check_early_stopping
+from trainer.documents import load, nearest, show, validate
+from trainer.errors import BadInput, Problem
+from trainer.load import Layered, Override, lay_over, read_overrides, validate_recipe
+from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    pass
+
+Answer = TypeVar("Answer")
+#: Sections whose keys have dots or slashes of their own: what follows the first dot is one key.
+_ONE_KEY_BELOW = ("search", "objectives", "set")
+
+
+def load_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
+    """Reads a sweep file with `key=value` overrides (the sweep's own keys, else the recipe's) and its recipe.
+
+    `search.KEY=null` drops an entry of the search.
+
+    Raises:
+        BadInput: with every problem found: the sweep's by line, the recipe's by line, then the overrides'.
+    """
+    given, problems = read_overrides(overrides)
+    document = _read(problems, lambda: Layered.of(load(path)))
+    if document is None:
+        raise BadInput(problems)
+    on_recipe = _lay_on_sweep(document, given, problems)
+    sweep = _read(problems, lambda: validate(Sweep, document))
+    entries, found = read_search(document)
+    problems += found
+    problems += check_grid(document, entries) if _sampler_name(document) == "grid" else []
+    base = _read(problems, lambda: _base(document))
+    plan = None
+    if base is not None:
+        problems += check_objectives(document, _names(base))
+        problems += check_direction(document, base)
+        plan = _complete(document, sweep, base, entries, on_recipe, problems)
+    if problems or plan is None:
+        raise BadInput(_ordered(problems, [document.file, base.file if base else ""]))
+    return plan
+
+
+def _complete(
+    document: Layered,
+    sweep: Sweep | None,
+    base: Layered,
+    entries: Sequence[Written],
+    on_recipe: Sequence[Override],
+    problems: list[Problem],
+) -> Plan | None:
+    """Lays the fixed values over the base recipe and checks the search over it; None where anything is wrong."""
+    fixed = [*_written_in(document, "set"), *on_recipe]
+    completed = copy.deepcopy(base)
+    laid = lay_over(completed, [*_written_in(document, "resources"), *fixed])
+    recipe = _read(problems, lambda: validate_recipe(completed, laid))
+    if recipe is None:  # a bad fixed value should not hide what is wrong with the search
+        unchanged = _read([], lambda: validate_recipe(base))
+        problems += resolve(document, base, entries, fixed)[1] if unchanged is not None else []
+        return None
+    parameters, found = resolve(document, completed, entries, fixed)
+    problems += found
+    if _sampler_name(document) == NAME and not found and parameters:
+        problems += check_informed(document, parameters, completed, recipe)
+    if sweep is None:
+        return None
+    plan = Plan(sweep, document, recipe, completed, tuple(parameters))
+    if sweep.continuation is not None and not found:
+        problems += check_continuation(document, parameters, completed, recipe, sweep.continuation.steps)
+    problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)
+    problems += check_points(document, sweep, parameters, completed)
+    problems += check_storage(document, plan.tracking_uri)
+    problems += check_warm_start(document, sweep)
+    problems += check_early_stopping(document, sweep.early_stopping, recipe, list(plan.objectives))
+    problems += check_amortised(document, recipe, lambda: plan.amortised_recipe)
+    problems += check_prefer(document, ("prefer",), list(plan.objectives), own_metrics(plan.constraints))
+    return plan
+
+
+def _read(problems: list[Problem], read: Callable[[], Answer]) -> Answer | None:
+    """Goes on after bad input, so that one run tells all that is wrong."""
+    try:
+        return read()
+    except BadInput as error:
+        problems.extend(error.problems)
+        return None
+
+
+def _ordered(problems: Sequence[Problem], files: Sequence[str]) -> list[Problem]:
+    """The sweep's problems by line, then the recipe's, then those of the command line; each once."""
+    order = {file: position for position, file in reversed(list(enumerate(files)))}
+    return sorted(dict.fromkeys(problems), key=lambda each: (order.get(each.file, len(files)), each.line))
+
+
+def _lay_on_sweep(document: Layered, overrides: Sequence[Override], problems: list[Problem]) -> list[Override]:
+    """Lays those overrides over the sweep that are its own; returns those of the recipe."""
+    on_recipe: list[Override] = []
+    mine: list[Override] = []
+    for override in overrides:
+        head, _, rest = override.key.partition(".")
+        if head in _ONE_KEY_BELOW and rest:
+            _lay_entry(document, override, head, rest)
+        elif head in Sweep.model_fields:
+            mine.append(_spelled_out(document, override))
+        elif head in Recipe.model_fields:
+            on_recipe.append(override)
+        else:
+            valid = list(dict.fromkeys([*Sweep.model_fields, *Recipe.model_fields]))
+            problems.append(override.problem("must be a key of the sweep or of the recipe", f"`{head}`", nearest(head, valid)))
+    problems += lay_over(document, mine)
+    return on_recipe
+
+
+def _lay_entry(document: Layered, override: Override, section: str, key: str) -> None:
+    """Lays `search.KEY`, `search.KEY.KIND`, `objectives.METRIC` or `set.KEY` over the sweep; null drops a search entry."""
+    value = override.value
+    if section == "search" and key.rpartition(".")[2] in WORDS:
+        key, _, word = key.rpartition(".")
+        value = {word: value}
+    if not isinstance(document.data.get(section), dict):
+        document.data[section] = {}
+    if section == "search" and value is None and key in document.data[section]:
+        del document.data[section][key]
+        return
+    document.lay((section, key), Override(f"{section}.{key}", value, override.file, override.line))
+
+
+def _spelled_out(document: Layered, override: Override) -> Override:
+    """`sampler.seed` over `sampler: tpe` needs the long form below it."""
+    sampler = document.data.get("sampler")
+    if override.key.startswith("sampler.") and isinstance(sampler, str):
+        document.data["sampler"] = {"name": sampler}
+    return override
+
+
+def _sampler_name(document: Layered) -> object:
+    sampler = document.data.get("sampler")
+    return sampler.get("name") if isinstance(sampler, dict) else sampler
+
+
+def _base(document: Layered) -> Layered | None:
+    """The recipe's own document; None where the sweep's schema says what is wrong."""
+    written = document.data.get("recipe")
+    if isinstance(written, dict):
+        return document.part("recipe")
+    if not isinstance(written, str):
+        return None
+    path = Path(document.file).parent / written
+    if not path.is_file():
+        beside = sorted(each.name for each in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
+        way_out = f"in {path.parent}: {nearest(path.name, beside)}" if beside else "write its path from the sweep's own folder"
+        raise BadInput(
+            [
+                document.problem(
+                    ("recipe",), "must be the path of a recipe that exists", f"{show(written)} (no file {path})", way_out
+                )
+            ]
+        )
+    return Layered.of(load(path))
+
+
+def _written_in(document: Layered, section: str) -> list[Override]:
+    """The values of a section of the sweep that stand above the recipe's, with the line each is on."""
+    entries = document.data.get(section)
+    if not isinstance(entries, dict):
+        return []
+    prefix = "" if section == "set" else f"{section}."
+    laid = []
+    for key, value in entries.items():
+        at = document.problem((section, key), "", "", "")
+        laid.append(Override(f"{prefix}{key}", value, at.file, at.line))
+    return laid
+
+
+def _names(recipe: Layered) -> list[str]:
+    """The constraints' names in a recipe that may yet be invalid."""
+    constraints = recipe.data.get("constraints")
+    found = constraints if isinstance(constraints, list) else []
+    return [str(each["name"]) for each in found if isinstance(each, dict) and "name" in each]

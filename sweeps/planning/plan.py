@@ -1,0 +1,151 @@
+"""A sweep ready to run: what was written, with everything that follows from it.
+
+Importing this takes no Optuna, MLflow, Ray or torch: bad input is answered at once.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.planning.budgets import NAME
+from sweeps.planning.kinds import listed
+from sweeps.planning.preferring import preference_of
+from sweeps.planning.schema import Direction, EarlyStopping, Sweep
+from sweeps.planning.search import Parameter, apply
+from sweeps.stopping.asking import applicable
+from sweeps.studies.storing import storage_url
+from trainer.documents import Document, validate
+from trainer.load import Layered
+from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    from analysis.recommendation.preference import Preference
+
+#: The steps of an amortised training, in those of one trial, unless the sweep says.
+AMORTISED_STEPS = 3
+_DEFAULT_STORE = "mlflow.db"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked sweep. `recipe` and `recipe_document` are the base that trials vary, with every fixed value in it."""
+
+    sweep: Sweep
+    document: Layered
+    recipe: Recipe
+    recipe_document: Layered
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def name(self) -> str:
+        return self.sweep.name
+
+    @property
+    def objectives(self) -> dict[str, Direction]:
+        """Metric → direction, in the order of the file; unless given, the objective against what is bounded."""
+        if self.sweep.objectives is not None:
+            return self.sweep.objectives
+        objective: dict[str, Direction] = {"objective": "maximize" if self.recipe.maximizes else "minimize"}
+        kinds = {each.name: each.kind for each in self.recipe.constraints}
+        if kinds and set(kinds.values()) == {"at_most"}:
+            return {**objective, "value/max": "minimize"}
+        directions: dict[str, Direction] = {"at_most": "minimize", "at_least": "maximize"}
+        bounded = {f"value/{name}": directions[kind] for name, kind in kinds.items() if kind in directions}
+        return {**objective, **bounded}
+
+    @property
+    def preference(self) -> Preference | None:
+        """Which point of the front the user prefers."""
+        return preference_of(self.sweep.prefer, list(self.objectives))
+
+    @property
+    def constraints(self) -> tuple[str, ...]:
+        """The names of the recipe's constraints."""
+        return tuple(each.name for each in self.recipe.constraints)
+
+    @property
+    def grid_size(self) -> int | None:
+        """The number of points of a grid; None where a key is continuous."""
+        sizes = [listed(each.kind) for each in self.parameters]
+        return math.prod(len(each) for each in sizes if each is not None) if None not in sizes else None
+
+    @property
+    def trials(self) -> int:
+        """The number of trials that will run: those asked for, or with the sampler `grid` its points where they are fewer."""
+        if self.sweep.sampler.name == "grid" and self.grid_size is not None:
+            return min(self.sweep.trials, self.grid_size)
+        return self.sweep.trials
+
+    @property
+    def seeds(self) -> tuple[int | None, ...]:
+        """The seeds of a trial's trainings, from the recipe's own on; (None,) where a trial is one training."""
+        if self.sweep.seeds == 1:
+            return (None,)
+        return tuple(range(self.recipe.seed, self.recipe.seed + self.sweep.seeds))
+
+    @property
+    def early_stopping(self) -> EarlyStopping | None:
+        """The rules that may stop a trial, of those asked for; None where nothing may."""
+        asked = self.sweep.early_stopping
+        return applicable(asked, self.recipe, list(self.objectives)) if asked is not None else None
+
+    @property
+    def amortised_recipe(self) -> Recipe | None:
+        """That of the sweep's amortised training, in whole dual steps; None where there is none."""
+        spec = self.sweep.amortised
+        if spec is None:
+            return None
+        every = self.recipe.dual.every
+        steps = -(-(spec.steps or AMORTISED_STEPS * self.recipe.train.steps) // every) * every
+        laid = {"amortised": spec.model_dump(exclude={"steps"}), "train": {**self.recipe.train.model_dump(), "steps": steps}}
+        return Recipe.model_validate({**self.recipe.model_dump(), **laid})
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about a valid plan."""
+        if self.sweep.sampler.name == NAME:
+            return ("budgets are placed by the trials' multipliers; the sweep may end before, where the front's band is narrow",)
+        grid = self.grid_size if self.sweep.sampler.name == "grid" else None
+        if grid is None or grid == self.sweep.trials:
+            return ()
+        if grid < self.sweep.trials:
+            return (f"the grid has {grid} points: {grid} trials run, not {self.sweep.trials}",)
+        return (f"the grid has {grid} points: {self.sweep.trials} of them run, in an order shuffled by the seed",)
+
+    @property
+    def experiment(self) -> str:
+        return self.sweep.mlflow.experiment or self.name
+
+    @property
+    def tracking_uri(self) -> str:
+        """The tracking URI, with a relative SQLite path made absolute: workers and later commands stand in other folders."""
+        uri = self.sweep.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_DEFAULT_STORE}"
+        scheme, _, path = uri.partition("sqlite:///")
+        return f"sqlite:///{Path(path).absolute()}" if not scheme and path and path != ":memory:" else uri
+
+    @property
+    def storage(self) -> str | None:
+        """The URL of the study's storage, its path absolute; None where it is the journal in the output folder."""
+        return None if self.sweep.storage is None else storage_url(self.sweep.storage)
+
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """What is tried first: for the first trials, values of all or some parameters."""
+        return self.sweep.points
+
+    def recipe_data(self, params: Mapping[str, Any]) -> dict[Any, Any]:
+        """A trial's recipe as plain data, `params` by their parameters' names."""
+        return apply(self.recipe_document.data, params)
+
+    def trial_recipe(self, params: Mapping[str, Any]) -> Recipe:
+        """A trial's recipe.
+
+        Raises:
+            BadInput: these values do not make a valid recipe together, though their ranges' ends do.
+        """
+        return validate(Recipe, Document(self.recipe_document.file, self.recipe_data(params)))

@@ -1,0 +1,149 @@
+"""What a sweep must keep to that its schema and its search cannot tell: its keys among each other, and with its recipe.
+
+Imports nothing heavy: bad input is answered before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sweeps.planning.budgets import NAME
+from sweeps.planning.kinds import holds
+from sweeps.planning.schema import Sweep
+from sweeps.planning.search import Parameter, apply
+from sweeps.studies.storing import masked, storage_url, wrong_with
+from trainer.documents import Document, Keys, nearest, show, validate
+from trainer.errors import BadInput, Problem
+from trainer.load import Layered
+from trainer.recipe import Recipe
+
+
+def check_direction(document: Layered, recipe: Layered) -> list[Problem]:
+    """The front looks for what the trials look for."""
+    objectives, own = document.data.get("objectives"), recipe.data.get("objective")
+    asked = objectives.get("objective") if isinstance(objectives, dict) else None
+    wanted = "maximize" if isinstance(own, dict) and own.get("maximize") is True else "minimize"
+    if asked not in ("minimize", "maximize") or asked == wanted:
+        return []
+    return [document.problem(("objectives", "objective"), f"must be the recipe's direction, {wanted}", asked, f"write {wanted}")]
+
+
+def check_points(document: Layered, sweep: Sweep, parameters: Sequence[Parameter], recipe: Layered) -> list[Problem]:
+    """What is tried first must be within the search, and make valid recipes."""
+    problems, kinds = [], {each.name: each.kind for each in parameters}
+    if sweep.points and sweep.sampler.name == "grid":
+        way_out = "drop `points`, or take another sampler"
+        return [document.problem(("points",), "must go with a sampler that leaves values out", "grid", way_out)]
+    for position, point in enumerate(sweep.points):
+        keys: Keys = ("points", position)
+        wrong = [name for name in point if name not in kinds or not holds(kinds[name], point[name])]
+        for name in wrong:
+            kind = kinds.get(name)
+            rule = "must name a searched parameter" if kind is None else f"must be within {kind.word} {list(kind.ends)}"
+            way_out = nearest(name, list(kinds)) if kind is None else "change it, or widen the search"
+            problems.append(document.problem((*keys, name), rule, f"`{name}`" if kind is None else show(point[name]), way_out))
+        if not wrong:
+            try:
+                validate(Recipe, Document(recipe.file, apply(recipe.data, point)))
+            except BadInput as error:
+                found = error.problems[0]
+                rule = f"must make a valid recipe, in which `{found.key}` {found.rule}"
+                problems.append(document.problem(keys, rule, found.received, found.way_out))
+    return problems
+
+
+def check_storage(document: Layered, tracking_uri: str) -> list[Problem]:
+    """As far as the study's storage can be told without connecting to it."""
+    written = document.data.get("storage")
+    if not isinstance(written, str):
+        return []
+    wrong = wrong_with(written)
+    if wrong is not None:
+        return [document.problem(("storage",), wrong[0], repr(masked(written)), wrong[1])]
+    if storage_url(written) == tracking_uri:
+        rule = "must not be MLflow's own database"
+        return [document.problem(("storage",), rule, repr(masked(written)), "name another file or database")]
+    return []
+
+
+def check_warm_start(document: Layered, sweep: Sweep) -> list[Problem]:
+    """Trials of other sweeps: for samplers that learn from them, and from places that can be."""
+    learning = ("tpe", "gp", NAME)
+    if sweep.warm_start and sweep.sampler.name not in learning:
+        rule, way_out = f"must go with a sampler that learns from them: {', '.join(learning)}", "drop it, or take one of these"
+        return [document.problem(("warm_start",), rule, sweep.sampler.name, way_out)]
+    problems = []
+    for position, source in enumerate(sweep.warm_start):
+        wrong = wrong_with(source.storage) if source.storage is not None else None
+        if wrong is not None:
+            problems.append(document.problem(("warm_start", position), wrong[0], repr(source.name), wrong[1]))
+        if source.output is not None and not (Path(source.output) / "records").is_dir():
+            rule, way_out = "must be the output folder of a sweep", "correct the path, from the working directory"
+            problems.append(document.problem(("warm_start", position), rule, f"{source.output!r} without `records`", way_out))
+    return problems
+
+
+def own_metrics(names: Sequence[str]) -> list[str]:
+    """The metrics that every run with these constraints has, beside those of its evaluation."""
+    known = ["objective", "lagrangian", *(["value/max", "violation/max"] if names else [])]
+    return known + [f"{prefix}/{name}" for prefix in ("value", "slack", "multiplier") for name in names]
+
+
+def check_objectives(document: Layered, names: Sequence[str]) -> list[Problem]:
+    """Metrics that no run of this recipe can have, and a reference point of another length."""
+    problems = []
+    objectives, point = document.data.get("objectives"), document.data.get("reference_point")
+    objectives = objectives if isinstance(objectives, dict) else {}
+    known = own_metrics(names)
+    for metric in map(str, objectives):
+        own = "/" not in metric or metric.split("/")[0] in ("value", "slack", "multiplier", "violation")
+        if own and metric not in known:
+            way_out = f"{nearest(metric, known)}, or a metric of the evaluation, `eval/...`"
+            problems.append(
+                document.problem(("objectives", metric), "must be a metric of the recipe's runs", f"`{metric}`", way_out)
+            )
+    count = len(objectives) or (2 if names else 1)
+    if isinstance(point, list) and len(point) != count:
+        rule = f"must hold one number for each of the {count} objectives"
+        problems.append(document.problem(("reference_point",), rule, show(point), "write one number for each, in their order"))
+    return problems
+
+
+def check_seeds(document: Layered, count: int, first: int, parameters: Sequence[Parameter]) -> list[Problem]:
+    """Trainings of one trial differ by their seeds, which nothing else may set."""
+    if count > 1 and any(each.name == "seed" for each in parameters):
+        rule, way_out = "must be 1 where the search varies `seed`", "drop `seed` from the search, or `seeds`"
+        return [document.problem(("seeds",), rule, str(count), way_out)]
+    if first + count > 2**31:
+        rule, way_out = "must leave every seed below 2147483648", "lower the recipe's `seed`"
+        return [document.problem(("seeds",), rule, f"{count} from {first} on", way_out)]
+    return []
+
+
+def check_amortised(document: Layered, recipe: Recipe, whole: Callable[[], Recipe | None]) -> list[Problem]:
+    """A recipe of trials that is amortised itself, and an amortised training that its recipe does not allow; `whole` makes it."""
+    if recipe.amortised is not None:
+        rule = "must be of a recipe without `amortised`, as each trial has budgets of its own"
+        return [document.problem(("recipe",), rule, "one with it", "move it to the sweep, as `amortised`")]
+    try:
+        whole()
+    except ValidationError as error:
+        messages = [message for each in error.errors() for message in _messages(each)]
+        return [document.problem(("amortised",), *_parts(message)) for message in messages]
+    return []
+
+
+def _messages(error: Any) -> list[str]:
+    cause = error.get("ctx", {}).get("error")
+    return list(getattr(cause, "messages", [str(cause or error["msg"])]))
+
+
+def _parts(message: str) -> tuple[str, str, str]:
+    """The rule, what was received and the way out, of a message that says all three."""
+    rule, _, rest = message.partition(", but got ")
+    received, _, way_out = rest.rpartition("; ")
+    return rule, received or rest, way_out or "mend it, or drop `amortised`"

@@ -1,0 +1,203 @@
+"""What a sweep varies: recipe keys with a kind of search each, wild-cards over the constraints, and a trial's recipe.
+
+`constraints.*.at_most` is one parameter, set alike in every constraint; `constraints.[*].at_most` is one parameter for each
+constraint, called `constraints.NAME.at_most`; `constraints.four.at_most` addresses one constraint by its name.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps.planning.kinds import Integers, Kind, LogUniform, Uniform, listed, read_kind, tried
+from trainer.addresses import NoSuchPlaceError, assign, expand, places
+from trainer.documents import Document, Keys, show, validate
+from trainer.errors import BadInput, Problem
+from trainer.load import Layered, Override
+from trainer.recipe import Recipe
+
+#: Keys that place or name a run instead of shaping it: the same for every trial of a sweep.
+_NOT_SEARCHED = ("name", "resources", "checkpoint")
+#: Corners of the search space tried before a sweep starts; above this number only the ends of each key are.
+_CORNERS = 256
+
+
+@dataclass(frozen=True)
+class Written:
+    """One entry of `search` as the sweep has it."""
+
+    key: str
+    kind: Kind
+
+    @property
+    def keys(self) -> Keys:
+        return ("search", self.key, self.kind.word)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of the search: its name, how it is drawn, and the entry of `search` it comes from."""
+
+    name: str
+    kind: Kind
+    written: Written
+
+
+def apply(recipe: Mapping[Any, Any], params: Mapping[str, Any]) -> dict[Any, Any]:
+    """A new plain recipe with `params` (dotted key → value) set, making absent sections such as `dual` on the way.
+
+    Raises:
+        NoSuchPlaceError: a key names a constraint that the recipe does not have.
+    """
+    data: dict[Any, Any] = copy.deepcopy(dict(recipe))
+    for key, value in params.items():
+        for keys in places(key, data):
+            assign(data, keys, value)
+    return data
+
+
+def read_search(sweep: Layered) -> tuple[list[Written], list[Problem]]:
+    """Reads the section `search` of a sweep by itself, without its recipe: entries that are well written, and problems."""
+    section = sweep.data.get("search")
+    if not isinstance(section, dict):  # the schema says so
+        return [], []
+    read = [(key, read_kind(sweep, ("search", key), value)) for key, value in section.items()]
+    problems = [each for _, each in read if isinstance(each, Problem)]
+    return [Written(str(key), each) for key, each in read if not isinstance(each, Problem)], problems
+
+
+def resolve(
+    sweep: Layered, recipe: Layered, entries: Sequence[Written], fixed: Iterable[Override]
+) -> tuple[list[Parameter], list[Problem]]:
+    """The parameters of a search over a valid recipe, wild-cards expanded; and what is wrong with it.
+
+    Both ends of every range (every choice, and every whole number of a few) must make a valid recipe, as must the corners.
+    """
+    parameters: list[Parameter] = []
+    problems: list[Problem] = []
+    taken: dict[Keys, str] = {}
+    for override in fixed:
+        taken.update(dict.fromkeys(_reached(override.key, recipe.data), f"the fixed value of `{override.key}`"))
+    for entry in entries:
+        if entry.key.split(".")[0] in _NOT_SEARCHED:
+            way_out = f"fix it under `set` or in the recipe; {', '.join(_NOT_SEARCHED)} are not searched"
+            problems.append(sweep.problem(entry.keys[:2], "must be a key that shapes the training", f"`{entry.key}`", way_out))
+            continue
+        try:
+            expanded = expand(entry.key, recipe.data)
+        except NoSuchPlaceError as error:
+            problems.append(sweep.problem(entry.keys[:2], error.rule, error.received, error.way_out))
+            continue
+        clash = next((other for keys in _all(expanded) for at, other in taken.items() if _overlap(keys, at)), None)
+        if clash is not None:
+            way_out = f"keep one of the two; `--set search.{entry.key}=null` drops this entry"
+            problems.append(
+                sweep.problem(entry.keys[:2], "must set what nothing else sets", f"the same place as {clash}", way_out)
+            )
+        taken.update(dict.fromkeys(_all(expanded), f"`search.{entry.key}`"))
+        found = [Parameter(name, entry.kind, entry) for name, _ in expanded]
+        ends = _check_ends(sweep, recipe, found)
+        problems += ends
+        if not ends and clash is None:
+            parameters += found
+    return parameters, problems or _check_corners(sweep, recipe, parameters)
+
+
+def check_grid(sweep: Layered, entries: Iterable[Written]) -> list[Problem]:
+    """A grid needs finitely many values of every key."""
+    return [
+        sweep.problem(
+            entry.keys,
+            "must have finitely many values with the sampler `grid`",
+            f"the continuous `{entry.kind.word}`",
+            "write `choice: [...]` or `int: [low, high]`, or take another sampler",
+        )
+        for entry in entries
+        if listed(entry.kind) is None
+    ]
+
+
+def _reached(key: str, data: Any) -> list[Keys]:
+    try:
+        return places(key, data)
+    except NoSuchPlaceError:  # told where the override is laid
+        return []
+
+
+def _all(expanded: Iterable[tuple[str, list[Keys]]]) -> Iterator[Keys]:
+    return (keys for _, below in expanded for keys in below)
+
+
+def _overlap(one: Keys, other: Keys) -> bool:
+    """Whether two places are the same, or one lies within the other."""
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
+
+
+def _invalid(recipe: Layered, params: Mapping[str, Any]) -> list[Problem]:
+    try:
+        validate(Recipe, Document(recipe.file, apply(recipe.data, params), recipe.lines))
+    except BadInput as error:
+        return error.problems
+    return []
+
+
+def _check_ends(sweep: Layered, recipe: Layered, parameters: Sequence[Parameter]) -> list[Problem]:
+    """The problems of one entry's ends, each told at the entry's line; all its parameters are tried alike."""
+    problems: list[Problem] = []
+    for parameter in parameters[:1]:
+        entry = parameter.written
+        if (whole := _wants_whole_numbers(recipe, parameters)) is not None:
+            received = show([entry.kind.ends[0], entry.kind.ends[-1]])
+            return [sweep.problem(entry.keys, "must be whole numbers for this key", received, f"write `int: {list(whole)}`")]
+        for value in tried(entry.kind):
+            for problem in _invalid(recipe, {each.name: value for each in parameters}):
+                problems.append(_at_entry(sweep, recipe, parameters, value, problem))
+    return list(dict.fromkeys(problems))
+
+
+def _at_entry(sweep: Layered, recipe: Layered, parameters: Sequence[Parameter], value: Any, problem: Problem) -> Problem:
+    entry = parameters[0].written
+    at = sweep.problem(entry.keys[:2] if problem.rule == "must be a known key" else entry.keys, "", "", "")
+    reached = {".".join(map(str, keys)) for each in parameters for keys in _reached(each.name, recipe.data)}
+    if any(problem.key == place or problem.key.startswith(f"{place}.") for place in reached):
+        return Problem(at.file, at.line, at.key, problem.rule, problem.received, problem.way_out)
+    if any(place.startswith(f"{problem.key}.") for place in reached):  # a section on the way is unknown
+        return Problem(at.file, at.line, at.key, problem.rule, problem.received, problem.way_out)
+    rule = f"must make a valid recipe, in which {_subject(problem)}"
+    return Problem(at.file, at.line, at.key, rule, f"{problem.received} with {show(value)}", problem.way_out)
+
+
+def _subject(problem: Problem) -> str:
+    """The rule with what it is about: rules over a whole section name their key themselves."""
+    return problem.rule if problem.rule.startswith("`") else f"`{problem.key}` {problem.rule}"
+
+
+def _wants_whole_numbers(recipe: Layered, parameters: Sequence[Parameter]) -> tuple[int, int] | None:
+    """The whole-number range that would be valid where a continuous one is not."""
+    kind = parameters[0].kind
+    if not isinstance(kind, Uniform | LogUniform):
+        return None
+    whole = Integers(math.ceil(kind.low), math.floor(kind.high))
+    fractions = {each.name: kind.low + 0.5 * (kind.high - kind.low) + 1e-3 for each in parameters}
+    if whole.low >= whole.high or not _invalid(recipe, fractions):
+        return None
+    valid = all(not _invalid(recipe, {each.name: end for each in parameters}) for end in whole.ends)
+    return (whole.low, whole.high) if valid else None
+
+
+def _check_corners(sweep: Layered, recipe: Layered, parameters: Sequence[Parameter]) -> list[Problem]:
+    """Ends that are valid one by one may not be together, as a small batch with many workers."""
+    if len(parameters) < 2 or math.prod(len(each.kind.ends) for each in parameters) > _CORNERS:
+        return []
+    for corner in itertools.product(*(each.kind.ends for each in parameters)):
+        params = {each.name: value for each, value in zip(parameters, corner, strict=True)}
+        for problem in _invalid(recipe, params):
+            rule = f"must make a valid recipe in every corner, in which {_subject(problem)}"
+            shown = ", ".join(f"{name} = {value}" for name, value in params.items())
+            return [sweep.problem(("search",), rule, f"{problem.received} with {shown}", problem.way_out)]
+    return []

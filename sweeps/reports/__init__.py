@@ -1,0 +1,1 @@
+"""What people are told of ended runs and sweeps: the commands `explain`, `front`, `ui` and `compare`."""

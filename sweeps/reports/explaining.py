@@ -1,0 +1,172 @@
+"""`dualsweep explain`: the verdicts of a run that has ended, from its folder, a sweep's folder, or MLflow alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sweeps.reports.pricing import priced_in_folder, priced_in_mlflow
+from sweeps.tracking.histories import read_points
+from sweeps.tracking.spool import FOLDER, read
+from trainer.errors import BadInput, Problem
+from trainer.outcome import Result
+from trainer.places import RESULT
+from trainer.recipe import Recipe
+from trainer.verdicts import Verdict, histories_of, verdicts
+from trainer.verdicts.text import COLOURS, evidence_lines, markdown, to_json
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: What is written beside a run's result: the verdicts as data and as a page, and the recipe they are judged with.
+VERDICTS, PAGE, RECIPE = "verdicts.json", "explain.md", "recipe.yaml"
+Points = Sequence[tuple[int, Mapping[str, float]]]
+_RUN_ID_LENGTH = 32
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A run that has ended, a verdict for each of its constraints, and of a sweep's trial what its budgets cost."""
+
+    title: str
+    result: Result
+    recipe: Recipe
+    verdicts: list[Verdict]
+    prices: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, title: str, points: Points, result: Result, recipe: Recipe) -> Self:
+        """From the run's points, (step, metrics) each, the final evaluation's among them."""
+        return cls(title, result, recipe, verdicts(histories_of(points), result, recipe.dual, recipe.constraints))
+
+    def tags(self) -> dict[str, str]:
+        """The words, as tags of an MLflow run."""
+        return {f"dualsweep.verdict.{each.name}": each.word for each in self.verdicts}
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return to_json(self.verdicts)
+
+
+def explain_run(run: str, tracking_uri: str | None) -> Explained:
+    """The verdicts of `run`: an output folder, a trial's folder in a sweep's, or the id of a trial's run in MLflow.
+
+    Raises:
+        BadInput: it is none of these, or has not ended.
+        ReviewError: there is no such MLflow store.
+    """
+    folder = Path(run).absolute()
+    trials = next((each for each in folder.parents[:2] if each.name == "trials"), folder)
+    below, sweep = folder.relative_to(trials), trials.parent
+    spool = sweep / FOLDER / f"{'-'.join(below.parts)}.jsonl"  # 0007, or 0007-seed-1 of 0007/seed-1
+    if trials != folder and spool.exists():
+        if several := sorted(each.name for each in folder.glob("seed-*")):
+            raise _refused(run, f"name one of its trainings: {run.rstrip('/')}/{several[0]}")
+        points = [(each["step"], each["metrics"]) for each in read(spool, 0).records if each["kind"] == "point"]
+        found = _explained(run, sweep / "artifacts" / below, f"{sweep.name} {' '.join(below.parts)}", points)
+        if len(below.parts) > 1:  # one training of several: budgets are priced by their means
+            return found
+        return replace(found, prices=priced_in_folder(sweep, below.name, maximizes=found.recipe.maximizes))
+    if folder.is_dir():
+        recorded = [(point["step"], point["metrics"]) for point in read_points(folder / "metrics.jsonl")]
+        return _explained(run, folder, folder.name, recorded)
+    if len(run) == _RUN_ID_LENGTH and set(run) <= set("0123456789abcdef"):
+        return _from_mlflow(run, tracking_uri)
+    raise _refused(run, "name a folder that `dualsweep train` wrote, SWEEP/trials/0000 of a sweep's, or a run id of 32 digits")
+
+
+def _explained(run: str, folder: Path, title: str, points: Points) -> Explained:
+    if not ((folder / RESULT).exists() and (folder / RECIPE).exists()):
+        trials = sorted((folder / "artifacts").glob("*"))
+        way_out = (
+            "end it with the same command first" if not trials else f"name one trial: {run.rstrip('/')}/trials/{trials[0].name}"
+        )
+        raise _refused(run, way_out)
+    result = Result.from_json(json.loads((folder / RESULT).read_text(encoding="utf-8")))
+    recipe = Recipe.model_validate(yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8")))
+    return Explained.of(title, points, result, recipe)
+
+
+def _from_mlflow(run_id: str, tracking_uri: str | None) -> Explained:
+    from analysis.store import open_client
+    from sweeps.reports.reviewing import store_of
+
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # read when MLflow is imported
+    uri = store_of(tracking_uri)
+    client = open_client(uri)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException:
+        raise _refused(run_id, f"{uri} has no such run; name its store with --tracking-uri") from None
+    there = {each.path for each in client.list_artifacts(run_id)}
+    if "dualsweep.replicates" in run.data.tags:
+        raise _refused(run_id, "name one of its trainings' runs, which are below it")
+    if run.data.tags.get("dualsweep.kind") not in ("trial", "replicate") or not {RESULT, RECIPE} <= there:
+        raise _refused(run_id, "name the run of a trial that has ended, not that of a sweep")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (RESULT, RECIPE):
+            client.download_artifacts(run_id, name, folder)
+        found = _explained(run_id, Path(folder), str(run.info.run_name), _logged_points(client, run_id, list(run.data.metrics)))
+    tags = run.data.tags
+    if tags["dualsweep.kind"] != "trial" or not {"mlflow.parentRunId", "dualsweep.trial"} <= set(tags):
+        return found
+    return replace(found, prices=priced_in_mlflow(uri, tags["mlflow.parentRunId"], tags["dualsweep.trial"]))
+
+
+def _logged_points(client: MlflowClient, run_id: str, metrics: Sequence[str]) -> Points:
+    """The points as they were logged: the metrics of one point have its step and its time, which no other point has."""
+    points: dict[tuple[int, int], dict[str, float]] = {}
+    for name in metrics:
+        for each in client.get_metric_history(run_id, name):
+            points.setdefault((each.step, each.timestamp), {})[name] = each.value
+    return [(step, points[step, time]) for step, time in sorted(points)]
+
+
+def _refused(run: str, way_out: str) -> BadInput:
+    return BadInput([Problem("command line", 1, "RUN", "must be a training that has ended", repr(run), way_out)])
+
+
+def write(explained: Explained, folder: Path) -> None:
+    """Writes the recipe, and the verdicts as data and as a page."""
+    result, recipe = explained.result, explained.recipe
+    files = {
+        RECIPE: yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False),
+        VERDICTS: json.dumps(explained.to_json(), indent=2) + "\n",
+        PAGE: markdown(explained.title, result.status, result.reason, explained.verdicts),
+    }
+    for name, text in files.items():
+        part = folder / f".{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(folder / name)
+
+
+def show(explained: Explained, console: Console) -> None:
+    """Prints how the run ended, and a line for each constraint with its suggestion and evidence beneath."""
+    result = explained.result
+    console.print(f"{result.status.replace('_', ' ')}: {result.reason}", highlight=False, markup=False)
+    console.print(f"objective {result.objective:.4g} ± {result.objective_error:.1g}", highlight=False)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for each in explained.verdicts:
+        table.add_row(Text(f"  {each.name}", "bold"), Text(each.word, f"bold {COLOURS[each.word]}"), Text(each.sentence))
+        if each.suggestion:
+            table.add_row("", "", Text(f"→ {each.suggestion}", "bold"))
+        for line in evidence_lines(each):
+            table.add_row("", "", Text(line, "dim"))
+    if explained.verdicts:
+        console.print(table)
+    for line in explained.prices:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,167 @@
+"""The review of a sweep for people: table, figures, links; from the sweep's end, or rebuilt from MLflow alone."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+
+from analysis.amortised import sentence
+from analysis.figures.front_html import base_url_of
+from analysis.front import find_front
+from analysis.publish import publish, record_preference
+from analysis.reading import read_sweep
+from analysis.review import Review, review
+from analysis.saved_view import saved_view_link
+from analysis.server import front_link, ui
+from analysis.store import is_http, open_client
+from analysis.table import front_table
+from analysis.thumbnails import thumbnails
+from analysis.trials import SweepRecord
+from sweeps.interrupts import terminate_like_interrupt
+from sweeps.planning.preferring import read_option
+from sweeps.tracking.delivery import prepare
+
+
+class Reviewed(NamedTuple):
+    """A sweep, its review, and the link of its saved view in the MLflow UI, None where this MLflow takes none."""
+
+    record: SweepRecord
+    review: Review
+    view: str | None
+
+
+def review_of(tracking_uri: str, sweep: str, folder: Path, console: Console, prefer: str | None = None) -> Reviewed:
+    """Reads a sweep from MLflow, writes its figures into `folder` and puts the review and the front's models into MLflow.
+
+    `prefer` (`--prefer`) takes the place of the preference that the sweep records, there too.
+
+    Raises:
+        ReviewError: no such store or sweep.
+        BadInput: `prefer` is no preference for this sweep.
+    """
+    prepare()
+    from sweeps.tracking.models import log_models  # MLflow and torch take seconds
+
+    record = read_sweep(tracking_uri, sweep)
+    if prefer is not None:
+        measured = sorted({name for trial in record.trials for name in trial.metrics})
+        record = replace(record, prefer=read_option(prefer, list(record.objectives), measured))
+        record_preference(tracking_uri, record)
+    pictures = thumbnails(tracking_uri, record, find_front(record))
+    made = review(record, folder, base_url=base_url_of(tracking_uri), thumbnails=pictures)
+    models = log_models(tracking_uri, made.front, lambda text: console.print(text, highlight=False, soft_wrap=True))
+    return Reviewed(record, made, publish(tracking_uri, record, made, models=models))
+
+
+def show(record: SweepRecord, made: Review, console: Console, view: str = "") -> None:
+    """Prints the front's table, its hypervolume, where the figures are and the whole link of the saved view."""
+    console.print()
+    console.print(front_table(record, made.front, width=console.width))
+    if made.hypervolume is not None and made.reference_point is not None:
+        point = ", ".join(f"{name} {value:.4g}" for name, value in zip(record.objectives, made.reference_point, strict=True))
+        console.print(f"\nhypervolume {made.hypervolume:.4g} against {point}", highlight=False, soft_wrap=True)
+    if record.amortised is not None:
+        console.print(f"\n{sentence(record)}", highlight=False, soft_wrap=True)
+    for line in advice(made):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"front: {made.front_html}  {made.front_png.name}  {made.trials_csv.name}", highlight=False, soft_wrap=True)
+    if view:
+        console.print(f"view:  {view}", highlight=False, soft_wrap=True)
+
+
+def advice(made: Review) -> list[str]:
+    """Which point to take and what its budgets cost, for the terminal."""
+    chosen = made.recommendation.trial or made.recommendation.nearest
+    prices = made.prices.of(chosen.trial_id) if chosen is not None else ()
+    lines = [*made.recommendation.reasons, *(price.sentence for price in prices if price.believed)]
+    trouble = made.prices.troubles.get(chosen.trial_id) if chosen is not None else None
+    doubts = [*(price.sentence for price in prices if not price.believed), *([trouble] if trouble else [])]
+    return ["", *lines, *doubts, made.prices.summary()] if lines else []
+
+
+def summary(made: Review) -> dict[str, Any]:
+    """The front's part of a `--json` file."""
+    return {
+        "front": list(made.front_ids),
+        "hypervolume": made.hypervolume,
+        "reference_point": list(made.reference_point) if made.reference_point is not None else None,
+        "recommended": made.recommendation.to_json(),
+        "prices": [price.to_json() | {"trouble": made.prices.troubles.get(price.trial_id)} for price in made.prices.prices],
+    }
+
+
+def rebuild(
+    name: str, tracking_uri: str | None, output: Path | None, console: Console, prefer: str | None = None
+) -> dict[str, Any]:
+    """`dualsweep front`.
+
+    Raises:
+        ReviewError: no such store or sweep.
+        BadInput: `prefer` is no preference for this sweep.
+    """
+    uri, sweep = place_of(name, tracking_uri)
+    reviewed = review_of(uri, sweep, output or Path("runs") / name_of_folder(sweep), console, prefer)
+    show(reviewed.record, reviewed.review, console, full_link(uri, reviewed.view))
+    return summary(reviewed.review)
+
+
+def full_link(tracking_uri: str, view: str | None) -> str:
+    """A saved view's address in the UI of a tracking URI, which is `dualsweep ui` for a local store; empty without a view."""
+    return f"{base_url_of(tracking_uri)}/{view}" if view else ""
+
+
+def serve(name: str | None, tracking_uri: str | None, port: int, console: Console) -> None:
+    """`dualsweep ui`: runs until it is interrupted.
+
+    Raises:
+        ReviewError: the port is taken, or there is no such sweep.
+    """
+    uri, sweep = place_of(name, tracking_uri)
+    terminate_like_interrupt()
+    with ui(uri, port=port) as server:
+        console.print(f"MLflow: {server.base_url}", highlight=False, soft_wrap=True)
+        if sweep:
+            _print_links(server.base_url, uri, sweep, console)
+        if server.process is None:
+            return
+        try:
+            console.print("Ctrl-C ends it", highlight=False)
+            while server.process.poll() is None:
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            console.print("stopped")
+
+
+def _print_links(base_url: str, tracking_uri: str, sweep: str, console: Console) -> None:
+    record = read_sweep(tracking_uri, sweep)
+    console.print(f"front:  {front_link(base_url, record)}", highlight=False, soft_wrap=True)
+    view = saved_view_link(open_client(tracking_uri), record)
+    if view:
+        console.print(f"charts: {base_url.rstrip('/')}/{view}", highlight=False, soft_wrap=True)
+
+
+def name_of_folder(sweep: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in sweep)
+
+
+def place_of(name: str | None, tracking_uri: str | None) -> tuple[str, str]:
+    """The tracking URI and the sweep's name, from a sweep file or from what was given."""
+    if name is not None and name.endswith((".yaml", ".yml")):
+        from sweeps.planning.load import load_plan
+
+        plan = load_plan(name)
+        return tracking_uri or plan.tracking_uri, plan.experiment
+    return store_of(tracking_uri), name or ""
+
+
+def store_of(tracking_uri: str | None) -> str:
+    """The tracking URI that is meant: the one given, else MLFLOW_TRACKING_URI, else mlflow.db in the working directory."""
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
+    if not is_http(uri) and uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
+        uri = f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
+    return uri

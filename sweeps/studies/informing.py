@@ -1,0 +1,111 @@
+"""A sweep's trials as the sampler `dual_informed` takes them: the sampler of a plan, and the outcome of a result."""
+
+from __future__ import annotations
+
+import math
+
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+
+from sweeps.informed import Budget, DualInformedSampler, Outcome
+from sweeps.informed.reading import Translator
+from sweeps.planning.budgets import SearchedBudget, searched_budgets
+from sweeps.planning.kinds import Choice, Integers, LogUniform
+from sweeps.planning.plan import Plan
+from trainer.outcome import SETTLED, ConstraintOutcome, Result
+from trainer.recipe import Recipe
+
+_TOLERANCE = 0.05
+_LEAST = 0.01
+
+
+def informed_sampler(plan: Plan, beside: BaseSampler) -> DualInformedSampler:
+    """The sampler of a plan's budgets, with another one beside it for the other parameters."""
+    chosen, searched = plan.sweep.sampler, searched_budgets(plan.parameters, plan.recipe_document)
+    return DualInformedSampler(
+        {each.parameter.name: _budget(each) for each in searched},
+        beside=beside,
+        direction="maximize" if plan.recipe.maximizes else "minimize",
+        base=_pretrained(plan.recipe, {name for each in searched for name in each.constraints}),
+        ideal=0.0 if _minimises_divergence(plan.recipe) else None,
+        tolerance=_TOLERANCE if chosen.tolerance is None else chosen.tolerance,
+        seed=chosen.seed,
+    )
+
+
+def outcome_of(plan: Plan, result: Result) -> Outcome | None:
+    """What a trial says of the front over the searched budgets; None where it ended without numbers, or none is searched.
+
+    Constraints with a fixed budget have a price too: along the trial's own plane the objective is moved to where it would be
+    with these met exactly. A standard error that could not be measured counts as 0, as it does where feasibility is judged.
+    A multiplier's error is the measured one, but at least `_LEAST` of the largest multiplier, since no model minimises its
+    Lagrangian exactly; of one that was not measured it is as large as a run must have it to count as settled. A multiplier of 0,
+    which the projection holds there, is exact.
+    """
+    searched = {name for each in searched_budgets(plan.parameters, plan.recipe_document) for name in each.constraints}
+    if not searched or result.status in ("failed", "diverged", "stopped"):
+        return None
+    sign = -1.0 if plan.recipe.maximizes else 1.0
+    fixed = [each for name, each in result.constraints.items() if name not in searched]
+    bounded = {name: each for name, each in result.constraints.items() if name in searched}
+    variance = _known(result.objective_error) ** 2 + sum((each.multiplier * _known(each.slack_error)) ** 2 for each in fixed)
+    largest = max((abs(each.multiplier) for each in bounded.values()), default=0.0)
+    try:
+        return Outcome(
+            result.objective - sign * sum(each.multiplier * each.slack for each in fixed),
+            {name: each.value for name, each in bounded.items()},
+            {name: each.multiplier for name, each in bounded.items()},
+            math.sqrt(variance),
+            {name: _known(each.slack_error) for name, each in bounded.items()},
+            {name: _sureness(each, largest) for name, each in bounded.items()},
+        )
+    except ValueError:  # not all of it is finite
+        return None
+
+
+def translator_of(plan: Plan) -> Translator:
+    """Between the plan's searched budgets and the front's, budgets from a list included."""
+    searched = searched_budgets(plan.parameters, plan.recipe_document)
+    base = _pretrained(plan.recipe, {name for each in searched for name in each.constraints})
+    return Translator({each.parameter.name: _budget(each) for each in searched}, plan.recipe.maximizes, base)
+
+
+def _pretrained(recipe: Recipe, searched: set[str]) -> Outcome | None:
+    """The pretrained model as a trial for free, where its outcome is known without one: alignment by normalised rewards alone.
+
+    Its divergence from itself is 0, and its rewards are 0 by their normalisation, as far as the samples for that tell.
+    """
+    objective = next((each for each in recipe.terms if each.column == 0), None)
+    others = [each.term for each in recipe.terms if each.column]
+    known = objective is not None and objective.term.anchors and objective.term.models(objective.value) == ("pretrained",)
+    if not known or not recipe.rollout.normalize or not others or not all(each.normalised for each in others):
+        return None
+    names = [each.name for each in recipe.constraints]
+    if set(names) != searched:  # it need not keep the budgets that are fixed
+        return None
+    error = 1.0 / math.sqrt(recipe.rollout.normalization_samples)
+    return Outcome(0.0, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0), value_errors=dict.fromkeys(names, error))
+
+
+def _sureness(each: ConstraintOutcome, largest: float) -> float:
+    if not each.multiplier:
+        return 0.0
+    return max(each.multiplier_error, _LEAST * largest) if math.isfinite(each.multiplier_error) else SETTLED * largest
+
+
+def _known(error: float) -> float:
+    return error if math.isfinite(error) else 0.0
+
+
+def _budget(searched: SearchedBudget) -> Budget:
+    kind, sense = searched.parameter.kind, searched.sense
+    assert sense != "minimax"  # a plan's check
+    if isinstance(kind, Choice):
+        return Budget(searched.constraints, FloatDistribution(float(min(kind.ends)), float(max(kind.ends))), sense)
+    if isinstance(kind, Integers):
+        return Budget(searched.constraints, IntDistribution(kind.low, kind.high), sense)
+    return Budget(searched.constraints, FloatDistribution(kind.low, kind.high, log=isinstance(kind, LogUniform)), sense)
+
+
+def _minimises_divergence(recipe: Recipe) -> bool:
+    return any(each.column == 0 and each.term.anchors for each in recipe.terms)

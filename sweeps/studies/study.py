@@ -1,0 +1,298 @@
+"""The study: which trials were asked for and what they answered, kept by Optuna in a storage (`sweeps/studies/storage.py`).
+
+An ask is one record: the sampler works on a copy of the history in memory, and the trial is written with all its
+parameters at once. So after a kill a trial is there whole, to be resumed, or not at all, to be asked again the same.
+
+Trials of other sweeps (`sweeps/studies/warm_start.py`) come before all others and are marked. The sweep's own are numbered from 0
+without them, here and everywhere else but in Optuna.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import math
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import optuna
+from optuna.samplers import RandomSampler
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeps.informed import DualInformedSampler, Outcome, report
+from sweeps.planning.plan import Plan
+from sweeps.studies.samplers import decode, distributions, kept_params, sampler_for
+from sweeps.studies.storage import StorageError, holding, locked, open_storage, patient
+from sweeps.studies.storing import JOURNAL as SCHEME
+from sweeps.studies.storing import masked
+from sweeps.studies.unchanged import check_unchanged, fingerprint
+from sweeps.studies.warm_start import OLD, WARM, warm_trials
+from sweeps.trials.starts import ATTRIBUTE as START
+from sweeps.trials.starts import Begun
+from trainer.errors import BadInput, Problem
+
+JOURNAL = "study.journal"
+#: Names the study in a storage of the user's, which may hold others.
+STUDY = "study.json"
+_FINGERPRINT, _WARM = "dualsweep", "dualsweep.warm_started"
+State = Literal["running", "complete", "failed", "stopped"]
+_STATES: dict[TrialState, State] = {
+    TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.PRUNED: "stopped",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial to run: its number, from 0, the value of every parameter by name, and its start once that is decided."""
+
+    number: int
+    params: dict[str, Any]
+    start: Begun | None = None
+
+
+class Study:
+    """Ask and tell over one sweep, in one process at a time.
+
+    A trial that was asked for and never told is `unfinished` after the next opening, with its number and parameters.
+    """
+
+    def __init__(self, plan: Plan, output: Path) -> None:
+        """Opens the study of the sweep in `output`, or begins it.
+
+        Raises:
+            BadInput: another process has it open, it was begun with another search, recipe, objectives, sampler or storage, or
+                the storage can't be used.
+        """
+        output.mkdir(parents=True, exist_ok=True)
+        self.plan = plan
+        #: What a user should know of the trials taken over from other sweeps, in words.
+        self.said: tuple[str, ...] = ()
+        self._judged: tuple[int, str | None] | None = None  # the end is judged once for each trial that has ended
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(locked(output / "study.lock"))
+            except StorageError as error:
+                raise BadInput([Problem(str(output), 1, "output", error.rule, error.received, error.way_out)]) from None
+            try:
+                url, name = _kept_at(plan, output)
+                held.enter_context(holding(url, name))
+                self._study = _open(plan, open_storage(url), name)
+            except StorageError as error:
+                raise BadInput([plan.document.problem(("storage",), error.rule, error.received, error.way_out)]) from None
+            self._begin(output)
+            self._held = held.pop_all()
+
+    def _begin(self, output: Path) -> None:
+        kept = self._study.user_attrs.get(_FINGERPRINT)
+        if kept is not None:
+            check_unchanged(self.plan, kept)
+        ended = [int(file.stem) for file in (output / "records").glob("*.json")]
+        if ended and max(ended) >= len(self._own()):
+            rule, received = "must hold the study that this sweep began", f"none with the {max(ended) + 1} trials of {output}"
+            raise BadInput([self.plan.document.problem(("storage",), rule, received, "put it back, or give another `--output`")])
+        if _WARM not in self._study.user_attrs:
+            self._warm_up()
+        if kept is None:
+            with _quiet():
+                self._study.set_metric_names(list(self.plan.objectives))  # what the dashboard shows
+            self._study.set_user_attr(_FINGERPRINT, fingerprint(self.plan))
+
+    def _warm_up(self) -> None:
+        """Takes over other sweeps' trials, once; what a kill left undone is done by the next start."""
+        found, self.said = warm_trials(self.plan)
+        there = {each.user_attrs.get(WARM) for each in self._trials()}
+        for trial in found:
+            if trial.user_attrs[WARM] not in there:
+                self._study.add_trial(trial)
+        if self.plan.sweep.warm_start:
+            self._study.set_user_attr(_WARM, len(found))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets other processes open the study."""
+        self._held.close()
+
+    @property
+    def states(self) -> dict[int, State]:
+        """The state of every trial by number."""
+        return {number: _STATES.get(each.state, "running") for number, each in enumerate(self._own())}
+
+    @property
+    def finished(self) -> int:
+        """Trials that have been told: complete, failed or stopped."""
+        return sum(each.state.is_finished() for each in self._own())
+
+    @property
+    def remaining(self) -> int:
+        """Trials that may yet be asked for; none where the sampler has found an end."""
+        left = max(0, self.plan.trials - len(self._own()))
+        return 0 if left and self.stopped else left
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the sampler asks for no more, in words; None where it would go on."""
+        sampler = sampler_for(self.plan, 0)
+        if not isinstance(sampler, DualInformedSampler):
+            return None
+        if self._judged is None or self._judged[0] != self.finished:
+            verdict = sampler.verdict(self._study)
+            self._judged = self.finished, verdict.reason if verdict.stop else None
+        return self._judged[1]
+
+    def unfinished(self) -> list[Asked]:
+        """Trials asked for and not told, by number: after an interruption these come first, as they are."""
+        return [self._asked(number, each) for number, each in enumerate(self._own()) if not each.state.is_finished()]
+
+    def ask(self) -> Asked:
+        """A new trial. What it is depends on the plan, its number and the trials before it, not on this process.
+
+        Raises:
+            RuntimeError: `remaining` is 0.
+        """
+        if not self.remaining:
+            raise RuntimeError(
+                f"A new trial must be within the plan's {self.plan.trials}, but {self.stopped or 'all were asked for'}; "
+                "raise `trials`, or lower the sampler's `tolerance`."
+            )
+        history, number = [_modern(each) for each in self._trials()], len(self._own())
+        memory = optuna.create_study(
+            directions=list(self.plan.objectives.values()),
+            storage=InMemoryStorage(),
+            sampler=sampler_for(self.plan, len(history)),
+        )
+        memory.add_trials(history)
+        if number < len(self.plan.points):
+            memory.enqueue_trial(kept_params(self.plan, self.plan.points[number]))
+        with _quiet():
+            memory.ask(distributions(self.plan))
+        self._write(number, memory.get_trials(deepcopy=False)[-1])
+        return self._asked(number, self._own()[number])
+
+    @patient
+    def _write(self, number: int, trial: FrozenTrial) -> None:
+        if len(self._own()) == number:
+            self._study.add_trial(trial)
+
+    @patient
+    def tell(
+        self,
+        number: int,
+        values: Sequence[float] | None,
+        slacks: Mapping[str, float] | None = None,
+        failed: bool = False,
+        outcome: Outcome | None = None,
+        stopped: bool = False,
+    ) -> State:
+        """Ends a trial. `values` are the objectives in the plan's order; `slacks` b - g by constraint, >= 0 where it holds.
+
+        `outcome` is what the sampler `dual_informed` reads; without it the trial says nothing of the front.
+
+        A trial is `failed` where it is said to be, and where a value or a slack is missing or not finite: Optuna takes a
+        trial without constraints as feasible, and leaves one with a NaN running. Told again, a trial stays as it is.
+
+        A trial that was `stopped` is pruned: its slacks are its constraints, and it has no values, which would be those of an
+        unfinished training (`Study.tell` refuses values of a pruned trial). Samplers take it as no completed trial.
+        """
+        trial = self._own()[number]
+        if trial.state.is_finished():
+            return _STATES[trial.state]
+        slacks = slacks or {}
+        told = [*(values or [math.nan]), *(slacks.get(name, math.nan) for name in self.plan.constraints)]
+        if stopped:
+            if all(math.isfinite(slacks.get(name, math.nan)) for name in self.plan.constraints):
+                self._constrain(trial, slacks)
+            self._study.tell(trial.number, state=TrialState.PRUNED)
+            return "stopped"
+        if failed or len(values or ()) != len(self.plan.objectives) or not all(map(math.isfinite, told)):
+            self._study.tell(trial.number, state=TrialState.FAIL)
+            return "failed"
+        live = self._constrain(trial, slacks)
+        if outcome is not None:
+            report(live, outcome)
+        self._study.tell(trial.number, list(values or ()))
+        return "complete"
+
+    def keep_start(self, number: int, begun: Begun) -> None:
+        """Keeps where a trial starts, before it does."""
+        optuna.trial.Trial(self._study, self._own()[number]._trial_id).set_user_attr(START, begun.to_json())
+
+    def _constrain(self, trial: FrozenTrial, slacks: Mapping[str, float]) -> optuna.trial.Trial:
+        """Sets the slacks as the trial's constraints, which Optuna wants <= 0 where they hold."""
+        live = optuna.trial.Trial(self._study, trial._trial_id)  # the one way to `set_constraint` on a trial asked for earlier
+        for name in self.plan.constraints:
+            if name not in trial.constraints:  # it is there where a kill came between this and the end
+                live.set_constraint(name, -slacks[name])
+        live.storage.set_trial_system_attr(trial._trial_id, OLD, [-slacks[name] for name in self.plan.constraints])
+        return live
+
+    @patient
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _own(self) -> list[FrozenTrial]:
+        """The sweep's own trials, by their numbers."""
+        return [each for each in self._trials() if WARM not in each.user_attrs]
+
+    def _asked(self, number: int, trial: FrozenTrial) -> Asked:
+        params = {each.name: decode(each.kind, trial.params[each.name]) for each in self.plan.parameters}
+        kept = trial.user_attrs.get(START)
+        return Asked(number, params, None if kept is None else Begun.from_json(kept))
+
+
+def _modern(trial: FrozenTrial) -> FrozenTrial:
+    """A trial whose constraints are there once, as samplers are to see them."""
+    plain = copy.copy(trial)
+    plain.system_attrs = {key: value for key, value in trial.system_attrs.items() if key != OLD}
+    return plain
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's notes that a part of it is new."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def _open(plan: Plan, storage: BaseStorage, name: str) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        study_name=name,
+        storage=storage,
+        directions=list(plan.objectives.values()),
+        sampler=RandomSampler(),  # never used: `ask` samples in memory
+        load_if_exists=True,
+    )
+
+
+def _kept_at(plan: Plan, output: Path) -> tuple[str, str]:
+    """The storage's URL and the study's name in it: the sweep's own where the storage may hold others.
+
+    Raises:
+        StorageError: the sweep was begun in another storage.
+    """
+    file, journal = output / STUDY, output / JOURNAL
+    kept = json.loads(file.read_text()) if file.exists() else None
+    before = kept["storage"] if kept else str(journal) if journal.exists() else None
+    here = str(journal) if plan.storage is None else masked(plan.storage)
+    if before is not None and before != here:
+        raise StorageError("must stay as it was when this sweep began", f"{here}, where it was {before}", "put it back")
+    if plan.storage is None:
+        return f"{SCHEME}{journal.absolute()}", plan.name
+    if kept is None:
+        kept = {"storage": here, "study": f"{plan.name}-{uuid.uuid4().hex[:8]}"}
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(kept))
+        part.replace(file)
+    return plan.storage, kept["study"]

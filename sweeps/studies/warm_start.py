@@ -1,0 +1,198 @@
+"""Finished trials of other sweeps over the same parameters, for a sweep's sampler to begin with.
+
+They are complete trials of the study with values, constraints and (for `dual_informed`) outcome, and marked: they are nobody's
+to run, count for nothing and stand on no front. Left out are those that failed or were stopped, had other constraints than this
+sweep would give them, lack a figure, or lie outside this sweep's ranges; `Study.said` counts them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from analysis.trials import JUDGED_STATUSES
+from sweeps.informed.outcome import ATTRIBUTE, Outcome
+from sweeps.planning.budgets import NAME, searched_budgets
+from sweeps.planning.plan import Plan
+from sweeps.planning.schema import WarmStart
+from sweeps.planning.search import apply
+from sweeps.reports.explaining import RECIPE
+from sweeps.studies.informing import outcome_of
+from sweeps.studies.samplers import decode, distributions, kept_params
+from sweeps.studies.storage import StorageError, open_storage
+from sweeps.studies.storing import masked, storage_url
+from sweeps.trials.results import TrialRecord
+from trainer.errors import BadInput
+from trainer.outcome import Result
+from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+#: Marks a trial of another sweep, and says which one it is.
+WARM = "dualsweep.warm_start"
+#: How Optuna kept constraints until version 4, and the only form that optuna-dashboard (0.21) shows: a list beside the names.
+OLD = "constraints"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A trial of another sweep: its name, values of the searched parameters, objectives, and slacks by constraint."""
+
+    name: str
+    params: Mapping[str, Any]
+    values: Mapping[str, float]
+    slacks: Mapping[str, float]
+    outcome: Outcome | None
+    recipe: Recipe | None
+
+
+def warm_trials(plan: Plan) -> tuple[list[FrozenTrial], tuple[str, ...]]:
+    """The trials to begin with, marked; and a line for each sweep they come from.
+
+    Raises:
+        BadInput: a sweep can't be read, or none of its trials has this sweep's parameters.
+    """
+    taken: list[FrozenTrial] = []
+    said = []
+    for position, source in enumerate(plan.sweep.warm_start):
+        try:
+            found = list(_in_folder(plan, Path(source.output)) if source.output is not None else _in_storage(plan, source))
+        except StorageError as error:
+            raise _problem(plan, position, error.rule, error.received, error.way_out) from None
+        wanted = {each.name for each in plan.parameters}
+        if found and not any(set(each.params) == wanted for each in found):
+            there = ", ".join(f"`{name}`" for name in found[0].params) or "none"
+            rule, way_out = "must be a sweep over the same parameters", "search the same keys, or drop this entry"
+            raise _problem(plan, position, rule, there, way_out)
+        made, left_out = [], Counter[str]()
+        for each in found:
+            reason = _unfit(plan, each)
+            left_out[reason] += 1
+            if not reason:
+                made.append(_frozen(plan, source.name, each))
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if reason)
+        said.append(f"warm start: {len(made)} trials of {source.name}" + (f"; left out: {reasons}" if reasons else ""))
+        taken += made
+    return taken, tuple(said)
+
+
+def _problem(plan: Plan, position: int, rule: str, received: str, way_out: str) -> BadInput:
+    return BadInput([plan.document.problem(("warm_start", position), rule, received, way_out)])
+
+
+def _in_folder(plan: Plan, folder: Path) -> Iterator[_Found]:
+    """The trials of an output folder, from their records."""
+    if not (folder / "records").is_dir():
+        raise StorageError("must be the output folder of a sweep", f"{folder} without `records`", "correct the path")
+    for record in TrialRecord.load_all(folder):
+        result, file = record.result, folder / "artifacts" / record.id / RECIPE
+        recipe = Recipe.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))) if file.exists() else None
+        slacks = {name: each.slack for name, each in result.constraints.items()}
+        sound = result.status in JUDGED_STATUSES
+        yield _Found(record.id, record.params, result.metrics if sound else {}, slacks, _outcome(plan, result), recipe)
+
+
+def _in_storage(plan: Plan, source: WarmStart) -> Iterator[_Found]:
+    """The complete trials of a study."""
+    import optuna
+    from optuna.trial import TrialState
+
+    url = storage_url(str(source.storage))
+    storage = open_storage(url, held=False)
+    names = [each.study_name for each in storage.get_all_studies()]
+    name = source.study or (names[0] if len(names) == 1 else None)
+    if name not in names:
+        received = f"{name or 'no `study`'} where there are {', '.join(names) or 'none'}"
+        raise StorageError(f"must name a study at {masked(url)}", received, "write its name as `study`")
+    study = optuna.load_study(study_name=name, storage=storage)
+    metrics = _metrics(plan, study)
+    kept = study.user_attrs.get("dualsweep", {}).get("recipe")
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state is TrialState.WAITING or trial.state is TrialState.RUNNING or WARM in trial.user_attrs:
+            continue
+        params = _decoded(plan, trial.params)
+        values = dict(zip(metrics, trial.values or (), strict=False))
+        told = trial.user_attrs.get(ATTRIBUTE)
+        recipe = Recipe.model_validate({**apply(kept, params), "name": plan.name}) if kept and trial.values else None
+        slacks = {name: -bound for name, bound in trial.constraints.items()}
+        yield _Found(f"{trial.number:04d}", params, values, slacks, Outcome.from_json(told) if told else None, recipe)
+
+
+def _metrics(plan: Plan, study: optuna.Study) -> list[str]:
+    """The names of a study's objectives, which must be among this sweep's."""
+    names = list(study.metric_names or plan.objectives)
+    directions = dict(zip(names, (each.name.lower() for each in study.directions), strict=False))
+    if len(names) != len(study.directions) or any(directions.get(name) != each for name, each in plan.objectives.items()):
+        there = ", ".join(f"{direction} {name}" for name, direction in directions.items())
+        raise StorageError("must be a study of the same objectives", there, "give these objectives, or drop this entry")
+    return names
+
+
+def _decoded(plan: Plan, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of choices as YAML has them; those that are none of this sweep's stay as they are, and are outside."""
+    kinds, found = {each.name: each.kind for each in plan.parameters}, dict(params)
+    for name in set(kinds) & set(params):
+        try:
+            found[name] = decode(kinds[name], params[name])
+        except ValueError:
+            continue
+    return found
+
+
+def _outcome(plan: Plan, result: Result) -> Outcome | None:
+    try:
+        return outcome_of(plan, result)
+    except KeyError:
+        return None
+
+
+def _unfit(plan: Plan, found: _Found) -> str:
+    """Why a trial is left out; empty where it is not."""
+    if set(found.params) != {each.name for each in plan.parameters}:
+        return "over other parameters"
+    try:
+        kept_params(plan, found.params)
+        mine = plan.trial_recipe(found.params)
+    except (ValueError, BadInput):
+        return "outside the ranges"
+    if not found.values:
+        return "without an end to rely on"
+    if found.recipe is not None and _bounds(found.recipe) != _bounds(mine):
+        return "with other constraints"
+    figures = [found.values.get(name, math.nan) for name in plan.objectives]
+    figures += [found.slacks.get(name, math.nan) for name in plan.constraints]
+    if not all(map(math.isfinite, figures)):
+        return "without every figure"
+    if plan.sweep.sampler.name == NAME:
+        searched = searched_budgets(plan.parameters, plan.recipe_document)
+        if found.outcome is None or not {name for each in searched for name in each.constraints} <= set(found.outcome.values):
+            return "without multipliers"
+    return ""
+
+
+def _bounds(recipe: Recipe) -> dict[str, tuple[Any, ...]]:
+    return {each.name: (each.kind, each.budget, each.relative_to) for each in recipe.constraints}
+
+
+def _frozen(plan: Plan, source: str, found: _Found) -> FrozenTrial:
+    from optuna.trial import TrialState, create_trial
+
+    outcome = {ATTRIBUTE: found.outcome.to_json()} if found.outcome is not None else {}
+    bounds = {name: -found.slacks[name] for name in plan.constraints}
+    return create_trial(
+        state=TrialState.COMPLETE,
+        values=[found.values[name] for name in plan.objectives],
+        params=kept_params(plan, found.params),
+        distributions=distributions(plan),
+        user_attrs={WARM: f"{source} {found.name}", **outcome},
+        system_attrs={OLD: list(bounds.values())},
+        constraints=bounds,
+    )

@@ -1,0 +1,51 @@
+"""The files that MLflow gets of a training, made or brought to this machine when it has ended: `OUTPUT/artifacts/0007/`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from analysis.figures.trajectories import trajectories_png
+from sweeps.reports.explaining import RECIPE, VERDICTS, Explained, Points, write
+from sweeps.tracking.histories import histories
+from trainer.outcome import Result
+from trainer.places import RESULT, read_file
+
+#: What a training writes that is kept with its run in MLflow.
+_BROUGHT = ("samples.png", "notes.txt")
+#: And of these, what a trial of several trainings shows of one.
+_SHOWN = (RECIPE, "samples.png", "trajectories.png")
+
+
+def write_artifacts(folder: Path, place: str, points: Points, explained: Explained) -> list[Path]:
+    """Writes into `folder` what became of a training whose own files lie at `place`; returns all the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write(explained, folder)
+    (folder / RESULT).write_text(json.dumps(explained.result.to_json(), indent=2), encoding="utf-8")
+    for file in _BROUGHT:
+        content = read_file(place, file)
+        if content is not None:
+            (folder / file).write_bytes(content)
+    multipliers, slacks = histories(points)
+    if multipliers:
+        (folder / "trajectories.png").write_bytes(trajectories_png(multipliers, slacks, title=explained.title))
+    return sorted(folder.iterdir())
+
+
+def write_shown(folder: Path, result: Result, seed: int) -> list[Path]:
+    """A trial of several trainings shows the files of the one with this seed, where it wrote any, beside its own result."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RESULT).write_text(json.dumps(result.to_json(), indent=2), encoding="utf-8")
+    shown = [each for each in sorted((folder / f"seed-{seed}").glob("*")) if each.name in _SHOWN]
+    return [folder / RESULT, *(Path(shutil.copy(each, folder)) for each in shown)]
+
+
+def verdicts_of(folder: Path) -> dict[str, str]:
+    """The words for each constraint of a trial of several trainings, as tags; the most frequent first where they differ."""
+    found: dict[str, Counter[str]] = {}
+    for file in sorted(folder.glob(f"seed-*/{VERDICTS}")):
+        for each in json.loads(file.read_text(encoding="utf-8")):
+            found.setdefault(each["name"], Counter())[each["word"]] += 1
+    return {f"dualsweep.verdict.{name}": ", ".join(word for word, _ in words.most_common()) for name, words in found.items()}

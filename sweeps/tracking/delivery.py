@@ -1,0 +1,286 @@
+"""From the spool to MLflow: synchronous batches by one writer, each noted in the ledger once MLflow has it.
+
+A batch that is sent twice (a kill between sending and noting) changes nothing: MLflow's stores keep one point for each
+metric, time, step and value, and runs are found again by a tag. The client takes its tracking URI explicitly, and no run
+is ever "active", so nothing global is touched.
+
+Values that are not finite are not sent: a NaN has hidden whole run pages of MLflow, and an infinity comes back as 1.8e308.
+The metric `nonfinite` counts them at their step, and the tag `dualsweep.nonfinite` names the last ones.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import posixpath
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.tracking.experiment import experiment_of
+from sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
+from sweeps.tracking.spool import Record, read
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_METRICS, _TAGS = 1000, 100  # MLflow's limits for one request
+_KEY, _PARAM, _TAG = 250, 6000, 8000  # and for the length of names and values
+#: Answers after which sending the same again is no use.
+_REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS")
+_ENVIRONMENT = {
+    # With MLflow's defaults an unreachable server takes four minutes a call.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # A bar for each of a hundred small files.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Clusters without a way out would wait for it; users who want it say so.
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def prepare() -> None:
+    """Sets MLflow's settings, where the user has not, before anything imports it."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+class _GoneError(Exception):
+    """A run is no longer in MLflow."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class Delivery:
+    """Sends spooled records. Whatever MLflow raises comes out, except for records it will never take (`on_refused`)."""
+
+    def __init__(self, uri: str, ledger: Ledger, spool: Path, on_refused: Callable[[str], None]) -> None:
+        self._uri, self.ledger, self._spool, self._on_refused = uri, ledger, spool, on_refused
+        self._client: MlflowClient | None = None
+        self._experiment = ""
+        self._params: dict[str, dict[str, str]] = {}
+
+    def names(self) -> list[str]:
+        """The runs with a spool, the sweep's own first: its trials' runs name it."""
+        return sorted((path.stem for path in self._spool.glob("*.jsonl")), key=lambda name: (name != SWEEP, name))
+
+    def waiting(self) -> int:
+        """Records and artifacts that MLflow does not have yet."""
+        entries = [(name, self.ledger.runs.get(name, Entry())) for name in self.names()]
+        return sum(len(read(self._path(name), entry.offset).records) + len(entry.artifacts) for name, entry in entries)
+
+    def deliver(self) -> None:
+        """Sends all that waits. A run that was deleted in MLflow is begun anew when there is more to say of it."""
+        try:
+            self._deliver()
+        except _GoneError as gone:
+            self._client = None  # so that the parent run is looked up too
+            self.ledger.forget(gone.name)
+            self.deliver()
+
+    def _deliver(self) -> None:
+        names = [name for name in self.names() if self._waits(name)]
+        if not names:
+            return
+        client = self._connect()
+        for name in [SWEEP, *(name for name in names if name != SWEEP)]:
+            entry = self._run(client, name)
+            while batch := self._batch(name, entry):
+                self._send(client, name, entry, batch)
+        for name in names:
+            self._upload(client, self.ledger.entry(name))
+
+    def _waits(self, name: str) -> bool:
+        entry = self.ledger.entry(name)
+        return bool(entry.artifacts) or self._path(name).stat().st_size > entry.offset
+
+    def _path(self, name: str) -> Path:
+        return self._spool / f"{name}.jsonl"
+
+    def _connect(self) -> MlflowClient:
+        """The client, its experiment there, and the ledger true: runs that MLflow has lost are begun anew."""
+        if self._client is not None:
+            return self._client
+        prepare()
+        from mlflow import MlflowClient  # seconds to import, so in the writer's thread and when there is something to send
+
+        for noisy in ("alembic", "mlflow.store.db.utils"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        client = MlflowClient(self._uri)
+        self._experiment = experiment_of(client, self._uri, self.ledger.experiment)
+        parent = self.ledger.entry(SWEEP).run_id
+        if parent is not None and not _is_there(client, parent):
+            self.ledger.forget(SWEEP)
+        self._client = client
+        return client
+
+    def _run(self, client: MlflowClient, name: str) -> Entry:
+        """The ledger's entry with its run, which is created, or found where a kill came before it was noted."""
+        entry = self.ledger.entry(name)
+        if entry.run_id is None:
+            tags = self._marks(client, name)
+            wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items() if key != "mlflow.parentRunId")
+            found = client.search_runs([self._experiment], wanted, max_results=1)
+            run = (
+                found[0]
+                if found
+                else client.create_run(self._experiment, self._started(name), tags, _run_name(self.ledger, name))
+            )
+            entry.run_id = run.info.run_id
+            self.ledger.save()
+        return entry
+
+    def _marks(self, client: MlflowClient, name: str) -> dict[str, str]:
+        """What a new run is known by: the sweep's, a trial's, or that of one of a trial's trainings (`0007-seed-1`)."""
+        if name == SWEEP:
+            return {"dualsweep.kind": "sweep", "dualsweep.sweep": self.ledger.sweep_id}
+        if name == AMORTISED:
+            parent = {"mlflow.parentRunId": self.ledger.entry(SWEEP).run_id or ""}
+            return {"dualsweep.kind": AMORTISED, "dualsweep.sweep": self.ledger.sweep_id, **parent}
+        trial, _, seed = name.partition("-seed-")
+        tags = {"dualsweep.sweep": self.ledger.sweep_id, "dualsweep.trial": trial}
+        if not seed:
+            return {"dualsweep.kind": "trial", **tags, "mlflow.parentRunId": self.ledger.entry(SWEEP).run_id or ""}
+        above = self._run(client, trial).run_id or ""
+        return {"dualsweep.kind": "replicate", **tags, "dualsweep.seed": seed, "mlflow.parentRunId": above}
+
+    def _started(self, name: str) -> int | None:
+        first = read(self._path(name), 0, limit=10).records
+        return next((record["time_ms"] for record in first if "time_ms" in record), None)
+
+    def _batch(self, name: str, entry: Entry) -> list[tuple[Record, int]]:
+        """The next records, as many as one request holds, each with the offset where it ends."""
+        there = read(self._path(name), entry.offset, limit=_METRICS)
+        batch: list[tuple[Record, int]] = []
+        metrics = 0
+        for record, end in zip(there.records, there.ends, strict=True):
+            metrics += len(record.get("metrics", ())) + 1
+            if batch and metrics > _METRICS:
+                return batch
+            batch.append((record, end))
+        if not batch and there.offset > entry.offset:  # nothing but broken lines
+            entry.offset = there.offset
+            self.ledger.save()
+        return batch
+
+    def _send(self, client: MlflowClient, name: str, entry: Entry, batch: list[tuple[Record, int]]) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._log(client, entry, [record for record, _ in batch])
+        except MlflowException as error:
+            if error.error_code not in _REFUSED:
+                raise
+            if not _is_there(client, entry.run_id or ""):
+                raise _GoneError(name) from None
+            if len(batch) > 1:  # one of them is at fault: find it
+                for each in batch:
+                    self._send(client, name, entry, [each])
+                return
+            self._on_refused(f"MLflow refused a record of run {name}, which is left out: {_first_line(error)}")
+        entry.offset = batch[-1][1]
+        self.ledger.save()
+
+    def _log(self, client: MlflowClient, entry: Entry, records: list[Record]) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        run_id = entry.run_id or ""
+        tags: dict[str, str] = {}
+        metrics: list[Metric] = []
+        params: dict[str, str] = {}
+        for record in records:
+            tags |= record.get("tags", {}) | _nonfinite_tag(record)
+            params |= {_name(key): value[:_PARAM] for key, value in record.get("params", {}).items()}
+            metrics += [Metric(_name(key), value, record["time_ms"], record["step"]) for key, value in _points(record)]
+        tags |= self._changed(client, run_id, params)
+        for part in _parts(list(params.items()), _TAGS):
+            client.log_batch(run_id, params=[Param(key, value) for key, value in part])
+        for part in _parts(metrics, _METRICS):
+            client.log_batch(run_id, metrics=part)
+        for part in _parts(list(tags.items()), _TAGS):
+            client.log_batch(run_id, tags=[RunTag(key, str(value)[:_TAG]) for key, value in part])
+        artifacts = [(record["path"], record["folder"]) for record in records if record["kind"] == "artifact"]
+        entry.artifacts += [each for each in artifacts if each not in entry.artifacts]
+        for record in [record for record in records if record["kind"] == "status"][-1:]:
+            _set_status(client, run_id, record)
+
+    def _changed(self, client: MlflowClient, run_id: str, params: dict[str, str]) -> dict[str, str]:
+        """Takes out params that the run has: MLflow never changes one. Those with another value now go into a tag."""
+        if not params:
+            return {}
+        if run_id not in self._params:
+            self._params[run_id] = dict(client.get_run(run_id).data.params)
+        there = self._params[run_id]
+        changed = {key: value for key, value in params.items() if there.get(key, value) != value}
+        for key in [key for key in params if key in there]:
+            del params[key]
+        there |= params
+        return {"dualsweep.changed_params": json.dumps(changed)} if changed else {}
+
+    def _upload(self, client: MlflowClient, entry: Entry) -> None:
+        """Artifacts after everything else: where their store fails, points have still arrived."""
+        while entry.artifacts:
+            path, folder = entry.artifacts[0]
+            if Path(path).is_dir():
+                client.log_artifacts(entry.run_id or "", path, folder)
+            elif Path(path).exists():
+                client.log_artifact(entry.run_id or "", path, folder)
+            else:
+                self._on_refused(f"the artifact {path} is no longer there, and is left out")
+            entry.artifacts.pop(0)
+            self.ledger.save()
+
+
+def _is_there(client: MlflowClient, run_id: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+
+
+def _set_status(client: MlflowClient, run_id: str, record: Record) -> None:
+    if record["status"] == "RUNNING":
+        client.update_run(run_id, status="RUNNING")
+    else:
+        client.set_terminated(run_id, record["status"], record["time_ms"])
+
+
+def _run_name(ledger: Ledger, name: str) -> str:
+    if name == AMORTISED:
+        return "amortised front"
+    return ledger.experiment if name == SWEEP else f"trial {name.replace('-seed-', ' seed ')}"
+
+
+def _points(record: Record) -> Iterator[tuple[str, float]]:
+    yield from record.get("metrics", {}).items()
+    if record.get("nonfinite"):
+        yield "nonfinite", float(len(record["nonfinite"]))
+
+
+def _nonfinite_tag(record: Record) -> dict[str, str]:
+    names = record.get("nonfinite")
+    return {"dualsweep.nonfinite": ", ".join(f"{name} = {value}" for name, value in names.items())} if names else {}
+
+
+def _name(key: str) -> str:
+    """A name that MLflow takes: other characters become `_`, and it is a path without empty parts."""
+    parts = [part for part in re.sub(r"[^\w.\- :/]", "_", key).split("/") if part not in ("", ".", "..")]
+    return posixpath.join(*parts)[:_KEY] if parts else "_"
+
+
+def _parts(whole: list[Any], size: int) -> Iterator[list[Any]]:
+    return (whole[start : start + size] for start in range(0, len(whole), size))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,117 @@
+"""The models of the front's trials in MLflow: each trial's run gets an artifact `model` that `mlflow.pyfunc.load_model` takes.
+
+It holds the delivered (averaged) weights, not what training would need to go on. A trial that leaves the front keeps its model;
+its tags tell. A run that has one, by its tag `dualsweep.model`, is left alone.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import posixpath
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import fsspec
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from analysis.front import Front
+from analysis.store import open_client
+from analysis.trials import Trial
+from sweeps.tracking import sampling_model
+from trainer.checkpoint import locate
+from trainer.models.loadable import ADAPTER
+from trainer.places import MARKER, RESULT
+
+FOLDER = "model"
+TAG = "dualsweep.model"
+#: Whose own files hold all of the weights: what lies under `training/` is then only for going on.
+_WHOLE = ("unet/config.json", "transformer/config.json", ADAPTER)
+_WEIGHTS = ("training/weights.safetensors", "training/average.safetensors")
+
+
+def log_models(tracking_uri: str, front: Front, say: Callable[[str], None]) -> dict[str, str]:
+    """Give each trial on the front its model; returns their addresses by trial id, and says which checkpoints are gone.
+
+    Raises:
+        ReviewError: there is no store at the tracking URI.
+    """
+    client = open_client(tracking_uri)
+    made: dict[str, str] = {}
+    gone = []
+    for trial in front.trials:
+        uri = f"runs:/{trial.run_id}/{FOLDER}"
+        if trial.model == uri or _log(client, trial, uri):
+            made[trial.trial_id] = uri
+        else:
+            gone.append(trial.trial_id)
+    if gone:
+        shown = ", ".join(gone[:8]) + (f" and {len(gone) - 8} more" if len(gone) > 8 else "")
+        say(f"no model was logged for trial{'s' if len(gone) > 1 else ''} {shown}: the checkpoint cannot be reached from here")
+    return made
+
+
+def _log(client: MlflowClient, trial: Trial, uri: str) -> bool:
+    """Upload a trial's model; says whether its checkpoint was there."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = _checkpoint(client, trial, Path(folder))
+        if checkpoint is None or not _deliver(checkpoint, Path(folder) / "checkpoint"):
+            return False
+        save(Path(folder) / FOLDER, Path(folder) / "checkpoint")
+        client.log_artifacts(trial.run_id, str(Path(folder) / FOLDER), FOLDER)
+    client.set_tag(trial.run_id, TAG, uri)
+    return True
+
+
+def _checkpoint(client: MlflowClient, trial: Trial, folder: Path) -> str | None:
+    """Where the trial's checkpoint is, from its artifact `result.json`; None where it is not, or was never logged."""
+    try:
+        result = json.loads(Path(client.download_artifacts(trial.run_id, RESULT, str(folder))).read_bytes())
+        place = result.get("checkpoint")
+        return locate(str(place)) if place else None
+    except (MlflowException, OSError, ValueError):
+        return None
+
+
+def _deliver(checkpoint: str, into: Path) -> bool:
+    """Copy what sampling needs of a checkpoint; says whether all of it was there."""
+    files, root = fsspec.core.url_to_fs(checkpoint)
+    try:
+        sizes: dict[str, int] = json.loads(files.cat_file(posixpath.join(root, MARKER)))
+        whole = any(name in sizes for name in _WHOLE)
+        needed = [name for name in sizes if not name.startswith("training/") or (not whole and name in _WEIGHTS)]
+        for name in needed:
+            (into / name).parent.mkdir(parents=True, exist_ok=True)
+            (into / name).write_bytes(files.cat_file(posixpath.join(root, name)))
+    except (OSError, ValueError):
+        return False
+    (into / MARKER).write_text(json.dumps({name: sizes[name] for name in needed}))
+    return all((into / name).stat().st_size == sizes[name] for name in needed)
+
+
+def save(folder: Path, checkpoint: Path) -> None:
+    """Write a checkpoint as a model of MLflow's `pyfunc` flavour into a new folder."""
+    import mlflow.pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import ColSpec, Schema, TensorSpec
+
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec("long", "count"),
+        ColSpec("long", "seed", required=False),
+        ColSpec("long", "steps", required=False),
+    ]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            loader_module=sampling_model.__name__,
+            data_path=str(checkpoint),
+            signature=ModelSignature(inputs=Schema(columns)),
+            # Named here, since MLflow would start a process and load the model to guess them.
+            pip_requirements=[
+                f"{name}=={importlib.metadata.version(name)}" for name in ("dualsweep", "torch", "diffusers", "numpy")
+            ],
+        )

@@ -1,0 +1,160 @@
+"""The spool: what a run has to say, on the local disk first, as JSON lines; MLflow gets it from there (`tracker.py`).
+
+One file for each run in `OUTPUT/spool/`. A line is written by one call to the system and ends in a newline, so a `kill -9`
+leaves at most half a last line: readers pass over it, and the next writer cuts it off.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_log = logging.getLogger(__name__)
+FOLDER = "spool"
+Record = dict[str, Any]
+
+
+class Spool:
+    """Writes one run's records; one writer at a time.
+
+    Points carry their step, and a point that is not beyond the last one spooled is left out: a trial resumed from a
+    checkpoint repeats steps. A point marked `final` may stand on the last step, and replaces an earlier final one.
+
+    Writing never fails a run: where the disk refuses, records are lost, which is logged once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._step, self._time, self._final = -1, 0, _Point()
+        self._status: str | None = None
+        self._told_of_loss = False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = read(path, 0)
+        if path.exists() and path.stat().st_size > whole.offset:
+            os.truncate(path, whole.offset)
+        for record in whole.records:
+            self._remember(record)
+
+    @property
+    def status(self) -> str | None:
+        """The run's status as last spooled (RUNNING, FINISHED, FAILED, KILLED); None before the first."""
+        return self._status
+
+    @property
+    def last_step(self) -> int:
+        """The last step with a point; -1 before the first."""
+        return self._step
+
+    def point(self, step: int, metrics: Mapping[str, float], time_ms: int | None = None, final: bool = False) -> bool:
+        """Adds one point: metrics by their MLflow names at a primal step, at a Unix time in milliseconds (now if None).
+
+        Returns whether it was taken. Times grow strictly, so the newest point of a step is the one MLflow shows.
+        Metrics that are not finite are kept apart, by name (`nonfinite`).
+        """
+        finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+        odd = {name: str(float(value)) for name, value in metrics.items() if not math.isfinite(value)}
+        new = _Point(step, finite, odd)
+        if step < self._step or (step == self._step and not final) or (final and new == self._final):
+            return False
+        now = int(time.time() * 1000) if time_ms is None else time_ms
+        record: Record = {"kind": "point", "step": step, "time_ms": max(now, self._time + 1), "metrics": finite}
+        record |= {"nonfinite": odd} if odd else {}
+        record |= {"final": True} if final else {}
+        self._write(record)
+        return True
+
+    def params(self, params: Mapping[str, Any]) -> None:
+        """Adds params: values are shown as text."""
+        self._write({"kind": "params", "params": {name: _text(value) for name, value in params.items()}})
+
+    def tags(self, tags: Mapping[str, str]) -> None:
+        """Adds tags; a later value of a tag replaces an earlier one."""
+        self._write({"kind": "tags", "tags": dict(tags)})
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Adds a file or folder, read when it is delivered; `folder` is where it goes among the run's artifacts."""
+        self._write({"kind": "artifact", "path": str(path.absolute()), "folder": folder})
+
+    def begin(self) -> None:
+        """The run goes on: its status becomes RUNNING."""
+        self._write({"kind": "status", "status": "RUNNING", "time_ms": int(time.time() * 1000)})
+
+    def end(self, status: str) -> None:
+        """The run has ended: FINISHED, FAILED or KILLED."""
+        if status not in ("FINISHED", "FAILED", "KILLED"):
+            raise ValueError(f"A run's status must be FINISHED, FAILED or KILLED, but got {status!r}; name one of them.")
+        self._write({"kind": "status", "status": status, "time_ms": max(int(time.time() * 1000), self._time)})
+
+    def _remember(self, record: Record) -> None:
+        if record["kind"] == "status":
+            self._status = record["status"]
+        if record["kind"] != "point":
+            return
+        self._step, self._time = max(self._step, record["step"]), max(self._time, record["time_ms"])
+        if record.get("final"):
+            self._final = _Point(record["step"], record["metrics"], record.get("nonfinite", {}))
+
+    def _write(self, record: Record) -> None:
+        self._remember(record)
+        line = json.dumps(record, allow_nan=False, default=str).encode() + b"\n"
+        try:
+            with self.path.open("ab", buffering=0) as file:
+                file.write(line)
+        except OSError as error:
+            if not self._told_of_loss:
+                _log.warning("points of %s are lost, the run goes on: %s", self.path, error)
+            self._told_of_loss = True
+
+
+@dataclass(frozen=True)
+class _Point:
+    step: int = -1
+    metrics: Mapping[str, float] | None = None
+    nonfinite: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Read:
+    """Whole records from an offset on, each with the offset at which it ends; `offset` is where to read on."""
+
+    records: list[Record]
+    ends: list[int]
+    offset: int
+
+
+def read(path: Path, offset: int, limit: int | None = None) -> Read:
+    """Reads all records, or `limit` of them, from a byte offset on. Lines that are no records are passed over."""
+    records: list[Record] = []
+    ends: list[int] = []
+    if not path.exists():
+        return Read(records, ends, offset)
+    with path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n") or (limit is not None and len(records) >= limit):
+                break
+            offset += len(line)
+            if (record := _record(line)) is not None:
+                records.append(record)
+                ends.append(offset)
+    return Read(records, ends, offset)
+
+
+def _record(line: bytes) -> Record | None:
+    try:
+        record = json.loads(line)
+    except ValueError:  # half a line that a full disk cut off
+        return None
+    return record if isinstance(record, dict) and "kind" in record else None
+
+
+def _text(value: Any) -> str:
+    """`true`, `null`, lists and sections as in YAML; the rest as Python writes it."""
+    return json.dumps(value, default=str) if value is None or isinstance(value, bool | list | tuple | dict) else str(value)

@@ -1,0 +1,212 @@
+"""Tracking that cannot hurt a run: everything goes to the local spool, and one thread replays it to MLflow.
+
+While MLflow does not answer, training goes on, one warning is given, and the spool grows; it is tried again after 2, 4, ...
+60 seconds, and by the next start of the same command. What MLflow has is in `tracking.json`, so a sweep that is continued
+goes on in the same runs, and no point is there twice.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from analysis.budgets import write_budgets
+from analysis.recommendation.preference import PREFER
+from sweeps.planning.budgets import ranges
+from sweeps.planning.plan import Plan
+from sweeps.studies.storing import masked
+from sweeps.tracking.delivery import Delivery, prepare
+from sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
+from sweeps.tracking.spool import FOLDER, Spool
+from sweeps.trials.starts import Begun, begun_recipe
+from trainer.recipe import Recipe, flatten
+
+#: The status of an MLflow run for each end of a trial (`trainer.outcome.Status`, and `interrupted`).
+RUN_STATUS = {"failed": "FAILED", "diverged": "FAILED", "interrupted": "KILLED", "stopped": "KILLED"}
+_LONGEST_WAIT = 60.0
+
+
+def trial_name(number: int, seed: int | None = None) -> str:
+    """How a trial is called everywhere, `0007`, and one of its trainings where it has several: `0007-seed-1`."""
+    return f"{number:04d}" if seed is None else f"{number:04d}-seed-{seed}"
+
+
+class Tracker:
+    """One sweep's tracking: a parent run, a child run for each trial, and below it one for each of its trainings where they are
+    several. Nothing here raises for MLflow's sake.
+    """
+
+    def __init__(self, plan: Plan, output: Path, on_warning: Callable[[str], None], interval: float = 2.0) -> None:
+        """Opens the spool in `output`, and starts the thread that replays it every `interval` seconds.
+
+        `on_warning` gets one line for each outage or refused record, from that thread.
+        """
+        prepare()
+        self.plan, self._folder, self._on_warning, self._interval = plan, output / FOLDER, on_warning, interval
+        output.mkdir(parents=True, exist_ok=True)
+        self.delivery = Delivery(
+            plan.tracking_uri, Ledger.open(output, plan.tracking_uri, plan.experiment), self._folder, on_warning
+        )
+        self.sweep = Spool(self._folder / f"{SWEEP}.jsonl")
+        self._trials: dict[str, Spool] = {}
+        self._begin()
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._down = ""
+        self._thread = threading.Thread(target=self._replay, name="tracking", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def run_id(self) -> str | None:
+        """The parent run's id; None while MLflow has not been reached."""
+        return self.delivery.ledger.runs.get(SWEEP, Entry()).run_id
+
+    def trial(self, number: int, params: Mapping[str, Any], seed: int | None = None, begun: Begun | None = None) -> Spool:
+        """The spool of a trial that starts, or starts again: its run is RUNNING, with its recipe as params.
+
+        With a `seed` it is that of the trial's training with this seed, one of several. `begun` is where it starts.
+
+        Raises:
+            BadInput: the params make no valid recipe (`Plan.trial_recipe`).
+        """
+        spool = self.spool(number, seed)
+        spool.begin()
+        spool.tags(
+            {"dualsweep.status": "running", "dualsweep.reason": "", "dualsweep.params": json.dumps(dict(params), default=str)}
+        )
+        if begun is not None and begun.trial is not None:
+            spool.tags({"dualsweep.continued_from": begun.trial})
+        recipe = begun_recipe(self.plan.trial_recipe(params), self.plan.sweep.continuation, begun, seed)
+        spool.params(flatten(recipe) | ({} if seed is None else {"seed": seed}))
+        return spool
+
+    def end_trial(self, number: int, status: str, reason: str, seed: int | None = None) -> None:
+        """A trial's end, or that of its training with this seed: one of `trainer.outcome.Status`, or `interrupted` where it
+        will be resumed.
+        """
+        spool = self.spool(number, seed)
+        spool.tags({"dualsweep.status": status, "dualsweep.reason": reason})
+        spool.end(RUN_STATUS.get(status, "FINISHED"))
+
+    def amortised(self, recipe: Recipe) -> Spool:
+        """The spool of the sweep's amortised training, which starts or starts again."""
+        spool = self._named(AMORTISED)
+        spool.begin()
+        spool.tags({"dualsweep.status": "running", "dualsweep.reason": ""})
+        spool.params(flatten(recipe))
+        return spool
+
+    @property
+    def amortised_is_open(self) -> bool:
+        """Whether its run was begun and not ended."""
+        return self._named(AMORTISED).status == "RUNNING"
+
+    def end_amortised(self, status: str, reason: str) -> None:
+        """Its end, as a trial's."""
+        spool = self._named(AMORTISED)
+        spool.tags({"dualsweep.status": status, "dualsweep.reason": reason})
+        spool.end(RUN_STATUS.get(status, "FINISHED"))
+
+    def end(self, status: str, run_status: str, reason: str = "") -> None:
+        """The sweep's end: the tags `dualsweep.status` and `.reason`, and FINISHED, FAILED or KILLED for the parent run."""
+        self.sweep.tags({"dualsweep.status": status, "dualsweep.reason": reason})
+        self.sweep.end(run_status)
+
+    def flush(self, timeout: float) -> bool:
+        """Waits at most `timeout` seconds until MLflow has all that was spooled; says whether it has."""
+        deadline = time.monotonic() + timeout
+        while self.delivery.waiting() and time.monotonic() < deadline and self._thread.is_alive():
+            self._wake.set()
+            time.sleep(0.05)
+        return not self.delivery.waiting()
+
+    def close(self, timeout: float = 30.0) -> str | None:
+        """Ends the thread after a last attempt, within `timeout` seconds. Returns what was not delivered, for the user."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(timeout)
+        waiting = self.delivery.waiting()
+        if not waiting:
+            return None
+        why = f" ({self._down})" if self._down else ""
+        return (
+            f"{waiting} records were not delivered to MLflow at {masked(self.plan.tracking_uri)}{why}; "
+            f"nothing is lost: they are in {self._folder}, and the same `dualsweep sweep` command again delivers them"
+        )
+
+    def spool(self, number: int, seed: int | None = None) -> Spool:
+        """The spool of a trial, or of its training with this seed, as it is."""
+        return self._named(trial_name(number, seed))
+
+    def _named(self, name: str) -> Spool:
+        if name not in self._trials:
+            self._trials[name] = Spool(self._folder / f"{name}.jsonl")
+        return self._trials[name]
+
+    def is_open(self, number: int, seed: int | None = None) -> bool:
+        """Whether a trial's run, or that of its training with this seed, was begun and not ended."""
+        return self.spool(number, seed).status == "RUNNING"
+
+    def interrupt(self, number: int) -> None:
+        """A trial that is not over is broken off, and its trainings that go on with it: the next start resumes them."""
+        for seed in dict.fromkeys((None, *self.plan.seeds)):
+            if self.is_open(number, seed):
+                self.end_trial(number, "interrupted", "the sweep was interrupted; the same command continues", seed)
+
+    def _begin(self) -> None:
+        plan = self.plan
+        self.sweep.begin()
+        tags = {
+            "dualsweep.status": "running",
+            "dualsweep.objectives": json.dumps(plan.objectives),
+            "dualsweep.search": json.dumps([each.name for each in plan.parameters]),
+            "dualsweep.budgets": write_budgets(ranges(plan.parameters, plan.recipe_document)),
+        }
+        if plan.sweep.reference_point is not None:
+            tags["dualsweep.reference_point"] = json.dumps(plan.sweep.reference_point)
+        if (preference := plan.preference) is not None:
+            tags[PREFER] = json.dumps(preference.to_json())
+        self.sweep.tags(tags)
+        search = {f"search.{each.name}": f"{each.kind.word} {list(each.kind.ends)}" for each in plan.parameters}
+        sampler = plan.sweep.sampler
+        self.sweep.params({"trials": plan.trials, "sampler.name": sampler.name, "sampler.seed": sampler.seed, **search})
+        self.sweep.params({f"recipe.{key}": value for key, value in flatten(plan.recipe).items()})
+
+    def _replay(self) -> None:
+        """The writer's thread: a failure of MLflow's, of whatever kind, is waited out."""
+        wait = self._interval
+        while True:
+            last = self._stop.is_set()
+            try:
+                self.delivery.deliver()
+                self._down, wait = "", self._interval
+            except Exception as error:  # MLflow raises many kinds, and none of them may end a sweep
+                if not self._down and not last:
+                    self._on_warning(self._outage(error))
+                self._down = _short(error)
+                wait = min(_LONGEST_WAIT, max(2.0, 2 * wait))
+            if last:
+                return
+            self._wake.wait(wait)
+            self._wake.clear()
+
+    def _outage(self, error: Exception) -> str:
+        return (
+            f"MLflow at {masked(self.plan.tracking_uri)} cannot be written to ({_short(error)}); "
+            f"training goes on, and points are kept in {self._folder} until it can"
+        )
+
+
+def _short(error: Exception) -> str:
+    line = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
+    return line if len(line) <= 200 else line[:197] + "..."

@@ -1,0 +1,1 @@
+"""Trials and their trainings: what is run, where it starts, how it ends."""

@@ -1,0 +1,79 @@
+"""The amortised training of a sweep: one network for its whole front, trained before the trials and reviewed beside them."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from sweeps.planning.plan import Plan
+from sweeps.progress import Progress
+from sweeps.tracking.tracker import Tracker
+from trainer.amortised.front import FILE
+from trainer.outcome import Result
+from trainer.places import RESULT, read_file
+from trainer.run import result_in, train
+
+NAME = "amortised"
+#: What of its output goes to its run in MLflow.
+_SHOWN = (FILE, RESULT, "samples.png", "notes.txt")
+Train = Callable[..., Result]
+
+
+def place_of(output: str) -> str:
+    """Where the amortised training of a sweep writes; `output` is the sweep's."""
+    return posixpath.join(output, NAME)
+
+
+def is_waiting(plan: Plan, output: str, tracker: Tracker) -> bool:
+    """Whether the sweep has an amortised training that has not ended, or of whose end its run does not know."""
+    return plan.amortised_recipe is not None and (tracker.amortised_is_open or result_in(place_of(output)) is None)
+
+
+def ended_in(plan: Plan, output: str) -> Result | None:
+    """How the sweep's amortised training ended, where it has one that did."""
+    return result_in(place_of(output)) if plan.amortised_recipe is not None else None
+
+
+def run_amortised(plan: Plan, output: str, folder: Path, tracker: Tracker, console: Console, training: Train = train) -> Result:
+    """Trains it, or goes on with it, on the Ray that this process is connected to; how it ended is told, and is in its run.
+
+    A failure is no reason not to run the trials.
+
+    Raises:
+        BadInput: the output holds one with other settings.
+    """
+    recipe = plan.amortised_recipe
+    assert recipe is not None
+    spool = tracker.amortised(recipe)
+    console.print(f"first one training of {recipe.train.steps} steps for the amortised front", highlight=False, soft_wrap=True)
+    with Progress(console, total=1) as progress:
+        progress.started(NAME)
+
+        def take(payload: dict[str, Any]) -> None:
+            progress.reported(NAME, payload)
+            for point in payload["points"]:
+                final = bool(payload.get("result")) and point is payload["points"][-1]
+                spool.point(point["step"], point["metrics"], int(point["time"] * 1000), final=final)
+
+        try:
+            result = training(recipe, place_of(output), take)
+        except (KeyboardInterrupt, SystemExit):
+            tracker.end_amortised("interrupted", "the sweep was interrupted; the same command continues")
+            raise
+        progress.ended(NAME, result.status, result.reason, result.seconds)
+    shown = folder / "artifacts" / NAME
+    shown.mkdir(parents=True, exist_ok=True)
+    (shown / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    for file in _SHOWN:
+        content = read_file(place_of(output), file)
+        if content is not None:
+            (shown / file).write_bytes(content)
+    for path in sorted(shown.iterdir()):
+        spool.artifact(path)
+    tracker.end_amortised(result.status, result.reason)
+    return result

@@ -1,0 +1,137 @@
+"""Which finished trial a new one continues, and with which multipliers.
+
+The neighbour is the nearest in units of the box of budgets, among trials that ended well, whose checkpoint is there, and whose
+recipe poses the same problem to the same network (`trainer.models.startable.other_problem`). Its multipliers are not taken over:
+they are those of other budgets, and on steep fronts far off. The new ones are predicted at the new budgets by the kriging of
+all such trials (`analysis/certified/`), whose slope they are.
+
+A start is decided when a trial is first taken up, and kept in the study before anything is run: whatever is killed, the same
+trial starts from the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.certified.observations import Vector
+from analysis.certified.surrogate import Surrogate, anchors
+from sweeps.informed import Outcome
+from sweeps.informed.reading import Translator
+from sweeps.planning.plan import Plan
+from sweeps.studies.informing import outcome_of, translator_of
+from sweeps.studies.study import Asked, Study
+from sweeps.trials.results import TrialRecord
+from sweeps.trials.starts import Begun
+from trainer.models.startable import other_problem
+from trainer.outcome import Result
+from trainer.places import MARKER, read_file
+from trainer.recipe import Recipe
+
+#: Trials that ended so have weights and multipliers of their budgets; an infeasible one's multipliers are at their limit.
+_USABLE = ("converged", "out_of_steps")
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A trial that may be continued, by its budgets' parameters."""
+
+    record: TrialRecord
+    recipe: Recipe
+    outcome: Outcome
+
+
+class Continuing:
+    """Decides the starts of a sweep's trials."""
+
+    def __init__(self, plan: Plan, study: Study, folder: Path) -> None:
+        self._plan, self._study, self._folder = plan, study, folder
+        self._translator: Translator | None = translator_of(plan) if plan.sweep.continuation is not None else None
+        self._known: dict[int, _Finished | None] = {}
+
+    def decided(self, asked: Asked) -> Asked:
+        """The trial with its start, which is decided and kept here where it was not yet. Without continuation, as it is.
+
+        Raises:
+            BadInput: the trial's values make no valid recipe.
+        """
+        if self._translator is None or asked.start is not None:
+            return asked
+        begun = self._begun(self._translator, asked.params)
+        self._study.keep_start(asked.number, begun)
+        return replace(asked, start=begun)
+
+    def _begun(self, translator: Translator, params: Mapping[str, Any]) -> Begun:
+        recipe = self._plan.trial_recipe(params)
+        alike = [each for each in self._finished() if other_problem(recipe, each.recipe) is None]
+        here = translator.box.to_units(translator.asked(params))
+        there = [translator.box.to_units(translator.asked(each.record.params)) for each in alike]
+        order = np.argsort([float(np.linalg.norm(each - here)) for each in there], kind="stable")
+        for near in (alike[index] for index in order):
+            if checkpoints := _checkpoints(near.record):
+                multipliers = _predicted(translator, params, alike, near)
+                cap = recipe.dual.cap
+                limited = {name: min(cap, max(-cap, each)) for name, each in multipliers.items()}
+                return Begun.of(near.record.id, checkpoints, limited)
+        return Begun()
+
+    def _finished(self) -> list[_Finished]:
+        """Every trial that may be continued, by number."""
+        for record in TrialRecord.load_all(self._folder):
+            if record.number not in self._known:
+                self._known[record.number] = self._read(record)
+        return [each for each in self._known.values() if each is not None]
+
+    def _read(self, record: TrialRecord) -> _Finished | None:
+        outcome = outcome_of(self._plan, record.result) if record.result.status in _USABLE else None
+        return None if outcome is None else _Finished(record, self._plan.trial_recipe(record.params), outcome)
+
+
+def _checkpoints(record: TrialRecord) -> dict[int | None, str]:
+    """Those of a trial's trainings, by seed, that are there."""
+    runs: Mapping[Any, Result] = {None: record.result} if record.replicates is None else record.replicates.runs
+    return {
+        seed: each.checkpoint
+        for seed, each in runs.items()
+        if each.status in _USABLE and each.checkpoint is not None and read_file(each.checkpoint, MARKER) is not None
+    }
+
+
+def _predicted(
+    translator: Translator, params: Mapping[str, Any], alike: Sequence[_Finished], near: _Finished
+) -> dict[str, float]:
+    """The multipliers of every constraint at the budgets in `params`, from at least one finished trial.
+
+    A budget's price is shared out among its constraints as the neighbour's is; constraints whose budgets are fixed have the
+    neighbour's multipliers.
+    """
+    trials = translator.observed([(each.record.params, each.outcome) for each in alike])
+    row, here = len(trials) - len(alike) + list(alike).index(near), translator.asked(params)
+    _, prices = Surrogate.of(trials, translator.box).predict(here)
+    box = translator.box
+    convex = _convex(prices[0], trials.prices[row], (here - anchors(trials))[row], box.loose - box.tight)
+    found = np.where(box.signed, convex, np.maximum(convex, 0.0))
+    multipliers = {name: each.multiplier for name, each in near.record.result.constraints.items()}
+    for budget, price in zip(translator.budgets.values(), found.tolist(), strict=True):
+        whole = sum(multipliers[name] for name in budget.names)
+        for name in budget.names:
+            share = multipliers[name] / whole if whole else 1.0 / len(budget.names)
+            multipliers[name] = price * share
+    return multipliers
+
+
+def _convex(prices: Vector, near: Vector, way: Vector, span: Vector) -> Vector:
+    """The prices [m] nearest to those predicted that a convex front allows a step `way` [m] from budgets with the prices `near`.
+
+    Its slope does not fall: (l - l_near) . (b - b_near) <= 0. Kriging, which does not know, takes prices back to 0 away from few
+    trials, at the tight end of all places. Distances are in units of the box, `span` [m].
+    """
+    change, step = (prices - near) * span, way / span
+    beyond = float(change @ step)
+    if beyond > 0:
+        change = change - beyond * step / float(step @ step)
+    return np.asarray(near + change / span)

@@ -1,0 +1,78 @@
+"""Where a trial starts, as the study keeps it, and the recipe that it then has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from sweeps.planning.schema import Continuation
+from trainer.recipe import Recipe
+
+#: The study's user attribute of a trial that holds its start.
+ATTRIBUTE = "dualsweep.start"
+#: A continued trial takes one part in so many of the recipe's steps, unless the sweep says how many (docs/sweep.md).
+PART = 3
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A trial's neighbour, the checkpoints of its trainings by their seeds, and the first multipliers by constraint.
+
+    Without a neighbour the trial starts anew.
+    """
+
+    trial: str | None = None
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
+    multipliers: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The form of the attribute."""
+        return {"trial": self.trial, "checkpoints": dict(self.checkpoints), "multipliers": dict(self.multipliers)}
+
+    def checkpoint(self, seed: int | None) -> str:
+        """That of the neighbour's training with this seed; where there is none of it, the first one."""
+        return self.checkpoints.get(_key(seed)) or next(iter(self.checkpoints.values()))
+
+    @classmethod
+    def of(cls, trial: str, checkpoints: Mapping[int | None, str], multipliers: Mapping[str, float]) -> Self:
+        """A start from the trainings of a trial, by their seeds; None where the trial is one training."""
+        return cls(trial, {_key(seed): each for seed, each in checkpoints.items()}, multipliers)
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """Reads the attribute."""
+        return cls(**plain)
+
+
+def _key(seed: int | None) -> str:
+    return "" if seed is None else str(seed)
+
+
+def continued_steps(recipe: Recipe, continuation: Continuation) -> int:
+    """The primal steps of a continued trial: whole dual steps, never more than the recipe's own."""
+    every = recipe.dual.every
+    wanted = recipe.train.steps / PART if continuation.steps is None else continuation.steps
+    return min(recipe.train.steps, math.ceil(wanted / every) * every)
+
+
+def continued_dual_step(recipe: Recipe, continuation: Continuation) -> float:
+    """The factor on a continued trial's dual step size."""
+    return continuation.dual_step or recipe.train.steps / continued_steps(recipe, continuation)
+
+
+def begun_recipe(recipe: Recipe, continuation: Continuation | None, begun: Begun | None, seed: int | None = None) -> Recipe:
+    """A trial's recipe with its start; what counts in steps shrinks with them, so a short run has the shape of a long one."""
+    if continuation is None or begun is None or begun.trial is None:
+        return recipe
+    plain = recipe.model_dump()
+    train, dual = plain["train"], plain["dual"]
+    steps = continued_steps(recipe, continuation)
+    share = steps / recipe.train.steps
+    train |= {"steps": steps, "lr": train["lr"] * continuation.lr, "lr_warmup": round(share * train["lr_warmup"])}
+    dual["warmup"] = round(share * dual["warmup"])
+    size, factor = dual["step_size"], continued_dual_step(recipe, continuation)
+    dual["step_size"] = {name: factor * each for name, each in size.items()} if isinstance(size, dict) else factor * size
+    plain["start"] = {"from": begun.checkpoint(seed), "multipliers": dict(begun.multipliers)}
+    return Recipe.model_validate(plain)
