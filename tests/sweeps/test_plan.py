@@ -275,7 +275,7 @@ def test_a_grid_is_capped_and_says_so(tmp_path: Path) -> None:
 
 
 def test_bad_input_is_answered_at_once(tmp_path: Path) -> None:
-    code = "import sys; from sweeps.planning.plan import load_plan\ntry: load_plan(sys.argv[1])\nexcept Exception as error: print(error)\n"
+    code = "import sys; from sweeps.planning.load import load_plan\ntry: load_plan(sys.argv[1])\nexcept Exception as error: print(error)\n"
     code += "print([name for name in ('optuna', 'mlflow', 'numpy', 'torch', 'ray') if name in sys.modules])"
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code, str(write(tmp_path, BAD))], capture_output=True, text=True, check=True)
