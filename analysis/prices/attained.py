@@ -48,7 +48,7 @@ class Attained:
     def of(cls, record: SweepRecord) -> Attained:
         """The ended trials with a finite objective, and finite values and multipliers of every constraint that has a budget."""
         priced = {o.name for trial in record.trials for o in trial.constraints if o.kind != "minimax"}
-        names = tuple(name for name in record.constraint_names if name in priced)
+        names = tuple(sorted(priced))  # MLflow keeps no order of its own
         trials = tuple(trial for trial in record.trials if _usable(trial, names))
         rows = [[_outcome(trial, name) for name in names] for trial in trials]
         shape = len(trials), len(names)

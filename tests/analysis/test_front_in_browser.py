@@ -126,7 +126,8 @@ def test_from_disk_the_menus_switch_the_axes(browser: webdriver.Chrome, from_dis
     lines = "return document.getElementById('plot').data.filter(t => t.mode === 'lines').length"
     assert browser.execute_script(lines) == 0  # the front's steps, its band and its slopes belong to other axes
     index = [trial.trial_id for trial in record.trials].index(made.front_ids[0])
-    at = "return document.getElementById('plot').data.flatMap(t => t.x.filter((x, i) => t.customdata[i] === arguments[0]))"
+    trials = "document.getElementById('plot').data.filter(t => t.customdata)"
+    at = f"return {trials}.flatMap(t => t.x.filter((x, i) => t.customdata[i] === arguments[0]))"
     assert browser.execute_script(at, index) == [pytest.approx(made.front.trials[0].metrics["multiplier/four"], rel=1e-6)]
 
 

@@ -26,5 +26,9 @@ def test_train_ends_with_verdicts_and_explain_gives_the_same_from_the_folder(fol
     assert "## four: infeasible" in (folder / "out" / "explain.md").read_text()
 
     again = run(folder, "explain", "out", "--json", "explained.json")
-    assert json.loads((folder / "explained.json").read_text()) == {"status": "infeasible", "verdicts": result["verdicts"]}
+    assert json.loads((folder / "explained.json").read_text()) == {
+        "status": "infeasible",
+        "verdicts": result["verdicts"],
+        "prices": [],
+    }
     assert all(line in said for line in again.splitlines())
