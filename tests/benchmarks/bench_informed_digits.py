@@ -16,13 +16,15 @@ on where it was interrupted. Three measures, each against the dense sweep's own 
   volume.
   `dual_informed` reads the front off its trials' multipliers, the others by a Gaussian process of the objective over budgets.
 
-`fewest` is how few of the dense sweep's own trials have it, picked one by one in hindsight. Exits with 1 where the
-requirement is missed.
+`fewest` is how few of the dense sweep's own trials have it, picked one by one in hindsight. `amortised` is one training for all
+multipliers (`amortised: true` of a sweep, the compute of three trials), whose models at budgets of a grid are read off it. Exits
+with 1 where the requirement is missed by `dual_informed`.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -35,6 +37,8 @@ from pathlib import Path
 import numpy as np
 import optuna
 
+from tests.benchmarks.informed_digits.amortised import TRIALS as AMORTISED
+from tests.benchmarks.informed_digits.amortised import amortised
 from tests.benchmarks.informed_digits.known import Fronts, Rows
 from tests.benchmarks.informed_digits.record import record
 from tests.benchmarks.informed_digits.trials import HERE, dense_points, dense_trial, plan_of, search
@@ -49,6 +53,8 @@ TRIALS = {
     "one": {INFORMED: 12, "tpe": 24, "gp": 16, "random": 16},
     "three": {INFORMED: 16, "tpe": 24, "gp": 24, "random": 24},
 }
+#: Points along each budget at which the amortised network is measured.
+GRID = {"one": 17, "three": 4}
 VOLUMES: dict[str, Callable[[Vector, Vector], float]] = {"attained": attained, "mixtures": mixtures}
 Found = list[tuple[dict[str, float], Result]]
 
@@ -162,6 +168,26 @@ def show(case: str, truth: Truth, found: dict[tuple[str, str, int], Found], seed
     return bool(np.isfinite(own) and own <= 0.5 * min(best, max(TRIALS[case].values())))
 
 
+def amortised_points(case: str, seed: int, cache: Path) -> Vector:
+    """What an amortised network attains at the budgets of a grid, [n, 1 + budgets]."""
+    ends = np.array([each.kind.ends for each in plan_of(case).parameters], dtype=np.float64)
+    axes = [np.linspace(low, high, GRID[case]) for low, high in ends]
+    grid = np.array(list(itertools.product(*axes)))
+    points = amortised(case, seed, np.repeat(grid, 3 // grid.shape[1], axis=1), cache)
+    values = np.array([list(each.values.values()) for each in points])
+    values = values.max(axis=1, keepdims=True) if case == "one" else values
+    return np.column_stack([[each.objective for each in points], values])
+
+
+def show_amortised(case: str, truth: Truth, seeds: int, cache: Path) -> None:
+    """Prints the share of the reference that one amortised training has."""
+    for seed in range(seeds):
+        points = amortised_points(case, seed, cache)
+        shares = {name: volume(points, truth.reference) / truth.volumes[name] for name, volume in VOLUMES.items()}
+        said = ", ".join(f"{name} {share:.1%} of the dense sweep's" for name, share in shares.items())
+        print(f"amortised, seed {seed}, one training of {AMORTISED} trials' compute, {len(points)} points: {said}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default="one,three")
@@ -181,7 +207,11 @@ def main() -> int:
         for (case, sampler, seed), rows in found.items():
             print(case, sampler, seed, record(plan_of(case, sampler, seed), rows, options.record, options.cache / "record"))
     print("trials, the median and each seed's; `> n` where n were not enough")
-    met = [show(case, Truth(case), found, options.seeds) for case in cases]
+    met = []
+    for case in cases:
+        truth = Truth(case)
+        met.append(show(case, truth, found, options.seeds))
+        show_amortised(case, truth, options.seeds, options.cache / "trainings")
     print("\nrequired: attained, at most 0.5 of the best of the others:", "met" if all(met) else "MISSED")
     return 0 if all(met) else 1
 
