@@ -17,8 +17,9 @@ from analysis.certified.band import band
 from analysis.certified.observations import Observations, Vector
 from analysis.certified.surrogate import Surrogate
 from analysis.front import Front
+from analysis.noise import known, multiplier_errors
 from analysis.trials import JUDGED_STATUSES, Budget, SweepRecord, Trial
-from trainer.outcome import SETTLED, Z
+from trainer.outcome import Z
 
 OBJECTIVE = "objective"
 _POINTS = 41
@@ -144,23 +145,17 @@ def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Obs
         outcomes = {each.name: each for each in trial.constraints}
         fixed = [each for each in trial.constraints if each.name not in searched]
         objective.append(sign * trial.metric(OBJECTIVE) - sum(each.multiplier * each.slack for each in fixed))
-        own = _known(trial.metric("objective_error")) ** 2
-        variances.append(own + sum((each.multiplier * _known(each.slack_error)) ** 2 for each in fixed))
+        own = known(trial.metric("objective_error")) ** 2
+        variances.append(own + sum((each.multiplier * known(each.slack_error)) ** 2 for each in fixed))
         values.append([to_b * outcomes[name].value for name, to_b in names])
-        errors.append([_known(outcomes[name].slack_error) for name, _ in names])
+        errors.append([known(outcomes[name].slack_error) for name, _ in names])
         multipliers.append([outcomes[name].multiplier for name, _ in names])
         measured.append([outcomes[name].multiplier_error for name, _ in names])
     prices = np.array(multipliers)
-    unsettled = SETTLED * np.abs(prices).max(axis=1, keepdims=True)
-    guessed = np.where(prices != 0, unsettled, 0.0)
     signs = [axis.sign for axis in box.axes]
     return replace(
         Observations.none(shared, box.signed),
         asked=np.array([[_asked(trial, each) for each in budgets] for trial in trials]) * signs,
         objective=np.array(objective), values=np.array(values), multipliers=prices, objective_error=np.sqrt(variances),
-        value_errors=np.array(errors), multiplier_errors=np.where(np.isfinite(measured), measured, guessed),
+        value_errors=np.array(errors), multiplier_errors=multiplier_errors(measured, prices),
     )  # fmt: skip
-
-
-def _known(error: float) -> float:
-    return error if math.isfinite(error) else 0.0

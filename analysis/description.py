@@ -57,16 +57,21 @@ def describe(
     if front.trials:
         lines += ["", "### The front"]
     if models:
-        example = next(
-            (models[trial.trial_id] for trial in front.trials if trial.trial_id in models), next(iter(models.values()))
-        )
-        lines += ["", f"The front's models sample: `mlflow.pyfunc.load_model('{_code(example)}').predict(table)`, one row"]
-        lines[-1] += " with `count` (and `seed`, `steps`) for each batch; every trial's run has its own under `model`."
+        lines += ["", _how_to_sample(front, models)]
     if front.trials:
         if record.replicated:
             lines += ["", escape("± is half of a 95 % interval over the trainings of a trial; of a slack, its standard error.")]
         lines += ["", *_table(record, front, LIMIT - len("\n".join(lines).encode()) - 80)]
     return "\n".join(lines)
+
+
+def _how_to_sample(front: Front, models: Mapping[str, str]) -> str:
+    """By the model of a trial on the front, or else any."""
+    addresses = [models[trial.trial_id] for trial in front.trials if trial.trial_id in models] or list(models.values())
+    return (
+        f"The front's models sample: `mlflow.pyfunc.load_model('{_code(addresses[0])}').predict(table)`, one row with `count` "
+        "(and `seed`, `steps`) for each batch; every trial's run has its own under `model`."
+    )
 
 
 def _advice(record: SweepRecord, prices: Prices, recommendation: Recommendation) -> list[str]:

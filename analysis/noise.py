@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from analysis.trials import Trial
+from trainer.outcome import SETTLED
 
 #: Half a 95 % interval in standard errors.
 _HALF_WIDTH = 1.96
@@ -34,3 +38,14 @@ def standard_error(trial: Trial, metric: str) -> float:
 def known(error: float) -> float:
     """Return an error, 0 where it is not known."""
     return error if math.isfinite(error) else 0.0
+
+
+def multiplier_errors(measured: ArrayLike, multipliers: ArrayLike) -> NDArray[np.float64]:
+    """Return the standard errors [n, K] of multipliers [n, K]: as measured, else what a run must have to count as settled.
+
+    The latter is a part of a trial's largest multiplier; a multiplier of 0, which the projection holds there, is exact.
+    """
+    known_errors, prices = np.asarray(measured, dtype=np.float64), np.asarray(multipliers, dtype=np.float64)
+    settled = SETTLED * np.abs(prices).max(axis=1, initial=0.0, keepdims=True) * (prices != 0)
+    found: NDArray[np.float64] = np.where(np.isfinite(known_errors), known_errors, settled)
+    return found

@@ -169,31 +169,7 @@ def describe(checked: Checked) -> Iterator[str]:
     recipe, plan, ask = checked.recipe, checked.plan, checked.ask
     yield f"{checked.file}: {'sweep' if plan else 'recipe'} `{plan.name if plan else recipe.name}` is good"
     if plan is not None:
-        yield f"  trials        {plan.trials}, placed by {plan.sweep.sampler.name} (seed {plan.sweep.sampler.seed})"
-        for parameter in plan.parameters:
-            yield f"  search        {parameter.name}: {parameter.kind.word} {list(parameter.kind.ends)}"
-        yield "  objectives    " + ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
-        if (continuation := plan.sweep.continuation) is not None:
-            steps = f"{continued_steps(recipe, continuation)} of {recipe.train.steps} steps"
-            factors = f"dual.step_size x {continued_dual_step(recipe, continuation):g}, train.lr x {continuation.lr:g}"
-            yield f"  continuation  from the nearest finished trial, with predicted multipliers: {steps}, {factors}"
-        if (preference := plan.preference) is not None:
-            yield f"  prefer        {preference}"
-        if plan.early_stopping is not None:
-            yield "  stops early   " + ", ".join(_rules(plan.early_stopping))
-        if plan.amortised_recipe is not None:
-            count = plan.amortised_recipe.train.steps
-            yield f"  amortised     one training of {count} steps over a range of multipliers, before the trials"
-        for note in plan.notes:
-            yield f"  note          {note}"
-        if plan.sweep.seeds > 1:
-            yield f"  seeds         {plan.sweep.seeds} trainings a trial"
-        if plan.points:
-            yield f"  first         {len(plan.points)} given points"
-        for source in plan.sweep.warm_start:
-            yield f"  warm start    {source.name}"
-        yield f"  study         {masked(plan.storage) if plan.storage else 'study.journal in the output folder'}"
-        yield f"  tracking      {masked(plan.tracking_uri)}, experiment `{plan.experiment}`"
+        yield from _of_sweep(plan)
     workers = f"{ask.workers} worker{'s' if ask.workers > 1 else ''} of {ask.cpus_per_worker} CPU"
     gpus = f" and {ask.gpus_per_worker:g} GPU" if ask.gpus_per_worker else ""
     batch = f"{recipe.rollout.batch_size} trajectories" if recipe.terms_on("rollout") else f"batch {recipe.train.batch_size}"
@@ -201,6 +177,44 @@ def describe(checked: Checked) -> Iterator[str]:
     if not runs_elsewhere(checked.address):
         fits = concurrency(local_machine(), ask, plan.sweep.concurrency if plan else None)
         yield f"  side by side  {fits.concurrent} ({fits.reason})"
+    yield from _of_problem(recipe)
+    yield f"  output        {checked.output}"
+    for key, value in flatten(recipe).items():
+        if value is not None:
+            yield f"    {key} = {value}"
+
+
+def _of_sweep(plan: Plan) -> Iterator[str]:
+    """What is searched and how, and where it is kept."""
+    recipe = plan.recipe
+    yield f"  trials        {plan.trials}, placed by {plan.sweep.sampler.name} (seed {plan.sweep.sampler.seed})"
+    for parameter in plan.parameters:
+        yield f"  search        {parameter.name}: {parameter.kind.word} {list(parameter.kind.ends)}"
+    yield "  objectives    " + ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
+    if (continuation := plan.sweep.continuation) is not None:
+        steps = f"{continued_steps(recipe, continuation)} of {recipe.train.steps} steps"
+        factors = f"dual.step_size x {continued_dual_step(recipe, continuation):g}, train.lr x {continuation.lr:g}"
+        yield f"  continuation  from the nearest finished trial, with predicted multipliers: {steps}, {factors}"
+    if (preference := plan.preference) is not None:
+        yield f"  prefer        {preference}"
+    if plan.early_stopping is not None:
+        yield "  stops early   " + ", ".join(_rules(plan.early_stopping))
+    if (amortised := plan.amortised_recipe) is not None:
+        yield f"  amortised     one training of {amortised.train.steps} steps over a range of multipliers, before the trials"
+    for note in plan.notes:
+        yield f"  note          {note}"
+    if plan.sweep.seeds > 1:
+        yield f"  seeds         {plan.sweep.seeds} trainings a trial"
+    if plan.points:
+        yield f"  first         {len(plan.points)} given points"
+    for source in plan.sweep.warm_start:
+        yield f"  warm start    {source.name}"
+    yield f"  study         {masked(plan.storage) if plan.storage else 'study.journal in the output folder'}"
+    yield f"  tracking      {masked(plan.tracking_uri)}, experiment `{plan.experiment}`"
+
+
+def _of_problem(recipe: Recipe) -> Iterator[str]:
+    """The objective and the constraints."""
     for each in recipe.terms:
         if each.column == 0:
             yield f"  {'maximise' if recipe.maximizes else 'minimise'}      {each.term.word}"
@@ -213,7 +227,3 @@ def describe(checked: Checked) -> Iterator[str]:
             else f"{constraint.kind.replace('_', ' ')} {constraint.budget:g}"
         )
         yield f"  constraint    {constraint.name}: {each.term.word} {bound}{relative}"
-    yield f"  output        {checked.output}"
-    for key, value in flatten(recipe).items():
-        if value is not None:
-            yield f"    {key} = {value}"

@@ -19,12 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.noise import known, standard_error
+from analysis.noise import known, multiplier_errors, standard_error
 from analysis.trials import JUDGED_STATUSES, ConstraintOutcome, SweepRecord, Trial
 
 Vector = NDArray[np.float64]
-#: A multiplier whose error was not measured is taken to be as sure as a run must have it to count as settled.
-_SETTLED = 0.05
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,6 @@ class Attained:
         signs = np.array([[-1.0 if each.relation == "≥" else 1.0 for each in row] for row in rows]).reshape(shape)
         multipliers = np.array([[each.multiplier for each in row] for row in rows]).reshape(shape)
         measured = np.array([[each.multiplier_error for each in row] for row in rows]).reshape(shape)
-        unsettled = _SETTLED * np.abs(multipliers).max(axis=1, initial=0.0, keepdims=True) * (multipliers != 0)
         errors = [[known(standard_error(trial, f"value/{name}")) for name in names] for trial in trials]
         return cls(
             trials,
@@ -65,7 +62,7 @@ class Attained:
             multipliers,
             np.array([known(standard_error(trial, "objective")) for trial in trials]),
             np.array(errors).reshape(shape),
-            np.where(np.isfinite(measured), measured, unsettled),
+            multiplier_errors(measured, multipliers),
             np.array([any(row[k].equality for row in rows) for k in range(len(names))], dtype=np.bool_),
         )
 

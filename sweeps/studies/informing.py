@@ -7,6 +7,7 @@ import math
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 
+from analysis.noise import known
 from sweeps.informed import Budget, DualInformedSampler, Outcome
 from sweeps.informed.reading import Translator
 from sweeps.planning.budgets import SearchedBudget, searched_budgets
@@ -48,7 +49,7 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
     sign = -1.0 if plan.recipe.maximizes else 1.0
     fixed = [each for name, each in result.constraints.items() if name not in searched]
     bounded = {name: each for name, each in result.constraints.items() if name in searched}
-    variance = _known(result.objective_error) ** 2 + sum((each.multiplier * _known(each.slack_error)) ** 2 for each in fixed)
+    variance = known(result.objective_error) ** 2 + sum((each.multiplier * known(each.slack_error)) ** 2 for each in fixed)
     largest = max((abs(each.multiplier) for each in bounded.values()), default=0.0)
     try:
         return Outcome(
@@ -56,7 +57,7 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
             {name: each.value for name, each in bounded.items()},
             {name: each.multiplier for name, each in bounded.items()},
             math.sqrt(variance),
-            {name: _known(each.slack_error) for name, each in bounded.items()},
+            {name: known(each.slack_error) for name, each in bounded.items()},
             {name: _sureness(each, largest) for name, each in bounded.items()},
         )
     except ValueError:  # not all of it is finite
@@ -91,10 +92,6 @@ def _sureness(each: ConstraintOutcome, largest: float) -> float:
     if not each.multiplier:
         return 0.0
     return max(each.multiplier_error, _LEAST * largest) if math.isfinite(each.multiplier_error) else SETTLED * largest
-
-
-def _known(error: float) -> float:
-    return error if math.isfinite(error) else 0.0
 
 
 def _budget(searched: SearchedBudget) -> Budget:
