@@ -25,8 +25,10 @@ from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.informed import DualInformedSampler, Outcome, report
+from sweeps.informed import Outcome, report
+from sweeps.planning.budgets import NAME
 from sweeps.planning.plan import Plan
+from sweeps.studies.informing import informed_sampler
 from sweeps.studies.samplers import decode, distributions, kept_params, sampler_for
 from sweeps.studies.storage import StorageError, holding, locked, open_storage, patient
 from sweeps.studies.storing import JOURNAL as SCHEME
@@ -142,11 +144,10 @@ class Study:
     @property
     def stopped(self) -> str | None:
         """Why the sampler asks for no more, in words; None where it would go on."""
-        sampler = sampler_for(self.plan, 0)
-        if not isinstance(sampler, DualInformedSampler):
+        if self.plan.sweep.sampler.name != NAME:
             return None
         if self._judged is None or self._judged[0] != self.finished:
-            verdict = sampler.verdict(self._study)
+            verdict = informed_sampler(self.plan, RandomSampler()).verdict(self._study)  # which asks nothing of the one beside it
             self._judged = self.finished, verdict.reason if verdict.stop else None
         return self._judged[1]
 

@@ -26,18 +26,11 @@ from typing import Any
 import numpy as np
 
 from analysis.hypervolume import hypervolume
-from tests.benchmarks.common import ROOT
+from tests.benchmarks.common import ROOT, trained
 from trainer.amortised.front import FILE, AmortisedFront, Point
 from trainer.amortised.measure import measured_at
-from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
 from trainer.documents import load
-from trainer.dual.controller import controller_of
-from trainer.host import LocalHost
-from trainer.outcome import Result
-from trainer.places import RESULT
 from trainer.recipe import Recipe
-from trainer.work import work
 
 ALLOWED = 0.02
 CLASSES = {"four": 4, "five": 5, "seven": 7}
@@ -56,16 +49,6 @@ def recipe(names: list[str], seed: int, steps: int, **sections: Any) -> Recipe:
     plain["train"] |= {"steps": steps}
     plain["evaluation"] = {"samples": 0, "loss_draws": 4096, "batch_size": 1024}
     return Recipe.model_validate(plain)
-
-
-def trained(spec: Recipe, folder: Path) -> Result:
-    """The result of a training in this process, from its folder where it has ended."""
-    if (folder / RESULT).exists():
-        return Result.from_json(json.loads((folder / RESULT).read_text()))
-    host = LocalHost(InProcess(controller_of(spec)), CheckpointFolder(str(folder / "checkpoints")))
-    result = work(spec, host, str(folder))
-    assert result is not None
-    return result
 
 
 def separate(names: list[str], multipliers: tuple[float, ...], seed: int, steps: int, folder: Path) -> Point:

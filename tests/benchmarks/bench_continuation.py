@@ -29,21 +29,10 @@ import yaml
 from torch import Tensor, nn
 
 from sweeps.planning.load import load_plan
-from sweeps.studies.informing import outcome_of
-from sweeps.studies.study import Study
-from sweeps.trials.continuing import Continuing
-from sweeps.trials.results import TrialRecord
-from sweeps.trials.starts import begun_recipe
-from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
+from tests.benchmarks.common import ROOT
+from tests.benchmarks.searching import searched
 from trainer.documents import load
-from trainer.dual.controller import controller_of
-from trainer.host import LocalHost
-from trainer.outcome import Result
-from trainer.recipe import Recipe
-from trainer.work import work
 
-ROOT = Path(__file__).parent.parent.parent
 MOST = 0.6
 KEYS = {1: "constraints.*.at_most", 3: "constraints.[*].at_most"}
 
@@ -94,31 +83,12 @@ def swept(budgets: int, seed: int, trials: int, steps: int, continuation: Any) -
         folder = Path(name)
         (folder / "sweep.yaml").write_text(yaml.safe_dump(plain))
         plan = load_plan(folder / "sweep.yaml")
-        with Study(plan, folder) as study:
-            continuing = Continuing(plan, study, folder)
-            while study.remaining:
-                asked = continuing.decided(study.ask())
-                own = begun_recipe(plan.trial_recipe(asked.params), plan.sweep.continuation, asked.start)
-                result = train(own, folder / "trials" / str(asked.number))
-                TrialRecord(asked.number, asked.params, result, start=asked.start).save(folder)
-                values = [result.metrics[each] for each in plan.objectives]
-                slacks = {name: each.slack for name, each in result.constraints.items()}
-                study.tell(asked.number, values, slacks, outcome=outcome_of(plan, result))
-        ended = [each.result for each in TrialRecord.load_all(folder)]
+        ended = [each.result for each in searched(plan, folder, trials)]
     ends = [list(each.constraints.values()) for each in ended]
     return Swept(
         np.array([each.objective for each in ended]), np.array([[one.slack for one in each] for each in ends]),
         np.array([[one.multiplier for one in each] for each in ends]), np.array([each.steps for each in ended]),
     )  # fmt: skip
-
-
-def train(recipe: Recipe, folder: Path) -> Result:
-    """One training in this process, from weights that its seed draws."""
-    torch.manual_seed(recipe.seed)
-    host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder / "checkpoints")))
-    result = work(recipe, host, str(folder))
-    assert result is not None
-    return result
 
 
 def differences(cold: Swept, warm: Swept) -> dict[str, float]:

@@ -16,9 +16,12 @@ on where it was interrupted. Three measures, each against the dense sweep's own 
   volume.
   `dual_informed` reads the front off its trials' multipliers, the others by a Gaussian process of the objective over budgets.
 
-`fewest` is how few of the dense sweep's own trials have it, picked one by one in hindsight. `amortised` is one training for all
-multipliers (`amortised: true` of a sweep, the compute of three trials), whose models at budgets of a grid are read off it. Exits
-with 1 where the requirement is missed by `dual_informed`.
+`continued` is `dual_informed` with `continuation: true`, whose later trials take a third of the steps. `fewest` is how few of the
+dense sweep's own trials have it, picked one by one in hindsight. `amortised` is one training for all multipliers, as by
+`amortised: true` of a sweep (the compute of three trials), whose models at budgets of a grid are read off it.
+
+Required is at most half of the best of TPE, GPSampler and random, by what is attained, in trials and in compute (primal steps, in
+those of a trial that starts anew). Exits with 1 where `dual_informed` by itself misses it in trials.
 """
 
 from __future__ import annotations
@@ -48,15 +51,17 @@ from trainer.outcome import Result
 WANTED = 0.95
 #: Just beyond the loose end of the box and the objective at its tight end.
 REFERENCE = {"one": np.array([0.46, 0.105]), "three": np.array([0.46, 0.055, 0.055, 0.055])}
-INFORMED, OTHERS = "dual_informed", ("tpe", "gp", "random")
+INFORMED, CONTINUED, OTHERS = "dual_informed", "continued", ("tpe", "gp", "random")
+SEARCHES = (INFORMED, CONTINUED, *OTHERS)
 TRIALS = {
-    "one": {INFORMED: 12, "tpe": 24, "gp": 16, "random": 16},
-    "three": {INFORMED: 16, "tpe": 24, "gp": 24, "random": 24},
+    "one": dict.fromkeys(SEARCHES, 24),
+    "three": {INFORMED: 48, CONTINUED: 96, "tpe": 96, "gp": 48, "random": 96},
 }
 #: Points along each budget at which the amortised network is measured.
 GRID = {"one": 17, "three": 4}
+STEPS = 600
+MEASURES = ("attained", "mixtures", "known")
 VOLUMES: dict[str, Callable[[Vector, Vector], float]] = {"attained": attained, "mixtures": mixtures}
-Found = list[tuple[dict[str, float], Result]]
 
 
 def points_of(case: str, rows: Rows) -> Vector:
@@ -89,12 +94,12 @@ class Truth:
     def fewest(self, measure: str) -> int:
         return fewest(self.points, self.reference, VOLUMES[measure], WANTED * self.volumes[measure])
 
-    def trials_to(self, measure: str, sampler: str, rows: Found) -> float:
+    def trials_to(self, measure: str, search: str, rows: Rows) -> float:
         """How many trials a search needed."""
         if measure in VOLUMES:
             found = course(points_of(self.case, rows), [row[1].feasible for row in rows], self.reference, VOLUMES[measure])
             return needed((found >= WANTED * self.volumes[measure]).tolist())
-        told = self.fronts.by_multipliers if sampler == INFORMED else self.fronts.by_values
+        told = self.fronts.by_values if search in OTHERS else self.fronts.by_multipliers
         height = (self.reference[0] - self.front).mean()
         errors = [np.abs(told(rows[: k + 1]) - self.front).mean() / height for k in range(len(rows))]
         return needed([error <= 1 - WANTED for error in errors])
@@ -106,12 +111,16 @@ def _quietly() -> None:
     warnings.simplefilter("ignore")
 
 
-def run_all(cases: Sequence[str], seeds: int, cache: Path) -> dict[tuple[str, str, int], Found]:
+def run_all(cases: Sequence[str], seeds: int, cache: Path) -> dict[tuple[str, str, int], Rows]:
     """Every search, two at a time."""
-    jobs = [(case, name, seed) for seed in range(seeds) for case in cases for name in (INFORMED, *OTHERS)]
+    jobs = [(case, name, seed) for seed in range(seeds) for case in cases for name in SEARCHES]
     with ProcessPoolExecutor(2, get_context("spawn"), _quietly) as pool:
-        waiting = {job: pool.submit(search, *job, TRIALS[job[0]][job[1]], cache) for job in jobs}
-        return {job: each.result() for job, each in waiting.items()}
+        waiting = {}
+        for case, name, seed in jobs:
+            continued = name == CONTINUED
+            sampler = INFORMED if continued else name
+            waiting[case, name, seed] = pool.submit(search, case, sampler, seed, TRIALS[case][name], cache, continued)
+        return {job: [(each.params, each.result) for each in done.result()] for job, done in waiting.items()}
 
 
 def make_dense(cache: Path) -> None:
@@ -135,37 +144,46 @@ def slim(result: Result) -> dict[str, object]:
     return short
 
 
-def show(case: str, truth: Truth, found: dict[tuple[str, str, int], Found], seeds: int) -> bool:
-    """Prints a case's table; returns whether the requirement is met."""
-    feasible = len(truth.points)
-    print(f"\n{case}: dense sweep of {len(truth.rows)} trials, {feasible} feasible; a trial is 600 x 128 samples")
-    print(f"{'':>14} {'attained':>22} {'mixtures':>22} {'known':>22}   infeasible")
-    print(f"{'fewest':>14} {truth.fewest('attained'):>22} {truth.fewest('mixtures'):>22}")
-    medians: dict[tuple[str, str], float] = {}
-    for sampler in (INFORMED, *OTHERS):
-        searches = [found[case, sampler, seed] for seed in range(seeds)]
+def show(case: str, truth: Truth, found: dict[tuple[str, str, int], Rows], seeds: int) -> bool:
+    """Prints a case's tables; returns whether `dual_informed` by itself meets what is required."""
+    print(f"\n{case}: dense sweep of {len(truth.rows)} trials, {len(truth.points)} feasible; a trial is {STEPS} x 128 samples")
+    print("trials, the median and each seed's (compute where it differs); `> n` where n were not enough")
+    print(f"{'':>14} {'attained':>26} {'mixtures':>26} {'known':>26}   infeasible")
+    print(f"{'fewest':>14} {truth.fewest('attained'):>26} {truth.fewest('mixtures'):>26}")
+    trials: dict[tuple[str, str], float] = {}
+    compute: dict[tuple[str, str], float] = {}
+    for name in SEARCHES:
+        searches = [found[case, name, seed] for seed in range(seeds)]
         cells = []
-        for measure in ("attained", "mixtures", "known"):
-            trials = [truth.trials_to(measure, sampler, rows) for rows in searches]
-            medians[sampler, measure] = float(np.median(trials))
-            most = TRIALS[case][sampler]
-            cells.append(
-                " ".join(f"> {most}" if np.isinf(each) else f"{each:g}" for each in [medians[sampler, measure], *trials])
-            )
+        for measure in MEASURES:
+            counts = [truth.trials_to(measure, name, rows) for rows in searches]
+            costs = [_compute(rows, count) for rows, count in zip(searches, counts, strict=True)]
+            trials[name, measure], compute[name, measure] = float(np.median(counts)), float(np.median(costs))
+            shown = " ".join(_count(each, TRIALS[case][name]) for each in [trials[name, measure], *counts])
+            cells.append(shown + (f" ({compute[name, measure]:.1f})" if counts != costs else ""))
         infeasible = sum(not result.feasible for rows in searches for _, result in rows)
-        print(f"{sampler:>14} " + " ".join(f"{cell:>22}" for cell in cells) + f"   {infeasible} of {sum(map(len, searches))}")
-    for measure in ("attained", "mixtures", "known"):
-        own, best = medians[INFORMED, measure], min(medians[name, measure] for name in OTHERS)
-        ratio = (
-            "not known"
-            if np.isinf(own)
-            else f"at most {own / max(TRIALS[case].values()):.2f}"
-            if np.isinf(best)
-            else f"{own / best:.2f}"
-        )
-        print(f"{measure}: {ratio} of the best of the others, in trials and in compute")
-    own, best = medians[INFORMED, "attained"], min(medians[name, "attained"] for name in OTHERS)
+        print(f"{name:>14} " + " ".join(f"{cell:>26}" for cell in cells) + f"   {infeasible} of {sum(map(len, searches))}")
+    for measure in MEASURES:
+        for name in (INFORMED, CONTINUED):
+            said = [_ratio(case, each, name, measure) for each in (trials, compute)]
+            print(f"{measure}: {name} {said[0]} of the best of the others in trials, {said[1]} in compute")
+    own, best = trials[INFORMED, "attained"], min(trials[name, "attained"] for name in OTHERS)
     return bool(np.isfinite(own) and own <= 0.5 * min(best, max(TRIALS[case].values())))
+
+
+def _compute(rows: Rows, trials: float) -> float:
+    return sum(result.steps for _, result in rows[: int(trials)]) / STEPS if np.isfinite(trials) else np.inf
+
+
+def _count(trials: float, most: int) -> str:
+    return f"> {most}" if np.isinf(trials) else f"{trials:g}"
+
+
+def _ratio(case: str, needed: dict[tuple[str, str], float], name: str, measure: str) -> str:
+    own, best = needed[name, measure], min(needed[other, measure] for other in OTHERS)
+    if np.isinf(own):
+        return "not known"
+    return f"{own / best:.2f}" if np.isfinite(best) else f"at most {own / max(TRIALS[case][other] for other in OTHERS):.2f}"
 
 
 def amortised_points(case: str, seed: int, cache: Path) -> Vector:
@@ -204,15 +222,18 @@ def main() -> int:
     cases = options.cases.split(",")
     found = run_all(cases, options.seeds, options.cache / "trainings")
     if options.record:
-        for (case, sampler, seed), rows in found.items():
-            print(case, sampler, seed, record(plan_of(case, sampler, seed), rows, options.record, options.cache / "record"))
-    print("trials, the median and each seed's; `> n` where n were not enough")
+        for (case, name, seed), rows in found.items():
+            plan = plan_of(case, INFORMED if name == CONTINUED else name, seed, name == CONTINUED)
+            print(case, name, seed, record(plan, rows, options.record, options.cache / "record"))
     met = []
     for case in cases:
         truth = Truth(case)
         met.append(show(case, truth, found, options.seeds))
         show_amortised(case, truth, options.seeds, options.cache / "trainings")
-    print("\nrequired: attained, at most 0.5 of the best of the others:", "met" if all(met) else "MISSED")
+    print(
+        "\nrequired: attained, at most 0.5 of the best of the others in trials, by dual_informed itself:",
+        "met" if all(met) else "MISSED",
+    )
     return 0 if all(met) else 1
 
 

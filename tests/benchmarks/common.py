@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import statistics
 import tempfile
 import time
@@ -16,8 +17,11 @@ from trainer.documents import load
 from trainer.dual.controller import controller_of
 from trainer.host import Host, LocalHost
 from trainer.loop import Loop
+from trainer.outcome import Result
+from trainer.places import RESULT
 from trainer.prepare import prepare
 from trainer.recipe import Recipe
+from trainer.work import work
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -32,6 +36,16 @@ def digits(constraints: list[dict[str, Any]] | None = None, **sections: dict[str
     plain["checkpoint"] = {"every": 10**9}
     plain["train"]["steps"] = 10**8
     return Recipe.model_validate(plain)
+
+
+def trained(recipe: Recipe, folder: Path) -> Result:
+    """The result of a training in this process, from its folder where it has ended."""
+    if (folder / RESULT).exists():
+        return Result.from_json(json.loads((folder / RESULT).read_text()))
+    host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder / "checkpoints")))
+    result = work(recipe, host, str(folder))
+    assert result is not None
+    return result
 
 
 def loop_of(recipe: Recipe, host: Host | None = None, coordinator: Coordinator | None = None) -> Loop:

@@ -170,7 +170,9 @@ def reduce(reports: Sequence[SlackReport]) -> Estimate:
     """Means and their variances over all workers from (count, sum, sum of squares), in rank order so that every bit repeats.
 
     An expectation of which no worker saw a sample, or one saw a non-finite loss, comes out as NaN. A covariance comes out
-    where every worker sent products, of pairs with equal counts of at least `LEAST_JOINT` samples.
+    where every worker sent products, of pairs with equal counts of at least `LEAST_JOINT` samples. Where every worker sent
+    differences of neighbours, of draws that are one of each stratum, the variance is that of stratified means: half their mean
+    square takes the place of the samples' variance (collapsed strata; Wolter, *Introduction to Variance Estimation*, 2007, 8.2).
     """
     ordered = sorted(reports, key=lambda report: report.rank)
     with np.errstate(all="ignore"):
@@ -179,8 +181,20 @@ def reduce(reports: Sequence[SlackReport]) -> Estimate:
         second = np.sum([report.squares for report in ordered], axis=0) / count
         variance = np.maximum(second - mean**2, 0.0) / (count - 1)
     finite = np.isfinite(mean) & np.isfinite(second) & (count > 0)
+    variance = _stratified(ordered, count, variance)
     mean, variance = np.where(finite, mean, np.nan), np.where(finite & (count > 1), variance, np.nan)
     return Estimate(mean, variance, _covariance(ordered, count, mean))
+
+
+def _stratified(ordered: Sequence[SlackReport], count: Vector, variance: Vector) -> Vector:
+    """The variances [1 + m] of means, from differences of neighbours where there are any."""
+    sent = [report.neighbours for report in ordered if report.neighbours is not None]
+    if not ordered or len(sent) < len(ordered):
+        return variance
+    differences, squares = np.sum(sent, axis=0)
+    with np.errstate(all="ignore"):
+        result: Vector = np.where(differences > 0, 0.5 * squares / differences / count, variance)
+    return result
 
 
 def _covariance(ordered: Sequence[SlackReport], count: Vector, mean: Vector) -> Vector | None:

@@ -24,7 +24,8 @@ class SlackReport:
 
     `count`, `total` and `squares` have shape [1 + m] (objective first). Sums, not means: shards are unequal. `products`
     [1 + m, 1 + m] are the sums over samples of x_i x_j, for expectations measured on the same samples; NaN for other
-    pairs, None where there are none.
+    pairs, None where there are none. `neighbours` [2, 1 + m] are the numbers and sums of squared differences of neighbours,
+    of final values, whose draws are stratified.
     """
 
     step: int
@@ -33,6 +34,7 @@ class SlackReport:
     total: Vector
     squares: Vector
     products: Vector | None = None
+    neighbours: Vector | None = None
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ from trainer.sources.source import Source
 
 def expectations(sources: Sequence[Source], weights: Vector, host: Host, *, held_out: bool = False) -> SlackReport | None:
     """Sums over `loss_draws` draws for each term, over all workers; on rank 0 only. `weights` as in `Source.measure`."""
-    gathered = host.gather(torch.from_numpy(sum(source.measure(weights, held_out).values for source in sources)))
+    measured = [source.measure(weights, held_out) for source in sources]
+    gathered = host.gather(torch.from_numpy(sum(np.concatenate([each.values, each.neighbours]) for each in measured)))
     if gathered is None:
         return None
-    count, total, squares = torch.stack(gathered).sum(0).numpy()
-    return SlackReport(0, 0, count, total, squares)
+    count, total, squares, *neighbours = torch.stack(gathered).sum(0).numpy()
+    return SlackReport(0, 0, count, total, squares, neighbours=np.stack(neighbours))
 
 
 def held_out_metrics(estimate: Estimate, names: Sequence[str], values: np.ndarray) -> dict[str, float]:

@@ -85,8 +85,8 @@ class ComposedSource(Source):
     def measure(self, weights: Vector, held_out: bool) -> Sums:
         """On the pool of the multipliers `weights`; there is no held-out data."""
         sums = Sums(1 + len(self._setting.recipe.constraints))
-        for rows, noised in () if held_out else self._pool.fresh(weights):
-            sums.add_joint(self.columns, self.values(rows, noised, weights))
+        pool = () if held_out else self._pool.fresh(weights)
+        sums.add_stratified(self.columns, [self.values(rows, noised, weights) for rows, noised in pool])
         return sums
 
 

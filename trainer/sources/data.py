@@ -89,10 +89,11 @@ class DataSource(Source):
         sums = Sums(1 + len(self.setting.recipe.constraints))
         for part, population in enumerate(self._populations):
             groups = population.held_out if held_out else population.groups
+            values = []
             for _, noised in fresh(self.setting, self.columns[part], groups, self._fetch):
                 prediction = self.forward(noised.noisy, noised.t)
-                which = np.full(len(noised.t), part)
-                sums.add(np.full(len(which), self.columns[part]), self.values(prediction, noised, which))
+                values.append(self.values(prediction, noised, np.full(len(noised.t), part))[:, None])
+            sums.add_stratified([self.columns[part]], values)
         return sums
 
 

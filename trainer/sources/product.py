@@ -32,16 +32,16 @@ class ProductSource(Source):
     def turn(self, step: int, weights: Vector) -> ProductTurn:
         return ProductTurn(self, self._pool.batch(step, weights)[1])
 
-    def record(self, sums: Sums, prediction: Tensor, noised: Noised) -> None:
-        for column, term in zip(self.columns, self._terms, strict=True):
-            sums.add(np.full(len(noised.t), column), term.values(prediction, noised))
+    def values(self, prediction: Tensor, noised: Noised) -> Tensor:
+        """Each term's per-sample values, [B, m] in the order of `columns`."""
+        return torch.stack([term.values(prediction, noised) for term in self._terms], dim=1)
 
     @torch.no_grad()
     def measure(self, weights: Vector, held_out: bool) -> Sums:
         """On the pool of the multipliers `weights`; there is no held-out data."""
         sums = Sums(1 + len(self.setting.recipe.constraints))
-        for _, noised in () if held_out else self._pool.fresh(weights):
-            self.record(sums, self.forward(noised.noisy, noised.t), noised)
+        pool = () if held_out else self._pool.fresh(weights)
+        sums.add_stratified(self.columns, [self.values(self.forward(noised.noisy, noised.t), noised) for _, noised in pool])
         return sums
 
 
@@ -70,7 +70,9 @@ class ProductTurn:
 
     def add_to(self, sums: Sums) -> None:
         if self._prediction is not None:
-            self._source.record(sums, self._prediction, self._noised)
+            values = self._source.values(self._prediction, self._noised)
+            for place, column in enumerate(self._source.columns):
+                sums.add(np.full(len(values), column), values[:, place])
 
     def fault(self) -> str | None:
         return broken(self._noised.x)

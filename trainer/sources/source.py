@@ -78,10 +78,11 @@ class Sums:
     """Counts, sums and sums of squares of per-sample values, each [1 + m], over the primal steps of one dual step.
 
     `products` [1 + m, 1 + m] are the sums of products of values that were measured on the same samples; None without any.
+    `neighbours` [2, 1 + m] are the numbers and sums of squared differences of neighbours, of values in the order of strata.
     """
 
     def __init__(self, columns: int) -> None:
-        self.values = np.zeros((3, columns))
+        self.values, self.neighbours = np.zeros((3, columns)), np.zeros((2, columns))
         self.products: Vector | None = None
 
     def add(self, columns: np.ndarray, values: Tensor) -> None:
@@ -90,6 +91,15 @@ class Sums:
         size = self.values.shape[1]
         for row, weights in enumerate((None, plain, plain**2)):
             self.values[row] += np.bincount(columns, weights, size)
+
+    def add_stratified(self, columns: Sequence[int], batches: Sequence[Tensor]) -> None:
+        """`batches` of values [B, k] of k expectations, the `columns`: one row of each stratum, in their order."""
+        if not batches:
+            return
+        plain, at = np.concatenate([each.detach().double().cpu().numpy() for each in batches]), list(columns)
+        self.values[:, at] += np.stack([np.full(len(at), len(plain)), plain.sum(0), (plain**2).sum(0)])
+        squares = np.diff(plain, axis=0) ** 2
+        self.neighbours[:, at] += np.stack([np.full(len(at), len(squares)), squares.sum(0)])
 
     def add_joint(self, columns: Sequence[int], values: Tensor) -> None:
         """`values` [B, k] of k expectations, the `columns`, on the same B samples."""

@@ -11,18 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tests.benchmarks.common import trained
 from tests.benchmarks.informed_digits.trials import plan_of
 from tests.benchmarks.informed_digits.volumes import Vector
 from trainer.amortised.front import AmortisedFront, Point, front_in
 from trainer.amortised.measure import measured_at
-from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of
-from trainer.host import LocalHost
 from trainer.outcome import Z
 from trainer.recipe import Recipe
 from trainer.schema.amortised import Amortised
-from trainer.work import work
 
 #: Its steps, in those of one trial: what `amortised: true` takes in a sweep.
 TRIALS = 3
@@ -39,7 +35,7 @@ def amortised(case: str, seed: int, budgets: Vector, cache: Path) -> list[Point]
         torch.set_num_threads(1)
         with tempfile.TemporaryDirectory(prefix="dualsweep-bench-") as folder:
             recipe = _recipe(case, seed)
-            work(recipe, LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(f"{folder}/checkpoints")), folder)
+            trained(recipe, Path(folder))
             points = _points(folder, budgets)
         cache.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(f".{os.getpid()}.part")

@@ -14,7 +14,8 @@ def record(plan: Plan, rows: Rows, tracking_uri: str, folder: Path) -> str | Non
     """Writes a search as a sweep; returns the parent run's id, None where MLflow could not be reached."""
     sampler = plan.sweep.sampler
     file = plan.document.file
-    name = f"{plan.name}-{sampler.name.replace('_', '-')}-{sampler.seed}"
+    continued = "-continued" if plan.sweep.continuation else ""
+    name = f"{plan.name}-{sampler.name.replace('_', '-')}{continued}-{sampler.seed}"
     spec = f"{{name: {sampler.name}, seed: {sampler.seed}}}"
     named = load_plan(file, [f"name={name}", f"sampler={spec}", f"mlflow.tracking_uri={tracking_uri}"])
     with Tracker(named, folder / name, print) as tracker:

@@ -28,7 +28,7 @@ from sweeps.studies.study import STUDY, Study
 from tests.sweeps.files import SWEEP, plan, write
 from trainer.errors import BadInput
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GOOD = {"four": 0.1, "five": 0.05}
 
 
@@ -97,7 +97,7 @@ def killed_again_and_again(sweep: str, url: str, output: str, trials: str) -> No
 @pytest.mark.parametrize("url", ["journal://{}/shared/all.journal", "sqlite:///{}/study.db"])
 def test_killed_at_any_write_the_study_is_the_uninterrupted_one(tmp_path: Path, url: str) -> None:
     sweep = write(tmp_path, SWEEP)
-    code = "import sys; from tests.sweeps.test_storage import killed_again_and_again as run; run(*sys.argv[1:])"
+    code = "import sys; from tests.sweeps.studies.test_storage import killed_again_and_again as run; run(*sys.argv[1:])"
     given = [str(sweep), url.format(tmp_path), str(tmp_path / "parts"), "6"]
     assert subprocess.run([sys.executable, "-c", code, *given], check=False, cwd=ROOT).returncode == 0
     run(sweep, url.format(tmp_path), tmp_path / "straight", 6)

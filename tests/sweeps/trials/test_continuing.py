@@ -23,7 +23,7 @@ from sweeps.trials.results import TrialRecord, sweep_record
 from sweeps.trials.runs import Point
 from sweeps.trials.starts import Begun, begun_recipe
 from tests.sweeps.files import RECIPE, plan, write
-from tests.sweeps.test_informing import result
+from tests.sweeps.studies.test_informing import result
 from trainer.errors import BadInput
 from trainer.outcome import ConstraintOutcome
 from trainer.places import MARKER

@@ -108,7 +108,7 @@ def constant(x: torch.Tensor) -> torch.Tensor:
     ],
 )
 def test_a_bad_reward_is_refused_when_it_is_first_asked(name: str, says: str, tmp_path: Path) -> None:
-    constraint = {"name": "far", "reward": {"call": f"tests.sweeps.test_alignment_input:{name}"}, "at_least": 0.5}
+    constraint = {"name": "far", "reward": {"call": f"tests.sweeps.planning.test_alignment_input:{name}"}, "at_least": 0.5}
     with pytest.raises(TrainingError, match=says):
         run(tmp_path, constraints=[constraint])
 

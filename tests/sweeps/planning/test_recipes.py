@@ -13,7 +13,7 @@ from sweeps.planning.load import load_plan
 from tests.trainer.test_loop import run
 from trainer.load import load_recipe
 
-RECIPES = Path(__file__).resolve().parent.parent.parent / "sweeps" / "recipes"
+RECIPES = Path(__file__).resolve().parents[3] / "sweeps" / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 SHORT = [
     "evaluation={samples: 12, sample_steps: 3, loss_draws: 32, judge: {epochs: 1}, grid: 0}", "checkpoint.every=1000000",

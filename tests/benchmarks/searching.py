@@ -1,0 +1,46 @@
+"""A sweep in this process: its own study, choice of neighbours and records, one training after another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from sweeps.planning.plan import Plan
+from sweeps.studies.informing import outcome_of
+from sweeps.studies.study import Asked, Study
+from sweeps.trials.continuing import Continuing
+from sweeps.trials.results import TrialRecord
+from sweeps.trials.starts import begun_recipe
+from tests.benchmarks.common import trained
+from trainer.outcome import Result
+
+
+class Onward(Study):
+    """A study that goes on where its sampler would end it, so that every search has the trials that it is given."""
+
+    @property
+    def stopped(self) -> None:
+        """Never."""
+
+
+def searched(plan: Plan, folder: Path, trials: int, train: Callable[[Asked], Result] | None = None) -> list[TrialRecord]:
+    """The first trials of a sweep, by number; goes on where `folder` has some of them.
+
+    `train` is given each trial; without it, it is a training below `folder`, from its neighbour where the plan continues.
+    """
+
+    def own(asked: Asked) -> Result:
+        recipe = begun_recipe(plan.trial_recipe(asked.params), plan.sweep.continuation, asked.start)
+        return trained(recipe, folder / "trials" / str(asked.number))
+
+    with Onward(plan, folder) as study:
+        continuing = Continuing(plan, study, folder)
+        while study.finished < trials:
+            asked = continuing.decided(next(iter(study.unfinished()), None) or study.ask())
+            result = (train or own)(asked)
+            TrialRecord(asked.number, asked.params, result, start=asked.start).save(folder)
+            values = [result.metrics.get(each, math.nan) for each in plan.objectives]
+            slacks = {name: each.slack for name, each in result.constraints.items()}
+            study.tell(asked.number, values, slacks, outcome=outcome_of(plan, result))
+    return TrialRecord.load_all(folder)[:trials]
