@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import html
-from importlib import resources
 from typing import Any
 
 from analysis.comparing import AXES, WANTED, Comparison, Group
 from analysis.comparison_text import heading, notes, rows
 from analysis.figures.compare_png import name, shares
 from analysis.figures.lines import style
-from analysis.figures.packed import json_for_script, packed_plotly
+from analysis.figures.pages import filled, json_for_script, part
 
 _GAP = 0.05
 _DIGITS = 6
@@ -21,17 +20,15 @@ def compare_html(comparison: Comparison) -> str:
     head, table = rows(comparison)
     cells = "".join(f"<th>{html.escape(each)}</th>" for each in head)
     body = "".join(f"<tr>{''.join(f'<td>{html.escape(each)}</td>' for each in row)}</tr>" for row in table)
-    filled = {
+    pieces = {
         "TITLE": "Hypervolume by what was spent",
         "HEADING": html.escape(heading(comparison)),
         "TABLE": f"<table><tr>{cells}</tr>{body}</table>",
         "NOTES": "".join(f'<p class="note">{html.escape(each)}</p>' for each in notes(comparison)),
         "FIGURE": json_for_script(figure(comparison)),
-        "PLOTLY": packed_plotly(),
+        "LOADER": part("plotly.js"),
     }
-    # One pass over the template, so that a sweep's name is never taken for a placeholder.
-    pieces = resources.files("analysis.figures").joinpath("page/compare.html").read_text(encoding="utf-8").split("@@")
-    return "".join(piece if place % 2 == 0 else filled[piece] for place, piece in enumerate(pieces))
+    return filled("compare.html", pieces)
 
 
 def figure(comparison: Comparison) -> dict[str, Any]:

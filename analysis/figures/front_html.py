@@ -9,9 +9,8 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping, Sequence
-from importlib import resources
 
-from analysis.figures.packed import json_for_script, packed_plotly
+from analysis.figures.pages import filled, json_for_script, part
 from analysis.figures.payload import payload
 from analysis.front import Front
 from analysis.store import is_http
@@ -21,7 +20,7 @@ from analysis.trials import SweepRecord
 #: Where `mlflow ui` answers unless told otherwise.
 LOCAL_UI = "http://127.0.0.1:5000"
 _CODE = re.compile("`([^`]*)`")
-_SCRIPTS = ("common.js", "card.js", "scatter.js", "parallel.js", "table.js", "start.js")
+_SCRIPTS = ("common.js", "card.js", "scatter.js", "parallel.js", "table.js", "plotly.js", "start.js")
 
 
 def front_html(
@@ -47,29 +46,22 @@ def front_html(
     known = payload(
         record, front, history=history, base_url=base_url, thumbnails=thumbnails or {}, named=named or {}, said=said or {}
     )
-    filled = {
+    pieces = {
         "TITLE": html.escape(f"{record.experiment_name}: front"),
         "NAME": html.escape(record.experiment_name),
         "NOTE": html.escape(front.note),
         "VOLUME": html.escape(_volume_text(record, hypervolume, reference_point)),
         "ADVICE": "".join("<p>" + _CODE.sub(r"<code>\1</code>", html.escape(line)) + "</p>" for line in advice),
-        "CSS": _part("page.css"),
+        "CSS": part("page.css"),
         "REVIEW": json_for_script(known),
-        "PLOTLY": packed_plotly(),
-        "SCRIPT": "\n".join(map(_part, _SCRIPTS)),
+        "SCRIPT": "\n".join(map(part, _SCRIPTS)),
     }
-    # One pass over the template, so that text from a trial is never taken for a placeholder.
-    pieces = _part("page.html").split("@@")
-    return "".join(piece if place % 2 == 0 else filled[piece] for place, piece in enumerate(pieces))
+    return filled("page.html", pieces)
 
 
 def base_url_of(tracking_uri: str) -> str:
     """Return the UI that belongs to a tracking URI: the server itself, or a local one on MLflow's port."""
     return tracking_uri.rstrip("/") if is_http(tracking_uri) else LOCAL_UI
-
-
-def _part(name: str) -> str:
-    return resources.files("analysis.figures").joinpath("page", name).read_text(encoding="utf-8")
 
 
 def _volume_text(record: SweepRecord, volume: float | None, reference: Sequence[float] | None) -> str:

@@ -1,4 +1,4 @@
-// The page's start: menus, legend, the hypervolume, and plotly.js, which is embedded compressed: less than half as large.
+// The page's start: menus, legend, the hypervolume, and then all of it.
 const svg = (inner) => `<svg width="18" height="14" viewBox="-9 -7 18 14" aria-hidden="true">${inner}</svg>`;
 const GLYPHS = {
   front: '<path d="M0-5.5 5.5 0 0 5.5-5.5 0z" fill="C"/>', feasible: '<circle r="4.3" fill="none" stroke="C" stroke-width="1.6"/>',
@@ -63,14 +63,6 @@ const drawHistory = () => {
     yaxis: { title: { text: "hypervolume" }, gridcolor: "#e8ebef", rangemode: "tozero", automargin: true },
   }, { responsive: true, displayModeBar: false });
 };
-const loadPlotly = async () => {
-  const packed = Uint8Array.from(atob(byId("plotly").textContent.trim()), (char) => char.charCodeAt(0));
-  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const script = document.createElement("script");
-  script.textContent = await new Response(unpacked).text();
-  document.head.append(script);
-};
-
 byId("how").textContent = boxed
   ? "Ctrl-click (⌘-click) or middle-click a point or a trial's number to open its run: MLflow's viewer blocks plain clicks. Drag to select."
   : "Click a point or a trial's number to open its run in MLflow. Drag to select.";
