@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 from analysis.trials import ConstraintOutcome, Trial
 
@@ -13,7 +14,13 @@ MISSING = "—"
 
 def number(value: float | None) -> str:
     """Return a number with 4 significant digits, a dash where there is none."""
-    return MISSING if value is None or math.isnan(value) else f"{value:.4g}"
+    return MISSING if value is None or math.isnan(value) else _digits(value)
+
+
+def _digits(value: float) -> str:
+    """With an exponent only below 1e-6, as on the page: a table breaks a line in `7.3e-05`."""
+    text = f"{value:.4g}"
+    return f"{Decimal(text):f}" if 1e-6 <= abs(value) < 1e-4 else text
 
 
 def ranged(trial: Trial, name: str) -> str:
@@ -29,7 +36,7 @@ def chance(trial: Trial) -> str:
 
 def setting(value: object) -> str:
     """Return a searched parameter's value: floats with 4 significant digits, the rest as it stands."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return _digits(value) if isinstance(value, float) else str(value)
 
 
 def settings(trial: Trial) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -37,6 +38,7 @@ from sweeps.stopping.judge import Judge
 from sweeps.stopping.watched import Watched
 from sweeps.studies.study import Study
 from sweeps.trials.results import TrialRecord, sweep_record
+from tests.benchmarks.common import ROOT
 from tests.pipeline.conftest import PARTS, RECIPE
 from tests.pipeline.test_stopping import SWEEP, TINY
 from trainer.checkpoint import CheckpointFolder
@@ -162,7 +164,8 @@ def release(options: argparse.Namespace) -> int:
     while done < options.trials:
         done = min(options.trials, done + options.piece)
         (folder / "sweep.yaml").write_text(yaml.safe_dump({**sweep, "trials": done}))
-        subprocess.run([sys.executable, "-m", "tests.pipeline.releases", "sweep.yaml", "r.json"], cwd=folder, check=True)
+        command = [sys.executable, "-m", "tests.pipeline.releases", "sweep.yaml", "r.json"]
+        subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
         seen = json.loads((folder / "r.json").read_text())
         mine = [each["seconds"] for each in seen["releases"]]
         seconds, ok = [*seconds, *mine], ok and seen["free"] and not seen["left"]

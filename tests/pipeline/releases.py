@@ -57,13 +57,18 @@ class Watcher:
         self._thread.join()
 
     def releases(self) -> list[Release]:
-        """One for each stopped trial. Trials must have run one at a time: all that was there when one was stopped is its own."""
+        """One for each trial that was stopped meanwhile, not of an earlier start of the sweep.
+
+        Trials must have run one at a time: all that was there when one was stopped is its own.
+        """
         found = []
         for trial, at in sorted(self._stopped.items()):
             before = [there for when, there in self._looks if when <= at]
-            seen = {one: max(when for when, there in self._looks if one in there) for one in (before[-1] if before else ())}
+            if not before:
+                continue
+            seen = {one: max(when for when, there in self._looks if one in there) for one in before[-1]}
             last = max(seen, key=lambda one: seen[one], default="")
-            found.append(Release(trial, max(0.0, seen[last] - at) if last else float("nan"), last))
+            found.append(Release(trial, max(0.0, seen[last] - at) if last else 0.0, last))
         return found
 
     def _watch(self) -> None:

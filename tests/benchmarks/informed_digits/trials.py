@@ -51,7 +51,7 @@ def training(plan: Plan, params: dict[str, float], cache: Path) -> Result:
     return result
 
 
-def search(case: str, sampler: str, seed: int, trials: int, cache: Path, continued: bool = False) -> list[TrialRecord]:
+def search(case: str, sampler: str, continued: bool, seed: int, trials: int, cache: Path) -> list[TrialRecord]:
     """The first trials of a sweep, asked of the sweep's own sampler one by one; `continued` as by `continuation: true`."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
