@@ -23,8 +23,8 @@ demo: $(READY) ## the main job: a constrained-diffusion sweep on a local Ray clu
 	code=$$?; [ $$code -eq 0 ] || [ $$code -eq 3 ]  # 3: done, with some budgets found infeasible
 
 test: $(READY) ## the tests, two at a time, in a network namespace where one can be had: first those without Ray and Chromium
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist worksteal -m "not ray and not browser"
-	$(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist loadfile -m "ray or browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist worksteal --durations=5 -m "not ray and not browser"
+	$(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist loadfile --durations=12 -m "ray or browser"
 
 lint: $(READY) ## formatting, lint and types
 	$(BIN)/ruff format --check .

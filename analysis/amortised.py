@@ -100,4 +100,4 @@ def sentence(record: SweepRecord) -> str:
 
 
 def _percent(part: float) -> str:
-    return f"{100 * part:.2g} %"
+    return f"{100 * part:.0f} %" if abs(part) >= 0.1 else f"{100 * part:.2g} %"
