@@ -14,6 +14,12 @@ const factTable = (head, lines) => {
   }
   return table;
 };
+/** A line of text in which names in back quotes are set as code. */
+const prose = (text, cls) => {
+  const made = element("div", undefined, cls);
+  made.append(...text.split("`").map((part, i) => (i % 2 ? element("code", part) : part)));
+  return made;
+};
 const measured = (trial, name) => {
   const interval = trial.intervals[name];
   return number(at(name, trial)) + (interval === undefined ? "" : ` ± ${Number(interval.toPrecision(2))}`);
@@ -27,7 +33,7 @@ const fillCard = (trial) => {
   const marked = trial.marks.length ? ` · ${trial.marks.join(", ")}` : "";
   card.append(element("div", `Trial ${trial.id} · ${trial.status} · ${review.marks[trial.kind].name}${marked}`, "head"));
   const why = trial.doubt || trial.reason;
-  if (why) card.append(element("div", why, "note"));
+  if (why) card.append(prose(why, "note"));
   if (trial.continued_from) card.append(element("div", `continued from trial ${trial.continued_from}`, "note"));
   const facts = element("div", undefined, "facts");
   if (review.thumbnails[trial.id]) facts.append(picture(trial, "samples"));
@@ -41,7 +47,7 @@ const fillCard = (trial) => {
     const more = worstFirst.length - CARD_ROWS;
     if (more > 0) card.append(element("div", `and ${more} constraints with more slack`, "note"));
   }
-  for (const sentence of review.said[trial.id] || []) card.append(element("div", sentence, "said"));
+  for (const sentence of review.said[trial.id] || []) card.append(prose(sentence, "said"));
   const hint = element("div", undefined, "hint");
   hint.append(openLink(trial, "Open the run"),
     boxed ? " with Ctrl-click (⌘-click) or a middle click: MLflow's viewer blocks plain ones." : " in MLflow.");
