@@ -68,7 +68,7 @@ class Watcher:
                 continue
             seen = {one: max(when for when, there in self._looks if one in there) for one in before[-1]}
             last = max(seen, key=lambda one: seen[one], default="")
-            found.append(Release(trial, max(0.0, seen[last] - at) if last else 0.0, last))
+            found.append(Release(trial, max(0.0, seen[last] - at) if last else float("nan"), last))
         return found
 
     def _watch(self) -> None:
