@@ -78,8 +78,8 @@ def _pretrained(recipe: Recipe, searched: set[str]) -> Outcome | None:
     """
     objective = next((each for each in recipe.terms if each.column == 0), None)
     others = [each.term for each in recipe.terms if each.column]
-    known = objective is not None and objective.term.anchors and objective.term.models(objective.value) == ("pretrained",)
-    if not known or not recipe.rollout.normalize or not others or not all(each.normalised for each in others):
+    anchored = objective is not None and objective.term.anchors and objective.term.models(objective.value) == ("pretrained",)
+    if not anchored or not recipe.rollout.normalize or not others or not all(each.normalised for each in others):
         return None
     names = [each.name for each in recipe.constraints]
     if set(names) != searched:  # it need not keep the budgets that are fixed

@@ -189,7 +189,7 @@ def _count(trials: float, most: int) -> str:
 
 
 def _share(case: str, needed: dict[tuple[str, str], float], name: str, measure: str) -> float:
-    """Of what the best of the others needs; of one whose trials were not enough, which needs at least one more, an upper bound."""
+    """Of what the best of the others needs, at most: one whose trials were not enough needs at least one more."""
     return needed[name, measure] / min(min(needed[other, measure], TRIALS[case][other] + 1) for other in OTHERS)
 
 

@@ -97,17 +97,20 @@ class Sums:
         if not batches:
             return
         plain, at = np.concatenate([each.detach().double().cpu().numpy() for each in batches]), list(columns)
-        self.values[:, at] += np.stack([np.full(len(at), len(plain)), plain.sum(0), (plain**2).sum(0)])
+        self._add_rows(at, plain)
         squares = np.diff(plain, axis=0) ** 2
         self.neighbours[:, at] += np.stack([np.full(len(at), len(squares)), squares.sum(0)])
 
     def add_joint(self, columns: Sequence[int], values: Tensor) -> None:
         """`values` [B, k] of k expectations, the `columns`, on the same B samples."""
         plain, at = values.detach().double().cpu().numpy(), list(columns)
-        self.values[:, at] += np.stack([np.full(len(at), len(plain)), plain.sum(0), (plain**2).sum(0)])
+        self._add_rows(at, plain)
         if self.products is None:
             self.products = np.zeros([self.values.shape[1]] * 2)
         self.products[np.ix_(at, at)] += plain.T @ plain
+
+    def _add_rows(self, at: list[int], plain: np.ndarray) -> None:
+        self.values[:, at] += np.stack([np.full(len(at), len(plain)), plain.sum(0), (plain**2).sum(0)])
 
     def report(self, step: int, rank: int) -> SlackReport:
         """This worker's report of dual step `step`; the sums start anew."""

@@ -63,6 +63,7 @@ const drawHistory = () => {
     yaxis: { title: { text: "hypervolume" }, gridcolor: "#e8ebef", rangemode: "tozero", automargin: true },
   }, { responsive: true, displayModeBar: false });
 };
+
 byId("how").textContent = boxed
   ? "Ctrl-click (⌘-click) or middle-click a point or a trial's number to open its run: MLflow's viewer blocks plain clicks. Drag to select."
   : "Click a point or a trial's number to open its run in MLflow. Drag to select.";
