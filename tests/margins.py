@@ -1,8 +1,8 @@
 """Figures that chance moves, and how far from them the bounds of the tests stand.
 
 A test of a drawn or trained figure takes the fixture `sampled`: it draws from `sampled.seed` and asks `sampled.near`, `at_most`
-or `at_least`. The suite runs it at one seed, where these assert. `python -m tests.benchmarks.bench_margins` runs it at many, where
-they keep the figure beside its bounds: neither chance nor another processor's arithmetic may carry it past them.
+or `at_least`. The suite runs it at one seed, where these assert. `python -m tests.benchmarks.bench_margins` runs it at many,
+where they keep the figure beside its bounds: neither chance nor another processor's arithmetic may carry it past them.
 """
 
 from __future__ import annotations
@@ -66,10 +66,11 @@ class Sampled:
         if self.measuring:
             if any(each.name == name for each in self.kept):
                 raise ValueError(f"a figure's name must be its own in a test, but {name!r} came twice")
-            self.kept.append(Kept(name, *(each.astype(float).ravel().tolist() for each in (values, below, above)), method))
+            found, low, high = (each.ravel().tolist() for each in (values, below, above))
+            self.kept.append(Kept(name, found, low, high, method))
             return
         outside = ~((below <= values) & (values <= above))  # so that NaN is outside
-        assert not outside.any(), f"{name} must be in [{low}, {high}], but got {values}"
+        assert not outside.any(), f"{name} must be in [{below}, {above}], but got {values}"
 
 
 @dataclass(frozen=True)
