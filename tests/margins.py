@@ -41,14 +41,16 @@ class Sampled:
     measuring: bool = False
     kept: list[Kept] = field(default_factory=list)
 
-    def near(self, name: str, found: Any, exact: ArrayLike, *, rel: float = 0.0, abs: float = 0.0, method: str = "") -> None:
+    def near(
+        self, name: str, found: Any, exact: ArrayLike, *, rel: ArrayLike = 0.0, abs: ArrayLike = 0.0, method: str = ""
+    ) -> None:
         """Each entry of `found` is within `abs` + `rel` |exact| of `exact`.
 
         `name` is the figure's, once a test (in a loop it names the case). `method`: the method's own error, in words with its
         size, where that and not chance is why the bound is no nearer.
         """
         truth = np.asarray(exact, np.float64)
-        within = abs + rel * np.abs(truth)
+        within = np.asarray(abs, np.float64) + np.asarray(rel, np.float64) * np.abs(truth)
         self._keep(name, found, truth - within, truth + within, method)
 
     def at_most(self, name: str, found: Any, bound: ArrayLike, *, method: str = "") -> None:
