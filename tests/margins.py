@@ -96,22 +96,25 @@ class Margin:
 
 
 def margin(kept: Iterable[Kept]) -> Margin:
-    """The margin of one figure from what was kept of it at two seeds or more; bounds that move are taken with the figure."""
+    """The margin of one figure from what was kept of it at two seeds or more.
+
+    Bounds that move with the seed are taken with the figure, and it in units of their half width where it has two: what counts is
+    where it stands between them.
+    """
     all_of_it = list(kept)
-    found, low, high = (
-        np.array([getattr(each, key) for each in all_of_it]) for key in ("found", "low", "high")
-    )  # each [seeds, entries]
-    nearest = Margin(len(all_of_it), np.nan, np.nan, np.nan, np.inf, all_of_it[0].method)
+    found, low, high = (np.array([getattr(each, key) for each in all_of_it]) for key in ("found", "low", "high"))  # [seeds, n]
+    seeds, method = len(all_of_it), all_of_it[0].method
     if found.shape[1] and not np.isfinite(found).all():
-        return Margin(len(all_of_it), np.nan, np.nan, np.nan, np.nan, all_of_it[0].method)
+        return Margin(seeds, np.nan, np.nan, np.nan, np.nan, method)
+    nearest = Margin(seeds, np.nan, np.nan, np.nan, np.inf, method)
     for entry in range(found.shape[1]):
-        for bound, room in ((low, found - low), (high, high - found)):
-            if not np.isfinite(bound[:, entry]).all():
+        values, below, above = found[:, entry], low[:, entry], high[:, entry]
+        half = (above - below) / 2 if np.isfinite(above - below).all() else np.ones(seeds)
+        for bound, room in ((below, values - below), (above, above - values)):
+            if not np.isfinite(bound).all():
                 continue
-            inside, sd = float(room[:, entry].mean()), float(room[:, entry].std(ddof=1))
-            with np.errstate(divide="ignore"):
-                stands = float(np.divide(inside, sd)) if inside else 0.0
+            inside, sd = float((room / half).mean()), float((room / half).std(ddof=1))
+            stands = inside / sd if sd else np.copysign(np.inf, inside)
             if np.isnan(nearest.mean) or stands < nearest.margin:
-                mean, its_bound = float(found[:, entry].mean()), float(bound[:, entry].mean())
-                nearest = Margin(len(all_of_it), mean, sd, its_bound, stands, all_of_it[0].method)
+                nearest = Margin(seeds, float(values.mean()), sd * float(half.mean()), float(bound.mean()), stands, method)
     return nearest

@@ -33,7 +33,7 @@ def aligned(count: int, prefix: str, gradient: str, steps: int, batch: int) -> d
 
 @pytest.mark.parametrize(
     ("count", "prefix", "gradient", "steps", "batch"),
-    [(1, "", "backpropagation", 300, 96), (2, "", "backpropagation", 500, 128), (1, "black_box_", "policy_gradient", 600, 384)],
+    [(1, "", "backpropagation", 300, 96), (2, "", "backpropagation", 500, 128), (1, "black_box_", "policy_gradient", 600, 768)],
 )
 def test_alignment_has_the_exact_kl_and_reward_at_every_multiplier(tmp_path, sampled, count, prefix, gradient, steps, batch):
     recipe = Recipe.model_validate(aligned(count, prefix, gradient, steps, batch))
@@ -50,7 +50,7 @@ def test_alignment_has_the_exact_kl_and_reward_at_every_multiplier(tmp_path, sam
             continue  # a KL of next to nothing has no relative error
         compared += 1
         wanted = rewards @ mean + hessian @ multipliers
-        tolerance = 0.05 * np.abs(wanted).max() + 3 * max(each.value_errors.values())
+        tolerance = 0.05 * np.abs(wanted).max() + 5 * max(each.value_errors.values())
         kl = 0.5 * multipliers @ hessian @ multipliers
         sampled.near(f"KL at point {number}", each.objective, kl, rel=0.05 if not prefix else 0.1)
         sampled.near(f"rewards at point {number}", list(each.values.values()), wanted, abs=tolerance)
@@ -70,7 +70,7 @@ def test_fine_tuning_has_the_exact_distance_and_loss_at_every_multiplier(tmp_pat
     closeness = {"name": "close", "closeness": {"to": "pretrained", "samples": 1024}, "at_most": 0.02}
     plain = document(
         "constrained_fine_tuning", "ShrunkPlane", [2], [closeness], data={"call": "tests.known.models:plane_points"},
-        train={"steps": 800, "batch_size": 256, "lr": 0.03, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
+        train={"steps": 800, "batch_size": 1024, "lr": 0.03, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
         amortised={"multipliers": {"low": 0.05, "high": 4.0}, "points": 7},
     )  # fmt: skip
     result = train(Recipe.model_validate(plain), tmp_path, sampled.seed)

@@ -21,9 +21,10 @@ from trainer.samplers.rollout import steps_of
 
 GAUSSIANS = {"left": models.LEFT, "right": models.RIGHT, **{f"oval_{i}": each for i, each in enumerate(models.OVALS)}}
 LANGEVIN = {"levels": 25, "steps": 20, "snr": 0.5}
+#: What is composed, and of how many chains the KLs are measured.
 CASES = {
-    "a pair on the line": ["left", "right"], "equal covariances": ["oval_0", "oval_1"],
-    "unequal covariances": ["oval_0", "oval_2"], "three": ["oval_0", "oval_1", "oval_2"],
+    "a pair on the line": (["left", "right"], 12_288), "equal covariances": (["oval_0", "oval_1"], 24_576),
+    "unequal covariances": (["oval_0", "oval_2"], 16_384), "three": (["oval_0", "oval_1", "oval_2"], 8192),
 }  # fmt: skip
 
 
@@ -47,20 +48,20 @@ def moments(names: list[str]) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_product_of_gaussians_by_dual_steps_alone(case: str, tmp_path: Path, sampled: Sampled) -> None:
-    names = CASES[case]
+    names, chains = CASES[case]
     means, covariances = moments(names)
     wanted, kls = exact.composition_and(means, covariances)
     spec = composed(
         "composition_and", names, "kl", [means.shape[1]],
         dual={"rule": "simplex", "step_size": 0.05 if "left" in names else 0.3, "staleness": 0, "decay": "linear"},
-        train={"steps": 10, "batch_size": 32_768}, product={"samples": 12_288, **LANGEVIN},
+        train={"steps": 10, "batch_size": 32_768}, product={"samples": chains, **LANGEVIN},
     )  # fmt: skip
     result = train(spec, tmp_path, sampled.seed)
     found = np.array([each.value for each in result.constraints.values()])
     sampled.near("multipliers", multipliers(result), wanted, abs=0.03)
-    sampled.near("KLs beside their mean", found / found.mean(), 1.0, abs=0.05)
+    sampled.near("KLs beside their mean", found / found.mean(), 1.0, abs=0.08)
     sampled.near("KLs", found, kls, rel=0.10)
-    made = generate(str(result.checkpoint), 600, tmp_path / "made", sampler=None, steps=None, seed=sampled.seed)
+    made = generate(str(result.checkpoint), 4000, tmp_path / "made", sampler=None, steps=None, seed=sampled.seed)
     samples = made.double().numpy()
     mean, covariance = exact.product_of_gaussians(means, covariances, multipliers(result))
     spread = np.sqrt(np.diag(covariance))
@@ -104,7 +105,7 @@ def test_concepts_of_gaussians(names: list[str], tmp_path: Path, sampled: Sample
     sampled.near("KLs", found, kls, rel=0.05)
     shares = json.loads((Path(str(result.checkpoint)) / "composition.json").read_text())
     assert list(shares) == names and list(shares.values()) == pytest.approx(multipliers(result))
-    made = generate(str(result.checkpoint), 2000, tmp_path / "made", sampler=None, steps=None, seed=sampled.seed)
+    made = generate(str(result.checkpoint), 4000, tmp_path / "made", sampler=None, steps=None, seed=sampled.seed)
     samples, exact_covariance = made.double().numpy(), covariance - steps.sigma[-1] ** 2 * np.eye(2)
     sampled.near("mean of samples", samples.mean(0), mean, abs=0.06)
     sampled.near("covariance of samples", np.cov(samples.T), exact_covariance, abs=0.1 * covariance.max())

@@ -39,7 +39,7 @@ def train(plain: Plain, folder: Path) -> tuple[Result, np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def converged(tmp_path_factory: pytest.TempPathFactory, seed_of_tests: int) -> tuple[Plain, str]:
     """The recipe of an alignment to two rewards, and its run."""
-    folder, plain = tmp_path_factory.mktemp("converged"), aligned(2, "", "backpropagation", 400, 128) | {"seed": seed_of_tests}
+    folder, plain = tmp_path_factory.mktemp("converged"), aligned(2, "", "backpropagation", 600, 256) | {"seed": seed_of_tests}
     train(plain, folder)
     return plain, str(folder)
 
@@ -58,9 +58,9 @@ def test_at_its_own_budgets_it_stays_at_the_answer(
     plain, run = converged
     wanted, kl = exact_alignment(plain)
     result, multipliers, kls = train(short(plain, 50, rule, start={"from": run}), tmp_path)
-    sampled.near("multipliers", multipliers / wanted, 1.0, abs=0.03)  # from the first point on
-    sampled.near("KLs", kls / kl, 1.0, abs=0.03)
-    sampled.near("KL at the end", result.objective, kl, rel=0.02)
+    sampled.near("multipliers", multipliers / wanted, 1.0, abs=0.04)  # from the first point on
+    sampled.near("KLs", kls / kl, 1.0, abs=0.04)
+    sampled.near("KL at the end", result.objective, kl, rel=0.03)
 
 
 def test_at_other_budgets_with_their_multipliers_it_is_there_soon(
