@@ -69,9 +69,7 @@ def test_projection_is_the_solution_of_the_quadratic_program(seed):
     kinds = tuple(rng.choice(["at_most", "at_least", "equals"], size))
     simplex = bool(seed % 8 == 0)
     relative = (rng.random(size) < 0.7) & (not simplex)
-    problem = Problem(
-        tuple(f"c{i}" for i in range(size)), np.zeros(size), relative, () if simplex else kinds, simplex=simplex
-    )
+    problem = Problem(tuple(f"c{i}" for i in range(size)), np.zeros(size), relative, () if simplex else kinds, simplex=simplex)
     point = rng.normal(size=size) * float(rng.choice([0.3, 1.0, 5.0]))
     found = problem.project(point, cap)
     low, high = (np.zeros(size), np.ones(size)) if simplex else (problem.lowest(cap), np.full(size, cap))
