@@ -1,6 +1,7 @@
 """Kinds of constraints: signs, slacks, coefficients, domains; and what a recipe may combine."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,8 +78,8 @@ def test_projection_is_the_solution_of_the_quadratic_program(seed):
     row, total = (np.ones(size), 1.0) if simplex else (relative.astype(float), 0.95)
     assert row @ found <= total + 1e-12 and (not simplex or row @ found == pytest.approx(1.0, abs=1e-12))
     # The variational inequality (point - found) . (y - found) <= 0 for all y of the domain, at its worst y by a linear program.
-    sums = {"A_eq": row[None], "b_eq": [total]} if simplex else {"A_ub": row[None], "b_ub": [total]}
-    worst = linprog(-(point - found), bounds=list(zip(low, high, strict=True)), **sums)
+    sums: dict[str, Any] = {"A_eq": row[None], "b_eq": [total]} if simplex else {"A_ub": row[None], "b_ub": [total]}
+    worst: Any = linprog(-(point - found), bounds=list(zip(low, high, strict=True)), **sums)
     assert -worst.fun - (point - found) @ found <= 1e-9 * max(1.0, cap)
 
 

@@ -1,4 +1,4 @@
-"""Several updates on each batch of trajectories beside terms on data: no data batch is trained on twice, slacks are the first's."""
+"""Several updates on each batch of trajectories beside terms on data: no data batch twice, and slacks are of the first."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_update_has_data_of_its_own_and_slacks_are_of_the_weights_the_step
 
     def spy(x: torch.Tensor, t: torch.Tensor, **asked: Any) -> torch.Tensor:
         batches.append((x.clone(), t.clone()))
-        losses.append([each.detach().clone() for each in loop.primal.parameters])
+        losses.append([each.detach().clone() for each in loop.primal.predictor.parameters()])
         return before(x, t, **asked)  # type: ignore[no-any-return]
 
     monkeypatch.setattr(data, "forward", spy)

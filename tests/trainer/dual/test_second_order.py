@@ -1,5 +1,7 @@
 """The parts of the second-order rules, each against brute force or its definition."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -39,10 +41,13 @@ def test_a_step_minimises_over_the_whole_domain_also_where_a_sum_is_limited(seed
     seen = measured(gradient, hessian, relative=relative, limit=0.95, highest=np.full(3, 0.6))
     moved = newton(start, np.zeros((4, 3)), seen, 1.0, Gains(0.1)).multipliers
     ridged = hessian + 1e-6 * np.diag(np.diag(hessian))
-    wanted = minimize(
-        lambda x: gradient @ (x - start) + 0.5 * (x - start) @ ridged @ (x - start), start, method="SLSQP", bounds=[(0, 0.6)] * 3,
-        constraints={"type": "ineq", "fun": lambda x: 0.95 - x[relative].sum()}, options={"ftol": 1e-14, "maxiter": 500},
-    )  # fmt: skip
+
+    def cost(x: Any) -> float:
+        return float(gradient @ (x - start) + 0.5 * (x - start) @ ridged @ (x - start))
+
+    room: Any = {"type": "ineq", "fun": lambda x: 0.95 - x[relative].sum()}
+    options: Any = {"ftol": 1e-14, "maxiter": 500}
+    wanted = minimize(cost, start, method="SLSQP", bounds=[(0.0, 0.6)] * 3, constraints=room, options=options)
     np.testing.assert_allclose(moved, wanted.x, atol=1e-5)
     assert moved[relative].sum() <= 0.95 + 1e-9
 
