@@ -21,7 +21,7 @@ class Turn(Protocol):
     """One source's draws of a primal step, on this worker's shard of the global batch."""
 
     def loss(self, number: int) -> Tensor:
-        """Its surrogate of round `number` < `Source.rounds`, a scalar; averaged over workers, its gradient is the whole batch's."""
+        """The surrogate of round `number` < `Source.rounds`, a scalar; averaged over workers, its gradient is the batch's."""
         ...
 
     def add_to(self, sums: Sums) -> None:
