@@ -157,6 +157,11 @@ class Problem:
         variances = estimate.variance
         if self.simplex:
             return np.asarray(np.sqrt(variances[1:] + np.max(variances[1:])))
+        return self.value_errors(estimate)
+
+    def value_errors(self, estimate: Estimate) -> Vector:
+        """Standard errors of the values [m], NaN where one is not known."""
+        variances = estimate.variance
         shared = variances[0] - 2.0 * estimate.with_objective
         result: Vector = np.sqrt(np.maximum(variances[1:] + np.where(self.relative, shared, 0.0), 0.0))
         return result

@@ -83,10 +83,10 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
         samples = _samples(loop, model, prepared)
     if trained is None or held_out is None:
         return None, {}
-    estimate, held_estimate = trained.estimate(), held_out.estimate()
+    estimate = trained.estimate()
     constraints = outcomes(loop.problem, estimate, multipliers, settled_errors(loop.state))
     metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate), multipliers)
-    metrics |= held_out_metrics(held_estimate, loop.problem.names, loop.problem.values(held_estimate.mean))
+    metrics |= held_out_metrics(held_out.estimate(), loop.problem)
     metrics |= {f"multiplier_error/{n}": c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)}
     metrics |= _facts(loop)
     metrics["objective_error"] = float(np.sqrt(loop.problem.objective_variance(estimate)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
 from trainer.host import Host
-from trainer.problem import Estimate, Vector
+from trainer.problem import Estimate, Problem, Vector
 from trainer.sources.source import Source
 
 
@@ -39,8 +39,9 @@ def _whole(shards: Sequence[JointDraws]) -> JointDraws:
     return replace(whole, stages=(len(whole.values),))
 
 
-def held_out_metrics(estimate: Estimate, names: Sequence[str], values: np.ndarray) -> dict[str, float]:
-    """`eval/objective` and `eval/value/NAME` of held-out data; a part without held-out data is left out."""
-    metrics = {"eval/objective": float(estimate.mean[0])}
-    metrics |= {f"eval/value/{name}": float(value) for name, value in zip(names, values, strict=True)}
+def held_out_metrics(estimate: Estimate, problem: Problem) -> dict[str, float]:
+    """`eval/objective`, `eval/value/NAME` and their errors on held-out data; a part without held-out data is left out."""
+    metrics = {"eval/objective": float(estimate.mean[0]), "eval/objective_error": float(np.sqrt(estimate.variance[0]))}
+    for name, value, error in zip(problem.names, problem.values(estimate.mean), problem.value_errors(estimate), strict=True):
+        metrics |= {f"eval/value/{name}": float(value), f"eval/value_error/{name}": float(error)}
     return {name: value for name, value in metrics.items() if np.isfinite(value)}

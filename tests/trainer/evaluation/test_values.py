@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.margins import Sampled
 from tests.trainer.recipes import digits
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
@@ -32,7 +33,7 @@ class Gathering(LocalHost):
         super().__init__(others[0].setting.host.coordinator, others[0].setting.host.checkpoints)
         self._rest = [each.measure(np.ones(3), held_out, draws) for each in others[1:]]
 
-    def gather(self, own):  # type: ignore[no-untyped-def]  # of any type
+    def gather(self, own):
         return [own, *self._rest]
 
 
@@ -61,15 +62,16 @@ def drawn_by(source: DataSource, workers: int, draws: range, *, seed: int = 0, h
     return drawn
 
 
-def test_errors_are_the_scatter_over_seeds(source: DataSource) -> None:
+def test_errors_are_the_scatter_over_seeds(source: DataSource, sampled: Sampled) -> None:
     found = []
-    for seed in range(SEEDS):
+    for seed in range(SEEDS * sampled.seed, SEEDS * (1 + sampled.seed)):
         first, later = (drawn_by(source, 1, draws, seed=seed) for draws in STAGES)
         joined = first.joined(later)
         assert joined.counts.tolist() == [96] * 3
         found.append(joined.estimate())
     scatter = np.std([each.mean for each in found], axis=0, ddof=1)
-    assert np.sqrt(np.mean([each.variance for each in found], axis=0)) / scatter == pytest.approx(1.0, abs=0.27)
+    told = np.sqrt(np.mean([each.variance for each in found], axis=0))
+    sampled.near("told / scatter", told / scatter, 1.0, abs=0.28)
 
 
 @pytest.mark.parametrize("held_out", [False, True])
