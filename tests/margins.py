@@ -41,6 +41,10 @@ class Sampled:
     measuring: bool = False
     kept: list[Kept] = field(default_factory=list)
 
+    def seeds(self, count: int) -> range:
+        """Seeds of `count` repetitions within the test, none of which another seed of the test has."""
+        return range(self.seed * count, (self.seed + 1) * count)
+
     def near(
         self, name: str, found: Any, exact: ArrayLike, *, rel: ArrayLike = 0.0, abs: ArrayLike = 0.0, method: str = ""
     ) -> None:
@@ -52,6 +56,10 @@ class Sampled:
         truth = np.asarray(exact, np.float64)
         within = np.asarray(abs, np.float64) + np.asarray(rel, np.float64) * np.abs(truth)
         self._keep(name, found, truth - within, truth + within, method)
+
+    def between(self, name: str, found: Any, low: ArrayLike, high: ArrayLike, *, method: str = "") -> None:
+        """Each entry of `found` is at least `low` and at most `high`; `name` and `method` as in `near`."""
+        self._keep(name, found, low, high, method)
 
     def at_most(self, name: str, found: Any, bound: ArrayLike, *, method: str = "") -> None:
         """Each entry of `found` is at most `bound`; `name` and `method` as in `near`."""

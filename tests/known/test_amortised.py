@@ -52,7 +52,7 @@ def test_alignment_has_the_exact_kl_and_reward_at_every_multiplier(tmp_path, sam
         wanted = rewards @ mean + hessian @ multipliers
         tolerance = 0.05 * np.abs(wanted).max() + 5 * max(each.value_errors.values())
         kl = 0.5 * multipliers @ hessian @ multipliers
-        sampled.near(f"KL at point {number}", each.objective, kl, rel=0.05 if not prefix else 0.1)
+        sampled.near(f"KL at point {number}", each.objective, kl, rel=0.05 if not prefix else 0.12)
         sampled.near(f"rewards at point {number}", list(each.values.values()), wanted, abs=tolerance)
     assert compared >= 4
     wanted, kl = exact.alignment(mean, covariance, rewards, np.array([THRESHOLDS[name] for name in names]))

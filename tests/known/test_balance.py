@@ -20,12 +20,12 @@ from trainer.recipe import Recipe
 from trainer.samplers.rollout import roll_out, steps_of
 
 
-def aligned(count: int, gradient: str, steps: int) -> Plain:
+def aligned(count: int, gradient: str, steps: int, batch: int) -> Plain:
     return alignment(
         count, "black_box_",
         dual={"rule": "newton", "step_size": 0.3, "every": 10, "staleness": 0},
         train={"steps": steps, "lr": 0.02, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
-        rollout={"steps": 10, "batch_size": 256, "gradient": gradient, "normalize": False, "flow": {"lr": 0.005}},
+        rollout={"steps": 10, "batch_size": batch, "gradient": gradient, "normalize": False, "flow": {"lr": 0.005}},
     )  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def free(gradient: str, steps: int, beta: float) -> Recipe:
 @pytest.mark.parametrize("gradient", ["dag", "dag_kl"])
 @pytest.mark.parametrize("count", [1, 2])
 def test_gaussian_alignment_on_black_boxes(count: int, gradient: str, tmp_path: Path, sampled: Sampled) -> None:
-    case = alignment_case(0.10, aligned(count, gradient, 300))
+    case = alignment_case(0.10, aligned(count, gradient, 300, 256 * count))
     judge(sampled, case.judge(train(case.recipe, tmp_path, sampled.seed).to_json()))
 
 

@@ -61,7 +61,7 @@ def test_the_product_of_gaussians_by_dual_steps_alone(case: str, tmp_path: Path,
     sampled.near("multipliers", multipliers(result), wanted, abs=0.03)
     sampled.near("KLs beside their mean", found / found.mean(), 1.0, abs=0.08)
     sampled.near("KLs", found, kls, rel=0.10)
-    made = generate(str(result.checkpoint), 4000, tmp_path / "made", sampler=None, steps=None, seed=sampled.seed)
+    made = generate(str(result.checkpoint), 8000, tmp_path / "made", sampler=None, steps=None, seed=sampled.seed)
     samples = made.double().numpy()
     mean, covariance = exact.product_of_gaussians(means, covariances, multipliers(result))
     spread = np.sqrt(np.diag(covariance))
