@@ -75,10 +75,10 @@ def test_draws_depend_on_seed_and_step_alone():
 
 def test_every_row_is_drawn_equally_often(sampled):
     counts = np.zeros(112)
-    for step in range(600):
+    for step in range(1200):
         batch = draw(np.ones(3), PARTS, 40, Train(steps=1, batch_size=48), sampled.seed, step)
         counts += np.bincount(batch.index, minlength=112)
-    expected = np.repeat([1 / 100, 1 / 5, 1 / 7], [100, 5, 7]) * 600 * 16
+    expected = np.repeat([1 / 100, 1 / 5, 1 / 7], [100, 5, 7]) * 1200 * 16
     sampled.near("counts", counts / expected, 1.0, abs=0.6)
     sampled.near("mean count", (counts / expected).mean(), 1.0, abs=0.02)
 

@@ -74,9 +74,9 @@ def test_a_batch_estimates_the_mean_of_the_normalised_lagrangians(sampled):
     found = replace(spread_of(), seed=sampled.seed)
     rows = [np.array([0]), np.array([1]), np.array([2])]
     values = np.array([1.0, -3.0, 10.0])
-    batch = draw_amortised(found, np.arange(3), Parts.of(rows), 1 << 14, 50, sampled.seed, 0)
+    batch = draw_amortised(found, np.arange(3), Parts.of(rows), 1 << 18, 50, sampled.seed, 0)
     assert batch.multipliers is not None
     exact = (found.problem.weights(batch.multipliers) @ values).mean()
-    sampled.near("mean", (batch.weight * values[batch.part]).sum(), exact, abs=0.02)
+    sampled.near("mean", (batch.weight * values[batch.part]).sum(), exact, abs=0.025)
     assert (batch.index == batch.part).all()
-    sampled.near("timesteps", np.bincount(batch.timestep, minlength=50), (1 << 14) / 50, abs=12)
+    sampled.near("timesteps", np.bincount(batch.timestep, minlength=50), (1 << 18) / 50, abs=100)
