@@ -67,11 +67,12 @@ def test_fine_tuning_has_the_exact_distance_and_loss_at_every_multiplier(tmp_pat
 
     So the distance is D / (1 + λ)^2 and the loss D (λ / (1 + λ))^2 above its least, D the distance of the two ends.
     """
-    closeness = {"name": "close", "closeness": {"to": "pretrained", "samples": 1024}, "at_most": 0.02}
+    closeness = {"name": "close", "closeness": {"to": "pretrained", "samples": 1024}, "at_most": 0.05}
     plain = document(
         "constrained_fine_tuning", "ShrunkPlane", [2], [closeness], data={"call": "tests.known.models:plane_points"},
         train={"steps": 800, "batch_size": 1024, "lr": 0.03, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
         amortised={"multipliers": {"low": 0.05, "high": 4.0}, "points": 7},
+        evaluation={"samples": 0, "loss_draws": 120_000, "batch_size": 20_000},
     )  # fmt: skip
     result = train(Recipe.model_validate(plain), tmp_path, sampled.seed)
     offsets = [models.Gaussian(*each).offset.detach() for each in (models.PLANE, models.AWAY)]
@@ -79,10 +80,11 @@ def test_fine_tuning_has_the_exact_distance_and_loss_at_every_multiplier(tmp_pat
     points = front_in(tmp_path).points
     for number, each in enumerate(points):
         price = each.multipliers["close"]
-        sampled.near(f"distance at point {number}", each.values["close"], distance / (1 + price) ** 2, rel=0.05)
+        exact_distance = distance / (1 + price) ** 2
+        sampled.near(f"distance at point {number}", each.values["close"], exact_distance, rel=0.05, abs=0.01 * distance)
         above = each.objective - points[0].objective
         exact_loss = distance * (price / (1 + price)) ** 2
-        sampled.near(f"loss at point {number}", above, exact_loss, abs=0.02 * distance)
-    wanted = (distance / 0.02) ** 0.5 - 1
-    sampled.near("multiplier", result.constraints["close"].multiplier, wanted, rel=0.05)
-    assert result.constraints["close"].met
+        sampled.near(f"loss at point {number}", above, exact_loss, abs=0.025 * distance)
+    wanted = (distance / 0.05) ** 0.5 - 1
+    sampled.near("multiplier", result.constraints["close"].multiplier, wanted, rel=0.08)
+    sampled.near("value", result.constraints["close"].value, 0.05, rel=0.05)
