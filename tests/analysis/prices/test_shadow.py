@@ -60,7 +60,7 @@ def test_noise_alone_is_flagged_no_more_often_than_stated(sampled: Sampled) -> N
             found = case.observe(spread(case, 16, seed), 0.03, np.random.default_rng(seed))
             prices = priced(record_of(found))
             flagged, total = flagged + len(prices.unconverged), total + 16
-    sampled.at_most("share flagged", flagged / total, CHANCE)
+    sampled.at_most("share flagged", flagged / total, 2 * CHANCE)  # of 256 trials, which tell a share of 1 % to 0.6
     off = case.observe(spread(case, 16), 0.03, np.random.default_rng(sampled.seed))
     seen = len(priced(record_of(with_prices_off(off, 0.5))).unconverged)
     sampled.at_least("flagged of 16 that are off", seen, 8)  # what is off is seen through the noise
