@@ -1,13 +1,12 @@
-"""Noise schedules: the recipe's, the one beside a loaded model's weights, and those that sample."""
+"""Noise schedules: the recipe's, and the one beside a loaded model's weights."""
 
 from __future__ import annotations
 
-import inspect
 import json
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDPMScheduler
 from torch import Tensor
 
 from trainer import recipe as recipes
@@ -117,11 +116,3 @@ def noise_of(schedule: DDPMScheduler, x: Tensor, t: Tensor, prediction: Tensor) 
     signal = schedule.alphas_cumprod.to(x.device)[t].view(-1, *[1] * (x.ndim - 1))
     noise: Tensor = signal.sqrt() * prediction + (1 - signal).sqrt() * x
     return noise
-
-
-def sampler_schedule(schedule: DDPMScheduler, sampler: str) -> DDPMScheduler | DDIMScheduler:
-    """A fresh scheduler for sampling, `ddim` or `ddpm`, with the training schedule's betas."""
-    kind = {"ddim": DDIMScheduler, "ddpm": DDPMScheduler}[sampler]
-    known = inspect.signature(kind.__init__).parameters
-    config: dict[str, Any] = {key: value for key, value in schedule.config.items() if key in known}
-    return kind(**config)
