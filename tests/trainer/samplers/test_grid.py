@@ -82,6 +82,24 @@ def test_twenty_steps_of_second_order_have_the_datas_moments(sd, prediction):
         assert mean == pytest.approx(1.5, abs=0.01), total
 
 
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpmpp_2m"])
+def test_a_schedule_that_reaches_no_signal_and_no_noise_is_sampled(sampler):
+    ends = 1 - np.array([1.0, *np.cos(np.linspace(0.01, 1, 199)[:-1] * np.pi / 2) ** 2, 0.0])
+    betas = 1 - (1 - ends) / np.concatenate([[1.0], 1 - ends[:-1]])
+    schedule = DDPMScheduler(200, trained_betas=betas.tolist(), prediction_type="v_prediction", clip_sample=False)
+    assert float(schedule.alphas_cumprod[0]) == 1.0 and float(schedule.alphas_cumprod[-1]) == 0.0
+    model = exact(NARROW, schedule, "v_prediction")
+    for count in (20, 200):
+        chain = chain_of(schedule, sampler, count)
+        mean, covariance = moments(lambda draws, chain=chain: walk(model, schedule, chain, draws), 1 + count)
+        sd = np.sqrt(np.diag(covariance))
+        if sampler != "dpmpp_2m":
+            expected = published(NARROW, np.array([step.signal for step in chain if step.signal < 1]), sampler)
+            assert [mean[0], *sd] == pytest.approx([expected[0], expected[1], expected[1]], rel=0.01)
+        else:
+            assert mean == pytest.approx([1.5, -1.0], abs=0.01) and sd == pytest.approx([0.2, 0.2], rel=0.03)
+
+
 class Tilted(nn.Module):
     """The exact noise of N(m + λ w, sd^2 I): what an amortised alignment by a linear reward learns, affine in x for each λ."""
 
