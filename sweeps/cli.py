@@ -113,7 +113,7 @@ def sample(
     count: Annotated[int, typer.Option("--count", min=1, help="Samples to make.")] = 16,
     output: Annotated[Path, typer.Option("--output", help="Folder to write to.")] = Path("samples"),
     sampler: Annotated[
-        str | None, typer.Option("--sampler", help="ddim, ddpm, rollout or langevin; by default as in the recipe.")
+        str | None, typer.Option("--sampler", help="dpmpp_2m, ddim, ddpm, rollout or langevin; by default as in the recipe.")
     ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of the sampler; by default as in the recipe.")
@@ -131,9 +131,10 @@ def sample(
     """Samples of a trained model, as PNG and NPY."""
     from trainer.errors import Problem
     from trainer.places import check_writable
+    from trainer.schema.evaluation import SAMPLERS
 
-    if sampler not in (None, "ddim", "ddpm", "rollout", "langevin"):
-        rule, way_out = "must be ddim, ddpm, rollout or langevin", "name one of them"
+    if sampler is not None and sampler not in SAMPLERS:
+        rule, way_out = f"must be {', '.join(SAMPLERS[:-1])} or {SAMPLERS[-1]}", "name one of them"
         raise BadInput([Problem("command line", 1, "--sampler", rule, repr(sampler), way_out)])
     check_writable(str(output))
     from sweeps.reports.asking import asked_multipliers

@@ -16,7 +16,7 @@ from trainer.schema.base import ClassName, ImportPath, Name, Section
 from trainer.schema.bound import Bound
 from trainer.schema.data import Data, Subset
 from trainer.schema.dual import Dual
-from trainer.schema.evaluation import Evaluation, Judge
+from trainer.schema.evaluation import STEPS, Evaluation, Judge
 from trainer.schema.fitting import check_fit
 from trainer.schema.formulation import SHAPES, Formulation
 from trainer.schema.model import Model, Schedule, UNet
@@ -48,7 +48,7 @@ class Named(NamedTuple):
 
 
 class Sampling(NamedTuple):
-    """A sampler, `ddim`, `ddpm`, `rollout` or `langevin`; its number of steps; the noise eta of `rollout`.
+    """A sampler, by its name in recipes; its number of steps; the noise eta of `rollout`.
 
     The steps of `langevin` are its noise levels, `product` is how it goes through each.
     """
@@ -171,14 +171,15 @@ class Recipe(Section):
         without bias by Langevin steps alone.
         """
         found = sampler or self.evaluation.sampler or self._own_sampler
-        steps = {"rollout": self.rollout.steps, "langevin": self.product.levels}.get(found, self.evaluation.sample_steps)
+        steps = {"rollout": self.rollout.steps, "langevin": self.product.levels}.get(found)
+        steps = steps or self.evaluation.sample_steps or min(STEPS[found], (self.schedule or Schedule()).timesteps)
         return Sampling(found, steps, self.rollout.eta, self.product)
 
     @property
     def _own_sampler(self) -> str:
         if self.terms_on("rollout"):
             return "rollout"
-        return "ddim" if self.model.compose is None else "langevin"
+        return "dpmpp_2m" if self.model.compose is None else "langevin"
 
     @property
     def composed(self) -> list[str]:

@@ -18,7 +18,7 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from trainer.models.schedules import sampler_schedule
+from trainer.samplers.grid import trailing
 
 #: A model: (x [B, *shape], t [B]) -> [B, *shape]; one of several prompts also takes which one each sample has, [B].
 Predict = Callable[..., Tensor]
@@ -78,9 +78,7 @@ def steps_of(schedule: DDPMScheduler, count: int, eta: float) -> Steps:
         raise ValueError(
             f"rollout.steps must be at most the schedule's {schedule.config.num_train_timesteps}, but got {count}; lower it"
         )
-    sampler = sampler_schedule(schedule, "ddim")
-    sampler.set_timesteps(count)
-    timesteps = tuple(int(t) for t in sampler.timesteps)
+    timesteps = trailing(schedule.config.num_train_timesteps, count)
     signal = tuple(float(schedule.alphas_cumprod[t]) for t in timesteps)
     following = (*signal[1:], 1.0)
     sigma = [

@@ -11,6 +11,7 @@ from trainer.schema.bound import check_bounds
 from trainer.schema.compose import check_compose, check_nothing_trained
 from trainer.schema.data import Subset
 from trainer.schema.dual import ON_SIMPLEX
+from trainer.schema.evaluation import STEPS
 from trainer.schema.formulation import SHAPES
 from trainer.schema.model import Schedule
 from trainer.schema.start import check_start
@@ -175,9 +176,9 @@ def _samplers_fit_the_schedule(recipe: Recipe) -> None:
         return  # the loaded model's own is known only then
     timesteps = (recipe.schedule or Schedule()).timesteps
     evaluation = recipe.evaluation
-    scheduled = evaluation.samples > 0 and recipe.sampling.sampler in ("ddim", "ddpm")
+    scheduled = evaluation.samples > 0 and recipe.sampling.sampler in STEPS
     for key, steps, used in (
-        ("evaluation.sample_steps", evaluation.sample_steps, scheduled),
+        ("evaluation.sample_steps", recipe.sampling.steps, scheduled),
         ("rollout.steps", recipe.rollout.steps, bool(recipe.terms_on("rollout"))),
     ):
         if used and steps > timesteps:
