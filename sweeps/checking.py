@@ -19,7 +19,7 @@ from trainer.data import outline
 from trainer.documents import Document, load
 from trainer.errors import BadInput, Problem
 from trainer.load import load_recipe
-from trainer.places import check_writable, is_local, local_path
+from trainer.places import BadPlaceError, check_writable, is_local, local_path
 from trainer.recipe import Recipe, flatten
 
 
@@ -87,7 +87,10 @@ def check_file_only(file: Path, sets: Sequence[str]) -> str:
 
 def _place(output: str | None, name: str) -> str:
     place = output or str(Path("runs") / name)
-    return str(local_path(place)) if is_local(place) else place
+    try:
+        return str(local_path(place)) if is_local(place) else place
+    except BadPlaceError as error:
+        raise BadInput([Problem("command line", 1, "--output", error.rule, error.received, error.way_out)]) from None
 
 
 def _complete(checked: Checked, json_file: Path | None) -> Checked:
@@ -178,7 +181,7 @@ def describe(checked: Checked) -> Iterator[str]:
         fits = concurrency(local_machine(), ask, plan.sweep.concurrency if plan else None)
         yield f"  side by side  {fits.concurrent} ({fits.reason})"
     yield from _of_problem(recipe)
-    yield f"  output        {checked.output}"
+    yield f"  output        {masked(checked.output)}"
     for key, value in flatten(recipe).items():
         if value is not None:
             yield f"    {key} = {value}"

@@ -172,6 +172,8 @@ class Conductor:
     def _track(self, point: Point) -> None:
         """Ends the MLflow runs, so far open, of the trainings that have ended, and of the trial where it has several."""
         for run, result in point.ended:
+            if not self._tracker.has_begun(run.number, run.seed):  # its process died before it was heard of
+                self.started(run)
             if self._tracker.is_open(run.number, run.seed):
                 self._track_run(run, result)
         record = point.record

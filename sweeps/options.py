@@ -11,16 +11,24 @@ from typing import Annotated, Any
 
 import typer
 
+from trainer.places import local_path, naming
+
 DONE, FAILED, BAD_INPUT, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130
 
-File = Annotated[Path, typer.Argument(help="A recipe or a sweep, in YAML.", show_default=False)]
+
+def at_home(path: Path | None) -> Path | None:
+    """A path that an option names, `~` in it being the home folder: shells leave `--output=~/x` as it is."""
+    return local_path(str(path)) if path is not None and str(path).startswith(("~", "file:")) else path
+
+
+File = Annotated[Path, typer.Argument(help="A recipe or a sweep, in YAML.", show_default=False, callback=at_home)]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="key=value to lay over the file; may be repeated.", show_default=False)
 ]
 Output = Annotated[
     str | None, typer.Option("--output", help="Folder (or fsspec URI) to write to; runs/NAME when left out.", show_default=False)
 ]
-Json = Annotated[Path | None, typer.Option("--json", help="File for the results as JSON.", show_default=False)]
+Json = Annotated[Path | None, typer.Option("--json", help="File for the results as JSON.", show_default=False, callback=at_home)]
 Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster to join, host:port or auto; a local one when left out.", show_default=False),
@@ -35,7 +43,8 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
     """Writes a `--json` file where one was asked for."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(_finite(content), indent=2) + "\n", encoding="utf-8")
+        with naming(str(path)):
+            path.write_text(json.dumps(_finite(content), indent=2) + "\n", encoding="utf-8")
 
 
 def _finite(value: Any) -> Any:

@@ -15,7 +15,7 @@ from sweeps.interrupts import terminate_like_interrupt
 from sweeps.progress import Progress
 from sweeps.reports.explaining import Explained, show, write
 from sweeps.tracking.histories import histories, read_points
-from trainer.places import RESULT, is_local
+from trainer.places import RESULT, is_local, naming
 from trainer.run import train
 
 
@@ -35,15 +35,17 @@ def run_single(checked: Checked, console: Console) -> Explained:
         with Progress(console, total=1) as progress:
             progress.started(name)
             result = train(checked.recipe, checked.output, lambda payload: _take(payload, local, name, progress))
-            progress.ended(name, result.status, result.reason, result.seconds)
+            # Of a training that broke off the command tells the reason, at its end.
+            progress.ended(name, result.status, "" if result.status == "failed" else result.reason, result.seconds)
     points = [(point["step"], point["metrics"]) for point in read_points(local / "metrics.jsonl")]
-    _draw(local, name, points)
     explained = Explained.of(name, points, result, checked.recipe)
-    write(explained, local)
-    if not is_local(checked.output):
-        # The output's own result.json lies there; in the output it would mark a run that failed as finished.
-        (local / RESULT).write_text(json.dumps(result.to_json(), indent=2), encoding="utf-8")
-    show(explained, console)
+    try:
+        _written(checked, local, points, explained)
+    except OSError:
+        if result.status != "failed":  # whose reason this must not hide
+            raise
+    if result.status != "failed":
+        show(explained, console)
     for metric, value in result.metrics.items():
         if metric.startswith("eval/"):
             console.print(f"  {metric} {value:.4g}", highlight=False)
@@ -51,12 +53,23 @@ def run_single(checked: Checked, console: Console) -> Explained:
     return explained
 
 
+def _written(checked: Checked, local: Path, points: list[tuple[int, dict[str, float]]], explained: Explained) -> None:
+    """Writes the trajectories, the verdicts, and a copy of the result where the output is elsewhere."""
+    result = explained.result
+    _draw(local, checked.recipe.name, points)
+    write(explained, local)
+    if not is_local(checked.output):
+        # The output's own result.json lies there; in the output it would mark a run that failed as finished.
+        with naming(str(local / RESULT)):
+            (local / RESULT).write_text(json.dumps(result.to_json(), indent=2), encoding="utf-8")
+
+
 def _take(payload: dict[str, Any], folder: Path, name: str, progress: Progress) -> None:
     progress.reported(name, payload)
     file = folder / "metrics.jsonl"
     known = read_points(file)
     last = known[-1]["step"] if known else -1
-    with file.open("a", encoding="utf-8") as stream:
+    with naming(str(file)), file.open("a", encoding="utf-8") as stream:
         for point in payload["points"]:
             # A resumed run repeats the steps after its checkpoint, with the same values; the final point has the last step.
             if point["step"] > last or (point["step"] == last and payload.get("result")):
