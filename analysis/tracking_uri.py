@@ -17,7 +17,7 @@ VARIABLE = "MLFLOW_TRACKING_URI"
 #: The databases that MLflow keeps its store in, each with or without a driver (`postgresql+psycopg`).
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _SERVICES = ("http", "https", "databricks", "databricks-uc", "uc")
-_EXAMPLES = "sqlite:///mlflow.db, http://HOST:5000 or postgresql://USER@HOST/DATABASE"
+_EXAMPLES = "sqlite:///mlflow.db, http://HOST:5000 or postgresql://HOST/DATABASE"
 
 
 def tracking_uri(written: str | None = None) -> str:

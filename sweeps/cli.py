@@ -5,7 +5,6 @@ Exit codes: 0 done; 1 the run failed; 2 bad input; 3 ended with some trials fail
 
 from __future__ import annotations
 
-import errno
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -29,6 +28,7 @@ from sweeps.options import (
     Sets,
     at_home,
     interruptible,
+    refused_by_the_machine,
     write_json,
 )
 from sweeps.output import Screen, tolerate
@@ -58,15 +58,10 @@ def main() -> None:
         print(f"dualsweep: {error}", file=sys.stderr)
         sys.exit(FAILED)
     except OSError as error:
-        if error.errno not in _NOT_OURS:
+        if not (told := refused_by_the_machine(error)):
             raise
-        where = f": {error.filename}" if error.filename is not None else ""
-        print(f"dualsweep: {error.strerror}{where}", file=sys.stderr)
+        print(f"dualsweep: {told}", file=sys.stderr)
         sys.exit(FAILED)
-
-
-#: What the machine may refuse at any write, and no traceback explains: a full disk, a quota, a read-only or failing one.
-_NOT_OURS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM)
 
 
 def _checked(file: Path, sets: list[str] | None, output: str | None, json_file: Path | None, address: str | None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import sys
 from collections.abc import Iterator
@@ -56,6 +57,17 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value
+
+
+#: What a machine may refuse at any write, and no traceback explains: a full disk, a quota, a read-only or failing one.
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM)
+
+
+def refused_by_the_machine(error: OSError) -> str:
+    """`No space left on device: PLACE` and the like; empty of an error of another kind."""
+    if error.errno not in _REFUSALS:
+        return ""
+    return f"{error.strerror}: {error.filename}" if error.filename is not None else str(error.strerror)
 
 
 @contextlib.contextmanager
