@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainer.templates import template_hint, unfilled
+from trainer.uris import masked
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Problem:
     def __str__(self) -> str:
         place = unfilled(self.received) if "template" not in self.way_out else ""
         way_out = template_hint(place) if place else self.way_out
-        return f"{self.file}:{self.line}: {self.key}: {self.rule}, but got {self.received}; {way_out}"
+        return masked(f"{self.file}:{self.line}: {self.key}: {self.rule}, but got {self.received}; {way_out}")
 
 
 class BadInput(Exception):  # noqa: N818  # reads as what it is

@@ -41,7 +41,7 @@ def local_path(place: str) -> Path:
     """
     path = _decoded(place) if place.lower().startswith("file:") else place
     try:
-        return Path(path).expanduser().absolute()
+        return (Path(path).expanduser() if path.startswith("~") else Path(path)).absolute()
     except RuntimeError:
         way_out = f"mend it, or write ./{path} for a folder of that name"
         raise BadPlaceError("must be in the home folder of a user of this machine", place, way_out) from None
