@@ -32,9 +32,8 @@ def wrong_with_file(uri: str) -> Wrong | None:
     try:
         with contextlib.closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=1)) as connection:
             tables = {str(name) for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
-            version = (
-                connection.execute("select version_num from alembic_version").fetchone() if "alembic_version" in tables else None
-            )
+            query = "select version_num from alembic_version" if "alembic_version" in tables else "select ''"
+            version = str((connection.execute(query).fetchone() or [""])[0])
     except sqlite3.DatabaseError as error:
         if "locked" in str(error):
             return None  # by a writer, which MLflow waits for

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -35,7 +35,7 @@ _BYTE_ORDER_MARKS = (
 class Loader(yaml.SafeLoader):
     """PyYAML's safe loader with the types of YAML 1.2; tags of other types, which would make other objects, are refused."""
 
-    yaml_implicit_resolvers: ClassVar[Any] = {}  # none of YAML 1.1's
+    yaml_implicit_resolvers: Any = {}  # noqa: RUF012  # none of YAML 1.1's; PyYAML says no ClassVar
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
