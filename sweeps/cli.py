@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 the run failed; 2 bad input; 3 ended with some trials fail
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -26,6 +27,7 @@ from sweeps.options import (
     Json,
     Output,
     Sets,
+    Tracking,
     at_home,
     interruptible,
     refused_by_the_machine,
@@ -81,11 +83,13 @@ def check(file: File, sets: Sets = None, address: Address = None) -> None:
 
 
 @app.command()
-def train(file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None) -> None:
+def train(
+    file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None, store: Tracking = None
+) -> None:
     """One constrained training; the same command again continues an interrupted one."""
-    from sweeps.checking import checked_recipe
+    from sweeps.checking import checked_recipe, checked_store
 
-    checked = checked_recipe(file, sets or [], output, json_file, address)
+    checked = replace(checked_recipe(file, sets or [], output, json_file, address), store=checked_store(store))
     from sweeps.single import run_single
 
     with interruptible():

@@ -34,6 +34,13 @@ Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster to join, host:port or auto; a local one when left out.", show_default=False),
 ]
+Tracking = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri", show_default=False,
+        help="MLflow store to log the training to; MLFLOW_TRACKING_URI when left out, and where that is not set none.",
+    ),
+]  # fmt: skip
 JobServer = Annotated[
     str | None,
     typer.Option("--address", help="The job server; else RAY_API_SERVER_ADDRESS, else this machine's.", show_default=False),

@@ -17,6 +17,7 @@ from sweeps.reports.explaining import Explained, show, write
 from sweeps.tracking.histories import histories, read_points
 from trainer.places import RESULT, is_local, naming
 from trainer.run import train
+from trainer.uris import masked
 
 
 def run_single(checked: Checked, console: Console) -> Explained:
@@ -50,7 +51,20 @@ def run_single(checked: Checked, console: Console) -> Explained:
         if metric.startswith("eval/"):
             console.print(f"  {metric} {value:.4g}", highlight=False)
     console.print(f"output: {checked.output}", highlight=False, soft_wrap=True)
+    if checked.store is not None:
+        console.print(_logged(checked.store, checked.output, local, explained), highlight=False, soft_wrap=True)
     return explained
+
+
+def _logged(store: str, output: str, local: Path, explained: Explained) -> str:
+    """Logs the training to MLflow; a line for people. Whatever MLflow raises must not end a training that is done."""
+    from sweeps.tracking.training import log_training
+
+    try:
+        return f"MLflow: run {log_training(store, output, local, explained)} at {masked(store)}"
+    except Exception as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"MLflow at {masked(store)} did not take the training ({why}); the same command again delivers it"
 
 
 def _written(checked: Checked, local: Path, points: list[tuple[int, dict[str, float]]], explained: Explained) -> None:

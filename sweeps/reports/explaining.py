@@ -113,7 +113,7 @@ def _from_mlflow(run_id: str, tracking_uri: str | None) -> Explained:
     there = {each.path for each in client.list_artifacts(run_id)}
     if "dualsweep.replicates" in run.data.tags:
         raise _refused(run_id, "name one of its trainings' runs, which are below it")
-    if run.data.tags.get("dualsweep.kind") not in ("trial", "replicate") or not {RESULT, RECIPE} <= there:
+    if run.data.tags.get("dualsweep.kind") not in ("trial", "replicate", "training") or not {RESULT, RECIPE} <= there:
         raise _refused(run_id, "name the run of a trial that has ended, not that of a sweep")
     with tempfile.TemporaryDirectory() as folder:
         for name in (RESULT, RECIPE):

@@ -126,7 +126,8 @@ def schedule_faults(recipe: Recipe) -> Iterator[Fault]:
     if load is None or recipe.schedule is not None or not is_local(load) or may_be_ours(load):
         return
     folder = local_path(load)
-    if not folder.is_dir() or any((folder / each / SCHEDULE).is_file() for each in ("scheduler", "")):
+    names = {read_json(folder / each / "config.json").get("_class_name") for each in ("", "unet", "transformer")}
+    if not names & set(NETWORKS) or any((folder / each / SCHEDULE).is_file() for each in ("scheduler", "")):
         return
     received = f"none, and no {SCHEDULE} in {show(load)}"
     yield Fault(("schedule",), "must be given for a network without a schedule of its own", received, SCHEDULE_WAY_OUT)
