@@ -83,9 +83,9 @@ def read_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]]
                 raise BadInput([])
             overrides.append(Override(key, document.data["value"], COMMAND_LINE, line))
         except BadInput as error:
-            what = f"{show(value)} ({error.problems[0].received})" if error.problems else show(value)
-            way_out = "put it in quotes, e.g. `--set 'key=[1, 2]'`"
-            problems.append(Problem(COMMAND_LINE, line, key, "must have a value in YAML", what, way_out))
+            detail = f" (YAML finds {error.problems[0].received})" if error.problems else ""
+            way_out = f"put it in quotes, e.g. `--set 'key=[1, 2]'`{detail}"
+            problems.append(Problem(COMMAND_LINE, line, key, "must have a value in YAML", show(value), way_out))
     return overrides, problems
 
 
