@@ -25,8 +25,7 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained) -> s
     """Logs the training whose own files lie at `output` and whose points lie in `folder`; returns the run's id.
 
     Raises:
-        ReviewError: there is no such store, or it does not answer.
-        mlflow.exceptions.MlflowException: it refuses.
+        mlflow.exceptions.MlflowException: the store does not answer, or refuses.
     """
     prepare()
     from mlflow import MlflowClient

@@ -73,7 +73,7 @@ def test_messages_are_no_markup_and_secrets_stay_secret(capsys: pytest.CaptureFi
 def test_what_the_machine_refuses_is_one_line(number: int, words: str) -> None:
     import os
 
-    assert refused_by_the_machine(OSError(number, os.strerror(number), "/x")) == words
+    assert refused_by_the_machine(OSError(number, os.strerror(number), "/x/y")) == words
 
 
 def test_a_json_file_on_a_full_disk_is_told_with_its_name(tmp_path: Path) -> None:
