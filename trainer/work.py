@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
+from trainer import yaml_core
 from trainer.amortised.front import FILE, AmortisedFront
 from trainer.amortised.measure import ending, measured, point_of
 from trainer.amortised.spread import Spread
@@ -65,7 +65,7 @@ def _files(prepared: Prepared, weights: Vector) -> dict[str, bytes]:
     """The small files of a checkpoint, and what diffusers reads of the averaged weights."""
     plain = prepared.recipe.model_dump(mode="json")
     with prepared.primal.averaged(weights) as predictor:
-        return {"recipe.yaml": yaml.safe_dump(plain, sort_keys=False).encode(), **stored_files(predictor, prepared.schedule)}
+        return {"recipe.yaml": yaml_core.write(plain).encode(), **stored_files(predictor, prepared.schedule)}
 
 
 def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, dict[str, bytes]]:
