@@ -15,7 +15,7 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from trainer.models.schedules import noise_of
-from trainer.samplers.rollout import Predict, steps_of
+from trainer.samplers.rollout import Predict
 from trainer.schema.product import Product
 
 
@@ -39,13 +39,15 @@ def product_samples(
     delta = 2 (r |z| / |score|)^2, by the batch's mean norms unless their `sizes` are given, smaller over each level's steps:
     what a step of finite size adds to the variance goes with it.
     """
-    levels = steps_of(schedule, min(spec.levels, schedule.config.num_train_timesteps), 0.0)
+    total = schedule.config.num_train_timesteps
+    count = min(spec.levels, total)
+    # Evenly from the noisiest level down, the last being the finest.
+    timesteps = (*(round(total - number * total / count) - 1 for number in range(count - 1)), 0)
     x = draws(0)
     used: list[Tensor] = []
     kept: list[tuple[Tensor, int]] = []
-    for timestep, signal in zip(
-        (*levels.timesteps[:-1], 0), (*levels.signal[:-1], float(schedule.alphas_cumprod[0])), strict=True
-    ):
+    for timestep in timesteps:
+        signal = float(schedule.alphas_cumprod[timestep])
         t = torch.full((len(x),), timestep, device=x.device, dtype=torch.int64)
         for step in range(spec.steps):
             score = -noise_of(schedule, x, t, predict(x, t).float()) / (1 - signal) ** 0.5

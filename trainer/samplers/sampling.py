@@ -13,8 +13,9 @@ from trainer.draws import Stream, generator, in_turn, normals
 from trainer.models.predictor import Predictor
 from trainer.models.schedules import sampler_schedule
 from trainer.recipe import Sampling
+from trainer.samplers.chain import steps_of
 from trainer.samplers.langevin import product_samples
-from trainer.samplers.rollout import Predict, roll_out, steps_of
+from trainer.samplers.rollout import Predict, roll_out
 
 #: Chains from which the sizes of Langevin steps are taken.
 PILOT = 64
@@ -33,7 +34,7 @@ def sample(
 ) -> Tensor:
     """Samples [len(positions), *shape] on the CPU: by `ddim` (deterministic), `ddpm` (ancestral), `rollout` or `langevin`.
 
-    `rollout` is the chain of `trainer.samplers.rollout` without the noise of its last step: samples of a model aligned on it.
+    `rollout` is the chain of `trainer.samplers.chain`: samples of a model aligned on it.
     `langevin` follows the model's own prediction, without guidance, as the terms on products do. A model of several prompts is
     given them in turn, by position.
 
@@ -82,8 +83,8 @@ def _rolled(
     device: torch.device,
 ) -> Tensor:  # fmt: skip
     steps = steps_of(schedule, sampling.steps, sampling.eta)
-    noise = normals(seed, Stream.SAMPLING, 0, positions, (1 + len(steps), *shape)).to(device)
-    return roll_out(predict, steps, noise).means[-1].float().cpu()
+    noise = normals(seed, Stream.SAMPLING, 0, positions, (len(steps), *shape)).to(device)
+    return roll_out(predict, steps, noise).samples.float().cpu()
 
 
 def _scheduled(
