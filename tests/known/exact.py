@@ -66,6 +66,8 @@ def alignment(mean: Array, covariance: Array, rewards: Array, thresholds: Array,
         which = np.array(active)
         if not which.any():
             continue
+        if np.linalg.matrix_rank(priced[np.ix_(which, which)]) < which.sum():
+            continue  # rewards that depend on each other: some of them alone do as well
         found = np.zeros(len(wanted))
         found[which] = np.linalg.solve(priced[np.ix_(which, which)], wanted[which])
         value = float(0.5 * found @ priced @ found - found @ wanted)

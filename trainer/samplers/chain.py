@@ -5,11 +5,11 @@ without noise from there to the sample, which is its mean. What rewards and KLs 
 
 - *Means* are DDIM's (Song et al. 2021, arXiv 2010.02502, eq. 12 and 16) with eta times the posterior's standard deviation
   s_k of q(x_{k+1} | x_k, x_0); eta = 1 is DDPM's ancestral sampler (Ho et al. 2020, arXiv 2006.11239, eq. 7).
-- *Variances*: of Gaussian data, the reverse step has s_k^2 + A_k^2 Var(x_0 | x_k), with A_k the coefficient of x_0 in the mean
-  (Bao et al. 2022, arXiv 2201.06503, theorem 1). Without the second part coarse chains end too narrow. It is taken as for data
-  of standard deviation `DETAIL`, and no larger than a share `MOST` of the noise of the level that the step ends at, so that what a
-  narrower distribution has too much of is gone with the steps after.
-- *Timesteps* go like the square of the number of steps left, from T - 1 to 0: fine where the data is decided.
+- *Variances*: the best Gaussian step has s_k^2 + A_k^2 Var(x_0 | x_k), with A_k the coefficient of x_0 in the mean (Bao et al.
+  2022, arXiv 2201.06503, theorem 1). Without the second part coarse chains end too narrow. It is taken as for data of standard
+  deviation `DETAIL`, and at most as the noise of the level that the step ends at: what is too much for a narrower distribution
+  is gone after the next steps.
+- *Timesteps* go like a power of the number of steps left, from T - 1 to 0: finer where the data is decided.
 
 The last step has no density, so the KL of its mean to another model's would be infinite. It is charged as if it had noise of
 `RESOLUTION` times the finest level's: shifting the last mean costs more than shifting what came before, so nothing is bought
@@ -26,12 +26,10 @@ from torch import Tensor
 
 #: The standard deviation of data that a step's variance is made for; images have [-1, 1].
 DETAIL = 0.2
-#: The largest part of the next level's noise variance that goes into a step beside the posterior's.
-MOST = 0.5
 #: Of the noise of the finest level, relative to its signal: the standard deviation that the last step's KL is measured by.
 RESOLUTION = 0.5
 #: Timesteps go like the number of steps left to this power.
-POWER = 2
+POWER = 1.5
 
 
 @dataclass(frozen=True)
@@ -107,10 +105,10 @@ def grid(total: int, count: int) -> tuple[int, ...]:
 
 
 def noise_of_step(before: float, after: float, eta: float) -> tuple[float, float]:
-    """How much of the predicted noise a step's mean keeps, and the step's own noise, for cumulative alphas before and after it."""
+    """How much of the predicted noise a step's mean keeps, and its own noise, for the cumulative alphas before and after it."""
     posterior = (1 - after) / (1 - before) * (1 - before / after)
     kept = math.sqrt(max(0.0, 1 - after - posterior))
     coefficient = after**0.5 - kept * (before / (1 - before)) ** 0.5
     uncertain = DETAIL**2 * (1 - before) / (before * DETAIL**2 + 1 - before)
-    variance = posterior + min(coefficient**2 * uncertain, MOST * (1 - after))
+    variance = posterior + min(coefficient**2 * uncertain, 1 - after)
     return math.sqrt(max(0.0, 1 - after - eta**2 * posterior)), eta * math.sqrt(variance)

@@ -97,11 +97,6 @@ class Rollout(Section):
 
     @model_validator(mode="after")
     def _has_densities(self) -> Self:
-        if self.gradient != "backpropagation" and self.steps == 1:
-            raise ValueError(
-                f"`steps` must be at least 2 with gradient {self.gradient}, as the last step has no noise and so no density, but "
-                "got 1; write e.g. steps: 15"
-            )
         if self.gradient != "backpropagation" and self.eta == 0:
             raise ValueError(
                 f"`eta` must be above 0 with gradient {self.gradient}, which needs densities of the steps, but got 0; "
