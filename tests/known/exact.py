@@ -130,8 +130,9 @@ def concept_composition(
     """
 
     def led(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        start = base(x, t)
-        return start + guidance * (sum(weight * each(x, t) for weight, each in zip(weights, concepts, strict=True)) - start)
+        start: torch.Tensor = base(x, t)
+        own = torch.stack([weight * each(x, t) for weight, each in zip(weights, concepts, strict=True)])
+        return start + guidance * (own.sum(0) - start)
 
     d = base.offset.shape[1]
     moves, others = affine(led, steps, d), [affine(each, steps, d) for each in concepts]
