@@ -15,6 +15,7 @@ from sweeps.interrupts import terminate_like_interrupt
 from sweeps.progress import Progress
 from sweeps.reports.explaining import Explained, show, write
 from sweeps.tracking.histories import histories, read_points
+from trainer.beside import sure, tells_of_another
 from trainer.places import RESULT, is_local
 from trainer.run import train
 
@@ -45,8 +46,8 @@ def run_single(checked: Checked, console: Console) -> Explained:
         (local / RESULT).write_text(json.dumps(result.to_json(), indent=2), encoding="utf-8")
     show(explained, console)
     for metric, value in result.metrics.items():
-        if metric.startswith("eval/"):
-            console.print(f"  {metric} {value:.4g}", highlight=False)
+        if metric.startswith("eval/") and not tells_of_another(metric, result.metrics):
+            console.print(f"  {metric} {value:.4g}{sure(metric, result.metrics)}", highlight=False, markup=False)
     console.print(f"output: {checked.output}", highlight=False, soft_wrap=True)
     return explained
 

@@ -18,6 +18,7 @@ from rich.text import Text
 from sweeps.reports.pricing import priced_in_folder, priced_in_mlflow
 from sweeps.tracking.histories import read_points
 from sweeps.tracking.spool import FOLDER, read
+from trainer.beside import sure
 from trainer.errors import BadInput, Problem
 from trainer.outcome import Result
 from trainer.places import RESULT
@@ -155,7 +156,7 @@ def show(explained: Explained, console: Console) -> None:
     """Prints how the run ended, and a line for each constraint with its suggestion and evidence beneath."""
     result = explained.result
     console.print(f"{result.status.replace('_', ' ')}: {result.reason}", highlight=False, markup=False)
-    console.print(f"objective {result.objective:.4g} ± {result.objective_error:.1g}", highlight=False)
+    console.print(f"objective {result.objective:.4g}{sure('objective', result.metrics)}", highlight=False, markup=False)
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
