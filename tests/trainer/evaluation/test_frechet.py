@@ -78,15 +78,15 @@ def test_a_distance_is_unbiased_and_its_error_covers(sampled: Sampled) -> None:
     """Of two Gaussians in 8 features, |m|^2 + 8 (sqrt(1.2) - 1)^2; at 0 the interval covers."""
     rng, reference = np.random.default_rng(sampled.seed), (np.zeros(8), np.eye(8), np.eye(8))
     far, near = [], []
-    for _ in range(80):
+    for _ in range(60):
         noise = rng.standard_normal((203, 8))
         far.append(jackknifed(partial(_to_gaussian, *reference), 0.3 + np.sqrt(1.2) * noise))
         near.append(jackknifed(partial(_to_gaussian, *reference), noise))
     (found, errors), (zero, its_errors) = np.array(far).T, np.array(near).T
     exact = 8 * 0.09 + 8 * (np.sqrt(1.2) - 1) ** 2
     z = (found - exact) / errors
-    sampled.near("mean z", z.mean(), 0.0, abs=0.55)
-    sampled.near("sd of z", z.std(ddof=1), 1.0, abs=0.36)
+    sampled.near("mean z", z.mean(), 0.0, abs=0.65)
+    sampled.near("sd of z", z.std(ddof=1), 1.0, abs=0.42)
     sampled.at_least("covered at 0", np.mean(zero <= 1.96 * its_errors), 0.9)
 
 
