@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import time
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from trainer.evaluation.evidence import Evidence
 from trainer.evaluation.grid import sample_grid
 from trainer.evaluation.images import Rows
 from trainer.evaluation.metrics import measure, resolve
-from trainer.evaluation.values import expectations, held_out_metrics
+from trainer.evaluation.values import expectations, held_out_metrics, objective_metrics
 from trainer.history import point
 from trainer.host import Host
 from trainer.loop import Loop
@@ -89,7 +90,7 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
     metrics |= held_out_metrics(held_out.estimate(), loop.problem)
     metrics |= {f"multiplier_error/{n}": c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)}
     metrics |= _facts(loop)
-    metrics["objective_error"] = float(np.sqrt(loop.problem.objective_variance(estimate)))
+    metrics |= objective_metrics(loop.problem, estimate)
     images = {DRAWS: stored(trained, loop.recipe.seed)}
     if samples is not None and len(samples):
         more, files = _measure(prepared, samples)
@@ -105,7 +106,7 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
     metrics["system/seconds"] = loop.seconds + time.monotonic() - started
     result = Result(
         status=status, reason=reason, objective=loop.problem.objective(estimate.mean),
-        objective_error=metrics["objective_error"],
+        objective_error=metrics.get("objective_error", math.nan),
         constraints=constraints, feasible=bool(metrics["feasible"]) and status not in ("diverged", "failed"), steps=loop.step,
         seconds=metrics["system/seconds"], checkpoint=host.checkpoints.path(loop.step), metrics=metrics,
     )  # fmt: skip

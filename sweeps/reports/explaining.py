@@ -19,6 +19,7 @@ from sweeps.reports.pricing import priced_in_folder, priced_in_mlflow
 from sweeps.tracking.histories import read_points
 from sweeps.tracking.spool import FOLDER, read
 from trainer import yaml_core
+from trainer.beside import sure
 from trainer.errors import BadInput, Problem
 from trainer.outcome import Result
 from trainer.places import RESULT, naming
@@ -158,7 +159,7 @@ def show(explained: Explained, console: Console) -> None:
     result = explained.result
     console.print(f"{result.status.replace('_', ' ')}: {result.reason}", highlight=False, markup=False)
     if not math.isnan(result.objective):
-        console.print(f"objective {result.objective:.4g} ± {result.objective_error:.1g}", highlight=False)
+        console.print(f"objective {result.objective:.4g}{sure('objective', result.metrics)}", highlight=False, markup=False)
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
