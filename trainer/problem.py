@@ -221,13 +221,12 @@ class Problem:
         the simplex the weights that sum to 1, where the cap says nothing.
         """
         if self.simplex:
-            return onto_simplex(multipliers, 1.0)
+            return onto_capped_simplex(multipliers, np.zeros(len(multipliers)), np.ones(len(multipliers)), 1.0)
         lowest = self.lowest(cap)
         projected = np.clip(multipliers, lowest, cap)
         if projected[self.relative].sum() > RELATIVE_LIMIT:
-            above = projected[self.relative] - lowest[self.relative]
-            moved = onto_simplex(above, RELATIVE_LIMIT - float(lowest[self.relative].sum()))
-            projected[self.relative] = moved + lowest[self.relative]
+            bounded, low = self.relative, lowest[self.relative]
+            projected[bounded] = onto_capped_simplex(multipliers[bounded], low, np.full(len(low), cap), RELATIVE_LIMIT)
         return projected
 
     def stuck(self, multipliers: Vector, slacks: Vector, cap: float) -> Booleans:
@@ -262,10 +261,16 @@ class Problem:
         return result
 
 
-def onto_simplex(point: Vector, total: float) -> Vector:
-    """Euclidean projection onto {x >= 0, sum x = total} (Held, Wolfe, Crowder 1974)."""
-    ordered = np.sort(point)[::-1]
-    thresholds = (np.cumsum(ordered) - total) / np.arange(1, len(point) + 1)
-    threshold = thresholds[np.nonzero(ordered > thresholds)[0][-1]]
-    result: Vector = np.maximum(point - threshold, 0.0)
+def onto_capped_simplex(point: Vector, low: Vector, high: Vector, total: float) -> Vector:
+    """Euclidean projection [m] onto {low <= x <= high, sum x = total}; the bounds [m] must allow that sum.
+
+    It is clip(point - t, low, high) for the t at which the sum is right. The sum falls with t along a line between the 2 m
+    values of t at which a coordinate meets a bound, so t lies between two of them (Kiwiel, *Breakpoint searching algorithms for
+    the continuous quadratic knapsack problem*, Mathematical Programming 112, 2008). A point whose clipped sum is above the total
+    has the same projection onto {..., sum x <= total}.
+    """
+    meets = np.sort(np.concatenate([point - high, point - low]))
+    sums = np.clip(point - meets[:, None], low, high).sum(axis=1)
+    threshold = np.interp(-total, -sums, meets)
+    result: Vector = np.clip(point - threshold, low, high)
     return result

@@ -93,8 +93,6 @@ class ComposedSource(Source):
 class ComposedTurn:
     """One measurement of the KLs."""
 
-    rounds = 1
-
     def __init__(self, source: ComposedSource, weights: Vector, rows: Integers, noised: Noised) -> None:
         self._source, self._weights, self._rows, self._noised = source, weights, rows, noised
         self._values: Tensor | None = None

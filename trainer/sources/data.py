@@ -112,8 +112,6 @@ def _together(terms: Sequence[DataTerm]) -> list[tuple[DataTerm, list[int]]]:
 class DataTurn:
     """One batch of the mixture."""
 
-    rounds = 1
-
     def __init__(self, source: DataSource, batch: GlobalBatch, mine: range, noised: Noised) -> None:
         self._source, self._batch, self._mine, self._noised = source, batch, mine, noised
         within, host = slice(mine.start, mine.stop), source.setting.host

@@ -55,8 +55,6 @@ def broken(x: Tensor) -> str | None:
 class ProductTurn:
     """One step of fitting the model to the product."""
 
-    rounds = 1
-
     def __init__(self, source: ProductSource, noised: Noised) -> None:
         self._source, self._noised = source, noised
         self._prediction: Tensor | None = None

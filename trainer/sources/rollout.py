@@ -28,6 +28,11 @@ class RolloutTerm(Protocol):
 class Estimator(Protocol):
     """How the terms' values reach the weights: `Estimator(source, setting)` of a module of `trainer/sources/estimators/`."""
 
+    @property
+    def rounds(self) -> int:
+        """Updates of the weights on each batch of trajectories."""
+        ...
+
     def companions(self) -> Mapping[str, Companion]:
         """Networks that it learns beside the model."""
         ...
@@ -49,6 +54,7 @@ class RolloutSource(Source):
         self.terms = list(terms)
         self._shape, self.prompts, self._spread = setting.shape, len(setting.prompts), setting.spread
         self._estimator: Estimator = estimator(self.recipe.rollout.gradient)(self, setting)
+        self.rounds = self._estimator.rounds
 
     def companions(self) -> Mapping[str, Companion]:
         return self._estimator.companions()

@@ -18,15 +18,10 @@ from trainer.problem import Vector
 
 
 class Turn(Protocol):
-    """One source's part of one primal step, on this worker's shard of the global batch.
-
-    rounds    updates of the weights that it asks for in this step
-    """
-
-    rounds: int
+    """One source's draws of a primal step, on this worker's shard of the global batch."""
 
     def loss(self, number: int) -> Tensor:
-        """The surrogate of update `number`, a scalar; averaged over workers, its gradient is the global batch's."""
+        """The surrogate of round `number` < `Source.rounds`, a scalar; averaged over workers, its gradient is the batch's."""
         ...
 
     def add_to(self, sums: Sums) -> None:
@@ -53,13 +48,18 @@ class Source(Protocol):
     """Terms on the same draws. `columns` are their places among the expectations: 0 is the objective, 1 + i constraint i."""
 
     columns: tuple[int, ...]
+    #: Updates of the weights that one turn is for.
+    rounds: int = 1
 
     def companions(self) -> Mapping[str, Companion]:
         """Networks to be trained beside the model, by name; none unless a source says otherwise."""
         return {}
 
     def turn(self, step: int, weights: Vector) -> Turn:
-        """The part of primal step `step`; `weights` [1 + m] are the Lagrangian's coefficients over their absolute sum."""
+        """Turn number `step` of the run; `weights` [1 + m] are the Lagrangian's coefficients over their absolute sum.
+
+        One a primal step, unless another source has more rounds; what is drawn depends on the number alone.
+        """
         ...
 
     def measure(self, weights: Vector, held_out: bool) -> Sums:
