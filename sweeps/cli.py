@@ -99,7 +99,7 @@ def train(
     if result.status in ("failed", "diverged"):
         print(f"dualsweep: {result.status}: {result.reason}", file=sys.stderr)
         raise typer.Exit(FAILED)
-    raise typer.Exit(DONE if result.feasible and result.status != "infeasible" else PARTLY)
+    raise typer.Exit(DONE if result.feasible == "met" and result.status != "infeasible" else PARTLY)
 
 
 @app.command()

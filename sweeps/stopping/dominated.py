@@ -32,7 +32,7 @@ def dominated(trial: Watched, ended: Iterable[Watched], objectives: Mapping[str,
     if any(value is None or not math.isfinite(value) for value in best.values()):
         return None
     for other in ended:
-        if other.result is None or not (other.judged and other.result.feasible):
+        if other.result is None or not (other.judged and other.result.feasible == "met"):
             continue
         there = {metric: other.now(metric) for metric in objectives}
         if all(_worse(best[metric], there[metric], direction, z) for metric, direction in objectives.items()):

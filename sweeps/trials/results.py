@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from analysis.judging import INTERVAL, judge, split_intervals
 from analysis.trials import ConstraintOutcome, SweepRecord, Trial
@@ -15,7 +15,6 @@ from sweeps.tracking.tracker import trial_name
 from sweeps.trials.replicates import Replicates
 from sweeps.trials.starts import Begun
 from trainer.outcome import Result
-from trainer.schema.bound import Kind
 
 FOLDER = "records"
 
@@ -91,7 +90,7 @@ class TrialRecord:
         outcomes = tuple(
             ConstraintOutcome(
                 name, each.value, each.budget, each.slack, each.slack_error, each.multiplier, each.kind == "equals",
-                each.multiplier_error, cast("Kind", each.kind),
+                each.multiplier_error, each.kind,
             )
             for name, each in result.constraints.items()
         )  # fmt: skip
@@ -144,7 +143,7 @@ class Results:
         if self.amortised is not None and self.amortised.status in ("failed", "diverged"):
             return 3
         ended = [record.result for record in self.trials if record.result.status != "stopped"]
-        return 0 if ended and all(each.feasible and each.status != "infeasible" for each in ended) else 3
+        return 0 if ended and all(each.feasible == "met" and each.status != "infeasible" for each in ended) else 3
 
     def to_json(self) -> dict[str, Any]:
         """The form of `--json` files (docs/sweep.md)."""
