@@ -41,4 +41,4 @@ def broken(result: Result) -> bool:
 
 
 def _met(result: Result) -> bool:
-    return result.feasible and result.status in ("converged", "out_of_steps")
+    return result.feasible == "met" and result.status in ("converged", "out_of_steps")

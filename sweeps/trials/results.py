@@ -6,17 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from analysis.judging import INTERVAL, judge, split_intervals
 from analysis.trials import ConstraintOutcome, SweepRecord, Trial
 from sweeps.exits import exit_code
+from sweeps.planning.budgets import ranges
 from sweeps.planning.plan import Plan
 from sweeps.tracking.tracker import trial_name
 from sweeps.trials.replicates import Replicates
 from sweeps.trials.starts import Begun
 from trainer.outcome import Result
-from trainer.schema.bound import Kind
 
 FOLDER = "records"
 
@@ -92,7 +92,7 @@ class TrialRecord:
         outcomes = tuple(
             ConstraintOutcome(
                 name, each.value, each.budget, each.slack, each.slack_error, each.multiplier, each.kind == "equals",
-                each.multiplier_error, cast("Kind", each.kind),
+                each.multiplier_error, each.kind, each.relaxation, each.tolerance, each.standing,
             )
             for name, each in result.constraints.items()
         )  # fmt: skip
@@ -115,6 +115,8 @@ def sweep_record(plan: Plan, records: list[TrialRecord]) -> SweepRecord:
         plan.objectives,
         tuple(point) if point else None,
         trials,
+        tuple(ranges(plan.parameters, plan.recipe_document)),
+        required=plan.required,
         maximizes=plan.recipe.maximizes,
         prefer=plan.preference,
     )

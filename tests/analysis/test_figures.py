@@ -58,7 +58,7 @@ def test_the_page_knows_intervals_lineage_stopped_trials_and_names() -> None:
     record = made_up_sweep(14)
     first, second, third, *rest = record.trials
     second = replace(second, continued_from=first.trial_id, intervals={"objective": 0.01, "value/four": math.nan})
-    record = replace(record, trials=(first, second, replace(third, status="stopped", feasible=None), *rest))
+    record = replace(record, trials=(first, second, replace(third, status="stopped", standing=None), *rest))
     html = front_html(
         record, find_front(record), hypervolume=None, reference_point=None, history=(), named={"0001": ["knee"]},
         thumbnails={"0000": "data:image/webp;base64,AA=="},

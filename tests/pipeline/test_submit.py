@@ -51,7 +51,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
 
 
 def test_jobs_are_followed_looked_up_and_stopped(head: Head, repository: Path) -> None:
-    """A sweep to its end with its exit code, 0 though nobody meets its budget; meanwhile nothing is asked of this machine but the token."""
+    """A sweep to its end, with code 0 though nobody meets its budget; of this machine nothing is asked but the token."""
     results, store = head.home / "results", f"sqlite:///{head.home}/mlflow.db"
     address, home = ["--address", head.jobs], str(head.home)
     refused = run(repository, "submit", "mine/sweep.yaml", *address, HOME=str(repository), code=2)
