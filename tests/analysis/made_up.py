@@ -45,7 +45,7 @@ def metrics_of(budget: float, noise: random.Random, names: Sequence[str] = NAMES
     slacks = [metrics[f"slack/{name}"] for name in names]
     metrics["value/max"] = max(metrics[f"value/{name}"] for name in names)
     metrics["violation/max"] = max(0.0, -min(slacks))
-    metrics["feasible"] = float(min(slacks) >= -0.0034 + 1.645 * 0.0015)
+    metrics["feasible"] = float(min(slacks) >= -2 * 0.0015)
     metrics["lagrangian"] = objective - sum(metrics[f"multiplier/{n}"] * metrics[f"slack/{n}"] for n in names)
     return metrics
 

@@ -18,7 +18,7 @@ from analysis.columns import columns, default_axes, view_range
 from analysis.errors import ReviewError
 from analysis.figures.front_html import base_url_of, front_html
 from analysis.figures.front_png import front_png
-from analysis.figures.marks import MARKS
+from analysis.figures.marks import MARKS, kinds, on_front
 from analysis.figures.trajectories import read_trajectories, trajectories_png
 from analysis.front import find_front
 from analysis.trials import Direction, SweepRecord
@@ -130,7 +130,7 @@ def test_marks_differ_in_shape_and_in_grey() -> None:
         return 0.299 * red + 0.587 * green + 0.114 * blue
 
     front = grey(MARKS["front"].colour)
-    assert all(grey(mark.colour) - front > 40 for name, mark in MARKS.items() if name != "front")
+    assert all(grey(mark.colour) - front > 40 for name, mark in MARKS.items() if not on_front(name))
 
 
 def test_a_far_outlier_leaves_the_first_view_but_the_front_never_does() -> None:

@@ -242,5 +242,5 @@ def test_the_description_fits_mlflows_limit_and_is_safe() -> None:
         if line.startswith("|")
     ]
     cells = {line.replace("\\|", "").count("|") for line in rows}
-    assert cells == {8} and not any("<script" in line.replace("\\<", "") for line in rows[2:])
+    assert cells == {9} and not any("<script" in line.replace("\\<", "") for line in rows[2:])
     assert escape("a\n|b*") == r"a \|b\*"
