@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import random
 from dataclasses import replace
 
@@ -25,6 +24,7 @@ from trainer.schema.bound import Kind
 
 BOTH: dict[str, Kind] = {"a": "at_most", "b": "at_most"}
 THREE: dict[str, Direction] = {"objective": "minimize", "value/a": "minimize"}
+BUDGET = Budget("constraints.a.at_most", ("a",), "at_most", 0, 9)
 STANDINGS: tuple[Standing, ...] = ("met", "violated", "undecided")
 
 
@@ -69,12 +69,13 @@ def trial(
 
 
 def record(*trials: Trial, decide: frozenset[str] | None = frozenset("b")) -> SweepRecord:
-    return SweepRecord("1", "s", "p", THREE, None, trials, (Budget("constraints.a.at_most", ("a",), "at_most", 0, 9),), required=decide)
+    return SweepRecord("1", "s", "p", THREE, None, trials, (BUDGET,), required=decide)
 
 
 def test_a_missed_knob_is_a_mark_and_a_missed_requirement_decides() -> None:
     missed = trial(0, 5.0, 0.1, "violated", "met")  # the lowest value of all, though it was asked for a lower one
-    sweep = record(missed, trial(1, 1.0, 1.0, "met", "met"), trial(2, 0.5, 0.5, "met", "violated"), trial(3, 0.4, 0.4, "met", "undecided"))
+    others = trial(1, 1.0, 1.0, "met", "met"), trial(2, 0.5, 0.5, "met", "violated"), trial(3, 0.4, 0.4, "met", "undecided")
+    sweep = record(missed, *others)
     found = find_front(sweep)
     assert set(found.ids) == {"0000", "0001"} and found.ranks == {"0000": 1, "0001": 1, "0003": 2, "0002": 3}
     assert kinds(sweep, found) == ["front_missed", "front", "infeasible", "undecided"]
@@ -86,7 +87,8 @@ def test_a_missed_knob_is_a_mark_and_a_missed_requirement_decides() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_attained_front_is_the_brute_force_one(seed: int) -> None:
     """Every combination of standings and ends, at random places."""
-    draw, sorts = random.Random(seed), list(itertools.product(STANDINGS, STANDINGS, ("converged", "out_of_steps", "infeasible")))
+    ends = ("converged", "out_of_steps", "infeasible")
+    draw, sorts = random.Random(seed), list(itertools.product(STANDINGS, STANDINGS, ends))
     draw.shuffle(sorts)
     trials = [trial(i, draw.random(), draw.random(), a, b, status) for i, (a, b, status) in enumerate(sorts)]
     trials += [trial(90, 0.0, 0.0, "met", "met", "infeasible", evaluated=False), trial(91, 0.0, 0.0, None, None, "stopped")]
@@ -103,12 +105,17 @@ def test_the_attained_front_is_the_brute_force_one(seed: int) -> None:
         asked = next((outcome.standing for outcome in each.constraints if outcome.name == "a"), None)
         if each.trial_id in expected:
             own = "violated" if asked == "violated" else asked
-            assert by_kind[each.trial_id] == {"violated": "front_missed", "undecided": "front_undecided", "met": "front"}[str(own)]
+            assert (
+                by_kind[each.trial_id] == {"violated": "front_missed", "undecided": "front_undecided", "met": "front"}[str(own)]
+            )
 
 
 def test_undecided_trials_stand_between_and_never_on_the_front(tmp_path_factory: pytest.TempPathFactory) -> None:
     sweep = record(
-        trial(0, 1.0, 1.0, "met", "met"), trial(1, 0.1, 0.1, "met", "undecided"), trial(2, 0.2, 0.2, "met", "violated"), decide=None
+        trial(0, 1.0, 1.0, "met", "met"),
+        trial(1, 0.1, 0.1, "met", "undecided"),
+        trial(2, 0.2, 0.2, "met", "violated"),
+        decide=None,
     )
     made = review(sweep, tmp_path_factory.mktemp("out"))
     assert made.front_ids == ("0000",) and made.front.ranks == {"0000": 1, "0001": 2, "0002": 3}
@@ -144,7 +151,6 @@ def test_what_decides_is_recorded_and_else_derived() -> None:
     for text in ("", "[1]", '"b"', "{}"):
         with pytest.raises(ReviewError, match="must be a JSON list of constraints' names, or null"):
             read_required(text, "r")
-    trials, budget = (trial(0, 1.0, 1.0, "met", "met"),), Budget("constraints.a.at_most", ("a",), "at_most", 0, 9)
-    assert required_of(trials, (budget,), THREE) == {"b"} and required_of(trials, (), THREE) is None
-    assert required_of(trials, (budget,), {"objective": 0}) is None
-    assert math.isnan(record().violation(Trial("x", "", "converged"))) is False
+    trials = (trial(0, 1.0, 1.0, "met", "met"),)
+    assert required_of(trials, (BUDGET,), THREE) == frozenset("b") and required_of(trials, (), THREE) is None
+    assert required_of(trials, (BUDGET,), {"objective": 0}) is None
