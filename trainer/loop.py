@@ -104,18 +104,32 @@ class Loop:
         multipliers = self.state.applied if self.state.version == wanted else self.state.previous
         weights = self.problem.weights(multipliers)
         self.primal.begin(self.step, weights)
-        turns = [source.turn(self.step, weights) for source in self.sources]
-        for number in range(max(turn.rounds for turn in turns)):
-            norm = self.primal.update(partial(_lagrangian, turns, number))
-            self._check_finite(norm, turns)
-        for turn in turns:
-            turn.add_to(self.sums)
+        self._update(weights)
         self.step += 1
         if self.step % dual.every == 0:
             self._settle()
             self._answer = self.host.coordinator.exchange(self.sums.report(self.step // dual.every - 1, self.host.rank))
             if dual.staleness == 0:
                 self._settle()
+
+    def _update(self, weights: Vector) -> None:
+        """As many updates of the weights as the source with the most rounds asks for.
+
+        A source of fewer rounds draws anew when its own are done: each update is along the whole Lagrangian's gradient, and no
+        batch serves more updates than its source foresees. Values are of the weights that the step begins with.
+        """
+        turns: list[Turn] = []
+        most = max(source.rounds for source in self.sources)
+        for number in range(most):
+            for place, source in enumerate(self.sources):
+                turn, within = divmod(number, source.rounds)
+                if within == 0:
+                    turns[place : place + 1] = [source.turn(self.step * -(-most // source.rounds) + turn, weights)]
+            rounds = [number % source.rounds for source in self.sources]
+            self._check_finite(self.primal.update(partial(_lagrangian, turns, rounds)), turns)
+            if number == 0:
+                for each in turns:
+                    each.add_to(self.sums)
 
     def _check_finite(self, norm: float, turns: Sequence[Turn]) -> None:
         """Counts updates in a row that a non-finite gradient made void; bad inputs are an error at once."""
@@ -202,6 +216,6 @@ class Loop:
         self._recent.append(point)
 
 
-def _lagrangian(turns: Sequence[Turn], number: int) -> Tensor:
-    """The surrogate of the normalised Lagrangian on this worker's shard; a source whose updates are done repeats its first."""
-    return torch.stack([turn.loss(number % turn.rounds) for turn in turns]).sum()
+def _lagrangian(turns: Sequence[Turn], rounds: Sequence[int]) -> Tensor:
+    """The surrogate of the normalised Lagrangian on this worker's shard, at each turn's own round."""
+    return torch.stack([turn.loss(number) for turn, number in zip(turns, rounds, strict=True)]).sum()

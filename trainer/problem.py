@@ -41,21 +41,32 @@ class Estimate:
 
     `variance` is that of each *mean* (its squared standard error); NaN where fewer than two samples were seen.
     `covariance` [1 + m, 1 + m] is of the *samples* of expectations that were measured jointly, NaN where a pair was not; None
-    where none was.
+    where none was. `of_means` [1 + m, 1 + m] is the covariance of the means, where it is known by itself.
     """
 
     mean: Vector
     variance: Vector
     covariance: Vector | None = None
+    of_means: Vector | None = None
+
+    @property
+    def mean_covariance(self) -> Vector:
+        """The covariance [1 + m, 1 + m] of the means; 0 of a pair that was not measured jointly."""
+        if self.of_means is not None:
+            return self.of_means
+        result: Vector = np.diag(self.variance)
+        if self.covariance is not None:
+            with np.errstate(all="ignore"):
+                share = np.sqrt(self.variance / np.diag(self.covariance))
+                joint = self.covariance * np.outer(share, share)
+            result = np.where(np.isfinite(joint), joint, result)
+        return result
 
     @property
     def with_objective(self) -> Vector:
         """The covariance [m] of each constraint's mean with the objective's; 0 where the two were not measured jointly."""
-        if self.covariance is None:
-            return np.zeros(len(self.mean) - 1)
-        with np.errstate(all="ignore"):
-            found = self.covariance[0, 1:] * (self.variance[0] / self.covariance[0, 0])
-        return np.where(np.isfinite(found), found, 0.0)
+        result: Vector = np.nan_to_num(self.mean_covariance[0, 1:])
+        return result
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,11 @@ class Problem:
         variances = estimate.variance
         if self.simplex:
             return np.asarray(np.sqrt(variances[1:] + np.max(variances[1:])))
+        return self.value_errors(estimate)
+
+    def value_errors(self, estimate: Estimate) -> Vector:
+        """Standard errors of the values [m], NaN where one is not known."""
+        variances = estimate.variance
         shared = variances[0] - 2.0 * estimate.with_objective
         result: Vector = np.sqrt(np.maximum(variances[1:] + np.where(self.relative, shared, 0.0), 0.0))
         return result
@@ -208,13 +224,12 @@ class Problem:
         the simplex the weights that sum to 1, where the cap says nothing.
         """
         if self.simplex:
-            return onto_simplex(multipliers, 1.0)
+            return onto_capped_simplex(multipliers, np.zeros(len(multipliers)), np.ones(len(multipliers)), 1.0)
         lowest = self.lowest(cap)
         projected = np.clip(multipliers, lowest, cap)
         if projected[self.relative].sum() > RELATIVE_LIMIT:
-            above = projected[self.relative] - lowest[self.relative]
-            moved = onto_simplex(above, RELATIVE_LIMIT - float(lowest[self.relative].sum()))
-            projected[self.relative] = moved + lowest[self.relative]
+            bounded, low = self.relative, lowest[self.relative]
+            projected[bounded] = onto_capped_simplex(multipliers[bounded], low, np.full(len(low), cap), RELATIVE_LIMIT)
         return projected
 
     def stuck(self, multipliers: Vector, slacks: Vector, cap: float) -> Booleans:
@@ -249,10 +264,16 @@ class Problem:
         return result
 
 
-def onto_simplex(point: Vector, total: float) -> Vector:
-    """Euclidean projection onto {x >= 0, sum x = total} (Held, Wolfe, Crowder 1974)."""
-    ordered = np.sort(point)[::-1]
-    thresholds = (np.cumsum(ordered) - total) / np.arange(1, len(point) + 1)
-    threshold = thresholds[np.nonzero(ordered > thresholds)[0][-1]]
-    result: Vector = np.maximum(point - threshold, 0.0)
+def onto_capped_simplex(point: Vector, low: Vector, high: Vector, total: float) -> Vector:
+    """Euclidean projection [m] onto {low <= x <= high, sum x = total}; the bounds [m] must allow that sum.
+
+    It is clip(point - t, low, high) for the t at which the sum is right. The sum falls with t along a line between the 2 m
+    values of t at which a coordinate meets a bound, so t lies between two of them (Kiwiel, *Breakpoint searching algorithms for
+    the continuous quadratic knapsack problem*, Mathematical Programming 112, 2008). A point whose clipped sum is above the total
+    has the same projection onto {..., sum x <= total}.
+    """
+    meets = np.sort(np.concatenate([point - high, point - low]))
+    sums = np.clip(point - meets[:, None], low, high).sum(axis=1)
+    threshold = np.interp(-total, -sums, meets)
+    result: Vector = np.clip(point - threshold, low, high)
     return result

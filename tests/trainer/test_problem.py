@@ -1,10 +1,12 @@
 """Kinds of constraints: signs, slacks, coefficients, domains; and what a recipe may combine."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy.optimize import linprog
 
 from tests.trainer.recipes import digits
 from trainer.dual.controller import Controller
@@ -51,6 +53,34 @@ def test_projection_with_an_equality_among_relative_constraints_by_brute_force()
     best = inside[((inside - point) ** 2).sum(1).argmin()]
     np.testing.assert_allclose(problem.project(point, 2.0), best, atol=6e-3)
     np.testing.assert_allclose(problem.project(np.array([0.2, -9.0]), 2.0), [0.2, -2.0])
+
+
+def test_projection_with_a_cap_below_the_limit_by_hand():
+    """Issue 11: (2, .5) with a cap of .6 is nearest to (.6, .35)."""
+    problem = Problem(("a", "b"), np.zeros(2), np.ones(2, bool))
+    np.testing.assert_allclose(problem.project(np.array([2.0, 0.5]), 0.6), [0.6, 0.35], atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_projection_is_the_solution_of_the_quadratic_program(seed):
+    """Any cap, equalities, constraints that are not relative, and the simplex: no point of the domain makes an acute angle with
+    what the projection cut off, which only the nearest point has (the domain is convex)."""
+    rng = np.random.default_rng(seed)
+    size, cap = int(rng.integers(1, 7)), float(rng.choice([0.05, 0.3, 0.6, 0.95, 3.0, 100.0]))
+    kinds = tuple(rng.choice(["at_most", "at_least", "equals"], size))
+    simplex = bool(seed % 8 == 0)
+    relative = (rng.random(size) < 0.7) & (not simplex)
+    problem = Problem(tuple(f"c{i}" for i in range(size)), np.zeros(size), relative, () if simplex else kinds, simplex=simplex)
+    point = rng.normal(size=size) * float(rng.choice([0.3, 1.0, 5.0]))
+    found = problem.project(point, cap)
+    low, high = (np.zeros(size), np.ones(size)) if simplex else (problem.lowest(cap), np.full(size, cap))
+    assert (found >= low).all() and (found <= high).all()
+    row, total = (np.ones(size), 1.0) if simplex else (relative.astype(float), 0.95)
+    assert row @ found <= total + 1e-12 and (not simplex or row @ found == pytest.approx(1.0, abs=1e-12))
+    # The variational inequality (point - found) . (y - found) <= 0 for all y of the domain, at its worst y by a linear program.
+    sums: dict[str, Any] = {"A_eq": row[None], "b_eq": [total]} if simplex else {"A_ub": row[None], "b_ub": [total]}
+    worst: Any = linprog(-(point - found), bounds=list(zip(low, high, strict=True)), **sums)
+    assert -worst.fun - (point - found) @ found <= 1e-9 * max(1.0, cap)
 
 
 def test_curvature_is_the_derivative_of_the_slacks_by_finite_differences():

@@ -14,7 +14,7 @@ from trainer.dual.rules import RULES, Gains, ahead, gain
 from trainer.dual.secant import secant
 from trainer.dual.second_order import Measured, newton
 from trainer.dual.state import DualState, SlackReport, Tail
-from trainer.problem import Booleans, Estimate, Problem, Vector
+from trainer.problem import RELATIVE_LIMIT, Booleans, Estimate, Problem, Vector
 from trainer.recipe import Dual, Recipe
 
 SECOND_ORDER = {"newton": newton, "secant": secant}
@@ -115,7 +115,10 @@ class Controller:
         curvature = None if estimate.covariance is None else self.problem.curvature(estimate.covariance)
         cap = self.dual.cap
         highest = np.full(len(slacks), cap)
-        return Measured(slacks, errors * steady, usable, curvature, self.problem.softness, self.problem.lowest(cap), highest)
+        return Measured(
+            slacks, errors * steady, usable, curvature, self.problem.softness, self.problem.lowest(cap), highest,
+            self.problem.relative, RELATIVE_LIMIT,
+        )  # fmt: skip
 
     def _warming(self, state: DualState) -> bool:
         return state.version * self.dual.every < self.dual.warmup

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import lsq_linear
+from scipy.optimize import brentq, lsq_linear
 
 from trainer.dual.damping import Damping
 from trainer.dual.rules import Gains, Move
@@ -30,6 +30,7 @@ class Measured:
     curvature       [m, m] ds/dlambda, NaN where not measured; None where nothing was
     softness        [m] 1 / alpha, 0 for hard constraints
     lowest, highest [m] the domain of the multipliers
+    relative        [m] whose sum is at most `limit`, which is part of the domain; None: none
     """
 
     slacks: Vector
@@ -39,6 +40,8 @@ class Measured:
     softness: Vector
     lowest: Vector
     highest: Vector
+    relative: Booleans | None = None
+    limit: float = np.inf
 
 
 def newton(multipliers: Vector, memory: Vector, measured: Measured, gain: float, gains: Gains) -> Move:
@@ -66,7 +69,11 @@ def step(
     relaxed = measured.slacks + multipliers * measured.softness
     low = np.maximum(measured.lowest - multipliers, -gains.trust)
     high = np.minimum(measured.highest - multipliers, gains.trust)
-    full = minimiser(completed(curvature, measured, gains), np.where(measured.usable, relaxed, 0.0), low, high)
+    hessian, gradient = completed(curvature, measured, gains), np.where(measured.usable, relaxed, 0.0)
+    full = minimiser(hessian, gradient, low, high)
+    if measured.relative is not None:
+        room = max(0.0, measured.limit - float(multipliers[measured.relative].sum()))
+        full = _with_limit(full, hessian, gradient, low, high, measured.relative, room)
     return np.where(measured.usable, gain * damping.weights * full, 0.0)
 
 
@@ -96,3 +103,23 @@ def minimiser(hessian: Vector, gradient: Vector, low: Vector, high: Vector) -> V
     target = -np.linalg.solve(factor, gradient)
     result: Vector = lsq_linear(factor.T, target, bounds=(low, high), method="bvls").x
     return result
+
+
+def _with_limit(
+    free: Vector, hessian: Vector, gradient: Vector, low: Vector, high: Vector, relative: Booleans, room: float
+) -> Vector:
+    """The minimiser [m] as before that also has a sum over `relative` [m] of at most `room`; `free` is the one without.
+
+    Lagrange: it is the minimiser with gradient + mu over `relative`, at the mu >= 0 at which the sum is `room`; the sum falls
+    with mu, along pieces of lines.
+    """
+
+    def above(price: float) -> float:
+        return float(minimiser(hessian, gradient + price * relative, low, high)[relative].sum()) - room
+
+    if free[relative].sum() <= room:
+        return free
+    top = float(np.abs(gradient).max()) + 1.0
+    while above(top) > 0:
+        top *= 4.0
+    return minimiser(hessian, gradient + brentq(above, 0.0, top, xtol=1e-13) * relative, low, high)

@@ -135,7 +135,6 @@ class BalanceTurn(RolloutTurn):
     def __init__(self, balance: Balance, step: int, weights: Mapping[int, float]) -> None:
         super().__init__(balance.source, step, weights)
         self._coefficients = weights
-        self.rounds = balance.spec.updates
         self._balance, self._closeness = balance, balance.closeness_weight(weights)
         self._kept: Drawn | None = None
 
@@ -173,6 +172,10 @@ class BalanceEstimator:
 
     def __init__(self, source: RolloutSource, setting: Setting) -> None:
         self._balance = Balance(source, setting)
+
+    @property
+    def rounds(self) -> int:
+        return self._balance.spec.updates
 
     def companions(self) -> dict[str, Companion]:
         return self._balance.companions()

@@ -70,6 +70,10 @@ class PlainEstimator:
     def __init__(self, source: RolloutSource, setting: Setting) -> None:
         self._source = source
 
+    @property
+    def rounds(self) -> int:
+        return 1
+
     def companions(self) -> dict[str, Companion]:
         return {}
 

@@ -1,7 +1,10 @@
 """The parts of the second-order rules, each against brute force or its definition."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from trainer.dual.damping import Damping
 from trainer.dual.rules import Gains
@@ -27,6 +30,26 @@ def test_the_minimiser_in_a_box_by_brute_force(seed):
     grid = np.stack(np.meshgrid(*(np.linspace(a, b, 401) for a, b in zip(low, high, strict=True))), -1).reshape(-1, 2)
     values = grid @ gradient + 0.5 * ((grid @ hessian) * grid).sum(1)
     np.testing.assert_allclose(minimiser(hessian, gradient, low, high), grid[values.argmin()], atol=2e-3)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_step_minimises_over_the_whole_domain_also_where_a_sum_is_limited(seed):
+    """Against SLSQP: a step that ignored the limit and was projected afterwards would end elsewhere, where costs are coupled."""
+    rng = np.random.default_rng(seed)
+    root, gradient, start = rng.normal(size=(3, 3)), rng.normal(size=3) - 1.0, rng.uniform(0, 0.3, 3)
+    hessian, relative = root @ root.T + 0.1 * np.eye(3), np.array([True, True, seed % 2 == 0])
+    seen = measured(gradient, hessian, relative=relative, limit=0.95, highest=np.full(3, 0.6))
+    moved = newton(start, np.zeros((4, 3)), seen, 1.0, Gains(0.1)).multipliers
+    ridged = hessian + 1e-6 * np.diag(np.diag(hessian))
+
+    def cost(x: Any) -> float:
+        return float(gradient @ (x - start) + 0.5 * (x - start) @ ridged @ (x - start))
+
+    room: Any = {"type": "ineq", "fun": lambda x: 0.95 - x[relative].sum()}
+    options: Any = {"ftol": 1e-14, "maxiter": 500}
+    wanted = minimize(cost, start, method="SLSQP", bounds=[(0.0, 0.6)] * 3, constraints=room, options=options)
+    np.testing.assert_allclose(moved, wanted.x, atol=1e-5)
+    assert moved[relative].sum() <= 0.95 + 1e-9
 
 
 def test_a_step_is_held_by_the_trust_radius():

@@ -15,8 +15,6 @@ from trainer.sources.turn import PlainEstimator, RolloutTurn, per_sample
 class Backpropagated(RolloutTurn):
     """The gradient through the sampler: exact without truncation (AlignProp, arXiv 2310.03739)."""
 
-    rounds = 1
-
     def loss(self, number: int) -> Tensor:
         spec = self._source.recipe.rollout
         path = self._rolled_out(self._through(), spec.activation_checkpointing)

@@ -27,7 +27,6 @@ class PolicyGradient(RolloutTurn):
         self, source: RolloutSource, step: int, weights: Weights, multipliers: Tensor | None = None
     ) -> None:  # fmt: skip
         super().__init__(source, step, weights, multipliers)
-        self.rounds = source.recipe.rollout.updates
         self._path: Path | None = None
 
     def loss(self, number: int) -> Tensor:
@@ -67,3 +66,7 @@ class PolicyGradient(RolloutTurn):
 
 class Estimator(PlainEstimator):
     step = PolicyGradient
+
+    @property
+    def rounds(self) -> int:
+        return self._source.recipe.rollout.updates

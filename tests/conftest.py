@@ -1,0 +1,64 @@
+"""The seed of tests whose figures are drawn, and their measurement over many seeds (see `tests.margins`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.margins import SEED, Sampled
+
+MARGINS = "--margins"
+FIRST, SEEDS = "--first-seed", "--seeds"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("margins", "tests of drawn figures")
+    group.addoption(MARGINS, metavar="FILE", help="run only tests of drawn figures, at many seeds; add their figures to FILE")
+    group.addoption(SEEDS, type=int, default=20, help="how many seeds")
+    group.addoption(FIRST, type=int, default=SEED + 1, help="the first of them")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.config.getoption(MARGINS) and "seed_of_tests" in metafunc.fixturenames:
+        first, count = metafunc.config.getoption(FIRST), metafunc.config.getoption(SEEDS)
+        seeds = range(first, first + count)
+        metafunc.parametrize("seed_of_tests", seeds, ids=map("seed={}".format, seeds), indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption(MARGINS):
+        drawn = [item for item in items if "sampled" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in drawn])
+        items[:] = drawn
+
+
+@pytest.fixture(scope="session")
+def seed_of_tests(request: pytest.FixtureRequest) -> int:
+    """For fixtures that draw or train for several tests; a test asks for `sampled`."""
+    return int(getattr(request, "param", SEED))
+
+
+@pytest.fixture
+def sampled(seed_of_tests: int, request: pytest.FixtureRequest) -> Iterator[Sampled]:
+    """The seed that a test of a drawn figure draws from, and what judges the figure (see `tests.margins`)."""
+    path = request.config.getoption(MARGINS)
+    figures = Sampled(seed_of_tests, measuring=bool(path))
+    yield figures
+    if path:
+        failed = getattr(request.node, "failed", "")
+        name = request.node.nodeid.replace(f"seed={seed_of_tests}-", "").replace(f"-seed={seed_of_tests}", "")
+        line = {"test": name.replace(f"[seed={seed_of_tests}]", ""), "seed": seed_of_tests, "failed": failed}
+        with Path(path).open("a") as file:
+            file.write(json.dumps(line | {"figures": [asdict(each) for each in figures.kept]}) + "\n")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    if call.when == "call" and call.excinfo is not None and item.config.getoption(MARGINS):
+        item.failed = call.excinfo.exconly()[:200]  # type: ignore[attr-defined]
+    return report

@@ -1,0 +1,115 @@
+"""Figures that chance moves, and how far from them the bounds of the tests stand.
+
+A test of a drawn or trained figure takes the fixture `sampled`: it draws from `sampled.seed` and asks `sampled.near`, `at_most`
+or `at_least`. The suite runs it at one seed, where these assert. `python -m tests.benchmarks.bench_margins` runs it at many,
+where they keep the figure beside its bounds: neither chance nor another processor's arithmetic may carry it past them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+#: The seed of the suite; measured are others, so that no bound rests on the seed it was written at.
+SEED = 0
+#: How many standard deviations of its figure a bound must stand from the figure's mean over seeds.
+LEAST = 4.0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One figure at one seed: its entries and the bounds of each, all of one length; `method` as `Sampled.near` has it."""
+
+    name: str
+    found: list[float]
+    low: list[float]
+    high: list[float]
+    method: str
+
+
+@dataclass
+class Sampled:
+    """A test's seed and its figures; `measuring`: keep the figures, assert nothing of them."""
+
+    seed: int = SEED
+    measuring: bool = False
+    kept: list[Kept] = field(default_factory=list)
+
+    def near(self, name: str, found: Any, exact: ArrayLike, *, rel: float = 0.0, abs: float = 0.0, method: str = "") -> None:
+        """Each entry of `found` is within `abs` + `rel` |exact| of `exact`.
+
+        `name` is the figure's, once a test (in a loop it names the case). `method`: the method's own error, in words with its
+        size, where that and not chance is why the bound is no nearer.
+        """
+        truth = np.asarray(exact, np.float64)
+        within = abs + rel * np.abs(truth)
+        self._keep(name, found, truth - within, truth + within, method)
+
+    def at_most(self, name: str, found: Any, bound: ArrayLike, *, method: str = "") -> None:
+        """Each entry of `found` is at most `bound`; `name` and `method` as in `near`."""
+        self._keep(name, found, -np.inf, np.asarray(bound, np.float64), method)
+
+    def at_least(self, name: str, found: Any, bound: ArrayLike, *, method: str = "") -> None:
+        """Each entry of `found` is at least `bound`; `name` and `method` as in `near`."""
+        self._keep(name, found, np.asarray(bound, np.float64), np.inf, method)
+
+    def _keep(self, name: str, found: Any, low: ArrayLike, high: ArrayLike, method: str) -> None:
+        values, below, above = np.broadcast_arrays(np.asarray(found, np.float64), low, high)
+        if values.shape != np.shape(found):
+            raise ValueError(f"the bounds of {name} must fit it, but it has shape {np.shape(found)} and they {values.shape}")
+        if self.measuring:
+            if any(each.name == name for each in self.kept):
+                raise ValueError(f"a figure's name must be its own in a test, but {name!r} came twice")
+            found, low, high = (each.ravel().tolist() for each in (values, below, above))
+            self.kept.append(Kept(name, found, low, high, method))
+            return
+        outside = ~((below <= values) & (values <= above))  # so that NaN is outside
+        assert not outside.any(), f"{name} must be in [{below}, {above}], but got {values}"
+
+
+@dataclass(frozen=True)
+class Margin:
+    """A figure over seeds: of its entries the one whose bound is nearest, in standard deviations.
+
+    `mean` and `sd` are over the seeds, `bound` is the nearer of the entry's two, `margin` how many `sd` it stands from `mean`:
+    negative where the mean itself lies outside, infinite where nothing moves, NaN for a figure that was ever not finite.
+    """
+
+    seeds: int
+    mean: float
+    sd: float
+    bound: float
+    margin: float
+    method: str
+
+    @property
+    def holds(self) -> bool:
+        return self.margin >= LEAST
+
+
+def margin(kept: Iterable[Kept]) -> Margin:
+    """The margin of one figure from what was kept of it at two seeds or more; bounds that move are taken with the figure."""
+    all_of_it = list(kept)
+    found, low, high = (
+        np.array([getattr(each, key) for each in all_of_it]) for key in ("found", "low", "high")
+    )  # each [seeds, entries]
+    nearest = Margin(len(all_of_it), np.nan, np.nan, np.nan, np.inf, all_of_it[0].method)
+    if found.shape[1] and not np.isfinite(found).all():
+        return Margin(len(all_of_it), np.nan, np.nan, np.nan, np.nan, all_of_it[0].method)
+    for entry in range(found.shape[1]):
+        for bound, room in ((low, found - low), (high, high - found)):
+            if not np.isfinite(bound[:, entry]).all():
+                continue
+            inside, sd = float(room[:, entry].mean()), float(room[:, entry].std(ddof=1))
+            with np.errstate(divide="ignore"):
+                stands = float(np.divide(inside, sd)) if inside else 0.0
+            if np.isnan(nearest.mean) or stands < nearest.margin:
+                mean, its_bound = float(found[:, entry].mean()), float(bound[:, entry].mean())
+                nearest = Margin(len(all_of_it), mean, sd, its_bound, stands, all_of_it[0].method)
+    return nearest
