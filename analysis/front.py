@@ -118,7 +118,7 @@ def _said(record: SweepRecord, on_front: Sequence[Trial], admitted: Sequence[Tri
         return f"{len(admitted)} feasible{_others(record)}"
     kept = "keep the budgets that are fixed" if record.required else "count by what they attained"
     missed = sum(trial.standing == "violated" for trial in on_front)
-    asked = f", {missed} of the front missed the budget it was given" if missed else ""
+    asked = f"; {missed} on it missed the budget given" if missed else ""
     return f"{len(admitted)} {kept}{asked}{_others(record)}"
 
 

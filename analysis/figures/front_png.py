@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -105,7 +106,7 @@ def _line(mark: Mark, across: ArrayLike, up: ArrayLike, *, label: str = "", zord
         linestyle="",
         marker=_marker(mark.marker),
         markersize=(1.05 if mark.marker in ("Dx", "D.") else 0.78) * mark.size,  # as wide as the filled one
-        markerfacecolor=mark.colour if mark.filled else "none",
+        markerfacecolor=mark.colour if mark.filled else "white" if len(mark.marker) > 1 else "none",  # the front's line stays out
         markeredgecolor="white" if mark.filled else mark.colour,
         markeredgewidth=0.8 if mark.filled else 1.3,
         alpha=0.5 if mark.faint else 1.0,
@@ -121,7 +122,7 @@ def _marker(name: str) -> str | Path:
     outline, inside = name[0], name[1]
     corners = np.array([(0.0, 1.0), (1.0, 0.0), (0.0, -1.0), (-1.0, 0.0), (0.0, 1.0)])
     around = Path.circle() if outline == "o" else Path(corners)
-    arms = 0.5 * np.array([(-1, -1), (1, 1), (-1, 1), (1, -1)])
+    arms = (0.55 if outline == "o" else 0.36) * np.array([(-1, -1), (1, 1), (-1, 1), (1, -1)])
     cross = Path(arms, [Path.MOVETO, Path.LINETO, Path.MOVETO, Path.LINETO])
     return Path.make_compound_path(around, cross if inside == "x" else Path.circle(radius=0.15))
 
@@ -136,8 +137,10 @@ def _titles(figure: Figure, record: SweepRecord, front: Front, unseen: int) -> N
     if record.amortised is not None:
         handles.append(Line2D([], [], color=AMORTISED, linewidth=1.2, marker=".", label="amortised, one network"))
     if handles:
-        columns_of = -(-len(handles) // (1 if len(handles) <= _LEGEND else 2))
-        figure.legend(handles=handles, loc="outside lower center", ncols=columns_of, frameon=False, fontsize=10)
+        across = len(handles) if len(handles) <= _LEGEND else 3
+        figure.legend(handles=handles, loc="outside lower center", ncols=across, frameon=False, fontsize=10)
     note = front.note + (f" {unseen} far off or without values: not in view." if unseen else "")
-    figure.suptitle(f"{record.experiment_name}\n", x=0.01, ha="left", fontsize=14, fontweight="bold", linespacing=1.05)
-    figure.text(0.012, 1 - 0.37 / figure.get_figheight(), note, color=_GREY, fontsize=9.5, va="top")
+    lines = textwrap.wrap(note, int(13 * figure.get_figwidth()))
+    below = "\n" * len(lines)
+    figure.suptitle(f"{record.experiment_name}{below}", x=0.01, ha="left", fontsize=14, fontweight="bold", linespacing=1.05)
+    figure.text(0.012, 1 - 0.37 / figure.get_figheight(), "\n".join(lines), color=_GREY, fontsize=9.5, va="top")

@@ -40,16 +40,16 @@ MARKS = {
         hint="too few draws to tell whether it meets the budgets that decide: not on the front",
     ),
     "missed": Mark(
-        "dominated, missed its budget", _BEATEN, "ox", "circle-x-open", 9, filled=False,
+        "dominated, missed", _BEATEN, "ox", "circle-x-open", 9, filled=False,
         hint="another trial is better, and it missed the searched budget it was given",
     ),
     "feasible": Mark("dominated", _BEATEN, "o", "circle-open", 8, filled=False, hint="could be on it, but another is better"),
     "front_missed": Mark(
-        "on the front, missed its budget", _FRONT, "Dx", "diamond-x-open", 12, filled=False,
+        "on the front, missed", _FRONT, "Dx", "diamond-x-open", 12, filled=False,
         hint="nobody attained what it did, though it missed the searched budget it was given",
     ),
     "front_undecided": Mark(
-        "on the front, its budget undecided", _FRONT, "D.", "diamond-open-dot", 12, filled=False,
+        "on the front, undecided", _FRONT, "D.", "diamond-open-dot", 12, filled=False,
         hint="nobody attained what it did; too few draws to tell whether it meets the searched budget it was given",
     ),
     "front": Mark("on the front", _FRONT, "D", "diamond", 11, filled=True, hint="meets its budgets, and no other is better"),
