@@ -88,7 +88,7 @@ class Plan:
         if not searched or self.sweep.front.require == "all":
             return "every budget decides what may be on it"
         hidden = ", ".join(f"`value/{name}`" for name in unseen(kinds, searched, self.objectives))
-        return f"every budget decides what may be on it, as the budget behind {hidden} is searched and that value no objective"
+        return f"every budget decides what may be on it, as no objective is {hidden}, which searched budgets bound"
 
     @property
     def _knobs(self) -> tuple[dict[str, Kind], frozenset[str]]:

@@ -18,7 +18,7 @@ from analysis.columns import columns, default_axes, view_range
 from analysis.errors import ReviewError
 from analysis.figures.front_html import base_url_of, front_html
 from analysis.figures.front_png import front_png
-from analysis.figures.marks import MARKS, kinds, on_front
+from analysis.figures.marks import MARKS, on_front
 from analysis.figures.trajectories import read_trajectories, trajectories_png
 from analysis.front import find_front
 from analysis.trials import Direction, SweepRecord

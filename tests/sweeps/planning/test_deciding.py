@@ -14,6 +14,8 @@ TIED = SWEEP.replace("constraints.[*].at_most", "constraints.*.at_most")
 ONE = SWEEP.replace("constraints.[*].at_most", "constraints.four.at_most")
 NONE = "name: digits-minority\nrecipe: recipe.yaml\nsearch: {dual.step_size: {log_uniform: [0.003, 0.3]}}\ntrials: 12\n"
 CHOSEN = ONE.replace("{uniform: [0.08, 0.25]}", "{choice: [0.08, 0.25]}")
+FOUR = "objectives: {objective: minimize, value/four: minimize}\n"
+JUDGED = "objectives: {objective: minimize, eval/frechet: minimize}\n"
 ALL = "every budget decides what may be on it"
 KNOBS = "attained: searched budgets are knobs, "
 
@@ -23,10 +25,10 @@ KNOBS = "attained: searched budgets are knobs, "
     [
         (SWEEP, "", set(), KNOBS + "no budget decides what may be on it"),
         (TIED, "", set(), KNOBS + "no budget decides what may be on it"),
-        (ONE, "objectives: {objective: minimize, value/four: minimize}\n", {"five"}, KNOBS + "the budgets of `five` decide what may be on it"),
-        (CHOSEN, "objectives: {objective: minimize, value/four: minimize}\n", {"five"}, KNOBS + "the budgets of `five` decide what may be on it"),
-        (ONE, "", None, f"{ALL}, as the budget behind `value/four` is searched and that value no objective"),
-        (SWEEP, "objectives: {objective: minimize, eval/frechet: minimize}\n", None, f"{ALL}, as the budget behind `value/four`, `value/five` is searched and that value no objective"),
+        (ONE, FOUR, {"five"}, KNOBS + "the budgets of `five` decide what may be on it"),
+        (CHOSEN, FOUR, {"five"}, KNOBS + "the budgets of `five` decide what may be on it"),
+        (ONE, "", None, f"{ALL}, as no objective is `value/four`, which searched budgets bound"),
+        (SWEEP, JUDGED, None, f"{ALL}, as no objective is `value/four`, `value/five`, which searched budgets bound"),
         (NONE, "", None, ALL),
         (SWEEP, "front: {require: all}\n", None, ALL),
     ],
