@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.feasibility.standing import CONFIDENCE
+from trainer.feasibility.tolerance import Tolerance, tolerances
 from trainer.recipe import Recipe
 from trainer.schema.bound import Kind
 from trainer.schema.formulation import SHAPES
@@ -80,6 +82,8 @@ class Problem:
     simplex         min u subject to g_i <= u: no objective is sampled, and `means[0]` is ignored
     maximize        whether f is maximised; nothing is relative to it then
     tilts           [m] whose values depend on the sample alone, so that the best response is tilted by them; none given: all
+    tolerances      [m] by how much each may miss its budget and count as met; none given: not at all
+    confidence      with which it is called met or violated
     """
 
     names: tuple[str, ...]
@@ -90,6 +94,8 @@ class Problem:
     simplex: bool = False
     maximize: bool = False
     tilts: Booleans = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    tolerances: tuple[Tolerance, ...] = ()
+    confidence: float = CONFIDENCE
 
     def __post_init__(self) -> None:
         size = len(self.names)
@@ -98,6 +104,7 @@ class Problem:
             object.__setattr__(self, "softness", np.zeros(size))
         if not len(self.tilts):
             object.__setattr__(self, "tilts", np.ones(size, dtype=np.bool_))
+        object.__setattr__(self, "tolerances", self.tolerances or (Tolerance(0.0),) * size)
         if len(self.kinds) != size or len(self.softness) != size:
             raise ValueError(
                 f"a problem must have one kind and one softness for each of its {size} constraints, but got "
@@ -118,6 +125,8 @@ class Problem:
             simplex=SHAPES[recipe.formulation].simplex,
             maximize=recipe.maximizes,
             tilts=np.array([each.term.tilts for each in recipe.terms if each.column], dtype=np.bool_),
+            tolerances=tuple(each or Tolerance(0.0) for each in tolerances(recipe).values()),
+            confidence=recipe.feasibility.confidence,
         )
 
     @property
@@ -165,6 +174,10 @@ class Problem:
         shared = variances[0] - 2.0 * estimate.with_objective
         result: Vector = np.sqrt(np.maximum(variances[1:] + np.where(self.relative, shared, 0.0), 0.0))
         return result
+
+    def tolerated(self, means: Vector) -> Vector:
+        """By how much each value may miss its budget and count as met, shape [m]."""
+        return np.array([each.at(self.objective(means)) for each in self.tolerances], dtype=np.float64)
 
     def violations(self, slacks: Vector) -> Vector:
         """max(0, -s), for an equality |s|, shape [m]; 0 where the constraint holds."""

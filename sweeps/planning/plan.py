@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.requirements import required, unseen
-from sweeps.planning.budgets import NAME, searched_budgets
+from sweeps.planning.budgets import NAME, range_tolerances, searched_budgets
 from sweeps.planning.kinds import listed
 from sweeps.planning.preferring import preference_of
 from sweeps.planning.schema import Direction, EarlyStopping, Sweep
@@ -132,7 +132,11 @@ class Plan:
             return None
         every = self.recipe.dual.every
         steps = -(-(spec.steps or AMORTISED_STEPS * self.recipe.train.steps) // every) * every
-        laid = {"amortised": spec.model_dump(exclude={"steps"}), "train": {**self.recipe.train.model_dump(), "steps": steps}}
+        laid = {
+            "amortised": spec.model_dump(exclude={"steps"}),
+            "train": {**self.recipe.train.model_dump(), "steps": steps},
+            "feasibility": self._with_tolerances(self.recipe.feasibility.model_dump()),
+        }
         return Recipe.model_validate({**self.recipe.model_dump(), **laid})
 
     @property
@@ -146,6 +150,11 @@ class Plan:
         if grid < self.sweep.trials:
             return (f"the grid has {grid} points: {grid} trials run, not {self.sweep.trials}",)
         return (f"the grid has {grid} points: {self.sweep.trials} of them run, in an order shuffled by the seed",)
+
+    @property
+    def tolerances(self) -> dict[str, float]:
+        """The tolerances that follow from the searched ranges, by constraint, the same for all trials."""
+        return range_tolerances(self.parameters, self.recipe_document, self.recipe)
 
     @property
     def experiment(self) -> str:
@@ -169,8 +178,15 @@ class Plan:
         return self.sweep.points
 
     def recipe_data(self, params: Mapping[str, Any]) -> dict[Any, Any]:
-        """A trial's recipe as plain data, `params` by their parameters' names."""
-        return apply(self.recipe_document.data, params)
+        """A trial's recipe as plain data, `params` by their parameters' names, with the sweep's tolerances."""
+        data = apply(self.recipe_document.data, params)
+        return {**data, "feasibility": self._with_tolerances(data.get("feasibility") or {})} if self.tolerances else data
+
+    def _with_tolerances(self, feasibility: Mapping[str, Any]) -> dict[str, Any]:
+        """A recipe's section with the sweep's tolerances in it."""
+        if not self.tolerances:
+            return dict(feasibility)
+        return {**feasibility, "tolerance": {**self.tolerances, **(feasibility.get("tolerance") or {})}}
 
     def trial_recipe(self, params: Mapping[str, Any]) -> Recipe:
         """A trial's recipe.

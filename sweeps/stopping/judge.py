@@ -123,6 +123,6 @@ def stopped(points: Sequence[Point], stop: Stop, recipe: Recipe, seconds: float)
     }
     return Result(
         status="stopped", reason=stop.reason, objective=metrics.get("objective", nan), objective_error=nan,
-        constraints=outcomes, feasible=False, steps=step, seconds=seconds, checkpoint=None, metrics=dict(metrics),
+        constraints=outcomes, feasible="undecided", steps=step, seconds=seconds, checkpoint=None, metrics=dict(metrics),
         stopped_by=stop.rule,
     )  # fmt: skip

@@ -81,7 +81,7 @@ def ended(run: Run) -> Result:
     for name in ("four", "five"):
         metrics |= {f"value/{name}": each.value, f"slack/{name}": off, f"slack_error/{name}": 0.001, f"budget/{name}": budget}
     both = {"four": each, "five": each}
-    return Result("converged", "settled", 0.01 / budget + off, 0.001, both, True, 60, 2.0, f"{run.folder}/step-60", metrics)
+    return Result("converged", "settled", 0.01 / budget + off, 0.001, both, "met", 60, 2.0, f"{run.folder}/step-60", metrics)
 
 
 def train(conductor: Conductor, run: Run) -> None:

@@ -60,7 +60,7 @@ def _unknown(name: str, trace: Trace, result: Result) -> Verdict:
 
 
 def _infeasible(case: Case) -> Verdict | None:
-    if not case.pressed or case.dual.rule == "fixed" or not (case.end_slack.below(Z) or not case.outcome.met):
+    if not case.pressed or case.dual.rule == "fixed" or not (case.end_slack.below(Z) or case.outcome.standing == "violated"):
         return None
     best = case.loosest_needed()
     sentence = (
@@ -187,7 +187,7 @@ def _falling(case: Case) -> Verdict | None:
 
 def _settled(case: Case) -> Verdict:
     outcome = case.outcome
-    if not case.outcome.met:
+    if outcome.standing == "violated":
         gap = f"; in training it was {case.end_slack.value:+.2g} ± {case.end_slack.error:.1g}" if len(case.end.steps) > 2 else ""
         advice = (
             "raise dual.start, or let dual.rule move the multiplier"
@@ -195,10 +195,16 @@ def _settled(case: Case) -> Verdict:
             else "train longer, or measure the slack better (train.batch_size, train.floor): the multiplier no longer answers it"
         )
         return _verdict(case, "violated", f"violated: {_slack(outcome)}, multiplier {case.multiplier:.3g}{gap}", advice)
-    if abs(case.slack) <= Z * case.error and abs(case.multiplier) > ZERO:
-        binds = "among the largest values" if outcome.kind == "minimax" else "the budget binds and is kept"
-        return _verdict(case, "active", f"{binds}: {_slack(outcome)}, multiplier {case.multiplier:.3g}", "")
-    return _verdict(case, "met", f"met: {_slack(outcome)}, multiplier {case.multiplier:.3g}", "")
+    told = f"{_slack(outcome)}, multiplier {case.multiplier:.3g}"
+    undecided = outcome.standing == "undecided"
+    advice = "raise feasibility.draws, or feasibility.tolerance, to tell" if undecided else ""
+    if abs(case.slack) <= max(Z * case.error, outcome.tolerance) and abs(case.multiplier) > ZERO:
+        kept = "; whether it is kept within its tolerance is undecided" if undecided else " and is kept"
+        binds = "among the largest values" if outcome.kind == "minimax" else f"the budget binds{kept}"
+        return _verdict(case, "active", f"{binds}: {told}", advice)
+    if undecided:
+        return _verdict(case, "undecided", f"neither met nor violated with confidence: {told}", advice)
+    return _verdict(case, "met", f"met: {told}", "")
 
 
 _RULES: tuple[Callable[[Case], Verdict | None], ...] = (_infeasible, _oscillating, _rising, _inactive, _falling, _settled)
@@ -206,7 +212,8 @@ _RULES: tuple[Callable[[Case], Verdict | None], ...] = (_infeasible, _oscillatin
 
 def _slack(outcome: ConstraintOutcome) -> str:
     relaxed = f" with the budget relaxed by {outcome.relaxation:.3g}" if outcome.relaxation else ""
-    return f"slack {outcome.slack:+.3g} ± {outcome.slack_error:.1g}{relaxed}"
+    within = f" (tolerance {outcome.tolerance:.2g})" if outcome.tolerance else ""
+    return f"slack {outcome.slack:+.3g} ± {outcome.slack_error:.1g}{within}{relaxed}"
 
 
 def _verdict(case: Case, word: Word, sentence: str, suggestion: str, **more: float) -> Verdict:
@@ -215,6 +222,7 @@ def _verdict(case: Case, word: Word, sentence: str, suggestion: str, **more: flo
         "budget": case.outcome.budget,
         "slack": case.outcome.slack,
         "slack_error": case.outcome.slack_error,
+        "tolerance": case.outcome.tolerance,
         "training_slack": case.side * case.end_slack.value,
         "training_slack_error": case.end_slack.error,
         "multiplier": case.multiplier,

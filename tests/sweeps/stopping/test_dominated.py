@@ -53,7 +53,9 @@ def watched(name: str, steps: int = 300, **metrics: Any) -> Watched:
 def said(trial: Watched, other: Watched, feasible: bool = True, required: frozenset[str] | None = None) -> Stop | None:
     judge = Judge(EarlyStopping(dominated=Dominated()), OBJECTIVES, required)
     judge.recall(
-        Watched(other.name, STEPS, other.bounds), points(other), Result("converged", "", 0, 0, {}, feasible, 600, 1, None)
+        Watched(other.name, STEPS, other.bounds),
+        points(other),
+        Result("converged", "", 0, 0, {}, "met" if feasible else "undecided", 600, 1, None),
     )
     return judge.begin(Watched(trial.name, STEPS, trial.bounds), points(trial))
 
