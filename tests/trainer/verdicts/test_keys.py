@@ -40,7 +40,7 @@ def test_separate_batches_have_a_size_of_their_own() -> None:
         (lambda t: 0.3, lambda t: 0.0, "or measure the slack better (rollout.batch_size): in training it is within errors"),
     ],
 )
-def test_what_is_violated_is_told_by_what_its_multiplier_did(multipliers, slacks, said) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_violated_is_told_by_what_its_multiplier_did(multipliers, slacks, said) -> None:
     constraint = C.model_copy(update={"name": "c"})
     [verdict] = verdicts(
         histories(multipliers, slacks), result(-0.1, 0.3), Dual(), [constraint], {"c": "rollout.batch_size"}
