@@ -14,7 +14,10 @@ from analysis.trials import SweepRecord, Trial
 
 #: Points further out than this many interquartile ranges leave the first view, unless they are on the front.
 _FENCE = 3.0
-_LEFT_OUT = ("slack_error/", "objective_error", "multiplier_error/", "budget/", "interval/", "pareto/")
+_LEFT_OUT = (
+    "slack_error/", "objective_error", "multiplier_error/", "budget/", "interval/", "pareto/", "eval/objective_error",
+    "eval/value_error/",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

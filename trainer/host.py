@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,12 +12,13 @@ from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import Coordinator
 
 Payload = dict[str, Any]
+T = TypeVar("T")
 
 
 class Host(Protocol):
     """Rank and world, where to compute, whom to report to, where checkpoints lie.
 
-    `report` must be called by all workers the same number of times. `gather` brings every rank's tensor to rank 0
+    `report` must be called by all workers the same number of times. `gather` brings what every rank passes to rank 0
     (None elsewhere); `agree` gives every rank the number that rank 0 passed; `total` the sum over ranks of a tensor.
     """
 
@@ -29,7 +30,7 @@ class Host(Protocol):
 
     def report(self, payload: Payload) -> None: ...
 
-    def gather(self, tensor: Tensor) -> list[Tensor] | None: ...
+    def gather(self, own: T) -> list[T] | None: ...
 
     def agree(self, number: int) -> int: ...
 
@@ -50,8 +51,8 @@ class LocalHost:
     def report(self, payload: Payload) -> None:
         self.reports.append(payload)
 
-    def gather(self, tensor: Tensor) -> list[Tensor] | None:
-        return [tensor]
+    def gather(self, own: T) -> list[T] | None:
+        return [own]
 
     def agree(self, number: int) -> int:
         return number

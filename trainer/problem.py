@@ -41,21 +41,32 @@ class Estimate:
 
     `variance` is that of each *mean* (its squared standard error); NaN where fewer than two samples were seen.
     `covariance` [1 + m, 1 + m] is of the *samples* of expectations that were measured jointly, NaN where a pair was not; None
-    where none was.
+    where none was. `of_means` [1 + m, 1 + m] is the covariance of the means, where it is known by itself.
     """
 
     mean: Vector
     variance: Vector
     covariance: Vector | None = None
+    of_means: Vector | None = None
+
+    @property
+    def mean_covariance(self) -> Vector:
+        """The covariance [1 + m, 1 + m] of the means; 0 of a pair that was not measured jointly."""
+        if self.of_means is not None:
+            return self.of_means
+        result: Vector = np.diag(self.variance)
+        if self.covariance is not None:
+            with np.errstate(all="ignore"):
+                share = np.sqrt(self.variance / np.diag(self.covariance))
+                joint = self.covariance * np.outer(share, share)
+            result = np.where(np.isfinite(joint), joint, result)
+        return result
 
     @property
     def with_objective(self) -> Vector:
         """The covariance [m] of each constraint's mean with the objective's; 0 where the two were not measured jointly."""
-        if self.covariance is None:
-            return np.zeros(len(self.mean) - 1)
-        with np.errstate(all="ignore"):
-            found = self.covariance[0, 1:] * (self.variance[0] / self.covariance[0, 0])
-        return np.where(np.isfinite(found), found, 0.0)
+        result: Vector = np.nan_to_num(self.mean_covariance[0, 1:])
+        return result
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,11 @@ class Problem:
         variances = estimate.variance
         if self.simplex:
             return np.asarray(np.sqrt(variances[1:] + np.max(variances[1:])))
+        return self.value_errors(estimate)
+
+    def value_errors(self, estimate: Estimate) -> Vector:
+        """Standard errors of the values [m], NaN where one is not known."""
+        variances = estimate.variance
         shared = variances[0] - 2.0 * estimate.with_objective
         result: Vector = np.sqrt(np.maximum(variances[1:] + np.where(self.relative, shared, 0.0), 0.0))
         return result

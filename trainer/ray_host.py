@@ -16,7 +16,7 @@ from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import Coordinator, CoordinatorServer
 from trainer.dual.controller import Controller
 from trainer.dual.state import DualState, SlackReport
-from trainer.host import Payload
+from trainer.host import Payload, T
 
 
 def start_coordinator(controller: Controller) -> ActorHandle[CoordinatorServer]:
@@ -57,11 +57,11 @@ class TrainHost:
     def report(self, payload: Payload) -> None:
         ray.train.report(payload)
 
-    def gather(self, tensor: Tensor) -> list[Tensor] | None:
+    def gather(self, own: T) -> list[T] | None:
         if self.world == 1:
-            return [tensor]
+            return [own]
         gathered: list[Any] | None = [None] * self.world if self.rank == 0 else None
-        distributed.gather_object(tensor, gathered)
+        distributed.gather_object(own, gathered)
         return gathered
 
     def agree(self, number: int) -> int:

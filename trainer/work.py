@@ -17,8 +17,8 @@ from trainer.amortised.front import FILE, AmortisedFront
 from trainer.amortised.measure import ending, measured, point_of
 from trainer.amortised.spread import Spread
 from trainer.draws import shard
-from trainer.dual.controller import reduce
 from trainer.dual.settling import settled_errors, settled_multipliers
+from trainer.evaluation.draws_file import DRAWS, stored
 from trainer.evaluation.evidence import Evidence
 from trainer.evaluation.grid import sample_grid
 from trainer.evaluation.images import Rows
@@ -77,22 +77,23 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
         if spread is not None:
             front, multipliers = measured(loop, model.at(multipliers), spread)
             model.at(multipliers)
-        trained = expectations(loop.sources, weights, host)
-        held_out = expectations(loop.sources, weights, host, held_out=True)
+        draws = range(loop.recipe.evaluation.loss_draws)
+        trained = expectations(loop.sources, weights, host, draws)
+        held_out = expectations(loop.sources, weights, host, draws, held_out=True)
         samples = _samples(loop, model, prepared)
     if trained is None or held_out is None:
         return None, {}
-    estimate, held_estimate = reduce([trained]), reduce([held_out])
+    estimate = trained.estimate()
     constraints = outcomes(loop.problem, estimate, multipliers, settled_errors(loop.state))
     metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate), multipliers)
-    metrics |= held_out_metrics(held_estimate, loop.problem.names, loop.problem.values(held_estimate.mean))
+    metrics |= held_out_metrics(held_out.estimate(), loop.problem)
     metrics |= {f"multiplier_error/{n}": c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)}
     metrics |= _facts(loop)
     metrics["objective_error"] = float(np.sqrt(loop.problem.objective_variance(estimate)))
-    images: dict[str, bytes] = {}
+    images = {DRAWS: stored(trained, loop.recipe.seed)}
     if samples is not None and len(samples):
-        more, images = _measure(prepared, samples)
-        metrics |= more
+        more, files = _measure(prepared, samples)
+        metrics, images = metrics | more, images | files
     if spread is not None:
         whole = AmortisedFront.of(spread, [*front.points, point_of(spread, trained, multipliers)], loop.step)
         images[FILE] = json.dumps(whole.to_json(), indent=2).encode()

@@ -10,11 +10,12 @@ from pathlib import Path
 from analysis.figures.trajectories import trajectories_png
 from sweeps.reports.explaining import RECIPE, VERDICTS, Explained, Points, write
 from sweeps.tracking.histories import histories
+from trainer.evaluation.draws_file import DRAWS
 from trainer.outcome import Result
 from trainer.places import RESULT, read_file
 
 #: What a training writes that is kept with its run in MLflow.
-_BROUGHT = ("samples.png", "notes.txt")
+_BROUGHT = ("samples.png", "notes.txt", DRAWS)
 #: And of these, what a trial of several trainings shows of one.
 _SHOWN = (RECIPE, "samples.png", "trajectories.png")
 

@@ -11,9 +11,10 @@ from trainer.amortised.front import AmortisedFront, Point
 from trainer.amortised.spread import Spread
 from trainer.checkpoint import CheckpointFolder, locate, read
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of, reduce
-from trainer.dual.state import DualState, SlackReport
+from trainer.dual.controller import controller_of
+from trainer.dual.state import DualState
 from trainer.errors import TrainingError
+from trainer.evaluation.drawn import DrawnValues
 from trainer.evaluation.values import expectations
 from trainer.host import LocalHost
 from trainer.loop import Loop
@@ -69,13 +70,14 @@ def _count(loop: Loop) -> int:
 
 def _point(loop: Loop, model: Predictor, spread: Spread, multipliers: Vector) -> Point | None:
     model.at(multipliers)
-    report = expectations(loop.sources, spread.problem.weights(multipliers), loop.host)
-    return point_of(spread, report, multipliers) if report is not None else None
+    draws = range(loop.recipe.evaluation.loss_draws)
+    drawn = expectations(loop.sources, spread.problem.weights(multipliers), loop.host, draws)
+    return point_of(spread, drawn, multipliers) if drawn is not None else None
 
 
-def point_of(spread: Spread, report: SlackReport, multipliers: Vector) -> Point:
-    """The point of a report at `multipliers` [m]."""
-    problem, estimate = spread.problem, reduce([report])
+def point_of(spread: Spread, drawn: DrawnValues, multipliers: Vector) -> Point:
+    """The point of what was drawn at `multipliers` [m]."""
+    problem, estimate = spread.problem, drawn.estimate()
 
     def named(values: Vector) -> dict[str, float]:
         return dict(zip(problem.names, values.tolist(), strict=True))

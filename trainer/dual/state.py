@@ -25,7 +25,7 @@ class SlackReport:
     `count`, `total` and `squares` have shape [1 + m] (objective first). Sums, not means: shards are unequal. `products`
     [1 + m, 1 + m] are the sums over samples of x_i x_j, for expectations measured on the same samples; NaN for other
     pairs, None where there are none. `neighbours` [2, 1 + m] are the numbers and sums of squared differences of neighbours,
-    of final values, whose draws are stratified.
+    of draws that are one of each stratum.
     """
 
     step: int

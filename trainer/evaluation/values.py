@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-import torch
 
-from trainer.dual.state import SlackReport
+from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
 from trainer.host import Host
-from trainer.problem import Estimate, Vector
+from trainer.problem import Estimate, Problem, Vector
 from trainer.sources.source import Source
 
 
-def expectations(sources: Sequence[Source], weights: Vector, host: Host, *, held_out: bool = False) -> SlackReport | None:
-    """Sums over `loss_draws` draws for each term, over all workers; on rank 0 only. `weights` as in `Source.measure`."""
-    measured = [source.measure(weights, held_out) for source in sources]
-    gathered = host.gather(torch.from_numpy(sum(np.concatenate([each.values, each.neighbours]) for each in measured)))
+def expectations(
+    sources: Sequence[Source], weights: Vector, host: Host, draws: range, *, held_out: bool = False
+) -> DrawnValues | None:  # fmt: skip
+    """The values of final `draws` of each term, from all workers; on rank 0 only. `weights` as in `Source.measure`.
+
+    The ranges of successive stages continue one another (`DrawnValues.joined`); what is drawn does not depend on the number of
+    workers.
+    """
+    gathered = host.gather([each for source in sources for each in source.measure(weights, held_out, draws)])
     if gathered is None:
         return None
-    count, total, squares, *neighbours = torch.stack(gathered).sum(0).numpy()
-    return SlackReport(0, 0, count, total, squares, neighbours=np.stack(neighbours))
+    parts: dict[tuple[int, ...], list[JointDraws]] = {}
+    for each in (one for rank in gathered for one in rank):
+        parts.setdefault(each.columns, []).append(each)
+    scales = [] if held_out else [scale for source in sources for scale in source.scales()]
+    return drawn_values(len(weights), [_whole(each) for each in parts.values()], scales)
 
 
-def held_out_metrics(estimate: Estimate, names: Sequence[str], values: np.ndarray) -> dict[str, float]:
-    """`eval/objective` and `eval/value/NAME` of held-out data; a part without held-out data is left out."""
-    metrics = {"eval/objective": float(estimate.mean[0])}
-    metrics |= {f"eval/value/{name}": float(value) for name, value in zip(names, values, strict=True)}
+def _whole(shards: Sequence[JointDraws]) -> JointDraws:
+    """One stage's draws from its shards, in rank order."""
+    whole = shards[0]
+    for each in shards[1:]:
+        whole = whole.joined(each)
+    return replace(whole, stages=(len(whole.values),))
+
+
+def held_out_metrics(estimate: Estimate, problem: Problem) -> dict[str, float]:
+    """`eval/objective`, `eval/value/NAME` and their errors on held-out data; a part without held-out data is left out."""
+    metrics = {"eval/objective": float(estimate.mean[0]), "eval/objective_error": float(np.sqrt(estimate.variance[0]))}
+    for name, value, error in zip(problem.names, problem.values(estimate.mean), problem.value_errors(estimate), strict=True):
+        metrics |= {f"eval/value/{name}": float(value), f"eval/value_error/{name}": float(error)}
     return {name: value for name, value in metrics.items() if np.isfinite(value)}

@@ -18,7 +18,7 @@ from trainer.schema.word import SamplesOf
 from trainer.schema.word import Source as Kind
 from trainer.setting import Setting
 from trainer.sources.composed import ComposedSource
-from trainer.sources.data import NOTHING, DataSource, Population
+from trainer.sources.data import DataSource, Population
 from trainer.sources.product import ProductSource
 from trainer.sources.rollout import RolloutSource
 from trainer.sources.source import Source
@@ -37,15 +37,12 @@ def build_sources(setting: Setting, data: Assembled | None) -> list[Source]:
 
 
 def _data_source(terms: Terms, setting: Setting, data: Assembled | None) -> Source:
-    examples = data.examples if data is not None else None
+    wanted = [each.term.population(each.value) if each.term.population else None for each in terms]
+    examples, first = _with_samples(setting, data, [each for each in wanted if isinstance(each, SamplesOf)])
     populations = []
-    for each in terms:
-        wanted = each.term.population(each.value) if each.term.population else None
-        if isinstance(wanted, SamplesOf):
-            pool = _samples(setting, wanted)
-            first = len(examples) if examples is not None else 0
-            examples = concatenate(examples, pool) if examples is not None else pool
-            populations.append(Population.of(np.arange(first, first + len(pool)), NOTHING))
+    for each, population in zip(terms, wanted, strict=True):
+        if isinstance(population, SamplesOf):
+            populations.append(Population.samples(first[population.model] + np.arange(population.count)))
         elif data is not None:
             populations.append(_population(data, each.column, setting.recipe))
     if examples is None:
@@ -53,6 +50,18 @@ def _data_source(terms: Terms, setting: Setting, data: Assembled | None) -> Sour
     built = [each.term.build(each.value, setting) for each in terms]
     columns = [each.column for each in terms]
     return DataSource(setting, columns, built, populations, examples)
+
+
+def _with_samples(
+    setting: Setting, data: Assembled | None, wanted: Sequence[SamplesOf]
+) -> tuple[Examples | None, dict[str, int]]:  # fmt: skip
+    """The data and the samples that terms ask for, and where each model's begin: terms on one model share its first ones."""
+    examples, first = data.examples if data is not None else None, {}
+    for model in dict.fromkeys(each.model for each in wanted):
+        pool = _samples(setting, SamplesOf(model, max(each.count for each in wanted if each.model == model)))
+        first[model] = len(examples) if examples is not None else 0
+        examples = concatenate(examples, pool) if examples is not None else pool
+    return examples, first
 
 
 def _population(data: Assembled, column: int, recipe: Recipe) -> Population:

@@ -14,12 +14,14 @@ product's own prediction.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from trainer.batch import Integers
 from trainer.errors import TrainingError
+from trainer.evaluation.drawn import JointDraws
 from trainer.losses import Noised, weighted_errors
 from trainer.models.schedules import noise_of
 from trainer.problem import Vector
@@ -82,12 +84,9 @@ class ComposedSource(Source):
         return self._mean[1]
 
     @torch.no_grad()
-    def measure(self, weights: Vector, held_out: bool) -> Sums:
+    def measure(self, weights: Vector, held_out: bool, draws: range) -> list[JointDraws]:
         """On the pool of the multipliers `weights`; there is no held-out data."""
-        sums = Sums(1 + len(self._setting.recipe.constraints))
-        pool = () if held_out else self._pool.fresh(weights)
-        sums.add_stratified(self.columns, [self.values(rows, noised, weights) for rows, noised in pool])
-        return sums
+        return [] if held_out else self._pool.measure(weights, draws, partial(self.values, weights=weights))
 
 
 class ComposedTurn:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from trainer.batch import GlobalBatch, Integers, Parts, draw, draw_amortised, sizes
 from trainer.data.examples import Examples
+from trainer.evaluation.drawn import JointDraws
 from trainer.losses import Noised
 from trainer.problem import Vector
 from trainer.setting import Setting
-from trainer.sources.noising import fresh, own_shard
+from trainer.sources.noising import fresh, joint_draws, noised, own_shard
 from trainer.sources.source import Source, Sums
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -31,15 +32,24 @@ class DataTerm(Protocol):
 
 @dataclass(frozen=True)
 class Population:
-    """The rows of the examples from which x is drawn, trained on and held out; in groups of equal probability."""
+    """The rows of the examples from which x is drawn, trained on and held out; in groups of equal probability.
+
+    `sampled`: whether the expectation is over what the rows were drawn from, a frozen model, and not over the rows.
+    """
 
     groups: tuple[Integers, ...]
     held_out: tuple[Integers, ...]
+    sampled: bool = False
 
     @classmethod
     def of(cls, rows: Integers, held_out: Integers) -> Population:
         """All rows equally probable."""
         return cls((rows,), (held_out,))
+
+    @classmethod
+    def samples(cls, rows: Integers) -> Population:
+        """Samples of a frozen model; none are held out."""
+        return cls((rows,), (NOTHING,), sampled=True)
 
     @classmethod
     def balanced(cls, rows: Integers, held_out: Integers, labels: Integers) -> Population:
@@ -85,16 +95,19 @@ class DataSource(Source):
         return values
 
     @torch.no_grad()
-    def measure(self, weights: Vector, held_out: bool) -> Sums:
-        sums = Sums(1 + len(self.setting.recipe.constraints))
+    def measure(self, weights: Vector, held_out: bool, draws: range) -> list[JointDraws]:
+        """The expectation is over the training data themselves, but over what held-out data and samples were drawn from."""
+        found = []
         for part, population in enumerate(self._populations):
-            groups = population.held_out if held_out else population.groups
+            groups, column = population.held_out if held_out else population.groups, self.columns[part]
+            drawn = fresh(self.setting, column, groups, draws, in_turn=held_out or population.sampled)
             values = []
-            for _, noised in fresh(self.setting, self.columns[part], groups, self._fetch):
-                prediction = self.forward(noised.noisy, noised.t)
-                values.append(self.values(prediction, noised, np.full(len(noised.t), part))[:, None])
-            sums.add_stratified([self.columns[part]], values)
-        return sums
+            for _, each in noised(self.setting, column, drawn, draws, self._fetch):
+                prediction = self.forward(each.noisy, each.t)
+                values.append(self.values(prediction, each, np.full(len(each.t), part))[:, None])
+            pool = "examples" if held_out or population.sampled else None
+            found += joint_draws(self.setting, [column], drawn, values, pool)
+        return found
 
 
 def _together(terms: Sequence[DataTerm]) -> list[tuple[DataTerm, list[int]]]:
@@ -132,7 +145,7 @@ class DataTurn:
 
     def add_to(self, sums: Sums) -> None:
         if self._values is not None:
-            sums.add(self._source.places[self._part], self._values)
+            sums.add_stratified(self._source.places[self._part], self._values)
 
     def fault(self) -> str | None:
         bad = ~torch.isfinite(self._noised.x).flatten(1).all(1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from trainer.batch import GlobalBatch, Integers, Parts
 from trainer.draws import Stream, generator, normals, shard
+from trainer.evaluation.drawn import JointDraws
 from trainer.losses import Noised
 from trainer.setting import Setting
 
@@ -29,23 +32,76 @@ def own_shard(setting: Setting, batch: GlobalBatch, step: int, fetch: Fetch) -> 
     return mine, Noised(setting.schedule, x, noise, torch.from_numpy(batch.timestep[within]).to(host.device))
 
 
-def fresh(setting: Setting, column: int, groups: Sequence[Integers], fetch: Fetch) -> Iterator[tuple[Integers, Noised]]:
-    """This worker's share of `evaluation.loss_draws` draws of one column, stratified in t; nothing where no group has rows.
+@dataclass(frozen=True)
+class Fresh:
+    """Draws for final values: of which row [n] and of which group [n] of rows each is, and its timestep [n]."""
 
-    With each come their rows. `groups` of rows are equally probable. The draws depend on (seed, column, position), so runs of
-    one seed are compared on the same draws.
+    rows: Integers
+    groups: Integers
+    timesteps: Integers
+
+
+def fresh(setting: Setting, column: int, groups: Sequence[Integers], draws: range, *, in_turn: bool) -> Fresh:
+    """The final `draws` of one column, one in each of as many equal strata of t; nothing where no group has rows.
+
+    `groups` of rows are equally probable; rows are drawn with replacement, or, `in_turn`, each row of a group equally often,
+    for means over what the rows are themselves drawn from. The draws depend on (seed, column, position), so runs of one seed
+    are compared on the same draws.
     """
-    recipe, timesteps = setting.recipe, setting.schedule.config.num_train_timesteps
     if not sum(map(len, groups)):
+        return Fresh(*np.empty((3, 0), dtype=np.int64))
+    seed, timesteps = setting.recipe.seed, setting.schedule.config.num_train_timesteps
+    uniform = generator(seed, Stream.VALUES, column, draws.start).random((2, len(draws)))
+    if in_turn:
+        rows, group = _in_turn(groups, draws, partial(generator, seed, Stream.VALUES, column))
+    else:
+        rows = Parts.grouped([groups]).pick(np.zeros(len(draws), dtype=np.int64), uniform[0])
+        group = np.zeros(len(draws), dtype=np.int64)
+    strata = ((np.arange(len(draws)) + uniform[1]) * timesteps / len(draws)).astype(np.int64)
+    return Fresh(rows, group, strata.clip(max=timesteps - 1))
+
+
+def _in_turn(
+    groups: Sequence[Integers], draws: range, source: Callable[[int], np.random.Generator]
+) -> tuple[Integers, Integers]:  # fmt: skip
+    """Rows [n] and groups [n]: groups take turns, and each round through a group's rows has an order of its own."""
+    positions = np.arange(draws.start, draws.stop)
+    group, place = positions % len(groups), positions // len(groups)
+    rows = np.empty(len(draws), dtype=np.int64)
+    for number, members in enumerate(groups):
+        of_group = group == number
+        turns, places = np.divmod(place[of_group], len(members))
+        orders = {turn: source(((1 + number) << 32) + int(turn)).permutation(members) for turn in np.unique(turns)}
+        rows[of_group] = [orders[turn][at] for turn, at in zip(turns, places, strict=True)]
+    return rows, group
+
+
+def noised(setting: Setting, column: int, drawn: Fresh, draws: range, fetch: Fetch) -> Iterator[tuple[slice, Noised]]:
+    """This worker's share of `drawn`, noised, a batch at a time, each with its place among the `draws`."""
+    if not len(drawn.rows):
         return
-    draws = recipe.evaluation.loss_draws
-    uniform = generator(recipe.seed, Stream.VALUES, column).random((2, draws))
-    rows = Parts.grouped([groups]).pick(np.zeros(draws, dtype=np.int64), uniform[0])
-    t = torch.from_numpy(((np.arange(draws) + uniform[1]) * timesteps / draws).astype(np.int64)).clamp(max=timesteps - 1)
-    mine, device = shard(draws, setting.host.rank, setting.host.world), setting.host.device
+    recipe, device = setting.recipe, setting.host.device
+    mine = shard(len(draws), setting.host.rank, setting.host.world)
     for start in range(mine.start, mine.stop, recipe.evaluation.batch_size):
-        positions = range(start, min(start + recipe.evaluation.batch_size, mine.stop))
-        within = slice(positions.start, positions.stop)
-        x = fetch(rows[within]).to(device)
+        within = slice(start, min(start + recipe.evaluation.batch_size, mine.stop))
+        positions = draws[within]
+        x = fetch(drawn.rows[within]).to(device)
         noise = normals(recipe.seed, Stream.EVALUATION, column, positions, tuple(x.shape[1:])).to(device)
-        yield rows[within], Noised(setting.schedule, x, noise, t[within].to(device))
+        yield within, Noised(setting.schedule, x, noise, torch.from_numpy(drawn.timesteps[within]).to(device))
+
+
+def joint_draws(
+    setting: Setting, columns: Sequence[int], drawn: Fresh, values: Sequence[Tensor], pool: str | None
+) -> list[JointDraws]:  # fmt: skip
+    """This worker's `values`, batches [B, k] of k expectations, of its share of `drawn`; of units of `pool`, if there is one."""
+    mine = shard(len(drawn.rows), setting.host.rank, setting.host.world)
+    if not values:
+        return []
+    within, plain = slice(mine.start, mine.stop), torch.cat(list(values)).double().cpu().numpy()
+    several = bool(len(drawn.groups)) and bool(drawn.groups.max())
+    return [
+        JointDraws(
+            tuple(columns), plain, (len(plain),), stratified=True, units=drawn.rows[within] if pool is not None else None,
+            groups=drawn.groups[within] if pool is not None and several else None, pool=pool or "",
+        )
+    ]  # fmt: skip

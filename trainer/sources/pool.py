@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -11,12 +11,13 @@ from torch import Tensor
 
 from trainer.batch import Integers, Parts, draw
 from trainer.draws import Stream, generator, normals
+from trainer.evaluation.drawn import JointDraws
 from trainer.losses import Noised
 from trainer.models.predictor import Predictor
 from trainer.problem import Vector
 from trainer.samplers.langevin import Annealed, product_samples
 from trainer.setting import Setting
-from trainer.sources.noising import fresh, own_shard
+from trainer.sources.noising import fresh, joint_draws, noised, own_shard
 
 
 class Pool:
@@ -43,13 +44,16 @@ class Pool:
         timesteps = self._setting.schedule.config.num_train_timesteps
         parts = Parts.of([np.arange(len(samples))])
         batch = draw(np.array([recipe.train.batch_size]), np.ones(1), parts, timesteps, recipe.seed, step)
-        mine, noised = own_shard(self._setting, batch, step, lambda rows: samples[torch.from_numpy(rows)])
-        return batch.index[mine.start : mine.stop], noised
+        mine, own = own_shard(self._setting, batch, step, lambda rows: samples[torch.from_numpy(rows)])
+        return batch.index[mine.start : mine.stop], own
 
-    def fresh(self, weights: Vector) -> Iterator[tuple[Integers, Noised]]:
-        """This worker's share of the draws that final values are taken on, with their rows in the pool."""
+    def measure(self, weights: Vector, draws: range, values: Callable[[Integers, Noised], Tensor]) -> list[JointDraws]:
+        """This worker's share of the final `draws`, each chain equally often; `values` [b, k] are by rows in the pool [b]."""
         samples = self.at(weights).samples
-        return fresh(self._setting, 0, [np.arange(len(samples))], lambda rows: samples[torch.from_numpy(rows)])
+        drawn = fresh(self._setting, 0, [np.arange(len(samples))], draws, in_turn=True)
+        batches = noised(self._setting, 0, drawn, draws, lambda rows: samples[torch.from_numpy(rows)])
+        found = [values(drawn.rows[within], each) for within, each in batches]
+        return joint_draws(self._setting, self._columns, drawn, found, "chains")
 
     def _draw(self, own: Vector) -> Annealed:
         setting = self._setting

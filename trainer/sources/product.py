@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.batch import Integers
+from trainer.evaluation.drawn import JointDraws
 from trainer.losses import Noised, weighted_errors
 from trainer.problem import Vector
 from trainer.setting import Setting
@@ -37,12 +38,13 @@ class ProductSource(Source):
         return torch.stack([term.values(prediction, noised) for term in self._terms], dim=1)
 
     @torch.no_grad()
-    def measure(self, weights: Vector, held_out: bool) -> Sums:
+    def measure(self, weights: Vector, held_out: bool, draws: range) -> list[JointDraws]:
         """On the pool of the multipliers `weights`; there is no held-out data."""
-        sums = Sums(1 + len(self.setting.recipe.constraints))
-        pool = () if held_out else self._pool.fresh(weights)
-        sums.add_stratified(self.columns, [self.values(self.forward(noised.noisy, noised.t), noised) for _, noised in pool])
-        return sums
+
+        def values(_: Integers, noised: Noised) -> Tensor:
+            return self.values(self.forward(noised.noisy, noised.t), noised)
+
+        return [] if held_out else self._pool.measure(weights, draws, values)
 
 
 def broken(x: Tensor) -> str | None:
@@ -69,8 +71,7 @@ class ProductTurn:
     def add_to(self, sums: Sums) -> None:
         if self._prediction is not None:
             values = self._source.values(self._prediction, self._noised)
-            for place, column in enumerate(self._source.columns):
-                sums.add(np.full(len(values), column), values[:, place])
+            sums.add_joint(self._source.columns, values)
 
     def fault(self) -> str | None:
         return broken(self._noised.x)

@@ -9,16 +9,20 @@ import torch
 from torch import Tensor
 
 from trainer.draws import Stream, in_turn, normals, shard
+from trainer.evaluation.drawn import JointDraws, Scale
 from trainer.problem import Vector
 from trainer.samplers.rollout import Path, Steps, roll_out
 from trainer.setting import Setting
 from trainer.sources.estimators import estimator
-from trainer.sources.source import Companion, Source, Sums, Turn
-from trainer.sources.turn import Weights, record
+from trainer.sources.source import Companion, Integers, Source, Turn
+from trainer.sources.turn import Weights, per_sample
 
 
 class RolloutTerm(Protocol):
-    """A term on trajectories. One that has `facts() -> dict of floats` has them stored with the run."""
+    """A term on trajectories. One that has `facts() -> dict of floats` has them stored with the run.
+
+    `standardised` [N], where a term has it, are the values that its scale was taken from, on that scale.
+    """
 
     def values(self, path: Path) -> Tensor:
         """Per-sample values [B], or [B, K] where they are sums over the steps."""
@@ -81,14 +85,31 @@ class RolloutSource(Source):
         return {column: term.values(path) for column, term in zip(self.columns, self.terms, strict=True)}
 
     @torch.no_grad()
-    def measure(self, weights: Vector, held_out: bool) -> Sums:
+    def measure(self, weights: Vector, held_out: bool, draws: range) -> list[JointDraws]:
         """There is no held-out data to sample: then nothing."""
-        sums = Sums(1 + len(self.recipe.constraints))
-        evaluation = self.recipe.evaluation
-        mine = shard(0 if held_out else evaluation.loss_draws, self.host.rank, self.host.world)
-        for start in range(mine.start, mine.stop, evaluation.batch_size):
-            positions = range(start, min(start + evaluation.batch_size, mine.stop))
+        mine, size = shard(len(draws), self.host.rank, self.host.world), self.recipe.evaluation.batch_size
+        if held_out or not len(mine):
+            return []
+        own, found = draws[mine.start : mine.stop], []
+        for start in range(0, len(own), size):
+            positions = own[start : start + size]
             noise = self.noise(Stream.EVALUATION, 0, positions)
             path = roll_out(self.forward, self.steps, noise, in_turn(self.prompts, positions))
-            record(sums, self.values(path))
-        return sums
+            found.append(torch.stack([per_sample(each) for each in self.values(path).values()], dim=1))
+        plain = torch.cat(found).double().cpu().numpy()
+        return [JointDraws(self.columns, plain, (len(plain),), groups=turns(self.prompts, own))]
+
+    def scales(self) -> list[Scale]:
+        """The scale of each normalised reward, all on the same samples of the pretrained model."""
+        found = {c: term.standardised for c, term in zip(self.columns, self.terms, strict=True) if hasattr(term, "standardised")}
+        known = {column: z for column, z in found.items() if z is not None}
+        if not known:
+            return []
+        z = torch.stack(list(known.values()), dim=1).numpy()
+        return [Scale(tuple(known), z, turns(self.prompts, range(len(z))))]
+
+
+def turns(prompts: int, positions: range) -> Integers | None:
+    """Which prompt each of these positions has, [n]; None where there is one at most."""
+    which = in_turn(prompts, positions)
+    return which.numpy() if which is not None else None

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainer.dual.state import SlackReport
+from trainer.evaluation.drawn import JointDraws, Scale
 from trainer.problem import Vector
+
+Integers = NDArray[np.int64]
 
 
 class Turn(Protocol):
@@ -62,12 +66,17 @@ class Source(Protocol):
         """
         ...
 
-    def measure(self, weights: Vector, held_out: bool) -> Sums:
-        """Values of the present model on this worker's share of `evaluation.loss_draws` fresh draws of each term.
+    def measure(self, weights: Vector, held_out: bool, draws: range) -> list[JointDraws]:
+        """Values of the present model on this worker's share of the final `draws` of each term; none where there is nothing.
 
-        `weights` [1 + m] are the final coefficients, for what is drawn by them.
+        A later range continues the draws of an earlier one. `weights` [1 + m] are the final coefficients, for what is drawn by
+        them.
         """
         ...
+
+    def scales(self) -> Sequence[Scale]:
+        """What rewards were put on their scale by; none unless a source says otherwise."""
+        return ()
 
     def facts(self) -> dict[int, dict[str, float]]:
         """By column, what the run is to keep of its terms: the scale of a reward, say; nothing unless a source says otherwise."""
@@ -77,43 +86,40 @@ class Source(Protocol):
 class Sums:
     """Counts, sums and sums of squares of per-sample values, each [1 + m], over the primal steps of one dual step.
 
-    `products` [1 + m, 1 + m] are the sums of products of values that were measured on the same samples; None without any.
-    `neighbours` [2, 1 + m] are the numbers and sums of squared differences of neighbours, of values in the order of strata.
+    `products` [1 + m, 1 + m] are the sums of products of values that were measured on the same samples, None without any and
+    NaN for pairs that were not. `neighbours` [2, 1 + m] are the numbers and sums of squared differences of neighbours, of
+    values in the order of strata.
     """
 
     def __init__(self, columns: int) -> None:
         self.values, self.neighbours = np.zeros((3, columns)), np.zeros((2, columns))
         self.products: Vector | None = None
 
-    def add(self, columns: np.ndarray, values: Tensor) -> None:
-        """`values` [B], each of the expectation that `columns` [B] says."""
-        plain = values.detach().double().cpu().numpy()
-        size = self.values.shape[1]
+    def add_stratified(self, columns: Integers, values: Tensor) -> None:
+        """`values` [B], each of the expectation that `columns` [B] says; those of one expectation in the order of strata."""
+        plain, size = values.detach().double().cpu().numpy(), self.values.shape[1]
         for row, weights in enumerate((None, plain, plain**2)):
             self.values[row] += np.bincount(columns, weights, size)
-
-    def add_stratified(self, columns: Sequence[int], batches: Sequence[Tensor]) -> None:
-        """`batches` of values [B, k] of k expectations, the `columns`: one row of each stratum, in their order."""
-        if not batches:
-            return
-        plain, at = np.concatenate([each.detach().double().cpu().numpy() for each in batches]), list(columns)
-        self._add_rows(at, plain)
-        squares = np.diff(plain, axis=0) ** 2
-        self.neighbours[:, at] += np.stack([np.full(len(at), len(squares)), squares.sum(0)])
+        order = np.argsort(columns, kind="stable")
+        same = np.diff(columns[order]) == 0
+        there, squares = columns[order][1:][same], np.diff(plain[order])[same] ** 2
+        self.neighbours += np.stack([np.bincount(there, weights, size) for weights in (None, squares)])
 
     def add_joint(self, columns: Sequence[int], values: Tensor) -> None:
         """`values` [B, k] of k expectations, the `columns`, on the same B samples."""
         plain, at = values.detach().double().cpu().numpy(), list(columns)
         self._add_rows(at, plain)
+        pairs = np.ix_(at, at)
         if self.products is None:
-            self.products = np.zeros([self.values.shape[1]] * 2)
-        self.products[np.ix_(at, at)] += plain.T @ plain
+            self.products = np.full([self.values.shape[1]] * 2, np.nan)
+        before = np.where(self.values[0, at] > len(plain), self.products[pairs], 0.0)
+        self.products[pairs] = before + plain.T @ plain
 
     def _add_rows(self, at: list[int], plain: np.ndarray) -> None:
         self.values[:, at] += np.stack([np.full(len(at), len(plain)), plain.sum(0), (plain**2).sum(0)])
 
     def report(self, step: int, rank: int) -> SlackReport:
         """This worker's report of dual step `step`; the sums start anew."""
-        (count, total, squares), products = self.values, self.products
-        self.values, self.products = np.zeros_like(self.values), None
-        return SlackReport(step, rank, count, total, squares, products)
+        (count, total, squares), products, neighbours = self.values, self.products, self.neighbours
+        self.values, self.products, self.neighbours = np.zeros_like(self.values), None, np.zeros_like(self.neighbours)
+        return SlackReport(step, rank, count, total, squares, products, neighbours)

@@ -24,11 +24,15 @@ PRETRAINED = "pretrained"
 
 @dataclass(frozen=True, eq=False)
 class RewardTerm:
-    """r(x) on decoded samples, or (r(x) - mean) / std with the mean and standard deviation of the pretrained model's samples."""
+    """r(x) on decoded samples, or (r(x) - mean) / std with the mean and standard deviation of the pretrained model's samples.
+
+    `standardised` [N] are these samples' own values on that scale.
+    """
 
     reward: Callable[[Tensor, Tensor | None], Tensor]
     scale: Normalised | None
     space: Space
+    standardised: Tensor | None = None
 
     def values(self, path: Path) -> Tensor:
         """Per-sample values [B]."""
@@ -61,7 +65,8 @@ def _build(value: Reward, setting: Setting) -> RewardTerm:
                 for at in range(0, len(samples), size)
             ]
         )
-    return RewardTerm(reward, Normalised.of(values, reward.name), setting.space)
+    scale = Normalised.of(values, reward.name)
+    return RewardTerm(reward, scale, setting.space, scale(values.double().cpu()))
 
 
 def _faults(value: Reward, seen: Seen) -> Iterator[Fault]:

@@ -1,0 +1,202 @@
+"""What a final evaluation drew, value by value, and what the means of it are worth.
+
+Values are kept as they were drawn, not as sums: an error comes from what was drawn *independently*, and that is an image, a
+chain or a sample of a frozen model where several draws are of one; draws may be one of each stratum of timesteps; and values
+on the same draws vary together. The statistics of one set of draws are in `trainer.evaluation.spread`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.evaluation.spread import Spread, spread_of
+from trainer.problem import Estimate, Vector
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class JointDraws:
+    """Values [n, k] of k expectations on the same n draws, in the order in which they were drawn.
+
+    columns     the expectations' places: 0 is the objective, 1 + i constraint i
+    stages      how many were drawn at a time, the sum is n
+    stratified  whether the draws of a stage are one of each of as many equal strata of the timesteps, in their order
+    units       [n] the number of what was drawn independently, where a draw is of one of these: an image, a chain, a frozen
+                model's sample; None where each draw is drawn anew
+    groups      [n] of which kind each is, where kinds are drawn equally often by design: prompts, or classes; None for one
+    pool        what the units are numbered in; expectations on units of one pool vary together
+    """
+
+    columns: tuple[int, ...]
+    values: Vector
+    stages: tuple[int, ...]
+    stratified: bool = False
+    units: Integers | None = None
+    groups: Integers | None = None
+    pool: str = ""
+
+    def joined(self, later: JointDraws) -> JointDraws:
+        """With the draws of a later stage of the same expectations."""
+        if self.columns != later.columns:
+            raise ValueError(f"stages must be of the same expectations, but got {self.columns} and {later.columns}")
+        return replace(
+            self,
+            values=np.concatenate([self.values, later.values]),
+            stages=self.stages + later.stages,
+            units=_joined(self.units, later.units),
+            groups=_joined(self.groups, later.groups),
+        )
+
+    def spread(self, rows: Vector) -> Spread:
+        """The spread of the means of combinations `rows` [q, k] of the expectations."""
+        known = np.where(np.isfinite(self.values), self.values, 0.0)  # 0 times what is not finite is to be 0
+        return spread_of(known @ rows.T, self.stages, self.stratified, self.units, self.groups)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Standardised values z [N, k] of k rewards on the samples that their means and deviations were taken from.
+
+    groups  [N] the prompts of the samples, None for one
+    """
+
+    columns: tuple[int, ...]
+    z: Vector
+    groups: Integers | None = None
+
+    def spread(self, rows: Vector, means: Vector) -> Spread:
+        """What the scale's own error adds to combinations `rows` [q, k] of the rewards, whose `means` are [k].
+
+        (r - mean) / std has the error -(z + r (z^2 - 1) / 2) / N of each sample of the scale (the delta method).
+        """
+        told = -(self.z + means * (self.z**2 - 1.0) / 2.0)
+        return spread_of(told @ rows.T, (len(told),), False, None, self.groups)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of q estimates: mean [q], covariance [q, q], third central moment [q], and how many independent units they rest on [q].
+
+    Where few units are behind an estimate, its error is that of a t distribution with one degree of freedom less.
+    """
+
+    mean: Vector
+    covariance: Vector
+    third: Vector
+    units: Integers
+
+    @property
+    def variance(self) -> Vector:
+        """[q], NaN where fewer than two units were seen."""
+        return np.diag(self.covariance).copy()
+
+
+@dataclass(frozen=True)
+class DrawnValues:
+    """All that one evaluation of `size` = 1 + m expectations drew; each of them is in one set of joint draws at most."""
+
+    size: int
+    sets: tuple[JointDraws, ...]
+    scales: tuple[Scale, ...] = ()
+
+    def joined(self, later: DrawnValues) -> DrawnValues:
+        """With a later stage of the same evaluation; the scale was taken before and is the same."""
+        paired = zip(self.sets, later.sets, strict=True)
+        return replace(self, sets=tuple(first.joined(second) for first, second in paired))
+
+    @property
+    def counts(self) -> Integers:
+        """The draws [1 + m] of each expectation."""
+        found = np.zeros(self.size, dtype=np.int64)
+        for each in self.sets:
+            found[list(each.columns)] = len(each.values)
+        return found
+
+    @property
+    def mean(self) -> Vector:
+        """[1 + m]; NaN of an expectation without draws, or with one that is not finite."""
+        found = np.full(self.size, np.nan)
+        for each in self.sets:
+            if len(each.values):
+                found[list(each.columns)] = each.values.mean(0)
+        return np.where(np.isfinite(found), found, np.nan)
+
+    def estimate(self) -> Estimate:
+        """The means with their covariances."""
+        found = self.moments(np.eye(self.size))
+        return Estimate(self.mean, found.variance, of_means=found.covariance)
+
+    def moments(self, rows: Vector) -> Moments:
+        """Of the combinations `rows` [q, 1 + m] of the means: the slacks are such, but for their budgets."""
+        mean = self.mean
+        used = np.abs(rows) > 0
+        value = np.where(used, rows * np.where(used, mean, 0.0), 0.0).sum(1)
+        units = np.full(len(rows), np.iinfo(np.int64).max)
+        covariance, third = np.zeros([len(rows)] * 2), np.zeros(len(rows))
+        parts = self._parts(rows)
+        for part in parts:
+            here = used[:, part.columns].any(1)
+            covariance = covariance + np.where(np.outer(here, here), part.spread.covariance, 0.0)
+            third = third + np.where(here, part.spread.third, 0.0)
+            units = np.where(here, np.minimum(units, part.spread.units), units)
+        covariance = covariance + _shared(parts)
+        unknown = ~np.isfinite(value) | (used & (self.counts < 2)).any(1)
+        covariance = np.where(unknown[:, None] | unknown[None, :], np.nan, covariance)
+        return Moments(value, covariance, np.where(unknown, np.nan, third), np.where(unknown, 0, units))
+
+    def _parts(self, rows: Vector) -> list[_Part]:
+        """The spreads of what was drawn apart."""
+        found = [
+            _Part(list(each.columns), each.spread(rows[:, each.columns]), each.pool if each.units is not None else None)
+            for each in self.sets
+            if len(each.values)
+        ]
+        mean = np.nan_to_num(self.mean)
+        for scale in self.scales:
+            columns = list(scale.columns)
+            found.append(_Part(columns, scale.spread(rows[:, columns], mean[columns]), None))
+        return found
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The spread of what was drawn together, its columns, and the pool of its units."""
+
+    columns: list[int]
+    spread: Spread
+    pool: str | None
+
+
+def _shared(parts: Sequence[_Part]) -> Vector | float:
+    """The covariance [q, q] that parts have by being on the same units of one pool."""
+    result: Vector | float = 0.0
+    for first, second in combinations(parts, 2):
+        if first.pool is None or first.pool != second.pool:
+            continue
+        one, other = first.spread, second.spread
+        _, here, there = np.intersect1d(one.numbers, other.numbers, return_indices=True)
+        between = one.shares[here].T @ other.shares[there]
+        result = result + between + between.T
+    return result
+
+
+def drawn_values(size: int, sets: Sequence[JointDraws], scales: Sequence[Scale] = ()) -> DrawnValues:
+    """The record of these sets.
+
+    Raises:
+        ValueError: an expectation is in two of them.
+    """
+    columns = [column for each in sets for column in each.columns]
+    if len(set(columns)) != len(columns):
+        raise ValueError(f"an expectation must be drawn in one set, but got columns {columns}")
+    return DrawnValues(size, tuple(sets), tuple(scales))
+
+
+def _joined(first: Integers | None, second: Integers | None) -> Integers | None:
+    return None if first is None or second is None else np.concatenate([first, second])

@@ -1,0 +1,71 @@
+"""`draws.npz`: what a final evaluation drew, kept beside its result, so that trials on common random numbers can be paired.
+
+Of set k of joint draws it holds `columns_k`, `values_k` [n, q] in float32 and, where there are some, `units_k` and `groups_k`
+[n]; in `head`, as JSON, the `seed`, `size` and for each set its stages, pool, and whether it is stratified. The first `MOST`
+draws of a set are kept: they are there to tell how the means of two trials vary together.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+
+from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
+
+DRAWS = "draws.npz"
+#: A correlation is known to 0.01 by as many.
+MOST = 16_384
+
+
+def stored(drawn: DrawnValues, seed: int) -> bytes:
+    """The file's bytes; `seed` is the recipe's, on which draws depend."""
+    arrays: dict[str, np.ndarray] = {}
+    described = []
+    for number, whole in enumerate(drawn.sets):
+        each = _first(whole)
+        arrays[f"columns_{number}"], arrays[f"values_{number}"] = np.array(each.columns), each.values.astype(np.float32)
+        for name, found in (("units", each.units), ("groups", each.groups)):
+            if found is not None:
+                arrays[f"{name}_{number}"] = found
+        described.append({"stages": each.stages, "stratified": each.stratified, "pool": each.pool})
+    head = {"seed": seed, "size": drawn.size, "sets": described}
+    written = io.BytesIO()
+    np.savez_compressed(written, head=np.frombuffer(json.dumps(head).encode(), dtype=np.uint8), **arrays)  # type: ignore[arg-type]  # numpy types no names
+    return written.getvalue()
+
+
+def loaded(data: bytes) -> tuple[DrawnValues, int]:
+    """What `stored` wrote, and the seed. Errors of normalised rewards' scales are not in it.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            head = json.loads(file["head"].tobytes())
+            sets = [
+                JointDraws(
+                    tuple(int(column) for column in file[f"columns_{number}"]), file[f"values_{number}"].astype(np.float64),
+                    tuple(each["stages"]), each["stratified"], _known(file, f"units_{number}"),
+                    _known(file, f"groups_{number}"), each["pool"],
+                )
+                for number, each in enumerate(head["sets"])
+            ]  # fmt: skip
+    except Exception as error:
+        raise ValueError(f"{DRAWS} must be as a final evaluation writes it, but got {type(error).__name__}: {error}") from error
+    return drawn_values(head["size"], sets), head["seed"]
+
+
+def _known(file: np.lib.npyio.NpzFile, name: str) -> np.ndarray | None:
+    return file[name] if name in file.files else None
+
+
+def _first(whole: JointDraws) -> JointDraws:
+    """The stages that begin within the first `MOST` draws, the last one cut there."""
+    ends = np.minimum(np.cumsum(whole.stages), MOST)
+    stages = tuple(int(length) for length in np.diff(ends, prepend=0) if length)
+    kept = slice(0, sum(stages))
+    units, groups = (each[kept] if each is not None else None for each in (whole.units, whole.groups))
+    return JointDraws(whole.columns, whole.values[kept], stages, whole.stratified, units, groups, whole.pool)

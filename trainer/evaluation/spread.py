@@ -1,0 +1,131 @@
+"""How far the mean of drawn values lies from its expectation: its variance and third moment from the draws themselves.
+
+Draws may be stratified, several of one independently drawn unit, and of groups that are drawn equally often. With v_j the
+value of draw j, the residuals r = M v have lost what the design holds fixed: of stratified draws the trend over the strata, a
+parabola through each `BIN` neighbours (in the way of collapsed strata: Wolter, *Introduction to Variance Estimation*, 2007,
+8.2), else the mean; and each group's mean. With M_jj what r_j keeps of draw j's own noise,
+
+    V = sum_j r_j^2 / M_jj / n^2  +  sum over pairs j != k of one unit of (r_j / M_jj) (r_k / M_kk) / n^2
+
+The first sum is MacKinnon and White's HC2 (J. Econometrics 29, 1985), the second what draws of one unit have in common (Liang
+and Zeger, Biometrika 73, 1986). Where draws are of units, N / (N - 1) of N units of a group restores what its mean took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+Integers = NDArray[np.int64]
+#: Neighbouring strata whose draws are fitted by one parabola. Losses by timestep are steep at the clean end: of a trend
+#: 1 / (0.002 + t) over 2,048 strata it leaves 6 % too large an error, where lines leave 67 % and differences of neighbours 71 %.
+BIN = 8
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of the means of q columns: covariance [q, q] and third central moment [q].
+
+    units is how many independent draws there were; of draws on units, numbers [N] are theirs and shares [N, q] what each put
+    into the means' errors.
+    """
+
+    covariance: Vector
+    third: Vector
+    units: int
+    numbers: Integers
+    shares: Vector
+
+
+@dataclass(frozen=True)
+class _Residuals:
+    """r [n, q]; own [n] = M_jj; cubes [n], the sums over k of M_jk^3, by the mean of each fit."""
+
+    r: Vector
+    own: Vector
+    cubes: Vector
+
+
+def spread_of(
+    values: Vector, stages: Sequence[int], stratified: bool, units: Integers | None, groups: Integers | None
+) -> Spread:  # fmt: skip
+    """The spread of the means of `values` [n, q], which `trainer.evaluation.drawn.JointDraws` describes; n is at least 1."""
+    with np.errstate(all="ignore"):
+        left = _residuals(values, stages, stratified, groups)
+        if units is None:
+            plain = left.r / np.sqrt(left.own)[:, None] / len(values)
+            third = (left.r**3 / left.cubes[:, None]).sum(0) / float(len(values)) ** 3
+            return Spread(plain.T @ plain, third, len(values), np.zeros(0, np.int64), np.zeros((0, values.shape[1])))
+        return _of_units(left, units, groups)
+
+
+def _residuals(values: Vector, stages: Sequence[int], stratified: bool, groups: Integers | None) -> _Residuals:
+    r, own, cubes = values.astype(np.float64), np.ones(len(values)), np.ones(len(values))
+    if stratified:
+        start = 0
+        for length in stages:
+            within = slice(start, start + length)
+            r[within], own[within], cubes[within] = _detrended(r[within])
+            start += length
+    if groups is None and stratified:
+        return _Residuals(r, own, cubes)
+    group = np.zeros(len(values), np.int64) if groups is None else np.unique(groups, return_inverse=True)[1]
+    sizes = np.bincount(group).astype(np.float64)
+    means = np.stack([np.bincount(group, column) for column in r.T], axis=1) / sizes[:, None]
+    kept = 1.0 - 1.0 / sizes
+    cube = kept**3 - (sizes - 1.0) / sizes**3
+    return _Residuals(r - means[group], own * kept[group], cubes * cube[group])
+
+
+def _detrended(values: Vector) -> tuple[Vector, Vector, Vector]:
+    """Residuals [n, q] of parabolas through `BIN` neighbours, the last bin holding what is left; `own` and `cubes` [n]."""
+    bins = max(1, len(values) // BIN)
+    first = (bins - 1) * BIN
+    r, own, cubes = np.empty_like(values), np.empty(len(values)), np.empty(len(values))
+    for within, width in ((slice(0, first), BIN), (slice(first, None), len(values) - first)):
+        maker = _maker(width)
+        boxes = values[within].reshape(-1, width, values.shape[1])
+        r[within] = np.einsum("jk,bkq->bjq", maker, boxes).reshape(-1, values.shape[1])
+        own[within] = np.tile(maker.diagonal(), len(boxes))
+        cubes[within] = (maker**3).sum() / width
+    return r, own, cubes
+
+
+@cache
+def _maker(width: int) -> Vector:
+    """M [width, width] that takes a fitted parabola, or of few values a line or their mean, from values."""
+    place = np.arange(width) - (width - 1) / 2
+    design = np.vander(place, 1 + min(2, (width - 1) // 3))
+    result: Vector = np.eye(width) - design @ np.linalg.pinv(design)
+    return result
+
+
+def _of_units(left: _Residuals, units: Integers, groups: Integers | None) -> Spread:
+    numbers, unit = np.unique(units, return_inverse=True)
+    group_of = np.zeros(len(numbers), np.int64)
+    if groups is not None:
+        group_of[unit] = np.unique(groups, return_inverse=True)[1]
+    many = np.bincount(group_of)[group_of]
+    widen = np.sqrt(many / (many - 1.0))
+    own = left.own[:, None]
+
+    def by_unit(values: Vector) -> Vector:
+        found = np.stack([np.bincount(unit, column, len(numbers)) for column in values.T], axis=1)
+        result: Vector = found * widen[:, None] / len(values)
+        return result
+
+    def common(power: float) -> tuple[Vector, Vector]:
+        scaled = left.r / own**power
+        sums, each = by_unit(scaled), scaled * widen[unit][:, None] / len(scaled)
+        return sums.T @ sums - each.T @ each, sums
+
+    plain = left.r / np.sqrt(own) * widen[unit][:, None] / len(unit)
+    covariance, shares = common(1.0)
+    if np.trace(covariance) < 0:  # noise alone: scaled less, what is left is a sum of squares
+        covariance = common(0.5)[0]
+    return Spread(covariance + plain.T @ plain, (shares**3).sum(0), len(numbers), numbers, shares)
