@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.certified.contradictions import Consistency, consistency
-from analysis.certified.critical import Planes, critical, point_errors, stretch
+from analysis.certified.critical import Planes, critical, point_margins
 from analysis.certified.hull import lower_hull
 from analysis.certified.observations import Observations, Vector
 from analysis.certified.windows import windows
@@ -64,7 +64,7 @@ def band(trials: Observations, at: Vector, z: float, ideal: float = -np.inf) -> 
     planes = Planes.of(trials, windows(trials.landed, agreed.usable), agreed.allowed, everywhere)
     c = critical(trials, planes, weights, z)
     lower = np.maximum((planes.heights - c * planes.margins).max(axis=1, initial=-np.inf), ideal)
-    heights = weights @ np.where(reached, trials.points, 0.0) + c * stretch(trials, weights) * point_errors(trials, weights)
+    heights = weights @ np.where(reached, trials.points, 0.0) + c * point_margins(trials, weights)
     upper = lower_hull(everywhere, weights @ trials.attained, heights, trials.signed)
     floor = _around(trials.attained[reached], (upper - lower)[count:][reached], at) if reached.any() else np.zeros(count)
     return Band(lower[:count], upper[:count], floor, c, agreed)

@@ -103,12 +103,30 @@ def stretch(trials: Observations, weights: Vector) -> Vector:
     return np.asarray(weights @ each)
 
 
+def point_margins(trials: Observations, weights: Vector) -> Vector:
+    """What to add [Q] to means of points with weights [Q, n] for a critical value of 1: the standard error, and for bending.
+
+    An error of g moves a point along its plane, above which the front bends: by 1/2 k e^2 for an error e and a curvature k, which
+    counts where the front is flat. With e at most `_TYPICAL` errors that is so many times 1/2 `_TYPICAL` k sigma^2; the largest
+    k sigma^2 = (lambda_j - lambda_i) . (g_i - g_j) / s^2 of a chord to another trial s errors away is taken, near ones for further.
+    """
+    sure = np.where(trials.value_errors > 0, trials.value_errors, np.nan)
+    away = trials.values[None, :, :] - trials.values[:, None, :]
+    turned = ((trials.multipliers[:, None, :] - trials.multipliers[None, :, :]) * away).sum(axis=2)
+    far = np.maximum(np.nansum((away / sure[:, None, :]) ** 2, axis=2), _TYPICAL**2)
+    bends = 0.5 * _TYPICAL * np.max(turned / far, axis=1, initial=0.0) * (trials.value_errors > 0).any(axis=1)
+    result: Vector = stretch(trials, weights) * (point_errors(trials, weights) + weights @ bends)
+    return result
+
+
 def critical(trials: Observations, planes: Planes, points: Vector, z: float) -> float:
     """The factor on the margins of planes and of points (weights [Q, n]) at which all hold as often as |normal| <= z."""
     if z <= 0:
         return 0.0
     noise = Noise.of(trials)
-    largest = np.maximum(_largest(points @ noise.own, stretch(trials, points) * point_errors(trials, points)), _of_planes(trials, planes, noise))
+    largest = np.maximum(
+        _largest(points @ noise.own, stretch(trials, points) * point_errors(trials, points)), _of_planes(trials, planes, noise)
+    )
     return float(np.quantile(largest, 2.0 * norm.cdf(z) - 1.0))
 
 

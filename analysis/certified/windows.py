@@ -15,8 +15,8 @@ from analysis.certified.observations import Vector
 def windows(points: Vector, usable: NDArray[np.bool_]) -> Vector:
     """Weights [P, n], rows that sum to 1: each of the `usable` [n] trials, and means over its 2, 4, 8, … nearest ones.
 
-    Nearness is that of `points` [n, m] in units of their range. Windows hold at most 1 / 4^m of the trials, beyond which they bend
-    too much to help. The larger they are, the fewer: each is a quarter of its size from the next, or so.
+    Nearness is that of `points` [n, m] in units of their range. Windows hold at most 1 / 4^m of the trials, beyond which they
+    bend too much to help. The larger they are, the fewer: each is a quarter of its size from the next, or so.
     """
     size = len(points)
     rows = np.flatnonzero(usable)
