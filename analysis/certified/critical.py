@@ -108,7 +108,7 @@ def point_margins(trials: Observations, weights: Vector) -> Vector:
 
     An error of g moves a point along its plane, above which the front bends: by 1/2 k e^2 for an error e and a curvature k, which
     counts where the front is flat. With e at most `_TYPICAL` errors that is so many times 1/2 `_TYPICAL` k sigma^2; the largest
-    k sigma^2 = (lambda_j - lambda_i) . (g_i - g_j) / s^2 of a chord to another trial s errors away is taken, near ones for further.
+    k sigma^2 = (lambda_j - lambda_i) . (g_i - g_j) / s^2 of a chord to a trial s errors away is taken, near ones for further.
     """
     sure = np.where(trials.value_errors > 0, trials.value_errors, np.nan)
     away = trials.values[None, :, :] - trials.values[:, None, :]
