@@ -134,7 +134,7 @@ def test_a_real_training_with_an_impossible_budget(tmp_path: Path) -> None:
     )
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(tmp_path / "checkpoints"), 1))
     result = work(recipe, host, str(tmp_path))
-    assert result is not None and not result.feasible
+    assert result is not None and result.feasible == "violated"
     judge = Judge(ALONE, OBJECTIVES)
     judge.begin(Watched.of("0000", recipe))
     points = [each for report in host.reports for each in report["points"]]

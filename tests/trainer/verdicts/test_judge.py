@@ -14,6 +14,7 @@ from tests.trainer.recipes import digits
 from tests.trainer.verdicts.dynamics import EVERY, Dynamics
 from trainer.outcome import ConstraintOutcome, Result, failed
 from trainer.recipe import Constraint
+from trainer.schema.bound import Kind
 from trainer.schema.dual import Dual
 from trainer.verdicts import Histories, Verdict, histories_of, verdicts
 from trainer.verdicts.text import COLOURS, evidence_lines, markdown, to_json
@@ -23,11 +24,11 @@ C = digits().constraints[0].model_copy(update={"name": "c"})
 RELATIVE = digits().constraints[1]
 
 
-def result(slack: float, multiplier: float, error: float = 0.01, kind: str = "at_most", status: Any = "out_of_steps") -> Result:
-    """A run whose constraint `c` has budget 0.5."""
+def result(slack: float, multiplier: float, error: float = 0.01, kind: Kind = "at_most", status: Any = "out_of_steps") -> Result:
+    """A run whose constraint `c` has budget 0.5, with a tolerance of 0.025."""
     value = 0.5 + slack if kind == "at_least" else 0.5 - slack
-    outcome = ConstraintOutcome(value, 0.5, slack, error, multiplier, kind)
-    return Result(status, "because", 1.0, 0.1, {"c": outcome}, outcome.met, STEPS, 1.0, None)
+    outcome = ConstraintOutcome(value, 0.5, slack, error, multiplier, kind, tolerance=0.025)
+    return Result(status, "because", 1.0, 0.1, {"c": outcome}, outcome.standing, STEPS, 1.0, None)
 
 
 def histories(multipliers: Any, slacks: Any, noise: float = 0.01) -> Histories:
@@ -136,7 +137,7 @@ def test_relative_constraints_are_at_their_limit_when_their_sum_is() -> None:
     found["multiplier/d"] = [(step, 0.3) for step, _ in found["multiplier/c"]]
     outcome = ConstraintOutcome(0.12, 0.02, -0.1, 0.01, 0.65)
     met = ConstraintOutcome(0.01, 0.02, 0.01, 0.01, 0.3)
-    ended = Result("infeasible", "", 1.0, 0.1, {"five": outcome, "d": met}, False, STEPS, 1.0, None)
+    ended = Result("infeasible", "", 1.0, 0.1, {"five": outcome, "d": met}, "violated", STEPS, 1.0, None)
     assert [each.word for each in verdicts(found, ended, Dual(), both)] == ["infeasible", "active"]
 
 
@@ -189,7 +190,7 @@ def test_a_resilient_budget_is_judged_by_what_it_has_relaxed_to() -> None:
     """lambda = 0.3 at alpha = 2 gives way by 0.15: a slack of -0.15 is where it binds."""
     relaxed = {**histories(lambda t: 0.3, lambda t: -0.15), "relaxation/c": [(step, 0.15) for step in range(5, STEPS + 1, 5)]}
     outcome = ConstraintOutcome(0.65, 0.5, -0.15, 0.01, 0.3, "at_most", relaxation=0.15)
-    ended = Result("converged", "", 1.0, 0.1, {"c": outcome}, True, STEPS, 1.0, None)
+    ended = Result("converged", "", 1.0, 0.1, {"c": outcome}, "met", STEPS, 1.0, None)
     verdict = one(relaxed, ended, rule="resilient", alpha=2.0)
     assert verdict.word == "active" and "relaxed by 0.15" in verdict.sentence
     assert verdict.evidence["training_slack"] == pytest.approx(0, abs=0.005)
@@ -202,7 +203,7 @@ def test_minimising_the_largest_value_has_no_budget_to_tighten() -> None:
     }
     found = {**histories(lambda t: 1.0, lambda t: 0.0)}
     found |= {"multiplier/d": [(step, 0.0) for step, _ in found["multiplier/c"]]}
-    ended = Result("converged", "", 1.0, 0.1, outcomes, True, STEPS, 1.0, None)
+    ended = Result("converged", "", 1.0, 0.1, outcomes, "met", STEPS, 1.0, None)
     largest, other = verdicts(found, ended, Dual(rule="simplex", cap=0.5), [C, C.model_copy(update={"name": "d"})])
     assert (largest.word, other.word) == ("active", "inactive") and not other.suggestion and "largest" in largest.sentence
 
@@ -228,7 +229,7 @@ def test_missing_and_non_finite_points_are_passed_over() -> None:
     }
     assert one(holes, result(-0.3, 5.0)).word == "runaway"
     for found in ({}, {"multiplier/c": [(5, 0.1)]}, {"multiplier/c": [(5, math.nan)]}, {"multiplier/c": whole["multiplier/c"]}):
-        assert one(found, result(0.2, 0.1)).word == "met" and one(found, result(-0.2, 0.1, error=math.nan)).word == "violated"
+        assert one(found, result(0.2, 0.1)).word == "met" and one(found, result(-0.2, 0.1, error=math.nan)).word == "undecided"
 
 
 def test_a_run_that_broke_off_is_unknown_and_says_why() -> None:
@@ -238,7 +239,7 @@ def test_a_run_that_broke_off_is_unknown_and_says_why() -> None:
 
 
 def test_a_run_without_constraints_has_no_verdicts() -> None:
-    ended = Result("converged", "", 1.0, 0.1, {}, True, STEPS, 1.0, None)
+    ended = Result("converged", "", 1.0, 0.1, {}, "met", STEPS, 1.0, None)
     assert verdicts({"objective": [(1, 1.0)]}, ended, Dual(), []) == []
 
 
