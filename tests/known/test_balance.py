@@ -63,7 +63,7 @@ def test_against_the_noising_process_samples_follow_the_reward_alone(gradient: s
     mean, precision = np.array(models.BOWL[0]), beta * np.array(models.BOWL[1])
     wanted, covariance = exact.sampled_by_balance(mean, precision, steps, exact.affine(model, steps, 2)[-1])
     of_mean, of_covariance = {"dag": (0.22, 0.16), "dag_kl": (0.08, 0.09)}[gradient]
-    untrained = "500 steps from N(0, 1) leave variances 6 to 10 % too small"
+    untrained = "training from N(0, 1) that ends early: 500 steps left variances 6 to 10 % too small"
     sampled.near("mean", samples.mean(0), wanted, abs=of_mean, method=untrained)
     sampled.near("covariance", np.cov(samples.T.double()), covariance, abs=of_covariance, method=untrained)
 
