@@ -231,7 +231,7 @@ def _multipliers(runs: int) -> Iterator[Row]:
 
 
 def _composition(runs: int) -> Row:
-    """The product's own chains and KLs at equal weights, about the mean over seeds: finite Langevin steps have one of their own."""
+    """The product's own chains and KLs at equal weights, about the mean over seeds: finite Langevin steps are biased."""
     recipe = composed(
         "composition_and", ["oval_0", "oval_2"], "kl", [2], dual={"rule": "fixed"}, train={"steps": 1},
         product={"samples": 64, "levels": 10, "steps": 5}, evaluation={"samples": 0, "loss_draws": 256, "batch_size": 256},
