@@ -68,16 +68,20 @@ def _errors(claim: str, one: Missed, runs: int) -> Row:
 
 def _loss(place: Array) -> Array:
     """By timestep, steep at the clean end; its mean is 1."""
-    return 1.0 / (0.05 + place) / np.log(1.05 / 0.05)
+    heights: Array = 1.0 / (0.05 + place) / np.log(1.05 / 0.05)
+    return heights
 
 
 def _noise(kind: str, rng: np.random.Generator, size: int) -> Array:
     """[size] of mean 0 and deviation 1."""
+    found: Array = rng.standard_normal(size)
     if kind == "exponential":
-        return rng.exponential(size=size) - 1.0
-    if kind == "t5":
-        return rng.standard_t(5, size) / np.sqrt(5 / 3)
-    return ((rng.random(size) < 0.1) - 0.1) / 0.3 if kind == "rare" else rng.standard_normal(size)
+        found = rng.exponential(size=size) - 1.0
+    elif kind == "t5":
+        found = rng.standard_t(5, size) / np.sqrt(5 / 3)
+    elif kind == "rare":
+        found = ((rng.random(size) < 0.1) - 0.1) / 0.3
+    return found
 
 
 def value(kind: str, rng: np.random.Generator) -> tuple[float, float]:
@@ -158,12 +162,12 @@ PRINTED: dict[str, Missed] = {
 
 def _shares(runs: int) -> Iterator[Row]:
     rng = np.random.default_rng(0)
-    for expected in (5, 20, 250, 495):
+    for expected in (5.0, 20.0, 250.0, 495.0):
         counts = rng.binomial(500, expected / 500, 10 * runs)
         each = np.array([share_errors(np.array([count, 500 - count]))[0] for count in counts])
         known = np.isfinite(each)
         z = (counts[known] - expected) / 500 / each[known]
-        yield z_row(f"class share, {expected} of 500 expected, error printed in {known.mean():.0%}", z)
+        yield z_row(f"class share, {expected:g} of 500 expected, error printed in {known.mean():.0%}", z)
     for expected in (0.1, 1.0, 3.0):
         counts = rng.binomial(500, expected / 500, 10 * runs)
         ends = np.array([[end[0] for end in share_intervals(np.array([count, 500 - count]))] for count in counts])
