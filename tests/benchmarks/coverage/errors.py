@@ -78,7 +78,7 @@ def _noise(kind: str, rng: np.random.Generator, size: int) -> Array:
     if kind == "exponential":
         found = rng.exponential(size=size) - 1.0
     elif kind == "t5":
-        found = np.asarray(rng.standard_t(5, size), np.float64) / np.sqrt(5 / 3)
+        found = rng.standard_t(5, size) / (5 / 3) ** 0.5
     elif kind == "rare":
         found = ((rng.random(size) < 0.1) - 0.1) / 0.3
     return found
