@@ -80,7 +80,7 @@ def _noise(kind: str, rng: np.random.Generator, size: int) -> Array:
     elif kind == "t5":
         found = rng.standard_t(5, size) / (5 / 3) ** 0.5
     elif kind == "rare":
-        found = ((rng.random(size) < 0.1) - 0.1) / 0.3
+        found = (((rng.random(size) < 0.1) - 0.1) / 0.3).astype(np.float64)
     return found
 
 
