@@ -15,7 +15,7 @@ from trainer.beside import tells_of_another
 
 #: Points further out than this many interquartile ranges leave the first view, unless they are on the front.
 _FENCE = 3.0
-_LEFT_OUT = ("budget/", "interval/", "pareto/")
+_LEFT_OUT = ("budget/", "interval/", "pareto/", "tolerance/", "standing/", "relaxation/")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.feasibility.standing import CONFIDENCE
+from trainer.feasibility.tolerance import Tolerance, tolerances
 from trainer.recipe import Recipe
 from trainer.schema.bound import Kind
 from trainer.schema.formulation import SHAPES
@@ -74,6 +76,8 @@ class Problem:
     simplex         min u subject to g_i <= u: no objective is sampled, and `means[0]` is ignored
     maximize        whether f is maximised; nothing is relative to it then
     tilts           [m] whose values depend on the sample alone, so that the best response is tilted by them; none given: all
+    tolerances      [m] by how much each may miss its budget and count as met; none given: not at all
+    confidence      with which it is called met or violated
     """
 
     names: tuple[str, ...]
@@ -84,6 +88,8 @@ class Problem:
     simplex: bool = False
     maximize: bool = False
     tilts: Booleans = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    tolerances: tuple[Tolerance, ...] = ()
+    confidence: float = CONFIDENCE
 
     def __post_init__(self) -> None:
         size = len(self.names)
@@ -92,6 +98,7 @@ class Problem:
             object.__setattr__(self, "softness", np.zeros(size))
         if not len(self.tilts):
             object.__setattr__(self, "tilts", np.ones(size, dtype=np.bool_))
+        object.__setattr__(self, "tolerances", self.tolerances or (Tolerance(0.0),) * size)
         if len(self.kinds) != size or len(self.softness) != size:
             raise ValueError(
                 f"a problem must have one kind and one softness for each of its {size} constraints, but got "
@@ -112,6 +119,8 @@ class Problem:
             simplex=SHAPES[recipe.formulation].simplex,
             maximize=recipe.maximizes,
             tilts=np.array([each.term.tilts for each in recipe.terms if each.column], dtype=np.bool_),
+            tolerances=tuple(each or Tolerance(0.0) for each in tolerances(recipe).values()),
+            confidence=recipe.feasibility.confidence,
         )
 
     @property
@@ -167,6 +176,10 @@ class Problem:
         shared = np.where(np.outer(self.relative, self.relative), between[0, 0], 0.0)
         result: Vector = between[1:, 1:] - np.outer(relative, objective) - np.outer(objective, relative) + shared
         return result
+
+    def tolerated(self, means: Vector) -> Vector:
+        """By how much each value may miss its budget and count as met, shape [m]."""
+        return np.array([each.at(self.objective(means)) for each in self.tolerances], dtype=np.float64)
 
     def violations(self, slacks: Vector) -> Vector:
         """max(0, -s), for an equality |s|, shape [m]; 0 where the constraint holds."""
