@@ -15,6 +15,7 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from trainer.models.schedules import noise_of
+from trainer.samplers.grid import trailing
 from trainer.samplers.rollout import Predict
 from trainer.schema.product import Product
 
@@ -40,13 +41,12 @@ def product_samples(
     what a step of finite size adds to the variance goes with it.
     """
     total = schedule.config.num_train_timesteps
-    count = min(spec.levels, total)
-    # Evenly from the noisiest level down, the last being the finest.
-    timesteps = (*(round(total - number * total / count) - 1 for number in range(count - 1)), 0)
+    cleanest = int((schedule.alphas_cumprod < 1).int().argmax())  # of the timesteps with noise: without it there is no score
+    levels = [*trailing(total, min(spec.levels, total))[:-1], 0]
     x = draws(0)
     used: list[Tensor] = []
     kept: list[tuple[Tensor, int]] = []
-    for timestep in timesteps:
+    for timestep in (max(each, cleanest) for each in levels):
         signal = float(schedule.alphas_cumprod[timestep])
         t = torch.full((len(x),), timestep, device=x.device, dtype=torch.int64)
         for step in range(spec.steps):

@@ -11,6 +11,8 @@ from trainer.schema.bound import check_bounds
 from trainer.schema.compose import check_compose, check_nothing_trained
 from trainer.schema.data import Subset
 from trainer.schema.dual import ON_SIMPLEX
+from trainer.schema.evaluation import STEPS
+from trainer.schema.feasibility import check_feasibility
 from trainer.schema.formulation import SHAPES
 from trainer.schema.model import Schedule
 from trainer.schema.start import check_start
@@ -208,9 +210,9 @@ def _samplers_fit_the_schedule(recipe: Recipe) -> None:
         return  # the loaded model's own is known only then
     timesteps = (recipe.schedule or Schedule()).timesteps
     evaluation = recipe.evaluation
-    scheduled = evaluation.samples > 0 and recipe.sampling.sampler in ("ddim", "ddpm")
+    scheduled = evaluation.samples > 0 and recipe.sampling.sampler in STEPS
     for key, steps, used in (
-        ("evaluation.sample_steps", evaluation.sample_steps, scheduled),
+        ("evaluation.sample_steps", recipe.sampling.steps, scheduled),
         ("rollout.steps", recipe.rollout.steps, bool(recipe.terms_on("rollout"))),
     ):
         if used and steps > timesteps:
@@ -276,7 +278,7 @@ RULES: tuple[Callable[[Recipe], None], ...] = (
     _maximised_is_a_reward, _composition_is_of_what_is_there, _nothing_is_trained, _guided_is_no_score,
     _terms_fit_the_formulation, _sampler_has_noise, _model_fits_the_formulation, _data_fit_the_terms, check_balance,
     _samplers_fit_the_schedule, _prompts_fit_the_terms, _prompts_are_as_many, _batch_holds_every_term, _batch_holds_every_worker,
-    _steps_end_with_a_dual_step, check_amortised,
+    _steps_end_with_a_dual_step, check_amortised, check_feasibility,
 )  # fmt: skip
 #: Those that runs may have stored recipes before, which are still to be read.
 SINCE: tuple[Callable[[Recipe], None], ...] = (_newton_needs_a_chain_that_forgets, _black_boxes_need_noise)
