@@ -163,6 +163,11 @@ class Recipe(Section):
         """Whether the objective is maximised."""
         return self.objective is not None and self.objective.maximize
 
+    @property
+    def normalization_samples(self) -> int:
+        """Samples of the pretrained model from which the scales of rewards are taken."""
+        return self.rollout.normalization_samples or max(16, 4 * self.evaluation.loss_draws)
+
     def terms_on(self, source: Source) -> list[Named]:
         """The terms that are evaluated on that source."""
         return [each for each in self.terms if each.term.source == source]

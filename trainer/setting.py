@@ -58,12 +58,12 @@ class Setting:
 
         Sample k has prompt k modulo their number.
         """
-        spec = self.recipe.rollout
+        spec, count = self.recipe.rollout, self.recipe.normalization_samples
         steps = steps_of(self.schedule, spec.steps, spec.eta)
         samples, model = [], self.frozen["pretrained"]
         with torch.no_grad():
-            for start in range(0, spec.normalization_samples, self.recipe.evaluation.batch_size):
-                positions = range(start, min(start + self.recipe.evaluation.batch_size, spec.normalization_samples))
+            for start in range(0, count, self.recipe.evaluation.batch_size):
+                positions = range(start, min(start + self.recipe.evaluation.batch_size, count))
                 noise = normals(self.recipe.seed, Stream.NORMALIZATION, 0, positions, (len(steps), *self.shape))
                 prompts = in_turn(len(self.prompts), positions)
                 samples.append(self.space.decode(roll_out(model.guided, steps, noise.to(self.host.device), prompts).samples))

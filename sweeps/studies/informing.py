@@ -88,7 +88,7 @@ def _pretrained(recipe: Recipe, searched: set[str]) -> Outcome | None:
     names = [each.name for each in recipe.constraints]
     if set(names) != searched:  # it need not keep the budgets that are fixed
         return None
-    error = 1.0 / math.sqrt(recipe.rollout.normalization_samples)
+    error = 1.0 / math.sqrt(recipe.normalization_samples)
     return Outcome(0.0, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0), value_errors=dict.fromkeys(names, error))
 
 

@@ -43,7 +43,7 @@ def frechet(evidence: Evidence) -> dict[str, float]:
     if len(samples) < LEAST_PER_FEATURE * samples.shape[1]:
         return {"frechet": distance(samples, data)}
     _check(samples, data)
-    found, error = jackknifed(partial(_to_gaussian, *_rooted(data)), samples)
+    found, error = jackknifed(partial(to_gaussian, *_rooted(data)), samples)
     low, high = (max(0.0, found + sign * Z * error) for sign in (-1.0, 1.0))
     told = {"frechet": max(0.0, found), "frechet_low": low, "frechet_high": high}
     return told | ({"frechet_error": error} if found >= APART * error else {})
@@ -73,10 +73,10 @@ def between_gaussians(mean_1: Reals, covariance_1: Reals, mean_2: Reals, covaria
     S_1 S_2 has the eigenvalues of the symmetric R S_2 R with R = S_1^(1/2), so the trace of its root is the sum of their
     roots: no root of an unsymmetric matrix, and singular covariances (fewer samples than features) do no harm.
     """
-    return max(0.0, _to_gaussian(mean_1, covariance_1, _root(covariance_1), mean_2, covariance_2))
+    return max(0.0, to_gaussian(mean_1, covariance_1, _root(covariance_1), mean_2, covariance_2))
 
 
-def _to_gaussian(mean_1: Reals, covariance_1: Reals, root: Reals, mean_2: Reals, covariance_2: Reals) -> float:
+def to_gaussian(mean_1: Reals, covariance_1: Reals, root: Reals, mean_2: Reals, covariance_2: Reals) -> float:
     """The formula with R = `root` at hand; rounding may leave it below 0."""
     product = root @ covariance_2 @ root
     overlap = np.sqrt(np.linalg.eigvalsh((product + product.T) / 2).clip(min=0.0)).sum()

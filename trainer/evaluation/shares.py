@@ -60,11 +60,11 @@ def tallies(probabilities: Reals) -> Integers:
 def share_errors(counts: Integers) -> Reals:
     """The binomial standard errors [K] of shares, from `counts` [K].
 
-    Half a count is added on either side (Jeffreys' prior), so that few counts do not understate it. NaN where fewer than
+    A third of a count on either side makes it the median estimate: few counts then do not understate it. NaN where fewer than
     `FEWEST` counts are expected on a side, by the one-sided exact limit at `CONFIDENCE`: there an interval tells, no error.
     """
     total = counts.sum()
-    share = (counts + 0.5) / (total + 1.0)
+    share = (counts + 1.0 / 3.0) / (total + 2.0 / 3.0)
     sides = np.stack([counts, total - counts])
     most = betaincinv(sides + 1.0, np.maximum(total - sides, 0.5), CONFIDENCE) * total
     result: Reals = np.where((most < FEWEST).any(0), np.nan, np.sqrt(share * (1.0 - share) / total))

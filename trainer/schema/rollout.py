@@ -91,9 +91,11 @@ class Rollout(Section):
         True, description="rewards in units of their standard deviation, from their mean, under the pretrained model",
         examples=["false"],
     )  # fmt: skip
-    normalization_samples: Annotated[int, Field(ge=16)] = Field(
-        1024, description="samples of the pretrained model from which these are taken", examples=["1024"]
-    )
+    normalization_samples: Annotated[int, Field(ge=16)] | None = Field(
+        None, description="samples of the pretrained model from which these are taken; by default 4 for each of "
+        "`evaluation.loss_draws`, so that the error of the scale is half of the rest of a final value's",
+        examples=["8192"],
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _has_densities(self) -> Self:

@@ -9,7 +9,7 @@ import scipy.linalg
 from tests.margins import Sampled
 from trainer.data.examples import InMemory
 from trainer.evaluation.evidence import Evidence, NotMeasured
-from trainer.evaluation.frechet import _to_gaussian, between_gaussians, distance, frechet
+from trainer.evaluation.frechet import between_gaussians, distance, frechet, to_gaussian
 from trainer.evaluation.images import Rows
 from trainer.evaluation.jackknife import jackknifed
 from trainer.evaluation.judge import ConvJudge
@@ -80,8 +80,8 @@ def test_a_distance_is_unbiased_and_its_error_covers(sampled: Sampled) -> None:
     far, near = [], []
     for _ in range(60):
         noise = rng.standard_normal((203, 8))
-        far.append(jackknifed(partial(_to_gaussian, *reference), 0.3 + np.sqrt(1.2) * noise))
-        near.append(jackknifed(partial(_to_gaussian, *reference), noise))
+        far.append(jackknifed(partial(to_gaussian, *reference), 0.3 + np.sqrt(1.2) * noise))
+        near.append(jackknifed(partial(to_gaussian, *reference), noise))
     (found, errors), (zero, its_errors) = np.array(far).T, np.array(near).T
     exact = 8 * 0.09 + 8 * (np.sqrt(1.2) - 1) ** 2
     z = (found - exact) / errors
@@ -95,7 +95,7 @@ def test_the_plain_formula_is_far_off_where_the_corrected_is_not(sampled: Sample
     rng, exact = np.random.default_rng(sampled.seed), 64 * 0.01 + 64 * (np.sqrt(1.2) - 1) ** 2
     samples = 0.1 + np.sqrt(1.2) * rng.standard_normal((500, 64))
     reference = (np.zeros(64), np.eye(64), np.eye(64))
-    found, error = jackknifed(partial(_to_gaussian, *reference), samples)
+    found, error = jackknifed(partial(to_gaussian, *reference), samples)
     plain = between_gaussians(samples.mean(0), np.cov(samples.T), *reference[:2])
     sampled.near("corrected", found, exact, abs=0.7)
     sampled.near("error", error, 0.124, abs=0.07)
