@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import BaseModel, Field, create_model, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, create_model, model_validator
 
 from trainer.documents import Keys, dotted
 from trainer.rewards import Reward
@@ -32,6 +32,10 @@ __all__ = [
     "Checkpoint", "ClassName", "Constraint", "Data", "Dual", "Evaluation", "ImportPath", "Judge", "Model", "Name", "Recipe",
     "Resources", "Schedule", "Section", "Start", "Subset", "Train", "UNet", "flatten",
 ]  # fmt: skip
+
+
+#: The key of a validation's context that says that a run has stored what is read.
+STORED = "stored"
 
 
 class Named(NamedTuple):
@@ -196,9 +200,14 @@ class Recipe(Section):
         return first if self.model.shape is None else first.model_copy(update={"shape": self.model.shape})
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
-        check_fit(self)
+    def _parts_fit(self, info: ValidationInfo) -> Self:
+        check_fit(self, stored=bool(info.context and info.context.get(STORED)))
         return self
+
+    @classmethod
+    def stored(cls, plain: Any) -> Self:
+        """The recipe that a run has stored, plain as YAML has it; what is refused only since that run is read as it is."""
+        return cls.model_validate(plain, context={STORED: True})
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:

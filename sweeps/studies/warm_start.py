@@ -94,7 +94,7 @@ def _in_folder(plan: Plan, folder: Path) -> Iterator[_Found]:
         raise StorageError("must be the output folder of a sweep", f"{folder} without `records`", "correct the path")
     for record in TrialRecord.load_all(folder):
         result, file = record.result, folder / "artifacts" / record.id / RECIPE
-        recipe = Recipe.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))) if file.exists() else None
+        recipe = Recipe.stored(yaml.safe_load(file.read_text(encoding="utf-8"))) if file.exists() else None
         slacks = {name: each.slack for name, each in result.constraints.items()}
         sound = result.status in JUDGED_STATUSES
         yield _Found(record.id, record.params, result.metrics if sound else {}, slacks, _outcome(plan, result), recipe)

@@ -19,7 +19,7 @@ from trainer.generate import restore
 from trainer.losses import denoising_losses
 from trainer.models.schedules import noise_schedule
 from trainer.recipe import Recipe
-from trainer.samplers.rollout import steps_of
+from trainer.samplers.chain import steps_of
 
 CALL = "tests.known.models:{}".format
 Plain = dict[str, Any]

@@ -15,7 +15,7 @@ from tests.known.test_answers import train
 from trainer.amortised.front import FILE, AmortisedFront
 from trainer.models.schedules import noise_schedule
 from trainer.recipe import Recipe
-from trainer.samplers.rollout import steps_of
+from trainer.samplers.chain import steps_of
 
 
 def front_in(folder: Path) -> AmortisedFront:

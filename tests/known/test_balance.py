@@ -15,7 +15,8 @@ from trainer.draws import Stream, normals
 from trainer.generate import restore
 from trainer.models.schedules import noise_schedule
 from trainer.recipe import Recipe
-from trainer.samplers.rollout import roll_out, steps_of
+from trainer.samplers.chain import steps_of
+from trainer.samplers.rollout import roll_out
 
 
 def aligned(count: int, gradient: str, steps: int) -> Plain:
@@ -57,9 +58,9 @@ def test_against_the_noising_process_samples_follow_the_reward_alone(gradient: s
     model, schedule, spec, *_ = restore(str(result.checkpoint))
     steps = steps_of(schedule, spec.rollout.steps, spec.rollout.eta)
     with torch.no_grad():
-        samples = roll_out(model, steps, normals(1, Stream.EVALUATION, 0, range(50_000), (1 + len(steps), 2))).samples
+        samples = roll_out(model, steps, normals(1, Stream.EVALUATION, 0, range(50_000), (len(steps), 2))).samples
     mean, precision = np.array(models.BOWL[0]), beta * np.array(models.BOWL[1])
-    wanted, covariance = exact.sampled_by_balance(mean, precision, steps)
+    wanted, covariance = exact.sampled_by_balance(mean, precision, steps, exact.affine(model, steps, 2)[-1])
     np.testing.assert_allclose(samples.mean(0), wanted, atol=0.04)
     np.testing.assert_allclose(np.cov(samples.T.double()), covariance, atol=0.1 * covariance.max())
 
@@ -70,7 +71,8 @@ def test_the_samplers_own_optimum_comes_near_the_reward_with_more_steps() -> Non
     schedule = noise_schedule(free("dag", 1, 1.0), (2,))
     away = []
     for count in (10, 30, 100):
-        found, covariance = exact.sampled_by_balance(mean, precision, steps_of(schedule, count, 1.0))
+        steps = steps_of(schedule, count, 1.0)
+        found, covariance = exact.sampled_by_balance(mean, precision, steps, exact.affine(models.free_plane(), steps, 2)[-1])
         np.testing.assert_allclose(found, mean, atol=1e-3)
         away.append(np.abs(covariance @ precision - np.eye(2)).max())
     assert away[0] > away[1] > away[2] and away[2] < 0.1

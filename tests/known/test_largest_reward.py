@@ -13,7 +13,7 @@ from tests.known.cases import CALL, document
 from tests.known.test_answers import train
 from trainer.models.schedules import noise_schedule
 from trainer.recipe import Recipe
-from trainer.samplers.rollout import steps_of
+from trainer.samplers.chain import steps_of
 
 BUDGET = 0.3
 ESTIMATORS: dict[str, tuple[str, dict[str, Any], int]] = {

@@ -87,7 +87,7 @@ def bound_of(spec: Model) -> Multipliers | None:
 
 def recipe_of(checkpoint: str) -> Recipe:
     """The recipe that lies in a checkpoint."""
-    return Recipe.model_validate(yaml.safe_load(read_in(checkpoint, "recipe.yaml")))
+    return Recipe.stored(yaml.safe_load(read_in(checkpoint, "recipe.yaml")))
 
 
 def rooted(spec: Model) -> Model:

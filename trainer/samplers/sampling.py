@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from trainer.draws import Stream, in_turn, normals
 from trainer.models.predictor import Predictor
 from trainer.recipe import Sampling
+from trainer.samplers.chain import steps_of
 from trainer.samplers.grid import Step, chain_of, clean_of, update
 from trainer.samplers.langevin import product_samples
-from trainer.samplers.rollout import Predict, roll_out, steps_of
+from trainer.samplers.rollout import Predict, roll_out
 
 #: Standard normals [B, *shape] by number: 0 is the start, 1 + k the noise of step k = 0, 1, ….
 Draws = Callable[[int], Tensor]
@@ -36,9 +37,8 @@ def sample(
     """Samples [len(positions), *shape] on the CPU.
 
     `dpmpp_2m`, `ddim` (both deterministic) and `ddpm` (ancestral) are those of `trainer.samplers.grid`. `rollout` is the chain of
-    `trainer.samplers.rollout` without the noise of its last step: samples of a model aligned on it. `langevin` follows the
-    model's own prediction, without guidance, as the terms on products do. A model of several prompts is given them in turn, by
-    position.
+    `trainer.samplers.chain`: samples of a model aligned on it. `langevin` follows the model's own prediction, without guidance,
+    as the terms on products do. A model of several prompts is given them in turn, by position.
 
     Raises:
         ValueError: more steps than the schedule has.
@@ -77,8 +77,8 @@ def _rolled(
     device: torch.device,
 ) -> Tensor:  # fmt: skip
     steps = steps_of(schedule, sampling.steps, sampling.eta)
-    noise = normals(seed, Stream.SAMPLING, 0, positions, (1 + len(steps), *shape)).to(device)
-    return roll_out(predict, steps, noise).means[-1].float().cpu()
+    noise = normals(seed, Stream.SAMPLING, 0, positions, (len(steps), *shape)).to(device)
+    return roll_out(predict, steps, noise).samples.float().cpu()
 
 
 def _walked(

@@ -12,7 +12,7 @@ from trainer.data.splits import Assembled
 from trainer.draws import Stream, generator
 from trainer.models.origins import recipe_of
 from trainer.recipe import Named, Recipe, Sampling
-from trainer.samplers.rollout import steps_of
+from trainer.samplers.chain import steps_of
 from trainer.samplers.sampling import sample
 from trainer.schema.evaluation import STEPS
 from trainer.schema.word import SamplesOf
