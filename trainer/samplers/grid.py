@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from itertools import pairwise, repeat
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
@@ -110,14 +111,14 @@ def _multistep(schedule: DDPMScheduler, count: int) -> tuple[int, ...]:
         return condensed(total, count)
     at = [_half_log_snr(float(each)) for each in schedule.alphas_cumprod]
     informed = max((t for t, each in enumerate(at) if each >= LEAST_LOG_SNR), default=total - 1) + 1
+    plain = condensed(max(informed, count), count)
     if informed == total or count <= APPROACH + 2:
-        return condensed(max(informed, count), count)
+        return plain
     first, second, *rest = condensed(max(informed, count), count - APPROACH)
     levels = [at[first] + (at[second] - at[first]) * (1 + each) / (1 + APPROACH) for each in range(APPROACH)]
-    between = {min(range(second + 1, first), key=lambda t, level=level: abs(at[t] - level), default=first) for level in levels}
-    if len(between - {first}) < APPROACH:  # too few timesteps for it
-        return condensed(max(informed, count), count)
-    return (first, *sorted(between, reverse=True), second, *rest)
+    gap = np.arange(first - 1, second, -1)
+    between = sorted({int(gap[np.abs(np.array(at)[gap] - level).argmin()]) for level in levels if len(gap)}, reverse=True)
+    return (first, *between, second, *rest) if len(between) == APPROACH else plain  # too few timesteps for it
 
 
 def _leads(signal: Sequence[float]) -> list[float]:
