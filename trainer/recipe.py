@@ -17,6 +17,7 @@ from trainer.schema.bound import Bound
 from trainer.schema.data import Data, Subset
 from trainer.schema.dual import Dual
 from trainer.schema.evaluation import STEPS, Evaluation, Judge
+from trainer.schema.feasibility import Feasibility
 from trainer.schema.fitting import check_fit
 from trainer.schema.formulation import SHAPES, Formulation
 from trainer.schema.model import Model, Schedule, UNet
@@ -137,6 +138,9 @@ class Recipe(Section):
     rollout: Rollout = Field(Rollout(), description="sampling while training", examples=["{steps: 15, batch_size: 64}"])
     product: Product = Field(Product(), description="sampling of a product of models", examples=["{samples: 512}"])
     evaluation: Evaluation = Field(Evaluation(), description="what is measured at the end", examples=["{samples: 1000}"])
+    feasibility: Feasibility = Field(
+        Feasibility(), description="when a constraint counts as met", examples=["{confidence: 0.95, tolerance: 0.002}"]
+    )  # fmt: skip
     resources: Resources = Field(Resources(), description="what one trial takes", examples=["{workers: 1}"])
     checkpoint: Checkpoint = Field(Checkpoint(), description="when a run is saved", examples=["{every: 500}"])
 

@@ -13,6 +13,7 @@ from trainer import recipe as recipes
 from trainer.checkpoint import locate
 from trainer.errors import TrainingError
 from trainer.models.flow import MARK, flow_schedule, is_flow
+from trainer.models.loadable import SCHEDULE_WAY_OUT
 from trainer.models.spaces import Space
 from trainer.places import read_file
 
@@ -20,13 +21,21 @@ _PREDICTIONS = ("epsilon", "v_prediction")
 
 
 def noise_schedule(recipe: recipes.Recipe, shape: tuple[int, ...], space: Space | None = None) -> DDPMScheduler:
-    """The schedule of the recipe; without one, the loaded model's own, or the defaults.
+    """The schedule of the recipe; without one, the loaded model's own, or of a new network the defaults.
 
     Samples are clipped to [-1, 1] in sampling where they are images; latents and other data have no such range.
+
+    Raises:
+        TrainingError: a loaded network has none and the recipe gives none, or it predicts something else than the recipe says.
     """
     latent = space is not None and space.latent
     if recipe.schedule is None and (own := own_schedule(recipe.leading)) is not None:
         return DDPMScheduler.from_config(own.config, clip_sample=False) if latent else own
+    if recipe.schedule is None and recipe.leading.load is not None:
+        raise TrainingError(
+            f"`schedule` must be given for a network without a schedule of its own, but got none for {recipe.leading.load}; "
+            f"{SCHEDULE_WAY_OUT}"
+        )
     spec = recipe.schedule or recipes.Schedule()
     _check_prediction(recipe.leading, spec)
     clip = len(shape) == 3 and not latent

@@ -12,6 +12,7 @@ from trainer.schema.compose import check_compose, check_nothing_trained
 from trainer.schema.data import Subset
 from trainer.schema.dual import ON_SIMPLEX
 from trainer.schema.evaluation import STEPS
+from trainer.schema.feasibility import check_feasibility
 from trainer.schema.formulation import SHAPES
 from trainer.schema.model import Schedule
 from trainer.schema.start import check_start
@@ -277,7 +278,7 @@ RULES: tuple[Callable[[Recipe], None], ...] = (
     _maximised_is_a_reward, _composition_is_of_what_is_there, _nothing_is_trained, _guided_is_no_score,
     _terms_fit_the_formulation, _sampler_has_noise, _model_fits_the_formulation, _data_fit_the_terms, check_balance,
     _samplers_fit_the_schedule, _prompts_fit_the_terms, _prompts_are_as_many, _batch_holds_every_term, _batch_holds_every_worker,
-    _steps_end_with_a_dual_step, check_amortised,
+    _steps_end_with_a_dual_step, check_amortised, check_feasibility,
 )  # fmt: skip
 #: Those that runs may have stored recipes before, which are still to be read.
 SINCE: tuple[Callable[[Recipe], None], ...] = (_newton_needs_a_chain_that_forgets, _black_boxes_need_noise)

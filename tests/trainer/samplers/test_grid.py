@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_a_schedule_that_reaches_no_signal_and_no_noise_is_sampled(sampler):
     model = exact(NARROW, schedule, "v_prediction")
     for count in (20, 200):
         chain = chain_of(schedule, sampler, count)
-        mean, covariance = moments(lambda draws, chain=chain: walk(model, schedule, chain, draws), 1 + count)
+        mean, covariance = moments(partial(walk, model, schedule, chain), 1 + count)
         sd = np.sqrt(np.diag(covariance))
         if sampler != "dpmpp_2m":
             expected = published(NARROW, np.array([step.signal for step in chain if step.signal < 1]), sampler)
@@ -110,7 +111,8 @@ class Tilted(nn.Module):
     def forward(self, x: Tensor, t: Tensor, multipliers: Tensor) -> Tensor:
         a = self.signal[t][:, None]
         mean = torch.tensor([0.3, -0.2]) + multipliers * torch.tensor([0.04, 0.02])
-        return ((1 - a).sqrt() / (a * 0.2**2 + 1 - a) * (x - a.sqrt() * mean)).float()
+        noise: Tensor = (1 - a).sqrt() / (a * 0.2**2 + 1 - a) * (x - a.sqrt() * mean)
+        return noise.float()
 
 
 @pytest.mark.parametrize("multiplier", [0.0, 2.0, 10.0])
