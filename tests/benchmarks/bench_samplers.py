@@ -17,9 +17,10 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from tests.benchmarks.coverage import Row
-from tests.trainer.samplers.gaussians import PREDICTIONS, Gaussian, exact, grid, moments, published, schedule_of
+from tests.trainer.samplers.gaussians import PREDICTIONS, Draws, Gaussian, exact, grid, moments, published, schedule_of
+from trainer.draws import Stream, normals
 from trainer.models.predictor import Predictor
-from trainer.samplers.chain import steps_of
+from trainer.samplers.chain import Steps, steps_of
 from trainer.samplers.grid import chain_of
 from trainer.samplers.langevin import product_samples
 from trainer.samplers.rollout import roll_out
@@ -58,11 +59,7 @@ def along_rollouts() -> Iterator[Row]:
         model, found, expected = exact(NARROW, schedule, prediction), [], []
         for count in (each for each in COUNTS if each <= total):
             steps = steps_of(schedule, count, 1.0)
-
-            def delivered(draws, steps=steps, count=count, model=model):  # type: ignore[no-untyped-def]
-                return roll_out(model, steps, torch.stack([draws(k) for k in range(count)], dim=1)).samples
-
-            found.append(_moments(*moments(delivered, count)))
+            found.append(_moments(*moments(partial(_delivered, model, steps), count)))
             expected.append(_recursion(NARROW, steps.signal, steps.next_signal, steps.kept, (*steps.sigma, 0.0)))
         yield _beside(f"rollout, {prediction}, T = {total}", found, expected)
 
@@ -72,10 +69,8 @@ def by_langevin() -> Iterator[Row]:
     for prediction, total in product(PREDICTIONS, TOTALS):
         schedule = schedule_of(prediction, total)
         model, spec = exact(NARROW, schedule, prediction), Product(levels=min(20, total), steps=3)
-        source = torch.Generator().manual_seed(0)
-        sizes = product_samples(model, schedule, spec, lambda _, source=source: torch.randn(64, 2, generator=source)).sizes
-        run = partial(product_samples, model, schedule, spec, sizes=sizes)
-        made = _moments(*moments(lambda draws, run=run: run(draws).samples, 1 + len(sizes)))
+        sizes = product_samples(model, schedule, spec, partial(normals, 0, Stream.POOL, positions=range(64), shape=(2,))).sizes
+        made = _moments(*moments(partial(_annealed, model, schedule, spec, sizes), 1 + len(sizes)))
         mean, variance = 0.0, 1.0
         levels = [*grid(total, spec.levels)[:-1], 0]
         for number, size in enumerate(map(float, sizes)):
@@ -106,13 +101,24 @@ def amortised() -> Iterator[Row]:
     class Tilted(torch.nn.Module):
         def forward(self, x: Tensor, t: Tensor, multipliers: Tensor) -> Tensor:
             a = signal[t][:, None]
-            return ((1 - a).sqrt() / (a * 0.2**2 + 1 - a) * (x - a.sqrt() * 0.1 * multipliers)).float()
+            noise: Tensor = (1 - a).sqrt() / (a * 0.2**2 + 1 - a) * (x - a.sqrt() * 0.1 * multipliers)
+            return noise.float()
 
     for multiplier in (0.0, 1.0, 10.0):
         mean, sd = _walked(Predictor(Tilted()).at(np.array([multiplier])), schedule, "dpmpp_2m", 20)
         holds = abs(mean - 0.1 * multiplier) <= 0.01 and abs(sd / 0.2 - 1) <= 0.03
         yield Row(f"dpmpp_2m, amortised, multiplier {multiplier:g}, T = 200, 20 steps", "mean within .01, sd within 3 %",
                   f"mean off by {abs(mean - 0.1 * multiplier):.4f}, sd by {abs(sd / 0.2 - 1):.1%}", holds)  # fmt: skip
+
+
+def _delivered(model: Predictor, steps: Steps, draws: Draws) -> Tensor:
+    """Samples of an alignment's chain."""
+    return roll_out(model, steps, torch.stack([draws(number) for number in range(len(steps))], dim=1)).samples
+
+
+def _annealed(model: Predictor, schedule: DDPMScheduler, spec: Product, sizes: Sequence[Tensor], draws: Draws) -> Tensor:
+    """Samples by Langevin steps of these sizes."""
+    return product_samples(model, schedule, spec, draws, sizes=sizes).samples
 
 
 def _walked(model: Predictor, schedule: DDPMScheduler, sampler: str, count: int) -> tuple[float, float]:
