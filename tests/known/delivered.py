@@ -94,13 +94,13 @@ def rewarded(seed: int, gradient: str, folder: Path) -> Rewarded:
     """A short run of the whole trainer, and samples of what it delivers."""
     reward = "first" if gradient == "backpropagation" else "black_box_first"
     plain = document(
-        "alignment", "left", [1], [{"name": "right", "reward": {"call": CALL(reward)}, "at_least": -0.9}], seed=seed,
+        "alignment", "left", [1], [{"name": "right", "reward": {"call": CALL(reward)}, "at_least": -0.9}],
         dual={"rule": "newton", "step_size": 0.3, "every": 5, "staleness": 0},
         train={"steps": 40, "lr": 0.01, "lr_schedule": "wsd", "clip": None, "ema": 0.9},
         rollout={"steps": 6, "batch_size": 128, "gradient": gradient, "normalize": False},
         evaluation={"samples": 0, "loss_draws": DRAWS, "batch_size": 5000},
     )  # fmt: skip
-    result = train(Recipe.model_validate(plain), folder)
+    result = train(Recipe.model_validate(plain), folder, seed)
     model = restore(str(result.checkpoint))
     fresh = draw(model, DRAWS, seed=seed)[:, 0].double()
     mean, covariance = moments(model.predictor, steps_of(model.schedule, 6, 1.0))

@@ -55,7 +55,7 @@ def test_gaussian_alignment_on_black_boxes(count: int, gradient: str, tmp_path: 
 @pytest.mark.parametrize("gradient", ["dag", "dag_kl"])
 def test_against_the_noising_process_samples_follow_the_reward_alone(gradient: str, tmp_path: Path, sampled: Sampled) -> None:
     beta = 1.5
-    result = train(free(gradient, 500, beta), tmp_path, sampled.seed)
+    result = train(free(gradient, 1000, beta), tmp_path, sampled.seed)
     model, schedule, spec, *_ = restore(str(result.checkpoint))
     steps = steps_of(schedule, spec.rollout.steps, spec.rollout.eta)
     with torch.no_grad():

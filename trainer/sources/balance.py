@@ -155,6 +155,15 @@ class BalanceTurn(RolloutTurn):
             return likelihoods, likelihoods.new_zeros(())
         return likelihoods, self._closeness * self._share(path.divergences(reference)[:, -1])
 
+    def _less_the_others(self, residuals: Tensor) -> Tensor:
+        """Residuals [B, K - 1] less their mean over the other samples of the batch at the same step, without gradients to it.
+
+        What they have in common the flow has still to learn. It moves the expected gradient of the model not at all, and is most
+        of the noise in it (Richter et al. 2020, arXiv 2010.10436, the log-variance loss).
+        """
+        total = self._source.host.total(residuals.detach().sum(0))
+        return residuals - (total - residuals.detach()) / max(1, self._size - 1)
+
     def _flow_loss(self, learned: Tensor, residuals: Tensor) -> Tensor:
         """Half the squared d_k + trace d_{k+1} + trace^2 d_{k+2} + ... [B, K - 1], in which log F(x_k) alone is learned.
 

@@ -29,8 +29,7 @@ class DAGKL(BalanceTurn):
         drawn = self._draw()
         self._before = drawn.path.log_likelihoods()
         errors = residuals(self._balance.learned(drawn), self._before, drawn)
-        total = self._source.host.total(errors.sum(0))
-        self._advantage = (errors - total / self._size) * (self._size / max(1, self._size - 1))
+        self._advantage = self._less_the_others(errors)
         return drawn
 
 
