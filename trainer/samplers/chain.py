@@ -9,7 +9,7 @@ without noise from there to the sample, which is its mean. What rewards and KLs 
   2022, arXiv 2201.06503, theorem 1). Without the second part coarse chains end too narrow. It is taken as for data of standard
   deviation `DETAIL`, and at most as the noise of the level that the step ends at: what is too much for a narrower distribution
   is gone after the next steps.
-- *Timesteps* go like a power of the number of steps left, from T - 1 to 0: finer where the data is decided.
+- *Timesteps* go like a power of the number of steps left, from T - 1 to the first with noise: finer where the data is decided.
 
 The last step has no density, so the KL of its mean to another model's would be infinite. It is charged as if it had noise of
 `RESOLUTION` times the finest level's: shifting the last mean costs more than shifting what came before, so nothing is bought
@@ -23,6 +23,8 @@ from dataclasses import dataclass
 
 from diffusers import DDPMScheduler
 from torch import Tensor
+
+from trainer.samplers.grid import ancestral
 
 #: The standard deviation of data that a step's variance is made for; images have [-1, 1].
 DETAIL = 0.2
@@ -85,7 +87,8 @@ def steps_of(schedule: DDPMScheduler, count: int, eta: float) -> Steps:
     total = schedule.config.num_train_timesteps
     if count > total:
         raise ValueError(f"rollout.steps must be at most the schedule's {total}, but got {count}; lower it")
-    timesteps = grid(total, count)
+    noiseless = min(int((schedule.alphas_cumprod >= 1).sum()), total - count)  # such timesteps have no density
+    timesteps = tuple(noiseless + each for each in grid(total - noiseless, count))
     signal = tuple(float(schedule.alphas_cumprod[t]) for t in timesteps)
     following = (*signal[1:], 1.0)
     pairs = [noise_of_step(before, after, eta) for before, after in zip(signal, following, strict=True)]
@@ -106,7 +109,7 @@ def grid(total: int, count: int) -> tuple[int, ...]:
 
 def noise_of_step(before: float, after: float, eta: float) -> tuple[float, float]:
     """How much of the predicted noise a step's mean keeps, and its own noise, for the cumulative alphas before and after it."""
-    posterior = (1 - after) / (1 - before) * (1 - before / after)
+    posterior = ancestral(before, after) ** 2
     kept = math.sqrt(max(0.0, 1 - after - posterior))
     coefficient = after**0.5 - kept * (before / (1 - before)) ** 0.5
     uncertain = DETAIL**2 * (1 - before) / (before * DETAIL**2 + 1 - before)

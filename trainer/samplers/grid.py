@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from itertools import pairwise, repeat
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
@@ -33,6 +34,8 @@ POWER = 2.5
 #: The log √snr from which `dpmpp_2m` begins where noise is predicted: below it, the sample stands in the prediction's last digits
 #: alone. The value is the one that diffusers names for cosine schedules (`lambda_min_clipped`).
 LEAST_LOG_SNR = -5.1
+#: How many of the steps then lie in what would be the first of them: the longer a step there, the more of an error it carries on.
+APPROACH = 2
 
 
 def trailing(total: int, count: int) -> tuple[int, ...]:
@@ -88,7 +91,7 @@ def chain_of(schedule: DDPMScheduler, sampler: str, count: int) -> list[Step]:
     total = schedule.config.num_train_timesteps
     if count > total:
         raise ValueError(f"the sampler must take at most the schedule's {total} steps, but got {count}; lower sample_steps")
-    timesteps = condensed(max(_informed(schedule), count), count) if sampler == "dpmpp_2m" else trailing(total, count)
+    timesteps = _multistep(schedule, count) if sampler == "dpmpp_2m" else trailing(total, count)
     signal = [float(schedule.alphas_cumprod[t]) for t in timesteps]
     following = [*signal[1:], 1.0]
     sigma = map(ancestral, signal, following) if sampler == "ddpm" else repeat(0.0)
@@ -96,13 +99,26 @@ def chain_of(schedule: DDPMScheduler, sampler: str, count: int) -> list[Step]:
     return [Step(*each) for each in zip(timesteps, signal, following, sigma, lead, strict=False)]
 
 
-def _informed(schedule: DDPMScheduler) -> int:
-    """How many timesteps there are up to the noisiest at which a predicted sample is worth something."""
-    total: int = schedule.config.num_train_timesteps
+def _multistep(schedule: DDPMScheduler, count: int) -> tuple[int, ...]:
+    """`condensed` timesteps; where the noise is predicted, from where it tells something of the sample, and first with care.
+
+    A step to a' carries an error of the prediction on times √a' / √a, so that the first, which would be the longest, is divided
+    evenly in log √snr. Measured with a network that learned two clusters in the plane, cosine schedule, 20 steps: energy distance
+    to the data 12 from T - 1, 0.04 from the first informed timestep, 0.004 so (50 steps of ddpm: 0.004, of ddim: 1.3).
+    """
+    total = schedule.config.num_train_timesteps
     if schedule.config.prediction_type == "v_prediction":
-        return total
-    enough = torch.nonzero(schedule.alphas_cumprod >= 1 / (1 + math.exp(-2 * LEAST_LOG_SNR)))
-    return int(enough[-1]) + 1 if len(enough) else total
+        return condensed(total, count)
+    at = [_half_log_snr(float(each)) for each in schedule.alphas_cumprod]
+    informed = max((t for t, each in enumerate(at) if each >= LEAST_LOG_SNR), default=total - 1) + 1
+    plain = condensed(max(informed, count), count)
+    if informed == total or count <= APPROACH + 2:
+        return plain
+    first, second, *rest = condensed(max(informed, count), count - APPROACH)
+    levels = [at[first] + (at[second] - at[first]) * (1 + each) / (1 + APPROACH) for each in range(APPROACH)]
+    gap = np.arange(first - 1, second, -1)
+    between = sorted({int(gap[np.abs(np.array(at)[gap] - level).argmin()]) for level in levels if len(gap)}, reverse=True)
+    return (first, *between, second, *rest) if len(between) == APPROACH else plain  # too few timesteps for it
 
 
 def _leads(signal: Sequence[float]) -> list[float]:

@@ -19,6 +19,8 @@ from trainer.models.flow import flow_schedule
 from trainer.models.predictor import Predictor
 
 Array = NDArray[np.float64]
+#: Standard normal draws [B, 2] by number.
+Draws = Callable[[int], Tensor]
 PREDICTIONS = ("epsilon", "v_prediction", "flow")
 
 
@@ -64,7 +66,7 @@ def exact(of: Gaussian, schedule: DDPMScheduler, prediction: str) -> Predictor:
 
 
 @torch.no_grad()
-def moments(sampler: Callable[[Callable[[int], Tensor]], Tensor], count: int) -> tuple[Array, Array]:
+def moments(sampler: Callable[[Draws], Tensor], count: int) -> tuple[Array, Array]:
     """Mean [2] and covariance [2, 2] of what an affine sampler makes of `count` standard normal draws, each [B, 2]."""
     unit = torch.eye(2 * count).view(2 * count, count, 2)
     rows = torch.cat([torch.zeros(1, count, 2), unit])
