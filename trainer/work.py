@@ -20,10 +20,12 @@ from trainer.draws import shard
 from trainer.dual.settling import settled_errors, settled_multipliers
 from trainer.evaluation.draws_file import DRAWS, stored
 from trainer.evaluation.evidence import Evidence
+from trainer.evaluation.final import final_values
 from trainer.evaluation.grid import sample_grid
 from trainer.evaluation.images import Rows
 from trainer.evaluation.metrics import measure, resolve
-from trainer.evaluation.values import expectations, held_out_metrics
+from trainer.evaluation.values import held_out_metrics
+from trainer.feasibility.deciding import Deciding
 from trainer.history import point, standings
 from trainer.host import Host
 from trainer.loop import Loop
@@ -77,25 +79,24 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
         if spread is not None:
             front, multipliers = measured(loop, model.at(multipliers), spread)
             model.at(multipliers)
-        draws = range(loop.recipe.evaluation.loss_draws)
-        trained = expectations(loop.sources, weights, host, draws)
-        held_out = expectations(loop.sources, weights, host, draws, held_out=True)
+        deciding = Deciding.of(loop.recipe, loop.problem, loop.problem.relaxations(multipliers))
+        final = final_values(loop.sources, weights, host, deciding)
         samples = _samples(loop, model, prepared)
-    if trained is None or held_out is None:
+    if final is None:
         return None, {}
-    estimate = trained.estimate()
-    constraints = outcomes(loop.problem, estimate, multipliers, settled_errors(loop.state))
+    estimate = final.trained.estimate()
+    constraints = outcomes(loop.problem, estimate, multipliers, settled_errors(loop.state), final.decision)
     metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate), multipliers)
-    metrics |= held_out_metrics(held_out.estimate(), loop.problem)
+    metrics |= held_out_metrics(final.held_out.estimate(), loop.problem)
     metrics |= {f"multiplier_error/{n}": c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)}
     metrics |= standings(constraints) | _facts(loop)
     metrics["objective_error"] = float(np.sqrt(loop.problem.objective_variance(estimate)))
-    images = {DRAWS: stored(trained, loop.recipe.seed)}
+    images = {DRAWS: stored(final.trained, loop.recipe.seed)}
     if samples is not None and len(samples):
         more, files = _measure(prepared, samples)
         metrics, images = metrics | more, images | files
     if spread is not None:
-        whole = AmortisedFront.of(spread, [*front.points, point_of(spread, trained, multipliers)], loop.step)
+        whole = AmortisedFront.of(spread, [*front.points, point_of(spread, final.trained, multipliers)], loop.step)
         images[FILE] = json.dumps(whole.to_json(), indent=2).encode()
         status, reason = end or ending(spread, loop.state, constraints)
     else:

@@ -137,7 +137,7 @@ def _runs_needed(case: Case, closing: float) -> float:
 
 def _inactive(case: Case) -> Verdict | None:
     """Inactive, or noisy where it is only noise that lifts the multiplier off zero, but so far that the model feels it."""
-    if not (case.at_zero and case.room > 0):
+    if not (case.at_zero and case.room > 0) or case.outcome.standing == "violated":
         return None
     if abs(case.multiplier) > LIGHT and case.dual.rule != "fixed":
         return _noisy(case)
@@ -189,6 +189,11 @@ def _settled(case: Case) -> Verdict:
     outcome = case.outcome
     if outcome.standing == "violated":
         gap = f"; in training it was {case.end_slack.value:+.2g} ± {case.end_slack.error:.1g}" if len(case.end.steps) > 2 else ""
+        if _held_out_only(outcome):
+            sentence = f"violated on held-out data, though not on training data: {_slack(outcome)}"
+            return _verdict(
+                case, "violated", sentence, "train on more of these data, or for fewer steps: the model knows them by heart"
+            )
         advice = (
             "raise dual.start, or let dual.rule move the multiplier"
             if case.dual.rule == "fixed"
@@ -216,6 +221,21 @@ def _slack(outcome: ConstraintOutcome) -> str:
     return f"slack {outcome.slack:+.3g} ± {outcome.slack_error:.1g}{within}{relaxed}"
 
 
+def _held_out_only(outcome: ConstraintOutcome) -> bool:
+    """Whether held-out data alone contradict that it is met."""
+    return outcome.held_out is not None and outcome.held_out.standing == "violated" and outcome.violation <= outcome.tolerance
+
+
+def _gap(outcome: ConstraintOutcome) -> str:
+    """What held-out data say, and whether they say another thing than those trained on; empty where there are none."""
+    held_out = outcome.held_out
+    if held_out is None:
+        return ""
+    gap = outcome.slack + outcome.relaxation - held_out.slack
+    apart = abs(gap) > Z * math.hypot(outcome.slack_error, held_out.error)
+    return f"; {held_out}" + (f", {gap:.2g} less room than on training data" if apart and gap > 0 else "")
+
+
 def _verdict(case: Case, word: Word, sentence: str, suggestion: str, **more: float) -> Verdict:
     evidence = {
         "value": case.outcome.value,
@@ -223,10 +243,16 @@ def _verdict(case: Case, word: Word, sentence: str, suggestion: str, **more: flo
         "slack": case.outcome.slack,
         "slack_error": case.outcome.slack_error,
         "tolerance": case.outcome.tolerance,
+        **_of_held_out(case.outcome),
         "training_slack": case.side * case.end_slack.value,
         "training_slack_error": case.end_slack.error,
         "multiplier": case.multiplier,
         "multiplier_peak": float(np.max(case.whole.multipliers)) * case.side if len(case.whole.steps) else math.nan,
         "points": float(len(case.whole.steps)),
     }
-    return Verdict(case.name, word, sentence, suggestion, evidence | more)
+    return Verdict(case.name, word, sentence + _gap(case.outcome), suggestion, evidence | more)
+
+
+def _of_held_out(outcome: ConstraintOutcome) -> dict[str, float]:
+    found = outcome.held_out
+    return {} if found is None else {"held_out_slack": found.slack, "held_out_error": found.error, "images": float(found.images)}
