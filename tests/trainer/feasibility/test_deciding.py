@@ -72,10 +72,10 @@ def test_met_stays_through_later_looks_unless_they_show_a_violation() -> None:
 
 
 def test_a_run_draws_until_it_is_decided_and_tells_of_held_out_data(tmp_path: Path) -> None:
-    """A budget that is far off is decided at the first look, one at the value itself not before the last."""
+    """A budget that is far off is decided at the first look; an equality of no tolerance at its value never is, up to the cap."""
     far = digits(
-        constraints=[{"name": "four", "data": {"classes": [4]}, "at_most": 9.0}],
-        data={"source": "digits", "holdout": 0.2}, evaluation={"samples": 0}, feasibility={"draws": 1024},
+        constraints=[{"name": "four", "data": {"classes": [4]}, "at_most": 9.0}], dual={"rule": "fixed"},
+        data={"source": "digits", "holdout": 0.2}, evaluation={"samples": 0}, feasibility={"draws": 512},
     )  # fmt: skip
     result, *_ = run(far, tmp_path / "far")
     four = result.constraints["four"]
@@ -83,14 +83,10 @@ def test_a_run_draws_until_it_is_decided_and_tells_of_held_out_data(tmp_path: Pa
     assert four.held_out is not None and four.held_out.standing == "met" and 20 < four.held_out.images < 60
     assert result.metrics["standing/four"] == result.metrics["eval/standing/four"] == result.metrics["feasible"] == 1.0
     assert draws(tmp_path / "far") == 64 and Result.from_json(result.to_json()) == result
-    near = far.model_copy(
-        update={
-            "constraints": [far.constraints[0].model_copy(update={"at_most": four.value})],
-            "feasibility": far.feasibility.model_copy(update={"tolerance": 0.0}),
-        }
-    )
-    result, *_ = run(near, tmp_path / "near")
-    assert (result.feasible, result.metrics["feasible"]) == ("undecided", 0.0) and draws(tmp_path / "near") == 512
+    at_it = far.constraints[0].model_copy(update={"at_most": None, "equals": four.value})
+    unsure = far.feasibility.model_copy(update={"tolerance": 0.0, "confidence": 1 - 1e-12})
+    result, *_ = run(far.model_copy(update={"constraints": [at_it], "feasibility": unsure}), tmp_path / "near")
+    assert (result.feasible, result.metrics["feasible"]) == ("undecided", 0.0) and draws(tmp_path / "near") == 256
 
 
 def draws(output: Path) -> int:
