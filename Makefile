@@ -19,8 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(READY) ## the main job: a constrained-diffusion sweep on a local Ray cluster, reviewed in MLflow
-	@$(BIN)/python -m tests.isolated $(BIN)/dualsweep sweep sweeps/digits.yaml --json runs/digits/results.json; \
-	code=$$?; [ $$code -eq 0 ] || [ $$code -eq 3 ]  # 3: done, with some budgets found infeasible
+	@$(BIN)/python -m tests.isolated $(BIN)/dualsweep sweep sweeps/digits.yaml --json runs/digits/results.json
 
 test: $(READY) ## the tests, two at a time, in a network namespace where one can be had: first those without Ray and Chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist worksteal --durations=5 -m "not ray and not browser"

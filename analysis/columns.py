@@ -16,7 +16,7 @@ from analysis.trials import SweepRecord, Trial
 _FENCE = 3.0
 _LEFT_OUT = (
     "slack_error/", "objective_error", "multiplier_error/", "budget/", "interval/", "pareto/", "eval/objective_error",
-    "eval/value_error/",
+    "eval/value_error/", "tolerance/", "standing/", "relaxation/",
 )  # fmt: skip
 
 

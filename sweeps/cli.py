@@ -1,6 +1,7 @@
 """The command line. Every command reads and checks its input before anything heavy is imported.
 
-Exit codes: 0 done; 1 the run failed; 2 bad input; 3 ended with some trials failed or infeasible; 130 interrupted.
+Exit codes: 0 done, whatever the verdicts; 1 all failed or diverged; 2 bad input; 3 some did (under --strict: not all met); 130
+interrupted (sweeps/exits.py).
 """
 
 from __future__ import annotations
@@ -13,21 +14,8 @@ import typer
 from rich.console import Console
 
 from cluster.errors import ClusterError
-from sweeps.options import (
-    BAD_INPUT,
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    PARTLY,
-    Address,
-    File,
-    JobServer,
-    Json,
-    Output,
-    Sets,
-    interruptible,
-    write_json,
-)
+from sweeps.exits import BAD_INPUT, FAILED, INTERRUPTED, broken, exit_code
+from sweeps.options import Address, File, JobServer, Json, Output, Sets, Strict, interruptible, write_json
 from trainer.errors import BadInput, TrainingError
 
 app = typer.Typer(
@@ -74,7 +62,9 @@ def check(file: File, sets: Sets = None, address: Address = None) -> None:
 
 
 @app.command()
-def train(file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None) -> None:
+def train(
+    file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None, strict: Strict = False
+) -> None:  # fmt: skip
     """One constrained training; the same command again continues an interrupted one."""
     from sweeps.checking import checked_recipe
 
@@ -85,14 +75,15 @@ def train(file: File, sets: Sets = None, output: Output = None, json_file: Json 
         explained = run_single(checked, Console())
     result = explained.result
     write_json(json_file, {**result.to_json(), "verdicts": explained.to_json()})
-    if result.status in ("failed", "diverged"):
+    if broken(result):
         print(f"dualsweep: {result.status}: {result.reason}", file=sys.stderr)
-        raise typer.Exit(FAILED)
-    raise typer.Exit(DONE if result.feasible == "met" and result.status != "infeasible" else PARTLY)
+    raise typer.Exit(exit_code([result], strict=strict))
 
 
 @app.command()
-def sweep(file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None) -> None:
+def sweep(
+    file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None, strict: Strict = False
+) -> None:  # fmt: skip
     """A sweep; the same command again continues it and never reruns a finished trial."""
     from sweeps.checking import checked_sweep
 
@@ -104,7 +95,7 @@ def sweep(file: File, sets: Sets = None, output: Output = None, json_file: Json 
     write_json(json_file, results.to_json())
     if results.interrupted:
         raise typer.Exit(INTERRUPTED)
-    raise typer.Exit(results.exit_code)
+    raise typer.Exit(results.strict_exit_code if strict else results.exit_code)
 
 
 @app.command()
@@ -251,6 +242,7 @@ def submit(
     address: JobServer = None,
     sets: Sets = None,
     output: Output = None,
+    strict: Strict = False,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Follow the logs to the end.")] = True,
 ) -> None:
     """Submit a recipe or sweep to a Ray cluster, after a preflight, and follow its logs."""
@@ -259,7 +251,7 @@ def submit(
     kind = check_file_only(file, sets or [])
     from sweeps.submitting import submit_file
 
-    raise typer.Exit(submit_file(kind, file, address, sets or [], output, follow, Console()))
+    raise typer.Exit(submit_file(kind, file, address, sets or [], output, Console(), following=follow, strict=strict))
 
 
 @app.command()

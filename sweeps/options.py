@@ -1,4 +1,4 @@
-"""What commands have in common: their options, exit codes, JSON files, and how Ctrl-C ends them."""
+"""What commands have in common: their options, JSON files, and how Ctrl-C ends them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-DONE, FAILED, BAD_INPUT, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130
+from sweeps.exits import INTERRUPTED
 
 File = Annotated[Path, typer.Argument(help="A recipe or a sweep, in YAML.", show_default=False)]
 Sets = Annotated[
@@ -21,6 +21,7 @@ Output = Annotated[
     str | None, typer.Option("--output", help="Folder (or fsspec URI) to write to; runs/NAME when left out.", show_default=False)
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="File for the results as JSON.", show_default=False)]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit code 3 unless every trial is known to meet its budgets.")]
 Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster to join, host:port or auto; a local one when left out.", show_default=False),

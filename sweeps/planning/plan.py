@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.planning.budgets import NAME, range_tolerances
+from analysis.requirements import required, unseen
+from sweeps.planning.budgets import NAME, range_tolerances, searched_budgets
 from sweeps.planning.kinds import listed
 from sweeps.planning.preferring import preference_of
 from sweeps.planning.schema import Direction, EarlyStopping, Sweep
@@ -22,6 +23,7 @@ from sweeps.studies.storing import storage_url
 from trainer.documents import Document, validate
 from trainer.load import Layered
 from trainer.recipe import Recipe
+from trainer.schema.bound import Kind
 
 if TYPE_CHECKING:
     from analysis.recommendation.preference import Preference
@@ -67,6 +69,34 @@ class Plan:
     def constraints(self) -> tuple[str, ...]:
         """The names of the recipe's constraints."""
         return tuple(each.name for each in self.recipe.constraints)
+
+    @property
+    def required(self) -> frozenset[str] | None:
+        """The constraints whose budgets decide what may be on the front; None where all do."""
+        if self.sweep.front.require == "all":
+            return None
+        return required(*self._knobs, self.objectives)
+
+    @property
+    def deciding(self) -> str:
+        """The same in words, with the reason."""
+        kinds, searched = self._knobs
+        if self.required is not None:
+            fixed = ", ".join(f"`{name}`" for name in sorted(self.required))
+            who = f"the budgets of {fixed} decide" if fixed else "no budget decides"
+            return f"attained: searched budgets are knobs, {who} what may be on it"
+        if not searched or self.sweep.front.require == "all":
+            return "every budget decides what may be on it"
+        hidden = ", ".join(f"`value/{name}`" for name in unseen(kinds, searched, self.objectives))
+        return f"every budget decides what may be on it, as no objective is {hidden}, which searched budgets bound"
+
+    @property
+    def _knobs(self) -> tuple[dict[str, Kind], frozenset[str]]:
+        """What each constraint asks, and those whose budgets are searched."""
+        found = searched_budgets(self.parameters, self.recipe_document)
+        return {each.name: each.kind for each in self.recipe.constraints}, frozenset(
+            name for each in found for name in each.constraints
+        )
 
     @property
     def grid_size(self) -> int | None:

@@ -23,6 +23,7 @@ from trainer.outcome import Result
 from trainer.places import RESULT
 from trainer.recipe import Recipe
 from trainer.verdicts import Verdict, histories_of, verdicts
+from trainer.verdicts.keys import measured_by
 from trainer.verdicts.text import COLOURS, evidence_lines, markdown, to_json
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ class Explained:
     @classmethod
     def of(cls, title: str, points: Points, result: Result, recipe: Recipe) -> Self:
         """From the run's points, (step, metrics) each, the final evaluation's among them."""
-        return cls(title, result, recipe, verdicts(histories_of(points), result, recipe.dual, recipe.constraints))
+        return cls(
+            title, result, recipe, verdicts(histories_of(points), result, recipe.dual, recipe.constraints, measured_by(recipe))
+        )
 
     def tags(self) -> dict[str, str]:
         """The words, as tags of an MLflow run."""

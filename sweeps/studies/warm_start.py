@@ -27,6 +27,7 @@ from sweeps.studies.informing import outcome_of
 from sweeps.studies.samplers import decode, distributions, kept_params
 from sweeps.studies.storage import StorageError, open_storage
 from sweeps.studies.storing import masked, storage_url
+from sweeps.studies.telling import OLD, told_slacks
 from sweeps.trials.results import TrialRecord
 from trainer.errors import BadInput
 from trainer.outcome import Result
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 #: Marks a trial of another sweep, and says which one it is.
 WARM = "dualsweep.warm_start"
-#: How Optuna kept constraints until version 4, and the only form that optuna-dashboard (0.21) shows: a list beside the names.
-OLD = "constraints"
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def _in_folder(plan: Plan, folder: Path) -> Iterator[_Found]:
     for record in TrialRecord.load_all(folder):
         result, file = record.result, folder / "artifacts" / record.id / RECIPE
         recipe = Recipe.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))) if file.exists() else None
-        slacks = {name: each.slack for name, each in result.constraints.items()}
+        slacks = told_slacks(result)
         sound = result.status in JUDGED_STATUSES
         yield _Found(record.id, record.params, result.metrics if sound else {}, slacks, _outcome(plan, result), recipe)
 

@@ -22,9 +22,9 @@ import numpy as np
 from scipy.stats import t as student
 
 from analysis.trials import JUDGED_STATUSES
-from trainer.feasibility.standing import Slack, Standing, standing_of
+from trainer.feasibility.standing import CONFIDENCE, Slack, Standing, fixed_criticals, standing_of
 from trainer.history import standings
-from trainer.outcome import ConstraintOutcome, Result, Status, Z, feasibility
+from trainer.outcome import ConstraintOutcome, Result, Status, feasibility
 
 LEVEL = 0.95
 #: Metrics that are no figures of a training.
@@ -92,14 +92,14 @@ class Replicates:
 
     @cached_property
     def feasibility(self) -> float | None:
-        """The probability that one more training with these settings, and another seed, is feasible.
+        """The probability that one more training with these settings, and another seed, is found to meet its budgets.
 
-        A training is feasible where every slack it measures is at least -Z of its own standard errors. The next slack is
-        predicted from the R that were seen by Student's t with R - 1 degrees of freedom, at their mean and with the scale
-        sqrt(max(s^2, mean e_r^2) (1 + 1 / R)): the predictive distribution of a normal figure with unknown mean and variance.
-        Constraints are taken as independent of each other, which is on the low side where they go up and down together. A
-        training that diverges is not feasible, so the whole is multiplied by the part that did not; one that failed says
-        nothing. None with fewer than two sound trainings.
+        It is where every slack it measures is above minus its tolerance by what one look with the others' errors needs at the
+        confidence of 0.95 (`trainer.feasibility.standing`). The next slack is predicted from the R that were seen by Student's t
+        with R - 1 degrees of freedom, at their mean and with the scale sqrt(max(s^2, mean e_r^2) (1 + 1 / R)): the predictive
+        distribution of a normal figure with unknown mean and variance. Constraints are taken as independent of each other,
+        which is on the low side where they go up and down together. A training that diverges meets nothing, so the whole is
+        multiplied by the part that did not; one that failed says nothing. None with fewer than two sound trainings.
         """
         judged = sum(each.status in (*JUDGED_STATUSES, "diverged") for each in self.runs.values())
         if len(self.sound) < 2:
@@ -203,11 +203,13 @@ def _chance(outcomes: Sequence[ConstraintOutcome]) -> float:
     """The probability that the next training meets one constraint."""
     beyond = [each.slack + each.relaxation for each in outcomes]
     errors = [each.slack_error for each in outcomes]
-    allowed = Z * float(np.mean(np.nan_to_num(errors)))
+    allowed = outcomes[0].tolerance - fixed_criticals(CONFIDENCE, 1, "at_most").met * float(np.mean(np.nan_to_num(errors)))
     mean, count = float(np.mean(beyond)), len(outcomes)
     scale = math.sqrt(_variance(beyond, errors) * (1 + 1 / count))
     if scale == 0:
         met = abs(mean) <= allowed if outcomes[0].kind == "equals" else mean >= -allowed
         return float(met)
     above = float(student.cdf((mean + allowed) / scale, count - 1))
-    return above - float(student.cdf((mean - allowed) / scale, count - 1)) if outcomes[0].kind == "equals" else above
+    if outcomes[0].kind != "equals":
+        return above
+    return max(0.0, above - float(student.cdf((mean - allowed) / scale, count - 1)))

@@ -28,7 +28,7 @@ REQUIRED = {1: 0.6, 4: 0.75}
 
 def recipe_of(plan: Plan, seed: int, rng: np.random.Generator) -> Recipe:
     """One trial's, without samples, which say nothing of its constraints."""
-    params = {each.name: each.kind.at(float(rng.random())) for each in plan.parameters}  # type: ignore[union-attr]  # ranges
+    params = {each.name: each.kind.at(float(rng.random())) for each in plan.parameters}
     recipe = plan.trial_recipe(params)
     evaluation = recipe.evaluation.model_copy(update={"samples": 0, "metrics": []})
     return recipe.model_copy(update={"seed": seed, "evaluation": evaluation})

@@ -128,12 +128,12 @@ def test_a_stop_counts_as_neither_failed_nor_infeasible(hopeless_sweep: Plan, tm
     good = json.loads(json.dumps(records[0].result.to_json()))
     good |= {"status": "converged", "feasible": True, "stopped_by": None, "metrics": {**good["metrics"], "feasible": 1.0}}
     ended = TrialRecord(1, {}, type(records[0].result).from_json(good))
-    for trials, code in (([*records, ended], 0), (records, 3)):
+    for trials, code in (([*records, ended], 0), (records, 0)):
         assert Results(trials, [], None, None, False).exit_code == code
     record = sweep_record(hopeless_sweep, [*records, ended])
     front = find_front(record)
     assert front.ids == ("0001",) and front.ranks["0000"] is None
-    assert (record.trials[0].status, record.trials[0].feasible, record.trials[0].verdict) == ("stopped", None, "stopped")
+    assert (record.trials[0].status, record.trials[0].standing) == ("stopped", None)
     assert front.note == "1 of 2 trials is on the front; 1 feasible; 1 stopped early."
 
 

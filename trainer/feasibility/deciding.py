@@ -57,8 +57,8 @@ class Deciding:
         return cls(problem, relaxations, stages(recipe), recipe.feasibility.on == "held_out", two)
 
     def first(self) -> Decision:
-        size = len(self.problem.names)
-        return Decision(("undecided",) * size, (None,) * size)
+        nothing: Standing = "undecided"
+        return Decision(tuple(nothing for _ in self.problem.names), tuple(None for _ in self.problem.names))
 
     def look(self, before: Decision, number: int, trained: DrawnValues, held_out: DrawnValues) -> Decision:
         """The decision after look `number`, counted from 0, at all that was drawn until then."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from trainer.outcome import ConstraintOutcome, Result, Z
 from trainer.problem import RELATIVE_LIMIT
 from trainer.recipe import Constraint
 from trainer.schema.dual import Dual
-from trainer.verdicts.case import LIGHT, ZERO, Case, limit_of
+from trainer.verdicts.case import LIGHT, PROPORTIONAL, ZERO, Case, limit_of
+from trainer.verdicts.held_out import evidence_of, gap_of, held_out_alone
 from trainer.verdicts.oscillation import LARGEST, oscillation
 from trainer.verdicts.trend import linearity, slope
 from trainer.verdicts.verdict import Histories, Trace, Verdict, Word
@@ -26,11 +27,17 @@ HEAVY = 1.0
 MOST_RUNS = 10.0
 
 
-def verdicts(histories: Histories, result: Result, dual: Dual, constraints: Sequence[Constraint]) -> list[Verdict]:
+def verdicts(
+    histories: Histories,
+    result: Result,
+    dual: Dual,
+    constraints: Sequence[Constraint],
+    measured_by: Mapping[str, str] | None = None,
+) -> list[Verdict]:
     """One verdict for each constraint, in the recipe's order; none for a run without constraints.
 
     `histories` are of the points by step (`histories_of`); missing and non-finite points are passed over, and a run without
-    any is judged by its result alone.
+    any is judged by its result alone. `measured_by` are the keys that advice may name (`trainer.verdicts.keys`).
     """
     traces = {each.name: Trace.of(histories, each.name, after=dual.warmup) for each in constraints}
     relative = {each.name: each.relative_to is not None for each in constraints}
@@ -46,7 +53,8 @@ def verdicts(histories: Histories, result: Result, dual: Dual, constraints: Sequ
         end = abs(last.get(name, outcome.multiplier))
         pressed = outcome.kind != "minimax" and (end >= dual.cap * (1 - 1e-9) or (relative[name] and full and end > ZERO))
         turned = outcome.kind == "equals" and outcome.multiplier < 0
-        case = Case(name, outcome, trace.turned() if turned else trace, dual, limit, pressed, result.steps)
+        sharper = (measured_by or {}).get(name, "train.batch_size")
+        case = Case(name, outcome, trace.turned() if turned else trace, dual, limit, pressed, result.steps, sharper)
         found.append(next(verdict for rule in _RULES if (verdict := rule(case)) is not None))
     return found
 
@@ -158,9 +166,7 @@ def _noisy(case: Case) -> Verdict:
         f"met ({_slack(case.outcome)}), with a multiplier that noise lifts off zero: {case.multiplier:.2g} on average, and zero "
         "in between"
     )
-    advice = (
-        f"try {case.step_of(1 / factor)} ({factor:.2g}x smaller), or measure the slack better (train.batch_size, train.floor)"
-    )
+    advice = f"try {case.step_of(1 / factor)} ({factor:.2g}x smaller), or measure the slack better ({case.measured_by})"
     return _verdict(case, "noisy", sentence, advice, room=case.room)
 
 
@@ -178,10 +184,9 @@ def _falling(case: Case) -> Verdict | None:
         f"met ({_slack(case.outcome)}), but still paying: the multiplier is on its way down from "
         f"{case.whole.multipliers.max():.3g}, at {end[-1]:.3g}"
     )
-    advice = (
-        f"at this pace it is at zero after {more:.0f} more steps; it rose too high early: try dual.warmup, "
-        "a smaller step or a relative budget"
-    )
+    loss = case.outcome.kind != "at_least" and case.measured_by != "rollout.batch_size"  # what falls all through training
+    ways = "a smaller step or a relative budget" if loss else "or a smaller step"
+    advice = f"at this pace it is at zero after {more:.0f} more steps; it rose too high early: try dual.warmup, {ways}"
     return _verdict(case, "falling", sentence, advice, steps_to_zero=more, fall=fall)
 
 
@@ -189,17 +194,9 @@ def _settled(case: Case) -> Verdict:
     outcome = case.outcome
     if outcome.standing == "violated":
         gap = f"; in training it was {case.end_slack.value:+.2g} ± {case.end_slack.error:.1g}" if len(case.end.steps) > 2 else ""
-        if _held_out_only(outcome):
-            sentence = f"violated on held-out data, though not on training data: {_slack(outcome)}"
-            return _verdict(
-                case, "violated", sentence, "train on more of these data, or for fewer steps: the model knows them by heart"
-            )
-        advice = (
-            "raise dual.start, or let dual.rule move the multiplier"
-            if case.dual.rule == "fixed"
-            else "train longer, or measure the slack better (train.batch_size, train.floor): the multiplier no longer answers it"
-        )
-        return _verdict(case, "violated", f"violated: {_slack(outcome)}, multiplier {case.multiplier:.3g}{gap}", advice)
+        where = "violated on held-out data, though not on training data" if held_out_alone(outcome) else "violated"
+        sentence = f"{where}: {_slack(outcome)}, multiplier {case.multiplier:.3g}{gap}"
+        return _verdict(case, "violated", sentence, _against_violation(case))
     told = f"{_slack(outcome)}, multiplier {case.multiplier:.3g}"
     undecided = outcome.standing == "undecided"
     advice = "raise feasibility.draws, or feasibility.tolerance, to tell" if undecided else ""
@@ -212,6 +209,24 @@ def _settled(case: Case) -> Verdict:
     return _verdict(case, "met", f"met: {told}", "")
 
 
+def _against_violation(case: Case) -> str:
+    """What to change where a constraint ends violated, by what its multiplier did and what its slack was in training."""
+    if held_out_alone(case.outcome):
+        return "give it more data, or train for fewer steps: the model knows these by heart"
+    if case.dual.rule == "fixed":
+        return "raise dual.start, or let dual.rule move the multiplier"
+    sharper = f"measure the slack better ({case.measured_by})"
+    ends, seen = case.end.multipliers, case.whole.multipliers
+    if len(ends) < 3:
+        return f"train longer, or {sharper}"
+    if not case.end_slack.below(Z):
+        return f"train longer, or {sharper}: in training it is within errors, which the multiplier goes by"
+    if float(np.max(ends)) >= (1 - MOVING) * float(np.max(seen)):
+        factor = f", or {case.step_of(2.0)}" if case.dual.rule in PROPORTIONAL else ""
+        return f"train longer{factor}: the multiplier stands at its highest and the violation is not gone"
+    return f"train longer, or {sharper}: the multiplier came down to {ends[-1]:.3g} before the violation was gone"
+
+
 _RULES: tuple[Callable[[Case], Verdict | None], ...] = (_infeasible, _oscillating, _rising, _inactive, _falling, _settled)
 
 
@@ -221,21 +236,6 @@ def _slack(outcome: ConstraintOutcome) -> str:
     return f"slack {outcome.slack:+.3g} ± {outcome.slack_error:.1g}{within}{relaxed}"
 
 
-def _held_out_only(outcome: ConstraintOutcome) -> bool:
-    """Whether held-out data alone contradict that it is met."""
-    return outcome.held_out is not None and outcome.held_out.standing == "violated" and outcome.violation <= outcome.tolerance
-
-
-def _gap(outcome: ConstraintOutcome) -> str:
-    """What held-out data say, and whether they say another thing than those trained on; empty where there are none."""
-    held_out = outcome.held_out
-    if held_out is None:
-        return ""
-    gap = outcome.slack + outcome.relaxation - held_out.slack
-    apart = abs(gap) > Z * math.hypot(outcome.slack_error, held_out.error)
-    return f"; {held_out}" + (f", {gap:.2g} less room than on training data" if apart and gap > 0 else "")
-
-
 def _verdict(case: Case, word: Word, sentence: str, suggestion: str, **more: float) -> Verdict:
     evidence = {
         "value": case.outcome.value,
@@ -243,16 +243,11 @@ def _verdict(case: Case, word: Word, sentence: str, suggestion: str, **more: flo
         "slack": case.outcome.slack,
         "slack_error": case.outcome.slack_error,
         "tolerance": case.outcome.tolerance,
-        **_of_held_out(case.outcome),
+        **evidence_of(case.outcome),
         "training_slack": case.side * case.end_slack.value,
         "training_slack_error": case.end_slack.error,
         "multiplier": case.multiplier,
         "multiplier_peak": float(np.max(case.whole.multipliers)) * case.side if len(case.whole.steps) else math.nan,
         "points": float(len(case.whole.steps)),
     }
-    return Verdict(case.name, word, sentence + _gap(case.outcome), suggestion, evidence | more)
-
-
-def _of_held_out(outcome: ConstraintOutcome) -> dict[str, float]:
-    found = outcome.held_out
-    return {} if found is None else {"held_out_slack": found.slack, "held_out_error": found.error, "images": float(found.images)}
+    return Verdict(case.name, word, sentence + gap_of(case.outcome), suggestion, evidence | more)

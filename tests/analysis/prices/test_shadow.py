@@ -147,7 +147,7 @@ def test_a_trial_that_another_beats_has_no_price_at_all() -> None:
 def test_only_the_front_is_priced_and_what_has_no_numbers_is_left_out() -> None:
     case = problem("A1")
     record = record_of(case.observe(spread(case, 8), 0.0, np.random.default_rng(0)))
-    broken = replace(record.trials[0], status="failed", feasible=None)
+    broken = replace(record.trials[0], status="failed", standing=None)
     without = replace(record, trials=(broken, *record.trials[1:]))
     prices = shadow_prices(without, find_front(without))
     assert [p.trial_id for p in prices.prices] == list(find_front(without).ids) and "0000" not in find_front(without).ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sweeps.stopping.dominated import optimistic
 from sweeps.stopping.judge import Judge, Stop
 from sweeps.stopping.watched import Bound, Watched
 from tests.sweeps.stopping.dynamics import STEPS, simulate
-from trainer.outcome import Result
+from trainer.outcome import ConstraintOutcome, Result, failed
 
 OBJECTIVES: dict[str, Direction] = {"objective": "minimize", "value/max": "minimize"}
 
@@ -49,8 +50,8 @@ def watched(name: str, steps: int = 300, **metrics: Any) -> Watched:
     return trial
 
 
-def said(trial: Watched, other: Watched, feasible: bool = True) -> Stop | None:
-    judge = Judge(EarlyStopping(dominated=Dominated()), OBJECTIVES)
+def said(trial: Watched, other: Watched, feasible: bool = True, required: frozenset[str] | None = None) -> Stop | None:
+    judge = Judge(EarlyStopping(dominated=Dominated()), OBJECTIVES, required)
     judge.recall(
         Watched(other.name, STEPS, other.bounds),
         points(other),
@@ -75,6 +76,17 @@ def test_worse_in_everything_is_dominated_and_worse_in_one_thing_is_not() -> Non
     assert said(watched("0004", objective=0.4, value_g=0.05, slack_g=0.15, multiplier_g=0.0), good) is None
     assert said(watched("0004", objective=0.4, value_g=0.15, slack_g=0.05, multiplier_g=0.0), good, feasible=False) is None
     assert said(good, good) is None
+
+
+def test_on_an_attained_front_a_finished_trial_that_missed_its_own_budget_dominates_too() -> None:
+    good = watched("0003", 600, objective=0.3, value_g=0.1, slack_g=0.1, multiplier_g=0.0)
+    worse = watched("0004", objective=0.4, value_g=0.15, slack_g=0.05, multiplier_g=0.0)
+    assert said(worse, good, feasible=False) is None
+    assert said(worse, good, feasible=False, required=frozenset()) is not None
+    missed = ConstraintOutcome(0.3, 0.2, -0.1, 0.001, 1.0)
+    ended = Watched("0005", STEPS, result=Result("infeasible", "", 0, 0, {"g": missed}, "violated", 600, 1, None))
+    assert ended.admitted(frozenset()) and not ended.admitted(frozenset({"g"})) and not ended.admitted(None)
+    assert not Watched("0006", STEPS, result=replace(failed("x"), status="stopped")).admitted(frozenset())
 
 
 def test_what_still_improves_may_get_there() -> None:

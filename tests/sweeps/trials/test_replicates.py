@@ -21,9 +21,11 @@ def run(
     error: float = 0.0,
     status: Any = "converged",
     kind: Kind = "at_most",
+    tolerance: float = 0.0,
 ) -> Result:
     constraints = {
-        name: ConstraintOutcome(0.5 - slack, 0.5, slack, error, 0.3, kind) for name, slack in zip("abc", slacks, strict=False)
+        name: ConstraintOutcome(0.5 - slack, 0.5, slack, error, 0.3, kind, tolerance=tolerance)
+        for name, slack in zip("abc", slacks, strict=False)
     }
     metrics = {"objective": objective, "feasible": 1.0}
     for name, each in constraints.items():
@@ -85,12 +87,14 @@ def test_one_more_training_is_feasible_as_often_as_was_said(count: int, constrai
         assert happened[there].mean() == pytest.approx(chances[there].mean(), abs=3.5 * 0.5 / math.sqrt(there.sum()))
 
 
-def test_a_training_counts_as_feasible_within_two_of_its_own_standard_errors() -> None:
-    below = [run(slacks=[each], error=0.1) for each in (-0.21, -0.19, -0.2)]
-    assert of(*below).feasibility == pytest.approx(0.5)
-    assert of(*(run(slacks=[each], error=0.1, kind="equals") for each in (-0.01, 0.0, 0.01))).feasibility == pytest.approx(
-        2 * stats.t.cdf(0.2 / (0.1 * math.sqrt(4 / 3)), 2) - 1
-    )
+def test_a_training_counts_where_it_is_found_to_meet_its_budget_within_its_tolerance() -> None:
+    needed = stats.norm.ppf(0.95) * 0.1  # above the edge, minus the tolerance of 0.3, with an error of 0.1
+    at_the_edge = [run(slacks=[needed - 0.3 + off], error=0.1, tolerance=0.3) for off in (-0.01, 0.01, 0.0)]
+    assert of(*at_the_edge).feasibility == pytest.approx(0.5)
+    equal = [run(slacks=[off], error=0.1, kind="equals", tolerance=0.3) for off in (-0.01, 0.0, 0.01)]
+    assert of(*equal).feasibility == pytest.approx(2 * stats.t.cdf((0.3 - needed) / (0.1 * math.sqrt(4 / 3)), 2) - 1)
+    strict = [run(slacks=[off], error=0.1, kind="equals") for off in (-0.01, 0.0, 0.01)]
+    assert of(*strict).feasibility == 0.0, "without a tolerance no equality is ever known to be met"
 
 
 def test_a_training_that_diverged_is_not_feasible_and_one_that_failed_says_nothing() -> None:
