@@ -85,18 +85,19 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
         samples = _samples(loop, model, prepared)
     if final is None:
         return None, {}
-    estimate = final.trained.estimate()
+    trained = final.trained
+    estimate = trained.estimate()
     constraints = outcomes(loop.problem, estimate, multipliers, settled_errors(loop.state), final.decision)
     metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate), multipliers)
     metrics |= held_out_metrics(final.held_out.estimate(), loop.problem)
     metrics |= {f"multiplier_error/{n}": c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)}
     metrics |= standings(constraints) | _facts(loop) | objective_metrics(loop.problem, estimate)
-    images = {DRAWS: stored(final.trained, loop.recipe.seed)}
+    images = {DRAWS: stored(trained, loop.recipe.seed)}
     if samples is not None and len(samples):
         more, files = _measure(prepared, samples)
         metrics, images = metrics | more, images | files
     if spread is not None:
-        whole = AmortisedFront.of(spread, [*front.points, point_of(spread, final.trained, multipliers)], loop.step)
+        whole = AmortisedFront.of(spread, [*front.points, point_of(spread, trained, multipliers)], loop.step)
         images[FILE] = json.dumps(whole.to_json(), indent=2).encode()
         status, reason = end or ending(spread, loop.state, constraints)
     else:
