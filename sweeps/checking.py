@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from sweeps.trials.starts import continued_dual_step, continued_steps
 from trainer.data import outline
 from trainer.documents import Document, load
 from trainer.errors import BadInput, Problem
+from trainer.feasibility.tolerance import Tolerance, tolerances
 from trainer.load import load_recipe
 from trainer.places import BadPlaceError, check_writable, is_local, local_path
 from trainer.recipe import Recipe, flatten
@@ -207,7 +208,7 @@ def describe(checked: Checked) -> Iterator[str]:
     if not runs_elsewhere(checked.address):
         fits = concurrency(local_machine(), ask, plan.sweep.concurrency if plan else None)
         yield f"  side by side  {fits.concurrent} ({fits.reason})"
-    yield from _of_problem(recipe)
+    yield from _of_problem(recipe, plan.tolerances if plan is not None else {})
     yield f"  output        {masked(checked.output)}"
     for key, value in flatten(recipe).items():
         if value is not None:
@@ -244,8 +245,9 @@ def _of_sweep(plan: Plan) -> Iterator[str]:
     yield f"  tracking      {masked(plan.tracking_uri)}, experiment `{plan.experiment}`"
 
 
-def _of_problem(recipe: Recipe) -> Iterator[str]:
-    """The objective and the constraints."""
+def _of_problem(recipe: Recipe, searched: Mapping[str, float]) -> Iterator[str]:
+    """The objective and the constraints with their tolerances; `searched` are those that a sweep gives by its ranges."""
+    within = {**tolerances(recipe), **{name: Tolerance(each) for name, each in searched.items()}}
     for each in recipe.terms:
         if each.column == 0:
             yield f"  {'maximise' if recipe.maximizes else 'minimise'}      {each.term.word}"
@@ -257,4 +259,5 @@ def _of_problem(recipe: Recipe) -> Iterator[str]:
             if constraint.budget is None
             else f"{constraint.kind.replace('_', ' ')} {constraint.budget:g}"
         )
-        yield f"  constraint    {constraint.name}: {each.term.word} {bound}{relative}"
+        told = f" (tolerance {within[constraint.name] or 'of the trial'})" if constraint.budget is not None else ""
+        yield f"  constraint    {constraint.name}: {each.term.word} {bound}{relative}{told}"

@@ -92,6 +92,11 @@ NUMBERS: Mapping[Standing, float] = {"met": 1.0, "undecided": 0.0, "violated": -
 
 
 def standings(constraints: Mapping[str, ConstraintOutcome]) -> dict[str, float]:
-    """`tolerance/NAME` and `standing/NAME` of a final evaluation, as metrics."""
+    """`tolerance/NAME`, `standing/NAME` and, of held-out data, `eval/standing/NAME` of a final evaluation, as metrics."""
     tolerances = {f"tolerance/{name}": each.tolerance for name, each in constraints.items()}
-    return tolerances | {f"standing/{name}": NUMBERS[each.standing] for name, each in constraints.items()}
+    held_out = {name: each.held_out for name, each in constraints.items() if each.held_out is not None}
+    return (
+        tolerances
+        | {f"standing/{name}": NUMBERS[each.standing] for name, each in constraints.items()}
+        | {f"eval/standing/{name}": NUMBERS[each.standing] for name, each in held_out.items()}
+    )

@@ -10,6 +10,8 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from trainer.dual.state import DualState, Tail
+from trainer.feasibility.deciding import Decision
+from trainer.feasibility.held_out import HeldOut
 from trainer.feasibility.standing import Slack, Standing, overall, standing_of
 from trainer.feasibility.tolerance import SHARE
 from trainer.problem import Estimate, Problem, Vector
@@ -32,7 +34,8 @@ class ConstraintOutcome:
     `multiplier` is settled, `multiplier_error` its standard error (`trainer.dual.settling`), NaN where it was not measured.
     `kind` is at_most, at_least, equals, or minimax, whose budget is u, the largest value. `relaxation` is what a resilient
     budget has given way by. `tolerance` is by how much the value may miss its budget and count as met, in the constraint's unit.
-    `decided` is what the final evaluation found in stages; None where one look at the figures has to do.
+    `decided` is what the final evaluation found in stages; None where one look at the figures has to do. `held_out` is what
+    held-out data say, None where there are none of its.
     """
 
     value: float
@@ -45,6 +48,7 @@ class ConstraintOutcome:
     multiplier_error: float = math.nan
     tolerance: float = 0.0
     decided: Standing | None = None
+    held_out: HeldOut | None = None
 
     @property
     def violation(self) -> float:
@@ -64,14 +68,17 @@ class ConstraintOutcome:
 
     def to_json(self) -> dict[str, Any]:
         """The form of `--json` files: each field, and the standing in place of `decided`."""
-        return {**{key: value for key, value in vars(self).items() if key != "decided"}, "standing": self.standing}
+        plain = {key: value for key, value in vars(self).items() if key not in ("decided", "held_out")}
+        held_out = vars(self.held_out) if self.held_out is not None else None
+        return {**plain, "standing": self.standing, "held_out": held_out}
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Self:
         """One of a run from before there were standings is judged anew, with the default tolerance."""
-        fields = {key: value for key, value in plain.items() if key != "standing"}
+        fields = {key: value for key, value in plain.items() if key not in ("standing", "held_out")}
+        held_out = HeldOut(**plain["held_out"]) if plain.get("held_out") else None
         default = 0.0 if plain.get("kind") == "minimax" else SHARE * abs(plain["budget"])
-        return cls(**{"tolerance": default, "decided": plain.get("standing"), **fields})
+        return cls(**{"tolerance": default, "decided": plain.get("standing"), "held_out": held_out, **fields})
 
 
 @dataclass(frozen=True)
@@ -120,26 +127,27 @@ def feasibility(status: Status, constraints: Mapping[str, ConstraintOutcome]) ->
     return overall(each.standing for each in constraints.values()) if status in EVALUATED else "undecided"
 
 
-def outcomes(problem: Problem, estimate: Estimate, multipliers: Vector, uncertain: Vector) -> dict[str, ConstraintOutcome]:
+def outcomes(
+    problem: Problem, estimate: Estimate, multipliers: Vector, uncertain: Vector, decision: Decision
+) -> dict[str, ConstraintOutcome]:
     """Each constraint's end at the settled multipliers [m], whose standard errors [m] are `uncertain`."""
     values, slacks, bounds = problem.values(estimate.mean), problem.slacks(estimate.mean), problem.bounds(estimate.mean)
     errors, relaxations = problem.slack_errors(estimate), problem.relaxations(multipliers)
-    tolerated, among = problem.tolerated(estimate.mean), len(problem.names)
-    found = {}
-    for i, name in enumerate(problem.names):
-        slack = Slack(float(slacks[i] + relaxations[i]), float(errors[i]))
-        found[name] = ConstraintOutcome(
+    tolerated = problem.tolerated(estimate.mean)
+    return {
+        name: ConstraintOutcome(
             float(values[i]), float(bounds[i]), float(slacks[i]), float(errors[i]), float(multipliers[i]),
             problem.kinds[i], float(relaxations[i]), float(uncertain[i]), float(tolerated[i]),
-            standing_of(slack, problem.kinds[i], float(tolerated[i]), problem.confidence, among),
-        )  # fmt: skip
-    return found
+            decision.standings[i], decision.held_out[i],
+        )
+        for i, name in enumerate(problem.names)
+    }  # fmt: skip
 
 
 def verdict(state: DualState, constraints: Mapping[str, ConstraintOutcome]) -> tuple[Status, str]:
     """Whether a run that used all its steps converged, or only ran out of them, and why."""
     violated = [
-        f"`{name}` by {each.violation:.4g} ± {each.slack_error:.2g} (tolerance {each.tolerance:.2g})"
+        f"`{name}` {_by(each)} (tolerance {each.tolerance:.2g})"
         for name, each in constraints.items()
         if each.standing == "violated"
     ]
@@ -158,6 +166,13 @@ def verdict(state: DualState, constraints: Mapping[str, ConstraintOutcome]) -> t
     if not constraints:
         return "converged", "the objective has settled"
     return "converged", f"{kept}, and multipliers and objective have settled"
+
+
+def _by(each: ConstraintOutcome) -> str:
+    """By how much a constraint is violated, where it is on held-out data alone by how much there."""
+    if each.held_out is not None and each.held_out.standing == "violated" and each.violation <= each.tolerance:
+        return f"on held-out data by {-each.held_out.slack:.4g} ± {each.held_out.error:.2g} ({each.held_out.images} images)"
+    return f"by {each.violation:.4g} ± {each.slack_error:.2g}"
 
 
 def _kept(constraints: Mapping[str, ConstraintOutcome]) -> str:

@@ -21,10 +21,12 @@ from trainer.draws import shard
 from trainer.dual.settling import settled_errors, settled_multipliers
 from trainer.evaluation.draws_file import DRAWS, stored
 from trainer.evaluation.evidence import Evidence
+from trainer.evaluation.final import final_values
 from trainer.evaluation.grid import sample_grid
 from trainer.evaluation.images import Rows
 from trainer.evaluation.metrics import measure, resolve
-from trainer.evaluation.values import expectations, held_out_metrics, objective_metrics
+from trainer.evaluation.values import held_out_metrics, objective_metrics
+from trainer.feasibility.deciding import Deciding
 from trainer.history import point, standings
 from trainer.host import Host
 from trainer.loop import Loop
@@ -78,16 +80,16 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
         if spread is not None:
             front, multipliers = measured(loop, model.at(multipliers), spread)
             model.at(multipliers)
-        draws = range(loop.recipe.evaluation.loss_draws)
-        trained = expectations(loop.sources, weights, host, draws)
-        held_out = expectations(loop.sources, weights, host, draws, held_out=True)
+        deciding = Deciding.of(loop.recipe, loop.problem, loop.problem.relaxations(multipliers))
+        final = final_values(loop.sources, weights, host, deciding)
         samples = _samples(loop, model, prepared)
-    if trained is None or held_out is None:
+    if final is None:
         return None, {}
+    trained = final.trained
     estimate = trained.estimate()
-    constraints = outcomes(loop.problem, estimate, multipliers, settled_errors(loop.state))
+    constraints = outcomes(loop.problem, estimate, multipliers, settled_errors(loop.state), final.decision)
     metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate), multipliers)
-    metrics |= held_out_metrics(held_out.estimate(), loop.problem)
+    metrics |= held_out_metrics(final.held_out.estimate(), loop.problem)
     metrics |= {f"multiplier_error/{n}": c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)}
     metrics |= standings(constraints) | _facts(loop) | objective_metrics(loop.problem, estimate)
     images = {DRAWS: stored(trained, loop.recipe.seed)}

@@ -43,7 +43,8 @@ def document(formulation: str, model: str, shape: list[int], constraints: list[P
     return {
         "name": "known", "formulation": formulation, "model": {"call": CALL(model), "shape": shape},
         "schedule": {"timesteps": models.T}, "constraints": constraints,
-        "evaluation": {"samples": 0, "loss_draws": 20_000, "batch_size": 5000}, "checkpoint": {"every": 10**6}, **sections,
+        "evaluation": {"samples": 0, "loss_draws": 20_000, "batch_size": 5000}, "checkpoint": {"every": 10**6},
+        "feasibility": {"draws": 1}, **sections,
     }  # fmt: skip
 
 

@@ -59,7 +59,9 @@ def test_alignment_has_the_exact_kl_and_reward_at_every_multiplier(tmp_path, sam
     found = np.array([each.multiplier for each in result.constraints.values()])
     sampled.near("multipliers", found, wanted, rel=0.05 if not prefix else 0.1)
     sampled.near("KL", result.objective, kl, rel=0.1)
-    assert result.status in ("converged", "out_of_steps") and all(each.met for each in result.constraints.values())
+    assert result.status in ("converged", "out_of_steps") and all(
+        each.violation <= 2 * each.slack_error for each in result.constraints.values()
+    )
 
 
 def test_fine_tuning_has_the_exact_distance_and_loss_at_every_multiplier(tmp_path, sampled):

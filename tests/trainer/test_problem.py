@@ -10,6 +10,7 @@ from scipy.optimize import linprog
 
 from tests.trainer.recipes import digits
 from trainer.dual.controller import Controller
+from trainer.feasibility.deciding import Decision
 from trainer.outcome import ConstraintOutcome, outcomes, verdict
 from trainer.problem import Estimate, Problem
 from trainer.recipe import Recipe
@@ -163,9 +164,13 @@ def test_met_and_violated_are_told_with_confidence_within_the_tolerance_of_the_r
     assert ConstraintOutcome(1.0, 1.0, slack, 0.1, 0.0, kind, relaxation, tolerance=0.3).standing == standing
 
 
+DECISION = Decision(("met", "violated", "undecided", "met"), (None,) * 4)
+
+
 def test_outcomes_say_their_kind_and_relaxation():
-    found = outcomes(KINDS, Estimate(MEANS, np.full(5, 0.01)), np.array([0.1, 0.2, -0.4, 0.0]), np.full(4, 0.01))
+    found = outcomes(KINDS, Estimate(MEANS, np.full(5, 0.01)), np.array([0.1, 0.2, -0.4, 0.0]), np.full(4, 0.01), DECISION)
     assert [each.kind for each in found.values()] == ["at_most", "at_least", "equals", "equals"]
+    assert [each.standing for each in found.values()] == list(DECISION.standings)
     assert (found["least"].budget, found["least"].value, found["least"].slack) == (2.0, 1.5, -0.5)
     assert found["equal"].relaxation == pytest.approx(-0.2)
 

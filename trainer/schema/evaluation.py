@@ -43,7 +43,11 @@ class Evaluation(Section):
         examples=["20"],
     )  # fmt: skip
     batch_size: Count = Field(250, description="images sampled at a time by one worker", examples=["250"])
-    loss_draws: Count = Field(2048, description="draws of (x, t, noise) for each final value", examples=["4096"])
+    loss_draws: Count = Field(
+        2048, description="draws of (x, t, noise) for each final value; more follow where feasibility is undecided "
+        "(`feasibility.draws`)",
+        examples=["4096"],
+    )  # fmt: skip
     metrics: list[Literal["class_shares", "frechet", "copying"] | ImportPath] = Field(
         ["class_shares", "frechet", "copying"],
         description="metrics of the samples: shipped names, or import paths of functions `(Evidence) -> dict of floats`",

@@ -75,8 +75,12 @@ class Case:
 
     @property
     def room(self) -> float:
-        """The slack that is left beyond `Z` standard errors; 0 where there is none, and for equalities."""
-        return max(0.0, self.slack - Z * self.error) if self.outcome.kind != "equals" else 0.0
+        """The slack that is left beyond `Z` standard errors, also on held-out data; 0 where there is none, and for equalities."""
+        if self.outcome.kind == "equals":
+            return 0.0
+        held_out = self.outcome.held_out
+        elsewhere = held_out.slack - Z * held_out.error if held_out is not None else math.inf
+        return max(0.0, min(self.slack - Z * self.error, elsewhere))
 
     @property
     def at_zero(self) -> bool:

@@ -12,6 +12,7 @@ from trainer.problem import RELATIVE_LIMIT
 from trainer.recipe import Constraint
 from trainer.schema.dual import Dual
 from trainer.verdicts.case import LIGHT, PROPORTIONAL, ZERO, Case, limit_of
+from trainer.verdicts.held_out import evidence_of, gap_of, held_out_alone
 from trainer.verdicts.oscillation import LARGEST, oscillation
 from trainer.verdicts.trend import linearity, slope
 from trainer.verdicts.verdict import Histories, Trace, Verdict, Word
@@ -144,7 +145,7 @@ def _runs_needed(case: Case, closing: float) -> float:
 
 def _inactive(case: Case) -> Verdict | None:
     """Inactive, or noisy where it is only noise that lifts the multiplier off zero, but so far that the model feels it."""
-    if not (case.at_zero and case.room > 0):
+    if not (case.at_zero and case.room > 0) or case.outcome.standing == "violated":
         return None
     if abs(case.multiplier) > LIGHT and case.dual.rule != "fixed":
         return _noisy(case)
@@ -193,7 +194,8 @@ def _settled(case: Case) -> Verdict:
     outcome = case.outcome
     if outcome.standing == "violated":
         gap = f"; in training it was {case.end_slack.value:+.2g} ± {case.end_slack.error:.1g}" if len(case.end.steps) > 2 else ""
-        sentence = f"violated: {_slack(outcome)}, multiplier {case.multiplier:.3g}{gap}"
+        where = "violated on held-out data, though not on training data" if held_out_alone(outcome) else "violated"
+        sentence = f"{where}: {_slack(outcome)}, multiplier {case.multiplier:.3g}{gap}"
         return _verdict(case, "violated", sentence, _against_violation(case))
     told = f"{_slack(outcome)}, multiplier {case.multiplier:.3g}"
     undecided = outcome.standing == "undecided"
@@ -209,6 +211,8 @@ def _settled(case: Case) -> Verdict:
 
 def _against_violation(case: Case) -> str:
     """What to change where a constraint ends violated, by what its multiplier did and what its slack was in training."""
+    if held_out_alone(case.outcome):
+        return "give it more data, or train for fewer steps: the model knows these by heart"
     if case.dual.rule == "fixed":
         return "raise dual.start, or let dual.rule move the multiplier"
     sharper = f"measure the slack better ({case.measured_by})"
@@ -239,10 +243,11 @@ def _verdict(case: Case, word: Word, sentence: str, suggestion: str, **more: flo
         "slack": case.outcome.slack,
         "slack_error": case.outcome.slack_error,
         "tolerance": case.outcome.tolerance,
+        **evidence_of(case.outcome),
         "training_slack": case.side * case.end_slack.value,
         "training_slack_error": case.end_slack.error,
         "multiplier": case.multiplier,
         "multiplier_peak": float(np.max(case.whole.multipliers)) * case.side if len(case.whole.steps) else math.nan,
         "points": float(len(case.whole.steps)),
     }
-    return Verdict(case.name, word, sentence, suggestion, evidence | more)
+    return Verdict(case.name, word, sentence + gap_of(case.outcome), suggestion, evidence | more)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sweeps.checking import checked_plan, describe
 from sweeps.planning.load import load_plan
 from tests.trainer.recipes import digits
 from trainer.errors import BadInput
@@ -103,3 +104,9 @@ def test_results_of_before_are_judged_anew_with_the_default_tolerance() -> None:
     assert (result.feasible, result.constraints["a"].tolerance) == ("met", 0.01)
     assert Result.from_json(result.to_json()) == result or Result.from_json(result.to_json()).to_json() == result.to_json()
     assert Result.from_json({**plain, "status": "stopped"}).feasible == "undecided"
+
+
+def test_check_prints_the_tolerance_beside_each_constraint(tmp_path: Path) -> None:
+    plan = sweep(tmp_path, "constraints.four.at_most: {uniform: [0.0, 0.5]}")
+    told = "\n".join(describe(checked_plan(plan, str(tmp_path / "output"), None, None)))
+    assert "four: data at most 0 (tolerance 0.01)" in told and "five: data at most 0.2 (tolerance 0.004)" in told
