@@ -7,6 +7,7 @@ dominate each other, so both stay. A point with a NaN or infinite objective is n
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.trials import Direction, SweepRecord, Trial
+
+#: Different reasons that a note tells.
+_REASONS = 3
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ def _note(record: SweepRecord, on_front: Sequence[Trial], admitted: Sequence[Tri
     total = len(record.trials)
     if not total:
         return "The sweep has no trials yet, so there is no front."
+    if broken := _broken(record):
+        return broken
     if on_front:
         are = "is" if len(on_front) == 1 else "are"
         return f"{len(on_front)} of {total} trials {are} on the front; {_said(record, on_front, admitted)}."
@@ -110,6 +116,16 @@ def _note(record: SweepRecord, on_front: Sequence[Trial], admitted: Sequence[Tri
     if record.admission(least) == "undecided":
         return f"{none} is the nearest of the undecided: more draws (feasibility.draws) tell whether it is feasible."
     return f"{none} violates least, by {record.violation(least):.4g}: give it more budget, more steps or a larger dual step size."
+
+
+def _broken(record: SweepRecord) -> str:
+    """How many trials failed and why, where none did anything else; the reasons from the most to the least frequent."""
+    failed = [trial for trial in record.trials if trial.status in ("failed", "diverged")]
+    if len(failed) < len(record.trials):
+        return ""
+    reasons = Counter(trial.reason or "no reason is known" for trial in failed).most_common(_REASONS)
+    told = "; ".join(reason if count == len(failed) else f"{count} x {reason}" for reason, count in reasons)
+    return f"{len(failed)} of {len(record.trials)} trials failed, so there is no front: {told}"
 
 
 def _said(record: SweepRecord, on_front: Sequence[Trial], admitted: Sequence[Trial]) -> str:

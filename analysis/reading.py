@@ -22,6 +22,7 @@ from analysis.recommendation.preference import PREFER, read_preference
 from analysis.requirements import TAG, read_required, required_of
 from analysis.store import open_client
 from analysis.trials import MARKS, Budget, Direction, SweepRecord, Trial
+from trainer.uris import masked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -163,7 +164,7 @@ def _find_experiment(client: MlflowClient, tracking_uri: str, name: str) -> Expe
     deleted = " It was deleted in MLflow and can be restored there." if found is not None else ""
     known = [other.name for other in client.search_experiments(max_results=_PAGE)]
     raise ReviewError(
-        f"The sweep must be the name or id of an experiment in {tracking_uri!r}, or the id of a sweep's run, "
+        f"The sweep must be the name or id of an experiment in {masked(tracking_uri)!r}, or the id of a sweep's run, "
         f"but got {name!r}.{deleted} {nearest(name, known)}"
     )
 

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from trainer.feasibility.standing import Standing, overall
-
 from analysis.recommendation.preference import Preference
+from trainer.feasibility.standing import Standing, overall
 from trainer.schema.bound import Kind
 
 if TYPE_CHECKING:

@@ -68,10 +68,13 @@ class Conductor:
         return run, run.job(self._place)
 
     def started(self, run: Run) -> None:
+        self._begin(run)
+        self._progress.started(run.name, run.asked.params)
+
+    def _begin(self, run: Run) -> None:
         if run.seed is not None and not self._tracker.is_open(run.number):
             self._tracker.trial(run.number, run.asked.params, begun=run.asked.start)
         self._tracker.trial(run.number, run.asked.params, run.seed, run.asked.start)
-        self._progress.started(run.name, run.asked.params)
 
     def reported(self, run: Run, payload: dict[str, Any]) -> bool:
         point = self._points.get(run.number)
@@ -172,6 +175,8 @@ class Conductor:
     def _track(self, point: Point) -> None:
         """Ends the MLflow runs, so far open, of the trainings that have ended, and of the trial where it has several."""
         for run, result in point.ended:
+            if not self._tracker.has_begun(run.number, run.seed):  # its process died before it was heard of
+                self._begin(run)
             if self._tracker.is_open(run.number, run.seed):
                 self._track_run(run, result)
         record = point.record

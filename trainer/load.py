@@ -83,17 +83,10 @@ def read_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]]
             if list(document.data) != ["value"]:
                 raise BadInput([])
             overrides.append(Override(key, document.data["value"], COMMAND_LINE, line))
-        except BadInput:
-            problems.append(
-                Problem(
-                    COMMAND_LINE,
-                    line,
-                    key,
-                    "must have a value in YAML",
-                    show(value),
-                    "put it in quotes, e.g. `--set 'key=[1, 2]'`",
-                )
-            )
+        except BadInput as error:
+            detail = f" (YAML finds {error.problems[0].received})" if error.problems else ""
+            way_out = f"put it in quotes, e.g. `--set 'key=[1, 2]'`{detail}"
+            problems.append(Problem(COMMAND_LINE, line, key, "must have a value in YAML", show(value), way_out))
     return overrides, problems
 
 

@@ -64,12 +64,6 @@ class Estimate:
             result = np.where(np.isfinite(joint), joint, result)
         return result
 
-    @property
-    def with_objective(self) -> Vector:
-        """The covariance [m] of each constraint's mean with the objective's; 0 where the two were not measured jointly."""
-        result: Vector = np.nan_to_num(self.mean_covariance[0, 1:])
-        return result
-
 
 @dataclass(frozen=True)
 class Problem:
@@ -161,18 +155,26 @@ class Problem:
     def slack_errors(self, estimate: Estimate) -> Vector:
         """Standard errors of the slacks [m]; variances add where objective and constraint have draws of their own.
 
-        On the simplex the largest variance stands for that of u, which is the mean of one of the constraints.
+        On the simplex u is the largest mean, and each slack that mean's difference from its own: 0 for the largest itself.
         """
-        variances = estimate.variance
-        if self.simplex:
-            return np.asarray(np.sqrt(variances[1:] + np.max(variances[1:])))
-        return self.value_errors(estimate)
+        if not self.simplex:
+            return self.value_errors(estimate)
+        covariance = self.value_covariance(estimate)
+        largest, own = int(np.argmax(estimate.mean[1:])), np.diag(covariance)
+        result: Vector = np.sqrt(np.maximum(own + own[largest] - 2.0 * covariance[largest], 0.0))
+        return result
 
     def value_errors(self, estimate: Estimate) -> Vector:
         """Standard errors of the values [m], NaN where one is not known."""
-        variances = estimate.variance
-        shared = variances[0] - 2.0 * estimate.with_objective
-        result: Vector = np.sqrt(np.maximum(variances[1:] + np.where(self.relative, shared, 0.0), 0.0))
+        result: Vector = np.sqrt(np.maximum(np.diag(self.value_covariance(estimate)), 0.0))
+        return result
+
+    def value_covariance(self, estimate: Estimate) -> Vector:
+        """The covariance [m, m] of the values."""
+        between, relative = estimate.mean_covariance, self.relative.astype(np.float64)
+        objective = np.nan_to_num(between[0, 1:])
+        shared = np.where(np.outer(self.relative, self.relative), between[0, 0], 0.0)
+        result: Vector = between[1:, 1:] - np.outer(relative, objective) - np.outer(objective, relative) + shared
         return result
 
     def tolerated(self, means: Vector) -> Vector:
@@ -194,7 +196,7 @@ class Problem:
         return float(np.max(means[1:]) if self.simplex else means[0])
 
     def objective_variance(self, estimate: Estimate) -> float:
-        """The squared standard error of `objective`."""
+        """The squared standard error of `objective`; of the largest value that of the mean which is it."""
         index = 1 + int(np.argmax(estimate.mean[1:])) if self.simplex else 0
         return float(estimate.variance[index])
 

@@ -19,12 +19,13 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import WorkerGroupError
 
 from trainer.errors import BadInput, Problem, TrainingError
-from trainer.following import Training, follow, last_line
+from trainer.following import Training, follow, whole
 from trainer.host import Payload
 from trainer.outcome import Result, failed
 from trainer.places import RESULT, is_local, local_path, read_file, write_files
 from trainer.recipe import Recipe, Resources
 from trainer.schema.feasibility import Feasibility
+from trainer.tracebacks import error_in
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,11 @@ def _attempts(job: Job, recipe: Recipe, storage: str, coordinator: Any, callback
                 cause = failure if isinstance(failure, TrainingError) else failure.__cause__
                 if isinstance(cause, TrainingError):
                     raise TrainingError(str(cause)) from None
-            again = last_line(error) == before and not any(isinstance(each, RayError) for each in error.worker_failures.values())
+            said = error_in(whole(error))
+            again = said == before and not any(isinstance(each, RayError) for each in error.worker_failures.values())
             if attempt == retries or again:
                 raise
-            before = last_line(error)
+            before = said
 
 
 def _scaling(resources: Resources) -> ScalingConfig:

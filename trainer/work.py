@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import time
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
+from trainer import yaml_core
 from trainer.amortised.front import FILE, AmortisedFront
 from trainer.amortised.measure import ending, measured, point_of
 from trainer.amortised.spread import Spread
@@ -23,7 +24,7 @@ from trainer.evaluation.evidence import Evidence
 from trainer.evaluation.grid import sample_grid
 from trainer.evaluation.images import Rows
 from trainer.evaluation.metrics import measure, resolve
-from trainer.evaluation.values import expectations, held_out_metrics
+from trainer.evaluation.values import expectations, held_out_metrics, objective_metrics
 from trainer.history import point, standings
 from trainer.host import Host
 from trainer.loop import Loop
@@ -65,7 +66,7 @@ def _files(prepared: Prepared, weights: Vector) -> dict[str, bytes]:
     """The small files of a checkpoint, and what diffusers reads of the averaged weights."""
     plain = prepared.recipe.model_dump(mode="json")
     with prepared.primal.averaged(weights) as predictor:
-        return {"recipe.yaml": yaml.safe_dump(plain, sort_keys=False).encode(), **stored_files(predictor, prepared.schedule)}
+        return {"recipe.yaml": yaml_core.write(plain).encode(), **stored_files(predictor, prepared.schedule)}
 
 
 def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, dict[str, bytes]]:
@@ -88,8 +89,7 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
     metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate), multipliers)
     metrics |= held_out_metrics(held_out.estimate(), loop.problem)
     metrics |= {f"multiplier_error/{n}": c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)}
-    metrics |= standings(constraints) | _facts(loop)
-    metrics["objective_error"] = float(np.sqrt(loop.problem.objective_variance(estimate)))
+    metrics |= standings(constraints) | _facts(loop) | objective_metrics(loop.problem, estimate)
     images = {DRAWS: stored(trained, loop.recipe.seed)}
     if samples is not None and len(samples):
         more, files = _measure(prepared, samples)
@@ -107,7 +107,7 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
     metrics["system/seconds"] = loop.seconds + time.monotonic() - started
     result = Result(
         status=status, reason=reason, objective=loop.problem.objective(estimate.mean),
-        objective_error=metrics["objective_error"],
+        objective_error=metrics.get("objective_error", math.nan),
         constraints=constraints, feasible=feasible, steps=loop.step,
         seconds=metrics["system/seconds"], checkpoint=host.checkpoints.path(loop.step), metrics=metrics,
     )  # fmt: skip

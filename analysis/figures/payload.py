@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from analysis.amortised import direction_of
-from analysis.bands import Slice, slices
+from analysis.bands import Slice, certificate, slices
 from analysis.columns import Column, columns, default_axes, view_range
 from analysis.figures.marks import MARKS, kinds
 from analysis.front import Front
@@ -54,6 +54,7 @@ def payload(
         "thumbnails": dict(thumbnails),
         "budgets": [_budget(each, record) for each in record.budgets],
         "bands": [_band(each, record.budgets) for each in bands],
+        "certificate": _certificate(record, front),
         "said": {trial_id: list(sentences) for trial_id, sentences in said.items()},
         "through": _through(bands, named),
         "amortised": _amortised(record),
@@ -126,6 +127,11 @@ def _band(band: Slice, budgets: Sequence[Budget]) -> dict[str, object]:
     return {"budget": budgets.index(band.budget), "through": band.through} | {
         name: [_finite(value) for value in values] for name, values in sides.items()
     }
+
+
+def _certificate(record: SweepRecord, front: Front) -> dict[str, object]:
+    found = certificate(record, front)
+    return {"certified": found.certified, "said": list(found.sentences)}
 
 
 def _amortised(record: SweepRecord) -> dict[str, object]:

@@ -14,6 +14,9 @@ from analysis.recommendation.words import going_on, listed, own_budgets, sentenc
 from analysis.text import number
 from analysis.trials import SweepRecord, Trial
 
+#: So many points are named one by one; the JSON file has all.
+_NAMED = 6
+
 
 @dataclass(frozen=True)
 class Recommendation:
@@ -29,6 +32,8 @@ class Recommendation:
     preferred: Trial | None = None
     preferred_reason: str = ""
     nearest: Trial | None = None
+    #: The trials of the front that are not told apart from the knee.
+    alike: tuple[Trial, ...] = ()
 
     @property
     def trial(self) -> Trial | None:
@@ -54,7 +59,8 @@ class Recommendation:
         """The form of `--json` files (docs/prices.md)."""
         names = {"trial": self.trial, "preferred": self.preferred, "knee": self.knee, "nearest": self.nearest}
         ids = {name: each.trial_id if each is not None else None for name, each in names.items()}
-        return {**ids, "preferred_reason": self.preferred_reason or None, "knee_reason": self.knee_reason}
+        alike = {"knee_alike": [each.trial_id for each in self.alike]}
+        return {**ids, "preferred_reason": self.preferred_reason or None, "knee_reason": self.knee_reason, **alike}
 
 
 def recommend(record: SweepRecord, front: Front) -> Recommendation:
@@ -71,7 +77,8 @@ def recommend(record: SweepRecord, front: Front) -> Recommendation:
     preferred, nearest = (choice.trial, None) if choice.meets else (None, choice.trial)
     reason = choice.reason + (own_budgets(record, preferred) if preferred is not None else "")
     knee_reason = _knee_reason(points, knee) + (own_budgets(record, at) if at is not None else "")
-    return Recommendation(at, knee_reason, preferred, reason, nearest)
+    alike = tuple(front.trials[row] for row in _alike(points, knee)) if at is not None else ()
+    return Recommendation(at, knee_reason, preferred, reason, nearest, alike)
 
 
 def _same(one: Trial | None, other: Trial) -> bool:
@@ -93,14 +100,19 @@ def _knee_reason(points: Points, knee: Knee) -> str:
             "every point is about the same bargain. Say what you prefer (`prefer`)."
         )
     name = points.trials[knee.row].trial_id
-    alike = [j for j in range(len(points.trials)) if j != knee.row and points.alike(knee.row, j)]
+    alike = _alike(points, knee)
     steps = [going_on(points, knee.row, j) for j in points.neighbours(knee.row) if j not in alike]
     parts = [f"Trial {name}: the knee", "; ".join(steps)]
     if alike:
         ids = [points.trials[j].trial_id for j in alike]
-        shown = ids if len(ids) <= 3 else [*ids[:2], f"{len(ids) - 2} more"]
+        shown = ids if len(ids) <= _NAMED else [*ids[: _NAMED - 1], f"{len(ids) - _NAMED + 1} more"]
         parts.append(f"{listed(shown)} {'is' if len(ids) == 1 else 'are'} not told apart from it")
     return sentences(parts)
+
+
+def _alike(points: Points, knee: Knee) -> list[int]:
+    """The rows that noise does not tell apart from the knee: those that may be it, and those that are as good in everything."""
+    return [j for j in range(len(points.trials)) if j != knee.row and (j in knee.alike or points.alike(knee.row or 0, j))]
 
 
 def _nothing(front: Front, pricing: Pricing) -> str:

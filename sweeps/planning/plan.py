@@ -6,13 +6,12 @@ Importing this takes no Optuna, MLflow, Ray or torch: bad input is answered at o
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.requirements import required, unseen
+from analysis.tracking_uri import tracking_uri
 from sweeps.planning.budgets import NAME, range_tolerances, searched_budgets
 from sweeps.planning.kinds import listed
 from sweeps.planning.preferring import preference_of
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 #: The steps of an amortised training, in those of one trial, unless the sweep says.
 AMORTISED_STEPS = 3
-_DEFAULT_STORE = "mlflow.db"
 
 
 @dataclass(frozen=True)
@@ -162,10 +160,8 @@ class Plan:
 
     @property
     def tracking_uri(self) -> str:
-        """The tracking URI, with a relative SQLite path made absolute: workers and later commands stand in other folders."""
-        uri = self.sweep.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_DEFAULT_STORE}"
-        scheme, _, path = uri.partition("sqlite:///")
-        return f"sqlite:///{Path(path).absolute()}" if not scheme and path and path != ":memory:" else uri
+        """The tracking URI, whole (see `analysis.tracking_uri`)."""
+        return tracking_uri(self.sweep.mlflow.tracking_uri)
 
     @property
     def storage(self) -> str | None:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from trainer.feasibility.tolerance import Tolerance, tolerances
 
 from analysis.trials import JUDGED_STATUSES
 from sweeps.stopping.forecast import Forecast, forecast, recent
+from trainer.feasibility.tolerance import Tolerance, tolerances
 from trainer.outcome import Result
 from trainer.problem import Vector
 from trainer.recipe import Recipe

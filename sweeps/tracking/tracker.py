@@ -159,6 +159,10 @@ class Tracker:
         """Whether a trial's run, or that of its training with this seed, was begun and not ended."""
         return self.spool(number, seed).status == "RUNNING"
 
+    def has_begun(self, number: int, seed: int | None = None) -> bool:
+        """Whether such a run was ever begun."""
+        return bool(self.spool(number, seed).status)
+
     def interrupt(self, number: int) -> None:
         """A trial that is not over is broken off, and its trainings that go on with it: the next start resumes them."""
         for seed in dict.fromkeys((None, *self.plan.seeds)):

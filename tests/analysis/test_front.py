@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from trainer.feasibility.standing import Standing
 
 from analysis.front import domination_ranks, find_front, non_dominated
 from analysis.trials import Direction, SweepRecord, Trial
 from tests.analysis.made_up import made_up_sweep
+from trainer.feasibility.standing import Standing
 
 
 def dominates(one: list[float], other: list[float], directions: list[Direction]) -> bool:
@@ -115,6 +115,16 @@ def test_equal_violations_share_a_rank() -> None:
 
 def test_a_sweep_without_trials_says_so() -> None:
     assert "no trials yet" in find_front(record()).note
+
+
+def test_where_all_failed_the_note_says_why() -> None:
+    def ended(number: int, status: str, reason: str) -> Trial:
+        return Trial(f"{number:04d}", "", status, reason, {}, {}, ())
+
+    died = [ended(i, "failed", "OverflowError: int too big") for i in range(2)]
+    assert find_front(record(*died)).note == "2 of 2 trials failed, so there is no front: OverflowError: int too big"
+    both = find_front(record(*died, ended(2, "diverged", "the objective is nan"))).note
+    assert both == "3 of 3 trials failed, so there is no front: 2 x OverflowError: int too big; 1 x the objective is nan"
 
 
 def test_the_front_of_a_made_up_sweep_is_the_brute_force_one() -> None:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from trainer.feasibility.standing import Standing
 
 from analysis.errors import ReviewError
 from analysis.hypervolume import default_reference_point, hypervolume, hypervolume_history, reference_point_of
 from analysis.trials import Direction, SweepRecord, Trial
+from trainer.feasibility.standing import Standing
 
 TWO: list[Direction] = ["minimize", "minimize"]
 

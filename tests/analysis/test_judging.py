@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-from trainer.feasibility.standing import Standing
 
 from analysis.judging import constraint_outcomes, judge
 from analysis.trials import ConstraintOutcome, SweepRecord, Trial
+from trainer.feasibility.standing import Standing
 
 GOOD = {
     "objective": 1.0,

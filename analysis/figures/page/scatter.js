@@ -149,7 +149,8 @@ const notes = (traces, x, y) => {
   const band = bandHere(x, y);
   return [
     crosses && steps(x, y).length ? "Faint crosses violate budgets that decide: they may lie beyond the front's line, which joins only trials that are known to keep these." : "",
-    band && !view.off.has("band") ? "Band: what these trials' multipliers certify of the front, at 2 standard errors; dashed: the front predicted within." : "",
+    band && !view.off.has("band") ? `Band: what these trials' multipliers ${review.certificate.certified ? "certify" : "say"} of the front${review.certificate.certified ? "" : " if they converged"}, 95 % sure as a whole; dashed: the front predicted within.` : "",
+    ...(band && !view.off.has("band") ? review.certificate.said : []),
     band && band[0].through ? `The band is the slice at the other budgets of trial ${band[0].through}.` : "",
     missing ? `${missing} of ${review.trials.length} trials have no finite value on these axes.` : "",
     far ? `${far} far-off ${far === 1 ? "point is" : "points are"} out of view: double-click shows all.` : "",

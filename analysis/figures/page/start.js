@@ -30,7 +30,7 @@ const makeLegend = () => {
     if (count) byId("legend").append(legendItem(kind, `${review.marks[kind].name} (${count})`, review.marks[kind].hint));
   }
   const lines = [
-    ["band", "certified band", review.bands.length],
+    ["band", review.certificate.certified ? "certified band" : "band, if converged", review.bands.length],
     ["tangents", "slopes −λ", review.trials.some((t) => onFront(t) && t.constraints.some((c) => c.multiplier !== null))],
     ["lineage", "continued from", review.trials.some((t) => t.continued_from)],
     ["amortised", "amortised front", review.amortised.points.length],
