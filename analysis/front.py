@@ -132,7 +132,8 @@ def _said(record: SweepRecord, on_front: Sequence[Trial], admitted: Sequence[Tri
     """How many may be on the front and why, and what there is of others."""
     if record.required is None:
         return f"{len(admitted)} feasible{_others(record)}"
-    kept = "keep the budgets that are fixed" if record.required else "count by what they attained"
+    one = len(admitted) == 1
+    kept = f"keep{'s' * one} the budgets that are fixed" if record.required else f"count{'s' * one} by what was attained"
     missed = sum(trial.standing == "violated" for trial in on_front)
     asked = f"; {missed} on it missed the budget given" if missed else ""
     return f"{len(admitted)} {kept}{asked}{_others(record)}"

@@ -76,8 +76,9 @@ def check_json(plain: dict[str, Any], count: int) -> None:
         for each in trial["constraints"].values():
             assert each["budget"] == trial["params"]["constraints.*.at_most"] and each["kind"] == "at_most"
             assert each["slack"] == pytest.approx(each["budget"] - each["value"]) and each["multiplier"] >= 0
-    assert plain["front"] and all(by_id[each]["feasible"] for each in plain["front"])
-    points = [(trial["objective"], trial["metrics"]["value/max"]) for trial in plain["trials"] if trial["feasible"]]
+    assert plain["front"] and {trial["feasible"] for trial in plain["trials"]} <= {"met", "violated", "undecided"}
+    # The searched budget is a knob, as `value/max` is an objective: every trial counts by what it attained.
+    points = [(trial["objective"], trial["metrics"]["value/max"]) for trial in plain["trials"]]
     front = [(by_id[each]["objective"], by_id[each]["metrics"]["value/max"]) for each in plain["front"]]
     better = {point for point in points if not any(a != point and a[0] <= point[0] and a[1] <= point[1] for a in points)}
     assert set(front) == better
@@ -164,8 +165,7 @@ def test_a_sweep_from_nothing_the_same_command_again_and_its_front_from_mlflow_a
     _, parent, children = check_mlflow(folder, first)
 
     began = time.monotonic()
-    code = 0 if all(trial["feasible"] for trial in first["trials"]) else 3
-    said = run(folder, "sweep", "sweep.yaml", "--json", "again.json", code=code)
+    said = run(folder, "sweep", "sweep.yaml", "--json", "again.json")
     assert "starts" not in said and time.monotonic() - began < 30
     assert json.loads((folder / "again.json").read_text()) == first
     _, again, same = check_mlflow(folder, first)

@@ -134,7 +134,10 @@ def test_a_stop_counts_as_neither_failed_nor_infeasible(hopeless_sweep: Plan, tm
     front = find_front(record)
     assert front.ids == ("0001",) and front.ranks["0000"] is None
     assert (record.trials[0].status, record.trials[0].standing) == ("stopped", None)
-    assert front.note == "1 of 2 trials is on the front; 1 feasible; 1 stopped early."
+    assert (
+        front.note
+        == "1 of 2 trials is on the front; 1 counts by what was attained; 1 on it missed the budget given; 1 stopped early."
+    )
 
 
 class Conducted:
