@@ -20,12 +20,13 @@ from analysis.errors import ReviewError, nearest
 from analysis.judging import constraint_outcomes, judge, split_intervals
 from analysis.recommendation.preference import PREFER, read_preference
 from analysis.store import open_client
-from analysis.trials import MARKS, Direction, SweepRecord, Trial
+from analysis.trials import JUDGED_STATUSES, MARKS, Direction, SweepRecord, Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
+    from analysis.common_draws import TrialDraws
     from trainer.amortised.front import AmortisedFront
 
 _PAGE = 1000
@@ -61,6 +62,7 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
     children = list(_children(client, experiment.experiment_id, parent.info.run_id))
     runs = [run for run in children if run.data.tags["dualsweep.kind"] == "trial"]
     trials = judge([_trial(run) for run in _newest_of_each(runs)], list(objectives))
+    budgets = read_budgets(parent.data.tags.get("dualsweep.budgets", "[]"), parent.info.run_id)
     return SweepRecord(
         experiment_id=experiment.experiment_id,
         experiment_name=experiment.name,
@@ -70,11 +72,20 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         trials=trials,
         sampler=parent.data.params.get("sampler.name", ""),
         sampler_seed=parent.data.params.get("sampler.seed", ""),
-        budgets=read_budgets(parent.data.tags.get("dualsweep.budgets", "[]"), parent.info.run_id),
+        budgets=budgets,
+        drawn=_drawn(client, trials) if budgets else {},
         maximizes=_maximizes(parent, objectives),
         prefer=read_preference(wanted, parent.info.run_id) if (wanted := parent.data.tags.get(PREFER)) else None,
         amortised=_amortised(client, [run for run in children if run.data.tags["dualsweep.kind"] == "amortised"]),
     )
+
+
+def _drawn(client: MlflowClient, trials: Sequence[Trial]) -> dict[str, TrialDraws]:
+    """What single trainings drew in their final evaluations, which says how their errors vary together."""
+    from analysis.common_draws import read_draws
+
+    judged = {each.trial_id: each.run_id for each in trials if each.status in JUDGED_STATUSES and each.replicates == 1}
+    return read_draws(client, judged)
 
 
 def _amortised(client: MlflowClient, runs: Sequence[Run]) -> AmortisedFront | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from analysis.common_draws import TrialDraws
     from trainer.amortised.front import AmortisedFront
 
 from analysis.recommendation.preference import Preference
@@ -158,6 +159,8 @@ class SweepRecord:
     prefer: Preference | None = None
     #: The front of the sweep's amortised training, where it has one that has ended.
     amortised: AmortisedFront | None = None
+    #: What the trials' final evaluations drew, by trial id, where it was kept.
+    drawn: Mapping[str, TrialDraws] = field(default_factory=dict)
 
     def point(self, trial: Trial) -> tuple[float, ...]:
         """Return a trial's objective values in the order of `objectives`; NaN where one is missing."""

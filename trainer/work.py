@@ -90,7 +90,7 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
     metrics |= {f"multiplier_error/{n}": c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)}
     metrics |= _facts(loop)
     metrics["objective_error"] = float(np.sqrt(loop.problem.objective_variance(estimate)))
-    images = {DRAWS: stored(trained, loop.recipe.seed)}
+    images = {DRAWS: stored(trained, loop.recipe.seed, loop.problem.names, loop.problem.relative.tolist())}
     if samples is not None and len(samples):
         more, files = _measure(prepared, samples)
         metrics, images = metrics | more, images | files
