@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trainer.amortised.front import AmortisedFront
 
 _PAGE = 1000
+_DRAWN = 200
 _RUN_ID_LENGTH = 32
 #: MLflow's SQL stores keep an infinite metric as the largest double of its sign.
 _INFINITE = sys.float_info.max
@@ -81,11 +82,14 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
 
 
 def _drawn(client: MlflowClient, trials: Sequence[Trial]) -> dict[str, TrialDraws]:
-    """What single trainings drew in their final evaluations, which says how their errors vary together."""
+    """What single trainings drew in their final evaluations, which says how their errors vary together.
+
+    Of at most `_DRAWN` trials: each is a request to the store, and a band rests on no more.
+    """
     from analysis.common_draws import read_draws
 
     judged = {each.trial_id: each.run_id for each in trials if each.status in JUDGED_STATUSES and each.replicates == 1}
-    return read_draws(client, judged)
+    return read_draws(client, judged if len(judged) <= _DRAWN else {})
 
 
 def _amortised(client: MlflowClient, runs: Sequence[Run]) -> AmortisedFront | None:
