@@ -19,8 +19,14 @@ from analysis.budgets import read_budgets
 from analysis.errors import ReviewError, nearest
 from analysis.judging import constraint_outcomes, judge, split_intervals
 from analysis.recommendation.preference import PREFER, read_preference
+from analysis.requirements import TAG, read_required, required_of
 from analysis.store import open_client
+<<<<<<< HEAD
 from analysis.trials import JUDGED_STATUSES, MARKS, Direction, SweepRecord, Trial
+=======
+from analysis.trials import MARKS, Budget, Direction, SweepRecord, Trial
+from trainer.uris import masked
+>>>>>>> main
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,8 +68,15 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
     objectives = _objectives(parent)
     children = list(_children(client, experiment.experiment_id, parent.info.run_id))
     runs = [run for run in children if run.data.tags["dualsweep.kind"] == "trial"]
+<<<<<<< HEAD
     trials = judge([_trial(run) for run in _newest_of_each(runs)], list(objectives))
     budgets = read_budgets(parent.data.tags.get("dualsweep.budgets", "[]"), parent.info.run_id)
+=======
+    tags = parent.data.tags
+    budgets = read_budgets(tags.get("dualsweep.budgets", "[]"), parent.info.run_id)
+    trials = judge([_trial(run, budgets) for run in _newest_of_each(runs)], list(objectives))
+    decide = read_required(tags[TAG], parent.info.run_id) if TAG in tags else required_of(trials, budgets, objectives)
+>>>>>>> main
     return SweepRecord(
         experiment_id=experiment.experiment_id,
         experiment_name=experiment.name,
@@ -74,9 +87,13 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         sampler=parent.data.params.get("sampler.name", ""),
         sampler_seed=parent.data.params.get("sampler.seed", ""),
         budgets=budgets,
+<<<<<<< HEAD
         drawn=_drawn(client, trials) if budgets else {},
+=======
+        required=decide,
+>>>>>>> main
         maximizes=_maximizes(parent, objectives),
-        prefer=read_preference(wanted, parent.info.run_id) if (wanted := parent.data.tags.get(PREFER)) else None,
+        prefer=read_preference(wanted, parent.info.run_id) if (wanted := tags.get(PREFER)) else None,
         amortised=_amortised(client, [run for run in children if run.data.tags["dualsweep.kind"] == "amortised"]),
     )
 
@@ -173,7 +190,7 @@ def _find_experiment(client: MlflowClient, tracking_uri: str, name: str) -> Expe
     deleted = " It was deleted in MLflow and can be restored there." if found is not None else ""
     known = [other.name for other in client.search_experiments(max_results=_PAGE)]
     raise ReviewError(
-        f"The sweep must be the name or id of an experiment in {tracking_uri!r}, or the id of a sweep's run, "
+        f"The sweep must be the name or id of an experiment in {masked(tracking_uri)!r}, or the id of a sweep's run, "
         f"but got {name!r}.{deleted} {nearest(name, known)}"
     )
 
@@ -205,7 +222,7 @@ def _newest_of_each(runs: Sequence[Run]) -> list[Run]:
     return [newest[trial_id] for trial_id in sorted(newest)]
 
 
-def _trial(run: Run) -> Trial:
+def _trial(run: Run, budgets: Sequence[Budget]) -> Trial:
     tags, info = run.data.tags, run.info
     logged = {name: _finite_or_inf(value) for name, value in run.data.metrics.items() if not name.startswith(_REVIEWED)}
     metrics, intervals = split_intervals(logged)
@@ -220,7 +237,7 @@ def _trial(run: Run) -> Trial:
         reason=tags.get("dualsweep.reason", ""),
         params=_searched(tags, info.run_id),
         metrics=metrics,
-        constraints=constraint_outcomes(metrics, run.data.params),
+        constraints=constraint_outcomes(metrics, run.data.params, budgets),
         seconds=(info.end_time - info.start_time) / 1000 if ended else None,
         steps=steps,
         continued_from=tags.get("dualsweep.continued_from"),

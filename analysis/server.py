@@ -17,8 +17,10 @@ from types import TracebackType
 
 from analysis.errors import ReviewError
 from analysis.links import run_link
+from analysis.proxies import reach_this_machine_directly
 from analysis.store import is_http
 from analysis.trials import SweepRecord
+from trainer.uris import masked, without_login
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STOP_SECONDS = 5.0
@@ -75,14 +77,19 @@ def ui(
         ReviewError: not a loopback address, the port is taken, or the server did not come up.
     """
     if is_http(tracking_uri):
-        return UiServer(tracking_uri.rstrip("/"))
+        return UiServer(without_login(tracking_uri).rstrip("/"))
     _check_address(host, port)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri]
+    reach_this_machine_directly()
+    command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     if artifacts_destination is not None:
         command += ["--artifacts-destination", artifacts_destination]
+    # Not on the command line, where every user of the machine reads its password.
+    environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": tracking_uri}
     with tempfile.NamedTemporaryFile(prefix="mlflow-ui-", suffix=".log", delete=False) as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
+        )
     server = UiServer(f"http://{f'[{host}]' if ':' in host else host}:{port}", process)
     try:
         _wait_until_healthy(server, Path(log.name), timeout)
@@ -127,7 +134,7 @@ def _wait_until_healthy(server: UiServer, log: Path, timeout: float) -> None:
                     return
         except (urllib.error.URLError, OSError):
             time.sleep(_POLL_SECONDS)
-    tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
+    tail = masked("\n".join(log.read_text(errors="replace").splitlines()[-8:]))
     raise ReviewError(
         f"The MLflow UI must answer within {timeout:g} s, but `mlflow server` at {server.base_url} did not. "
         f"Its last words, from {log}:\n{tail}"

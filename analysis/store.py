@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from analysis.database import wrong_with_file
 from analysis.errors import ReviewError
+from analysis.tracking_uri import wrong_with
+from trainer.uris import BadPlaceError, masked, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,27 +31,47 @@ def open_client(tracking_uri: str) -> MlflowClient:
     """Return a client for this tracking URI.
 
     Raises:
-        ReviewError: the SQLite file or the folder does not exist, or no server answers at the address.
+        ReviewError: the URI is none of a store, its file does not exist or is of another version, or no server answers there.
     """
-    parts = urlsplit(tracking_uri)
-    if parts.scheme == "sqlite":
-        _check_path(tracking_uri, tracking_uri.removeprefix("sqlite:///").split("?")[0])
-    elif parts.scheme in ("", "file"):
-        _check_path(tracking_uri, parts.path)
-    elif is_http(tracking_uri):
-        _check_server(tracking_uri, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    _check(tracking_uri)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # read when MLflow is imported
     from mlflow import MlflowClient  # takes seconds to import, so not before it is needed
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
-    return MlflowClient(tracking_uri)
+    try:
+        client = MlflowClient(tracking_uri)
+        client.search_experiments(max_results=1)
+    except (MlflowException, SQLAlchemyError) as error:
+        raise ReviewError(
+            f"The tracking URI must name an MLflow store that answers, but got {masked(tracking_uri)!r} and "
+            f"{masked(_first_line(error))}. Mend that store, or name another."
+        ) from None
+    return client
 
 
-def _check_path(tracking_uri: str, path: str) -> None:
-    if path in ("", ":memory:") or not Path(path).exists():
+def _check(tracking_uri: str) -> None:
+    try:
+        wrong = wrong_with(tracking_uri)
+    except BadPlaceError as error:
+        raise ReviewError(f"The tracking URI {error.rule}, but got {error.received}; {error.way_out}.") from None
+    if wrong is not None:
+        raise ReviewError(f"The tracking URI {wrong[0]}, but got {masked(tracking_uri)!r}; {wrong[1]}.")
+    file = sqlite_file(tracking_uri)
+    if file is not None and not file.exists():
         raise ReviewError(
             f"The tracking URI must name an MLflow store that exists, but got {tracking_uri!r} and there is "
-            f"nothing at {str(Path(path).resolve())!r}. Correct the path, or run the sweep first."
+            f"nothing at {str(file)!r}. Correct the path, or run the sweep first."
         )
+    if (state := wrong_with_file(tracking_uri)) is not None:
+        raise ReviewError(f"The tracking URI {state[0]}, but got {state[1]}; {state[2]}.")
+    if is_http(tracking_uri):
+        parts = urlsplit(tracking_uri)
+        _check_server(masked(tracking_uri), parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _check_server(tracking_uri: str, host: str, port: int) -> None:

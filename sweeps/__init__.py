@@ -33,9 +33,8 @@ def sweep(plan: Plan, output: str | None = None, address: str | None = None) -> 
         trainer.errors.BadInput: with every problem found, before anything starts.
         cluster.errors.ClusterError: the cluster can't be joined or is too small.
     """
-    from rich.console import Console
-
     from sweeps.checking import checked_plan
     from sweeps.conduct import run_sweep
+    from sweeps.output import Screen
 
-    return run_sweep(checked_plan(plan, output, None, address), Console())
+    return run_sweep(checked_plan(plan, output, None, address), Screen())

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.database import wrong_with_file
+from analysis.tracking_uri import VARIABLE, tracking_uri, wrong_with
 from cluster.errors import ClusterError
 from cluster.machine import local_machine
 from cluster.resources import Ask, concurrency
@@ -19,13 +21,16 @@ from trainer.data import outline
 from trainer.documents import Document, load
 from trainer.errors import BadInput, Problem
 from trainer.load import load_recipe
-from trainer.places import check_writable, is_local, local_path
+from trainer.places import BadPlaceError, check_writable, is_local, local_path
 from trainer.recipe import Recipe, flatten
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A recipe, or a sweep's plan with its base recipe, found good; `output` is absolute where it is a local folder."""
+    """A recipe, or a sweep's plan with its base recipe, found good; `output` is absolute where it is a local folder.
+
+    `store` is the MLflow store that a training is logged to, None for none; a sweep's is in its plan.
+    """
 
     file: Path
     recipe: Recipe
@@ -33,6 +38,7 @@ class Checked:
     plan: Plan | None
     output: str
     address: str | None
+    store: str | None = None
 
     @property
     def ask(self) -> Ask:
@@ -69,6 +75,27 @@ def checked_plan(plan: Plan, output: str | None, json_file: Path | None, address
     return _complete(Checked(Path(plan.document.file), plan.recipe, plan.recipe_document, plan, place, address), json_file)
 
 
+def checked_store(written: str | None) -> str | None:
+    """The MLflow store of a training: the one written, else MLFLOW_TRACKING_URI, else none.
+
+    Raises:
+        BadInput: it can't be one.
+    """
+    if not written and not os.environ.get(VARIABLE):
+        return None
+    try:
+        uri = tracking_uri(written)
+        wrong, state = wrong_with(written or uri), wrong_with_file(uri)
+    except BadPlaceError as error:
+        wrong, state = None, (error.rule, error.received, error.way_out)
+    key = "--tracking-uri" if written else VARIABLE
+    if wrong is not None:
+        raise BadInput([Problem("command line", 1, key, wrong[0], repr(written or uri), wrong[1])])
+    if state is not None:
+        raise BadInput([Problem("command line", 1, key, *state)])
+    return uri
+
+
 def is_sweep(file: Path) -> bool:
     """Whether a file is a sweep: it has a `search` or points to a recipe."""
     return bool({"search", "recipe", "trials", "sampler"} & set(load(file).data))
@@ -87,7 +114,10 @@ def check_file_only(file: Path, sets: Sequence[str]) -> str:
 
 def _place(output: str | None, name: str) -> str:
     place = output or str(Path("runs") / name)
-    return str(local_path(place)) if is_local(place) else place
+    try:
+        return str(local_path(place)) if is_local(place) else place
+    except BadPlaceError as error:
+        raise BadInput([Problem("command line", 1, "--output", error.rule, error.received, error.way_out)]) from None
 
 
 def _complete(checked: Checked, json_file: Path | None) -> Checked:
@@ -178,7 +208,7 @@ def describe(checked: Checked) -> Iterator[str]:
         fits = concurrency(local_machine(), ask, plan.sweep.concurrency if plan else None)
         yield f"  side by side  {fits.concurrent} ({fits.reason})"
     yield from _of_problem(recipe)
-    yield f"  output        {checked.output}"
+    yield f"  output        {masked(checked.output)}"
     for key, value in flatten(recipe).items():
         if value is not None:
             yield f"    {key} = {value}"
@@ -191,6 +221,7 @@ def _of_sweep(plan: Plan) -> Iterator[str]:
     for parameter in plan.parameters:
         yield f"  search        {parameter.name}: {parameter.kind.word} {list(parameter.kind.ends)}"
     yield "  objectives    " + ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
+    yield f"  front         {plan.deciding}"
     if (continuation := plan.sweep.continuation) is not None:
         steps = f"{continued_steps(recipe, continuation)} of {recipe.train.steps} steps"
         factors = f"dual.step_size x {continued_dual_step(recipe, continuation):g}, train.lr x {continuation.lr:g}"

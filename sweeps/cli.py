@@ -1,34 +1,39 @@
 """The command line. Every command reads and checks its input before anything heavy is imported.
 
-Exit codes: 0 done; 1 the run failed; 2 bad input; 3 ended with some trials failed or infeasible; 130 interrupted.
+Exit codes: 0 done, whatever the verdicts; 1 all failed or diverged; 2 bad input; 3 some did (under --strict: not all met); 130
+interrupted (sweeps/exits.py).
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import typer
-from rich.console import Console
 
+from analysis.errors import ReviewError
+from analysis.proxies import reach_this_machine_directly
 from cluster.errors import ClusterError
+from sweeps.exits import BAD_INPUT, FAILED, INTERRUPTED, broken, exit_code
 from sweeps.options import (
-    BAD_INPUT,
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    PARTLY,
     Address,
     File,
     JobServer,
     Json,
     Output,
     Sets,
+    Strict,
+    Tracking,
+    at_home,
     interruptible,
+    refused_by_the_machine,
     write_json,
 )
+from sweeps.output import Screen, tolerate
 from trainer.errors import BadInput, TrainingError
+from trainer.uris import BadPlaceError
 
 app = typer.Typer(
     name="dualsweep", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -38,23 +43,25 @@ app = typer.Typer(
 
 def main() -> None:
     """The entry point: turns what went wrong into a message and an exit code."""
+    tolerate()
+    reach_this_machine_directly()
     try:
         app(standalone_mode=True)
     except BadInput as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         sys.exit(BAD_INPUT)
-    except ClusterError as error:
+    except (ClusterError, BadPlaceError, ReviewError) as error:
         print(f"dualsweep: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except TrainingError as error:
         print(f"dualsweep: {error}", file=sys.stderr)
         sys.exit(FAILED)
-    except Exception as error:
-        if type(error).__name__ != "ReviewError":
+    except OSError as error:
+        if not (told := refused_by_the_machine(error)):
             raise
-        print(f"dualsweep: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
+        print(f"dualsweep: {told}", file=sys.stderr)
+        sys.exit(FAILED)
 
 
 def _checked(file: Path, sets: list[str] | None, output: str | None, json_file: Path | None, address: str | None) -> Any:
@@ -74,25 +81,29 @@ def check(file: File, sets: Sets = None, address: Address = None) -> None:
 
 
 @app.command()
-def train(file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None) -> None:
+def train(
+    file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None, store: Tracking = None,
+    strict: Strict = False,
+) -> None:  # fmt: skip
     """One constrained training; the same command again continues an interrupted one."""
-    from sweeps.checking import checked_recipe
+    from sweeps.checking import checked_recipe, checked_store
 
-    checked = checked_recipe(file, sets or [], output, json_file, address)
+    checked = replace(checked_recipe(file, sets or [], output, json_file, address), store=checked_store(store))
     from sweeps.single import run_single
 
     with interruptible():
-        explained = run_single(checked, Console())
+        explained = run_single(checked, Screen())
     result = explained.result
     write_json(json_file, {**result.to_json(), "verdicts": explained.to_json()})
-    if result.status in ("failed", "diverged"):
+    if broken(result):
         print(f"dualsweep: {result.status}: {result.reason}", file=sys.stderr)
-        raise typer.Exit(FAILED)
-    raise typer.Exit(DONE if result.feasible and result.status != "infeasible" else PARTLY)
+    raise typer.Exit(exit_code([result], strict=strict))
 
 
 @app.command()
-def sweep(file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None) -> None:
+def sweep(
+    file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None, strict: Strict = False
+) -> None:  # fmt: skip
     """A sweep; the same command again continues it and never reruns a finished trial."""
     from sweeps.checking import checked_sweep
 
@@ -100,20 +111,20 @@ def sweep(file: File, sets: Sets = None, output: Output = None, json_file: Json 
     from sweeps.conduct import run_sweep
 
     with interruptible():
-        results = run_sweep(checked, Console())
+        results = run_sweep(checked, Screen())
     write_json(json_file, results.to_json())
     if results.interrupted:
         raise typer.Exit(INTERRUPTED)
-    raise typer.Exit(results.exit_code)
+    raise typer.Exit(results.strict_exit_code if strict else results.exit_code)
 
 
 @app.command()
 def sample(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder or URI (…/step-00001500).", show_default=False)],
     count: Annotated[int, typer.Option("--count", min=1, help="Samples to make.")] = 16,
-    output: Annotated[Path, typer.Option("--output", help="Folder to write to.")] = Path("samples"),
+    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=at_home)] = Path("samples"),
     sampler: Annotated[
-        str | None, typer.Option("--sampler", help="ddim, ddpm, rollout or langevin; by default as in the recipe.")
+        str | None, typer.Option("--sampler", help="dpmpp_2m, ddim, ddpm, rollout or langevin; by default as in the recipe.")
     ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of the sampler; by default as in the recipe.")
@@ -131,9 +142,10 @@ def sample(
     """Samples of a trained model, as PNG and NPY."""
     from trainer.errors import Problem
     from trainer.places import check_writable
+    from trainer.schema.evaluation import SAMPLERS
 
-    if sampler not in (None, "ddim", "ddpm", "rollout", "langevin"):
-        rule, way_out = "must be ddim, ddpm, rollout or langevin", "name one of them"
+    if sampler is not None and sampler not in SAMPLERS:
+        rule, way_out = f"must be {', '.join(SAMPLERS[:-1])} or {SAMPLERS[-1]}", "name one of them"
         raise BadInput([Problem("command line", 1, "--sampler", rule, repr(sampler), way_out)])
     check_writable(str(output))
     from sweeps.reports.asking import asked_multipliers
@@ -166,7 +178,7 @@ def explain(
     from sweeps.reports.explaining import explain_run, show
 
     explained = explain_run(run, tracking_uri)
-    show(explained, Console())
+    show(explained, Screen())
     content = {"status": explained.result.status, "verdicts": explained.to_json(), "prices": list(explained.prices)}
     write_json(json_file, content)
 
@@ -179,7 +191,9 @@ def front(
     tracking_uri: Annotated[
         str | None, typer.Option("--tracking-uri", help="MLflow store; the sweep's own when left out.", show_default=False)
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="Folder for the figures.", show_default=False)] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder for the figures.", show_default=False, callback=at_home)
+    ] = None,
     prefer: Annotated[
         str | None,
         typer.Option(
@@ -194,7 +208,7 @@ def front(
     """Rebuild the front and its figures from MLflow alone."""
     from sweeps.reports.reviewing import rebuild
 
-    made = rebuild(name, tracking_uri, output, Console(), prefer)
+    made = rebuild(name, tracking_uri, output, Screen(), prefer)
     write_json(json_file, made)
 
 
@@ -213,7 +227,7 @@ def compare_(
         str,
         typer.Option("--group", help="sampler: sweeps by one sampler together; sweep: each for itself; auto: what tells apart."),
     ] = "auto",
-    output: Annotated[Path, typer.Option("--output", help="Folder to write to.")] = Path("compare"),
+    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=at_home)] = Path("compare"),
     json_file: Json = None,
 ) -> None:
     """Several sweeps on one figure: hypervolume against trials, compute and time; from MLflow alone."""
@@ -225,7 +239,7 @@ def compare_(
     check_writable(str(output))
     from sweeps.reports.comparing import compare_sweeps
 
-    made = compare_sweeps(names, tracking_uri, cast("Literal['auto', 'sampler', 'sweep']", group), output, Console())
+    made = compare_sweeps(names, tracking_uri, cast("Literal['auto', 'sampler', 'sweep']", group), output, Screen())
     write_json(json_file, made)
 
 
@@ -242,7 +256,7 @@ def ui(
     """The MLflow UI on the right store, on this machine only; prints the front's link."""
     from sweeps.reports.reviewing import serve
 
-    serve(name, tracking_uri, port, Console())
+    serve(name, tracking_uri, port, Screen())
 
 
 @app.command()
@@ -251,6 +265,7 @@ def submit(
     address: JobServer = None,
     sets: Sets = None,
     output: Output = None,
+    strict: Strict = False,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Follow the logs to the end.")] = True,
 ) -> None:
     """Submit a recipe or sweep to a Ray cluster, after a preflight, and follow its logs."""
@@ -259,7 +274,7 @@ def submit(
     kind = check_file_only(file, sets or [])
     from sweeps.submitting import submit_file
 
-    raise typer.Exit(submit_file(kind, file, address, sets or [], output, follow, Console()))
+    raise typer.Exit(submit_file(kind, file, address, sets or [], output, Screen(), following=follow, strict=strict))
 
 
 @app.command()
@@ -270,7 +285,7 @@ def status(
     """The state of submitted jobs."""
     from sweeps.submitting import show_status
 
-    show_status(job, address, Console())
+    show_status(job, address, Screen())
 
 
 @app.command()
@@ -280,7 +295,7 @@ def stop(
     """Stop a submitted job and wait until it has stopped; submitting it again continues."""
     from sweeps.submitting import stop_job
 
-    stop_job(job, address, Console())
+    stop_job(job, address, Screen())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""What commands have in common: their options, exit codes, JSON files, and how Ctrl-C ends them."""
+"""What commands have in common: their options, JSON files, and how Ctrl-C ends them."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import sys
 from collections.abc import Iterator
@@ -11,20 +12,35 @@ from typing import Annotated, Any
 
 import typer
 
-DONE, FAILED, BAD_INPUT, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130
+from sweeps.exits import INTERRUPTED
+from trainer.places import local_path, naming
 
-File = Annotated[Path, typer.Argument(help="A recipe or a sweep, in YAML.", show_default=False)]
+
+def at_home(path: Path | None) -> Path | None:
+    """A path that an option names, `~` in it being the home folder: shells leave `--output=~/x` as it is."""
+    return local_path(str(path)) if path is not None and str(path).startswith(("~", "file:")) else path
+
+
+File = Annotated[Path, typer.Argument(help="A recipe or a sweep, in YAML.", show_default=False, callback=at_home)]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="key=value to lay over the file; may be repeated.", show_default=False)
 ]
 Output = Annotated[
     str | None, typer.Option("--output", help="Folder (or fsspec URI) to write to; runs/NAME when left out.", show_default=False)
 ]
-Json = Annotated[Path | None, typer.Option("--json", help="File for the results as JSON.", show_default=False)]
+Json = Annotated[Path | None, typer.Option("--json", help="File for the results as JSON.", show_default=False, callback=at_home)]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit code 3 unless every trial is known to meet its budgets.")]
 Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster to join, host:port or auto; a local one when left out.", show_default=False),
 ]
+Tracking = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri", show_default=False,
+        help="MLflow store to log the training to; MLFLOW_TRACKING_URI when left out, and where that is not set none.",
+    ),
+]  # fmt: skip
 JobServer = Annotated[
     str | None,
     typer.Option("--address", help="The job server; else RAY_API_SERVER_ADDRESS, else this machine's.", show_default=False),
@@ -35,7 +51,8 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
     """Writes a `--json` file where one was asked for."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(_finite(content), indent=2) + "\n", encoding="utf-8")
+        with naming(str(path)):
+            path.write_text(json.dumps(_finite(content), indent=2) + "\n", encoding="utf-8")
 
 
 def _finite(value: Any) -> Any:
@@ -47,6 +64,17 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value
+
+
+#: What a machine may refuse at any write, and no traceback explains: a full disk, a quota, a read-only or failing one.
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM)
+
+
+def refused_by_the_machine(error: OSError) -> str:
+    """`No space left on device: PLACE` and the like; empty of an error of another kind."""
+    if error.errno not in _REFUSALS:
+        return ""
+    return f"{error.strerror}: {error.filename}" if error.filename is not None else str(error.strerror)
 
 
 @contextlib.contextmanager

@@ -92,7 +92,8 @@ class Progress:
         self._ended_seconds.append(seconds)
         left = self._sweep_left()
         more = f", about {_clock(left)} left" if left and self._done < self._total else ""
-        self.say(f"trial {name} {status.replace('_', ' ')} after {_clock(seconds)}: {reason} ({self._done}/{self._total}{more})")
+        told = f"trial {name} {status.replace('_', ' ')} after {_clock(seconds)}" + (f": {reason}" if reason else "")
+        self.say(f"{told} ({self._done}/{self._total}{more})")
         self._refresh()
 
     def _sweep_left(self) -> float | None:

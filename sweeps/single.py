@@ -15,8 +15,10 @@ from sweeps.interrupts import terminate_like_interrupt
 from sweeps.progress import Progress
 from sweeps.reports.explaining import Explained, show, write
 from sweeps.tracking.histories import histories, read_points
-from trainer.places import RESULT, is_local
+from trainer.beside import sure, tells_of_another
+from trainer.places import RESULT, is_local, naming
 from trainer.run import train
+from trainer.uris import masked
 
 
 def run_single(checked: Checked, console: Console) -> Explained:
@@ -35,20 +37,46 @@ def run_single(checked: Checked, console: Console) -> Explained:
         with Progress(console, total=1) as progress:
             progress.started(name)
             result = train(checked.recipe, checked.output, lambda payload: _take(payload, local, name, progress))
-            progress.ended(name, result.status, result.reason, result.seconds)
+            # Of a training that broke off the command tells the reason, at its end.
+            progress.ended(name, result.status, "" if result.status == "failed" else result.reason, result.seconds)
     points = [(point["step"], point["metrics"]) for point in read_points(local / "metrics.jsonl")]
-    _draw(local, name, points)
     explained = Explained.of(name, points, result, checked.recipe)
+    try:
+        _written(checked, local, points, explained)
+    except OSError:
+        if result.status != "failed":  # whose reason this must not hide
+            raise
+    if result.status != "failed":
+        show(explained, console)
+    for metric, value in result.metrics.items():
+        if metric.startswith("eval/") and not tells_of_another(metric, result.metrics):
+            console.print(f"  {metric} {value:.4g}{sure(metric, result.metrics)}", highlight=False, markup=False)
+    console.print(f"output: {checked.output}", highlight=False, soft_wrap=True)
+    if checked.store is not None:
+        console.print(_logged(checked.store, checked.output, local, explained), highlight=False, soft_wrap=True)
+    return explained
+
+
+def _logged(store: str, output: str, local: Path, explained: Explained) -> str:
+    """Logs the training to MLflow; a line for people. Whatever MLflow raises must not end a training that is done."""
+    from sweeps.tracking.training import log_training
+
+    try:
+        return f"MLflow: run {log_training(store, output, local, explained)} at {masked(store)}"
+    except Exception as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"MLflow at {masked(store)} did not take the training ({why}); the same command again delivers it"
+
+
+def _written(checked: Checked, local: Path, points: list[tuple[int, dict[str, float]]], explained: Explained) -> None:
+    """Writes the trajectories, the verdicts, and a copy of the result where the output is elsewhere."""
+    result = explained.result
+    _draw(local, checked.recipe.name, points)
     write(explained, local)
     if not is_local(checked.output):
         # The output's own result.json lies there; in the output it would mark a run that failed as finished.
-        (local / RESULT).write_text(json.dumps(result.to_json(), indent=2), encoding="utf-8")
-    show(explained, console)
-    for metric, value in result.metrics.items():
-        if metric.startswith("eval/"):
-            console.print(f"  {metric} {value:.4g}", highlight=False)
-    console.print(f"output: {checked.output}", highlight=False, soft_wrap=True)
-    return explained
+        with naming(str(local / RESULT)):
+            (local / RESULT).write_text(json.dumps(result.to_json(), indent=2), encoding="utf-8")
 
 
 def _take(payload: dict[str, Any], folder: Path, name: str, progress: Progress) -> None:
@@ -56,7 +84,7 @@ def _take(payload: dict[str, Any], folder: Path, name: str, progress: Progress) 
     file = folder / "metrics.jsonl"
     known = read_points(file)
     last = known[-1]["step"] if known else -1
-    with file.open("a", encoding="utf-8") as stream:
+    with naming(str(file)), file.open("a", encoding="utf-8") as stream:
         for point in payload["points"]:
             # A resumed run repeats the steps after its checkpoint, with the same values; the final point has the last step.
             if point["step"] > last or (point["step"] == last and payload.get("result")):

@@ -13,13 +13,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from trainer.errors import TrainingError
-from trainer.places import MARKER
+from trainer.places import MARKER, filesystem, naming, step_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class CheckpointFolder:
 
     def __init__(self, uri: str, keep: int = 1) -> None:
         self.uri, self._keep = uri, keep
-        self._files, self._root = fsspec.core.url_to_fs(uri)
+        self._files, self._root = filesystem(uri)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[str] | None = None
 
@@ -74,8 +73,8 @@ class CheckpointFolder:
         if not self._files.isdir(self._root):
             return []
         names = [posixpath.basename(each.rstrip("/")) for each in self._files.ls(self._root, detail=False)]
-        steps = [int(name.removeprefix("step-")) for name in names if name.startswith("step-")]
-        return sorted(step for step in steps if self._files.exists(self._inside(step, MARKER)))
+        steps = [step for name in names if (step := step_of(name)) is not None]
+        return sorted(step for step in steps if self._files.isfile(self._inside(step, MARKER)))
 
     def _inside(self, step: int, *names: str) -> str:
         return posixpath.join(self._root, f"step-{step:08d}", *names)
@@ -89,9 +88,10 @@ class CheckpointFolder:
             self._files.rm(self._inside(snapshot.step), recursive=True)
         for name, data in content.items():
             path = self._inside(snapshot.step, name)
-            self._files.makedirs(posixpath.dirname(path), exist_ok=True)
-            with self._files.open(path, "wb") as stream:
-                stream.write(data)
+            with naming(path):
+                self._files.makedirs(posixpath.dirname(path), exist_ok=True)
+                with self._files.open(path, "wb") as stream:
+                    stream.write(data)
         for old in [step for step in self._complete() if step < snapshot.step][: -self._keep + 1 or None]:
             self._files.rm(self._inside(old), recursive=True)
         return self.path(snapshot.step)
@@ -99,7 +99,7 @@ class CheckpointFolder:
 
 def locate(place: str) -> str | None:
     """The checkpoint folder meant by `place`: itself, or the newest below a run's output or its `checkpoints`, or None."""
-    files, root = fsspec.core.url_to_fs(place)
+    files, root = filesystem(place)
     if files.exists(posixpath.join(root, MARKER)):
         return place
     for folder in (posixpath.join(place, "checkpoints"), place):
@@ -115,17 +115,23 @@ def read(uri: str) -> Snapshot:
     Raises:
         TrainingError: the folder is no complete checkpoint, or a file of it is short.
     """
-    files, root = fsspec.core.url_to_fs(uri)
+    files, root = filesystem(uri)
     marker = posixpath.join(root, MARKER)
     if not files.exists(marker):
         raise TrainingError(f"a checkpoint must hold {MARKER}, but {uri} has none; it was interrupted: take an earlier one")
-    sizes: dict[str, int] = json.loads(files.cat_file(marker))
-    content = {name: files.cat_file(posixpath.join(root, name)) for name in sizes}
-    for name, size in sizes.items():
-        if len(content[name]) != size:
-            raise TrainingError(
-                f"{name} of a checkpoint must have {size} bytes, but got {len(content[name])} in {uri}; take an earlier one"
-            )
+    try:
+        sizes: dict[str, int] = json.loads(files.cat_file(marker))
+        content = {name: files.cat_file(posixpath.join(root, name)) for name in sizes}
+        wrong = next((name for name, size in sizes.items() if len(content[name]) != size), None)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise TrainingError(
+            f"a checkpoint must hold the files that its {MARKER} lists, but got {type(error).__name__}: {error} in {uri}; "
+            "take an earlier one"
+        ) from None
+    if wrong is not None:
+        raise TrainingError(
+            f"{wrong} of a checkpoint must have {sizes[wrong]} bytes, but got {len(content[wrong])} in {uri}; take an earlier one"
+        )
     state = json.loads(content.pop("state.json"))
     groups = {
         posixpath.basename(name).removesuffix(".safetensors"): load_tensors(content.pop(name))

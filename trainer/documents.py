@@ -1,51 +1,33 @@
 """YAML as users write it: loaded safely, every key with its line, every problem of a file reported at once.
 
-The loader is PyYAML's safe one with two differences from its YAML 1.1 defaults, both from YAML 1.2: `2e-3` is a number,
-and only `true` and `false` are booleans (so a constraint may be called `no`). A key written twice is an error.
+A key written twice is an error, as is a template that was not filled in.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from trainer.errors import BadInput, Problem
+from trainer.branches import merged
+from trainer.errors import BadInput, Problem, YamlFault
+from trainer.yaml_core import decoded
+from trainer.yaml_tree import parse_tree
 
 Key = str | int
 Keys = tuple[Key, ...]
 Model = TypeVar("Model", bound=BaseModel)
 #: Valid words that an error lists.
 MOST_LISTED = 25
-
-
-class _Loader(yaml.SafeLoader):
-    pass
-
-
-_REPLACED = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^([-+]?([0-9][0-9_]*)\.[0-9_]*([eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+|[-+]?\.[0-9]+([eE][-+]?[0-9]+)?"
-        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
-    ),
-    list("-+0123456789."),
-)
 
 
 @dataclass
@@ -95,11 +77,16 @@ def load(path: str | Path) -> Document:
     """
     file = str(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = decoded(Path(path).read_bytes())
     except FileNotFoundError:
         raise BadInput([Problem(file, 1, "file", "must exist", "no such file", _files_beside(Path(path)))]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput([Problem(file, 1, "file", "must be a readable text file", str(error), "give a YAML file")]) from None
+    except IsADirectoryError:
+        raise BadInput([Problem(file, 1, "file", "must be a file", "a folder", _files_beside(Path(path) / "x"))]) from None
+    except OSError as error:
+        what = error.strerror or str(error)
+        raise BadInput([Problem(file, 1, "file", "must be readable", what, "give a file that you may read")]) from None
+    except ValueError as error:
+        raise BadInput([Problem(file, 1, "file", "must be text in UTF-8", str(error), "save it as UTF-8 text")]) from None
     return parse(text, file)
 
 
@@ -113,44 +100,16 @@ def _files_beside(path: Path) -> str:
 def parse(text: str, file: str) -> Document:
     """`load` for text at hand; `file` is the name that errors quote."""
     try:
-        loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-            if not isinstance(node, yaml.MappingNode):
-                found = "an empty file" if node is None else "a list" if isinstance(node, yaml.SequenceNode) else "a plain value"
-                raise BadInput([Problem(file, 1, "file", "must hold `key: value` pairs", found, "see `sweeps/` for examples")])
-            lines: dict[Keys, int] = {(): 1}
-            twice = list(_index(node, (), lines))
-            data = loader.construct_document(node)
-        finally:
-            loader.dispose()
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise BadInput([Problem(file, line, "file", "must be YAML", what, "mend the syntax at that line")]) from None
-    document = Document(file, data, lines)
-    if twice:
-        raise BadInput([document.problem(keys, "must stand once", "the key twice", "keep one of them") for keys in twice])
+        tree = parse_tree(text)
+    except YamlFault as fault:
+        raise BadInput([fault.problem(file)]) from None
+    if tree is None or not isinstance(tree.data, dict):
+        found = "an empty file" if tree is None else "a list" if isinstance(tree.data, list) else "a plain value"
+        raise BadInput([Problem(file, 1, "file", "must hold `key: value` pairs", found, "see `sweeps/` for examples")])
+    document = Document(file, tree.data, tree.lines)
+    if tree.twice:
+        raise BadInput([document.problem(keys, "must stand once", "the key twice", "keep one of them") for keys in tree.twice])
     return document
-
-
-def _index(node: yaml.Node, keys: Keys, lines: dict[Keys, int]) -> Iterator[Keys]:
-    """Fills `lines` below `node`; yields the keys that stand twice."""
-    if isinstance(node, yaml.MappingNode):
-        for key_node, value_node in node.value:
-            key: Key = key_node.value
-            if key_node.tag == "tag:yaml.org,2002:int":
-                key = int(yaml.SafeLoader("").construct_yaml_int(key_node))
-            below = (*keys, key)
-            if below in lines:
-                yield below
-            lines[below] = key_node.start_mark.line + 1
-            yield from _index(value_node, below, lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for position, item in enumerate(node.value):
-            lines[(*keys, position)] = item.start_mark.line + 1
-            yield from _index(item, (*keys, position), lines)
 
 
 def validate(model: type[Model], document: Document) -> Model:
@@ -162,7 +121,8 @@ def validate(model: type[Model], document: Document) -> Model:
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
-        problems = [each for one in error.errors(include_url=False) for each in _problems(model, document, one)]
+        found = merged(error.errors(include_url=False), document.data)
+        problems = [each for one in found for each in _problems(model, document, one)]
         raise BadInput(sorted(problems, key=lambda problem: problem.line)) from None
 
 
@@ -195,7 +155,16 @@ def _problem(model: type[BaseModel], document: Document, error: Mapping[str, Any
     if kind == "literal_error":
         valid = [word.strip().strip("'") for word in re.split(r", | or ", error["ctx"]["expected"])]
         return document.problem(keys, "must be one of the known words", received, nearest(error["input"], valid))
+    if kind in ("string_type", "none_of_its_types") and (quoted := _in_quotes(error["input"])):
+        way_out = f"put it in quotes: [{quoted}]" if keys and isinstance(keys[-1], int) else f"put it in quotes: {quoted}"
     return document.problem(keys, _rule(error), received, way_out)
+
+
+def _in_quotes(value: object) -> str:
+    """A plain value, which YAML reads as something else than a word, as the word that it may have been meant to be."""
+    if value is None or isinstance(value, bool | int | float):
+        return f'"{json.dumps(value)}"'
+    return ""
 
 
 def _precise(document: Document, keys: Keys, rule: str) -> Keys:
@@ -213,7 +182,9 @@ def _rule(error: Mapping[str, Any]) -> str:
     for old, new in (("Input should be", "must be"), ("Input should have", "must have"), ("Input should", "must")):
         message = message.replace(old, new)
     if str(error["type"]).startswith(("float", "int")) and isinstance(error["input"], str):
-        message += " (without quotes)"
+        message += (
+            " (without `_`)" if re.fullmatch(r"[-+]?[\d_.]+", error["input"]) and "_" in error["input"] else " (without quotes)"
+        )
     return message[0].lower() + message[1:]
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trainer.templates import template_hint, unfilled
+from trainer.uris import masked
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -20,7 +23,9 @@ class Problem:
     way_out: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.key}: {self.rule}, but got {self.received}; {self.way_out}"
+        place = unfilled(self.received) if "template" not in self.way_out else ""
+        way_out = template_hint(place) if place else self.way_out
+        return masked(f"{self.file}:{self.line}: {self.key}: {self.rule}, but got {self.received}; {way_out}")
 
 
 class BadInput(Exception):  # noqa: N818  # reads as what it is
@@ -32,6 +37,17 @@ class BadInput(Exception):  # noqa: N818  # reads as what it is
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
+
+
+class YamlFault(Exception):  # noqa: N818  # as `Problem`, before its file is known
+    """A YAML text cannot be read: the `line`, and the parts of a `Problem`."""
+
+    def __init__(self, line: int, rule: str, received: str, way_out: str, key: str = "file") -> None:
+        super().__init__(f"line {line}: {rule}, but got {received}; {way_out}")
+        self.line, self.rule, self.received, self.way_out, self.key = line, rule, received, way_out, key
+
+    def problem(self, file: str) -> Problem:
+        return Problem(file, self.line, self.key, self.rule, self.received, self.way_out)
 
 
 class TrainingError(Exception):

@@ -23,6 +23,7 @@ from ray.util.queue import Empty, Queue
 from trainer.errors import TrainingError
 from trainer.host import Payload
 from trainer.places import ERROR, write_files
+from trainer.tracebacks import error_in, own_line
 
 
 class _Forward(UserCallback):
@@ -83,11 +84,20 @@ class Training:
             yield payload
         self._queue.shutdown()
         if isinstance(self._problem, TrainingFailedError):
-            write_files(self._output, {ERROR: str(self._problem).encode()})
-            where = posixpath.join(self._output, ERROR)
-            raise TrainingError(f"{last_line(self._problem)} (all of it is in {where})") from self._problem
+            raise TrainingError(self._told(whole(self._problem))) from self._problem
         if self._problem is not None:
             raise self._problem
+
+    def _told(self, text: str) -> str:
+        """The error in a few words, with where all of it is; that it can't be written must not hide it."""
+        own = own_line(text)
+        told = [f"raised at {own}"] if own else []
+        try:
+            write_files(self._output, {ERROR: text.encode(errors="replace")})
+            told = [f"all of it is in {posixpath.join(self._output, ERROR)}", *told]
+        except OSError as error:
+            told += [f"{ERROR} could not be written: {error.strerror or error}"]
+        return f"{error_in(text)} ({'; '.join(told)})"
 
     def _next(self) -> Payload | None:
         with contextlib.suppress(Empty):
@@ -138,6 +148,8 @@ def follow(training: Training, on_report: Callable[[Payload], None]) -> None:
         raise
 
 
-def last_line(error: BaseException) -> str:
-    """What an error says, where it holds a traceback."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+def whole(error: BaseException) -> str:
+    """All that an error says: of several workers' the first one's traceback, which Ray's own message cuts short."""
+    failures = getattr(error, "worker_failures", None) or {}
+    first = failures[min(failures)] if failures else error
+    return str(first).strip() or str(error).strip() or type(error).__name__

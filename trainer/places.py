@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import posixpath
+import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from trainer.errors import BadInput, Problem
+from trainer.uris import BadPlaceError, is_local, local_path, masked
+
+__all__ = [
+    "BadPlaceError",
+    "check_writable",
+    "filesystem",
+    "is_local",
+    "local_path",
+    "naming",
+    "read_file",
+    "step_of",
+    "write_files",
+]
 
 #: The file that says that a run is finished, and how.
 RESULT = "result.json"
@@ -16,12 +34,19 @@ MARKER = "complete.json"
 ERROR = "error.txt"
 
 
-def is_local(uri: str) -> bool:
-    return "://" not in uri or uri.startswith("file://")
+def step_of(name: str) -> int | None:
+    """The step of a checkpoint folder by its name, `step-00001500`; None of any other name, a copy's among them."""
+    return int(name.removeprefix("step-")) if re.fullmatch(r"step-[0-9]{8,}", name) else None
 
 
-def local_path(uri: str) -> Path:
-    return Path(uri.removeprefix("file://")).absolute()
+def filesystem(place: str) -> tuple[Any, str]:
+    """The fsspec file system of a place, and its root there; a local path is taken as it is, whatever characters it has."""
+    import fsspec
+
+    if is_local(place):
+        return fsspec.filesystem("file"), str(local_path(place))
+    found: tuple[Any, str] = fsspec.core.url_to_fs(place)
+    return found
 
 
 def check_writable(uri: str, key: str = "--output", file: str = "command line", line: int = 1) -> None:
@@ -34,12 +59,12 @@ def check_writable(uri: str, key: str = "--output", file: str = "command line", 
         if is_local(uri):
             _try_folder(local_path(uri))
         else:
-            import fsspec
-
-            files, root = fsspec.core.url_to_fs(uri)
+            files, root = filesystem(uri)
             files.exists(root)
+    except BadPlaceError as error:
+        raise BadInput([Problem(file, line, key, error.rule, error.received, error.way_out)]) from None
     except Exception as error:
-        what = f"{uri!r} ({type(error).__name__}: {error})"
+        what = masked(f"{uri!r} ({type(error).__name__}: {error})")
         raise BadInput(
             [Problem(file, line, key, "must be a place that can be written", what, "choose another folder or URI")]
         ) from None
@@ -56,21 +81,29 @@ def _try_folder(folder: Path) -> None:
 
 def write_files(place: str, files: dict[str, bytes]) -> None:
     """Writes files into a folder or fsspec URI, each under a passing name first, so that none is ever seen half written."""
-    import fsspec
-
-    system, root = fsspec.core.url_to_fs(place)
+    system, root = filesystem(place)
     system.makedirs(root, exist_ok=True)
     for name, content in files.items():
         path = posixpath.join(root, name)
-        with system.open(path + ".part", "wb") as stream:
-            stream.write(content)
-        system.mv(path + ".part", path)
+        with naming(path):
+            with system.open(path + ".part", "wb") as stream:
+                stream.write(content)
+            system.mv(path + ".part", path)
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Gives an `OSError` the place where it came from: of a full disk writing tells without a name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), path) from error
 
 
 def read_file(place: str, name: str) -> bytes | None:
     """A file's content, or None where there is none."""
-    import fsspec
-
-    system, root = fsspec.core.url_to_fs(place)
+    system, root = filesystem(place)
     path = posixpath.join(root, name)
     return bytes(system.cat_file(path)) if system.exists(path) else None

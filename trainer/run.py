@@ -19,11 +19,13 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import WorkerGroupError
 
 from trainer.errors import BadInput, Problem, TrainingError
-from trainer.following import Training, follow, last_line
+from trainer.following import Training, follow, whole
 from trainer.host import Payload
 from trainer.outcome import Result, failed
 from trainer.places import RESULT, is_local, local_path, read_file, write_files
 from trainer.recipe import Recipe, Resources
+from trainer.schema.feasibility import Feasibility
+from trainer.tracebacks import error_in
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ def job_for(recipe: Recipe, output: str, judges: str | None = None, name: str | 
 
 def fingerprint(recipe: Recipe) -> str:
     """What must be the same for a run to be continued: all that decides its numbers."""
-    unasked = {"start"} if recipe.start is None else set()  # runs from before there was that key go on
+    unasked = {"start"} if recipe.start is None else set()  # runs from before there were these keys go on
+    unasked |= {"feasibility"} if recipe.feasibility == Feasibility() else set()
     plain = recipe.model_dump(mode="json", exclude={"resources", "checkpoint"} | unasked)
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -117,10 +120,11 @@ def _attempts(job: Job, recipe: Recipe, storage: str, coordinator: Any, callback
                 cause = failure if isinstance(failure, TrainingError) else failure.__cause__
                 if isinstance(cause, TrainingError):
                     raise TrainingError(str(cause)) from None
-            again = last_line(error) == before and not any(isinstance(each, RayError) for each in error.worker_failures.values())
+            said = error_in(whole(error))
+            again = said == before and not any(isinstance(each, RayError) for each in error.worker_failures.values())
             if attempt == retries or again:
                 raise
-            before = last_line(error)
+            before = said
 
 
 def _scaling(resources: Resources) -> ScalingConfig:

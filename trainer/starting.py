@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import yaml
 from torch import Tensor
 
+from trainer import yaml_core
 from trainer.checkpoint import Snapshot, locate, read
 from trainer.dual.settling import settled_multipliers
 from trainer.dual.state import DualState
@@ -54,7 +54,7 @@ def begin(prepared: Prepared, start: Start, problem: Problem, state: DualState) 
 
 def _multipliers(checkpoint: str, snapshot: Snapshot, start: Start, problem: Problem) -> Mapping[str, float]:
     """Those that are given, else those at which the run settled; of constraints that it has not they must be given."""
-    names = [str(each["name"]) for each in yaml.safe_load(snapshot.files["recipe.yaml"]).get("constraints", [])]
+    names = [str(each["name"]) for each in yaml_core.read(snapshot.files["recipe.yaml"].decode()).get("constraints", [])]
     if missing := [name for name in problem.names if name not in (*names, *start.multipliers)]:
         raise TrainingError(
             f"start must give a multiplier for each constraint that its run has not, but got none for {', '.join(missing)}, "

@@ -16,6 +16,7 @@ from analysis.front import Front
 from analysis.store import is_http
 from analysis.text import number
 from analysis.trials import SweepRecord
+from trainer.uris import without_login
 
 #: Where `mlflow ui` answers unless told otherwise.
 LOCAL_UI = "http://127.0.0.1:5000"
@@ -61,7 +62,7 @@ def front_html(
 
 def base_url_of(tracking_uri: str) -> str:
     """Return the UI that belongs to a tracking URI: the server itself, or a local one on MLflow's port."""
-    return tracking_uri.rstrip("/") if is_http(tracking_uri) else LOCAL_UI
+    return without_login(tracking_uri).rstrip("/") if is_http(tracking_uri) else LOCAL_UI
 
 
 def _volume_text(record: SweepRecord, volume: float | None, reference: Sequence[float] | None) -> str:

@@ -11,7 +11,7 @@ from analysis.columns import Column, columns, default_axes, view_range
 from analysis.figures.marks import MARKS, kinds
 from analysis.front import Front
 from analysis.links import run_link
-from analysis.text import setting
+from analysis.text import setting, verdict
 from analysis.trials import Budget, ConstraintOutcome, SweepRecord, Trial
 
 RUN_URL = "/" + run_link("{experiment}", "{run}")
@@ -87,6 +87,7 @@ def _trial(trial: Trial, kind: str, front: Front, named: Sequence[str]) -> dict[
         "reason": trial.reason,
         "doubt": trial.doubt,
         "kind": kind,
+        "verdict": verdict(trial),
         "rank": front.ranks[trial.trial_id],
         "marks": list(named),
         "continued_from": trial.continued_from,
@@ -106,6 +107,8 @@ def _outcome(outcome: ConstraintOutcome) -> dict[str, object]:
         "room": _finite(outcome.room),
         "slack_error": _finite(outcome.slack_error),
         "multiplier": _finite(outcome.multiplier),
+        "tolerance": _finite(outcome.tolerance),
+        "standing": outcome.standing,
     }
 
 

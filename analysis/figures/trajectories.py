@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from analysis.errors import ReviewError
 from analysis.figures.canvas import new_figure, png_bytes
 from analysis.store import open_client
+from trainer.uris import masked
 
 #: One constraint's history: (step, value) in any order.
 Trajectory = Sequence[tuple[int, float]]
@@ -44,7 +45,7 @@ def read_trajectories(tracking_uri: str, run_id: str) -> Trajectories:
         names = sorted(client.get_run(run_id).data.metrics)
     except MlflowException as error:
         raise ReviewError(
-            f"The run must be a trial's run id in {tracking_uri!r}, but got {run_id!r}: {error.message} "
+            f"The run must be a trial's run id in {masked(tracking_uri)!r}, but got {run_id!r}: {error.message} "
             "Take the id from trials.csv or from the run's page."
         ) from error
     found: dict[str, dict[str, Trajectory]] = {"multiplier": {}, "slack": {}}

@@ -10,7 +10,7 @@ from analysis.prices.shadow import Pricing
 from analysis.recommendation.knee import Knee, find_knee
 from analysis.recommendation.points import Points
 from analysis.recommendation.preferred import Choice, by_weights, that_meets
-from analysis.recommendation.words import going_on, listed, sentences
+from analysis.recommendation.words import going_on, listed, own_budgets, sentences
 from analysis.text import number
 from analysis.trials import SweepRecord, Trial
 
@@ -24,7 +24,7 @@ class Recommendation:
 
     `knee` is a trial of the front or None, `knee_reason` says why in words, in either case. `preferred` is what the user's own
     preference names, None where nothing meets it or there is no preference (then `preferred_reason` is empty too); `nearest` is
-    then the trial that comes nearest to it or, where no trial is feasible, that violates least.
+    then the trial that comes nearest to it or, where no trial may be on the front, that violates least.
     """
 
     knee: Trial | None
@@ -75,8 +75,10 @@ def recommend(record: SweepRecord, front: Front) -> Recommendation:
         choose = by_weights(record, front, record.prefer) if record.prefer.weights else None
         choice = choose or that_meets(record, front, record.prefer, pricing)
     preferred, nearest = (choice.trial, None) if choice.meets else (None, choice.trial)
+    reason = choice.reason + (own_budgets(record, preferred) if preferred is not None else "")
+    knee_reason = _knee_reason(points, knee) + (own_budgets(record, at) if at is not None else "")
     alike = tuple(front.trials[row] for row in _alike(points, knee)) if at is not None else ()
-    return Recommendation(at, _knee_reason(points, knee), preferred, choice.reason, nearest, alike)
+    return Recommendation(at, knee_reason, preferred, reason, nearest, alike)
 
 
 def _same(one: Trial | None, other: Trial) -> bool:
@@ -123,7 +125,8 @@ def _nothing(front: Front, pricing: Pricing) -> str:
         for each in least.constraints
         if each.room < 0
     ]
-    parts = [f"nothing is feasible; trial {least.trial_id} comes nearest" + (f": {listed(lacks)}" if lacks else "")]
+    none = "nothing is feasible" if least.standing == "violated" else "nothing is known to be feasible"
+    parts = [f"{none}; trial {least.trial_id} comes nearest" + (f": {listed(lacks)}" if lacks else "")]
     worst = max(pricing.of([least]).prices, key=lambda price: price.gain, default=None)
     text = sentences(parts)
     return f"{text} {worst.sentence}" if worst is not None and worst.believed and worst.gain_low > 0 else text

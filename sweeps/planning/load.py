@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from sweeps.planning.budgets import NAME, check_continuation, check_informed
+from sweeps.planning.budgets import NAME, check_continuation, check_informed, check_tolerances
 from sweeps.planning.kinds import WORDS
 from sweeps.planning.plan import Plan
 from sweeps.planning.preferring import check_prefer
@@ -21,6 +21,7 @@ from sweeps.planning.rules import (
     check_points,
     check_seeds,
     check_storage,
+    check_tracking,
     check_warm_start,
     own_metrics,
 )  # fmt: skip
@@ -30,6 +31,7 @@ from sweeps.stopping.asking import check_early_stopping
 from trainer.documents import load, nearest, show, validate
 from trainer.errors import BadInput, Problem
 from trainer.load import Layered, Override, lay_over, read_overrides, validate_recipe
+from trainer.places import local_path
 from trainer.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -94,9 +96,11 @@ def _complete(
     plan = Plan(sweep, document, recipe, completed, tuple(parameters))
     if sweep.continuation is not None and not found:
         problems += check_continuation(document, parameters, completed, recipe, sweep.continuation.steps)
+    problems += check_tolerances(parameters, completed, recipe)
     problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)
     problems += check_points(document, sweep, parameters, completed)
-    problems += check_storage(document, plan.tracking_uri)
+    tracking = check_tracking(document, sweep.mlflow.tracking_uri, sweep.mlflow.tracking_uri or plan.tracking_uri)
+    problems += tracking or check_storage(document, plan.tracking_uri)
     problems += check_warm_start(document, sweep)
     problems += check_early_stopping(document, sweep.early_stopping, recipe, list(plan.objectives))
     problems += check_amortised(document, recipe, lambda: plan.amortised_recipe)
@@ -172,7 +176,7 @@ def _base(document: Layered) -> Layered | None:
         return document.part("recipe")
     if not isinstance(written, str):
         return None
-    path = Path(document.file).parent / written
+    path = Path(document.file).parent / (local_path(written) if written.startswith(("~", "file:")) else written)
     if not path.is_file():
         beside = sorted(each.name for each in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
         way_out = f"in {path.parent}: {nearest(path.name, beside)}" if beside else "write its path from the sweep's own folder"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, FiniteFloat, model_validator
 
+from trainer import yaml_core
 from trainer.documents import Document, nearest, show, validate
 from trainer.errors import BadInput, Problem
 from trainer.schema.base import Section
@@ -128,7 +129,7 @@ def read_option(text: str, objectives: Sequence[str], known: Sequence[str]) -> P
         BadInput: with every problem found.
     """
     try:
-        plain = yaml.safe_load(text)
+        plain = yaml_core.read(text)
     except yaml.YAMLError:
         plain = text
     if plain == "none":

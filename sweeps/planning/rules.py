@@ -11,6 +11,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from analysis.database import wrong_with_file
+from analysis.tracking_uri import VARIABLE
+from analysis.tracking_uri import wrong_with as wrong_with_tracking
 from sweeps.planning.budgets import NAME
 from sweeps.planning.kinds import holds
 from sweeps.planning.schema import Sweep
@@ -20,6 +23,7 @@ from trainer.documents import Document, Keys, nearest, show, validate
 from trainer.errors import BadInput, Problem
 from trainer.load import Layered
 from trainer.recipe import Recipe
+from trainer.uris import BadPlaceError
 
 
 def check_direction(document: Layered, recipe: Layered) -> list[Problem]:
@@ -54,6 +58,22 @@ def check_points(document: Layered, sweep: Sweep, parameters: Sequence[Parameter
                 rule = f"must make a valid recipe, in which `{found.key}` {found.rule}"
                 problems.append(document.problem(keys, rule, found.received, found.way_out))
     return problems
+
+
+def check_tracking(document: Layered, written: str | None, uri: str) -> list[Problem]:
+    """As far as MLflow's store can be told without asking MLflow: at a sweep's end it would be too late."""
+    keys: Keys = ("mlflow", "tracking_uri")
+    try:
+        wrong = wrong_with_tracking(uri)
+        state = wrong_with_file(uri) if wrong is None else None
+    except BadPlaceError as error:
+        return [document.problem(keys, error.rule, error.received, error.way_out)]
+    if state is not None:
+        return [document.problem(keys, *state)]
+    if wrong is None:
+        return []
+    received = repr(masked(written or uri)) + ("" if written else f" ({VARIABLE})")
+    return [document.problem(keys, wrong[0], received, wrong[1])]
 
 
 def check_storage(document: Layered, tracking_uri: str) -> list[Problem]:

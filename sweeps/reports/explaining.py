@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,11 +18,14 @@ from rich.text import Text
 from sweeps.reports.pricing import priced_in_folder, priced_in_mlflow
 from sweeps.tracking.histories import read_points
 from sweeps.tracking.spool import FOLDER, read
+from trainer import yaml_core
+from trainer.beside import sure
 from trainer.errors import BadInput, Problem
 from trainer.outcome import Result
-from trainer.places import RESULT
+from trainer.places import RESULT, naming
 from trainer.recipe import Recipe
 from trainer.verdicts import Verdict, histories_of, verdicts
+from trainer.verdicts.keys import measured_by
 from trainer.verdicts.text import COLOURS, evidence_lines, markdown, to_json
 
 if TYPE_CHECKING:
@@ -47,7 +50,9 @@ class Explained:
     @classmethod
     def of(cls, title: str, points: Points, result: Result, recipe: Recipe) -> Self:
         """From the run's points, (step, metrics) each, the final evaluation's among them."""
-        return cls(title, result, recipe, verdicts(histories_of(points), result, recipe.dual, recipe.constraints))
+        return cls(
+            title, result, recipe, verdicts(histories_of(points), result, recipe.dual, recipe.constraints, measured_by(recipe))
+        )
 
     def tags(self) -> dict[str, str]:
         """The words, as tags of an MLflow run."""
@@ -92,7 +97,7 @@ def _explained(run: str, folder: Path, title: str, points: Points) -> Explained:
         )
         raise _refused(run, way_out)
     result = Result.from_json(json.loads((folder / RESULT).read_text(encoding="utf-8")))
-    recipe = Recipe.model_validate(yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8")))
+    recipe = Recipe.stored(yaml_core.read((folder / RECIPE).read_text(encoding="utf-8")))
     return Explained.of(title, points, result, recipe)
 
 
@@ -112,7 +117,7 @@ def _from_mlflow(run_id: str, tracking_uri: str | None) -> Explained:
     there = {each.path for each in client.list_artifacts(run_id)}
     if "dualsweep.replicates" in run.data.tags:
         raise _refused(run_id, "name one of its trainings' runs, which are below it")
-    if run.data.tags.get("dualsweep.kind") not in ("trial", "replicate") or not {RESULT, RECIPE} <= there:
+    if run.data.tags.get("dualsweep.kind") not in ("trial", "replicate", "training") or not {RESULT, RECIPE} <= there:
         raise _refused(run_id, "name the run of a trial that has ended, not that of a sweep")
     with tempfile.TemporaryDirectory() as folder:
         for name in (RESULT, RECIPE):
@@ -141,21 +146,23 @@ def write(explained: Explained, folder: Path) -> None:
     """Writes the recipe, and the verdicts as data and as a page."""
     result, recipe = explained.result, explained.recipe
     files = {
-        RECIPE: yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False),
+        RECIPE: yaml_core.write(recipe.model_dump(mode="json")),
         VERDICTS: json.dumps(explained.to_json(), indent=2) + "\n",
         PAGE: markdown(explained.title, result.status, result.reason, explained.verdicts),
     }
     for name, text in files.items():
         part = folder / f".{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(folder / name)
+        with naming(str(folder / name)):
+            part.write_text(text, encoding="utf-8")
+            part.replace(folder / name)
 
 
 def show(explained: Explained, console: Console) -> None:
     """Prints how the run ended, and a line for each constraint with its suggestion and evidence beneath."""
     result = explained.result
     console.print(f"{result.status.replace('_', ' ')}: {result.reason}", highlight=False, markup=False)
-    console.print(f"objective {result.objective:.4g} ± {result.objective_error:.1g}", highlight=False)
+    if not math.isnan(result.objective):
+        console.print(f"objective {result.objective:.4g}{sure('objective', result.metrics)}", highlight=False, markup=False)
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +17,10 @@ from analysis.reading import read_sweep
 from analysis.review import Review, review
 from analysis.saved_view import saved_view_link
 from analysis.server import front_link, ui
-from analysis.store import is_http, open_client
+from analysis.store import open_client
 from analysis.table import front_table
 from analysis.thumbnails import thumbnails
+from analysis.tracking_uri import tracking_uri
 from analysis.trials import SweepRecord
 from sweeps.interrupts import terminate_like_interrupt
 from sweeps.planning.preferring import read_option
@@ -95,16 +95,14 @@ def summary(made: Review) -> dict[str, Any]:
     }
 
 
-def rebuild(
-    name: str, tracking_uri: str | None, output: Path | None, console: Console, prefer: str | None = None
-) -> dict[str, Any]:
+def rebuild(name: str, store: str | None, output: Path | None, console: Console, prefer: str | None = None) -> dict[str, Any]:
     """`dualsweep front`.
 
     Raises:
         ReviewError: no such store or sweep.
         BadInput: `prefer` is no preference for this sweep.
     """
-    uri, sweep = place_of(name, tracking_uri)
+    uri, sweep = place_of(name, store)
     reviewed = review_of(uri, sweep, output or Path("runs") / name_of_folder(sweep), console, prefer)
     show(reviewed.record, reviewed.review, console, full_link(uri, reviewed.view))
     return summary(reviewed.review)
@@ -115,13 +113,13 @@ def full_link(tracking_uri: str, view: str | None) -> str:
     return f"{base_url_of(tracking_uri)}/{view}" if view else ""
 
 
-def serve(name: str | None, tracking_uri: str | None, port: int, console: Console) -> None:
+def serve(name: str | None, store: str | None, port: int, console: Console) -> None:
     """`dualsweep ui`: runs until it is interrupted.
 
     Raises:
         ReviewError: the port is taken, or there is no such sweep.
     """
-    uri, sweep = place_of(name, tracking_uri)
+    uri, sweep = place_of(name, store)
     terminate_like_interrupt()
     with ui(uri, port=port) as server:
         console.print(f"MLflow: {server.base_url}", highlight=False, soft_wrap=True)
@@ -149,19 +147,16 @@ def name_of_folder(sweep: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in sweep)
 
 
-def place_of(name: str | None, tracking_uri: str | None) -> tuple[str, str]:
+def place_of(name: str | None, written: str | None) -> tuple[str, str]:
     """The tracking URI and the sweep's name, from a sweep file or from what was given."""
     if name is not None and name.endswith((".yaml", ".yml")):
         from sweeps.planning.load import load_plan
 
         plan = load_plan(name)
-        return tracking_uri or plan.tracking_uri, plan.experiment
-    return store_of(tracking_uri), name or ""
+        return store_of(written) if written else plan.tracking_uri, plan.experiment
+    return store_of(written), name or ""
 
 
-def store_of(tracking_uri: str | None) -> str:
-    """The tracking URI that is meant: the one given, else MLFLOW_TRACKING_URI, else mlflow.db in the working directory."""
-    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
-    if not is_http(uri) and uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
-        uri = f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
-    return uri
+def store_of(written: str | None) -> str:
+    """The tracking URI that is meant (see `analysis.tracking_uri`)."""
+    return tracking_uri(written)

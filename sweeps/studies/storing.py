@@ -5,48 +5,52 @@ Imports nothing heavy: bad input is answered before.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from trainer.uris import BadPlaceError, ambiguous_login, is_local, local_path, masked, sqlite_file, sqlite_url
+
+__all__ = ["DATABASES", "JOURNAL", "file_of", "masked", "storage_url", "wrong_with"]
+
 JOURNAL = "journal://"
-_SQLITE = "sqlite:///"
 #: SQLAlchemy's dialects that Optuna is kept by, each with or without a driver (`postgresql+psycopg`).
 DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "mssql", "oracle", "cockroachdb")
 
 
 def storage_url(written: str) -> str:
     """A storage with its path made absolute: a journal (`journal:///path`, or only a path), SQLite, or another database."""
-    if "://" not in written:
-        return f"{JOURNAL}{Path(written).absolute()}"
-    for scheme in (JOURNAL, _SQLITE):
-        if written.startswith(scheme):
-            return f"{scheme}{Path(written.removeprefix(scheme)).absolute()}"
-    return written
+    if is_local(written):
+        return f"{JOURNAL}{local_path(written)}"
+    if written.startswith(JOURNAL):
+        return f"{JOURNAL}{local_path(_home(written.removeprefix(JOURNAL)))}"
+    return sqlite_url(written)
+
+
+def _home(path: str) -> str:
+    """`journal:///~/x` is of the home folder, as `journal://~/x` is."""
+    return path[1:] if path.startswith("/~") else path
 
 
 def wrong_with(written: str) -> tuple[str, str] | None:
     """The rule that a storage breaks, and the way out; None where it breaks none."""
     scheme = written.partition("://")[0].partition("+")[0]
-    if "://" not in written:
+    try:
+        storage_url(written)
+    except BadPlaceError as error:
+        return error.rule, error.way_out
+    if is_local(written):
         return None if written.strip() else ("must name a place", "write e.g. sqlite:///study.db")
     if scheme not in ("journal", *DATABASES):
         return "must be a journal's path or a database's URL", f"write a path, or a URL of {', '.join(DATABASES)}"
     if written.startswith(JOURNAL) and not written.removeprefix(JOURNAL).strip("/"):
         return "must name the journal's file", "write e.g. journal:///shared/study.journal"
-    if scheme == "sqlite" and (not written.startswith(_SQLITE) or written.removeprefix(_SQLITE) in ("", ":memory:")):
+    if scheme == "sqlite" and sqlite_file(written) is None:
         return "must name a file, for a sweep that is to be continued", "write e.g. sqlite:///study.db"
+    if scheme != "journal" and ambiguous_login(written):
+        way_out = "write in it @ as %40, / as %2F, : as %3A, ? as %3F, # as %23"
+        return "must have a login that can be told from the address", way_out
     return None
 
 
 def file_of(url: str) -> Path | None:
     """The file of a journal or an SQLite database; None of a server's."""
-    for scheme in (JOURNAL, _SQLITE):
-        if url.startswith(scheme):
-            return Path(url.removeprefix(scheme).partition("?")[0])
-    return None
-
-
-def masked(url: str) -> str:
-    """A URI without its password, to be shown and kept in files."""
-    url = re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)
-    return re.sub(r"([?&](?:password|passwd|sslpassword)=)[^&]*", r"\1***", url)
+    return Path(url.removeprefix(JOURNAL)) if url.startswith(JOURNAL) else sqlite_file(url)

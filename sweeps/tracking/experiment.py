@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from trainer.uris import sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,7 +27,5 @@ def experiment_of(client: MlflowClient, uri: str, name: str) -> str:
 
 def _artifacts(uri: str, name: str) -> str | None:
     """Artifacts lie beside an SQLite store, wherever the command was run; a server has its own place for them."""
-    scheme, _, path = uri.partition("sqlite:///")
-    if scheme or not path:
-        return None
-    return (Path(path).absolute().parent / "mlruns" / re.sub(r"[^\w.-]", "_", name)).as_uri()
+    file = sqlite_file(uri)
+    return None if file is None else (file.parent / "mlruns" / re.sub(r"[^\w.-]", "_", name)).as_uri()

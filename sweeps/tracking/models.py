@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import fsspec
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
@@ -24,7 +23,7 @@ from analysis.trials import Trial
 from sweeps.tracking import sampling_model
 from trainer.checkpoint import locate
 from trainer.models.loadable import ADAPTER
-from trainer.places import MARKER, RESULT
+from trainer.places import MARKER, RESULT, filesystem
 
 FOLDER = "model"
 TAG = "dualsweep.model"
@@ -78,7 +77,7 @@ def _checkpoint(client: MlflowClient, trial: Trial, folder: Path) -> str | None:
 
 def _deliver(checkpoint: str, into: Path) -> bool:
     """Copy what sampling needs of a checkpoint; says whether all of it was there."""
-    files, root = fsspec.core.url_to_fs(checkpoint)
+    files, root = filesystem(checkpoint)
     try:
         sizes: dict[str, int] = json.loads(files.cat_file(posixpath.join(root, MARKER)))
         whole = any(name in sizes for name in _WHOLE)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from sweeps.planning.plan import Plan
 from sweeps.progress import Progress
 from sweeps.tracking.tracker import Tracker
+from trainer import yaml_core
 from trainer.amortised.front import FILE
 from trainer.outcome import Result
 from trainer.places import RESULT, read_file
@@ -68,7 +68,7 @@ def run_amortised(plan: Plan, output: str, folder: Path, tracker: Tracker, conso
         progress.ended(NAME, result.status, result.reason, result.seconds)
     shown = folder / "artifacts" / NAME
     shown.mkdir(parents=True, exist_ok=True)
-    (shown / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    (shown / "recipe.yaml").write_text(yaml_core.write(recipe.model_dump(mode="json")), encoding="utf-8")
     for file in _SHOWN:
         content = read_file(place_of(output), file)
         if content is not None:

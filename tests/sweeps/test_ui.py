@@ -24,7 +24,14 @@ def test_terminated_in_a_script_s_background_it_ends_its_server(tmp_path: Path) 
     MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").create_experiment("any")
     port = free_port()
     command = f"trap '' INT; exec {sys.executable} -m sweeps ui --tracking-uri sqlite:///{tmp_path}/mlflow.db --port {port}"
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "COLUMNS": "200"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path.cwd()),
+        "COLUMNS": "200",
+        "http_proxy": "http://127.0.0.1:9",
+        "no_proxy": "",
+        "NO_PROXY": "",
+    }
     with subprocess.Popen(["sh", "-c", command], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.data.faults import BadDataError, Fault
-from trainer.documents import Keys
+from trainer.documents import Keys, dotted
 from trainer.recipe import ClassName
 
 Integers = NDArray[np.int64]
@@ -24,6 +25,13 @@ IN_MEMORY_BYTES = 2**30
 """Data sets up to this size, as float32, are read once and kept."""
 
 _CHUNK = 1024
+#: The dimensions of a batch of images.
+_IMAGES = 4
+#: Beyond what resampling overshoots, and within what images scaled to mean 0 and deviation 1 reach.
+_FAR_OUTSIDE = 1.5
+#: Images that tell by their range how they are scaled.
+_ENOUGH = 16
+_log = logging.getLogger(__name__)
 _MOST_THREADS = 8
 
 
@@ -100,6 +108,7 @@ class OnDemand:
     threads: int = 1
     labels: Integers | None = None
     class_names: tuple[ClassName, ...] = ()
+    _judged: list[bool] = field(default_factory=list, init=False)
 
     def __len__(self) -> int:
         return self.count
@@ -118,7 +127,10 @@ class OnDemand:
                 received = f"{_sides(example.shape)} after {_sides(self.shape)}"
                 raise self.origin.fault(row, "must hold examples of one shape", received, _SIZE_WAY_OUT)
         batch = torch.stack(each)
-        refuse_non_finite(batch, rows, self.origin)
+        refuse_odd(batch, rows, self.origin)
+        if not self._judged and len(batch) >= _ENOUGH:
+            self._judged.append(True)
+            warn_of_half_range(batch, self.origin)
         return batch
 
 
@@ -178,7 +190,8 @@ def from_tensor(images: torch.Tensor, labels: Integers | None, class_names: tupl
     _refuse_empty(len(images), origin)
     for start in range(0, len(images), _CHUNK):
         part = images[start : start + _CHUNK]
-        refuse_non_finite(part, np.arange(start, start + len(part)), origin)
+        refuse_odd(part, np.arange(start, start + len(part)), origin)
+    warn_of_half_range(images, origin)
     return InMemory(images, labels, class_names)
 
 
@@ -201,11 +214,37 @@ def from_reader(
     lazy = OnDemand(read, count, shape, origin, threads, labels, class_names)
     if count * math.prod(shape) * 4 > IN_MEMORY_BYTES:
         return lazy
+    lazy._judged.append(True)  # all of it is judged below
     images = torch.empty((count, *shape))
     for start in range(0, count, _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, count))
         images[start : start + _CHUNK] = lazy.fetch(rows)
+    warn_of_half_range(images, origin)
     return InMemory(images, labels, class_names)
+
+
+def refuse_odd(batch: torch.Tensor, rows: Integers, origin: Origin) -> None:
+    """Raises `BadDataError` naming the first example of `batch` [B, ...] (which are `rows` [B]) that is not finite, or that is an
+    image [C, H, W] far outside [-1, 1]: sampling keeps images within that range.
+    """
+    refuse_non_finite(batch, rows, origin)
+    if batch.ndim != _IMAGES or not batch.numel():
+        return
+    low, high = (each.item() for each in batch.aminmax())
+    if max(-low, high) <= _FAR_OUTSIDE:
+        return
+    row = int((batch.abs() > _FAR_OUTSIDE).flatten(1).any(dim=1).nonzero()[0])
+    one = batch[row]
+    received = f"numbers from {one.min().item():.4g} to {one.max().item():.4g}"
+    way_out = "scale pixels 0..255 by x / 127.5 - 1, and other numbers to -1..1"
+    raise origin.fault(int(rows[row]), "must hold images in [-1, 1]", received, way_out)
+
+
+def warn_of_half_range(images: torch.Tensor, origin: Origin) -> None:
+    """Warns of images [N, C, H, W] of which none has a number below 0, as they have where they were scaled to 0..1."""
+    if images.ndim == _IMAGES and images.numel() and images.min() >= 0 and images.max() > images.min():
+        received = f"none has a number below 0 (from {images.min().item():.3g} to {images.max().item():.3g})"
+        _log.warning("%s: images are meant to be in [-1, 1], but %s; scale 0..1 by x * 2 - 1", dotted(origin.keys), received)
 
 
 def refuse_non_finite(batch: torch.Tensor, rows: Integers, origin: Origin) -> None:

@@ -50,13 +50,19 @@ def without_classes(received: str) -> Fault:
 
 
 def unknown_class(keys: Keys, name: ClassName, names: Sequence[ClassName], remark: str = "") -> Fault:
-    return Fault(keys, "must be a class of the data", show(name) + remark, nearest(name, names))
+    """A class that the data does not have; where the data has its digits as a word (`007`), quotes are missing."""
+    digits = [
+        each for each in names if isinstance(name, int) and isinstance(each, str) and each.isdecimal() and int(each) == name
+    ]
+    way_out = f'put it in quotes, as it is written there: "{digits[0]}"' if digits else nearest(name, names)
+    return Fault(keys, "must be a class of the data", show(name) + remark, way_out)
 
 
-def nothing_kept(keys: Keys, names: Sequence[ClassName]) -> Fault:
-    """The classes of a constraint are all thinned away."""
-    way_out = "keep a share of that class by `data.keep`, or name another"
-    return Fault(keys, "must have examples to train on", f"none for {show(list(names))} after `keep`", way_out)
+def nothing_kept(keys: Keys, names: Sequence[ClassName], thinned: bool) -> Fault:
+    """The classes of a constraint have no example: where `thinned`, `keep` takes all of them away, else the data has none."""
+    received = f"none for {show(list(names))}" + (" after `keep`" if thinned else ", which no example of the data is of")
+    way_out = "keep a share of that class by `data.keep`, or name another" if thinned else "name another, or give examples of it"
+    return Fault(keys, "must have examples to train on", received, way_out)
 
 
 def nothing_to_train_on(keep: dict[ClassName, float]) -> Fault:

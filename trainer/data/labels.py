@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from trainer.data.examples import Integers, Origin
-from trainer.data.names import ordered
+from trainer.data.names import composed, ordered
 from trainer.recipe import ClassName
 
 
@@ -23,7 +23,7 @@ def word(label: Any, row: int, origin: Origin) -> ClassName:
     if isinstance(plain, int):
         return int(plain)  # a truth value is a number here
     if isinstance(plain, str):
-        return plain
+        return composed(plain)
     received = f"a label of type {type(plain).__name__}"
     raise origin.fault(row, "must have labels that are whole numbers or words", received, "convert the labels")
 

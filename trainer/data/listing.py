@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.data.faults import BadDataError, Fault
-from trainer.data.names import ordered
+from trainer.data.names import composed, ordered
+from trainer.data.paths import existing
 from trainer.documents import nearest
 from trainer.recipe import ClassName
 
@@ -36,11 +37,11 @@ def list_images(folder: str) -> Listing:
     Raises:
         BadDataError: there is no such folder, no image in it, or it has images both beside and inside sub-folders.
     """
-    root = Path(folder).expanduser()
+    root = existing(folder, _KEYS)
     if not root.is_dir():
         raise _fault("must be a folder", _what_is(root, folder), _near(root))
     beside = sorted(path for path in _visible(root) if _is_image(path))
-    found = {path.name: sorted(_images_below(path)) for path in _visible(root) if path.is_dir()}
+    found = _by_class(root)
     classes = {name: files for name, files in found.items() if files}
     if beside and classes:
         received = f"{len(beside)} images beside the sub-folder `{min(classes)}`"
@@ -55,12 +56,40 @@ def list_images(folder: str) -> Listing:
     return Listing(files, labels, names, tuple(sorted(set(found) - set(classes))))
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
-    for path in _visible(folder):
-        if path.is_dir():
-            yield from _images_below(path)
-        elif _is_image(path):
-            yield path
+def _by_class(root: Path) -> dict[str, list[Path]]:
+    """The images below each sub-folder, by its name in composed form, each sorted; every real folder is read once.
+
+    Raises:
+        BadDataError: a link makes a folder part of two classes.
+    """
+    tops = sorted((path for path in _visible(root) if path.is_dir()), key=lambda path: (path.is_symlink(), path.name))
+    owners = {path.resolve(): path for path in reversed(tops) if not path.is_symlink()}
+    found: dict[str, list[Path]] = {composed(path.name): [] for path in tops}
+    for path in tops:
+        found[composed(path.name)] += _images_of(path, root.resolve(), owners)
+    return {name: sorted(files) for name, files in sorted(found.items())}
+
+
+def _images_of(top: Path, root: Path, owners: dict[Path, Path]) -> Iterator[Path]:
+    """The images at and below a sub-folder of `root`; `owners` tells of each real folder whose it is, and learns more.
+
+    Real folders come before links, so that the paths of a folder's images are its own and not those of a link to it.
+    """
+    waiting, links, read = [top], list[Path](), set[Path]()
+    while waiting or links:
+        folder = waiting.pop() if waiting else links.pop(0)
+        real = folder.resolve()
+        if real in read or real in (root, *root.parents):
+            continue  # a loop, or a second link to the same folder
+        if owners.setdefault(real, top) != top:
+            received = f"`{folder}`, a link to what is of the class `{owners[real].name}`"
+            raise _fault("must have every folder in one class", received, "remove that link")
+        read.add(real)
+        for path in sorted(_visible(folder)):
+            if path.is_dir():
+                (links if path.is_symlink() else waiting).append(path)
+            elif _is_image(path):
+                yield path
 
 
 def _visible(folder: Path) -> Iterator[Path]:
@@ -68,7 +97,12 @@ def _visible(folder: Path) -> Iterator[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    """Whether a path is an image by its suffix. Raises BadDataError for a link of such a name that leads nowhere."""
+    if path.suffix.lower() not in SUFFIXES:
+        return False
+    if path.is_symlink() and not path.exists():
+        raise _fault("must hold readable images", f"`{path}`, a link that leads nowhere", "mend or remove that link")
+    return path.is_file()
 
 
 def _what_is(root: Path, given: str) -> str:

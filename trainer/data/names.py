@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from trainer.schema.base import ClassName
@@ -17,12 +18,22 @@ def ordered(names: Iterable[str]) -> tuple[ClassName, ...]:
 
 def as_declared(names: Sequence[str]) -> tuple[ClassName, ...]:
     """Class names whose order is given; whole numbers where all of them are."""
-    return tuple(int(name) for name in names) if all(is_number(name) for name in names) else tuple(names)
+    return tuple(int(name) for name in names) if all(is_number(name) for name in names) else tuple(map(composed, names))
 
 
 def find(name: ClassName, names: Sequence[ClassName]) -> int | None:
-    """The label of the class that a recipe calls `name` (a number and its digits are the same name), or None."""
-    return next((label for label, each in enumerate(names) if str(each) == str(name)), None)
+    """The label of the class that a recipe calls `name`, or None: `same` names, whatever their types and forms."""
+    return next((label for label, each in enumerate(names) if same(each, name)), None)
+
+
+def same(one: ClassName, other: ClassName) -> bool:
+    """Whether two names are of one class: a number and its digits are, and a word and its other Unicode form."""
+    return composed(str(one)) == composed(str(other))
+
+
+def composed(word: str) -> str:
+    """A word in composed form (NFC): file systems and archives may spell an accented letter as letter and accent."""
+    return unicodedata.normalize("NFC", word)
 
 
 def is_number(word: str) -> bool:

@@ -17,12 +17,12 @@ from trainer.data.faults import (
     without_labels,
 )
 from trainer.data.known import Known, look_at
-from trainer.data.names import find
+from trainer.data.names import composed, find, same
 from trainer.data.portions import portion, stays
 from trainer.documents import Document, Keys, show
 from trainer.errors import Problem
 from trainer.imports import CannotImportError, import_callable, takes
-from trainer.models.loadable import may_be_ours, model_faults
+from trainer.models.loadable import may_be_ours, model_faults, schedule_faults
 from trainer.models.startable import start_faults
 from trainer.recipe import ClassName, Data, Recipe, Subset
 from trainer.schema.word import Seen
@@ -35,7 +35,7 @@ def check(recipe: Recipe, document: Document) -> list[Problem]:
 
     The user's modules are imported, in this process.
     """
-    faults = [*_import_faults(recipe), *model_faults(recipe), *start_faults(recipe)]
+    faults = [*_import_faults(recipe), *model_faults(recipe), *schedule_faults(recipe), *start_faults(recipe)]
     known = Known()
     if recipe.data is not None:
         try:
@@ -138,11 +138,10 @@ def _keep_faults(data: Data, known: Known) -> Iterator[Fault]:
     seen: dict[str, ClassName] = {}
     for name in data.keep:
         yield from _class_faults(name, (*keys, name), known)
-        if str(name) in seen:
-            yield Fault(
-                (*keys, name), "must name each class once", f"{show(seen[str(name)])} and {show(name)}", "keep one of them"
-            )
-        seen[str(name)] = name
+        word = composed(str(name))
+        if word in seen:
+            yield Fault((*keys, name), "must name each class once", f"{show(seen[word])} and {show(name)}", "keep one of them")
+        seen[word] = name
     if known.counts is not None and not sum(_kept(data, known, name) for name in known.class_names or ()):
         yield nothing_to_train_on(data.keep)
 
@@ -158,14 +157,14 @@ def _classes_faults(names: Sequence[ClassName], keys: Keys, data: Data, known: K
     faults = [fault for position, name in enumerate(names) for fault in _class_faults(name, (*keys, position), known)]
     yield from faults
     if not faults and known.counts is not None and not sum(_kept(data, known, name) for name in names):
-        yield nothing_kept(keys, names)
+        yield nothing_kept(keys, names, thinned=any(_share(data, name) == 0 for name in names))
 
 
 def _class_faults(name: ClassName, keys: Keys, known: Known) -> Iterator[Fault]:
     if known.labelled is False:
         yield without_labels(keys, name)
     elif known.class_names is not None and find(name, known.class_names) is None:
-        remark = ", a sub-folder without images" if str(name) in known.empty else ""
+        remark = ", a sub-folder without images" if composed(str(name)) in known.empty else ""
         yield unknown_class(keys, name, known.class_names, remark)
 
 
@@ -185,5 +184,9 @@ def _kept(data: Data, known: Known, name: ClassName) -> int:
     label = find(name, known.class_names or ())
     if label is None or known.counts is None:
         return 0
-    share = next((share for each, share in data.keep.items() if str(each) == str(name)), 1.0)
-    return portion(stays(known.counts[label], data.holdout), share)
+    return portion(stays(known.counts[label], data.holdout), _share(data, name))
+
+
+def _share(data: Data, name: ClassName) -> float:
+    """The share of a class that is kept."""
+    return next((share for each, share in data.keep.items() if same(each, name)), 1.0)

@@ -10,19 +10,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 _CHANNELS = (1, 3, 4)
+#: What is seen through transparent pixels, whose own colours are arbitrary: white, as paper and browsers have it.
+_GROUND = 255
 
 
 def from_image(image: Image.Image, size: int | None, grey: bool) -> torch.Tensor:
-    """Turned upright, made RGB (or grey), its shorter side resized to `size` and the centre cropped; 0..255 to -1..1.
+    """Turned upright, on white where it is transparent, made RGB (or grey), its shorter side resized to `size` and the centre
+    cropped; 0..255 to -1..1.
 
     Raises:
         ValueError: the image's numbers have no known range (32-bit whole numbers or floating point).
     """
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image).astype(np.float32) / 257).round().astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        raise ValueError(f"an image of mode {image.mode}, whose range of values is not known; convert it to 8 bits")
-    upright = ImageOps.exif_transpose(image).convert("L" if grey else "RGB")
+    upright = _opaque(ImageOps.exif_transpose(_of_8_bits(image))).convert("L" if grey else "RGB")
     if size is not None:
         upright = ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(upright, dtype=np.float32))
@@ -30,10 +29,32 @@ def from_image(image: Image.Image, size: int | None, grey: bool) -> torch.Tensor
     return pixels.contiguous() / 127.5 - 1
 
 
+def _of_8_bits(image: Image.Image) -> Image.Image:
+    """The image with 8 bits a channel; a 16-bit one that names a transparent grey gets its alpha, since that grey is lost."""
+    if image.mode.startswith("I;16"):
+        wide, exif = np.asarray(image).astype(np.float32), image.getexif()
+        bands = [Image.fromarray((wide / 257).round().astype(np.uint8))]
+        if isinstance(clear := image.info.get("transparency"), int):
+            bands.append(Image.fromarray(np.where(wide == clear, 0, 255).astype(np.uint8)))
+        image = Image.merge("LA", bands) if len(bands) > 1 else bands[0]
+        image.getexif().update(exif)
+    elif image.mode in ("I", "F"):
+        raise ValueError(f"an image of mode {image.mode}, whose range of values is not known; convert it to 8 bits")
+    return image
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The image on one ground, where it has transparency: alpha (straight or premultiplied) or a transparent colour."""
+    if not image.has_transparency_data:
+        return image
+    straight = image.convert({"La": "LA", "RGBa": "RGBA"}.get(image.mode, image.mode)).convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, (_GROUND, _GROUND, _GROUND, 255)), straight)
+
+
 def from_array(array: NDArray[Any], size: int | None, grey: bool) -> torch.Tensor:
     """An array [H, W], [H, W, C] or [C, H, W], C of 1, 3 or 4: whole numbers 0..255 are pixels; others are kept as they are.
 
-    Grey pixels stay grey, [1, H, W], and floating-point numbers are meant to be in [-1, 1] already.
+    Grey pixels stay grey, [1, H, W]; a fourth channel of pixels is alpha. Floating-point numbers are in [-1, 1] already.
 
     Raises:
         ValueError: the array is no image, or `size` or `grey` is asked of floating-point numbers.

@@ -9,10 +9,13 @@ from typing import Any
 
 from trainer.data.faults import BadDataError, Fault
 from trainer.data.names import as_declared
+from trainer.data.paths import existing
 from trainer.documents import nearest, show
 from trainer.recipe import ClassName
 
 _HUB_ID_PARTS = 2
+#: The ends of names that are of files, not of hub ids.
+_OF_FILES = (".arrow", ".csv", ".json", ".jsonl", ".parquet", ".tar", ".txt", ".zip", ".gz", ".zst", ".npz", ".h5")
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,14 @@ def local(dataset: str) -> Path | None:
     Raises:
         BadDataError: it can only be a local path (`./x`, `/x`, `~/x`, or more parts than an id has), and there is none.
     """
-    path = Path(dataset).expanduser()
+    path = existing(dataset, ("data", "dataset"))
+    if path.is_file():
+        received = f"the file '{dataset}'"
+        way_out = f"give its folder, `{path.parent if path.parent.parts else '.'}`"
+        raise BadDataError(Fault(("data", "dataset"), "must be a hub id or a folder", received, way_out))
     if path.exists():
         return path
-    if dataset.startswith((".", "/", "~")) or dataset.count("/") >= _HUB_ID_PARTS:
+    if dataset.startswith((".", "/", "~")) or dataset.count("/") >= _HUB_ID_PARTS or path.suffix in _OF_FILES:
         received = f"nothing at '{dataset}'" + ("" if path.is_absolute() else f" in {Path.cwd()}")
         raise BadDataError(Fault(("data", "dataset"), "must be a hub id or a local path that exists", received, "mend the path"))
     return None

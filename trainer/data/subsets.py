@@ -59,7 +59,7 @@ def _of_classes(subset: Subset, split: Split, keys: Keys) -> SubsetRows:
         raise ValueError("must have labels, but got none")
     train = split.train[np.isin(labels[split.train], chosen)]
     if not len(train):
-        raise BadDataError(nothing_kept(keys, names))
+        raise BadDataError(nothing_kept(keys, names, thinned=bool((split.shares[chosen] == 0).any())))
     held_out = split.held_out[np.isin(labels[split.held_out], chosen)]
     # Only the classes' proportion matters to q_i: where all of them are kept by the same share, no held-out row need go.
     largest = float(split.shares[chosen].max())

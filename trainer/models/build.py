@@ -120,7 +120,8 @@ def check_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
     except Exception as error:
         raise TrainingError(
             f"the model must accept samples of shape {shape} with timesteps of shape [batch], but it raised "
-            f"{type(error).__name__}: {error}; match its channels and size to the data"
+            f"{type(error).__name__}: {error}; match its channels and size to the data, or wrap what else "
+            "it must be given in model.call"
         ) from error
     finally:
         predictor.train()

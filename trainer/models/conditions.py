@@ -9,6 +9,7 @@ from diffusers.models.embeddings import LabelEmbedding
 from torch import nn
 
 from trainer.errors import TrainingError
+from trainer.models.loadable import unsupported
 from trainer.models.predictor import Condition
 from trainer.models.text import TEXT_NETWORKS, Encoders, text_condition
 from trainer.recipe import Model
@@ -20,6 +21,12 @@ def condition_of(spec: Model, network: nn.Module, parts: dict[str, Any], encoder
     Raises:
         TrainingError: the network must be given a prompt or class and is not, or is given one that it does not take.
     """
+    odd = unsupported(getattr(network, "config", {})) if not isinstance(network, TEXT_NETWORKS) else None
+    if odd is not None:
+        raise TrainingError(
+            f"a loaded network must be one of (x, t), with a text or a class at most, but {spec.load} has {odd}, which is not "
+            "supported; use another model"
+        )
     if isinstance(network, TEXT_NETWORKS):
         _check_text(spec)
         found = text_condition(spec, network, parts, encoders)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from trainer import yaml_core
 from trainer.data.faults import Fault
 from trainer.documents import Keys, show
-from trainer.places import MARKER, is_local, local_path
+from trainer.models.weight_files import variants
+from trainer.places import MARKER, is_local, local_path, step_of
 from trainer.recipe import Model, Recipe
 from trainer.schema.model import Lora
 
@@ -19,6 +21,12 @@ from trainer.schema.model import Lora
 NETWORKS = ("UNet2DModel", "UNet2DConditionModel", "SD3Transformer2DModel", "DiTTransformer2DModel", "Transformer2DModel")
 #: Those of them that take text.
 OF_TEXT = ("UNet2DConditionModel", "SD3Transformer2DModel")
+#: The files in which diffusers keeps weights, and a noise schedule.
+WEIGHTS, SCHEDULE = "diffusion_pytorch_model.safetensors", "scheduler_config.json"
+SCHEDULE_WAY_OUT = (
+    "write that which it was trained with, e.g. schedule: {name: linear, timesteps: 1000, prediction: epsilon}, or give the "
+    "folder of its pipeline"
+)
 #: The file in which diffusers keeps an adapter, at the top of a checkpoint.
 ADAPTER = "pytorch_lora_weights.safetensors"
 #: The file of an amortised checkpoint with the weights of the embedding of its multipliers.
@@ -49,9 +57,15 @@ def _faults(keys: Keys, model: Model) -> Iterator[Fault]:
         yield Fault((*keys, "load"), "must be there", f"{show(model.load)}, which is not", "give a run, a folder or a hub id")
     elif is_local(model.load) and local_path(model.load).is_dir() and not may_be_ours(model.load):
         yield from _diffusers_faults(keys, model, local_path(model.load))
+    elif is_local(model.load) and local_path(model.load).is_file():
+        way_out = f"give its folder, `{local_path(model.load).parent}`"
+        yield Fault((*keys, "load"), "must be a run, a folder or a hub id", f"the file {show(model.load)}", way_out)
     elif is_local(model.load):
         yield from _amortised_faults(keys, model, local_path(model.load))
-    if isinstance(model.lora, str) and (_is_missing(model.lora) or _holds_no_adapter(model.lora)):
+    if isinstance(model.lora, str) and is_local(model.lora) and local_path(model.lora).is_file():
+        way_out = f"give its folder, `{local_path(model.lora).parent}`, with the adapter under that name"
+        yield Fault((*keys, "lora"), f"must be a run of ours or hold {ADAPTER}", f"the file {show(model.lora)}", way_out)
+    elif isinstance(model.lora, str) and (_is_missing(model.lora) or _holds_no_adapter(model.lora)):
         received = f"{show(model.lora)}, which holds neither"
         way_out = "give the folder that holds the adapter; {rank: 4} starts a new one"
         yield Fault((*keys, "lora"), f"must be a run of ours or hold {ADAPTER}", received, way_out)
@@ -59,13 +73,15 @@ def _faults(keys: Keys, model: Model) -> Iterator[Fault]:
 
 def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]:
     places = [folder, folder / "unet", folder / "transformer"]
-    found = [_json(each / "config.json").get("_class_name") for each in places]
+    configs = [read_json(each / "config.json") for each in places]
+    found = [each.get("_class_name") for each in configs]
     network = next((each for each in found if each in NETWORKS), None)
     if network is None:
         received = f"{show(model.load)}, which holds {next((each for each in found if each), 'none')}"
         rule = f"must be a run of ours with a checkpoint, or a diffusers model or pipeline of {', '.join(NETWORKS)}"
         yield Fault((*keys, "load"), rule, received, "give the folder that holds config.json or model_index.json")
         return
+    yield from _network_faults(keys, model, places[found.index(network)], configs[found.index(network)])
     takes_text = network in OF_TEXT
     if takes_text and not model.texts:
         yield Fault((*keys, "prompt"), "must be given for a text-to-image model", "nothing", "write e.g. prompt: a red apple")
@@ -78,6 +94,43 @@ def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]
         )
     if model.label is not None and takes_text:
         yield Fault((*keys, "label"), "must go with a class-conditional model", f"a {network}", "write prompt instead")
+
+
+def unsupported(config: Mapping[str, Any]) -> str | None:
+    """What a network must be given beside sample, time, text or class, as `key value` of its configuration; None for nothing."""
+    text = config.get("_class_name") == "UNet2DConditionModel"
+    keys = ("addition_embed_type", "class_embed_type", "encoder_hid_dim_type", "num_class_embeds", "time_cond_proj_dim")
+    for key in keys if text else ("class_embed_type",):
+        if config.get(key) is not None and (key, config[key]) != ("addition_embed_type", "text_time"):
+            return f"{key} {config[key]!r}"
+    return None
+
+
+def _network_faults(keys: Keys, model: Model, folder: Path, config: Mapping[str, Any]) -> Iterator[Fault]:
+    """What the network's own folder says: an embedding that nothing gives it, or no weights under a name that is looked for."""
+    place = (*keys, "load")
+    if (odd := unsupported(config)) is not None:
+        received = f"{show(model.load)} with {odd}, which is not supported"
+        yield Fault(place, "must be a network of (x, t), with a text or a class at most", received, "use another model")
+    found = variants(folder)
+    if found is not None and len(found) != 1:
+        names = sorted(each.name for each in folder.iterdir() if each.name != "config.json")
+        received = f"{folder} with {', '.join(names[:6]) or 'no more than its configuration'}"
+        way_out = "give a folder that `save_pretrained` wrote" if not found else f"rename that of one variant to {WEIGHTS}"
+        yield Fault(place, f"must hold weights, {WEIGHTS} or one variant of them", received, way_out)
+
+
+def schedule_faults(recipe: Recipe) -> Iterator[Fault]:
+    """A loaded network without a noise schedule beside it: the one that it was trained with is not to be guessed."""
+    load = recipe.leading.load
+    if load is None or recipe.schedule is not None or not is_local(load) or may_be_ours(load):
+        return
+    folder = local_path(load)
+    names = {read_json(folder / each / "config.json").get("_class_name") for each in ("", "unet", "transformer")}
+    if not names & set(NETWORKS) or any((folder / each / SCHEDULE).is_file() for each in ("scheduler", "")):
+        return
+    received = f"none, and no {SCHEDULE} in {show(load)}"
+    yield Fault(("schedule",), "must be given for a network without a schedule of its own", received, SCHEDULE_WAY_OUT)
 
 
 def _amortised_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]:
@@ -97,7 +150,7 @@ def _amortised_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml_core.read(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -118,13 +171,15 @@ def _holds_no_adapter(place: str) -> bool:
 
 def complete(folder: Path) -> Iterator[Path]:
     """The checkpoints at or below a folder that were written to the end, those of one run from old to new."""
-    for pattern in ("", "step-*", "checkpoints/step-*"):
-        for each in sorted(folder.glob(pattern)) if pattern else [folder]:
-            if (each / MARKER).is_file():
+    if (folder / MARKER).is_file():
+        yield folder
+    for above in (folder, folder / "checkpoints"):
+        for each in sorted(above.iterdir()) if above.is_dir() else ():
+            if step_of(each.name) is not None and (each / MARKER).is_file():
                 yield each
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -14,6 +14,7 @@ from trainer.models.origins import bound_of, rooted
 from trainer.models.predictor import Predictor
 from trainer.models.spaces import Latents, Pixels, Space
 from trainer.models.text import Encoders
+from trainer.models.weight_files import variant_of
 from trainer.recipe import Model
 
 
@@ -54,7 +55,7 @@ class Library:
 def _latents(place: str, kind: str, device: torch.device) -> Latents:
     if kind != "AutoencoderKL":
         raise TrainingError(f"a pipeline's vae must be an AutoencoderKL, but {place} has {kind}; use another model")
-    vae = AutoencoderKL.from_pretrained(place, subfolder="vae")
+    vae = AutoencoderKL.from_pretrained(place, subfolder="vae", variant=variant_of(place, "vae"))
     if vae.config.get("latents_mean") is not None:
         raise TrainingError(
             f"a pipeline's vae must scale its latents by one number, but {place} has latents_mean for each channel; "

@@ -21,15 +21,14 @@ from trainer.errors import TrainingError
 from trainer.imports import import_callable
 from trainer.models import adapters
 from trainer.models.conditioning import bind
-from trainer.models.loadable import ADAPTER, CONDITIONING, NETWORKS
+from trainer.models.loadable import ADAPTER, CONDITIONING, NETWORKS, WEIGHTS
 from trainer.models.origins import Multipliers, Origin, origin_of, read_in, recipe_of, rooted
 from trainer.models.predictor import of_network
+from trainer.models.weight_files import variant_of
 from trainer.places import read_file
 from trainer.problem import Vector
 from trainer.recipe import Model
 from trainer.schema.model import Lora
-
-_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 class Networks:
@@ -76,7 +75,7 @@ def _read(place: str) -> nn.Module:
         return _pretrained(place)
     for part in ("unet", "transformer"):
         if (config := read_file(checkpoint, f"{part}/config.json")) is not None:
-            return _from_files(config, read_in(checkpoint, f"{part}/{_WEIGHTS}"))
+            return _from_files(config, read_in(checkpoint, f"{part}/{WEIGHTS}"))
     return _called(checkpoint, rooted(recipe_of(checkpoint).model))
 
 
@@ -153,7 +152,9 @@ def network_config(place: str) -> tuple[dict[str, Any], dict[str, str]]:
 def _pretrained(place: str) -> nn.Module:
     config, where = network_config(place)
     try:
-        network: nn.Module = getattr(diffusers, config["_class_name"]).from_pretrained(place, use_safetensors=None, **where)
+        network: nn.Module = getattr(diffusers, config["_class_name"]).from_pretrained(
+            place, use_safetensors=None, variant=variant_of(place, *where.values()), **where
+        )
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"the weights of a loaded model must be readable, but got {str(error).splitlines()[0]} for {place!r}; "

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import yaml
-
+from trainer import yaml_core
 from trainer.checkpoint import locate
 from trainer.errors import TrainingError
 from trainer.models.loadable import ADAPTER
@@ -87,7 +86,7 @@ def bound_of(spec: Model) -> Multipliers | None:
 
 def recipe_of(checkpoint: str) -> Recipe:
     """The recipe that lies in a checkpoint."""
-    return Recipe.model_validate(yaml.safe_load(read_in(checkpoint, "recipe.yaml")))
+    return Recipe.stored(yaml_core.read(read_in(checkpoint, "recipe.yaml").decode()))
 
 
 def rooted(spec: Model) -> Model:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from trainer import yaml_core
 from trainer.data.faults import Fault
 from trainer.documents import show
-from trainer.models.loadable import complete
+from trainer.models.loadable import complete, read_json
 from trainer.places import MARKER, is_local, local_path
 from trainer.recipe import Recipe, flatten
 from trainer.schema.bound import KEYS
@@ -48,7 +48,7 @@ def start_faults(recipe: Recipe) -> Iterator[Fault]:
         way_out = "give another, or drop `start`"
         yield Fault(keys, "must be a run's output or a checkpoint of ours", f"{show(place)}, {what}", way_out)
         return
-    written = json.loads((found[-1] / MARKER).read_text(encoding="utf-8"))
+    written = read_json(found[-1] / MARKER)
     if "training/weights.safetensors" in written and "training/optimizer.safetensors" not in written:
         received = f"{show(place)}, which an older version wrote without it"
         yield Fault(keys, "must hold the optimiser's state", received, f"take its weights alone by model: {{load: {place}}}")
@@ -58,7 +58,7 @@ def start_faults(recipe: Recipe) -> Iterator[Fault]:
 def _recipe(checkpoint: Path) -> dict[str, Any]:
     """The recipe of a checkpoint as plain data: one of another version need not be valid here."""
     try:
-        plain = yaml.safe_load((checkpoint / "recipe.yaml").read_text(encoding="utf-8"))
+        plain = yaml_core.read((checkpoint / "recipe.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return plain if isinstance(plain, dict) else {}

@@ -14,7 +14,9 @@ from diffusers import AutoencoderKL, DiffusionPipeline, SD3Transformer2DModel, U
 from torch import Tensor, nn
 
 from trainer.errors import TrainingError
+from trainer.models.loadable import unsupported
 from trainer.models.predictor import Condition
+from trainer.models.weight_files import variant_of
 from trainer.recipe import Model
 
 #: The classes of networks that take text.
@@ -41,7 +43,7 @@ class Encoders:
             if "requires_safety_checker" in takes:
                 given["requires_safety_checker"] = False
             try:
-                found = kind.from_pretrained(place, **{**given, part: network})
+                found = kind.from_pretrained(place, variant=variant_of(place, "text_encoder"), **{**given, part: network})
             except (OSError, ValueError, ImportError) as error:
                 raise TrainingError(
                     f"a pipeline's text encoders must be readable, but got {str(error).splitlines()[0]} for {place!r}; "
@@ -102,13 +104,12 @@ def _encoded(pipeline: Any, texts: Sequence[str], spec: Model, guided: bool) -> 
 
 
 def _check_kind(spec: Model, network: Any, parts: dict[str, Any]) -> None:
-    if isinstance(network, UNet2DConditionModel):
-        for key in ("addition_embed_type", "class_embed_type", "encoder_hid_dim_type", "time_cond_proj_dim"):
-            if network.config.get(key) not in (None, "text_time" if key == "addition_embed_type" else None):
-                raise TrainingError(
-                    f"a text-to-image UNet must take what that of Stable Diffusion 1, 2 or XL does, but {spec.load} also has "
-                    f"{key} {network.config[key]!r}; use another model"
-                )
+    odd = unsupported({**network.config, "_class_name": type(network).__name__})
+    if odd is not None:
+        raise TrainingError(
+            f"a text-to-image UNet must take what that of Stable Diffusion 1, 2 or XL does, but {spec.load} also has "
+            f"{odd}; use another model"
+        )
     two = pipeline_of(network).__name__ != "StableDiffusionPipeline"
     wanted = ["tokenizer", "text_encoder", *(["tokenizer_2", "text_encoder_2"] if two else [])]
     missing = [name for name in wanted if not (parts.get(name) or [None])[0]]

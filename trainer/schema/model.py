@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from trainer.documents import show
 from trainer.places import local_path
 from trainer.schema.base import Count, Fraction, ImportPath, Name, NotNegative, Positive, Section
 from trainer.schema.compose import Compose
+from trainer.yaml_core import decoded
 
 
 class UNet(Section):
@@ -39,7 +40,7 @@ def _lines(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        lines = local_path(value).read_text(encoding="utf-8").splitlines()
+        lines = decoded(local_path(value).read_bytes()).splitlines()
     except (OSError, ValueError) as error:
         raise ValueError(
             f"must be a list of texts, or a file of one a line, but got {show(value)} ({error}); write [{show(value)}] for a text"
@@ -47,6 +48,12 @@ def _lines(value: Any) -> Any:
     return [line.strip() for line in lines if line.strip()]
 
 
+def _at_home(place: str) -> str:
+    """What begins with `~` or `file:` as a path, which is all that diffusers knows."""
+    return str(local_path(place)) if place.startswith("~") or place.lower().startswith("file:") else place
+
+
+Place = Annotated[str, AfterValidator(_at_home)]
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[
     Annotated[list[Text], Field(min_length=1)],
@@ -71,7 +78,7 @@ class Model(Section):
     """The noise predictor: exactly one of `unet`, `load`, `call` and `compose`."""
 
     unet: UNet | None = Field(None, description="a UNet2DModel to build", examples=["{channels: [16, 32]}"])
-    load: str | None = Field(
+    load: Place | None = Field(
         None,
         description="a run's output or checkpoint of ours (a folder or URI), or a local directory or hub id of a diffusers model "
         "or pipeline (docs/models.md)",
@@ -102,7 +109,7 @@ class Model(Section):
     guidance: NotNegative | None = Field(
         None, description="the scale of classifier-free guidance in sampling; 1 or none is without", examples=["5.0"]
     )
-    lora: Lora | str | None = Field(
+    lora: Lora | Place | None = Field(
         None,
         description="a new adapter to train in place of the model's own weights, or where a trained one lies "
         "(a run's output, a checkpoint or diffusers' LoRA files)",

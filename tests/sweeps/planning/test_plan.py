@@ -152,7 +152,7 @@ def test_everything_wrong_is_told_once_in_the_order_of_the_file(tmp_path: Path) 
     metrics = "objective, lagrangian, value/max, violation/max, value/four, value/five, slack/four, slack/five, multiplier/four, multiplier/five"
     kinds = "`{log_uniform: [0.003, 0.3]}`, `{uniform: [0.08, 0.25]}`, `{int: [1, 8]}` or `{choice: [1, 5]}`"
     sweep_keys = ", ".join(sorted(Sweep.model_fields))
-    name = "must be a valid string, but got 3; write a name of letters, digits, `_` and `-`, e.g. four"
+    name = 'must be a valid string, but got 3; put it in quotes: "3"'
     assert told(write(tmp_path, BAD)) == [
         "sweep.yaml:1: name: string should match pattern '^[A-Za-z0-9_-]+$', but got 'digits minority'; "
         "write a name of letters, digits, `_` and `-`, e.g. digits-minority",

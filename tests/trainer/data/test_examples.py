@@ -13,7 +13,7 @@ ORIGIN = Origin(("data", "call"), lambda row: f"item {row}")
 
 
 def images(count: int, *shape: int) -> torch.Tensor:
-    return torch.arange(count, dtype=torch.float32).reshape(-1, *[1] * len(shape)).expand(count, *shape).contiguous()
+    return torch.linspace(-1, 1, count).reshape(-1, *[1] * len(shape)).expand(count, *shape).contiguous()
 
 
 def test_small_data_is_kept_and_large_data_is_read_when_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,9 +72,9 @@ def test_concatenation_offsets_rows_and_gives_the_second_no_class() -> None:
     both = concatenate(first, InMemory(images(2, 2) + 10, np.array([0, 0]), ("c",)))
     assert len(both) == 5 and both.shape == (2,) and both.class_names == ("a", "b")
     assert both.labels is not None and both.labels.tolist() == [0, 1, 0, -1, -1]
-    assert both.fetch(np.array([4, 0, 3, 2]))[:, 0].tolist() == [11, 0, 10, 2]
+    assert both.fetch(np.array([4, 0, 3, 2]))[:, 0].tolist() == [11, -1, 9, 1]
     third = concatenate(both, InMemory(images(1, 2) + 20))
-    assert third.fetch(np.array([5, 4, 1]))[:, 0].tolist() == [20, 11, 1]
+    assert third.fetch(np.array([5, 4, 1]))[:, 0].tolist() == [19, 11, 0]
     assert concatenate(InMemory(images(3, 2)), first).labels is None
     with pytest.raises(ValueError, match="must join examples of one shape"):
         concatenate(first, InMemory(images(1, 3)))

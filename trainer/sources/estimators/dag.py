@@ -16,9 +16,10 @@ class DAG(BalanceTurn):
     def loss(self, number: int) -> Tensor:
         drawn = self._kept = self._kept or self._draw()
         learned = self._balance.learned(drawn)
-        errors = residuals(learned.detach(), self._log_likelihoods(drawn), drawn)
+        likelihoods, last = self._revisited(drawn)
+        errors = residuals(learned.detach(), likelihoods, drawn)
         squared = self._closeness * self._share(0.5 * errors.square().sum(1))
-        return squared + self._flow_loss(learned, errors)
+        return squared + last + self._flow_loss(learned, errors)
 
 
 class Estimator(BalanceEstimator):

@@ -17,12 +17,12 @@ class DAGKL(BalanceTurn):
 
     def loss(self, number: int) -> Tensor:
         drawn = self._kept = self._kept or self._begin()
-        clip_range, now = self._balance.spec.clip_range, self._log_likelihoods(drawn)
+        clip_range, (now, last) = self._balance.spec.clip_range, self._revisited(drawn)
         ratio = (now - self._before).exp()
         clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
         policy = self._share(torch.maximum(ratio * self._advantage, clipped * self._advantage).sum(1))
         learned = self._balance.learned(drawn)
-        return self._closeness * policy + self._flow_loss(learned, residuals(learned.detach(), now.detach(), drawn))
+        return self._closeness * policy + last + self._flow_loss(learned, residuals(learned.detach(), now.detach(), drawn))
 
     @torch.no_grad()
     def _begin(self) -> Drawn:

@@ -1,0 +1,66 @@
+"""The state of an SQLite file that MLflow is to work on, told without MLflow: its own words come late, as a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+from trainer.uris import sqlite_file
+
+_REVISION = re.compile(r"^(revision|down_revision)\s*(?::[^=]*)?=\s*['\"](\w+)['\"]", re.MULTILINE)
+#: Tables that MLflow's stores have, and those of an Optuna study.
+_OURS, _OPTUNAS = {"experiments", "runs"}, {"studies", "trials"}
+
+Wrong = tuple[str, str, str]
+
+
+def wrong_with_file(uri: str) -> Wrong | None:
+    """The rule that the file of an SQLite URI breaks, what was found and the way out; None where it is none, or good.
+
+    A file that is not there, or empty, is good: MLflow makes its tables.
+    """
+    file = sqlite_file(uri)
+    if file is None or not file.exists():
+        return None
+    rule = "must be a database of this MLflow's version"
+    if file.is_dir():
+        return "must name a file", f"the folder {file}", f"write e.g. sqlite:///{file}/mlflow.db"
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=1)) as connection:
+            tables = {str(name) for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+            query = "select version_num from alembic_version" if "alembic_version" in tables else "select ''"
+            version = str((connection.execute(query).fetchone() or [""])[0])
+    except sqlite3.DatabaseError as error:
+        if "locked" in str(error):
+            return None  # by a writer, which MLflow waits for
+        return "must be an SQLite database", f"{file} ({error})", "move that file away, or name another"
+    if tables >= _OPTUNAS and not tables >= _OURS:
+        return "must not be Optuna's own database", str(file), "name another file"
+    return _wrong_with_version(rule, uri, version) if tables >= _OURS else None
+
+
+def _wrong_with_version(rule: str, uri: str, version: str) -> Wrong | None:
+    known, newest = _revisions()
+    if not newest or version == newest:
+        return None
+    received = f"version {version or 'unknown'} in {sqlite_file(uri)}, where the installed one has {newest}"
+    upgrade = f"back it up and run `mlflow db upgrade {uri}`"
+    return rule, received, upgrade if version in known else f"{upgrade} with the newest MLflow, or name another file"
+
+
+def _revisions() -> tuple[set[str], str]:
+    """The versions of its tables that the installed MLflow knows, and the newest, from its migrations' text."""
+    spec = find_spec("mlflow")
+    known: set[str] = set()
+    before: set[str] = set()
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        for file in (Path(place) / "store" / "db_migrations" / "versions").glob("*.py"):
+            found = dict(_REVISION.findall(file.read_text(encoding="utf-8")))
+            known.add(found.get("revision", ""))
+            before.add(found.get("down_revision", ""))
+    newest = known - before - {""}
+    return known, newest.pop() if len(newest) == 1 else ""

@@ -1,0 +1,81 @@
+"""The MLflow store that is meant by what a user wrote, and what can be told against it before MLflow is asked.
+
+Imports nothing heavy: bad input is answered before.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from trainer.uris import ambiguous_login, is_local, local_path, of_file, sqlite_file, sqlite_url
+
+DEFAULT = "mlflow.db"
+VARIABLE = "MLFLOW_TRACKING_URI"
+#: The databases that MLflow keeps its store in, each with or without a driver (`postgresql+psycopg`).
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_SERVICES = ("http", "https", "databricks", "databricks-uc", "uc")
+_EXAMPLES = "sqlite:///mlflow.db, http://HOST:5000 or postgresql://HOST/DATABASE"
+
+
+def tracking_uri(written: str | None = None) -> str:
+    """The store that is meant: the one written, else MLFLOW_TRACKING_URI, else mlflow.db in the working directory.
+
+    The path of an SQLite file is made absolute: workers and later commands stand in other folders.
+    """
+    return sqlite_url(written or os.environ.get(VARIABLE) or of_file(Path(DEFAULT).absolute()))
+
+
+def wrong_with(uri: str) -> tuple[str, str] | None:
+    """The rule that a tracking URI breaks, and the way out; None where it breaks none. Nothing is connected to."""
+    rule, scheme = "must be the address of an MLflow store", uri.partition(":")[0].lower()
+    if uri.startswith("databricks"):
+        return None
+    if is_local(uri) and not scheme.startswith("sqlite"):
+        if os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1"):
+            return None
+        return f"{rule}, not a path: MLflow keeps runs in a database or behind a server", f"write {_instead(uri)}"
+    kind = scheme.partition("+")[0]
+    if kind in DATABASES:
+        return _wrong_with_database(uri, kind, rule)
+    if kind == "postgres":
+        return f"{rule}, of a kind that MLflow knows", "write postgresql:// in place of postgres://"
+    if scheme not in (*_SERVICES, *_of_plugins()):
+        return f"{rule}, of a kind that MLflow knows", f"write e.g. {_EXAMPLES}"
+    if not uri.partition("://")[2].strip("/"):
+        return f"{rule} with a host", f"write e.g. {_EXAMPLES}"
+    return _wrong_with_login(uri)
+
+
+def _instead(place: str) -> str:
+    """The address that may have been meant by a path, or by a host without its scheme."""
+    if re.fullmatch(r"[\w.-]+:\d+(/.*)?", place):
+        return f"http://{place}"
+    path = Path(place.removeprefix("./")) if "://" not in place and not place.startswith(("~", "file:")) else local_path(place)
+    return of_file(path if path.suffix and not path.is_dir() else path / DEFAULT)
+
+
+def _wrong_with_database(uri: str, kind: str, rule: str) -> tuple[str, str] | None:
+    if kind != "sqlite":
+        return _wrong_with_login(uri)
+    if sqlite_file(uri) is not None:
+        return None
+    name = uri.partition(":")[2].strip("/") or DEFAULT
+    if name == ":memory:":
+        return f"{rule} that outlives the process", f"write sqlite:///{DEFAULT}"
+    return f"{rule}: sqlite takes three slashes before a path, four before an absolute one", f"write sqlite:///{name}"
+
+
+def _wrong_with_login(uri: str) -> tuple[str, str] | None:
+    if not ambiguous_login(uri):
+        return None
+    return (
+        "must have a login that can be told from the address",
+        "write @ as %40, / as %2F, : as %3A, ? as %3F and # as %23 in it",
+    )
+
+
+def _of_plugins() -> set[str]:
+    return {each.name for each in entry_points(group="mlflow.tracking_store")}

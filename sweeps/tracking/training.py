@@ -1,0 +1,61 @@
+"""One training in MLflow, when it has ended: what a sweep's trial has there, in the experiment of the recipe's name.
+
+The run is found again by its output, so that the same command again, which has nothing left to train, adds nothing twice; and
+delivers what could not be delivered before.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from sweeps.reports.explaining import Explained
+from sweeps.tracking.artifacts import write_artifacts
+from sweeps.tracking.delivery import prepare
+from sweeps.tracking.experiment import experiment_of
+from sweeps.tracking.histories import read_points
+from sweeps.tracking.tracker import RUN_STATUS
+from trainer.recipe import flatten
+
+KIND = "training"
+_AT_ONCE = 100
+
+
+def log_training(uri: str, output: str, folder: Path, explained: Explained) -> str:
+    """Logs the training whose own files lie at `output` and whose points lie in `folder`; returns the run's id.
+
+    Raises:
+        mlflow.exceptions.MlflowException: the store does not answer, or refuses.
+    """
+    prepare()
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param, RunTag
+
+    client, name, result = MlflowClient(uri), explained.recipe.name, explained.result
+    experiment = experiment_of(client, uri, name)
+    mark = {"dualsweep.kind": KIND, "dualsweep.output": output}
+    wanted = " and ".join(f"tags.`{key}` = '{_quoted(value)}'" for key, value in mark.items())
+    found = client.search_runs([experiment], wanted, max_results=1)
+    run = (found[0] if found else client.create_run(experiment, tags=mark, run_name=name)).info.run_id
+    recorded = read_points(folder / "metrics.jsonl")
+    params = [Param(key, str(value)) for key, value in flatten(explained.recipe).items() if value is not None]
+    metrics = [
+        Metric(key, value, int(point["time"] * 1000), point["step"])
+        for point in recorded
+        for key, value in point["metrics"].items()
+        if math.isfinite(value)
+    ]
+    for start in range(0, len(params), _AT_ONCE):
+        client.log_batch(run, params=params[start : start + _AT_ONCE])
+    for start in range(0, len(metrics), 10 * _AT_ONCE):
+        client.log_batch(run, metrics=metrics[start : start + 10 * _AT_ONCE])
+    tags = explained.tags() | {"dualsweep.status": result.status, "dualsweep.reason": result.reason}
+    client.log_batch(run, tags=[RunTag(key, value[:8000]) for key, value in tags.items()])
+    for file in write_artifacts(folder / "tracked", output, [(each["step"], each["metrics"]) for each in recorded], explained):
+        client.log_artifact(run, str(file))
+    client.set_terminated(run, RUN_STATUS.get(result.status, "FINISHED"))
+    return str(run)
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("'", "\\'")

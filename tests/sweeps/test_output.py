@@ -1,0 +1,108 @@
+"""What is printed can't fail, eats nothing, and shows no secret."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TextIO, cast
+
+import pytest
+from rich.table import Table
+
+from sweeps.options import refused_by_the_machine, write_json
+from sweeps.output import Screen, Tolerant
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def written(text: str, encoding: str) -> str:
+    raw = io.BytesIO()
+    stream = Tolerant(io.TextIOWrapper(raw, encoding))
+    stream.write(text)
+    stream.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "cp437", "koi8-r", "shift_jis", "utf-8", "utf-16"])
+def test_every_encoding_takes_every_text(encoding: str) -> None:
+    text = "λ ≤ 0.1 ± 0.02 → “é” 漢字 😀 \ud800"
+    found = written(text, encoding) if encoding != "utf-8" else written(text[:-1], encoding)
+    assert "0.1" in found and "0.02" in found
+    if encoding in ("ascii", "latin-1"):
+        assert found.startswith("lambda <= 0.1 " + ("+-" if encoding == "ascii" else "±") + " 0.02 -> ")
+    if encoding == "utf-8":
+        assert found == text[:-1]
+
+
+class Broken(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    def flush(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_stream_that_takes_no_more_is_left_alone() -> None:
+    stream = Tolerant(cast("TextIO", Broken()))
+    assert stream.write("x") == 1
+    stream.flush()
+    closed = io.StringIO()
+    closed.close()
+    print("x", file=cast("TextIO", Tolerant(closed)), flush=True)
+
+
+def test_messages_are_no_markup_and_secrets_stay_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen()
+    text = "f(x) takes [batch] and [/red] of [bold]shape[/bold] :smile: [link=x]"
+    table = Table(title=text)
+    table.add_column(text)
+    table.add_row(text)
+    screen.print(text, soft_wrap=True)
+    screen.print(table, soft_wrap=True, width=200)
+    screen.print("at postgresql://me:se@cret/x@h/m and https://TOKEN@h", soft_wrap=True)
+    found = capsys.readouterr().out
+    assert found.count(text) == 4 and "at postgresql://me:***@h/m and https://***@h" in found
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(28, "No space left on device: /x/y"), (30, "Read-only file system: /x/y"), (2, "")]
+)
+def test_what_the_machine_refuses_is_one_line(number: int, words: str) -> None:
+    import os
+
+    assert refused_by_the_machine(OSError(number, os.strerror(number), "/x/y")) == words
+
+
+def test_a_json_file_on_a_full_disk_is_told_with_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "out.json"
+    file.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_json(file, {"a": 1})
+    assert refused_by_the_machine(caught.value) == f"No space left on device: {file}"
+    write_json(tmp_path / "good.json", {"a": float("nan")})
+    assert json.loads((tmp_path / "good.json").read_text()) == {"a": None}
+
+
+@pytest.mark.parametrize("encoding", ["ascii"])
+def test_a_command_ends_the_same_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "r.yaml").write_text("name: λ≤\nformulation: [batch]\n", encoding="utf-8")
+    command = [sys.executable, "-m", "sweeps", "check", str(tmp_path / "r.yaml")]
+    environment = {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    told = done.stderr.decode(encoding)
+    assert done.returncode == 2 and "Traceback" not in told and "r.yaml:1: name:" in told and "['batch']" in told
+
+
+def test_a_closed_pipe_ends_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys; from sweeps.output import tolerate; tolerate()\n"
+        "for i in range(20000): print(i)\n"
+        "open(sys.argv[1], 'w').write('done')"
+    )
+    command = f'set -o pipefail; {sys.executable} -c "$CODE" {tmp_path}/end | head -1'
+    environment = {"CODE": code, "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, env=environment, check=False, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "") and (tmp_path / "end").read_text() == "done"

@@ -1,0 +1,66 @@
+"""A single training in MLflow: all that a trial has there, once, however often the command is given."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from sweeps.checking import checked_store
+from sweeps.reports.explaining import Explained, explain_run
+from sweeps.tracking.training import log_training
+from tests.sweeps.files import RECIPE
+from trainer.documents import parse, validate
+from trainer.errors import BadInput
+from trainer.outcome import ConstraintOutcome, Result
+from trainer.recipe import Recipe
+
+
+def test_a_training_is_logged_once_and_explained_from_there(tmp_path: Path) -> None:
+    recipe = validate(Recipe, parse(RECIPE, "r.yaml"))
+    each = ConstraintOutcome(0.1, 0.12, 0.02, 0.001, 0.3)
+    metrics = {"objective": 0.5, "slack/four": 0.02, "multiplier/four": 0.3, "eval/bad": float("nan")}
+    result = Result("converged", "settled", 0.5, 0.001, {"four": each, "five": each}, "met", 60, 2.0, None, metrics)
+    points = [{"step": step, "time": 1.0 + step, "metrics": metrics} for step in (30, 60)]
+    folder = tmp_path / "a b#c'é"
+    folder.mkdir()
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
+    explained = Explained.of("r", [(point["step"], metrics) for point in points], result, recipe)  # type: ignore[misc]
+    uri = f"sqlite:///{folder}/mlflow.db"
+    first = log_training(uri, str(folder), folder, explained)
+    assert log_training(uri, str(folder), folder, explained) == first
+    client = MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name(recipe.name).experiment_id])  # type: ignore[union-attr]
+    assert run.info.status == "FINISHED" and run.data.tags["dualsweep.kind"] == "training"
+    assert run.data.tags["dualsweep.status"] == "converged" and run.data.params["train.steps"] == str(recipe.train.steps)
+    assert [(each.step, each.value) for each in client.get_metric_history(first, "objective")] == [(30, 0.5), (60, 0.5)]
+    assert {"result.json", "recipe.yaml", "verdicts.json", "trajectories.png"} <= {
+        each.path for each in client.list_artifacts(first)
+    }
+    assert explain_run(first, uri).to_json() == explained.to_json()
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "expected"),
+    [
+        (None, None, None),
+        (None, "http://h:5000", "http://h:5000"),
+        ("sqlite:////a.db", "http://h:5000", "sqlite:////a.db"),
+        ("mlflow.db", None, BadInput),
+        (None, "htp://x", BadInput),
+        ("sqlite:///~no-such-user/x.db", None, BadInput),
+    ],
+)
+def test_the_store_of_a_training(
+    option: str | None, variable: str | None, expected: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", variable)
+    if expected is BadInput:
+        with pytest.raises(BadInput, match="--tracking-uri: must" if option else "MLFLOW_TRACKING_URI: must"):
+            checked_store(option)
+    else:
+        assert checked_store(option) == expected

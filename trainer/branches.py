@@ -1,0 +1,62 @@
+"""Errors of a value that may be one of several types: pydantic tells one for each type, at a place with the type's name in it.
+
+Here they become one error, where the value stands: that of the type which the value looks like, or of all of them together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Location = tuple[Any, ...]
+_OF_ANOTHER_TYPE = re.compile(r".*_type$")
+
+
+def merged(errors: Sequence[Mapping[str, Any]], data: Any) -> list[dict[str, Any]]:
+    """The errors with places that are in `data`, one for each value; each has its `loc` there."""
+    groups: dict[Location, list[dict[str, Any]]] = {}
+    found: list[dict[str, Any]] = []
+    for error in errors:
+        place, branched = _placed(tuple(error["loc"]), data, str(error["type"]))
+        one = {**error, "loc": place}
+        if branched is None:
+            found.append(one)
+        elif branched in groups:
+            groups[branched].append(one)
+        else:
+            groups[branched] = [one]
+    return [*found, *(each for place, group in groups.items() for each in _one_of(place, group))]
+
+
+def _placed(loc: Location, data: Any, kind: str) -> tuple[Location, Location | None]:
+    """The place of an error in the data, and where its value branches into types, if it does."""
+    place: list[Any] = []
+    branched: Location | None = None
+    current = data
+    for position, part in enumerate(loc):
+        below = range(len(current)) if isinstance(current, list) else current if isinstance(current, dict) else ()
+        if part in below:
+            place.append(part)
+            current = current[part]
+        elif kind == "missing" and position == len(loc) - 1:
+            place.append(part)
+        elif part != "[key]" and branched is None:
+            branched = tuple(place)
+    return tuple(place), branched
+
+
+def _one_of(place: Location, group: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is wrong below the branch where some type fits the value as far as that; else that none fits."""
+    deeper = [error for error in group if error["loc"] != place or not _OF_ANOTHER_TYPE.match(str(error["type"]))]
+    if deeper or len(group) == 1:
+        return deeper or list(group)
+    rules = list(dict.fromkeys(_expected(str(error["msg"])) for error in group))
+    return [{**group[0], "type": "none_of_its_types", "msg": "Input should be " + " or ".join(rules)}]
+
+
+def _expected(message: str) -> str:
+    words = message.removeprefix("Input should be ").removeprefix("a valid ")
+    if words.startswith("dictionary"):
+        return "a section"
+    return {"integer": "a whole number", "string": "a word", "list": "a list", "number": "a number"}.get(words, words)

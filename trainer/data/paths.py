@@ -1,0 +1,31 @@
+"""A path of the user's data as it is on the disk. Plain Python: the checks use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainer.data.faults import BadDataError, Fault
+from trainer.data.names import composed
+from trainer.documents import Keys
+from trainer.places import BadPlaceError, local_path
+
+
+def existing(place: str, keys: Keys) -> Path:
+    """The path that `place` names: `~` is the home folder, and a name is found in its other Unicode form where it has that.
+
+    Raises:
+        BadDataError: it is of a user that this machine does not have, or a URI of another machine.
+    """
+    try:
+        path = local_path(place) if place.startswith(("~", "file:")) else Path(place)
+    except BadPlaceError as error:
+        raise BadDataError(Fault(keys, error.rule, error.received, error.way_out)) from None
+    if path.exists():
+        return path
+    found = Path(path.anchor)
+    for part in path.relative_to(path.anchor).parts:
+        inner = found / part
+        if not inner.exists() and found.is_dir():
+            inner = next((each for each in sorted(found.iterdir()) if composed(each.name) == composed(part)), inner)
+        found = inner
+    return found if found.exists() else path

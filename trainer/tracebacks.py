@@ -1,0 +1,42 @@
+"""What went wrong in another process, from the traceback's text: the error with its type, and the line of the user's own code."""
+
+from __future__ import annotations
+
+import re
+import sysconfig
+from pathlib import Path
+
+_FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<name>.+)')
+_BETWEEN = ("Traceback (most recent call last)", "During handling of the above", "The above exception was")
+#: Whose frames are nobody's own code: Python's, installed packages', and this program's.
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_OURS = tuple(str(Path(__file__).parent.parent / room) for room in ("trainer", "sweeps", "analysis", "cluster"))
+_LONGEST = 400
+
+
+def error_in(text: str) -> str:
+    """The error at the end of a traceback, `Type: message` with its notes on one line; without a traceback the last line."""
+    lines = text.rstrip().splitlines()
+    starts = [at for at, line in enumerate(lines) if _is_message(line) and at and lines[at - 1].startswith("  ")]
+    if not starts:
+        return lines[-1].strip() if lines else ""
+    whole: list[str] = []
+    for line in lines[starts[-1] :]:
+        if line.startswith(_BETWEEN):
+            break
+        whole += [line.strip()] if line.strip() else []
+    told = " ".join(whole)
+    return told if len(told) <= _LONGEST else told[: _LONGEST - 3] + "..."
+
+
+def own_line(text: str) -> str:
+    """`file:line in function` of the last frame that is the user's own code; empty where there is none."""
+    frames = [found for line in text.splitlines() if (found := _FRAME.match(line))]
+    own = [
+        each for each in frames if not each["file"].startswith((*_LIBRARIES, *_OURS, "<")) and "-packages/" not in each["file"]
+    ]
+    return f"{own[-1]['file']}:{own[-1]['line']} in {own[-1]['name']}" if own else ""
+
+
+def _is_message(line: str) -> bool:
+    return bool(line.strip()) and not line.startswith((" ", *_BETWEEN))

@@ -1,0 +1,124 @@
+"""Addresses as users write them: which are of this machine, what they name there, and what of them may be shown.
+
+The one place that reads `~`, `file:` and SQLite's URLs, and that hides secrets. Light: input is checked with it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+#: `scheme://` and what follows it up to a blank, a quote or a bracket.
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^\s'\"<>`]*)")
+_SECRET = re.compile(
+    r"([?&#;][^=&#;\s]*(?:pass|pwd|secret|token|key|sig|credential|auth)[^=&#;\s]*=)[^&#;\s'\"<>`]*", re.IGNORECASE
+)
+#: Schemes whose user name is none of a person's secrets, as long as a password stands beside it.
+_WITH_USERS = re.compile(r"(postgres|postgresql|mysql|mariadb|mssql|oracle|cockroachdb)(\+\w+)?\Z")
+_SQLITE = re.compile(r"(sqlite(?:\+\w+)?):///")
+MEMORY = ":memory:"
+
+
+class BadPlaceError(ValueError):
+    """A place that cannot be meant: the `rule` it breaks, what was `received`, and the `way_out`."""
+
+    def __init__(self, rule: str, place: str, way_out: str) -> None:
+        self.rule, self.received, self.way_out = rule, repr(masked(place)), way_out
+        super().__init__(f"{rule}, but got {self.received}; {way_out}")
+
+
+def is_local(place: str) -> bool:
+    """Whether a place is on this machine: a path, or a `file:` URI."""
+    return "://" not in place or place.lower().startswith("file:")
+
+
+def local_path(place: str) -> Path:
+    """The absolute path of a local place: `~` and `~user` are home folders, and `file:` URIs are decoded.
+
+    Raises:
+        BadPlaceError: there is no such user, or the URI names another machine.
+    """
+    path = _decoded(place) if place.lower().startswith("file:") else place
+    try:
+        return (Path(path).expanduser() if path.startswith("~") else Path(path)).absolute()
+    except RuntimeError:
+        way_out = f"mend it, or write ./{path} for a folder of that name"
+        raise BadPlaceError("must be in the home folder of a user of this machine", place, way_out) from None
+
+
+def _decoded(uri: str) -> str:
+    rest = uri[len("file:") :]
+    host, slash, path = rest[2:].partition("/") if rest.startswith("//") else ("", "/", rest.lstrip("/"))
+    if host not in ("", "localhost") or not slash:
+        raise BadPlaceError("must be a file: URI of this machine", uri, "write file:///path, or the path alone")
+    return unquote(path if path.startswith("~") else f"/{path}")
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The absolute path of the file of an SQLite URL; None of any other URL and of a database in memory."""
+    found = _SQLITE.match(url)
+    if found is None:
+        return None
+    path, _, query = url[found.end() :].partition("?")
+    if path.startswith("file:"):
+        path = unquote(path.removeprefix("file:"))
+    if path in ("", MEMORY) or "mode=memory" in query:
+        return None
+    return local_path(path[1:] if path.startswith("/~") else path)
+
+
+def sqlite_url(url: str) -> str:
+    """An SQLite URL with its path made absolute; any other as it is.
+
+    SQLAlchemy takes what follows a `?` for options, so a path with one is written as SQLite's own `file:` URI.
+    """
+    file, found = sqlite_file(url), _SQLITE.match(url)
+    if file is None or found is None:
+        return url
+    path, mark, query = url[found.end() :].partition("?")
+    if path.startswith("file:"):
+        return f"{found.group()}file:{quote(str(file))}{mark}{query}"
+    return of_file(file, found.group()) + (f"{mark}{query}" if query else "")
+
+
+def of_file(file: Path, prefix: str = "sqlite:///") -> str:
+    """The SQLite URL of a file."""
+    return f"{prefix}file:{quote(str(file))}?uri=true" if "?" in str(file) else f"{prefix}{file}"
+
+
+def ambiguous_login(url: str) -> bool:
+    """Whether the name or password of a URL has a character that ends it: then it is another URL than was meant."""
+    rest = url.partition("://")[2]
+    login, at, _ = rest.rpartition("@")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return bool(at) and (authority.count("@") > 1 or (len(authority) < len(login) and _has_login(authority)))
+
+
+def _has_login(authority: str) -> bool:
+    """Whether what stands before the first `/` has a login, or a port that is none, as a password cut off by a `/` looks."""
+    port = authority.rpartition(":")[2] if ":" in authority and not authority.endswith("]") else ""
+    return "@" in authority or (bool(port) and not port.isdigit())
+
+
+def masked(text: str) -> str:
+    """A text with the secrets of every URI in it hidden: logins (of databases the user's name stays) and options that are named
+    like secrets.
+    """
+    return _SECRET.sub(r"\1***", _URI.sub(_without_login, text))
+
+
+def without_login(uri: str) -> str:
+    """A URI to be followed by somebody else: without name and password."""
+    return _URI.sub(lambda found: _without_login(found, ""), uri)
+
+
+def _without_login(found: re.Match[str], mask: str = "***@") -> str:
+    scheme, rest = found.groups()
+    login, at, host = rest.rpartition("@")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if not at or not (_has_login(authority) or _WITH_USERS.match(scheme.lower())):
+        return found.group()
+    user, colon, _ = login.partition(":")
+    shown = f"{user}:" if colon and mask and _WITH_USERS.match(scheme.lower()) else ""
+    return f"{scheme}://{shown}{mask}{host}"
