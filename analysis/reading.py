@@ -21,12 +21,8 @@ from analysis.judging import constraint_outcomes, judge, split_intervals
 from analysis.recommendation.preference import PREFER, read_preference
 from analysis.requirements import TAG, read_required, required_of
 from analysis.store import open_client
-<<<<<<< HEAD
-from analysis.trials import JUDGED_STATUSES, MARKS, Direction, SweepRecord, Trial
-=======
-from analysis.trials import MARKS, Budget, Direction, SweepRecord, Trial
+from analysis.trials import JUDGED_STATUSES, MARKS, Budget, Direction, SweepRecord, Trial
 from trainer.uris import masked
->>>>>>> main
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,15 +64,10 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
     objectives = _objectives(parent)
     children = list(_children(client, experiment.experiment_id, parent.info.run_id))
     runs = [run for run in children if run.data.tags["dualsweep.kind"] == "trial"]
-<<<<<<< HEAD
-    trials = judge([_trial(run) for run in _newest_of_each(runs)], list(objectives))
-    budgets = read_budgets(parent.data.tags.get("dualsweep.budgets", "[]"), parent.info.run_id)
-=======
     tags = parent.data.tags
     budgets = read_budgets(tags.get("dualsweep.budgets", "[]"), parent.info.run_id)
     trials = judge([_trial(run, budgets) for run in _newest_of_each(runs)], list(objectives))
     decide = read_required(tags[TAG], parent.info.run_id) if TAG in tags else required_of(trials, budgets, objectives)
->>>>>>> main
     return SweepRecord(
         experiment_id=experiment.experiment_id,
         experiment_name=experiment.name,
@@ -87,11 +78,8 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         sampler=parent.data.params.get("sampler.name", ""),
         sampler_seed=parent.data.params.get("sampler.seed", ""),
         budgets=budgets,
-<<<<<<< HEAD
         drawn=_drawn(client, trials) if budgets else {},
-=======
         required=decide,
->>>>>>> main
         maximizes=_maximizes(parent, objectives),
         prefer=read_preference(wanted, parent.info.run_id) if (wanted := tags.get(PREFER)) else None,
         amortised=_amortised(client, [run for run in children if run.data.tags["dualsweep.kind"] == "amortised"]),

@@ -171,10 +171,8 @@ class SweepRecord:
     prefer: Preference | None = None
     #: The front of the sweep's amortised training, where it has one that has ended.
     amortised: AmortisedFront | None = None
-<<<<<<< HEAD
     #: What the trials' final evaluations drew, by trial id, where it was kept.
     drawn: Mapping[str, TrialDraws] = field(default_factory=dict)
-=======
     #: The constraints whose budgets decide what may be on the front (`analysis.requirements`); None where all do.
     required: frozenset[str] | None = None
 
@@ -202,7 +200,6 @@ class SweepRecord:
         if self.required is None:
             return trial.violation
         return max((each.violation for each in trial.constraints if each.name in self.required), default=0.0)
->>>>>>> main
 
     def point(self, trial: Trial) -> tuple[float, ...]:
         """Return a trial's objective values in the order of `objectives`; NaN where one is missing."""
