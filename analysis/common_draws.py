@@ -8,7 +8,7 @@ seed, other data, nothing kept) it is 0.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.trials import JUDGED_STATUSES, Trial
 from trainer.evaluation.drawn import DrawnValues, JointDraws
 from trainer.evaluation.draws_file import DRAWS, loaded, naming
 from trainer.evaluation.spread import spread_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 Vector = NDArray[np.float64]
+_MOST = 200
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,14 @@ class TrialDraws:
         return found
 
 
-def read_draws(client: MlflowClient, run_ids: Mapping[str, str]) -> dict[str, TrialDraws]:
-    """What trials drew, by id, of their runs by id; without those that kept nothing that can be read."""
+def read_draws(client: MlflowClient, trials: Sequence[Trial]) -> dict[str, TrialDraws]:
+    """What single trainings drew in their final evaluations, by trial id; without those that kept nothing that can be read.
+
+    Of at most `_MOST` trials: each is a request to the store, and a band rests on no more.
+    """
+    judged = {each.trial_id: each.run_id for each in trials if each.status in JUDGED_STATUSES and each.replicates == 1}
     found = {}
-    for trial_id, run_id in run_ids.items():
+    for trial_id, run_id in judged.items() if len(judged) <= _MOST else ():
         if DRAWS not in {each.path for each in client.list_artifacts(run_id)}:
             continue
         with tempfile.TemporaryDirectory() as folder:

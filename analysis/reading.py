@@ -16,23 +16,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from analysis.budgets import read_budgets
+from analysis.common_draws import read_draws
 from analysis.errors import ReviewError, nearest
 from analysis.judging import constraint_outcomes, judge, split_intervals
 from analysis.recommendation.preference import PREFER, read_preference
 from analysis.requirements import TAG, read_required, required_of
 from analysis.store import open_client
-from analysis.trials import JUDGED_STATUSES, MARKS, Budget, Direction, SweepRecord, Trial
+from analysis.trials import MARKS, Budget, Direction, SweepRecord, Trial
 from trainer.uris import masked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
-    from analysis.common_draws import TrialDraws
     from trainer.amortised.front import AmortisedFront
 
 _PAGE = 1000
-_DRAWN = 200
 _RUN_ID_LENGTH = 32
 #: MLflow's SQL stores keep an infinite metric as the largest double of its sign.
 _INFINITE = sys.float_info.max
@@ -78,23 +77,12 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         sampler=parent.data.params.get("sampler.name", ""),
         sampler_seed=parent.data.params.get("sampler.seed", ""),
         budgets=budgets,
-        drawn=_drawn(client, trials) if budgets else {},
+        drawn=read_draws(client, trials) if budgets else {},
         required=decide,
         maximizes=_maximizes(parent, objectives),
         prefer=read_preference(wanted, parent.info.run_id) if (wanted := tags.get(PREFER)) else None,
         amortised=_amortised(client, [run for run in children if run.data.tags["dualsweep.kind"] == "amortised"]),
     )
-
-
-def _drawn(client: MlflowClient, trials: Sequence[Trial]) -> dict[str, TrialDraws]:
-    """What single trainings drew in their final evaluations, which says how their errors vary together.
-
-    Of at most `_DRAWN` trials: each is a request to the store, and a band rests on no more.
-    """
-    from analysis.common_draws import read_draws
-
-    judged = {each.trial_id: each.run_id for each in trials if each.status in JUDGED_STATUSES and each.replicates == 1}
-    return read_draws(client, judged if len(judged) <= _DRAWN else {})
 
 
 def _amortised(client: MlflowClient, runs: Sequence[Run]) -> AmortisedFront | None:
