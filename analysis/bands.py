@@ -18,6 +18,7 @@ from analysis.certified.contradictions import consistency
 from analysis.certified.fixed import Fixed, attained_with
 from analysis.certified.observations import Observations, Vector
 from analysis.certified.surrogate import Surrogate
+from analysis.common_draws import correlations
 from analysis.front import Front
 from analysis.noise import known, multiplier_errors
 from analysis.recommendation.words import listed
@@ -199,12 +200,16 @@ def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Obs
         errors.append([known(outcomes[name].slack_error) for name, _ in names])
         multipliers.append([outcomes[name].multiplier for name, _ in names])
         measured.append([outcomes[name].multiplier_error for name, _ in names])
-    prices = np.array(multipliers)
+    prices, sizes = np.array(multipliers), np.column_stack([np.sqrt(variances), np.array(errors)]).ravel()
+    common = correlations([record.drawn.get(trial.trial_id) for trial in trials], [name for name, _ in names])
+    if common is not None:
+        turned = np.tile([sign, *(to_b for _, to_b in names)], len(trials))
+        common = common * np.outer(turned * sizes, turned * sizes)
     signs = [axis.sign for axis in box.axes]
     return replace(
         Observations.none(shared, box.signed),
         asked=np.array([[_asked(trial, each) for each in budgets] for trial in trials]) * signs,
         objective=np.array(objective), reached=np.array(reached), objective_error=np.sqrt(variances),
         values=np.array(values), value_errors=np.array(errors),
-        multipliers=prices, multiplier_errors=multiplier_errors(measured, prices),
+        multipliers=prices, multiplier_errors=multiplier_errors(measured, prices), covariance=common,
     )  # fmt: skip

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from analysis.budgets import read_budgets
+from analysis.common_draws import read_draws
 from analysis.errors import ReviewError, nearest
 from analysis.judging import constraint_outcomes, judge, split_intervals
 from analysis.recommendation.preference import PREFER, read_preference
@@ -76,6 +77,7 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         sampler=parent.data.params.get("sampler.name", ""),
         sampler_seed=parent.data.params.get("sampler.seed", ""),
         budgets=budgets,
+        drawn=read_draws(client, trials) if budgets else {},
         required=decide,
         maximizes=_maximizes(parent, objectives),
         prefer=read_preference(wanted, parent.info.run_id) if (wanted := tags.get(PREFER)) else None,

@@ -17,6 +17,7 @@ from trainer.feasibility.standing import Standing, overall
 from trainer.schema.bound import Kind
 
 if TYPE_CHECKING:
+    from analysis.common_draws import TrialDraws
     from trainer.amortised.front import AmortisedFront
 
 Direction = Literal["minimize", "maximize"]
@@ -170,6 +171,8 @@ class SweepRecord:
     prefer: Preference | None = None
     #: The front of the sweep's amortised training, where it has one that has ended.
     amortised: AmortisedFront | None = None
+    #: What the trials' final evaluations drew, by trial id, where it was kept.
+    drawn: Mapping[str, TrialDraws] = field(default_factory=dict)
     #: The constraints whose budgets decide what may be on the front (`analysis.requirements`); None where all do.
     required: frozenset[str] | None = None
 

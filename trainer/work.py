@@ -92,7 +92,7 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
     metrics |= held_out_metrics(final.held_out.estimate(), loop.problem)
     metrics |= {f"multiplier_error/{n}": c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)}
     metrics |= standings(constraints) | _facts(loop) | objective_metrics(loop.problem, estimate)
-    images = {DRAWS: stored(trained, loop.recipe.seed)}
+    images = {DRAWS: stored(trained, loop.recipe.seed, loop.problem.names, loop.problem.relative.tolist())}
     if samples is not None and len(samples):
         more, files = _measure(prepared, samples)
         metrics, images = metrics | more, images | files

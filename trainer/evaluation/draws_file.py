@@ -1,14 +1,16 @@
 """`draws.npz`: what a final evaluation drew, kept beside its result, so that trials on common random numbers can be paired.
 
 Of set k of joint draws it holds `columns_k`, `values_k` [n, q] in float32 and, where there are some, `units_k` and `groups_k`
-[n]; in `head`, as JSON, the `seed`, `size` and for each set its stages, pool, and whether it is stratified. The first `MOST`
-draws of a set are kept: they are there to tell how the means of two trials vary together.
+[n]; in `head`, as JSON, the `seed`, `size`, the constraints' `names` and which are `relative`, and for each set its stages, pool,
+and whether it is stratified. The first `MOST` draws of a set are kept: they are there to tell how the means of two trials vary
+together.
 """
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,8 +21,11 @@ DRAWS = "draws.npz"
 MOST = 16_384
 
 
-def stored(drawn: DrawnValues, seed: int) -> bytes:
-    """The file's bytes; `seed` is the recipe's, on which draws depend."""
+def stored(drawn: DrawnValues, seed: int, names: Sequence[str] = (), relative: Sequence[bool] = ()) -> bytes:
+    """The file's bytes; `seed` is the recipe's, on which draws depend.
+
+    `names` and `relative` are of the constraints, whose expectations are 1, 2, …: a relative one's value is less the objective.
+    """
     arrays: dict[str, np.ndarray] = {}
     described = []
     for number, whole in enumerate(drawn.sets):
@@ -30,7 +35,7 @@ def stored(drawn: DrawnValues, seed: int) -> bytes:
             if found is not None:
                 arrays[f"{name}_{number}"] = found
         described.append({"stages": each.stages, "stratified": each.stratified, "pool": each.pool})
-    head = {"seed": seed, "size": drawn.size, "sets": described}
+    head = {"seed": seed, "size": drawn.size, "sets": described, "names": list(names), "relative": [bool(e) for e in relative]}
     written = io.BytesIO()
     np.savez_compressed(written, head=np.frombuffer(json.dumps(head).encode(), dtype=np.uint8), **arrays)  # type: ignore[arg-type]  # numpy types no names
     return written.getvalue()
@@ -56,6 +61,13 @@ def loaded(data: bytes) -> tuple[DrawnValues, int]:
     except Exception as error:
         raise ValueError(f"{DRAWS} must be as a final evaluation writes it, but got {type(error).__name__}: {error}") from error
     return drawn_values(head["size"], sets), head["seed"]
+
+
+def naming(data: bytes) -> tuple[tuple[str, ...], tuple[bool, ...]]:
+    """The constraints' names in the order of their expectations, and which are relative; none in a file of before."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        head = json.loads(file["head"].tobytes())
+    return tuple(head.get("names", ())), tuple(head.get("relative", ()))
 
 
 def _known(file: np.lib.npyio.NpzFile, name: str) -> np.ndarray | None:

@@ -1,0 +1,134 @@
+"""How the errors of trials vary together that were evaluated on the same draws, from what each of them drew.
+
+A sweep's trials have one seed, so their final evaluations meet the same images, noises and timesteps, and a hard draw is hard
+for all of them. The covariance of two means is that of the draws they share, paired one by one; where trials do not pair (another
+seed, other data, nothing kept) it is 0.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.trials import JUDGED_STATUSES, Trial
+from trainer.evaluation.drawn import DrawnValues, JointDraws
+from trainer.evaluation.draws_file import DRAWS, loaded, naming
+from trainer.evaluation.spread import spread_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+Vector = NDArray[np.float64]
+_MOST = 200
+
+
+@dataclass(frozen=True)
+class TrialDraws:
+    """What one trial drew, at which seed; its constraints' names, and which are relative to the objective."""
+
+    drawn: DrawnValues
+    seed: int
+    names: tuple[str, ...]
+    relative: tuple[bool, ...]
+
+    def rows(self, names: Sequence[str]) -> Vector | None:
+        """The objective and the values of these constraints as combinations [1 + K, 1 + m] of the expectations."""
+        if any(name not in self.names for name in names):
+            return None
+        whole = np.eye(1 + len(self.names))
+        places = [1 + self.names.index(name) for name in names]
+        found: Vector = whole[[0, *places]]
+        found[1:, 0] -= [float(self.relative[place - 1]) for place in places]
+        return found
+
+
+def read_draws(client: MlflowClient, trials: Sequence[Trial]) -> dict[str, TrialDraws]:
+    """What single trainings drew in their final evaluations, by trial id; without those that kept nothing that can be read.
+
+    Of at most `_MOST` trials: each is a request to the store, and a band rests on no more.
+    """
+    judged = {each.trial_id: each.run_id for each in trials if each.status in JUDGED_STATUSES and each.replicates == 1}
+    found = {}
+    for trial_id, run_id in judged.items() if len(judged) <= _MOST else ():
+        if DRAWS not in {each.path for each in client.list_artifacts(run_id)}:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            data = Path(client.download_artifacts(run_id, DRAWS, folder)).read_bytes()
+        try:
+            drawn, seed = loaded(data)
+            found[trial_id] = TrialDraws(drawn, seed, *naming(data))
+        except ValueError:  # of another version: the trial counts as independent
+            continue
+    return found
+
+
+def correlations(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> Vector | None:
+    """Correlations [n (1 + K), n (1 + K)] of the trials' means of (f, g_1 .. g_K), trial by trial; None where no two pair."""
+    width = 1 + len(names)
+    covariance, pairs = np.zeros([len(trials) * width] * 2), False
+    groups: dict[tuple[object, ...], list[tuple[int, JointDraws, Vector]]] = {}
+    for place, trial in enumerate(trials):
+        rows = trial.rows(names) if trial is not None else None
+        if trial is None or rows is None:
+            continue
+        for each in trial.drawn.sets:
+            if len(each.values) > 1 and np.isfinite(each.values).all():
+                groups.setdefault((trial.seed, each.columns, each.pool, each.stratified), []).append(
+                    (place, each, rows[:, list(each.columns)])
+                )
+    for members in groups.values():
+        for alike in _paired(members):
+            pairs = pairs or len(alike) > 1
+            at = np.concatenate([np.arange(width) + place * width for place, _, _ in alike])
+            covariance[np.ix_(at, at)] += _spread(alike)
+    sizes = np.sqrt(np.diag(covariance))
+    if not pairs:
+        return None
+    with np.errstate(all="ignore"):
+        found = covariance / np.outer(sizes, sizes)
+    found = np.where(np.isfinite(found), found, 0.0)
+    np.fill_diagonal(found, 1.0)
+    return found
+
+
+Member = tuple[int, JointDraws, Vector]
+
+
+def _paired(members: Sequence[Member]) -> list[list[Member]]:
+    """Those whose draws are of the same units, as far as the shorter of them goes."""
+    found: list[list[Member]] = []
+    for member in members:
+        mine = next((group for group in found if _same(group[0][1], member[1])), None)
+        if mine is None:
+            found.append([member])
+        else:
+            mine.append(member)
+    return found
+
+
+def _same(one: JointDraws, other: JointDraws) -> bool:
+    shorter, longer = sorted((one.stages, other.stages), key=sum)
+    if longer[: len(shorter)] != shorter and longer[: len(shorter) - 1] != shorter[:-1]:
+        return False
+    count = sum(shorter)
+    for mine, theirs in ((one.units, other.units), (one.groups, other.groups)):
+        if (mine is None) != (theirs is None):
+            return False
+        if mine is not None and theirs is not None and not np.array_equal(mine[:count], theirs[:count]):
+            return False
+    return True
+
+
+def _spread(alike: Sequence[Member]) -> Vector:
+    """The covariance of all their means, on the draws that all have."""
+    stages = min((each.stages for _, each, _ in alike), key=sum)
+    count, first = sum(stages), alike[0][1]
+    values = np.concatenate([each.values[:count] @ rows.T for _, each, rows in alike], axis=1)
+    units, groups = (kept[:count] if kept is not None else None for kept in (first.units, first.groups))
+    return spread_of(values, stages, first.stratified, units, groups).covariance

@@ -1,0 +1,74 @@
+"""The correlations of trials on common draws against numpy's, and the file that they are read from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.bands import slices
+from analysis.common_draws import TrialDraws, correlations
+from analysis.front import find_front
+from tests.analysis.test_bands import sweep
+from trainer.evaluation.drawn import JointDraws, drawn_values
+from trainer.evaluation.draws_file import loaded, naming, stored
+
+NAMES, DRAWS = ("four", "five"), 4000
+
+
+def drawn(place: int, common: np.ndarray, *, seed: int = 0, count: int = DRAWS, relative: bool = False) -> TrialDraws:
+    """Objective and two constraints, the last on draws of its own; `common` [DRAWS, 3] is in all trials."""
+    own = np.random.default_rng(100 + place).standard_normal(common.shape)
+    values = (common + 0.5 * own)[:count]
+    sets = [JointDraws((0, 1), values[:, :2], (count,)), JointDraws((2,), values[:, 2:], (count,))]
+    return TrialDraws(drawn_values(3, sets), seed, NAMES, (relative, False))
+
+
+COMMON = np.random.default_rng(0).standard_normal((DRAWS, 3)) @ np.array([[1.0, 0.3, 0], [0, 1, 0], [0, 0, 1]])
+
+
+def test_the_correlations_are_those_of_the_draws() -> None:
+    trials = [drawn(place, COMMON, relative=True) for place in range(2)]
+    found = correlations(trials, ["five", "four"])  # another order than that of the file
+    columns = []
+    for trial in trials:
+        joint, apart = (each.values for each in trial.drawn.sets)
+        columns += [joint[:, 0], apart[:, 0], joint[:, 1] - joint[:, 0]]
+    wanted = np.array(np.corrcoef(np.array(columns)))
+    wanted[np.ix_([1, 4], [0, 2, 3, 5])] = wanted[np.ix_([0, 2, 3, 5], [1, 4])] = 0.0  # five was drawn apart
+    assert found is not None and found == pytest.approx(wanted, abs=1e-9)
+    assert found[0, 3] == pytest.approx(0.8, abs=0.05) and np.linalg.eigvalsh(found)[0] >= -1e-9
+
+
+def test_trials_pair_as_far_as_both_go_and_not_with_other_seeds_or_without_draws() -> None:
+    trials = [drawn(0, COMMON), drawn(1, COMMON, count=1000), drawn(2, COMMON, seed=1), None]
+    found = correlations(trials, ["four"])
+    assert found is not None and found[0, 2] == pytest.approx(0.8, abs=0.1)
+    assert (found[:4, 4:] == 0).all() and np.diag(found) == pytest.approx(1.0)
+    assert correlations(trials[2:], ["four"]) is None and correlations(trials, ["six"]) is None
+
+
+def test_the_file_tells_which_constraint_is_which() -> None:
+    kept = drawn(0, COMMON)
+    data = stored(kept.drawn, 3, NAMES, (True, False))
+    assert loaded(data)[1] == 3 and naming(data) == (NAMES, (True, False))
+    assert naming(stored(kept.drawn, 3)) == ((), ())
+
+
+def test_common_draws_narrow_the_band_of_a_record() -> None:
+    record = sweep(8)
+    noisy = tuple(
+        replace(
+            trial, metrics={**trial.metrics, "objective_error": 0.002},
+            constraints=tuple(replace(each, multiplier_error=0.0) for each in trial.constraints),
+        )
+        for trial in record.trials
+    )  # fmt: skip
+    record = replace(record, trials=noisy)
+    own = {trial.trial_id: TrialDraws(replace(drawn(0, COMMON).drawn), 0, NAMES, (False, False)) for trial in noisy}
+    (apart,) = slices(record, find_front(record))
+    (together,) = slices(replace(record, drawn=own), find_front(record))
+    widths = [np.array(each.upper) - np.array(each.lower) for each in (apart, together)]
+    closed = np.isfinite(widths[0]) & np.isfinite(widths[1])
+    assert (widths[1][closed] < widths[0][closed]).all()
