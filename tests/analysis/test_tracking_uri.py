@@ -12,6 +12,7 @@ from analysis.database import wrong_with_file
 from analysis.errors import ReviewError
 from analysis.store import open_client
 from analysis.tracking_uri import tracking_uri, wrong_with
+from trainer.uris import sqlite_file
 
 GOOD = (
     "sqlite:///mlflow.db", "sqlite:////a/b.db", "sqlite:///~/m.db", "sqlite+pysqlite:///x.db", "sqlite:///a b#c.db",
@@ -56,7 +57,7 @@ def test_the_store_is_the_one_written_else_the_variable_else_here(tmp_path: Path
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert database.sqlite_file(tracking_uri()) == folder / "mlflow.db"
+    assert sqlite_file(tracking_uri()) == folder / "mlflow.db"
     assert tracking_uri("sqlite:///~/x.db") == f"sqlite:///{tmp_path}/x.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://h:5000")
     assert tracking_uri() == "http://h:5000" and tracking_uri("sqlite:////a.db") == "sqlite:////a.db"
