@@ -14,10 +14,14 @@ import numpy as np
 
 from analysis.certified.axes import Axis, Box
 from analysis.certified.band import band
+from analysis.certified.contradictions import consistency
+from analysis.certified.fixed import Fixed, attained_with
 from analysis.certified.observations import Observations, Vector
 from analysis.certified.surrogate import Surrogate
 from analysis.front import Front
 from analysis.noise import known, multiplier_errors
+from analysis.recommendation.words import listed
+from analysis.text import number
 from analysis.trials import JUDGED_STATUSES, Budget, SweepRecord, Trial
 from trainer.outcome import Z
 
@@ -26,6 +30,8 @@ _POINTS = 41
 #: Trials beyond these only narrow the band a little. Kriging solves for (1 + budgets) numbers a trial, some hundred times.
 _TRIALS, _NUMBERS = 200, 80
 _SLICED = 40
+#: Contradictions, and trials, that are named one by one.
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,46 @@ class Slice:
     lower: tuple[float, ...]
     upper: tuple[float, ...]
     front: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Whether the trials agree with one convex front that each of them reached, and in sentences where they do not.
+
+    Trials that merely did not reach the front leave the band certified: their planes are not used.
+    """
+
+    certified: bool = True
+    sentences: tuple[str, ...] = ()
+
+
+def certificate(record: SweepRecord, front: Front) -> Certificate:
+    """Holds the trials that the bands rest on against each other; empty where there is no band."""
+    useful = [trial for trial in record.trials if _says_something(trial, record.budgets)]
+    if not record.budgets or len(useful) < 2:
+        return Certificate()
+    trials = _representative(useful, front, _TRIALS)
+    box = Box(tuple(Axis(each.low, each.high, each.sense, each.log) for each in record.budgets))
+    found = consistency(_observations(record, trials, box), Z)
+    said = [
+        f"Trial {trials[each.below].trial_id} lies below the plane of trial {trials[each.plane].trial_id} by "
+        f"{number(each.depth)}, {each.depth / each.error:.1f} standard errors: the band holds only if the trainings converged."
+        if each.error
+        else f"Trial {trials[each.below].trial_id} lies below the plane of trial {trials[each.plane].trial_id} by "
+        f"{number(each.depth)}: the band holds only if the trainings converged."
+        for each in found.contradictions[:_NAMED]
+    ]
+    more = len(found.contradictions) - len(said)
+    said += [f"So do {more} more trials' planes contradict others."] if more > 0 else []
+    if found.short:
+        ids = [trials[row].trial_id for row in found.short]
+        shown = ids if len(ids) <= _NAMED else [*ids[:_NAMED], f"{len(ids) - _NAMED} more"]
+        one = len(ids) == 1
+        said.append(
+            f"Trial{'' if one else 's'} {listed(shown)} did not reach the front: chords of other trials lie below. "
+            f"The multipliers of {'it' if one else 'these'} are not used for the band."
+        )
+    return Certificate(not found.contradictions, tuple(said))
 
 
 def slices(record: SweepRecord, front: Front) -> list[Slice]:
@@ -131,7 +177,7 @@ def _numbers(budget: Budget, trials: Sequence[Trial]) -> Vector:
 
 
 def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Observations:
-    """The trials as arrays; constraints with a fixed budget are taken as met exactly, along the trial's own plane.
+    """The trials as arrays; a plane takes constraints with a fixed budget as met exactly, a point needs them to hold.
 
     A standard error that was not measured counts as 0, as where feasibility is judged; a multiplier's, where it is not known, is
     what a run must have it to count as settled.
@@ -140,11 +186,13 @@ def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Obs
     names = [(name, axis.sign) for each, axis in zip(budgets, box.axes, strict=True) for name in each.constraints]
     shared = np.array([place for place, each in enumerate(budgets) for _ in each.constraints], dtype=np.intp)
     searched = frozenset(name for name, _ in names)
-    objective, variances, values, errors, multipliers, measured = [], [], [], [], [], []
+    objective, reached, variances, values, errors, multipliers, measured = [], [], [], [], [], [], []
     for trial in trials:
         outcomes = {each.name: each for each in trial.constraints}
         fixed = [each for each in trial.constraints if each.name not in searched]
-        objective.append(sign * trial.metric(OBJECTIVE) - sum(each.multiplier * each.slack for each in fixed))
+        f = sign * trial.metric(OBJECTIVE)
+        objective.append(f - sum(each.multiplier * each.slack for each in fixed))
+        reached.append(attained_with([Fixed.of(each) for each in fixed], f))
         own = known(trial.metric("objective_error")) ** 2
         variances.append(own + sum((each.multiplier * known(each.slack_error)) ** 2 for each in fixed))
         values.append([to_b * outcomes[name].value for name, to_b in names])
@@ -156,6 +204,7 @@ def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Obs
     return replace(
         Observations.none(shared, box.signed),
         asked=np.array([[_asked(trial, each) for each in budgets] for trial in trials]) * signs,
-        objective=np.array(objective), values=np.array(values), multipliers=prices, objective_error=np.sqrt(variances),
-        value_errors=np.array(errors), multiplier_errors=multiplier_errors(measured, prices),
+        objective=np.array(objective), reached=np.array(reached), objective_error=np.sqrt(variances),
+        values=np.array(values), value_errors=np.array(errors),
+        multipliers=prices, multiplier_errors=multiplier_errors(measured, prices),
     )  # fmt: skip

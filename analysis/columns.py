@@ -11,13 +11,11 @@ import numpy as np
 
 from analysis.front import Front
 from analysis.trials import SweepRecord, Trial
+from trainer.beside import tells_of_another
 
 #: Points further out than this many interquartile ranges leave the first view, unless they are on the front.
 _FENCE = 3.0
-_LEFT_OUT = (
-    "slack_error/", "objective_error", "multiplier_error/", "budget/", "interval/", "pareto/", "eval/objective_error",
-    "eval/value_error/",
-)  # fmt: skip
+_LEFT_OUT = ("budget/", "interval/", "pareto/", "tolerance/", "standing/", "relaxation/")
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,8 @@ class Column:
 def columns(record: SweepRecord) -> list[Column]:
     """Return every column with at least one finite value: objectives first, then by group."""
     place = {trial.trial_id: float(number) for number, trial in enumerate(record.trials, 1)}
-    measured = sorted({name for trial in record.trials for name in trial.metrics} - set(record.objectives))
+    named = {name for trial in record.trials for name in trial.metrics}
+    measured = sorted(named - set(record.objectives))
     made = [
         _column(record, name, f"{name} ({direction}d)", "objectives", methodcaller("metric", name))
         for name, direction in record.objectives.items()
@@ -46,7 +45,7 @@ def columns(record: SweepRecord) -> list[Column]:
     made += [
         _column(record, name, metric_label(name), _group(name), methodcaller("metric", name))
         for name in measured
-        if name != "feasible" and not name.startswith(_LEFT_OUT)
+        if name != "feasible" and not name.startswith(_LEFT_OUT) and not tells_of_another(name, named)
     ]
     made += [
         _column(record, "worst slack", "worst slack (≥ 0: satisfied)", "slacks", attrgetter("worst_slack")),

@@ -122,7 +122,7 @@ def compare(records: Sequence[SweepRecord], grouping: Grouping = "auto") -> Comp
     more than one of them, and by sweep otherwise.
 
     Raises:
-        ReviewError: fewer than two sweeps, one of them twice, other objectives, more than 4 of them, or nothing feasible.
+        ReviewError: fewer than two sweeps, one of them twice, other objectives, more than 4, or nothing that may be on a front.
     """
     _check(records)
     objectives = records[0].objectives
@@ -187,8 +187,8 @@ def _reference(records: Sequence[SweepRecord], aligned: Sequence[SweepRecord]) -
     (agreed,) = points if len(points) == 1 else (None,)
     if agreed is not None:
         return agreed, "the sweeps' own"
-    feasible = [record.point(trial) for record in aligned for trial in record.trials if trial.feasible]
-    made = default_reference_point(feasible, list(objectives.values()))
+    admitted = [record.point(trial) for record in aligned for trial in record.trials if record.admitted(trial)]
+    made = default_reference_point(admitted, list(objectives.values()))
     if made is None:
         raise ReviewError(
             "Sweeps must have a feasible trial, or a reference point of their own, to be compared, but none of these has one. "
@@ -218,7 +218,7 @@ def _course(label: str, record: SweepRecord, total: int, referred: SweepRecord) 
     return Course(
         label, record.experiment_name, record.parent_run_id, record.sampler_seed, hypervolume_history(referred),
         {axis: tuple(np.cumsum(each).tolist()) for axis, each in costs.items()},
-        sum(trial.feasible is True for trial in trials), total - len(trials),
+        sum(map(record.admitted, trials)), total - len(trials),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from analysis.links import picture_link, run_link
 from analysis.prices.shadow import Prices
 from analysis.prices.words import shown_range
 from analysis.recommendation.recommend import Recommendation
-from analysis.text import MANY_CONSTRAINTS, MISSING, chance, number, outcome_parts, ranged, setting, worst_text
+from analysis.text import MANY_CONSTRAINTS, MISSING, chance, number, outcome_parts, ranged, setting, verdict, worst_text
 from analysis.trials import SweepRecord, Trial
 
 #: MLflow refuses a tag longer than 8,000 characters; some stores count bytes.
@@ -132,7 +132,7 @@ def _table(record: SweepRecord, front: Front, room: int) -> list[str]:
     many = len(names) > MANY_CONSTRAINTS
     ends = ["worst slack"] if many else list(names)
     head = ["trial", *(f"`{_code(name)}`" for name in (*record.searched, *record.objectives, *ends))]
-    head += ["P(feasible)"] if record.replicated else []
+    head += ["feasible", *(["P(feasible)"] if record.replicated else [])]
     lines = [_line(head), "|---" * len(head) + "|"]
     room -= len("\n".join(lines).encode())
     for place, trial in enumerate(front.trials):
@@ -151,6 +151,7 @@ def _row(record: SweepRecord, trial: Trial, many: bool) -> str:
         *(setting(trial.params.get(name, MISSING)) for name in record.searched),
         *(ranged(trial, name) for name in record.objectives),
         *ends,
+        verdict(trial),
         *([chance(trial)] if record.replicated else []),
     ]
     return _line([_trial_link(record, trial), *map(escape, cells)])

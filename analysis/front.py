@@ -1,4 +1,4 @@
-"""The Pareto front of a sweep: feasible first, then non-domination.
+"""The Pareto front of a sweep: first what may be on it, then non-domination.
 
 A point dominates another if it is no worse in every objective and better in one. Exact duplicates do not
 dominate each other, so both stay. A point with a NaN or infinite objective is never on the front.
@@ -7,7 +7,6 @@ dominate each other, so both stay. A point with a NaN or infinite objective is n
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,9 +26,10 @@ class Front:
     """The front of a sweep and the order of all its trials.
 
     `trials` runs along the first objective from its best end. `ranks` maps each trial id to its place: 1 is
-    the front, 2 the front without those, and so on through the feasible; the infeasible follow by their
-    largest violation; None stands where no order can be given. `least_violating` is named where no trial
-    is feasible. `note` is a sentence for people.
+    the front, 2 the front without those, and so on through all that may be on it (`SweepRecord.admission`); those of which that
+    is undecided follow, then those that may not, both by their largest violation; None stands where no order can be given.
+    `least_violating` is named where no trial may be on the front, of the undecided if there are any. `note` is a sentence
+    for people.
     """
 
     trials: tuple[Trial, ...]
@@ -67,34 +67,39 @@ def domination_ranks(points: ArrayLike, directions: Sequence[Direction]) -> NDAr
 
 
 def find_front(record: SweepRecord) -> Front:
-    """Find the front among the feasible trials, and order all trials."""
+    """Find the front among the trials that may be on it, and order all trials."""
     directions = list(record.objectives.values())
-    feasible = [trial for trial in record.trials if trial.feasible]
+    admitted = [trial for trial in record.trials if record.admitted(trial)]
     ranks: dict[str, int | None] = dict.fromkeys(trial.trial_id for trial in record.trials)
     on_front: list[Trial] = []
     deepest = 0
-    for trial, rank in zip(feasible, domination_ranks([record.point(t) for t in feasible], directions), strict=True):
+    for trial, rank in zip(admitted, domination_ranks([record.point(t) for t in admitted], directions), strict=True):
         if rank:
             ranks[trial.trial_id] = int(rank)
             deepest = max(deepest, int(rank))
         if rank == 1:
             on_front.append(trial)
     on_front.sort(key=lambda trial: (*to_minimise(record.point(trial), directions)[0], trial.trial_id))
-    infeasible = _by_violation(record.trials)
-    steps = sorted({violation for violation, _ in infeasible})
-    for violation, trial in infeasible:
-        ranks[trial.trial_id] = deepest + 1 + bisect_left(steps, violation)
-    least = infeasible[0][1] if infeasible and not feasible else None
-    return Front(tuple(on_front), ranks, least, _note(record, on_front, feasible, least))
+    behind = [pair for standing in ("undecided", "violated") for pair in _by_violation(record, standing)]
+    ranks |= _ranked(behind, deepest, record)
+    least = behind[0][1] if behind and not admitted else None
+    return Front(tuple(on_front), ranks, least, _note(record, on_front, admitted, least))
 
 
-def _by_violation(trials: Sequence[Trial]) -> list[tuple[float, Trial]]:
-    known = [(trial.violation, trial) for trial in trials if trial.feasible is False]
+def _by_violation(record: SweepRecord, standing: str) -> list[tuple[float, Trial]]:
+    known = [(record.violation(trial), trial) for trial in record.trials if record.admission(trial) == standing]
     finite = [pair for pair in known if math.isfinite(pair[0])]
     return sorted(finite, key=lambda pair: (pair[0], pair[1].trial_id))
 
 
-def _note(record: SweepRecord, on_front: Sequence[Trial], feasible: Sequence[Trial], least: Trial | None) -> str:
+def _ranked(behind: Sequence[tuple[float, Trial]], deepest: int, record: SweepRecord) -> dict[str, int]:
+    """The places of trials in this order, behind the deepest; those alike in standing and violation share one."""
+    steps = list(dict.fromkeys((record.admission(trial), violation) for violation, trial in behind))
+    places = {step: deepest + 1 + place for place, step in enumerate(steps)}
+    return {trial.trial_id: places[record.admission(trial), violation] for violation, trial in behind}
+
+
+def _note(record: SweepRecord, on_front: Sequence[Trial], admitted: Sequence[Trial], least: Trial | None) -> str:
     total = len(record.trials)
     if not total:
         return "The sweep has no trials yet, so there is no front."
@@ -102,15 +107,15 @@ def _note(record: SweepRecord, on_front: Sequence[Trial], feasible: Sequence[Tri
         return broken
     if on_front:
         are = "is" if len(on_front) == 1 else "are"
-        return f"{len(on_front)} of {total} trials {are} on the front; {len(feasible)} feasible{_stopped(record)}."
-    if feasible:
-        return f"{len(feasible)} of {total} trials are feasible, but none has finite objectives: no front."
+        return f"{len(on_front)} of {total} trials {are} on the front; {_said(record, on_front, admitted)}."
+    if admitted:
+        return f"{_said(record, on_front, admitted)} of {total} trials, but none has finite objectives: no front."
     if least is None:
-        return f"None of {total} trials is known to be feasible and no violation is known{_stopped(record)}: no front."
-    return (
-        f"None of {total} trials is feasible, so there is no front. Trial {least.trial_id} violates least, "
-        f"by {least.violation:.4g}: give it more budget, more steps or a larger dual step size."
-    )
+        return f"None of {total} trials is known to be feasible and no violation is known{_others(record)}: no front."
+    none = f"None of {total} trials is known to be feasible, so there is no front{_others(record)}. Trial {least.trial_id}"
+    if record.admission(least) == "undecided":
+        return f"{none} is the nearest of the undecided: more draws (feasibility.draws) tell whether it is feasible."
+    return f"{none} violates least, by {record.violation(least):.4g}: give it more budget, more steps or a larger dual step size."
 
 
 def _broken(record: SweepRecord) -> str:
@@ -123,6 +128,18 @@ def _broken(record: SweepRecord) -> str:
     return f"{len(failed)} of {len(record.trials)} trials failed, so there is no front: {told}"
 
 
-def _stopped(record: SweepRecord) -> str:
-    count = sum(trial.status == "stopped" for trial in record.trials)
-    return f"; {count} stopped early" if count else ""
+def _said(record: SweepRecord, on_front: Sequence[Trial], admitted: Sequence[Trial]) -> str:
+    """How many may be on the front and why, and what there is of others."""
+    if record.required is None:
+        return f"{len(admitted)} feasible{_others(record)}"
+    kept = "keep the budgets that are fixed" if record.required else "count by what they attained"
+    missed = sum(trial.standing == "violated" for trial in on_front)
+    asked = f"; {missed} on it missed the budget given" if missed else ""
+    return f"{len(admitted)} {kept}{asked}{_others(record)}"
+
+
+def _others(record: SweepRecord) -> str:
+    undecided = sum(record.admission(trial) == "undecided" for trial in record.trials)
+    stopped = sum(trial.status == "stopped" for trial in record.trials)
+    counts = ((undecided, "undecided"), (stopped, "stopped early"))
+    return "".join(f"; {count} {word}" for count, word in counts if count)

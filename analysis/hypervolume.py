@@ -55,7 +55,7 @@ def _checked_reference(reference: Sequence[float], directions: Sequence[Directio
 
 
 def default_reference_point(points: ArrayLike, directions: Sequence[Direction]) -> tuple[float, ...] | None:
-    """Choose a reference point [objectives] from the feasible points [n, objectives].
+    """Choose a reference point [objectives] from the points [n, objectives] of trials that may be on the front.
 
     In each objective it is the worst value plus 10 % of the range over the finite points, in the bad
     direction; where the range is 0, plus 10 % of |value|, or 0.1 where the value is 0 too. The same points
@@ -71,15 +71,15 @@ def default_reference_point(points: ArrayLike, directions: Sequence[Direction]) 
 
 
 def reference_point_of(record: SweepRecord) -> tuple[float, ...] | None:
-    """Return the sweep's own reference point, or else the default one; None where no trial is feasible."""
+    """Return the sweep's own reference point, or else the default one; None where no trial may be on the front."""
     if record.reference_point is not None:
         return record.reference_point
-    feasible = [record.point(trial) for trial in record.trials if trial.feasible]
-    return default_reference_point(feasible, list(record.objectives.values()))
+    admitted = [record.point(trial) for trial in record.trials if record.admitted(trial)]
+    return default_reference_point(admitted, list(record.objectives.values()))
 
 
 def hypervolume_history(record: SweepRecord) -> tuple[float, ...]:
-    """Return the hypervolume [trials] of the feasible among the first k trials, for k = 1, 2, …
+    """Return the hypervolume [trials] of those that may be on the front among the first k trials, for k = 1, 2, …
 
     All against the final reference point, so the history never falls. Empty where there is no reference
     point, or with more than 4 objectives, where a volume for each trial would take too long.
@@ -93,7 +93,7 @@ def hypervolume_history(record: SweepRecord) -> tuple[float, ...]:
     volume, history = 0.0, []
     for trial in record.trials:
         point = to_minimise(record.point(trial), directions)[0]
-        useful = trial.feasible and np.isfinite(point).all() and (point < worst).all()
+        useful = record.admitted(trial) and np.isfinite(point).all() and (point < worst).all()
         if useful and not (kept <= point).all(axis=1).any():
             kept = moocore.filter_dominated(np.vstack([kept, point]))
             volume = float(moocore.hypervolume(kept, ref=worst))

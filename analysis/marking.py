@@ -3,7 +3,8 @@
 | tag                  | metric         | values                                                    |
 |----------------------|----------------|-----------------------------------------------------------|
 | `dualsweep.front`    | `pareto/front` | `true`, `false`; 1, 0                                     |
-| `dualsweep.feasible` |                | `true`, `false`, `unknown`                                |
+| `dualsweep.feasible` |                | `met`, `violated`, `undecided`, or `unknown` where nobody can say |
+| `dualsweep.missed`   |                | the constraints whose budgets it violates, `none`         |
 | `dualsweep.rank`     | `pareto/rank`  | 1 is the front; `none`, and no metric, where nobody can say |
 | `dualsweep.knee`     |                | `true`, `false`                                           |
 | `dualsweep.recommended` |             | `preferred`, `knee`, `preferred, knee` or `none`          |
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 KNEE = "knee"
 #: Requests to a server at a time; a local database takes one after another.
 _AT_A_TIME = 8
+#: Characters of a tag that every MLflow takes.
+_LONGEST = 5000
 
 
 def mark_trials(client: MlflowClient, record: SweepRecord, review: Review, *, remote: bool) -> int:
@@ -45,7 +48,8 @@ def marks_of(trial: Trial, review: Review) -> dict[str, str]:
     rank = review.front.ranks[trial.trial_id]
     return {
         "front": _word(trial.trial_id in review.front.ids),
-        "feasible": "unknown" if trial.feasible is None else _word(trial.feasible),
+        "feasible": trial.standing or "unknown",
+        "missed": ", ".join(trial.missed)[:_LONGEST] or "none",
         "rank": "none" if rank is None else str(rank),
         "knee": _word(KNEE in review.named.get(trial.trial_id, ())),
         "recommended": ", ".join(review.named.get(trial.trial_id, ())) or "none",

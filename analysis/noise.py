@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.trials import Trial
+from trainer.beside import SUFFIXES, beside
 from trainer.outcome import SETTLED
 
 #: Half a 95 % interval in standard errors.
@@ -18,13 +19,15 @@ def standard_error(trial: Trial, metric: str) -> float:
     """Return the standard error of a trial's metric, NaN where nothing tells it.
 
     Replicates tell it of every metric (half a 95 % interval); a single run only of its objective, values,
-    slacks and multipliers, and without what another seed would change.
+    slacks, multipliers, class shares and Fréchet distance, and without what another seed would change. Where it
+    tells an interval only, it is that of a normal distribution as wide.
     """
     half = trial.intervals.get(metric, math.nan)
     if not math.isnan(half):
         return half / _HALF_WIDTH
-    if metric == "objective":
-        return trial.metric("objective_error")
+    told = _told(trial, metric)
+    if not math.isnan(told) or metric == "objective":
+        return told
     quantity, _, name = metric.partition("/")
     if quantity == "value" and name == "max":
         values = {outcome.value: outcome for outcome in trial.constraints if math.isfinite(outcome.value)}
@@ -33,6 +36,12 @@ def standard_error(trial: Trial, metric: str) -> float:
     if found is None:
         return math.nan
     return {"value": found.slack_error, "slack": found.slack_error, "multiplier": found.multiplier_error}.get(quantity, math.nan)
+
+
+def _told(trial: Trial, metric: str) -> float:
+    """Return what the error of a metric, or else its interval, tells; NaN where it has neither."""
+    error, low, high = (trial.metric(beside(metric, suffix)) for suffix in SUFFIXES)
+    return error if not math.isnan(error) else (high - low) / (2 * _HALF_WIDTH)
 
 
 def known(error: float) -> float:

@@ -19,8 +19,9 @@ from analysis.budgets import read_budgets
 from analysis.errors import ReviewError, nearest
 from analysis.judging import constraint_outcomes, judge, split_intervals
 from analysis.recommendation.preference import PREFER, read_preference
+from analysis.requirements import TAG, read_required, required_of
 from analysis.store import open_client
-from analysis.trials import MARKS, Direction, SweepRecord, Trial
+from analysis.trials import MARKS, Budget, Direction, SweepRecord, Trial
 from trainer.uris import masked
 
 if TYPE_CHECKING:
@@ -61,7 +62,10 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
     objectives = _objectives(parent)
     children = list(_children(client, experiment.experiment_id, parent.info.run_id))
     runs = [run for run in children if run.data.tags["dualsweep.kind"] == "trial"]
-    trials = judge([_trial(run) for run in _newest_of_each(runs)], list(objectives))
+    tags = parent.data.tags
+    budgets = read_budgets(tags.get("dualsweep.budgets", "[]"), parent.info.run_id)
+    trials = judge([_trial(run, budgets) for run in _newest_of_each(runs)], list(objectives))
+    decide = read_required(tags[TAG], parent.info.run_id) if TAG in tags else required_of(trials, budgets, objectives)
     return SweepRecord(
         experiment_id=experiment.experiment_id,
         experiment_name=experiment.name,
@@ -71,9 +75,10 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         trials=trials,
         sampler=parent.data.params.get("sampler.name", ""),
         sampler_seed=parent.data.params.get("sampler.seed", ""),
-        budgets=read_budgets(parent.data.tags.get("dualsweep.budgets", "[]"), parent.info.run_id),
+        budgets=budgets,
+        required=decide,
         maximizes=_maximizes(parent, objectives),
-        prefer=read_preference(wanted, parent.info.run_id) if (wanted := parent.data.tags.get(PREFER)) else None,
+        prefer=read_preference(wanted, parent.info.run_id) if (wanted := tags.get(PREFER)) else None,
         amortised=_amortised(client, [run for run in children if run.data.tags["dualsweep.kind"] == "amortised"]),
     )
 
@@ -191,7 +196,7 @@ def _newest_of_each(runs: Sequence[Run]) -> list[Run]:
     return [newest[trial_id] for trial_id in sorted(newest)]
 
 
-def _trial(run: Run) -> Trial:
+def _trial(run: Run, budgets: Sequence[Budget]) -> Trial:
     tags, info = run.data.tags, run.info
     logged = {name: _finite_or_inf(value) for name, value in run.data.metrics.items() if not name.startswith(_REVIEWED)}
     metrics, intervals = split_intervals(logged)
@@ -206,7 +211,7 @@ def _trial(run: Run) -> Trial:
         reason=tags.get("dualsweep.reason", ""),
         params=_searched(tags, info.run_id),
         metrics=metrics,
-        constraints=constraint_outcomes(metrics, run.data.params),
+        constraints=constraint_outcomes(metrics, run.data.params, budgets),
         seconds=(info.end_time - info.start_time) / 1000 if ended else None,
         steps=steps,
         continued_from=tags.get("dualsweep.continued_from"),

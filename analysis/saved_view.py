@@ -94,7 +94,7 @@ def _page_state(record: SweepRecord, params: list[str]) -> dict[str, object]:
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": [
-            *(f"tags.`dualsweep.{name}`" for name in ("status", "front", "feasible", "rank", "knee")),
+            *(f"tags.`dualsweep.{name}`" for name in ("status", "front", "feasible", "missed", "rank", "knee")),
             *(f"metrics.`{name}`" for name in _shown_metrics(record)),
             *(f"params.`{name}`" for name in params),
         ],

@@ -12,15 +12,16 @@ from analysis.prices.shadow import Prices
 from analysis.recommendation.recommend import Recommendation
 from analysis.trials import SweepRecord, Trial
 
-_QUANTITIES = ("value", "budget", "slack", "slack_error", "multiplier", "multiplier_error")
+_QUANTITIES = ("value", "budget", "slack", "slack_error", "tolerance", "standing", "multiplier", "multiplier_error")
 
 
 def write_trials(path: Path, record: SweepRecord, front: Front, prices: Prices, recommendation: Recommendation) -> None:
     """Write the trials, best rank first; numbers in full precision, empty where missing.
 
-    Columns: trial, run_id, status, feasible (true, false, or empty for unknown), front, rank, the objectives,
-    the searched parameters, `value/NAME`, `budget/NAME`, `slack/NAME`, `slack_error/NAME`, `multiplier/NAME` and
-    `multiplier_error/NAME` of each constraint; where trials are priced `slope_low/NAME` and `slope_high/NAME` (what the values
+    Columns: trial, run_id, status, feasible (met, violated, undecided, or empty for unknown), front, rank, the objectives,
+    the searched parameters, `value/NAME`, `budget/NAME`, `slack/NAME`, `slack_error/NAME`, `tolerance/NAME`, `standing/NAME`,
+    `multiplier/NAME` and `multiplier_error/NAME` of each constraint; where trials are priced `slope_low/NAME` and
+    `slope_high/NAME` (what the values
     allow the price of its budget to be, the sum of those that share it) and `price/NAME` (agrees, disagrees or slack); seconds,
     steps, continued_from (the trial whose end it started from), reason, recommended (preferred, knee or both). An objective that
     is also a searched parameter's or a constraint's column appears once. Where trials are several trainings there are also
@@ -53,8 +54,8 @@ def _row(record: SweepRecord, front: Front, trial: Trial) -> dict[str, object]:
         "trial": trial.trial_id,
         "run_id": trial.run_id,
         "status": trial.status,
-        "feasible": {True: "true", False: "false", None: ""}[trial.feasible],
-        "front": "true" if front.ranks[trial.trial_id] == 1 and trial.feasible else "false",
+        "feasible": trial.standing or "",
+        "front": "true" if trial.trial_id in front.ids else "false",
         "rank": front.ranks[trial.trial_id],
         "seconds": trial.seconds,
         "steps": trial.steps,

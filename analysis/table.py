@@ -9,15 +9,16 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.front import Front
-from analysis.text import MANY_CONSTRAINTS, MISSING, chance, number, outcome_parts, ranged, setting, worst_text
+from analysis.text import MANY_CONSTRAINTS, MISSING, chance, outcome_parts, ranged, setting, verdict, worst_text
 from analysis.trials import SweepRecord, Trial
 
 
 def front_table(record: SweepRecord, front: Front, *, width: int = 120) -> Table:
-    """Return the front as a table: trial, searched parameters, objectives, constraints, feasible, the trial continued.
+    """Return the front as a table: trial, searched parameters, objectives, constraints, whether budgets are met, the
+    trial continued.
 
     Where trials are several trainings, objectives have the half-widths of their 95 % intervals, and the last column is the
-    probability that one more training is feasible.
+    probability that one more training meets its budgets.
     A constraint reads `value ≤ budget` with the slack's standard error and the multiplier below. With more
     than four constraints, or where `width` characters are too few for all, one column shows the worst slack
     instead. Where the front is empty, the least violating trial stands in it.
@@ -71,13 +72,12 @@ def _cells(record: SweepRecord, trial: Trial, worst_only: bool) -> list[str]:
     ends = [texts.get(name, MISSING) for name in record.constraint_names]
     if worst_only and ends:
         ends = [worst_text(trial)]
-    verdict = {True: "yes", False: f"no, by {number(trial.violation)}", None: "unknown"}[trial.feasible]
     return [
         trial.trial_id,
         *(setting(trial.params.get(name, MISSING)) for name in record.searched),
         *(ranged(trial, name) for name in record.objectives),
         *ends,
-        verdict,
+        verdict(trial),
         *([chance(trial)] if record.replicated else []),
         *([trial.continued_from or MISSING] if _continued(record) else []),
     ]

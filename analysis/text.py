@@ -30,7 +30,7 @@ def ranged(trial: Trial, name: str) -> str:
 
 
 def chance(trial: Trial) -> str:
-    """Return the probability that one more training is feasible, a dash where nobody knows."""
+    """Return the probability that one more training meets its budgets, a dash where nobody knows."""
     return MISSING if trial.feasibility is None else f"{trial.feasibility:.0%}"
 
 
@@ -44,8 +44,18 @@ def settings(trial: Trial) -> str:
     return ", ".join(f"{name}={setting(value)}" for name, value in trial.params.items())
 
 
+def verdict(trial: Trial) -> str:
+    """Return what is known of a trial's budgets: `met`, `violated (NAMES)`, `undecided`, or `unknown`."""
+    if trial.standing == "violated" and trial.missed:
+        few = trial.missed if len(trial.missed) <= 2 else (*trial.missed[:1], f"{len(trial.missed) - 1} more")
+        return f"violated ({', '.join(few)})"
+    if trial.standing == "violated" and math.isfinite(trial.violation):
+        return f"violated, by {number(trial.violation)}"
+    return trial.standing or "unknown"
+
+
 def outcome_parts(outcome: ConstraintOutcome) -> tuple[str, str, str]:
-    """Return `value ≤ budget`, `±standard error` (empty where unknown) and `λ multiplier`."""
+    """Return `value ≤ budget`, `±standard error` (empty where unknown) with the tolerance, and `λ multiplier`."""
     error = "" if math.isnan(outcome.slack_error) else f"±{outcome.slack_error:.2g}"
     bound = f"{number(outcome.value)} {outcome.relation} {number(outcome.budget)}"
     multiplier = MISSING if math.isnan(outcome.multiplier) else f"{outcome.multiplier:.3g}"

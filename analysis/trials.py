@@ -12,15 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from analysis.recommendation.preference import Preference
+from trainer.feasibility.standing import Standing, overall
+from trainer.schema.bound import Kind
+
 if TYPE_CHECKING:
     from trainer.amortised.front import AmortisedFront
-
-from analysis.recommendation.preference import Preference
 
 Direction = Literal["minimize", "maximize"]
 Sense = Literal["at_most", "at_least", "equals"]
 #: The marks of the last review, `analysis.marking`.
-MARKS = ("front", "feasible", "rank", "knee", "recommended")
+MARKS = ("front", "feasible", "missed", "rank", "knee", "recommended")
 #: Statuses whose last values are a final evaluation; the values of any other trial are not to be trusted.
 JUDGED_STATUSES = frozenset({"converged", "out_of_steps", "infeasible"})
 
@@ -30,7 +32,9 @@ class ConstraintOutcome:
     """How one constraint of a trial ended; a value that was never logged is NaN.
 
     `slack_error` is the standard error of `slack`, in the constraint's own unit, as are `value`, `budget`
-    and `slack`; `multiplier` and its standard error are objective units per constraint unit.
+    and `slack`; `multiplier` and its standard error are objective units per constraint unit. `relaxation` is what a resilient
+    budget has given way by, `tolerance` by how much the value may miss its budget and count as met, and `standing` what the
+    final evaluation says of it (`trainer.feasibility.standing`), undecided where nobody has judged it.
     """
 
     name: str
@@ -42,12 +46,21 @@ class ConstraintOutcome:
     equality: bool = False
     multiplier_error: float = math.nan
     #: What it asks; None where only the numbers are known.
-    kind: Literal["at_most", "at_least", "equals", "minimax"] | None = None
+    kind: Kind | None = None
+    relaxation: float = 0.0
+    tolerance: float = 0.0
+    standing: Standing = "undecided"
 
     @property
     def room(self) -> float:
         """What is left before the constraint is violated, negative where it is; an equality has none: -|slack|."""
         return -abs(self.slack) if self.equality else self.slack
+
+    @property
+    def violation(self) -> float:
+        """By how much it misses its budget, 0 where it does not; of a resilient one, beyond its relaxed budget."""
+        beyond = self.slack + self.relaxation
+        return abs(beyond) if self.equality else max(0.0, -beyond)
 
     @property
     def relation(self) -> str:
@@ -66,8 +79,9 @@ class ConstraintOutcome:
 class Trial:
     """One trial of a sweep with the last logged value of every metric.
 
-    `feasible` is None where nobody may say: the trial has not ended well, or lacks what feasibility is
-    judged from; `doubt` is then the reason. `seconds` is wall-clock time, None before the end.
+    `standing` is that of all its budgets together: met, violated, or undecided, where its draws were too few to tell. It is None
+    where nobody may say: the trial has not ended well, or lacks what that is judged from; `doubt` is then the reason. Which
+    trials may be on the front is another question (`SweepRecord.admission`). `seconds` is wall-clock time, None before the end.
     """
 
     trial_id: str
@@ -77,7 +91,7 @@ class Trial:
     params: Mapping[str, object] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     constraints: tuple[ConstraintOutcome, ...] = ()
-    feasible: bool | None = None
+    standing: Standing | None = None
     doubt: str = ""
     seconds: float | None = None
     steps: int | None = None
@@ -88,7 +102,7 @@ class Trial:
     #: The address of its model in MLflow, empty where none was logged.
     model: str = ""
     #: How many trainings, alike but for their seeds, the trial is the mean of; `intervals` has the half-width of each metric's
-    #: 95 % interval, and `feasibility` is the probability that one more of them is feasible.
+    #: 95 % interval, and `feasibility` is the probability that one more of them meets its budgets.
     replicates: int = 1
     intervals: Mapping[str, float] = field(default_factory=dict)
     feasibility: float | None = None
@@ -115,11 +129,9 @@ class Trial:
         return max(0.0, -self.worst_slack)
 
     @property
-    def verdict(self) -> str:
-        """`feasible`, `infeasible`, `stopped` or `unknown`, for people to read."""
-        if self.status == "stopped":
-            return "stopped"
-        return {True: "feasible", False: "infeasible", None: "unknown"}[self.feasible]
+    def missed(self) -> tuple[str, ...]:
+        """The constraints whose budgets it is known to violate."""
+        return tuple(each.name for each in self.constraints if each.standing == "violated")
 
 
 @dataclass(frozen=True)
@@ -158,6 +170,33 @@ class SweepRecord:
     prefer: Preference | None = None
     #: The front of the sweep's amortised training, where it has one that has ended.
     amortised: AmortisedFront | None = None
+    #: The constraints whose budgets decide what may be on the front (`analysis.requirements`); None where all do.
+    required: frozenset[str] | None = None
+
+    def admission(self, trial: Trial) -> Standing | None:
+        """Whether a trial may be on the front: met where it may, violated where a budget that decides forbids it.
+
+        Where all budgets decide it is the trial's own standing, and one that ended as infeasible may not. Where only some do,
+        the others are what the sweep varies to trace the front: a trial is admitted by what it attained, whatever it was asked
+        for, and one that ended as infeasible needs a final evaluation for that. None where nobody may say.
+        """
+        if trial.standing is None:
+            return None
+        if self.required is None:
+            return "violated" if trial.status == "infeasible" else trial.standing
+        if trial.status == "infeasible" and not math.isfinite(trial.metric("objective_error")):
+            return None
+        return overall(each.standing for each in trial.constraints if each.name in self.required)
+
+    def admitted(self, trial: Trial) -> bool:
+        """Whether a trial is known to keep every budget that decides what may be on the front."""
+        return self.admission(trial) == "met"
+
+    def violation(self, trial: Trial) -> float:
+        """The largest violation of the budgets that decide; NaN where it is not known."""
+        if self.required is None:
+            return trial.violation
+        return max((each.violation for each in trial.constraints if each.name in self.required), default=0.0)
 
     def point(self, trial: Trial) -> tuple[float, ...]:
         """Return a trial's objective values in the order of `objectives`; NaN where one is missing."""

@@ -221,6 +221,7 @@ def _of_sweep(plan: Plan) -> Iterator[str]:
     for parameter in plan.parameters:
         yield f"  search        {parameter.name}: {parameter.kind.word} {list(parameter.kind.ends)}"
     yield "  objectives    " + ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
+    yield f"  front         {plan.deciding}"
     if (continuation := plan.sweep.continuation) is not None:
         steps = f"{continued_steps(recipe, continuation)} of {recipe.train.steps} steps"
         factors = f"dual.step_size x {continued_dual_step(recipe, continuation):g}, train.lr x {continuation.lr:g}"

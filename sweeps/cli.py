@@ -1,6 +1,7 @@
 """The command line. Every command reads and checks its input before anything heavy is imported.
 
-Exit codes: 0 done; 1 the run failed; 2 bad input; 3 ended with some trials failed or infeasible; 130 interrupted.
+Exit codes: 0 done, whatever the verdicts; 1 all failed or diverged; 2 bad input; 3 some did (under --strict: not all met); 130
+interrupted (sweeps/exits.py).
 """
 
 from __future__ import annotations
@@ -15,18 +16,15 @@ import typer
 from analysis.errors import ReviewError
 from analysis.proxies import reach_this_machine_directly
 from cluster.errors import ClusterError
+from sweeps.exits import BAD_INPUT, FAILED, INTERRUPTED, broken, exit_code
 from sweeps.options import (
-    BAD_INPUT,
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    PARTLY,
     Address,
     File,
     JobServer,
     Json,
     Output,
     Sets,
+    Strict,
     Tracking,
     at_home,
     interruptible,
@@ -84,8 +82,9 @@ def check(file: File, sets: Sets = None, address: Address = None) -> None:
 
 @app.command()
 def train(
-    file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None, store: Tracking = None
-) -> None:
+    file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None, store: Tracking = None,
+    strict: Strict = False,
+) -> None:  # fmt: skip
     """One constrained training; the same command again continues an interrupted one."""
     from sweeps.checking import checked_recipe, checked_store
 
@@ -96,14 +95,15 @@ def train(
         explained = run_single(checked, Screen())
     result = explained.result
     write_json(json_file, {**result.to_json(), "verdicts": explained.to_json()})
-    if result.status in ("failed", "diverged"):
+    if broken(result):
         print(f"dualsweep: {result.status}: {result.reason}", file=sys.stderr)
-        raise typer.Exit(FAILED)
-    raise typer.Exit(DONE if result.feasible and result.status != "infeasible" else PARTLY)
+    raise typer.Exit(exit_code([result], strict=strict))
 
 
 @app.command()
-def sweep(file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None) -> None:
+def sweep(
+    file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None, strict: Strict = False
+) -> None:  # fmt: skip
     """A sweep; the same command again continues it and never reruns a finished trial."""
     from sweeps.checking import checked_sweep
 
@@ -115,7 +115,7 @@ def sweep(file: File, sets: Sets = None, output: Output = None, json_file: Json 
     write_json(json_file, results.to_json())
     if results.interrupted:
         raise typer.Exit(INTERRUPTED)
-    raise typer.Exit(results.exit_code)
+    raise typer.Exit(results.strict_exit_code if strict else results.exit_code)
 
 
 @app.command()
@@ -124,7 +124,7 @@ def sample(
     count: Annotated[int, typer.Option("--count", min=1, help="Samples to make.")] = 16,
     output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=at_home)] = Path("samples"),
     sampler: Annotated[
-        str | None, typer.Option("--sampler", help="ddim, ddpm, rollout or langevin; by default as in the recipe.")
+        str | None, typer.Option("--sampler", help="dpmpp_2m, ddim, ddpm, rollout or langevin; by default as in the recipe.")
     ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of the sampler; by default as in the recipe.")
@@ -142,9 +142,10 @@ def sample(
     """Samples of a trained model, as PNG and NPY."""
     from trainer.errors import Problem
     from trainer.places import check_writable
+    from trainer.schema.evaluation import SAMPLERS
 
-    if sampler not in (None, "ddim", "ddpm", "rollout", "langevin"):
-        rule, way_out = "must be ddim, ddpm, rollout or langevin", "name one of them"
+    if sampler is not None and sampler not in SAMPLERS:
+        rule, way_out = f"must be {', '.join(SAMPLERS[:-1])} or {SAMPLERS[-1]}", "name one of them"
         raise BadInput([Problem("command line", 1, "--sampler", rule, repr(sampler), way_out)])
     check_writable(str(output))
     from sweeps.reports.asking import asked_multipliers
@@ -264,6 +265,7 @@ def submit(
     address: JobServer = None,
     sets: Sets = None,
     output: Output = None,
+    strict: Strict = False,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Follow the logs to the end.")] = True,
 ) -> None:
     """Submit a recipe or sweep to a Ray cluster, after a preflight, and follow its logs."""
@@ -272,7 +274,7 @@ def submit(
     kind = check_file_only(file, sets or [])
     from sweeps.submitting import submit_file
 
-    raise typer.Exit(submit_file(kind, file, address, sets or [], output, follow, Screen()))
+    raise typer.Exit(submit_file(kind, file, address, sets or [], output, Screen(), following=follow, strict=strict))
 
 
 @app.command()

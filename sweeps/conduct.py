@@ -27,6 +27,7 @@ from sweeps.reports.reviewing import full_link, review_of, show, summary
 from sweeps.stopping.judge import Stop
 from sweeps.studies.informing import outcome_of
 from sweeps.studies.study import Asked, Study
+from sweeps.studies.telling import told_slacks
 from sweeps.tracking.artifacts import verdicts_of, write_artifacts, write_shown
 from sweeps.tracking.spool import read
 from sweeps.tracking.tracker import Tracker
@@ -166,11 +167,10 @@ class Conductor:
         """Tells the study; a trial that was told stays as it is."""
         result = record.result
         values = [result.metrics.get(name, float("nan")) for name in self._plan.objectives]
-        slacks = {name: each.slack for name, each in result.constraints.items()}
         outcome = outcome_of(self._plan, result)
         useless = result.status in ("failed", "diverged") or (outcome is None and self._plan.sweep.sampler.name == NAME)
         stopped = result.status == "stopped"
-        self._study.tell(record.number, values, slacks, failed=useless, stopped=stopped, outcome=outcome)
+        self._study.tell(record.number, values, told_slacks(result), failed=useless, stopped=stopped, outcome=outcome)
 
     def _track(self, point: Point) -> None:
         """Ends the MLflow runs, so far open, of the trainings that have ended, and of the trial where it has several."""

@@ -1,4 +1,4 @@
-"""What commands have in common: their options, exit codes, JSON files, and how Ctrl-C ends them."""
+"""What commands have in common: their options, JSON files, and how Ctrl-C ends them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from sweeps.exits import INTERRUPTED
 from trainer.places import local_path, naming
-
-DONE, FAILED, BAD_INPUT, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def at_home(path: Path | None) -> Path | None:
@@ -30,6 +29,7 @@ Output = Annotated[
     str | None, typer.Option("--output", help="Folder (or fsspec URI) to write to; runs/NAME when left out.", show_default=False)
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="File for the results as JSON.", show_default=False, callback=at_home)]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit code 3 unless every trial is known to meet its budgets.")]
 Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster to join, host:port or auto; a local one when left out.", show_default=False),

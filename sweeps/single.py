@@ -15,6 +15,7 @@ from sweeps.interrupts import terminate_like_interrupt
 from sweeps.progress import Progress
 from sweeps.reports.explaining import Explained, show, write
 from sweeps.tracking.histories import histories, read_points
+from trainer.beside import sure, tells_of_another
 from trainer.places import RESULT, is_local, naming
 from trainer.run import train
 from trainer.uris import masked
@@ -48,8 +49,8 @@ def run_single(checked: Checked, console: Console) -> Explained:
     if result.status != "failed":
         show(explained, console)
     for metric, value in result.metrics.items():
-        if metric.startswith("eval/"):
-            console.print(f"  {metric} {value:.4g}", highlight=False)
+        if metric.startswith("eval/") and not tells_of_another(metric, result.metrics):
+            console.print(f"  {metric} {value:.4g}{sure(metric, result.metrics)}", highlight=False, markup=False)
     console.print(f"output: {checked.output}", highlight=False, soft_wrap=True)
     if checked.store is not None:
         console.print(_logged(checked.store, checked.output, local, explained), highlight=False, soft_wrap=True)

@@ -11,9 +11,11 @@ from rich.console import Console
 from cluster.follow import follow
 from cluster.jobs import Job, list_jobs, status, stop, submit
 from cluster.preflight import failures, preflight
+from sweeps.exits import BAD_INPUT, DONE, FAILED, MEANINGS
 
 #: The packages that the job needs beside the repository's own; the preflight can only look for what travels.
 MODULES = ("sweeps", "trainer", "analysis", "cluster")
+_COMMAND = "python -m sweeps"
 
 
 def repository(file: Path) -> Path:
@@ -25,7 +27,15 @@ def repository(file: Path) -> Path:
 
 
 def submit_file(
-    kind: str, file: Path, address: str | None, sets: Sequence[str], output: str | None, following: bool, console: Console
+    kind: str,
+    file: Path,
+    address: str | None,
+    sets: Sequence[str],
+    output: str | None,
+    console: Console,
+    *,
+    following: bool = True,
+    strict: bool = False,
 ) -> int:
     """Submits and follows; the exit code: the job's own, 1 where it was stopped, 2 refused by the preflight."""
     root = repository(file)
@@ -33,26 +43,27 @@ def submit_file(
     for each in checks:
         console.print(str(each), highlight=False, soft_wrap=True)
     if failures(checks):
-        return 2
-    arguments = ["python", "-m", "sweeps", kind]
+        return BAD_INPUT
+    arguments = [*_COMMAND.split(), kind]
     for text in sets:
         arguments += ["--set", text]
     if output:
         arguments += ["--output", output]
+    arguments += ["--strict"] if strict else []
     job = submit(file, address=address, working_dir=root, entrypoint_args=arguments)
     console.print(f"submitted as {job.submission_id}", highlight=False)
     where = f"{job.submission_id} --address {job.address}"
     hint = f"dualsweep status {where}; dualsweep stop {where}"
     if not following:
         console.print(hint, highlight=False, soft_wrap=True)
-        return 0
+        return DONE
     try:
         ended = follow(job)
     except KeyboardInterrupt:
         console.print(f"no longer following; the job goes on: {hint}", highlight=False, soft_wrap=True)
-        return 0
+        return DONE
     console.print(_line(ended), highlight=False, soft_wrap=True)
-    return 0 if ended.status == "SUCCEEDED" else ended.exit_code or 1
+    return DONE if ended.status == "SUCCEEDED" else ended.exit_code or FAILED
 
 
 def show_status(job_id: str | None, address: str | None, console: Console) -> None:
@@ -70,5 +81,8 @@ def stop_job(job_id: str, address: str | None, console: Console) -> None:
 
 
 def _line(job: Job) -> str:
+    """Ray calls every job FAILED that ends with another code than 0: what a code of ours means stands beside it."""
+    ours = MEANINGS.get(job.exit_code or DONE) if _COMMAND in job.entrypoint and job.status == "FAILED" else None
     message = job.message.strip().splitlines()  # of a failed job it ends with its log
-    return f"{job.submission_id}  {job.status}  {job.entrypoint}" + (f"  ({message[0]})" if message else "")
+    said = f"exit code {job.exit_code}: {ours}" if ours else message[0] if message else ""
+    return f"{job.submission_id}  {job.status}  {job.entrypoint}" + (f"  ({said})" if said else "")

@@ -41,15 +41,25 @@ class Sampled:
     measuring: bool = False
     kept: list[Kept] = field(default_factory=list)
 
-    def near(self, name: str, found: Any, exact: ArrayLike, *, rel: float = 0.0, abs: float = 0.0, method: str = "") -> None:
+    def seeds(self, count: int) -> range:
+        """Seeds of `count` repetitions within the test, none of which another seed of the test has."""
+        return range(self.seed * count, (self.seed + 1) * count)
+
+    def near(
+        self, name: str, found: Any, exact: ArrayLike, *, rel: ArrayLike = 0.0, abs: ArrayLike = 0.0, method: str = ""
+    ) -> None:
         """Each entry of `found` is within `abs` + `rel` |exact| of `exact`.
 
         `name` is the figure's, once a test (in a loop it names the case). `method`: the method's own error, in words with its
         size, where that and not chance is why the bound is no nearer.
         """
         truth = np.asarray(exact, np.float64)
-        within = abs + rel * np.abs(truth)
+        within = np.asarray(abs, np.float64) + np.asarray(rel, np.float64) * np.abs(truth)
         self._keep(name, found, truth - within, truth + within, method)
+
+    def between(self, name: str, found: Any, low: ArrayLike, high: ArrayLike, *, method: str = "") -> None:
+        """Each entry of `found` is at least `low` and at most `high`; `name` and `method` as in `near`."""
+        self._keep(name, found, low, high, method)
 
     def at_most(self, name: str, found: Any, bound: ArrayLike, *, method: str = "") -> None:
         """Each entry of `found` is at most `bound`; `name` and `method` as in `near`."""
@@ -94,22 +104,25 @@ class Margin:
 
 
 def margin(kept: Iterable[Kept]) -> Margin:
-    """The margin of one figure from what was kept of it at two seeds or more; bounds that move are taken with the figure."""
+    """The margin of one figure from what was kept of it at two seeds or more.
+
+    Bounds that move with the seed are taken with the figure, and it in units of their half width where it has two: what counts is
+    where it stands between them.
+    """
     all_of_it = list(kept)
-    found, low, high = (
-        np.array([getattr(each, key) for each in all_of_it]) for key in ("found", "low", "high")
-    )  # each [seeds, entries]
-    nearest = Margin(len(all_of_it), np.nan, np.nan, np.nan, np.inf, all_of_it[0].method)
+    found, low, high = (np.array([getattr(each, key) for each in all_of_it]) for key in ("found", "low", "high"))  # [seeds, n]
+    seeds, method = len(all_of_it), all_of_it[0].method
     if found.shape[1] and not np.isfinite(found).all():
-        return Margin(len(all_of_it), np.nan, np.nan, np.nan, np.nan, all_of_it[0].method)
+        return Margin(seeds, np.nan, np.nan, np.nan, np.nan, method)
+    nearest = Margin(seeds, np.nan, np.nan, np.nan, np.inf, method)
     for entry in range(found.shape[1]):
-        for bound, room in ((low, found - low), (high, high - found)):
-            if not np.isfinite(bound[:, entry]).all():
+        values, below, above = found[:, entry], low[:, entry], high[:, entry]
+        half = (above - below) / 2 if np.isfinite(above - below).all() else np.ones(seeds)
+        for bound, room in ((below, values - below), (above, above - values)):
+            if not np.isfinite(bound).all():
                 continue
-            inside, sd = float(room[:, entry].mean()), float(room[:, entry].std(ddof=1))
-            with np.errstate(divide="ignore"):
-                stands = float(np.divide(inside, sd)) if inside else 0.0
+            inside, sd = float((room / half).mean()), float((room / half).std(ddof=1))
+            stands = inside / sd if sd else np.copysign(np.inf, inside)
             if np.isnan(nearest.mean) or stands < nearest.margin:
-                mean, its_bound = float(found[:, entry].mean()), float(bound[:, entry].mean())
-                nearest = Margin(len(all_of_it), mean, sd, its_bound, stands, all_of_it[0].method)
+                nearest = Margin(seeds, float(values.mean()), sd * float(half.mean()), float(bound.mean()), stands, method)
     return nearest

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
 
 from trainer.dual.state import DualState, pack, unpack
-from trainer.outcome import Z
+from trainer.feasibility.standing import Slack, Standing, overall, standing_of
+from trainer.outcome import ConstraintOutcome
 from trainer.problem import Problem, Vector
 
 
@@ -57,7 +59,8 @@ class Window:
 def point(problem: Problem, means: Vector, slack_errors: Vector, multipliers: Vector) -> dict[str, float]:
     """Metrics from the means [1 + m] and the slacks' standard errors [m].
 
-    On the simplex the objective and every budget are u, the largest value. A resilient budget that has relaxed itself counts as
+    `feasible` is 1 where this point alone shows every constraint met (`trainer.feasibility.standing`). On the simplex the
+    objective and every budget are u, the largest value. A resilient budget that has relaxed itself counts as
     met at `budget/NAME` plus `relaxation/NAME`.
     """
     values, slacks, bounds = problem.values(means), problem.slacks(means), problem.bounds(means)
@@ -74,6 +77,21 @@ def point(problem: Problem, means: Vector, slack_errors: Vector, multipliers: Ve
     if problem.names:
         metrics["value/max"] = float(values.max())
     metrics["violation/max"] = float(np.max(problem.violations(slacks), initial=0.0))
-    beyond = problem.violations(slacks + relaxations)
-    metrics["feasible"] = float(bool((beyond <= Z * np.nan_to_num(slack_errors)).all()))
+    found = [
+        standing_of(Slack(float(slack), float(error)), kind, float(tolerance), problem.confidence, len(problem.names))
+        for slack, error, kind, tolerance in zip(
+            slacks + relaxations, slack_errors, problem.kinds, problem.tolerated(means), strict=True
+        )
+    ]
+    metrics["feasible"] = float(overall(found) == "met")
     return metrics
+
+
+#: Each standing as the metric `standing/NAME`.
+NUMBERS: Mapping[Standing, float] = {"met": 1.0, "undecided": 0.0, "violated": -1.0}
+
+
+def standings(constraints: Mapping[str, ConstraintOutcome]) -> dict[str, float]:
+    """`tolerance/NAME` and `standing/NAME` of a final evaluation, as metrics."""
+    tolerances = {f"tolerance/{name}": each.tolerance for name, each in constraints.items()}
+    return tolerances | {f"standing/{name}": NUMBERS[each.standing] for name, each in constraints.items()}

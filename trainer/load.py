@@ -14,6 +14,7 @@ from typing import Any
 from trainer.addresses import NoSuchPlaceError, assign, places
 from trainer.documents import Document, Key, Keys, dotted, load, parse, show, validate
 from trainer.errors import BadInput, Problem
+from trainer.feasibility.tolerance import without_tolerance
 from trainer.recipe import Recipe
 
 COMMAND_LINE = "--set"
@@ -131,4 +132,21 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe
     except BadInput as error:
         raise BadInput([*error.problems, *problems]) from None
     problems += lay_over(document, given)
-    return validate_recipe(document, problems), document
+    recipe = validate_recipe(document, problems)
+    if untold := tolerance_problems(recipe, document, without_tolerance(recipe)):
+        raise BadInput(untold)
+    return recipe, document
+
+
+def tolerance_problems(recipe: Recipe, document: Document, names: Sequence[str]) -> list[Problem]:
+    """One for each of the constraints `names`, whose tolerance has no default, at its budget."""
+    at = {each.name: (position, each) for position, each in enumerate(recipe.constraints)}
+    return [
+        document.problem(
+            ("constraints", at[name][0], at[name][1].kind),
+            "must come with `feasibility.tolerance` where the budget is 0, of which no default can be taken",
+            f"{at[name][1].budget:g}",
+            f"write e.g. feasibility: {{tolerance: {{{name}: 0.001}}}}",
+        )
+        for name in names
+    ]

@@ -89,16 +89,25 @@ def information_weights(schedule: DDPMScheduler, first: int = 0) -> Tensor:
 
     With `first` above 0 the integral begins at that timestep: it is then the relative entropy of the marginals noised to it. From
     0 it reaches the samples themselves by one more interval, as long as the first.
+
+    Timesteps without noise are left out. Where the noisiest have no signal (zero terminal snr, Lin et al. 2024, arXiv
+    2305.08891), log snr is infinite there, but the integral is not: |eps error|^2 d log snr = (1 - a) |v error|^2 d snr. Of that
+    form is the interval that ends at the first of them, by the trapezoidal rule in snr; the others tell nothing more.
     """
     cumulative = schedule.alphas_cumprod.double()
-    log_snr = (cumulative / (1 - cumulative)).log()
-    steps = log_snr[:-1] - log_snr[1:]
-    below = torch.cat([steps[:1], steps])
-    if first:
-        steps[:first], below[: first + 1] = 0.0, 0.0
-    weights = 0.25 * len(log_snr) * (below + torch.cat([steps, torch.zeros(1)]))
+    snr = cumulative / (1 - cumulative)
+    between = (cumulative > 0) & (cumulative < 1)
+    inner, fading = between[:-1] & between[1:], between[:-1] & (cumulative[1:] <= 0)
+    steps = torch.where(inner, (snr[:-1] / snr[1:]).log(), 0.0)
+    below = torch.cat([torch.zeros(1), steps])
+    cleanest = int(between.int().argmax())
+    below[cleanest] = steps[cleanest]
+    steps = steps + fading.double()  # ¼ snr (1 - a) |v error|^2 = ¼ |eps error|^2
+    steps[:first], below[: first + 1 if first else 0], fading[:first] = 0.0, 0.0, False
+    weights = 0.25 * len(snr) * (below + torch.cat([steps, torch.zeros(1)]))
     if schedule.config.prediction_type == "v_prediction":
         weights = weights * cumulative  # an error of v is one of eps over sqrt(a)
+        weights[1:] += 0.25 * len(snr) * torch.where(fading, snr[:-1], 0.0)
     result: Tensor = weights.float()
     return result
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from trainer.dual.state import DualState, Tail
+from trainer.feasibility.standing import Slack, Standing, overall, standing_of
+from trainer.feasibility.tolerance import SHARE
 from trainer.problem import Estimate, Problem, Vector
+from trainer.schema.bound import Kind
 
 Status = Literal["converged", "out_of_steps", "infeasible", "diverged", "failed", "stopped"]
 
-#: A constraint is taken as met when its slack is at least minus this many standard errors.
+#: What lies within this many standard errors is not told apart from noise.
 Z = 2.0
+#: Statuses whose figures are a final evaluation.
+EVALUATED = frozenset({"converged", "out_of_steps", "infeasible"})
 #: The multipliers and the objective have settled when their means over the last two fifths of a run differ by less.
 SETTLED = 0.05
 
@@ -25,7 +31,8 @@ class ConstraintOutcome:
 
     `multiplier` is settled, `multiplier_error` its standard error (`trainer.dual.settling`), NaN where it was not measured.
     `kind` is at_most, at_least, equals, or minimax, whose budget is u, the largest value. `relaxation` is what a resilient
-    budget has given way by.
+    budget has given way by. `tolerance` is by how much the value may miss its budget and count as met, in the constraint's unit.
+    `decided` is what the final evaluation found in stages; None where one look at the figures has to do.
     """
 
     value: float
@@ -33,9 +40,11 @@ class ConstraintOutcome:
     slack: float
     slack_error: float
     multiplier: float
-    kind: str = "at_most"
+    kind: Kind = "at_most"
     relaxation: float = 0.0
     multiplier_error: float = math.nan
+    tolerance: float = 0.0
+    decided: Standing | None = None
 
     @property
     def violation(self) -> float:
@@ -44,12 +53,25 @@ class ConstraintOutcome:
         return abs(beyond) if self.kind == "equals" else max(0.0, -beyond)
 
     @property
-    def met(self) -> bool:
-        """Whether it holds within `Z` standard errors; never where the slack is not known.
+    def standing(self) -> Standing:
+        """Whether it is met, or violated, or neither is known with confidence (docs/recipe.md)."""
+        return self.decided or standing_of(Slack(self.slack + self.relaxation, self.slack_error), self.kind, self.tolerance)
 
-        So an equality is met when nothing contradicts it. Whoever accepts a band writes two constraints.
-        """
-        return math.isfinite(self.slack) and self.violation <= Z * (self.slack_error if math.isfinite(self.slack_error) else 0.0)
+    @property
+    def met(self) -> bool:
+        """Whether it is known to be met."""
+        return self.standing == "met"
+
+    def to_json(self) -> dict[str, Any]:
+        """The form of `--json` files: each field, and the standing in place of `decided`."""
+        return {**{key: value for key, value in vars(self).items() if key != "decided"}, "standing": self.standing}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Self:
+        """One of a run from before there were standings is judged anew, with the default tolerance."""
+        fields = {key: value for key, value in plain.items() if key != "standing"}
+        default = 0.0 if plain.get("kind") == "minimax" else SHARE * abs(plain["budget"])
+        return cls(**{"tolerance": default, "decided": plain.get("standing"), **fields})
 
 
 @dataclass(frozen=True)
@@ -57,7 +79,8 @@ class Result:
     """The end of one training.
 
     `objective` and the constraints' values are of the delivered (averaged) weights on the training distributions.
-    `metrics` are the last point's, by their MLflow names. A sweep may stop a training, by the rule `stopped_by`; its figures
+    `feasible` is that of all constraints together, undecided for a run without a final evaluation. `metrics` are the last
+    point's, by their MLflow names. A sweep may stop a training, by the rule `stopped_by`; its figures
     are then those of its last point in training.
     """
 
@@ -66,7 +89,7 @@ class Result:
     objective: float
     objective_error: float
     constraints: dict[str, ConstraintOutcome]
-    feasible: bool
+    feasible: Standing
     steps: int
     seconds: float
     checkpoint: str | None
@@ -76,36 +99,49 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """The form of `--json` files (docs/recipe.md)."""
         plain = {key: value for key, value in vars(self).items() if key != "constraints"}
-        return {**plain, "constraints": {name: vars(each) for name, each in self.constraints.items()}}
+        return {**plain, "constraints": {name: each.to_json() for name, each in self.constraints.items()}}
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Self:
-        constraints = {name: ConstraintOutcome(**each) for name, each in plain["constraints"].items()}
-        return cls(**{**plain, "constraints": constraints})
+        constraints = {name: ConstraintOutcome.from_json(each) for name, each in plain["constraints"].items()}
+        feasible = plain["feasible"]
+        if isinstance(feasible, bool):  # a run from before there were standings
+            feasible = feasibility(plain["status"], constraints)
+        return cls(**{**plain, "constraints": constraints, "feasible": feasible})
 
 
 def failed(reason: str, steps: int = 0, seconds: float = 0.0) -> Result:
     """The result of a run that broke off."""
-    return Result("failed", reason, math.nan, math.nan, {}, False, steps, seconds, None)
+    return Result("failed", reason, math.nan, math.nan, {}, "undecided", steps, seconds, None)
+
+
+def feasibility(status: Status, constraints: Mapping[str, ConstraintOutcome]) -> Standing:
+    """That of a run with these ends; undecided where they are no final evaluation."""
+    return overall(each.standing for each in constraints.values()) if status in EVALUATED else "undecided"
 
 
 def outcomes(problem: Problem, estimate: Estimate, multipliers: Vector, uncertain: Vector) -> dict[str, ConstraintOutcome]:
     """Each constraint's end at the settled multipliers [m], whose standard errors [m] are `uncertain`."""
     values, slacks, bounds = problem.values(estimate.mean), problem.slacks(estimate.mean), problem.bounds(estimate.mean)
     errors, relaxations = problem.slack_errors(estimate), problem.relaxations(multipliers)
-    return {
-        name: ConstraintOutcome(
+    tolerated, among = problem.tolerated(estimate.mean), len(problem.names)
+    found = {}
+    for i, name in enumerate(problem.names):
+        slack = Slack(float(slacks[i] + relaxations[i]), float(errors[i]))
+        found[name] = ConstraintOutcome(
             float(values[i]), float(bounds[i]), float(slacks[i]), float(errors[i]), float(multipliers[i]),
-            problem.kinds[i], float(relaxations[i]), float(uncertain[i]),
-        )
-        for i, name in enumerate(problem.names)
-    }  # fmt: skip
+            problem.kinds[i], float(relaxations[i]), float(uncertain[i]), float(tolerated[i]),
+            standing_of(slack, problem.kinds[i], float(tolerated[i]), problem.confidence, among),
+        )  # fmt: skip
+    return found
 
 
-def verdict(state: DualState, constraints: dict[str, ConstraintOutcome]) -> tuple[Status, str]:
+def verdict(state: DualState, constraints: Mapping[str, ConstraintOutcome]) -> tuple[Status, str]:
     """Whether a run that used all its steps converged, or only ran out of them, and why."""
     violated = [
-        f"`{name}` by {each.violation:.4g} ± {each.slack_error:.2g}" for name, each in constraints.items() if not each.met
+        f"`{name}` by {each.violation:.4g} ± {each.slack_error:.2g} (tolerance {each.tolerance:.2g})"
+        for name, each in constraints.items()
+        if each.standing == "violated"
     ]
     if violated:
         return "out_of_steps", "all steps used with constraints violated: " + ", ".join(violated)
@@ -116,12 +152,20 @@ def verdict(state: DualState, constraints: dict[str, ConstraintOutcome]) -> tupl
     if uneven:
         return "out_of_steps", "all steps used, but constraints with weight are below the largest value: " + ", ".join(uneven)
     moving = _moving(first, last, list(constraints))
+    kept = _kept(constraints)
     if moving:
-        met = ", every constraint met" if constraints else ""
-        return "out_of_steps", f"all steps used{met}, but still moving: " + ", ".join(moving)
+        return "out_of_steps", f"all steps used{', ' + kept if kept else ''}, but still moving: " + ", ".join(moving)
     if not constraints:
         return "converged", "the objective has settled"
-    return "converged", "every constraint is met, and multipliers and objective have settled"
+    return "converged", f"{kept}, and multipliers and objective have settled"
+
+
+def _kept(constraints: Mapping[str, ConstraintOutcome]) -> str:
+    """What is known of constraints of which none is violated, in words."""
+    undecided = [f"`{name}`" for name, each in constraints.items() if each.standing == "undecided"]
+    if undecided:
+        return f"no constraint is violated (undecided: {', '.join(undecided)})"
+    return "every constraint is met" if constraints else ""
 
 
 def _uneven(each: ConstraintOutcome) -> bool:

@@ -22,6 +22,7 @@ from trainer.models.schedules import noise_schedule
 from trainer.models.spaces import Space, encoded
 from trainer.primal import Primal
 from trainer.recipe import Recipe
+from trainer.schema.evaluation import STEPS
 from trainer.setting import Setting
 from trainer.sources.build import build_sources, frozen_names
 from trainer.sources.source import Source
@@ -59,6 +60,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     space = library.space(recipe.leading, host.device)
     shape = space.coded(data.examples.shape) if data is not None else shape_of(recipe.leading, space)
     schedule = noise_schedule(recipe, shape, space)
+    _check_steps(recipe, schedule)
     spread = Spread.of(recipe)
     predictor: Predictor
     primal: Primal | Composition
@@ -86,6 +88,16 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
         for name, companion in chain.from_iterable(source.companions().items() for source in sources):
             primal.join(name, companion)
     return Prepared(recipe, data, shape, schedule, primal, sources, judges, space)
+
+
+def _check_steps(recipe: Recipe, schedule: DDPMScheduler) -> None:
+    """Those over the recipe's own schedule are checked with it; a loaded model's is known only now."""
+    total, steps = schedule.config.num_train_timesteps, recipe.sampling.steps
+    if recipe.evaluation.samples and recipe.sampling.sampler in STEPS and steps > total:
+        raise TrainingError(
+            f"evaluation.sample_steps must be at most the loaded schedule's {total} timesteps, but got {steps}; write "
+            f"sample_steps: {total}"
+        )
 
 
 def _check_prompts(recipe: Recipe, predictor: Predictor) -> None:

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.feasibility.standing import CONFIDENCE
+from trainer.feasibility.tolerance import Tolerance, tolerances
 from trainer.recipe import Recipe
 from trainer.schema.bound import Kind
 from trainer.schema.formulation import SHAPES
@@ -62,12 +64,6 @@ class Estimate:
             result = np.where(np.isfinite(joint), joint, result)
         return result
 
-    @property
-    def with_objective(self) -> Vector:
-        """The covariance [m] of each constraint's mean with the objective's; 0 where the two were not measured jointly."""
-        result: Vector = np.nan_to_num(self.mean_covariance[0, 1:])
-        return result
-
 
 @dataclass(frozen=True)
 class Problem:
@@ -80,6 +76,8 @@ class Problem:
     simplex         min u subject to g_i <= u: no objective is sampled, and `means[0]` is ignored
     maximize        whether f is maximised; nothing is relative to it then
     tilts           [m] whose values depend on the sample alone, so that the best response is tilted by them; none given: all
+    tolerances      [m] by how much each may miss its budget and count as met; none given: not at all
+    confidence      with which it is called met or violated
     """
 
     names: tuple[str, ...]
@@ -90,6 +88,8 @@ class Problem:
     simplex: bool = False
     maximize: bool = False
     tilts: Booleans = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    tolerances: tuple[Tolerance, ...] = ()
+    confidence: float = CONFIDENCE
 
     def __post_init__(self) -> None:
         size = len(self.names)
@@ -98,6 +98,7 @@ class Problem:
             object.__setattr__(self, "softness", np.zeros(size))
         if not len(self.tilts):
             object.__setattr__(self, "tilts", np.ones(size, dtype=np.bool_))
+        object.__setattr__(self, "tolerances", self.tolerances or (Tolerance(0.0),) * size)
         if len(self.kinds) != size or len(self.softness) != size:
             raise ValueError(
                 f"a problem must have one kind and one softness for each of its {size} constraints, but got "
@@ -118,6 +119,8 @@ class Problem:
             simplex=SHAPES[recipe.formulation].simplex,
             maximize=recipe.maximizes,
             tilts=np.array([each.term.tilts for each in recipe.terms if each.column], dtype=np.bool_),
+            tolerances=tuple(each or Tolerance(0.0) for each in tolerances(recipe).values()),
+            confidence=recipe.feasibility.confidence,
         )
 
     @property
@@ -152,19 +155,31 @@ class Problem:
     def slack_errors(self, estimate: Estimate) -> Vector:
         """Standard errors of the slacks [m]; variances add where objective and constraint have draws of their own.
 
-        On the simplex the largest variance stands for that of u, which is the mean of one of the constraints.
+        On the simplex u is the largest mean, and each slack that mean's difference from its own: 0 for the largest itself.
         """
-        variances = estimate.variance
-        if self.simplex:
-            return np.asarray(np.sqrt(variances[1:] + np.max(variances[1:])))
-        return self.value_errors(estimate)
+        if not self.simplex:
+            return self.value_errors(estimate)
+        covariance = self.value_covariance(estimate)
+        largest, own = int(np.argmax(estimate.mean[1:])), np.diag(covariance)
+        result: Vector = np.sqrt(np.maximum(own + own[largest] - 2.0 * covariance[largest], 0.0))
+        return result
 
     def value_errors(self, estimate: Estimate) -> Vector:
         """Standard errors of the values [m], NaN where one is not known."""
-        variances = estimate.variance
-        shared = variances[0] - 2.0 * estimate.with_objective
-        result: Vector = np.sqrt(np.maximum(variances[1:] + np.where(self.relative, shared, 0.0), 0.0))
+        result: Vector = np.sqrt(np.maximum(np.diag(self.value_covariance(estimate)), 0.0))
         return result
+
+    def value_covariance(self, estimate: Estimate) -> Vector:
+        """The covariance [m, m] of the values."""
+        between, relative = estimate.mean_covariance, self.relative.astype(np.float64)
+        objective = np.nan_to_num(between[0, 1:])
+        shared = np.where(np.outer(self.relative, self.relative), between[0, 0], 0.0)
+        result: Vector = between[1:, 1:] - np.outer(relative, objective) - np.outer(objective, relative) + shared
+        return result
+
+    def tolerated(self, means: Vector) -> Vector:
+        """By how much each value may miss its budget and count as met, shape [m]."""
+        return np.array([each.at(self.objective(means)) for each in self.tolerances], dtype=np.float64)
 
     def violations(self, slacks: Vector) -> Vector:
         """max(0, -s), for an equality |s|, shape [m]; 0 where the constraint holds."""
@@ -181,7 +196,7 @@ class Problem:
         return float(np.max(means[1:]) if self.simplex else means[0])
 
     def objective_variance(self, estimate: Estimate) -> float:
-        """The squared standard error of `objective`."""
+        """The squared standard error of `objective`; of the largest value that of the mean which is it."""
         index = 1 + int(np.argmax(estimate.mean[1:])) if self.simplex else 0
         return float(estimate.variance[index])
 

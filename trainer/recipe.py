@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import BaseModel, Field, create_model, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, create_model, model_validator
 
 from trainer.documents import Keys, dotted
 from trainer.rewards import Reward
@@ -16,7 +16,8 @@ from trainer.schema.base import ClassName, ImportPath, Name, Section
 from trainer.schema.bound import Bound
 from trainer.schema.data import Data, Subset
 from trainer.schema.dual import Dual
-from trainer.schema.evaluation import Evaluation, Judge
+from trainer.schema.evaluation import STEPS, Evaluation, Judge
+from trainer.schema.feasibility import Feasibility
 from trainer.schema.fitting import check_fit
 from trainer.schema.formulation import SHAPES, Formulation
 from trainer.schema.model import Model, Schedule, UNet
@@ -34,6 +35,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+#: The key of a validation's context that says that a run has stored what is read.
+STORED = "stored"
+
+
 class Named(NamedTuple):
     """A term of a recipe: its place among the expectations (0: the objective), where it stands, what it is, its value."""
 
@@ -48,7 +53,7 @@ class Named(NamedTuple):
 
 
 class Sampling(NamedTuple):
-    """A sampler, `ddim`, `ddpm`, `rollout` or `langevin`; its number of steps; the noise eta of `rollout`.
+    """A sampler, by its name in recipes; its number of steps; the noise eta of `rollout`.
 
     The steps of `langevin` are its noise levels, `product` is how it goes through each.
     """
@@ -133,6 +138,9 @@ class Recipe(Section):
     rollout: Rollout = Field(Rollout(), description="sampling while training", examples=["{steps: 15, batch_size: 64}"])
     product: Product = Field(Product(), description="sampling of a product of models", examples=["{samples: 512}"])
     evaluation: Evaluation = Field(Evaluation(), description="what is measured at the end", examples=["{samples: 1000}"])
+    feasibility: Feasibility = Field(
+        Feasibility(), description="when a constraint counts as met", examples=["{confidence: 0.95, tolerance: 0.002}"]
+    )  # fmt: skip
     resources: Resources = Field(Resources(), description="what one trial takes", examples=["{workers: 1}"])
     checkpoint: Checkpoint = Field(Checkpoint(), description="when a run is saved", examples=["{every: 500}"])
 
@@ -155,6 +163,11 @@ class Recipe(Section):
         """Whether the objective is maximised."""
         return self.objective is not None and self.objective.maximize
 
+    @property
+    def normalization_samples(self) -> int:
+        """Samples of the pretrained model from which the scales of rewards are taken."""
+        return self.rollout.normalization_samples or max(16, 4 * self.evaluation.loss_draws)
+
     def terms_on(self, source: Source) -> list[Named]:
         """The terms that are evaluated on that source."""
         return [each for each in self.terms if each.term.source == source]
@@ -171,14 +184,15 @@ class Recipe(Section):
         without bias by Langevin steps alone.
         """
         found = sampler or self.evaluation.sampler or self._own_sampler
-        steps = {"rollout": self.rollout.steps, "langevin": self.product.levels}.get(found, self.evaluation.sample_steps)
+        steps = {"rollout": self.rollout.steps, "langevin": self.product.levels}.get(found)
+        steps = steps or self.evaluation.sample_steps or min(STEPS[found], (self.schedule or Schedule()).timesteps)
         return Sampling(found, steps, self.rollout.eta, self.product)
 
     @property
     def _own_sampler(self) -> str:
         if self.terms_on("rollout"):
             return "rollout"
-        return "ddim" if self.model.compose is None else "langevin"
+        return "dpmpp_2m" if self.model.compose is None else "langevin"
 
     @property
     def composed(self) -> list[str]:
@@ -195,9 +209,14 @@ class Recipe(Section):
         return first if self.model.shape is None else first.model_copy(update={"shape": self.model.shape})
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
-        check_fit(self)
+    def _parts_fit(self, info: ValidationInfo) -> Self:
+        check_fit(self, stored=bool(info.context and info.context.get(STORED)))
         return self
+
+    @classmethod
+    def stored(cls, plain: Any) -> Self:
+        """The recipe that a run has stored, plain as YAML has it; what is refused only since that run is read as it is."""
+        return cls.model_validate(plain, context={STORED: True})
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:

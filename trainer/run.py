@@ -24,6 +24,7 @@ from trainer.host import Payload
 from trainer.outcome import Result, failed
 from trainer.places import RESULT, is_local, local_path, read_file, write_files
 from trainer.recipe import Recipe, Resources
+from trainer.schema.feasibility import Feasibility
 from trainer.tracebacks import error_in
 
 
@@ -54,7 +55,8 @@ def job_for(recipe: Recipe, output: str, judges: str | None = None, name: str | 
 
 def fingerprint(recipe: Recipe) -> str:
     """What must be the same for a run to be continued: all that decides its numbers."""
-    unasked = {"start"} if recipe.start is None else set()  # runs from before there was that key go on
+    unasked = {"start"} if recipe.start is None else set()  # runs from before there were these keys go on
+    unasked |= {"feasibility"} if recipe.feasibility == Feasibility() else set()
     plain = recipe.model_dump(mode="json", exclude={"resources", "checkpoint"} | unasked)
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 

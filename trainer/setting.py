@@ -17,7 +17,8 @@ from trainer.host import Host
 from trainer.models.predictor import Predictor
 from trainer.models.spaces import Pixels, Space
 from trainer.recipe import ClassName, Recipe
-from trainer.samplers.rollout import Predict, roll_out, steps_of
+from trainer.samplers.chain import steps_of
+from trainer.samplers.rollout import Predict, roll_out
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,13 @@ class Setting:
 
         Sample k has prompt k modulo their number.
         """
-        spec = self.recipe.rollout
+        spec, count = self.recipe.rollout, self.recipe.normalization_samples
         steps = steps_of(self.schedule, spec.steps, spec.eta)
         samples, model = [], self.frozen["pretrained"]
         with torch.no_grad():
-            for start in range(0, spec.normalization_samples, self.recipe.evaluation.batch_size):
-                positions = range(start, min(start + self.recipe.evaluation.batch_size, spec.normalization_samples))
-                noise = normals(self.recipe.seed, Stream.NORMALIZATION, 0, positions, (1 + len(steps), *self.shape))
+            for start in range(0, count, self.recipe.evaluation.batch_size):
+                positions = range(start, min(start + self.recipe.evaluation.batch_size, count))
+                noise = normals(self.recipe.seed, Stream.NORMALIZATION, 0, positions, (len(steps), *self.shape))
                 prompts = in_turn(len(self.prompts), positions)
                 samples.append(self.space.decode(roll_out(model.guided, steps, noise.to(self.host.device), prompts).samples))
         return torch.cat(samples)

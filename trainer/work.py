@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import time
 from functools import partial
 from typing import Any
@@ -23,13 +24,13 @@ from trainer.evaluation.evidence import Evidence
 from trainer.evaluation.grid import sample_grid
 from trainer.evaluation.images import Rows
 from trainer.evaluation.metrics import measure, resolve
-from trainer.evaluation.values import expectations, held_out_metrics
-from trainer.history import point
+from trainer.evaluation.values import expectations, held_out_metrics, objective_metrics
+from trainer.history import point, standings
 from trainer.host import Host
 from trainer.loop import Loop
 from trainer.models.spaces import decode_in_parts
 from trainer.models.storing import stored_files
-from trainer.outcome import Result, outcomes, verdict
+from trainer.outcome import Result, feasibility, outcomes, verdict
 from trainer.places import RESULT, write_files
 from trainer.prepare import Prepared, prepare
 from trainer.problem import Vector
@@ -88,8 +89,7 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
     metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate), multipliers)
     metrics |= held_out_metrics(held_out.estimate(), loop.problem)
     metrics |= {f"multiplier_error/{n}": c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)}
-    metrics |= _facts(loop)
-    metrics["objective_error"] = float(np.sqrt(loop.problem.objective_variance(estimate)))
+    metrics |= standings(constraints) | _facts(loop) | objective_metrics(loop.problem, estimate)
     images = {DRAWS: stored(trained, loop.recipe.seed)}
     if samples is not None and len(samples):
         more, files = _measure(prepared, samples)
@@ -102,11 +102,13 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, 
         status, reason = end or verdict(loop.state, constraints)
     if not loop.problem.complete(estimate.mean):
         status, reason = "diverged", "the final objective or a constraint's value is not finite; lower train.lr"
+    feasible = feasibility(status, constraints)
+    metrics["feasible"] = float(feasible == "met")
     metrics["system/seconds"] = loop.seconds + time.monotonic() - started
     result = Result(
         status=status, reason=reason, objective=loop.problem.objective(estimate.mean),
-        objective_error=metrics["objective_error"],
-        constraints=constraints, feasible=bool(metrics["feasible"]) and status not in ("diverged", "failed"), steps=loop.step,
+        objective_error=metrics.get("objective_error", math.nan),
+        constraints=constraints, feasible=feasible, steps=loop.step,
         seconds=metrics["system/seconds"], checkpoint=host.checkpoints.path(loop.step), metrics=metrics,
     )  # fmt: skip
     return result, images

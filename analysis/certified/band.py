@@ -1,13 +1,16 @@
 """The certified band: what ended trials prove of the front between and beyond themselves.
 
-    lower(b) = max_j  d_j - lambda_j . b - z sigma_j(b)          d_j = min_i f_i + lambda_j . g_i
-    upper(b) = the lower hull of {(g_j + R_+^m, f_j + z sigma_j)}
-    sigma_j(b)^2 = sigma_f^2 + sum_k (lambda_k sigma_g,k)^2 + sum_k ((g_jk - b_k) sigma_lambda,k)^2
+    lower(b) = max_w  sum_j w_j (f_j + lambda_j . (g_j - b)) - c sigma_w(b)
+    upper(b) = the lower hull of {(sum_j w_j g_j + R_+^m, sum_j w_j f_j + c sigma_w)}
+    sigma_w(b)^2 = Var sum_j w_j (f_j + lambda_j . g_j) + sum_j w_j^2 sum_k ((g_jk - b_k) sigma_lambda,jk)^2
 
-With z = 0 and exact trainings both sides hold for certain if the problem is convex in what it is minimised over (strong
-duality, [CDM] Lemma 2); with standard errors each plane holds at z of them. Taking the least Lagrangian value that any
-trial has at lambda_j for d_j, instead of trial j's own, repairs planes of trainings that stopped early, as far as the other
-trials can tell; no trial can, where none came near. The upper side needs no optimality, only that trials have what they report.
+over single trials and means w of neighbours (`windows.py`), with the c at which all of this holds together as often as is asked
+for (`critical.py`). With c = 0 and exact trainings both sides hold for certain if the problem is convex in what it is minimised
+over (strong duality, [CDM] Lemma 2). To first order a point's error is that of its own height f + lambda . g: an error of g moves
+it along the front.
+
+Planes that other trials contradict beyond errors are lowered to what those allow, or left out where their trial did not reach
+the front (`contradictions.py`). The upper side needs no optimality, only that trials have what they report.
 
 Sources: supporting planes and hull are the sandwich of Bokrantz and Forsgren (TRITA-MAT-2011-OS3); that dual training
 supplies the planes is the envelope theorem (docs/method.md, section 1).
@@ -19,8 +22,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.certified.contradictions import Consistency, consistency
+from analysis.certified.critical import Planes, critical, point_margins
 from analysis.certified.hull import lower_hull
 from analysis.certified.observations import Observations, Vector
+from analysis.certified.windows import windows
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,10 @@ class Band:
     lower: Vector
     upper: Vector
     floor: Vector
+    #: The number of standard errors that makes all of it hold together.
+    critical: float = 0.0
+    #: What the trials say of each other; None without trials.
+    agreed: Consistency | None = None
 
     @property
     def gap(self) -> Vector:
@@ -45,16 +55,19 @@ class Band:
 
 
 def band(trials: Observations, at: Vector, z: float, ideal: float = -np.inf) -> Band:
-    """The band at budgets `at` [N, m] with a margin of `z` standard errors; no objective is below `ideal`."""
+    """The band at budgets `at` [N, m], all of it together as sure as |normal| <= `z`; no objective is below `ideal`."""
     if not len(trials):
         return Band(np.full(len(at), ideal), np.full(len(at), np.inf), np.zeros(len(at)))
-    everywhere = np.concatenate([at, trials.attained])
-    least = np.min(trials.crossings, axis=0)
-    planes = least - everywhere @ trials.prices.T - z * np.sqrt(trials.plane_variances(everywhere))
-    lower = np.maximum(planes.max(axis=1), ideal)
-    upper = lower_hull(everywhere, trials.attained, trials.objective + z * np.sqrt(trials.own_variances), trials.signed)
-    count = len(at)
-    return Band(lower[:count], upper[:count], _around(trials.attained, (upper - lower)[count:], at))
+    everywhere, count = np.concatenate([at, trials.attained]), len(at)
+    agreed, reached = consistency(trials, z), np.isfinite(trials.points)
+    weights = windows(trials.attained, reached)
+    planes = Planes.of(trials, windows(trials.landed, agreed.usable), agreed.allowed, everywhere)
+    c = critical(trials, planes, weights, z)
+    lower = np.maximum((planes.heights - c * planes.margins).max(axis=1, initial=-np.inf), ideal)
+    heights = weights @ np.where(reached, trials.points, 0.0) + c * point_margins(trials, weights)
+    upper = lower_hull(everywhere, weights @ trials.attained, heights, trials.signed)
+    floor = _around(trials.attained[reached], (upper - lower)[count:][reached], at) if reached.any() else np.zeros(count)
+    return Band(lower[:count], upper[:count], floor, c, agreed)
 
 
 def _around(points: Vector, widths: Vector, at: Vector) -> Vector:

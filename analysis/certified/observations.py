@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 Vector = NDArray[np.float64]
 #: A multiplier below this part of the largest one of its budget is taken for zero: its constraint is slack.
@@ -41,6 +42,12 @@ class Observations:
     multiplier_errors: Vector
     shared: NDArray[np.intp]
     signed: NDArray[np.bool_]
+    #: What was attained at the values, [n], inf where nothing was; None where that is the objective. It is not where constraints
+    #: have budgets that are not searched: then `objective` is moved along the trial's plane to where these are met exactly.
+    reached: Vector | None = None
+    #: Covariance of the errors [n (1 + K), n (1 + K)] of (f, g_1 .. g_K), trial by trial, where trials were measured on common
+    #: draws; None where errors are independent. Its diagonal is that of the errors.
+    covariance: Vector | None = None
 
     def __len__(self) -> int:
         return len(self.objective)
@@ -91,6 +98,32 @@ class Observations:
         return np.where(self.priced & (weights > 0), weighted, self.attained)
 
     @property
+    def points(self) -> Vector:
+        """The objectives [n] that were attained at `attained`; inf where none was."""
+        return self.objective if self.reached is None else self.reached
+
+    @property
+    def errors_covariance(self) -> Vector:
+        """The covariance [n, 1 + K, n, 1 + K] of (f, g_1 .. g_K) of every two trials."""
+        size, width = len(self), 1 + len(self.shared)
+        if self.covariance is not None:
+            return self.covariance.reshape(size, width, size, width)
+        errors = np.column_stack([self.objective_error, self.value_errors])
+        return np.diag((errors**2).ravel()).reshape(size, width, size, width)
+
+    @property
+    def loads(self) -> Vector:
+        """How (f, g_1 .. g_K) enter a trial's own height f + lambda . g: (1, lambda), [n, 1 + K]."""
+        return np.column_stack([np.ones(len(self)), self.multipliers])
+
+    @property
+    def own_covariance(self) -> Vector:
+        """The covariance [n, n] of the trials' own heights f_j + lambda_j . g_j."""
+        loads = self.loads
+        result: Vector = np.einsum("ja,jaib,ib->ji", loads, self.errors_covariance, loads)
+        return result
+
+    @property
     def crossings(self) -> Vector:
         """Lagrangian values f_i + lambda_j . g_i of every trial i [row] at every trial j's multipliers [column], [n, n]."""
         return self.objective[:, None] + self.values @ self.multipliers.T
@@ -125,7 +158,14 @@ class Observations:
     def joined(self, other: Observations) -> Observations:
         """These trials and then the other's."""
         names = ("asked", "objective", "values", "multipliers", "objective_error", "value_errors", "multiplier_errors")
-        return replace(self, **{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names})
+        both = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names}
+        if self.reached is not None or other.reached is not None:
+            both["reached"] = np.concatenate([self.points, other.points])
+        if self.covariance is not None or other.covariance is not None:
+            width = 1 + len(self.shared)
+            parts = [each.errors_covariance.reshape([len(each) * width] * 2) for each in (self, other)]
+            both["covariance"] = block_diag(*parts)
+        return replace(self, **both)
 
     def predicted(self, at: Vector, objective: Vector, prices: Vector) -> Observations:
         """Trials at budgets `at` [N, m] as a surrogate sees them: each budget met exactly, its price shared out evenly."""
@@ -134,7 +174,7 @@ class Observations:
         nothing = np.zeros_like(multipliers)
         return replace(
             self, asked=at, objective=objective, values=at[:, self.shared], multipliers=multipliers,
-            objective_error=np.zeros(len(at)), value_errors=nothing, multiplier_errors=nothing,
+            objective_error=np.zeros(len(at)), value_errors=nothing, multiplier_errors=nothing, reached=None, covariance=None,
         )  # fmt: skip
 
     def _over_budgets(self, each: Vector) -> Vector:

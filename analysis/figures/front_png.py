@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.path import Path
 from numpy.typing import ArrayLike
 
 from analysis.amortised import line
 from analysis.columns import Column, columns, default_axes, view_range
 from analysis.figures.canvas import new_figure, png_bytes
-from analysis.figures.marks import AMORTISED, LINE, MARKS, Mark, kinds, steps_first_across
+from analysis.figures.marks import AMORTISED, LINE, MARKS, Mark, kinds, on_front, steps_first_across
 from analysis.front import Front
 from analysis.trials import SweepRecord
 
 _PAIRS_SHOWN = 6
 _GREY = "#5b6675"
+#: Entries of the legend in one row.
+_LEGEND = 4
 
 
 def front_png(record: SweepRecord, front: Front) -> bytes:
@@ -50,7 +54,8 @@ def _draw(axes: Axes, record: SweepRecord, front: Front, x: Column, y: Column) -
     across, up = np.asarray(x.values), np.asarray(y.values)
     marked = np.asarray(kinds(record, front))
     if set(record.objectives) == {x.key, y.key} and len(record.objectives) == 2:
-        _draw_steps(axes, record, across[marked == "front"], up[marked == "front"])
+        best = np.array([on_front(kind) for kind in marked], dtype=bool)
+        _draw_steps(axes, record, across[best], up[best])
     if record.amortised is not None:
         along, height = line(record.amortised, x.key, y.key, record.objectives).T
         axes.plot(along, height, color=AMORTISED, linewidth=1.2, marker=".", markersize=4, zorder=1.7)
@@ -99,15 +104,27 @@ def _line(mark: Mark, across: ArrayLike, up: ArrayLike, *, label: str = "", zord
         np.asarray(across),
         np.asarray(up),
         linestyle="",
-        marker=mark.marker,
-        markersize=0.78 * mark.size,
-        markerfacecolor=mark.colour if mark.filled else "none",
+        marker=_marker(mark.marker),
+        markersize=(1.05 if mark.marker in ("Dx", "D.") else 0.78) * mark.size,  # as wide as the filled one
+        markerfacecolor=mark.colour if mark.filled else "white" if len(mark.marker) > 1 else "none",  # the front's line stays out
         markeredgecolor="white" if mark.filled else mark.colour,
         markeredgewidth=0.8 if mark.filled else 1.3,
         alpha=0.5 if mark.faint else 1.0,
         label=label,
         zorder=zorder,
     )
+
+
+def _marker(name: str) -> str | Path:
+    """A marker's own name, or the outline of one with a dot or a cross inside."""
+    if len(name) == 1:
+        return name
+    outline, inside = name[0], name[1]
+    corners = np.array([(0.0, 1.0), (1.0, 0.0), (0.0, -1.0), (-1.0, 0.0), (0.0, 1.0)])
+    around = Path.circle() if outline == "o" else Path(corners)
+    arms = (0.55 if outline == "o" else 0.36) * np.array([(-1, -1), (1, 1), (-1, 1), (1, -1)])
+    cross = Path(arms, [Path.MOVETO, Path.LINETO, Path.MOVETO, Path.LINETO])
+    return Path.make_compound_path(around, cross if inside == "x" else Path.circle(radius=0.15))
 
 
 def _titles(figure: Figure, record: SweepRecord, front: Front, unseen: int) -> None:
@@ -120,7 +137,10 @@ def _titles(figure: Figure, record: SweepRecord, front: Front, unseen: int) -> N
     if record.amortised is not None:
         handles.append(Line2D([], [], color=AMORTISED, linewidth=1.2, marker=".", label="amortised, one network"))
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=10)
+        across = len(handles) if len(handles) <= _LEGEND else 3
+        figure.legend(handles=handles, loc="outside lower center", ncols=across, frameon=False, fontsize=10)
     note = front.note + (f" {unseen} far off or without values: not in view." if unseen else "")
-    figure.suptitle(f"{record.experiment_name}\n", x=0.01, ha="left", fontsize=14, fontweight="bold", linespacing=1.05)
-    figure.text(0.012, 1 - 0.37 / figure.get_figheight(), note, color=_GREY, fontsize=9.5, va="top")
+    lines = textwrap.wrap(note, int(13 * figure.get_figwidth()))
+    below = "\n" * len(lines)
+    figure.suptitle(f"{record.experiment_name}{below}", x=0.01, ha="left", fontsize=14, fontweight="bold", linespacing=1.05)
+    figure.text(0.012, 1 - 0.37 / figure.get_figheight(), "\n".join(lines), color=_GREY, fontsize=9.5, va="top")

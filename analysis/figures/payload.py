@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 from analysis.amortised import direction_of
-from analysis.bands import Slice, slices
+from analysis.bands import Slice, certificate, slices
 from analysis.columns import Column, columns, default_axes, view_range
 from analysis.figures.marks import MARKS, kinds
 from analysis.front import Front
 from analysis.links import run_link
-from analysis.text import setting
+from analysis.text import setting, verdict
 from analysis.trials import Budget, ConstraintOutcome, SweepRecord, Trial
 
 RUN_URL = "/" + run_link("{experiment}", "{run}")
@@ -54,6 +54,7 @@ def payload(
         "thumbnails": dict(thumbnails),
         "budgets": [_budget(each, record) for each in record.budgets],
         "bands": [_band(each, record.budgets) for each in bands],
+        "certificate": _certificate(record, front),
         "said": {trial_id: list(sentences) for trial_id, sentences in said.items()},
         "through": _through(bands, named),
         "amortised": _amortised(record),
@@ -86,6 +87,7 @@ def _trial(trial: Trial, kind: str, front: Front, named: Sequence[str]) -> dict[
         "reason": trial.reason,
         "doubt": trial.doubt,
         "kind": kind,
+        "verdict": verdict(trial),
         "rank": front.ranks[trial.trial_id],
         "marks": list(named),
         "continued_from": trial.continued_from,
@@ -105,6 +107,8 @@ def _outcome(outcome: ConstraintOutcome) -> dict[str, object]:
         "room": _finite(outcome.room),
         "slack_error": _finite(outcome.slack_error),
         "multiplier": _finite(outcome.multiplier),
+        "tolerance": _finite(outcome.tolerance),
+        "standing": outcome.standing,
     }
 
 
@@ -123,6 +127,11 @@ def _band(band: Slice, budgets: Sequence[Budget]) -> dict[str, object]:
     return {"budget": budgets.index(band.budget), "through": band.through} | {
         name: [_finite(value) for value in values] for name, values in sides.items()
     }
+
+
+def _certificate(record: SweepRecord, front: Front) -> dict[str, object]:
+    found = certificate(record, front)
+    return {"certified": found.certified, "said": list(found.sentences)}
 
 
 def _amortised(record: SweepRecord) -> dict[str, object]:

@@ -8,8 +8,8 @@ Normal-Boundary Intersection, Structural Optimization 18, 1999); for any number 
 Evolutionary Computation 20(6), 2016).
 
 `bulge` is by how much its sum lies below the mean of the ends' (the points that are best in one objective). A straight front
-has none, and then there is no knee: every point is the same bargain. So it is within the noise of the values, the ends'
-included, and with less than `STRAIGHT`.
+has none, and then there is no knee: every point is the same bargain. So it is where noise may have bent it (`straight.py`), and
+with less than `STRAIGHT`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.recommendation.points import APART, Points
+from analysis.recommendation.points import Points
+from analysis.recommendation.straight import bent, lowest
 
 #: A bulge below this part of the ranges is no knee, however exact the values.
 STRAIGHT = 0.02
@@ -29,6 +30,8 @@ STRAIGHT = 0.02
 class Knee:
     """The row of the knee, its bulge in parts of the ranges with its standard error; `row` is None where there is no knee.
 
+    `alike` are the rows of the other points that may be the knee: noise does not tell them apart from it.
+
     `why` is the case: a knee; `one` point, which is taken; or none, since there are `two` points or `no` one, or the front is
     `straight`.
     """
@@ -37,6 +40,7 @@ class Knee:
     why: Literal["knee", "one", "two", "no", "straight"]
     bulge: float = 0.0
     error: float = 0.0
+    alike: tuple[int, ...] = ()
 
 
 def find_knee(points: Points) -> Knee:
@@ -45,11 +49,14 @@ def find_knee(points: Points) -> Knee:
     if distinct < 3:
         return (Knee(None, "no"), Knee(0, "one"), Knee(None, "two"))[distinct]
     sums = points.scaled.sum(axis=1)
-    best = int(np.argmin(sums))
+    best, alike = int(np.argmin(sums)), tuple[int, ...]()
+    straight = bool(points.errors.any()) and not bent(points)
+    if not straight:
+        best, alike = lowest(points)
     ends = np.flatnonzero(((points.scaled == 0) & points.varying).any(axis=1))
     bulge = float(sums[ends].mean() - sums[best])
     variances = (points.scaled_errors**2).sum(axis=1)
     error = float(np.sqrt(variances[best] + variances[ends].sum() / len(ends) ** 2))
-    if bulge <= max(STRAIGHT, APART * error):
+    if bulge <= STRAIGHT or straight:
         return Knee(None, "straight", bulge, error)
-    return Knee(best, "knee", bulge, error)
+    return Knee(best, "knee", bulge, error, alike)

@@ -55,32 +55,45 @@ def by_weights(record: SweepRecord, front: Front, preference: Preference) -> Cho
 
 
 def that_meets(record: SweepRecord, front: Front, preference: Preference, pricing: Pricing) -> Choice:
-    """The best in one objective of the feasible trials that keep every limit, whether on the front or not."""
-    feasible = [trial for trial in record.trials if trial.feasible and math.isfinite(trial.metric(preference.best))]
-    if not feasible:
+    """The best in one objective of the trials that keep every limit, whether on the front or not.
+
+    Those that may be on the front come first. Where none of them keeps every limit, those of which that is undecided are asked.
+    """
+    known_best = [trial for trial in record.trials if math.isfinite(trial.metric(preference.best))]
+    feasible = [trial for trial in known_best if record.admitted(trial)]
+    unsure = [trial for trial in known_best if record.admission(trial) == "undecided"]
+    if not feasible and not unsure:
         return Choice(None, f"Nothing is chosen by your limits: {front.note}")
     for limit in preference.meets:
-        if not any(math.isfinite(trial.metric(limit.metric)) for trial in feasible):
-            known_metrics = sorted({name for trial in feasible for name in trial.metrics})
+        if not any(math.isfinite(trial.metric(limit.metric)) for trial in (*feasible, *unsure)):
+            known_metrics = sorted({name for trial in (*feasible, *unsure) for name in trial.metrics})
             return Choice(None, f"No trial has the metric {limit.metric}. {nearest_name(limit.metric, known_metrics)}")
     asked = listed([str(limit) for limit in preference.meets])
-    meeting = [trial for trial in feasible if all(each.shortfall(trial.metric(each.metric)) == 0 for each in preference.meets)]
-    if not meeting:
-        return _nearest(feasible, preference, asked, pricing)
+    kind = "feasible trial" if record.required is None else "trial"
+    meeting = _keeping(feasible, preference)
+    if not meeting and not (meeting := _keeping(unsure, preference)):
+        return _nearest(feasible or unsure, preference, f"No {kind} has {asked}", pricing)
     direction = record.objectives.get(preference.best, "minimize")
     values = to_minimise([[trial.metric(preference.best)] for trial in meeting], [direction])[:, 0]
     best = meeting[int(np.argmin(values))]
     value = number(best.metric(preference.best))
+    if best not in feasible:
+        kind = "undecided trial"
     if len(meeting) == 1:
-        parts = [f"Trial {best.trial_id}: the only feasible trial with {asked}, at {preference.best} {value}"]
+        parts = [f"Trial {best.trial_id}: the only {kind} with {asked}, at {preference.best} {value}"]
     else:
-        parts = [
-            f"Trial {best.trial_id}: the best {preference.best} ({value}) of the {len(meeting)} feasible trials with {asked}"
-        ]
+        parts = [f"Trial {best.trial_id}: the best {preference.best} ({value}) of the {len(meeting)} {kind}s with {asked}"]
+    if best not in feasible:
+        parts.append("no trial that is known to meet its budgets has that; more draws (feasibility.draws) tell whether it does")
     alike = [trial for trial in meeting if trial is not best and _alike(trial, best, preference.best)]
     if alike:
         parts.append(f"{_ids(alike)} not told apart from it in {preference.best}")
     return Choice(best, sentences([*parts, *_barely(best, preference.meets)]))
+
+
+def _keeping(trials: Sequence[Trial], preference: Preference) -> list[Trial]:
+    """The trials that keep every limit."""
+    return [trial for trial in trials if all(each.shortfall(trial.metric(each.metric)) == 0 for each in preference.meets)]
 
 
 def _alike(one: Trial, other: Trial, metric: str) -> bool:
@@ -98,7 +111,7 @@ def _barely(trial: Trial, limits: Sequence[Limit]) -> list[str]:
     return found
 
 
-def _nearest(feasible: Sequence[Trial], preference: Preference, asked: str, pricing: Pricing) -> Choice:
+def _nearest(feasible: Sequence[Trial], preference: Preference, none: str, pricing: Pricing) -> Choice:
     """The trial whose worst shortfall is least, in parts of the metrics' ranges, and what would make up for it."""
     spans = {limit.metric: _span(limit, feasible) for limit in preference.meets}
 
@@ -112,7 +125,7 @@ def _nearest(feasible: Sequence[Trial], preference: Preference, asked: str, pric
         f"{'much' if limit.sense == 'at_most' else 'little'}"
         for limit in missed
     ]
-    parts = [f"No feasible trial has {asked}", f"trial {trial.trial_id} comes nearest: {listed(lacks)}"]
+    parts = [none, f"trial {trial.trial_id} comes nearest: {listed(lacks)}"]
     prices = [price for price in pricing.of([trial]).prices if price.believed]
     parts += [text for limit in missed if (text := _made_up(limit, limit.shortfall(trial.metric(limit.metric)), prices))]
     return Choice(trial, sentences(parts), meets=False)

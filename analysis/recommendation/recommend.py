@@ -10,9 +10,12 @@ from analysis.prices.shadow import Pricing
 from analysis.recommendation.knee import Knee, find_knee
 from analysis.recommendation.points import Points
 from analysis.recommendation.preferred import Choice, by_weights, that_meets
-from analysis.recommendation.words import going_on, listed, sentences
+from analysis.recommendation.words import going_on, listed, own_budgets, sentences
 from analysis.text import number
 from analysis.trials import SweepRecord, Trial
+
+#: So many points are named one by one; the JSON file has all.
+_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Recommendation:
 
     `knee` is a trial of the front or None, `knee_reason` says why in words, in either case. `preferred` is what the user's own
     preference names, None where nothing meets it or there is no preference (then `preferred_reason` is empty too); `nearest` is
-    then the trial that comes nearest to it or, where no trial is feasible, that violates least.
+    then the trial that comes nearest to it or, where no trial may be on the front, that violates least.
     """
 
     knee: Trial | None
@@ -29,6 +32,8 @@ class Recommendation:
     preferred: Trial | None = None
     preferred_reason: str = ""
     nearest: Trial | None = None
+    #: The trials of the front that are not told apart from the knee.
+    alike: tuple[Trial, ...] = ()
 
     @property
     def trial(self) -> Trial | None:
@@ -54,7 +59,8 @@ class Recommendation:
         """The form of `--json` files (docs/prices.md)."""
         names = {"trial": self.trial, "preferred": self.preferred, "knee": self.knee, "nearest": self.nearest}
         ids = {name: each.trial_id if each is not None else None for name, each in names.items()}
-        return {**ids, "preferred_reason": self.preferred_reason or None, "knee_reason": self.knee_reason}
+        alike = {"knee_alike": [each.trial_id for each in self.alike]}
+        return {**ids, "preferred_reason": self.preferred_reason or None, "knee_reason": self.knee_reason, **alike}
 
 
 def recommend(record: SweepRecord, front: Front) -> Recommendation:
@@ -69,7 +75,10 @@ def recommend(record: SweepRecord, front: Front) -> Recommendation:
         choose = by_weights(record, front, record.prefer) if record.prefer.weights else None
         choice = choose or that_meets(record, front, record.prefer, pricing)
     preferred, nearest = (choice.trial, None) if choice.meets else (None, choice.trial)
-    return Recommendation(at, _knee_reason(points, knee), preferred, choice.reason, nearest)
+    reason = choice.reason + (own_budgets(record, preferred) if preferred is not None else "")
+    knee_reason = _knee_reason(points, knee) + (own_budgets(record, at) if at is not None else "")
+    alike = tuple(front.trials[row] for row in _alike(points, knee)) if at is not None else ()
+    return Recommendation(at, knee_reason, preferred, reason, nearest, alike)
 
 
 def _same(one: Trial | None, other: Trial) -> bool:
@@ -91,14 +100,19 @@ def _knee_reason(points: Points, knee: Knee) -> str:
             "every point is about the same bargain. Say what you prefer (`prefer`)."
         )
     name = points.trials[knee.row].trial_id
-    alike = [j for j in range(len(points.trials)) if j != knee.row and points.alike(knee.row, j)]
+    alike = _alike(points, knee)
     steps = [going_on(points, knee.row, j) for j in points.neighbours(knee.row) if j not in alike]
     parts = [f"Trial {name}: the knee", "; ".join(steps)]
     if alike:
         ids = [points.trials[j].trial_id for j in alike]
-        shown = ids if len(ids) <= 3 else [*ids[:2], f"{len(ids) - 2} more"]
+        shown = ids if len(ids) <= _NAMED else [*ids[: _NAMED - 1], f"{len(ids) - _NAMED + 1} more"]
         parts.append(f"{listed(shown)} {'is' if len(ids) == 1 else 'are'} not told apart from it")
     return sentences(parts)
+
+
+def _alike(points: Points, knee: Knee) -> list[int]:
+    """The rows that noise does not tell apart from the knee: those that may be it, and those that are as good in everything."""
+    return [j for j in range(len(points.trials)) if j != knee.row and (j in knee.alike or points.alike(knee.row or 0, j))]
 
 
 def _nothing(front: Front, pricing: Pricing) -> str:
@@ -111,7 +125,8 @@ def _nothing(front: Front, pricing: Pricing) -> str:
         for each in least.constraints
         if each.room < 0
     ]
-    parts = [f"nothing is feasible; trial {least.trial_id} comes nearest" + (f": {listed(lacks)}" if lacks else "")]
+    none = "nothing is feasible" if least.standing == "violated" else "nothing is known to be feasible"
+    parts = [f"{none}; trial {least.trial_id} comes nearest" + (f": {listed(lacks)}" if lacks else "")]
     worst = max(pricing.of([least]).prices, key=lambda price: price.gain, default=None)
     text = sentences(parts)
     return f"{text} {worst.sentence}" if worst is not None and worst.believed and worst.gain_low > 0 else text

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.recommendation.points import APART, Points
+from analysis.trials import SweepRecord, Trial
 
 
 def going_on(points: Points, here: int, there: int) -> str:
@@ -33,6 +34,17 @@ def _differences(points: Points, here: int, there: int) -> tuple[list[str], list
 def listed(parts: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def own_budgets(record: SweepRecord, trial: Trial) -> str:
+    """Of a trial of the attained front that is not known to meet the searched budgets it was given: a sentence that says so."""
+    if record.required is None or trial.standing in ("met", None):
+        return ""
+    names = [f"`{each.name}`" for each in trial.constraints if each.standing == trial.standing]
+    asked = "budget it was given" if len(names) == 1 else "budgets it was given"
+    if trial.standing == "undecided":
+        return f" Whether it meets the {asked} is undecided ({listed(names)}): it counts by what it attained."
+    return f" It missed the {asked} ({listed(names)}): it counts by what it attained."
 
 
 def sentences(parts: Sequence[str]) -> str:

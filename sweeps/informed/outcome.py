@@ -9,6 +9,9 @@ is what `report(trial, Outcome(0.31, {"four": 0.118}, {"four": 0.27}))` writes, 
   Q is: it is the least f with Q(b + f) <= f, and both sides of that are convex in (b, f). Its slope is still -lambda, with
   lambda = mu / (1 + sum mu) of the absolute prices mu, so planes and hull hold in g - f as they stand.
 - `multipliers` are the prices: >= 0 for at_most and at_least; of an equality value = c the one of f + lambda (g - c).
+- `attained` is the objective that was attained, where it is not `objective`: that is moved along the trial's plane to where
+  constraints whose budgets are not searched are met exactly, and a model that keeps them with room attained more. `attains` is
+  false of a model that does not keep them, which attained nothing.
 - errors are standard errors; left out, they are 0, and the band takes what it is told for exact.
 """
 
@@ -40,6 +43,8 @@ class Outcome:
     objective_error: float = 0.0
     value_errors: Mapping[str, float] = field(default_factory=dict)
     multiplier_errors: Mapping[str, float] = field(default_factory=dict)
+    attained: float | None = None
+    attains: bool = True
 
     def __post_init__(self) -> None:
         if set(self.values) != set(self.multipliers):
@@ -48,7 +53,13 @@ class Outcome:
                 f"and multipliers of {sorted(self.multipliers)}; give 0 for a constraint without a price"
             )
         errors = [self.objective_error, *self.value_errors.values(), *self.multiplier_errors.values()]
-        numbers = [self.objective, *self.values.values(), *self.multipliers.values(), *errors]
+        numbers = [
+            self.objective,
+            self.objective if self.attained is None else self.attained,
+            *self.values.values(),
+            *self.multipliers.values(),
+            *errors,
+        ]
         if not all(map(math.isfinite, numbers)) or min(errors) < 0:
             raise ValueError(
                 f"an outcome must hold finite numbers and errors >= 0, but got {self}; report none for a trial that failed"

@@ -137,10 +137,12 @@ class Translator:
                 f"it has {sorted(outcome.values)}"
             )
         nothing = self._nothing()
+        reached = outcome.objective if outcome.attained is None else outcome.attained
         return replace(
             nothing,
             asked=asked,
             objective=np.array([self.sign * outcome.objective]),
+            reached=np.array([self.sign * reached if outcome.attains else np.inf]),
             values=np.array([[sign * outcome.values[name] for name, sign in names]]),
             multipliers=np.array([[outcome.multipliers[name] for name, _ in names]]),
             objective_error=np.array([outcome.objective_error]),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.certified.axes import Box
-from analysis.certified.band import band
+from analysis.certified.band import Band, band
 from analysis.certified.observations import Observations, Vector
 from sweeps.informed.placing import apart, candidates, place
 
@@ -97,7 +97,7 @@ class Search:
             return Verdict(False, "the band is open: nothing was attained within the box yet")
         span = max(float(sides.upper[known].max() - sides.lower[known].min()), 1e-300)
         gap, floor = float(sides.gap[known].max()) / span, float(sides.floor[known].max()) / span
-        within = f"{gap:.3g} of the front's range at its widest"
+        within = f"{gap:.3g} of the front's range at its widest" + _if_converged(sides)
         if gap <= self.tolerance:
             return Verdict(True, f"the band is narrower than the tolerance: {within}, tolerance {self.tolerance:g}", gap, floor)
         if float(sides.reducible.max()) / span <= self.tolerance:
@@ -149,3 +149,11 @@ class Search:
         hopeless = np.any(np.all(at[:, None, :] <= infeasible[None, :, :] + 1e-12, axis=2), axis=1)
         inside = np.all(self.box.to_units(at) >= tight - 1e-9, axis=1)
         return np.asarray(at[inside & ~hopeless & (apart(self.box, at, history.taken) >= SPACING)])
+
+
+def _if_converged(sides: Band) -> str:
+    """What contradicts the certificate, in words; empty where nothing does."""
+    if sides.agreed is None or not sides.agreed.contradictions:
+        return ""
+    count = len(sides.agreed.contradictions)
+    return f" if the trainings converged, which {count} of their planes {'contradicts' if count == 1 else 'contradict'}"

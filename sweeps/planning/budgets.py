@@ -14,7 +14,8 @@ from sweeps.planning.search import Parameter
 from trainer.addresses import places
 from trainer.documents import show
 from trainer.errors import Problem
-from trainer.load import Layered
+from trainer.feasibility.tolerance import SHARE, without_tolerance
+from trainer.load import Layered, tolerance_problems
 from trainer.recipe import Recipe
 from trainer.schema.bound import KEYS, Kind
 
@@ -50,6 +51,27 @@ def ranges(parameters: Sequence[Parameter], recipe: Layered) -> list[Budget]:
             log = isinstance(each.parameter.kind, LogUniform)
             found.append(Budget(each.parameter.name, each.constraints, each.sense, min(ends), max(ends), log))
     return found
+
+
+def range_tolerances(parameters: Sequence[Parameter], base: Layered, recipe: Recipe) -> dict[str, float]:
+    """The tolerances that follow from the searched ranges, by constraint: one for all trials (`trainer.feasibility.tolerance`).
+
+    A logarithmic range gives none (each trial's own budget does), nor do constraints whose tolerance is given, or whose values
+    are normalised.
+    """
+    given = recipe.feasibility.tolerance
+    if given is not None and not isinstance(given, dict):
+        return {}
+    own = {recipe.constraints[each.column - 1].name for each in recipe.terms if each.column and each.term.normalised}
+    left_alone = set(given or {}) | (own if recipe.rollout.normalize else set())
+    found = [(name, each) for each in ranges(parameters, base) if not each.log for name in each.constraints]
+    return {name: SHARE * (each.high - each.low) for name, each in found if name not in left_alone}
+
+
+def check_tolerances(parameters: Sequence[Parameter], base: Layered, recipe: Recipe) -> list[Problem]:
+    """Budgets of 0 of which no tolerance can be taken."""
+    searched = {name for each in searched_budgets(parameters, base) for name in each.constraints}
+    return tolerance_problems(recipe, base, [name for name in without_tolerance(recipe) if name not in searched])
 
 
 def check_informed(sweep: Layered, parameters: Sequence[Parameter], base: Layered, recipe: Recipe) -> list[Problem]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from sweeps.planning.budgets import NAME, check_continuation, check_informed
+from sweeps.planning.budgets import NAME, check_continuation, check_informed, check_tolerances
 from sweeps.planning.kinds import WORDS
 from sweeps.planning.plan import Plan
 from sweeps.planning.preferring import check_prefer
@@ -96,6 +96,7 @@ def _complete(
     plan = Plan(sweep, document, recipe, completed, tuple(parameters))
     if sweep.continuation is not None and not found:
         problems += check_continuation(document, parameters, completed, recipe, sweep.continuation.steps)
+    problems += check_tolerances(parameters, completed, recipe)
     problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)
     problems += check_points(document, sweep, parameters, completed)
     tracking = check_tracking(document, sweep.mlflow.tracking_uri, sweep.mlflow.tracking_uri or plan.tracking_uri)

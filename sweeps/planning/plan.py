@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from analysis.requirements import required, unseen
 from analysis.tracking_uri import tracking_uri
-from sweeps.planning.budgets import NAME
+from sweeps.planning.budgets import NAME, range_tolerances, searched_budgets
 from sweeps.planning.kinds import listed
 from sweeps.planning.preferring import preference_of
 from sweeps.planning.schema import Direction, EarlyStopping, Sweep
@@ -21,6 +22,7 @@ from sweeps.studies.storing import storage_url
 from trainer.documents import Document, validate
 from trainer.load import Layered
 from trainer.recipe import Recipe
+from trainer.schema.bound import Kind
 
 if TYPE_CHECKING:
     from analysis.recommendation.preference import Preference
@@ -67,6 +69,34 @@ class Plan:
         return tuple(each.name for each in self.recipe.constraints)
 
     @property
+    def required(self) -> frozenset[str] | None:
+        """The constraints whose budgets decide what may be on the front; None where all do."""
+        if self.sweep.front.require == "all":
+            return None
+        return required(*self._knobs, self.objectives)
+
+    @property
+    def deciding(self) -> str:
+        """The same in words, with the reason."""
+        kinds, searched = self._knobs
+        if self.required is not None:
+            fixed = ", ".join(f"`{name}`" for name in sorted(self.required))
+            who = f"the budgets of {fixed} decide" if fixed else "no budget decides"
+            return f"attained: searched budgets are knobs, {who} what may be on it"
+        if not searched or self.sweep.front.require == "all":
+            return "every budget decides what may be on it"
+        hidden = ", ".join(f"`value/{name}`" for name in unseen(kinds, searched, self.objectives))
+        return f"every budget decides what may be on it, as no objective is {hidden}, which searched budgets bound"
+
+    @property
+    def _knobs(self) -> tuple[dict[str, Kind], frozenset[str]]:
+        """What each constraint asks, and those whose budgets are searched."""
+        found = searched_budgets(self.parameters, self.recipe_document)
+        return {each.name: each.kind for each in self.recipe.constraints}, frozenset(
+            name for each in found for name in each.constraints
+        )
+
+    @property
     def grid_size(self) -> int | None:
         """The number of points of a grid; None where a key is continuous."""
         sizes = [listed(each.kind) for each in self.parameters]
@@ -100,7 +130,11 @@ class Plan:
             return None
         every = self.recipe.dual.every
         steps = -(-(spec.steps or AMORTISED_STEPS * self.recipe.train.steps) // every) * every
-        laid = {"amortised": spec.model_dump(exclude={"steps"}), "train": {**self.recipe.train.model_dump(), "steps": steps}}
+        laid = {
+            "amortised": spec.model_dump(exclude={"steps"}),
+            "train": {**self.recipe.train.model_dump(), "steps": steps},
+            "feasibility": self._with_tolerances(self.recipe.feasibility.model_dump()),
+        }
         return Recipe.model_validate({**self.recipe.model_dump(), **laid})
 
     @property
@@ -114,6 +148,11 @@ class Plan:
         if grid < self.sweep.trials:
             return (f"the grid has {grid} points: {grid} trials run, not {self.sweep.trials}",)
         return (f"the grid has {grid} points: {self.sweep.trials} of them run, in an order shuffled by the seed",)
+
+    @property
+    def tolerances(self) -> dict[str, float]:
+        """The tolerances that follow from the searched ranges, by constraint, the same for all trials."""
+        return range_tolerances(self.parameters, self.recipe_document, self.recipe)
 
     @property
     def experiment(self) -> str:
@@ -135,8 +174,15 @@ class Plan:
         return self.sweep.points
 
     def recipe_data(self, params: Mapping[str, Any]) -> dict[Any, Any]:
-        """A trial's recipe as plain data, `params` by their parameters' names."""
-        return apply(self.recipe_document.data, params)
+        """A trial's recipe as plain data, `params` by their parameters' names, with the sweep's tolerances."""
+        data = apply(self.recipe_document.data, params)
+        return {**data, "feasibility": self._with_tolerances(data.get("feasibility") or {})} if self.tolerances else data
+
+    def _with_tolerances(self, feasibility: Mapping[str, Any]) -> dict[str, Any]:
+        """A recipe's section with the sweep's tolerances in it."""
+        if not self.tolerances:
+            return dict(feasibility)
+        return {**feasibility, "tolerance": {**self.tolerances, **(feasibility.get("tolerance") or {})}}
 
     def trial_recipe(self, params: Mapping[str, Any]) -> Recipe:
         """A trial's recipe.

@@ -115,6 +115,17 @@ def _sure_or_none(value: Any) -> Any:
     return {"infeasible": True, "dominated": {}} if value is True else _switched(value)
 
 
+class Front(Section):
+    """Which budgets decide what may be on the front."""
+
+    require: Literal["fixed", "all"] = Field(
+        "fixed",
+        description="`fixed`: where what searched budgets bound are objectives, only the budgets that are not searched "
+        "decide, else all; `all`: all decide always",
+        examples=["all"],
+    )
+
+
 class Tracking(Section):
     """Where MLflow keeps the sweep."""
 
@@ -220,6 +231,7 @@ class Sweep(Section):
         [], description="other sweeps over the same parameters, whose finished trials the sampler begins with",
         examples=["[runs/earlier]"],
     )  # fmt: skip
+    front: Front = Field(Front(), description="which budgets decide what may be on the front", examples=["{require: all}"])
     reference_point: list[FiniteFloat] | None = Field(
         None, description="the hypervolume's reference point, one number for each objective", examples=["[1.0, 0.3]"]
     )

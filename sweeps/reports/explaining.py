@@ -19,11 +19,13 @@ from sweeps.reports.pricing import priced_in_folder, priced_in_mlflow
 from sweeps.tracking.histories import read_points
 from sweeps.tracking.spool import FOLDER, read
 from trainer import yaml_core
+from trainer.beside import sure
 from trainer.errors import BadInput, Problem
 from trainer.outcome import Result
 from trainer.places import RESULT, naming
 from trainer.recipe import Recipe
 from trainer.verdicts import Verdict, histories_of, verdicts
+from trainer.verdicts.keys import measured_by
 from trainer.verdicts.text import COLOURS, evidence_lines, markdown, to_json
 
 if TYPE_CHECKING:
@@ -48,7 +50,9 @@ class Explained:
     @classmethod
     def of(cls, title: str, points: Points, result: Result, recipe: Recipe) -> Self:
         """From the run's points, (step, metrics) each, the final evaluation's among them."""
-        return cls(title, result, recipe, verdicts(histories_of(points), result, recipe.dual, recipe.constraints))
+        return cls(
+            title, result, recipe, verdicts(histories_of(points), result, recipe.dual, recipe.constraints, measured_by(recipe))
+        )
 
     def tags(self) -> dict[str, str]:
         """The words, as tags of an MLflow run."""
@@ -93,7 +97,7 @@ def _explained(run: str, folder: Path, title: str, points: Points) -> Explained:
         )
         raise _refused(run, way_out)
     result = Result.from_json(json.loads((folder / RESULT).read_text(encoding="utf-8")))
-    recipe = Recipe.model_validate(yaml_core.read((folder / RECIPE).read_text(encoding="utf-8")))
+    recipe = Recipe.stored(yaml_core.read((folder / RECIPE).read_text(encoding="utf-8")))
     return Explained.of(title, points, result, recipe)
 
 
@@ -158,7 +162,7 @@ def show(explained: Explained, console: Console) -> None:
     result = explained.result
     console.print(f"{result.status.replace('_', ' ')}: {result.reason}", highlight=False, markup=False)
     if not math.isnan(result.objective):
-        console.print(f"objective {result.objective:.4g} ± {result.objective_error:.1g}", highlight=False)
+        console.print(f"objective {result.objective:.4g}{sure('objective', result.metrics)}", highlight=False, markup=False)
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)

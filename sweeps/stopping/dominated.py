@@ -1,4 +1,4 @@
-"""The rule `dominated`: the best that a trial can credibly end with is still dominated by a finished feasible trial.
+"""The rule `dominated`: the best that a trial can credibly end with is still dominated by a finished one.
 
 The optimistic point has in each objective the better of what it has now and what its trend leads to at the last step, with z
 standard errors; z gives all objectives together the confidence asked for (Bonferroni). Two things of the dual go beyond the
@@ -25,14 +25,23 @@ from sweeps.stopping.watched import Bound, Watched
 from trainer.verdicts.trend import Measured
 
 
-def dominated(trial: Watched, ended: Iterable[Watched], objectives: Mapping[str, Direction], confidence: float) -> str | None:
-    """Which finished trial dominates a running one at its best, in words; None where none does."""
+def dominated(
+    trial: Watched,
+    ended: Iterable[Watched],
+    objectives: Mapping[str, Direction],
+    confidence: float,
+    required: frozenset[str] | None = None,
+) -> str | None:
+    """Which finished trial dominates a running one at its best, in words; None where none does.
+
+    Only one that may be on the front does: it keeps the budgets of the constraints that are `required`, None for all of them.
+    """
     z = NormalDist().inv_cdf(1.0 - (1.0 - confidence) / len(objectives))
     best = {metric: optimistic(trial, metric, direction, z) for metric, direction in objectives.items()}
     if any(value is None or not math.isfinite(value) for value in best.values()):
         return None
     for other in ended:
-        if other.result is None or not (other.judged and other.result.feasible):
+        if not other.admitted(required):
             continue
         there = {metric: other.now(metric) for metric in objectives}
         if all(_worse(best[metric], there[metric], direction, z) for metric, direction in objectives.items()):

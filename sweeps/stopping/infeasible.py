@@ -57,7 +57,8 @@ def shortfall(trial: Watched, bound: Bound, ended: Iterable[Watched]) -> Shortfa
     tolerated = Z * float(np.median(known)) if len(known) else 0.0
     gain = _gain(trial, bound, ended)
     upper = ahead.now.value + Z * (ahead.now.error if math.isfinite(ahead.now.error) else math.inf)
-    best = max(ahead.high, upper) + gain + tolerated
+    missed = bound.tolerance.at(trial.now("objective").value) if bound.tolerance.amount else 0.0
+    best = max(ahead.high, upper) + gain + tolerated + missed
     return Shortfall(bound, ahead.now, best, float(trace.multipliers[-1])) if best < 0 else None
 
 

@@ -37,8 +37,11 @@ class Stop:
 class Judge:
     """Watches all trials of a sweep, by name."""
 
-    def __init__(self, rules: EarlyStopping, objectives: Mapping[str, Direction]) -> None:
-        self._rules, self._objectives = rules, objectives
+    def __init__(
+        self, rules: EarlyStopping, objectives: Mapping[str, Direction], required: frozenset[str] | None = None
+    ) -> None:  # fmt: skip
+        """`required` are the constraints whose budgets decide what may be on the front, None for all."""
+        self._rules, self._objectives, self._required = rules, objectives, required
         self._rungs = Rungs(rules.halving.first, rules.halving.reduction) if rules.halving else None
         self._trials: dict[str, Watched] = {}
 
@@ -80,7 +83,8 @@ class Judge:
         ended = [each for each in self._trials.values() if each.result is not None]
         if self._rules.infeasible and (reason := infeasible(trial, ended)):
             return Stop("infeasible", reason)
-        if self._rules.dominated and (reason := dominated(trial, ended, self._objectives, self._rules.dominated.confidence)):
+        rule = self._rules.dominated
+        if rule and (reason := dominated(trial, ended, self._objectives, rule.confidence, self._required)):
             return Stop("dominated", reason)
         return None
 
@@ -94,7 +98,8 @@ class Judge:
     def _standing(self, trial: Watched) -> Standing:
         """Where a trial stands now. A constraint that may yet be met is not held against it: tight budgets take longer."""
         ended = [each for each in self._trials.values() if each.result is not None]
-        short = [found for bound in trial.bounds if (found := shortfall(trial, bound, ended)) is not None]
+        deciding = [each for each in trial.bounds if self._required is None or each.name in self._required]
+        short = [found for bound in deciding if (found := shortfall(trial, bound, ended)) is not None]
         signs = [-1.0 if direction == "maximize" else 1.0 for direction in self._objectives.values()]
         levels = [trial.now(metric).value for metric in self._objectives]
         return Standing(cost(levels, signs), max((-each.best for each in short), default=0.0))
@@ -118,6 +123,6 @@ def stopped(points: Sequence[Point], stop: Stop, recipe: Recipe, seconds: float)
     }
     return Result(
         status="stopped", reason=stop.reason, objective=metrics.get("objective", nan), objective_error=nan,
-        constraints=outcomes, feasible=False, steps=step, seconds=seconds, checkpoint=None, metrics=dict(metrics),
+        constraints=outcomes, feasible="undecided", steps=step, seconds=seconds, checkpoint=None, metrics=dict(metrics),
         stopped_by=stop.rule,
     )  # fmt: skip

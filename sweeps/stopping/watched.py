@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.trials import JUDGED_STATUSES
 from sweeps.stopping.forecast import Forecast, forecast, recent
+from trainer.feasibility.tolerance import Tolerance, tolerances
 from trainer.outcome import Result
 from trainer.problem import Vector
 from trainer.recipe import Recipe
@@ -22,12 +23,16 @@ from trainer.verdicts.verdict import END, Trace
 AVERAGING = 0.15
 
 
+EXACT = Tolerance(0.0)
+
+
 @dataclass(frozen=True)
 class Bound:
-    """A constraint with a budget: its name and kind (at_most, at_least or equals)."""
+    """A constraint with a budget: its name, kind (at_most, at_least or equals), and by how much it may be missed."""
 
     name: str
     kind: str
+    tolerance: Tolerance = EXACT
 
 
 @dataclass
@@ -54,7 +59,10 @@ class Watched:
     @classmethod
     def of(cls, name: str, recipe: Recipe) -> Watched:
         """A training of this recipe that has not begun."""
-        bounds = tuple(Bound(each.name, each.kind) for each in recipe.constraints if each.kind != "minimax")
+        allowed = tolerances(recipe)
+        bounds = tuple(
+            Bound(each.name, each.kind, allowed[each.name] or EXACT) for each in recipe.constraints if each.kind != "minimax"
+        )
         return cls(name, recipe.train.steps, bounds, recipe.dual.warmup, recipe.dual.rule != "fixed", recipe.maximizes)
 
     def add(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -69,10 +77,13 @@ class Watched:
         self.gains = self._gained(result)
         self.result, self.histories = result, {}
 
-    @property
-    def judged(self) -> bool:
-        """Whether it ended with a final evaluation."""
-        return self.result is not None and self.result.status in JUDGED_STATUSES
+    def admitted(self, required: frozenset[str] | None) -> bool:
+        """Whether it ended with a final evaluation that shows these constraints met, None for all: it may be on the front."""
+        if self.result is None or self.result.status not in JUDGED_STATUSES:
+            return False
+        if required is None:
+            return self.result.feasible == "met" and self.result.status != "infeasible"
+        return all(each.standing == "met" for name, each in self.result.constraints.items() if name in required)
 
     def trace(self, bound: Bound) -> Trace:
         """A constraint's trace since the warm-up; an equality's turned so that its slack is the negative one."""

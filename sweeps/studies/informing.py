@@ -7,6 +7,7 @@ import math
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 
+from analysis.certified.fixed import Fixed, attained_with
 from analysis.noise import known
 from sweeps.informed import Budget, DualInformedSampler, Outcome
 from sweeps.informed.reading import Translator
@@ -38,10 +39,10 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
     """What a trial says of the front over the searched budgets; None where it ended without numbers, or none is searched.
 
     Constraints with a fixed budget have a price too: along the trial's own plane the objective is moved to where it would be
-    with these met exactly. A standard error that could not be measured counts as 0, as it does where feasibility is judged.
-    A multiplier's error is the measured one, but at least `_LEAST` of the largest multiplier, since no model minimises its
-    Lagrangian exactly; of one that was not measured it is as large as a run must have it to count as settled. A multiplier of 0,
-    which the projection holds there, is exact.
+    with these met exactly; what was attained is the objective itself, where they hold. A standard error that could not be
+    measured counts as 0, as it does where feasibility is judged. A multiplier's error is the measured one, but at least `_LEAST`
+    of the largest multiplier, since no model minimises its Lagrangian exactly; of one that was not measured it is as large as a
+    run must have it to count as settled. A multiplier of 0, which the projection holds there, is exact.
     """
     searched = {name for each in searched_budgets(plan.parameters, plan.recipe_document) for name in each.constraints}
     if not searched or result.status in ("failed", "diverged", "stopped"):
@@ -51,6 +52,7 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
     bounded = {name: each for name, each in result.constraints.items() if name in searched}
     variance = known(result.objective_error) ** 2 + sum((each.multiplier * known(each.slack_error)) ** 2 for each in fixed)
     largest = max((abs(each.multiplier) for each in bounded.values()), default=0.0)
+    attained = attained_with([Fixed.of(each) for each in fixed], sign * result.objective)
     try:
         return Outcome(
             result.objective - sign * sum(each.multiplier * each.slack for each in fixed),
@@ -59,6 +61,8 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
             math.sqrt(variance),
             {name: known(each.slack_error) for name, each in bounded.items()},
             {name: _sureness(each, largest) for name, each in bounded.items()},
+            sign * attained if math.isfinite(attained) else None,
+            math.isfinite(attained),
         )
     except ValueError:  # not all of it is finite
         return None
@@ -84,7 +88,7 @@ def _pretrained(recipe: Recipe, searched: set[str]) -> Outcome | None:
     names = [each.name for each in recipe.constraints]
     if set(names) != searched:  # it need not keep the budgets that are fixed
         return None
-    error = 1.0 / math.sqrt(recipe.rollout.normalization_samples)
+    error = 1.0 / math.sqrt(recipe.normalization_samples)
     return Outcome(0.0, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0), value_errors=dict.fromkeys(names, error))
 
 

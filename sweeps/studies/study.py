@@ -10,7 +10,6 @@ without them, here and everywhere else but in Optuna.
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 import math
 import uuid
@@ -33,8 +32,9 @@ from sweeps.studies.samplers import decode, distributions, kept_params, sampler_
 from sweeps.studies.storage import StorageError, holding, locked, open_storage, patient
 from sweeps.studies.storing import JOURNAL as SCHEME
 from sweeps.studies.storing import masked
+from sweeps.studies.telling import OLD, seen
 from sweeps.studies.unchanged import check_unchanged, fingerprint
-from sweeps.studies.warm_start import OLD, WARM, warm_trials
+from sweeps.studies.warm_start import WARM, warm_trials
 from sweeps.trials.starts import ATTRIBUTE as START
 from sweeps.trials.starts import Begun
 from trainer.errors import BadInput, Problem
@@ -166,7 +166,7 @@ class Study:
                 f"A new trial must be within the plan's {self.plan.trials}, but {self.stopped or 'all were asked for'}; "
                 "raise `trials`, or lower the sampler's `tolerance`."
             )
-        history, number = [_modern(each) for each in self._trials()], len(self._own())
+        history, number = [seen(each, self.plan.required) for each in self._trials()], len(self._own())
         memory = optuna.create_study(
             directions=list(self.plan.objectives.values()),
             storage=InMemoryStorage(),
@@ -195,7 +195,7 @@ class Study:
         outcome: Outcome | None = None,
         stopped: bool = False,
     ) -> State:
-        """Ends a trial. `values` are the objectives in the plan's order; `slacks` b - g by constraint, >= 0 where it holds.
+        """Ends a trial. `values` are the objectives in the plan's order; `slacks` (`told_slacks`) are >= 0 where they hold.
 
         `outcome` is what the sampler `dual_informed` reads; without it the trial says nothing of the front.
 
@@ -249,13 +249,6 @@ class Study:
         params = {each.name: decode(each.kind, trial.params[each.name]) for each in self.plan.parameters}
         kept = trial.user_attrs.get(START)
         return Asked(number, params, None if kept is None else Begun.from_json(kept))
-
-
-def _modern(trial: FrozenTrial) -> FrozenTrial:
-    """A trial whose constraints are there once, as samplers are to see them."""
-    plain = copy.copy(trial)
-    plain.system_attrs = {key: value for key, value in trial.system_attrs.items() if key != OLD}
-    return plain
 
 
 @contextlib.contextmanager

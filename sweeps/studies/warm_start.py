@@ -25,6 +25,7 @@ from sweeps.studies.informing import outcome_of
 from sweeps.studies.samplers import decode, distributions, kept_params
 from sweeps.studies.storage import StorageError, open_storage
 from sweeps.studies.storing import masked, storage_url
+from sweeps.studies.telling import OLD, told_slacks
 from sweeps.trials.results import TrialRecord
 from trainer import yaml_core
 from trainer.errors import BadInput
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 #: Marks a trial of another sweep, and says which one it is.
 WARM = "dualsweep.warm_start"
-#: How Optuna kept constraints until version 4, and the only form that optuna-dashboard (0.21) shows: a list beside the names.
-OLD = "constraints"
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,8 @@ def _in_folder(plan: Plan, folder: Path) -> Iterator[_Found]:
         raise StorageError("must be the output folder of a sweep", f"{folder} without `records`", "correct the path")
     for record in TrialRecord.load_all(folder):
         result, file = record.result, folder / "artifacts" / record.id / RECIPE
-        recipe = Recipe.model_validate(yaml_core.read(file.read_text(encoding="utf-8"))) if file.exists() else None
-        slacks = {name: each.slack for name, each in result.constraints.items()}
+        recipe = Recipe.stored(yaml_core.read(file.read_text(encoding="utf-8"))) if file.exists() else None
+        slacks = told_slacks(result)
         sound = result.status in JUDGED_STATUSES
         yield _Found(record.id, record.params, result.metrics if sound else {}, slacks, _outcome(plan, result), recipe)
 

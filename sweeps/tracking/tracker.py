@@ -17,6 +17,8 @@ from typing import Any, Self
 
 from analysis.budgets import write_budgets
 from analysis.recommendation.preference import PREFER
+from analysis.requirements import TAG as REQUIRED
+from analysis.requirements import write_required
 from sweeps.planning.budgets import ranges
 from sweeps.planning.plan import Plan
 from sweeps.studies.storing import masked
@@ -175,6 +177,7 @@ class Tracker:
             "dualsweep.objectives": json.dumps(plan.objectives),
             "dualsweep.search": json.dumps([each.name for each in plan.parameters]),
             "dualsweep.budgets": write_budgets(ranges(plan.parameters, plan.recipe_document)),
+            REQUIRED: write_required(plan.required),
         }
         if plan.sweep.reference_point is not None:
             tags["dualsweep.reference_point"] = json.dumps(plan.sweep.reference_point)

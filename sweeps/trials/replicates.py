@@ -22,9 +22,13 @@ import numpy as np
 from scipy.stats import t as student
 
 from analysis.trials import JUDGED_STATUSES
-from trainer.outcome import ConstraintOutcome, Result, Status, Z
+from trainer.feasibility.standing import CONFIDENCE, Slack, Standing, fixed_criticals, standing_of
+from trainer.history import standings
+from trainer.outcome import ConstraintOutcome, Result, Status, feasibility
 
 LEVEL = 0.95
+#: Metrics that are no figures of a training.
+_NO_FIGURES = ("budget/", "tolerance/", "standing/", "feasible")
 #: From the best end of a training to the worst, of those with figures to rely on.
 _ORDER: tuple[Status, ...] = ("converged", "out_of_steps", "infeasible")
 
@@ -57,7 +61,7 @@ class Replicates:
 
     @cached_property
     def result(self) -> Result:
-        """The trial's own result: means with their standard errors, feasible where the mean slacks are within Z of them.
+        """The trial's own result: means with their standard errors; the mean slacks and their scatter tell what is met.
 
         `seconds` are of all trainings together, `steps` the most of one; the checkpoint is that of `shown`. Where no training
         is sound, it is the first one's end; where one was stopped, that is.
@@ -69,7 +73,7 @@ class Replicates:
         objective, error = _mean([each.objective for each in self.sound], [each.objective_error for each in self.sound])
         constraints = {name: self._outcome(name) for name in self.sound[0].constraints}
         status = self._status
-        feasible = status != "infeasible" and all(each.met for each in constraints.values())
+        feasible = feasibility(status, constraints)
         return Result(
             status, self._reason(constraints), objective, error, constraints, feasible,
             max(each.steps for each in self.sound), self._seconds, self.runs[self.shown].checkpoint,
@@ -82,20 +86,20 @@ class Replicates:
         found = {}
         for metric in _names(self.sound):
             values, errors = _measured(self.sound, metric)
-            if len(values) > 1 and not metric.startswith("budget/") and "_error" not in metric and metric != "feasible":
+            if len(values) > 1 and "_error" not in metric and not metric.startswith(_NO_FIGURES):
                 found[metric] = float(student.ppf(0.5 + LEVEL / 2, len(values) - 1)) * _mean(values, errors)[1]
         return found
 
     @cached_property
     def feasibility(self) -> float | None:
-        """The probability that one more training with these settings, and another seed, is feasible.
+        """The probability that one more training with these settings, and another seed, is found to meet its budgets.
 
-        A training is feasible where every slack it measures is at least -Z of its own standard errors. The next slack is
-        predicted from the R that were seen by Student's t with R - 1 degrees of freedom, at their mean and with the scale
-        sqrt(max(s^2, mean e_r^2) (1 + 1 / R)): the predictive distribution of a normal figure with unknown mean and variance.
-        Constraints are taken as independent of each other, which is on the low side where they go up and down together. A
-        training that diverges is not feasible, so the whole is multiplied by the part that did not; one that failed says
-        nothing. None with fewer than two sound trainings.
+        It is where every slack it measures is above minus its tolerance by what one look with the others' errors needs at the
+        confidence of 0.95 (`trainer.feasibility.standing`). The next slack is predicted from the R that were seen by Student's t
+        with R - 1 degrees of freedom, at their mean and with the scale sqrt(max(s^2, mean e_r^2) (1 + 1 / R)): the predictive
+        distribution of a normal figure with unknown mean and variance. Constraints are taken as independent of each other,
+        which is on the low side where they go up and down together. A training that diverges meets nothing, so the whole is
+        multiplied by the part that did not; one that failed says nothing. None with fewer than two sound trainings.
         """
         judged = sum(each.status in (*JUDGED_STATUSES, "diverged") for each in self.runs.values())
         if len(self.sound) < 2:
@@ -117,32 +121,38 @@ class Replicates:
         each = [run.constraints[name] for run in self.sound]
         slack, slack_error = _mean([one.slack for one in each], [one.slack_error for one in each])
         multiplier, multiplier_error = _mean([one.multiplier for one in each], [one.multiplier_error for one in each])
-        value, budget, relaxation = (
-            float(np.mean([getattr(one, figure) for one in each])) for figure in ("value", "budget", "relaxation")
+        value, budget, relaxation, tolerance = (
+            float(np.mean([getattr(one, figure) for one in each])) for figure in ("value", "budget", "relaxation", "tolerance")
         )
         known = len(each) > 1 or math.isfinite(each[0].multiplier_error)
+        measured = Slack(slack + relaxation, slack_error, degrees=len(each) - 1 if len(each) > 1 else math.inf)
+        standing = standing_of(measured, each[0].kind, tolerance, among=len(self.sound[0].constraints))
         return ConstraintOutcome(
-            value, budget, slack, slack_error, multiplier, each[0].kind, relaxation, multiplier_error if known else math.nan
-        )
+            value, budget, slack, slack_error, multiplier, each[0].kind, relaxation,
+            multiplier_error if known else math.nan, tolerance, standing,
+        )  # fmt: skip
 
-    def _metrics(self, error: float, constraints: Mapping[str, ConstraintOutcome], feasible: bool) -> dict[str, float]:
+    def _metrics(self, error: float, constraints: Mapping[str, ConstraintOutcome], feasible: Standing) -> dict[str, float]:
         means = {name: _mean(*_measured(self.sound, name))[0] for name in _names(self.sound)}
         for name, each in constraints.items():
             means[f"slack_error/{name}"] = each.slack_error
             if math.isfinite(each.multiplier_error):
                 means[f"multiplier_error/{name}"] = each.multiplier_error
-        return {**means, "objective_error": error, "feasible": float(feasible)}
+        means |= standings(constraints)
+        return {**means, "objective_error": error, "feasible": float(feasible == "met")}
 
     def _reason(self, constraints: Mapping[str, ConstraintOutcome]) -> str:
         counts = Counter(each.status for each in self.runs.values())
         ends = ", ".join(f"{counts[status]} {status.replace('_', ' ')}" for status in (*_ORDER, *self._unsound) if counts[status])
         said = f"of {len(self.runs)} trainings {ends}"
         violated = [
-            f"`{name}` by {each.violation:.4g} ± {each.slack_error:.2g}" for name, each in constraints.items() if not each.met
+            f"`{name}` by {each.violation:.4g} ± {each.slack_error:.2g}"
+            for name, each in constraints.items()
+            if each.standing == "violated"
         ]
         if violated:
             said += "; violated in the mean: " + ", ".join(violated)
-        elif constraints:
+        elif constraints and all(each.met for each in constraints.values()):
             said += "; every constraint is met in the mean"
         return said + "".join(f"; seed {seed} is left out: {text}" for seed, text in self._left_out())
 
@@ -193,11 +203,13 @@ def _chance(outcomes: Sequence[ConstraintOutcome]) -> float:
     """The probability that the next training meets one constraint."""
     beyond = [each.slack + each.relaxation for each in outcomes]
     errors = [each.slack_error for each in outcomes]
-    allowed = Z * float(np.mean(np.nan_to_num(errors)))
+    allowed = outcomes[0].tolerance - fixed_criticals(CONFIDENCE, 1, "at_most").met * float(np.mean(np.nan_to_num(errors)))
     mean, count = float(np.mean(beyond)), len(outcomes)
     scale = math.sqrt(_variance(beyond, errors) * (1 + 1 / count))
     if scale == 0:
         met = abs(mean) <= allowed if outcomes[0].kind == "equals" else mean >= -allowed
         return float(met)
     above = float(student.cdf((mean + allowed) / scale, count - 1))
-    return above - float(student.cdf((mean - allowed) / scale, count - 1)) if outcomes[0].kind == "equals" else above
+    if outcomes[0].kind != "equals":
+        return above
+    return max(0.0, above - float(student.cdf((mean - allowed) / scale, count - 1)))

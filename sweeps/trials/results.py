@@ -6,16 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from analysis.judging import INTERVAL, judge, split_intervals
 from analysis.trials import ConstraintOutcome, SweepRecord, Trial
+from sweeps.exits import exit_code
+from sweeps.planning.budgets import ranges
 from sweeps.planning.plan import Plan
 from sweeps.tracking.tracker import trial_name
 from sweeps.trials.replicates import Replicates
 from sweeps.trials.starts import Begun
 from trainer.outcome import Result
-from trainer.schema.bound import Kind
 
 FOLDER = "records"
 
@@ -91,7 +92,7 @@ class TrialRecord:
         outcomes = tuple(
             ConstraintOutcome(
                 name, each.value, each.budget, each.slack, each.slack_error, each.multiplier, each.kind == "equals",
-                each.multiplier_error, cast("Kind", each.kind),
+                each.multiplier_error, each.kind, each.relaxation, each.tolerance, each.standing,
             )
             for name, each in result.constraints.items()
         )  # fmt: skip
@@ -114,6 +115,8 @@ def sweep_record(plan: Plan, records: list[TrialRecord]) -> SweepRecord:
         plan.objectives,
         tuple(point) if point else None,
         trials,
+        tuple(ranges(plan.parameters, plan.recipe_document)),
+        required=plan.required,
         maximizes=plan.recipe.maximizes,
         prefer=plan.preference,
     )
@@ -135,16 +138,13 @@ class Results:
 
     @property
     def exit_code(self) -> int:
-        """0 when every trial that was not stopped ended well and feasible, 1 when none could be used, 3 otherwise.
+        """That of `dualsweep sweep`: 0, 3 where some trials failed or diverged, 1 where all did (`sweeps.exits`)."""
+        return exit_code([record.result for record in self.trials], beside=self.amortised)
 
-        It is 3, too, when all were stopped: nothing went wrong, and there is no front.
-        """
-        if all(record.result.status in ("failed", "diverged") for record in self.trials):
-            return 1
-        if self.amortised is not None and self.amortised.status in ("failed", "diverged"):
-            return 3
-        ended = [record.result for record in self.trials if record.result.status != "stopped"]
-        return 0 if ended and all(each.feasible and each.status != "infeasible" for each in ended) else 3
+    @property
+    def strict_exit_code(self) -> int:
+        """That of `dualsweep sweep --strict`: 3 also unless all trials meet their budgets."""
+        return exit_code([record.result for record in self.trials], beside=self.amortised, strict=True)
 
     def to_json(self) -> dict[str, Any]:
         """The form of `--json` files (docs/sweep.md)."""

@@ -25,7 +25,7 @@ class Watch:
     def __init__(self, plan: Plan, tracker: Tracker) -> None:
         rules = plan.early_stopping
         self._plan, self._tracker = plan, tracker
-        self._judge = Judge(rules, plan.objectives) if rules is not None else None
+        self._judge = Judge(rules, plan.objectives, plan.required) if rules is not None else None
 
     def recall(self, record: TrialRecord, output: Path) -> None:
         """A trial that was over when the sweep began."""

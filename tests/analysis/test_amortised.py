@@ -34,7 +34,7 @@ def tilted(kind: str = "at_most") -> AmortisedFront:
 
 def trial(number: int, value: float, objective: float, status: str = "converged") -> Trial:
     metrics = {"objective": objective, "value/a": value, "value/max": value, "slack/a": 0.1, "budget/a": value + 0.1}
-    return Trial(f"{number:04d}", "", status, metrics=metrics, feasible=status == "converged")
+    return Trial(f"{number:04d}", "", status, metrics=metrics, standing="met" if status == "converged" else "violated")
 
 
 def record(*trials: Trial, front: AmortisedFront | None = None) -> SweepRecord:

@@ -33,7 +33,8 @@ def trial(
 ) -> Trial:
     metrics = dict(zip(TWO, point, strict=True)) | {"system/seconds": 2.0 * steps}
     return Trial(
-        f"{number:04d}", f"{number:032x}", status, metrics=metrics, feasible=feasible if status == "converged" else None,
+        f"{number:04d}", f"{number:032x}", status, metrics=metrics,
+        standing=("met" if feasible else "violated") if status == "converged" else None,
         steps=steps, batch_size=8, workers=2, seconds=1e9,
     )  # fmt: skip
 
@@ -59,7 +60,7 @@ def by_hand(sweep: SweepRecord) -> list[tuple[float, float, float]]:
     for each in sweep.trials:
         assert each.steps is not None
         samples, seconds = samples + 8 * each.steps, seconds + 2 * 2.0 * each.steps
-        if each.feasible:
+        if each.standing == "met":
             points.append([each.metrics[name] for name in TWO])
         found.append((samples, seconds, by_cells(points, REFERENCE)))
     return found

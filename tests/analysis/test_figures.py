@@ -18,7 +18,7 @@ from analysis.columns import columns, default_axes, view_range
 from analysis.errors import ReviewError
 from analysis.figures.front_html import base_url_of, front_html
 from analysis.figures.front_png import front_png
-from analysis.figures.marks import MARKS
+from analysis.figures.marks import MARKS, on_front
 from analysis.figures.trajectories import read_trajectories, trajectories_png
 from analysis.front import find_front
 from analysis.trials import Direction, SweepRecord
@@ -58,7 +58,7 @@ def test_the_page_knows_intervals_lineage_stopped_trials_and_names() -> None:
     record = made_up_sweep(14)
     first, second, third, *rest = record.trials
     second = replace(second, continued_from=first.trial_id, intervals={"objective": 0.01, "value/four": math.nan})
-    record = replace(record, trials=(first, second, replace(third, status="stopped", feasible=None), *rest))
+    record = replace(record, trials=(first, second, replace(third, status="stopped", standing=None), *rest))
     html = front_html(
         record, find_front(record), hypervolume=None, reference_point=None, history=(), named={"0001": ["knee"]},
         thumbnails={"0000": "data:image/webp;base64,AA=="},
@@ -130,7 +130,7 @@ def test_marks_differ_in_shape_and_in_grey() -> None:
         return 0.299 * red + 0.587 * green + 0.114 * blue
 
     front = grey(MARKS["front"].colour)
-    assert all(grey(mark.colour) - front > 40 for name, mark in MARKS.items() if name != "front")
+    assert all(grey(mark.colour) - front > 40 for name, mark in MARKS.items() if not on_front(name))
 
 
 def test_a_far_outlier_leaves_the_first_view_but_the_front_never_does() -> None:

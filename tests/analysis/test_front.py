@@ -12,6 +12,7 @@ import pytest
 from analysis.front import domination_ranks, find_front, non_dominated
 from analysis.trials import Direction, SweepRecord, Trial
 from tests.analysis.made_up import made_up_sweep
+from trainer.feasibility.standing import Standing
 
 
 def dominates(one: list[float], other: list[float], directions: list[Direction]) -> bool:
@@ -64,9 +65,9 @@ def test_no_points() -> None:
     assert non_dominated([], ["minimize", "maximize"]).shape == (0,)
 
 
-def trial(name: str, objective: float, value: float, feasible: bool | None, violation: float = 0.0) -> Trial:
+def trial(name: str, objective: float, value: float, standing: Standing | None, violation: float = 0.0) -> Trial:
     metrics = {"objective": objective, "value/max": value, "violation/max": violation}
-    return Trial(name, "0" * 32, "converged", metrics=metrics, feasible=feasible)
+    return Trial(name, "0" * 32, "converged", metrics=metrics, standing=standing)
 
 
 def record(*trials: Trial) -> SweepRecord:
@@ -76,13 +77,13 @@ def record(*trials: Trial) -> SweepRecord:
 def test_feasible_comes_before_any_objective() -> None:
     found = find_front(
         record(
-            trial("better-but-infeasible", 0.0, 0.0, feasible=False, violation=0.5),
-            trial("better-but-unknown", 0.0, 0.0, feasible=None),
-            trial("right", 2.0, 1.0, feasible=True),
-            trial("left", 1.0, 2.0, feasible=True),
-            trial("dominated", 3.0, 3.0, feasible=True),
-            trial("less-infeasible", 9.0, 9.0, feasible=False, violation=0.1),
-            trial("nan", math.nan, 0.0, feasible=True),
+            trial("better-but-infeasible", 0.0, 0.0, standing="violated", violation=0.5),
+            trial("better-but-unknown", 0.0, 0.0, standing=None),
+            trial("right", 2.0, 1.0, standing="met"),
+            trial("left", 1.0, 2.0, standing="met"),
+            trial("dominated", 3.0, 3.0, standing="met"),
+            trial("less-infeasible", 9.0, 9.0, standing="violated", violation=0.1),
+            trial("nan", math.nan, 0.0, standing="met"),
         )
     )
     assert found.ids == ("left", "right")  # along the first objective
@@ -99,15 +100,17 @@ def test_feasible_comes_before_any_objective() -> None:
 
 
 def test_without_a_feasible_trial_the_front_is_empty_and_the_least_violating_is_named() -> None:
-    found = find_front(record(trial("a", 1, 1, feasible=False, violation=0.3), trial("b", 2, 2, feasible=False, violation=0.2)))
+    found = find_front(
+        record(trial("a", 1, 1, standing="violated", violation=0.3), trial("b", 2, 2, standing="violated", violation=0.2))
+    )
     assert found.trials == ()
     assert found.least_violating is not None and found.least_violating.trial_id == "b"
     assert "Trial b violates least, by 0.2" in found.note
 
 
 def test_equal_violations_share_a_rank() -> None:
-    same = [trial(name, 1, 1, feasible=False, violation=0.3) for name in "ab"]
-    assert find_front(record(*same, trial("c", 1, 1, feasible=False, violation=0.4))).ranks == {"a": 1, "b": 1, "c": 2}
+    same = [trial(name, 1, 1, standing="violated", violation=0.3) for name in "ab"]
+    assert find_front(record(*same, trial("c", 1, 1, standing="violated", violation=0.4))).ranks == {"a": 1, "b": 1, "c": 2}
 
 
 def test_a_sweep_without_trials_says_so() -> None:
@@ -126,7 +129,7 @@ def test_where_all_failed_the_note_says_why() -> None:
 
 def test_the_front_of_a_made_up_sweep_is_the_brute_force_one() -> None:
     sweep = made_up_sweep(200)
-    feasible = [one for one in sweep.trials if one.feasible]
+    feasible = [one for one in sweep.trials if one.standing == "met"]
     expected = brute_force_front([list(sweep.point(one)) for one in feasible], ["minimize", "minimize"])
     on_front = {one.trial_id for one, ok in zip(feasible, expected, strict=True) if ok}
     assert set(find_front(sweep).ids) == on_front and len(on_front) > 5
@@ -134,6 +137,7 @@ def test_the_front_of_a_made_up_sweep_is_the_brute_force_one() -> None:
 
 def test_maximised_objectives_run_from_their_best_end() -> None:
     flipped = replace(
-        record(trial("low", 1, 1, True), trial("high", 2, 2, True)), objectives={"objective": "maximize", "value/max": "minimize"}
+        record(trial("low", 1, 1, "met"), trial("high", 2, 2, "met")),
+        objectives={"objective": "maximize", "value/max": "minimize"},
     )
     assert find_front(flipped).ids == ("high", "low")

@@ -12,6 +12,7 @@ import pytest
 from analysis.errors import ReviewError
 from analysis.hypervolume import default_reference_point, hypervolume, hypervolume_history, reference_point_of
 from analysis.trials import Direction, SweepRecord, Trial
+from trainer.feasibility.standing import Standing
 
 TWO: list[Direction] = ["minimize", "minimize"]
 
@@ -77,8 +78,14 @@ def test_the_default_reference_point() -> None:
     assert default_reference_point([], TWO) is None
 
 
+#: May it be on the front: yes, no, nobody knows.
+_STANDING: dict[bool | None, Standing | None] = {True: "met", False: "violated", None: None}
+
+
 def sweep(points: Sequence[tuple[float, float, bool | None]], reference: tuple[float, ...] | None = None) -> SweepRecord:
-    trials = tuple(Trial(f"{i}", "r", "converged", metrics={"a": a, "b": b}, feasible=ok) for i, (a, b, ok) in enumerate(points))
+    trials = tuple(
+        Trial(f"{i}", "r", "converged", metrics={"a": a, "b": b}, standing=_STANDING[ok]) for i, (a, b, ok) in enumerate(points)
+    )
     return SweepRecord("1", "s", "p", {"a": "minimize", "b": "minimize"}, reference, trials)
 
 
@@ -89,7 +96,7 @@ def test_the_history_never_falls_and_ends_at_the_hypervolume() -> None:
     reference = reference_point_of(record)
     assert reference is not None and len(history) == 60
     for count in (1, 7, 30, 60):
-        points = [record.point(trial) for trial in record.trials[:count] if trial.feasible]
+        points = [record.point(trial) for trial in record.trials[:count] if trial.standing == "met"]
         assert history[count - 1] == pytest.approx(hypervolume(points, TWO, reference))
     assert all(a <= b for a, b in itertools.pairwise(history))
 

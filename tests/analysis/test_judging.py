@@ -7,18 +7,27 @@ import math
 import pytest
 
 from analysis.judging import constraint_outcomes, judge
-from analysis.trials import ConstraintOutcome, Trial
+from analysis.trials import ConstraintOutcome, SweepRecord, Trial
+from trainer.feasibility.standing import Standing
 
-GOOD = {"objective": 1.0, "value/four": 0.1, "budget/four": 0.12, "slack/four": 0.02, "feasible": 1.0, "value/max": 0.1}
+GOOD = {
+    "objective": 1.0,
+    "value/four": 0.1,
+    "budget/four": 0.12,
+    "slack/four": 0.02,
+    "slack_error/four": 0.002,
+    "feasible": 1.0,
+    "value/max": 0.1,
+}
 
 
 def trial(metrics: dict[str, float], status: str = "converged") -> Trial:
     return Trial("t", "r", status, metrics=metrics, constraints=constraint_outcomes(metrics, {}))
 
 
-def verdict(metrics: dict[str, float], status: str = "converged", mates: tuple[Trial, ...] = ()) -> tuple[bool | None, str]:
+def verdict(metrics: dict[str, float], status: str = "converged", mates: tuple[Trial, ...] = ()) -> tuple[Standing | None, str]:
     judged = judge([trial(metrics, status), *mates], ["objective"])[0]
-    return judged.feasible, judged.doubt
+    return judged.standing, judged.doubt
 
 
 def without(*names: str) -> dict[str, float]:
@@ -27,18 +36,21 @@ def without(*names: str) -> dict[str, float]:
 
 @pytest.mark.parametrize("status", ["converged", "out_of_steps"])
 def test_a_finished_trial_with_slacks_is_believed(status: str) -> None:
-    assert verdict(GOOD, status) == (True, "")
-    assert verdict(GOOD | {"feasible": 0.0}, status) == (False, "")
+    assert verdict(GOOD, status) == ("met", "")
+    assert verdict(GOOD | {"slack/four": -0.02}, status) == ("violated", "")
+    assert verdict(GOOD | {"slack/four": -0.002}, status) == ("undecided", "")
 
 
 @pytest.mark.parametrize("status", ["running", "failed", "diverged", "interrupted", "unknown"])
 def test_a_trial_that_did_not_end_well_is_never_feasible(status: str) -> None:
-    feasible, doubt = verdict(GOOD, status)
-    assert feasible is None and status in doubt
+    standing, doubt = verdict(GOOD, status)
+    assert standing is None and status in doubt
 
 
-def test_the_status_infeasible_overrules_the_metric() -> None:
-    assert verdict(GOOD, "infeasible") == (False, "")
+def test_where_all_budgets_decide_one_that_ended_as_infeasible_is_not_admitted() -> None:
+    assert verdict(GOOD, "infeasible") == ("met", "")
+    record = SweepRecord("1", "s", "p", {"objective": "minimize"}, None, judge([trial(GOOD, "infeasible")], ["objective"]))
+    assert record.admission(record.trials[0]) == "violated"
 
 
 @pytest.mark.parametrize(
@@ -54,19 +66,19 @@ def test_the_status_infeasible_overrules_the_metric() -> None:
     ],
 )
 def test_missing_evidence_is_doubt(metrics: dict[str, float], why: str) -> None:
-    feasible, doubt = verdict(metrics)
-    assert feasible is None and why in doubt
+    standing, doubt = verdict(metrics)
+    assert standing is None and why in doubt
 
 
 def test_an_unconstrained_sweep_needs_finite_objectives_only() -> None:
-    assert verdict({"objective": 1.0, "feasible": 1.0}) == (True, "")
+    assert verdict({"objective": 1.0, "feasible": 1.0}) == ("met", "")
     assert verdict({"objective": math.nan, "feasible": 1.0})[0] is None
     assert verdict({"feasible": 1.0})[0] is None
 
 
 def test_a_trial_that_lost_its_slacks_among_others_that_have_them_is_doubted() -> None:
-    feasible, doubt = verdict({"objective": 1.0, "feasible": 1.0}, mates=(trial(GOOD),))
-    assert feasible is None and "no slack was logged" in doubt
+    standing, doubt = verdict({"objective": 1.0, "feasible": 1.0}, mates=(trial(GOOD),))
+    assert standing is None and "no slack was logged" in doubt
 
 
 def test_constraints_are_found_by_name_and_aggregates_are_not_constraints() -> None:

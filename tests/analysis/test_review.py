@@ -54,7 +54,7 @@ def test_publishes_tags_metrics_artifacts_and_a_description(published: tuple[str
         data = client.get_run(trial.run_id).data
         rank = front.ranks[trial.trial_id]
         assert data.tags["dualsweep.rank"] == ("none" if rank is None else str(rank))
-        assert data.tags["dualsweep.feasible"] == {True: "true", False: "false", None: "unknown"}[trial.feasible]
+        assert data.tags["dualsweep.feasible"] == (trial.standing or "unknown")
         assert data.metrics["pareto/front"] == float(trial.trial_id in front.ids)
         assert data.metrics.get("pareto/rank") == rank
         assert trial.steps == (1500 if trial.metrics else None)  # what the review logs is not the training's
@@ -113,7 +113,7 @@ def test_the_saved_view_is_what_mlflow_unpacks(published: tuple[str, str, Path])
     assert types == ["SCATTER"] * 4 + ["CONTOUR"] * 2 + ["PARALLEL"]  # the objectives, and the first against each constraint
     axes = {(chart["xaxis"]["key"], chart["yaxis"]["key"]) for chart in state["compareRunCharts"][:6]}
     assert {("objective", "value/max"), ("value/four", "objective"), ("value/seven", "objective")} <= axes
-    assert {f"tags.`dualsweep.{name}`" for name in ("status", "front", "feasible", "rank", "knee")} <= set(
+    assert {f"tags.`dualsweep.{name}`" for name in ("status", "front", "feasible", "missed", "rank", "knee")} <= set(
         state["selectedColumns"]
     )
     assert state["compareRunCharts"][-1]["selectedParams"] == ["dual.step_size"]  # the one MLflow knows by name
@@ -181,14 +181,14 @@ def test_the_spreadsheet_has_every_trial_in_order(tmp_path: Path) -> None:
 
 def test_a_sweep_with_nothing_feasible_is_reviewed_all_the_same(tmp_path: Path) -> None:
     record = made_up_sweep(12)
-    worse = tuple(replace(trial, feasible=False if trial.feasible else trial.feasible) for trial in record.trials)
+    worse = tuple(replace(trial, standing=trial.standing and "violated") for trial in record.trials)
     record = replace(record, trials=worse)
     made = review(record, tmp_path)
     assert made.front_ids == () and made.hypervolume is None and made.reference_point is None
     assert made.front.least_violating is not None
     name = made.front.least_violating.trial_id
     assert f"Trial {name} violates least" in made.front_html.read_text()
-    assert "no, by" in front_text(record, made.front)
+    assert "violated, by" in front_text(record, made.front)
     shown = describe(record, made.front, hypervolume=None, reference_point=None)
     assert f"Least violating: [{name}]" in shown
 
@@ -242,5 +242,5 @@ def test_the_description_fits_mlflows_limit_and_is_safe() -> None:
         if line.startswith("|")
     ]
     cells = {line.replace("\\|", "").count("|") for line in rows}
-    assert cells == {8} and not any("<script" in line.replace("\\<", "") for line in rows[2:])
+    assert cells == {9} and not any("<script" in line.replace("\\<", "") for line in rows[2:])
     assert escape("a\n|b*") == r"a \|b\*"

@@ -87,7 +87,7 @@ class Truth:
         kept = json.loads((HERE / "dense.json").read_text())[case]
         self.case, self.reference = case, REFERENCE[case]
         self.rows = [(each["params"], Result.from_json(each["result"])) for each in kept]
-        feasible = [row for row in self.rows if row[1].feasible]
+        feasible = [row for row in self.rows if row[1].feasible != "violated"]
         self.points = points_of(case, feasible)
         self.volumes = {name: volume(self.points, self.reference) for name, volume in VOLUMES.items()}
         self.fronts = Fronts(plan_of(case, INFORMED))
@@ -99,7 +99,9 @@ class Truth:
     def trials_to(self, measure: str, search: str, rows: Rows) -> float:
         """How many trials a search needed."""
         if measure in VOLUMES:
-            found = course(points_of(self.case, rows), [row[1].feasible for row in rows], self.reference, VOLUMES[measure])
+            found = course(
+                points_of(self.case, rows), [row[1].feasible != "violated" for row in rows], self.reference, VOLUMES[measure]
+            )
             return needed((found >= WANTED * self.volumes[measure]).tolist())
         if search.endswith(ON):
             return np.nan
@@ -170,7 +172,7 @@ def show(case: str, truth: Truth, found: dict[tuple[str, str, int], Rows], seeds
             cells.append(
                 "-" if np.isnan(counts).any() else shown if counts == costs else f"{shown} ({compute[name, measure]:.1f})"
             )
-        infeasible = sum(not result.feasible for rows in searches for _, result in rows)
+        infeasible = sum(result.feasible == "violated" for rows in searches for _, result in rows)
         print(f"{name:>24} " + " ".join(f"{cell:>26}" for cell in cells) + f"   {infeasible} of {sum(map(len, searches))}")
     for measure in MEASURES:
         for name in OWN:

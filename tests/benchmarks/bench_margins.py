@@ -53,23 +53,35 @@ def read(kept: Path) -> tuple[dict[tuple[str, str], list[Kept]], dict[str, list[
 
 def row(test: str, name: str, found: Margin) -> str:
     place = test.removeprefix("tests/").replace("|", "\\|")
-    figures = (
-        f"{found.mean:.4g} | {found.sd:.2g} | {found.bound:.4g} | {found.margin:.1f}{'' if found.holds else ' **too near**'}"
-    )
-    return f"| `{place}` | {name} | {figures} | {found.method} |"
+    figures = f"{found.seeds} | {found.mean:.4g} | {found.sd:.2g} | {found.bound:.4g}"
+    return f"| `{place}` | {name} | {figures} | {shown(found)} | {found.method} |"
 
 
-def tell(kept: Path) -> bool:
+def shown(found: Margin) -> str:
+    if not found.holds:
+        return f"{found.margin:.1f} **too near**"
+    return f"{found.margin:.1f}" if found.margin < 100 else "> 100"
+
+
+def tell(kept: Path, nearest: bool) -> bool:
     """Prints the table; whether every margin holds and no test failed."""
     figures, failures = read(kept)
     margins = {key: margin(each) for key, each in figures.items() if len(each) > 1}
-    print("| test | figure | mean | sd | nearer bound | margin, sd | the method's own error |\n|---|---|---|---|---|---|---|")
-    for (test, name), found in margins.items():
+    told = margins
+    if nearest:
+        of_test: dict[str, tuple[str, str]] = {}
+        for key in sorted(margins, key=lambda key: margins[key].margin):
+            of_test.setdefault(key[0], key)
+        told = {key: margins[key] for key in sorted(of_test.values())}
+    print("| test | figure | seeds | mean | sd | nearer bound | margin, sd | the method's own error |")
+    print("|---|---|---|---|---|---|---|---|")
+    for (test, name), found in told.items():
         print(row(test, name, found))
     near = sum(not each.holds for each in margins.values())
-    fewest = min((each.seeds for each in margins.values()), default=0)
-    print(f"\n{len(margins)} figures of {len({test for test, _ in margins})} tests over {fewest} seeds or more: ", end="")
-    print(f"{near} nearer than {LEAST:g} standard deviations; {len(failures)} tests failed at a seed")
+    print(
+        f"\n{len(margins)} figures of {len({test for test, _ in margins})} tests: {near} nearer than {LEAST:g} standard ", end=""
+    )
+    print(f"deviations; {len(failures)} tests failed at a seed")
     for test, reasons in failures.items():
         print(f"- {test}: {len(reasons)} times, {reasons[0]}")
     return not near and not failures and bool(margins)
@@ -82,12 +94,13 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1, help="the first of them (1; the suite's own is 0)")
     parser.add_argument("--processes", type=int, default=2, help="how many tests at a time (2)")
     parser.add_argument("--keep", type=Path, help="where figures are kept, and added to")
+    parser.add_argument("--nearest", action="store_true", help="print one figure a test, the one whose bound is nearest")
     parser.add_argument("--only-tell", action="store_true", help="print what --keep holds, run nothing")
     arguments = parser.parse_args()
     kept = arguments.keep or Path(tempfile.mkdtemp(prefix="dualsweep-margins-")) / "figures.jsonl"
     if not arguments.only_tell:
         measure(arguments.tests, kept.absolute(), arguments.seeds, arguments.first, arguments.processes)
-    raise SystemExit(0 if tell(kept) else 1)
+    raise SystemExit(0 if tell(kept, arguments.nearest) else 1)
 
 
 if __name__ == "__main__":

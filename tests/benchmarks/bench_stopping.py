@@ -118,7 +118,7 @@ def saving(options: argparse.Namespace) -> int:
     assert reference is not None
     total = sum(each.result.steps for each in records)
     best = volume(plan, records, reference)
-    feasible = sum(bool(trial.feasible) for trial in whole.trials)
+    feasible = sum(map(whole.admitted, whole.trials))
     print(f"{len(records)} trials of {options.steps} steps, {feasible} feasible, {len(find_front(whole).trials)} on the front")
     print(f"{'rule':<26}{'steps':>8}{'saved':>8}{'hypervolume':>14}{'lost':>8}{'stopped':>9}{'feasible stopped':>18}")
     print(f"{'none':<26}{total:>8}{0:>8.0%}{best:>14.5f}{0:>8.1%}{0:>9}{0:>18}")
@@ -126,7 +126,7 @@ def saving(options: argparse.Namespace) -> int:
         stops = played(plan, rules, ended)
         steps = sum(stops.get(i, each.result.steps) for i, each in enumerate(records))
         left = volume(plan, [each for i, each in enumerate(records) if i not in stops], reference)
-        wrong = sum(bool(whole.trials[i].feasible) for i in stops)
+        wrong = sum(whole.admitted(whole.trials[i]) for i in stops)
         row = f"{steps:>8}{1 - steps / total:>8.0%}{left:>14.5f}{1 - left / best:>8.1%}{len(stops):>9}{wrong:>18}"
         print(f"{name:<26}{row}")
     return 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Callable
+from itertools import pairwise, product
 
 import numpy as np
 import torch
@@ -10,26 +11,49 @@ from numpy.typing import NDArray
 from scipy.optimize import LinearConstraint, minimize
 
 from tests.known.models import Gaussian
-from trainer.samplers.rollout import Steps
+from trainer.samplers.chain import Steps
 
 Array = NDArray[np.float64]
+#: The slope [d, d] and the shift [d] of the mean of each step of a chain.
+Moves = list[tuple[Array, Array]]
+
+
+def affine(model: Callable[..., torch.Tensor], steps: Steps, d: int) -> Moves:
+    """The slope [d, d] and the shift [d] of each step's mean, for a model whose predictions are affine in x."""
+    x, found = torch.cat([torch.zeros(1, d), torch.eye(d)]), []
+    for number, timestep in enumerate(steps.timesteps):
+        with torch.no_grad():
+            moved = steps.mean(number, x, model(x, torch.full((d + 1,), timestep))).double().numpy()
+        found.append(((moved[1:] - moved[0]).T, moved[0]))
+    return found
+
+
+def propagated(moves: Moves, steps: Steps, start: Array) -> list[tuple[Array, Array]]:
+    """Mean [d] and covariance [d, d] of each state of a chain that starts at N(0, start), and of the sample, in closed form."""
+    found = [(np.zeros(len(start)), start)]
+    for (slope, shift), sigma in zip(moves, (*steps.sigma, 0.0), strict=True):
+        mean, covariance = found[-1]
+        found.append((slope @ mean + shift, slope @ covariance @ slope.T + sigma**2 * np.eye(len(start))))
+    return found
 
 
 def sampler_moments(model: Gaussian, steps: Steps) -> tuple[Array, Array]:
-    """Mean [d] and the covariance [d, d] of what a sampler of Gaussian steps makes of the model, the start's part left out.
+    """Mean [d] and the covariance [d, d] of what a chain makes of the model, the start's part left out.
 
     A path-wise KL can shift only what the steps' own noise made, so this is the covariance that rewards are traded against.
     """
     d = model.offset.shape[1]
-    mean, covariance = np.zeros(d), np.zeros((d, d))
-    for number, (timestep, sigma) in enumerate(zip(steps.timesteps, steps.sigma, strict=True)):
-        t = torch.full((d + 1,), timestep)
-        x = torch.cat([torch.zeros(1, d), torch.eye(d)])
-        with torch.no_grad():
-            moved = steps.mean(number, x, model(x, t)).double().numpy()
-        shift, slope = moved[0], (moved[1:] - moved[0]).T
-        mean, covariance = slope @ mean + shift, slope @ covariance @ slope.T + sigma**2 * np.eye(d)
-    return mean, covariance
+    return propagated(affine(model, steps, d), steps, np.zeros((d, d)))[-1]
+
+
+def path_kl(moves: Moves, others: Moves, steps: Steps) -> float:
+    """The path-wise KL in nats of one chain of affine means to another: E |A x + b|^2 = |A mean + b|^2 + tr A cov A^T."""
+    total, states = 0.0, propagated(moves, steps, np.eye(len(moves[0][1])))
+    deviations = (*steps.sigma, steps.resolution)
+    for (slope, shift), (other, away), (mean, covariance), sigma in zip(moves, others, states[:-1], deviations, strict=True):
+        apart = slope - other
+        total += (np.sum((apart @ mean + shift - away) ** 2) + np.trace(apart @ covariance @ apart.T)) / (2 * sigma**2)
+    return float(total)
 
 
 def alignment(mean: Array, covariance: Array, rewards: Array, thresholds: Array, alpha: float = np.inf) -> tuple[Array, float]:
@@ -42,6 +66,8 @@ def alignment(mean: Array, covariance: Array, rewards: Array, thresholds: Array,
         which = np.array(active)
         if not which.any():
             continue
+        if np.linalg.matrix_rank(priced[np.ix_(which, which)]) < which.sum():
+            continue  # rewards that depend on each other: some of them alone do as well
         found = np.zeros(len(wanted))
         found[which] = np.linalg.solve(priced[np.ix_(which, which)], wanted[which])
         value = float(0.5 * found @ priced @ found - found @ wanted)
@@ -98,28 +124,20 @@ def composition_and(means: Array, covariances: Array) -> tuple[Array, Array]:
 def concept_composition(
     concepts: list[Gaussian], base: Gaussian, guidance: float, weights: Array, steps: Steps
 ) -> tuple[Array, Array, Array]:
-    """The path-wise KLs [m] of the guided sampler to each concept's own, and the mean [d] and covariance of its last state.
+    """The path-wise KLs [m] of the guided sampler to each concept's own, and the mean [d] and covariance of its samples.
 
-    All is affine, so the chain's states are Gaussian: E |A x + b|^2 = |A mean + b|^2 + tr A cov A^T.
+    All is affine, so the chain's states are Gaussian.
     """
+
+    def led(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        start: torch.Tensor = base(x, t)
+        own = torch.stack([weight * each(x, t) for weight, each in zip(weights, concepts, strict=True)])
+        return start + guidance * (own.sum(0) - start)
+
     d = base.offset.shape[1]
-    mean, covariance, kls = np.zeros(d), np.eye(d), np.zeros(len(concepts))
-    x = torch.cat([torch.zeros(1, d), torch.eye(d)])
-
-    def affine(number: int, prediction: torch.Tensor) -> tuple[Array, Array]:
-        moved = steps.mean(number, x, prediction).detach().double().numpy()
-        return (moved[1:] - moved[0]).T, moved[0]
-
-    for number, (timestep, sigma) in enumerate(zip(steps.timesteps, steps.sigma, strict=True)):
-        t = torch.full((d + 1,), timestep)
-        own, start = [each(x, t) for each in concepts], base(x, t)
-        led = start + guidance * (sum(weight * each for weight, each in zip(weights, own, strict=True)) - start)
-        slope, shift = affine(number, led)
-        for i, each in enumerate(own):
-            other, others = affine(number, each)
-            away, apart = slope - other, shift - others
-            kls[i] += (np.sum((away @ mean + apart) ** 2) + np.trace(away @ covariance @ away.T)) / (2 * sigma**2)
-        mean, covariance = slope @ mean + shift, slope @ covariance @ slope.T + sigma**2 * np.eye(d)
+    moves, others = affine(led, steps, d), [affine(each, steps, d) for each in concepts]
+    kls = np.array([path_kl(moves, each, steps) for each in others])
+    mean, covariance = propagated(moves, steps, np.eye(d))[-1]
     return kls, mean, covariance
 
 
@@ -133,19 +151,20 @@ def minority(counts: tuple[int, ...], minorities: tuple[int, ...], budget: float
     return weights, total * np.exp(-budget) - shares[list(minorities)]
 
 
-def sampled_by_balance(mean: Array, precision: Array, steps: Steps) -> tuple[Array, Array]:
-    """Mean [d] and covariance [d, d] of what a sampler makes of R = N(mean, precision^-1) at the least KL to R times noising.
+def sampled_by_balance(mean: Array, precision: Array, steps: Steps, last: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Mean [d] and covariance [d, d] of what a chain makes of R = N(mean, precision^-1) at the least KL to R times noising.
 
-    Minimising the KL of the chain, whose step has the sampler's own variance, to R(x_K) prod q(x_k | x_{k+1}) over its means
+    R is that of the sample, into which the last step, `last`, makes a state: the slope [d, d] and the shift [d] of its mean.
+    Minimising the KL of the chain, whose step has the sampler's own variance, to R prod q(x_k | x_{k+1}) over its other means
     is a linear-quadratic control problem: with cost-to-go x^T P x / 2 + p^T x and q = N(c x', v I), x' has the curvature
     H = (c^2 / v) I + P', the best mean is H^-1 (c x / v - p'), and P = I / v - (c / v)^2 H^-1, p = (c / v) H^-1 p'. The means
     are those of the exact reversal of the noising of R; only the variance is the sampler's.
     """
     d = len(mean)
     identity = np.eye(d)
-    curvature, slope = precision, -precision @ mean
+    curvature, slope = last[0].T @ precision @ last[0], last[0].T @ precision @ (last[1] - mean)
     moves = []
-    for before, after in reversed(list(zip(steps.signal, steps.next_signal, strict=True))):
+    for before, after in reversed(list(pairwise(steps.signal))):
         ratio = before / after
         pull, inverse = ratio**0.5 / (1 - ratio), np.linalg.inv(ratio / (1 - ratio) * identity + curvature)
         moves.append((pull * inverse, -inverse @ slope))
@@ -153,4 +172,4 @@ def sampled_by_balance(mean: Array, precision: Array, steps: Steps) -> tuple[Arr
     centre, covariance = np.zeros(d), identity
     for (matrix, shift), sigma in zip(reversed(moves), steps.sigma, strict=True):
         centre, covariance = matrix @ centre + shift, matrix @ covariance @ matrix.T + sigma**2 * identity
-    return centre, covariance
+    return last[0] @ centre + last[1], last[0] @ covariance @ last[0].T

@@ -15,7 +15,7 @@ from tests.known.test_answers import train
 from trainer.amortised.front import FILE, AmortisedFront
 from trainer.models.schedules import noise_schedule
 from trainer.recipe import Recipe
-from trainer.samplers.rollout import steps_of
+from trainer.samplers.chain import steps_of
 
 
 def front_in(folder: Path) -> AmortisedFront:
@@ -33,52 +33,58 @@ def aligned(count: int, prefix: str, gradient: str, steps: int, batch: int) -> d
 
 @pytest.mark.parametrize(
     ("count", "prefix", "gradient", "steps", "batch"),
-    [(1, "", "backpropagation", 300, 96), (2, "", "backpropagation", 500, 128), (1, "black_box_", "policy_gradient", 600, 384)],
+    [(1, "", "backpropagation", 300, 96), (2, "", "backpropagation", 500, 128), (1, "black_box_", "policy_gradient", 600, 768)],
 )
-def test_alignment_has_the_exact_kl_and_reward_at_every_multiplier(tmp_path, count, prefix, gradient, steps, batch):
+def test_alignment_has_the_exact_kl_and_reward_at_every_multiplier(tmp_path, sampled, count, prefix, gradient, steps, batch):
     recipe = Recipe.model_validate(aligned(count, prefix, gradient, steps, batch))
-    result = train(recipe, tmp_path)
+    result = train(recipe, tmp_path, sampled.seed)
     chain = steps_of(noise_schedule(recipe, (2,)), recipe.rollout.steps, recipe.rollout.eta)
     mean, covariance = exact.sampler_moments(models.Gaussian(*models.PLANE), chain)
     names = list(REWARDS)[:count]
     rewards = np.array([REWARDS[name] for name in names])
     hessian = rewards @ covariance @ rewards.T
     compared = 0
-    for each in front_in(tmp_path).points:
+    for number, each in enumerate(front_in(tmp_path).points):
         multipliers = np.array([each.multipliers[name] for name in names])
         if multipliers.max() < 0.2:
             continue  # a KL of next to nothing has no relative error
         compared += 1
         wanted = rewards @ mean + hessian @ multipliers
-        tolerance = 0.05 * np.abs(wanted).max() + 3 * max(each.value_errors.values())
-        assert each.objective == pytest.approx(0.5 * multipliers @ hessian @ multipliers, rel=0.05 if not prefix else 0.1)
-        assert np.array(list(each.values.values())) == pytest.approx(wanted, abs=tolerance)
+        tolerance = 0.05 * np.abs(wanted).max() + 5 * max(each.value_errors.values())
+        kl = 0.5 * multipliers @ hessian @ multipliers
+        sampled.near(f"KL at point {number}", each.objective, kl, rel=0.05 if not prefix else 0.12)
+        sampled.near(f"rewards at point {number}", list(each.values.values()), wanted, abs=tolerance)
     assert compared >= 4
     wanted, kl = exact.alignment(mean, covariance, rewards, np.array([THRESHOLDS[name] for name in names]))
     found = np.array([each.multiplier for each in result.constraints.values()])
-    assert found == pytest.approx(wanted, rel=0.05 if not prefix else 0.1) and result.objective == pytest.approx(kl, rel=0.1)
+    sampled.near("multipliers", found, wanted, rel=0.05 if not prefix else 0.1)
+    sampled.near("KL", result.objective, kl, rel=0.1)
     assert result.status in ("converged", "out_of_steps") and all(each.met for each in result.constraints.values())
 
 
-def test_fine_tuning_has_the_exact_distance_and_loss_at_every_multiplier(tmp_path):
+def test_fine_tuning_has_the_exact_distance_and_loss_at_every_multiplier(tmp_path, sampled):
     """With one covariance the best offset is a share 1 / (1 + λ) of the way from the pretrained model's to the data's.
 
     So the distance is D / (1 + λ)^2 and the loss D (λ / (1 + λ))^2 above its least, D the distance of the two ends.
     """
-    closeness = {"name": "close", "closeness": {"to": "pretrained", "samples": 1024}, "at_most": 0.02}
+    closeness = {"name": "close", "closeness": {"to": "pretrained", "samples": 1024}, "at_most": 0.05}
     plain = document(
         "constrained_fine_tuning", "ShrunkPlane", [2], [closeness], data={"call": "tests.known.models:plane_points"},
-        train={"steps": 800, "batch_size": 256, "lr": 0.03, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
+        train={"steps": 600, "batch_size": 1024, "lr": 0.03, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
         amortised={"multipliers": {"low": 0.05, "high": 4.0}, "points": 7},
+        evaluation={"samples": 0, "loss_draws": 120_000, "batch_size": 20_000},
     )  # fmt: skip
-    result = train(Recipe.model_validate(plain), tmp_path)
+    result = train(Recipe.model_validate(plain), tmp_path, sampled.seed)
     offsets = [models.Gaussian(*each).offset.detach() for each in (models.PLANE, models.AWAY)]
     distance = float((offsets[0] - offsets[1]).square().mean())
     points = front_in(tmp_path).points
-    for each in points:
+    for number, each in enumerate(points):
         price = each.multipliers["close"]
-        assert each.values["close"] == pytest.approx(distance / (1 + price) ** 2, rel=0.05)
+        exact_distance = distance / (1 + price) ** 2
+        sampled.near(f"distance at point {number}", each.values["close"], exact_distance, rel=0.05, abs=0.01 * distance)
         above = each.objective - points[0].objective
-        assert above == pytest.approx(distance * (price / (1 + price)) ** 2, abs=0.02 * distance)
-    wanted = (distance / 0.02) ** 0.5 - 1
-    assert result.constraints["close"].multiplier == pytest.approx(wanted, rel=0.05) and result.constraints["close"].met
+        exact_loss = distance * (price / (1 + price)) ** 2
+        sampled.near(f"loss at point {number}", above, exact_loss, abs=0.025 * distance)
+    wanted = (distance / 0.05) ** 0.5 - 1
+    sampled.near("multiplier", result.constraints["close"].multiplier, wanted, rel=0.08)
+    sampled.near("value", result.constraints["close"].value, 0.05, rel=0.05)

@@ -17,13 +17,15 @@ from trainer.generate import generate
 from trainer.models.schedules import noise_schedule
 from trainer.outcome import Result
 from trainer.recipe import Recipe
-from trainer.samplers.rollout import steps_of
+from trainer.samplers.chain import steps_of
 
 GAUSSIANS = {"left": models.LEFT, "right": models.RIGHT, **{f"oval_{i}": each for i, each in enumerate(models.OVALS)}}
 LANGEVIN = {"levels": 25, "steps": 20, "snr": 0.5}
+#: What is composed, of how many chains the KLs are measured, and how many dual steps there are: two that differ in their means
+#: alone begin at their answer.
 CASES = {
-    "a pair on the line": ["left", "right"], "equal covariances": ["oval_0", "oval_1"],
-    "unequal covariances": ["oval_0", "oval_2"], "three": ["oval_0", "oval_1", "oval_2"],
+    "a pair on the line": (["left", "right"], 12_288, 10), "equal covariances": (["oval_0", "oval_1"], 24_576, 4),
+    "unequal covariances": (["oval_0", "oval_2"], 16_384, 8), "three": (["oval_0", "oval_1", "oval_2"], 8192, 10),
 }  # fmt: skip
 
 
@@ -47,20 +49,20 @@ def moments(names: list[str]) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_product_of_gaussians_by_dual_steps_alone(case: str, tmp_path: Path, sampled: Sampled) -> None:
-    names = CASES[case]
+    names, chains, dual_steps = CASES[case]
     means, covariances = moments(names)
     wanted, kls = exact.composition_and(means, covariances)
     spec = composed(
         "composition_and", names, "kl", [means.shape[1]],
         dual={"rule": "simplex", "step_size": 0.05 if "left" in names else 0.3, "staleness": 0, "decay": "linear"},
-        train={"steps": 10, "batch_size": 32_768}, product={"samples": 12_288, **LANGEVIN}, seed=sampled.seed,
+        train={"steps": dual_steps, "batch_size": 32_768}, product={"samples": chains, **LANGEVIN},
     )  # fmt: skip
-    result = train(spec, tmp_path)
+    result = train(spec, tmp_path, sampled.seed)
     found = np.array([each.value for each in result.constraints.values()])
     sampled.near("multipliers", multipliers(result), wanted, abs=0.03)
-    sampled.near("KLs beside their mean", found / found.mean(), 1.0, abs=0.05)
+    sampled.near("KLs beside their mean", found / found.mean(), 1.0, abs=0.08)
     sampled.near("KLs", found, kls, rel=0.10)
-    made = generate(str(result.checkpoint), 600, tmp_path / "made", sampler=None, steps=None, seed=sampled.seed)
+    made = generate(str(result.checkpoint), 8000, tmp_path / "made", sampler=None, steps=None, seed=sampled.seed)
     samples = made.double().numpy()
     mean, covariance = exact.product_of_gaussians(means, covariances, multipliers(result))
     spread = np.sqrt(np.diag(covariance))
@@ -68,7 +70,7 @@ def test_the_product_of_gaussians_by_dual_steps_alone(case: str, tmp_path: Path,
     sampled.near("covariance of samples", np.cov(samples.T), covariance.squeeze(), abs=0.20 * covariance.max())
 
 
-def test_two_models_are_not_given_equal_weights_for_being_two(tmp_path: Path) -> None:
+def test_two_models_are_not_given_equal_weights_for_being_two(tmp_path: Path, sampled: Sampled) -> None:
     """What differences of the weighted prediction, in the place of KLs, would always give."""
     means, covariances = moments(["left", "right"])
     both = exact.product_of_gaussians(means, covariances, np.array([0.5, 0.5]))
@@ -77,12 +79,13 @@ def test_two_models_are_not_given_equal_weights_for_being_two(tmp_path: Path) ->
         "composition_and", ["left", "right"], "kl", [1], dual={"rule": "fixed"}, train={"steps": 1},
         product={"samples": 8192, **LANGEVIN},
     )  # fmt: skip
-    found = [each.value for each in train(spec, tmp_path).constraints.values()]
-    assert kls[1] - kls[0] > 4 and found[1] - found[0] == pytest.approx(kls[1] - kls[0], rel=0.1)
+    found = [each.value for each in train(spec, tmp_path, sampled.seed).constraints.values()]
+    assert kls[1] - kls[0] > 4
+    sampled.near("difference of the KLs", found[1] - found[0], kls[1] - kls[0], rel=0.1)
 
 
 @pytest.mark.parametrize("names", [["oval_0", "oval_2"], ["oval_0", "oval_1", "oval_2"]])
-def test_concepts_of_gaussians(names: list[str], tmp_path: Path) -> None:
+def test_concepts_of_gaussians(names: list[str], tmp_path: Path, sampled: Sampled) -> None:
     concepts, guidance = [models.Gaussian(*GAUSSIANS[name]) for name in names], 2.0
     spec = composed(
         "concept_composition", names, "path_kl", [2],
@@ -97,13 +100,13 @@ def test_concepts_of_gaussians(names: list[str], tmp_path: Path) -> None:
         kls, mean, covariance = exact.concept_composition(concepts, models.anything(), guidance, weights, steps)
         weights = weights * np.exp(0.5 / (1 + step / 50) * (kls - kls.max()))
         weights /= weights.sum()
-    result = train(spec, tmp_path)
+    result = train(spec, tmp_path, sampled.seed)
     found = np.array([each.value for each in result.constraints.values()])
-    print(multipliers(result), weights, found, kls)
-    np.testing.assert_allclose(multipliers(result), weights, atol=0.03)
-    np.testing.assert_allclose(found, kls, rtol=0.05)
+    sampled.near("multipliers", multipliers(result), weights, abs=0.03)
+    sampled.near("KLs", found, kls, rel=0.05)
     shares = json.loads((Path(str(result.checkpoint)) / "composition.json").read_text())
     assert list(shares) == names and list(shares.values()) == pytest.approx(multipliers(result))
-    samples = generate(str(result.checkpoint), 2000, tmp_path / "made", sampler=None, steps=None, seed=0).double().numpy()
-    np.testing.assert_allclose(samples.mean(0), mean, atol=0.06)
-    np.testing.assert_allclose(np.cov(samples.T), covariance - steps.sigma[-1] ** 2 * np.eye(2), atol=0.1 * covariance.max())
+    made = generate(str(result.checkpoint), 4000, tmp_path / "made", sampler=None, steps=None, seed=sampled.seed)
+    samples = made.double().numpy()
+    sampled.near("mean of samples", samples.mean(0), mean, abs=0.06)
+    sampled.near("covariance of samples", np.cov(samples.T), covariance, abs=0.1 * covariance.max())

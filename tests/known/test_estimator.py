@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.known import exact, models
+from tests.margins import Sampled
 from trainer.losses import Noised, weighted_errors
 from trainer.models.schedules import noise_schedule
 from trainer.recipe import Recipe
@@ -21,7 +22,7 @@ PAIRS = {
 
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize(("prediction", "start"), [("epsilon", 0), ("v_prediction", 0), ("v_prediction", models.T // 10)])
-def test_it_is_within_two_per_cent(pair: str, prediction: str, start: int) -> None:
+def test_it_is_within_two_per_cent(pair: str, prediction: str, start: int, sampled: Sampled) -> None:
     p, q = PAIRS[pair]
     size = len(p[0])
     recipe = Recipe.model_validate(
@@ -31,7 +32,7 @@ def test_it_is_within_two_per_cent(pair: str, prediction: str, start: int) -> No
         }
     )  # fmt: skip
     schedule = noise_schedule(recipe, (size,))
-    source, draws = torch.Generator().manual_seed(0), 400_000
+    source, draws = torch.Generator().manual_seed(sampled.seed), 800_000
     spread = torch.linalg.cholesky(torch.tensor(p[1]))
     x = torch.tensor(p[0]) + torch.randn(draws, size, generator=source) @ spread.T
     noised = Noised(schedule, x, torch.randn(draws, size, generator=source), torch.arange(draws) % models.T)
@@ -46,4 +47,4 @@ def test_it_is_within_two_per_cent(pair: str, prediction: str, start: int) -> No
         (kept**0.5 * np.array(each[0]), kept * np.array(each[1]) + (1 - kept) * np.eye(size)) for each in (p, q)
     )
     wanted = exact.gaussian_kl(mean, covariance, other_mean, other_covariance)
-    assert found == pytest.approx(wanted, rel=0.02)
+    sampled.near("KL", found, wanted, rel=0.02)

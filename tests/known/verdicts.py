@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tests.margins import Sampled
+
 
 class Verdict(Protocol):
     """`required` and `found` are for people to read."""
@@ -31,8 +33,8 @@ class Near:
     def __init__(self, name: str, found: ArrayLike, wanted: ArrayLike, within: float, relative: bool = False) -> None:
         self.name, self.within, self.relative = name, within, relative
         self.values, self.wanted = np.atleast_1d(found).astype(float), np.atleast_1d(wanted).astype(float)
-        scale = np.where(self.wanted == 0, np.abs(self.wanted).max(), np.abs(self.wanted)) if relative else 1.0
-        self.error = float((np.abs(self.values - self.wanted) / scale).max())
+        self.scale = np.where(self.wanted == 0, np.abs(self.wanted).max(), np.abs(self.wanted)) if relative else np.float64(1)
+        self.error = float((np.abs(self.values - self.wanted) / self.scale).max())
 
     @property
     def required(self) -> str:
@@ -68,3 +70,13 @@ class Ending:
     @staticmethod
     def _in(result: Mapping[str, Any], names: Sequence[str]) -> list[str]:
         return [name for name in names if f"`{name}`" in str(result["reason"])]
+
+
+def judge(sampled: Sampled, verdicts: Sequence[Verdict]) -> None:
+    """Asserts what was found, the figures as what chance moves."""
+    assert verdicts
+    for each in verdicts:
+        if isinstance(each, Near):
+            sampled.near(each.name, each.values, each.wanted, abs=each.within * each.scale)
+        else:
+            assert each.ok, f"{each.required}, but got {each.found}"

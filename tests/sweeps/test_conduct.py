@@ -81,7 +81,7 @@ def ended(run: Run) -> Result:
     for name in ("four", "five"):
         metrics |= {f"value/{name}": each.value, f"slack/{name}": off, f"slack_error/{name}": 0.001, f"budget/{name}": budget}
     both = {"four": each, "five": each}
-    return Result("converged", "settled", 0.01 / budget + off, 0.001, both, True, 60, 2.0, f"{run.folder}/step-60", metrics)
+    return Result("converged", "settled", 0.01 / budget + off, 0.001, both, "met", 60, 2.0, f"{run.folder}/step-60", metrics)
 
 
 def train(conductor: Conductor, run: Run) -> None:
@@ -158,10 +158,11 @@ def test_trials_of_two_trainings_are_one_trial_everywhere(swept: tuple[Plan, Pat
 
 def test_the_sweep_read_back_from_mlflow_is_the_one_in_the_folder(swept: tuple[Plan, Path]) -> None:
     plan, folder = swept
-    here = sweep_record(plan, TrialRecord.load_all(folder)).trials
-    there = read_sweep(plan.tracking_uri, plan.experiment).trials
+    records = sweep_record(plan, TrialRecord.load_all(folder)), read_sweep(plan.tracking_uri, plan.experiment)
+    here, there = (each.trials for each in records)
+    assert records[0].required == records[1].required == frozenset() and records[0].budgets == records[1].budgets
     for mine, read in zip(here, there, strict=True):
-        assert (mine.trial_id, mine.replicates, mine.feasible, mine.reason) == (read.trial_id, 2, read.feasible, read.reason)
+        assert (mine.trial_id, mine.replicates, mine.standing, mine.reason) == (read.trial_id, 2, read.standing, read.reason)
         assert mine.intervals == pytest.approx(read.intervals) and mine.metrics == pytest.approx(read.metrics)
         assert mine.feasibility == pytest.approx(read.feasibility)
     assert there[0].intervals.keys() >= {"objective", "slack/four"} and there[1].feasibility is None

@@ -128,12 +128,12 @@ def test_a_stop_counts_as_neither_failed_nor_infeasible(hopeless_sweep: Plan, tm
     good = json.loads(json.dumps(records[0].result.to_json()))
     good |= {"status": "converged", "feasible": True, "stopped_by": None, "metrics": {**good["metrics"], "feasible": 1.0}}
     ended = TrialRecord(1, {}, type(records[0].result).from_json(good))
-    for trials, code in (([*records, ended], 0), (records, 3)):
+    for trials, code in (([*records, ended], 0), (records, 0)):
         assert Results(trials, [], None, None, False).exit_code == code
     record = sweep_record(hopeless_sweep, [*records, ended])
     front = find_front(record)
     assert front.ids == ("0001",) and front.ranks["0000"] is None
-    assert (record.trials[0].status, record.trials[0].feasible, record.trials[0].verdict) == ("stopped", None, "stopped")
+    assert (record.trials[0].status, record.trials[0].standing) == ("stopped", None)
     assert front.note == "1 of 2 trials is on the front; 1 feasible; 1 stopped early."
 
 
@@ -185,7 +185,7 @@ def check_stopped(search: Plan, output: Path, number: int = 0) -> None:
     """A stopped trial everywhere: record, Optuna, MLflow."""
     record = TrialRecord.load_all(output)[number]
     result = record.result
-    assert (result.status, result.stopped_by, result.steps, result.feasible) == ("stopped", "infeasible", 530, False)
+    assert (result.status, result.stopped_by, result.steps, result.feasible) == ("stopped", "infeasible", 530, "undecided")
     assert result.reason.startswith("`four` cannot be met within the 970 steps that are left: its slack is -0.299")
     assert result.constraints["four"].multiplier == 0.53 and result.metrics["value/max"] == pytest.approx(0.42, abs=0.02)
     assert record.to_json()["stopped_by"] == "infeasible"

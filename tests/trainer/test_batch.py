@@ -73,13 +73,14 @@ def test_draws_depend_on_seed_and_step_alone():
         assert (draw(np.ones(3), PARTS, 40, TRAIN, seed, step).timestep != one.timestep).any()
 
 
-def test_every_row_is_drawn_equally_often():
+def test_every_row_is_drawn_equally_often(sampled):
     counts = np.zeros(112)
-    for step in range(600):
-        batch = draw(np.ones(3), PARTS, 40, Train(steps=1, batch_size=48), 0, step)
+    for step in range(1200):
+        batch = draw(np.ones(3), PARTS, 40, Train(steps=1, batch_size=48), sampled.seed, step)
         counts += np.bincount(batch.index, minlength=112)
-    expected = np.repeat([1 / 100, 1 / 5, 1 / 7], [100, 5, 7]) * 600 * 16
-    assert np.abs(counts / expected - 1).max() < 0.4 and abs((counts / expected).mean() - 1) < 0.02
+    expected = np.repeat([1 / 100, 1 / 5, 1 / 7], [100, 5, 7]) * 1200 * 16
+    sampled.near("counts", counts / expected, 1.0, abs=0.6)
+    sampled.near("mean count", (counts / expected).mean(), 1.0, abs=0.02)
 
 
 def test_rows_of_groups_have_their_exact_probability():
@@ -105,12 +106,13 @@ def test_noise_is_the_same_however_it_is_sharded(world):
     assert torch.equal(torch.cat(parts), whole)
 
 
-def test_noise_is_standard_normal_and_independent_between_steps_and_blocks():
-    draws = torch.stack([normals(0, Stream.NOISE, step, range(2 * BLOCK), (8,)) for step in range(100)])
-    assert abs(draws.mean()) < 0.02 and abs(draws.std() - 1) < 0.02
+def test_noise_is_standard_normal_and_independent_between_steps_and_blocks(sampled):
+    draws = torch.stack([normals(sampled.seed, Stream.NOISE, step, range(2 * BLOCK), (8,)) for step in range(100)])
+    sampled.near("mean", draws.mean(), 0.0, abs=0.02)
+    sampled.near("standard deviation", draws.std(), 1.0, abs=0.02)
     flat = draws.reshape(200, -1)
     correlation = torch.corrcoef(flat) - torch.eye(200)
-    assert correlation.abs().max() < 0.35
+    sampled.at_most("largest correlation", correlation.abs().max(), 0.4)
 
 
 def test_shards_hold_their_share_of_every_part():

@@ -194,18 +194,18 @@ def test_an_impossible_budget_ends_as_infeasible_naming_the_constraint(tmp_path)
     recipe = digits(constraints=constraints, dual={"step_size": 5.0, "cap": 3.0, "patience": 4}, train={"steps": 200})
     result, *_ = run(recipe, tmp_path)
     assert result.status == "infeasible" and "`four`" in result.reason and "`five`" not in result.reason
-    assert result.steps < 20 and not result.feasible
+    assert result.steps < 20 and result.feasible == "violated"
 
 
 def test_an_exploding_model_ends_as_diverged(tmp_path):
     recipe = digits(train={"lr": 1e30, "clip": None, "steps": 100}, evaluation={"samples": 0})
     result, *_ = run(recipe, tmp_path)
-    assert result.status == "diverged" and "train.lr" in result.reason and not result.feasible
+    assert result.status == "diverged" and "train.lr" in result.reason and result.feasible == "undecided"
 
 
 def test_a_run_without_constraints_is_plain_training(tmp_path):
     result, points, _, _ = run(digits(constraints=[]), tmp_path)
-    assert result.feasible and result.constraints == {} and "value/max" not in points[20]
+    assert result.feasible == "met" and result.constraints == {} and "value/max" not in points[20]
     assert points[20]["objective"] < points[5]["objective"]
 
 

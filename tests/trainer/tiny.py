@@ -162,3 +162,8 @@ def clip(folder: Path) -> Path:
         )
     )  # fmt: skip
     return folder
+
+
+def trailing(scheduler: DDIMScheduler) -> DDIMScheduler:
+    """The same noise on the timesteps that samplers here take, down to no noise."""
+    return DDIMScheduler.from_config(scheduler.config, timestep_spacing="trailing", set_alpha_to_one=True)

@@ -103,7 +103,7 @@ def ending(spread: Spread, state: DualState, constraints: dict[str, ConstraintOu
     beyond = [
         f"`{name}` is at {each.value:.4g}, off its budget {each.budget:.4g}, with the largest multiplier of the range, {high:g}"
         for (name, each), high in zip(constraints.items(), spread.high, strict=True)
-        if not each.met and each.multiplier >= 0.99 * high
+        if each.standing == "violated" and each.multiplier >= 0.99 * high
     ]
     if beyond:
         return "infeasible", "; ".join(beyond) + ": loosen that budget, or raise amortised.multipliers.high"

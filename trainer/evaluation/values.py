@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
+from trainer.evaluation.largest import is_apart, largest_interval
 from trainer.host import Host
 from trainer.problem import Estimate, Problem, Vector
 from trainer.sources.source import Source
@@ -45,3 +46,22 @@ def held_out_metrics(estimate: Estimate, problem: Problem) -> dict[str, float]:
     for name, value, error in zip(problem.names, problem.values(estimate.mean), problem.value_errors(estimate), strict=True):
         metrics |= {f"eval/value/{name}": float(value), f"eval/value_error/{name}": float(error)}
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
+
+
+def objective_metrics(problem: Problem, estimate: Estimate) -> dict[str, float]:
+    """`objective_error`, and of two or more constraints `value_low/max`, `value_high/max`, an interval for the largest value.
+
+    On the simplex the objective is the largest value: it has that interval, as `objective_low` and `objective_high`, and an error
+    only where no other value comes near it.
+    """
+    error = {"objective_error": float(np.sqrt(problem.objective_variance(estimate)))}
+    if len(problem.names) < 2:
+        return error
+    values, covariance = problem.values(estimate.mean), problem.value_covariance(estimate)
+    low, high = largest_interval(values, problem.value_errors(estimate))
+    found = {"value_low/max": low, "value_high/max": high}
+    if problem.simplex:
+        found |= {"objective_low": low, "objective_high": high} | (error if is_apart(values, covariance) else {})
+    else:
+        found |= error
+    return {name: value for name, value in found.items() if np.isfinite(value)}

@@ -86,7 +86,7 @@ def bound_of(spec: Model) -> Multipliers | None:
 
 def recipe_of(checkpoint: str) -> Recipe:
     """The recipe that lies in a checkpoint."""
-    return Recipe.model_validate(yaml_core.read(read_in(checkpoint, "recipe.yaml").decode()))
+    return Recipe.stored(yaml_core.read(read_in(checkpoint, "recipe.yaml").decode()))
 
 
 def rooted(spec: Model) -> Model:

@@ -1,13 +1,12 @@
-"""Noise schedules: the recipe's, the one beside a loaded model's weights, and those that sample."""
+"""Noise schedules: the recipe's, and the one beside a loaded model's weights."""
 
 from __future__ import annotations
 
-import inspect
 import json
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDPMScheduler
 from torch import Tensor
 
 from trainer import recipe as recipes
@@ -42,13 +41,14 @@ def noise_schedule(recipe: recipes.Recipe, shape: tuple[int, ...], space: Space 
     clip = len(shape) == 3 and not latent
     if spec.prediction == "flow":
         return flow_schedule(spec.timesteps, spec.shift or 1.0, clip)
-    return DDPMScheduler(
+    schedule = DDPMScheduler(
         num_train_timesteps=spec.timesteps,
         beta_schedule=spec.name or "squaredcos_cap_v2",
         prediction_type=spec.prediction,
         clip_sample=clip,
         timestep_spacing="trailing",  # sampling starts from pure noise, the schedule's last step (Lin et al. 2024, §3.3)
     )
+    return _with_signal(schedule, f"schedule: {in_words(schedule)}")
 
 
 def _check_prediction(model: recipes.Model, spec: recipes.Schedule) -> None:
@@ -87,7 +87,21 @@ def own_schedule(spec: recipes.Model) -> DDPMScheduler | None:
             f"dynamic shifting, but {spec.load} has "
             f"{config.get('_class_name')} with {config.get('prediction_type')}; use another model, or write `schedule`"
         )
-    return DDPMScheduler.from_config(config)
+    return _with_signal(DDPMScheduler.from_config(config), f"model.load: {spec.load}")
+
+
+def _with_signal(schedule: DDPMScheduler, place: str) -> DDPMScheduler:
+    """The schedule, unless its models must find the sample in noise alone (Lin et al. 2024, arXiv 2305.08891, §3.2)."""
+    empty = int((schedule.alphas_cumprod <= 0).sum())
+    if empty and schedule.config.prediction_type != "v_prediction":
+        total = schedule.config.num_train_timesteps
+        raise TrainingError(
+            f"a model that predicts the noise must have some signal at every timestep, but {place} has none at "
+            f"{f'timestep {total - 1}' if empty == 1 else f'timesteps {total - empty} to {total - 1}'} (zero terminal "
+            "signal-to-noise ratio), where its prediction tells nothing of the sample; take a model with prediction_type "
+            "v_prediction, or write a `schedule` that keeps some"
+        )
+    return schedule
 
 
 def same_noise(one: DDPMScheduler, other: DDPMScheduler) -> bool:
@@ -126,11 +140,3 @@ def noise_of(schedule: DDPMScheduler, x: Tensor, t: Tensor, prediction: Tensor) 
     signal = schedule.alphas_cumprod.to(x.device)[t].view(-1, *[1] * (x.ndim - 1))
     noise: Tensor = signal.sqrt() * prediction + (1 - signal).sqrt() * x
     return noise
-
-
-def sampler_schedule(schedule: DDPMScheduler, sampler: str) -> DDPMScheduler | DDIMScheduler:
-    """A fresh scheduler for sampling, `ddim` or `ddpm`, with the training schedule's betas."""
-    kind = {"ddim": DDIMScheduler, "ddpm": DDPMScheduler}[sampler]
-    known = inspect.signature(kind.__init__).parameters
-    config: dict[str, Any] = {key: value for key, value in schedule.config.items() if key in known}
-    return kind(**config)

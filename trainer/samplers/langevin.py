@@ -15,7 +15,8 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from trainer.models.schedules import noise_of
-from trainer.samplers.rollout import Predict, steps_of
+from trainer.samplers.grid import trailing
+from trainer.samplers.rollout import Predict
 from trainer.schema.product import Product
 
 
@@ -39,13 +40,14 @@ def product_samples(
     delta = 2 (r |z| / |score|)^2, by the batch's mean norms unless their `sizes` are given, smaller over each level's steps:
     what a step of finite size adds to the variance goes with it.
     """
-    levels = steps_of(schedule, min(spec.levels, schedule.config.num_train_timesteps), 0.0)
+    total = schedule.config.num_train_timesteps
+    cleanest = int((schedule.alphas_cumprod < 1).int().argmax())  # of the timesteps with noise: without it there is no score
+    levels = [*trailing(total, min(spec.levels, total))[:-1], 0]
     x = draws(0)
     used: list[Tensor] = []
     kept: list[tuple[Tensor, int]] = []
-    for timestep, signal in zip(
-        (*levels.timesteps[:-1], 0), (*levels.signal[:-1], float(schedule.alphas_cumprod[0])), strict=True
-    ):
+    for timestep in (max(each, cleanest) for each in levels):
+        signal = float(schedule.alphas_cumprod[timestep])
         t = torch.full((len(x),), timestep, device=x.device, dtype=torch.int64)
         for step in range(spec.steps):
             score = -noise_of(schedule, x, t, predict(x, t).float()) / (1 - signal) ** 0.5

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
-from trainer.draws import Stream, generator, in_turn, normals
+from trainer.draws import Stream, in_turn, normals
 from trainer.models.predictor import Predictor
-from trainer.models.schedules import sampler_schedule
 from trainer.recipe import Sampling
+from trainer.samplers.chain import steps_of
+from trainer.samplers.grid import Step, chain_of, clean_of, update
 from trainer.samplers.langevin import product_samples
-from trainer.samplers.rollout import Predict, roll_out, steps_of
+from trainer.samplers.rollout import Predict, roll_out
 
+#: Standard normals [B, *shape] by number: 0 is the start, 1 + k the noise of step k = 0, 1, ….
+Draws = Callable[[int], Tensor]
 #: Chains from which the sizes of Langevin steps are taken.
 PILOT = 64
 
@@ -31,26 +34,21 @@ def sample(
     seed: int,
     batch_size: int,
 ) -> Tensor:
-    """Samples [len(positions), *shape] on the CPU: by `ddim` (deterministic), `ddpm` (ancestral), `rollout` or `langevin`.
+    """Samples [len(positions), *shape] on the CPU.
 
-    `rollout` is the chain of `trainer.samplers.rollout` without the noise of its last step: samples of a model aligned on it.
-    `langevin` follows the model's own prediction, without guidance, as the terms on products do. A model of several prompts is
-    given them in turn, by position.
+    `dpmpp_2m`, `ddim` (both deterministic) and `ddpm` (ancestral) are those of `trainer.samplers.grid`. `rollout` is the chain of
+    `trainer.samplers.chain`: samples of a model aligned on it. `langevin` follows the model's own prediction, without guidance,
+    as the terms on products do. A model of several prompts is given them in turn, by position.
 
     Raises:
         ValueError: more steps than the schedule has.
     """
-    if len(positions) and sampling.sampler != "langevin" and sampling.steps > schedule.config.num_train_timesteps:
-        raise ValueError(
-            f"the sampler must take at most the schedule's {schedule.config.num_train_timesteps} steps, "
-            f"but got {sampling.steps}; lower sample_steps"
-        )
     chunks = [positions[start : start + batch_size] for start in range(0, len(positions), batch_size)]
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     if sampling.sampler == "langevin":
         return _annealed(model, schedule, sampling, chunks, shape, seed, device)
     predict = model.guided if isinstance(model, Predictor) else model
-    chunk = _rolled if sampling.sampler == "rollout" else _scheduled
+    chunk = _rolled if sampling.sampler == "rollout" else _walked
     count = len(model.texts) if isinstance(model, Predictor) else 0
     samples = []
     for each in chunks:
@@ -66,10 +64,7 @@ def _annealed(
 ) -> Tensor:  # fmt: skip
     """The step sizes are those of a pilot's chains, so that a sample does not depend on the others of its batch."""
     spec = sampling.product.model_copy(update={"levels": sampling.steps})
-
-    def draws(positions: range) -> Callable[[int], Tensor]:
-        return lambda number: normals(seed, Stream.SAMPLING, number, positions, shape).to(device)
-
+    draws = partial(_draws, seed, shape=shape, device=device)
     if not chunks:
         return torch.empty((0, *shape))
     sizes = product_samples(predict, schedule, spec, draws(range(PILOT))).sizes
@@ -82,23 +77,31 @@ def _rolled(
     device: torch.device,
 ) -> Tensor:  # fmt: skip
     steps = steps_of(schedule, sampling.steps, sampling.eta)
-    noise = normals(seed, Stream.SAMPLING, 0, positions, (1 + len(steps), *shape)).to(device)
-    return roll_out(predict, steps, noise).means[-1].float().cpu()
+    noise = normals(seed, Stream.SAMPLING, 0, positions, (len(steps), *shape)).to(device)
+    return roll_out(predict, steps, noise).samples.float().cpu()
 
 
-def _scheduled(
+def _walked(
     predict: Predict, schedule: DDPMScheduler, sampling: Sampling, positions: range, shape: tuple[int, ...], seed: int,
     device: torch.device,
 ) -> Tensor:  # fmt: skip
-    scheduler = sampler_schedule(schedule, sampling.sampler)
-    scheduler.set_timesteps(sampling.steps)
-    x = normals(seed, Stream.SAMPLING, 0, positions, shape).to(device)
-    # One generator a sample keeps ancestral noise a function of the position alone.
-    noise = {}
-    if sampling.sampler == "ddpm":
-        seeds = [int(generator(seed, Stream.SAMPLING, 1, position).integers(2**63)) for position in positions]
-        noise = {"generator": [torch.Generator().manual_seed(each) for each in seeds]}
-    for t in scheduler.timesteps:
-        prediction = predict(x, t.to(device).expand(len(x)))
-        x = scheduler.step(prediction, t, x, **noise).prev_sample
-    return x.float().cpu()
+    chain = chain_of(schedule, sampling.sampler, sampling.steps)
+    return walk(predict, schedule, chain, _draws(seed, positions, shape, device)).float().cpu()
+
+
+def walk(predict: Predict, schedule: DDPMScheduler, chain: Sequence[Step], draws: Draws) -> Tensor:
+    """Samples [B, *shape] at the end of a chain: it starts at draw 0, and step k takes draw 1 + k where it has noise."""
+    x = draws(0)
+    last = torch.zeros_like(x)
+    for number, step in enumerate(chain):
+        t = torch.full((len(x),), step.timestep, device=x.device, dtype=torch.int64)
+        clean = clean_of(schedule, step.signal, x, predict(x, t))
+        led = clean + step.lead * (clean - last) if step.lead else clean
+        x, last = update(x, led, step.signal, step.following, step.sigma), clean
+        if step.sigma:
+            x = x + step.sigma * draws(1 + number)
+    return x
+
+
+def _draws(seed: int, positions: range, shape: tuple[int, ...], device: torch.device) -> Draws:
+    return lambda number: normals(seed, Stream.SAMPLING, number, positions, shape).to(device)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from trainer.schema.base import Count, ImportPath, Section
+
+Sampler = Literal["dpmpp_2m", "ddim", "ddpm", "rollout", "langevin"]
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
+#: Of the samplers that go through the schedule: their steps unless others are given.
+STEPS: Mapping[str, int] = {"dpmpp_2m": 20, "ddim": 50, "ddpm": 50}
 
 
 class Judge(Section):
@@ -25,12 +31,17 @@ class Evaluation(Section):
     """What is measured at the end, with the averaged weights."""
 
     samples: Annotated[int, Field(ge=0)] = Field(500, description="images to sample; 0 for none", examples=["1000"])
-    sampler: Literal["ddim", "ddpm", "rollout", "langevin"] | None = Field(
+    sampler: Sampler | None = Field(
         None, description="the sampler; by default `rollout`, as `rollout` says, where terms are on trajectories, `langevin`, as "
-        "`product` says, for a composed model with terms on the product, else `ddim`",
-        examples=["ddim"],
+        "`product` says, for a composed model with terms on the product, else `dpmpp_2m`, the second-order multistep "
+        "DPM-Solver++; `ddim` and `ddpm` are of first order",
+        examples=["dpmpp_2m"],
     )  # fmt: skip
-    sample_steps: Count = Field(50, description="steps of `ddim` or `ddpm`", examples=["50"])
+    sample_steps: Count | None = Field(
+        None, description="steps of `dpmpp_2m`, 20 unless given, or of `ddim` or `ddpm`, 50 unless given; at most the schedule's "
+        "timesteps",
+        examples=["20"],
+    )  # fmt: skip
     batch_size: Count = Field(250, description="images sampled at a time by one worker", examples=["250"])
     loss_draws: Count = Field(2048, description="draws of (x, t, noise) for each final value", examples=["4096"])
     metrics: list[Literal["class_shares", "frechet", "copying"] | ImportPath] = Field(

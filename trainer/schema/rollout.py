@@ -19,7 +19,7 @@ BALANCING = ("dag", "dag_kl")
 
 
 class Truncation(Section):
-    """Through how many of the last sampling steps rewards are backpropagated (AlignProp, arXiv 2310.03739, §4.2)."""
+    """Through how many of the last sampling steps with noise rewards are backpropagated (AlignProp, arXiv 2310.03739, §4.2)."""
 
     kind: Literal["none", "fixed", "uniform", "gaussian"] = Field(
         "none",
@@ -58,11 +58,11 @@ class FlowSpec(Section):
 class Rollout(Section):
     """Sampling while training: for path-wise KLs and rewards."""
 
-    steps: Count = Field(15, description="steps of the sampler", examples=["15"])
+    steps: Count = Field(15, description="steps of the sampler, the last without noise", examples=["15"])
     batch_size: Count = Field(64, description="trajectories of a primal step, over all workers", examples=["64"])
     eta: Annotated[FiniteFloat, Field(ge=0, le=1)] = Field(
-        1.0, description="noise of the sampler: 1 is ancestral (DDPM); 0 is deterministic (DDIM), whose path KL is infinite",
-        examples=["1.0"],
+        1.0, description="noise of the sampler: 1 is ancestral (DDPM); less keeps a part of the start, which no reward tilts; 0 "
+        "is deterministic (DDIM), whose path KL is infinite", examples=["1.0"],
     )  # fmt: skip
     gradient: Gradient = Field(
         "backpropagation",
@@ -91,9 +91,11 @@ class Rollout(Section):
         True, description="rewards in units of their standard deviation, from their mean, under the pretrained model",
         examples=["false"],
     )  # fmt: skip
-    normalization_samples: Annotated[int, Field(ge=16)] = Field(
-        1024, description="samples of the pretrained model from which these are taken", examples=["1024"]
-    )
+    normalization_samples: Annotated[int, Field(ge=16)] | None = Field(
+        None, description="samples of the pretrained model from which these are taken; by default 4 for each of "
+        "`evaluation.loss_draws`, so that the error of the scale is half of the rest of a final value's",
+        examples=["8192"],
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _has_densities(self) -> Self:

@@ -12,8 +12,9 @@ from trainer.data.splits import Assembled
 from trainer.draws import Stream, generator
 from trainer.models.origins import recipe_of
 from trainer.recipe import Named, Recipe, Sampling
-from trainer.samplers.rollout import steps_of
+from trainer.samplers.chain import steps_of
 from trainer.samplers.sampling import sample
+from trainer.schema.evaluation import STEPS
 from trainer.schema.word import SamplesOf
 from trainer.schema.word import Source as Kind
 from trainer.setting import Setting
@@ -85,7 +86,7 @@ def _samples(setting: Setting, wanted: SamplesOf) -> Examples:
 
 
 def sampling_of(recipe: Recipe, name: str) -> Sampling:
-    """How the frozen model of that name is sampled: as the run that it is loaded from is, else by DDIM or DDPM.
+    """How the frozen model of that name is sampled: as the run that it is loaded from is, else by a sampler of the schedule.
 
     A run that was aligned along its sampler's chain, or composed, has what it was made for under its own sampler alone.
     """
@@ -93,8 +94,8 @@ def sampling_of(recipe: Recipe, name: str) -> Sampling:
     checkpoint = locate(model.load) if model.load is not None else None
     if checkpoint is not None:
         return recipe_of(checkpoint).sampling
-    spec = recipe.evaluation
-    return Sampling("ddpm" if spec.sampler == "ddpm" else "ddim", spec.sample_steps, 1.0)
+    own = recipe.evaluation.sampler
+    return recipe.sampling_by(own if own in STEPS else "dpmpp_2m")
 
 
 def _number(name: str) -> tuple[int]:

@@ -23,7 +23,6 @@ from trainer.batch import Integers
 from trainer.errors import TrainingError
 from trainer.evaluation.drawn import JointDraws
 from trainer.losses import Noised, weighted_errors
-from trainer.models.schedules import noise_of
 from trainer.problem import Vector
 from trainer.samplers.langevin import Annealed
 from trainer.setting import Setting
@@ -72,14 +71,16 @@ class ComposedSource(Source):
         if self._mean is None or self._mean[0] is not pool:
             schedule, heights = self._setting.schedule, []
             signal = schedule.alphas_cumprod.double().to(own.device)
+            of_v = schedule.config.prediction_type == "v_prediction"
             kept = [level for level in pool.levels if level[1] >= self._first]
             levels = signal[[timestep for _, timestep in kept]]
             for x, timestep in kept:
                 t = torch.full((len(x),), timestep, device=x.device, dtype=torch.int64)
-                each = torch.stack([noise_of(schedule, x, t, model(x, t).float()).flatten(1) for model in self._models])
+                each = torch.stack([model(x, t).float().flatten(1) for model in self._models])
                 away = each - torch.einsum("m,mbd->bd", own, each)
                 a = signal[timestep]
-                heights.append(torch.einsum("m,mbd->b", own, away.square()) / (a * (1 - a)))
+                scale = 1 - a if of_v else a * (1 - a)  # an error of v is one of eps over sqrt(a)
+                heights.append(torch.einsum("m,mbd->b", own, away.square()) / scale)
             self._mean = (pool, 0.5 * torch.trapezoid(torch.stack(heights), levels, dim=0).float())
         return self._mean[1]
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from trainer.draws import Stream, in_turn, normals, shard
 from trainer.evaluation.drawn import JointDraws, Scale
 from trainer.problem import Vector
-from trainer.samplers.rollout import Path, Steps, roll_out
+from trainer.samplers.chain import Steps
+from trainer.samplers.rollout import Path, roll_out
 from trainer.setting import Setting
 from trainer.sources.estimators import estimator
 from trainer.sources.source import Companion, Integers, Source, Turn
@@ -77,8 +78,8 @@ class RolloutSource(Source):
         return {column: term.facts() for column, term in zip(self.columns, self.terms, strict=True) if hasattr(term, "facts")}
 
     def noise(self, stream: Stream, step: int, positions: range) -> Tensor:
-        """[len(positions), 1 + K, *shape]."""
-        return normals(self.recipe.seed, stream, step, positions, (1 + len(self.steps), *self._shape)).to(self.host.device)
+        """[len(positions), K, *shape]."""
+        return normals(self.recipe.seed, stream, step, positions, (len(self.steps), *self._shape)).to(self.host.device)
 
     def values(self, path: Path) -> dict[int, Tensor]:
         """Each term's values, [B] or [B, K], by its column."""

@@ -29,7 +29,7 @@ class Case:
     `whole` is its trace since the warm-up; for an equality whose multiplier is negative, `whole` and the figures taken from
     it have their signs turned, so that everywhere a growing multiplier presses against a negative slack. `limit` is the
     largest multiplier it can reach; `pressed` whether it ended there. Slacks are net of what a resilient budget has given way
-    by. `steps` are the run's.
+    by. `steps` are the run's; `measured_by` the recipe's keys that sharpen its slack in training (`trainer.verdicts.keys`).
     """
 
     name: str
@@ -39,6 +39,7 @@ class Case:
     limit: float
     pressed: bool
     steps: int
+    measured_by: str = "train.batch_size"
 
     @cached_property
     def tail(self) -> Trace:

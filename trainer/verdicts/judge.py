@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from trainer.outcome import ConstraintOutcome, Result, Z
 from trainer.problem import RELATIVE_LIMIT
 from trainer.recipe import Constraint
 from trainer.schema.dual import Dual
-from trainer.verdicts.case import LIGHT, ZERO, Case, limit_of
+from trainer.verdicts.case import LIGHT, PROPORTIONAL, ZERO, Case, limit_of
 from trainer.verdicts.oscillation import LARGEST, oscillation
 from trainer.verdicts.trend import linearity, slope
 from trainer.verdicts.verdict import Histories, Trace, Verdict, Word
@@ -26,11 +26,17 @@ HEAVY = 1.0
 MOST_RUNS = 10.0
 
 
-def verdicts(histories: Histories, result: Result, dual: Dual, constraints: Sequence[Constraint]) -> list[Verdict]:
+def verdicts(
+    histories: Histories,
+    result: Result,
+    dual: Dual,
+    constraints: Sequence[Constraint],
+    measured_by: Mapping[str, str] | None = None,
+) -> list[Verdict]:
     """One verdict for each constraint, in the recipe's order; none for a run without constraints.
 
     `histories` are of the points by step (`histories_of`); missing and non-finite points are passed over, and a run without
-    any is judged by its result alone.
+    any is judged by its result alone. `measured_by` are the keys that advice may name (`trainer.verdicts.keys`).
     """
     traces = {each.name: Trace.of(histories, each.name, after=dual.warmup) for each in constraints}
     relative = {each.name: each.relative_to is not None for each in constraints}
@@ -46,7 +52,8 @@ def verdicts(histories: Histories, result: Result, dual: Dual, constraints: Sequ
         end = abs(last.get(name, outcome.multiplier))
         pressed = outcome.kind != "minimax" and (end >= dual.cap * (1 - 1e-9) or (relative[name] and full and end > ZERO))
         turned = outcome.kind == "equals" and outcome.multiplier < 0
-        case = Case(name, outcome, trace.turned() if turned else trace, dual, limit, pressed, result.steps)
+        sharper = (measured_by or {}).get(name, "train.batch_size")
+        case = Case(name, outcome, trace.turned() if turned else trace, dual, limit, pressed, result.steps, sharper)
         found.append(next(verdict for rule in _RULES if (verdict := rule(case)) is not None))
     return found
 
@@ -60,7 +67,7 @@ def _unknown(name: str, trace: Trace, result: Result) -> Verdict:
 
 
 def _infeasible(case: Case) -> Verdict | None:
-    if not case.pressed or case.dual.rule == "fixed" or not (case.end_slack.below(Z) or not case.outcome.met):
+    if not case.pressed or case.dual.rule == "fixed" or not (case.end_slack.below(Z) or case.outcome.standing == "violated"):
         return None
     best = case.loosest_needed()
     sentence = (
@@ -158,9 +165,7 @@ def _noisy(case: Case) -> Verdict:
         f"met ({_slack(case.outcome)}), with a multiplier that noise lifts off zero: {case.multiplier:.2g} on average, and zero "
         "in between"
     )
-    advice = (
-        f"try {case.step_of(1 / factor)} ({factor:.2g}x smaller), or measure the slack better (train.batch_size, train.floor)"
-    )
+    advice = f"try {case.step_of(1 / factor)} ({factor:.2g}x smaller), or measure the slack better ({case.measured_by})"
     return _verdict(case, "noisy", sentence, advice, room=case.room)
 
 
@@ -178,27 +183,44 @@ def _falling(case: Case) -> Verdict | None:
         f"met ({_slack(case.outcome)}), but still paying: the multiplier is on its way down from "
         f"{case.whole.multipliers.max():.3g}, at {end[-1]:.3g}"
     )
-    advice = (
-        f"at this pace it is at zero after {more:.0f} more steps; it rose too high early: try dual.warmup, "
-        "a smaller step or a relative budget"
-    )
+    loss = case.outcome.kind != "at_least" and case.measured_by != "rollout.batch_size"  # what falls all through training
+    ways = "a smaller step or a relative budget" if loss else "or a smaller step"
+    advice = f"at this pace it is at zero after {more:.0f} more steps; it rose too high early: try dual.warmup, {ways}"
     return _verdict(case, "falling", sentence, advice, steps_to_zero=more, fall=fall)
 
 
 def _settled(case: Case) -> Verdict:
     outcome = case.outcome
-    if not case.outcome.met:
+    if outcome.standing == "violated":
         gap = f"; in training it was {case.end_slack.value:+.2g} ± {case.end_slack.error:.1g}" if len(case.end.steps) > 2 else ""
-        advice = (
-            "raise dual.start, or let dual.rule move the multiplier"
-            if case.dual.rule == "fixed"
-            else "train longer, or measure the slack better (train.batch_size, train.floor): the multiplier no longer answers it"
-        )
-        return _verdict(case, "violated", f"violated: {_slack(outcome)}, multiplier {case.multiplier:.3g}{gap}", advice)
-    if abs(case.slack) <= Z * case.error and abs(case.multiplier) > ZERO:
-        binds = "among the largest values" if outcome.kind == "minimax" else "the budget binds and is kept"
-        return _verdict(case, "active", f"{binds}: {_slack(outcome)}, multiplier {case.multiplier:.3g}", "")
-    return _verdict(case, "met", f"met: {_slack(outcome)}, multiplier {case.multiplier:.3g}", "")
+        sentence = f"violated: {_slack(outcome)}, multiplier {case.multiplier:.3g}{gap}"
+        return _verdict(case, "violated", sentence, _against_violation(case))
+    told = f"{_slack(outcome)}, multiplier {case.multiplier:.3g}"
+    undecided = outcome.standing == "undecided"
+    advice = "raise feasibility.draws, or feasibility.tolerance, to tell" if undecided else ""
+    if abs(case.slack) <= max(Z * case.error, outcome.tolerance) and abs(case.multiplier) > ZERO:
+        kept = "; whether it is kept within its tolerance is undecided" if undecided else " and is kept"
+        binds = "among the largest values" if outcome.kind == "minimax" else f"the budget binds{kept}"
+        return _verdict(case, "active", f"{binds}: {told}", advice)
+    if undecided:
+        return _verdict(case, "undecided", f"neither met nor violated with confidence: {told}", advice)
+    return _verdict(case, "met", f"met: {told}", "")
+
+
+def _against_violation(case: Case) -> str:
+    """What to change where a constraint ends violated, by what its multiplier did and what its slack was in training."""
+    if case.dual.rule == "fixed":
+        return "raise dual.start, or let dual.rule move the multiplier"
+    sharper = f"measure the slack better ({case.measured_by})"
+    ends, seen = case.end.multipliers, case.whole.multipliers
+    if len(ends) < 3:
+        return f"train longer, or {sharper}"
+    if not case.end_slack.below(Z):
+        return f"train longer, or {sharper}: in training it is within errors, which the multiplier goes by"
+    if float(np.max(ends)) >= (1 - MOVING) * float(np.max(seen)):
+        factor = f", or {case.step_of(2.0)}" if case.dual.rule in PROPORTIONAL else ""
+        return f"train longer{factor}: the multiplier stands at its highest and the violation is not gone"
+    return f"train longer, or {sharper}: the multiplier came down to {ends[-1]:.3g} before the violation was gone"
 
 
 _RULES: tuple[Callable[[Case], Verdict | None], ...] = (_infeasible, _oscillating, _rising, _inactive, _falling, _settled)
@@ -206,7 +228,8 @@ _RULES: tuple[Callable[[Case], Verdict | None], ...] = (_infeasible, _oscillatin
 
 def _slack(outcome: ConstraintOutcome) -> str:
     relaxed = f" with the budget relaxed by {outcome.relaxation:.3g}" if outcome.relaxation else ""
-    return f"slack {outcome.slack:+.3g} ± {outcome.slack_error:.1g}{relaxed}"
+    within = f" (tolerance {outcome.tolerance:.2g})" if outcome.tolerance else ""
+    return f"slack {outcome.slack:+.3g} ± {outcome.slack_error:.1g}{within}{relaxed}"
 
 
 def _verdict(case: Case, word: Word, sentence: str, suggestion: str, **more: float) -> Verdict:
@@ -215,6 +238,7 @@ def _verdict(case: Case, word: Word, sentence: str, suggestion: str, **more: flo
         "budget": case.outcome.budget,
         "slack": case.outcome.slack,
         "slack_error": case.outcome.slack_error,
+        "tolerance": case.outcome.tolerance,
         "training_slack": case.side * case.end_slack.value,
         "training_slack_error": case.end_slack.error,
         "multiplier": case.multiplier,

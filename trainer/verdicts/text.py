@@ -28,7 +28,7 @@ _LINES = (
 COLOURS: dict[str, str] = {
     **dict.fromkeys(("met", "active"), "green"),
     **dict.fromkeys(("inactive", "falling"), "cyan"),
-    **dict.fromkeys(("rising", "oscillating", "noisy"), "yellow"),
+    **dict.fromkeys(("rising", "oscillating", "noisy", "undecided"), "yellow"),
     **dict.fromkeys(("violated", "runaway", "infeasible"), "red"),
     "unknown": "magenta",
 }

@@ -11,7 +11,8 @@ import numpy as np
 from trainer.problem import Vector
 
 Word = Literal[
-    "met", "active", "inactive", "noisy", "violated", "oscillating", "rising", "falling", "runaway", "infeasible", "unknown",
+    "met", "active", "inactive", "noisy", "violated", "undecided", "oscillating", "rising", "falling", "runaway", "infeasible",
+    "unknown",
 ]  # fmt: skip
 #: Metrics by their MLflow names, each as (step, value) in the order of the steps.
 Histories = Mapping[str, Sequence[tuple[int, float]]]

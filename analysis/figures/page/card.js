@@ -31,7 +31,7 @@ const fillCard = (trial) => {
   close.onclick = () => hide(true);
   card.append(close);
   const marked = trial.marks.length ? ` · ${trial.marks.join(", ")}` : "";
-  card.append(element("div", `Trial ${trial.id} · ${trial.status} · ${review.marks[trial.kind].name}${marked}`, "head"));
+  card.append(element("div", `Trial ${trial.id} · ${trial.status} · ${review.marks[trial.kind].name} · budgets ${trial.verdict}${marked}`, "head"));
   const why = trial.doubt || trial.reason;
   if (why) card.append(prose(why, "note"));
   if (trial.continued_from) card.append(element("div", `continued from trial ${trial.continued_from}`, "note"));
@@ -41,9 +41,10 @@ const fillCard = (trial) => {
   card.append(facts);
   if (trial.constraints.length) {
     const worstFirst = [...trial.constraints].sort((a, b) => (a.room ?? -Infinity) - (b.room ?? -Infinity));
-    card.append(factTable(["constraint", "value", "budget", "slack ± s.e.", "λ"], worstFirst.slice(0, CARD_ROWS).map((c) => [
+    card.append(factTable(["constraint", "value", "budget", "slack ± s.e.", "standing (tolerance)", "λ"], worstFirst.slice(0, CARD_ROWS).map((c) => [
       c.name, number(c.value), `${c.relation} ${number(c.budget)}`,
-      number(c.slack) + (c.slack_error === null ? "" : ` ± ${Number(c.slack_error.toPrecision(2))}`), number(c.multiplier)])));
+      number(c.slack) + (c.slack_error === null ? "" : ` ± ${Number(c.slack_error.toPrecision(2))}`),
+      `${c.standing} (${c.tolerance === null ? "—" : Number(c.tolerance.toPrecision(2))})`, number(c.multiplier)])));
     const more = worstFirst.length - CARD_ROWS;
     if (more > 0) card.append(element("div", `and ${more} constraints with more slack`, "note"));
   }

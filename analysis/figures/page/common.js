@@ -4,6 +4,7 @@ const byId = (id) => document.getElementById(id);
 const columns = new Map(review.columns.map((column) => [column.key, column]));
 review.trials.forEach((trial, index) => { trial.index = index; });
 const trialOf = new Map(review.trials.map((trial) => [trial.id, trial]));
+const onFront = (trial) => trial.kind.startsWith("front");
 const at = (key, trial) => (columns.has(key) ? columns.get(key).values[trial.index] : null);
 
 // MLflow shows an HTML artifact in an iframe that is sandboxed to scripts only: its address is a blob of MLflow's own origin,

@@ -44,7 +44,7 @@ const drawParallel = () => {
   for (const trial of sorted.filter((t) => !passes(t))) drawLine(trial, "rgba(138, 143, 152, 0.12)", 1);
   const kept = sorted.filter(passes), light = Math.max(0.08, Math.min(0.5, 50 / kept.length));
   for (const trial of kept) {
-    const mark = review.marks[trial.kind], front = trial.kind === "front";
+    const mark = review.marks[trial.kind], front = onFront(trial);
     pen.globalAlpha = front ? 0.85 : mark.faint ? 0.6 * light : light;
     drawLine(trial, mark.colour, front ? 1.8 : 1, mark.faint ? [4, 3] : []);
   }

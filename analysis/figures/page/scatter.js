@@ -17,7 +17,7 @@ const errorOf = (key, trial) => {
   return outcome && outcome.slack_error !== null ? outcome.slack_error : 0;
 };
 const errorBars = (key, picked, kind) => {
-  const array = picked.map((trial) => (kind === "front" || trial.intervals[key] !== undefined ? errorOf(key, trial) : 0));
+  const array = picked.map((trial) => (onFront(trial) || trial.intervals[key] !== undefined ? errorOf(key, trial) : 0));
   return array.some((size) => size > 0)
     ? { type: "data", array, thickness: 1, width: 3, color: review.marks[kind].colour } : undefined;
 };
@@ -54,7 +54,7 @@ const swapped = (flip, x, y) => (flip ? [y, x] : [x, y]);
 // The set of what is attained is bounded by steps, never by straight lines between trials.
 const steps = (x, y) => {
   if (review.objectives.length !== 2 || x === y || !review.objectives.includes(x) || !review.objectives.includes(y)) return [];
-  const sorted = review.trials.filter((t) => t.kind === "front").map((t) => [at(x, t), at(y, t)]).sort((a, b) => a[0] - b[0]);
+  const sorted = review.trials.filter(onFront).map((t) => [at(x, t), at(y, t)]).sort((a, b) => a[0] - b[0]);
   const shape = review.directions[x] === "minimize" ? "hv" : "vh";
   return [line("steps", sorted.map((p) => p[0]), sorted.map((p) => p[1]), { color: INK, width: 1.8, shape })];
 };
@@ -102,7 +102,7 @@ const tangents = (x, y) => {
   const flip = x === "objective", key = flip ? y : x;
   if (view.off.has("tangents") || !(flip || y === "objective") || !columns.get(key).range) return [];
   // All alike in length on the screen, and of a long front some, evenly.
-  const wide = size(key), tall = size("objective"), front = review.trials.filter((t) => t.kind === "front" && passes(t));
+  const wide = size(key), tall = size("objective"), front = review.trials.filter((t) => onFront(t) && passes(t));
   front.sort((a, b) => at(key, a) - at(key, b));
   const every = Math.ceil(front.length / TANGENTS);
   const across = [], up = [];
@@ -148,8 +148,9 @@ const notes = (traces, x, y) => {
   const crosses = traces.some((trace) => trace.name === "infeasible") && !view.off.has("infeasible");
   const band = bandHere(x, y);
   return [
-    crosses && steps(x, y).length ? "Faint crosses broke the budgets they were given: they may lie beyond the front's line, which joins only trials that kept theirs." : "",
-    band && !view.off.has("band") ? "Band: what these trials' multipliers certify of the front, at 2 standard errors; dashed: the front predicted within." : "",
+    crosses && steps(x, y).length ? "Faint crosses violate budgets that decide: they may lie beyond the front's line, which joins only trials that are known to keep these." : "",
+    band && !view.off.has("band") ? `Band: what these trials' multipliers ${review.certificate.certified ? "certify" : "say"} of the front${review.certificate.certified ? "" : " if they converged"}, 95 % sure as a whole; dashed: the front predicted within.` : "",
+    ...(band && !view.off.has("band") ? review.certificate.said : []),
     band && band[0].through ? `The band is the slice at the other budgets of trial ${band[0].through}.` : "",
     missing ? `${missing} of ${review.trials.length} trials have no finite value on these axes.` : "",
     far ? `${far} far-off ${far === 1 ? "point is" : "points are"} out of view: double-click shows all.` : "",

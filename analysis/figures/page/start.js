@@ -3,6 +3,10 @@ const svg = (inner) => `<svg width="18" height="14" viewBox="-9 -7 18 14" aria-h
 const GLYPHS = {
   front: '<path d="M0-5.5 5.5 0 0 5.5-5.5 0z" fill="C"/>', feasible: '<circle r="4.3" fill="none" stroke="C" stroke-width="1.6"/>',
   infeasible: '<path d="M-4-4 4 4M-4 4 4-4" stroke="C" stroke-width="1.6" opacity=".6"/>',
+  front_missed: '<path d="M0-6.2 6.2 0 0 6.2-6.2 0zM-2.6-2.6 2.6 2.6M-2.6 2.6 2.6-2.6" fill="none" stroke="C" stroke-width="1.5"/>',
+  front_undecided: '<path d="M0-6.2 6.2 0 0 6.2-6.2 0z" fill="none" stroke="C" stroke-width="1.5"/><circle r="1.4" fill="C"/>',
+  missed: '<circle r="4.6" fill="none" stroke="C" stroke-width="1.5"/><path d="M-2.6-2.6 2.6 2.6M-2.6 2.6 2.6-2.6" stroke="C" stroke-width="1.5"/>',
+  undecided: '<circle r="4.6" fill="none" stroke="C" stroke-width="1.5"/><circle r="1.4" fill="C"/>',
   stopped: '<rect x="-4" y="-4" width="8" height="8" fill="none" stroke="C" stroke-width="1.6"/>',
   unknown: '<path d="M0-4.5 4.6 3.8H-4.6z" fill="none" stroke="C" stroke-width="1.6"/>',
   band: '<rect x="-9" y="-5" width="18" height="10" fill="#0b2e63" opacity=".14"/><path d="M-9 0H9" stroke="#0b2e63" stroke-width="1.6" stroke-dasharray="4 3"/>',
@@ -26,8 +30,8 @@ const makeLegend = () => {
     if (count) byId("legend").append(legendItem(kind, `${review.marks[kind].name} (${count})`, review.marks[kind].hint));
   }
   const lines = [
-    ["band", "certified band", review.bands.length],
-    ["tangents", "slopes −λ", review.trials.some((t) => t.kind === "front" && t.constraints.some((c) => c.multiplier !== null))],
+    ["band", review.certificate.certified ? "certified band" : "band, if converged", review.bands.length],
+    ["tangents", "slopes −λ", review.trials.some((t) => onFront(t) && t.constraints.some((c) => c.multiplier !== null))],
     ["lineage", "continued from", review.trials.some((t) => t.continued_from)],
     ["amortised", "amortised front", review.amortised.points.length],
   ];

@@ -26,6 +26,7 @@ const tableColumns = [
   { name: "trial", key: "trial", value: (t) => t.index, cell: linkCell },
   { name: "outcome", key: "outcome", value: (t) => Object.keys(review.marks).length - Object.keys(review.marks).indexOf(t.kind),
     cell: (t) => text(review.marks[t.kind].name) },
+  { name: "budgets", key: "budgets", value: (t) => t.verdict, cell: (t) => text(t.verdict) },
   { name: "rank", key: "rank", value: (t) => t.rank, cell: (t) => text(t.rank === null ? "—" : String(t.rank), "num"), num: true },
   ...review.searched.map((name) => ({ name, key: `param:${name}`, value: (t) => at(`param:${name}`, t) ?? t.params[name],
     cell: (t) => text(t.params[name] ?? "—", "num"), num: true })),

@@ -42,7 +42,7 @@ def _trial(found: Observations, j: int, kinds: Sequence[Kind], maximizes: bool, 
     }
     metrics |= {f"value/{outcome.name}": outcome.value for outcome in outcomes}
     settings = dict.fromkeys(params, 0.0)
-    return Trial(f"{j:04d}", f"{j:032x}", "converged", "", settings, metrics, tuple(outcomes), True)
+    return Trial(f"{j:04d}", f"{j:032x}", "converged", "", settings, metrics, tuple(outcomes), "met")
 
 
 def with_prices_off(found: Observations, factor: float) -> Observations:

@@ -35,7 +35,9 @@ def sweep(
 
 def _trial(number: int, metrics: dict[str, float], noise: float, feasible: bool) -> Trial:
     intervals = dict.fromkeys(metrics, noise) if noise else {}
-    return Trial(f"{number:04d}", "", "converged", metrics=metrics, intervals=intervals, feasible=feasible)
+    return Trial(
+        f"{number:04d}", "", "converged", metrics=metrics, intervals=intervals, standing="met" if feasible else "violated"
+    )
 
 
 def made(record: SweepRecord) -> Recommendation:
@@ -183,7 +185,7 @@ def test_where_nothing_is_feasible_the_nearest_is_named_with_its_price() -> None
 
     def missing(trial: Trial, by: float) -> Trial:
         outcome: ConstraintOutcome = replace(trial.constraints[0], slack=-by, budget=trial.constraints[0].value - by)
-        return replace(trial, feasible=False, constraints=(outcome,), status="infeasible")
+        return replace(trial, standing="violated", constraints=(outcome,), status="infeasible")
 
     none = replace(record, trials=(missing(record.trials[0], 0.3), missing(record.trials[1], 0.2)))
     found = made(none)

@@ -54,6 +54,15 @@ CASES = {
     "truncation without steps": (
         "batch_size: 16", "batch_size: 16, truncation: {kind: fixed}", 8, "rollout.truncation", "steps: 5",
     ),
+    "newton where the start is kept": (
+        "steps: 10, batch_size: 16}", "steps: 10, batch_size: 16, eta: 0.5}\ndual: {rule: newton}", 8, "rollout.eta", "secant",
+    ),
+    "newton on a schedule that ends short of noise": (
+        "{timesteps: 100}", "{timesteps: 100, name: linear}\ndual: {rule: newton}", 4, "schedule.timesteps", "at least 400",
+    ),
+    "a black box without a step that has noise": (
+        "steps: 10, batch", "gradient: policy_gradient, steps: 1, batch", 8, "rollout.steps", "at least 2",
+    ),
     "more steps than the schedule": ("steps: 10, batch", "steps: 500, batch", 8, "rollout.steps", "at most"),
 }  # fmt: skip
 

@@ -26,7 +26,7 @@ FINAL = {"multiplier/four": 4.5, "slack/four": -0.3, "system/seconds": 2.0}
 RESULT = Result(
     "out_of_steps", "all steps used", 0.3, 0.01,
     {"four": ConstraintOutcome(0.8, 0.5, -0.3, 0.01, 4.5), "five": ConstraintOutcome(-0.08, 0.02, 0.1, 0.01, 0.0)},
-    False, 100, 2.0, None, FINAL,
+    "violated", 100, 2.0, None, FINAL,
 )  # fmt: skip
 TOLD = Explained.of("it", [*POINTS, (100, FINAL)], RESULT, RECIPE)
 WORDS = {"four": "runaway", "five": "inactive"}
@@ -56,7 +56,7 @@ def test_a_trial_of_a_sweep_has_its_prices(tmp_path: Path) -> None:
     for number, value in enumerate((-2.0, -1.0, 0.0)):
         price = -value / (2 if value == -1 else 1)
         bound = {"a": ConstraintOutcome(value, value, 0.0, 0.0, price, multiplier_error=0.0)}
-        result = Result("converged", "", value**2 / 2, 0.0, bound, True, 1, 1.0, None, {"objective": value**2 / 2})
+        result = Result("converged", "", value**2 / 2, 0.0, bound, "met", 1, 1.0, None, {"objective": value**2 / 2})
         TrialRecord(number, {"constraints.a.at_most": value}, result).save(tmp_path)
     found = explain_run(str(tmp_path / "trials" / "0001"), None)
     assert found.prices == ("Loosening `a` by 0.1 buys 0.05 of the objective.",)  # the slope to the next looser one is 0.5

@@ -53,7 +53,7 @@ class Many:
         slack, budget, trained = float(self.slack[i]), float(self.budget[i]), float(np.mean(self.slacks[-12:, i]))
         outcome = ConstraintOutcome(budget - slack, budget, trained, float(np.median(self.errors[-12:, i])), 1.0)
         feasible, objective = self.feasible(i), float(self.objective[i])
-        return Result("converged", "", objective, 0.0, {"g": outcome}, feasible, STEPS, 1.0, None)
+        return Result("converged", "", objective, 0.0, {"g": outcome}, "met" if feasible else "violated", STEPS, 1.0, None)
 
     def feasible(self, i: int) -> bool:
         """Whether training i ends feasible: its slack without noise, judged with the error that an evaluation has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,16 @@ from sweeps.planning.schema import Direction, Dominated, EarlyStopping
 from sweeps.stopping.dominated import optimistic
 from sweeps.stopping.judge import Judge, Stop
 from sweeps.stopping.watched import Bound, Watched
+from tests.margins import Sampled
 from tests.sweeps.stopping.dynamics import STEPS, simulate
-from trainer.outcome import Result
+from trainer.outcome import ConstraintOutcome, Result, failed
 
 OBJECTIVES: dict[str, Direction] = {"objective": "minimize", "value/max": "minimize"}
 
 
-def test_simulated_trials_with_known_ends() -> None:
+def test_simulated_trials_with_known_ends(sampled: Sampled) -> None:
     """Of those that are not dominated in the end at most 5 % are stopped; the others lose a sixth of their steps."""
-    many, rng = simulate(200, seed=1, violation=(0.05, 0.6), reach=0.0, waste=0.3), np.random.default_rng(0)
+    many, rng = simulate(200, seed=sampled.seed, violation=(0.05, 0.6), reach=0.0, waste=0.3), np.random.default_rng(sampled.seed)
     wrong: list[bool] = []
     saved: list[float] = []
     for i in range(150):
@@ -35,7 +37,8 @@ def test_simulated_trials_with_known_ends() -> None:
         else:
             wrong.append(stop < STEPS)
     assert min(len(wrong), len(saved)) > 40
-    assert np.mean(wrong) <= 0.05 and np.mean(saved) >= 1 / 6, (np.mean(wrong), np.mean(saved))
+    sampled.at_most("share of the others that is stopped", np.mean(wrong), 0.05)
+    sampled.at_least("share of the dominated's steps saved", np.mean(saved), 1 / 6)
 
 
 def watched(name: str, steps: int = 300, **metrics: Any) -> Watched:
@@ -49,10 +52,12 @@ def watched(name: str, steps: int = 300, **metrics: Any) -> Watched:
     return trial
 
 
-def said(trial: Watched, other: Watched, feasible: bool = True) -> Stop | None:
-    judge = Judge(EarlyStopping(dominated=Dominated()), OBJECTIVES)
+def said(trial: Watched, other: Watched, feasible: bool = True, required: frozenset[str] | None = None) -> Stop | None:
+    judge = Judge(EarlyStopping(dominated=Dominated()), OBJECTIVES, required)
     judge.recall(
-        Watched(other.name, STEPS, other.bounds), points(other), Result("converged", "", 0, 0, {}, feasible, 600, 1, None)
+        Watched(other.name, STEPS, other.bounds),
+        points(other),
+        Result("converged", "", 0, 0, {}, "met" if feasible else "undecided", 600, 1, None),
     )
     return judge.begin(Watched(trial.name, STEPS, trial.bounds), points(trial))
 
@@ -73,6 +78,17 @@ def test_worse_in_everything_is_dominated_and_worse_in_one_thing_is_not() -> Non
     assert said(watched("0004", objective=0.4, value_g=0.05, slack_g=0.15, multiplier_g=0.0), good) is None
     assert said(watched("0004", objective=0.4, value_g=0.15, slack_g=0.05, multiplier_g=0.0), good, feasible=False) is None
     assert said(good, good) is None
+
+
+def test_on_an_attained_front_a_finished_trial_that_missed_its_own_budget_dominates_too() -> None:
+    good = watched("0003", 600, objective=0.3, value_g=0.1, slack_g=0.1, multiplier_g=0.0)
+    worse = watched("0004", objective=0.4, value_g=0.15, slack_g=0.05, multiplier_g=0.0)
+    assert said(worse, good, feasible=False) is None
+    assert said(worse, good, feasible=False, required=frozenset()) is not None
+    missed = ConstraintOutcome(0.3, 0.2, -0.1, 0.001, 1.0)
+    ended = Watched("0005", STEPS, result=Result("infeasible", "", 0, 0, {"g": missed}, "violated", 600, 1, None))
+    assert ended.admitted(frozenset()) and not ended.admitted(frozenset({"g"})) and not ended.admitted(None)
+    assert not Watched("0006", STEPS, result=replace(failed("x"), status="stopped")).admitted(frozenset())
 
 
 def test_what_still_improves_may_get_there() -> None:

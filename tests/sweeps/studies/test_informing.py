@@ -40,7 +40,7 @@ def result(params: dict[str, Any], status: Any = "converged", error: float = 0.0
     bounds = {name: ConstraintOutcome(b, b, 0.0, error, 0.01 / b**2) for name, b in budgets.items()}
     objective = sum(0.01 / b for b in budgets.values())
     metrics = {"objective": objective, "value/max": max(budgets.values())}
-    return Result(status, "", objective, error, bounds, True, 1, 1.0, None, metrics)
+    return Result(status, "", objective, error, bounds, "met", 1, 1.0, None, metrics)
 
 
 def go(study: Study, count: int) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ def result(params: Mapping[str, Any]) -> Result:
     budgets = {name: float(params[f"constraints.{name}.at_most"]) for name in ("four", "five")}
     each = {name: ConstraintOutcome(b + 0.01, b, -0.01, 0.001, 0.01 / b**2) for name, b in budgets.items()}
     objective = sum(0.01 / b for b in budgets.values())
-    return Result("converged", "", objective, 0.001, each, False, 1, 1.0, None, {"objective": objective, "value/max": 0.2})
+    return Result("converged", "", objective, 0.001, each, "undecided", 1, 1.0, None, {"objective": objective, "value/max": 0.2})
 
 
 def ended(folder: Path, search: Plan, *rows: tuple[float, int, float, float] | None) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,11 +43,11 @@ def test_several_relative_multipliers_stay_in_the_domain_of_the_dual_function():
     assert drawn.sum(axis=1).max() <= RELATIVE_LIMIT + 1e-12 and (drawn.sum(axis=1) > 0.9).any()
 
 
-def test_draws_are_even_over_the_range_but_for_the_zeros():
-    found = spread_of(zeros=0.2)
+def test_draws_are_even_over_the_range_but_for_the_zeros(sampled):
+    found = replace(spread_of(zeros=0.2), seed=sampled.seed)
     drawn, more = found.draw(3, 4096, more=2)
-    assert (drawn == 0).mean(axis=0) == pytest.approx([0.2, 0.2], abs=0.01)
-    assert ((drawn[:, 0] == 0) & (drawn[:, 1] == 0)).mean() == pytest.approx(0.04, abs=0.01)
+    sampled.near("share of zeros", (drawn == 0).mean(axis=0), [0.2, 0.2], abs=0.01)
+    sampled.near("share of double zeros", ((drawn[:, 0] == 0) & (drawn[:, 1] == 0)).mean(), 0.04, abs=0.01)
     for column in found.units(drawn).T:
         ordered = np.sort(column[column > 0])
         assert np.abs(ordered - (np.arange(len(ordered)) + 0.5) / len(ordered)).max() < 0.01
@@ -67,14 +69,14 @@ def test_what_is_measured_begins_without_multipliers_and_reaches_the_end(points)
     assert (one.problem.project(found[-1], 3.0) == pytest.approx(found[-1])) and (found >= 0).all()
 
 
-def test_a_batch_estimates_the_mean_of_the_normalised_lagrangians():
+def test_a_batch_estimates_the_mean_of_the_normalised_lagrangians(sampled):
     """Every draw's expected weighted value, over the range, against a sum over the same multipliers without sampling parts."""
-    found = spread_of()
+    found = replace(spread_of(), seed=sampled.seed)
     rows = [np.array([0]), np.array([1]), np.array([2])]
     values = np.array([1.0, -3.0, 10.0])
-    batch = draw_amortised(found, np.arange(3), Parts.of(rows), 1 << 14, 50, 0, 0)
+    batch = draw_amortised(found, np.arange(3), Parts.of(rows), 1 << 18, 50, sampled.seed, 0)
     assert batch.multipliers is not None
     exact = (found.problem.weights(batch.multipliers) @ values).mean()
-    assert (batch.weight * values[batch.part]).sum() == pytest.approx(exact, abs=0.02)
+    sampled.near("mean", (batch.weight * values[batch.part]).sum(), exact, abs=0.025)
     assert (batch.index == batch.part).all()
-    assert np.bincount(batch.timestep, minlength=50) == pytest.approx(np.full(50, (1 << 14) / 50), abs=12)
+    sampled.near("timesteps", np.bincount(batch.timestep, minlength=50), (1 << 18) / 50, abs=100)

@@ -108,9 +108,9 @@ def test_an_unreachable_lower_bound_ends_as_infeasible_saying_below():
 
 
 @pytest.mark.parametrize("rule, oracle", [("newton", alignment(3)), ("secant", alignment(2)), ("secant", minority())])
-def test_second_order_steps_average_the_noise(rule, oracle):
-    last = [play(oracle, Dual(rule=rule), 120, samples=512, seed=seed)[-1] for seed in range(6)]
-    assert np.sqrt(np.mean([error(state, oracle) ** 2 for state in last])) < 0.05
+def test_second_order_steps_average_the_noise(rule, oracle, sampled):
+    last = [play(oracle, Dual(rule=rule), 120, samples=1024, seed=seed)[-1] for seed in sampled.seeds(6)]
+    sampled.at_most("root mean square error", np.sqrt(np.mean([error(state, oracle) ** 2 for state in last])), 0.05)
 
 
 @pytest.mark.parametrize("follow", [0.3, 0.1])

@@ -18,7 +18,7 @@ def digits() -> InMemory:
 
 
 @pytest.fixture(scope="session")
-def judge(digits: InMemory) -> ConvJudge:
+def judge(digits: InMemory, seed_of_tests: int) -> ConvJudge:
     """Trained on all the digits, as a run's judge is."""
     assert digits.labels is not None
-    return train_judge(digits.images, torch.from_numpy(digits.labels), 10, recipe.Judge(), seed=0)
+    return train_judge(digits.images, torch.from_numpy(digits.labels), 10, recipe.Judge(), seed=seed_of_tests)

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import scipy.linalg
 
+from tests.margins import Sampled
 from trainer.data.examples import InMemory
 from trainer.evaluation.evidence import Evidence, NotMeasured
-from trainer.evaluation.frechet import between_gaussians, distance, frechet
+from trainer.evaluation.frechet import between_gaussians, distance, frechet, to_gaussian
 from trainer.evaluation.images import Rows
+from trainer.evaluation.jackknife import jackknifed
 from trainer.evaluation.judge import ConvJudge
 
 
@@ -70,16 +74,45 @@ def test_too_few_images_and_unequal_widths_are_refused() -> None:
         distance(np.zeros((5, 3)), np.zeros((5, 4)))
 
 
-def test_thinned_classes_cost_distance(digits: InMemory, judge: ConvJudge) -> None:
+def test_a_distance_is_unbiased_and_its_error_covers(sampled: Sampled) -> None:
+    """Of two Gaussians in 8 features, |m|^2 + 8 (sqrt(1.2) - 1)^2; at 0 the interval covers."""
+    rng, reference = np.random.default_rng(sampled.seed), (np.zeros(8), np.eye(8), np.eye(8))
+    far, near = [], []
+    for _ in range(60):
+        noise = rng.standard_normal((203, 8))
+        far.append(jackknifed(partial(to_gaussian, *reference), 0.3 + np.sqrt(1.2) * noise))
+        near.append(jackknifed(partial(to_gaussian, *reference), noise))
+    (found, errors), (zero, its_errors) = np.array(far).T, np.array(near).T
+    exact = 8 * 0.09 + 8 * (np.sqrt(1.2) - 1) ** 2
+    z = (found - exact) / errors
+    sampled.near("mean z", z.mean(), 0.0, abs=0.65)
+    sampled.near("sd of z", z.std(ddof=1), 1.0, abs=0.42)
+    sampled.at_least("covered at 0", np.mean(zero <= 1.96 * its_errors), 0.9)
+
+
+def test_the_plain_formula_is_far_off_where_the_corrected_is_not(sampled: Sampled) -> None:
+    """64 features, 500 samples: the bias is 20 errors."""
+    rng, exact = np.random.default_rng(sampled.seed), 64 * 0.01 + 64 * (np.sqrt(1.2) - 1) ** 2
+    samples = 0.1 + np.sqrt(1.2) * rng.standard_normal((500, 64))
+    reference = (np.zeros(64), np.eye(64), np.eye(64))
+    found, error = jackknifed(partial(to_gaussian, *reference), samples)
+    plain = between_gaussians(samples.mean(0), np.cov(samples.T), *reference[:2])
+    sampled.near("corrected", found, exact, abs=0.7)
+    sampled.near("error", error, 0.124, abs=0.07)
+    sampled.at_least("plain", plain, exact + 1.5)
+
+
+def test_thinned_classes_cost_distance(digits: InMemory, judge: ConvJudge, sampled: Sampled) -> None:
     """The reference is all the data: half of it at random is near, half of it without three classes is far."""
     assert digits.labels is not None
-    everything, half = Rows(digits, np.arange(len(digits))), np.random.default_rng(0).permutation(len(digits))[:900]
+    everything, half = Rows(digits, np.arange(len(digits))), np.random.default_rng(sampled.seed).permutation(len(digits))[:900]
     fair = digits.fetch(half)
     thinned = digits.fetch(half[~np.isin(digits.labels[half], [4, 5, 7])])
     near, far = (
         frechet(Evidence(x, everything, everything, None, judge, digits.class_names))["frechet"] for x in (fair, thinned)
     )
-    assert near < 0.5 < 2.0 < far, (near, far)
+    sampled.at_most("distance of a half", near, 0.5)
+    sampled.at_least("distance without three classes", far, 2.0)
 
 
 def test_one_sample_has_no_distance(digits: InMemory, judge: ConvJudge) -> None:

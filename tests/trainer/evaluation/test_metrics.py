@@ -78,7 +78,8 @@ def test_all_shipped_metrics_of_good_samples(evidence: Evidence) -> None:
     measured = measure(evidence, list(SHIPPED))
     assert measured.notes == ()
     assert set(measured.values) == {
-        *(f"eval/share/{k}" for k in range(10)), "eval/tv_from_uniform", "eval/frechet",
+        *(f"eval/{word}/{k}" for word in ("share", "share_error", "share_low", "share_high") for k in range(10)),
+        *(f"eval/tv_from_uniform{end}" for end in ("", "_low", "_high")), "eval/frechet",
         *(f"eval/{name}" for name in (
             "nearest_distance", "nearest_distance_q05", "copied_share",
             "nearest_distance_reference", "nearest_distance_reference_q05", "copied_share_reference",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel
+from diffusers import DDIMScheduler, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel
 
 from tests.trainer import tiny
 from tests.trainer.recipes import digits
@@ -147,6 +148,7 @@ def test_prompts_guidance_and_decoding_are_those_of_diffusers(text_to_image):
     shape = (2, 4, 4)
     latents = sample(model, schedule, range(2), shape, sampling=Sampling("ddim", 5, 1.0), seed=7, batch_size=2)
     pipeline = StableDiffusionPipeline.from_pretrained(text_to_image)
+    pipeline.scheduler = tiny.trailing(pipeline.scheduler)
     images = pipeline(
         ["a red apple"] * 2, negative_prompt=["pear"] * 2, guidance_scale=3.0, num_inference_steps=5, output_type="pt",
         latents=normals(7, Stream.SAMPLING, 0, range(2), shape),
@@ -309,6 +311,42 @@ def test_models_of_two_spaces_are_not_compared(tmp_path, text_to_image, transfor
     recipe = aligned({"load": text_to_image, "prompt": "a"}, models={"a": {"load": transformer, "label": 0}}, constraints=near)
     with pytest.raises(TrainingError, match=r"one space, but models.a has pixels where the trained model has a latent space"):
         prepared(recipe, tmp_path)
+
+
+def _small_unet(folder, **schedule):
+    torch.manual_seed(0)
+    UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=1, block_out_channels=(8,), norm_num_groups=4,
+        down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), add_attention=False,
+    ).save_pretrained(folder / "unet")  # fmt: skip
+    DDPMScheduler(50, rescale_betas_zero_snr=True, **schedule).save_pretrained(folder / "scheduler")
+    return {"unet": None, "load": str(folder)}
+
+
+def test_a_loaded_model_without_signal_at_its_last_timestep_trains_in_nats(tmp_path):
+    model = _small_unet(tmp_path / "m", prediction_type="v_prediction")
+    (tmp_path / "m" / "model_index.json").write_text(json.dumps({
+        "_class_name": "DDPMPipeline", "unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", "DDPMScheduler"],
+    }))  # fmt: skip
+    recipe = digits(model=model, train={"steps": 6, "loss_weight": "elbo"}).model_copy(update={"schedule": None})
+    result = train(recipe, tmp_path / "a")
+    assert result.status != "diverged" and np.isfinite(result.objective)
+    for sampler in ("dpmpp_2m", "ddim", "ddpm", "langevin"):
+        made = generate(str(result.checkpoint), 2, tmp_path / sampler, sampler=sampler, steps=3, seed=0)
+        assert bool(made.isfinite().all())
+
+
+def test_one_that_predicts_the_noise_there_is_refused_before_training(tmp_path):
+    model = _small_unet(tmp_path / "m")
+    with pytest.raises(TrainingError, match=r"some signal at every timestep, .* none at timestep 49"):
+        prepared(digits(model=model).model_copy(update={"schedule": None}), tmp_path / "a")
+
+
+def test_more_sampling_steps_than_a_loaded_schedule_has_are_refused_before_training(tmp_path):
+    model = _small_unet(tmp_path / "m", prediction_type="v_prediction")
+    recipe = digits(model=model, schedule={"timesteps": 60}, evaluation={"sample_steps": 51})
+    with pytest.raises(TrainingError, match=r"at most the loaded schedule's 50 timesteps, but got 51; write sample_steps: 50"):
+        prepared(recipe.model_copy(update={"schedule": None}), tmp_path / "a")
 
 
 def test_a_schedule_without_betas_is_refused(tmp_path):

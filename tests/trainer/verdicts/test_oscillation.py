@@ -7,11 +7,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
+from tests.margins import Sampled
 from tests.trainer.verdicts.dynamics import EVERY, Dynamics, tail
 from trainer.verdicts.oscillation import excess, oscillation, pole
 
-SEEDS = range(25)
+RUNS = 25
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.1, 0.5])
@@ -35,57 +37,53 @@ def test_a_swing_without_noise_gives_its_pole_to_the_last_digits_also_with_a_tre
     assert pole(0.9**k).imag == 0 and pole(0.9**k).real == pytest.approx(0.9)
 
 
-def test_an_autoregression_gives_its_poles_and_a_moving_average_part_does_not_bias_them() -> None:
+def test_an_autoregression_gives_its_poles_and_a_moving_average_part_does_not_bias_them(sampled: Sampled) -> None:
     """ARMA(2, 1): least squares on it is off by 0.1 and more, however long the series."""
     z, found = 0.9 * cmath.exp(0.4j), []
-    for seed in range(10):
+    for seed in sampled.seeds(10):
         noise = np.random.default_rng(seed).standard_normal(20_000)
-        series = np.zeros(len(noise))
-        for k in range(2, len(noise)):
-            series[k] = 2 * z.real * series[k - 1] - abs(z) ** 2 * series[k - 2] + noise[k] - 0.8 * noise[k - 1]
-        found.append(pole(series))
-    assert abs(np.mean(found) - z) < 0.01
+        found.append(pole(lfilter([1, -0.8], [1, -2 * z.real, abs(z) ** 2], noise)))
+    sampled.near("pole", [np.mean(found).real, np.mean(found).imag], [z.real, z.imag], abs=0.01)
 
 
 @pytest.mark.parametrize("factor", [4, 8, 16])
 @pytest.mark.parametrize("case", [Dynamics(), Dynamics(delay=1), Dynamics(rate=0.2)], ids=["plain", "stale", "fast"])
-def test_too_large_a_step_size_is_seen_and_by_how_much(case: Dynamics, factor: float) -> None:
-    found = [oscillation(tail(case.run(factor * case.critical, 1500, seed)), EVERY) for seed in SEEDS]
+def test_too_large_a_step_size_is_seen_and_by_how_much(case: Dynamics, factor: float, sampled: Sampled) -> None:
+    found = [oscillation(tail(case.run(factor * case.critical, 1500, seed)), EVERY) for seed in sampled.seeds(RUNS)]
     seen = [each for each in found if each is not None]
-    assert len(seen) >= {4: 0.15, 8: 0.75, 16: 0.8}[int(factor)] * len(found)
-    assert 0.5 * factor < np.median([each.excess for each in seen]) < 2 * factor
-    if case.delay == 0 and factor > 4:
-        assert 0.7 * factor < np.median([each.excess for each in seen]) < 1.45 * factor
+    sampled.at_least("share that is seen", len(seen) / len(found), {4: 0.15, 8: 0.75, 16: 0.8}[int(factor)])
+    near = (0.7, 1.45) if case.delay == 0 and factor > 4 else (0.5, 2.0)
+    sampled.between("median excess, of the true one", np.median([each.excess for each in seen]) / factor, *near)
     # |z|^2 = 1 - rate + step x rate, and z + z* = 2 - rate: the angle of z is the frequency.
     if case.delay == 0:
         modulus = math.sqrt(1 - case.rate + factor * case.rate**2 / 4)
         period = 2 * math.pi / math.acos((1 - case.rate / 2) / modulus)
-        assert np.median([each.period for each in seen]) == pytest.approx(period, rel=0.2)
+        sampled.near("median period", np.median([each.period for each in seen]), period, rel=0.2)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4, 8])
-def test_the_pole_of_a_noisy_run_tells_the_factor_whether_it_is_called_or_not(factor: float) -> None:
+def test_the_pole_of_a_noisy_run_tells_the_factor_whether_it_is_called_or_not(factor: float, sampled: Sampled) -> None:
     case = Dynamics()
-    poles = [pole(tail(case.run(factor * case.critical, 3000, seed))) for seed in SEEDS]
+    poles = [pole(tail(case.run(factor * case.critical, 3000, seed))) for seed in sampled.seeds(RUNS)]
     factors = [excess(z ** (1 / EVERY)) if z.imag > 0 else 1.0 for z in poles]
-    assert factor / 1.5 < np.median(factors) < 1.5 * factor
+    sampled.between("median factor, of the true one", np.median(factors) / factor, 1 / 1.5, 1.5)
 
 
 @pytest.mark.parametrize("factor", [1, 2])
-def test_a_step_size_up_to_twice_the_critical_is_not_called_too_large(factor: float) -> None:
+def test_a_step_size_up_to_twice_the_critical_is_not_called_too_large(factor: float, sampled: Sampled) -> None:
     case = Dynamics()
-    called = [oscillation(tail(case.run(factor * case.critical, 1500, seed)), EVERY) is not None for seed in SEEDS]
-    assert sum(called) <= 0.05 * len(called)
+    called = [oscillation(tail(case.run(factor * case.critical, 1500, seed)), EVERY) is not None for seed in sampled.seeds(RUNS)]
+    sampled.at_most("share that is called", np.mean(called), 0.05)
 
 
-def test_the_suggested_step_size_ends_the_oscillation() -> None:
-    case = Dynamics()
-    ended = 0
-    for seed in SEEDS:
+def test_the_suggested_step_size_ends_the_oscillation(sampled: Sampled) -> None:
+    case, ended = Dynamics(), []
+    for seed in sampled.seeds(RUNS):
         found = oscillation(tail(case.run(16 * case.critical, 1500, seed)), EVERY)
-        assert found is not None
-        ended += oscillation(tail(case.run(16 * case.critical / found.excess, 1500, seed)), EVERY) is None
-    assert ended >= 0.9 * len(SEEDS)
+        if found is not None:
+            ended.append(oscillation(tail(case.run(16 * case.critical / found.excess, 1500, seed)), EVERY) is None)
+    sampled.at_least("share that is seen", len(ended) / RUNS, 0.8)
+    sampled.at_least("share that is ended", np.mean(ended), 0.9)
 
 
 def test_multipliers_cut_off_at_zero_swing_on_and_the_factor_is_a_lower_bound() -> None:
@@ -96,25 +94,22 @@ def test_multipliers_cut_off_at_zero_swing_on_and_the_factor_is_a_lower_bound() 
 
 def autoregression(phi: float, length: int, seed: int) -> np.ndarray:
     noise = np.random.default_rng(seed).standard_normal(length + 200)
-    series = np.zeros(len(noise))
-    for k in range(1, len(noise)):
-        series[k] = phi * series[k - 1] + noise[k]
-    return series[200:]
+    return np.asarray(lfilter([1.0], [1.0, -phi], noise))[200:]
 
 
 @pytest.mark.parametrize("length", [40, 90, 180])
 @pytest.mark.parametrize("phi", [0.0, 0.5, 0.9, 0.97, 1.0])
-def test_noise_is_called_an_oscillation_in_less_than_one_series_in_twenty(phi: float, length: int) -> None:
-    called = sum(oscillation(autoregression(phi, length, seed), EVERY) is not None for seed in range(200))
-    assert called < 0.05 * 200
+def test_noise_is_called_an_oscillation_in_less_than_one_series_in_twenty(phi: float, length: int, sampled: Sampled) -> None:
+    called = [oscillation(autoregression(phi, length, seed), EVERY) is not None for seed in sampled.seeds(200)]
+    sampled.at_most("share that is called", np.mean(called), 0.05)
 
 
 @pytest.mark.parametrize("length", [40, 90, 180])
-def test_critical_damping_is_called_an_oscillation_in_less_than_one_run_in_twenty(length: int) -> None:
+def test_critical_damping_is_called_an_oscillation_in_less_than_one_run_in_twenty(length: int, sampled: Sampled) -> None:
     case = Dynamics()
-    runs = [case.run(case.critical, 500 + EVERY * length, seed)["multiplier/c"][-length:] for seed in range(200)]
-    called = sum(oscillation(np.array([value for _, value in run]), EVERY) is not None for run in runs)
-    assert called < 0.05 * 200
+    runs = [case.run(case.critical, 500 + EVERY * length, seed)["multiplier/c"][-length:] for seed in sampled.seeds(200)]
+    called = [oscillation(np.array([value for _, value in run]), EVERY) is not None for run in runs]
+    sampled.at_most("share that is called", np.mean(called), 0.05)
 
 
 def test_small_swings_short_series_and_constants_are_left_alone() -> None:

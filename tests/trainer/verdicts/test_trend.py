@@ -5,19 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.margins import Sampled
 from tests.trainer.verdicts.test_oscillation import autoregression
 from trainer.verdicts.trend import linearity, mean, slope
 
 
 @pytest.mark.parametrize("phi", [0.0, 0.5, 0.7])
-def test_two_standard_errors_hold_the_truth_about_nineteen_times_in_twenty(phi: float) -> None:
+def test_two_standard_errors_hold_the_truth_about_nineteen_times_in_twenty(phi: float, sampled: Sampled) -> None:
     means, slopes, times = [], [], np.arange(100.0)
-    for seed in range(300):
+    for seed in sampled.seeds(1600):
         series = autoregression(phi, 100, seed)
         found, rise = mean(series), slope(times, series + 0.5 * times)
         means.append(abs(found.value) < 2 * found.error)
         slopes.append(abs(rise.value - 0.5) < 2 * rise.error)
-    assert 0.88 < np.mean(means) < 0.99 and 0.88 < np.mean(slopes) < 0.99
+    sampled.between("share of means", np.mean(means), 0.88, 0.99)
+    sampled.between("share of slopes", np.mean(slopes), 0.88, 0.99)
 
 
 def test_they_are_those_of_numpy_without_correlation() -> None:

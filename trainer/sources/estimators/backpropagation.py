@@ -24,8 +24,8 @@ class Backpropagated(RolloutTurn):
         return torch.stack(shares).sum()
 
     def _through(self) -> int | None:
-        """The number of last steps that rewards are backpropagated through; one draw for the whole batch."""
-        truncation, steps = self._source.recipe.rollout.truncation, len(self._source.steps)
+        """How many of the last steps with noise rewards are backpropagated through; one draw for the whole batch."""
+        truncation, steps = self._source.recipe.rollout.truncation, max(1, len(self._source.steps.sigma))
         most = min(truncation.steps or steps, steps)
         uniform = generator(self._source.recipe.seed, Stream.TRUNCATION, self._step)
         draws: dict[str, Callable[[], int | None]] = {

@@ -8,7 +8,7 @@ from trainer.sources.balance import BalanceEstimator, BalanceTurn, residuals
 
 
 class DAG(BalanceTurn):
-    """Half the squared residuals, for model and flow alike.
+    """Half the squared residuals, for the model less what the batch has in common.
 
     On the model's own trajectories d_k grad log p is the score-function gradient of step k's KL to F(x_{k+1}) r_k / F(x_k).
     """
@@ -16,9 +16,10 @@ class DAG(BalanceTurn):
     def loss(self, number: int) -> Tensor:
         drawn = self._kept = self._kept or self._draw()
         learned = self._balance.learned(drawn)
-        errors = residuals(learned.detach(), self._log_likelihoods(drawn), drawn)
-        squared = self._closeness * self._share(0.5 * errors.square().sum(1))
-        return squared + self._flow_loss(learned, errors)
+        likelihoods, last = self._revisited(drawn)
+        errors = residuals(learned.detach(), likelihoods, drawn)
+        squared = self._closeness * self._share(0.5 * self._less_the_others(errors).square().sum(1))
+        return squared + last + self._flow_loss(learned, errors)
 
 
 class Estimator(BalanceEstimator):

@@ -17,20 +17,19 @@ class DAGKL(BalanceTurn):
 
     def loss(self, number: int) -> Tensor:
         drawn = self._kept = self._kept or self._begin()
-        clip_range, now = self._balance.spec.clip_range, self._log_likelihoods(drawn)
+        clip_range, (now, last) = self._balance.spec.clip_range, self._revisited(drawn)
         ratio = (now - self._before).exp()
         clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
         policy = self._share(torch.maximum(ratio * self._advantage, clipped * self._advantage).sum(1))
         learned = self._balance.learned(drawn)
-        return self._closeness * policy + self._flow_loss(learned, residuals(learned.detach(), now.detach(), drawn))
+        return self._closeness * policy + last + self._flow_loss(learned, residuals(learned.detach(), now.detach(), drawn))
 
     @torch.no_grad()
     def _begin(self) -> Drawn:
         drawn = self._draw()
         self._before = drawn.path.log_likelihoods()
         errors = residuals(self._balance.learned(drawn), self._before, drawn)
-        total = self._source.host.total(errors.sum(0))
-        self._advantage = (errors - total / self._size) * (self._size / max(1, self._size - 1))
+        self._advantage = self._less_the_others(errors)
         return drawn
 
 

@@ -19,8 +19,9 @@ class PolicyGradient(RolloutTurn):
     """The gradient by likelihood ratios of the denoising steps, for black-box rewards (DDPO, arXiv 2305.13301, eq. 3).
 
     With kl_k(theta) the terms that are sums over steps and r those on samples, grad E[sum_k kl_k + r] = E[sum_k grad kl_k +
-    sum_k grad log p(x_{k+1} | x_k) (sum_{j > k} kl_j + r - baseline_k)]. The baseline is the mean over the other samples;
-    past the first update the ratio of likelihoods is clipped, as in PPO.
+    sum_k grad log p(x_{k+1} | x_k) (sum_{j > k} kl_j + r - baseline_k)], the second sum over the steps that have noise. The
+    last step has none: rewards do not reach it, its KL alone does, which keeps it where the frozen model has it. The baseline is
+    the mean over the other samples; past the first update the ratio of likelihoods is clipped, as in PPO.
     """
 
     def __init__(
@@ -58,9 +59,9 @@ class PolicyGradient(RolloutTurn):
         return path
 
     def _later(self, values: Tensor) -> Tensor:
-        """What is yet to come of a term's values after each step, [B, K]."""
+        """What is yet to come of a term's values after each step that has noise, [B, K - 1]."""
         if values.ndim == 2:
-            return values.flip(1).cumsum(1).flip(1) - values
+            return (values.flip(1).cumsum(1).flip(1) - values)[:, :-1]
         return values[:, None].expand_as(self._before)
 
 

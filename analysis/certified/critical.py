@@ -1,0 +1,160 @@
+"""How many standard errors make a whole band hold: the critical value of all its statements together.
+
+The band states of each plane, wherever it may be the highest, that it lies below the front, and of each point that it lies
+above. The statements' errors are normal, and their largest has the quantile that is wanted. It is found by simulation, with their
+covariance: planes of one trial at several budgets, the plane and the point of one trial, means that share trials, and trials
+that were measured on common draws err together, which makes it smaller than Bonferroni's for as many statements. Planes that
+lie far below the others at a budget cannot matter there, so they are left out (inequality selection: Chernozhukov, Lee and Rosen,
+Intersection bounds: estimation and inference, Econometrica 81, 2013).
+
+The draws are the same for the same numbers of trials: the seed is fixed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from analysis.certified.observations import Observations, Vector
+
+#: Draws, each taken with both signs.
+_DRAWS = 2000
+#: At most so many numbers at once.
+_CHUNK = 8_000_000
+#: A plane cannot matter where it lies below another by so many errors of each.
+_SELECTED = 2.0
+#: An error of a multiplier counts so many times in a plane's margin, which grows faster away from its trial for it. So planes
+#: matter near their own trials only, where fewer of their errors compete to be the largest, and all margins are smaller there.
+_LEVER = 2.0
+#: The critical value that margins are shared out for; it needs to be about right only.
+_TYPICAL = 3.0
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Draws of the trials' errors: of their own heights [n, R], and of their multipliers [n, K, R]."""
+
+    own: Vector
+    prices: Vector
+
+    @classmethod
+    def of(cls, trials: Observations) -> Noise:
+        rng, size = np.random.default_rng(0), len(trials)
+        values, vectors = np.linalg.eigh(trials.own_covariance)
+        own = (vectors * np.sqrt(np.maximum(values, 0.0))) @ rng.standard_normal((size, _DRAWS))
+        prices = rng.standard_normal((size, len(trials.shared), _DRAWS)) * trials.multiplier_errors[:, :, None]
+        return cls(own.astype(np.float32), prices.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Means of the trials' planes with weights [P, n]: their `heights` [N, P] at budgets `at` [N, m], and what to take off.
+
+    `margins` [N, P] is that for a critical value of 1: the standard error, with errors of multipliers counted `_LEVER` times.
+    """
+
+    weights: Vector
+    at: Vector
+    heights: Vector
+    margins: Vector
+
+    @classmethod
+    def of(cls, trials: Observations, weights: Vector, intercepts: Vector, at: Vector) -> Planes:
+        """From the intercepts [n] of the trials' planes, d_j of d_j - lambda_j . b."""
+        heights = weights @ intercepts - at @ (weights @ trials.prices).T
+        squares, errors = weights**2, trials.multiplier_errors**2
+        variances = point_errors(trials, weights)[None] ** 2
+        for k, budget in enumerate(trials.shared):
+            middle = at[:, budget].mean()
+            off, b = trials.values[:, k] - middle, (at[:, budget] - middle)[:, None]
+            even, odd, double = (squares @ (errors[:, k] * off**power) for power in (2, 1, 0))
+            variances = variances + _LEVER**2 * (even - 2.0 * b * odd + b**2 * double)
+        return cls(weights, at, heights, np.sqrt(np.maximum(variances, 0.0)) * stretch(trials, weights))
+
+    def binding(self) -> list[tuple[int, Vector]]:
+        """Each plane that may be the highest somewhere, with budgets [B, m] that span where."""
+        best = (self.heights - _SELECTED * self.margins).max(axis=1, keepdims=True, initial=-np.inf)
+        may = self.heights + _SELECTED * self.margins >= best
+        found = []
+        for plane in np.flatnonzero(may.any(axis=0)):
+            rows = self.at[may[:, plane]]
+            ends = np.concatenate([rows.argmin(axis=0), rows.argmax(axis=0), [len(rows) // 2]])
+            found.append((int(plane), rows[np.unique(ends)]))
+        return found
+
+
+def point_errors(trials: Observations, weights: Vector) -> Vector:
+    """Standard errors [Q] of means of the trials' own heights with weights [Q, n]."""
+    result: Vector = np.sqrt(np.maximum(((weights @ trials.own_covariance) * weights).sum(axis=1), 0.0))
+    return result
+
+
+def stretch(trials: Observations, weights: Vector) -> Vector:
+    """How many critical values the margins of means with weights [P, n] are, [P]: fewer of trials with larger errors.
+
+    The mean margin sum_j c_j sigma_j is least for a given chance sum_j isf(c_j) where c_j^2 = c^2 - 2 log(sigma_j / sigma).
+    """
+    own = np.sqrt(trials.own_variances)
+    typical = float(np.sqrt(np.mean(own**2)))
+    ratio = np.maximum(own / typical, 1e-6) if typical > 0 else np.ones_like(own)
+    each = np.sqrt(np.clip(1.0 - 2.0 * np.log(ratio) / _TYPICAL**2, 0.6, 1.7))
+    return np.asarray(weights @ each)
+
+
+def point_margins(trials: Observations, weights: Vector) -> Vector:
+    """What to add [Q] to means of points with weights [Q, n] for a critical value of 1: the standard error, and for bending.
+
+    An error of g moves a point along its plane, above which the front bends: by 1/2 k e^2 for an error e and a curvature k, which
+    counts where the front is flat. With e at most `_TYPICAL` errors that is so many times 1/2 `_TYPICAL` k sigma^2; the largest
+    k sigma^2 = (lambda_j - lambda_i) . (g_i - g_j) / s^2 of a chord to a trial s errors away is taken, near ones for further.
+    """
+    sure = np.where(trials.value_errors > 0, trials.value_errors, np.nan)
+    away = trials.values[None, :, :] - trials.values[:, None, :]
+    turned = ((trials.multipliers[:, None, :] - trials.multipliers[None, :, :]) * away).sum(axis=2)
+    far = np.maximum(np.nansum((away / sure[:, None, :]) ** 2, axis=2), _TYPICAL**2)
+    bends = 0.5 * _TYPICAL * np.max(turned / far, axis=1, initial=0.0) * (trials.value_errors > 0).any(axis=1)
+    result: Vector = stretch(trials, weights) * (point_errors(trials, weights) + weights @ bends)
+    return result
+
+
+def critical(trials: Observations, planes: Planes, points: Vector, z: float) -> float:
+    """The factor on the margins of planes and of points (weights [Q, n]) at which all hold as often as |normal| <= z."""
+    if z <= 0:
+        return 0.0
+    noise = Noise.of(trials)
+    largest = np.maximum(
+        _largest(points @ noise.own, stretch(trials, points) * point_errors(trials, points)), _of_planes(trials, planes, noise)
+    )
+    return float(np.quantile(largest, 2.0 * norm.cdf(z) - 1.0))
+
+
+def _largest(draws: Vector, margins: Vector) -> Vector:
+    """The largest of errors [S, R] in units of their margins [S], in each of 2 R draws: those given and their negatives."""
+    scaled = draws / np.where(margins > 0, margins, np.inf)[:, None].astype(draws.dtype)
+    return np.concatenate([scaled.max(axis=0, initial=0.0), -scaled.min(axis=0, initial=0.0)])
+
+
+def _of_planes(trials: Observations, planes: Planes, noise: Noise) -> Vector:
+    """The largest over the planes, each where it may be the highest; of points the negatives are meant, so these come first."""
+    draws = noise.own.shape[1]
+    largest, binding = np.zeros(2 * draws), planes.binding()
+    step = max(1, _CHUNK // (draws * (2 * trials.budgets + 1)))
+    for start in range(0, len(binding), step):
+        some = binding[start : start + step]
+        which = np.concatenate([np.full(len(at), place) for place, (_, at) in enumerate(some)])
+        rows, at = [plane for plane, _ in some], np.concatenate([at for _, at in some])
+        weights = planes.weights[rows]
+        light = weights.astype(np.float32)
+        errors, variances = (light @ noise.own)[which], (point_errors(trials, weights) ** 2)[which]
+        for k, budget in enumerate(trials.shared):
+            middle = float(at[:, budget].mean())  # so that single precision is enough
+            off = (trials.values[:, k] - middle).astype(np.float32)
+            errors += (light @ (off[:, None] * noise.prices[:, k]))[which]
+            errors -= (at[:, budget, None] - middle).astype(np.float32) * (light @ noise.prices[:, k])[which]
+            away = trials.values[:, k][None, :] - at[:, budget, None]
+            variances = variances + _LEVER**2 * ((weights[which] * away * trials.multiplier_errors[:, k]) ** 2).sum(axis=1)
+        both = _largest(errors, np.sqrt(variances) * stretch(trials, weights)[which])
+        largest = np.maximum(largest, np.concatenate([both[draws:], both[:draws]]))
+    return largest

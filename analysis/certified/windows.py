@@ -1,0 +1,38 @@
+"""Means of neighbouring trials, which are planes and points as single trials are, with smaller errors.
+
+A mean of planes below a convex front is a plane below it, and a mean of points above it is a point above it. A mean over k
+neighbours with independent errors has 1 / sqrt(k) of one's error, and lies off the front by the square of their distance only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.certified.observations import Vector
+
+
+def windows(points: Vector, usable: NDArray[np.bool_]) -> Vector:
+    """Weights [P, n], rows that sum to 1: each of the `usable` [n] trials, and means over its 2, 4, 8, … nearest ones.
+
+    Nearness is that of `points` [n, m] in units of their range. Windows hold at most 1 / 4^m of the trials, beyond which they
+    bend too much to help. The larger they are, the fewer: each is a quarter of its size from the next, or so.
+    """
+    size = len(points)
+    rows = np.flatnonzero(usable)
+    own = np.eye(size)[rows]
+    if len(rows) < 2:
+        return own
+    chosen = points[rows]
+    span = np.ptp(chosen, axis=0)
+    scaled = chosen / np.where(span > 0, span, 1.0)
+    order = np.argsort(((scaled[:, None] - scaled[None]) ** 2).sum(axis=2), axis=1, kind="stable")
+    along = np.lexsort(scaled.T)
+    found, width = [own], 2
+    while width * 4 ** points.shape[1] <= len(rows):
+        centres = along[:: max(1, width // 4)]
+        means = np.zeros((len(centres), size))
+        np.put_along_axis(means, rows[order[centres, :width]], 1.0 / width, axis=1)
+        found.append(np.unique(means, axis=0))
+        width *= 2
+    return np.concatenate(found)

@@ -1,0 +1,156 @@
+"""Whose budget is it: what may be on the attained front, against the rule spelled out for every trial."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import replace
+
+import pytest
+
+from analysis.errors import ReviewError
+from analysis.figures.marks import MARKS, kinds
+from analysis.front import find_front
+from analysis.hypervolume import hypervolume_history, reference_point_of
+from analysis.marking import marks_of
+from analysis.recommendation.preference import Limit, Preference
+from analysis.recommendation.recommend import recommend
+from analysis.requirements import read_required, required, required_of, write_required
+from analysis.review import review
+from analysis.trials import Budget, ConstraintOutcome, Direction, SweepRecord, Trial
+from tests.analysis.test_front import brute_force_front
+from trainer.feasibility.standing import Standing
+from trainer.schema.bound import Kind
+
+BOTH: dict[str, Kind] = {"a": "at_most", "b": "at_most"}
+THREE: dict[str, Direction] = {"objective": "minimize", "value/a": "minimize"}
+BUDGET = Budget("constraints.a.at_most", ("a",), "at_most", 0, 9)
+STANDINGS: tuple[Standing, ...] = ("met", "violated", "undecided")
+
+
+@pytest.mark.parametrize(
+    ("kinds_of", "searched", "objectives", "expected"),
+    [
+        (BOTH, {"a", "b"}, {"objective", "value/max"}, set()),
+        (BOTH, {"a", "b"}, {"objective", "value/a", "value/b"}, set()),
+        (BOTH, {"a"}, {"objective", "value/a"}, {"b"}),
+        (BOTH, {"a", "b"}, {"objective", "value/a"}, None),  # b's value is on no axis
+        (BOTH, {"a"}, {"objective", "value/max"}, None),  # the largest value may be that of b
+        (BOTH, {"a"}, {"value/max", "value/a"}, {"b"}),
+        (BOTH, set(), {"objective", "value/max"}, None),
+        (BOTH, {"a"}, {"objective", "eval/frechet"}, None),
+        ({"a": "at_least", "b": "at_least"}, {"a", "b"}, {"objective", "value/max"}, None),  # the largest is the easiest
+        ({"a": "at_least", "b": "at_least"}, {"a", "b"}, {"objective", "value/a", "value/b"}, set()),
+        ({"a": "equals", "b": "at_most"}, {"a"}, {"objective", "value/a"}, {"b"}),
+    ],
+)
+def test_only_what_no_axis_shows_is_asked_for(
+    kinds_of: dict[str, Kind], searched: set[str], objectives: set[str], expected: set[str] | None
+) -> None:
+    assert required(kinds_of, searched, objectives) == (None if expected is None else frozenset(expected))
+
+
+def trial(
+    number: int, objective: float, value: float, a: Standing | None, b: Standing | None, status: str = "converged",
+    *, evaluated: bool = True,
+) -> Trial:  # fmt: skip
+    """A trial with these standings of its two constraints, of which `a` has a searched budget; without them nobody judged it."""
+    metrics = {"objective": objective, "value/a": value, "value/max": value}
+    metrics |= {"objective_error": 0.001} if evaluated else {}
+    slacks = {"met": 0.1, "violated": -0.1, "undecided": 0.0}
+    outcomes = tuple(
+        ConstraintOutcome(name, value, value + slacks[each], slacks[each], 0.01, 1.0, kind="at_most", standing=each)
+        for name, each in (("a", a), ("b", b))
+        if each is not None
+    )
+    found = {each.standing for each in outcomes}
+    own = next((each for each in ("violated", "undecided", "met") if each in found), None)
+    return Trial(f"{number:04d}", f"{number:032x}", status, "", {}, metrics, outcomes, own)
+
+
+def record(*trials: Trial, decide: frozenset[str] | None = frozenset("b")) -> SweepRecord:
+    return SweepRecord("1", "s", "p", THREE, None, trials, (BUDGET,), required=decide)
+
+
+def test_a_missed_knob_is_a_mark_and_a_missed_requirement_decides() -> None:
+    missed = trial(0, 5.0, 0.1, "violated", "met")  # the lowest value of all, though it was asked for a lower one
+    others = trial(1, 1.0, 1.0, "met", "met"), trial(2, 0.5, 0.5, "met", "violated"), trial(3, 0.4, 0.4, "met", "undecided")
+    sweep = record(missed, *others)
+    found = find_front(sweep)
+    assert set(found.ids) == {"0000", "0001"} and found.ranks == {"0000": 1, "0001": 1, "0003": 2, "0002": 3}
+    assert kinds(sweep, found) == ["front_missed", "front", "infeasible", "undecided"]
+    assert found.note.startswith("2 of 4 trials are on the front; 2 keep the budgets that are fixed; 1 on it missed the budget")
+    before = replace(sweep, required=None)
+    assert find_front(before).ids == ("0001",) and kinds(before, find_front(before))[0] == "infeasible"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_attained_front_is_the_brute_force_one(seed: int) -> None:
+    """Every combination of standings and ends, at random places."""
+    ends = ("converged", "out_of_steps", "infeasible")
+    draw, sorts = random.Random(seed), list(itertools.product(STANDINGS, STANDINGS, ends))
+    draw.shuffle(sorts)
+    trials = [trial(i, draw.random(), draw.random(), a, b, status) for i, (a, b, status) in enumerate(sorts)]
+    trials += [trial(90, 0.0, 0.0, "met", "met", "infeasible", evaluated=False), trial(91, 0.0, 0.0, None, None, "stopped")]
+    sweep = record(*trials)
+    candidates = [each for each, (_, b, _) in zip(trials, sorts, strict=False) if b == "met"]
+    best = brute_force_front([list(sweep.point(each)) for each in candidates], ["minimize", "minimize"])
+    expected = {each.trial_id for each, ok in zip(candidates, best, strict=True) if ok}
+    front = find_front(sweep)
+    assert set(front.ids) == expected
+    assert all(front.ranks[name] is None for name in ("0090", "0091")), "no final evaluation, no place"
+    assert reference_point_of(sweep) is not None and hypervolume_history(sweep)[-1] > 0
+    by_kind = dict(zip((each.trial_id for each in trials), kinds(sweep, front), strict=True))
+    for each in trials:
+        asked = next((outcome.standing for outcome in each.constraints if outcome.name == "a"), None)
+        if each.trial_id in expected:
+            own = "violated" if asked == "violated" else asked
+            assert (
+                by_kind[each.trial_id] == {"violated": "front_missed", "undecided": "front_undecided", "met": "front"}[str(own)]
+            )
+
+
+def test_undecided_trials_stand_between_and_never_on_the_front(tmp_path_factory: pytest.TempPathFactory) -> None:
+    sweep = record(
+        trial(0, 1.0, 1.0, "met", "met"),
+        trial(1, 0.1, 0.1, "met", "undecided"),
+        trial(2, 0.2, 0.2, "met", "violated"),
+        decide=None,
+    )
+    made = review(sweep, tmp_path_factory.mktemp("out"))
+    assert made.front_ids == ("0000",) and made.front.ranks == {"0000": 1, "0001": 2, "0002": 3}
+    assert "1 feasible; 1 undecided" in made.front.note
+    assert [marks_of(each, made)["feasible"] for each in sweep.trials] == ["met", "undecided", "violated"]
+    assert [marks_of(each, made)["missed"] for each in sweep.trials] == ["none", "none", "b"]
+    page, rows = made.front_html.read_text(), made.trials_csv.read_text().splitlines()
+    assert '"kind":"undecided"' in page.replace(" ", "") and MARKS["undecided"].name in page
+    assert [line.split(",")[3] for line in rows[1:]] == ["met", "undecided", "violated"]
+    nothing = find_front(replace(sweep, trials=sweep.trials[1:]))
+    assert nothing.least_violating is not None and nothing.least_violating.trial_id == "0001"
+    assert "Trial 0001 is the nearest of the undecided: more draws (feasibility.draws)" in nothing.note
+
+
+def test_what_is_preferred_is_met_first_and_says_so() -> None:
+    wish = Preference(meets=(Limit("value/a", "at_most", 0.5),), best="objective")
+    met, unsure = trial(0, 3.0, 0.4, "met", "met"), trial(1, 1.0, 0.3, "met", "undecided")
+    both = recommend(replace(record(met, unsure, decide=None), prefer=wish), find_front(record(met, unsure, decide=None)))
+    assert both.preferred is not None and both.preferred.trial_id == "0000"
+    far = trial(0, 3.0, 0.9, "met", "met")
+    sweep = replace(record(far, unsure, decide=None), prefer=wish)
+    only = recommend(sweep, find_front(sweep))
+    assert only.preferred is not None and only.preferred.trial_id == "0001"
+    assert "the only undecided trial with" in only.preferred_reason and "feasibility.draws" in only.preferred_reason
+    attained = replace(record(trial(0, 3.0, 0.4, "violated", "met"), trial(1, 1.0, 0.9, "met", "met")), prefer=wish)
+    said = recommend(attained, find_front(attained)).preferred_reason
+    assert said.endswith("It missed the budget it was given (`a`): it counts by what it attained.")
+
+
+def test_what_decides_is_recorded_and_else_derived() -> None:
+    for names in (None, frozenset[str](), frozenset({"b", 'quo"ted'})):
+        assert read_required(write_required(names), "r") == names
+    for text in ("", "[1]", '"b"', "{}"):
+        with pytest.raises(ReviewError, match="must be a JSON list of constraints' names, or null"):
+            read_required(text, "r")
+    trials = (trial(0, 1.0, 1.0, "met", "met"),)
+    assert required_of(trials, (BUDGET,), THREE) == frozenset("b") and required_of(trials, (), THREE) is None
+    assert required_of(trials, (BUDGET,), {"objective": 0}) is None

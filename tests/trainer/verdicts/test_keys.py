@@ -1,0 +1,49 @@
+"""A verdict's advice follows from its evidence and names keys that the recipe's formulation uses."""
+
+from __future__ import annotations
+
+from functools import reduce
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.verdicts.test_judge import C, histories, result
+from trainer.load import load_recipe
+from trainer.schema.dual import Dual
+from trainer.verdicts import verdicts
+from trainer.verdicts.keys import measured_by
+
+RECIPES = Path(__file__).parents[3] / "sweeps" / "recipes"
+
+
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_keys_are_those_that_measure_the_constraint(file: Path) -> None:
+    recipe, _ = load_recipe(file, [])
+    found = measured_by(recipe)
+    assert set(found) == {each.name for each in recipe.constraints}
+    along = {recipe.constraints[each.column - 1].name for each in recipe.terms if each.column and each.term.source == "rollout"}
+    for name, keys in found.items():
+        assert (keys == "rollout.batch_size") == (name in along)
+        assert all(isinstance(reduce(getattr, key.split("."), recipe), int) for key in keys.split(", "))
+
+
+def test_separate_batches_have_a_size_of_their_own() -> None:
+    recipe, _ = load_recipe(RECIPES / "digits.yaml", ["train.batches=separate"])
+    assert set(measured_by(recipe).values()) == {"train.constraint_batch"}
+
+
+@pytest.mark.parametrize(
+    ("multipliers", "slacks", "said"),
+    [
+        (lambda t: 0.3 * min(1.0, 4 * t), lambda t: -0.1, "the multiplier stands at its highest and the violation is not gone"),
+        (lambda t: 0.9 if t < 0.5 else 0.3, lambda t: -0.1, "the multiplier came down to 0.3 before the violation was gone"),
+        (lambda t: 0.3, lambda t: 0.0, "or measure the slack better (rollout.batch_size): in training it is within errors"),
+    ],
+)
+def test_what_is_violated_is_told_by_what_its_multiplier_did(multipliers, slacks, said) -> None:
+    constraint = C.model_copy(update={"name": "c"})
+    [verdict] = verdicts(
+        histories(multipliers, slacks), result(-0.1, 0.3), Dual(), [constraint], {"c": "rollout.batch_size"}
+    )  # fmt: skip
+    assert verdict.word == "violated" and said in verdict.suggestion
+    assert "floor" not in verdict.suggestion and "no longer answers" not in verdict.suggestion

@@ -1,0 +1,22 @@
+"""Which keys of a recipe sharpen what a constraint is measured with, so that advice names keys that this recipe uses."""
+
+from __future__ import annotations
+
+from trainer.recipe import Recipe
+
+
+def measured_by(recipe: Recipe) -> dict[str, str]:
+    """By constraint, the keys in whose values its slack gets more samples in training, as people read them."""
+    found = {}
+    for each in recipe.terms:
+        if each.column:
+            found[recipe.constraints[each.column - 1].name] = _keys(recipe, each.term.source)
+    return found
+
+
+def _keys(recipe: Recipe, source: str) -> str:
+    if source == "rollout":
+        return "rollout.batch_size"
+    if source != "data" or recipe.model.compose is not None:
+        return "train.batch_size"
+    return "train.batch_size, train.floor" if recipe.train.batches == "mixture" else "train.constraint_batch"
