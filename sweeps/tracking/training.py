@@ -6,6 +6,7 @@ delivers what could not be delivered before.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sweeps.tracking.experiment import experiment_of
 from sweeps.tracking.histories import read_points
 from sweeps.tracking.tracker import RUN_STATUS
 from trainer.recipe import flatten
+from trainer.uris import masked
 
 KIND = "training"
 _AT_ONCE = 100
@@ -33,10 +35,13 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained) -> s
 
     client, name, result = MlflowClient(uri), explained.recipe.name, explained.result
     experiment = experiment_of(client, uri, name)
-    mark = {"dualsweep.kind": KIND, "dualsweep.output": output}
-    wanted = " and ".join(f"tags.`{key}` = '{_quoted(value)}'" for key, value in mark.items())
+    # A digest, as MLflow's filters take no quotes within a value.
+    mark = {"dualsweep.kind": KIND, "dualsweep.training": hashlib.sha256(output.encode()).hexdigest()[:32]}
+    wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in mark.items())
     found = client.search_runs([experiment], wanted, max_results=1)
-    run = (found[0] if found else client.create_run(experiment, tags=mark, run_name=name)).info.run_id
+    run = (
+        found[0] if found else client.create_run(experiment, tags=mark | {"dualsweep.output": masked(output)}, run_name=name)
+    ).info.run_id
     recorded = read_points(folder / "metrics.jsonl")
     params = [Param(key, str(value)) for key, value in flatten(explained.recipe).items() if value is not None]
     metrics = [
@@ -55,7 +60,3 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained) -> s
         client.log_artifact(run, str(file))
     client.set_terminated(run, RUN_STATUS.get(result.status, "FINISHED"))
     return str(run)
-
-
-def _quoted(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("'", "\\'")

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,8 @@ def test_a_network_without_a_schedule_is_not_given_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["class_embed_type", "time_cond_proj_dim", "encoder_hid_dim_type", "addition_embed_type"])
 def test_what_nothing_would_give_a_network_is_named(tmp_path: Path, key: str) -> None:
     kind = "UNet2DModel" if key == "class_embed_type" else "UNet2DConditionModel"
-    place = network(tmp_path, _class_name=kind, **{key: "timestep"})  # type: ignore[arg-type]  # any key of a config
+    options: Any = {key: "timestep"}
+    place = network(tmp_path, _class_name=kind, **options)
     (problem,) = [each for each in told(f"load: {place}", SCHEDULE) if "model.load" in each]
     assert f"with {key} 'timestep', which is not supported" in problem
 
