@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from analysis.budgets import read_budgets
-from analysis.common_draws import read_draws
 from analysis.errors import ReviewError, nearest
 from analysis.judging import constraint_outcomes, judge, split_intervals
 from analysis.recommendation.preference import PREFER, read_preference
@@ -64,6 +63,8 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
     children = list(_children(client, experiment.experiment_id, parent.info.run_id))
     runs = [run for run in children if run.data.tags["dualsweep.kind"] == "trial"]
     tags = parent.data.tags
+    from analysis.common_draws import read_draws  # numpy, which reading alone does without
+
     budgets = read_budgets(tags.get("dualsweep.budgets", "[]"), parent.info.run_id)
     trials = judge([_trial(run, budgets) for run in _newest_of_each(runs)], list(objectives))
     decide = read_required(tags[TAG], parent.info.run_id) if TAG in tags else required_of(trials, budgets, objectives)

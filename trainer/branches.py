@@ -39,6 +39,9 @@ def _placed(loc: Location, data: Any, kind: str) -> tuple[Location, Location | N
         if part in below:
             place.append(part)
             current = current[part]
+        elif part == current:  # a word alone, which stands for a section of its name
+            place.append(part)
+            current = None
         elif kind == "missing" and position == len(loc) - 1:
             place.append(part)
         elif part != "[key]" and branched is None:

@@ -120,7 +120,7 @@ def test_no_store_is_an_error_and_makes_none(tmp_path: Path) -> None:
     with pytest.raises(ReviewError, match="must name an MLflow store that exists"):
         read_sweep(f"sqlite:///{tmp_path / 'typo.db'}", "digits")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ReviewError, match="must name an MLflow store"):
+    with pytest.raises(ReviewError, match="must be the address of an MLflow store"):
         read_sweep(str(tmp_path / "mlruns"), "digits")
 
 

@@ -122,7 +122,7 @@ def test_the_saved_view_is_what_mlflow_unpacks(published: tuple[str, str, Path])
 def test_an_mlflow_that_takes_no_saved_view_gets_everything_else(tmp_path: Path) -> None:
     uri, experiment = new_store(tmp_path)
     parent = log_parent(uri, experiment)
-    for trial in made_up_trials(3):
+    for trial in made_up_trials(12):
         log_trial(uri, experiment, parent, trial)
     # A store that takes experiment tags as short as MLflow's were before it had saved views.
     with create_engine(uri).begin() as connection:

@@ -62,10 +62,8 @@ def test_against_the_noising_process_samples_follow_the_reward_alone(gradient: s
         samples = roll_out(model, steps, normals(sampled.seed, Stream.EVALUATION, 0, range(50_000), (len(steps), 2))).samples
     mean, precision = np.array(models.BOWL[0]), beta * np.array(models.BOWL[1])
     wanted, covariance = exact.sampled_by_balance(mean, precision, steps, exact.affine(model, steps, 2)[-1])
-    of_mean, of_covariance = {"dag": (0.22, 0.16), "dag_kl": (0.08, 0.09)}[gradient]
-    untrained = "training from N(0, 1) that ends early: 500 steps left variances 6 to 10 % too small"
-    sampled.near("mean", samples.mean(0), wanted, abs=of_mean, method=untrained)
-    sampled.near("covariance", np.cov(samples.T.double()), covariance, abs=of_covariance, method=untrained)
+    sampled.near("mean", samples.mean(0), wanted, abs=0.04)
+    sampled.near("covariance", np.cov(samples.T.double()), covariance, abs=0.1 * covariance.max())
 
 
 def test_the_samplers_own_optimum_comes_near_the_reward_with_more_steps() -> None:

@@ -75,7 +75,7 @@ def test_a_run_is_loaded_as_any_other_model(tmp_path: Path) -> None:
         {"compose": {"of": ["a", "both"]}, "shape": [1, 8, 8]},
         {"a": {**UNETS["a"]}, "both": {"load": str(tmp_path / "first")}}, schedule={"timesteps": 200},
     )  # fmt: skip
-    assert (sampling_of(again, "both").sampler, sampling_of(again, "a").sampler) == ("langevin", "ddim")
+    assert (sampling_of(again, "both").sampler, sampling_of(again, "a").sampler) == ("langevin", "dpmpp_2m")
     runs_and_samples(again, tmp_path / "second", (1, 8, 8))
     with pytest.raises(TrainingError, match="`prompt` must go with one network"):
         build_model(Model(load=str(tmp_path / "first"), prompt="a pear"), (1, 8, 8), 0, Library())
