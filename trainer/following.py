@@ -23,7 +23,7 @@ from ray.util.queue import Empty, Queue
 from trainer.errors import TrainingError
 from trainer.host import Payload
 from trainer.places import ERROR, write_files
-from trainer.tracebacks import error_in, own_line
+from trainer.tracebacks import TRACEBACK, error_in, own_line
 
 
 class _Forward(UserCallback):
@@ -149,7 +149,12 @@ def follow(training: Training, on_report: Callable[[Payload], None]) -> None:
 
 
 def whole(error: BaseException) -> str:
-    """All that an error says: of several workers' the first one's traceback, which Ray's own message cuts short."""
+    """All that an error says: of several workers' the first one's traceback, which Ray's own message cuts short.
+
+    What Ray keeps of a worker is its traceback, or the bare exception; of that only the message has one.
+    """
     failures = getattr(error, "worker_failures", None) or {}
     first = failures[min(failures)] if failures else error
-    return str(first).strip() or str(error).strip() or type(error).__name__
+    texts = [str(each).strip() for each in (first, first.__cause__, error) if each is not None]
+    with_traceback = [text for text in texts if TRACEBACK in text]
+    return with_traceback[0] if with_traceback else next(filter(None, texts), type(error).__name__)

@@ -7,7 +7,8 @@ import sysconfig
 from pathlib import Path
 
 _FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<name>.+)')
-_BETWEEN = ("Traceback (most recent call last)", "During handling of the above", "The above exception was")
+TRACEBACK = "Traceback (most recent call last)"
+_BETWEEN = (TRACEBACK, "During handling of the above", "The above exception was")
 #: Whose frames are nobody's own code: Python's, installed packages', and this program's.
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _OURS = tuple(str(Path(__file__).parent.parent / room) for room in ("trainer", "sweeps", "analysis", "cluster"))
