@@ -57,14 +57,14 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
     Raises:
         ReviewError: no store, experiment or sweep of that name, or its tags are not a sweep's.
     """
+    from analysis.common_draws import read_draws  # loads numpy, which importing this file must not
+
     client = open_client(tracking_uri)
     experiment, parent = _find_parent(client, tracking_uri, sweep)
     objectives = _objectives(parent)
     children = list(_children(client, experiment.experiment_id, parent.info.run_id))
     runs = [run for run in children if run.data.tags["dualsweep.kind"] == "trial"]
     tags = parent.data.tags
-    from analysis.common_draws import read_draws  # numpy, which reading alone does without
-
     budgets = read_budgets(tags.get("dualsweep.budgets", "[]"), parent.info.run_id)
     trials = judge([_trial(run, budgets) for run in _newest_of_each(runs)], list(objectives))
     decide = read_required(tags[TAG], parent.info.run_id) if TAG in tags else required_of(trials, budgets, objectives)
