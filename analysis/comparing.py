@@ -122,7 +122,8 @@ def compare(records: Sequence[SweepRecord], grouping: Grouping = "auto") -> Comp
     more than one of them, and by sweep otherwise.
 
     Raises:
-        ReviewError: fewer than two sweeps, one of them twice, other objectives, more than 4, or nothing that may be on a front.
+        ReviewError: fewer than two sweeps, one of them twice, other objectives, other budgets that decide, more than 4
+            objectives, or nothing that may be on a front.
     """
     _check(records)
     objectives = records[0].objectives
@@ -159,6 +160,12 @@ def _check(records: Sequence[SweepRecord]) -> None:
                 f"{_words(first.objectives)} and {record.experiment_name!r} has {_words(record.objectives)}. "
                 "Leave one of them out."
             )
+        if record.required != first.required:
+            raise ReviewError(
+                f"Sweeps must let the same budgets decide what may be on their fronts to be compared, but of "
+                f"{first.experiment_name!r} {_deciding(first)} and of {record.experiment_name!r} {_deciding(record)}. "
+                "Write the same `front: {require: ...}` and search the same budgets, or leave one of them out."
+            )
     if len(first.objectives) > HISTORY_UP_TO:
         raise ReviewError(
             f"A comparison must be of at most {HISTORY_UP_TO} objectives, but got {len(first.objectives)}: a hypervolume for "
@@ -168,6 +175,13 @@ def _check(records: Sequence[SweepRecord]) -> None:
 
 def _words(objectives: Mapping[str, Direction]) -> str:
     return ", ".join(f"{name} ({direction})" for name, direction in objectives.items())
+
+
+def _deciding(record: SweepRecord) -> str:
+    """Which budgets decide what may be on a sweep's front."""
+    if record.required is None:
+        return "all do"
+    return f"{', '.join(sorted(record.required))} do" if record.required else "none does"
 
 
 def _ended(record: SweepRecord) -> tuple[Trial, ...]:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import sqlite3
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
+from trainer.documents import show
+from trainer.errors import BadInput
+from trainer.places import check_writable
 from trainer.uris import sqlite_file
 
+#: How every SQLite file begins that is not empty.
+_HEAD = b"SQLite format 3\x00"
 _REVISION = re.compile(r"^(revision|down_revision)\s*(?::[^=]*)?=\s*['\"](\w+)['\"]", re.MULTILINE)
 #: Tables that MLflow's stores have, and those of an Optuna study.
 _OURS, _OPTUNAS = {"experiments", "runs"}, {"studies", "trials"}
@@ -24,11 +31,18 @@ def wrong_with_file(uri: str) -> Wrong | None:
     A file that is not there, or empty, is good: MLflow makes its tables.
     """
     file = sqlite_file(uri)
-    if file is None or not file.exists():
-        return None
+    try:
+        if file is None or not file.exists():
+            return None
+        if file.is_dir():
+            return "must name a file", f"the folder {file}", f"write e.g. sqlite:///{file}/mlflow.db"
+        with file.open("rb") as stream:
+            head = stream.read(len(_HEAD))
+    except OSError as error:
+        return "must name a file that can be read", f"{show(str(file))} ({error.strerror})", "name another"
+    if head not in (b"", _HEAD):
+        return "must be an SQLite database", f"{file} (file is not a database)", "move that file away, or name another"
     rule = "must be a database of this MLflow's version"
-    if file.is_dir():
-        return "must name a file", f"the folder {file}", f"write e.g. sqlite:///{file}/mlflow.db"
     try:
         with contextlib.closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=1)) as connection:
             tables = {str(name) for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
@@ -41,6 +55,22 @@ def wrong_with_file(uri: str) -> Wrong | None:
     if tables >= _OPTUNAS and not tables >= _OURS:
         return "must not be Optuna's own database", str(file), "name another file"
     return _wrong_with_version(rule, uri, version) if tables >= _OURS else None
+
+
+def wrong_with_writing(uri: str) -> Wrong | None:
+    """The rule that an SQLite URI breaks where MLflow could not write to it, as `wrong_with_file`; leaves nothing behind."""
+    file = sqlite_file(uri)
+    if file is None:
+        return None
+    try:
+        check_writable(str(file.parent))
+        if file.exists() and not os.access(file, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        file.exists()  # raises where the name is too long
+    except (OSError, BadInput) as error:
+        why = error.strerror if isinstance(error, OSError) else f"the folder {show(str(file.parent))} can't be written"
+        return "must name a file that can be written", f"{show(str(file))} ({why})", "name one in a folder of yours"
+    return None
 
 
 def _wrong_with_version(rule: str, uri: str, version: str) -> Wrong | None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from trainer.uris import ambiguous_login, is_local, local_path, of_file, sqlite_file, sqlite_url
 
@@ -16,6 +18,7 @@ DEFAULT = "mlflow.db"
 VARIABLE = "MLFLOW_TRACKING_URI"
 #: The databases that MLflow keeps its store in, each with or without a driver (`postgresql+psycopg`).
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_ASYNCHRONOUS = ("aiomysql", "aioodbc", "aiosqlite", "asyncmy", "asyncpg")
 _SERVICES = ("http", "https", "databricks", "databricks-uc", "uc")
 _EXAMPLES = "sqlite:///mlflow.db, http://HOST:5000 or postgresql://HOST/DATABASE"
 
@@ -31,7 +34,7 @@ def tracking_uri(written: str | None = None) -> str:
 def wrong_with(uri: str) -> tuple[str, str] | None:
     """The rule that a tracking URI breaks, and the way out; None where it breaks none. Nothing is connected to."""
     rule, scheme = "must be the address of an MLflow store", uri.partition(":")[0].lower()
-    if uri.startswith("databricks"):
+    if re.match(r"databricks(-uc)?(://|\Z)", uri):
         return None
     if is_local(uri) and not scheme.startswith("sqlite"):
         if os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1"):
@@ -46,7 +49,19 @@ def wrong_with(uri: str) -> tuple[str, str] | None:
         return f"{rule}, of a kind that MLflow knows", f"write e.g. {_EXAMPLES}"
     if not uri.partition("://")[2].strip("/"):
         return f"{rule} with a host", f"write e.g. {_EXAMPLES}"
-    return _wrong_with_login(uri)
+    return _wrong_with_login(uri) or (_wrong_with_host(uri, rule) if scheme in ("http", "https") else None)
+
+
+def _wrong_with_host(uri: str, rule: str) -> tuple[str, str] | None:
+    """What no connection can be made to: no host, one with blanks, a port that is none."""
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return f"{rule} whose port is a number up to 65535, and an address of colons in brackets", "write e.g. http://HOST:5000"
+    if not host or set(host) <= set(".-") or re.search(r"\s", uri) or port == 0:
+        return f"{rule} with a host", "write e.g. http://HOST:5000"
+    return None
 
 
 def _instead(place: str) -> str:
@@ -58,6 +73,11 @@ def _instead(place: str) -> str:
 
 
 def _wrong_with_database(uri: str, kind: str, rule: str) -> tuple[str, str] | None:
+    written = uri.partition(":")[0]
+    if written != written.lower():
+        return f"{rule}, its kind in small letters", f"write {written.lower()}:{uri.partition(':')[2]}"
+    if (driver := written.partition("+")[2]) and not _is_driver(kind, driver):
+        return f"{rule}, with a driver that SQLAlchemy knows and that waits for its answers", f"write {kind}://"
     if kind != "sqlite":
         return _wrong_with_login(uri)
     if sqlite_file(uri) is not None:
@@ -75,6 +95,14 @@ def _wrong_with_login(uri: str) -> tuple[str, str] | None:
         "must have a login that can be told from the address",
         "write @ as %40, / as %2F, : as %3A, ? as %3F and # as %23 in it",
     )
+
+
+def _is_driver(kind: str, driver: str) -> bool:
+    """Whether SQLAlchemy has this driver of a database, itself or by a plug-in; MLflow can't use those that are asynchronous."""
+    spec = find_spec("sqlalchemy")
+    own = [Path(place) / "dialects" / kind / f"{driver}.py" for place in (spec.submodule_search_locations or [] if spec else [])]
+    known = any(file.is_file() for file in own) or bool(entry_points(group="sqlalchemy.dialects", name=f"{kind}.{driver}"))
+    return (known or not own) and driver not in _ASYNCHRONOUS
 
 
 def _of_plugins() -> set[str]:

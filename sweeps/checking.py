@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.database import wrong_with_file
+from analysis.database import wrong_with_file, wrong_with_writing
 from analysis.tracking_uri import VARIABLE, tracking_uri, wrong_with
 from cluster.errors import ClusterError
 from cluster.machine import local_machine
@@ -20,7 +20,7 @@ from sweeps.trials.starts import continued_dual_step, continued_steps
 from trainer.data import outline
 from trainer.documents import Document, load
 from trainer.errors import BadInput, Problem
-from trainer.feasibility.tolerance import Tolerance, tolerances
+from trainer.feasibility.tolerance import SHARE, Tolerance, tolerances
 from trainer.load import load_recipe
 from trainer.places import BadPlaceError, check_writable, is_local, local_path
 from trainer.recipe import Recipe, flatten
@@ -86,7 +86,7 @@ def checked_store(written: str | None) -> str | None:
         return None
     try:
         uri = tracking_uri(written)
-        wrong, state = wrong_with(written or uri), wrong_with_file(uri)
+        wrong, state = wrong_with(written or uri), wrong_with_file(uri) or wrong_with_writing(uri)
     except BadPlaceError as error:
         wrong, state = None, (error.rule, error.received, error.way_out)
     key = "--tracking-uri" if written else VARIABLE
@@ -208,7 +208,7 @@ def describe(checked: Checked) -> Iterator[str]:
     if not runs_elsewhere(checked.address):
         fits = concurrency(local_machine(), ask, plan.sweep.concurrency if plan else None)
         yield f"  side by side  {fits.concurrent} ({fits.reason})"
-    yield from _of_problem(recipe, plan.tolerances if plan is not None else {})
+    yield from _of_problem(recipe, plan)
     yield f"  output        {masked(checked.output)}"
     for key, value in flatten(recipe).items():
         if value is not None:
@@ -245,9 +245,12 @@ def _of_sweep(plan: Plan) -> Iterator[str]:
     yield f"  tracking      {masked(plan.tracking_uri)}, experiment `{plan.experiment}`"
 
 
-def _of_problem(recipe: Recipe, searched: Mapping[str, float]) -> Iterator[str]:
-    """The objective and the constraints with their tolerances; `searched` are those that a sweep gives by its ranges."""
-    within = {**tolerances(recipe), **{name: Tolerance(each) for name, each in searched.items()}}
+def _of_problem(recipe: Recipe, plan: Plan | None) -> Iterator[str]:
+    """The objective and the constraints with their tolerances, those of a sweep's trials where they follow from its ranges."""
+    within: dict[str, object] = dict(tolerances(recipe))
+    if plan is not None:
+        within |= dict.fromkeys(plan.own_tolerances, f"{100 * SHARE:g} % of the trial's budget")
+        within |= {name: Tolerance(each) for name, each in plan.tolerances.items()}
     for each in recipe.terms:
         if each.column == 0:
             yield f"  {'maximise' if recipe.maximizes else 'minimise'}      {each.term.word}"
@@ -259,5 +262,5 @@ def _of_problem(recipe: Recipe, searched: Mapping[str, float]) -> Iterator[str]:
             if constraint.budget is None
             else f"{constraint.kind.replace('_', ' ')} {constraint.budget:g}"
         )
-        told = f" (tolerance {within[constraint.name] or 'of the trial'})" if constraint.budget is not None else ""
+        told = f" (tolerance {within[constraint.name]})" if constraint.budget is not None else ""
         yield f"  constraint    {constraint.name}: {each.term.word} {bound}{relative}{told}"

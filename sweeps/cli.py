@@ -28,6 +28,7 @@ from sweeps.options import (
     Tracking,
     at_home,
     interruptible,
+    no_path,
     refused_by_the_machine,
     write_json,
 )
@@ -58,6 +59,9 @@ def main() -> None:
         print(f"dualsweep: {error}", file=sys.stderr)
         sys.exit(FAILED)
     except OSError as error:
+        if told := no_path(error):
+            print(f"dualsweep: {told}", file=sys.stderr)
+            sys.exit(BAD_INPUT)
         if not (told := refused_by_the_machine(error)):
             raise
         print(f"dualsweep: {told}", file=sys.stderr)

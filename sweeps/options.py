@@ -13,12 +13,26 @@ from typing import Annotated, Any
 import typer
 
 from sweeps.exits import INTERRUPTED
+from trainer.documents import show
+from trainer.errors import BadInput, Problem
 from trainer.places import local_path, naming
 
 
 def at_home(path: Path | None) -> Path | None:
     """A path that an option names, `~` in it being the home folder: shells leave `--output=~/x` as it is."""
     return local_path(str(path)) if path is not None and str(path).startswith(("~", "file:")) else path
+
+
+def file_for_json(path: Path | None) -> Path | None:
+    """As `at_home`; `-` is refused, since on the output JSON would stand among lines for people.
+
+    Raises:
+        BadInput: it is `-`.
+    """
+    if path is not None and str(path) == "-":
+        rule, way_out = "must name a file: the output has lines for people", "give a file's path"
+        raise BadInput([Problem("command line", 1, "--json", rule, "'-'", way_out)])
+    return at_home(path)
 
 
 File = Annotated[Path, typer.Argument(help="A recipe or a sweep, in YAML.", show_default=False, callback=at_home)]
@@ -28,7 +42,9 @@ Sets = Annotated[
 Output = Annotated[
     str | None, typer.Option("--output", help="Folder (or fsspec URI) to write to; runs/NAME when left out.", show_default=False)
 ]
-Json = Annotated[Path | None, typer.Option("--json", help="File for the results as JSON.", show_default=False, callback=at_home)]
+Json = Annotated[
+    Path | None, typer.Option("--json", help="File for the results as JSON.", show_default=False, callback=file_for_json)
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit code 3 unless every trial is known to meet its budgets.")]
 Address = Annotated[
     str | None,
@@ -68,6 +84,15 @@ def _finite(value: Any) -> Any:
 
 #: What a machine may refuse at any write, and no traceback explains: a full disk, a quota, a read-only or failing one.
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM)
+
+
+#: What is wrong with a path itself, whoever asks for it.
+_NO_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
+
+
+def no_path(error: OSError) -> str:
+    """`File name too long: PATH` and the like; empty of an error of another kind."""
+    return f"{error.strerror}: {show(str(error.filename))}; name another path" if error.errno in _NO_PATHS else ""
 
 
 def refused_by_the_machine(error: OSError) -> str:

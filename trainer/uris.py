@@ -9,13 +9,18 @@ import re
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-#: `scheme://` and what follows it up to a blank, a quote or a bracket.
-_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^\s'\"<>`]*)")
+#: `scheme://` and what follows it: up to its last `@`, whatever stands before that, and on to a blank, a quote or a bracket.
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://((?:\S*@|[^\s/@:]+:(?!\d+[/?#\s])[^\n@/]*\s[^\n@]*@)?[^\s'\"<>`]*)")
+#: Options named like secrets; the key of a view saved in MLflow is the address of that view.
 _SECRET = re.compile(
-    r"([?&#;][^=&#;\s]*(?:pass|pwd|secret|token|key|sig|credential|auth)[^=&#;\s]*=)[^&#;\s'\"<>`]*", re.IGNORECASE
+    r"([?&#;](?!viewStateShareKey=)[^=&#;?\s]*(?:pass|pwd|secret|token|key|sig|credential|auth)[^=&#;\s]*=)[^&#;\s'\"<>`]*",
+    re.IGNORECASE,
 )
 #: Schemes whose user name is none of a person's secrets, as long as a password stands beside it.
 _WITH_USERS = re.compile(r"(postgres|postgresql|mysql|mariadb|mssql|oracle|cockroachdb)(\+\w+)?\Z")
+#: Hosts that no login looks like: of this machine, by number, or in brackets.
+_PLAIN_HOST = re.compile(r"(localhost|[0-9]+(\.[0-9]+){3}|\[.*\])(:[0-9]*)?\Z")
+_LAST_PORT = 65535
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?):///")
 MEMORY = ":memory:"
 
@@ -98,7 +103,17 @@ def ambiguous_login(url: str) -> bool:
 def _has_login(authority: str) -> bool:
     """Whether what stands before the first `/` has a login, or a port that is none, as a password cut off by a `/` looks."""
     port = authority.rpartition(":")[2] if ":" in authority and not authority.endswith("]") else ""
-    return "@" in authority or (bool(port) and not port.isdigit())
+    return "@" in authority or (bool(port) and not (port.isdecimal() and int(port[:9]) <= _LAST_PORT))
+
+
+def _may_have_login(scheme: str, authority: str) -> bool:
+    """Whether what stands before the first `/` of an address with an `@` may be the part of a login before a `/` in it.
+
+    So look all hosts with a port, which may be a password of digits, and on the web words without a dot, which may be tokens.
+    """
+    if _has_login(authority) or not authority or _PLAIN_HOST.match(authority):
+        return _has_login(authority)
+    return ":" in authority or ("." not in authority and scheme in ("http", "https"))
 
 
 def masked(text: str) -> str:
@@ -117,8 +132,9 @@ def _without_login(found: re.Match[str], mask: str = "***@") -> str:
     scheme, rest = found.groups()
     login, at, host = rest.rpartition("@")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if not at or not (_has_login(authority) or _WITH_USERS.match(scheme.lower())):
+    known = _WITH_USERS.match(scheme.lower())
+    if not at or not (_may_have_login(scheme.lower(), authority) or known):
         return found.group()
     user, colon, _ = login.partition(":")
-    shown = f"{user}:" if colon and mask and _WITH_USERS.match(scheme.lower()) else ""
+    shown = f"{user}:" if colon and mask and known else ""
     return f"{scheme}://{shown}{mask}{host}"

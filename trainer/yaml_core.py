@@ -22,6 +22,8 @@ _SCALARS = (
      list("-+.0123456789")),
 )  # fmt: skip
 _FORMS = {f"{_TAG}{name}": re.compile(rf"(?:{form})\Z") for name, form, _ in _SCALARS}
+#: Of a whole number, zeros in front included; Python itself reads no more than some thousand.
+_MOST_DIGITS = 400
 _KNOWN = {*_FORMS, *(f"{_TAG}{name}" for name in ("str", "seq", "map", "merge"))}
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -57,10 +59,15 @@ class Loader(yaml.SafeLoader):
 
     def construct_yaml_int(self, node: Any) -> int:
         text = str(self.construct_scalar(node))
-        try:
-            return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-        except ValueError:  # Python reads no more than some thousand digits
-            raise yaml.constructor.ConstructorError(None, None, "a number of too many digits", node.start_mark) from None
+        base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+        # No setting is larger, and floating-point numbers, databases and tensors hold none that is.
+        if len(text) <= _MOST_DIGITS and abs(number := int(text, base)) < 2**63:
+            return number
+        raise yaml.constructor.ConstructorError(None, None, "a whole number of more than 64 bits", node.start_mark)
+
+    def construct_word(self, node: Any) -> str:
+        """Of `<<` where it is a value."""
+        return str(self.construct_scalar(node))
 
     def construct_yaml_float(self, node: Any) -> float:
         return float(str(self.construct_scalar(node)).lower().replace(".inf", "inf").replace(".nan", "nan"))
@@ -71,6 +78,7 @@ for _name, _form, _first in _SCALARS:
 Loader.add_implicit_resolver(f"{_TAG}merge", re.compile(r"<<\Z"), ["<"])
 Loader.add_constructor(f"{_TAG}int", Loader.construct_yaml_int)
 Loader.add_constructor(f"{_TAG}float", Loader.construct_yaml_float)
+Loader.add_constructor(f"{_TAG}merge", Loader.construct_word)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -59,13 +59,24 @@ def range_tolerances(parameters: Sequence[Parameter], base: Layered, recipe: Rec
     A logarithmic range gives none (each trial's own budget does), nor do constraints whose tolerance is given, or whose values
     are normalised.
     """
-    given = recipe.feasibility.tolerance
-    if given is not None and not isinstance(given, dict):
-        return {}
-    own = {recipe.constraints[each.column - 1].name for each in recipe.terms if each.column and each.term.normalised}
-    left_alone = set(given or {}) | (own if recipe.rollout.normalize else set())
+    left_alone = _left_alone(recipe)
     found = [(name, each) for each in ranges(parameters, base) if not each.log for name in each.constraints]
     return {name: SHARE * (each.high - each.low) for name, each in found if name not in left_alone}
+
+
+def own_tolerances(parameters: Sequence[Parameter], base: Layered, recipe: Recipe) -> frozenset[str]:
+    """The searched constraints whose tolerance follows from each trial's own budget: not from a range, nor from the recipe."""
+    searched = {name for each in searched_budgets(parameters, base) for name in each.constraints}
+    return frozenset(searched - set(range_tolerances(parameters, base, recipe)) - _left_alone(recipe))
+
+
+def _left_alone(recipe: Recipe) -> set[str]:
+    """The constraints whose tolerance no search changes: given, or of normalised values."""
+    given, names = recipe.feasibility.tolerance, {each.name for each in recipe.constraints}
+    if given is not None and not isinstance(given, dict):
+        return names
+    own = {recipe.constraints[each.column - 1].name for each in recipe.terms if each.column and each.term.normalised}
+    return set(given or {}) | (own if recipe.rollout.normalize else set())
 
 
 def check_tolerances(parameters: Sequence[Parameter], base: Layered, recipe: Recipe) -> list[Problem]:

@@ -42,10 +42,11 @@ Answer = TypeVar("Answer")
 _ONE_KEY_BELOW = ("search", "objectives", "set")
 
 
-def load_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
+def load_plan(path: str | Path, overrides: Sequence[str] = (), store: str | None = None) -> Plan:
     """Reads a sweep file with `key=value` overrides (the sweep's own keys, else the recipe's) and its recipe.
 
-    `search.KEY=null` drops an entry of the search.
+    `search.KEY=null` drops an entry of the search. `store` is an MLflow store that is asked in place of the sweep's own, which
+    is not looked at then.
 
     Raises:
         BadInput: with every problem found: the sweep's by line, the recipe's by line, then the overrides'.
@@ -55,6 +56,8 @@ def load_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
     if document is None:
         raise BadInput(problems)
     on_recipe = _lay_on_sweep(document, given, problems)
+    if store is not None and isinstance(document.data.get("mlflow"), dict):
+        document.data["mlflow"].pop("tracking_uri", None)
     sweep = _read(problems, lambda: validate(Sweep, document))
     entries, found = read_search(document)
     problems += found
@@ -64,7 +67,7 @@ def load_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
     if base is not None:
         problems += check_objectives(document, _names(base))
         problems += check_direction(document, base)
-        plan = _complete(document, sweep, base, entries, on_recipe, problems)
+        plan = _complete(document, sweep, base, entries, on_recipe, problems, store)
     if problems or plan is None:
         raise BadInput(_ordered(problems, [document.file, base.file if base else ""]))
     return plan
@@ -77,6 +80,7 @@ def _complete(
     entries: Sequence[Written],
     on_recipe: Sequence[Override],
     problems: list[Problem],
+    store: str | None,
 ) -> Plan | None:
     """Lays the fixed values over the base recipe and checks the search over it; None where anything is wrong."""
     fixed = [*_written_in(document, "set"), *on_recipe]
@@ -99,7 +103,8 @@ def _complete(
     problems += check_tolerances(parameters, completed, recipe)
     problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)
     problems += check_points(document, sweep, parameters, completed)
-    tracking = check_tracking(document, sweep.mlflow.tracking_uri, sweep.mlflow.tracking_uri or plan.tracking_uri)
+    own = sweep.mlflow.tracking_uri
+    tracking = check_tracking(document, own, own or plan.tracking_uri) if store is None else []
     problems += tracking or check_storage(document, plan.tracking_uri)
     problems += check_warm_start(document, sweep)
     problems += check_early_stopping(document, sweep.early_stopping, recipe, list(plan.objectives))

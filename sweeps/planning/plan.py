@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.requirements import required, unseen
 from analysis.tracking_uri import tracking_uri
-from sweeps.planning.budgets import NAME, range_tolerances, searched_budgets
+from sweeps.planning.budgets import NAME, own_tolerances, range_tolerances, searched_budgets
 from sweeps.planning.kinds import listed
 from sweeps.planning.preferring import preference_of
 from sweeps.planning.schema import Direction, EarlyStopping, Sweep
@@ -153,6 +153,11 @@ class Plan:
     def tolerances(self) -> dict[str, float]:
         """The tolerances that follow from the searched ranges, by constraint, the same for all trials."""
         return range_tolerances(self.parameters, self.recipe_document, self.recipe)
+
+    @property
+    def own_tolerances(self) -> frozenset[str]:
+        """The constraints whose tolerance is a share of each trial's own budget."""
+        return own_tolerances(self.parameters, self.recipe_document, self.recipe)
 
     @property
     def experiment(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from analysis.database import wrong_with_file
+from analysis.database import wrong_with_file, wrong_with_writing
 from analysis.tracking_uri import VARIABLE
 from analysis.tracking_uri import wrong_with as wrong_with_tracking
 from sweeps.planning.budgets import NAME
@@ -65,7 +65,7 @@ def check_tracking(document: Layered, written: str | None, uri: str) -> list[Pro
     keys: Keys = ("mlflow", "tracking_uri")
     try:
         wrong = wrong_with_tracking(uri)
-        state = wrong_with_file(uri) if wrong is None else None
+        state = wrong_with_file(uri) or wrong_with_writing(uri) if wrong is None else None
     except BadPlaceError as error:
         return [document.problem(keys, error.rule, error.received, error.way_out)]
     if state is not None:

@@ -152,7 +152,7 @@ def place_of(name: str | None, written: str | None) -> tuple[str, str]:
     if name is not None and name.endswith((".yaml", ".yml")):
         from sweeps.planning.load import load_plan
 
-        plan = load_plan(name)
+        plan = load_plan(name, store=written or None)
         return store_of(written) if written else plan.tracking_uri, plan.experiment
     return store_of(written), name or ""
 

@@ -126,9 +126,9 @@ def _parts(item: Any) -> int:
 def _example(x: Any, row: int, origin: Origin) -> torch.Tensor:
     if not isinstance(x, torch.Tensor | np.ndarray):
         raise origin.fault(row, "must hold arrays or tensors", _kind(x), "convert each item to a tensor in [-1, 1]")
-    tensor = torch.as_tensor(x).detach().cpu()
-    if not tensor.is_floating_point():
-        raise origin.fault(row, _FLOATING, str(tensor.dtype), "scale pixels: x / 127.5 - 1")
+    tensor = _tensor(x)
+    if tensor is None or not tensor.is_floating_point():
+        raise origin.fault(row, _FLOATING, *_odd(x, tensor))
     if tensor.ndim == 0:
         raise origin.fault(row, "must hold vectors, images or other arrays", "a single number", "give it one dimension, [1]")
     return (tensor[None] if tensor.ndim == 2 else tensor).float()
@@ -137,10 +137,25 @@ def _example(x: Any, row: int, origin: Origin) -> torch.Tensor:
 _FLOATING = "must hold floating-point numbers, images in [-1, 1]"
 
 
+def _tensor(x: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor | None:
+    """The same as a tensor; None for an array of what is no number: of objects, words, dates or records."""
+    try:
+        return torch.as_tensor(x).detach().cpu()
+    except TypeError:
+        return None
+
+
+def _odd(x: Any, tensor: torch.Tensor | None) -> tuple[str, str]:
+    """What was received where floating-point numbers belong, and the way out."""
+    if tensor is None:
+        return f"an array of {x.dtype}", "convert it to one array of numbers, e.g. by numpy.stack"
+    return str(tensor.dtype), "scale pixels: x / 127.5 - 1"
+
+
 def _batch(x: Any, origin: Origin) -> torch.Tensor:
-    tensor = torch.as_tensor(x).detach().cpu()
-    if not tensor.is_floating_point():
-        raise BadDataError(Fault(origin.keys, _FLOATING, str(tensor.dtype), "scale pixels: x / 127.5 - 1"))
+    tensor = _tensor(x)
+    if tensor is None or not tensor.is_floating_point():
+        raise BadDataError(Fault(origin.keys, _FLOATING, *_odd(x, tensor)))
     if tensor.ndim < 2:
         received = f"a tensor of shape {list(tensor.shape)}"
         raise BadDataError(

@@ -22,7 +22,7 @@ from trainer.data.portions import portion, stays
 from trainer.documents import Document, Keys, show
 from trainer.errors import Problem
 from trainer.imports import CannotImportError, import_callable, takes
-from trainer.models.loadable import may_be_ours, model_faults, schedule_faults
+from trainer.models.loadable import may_be_ours, model_faults, newton_faults, schedule_faults
 from trainer.models.startable import start_faults
 from trainer.recipe import ClassName, Data, Recipe, Subset
 from trainer.schema.word import Seen
@@ -35,7 +35,13 @@ def check(recipe: Recipe, document: Document) -> list[Problem]:
 
     The user's modules are imported, in this process.
     """
-    faults = [*_import_faults(recipe), *model_faults(recipe), *schedule_faults(recipe), *start_faults(recipe)]
+    faults = [
+        *_import_faults(recipe),
+        *model_faults(recipe),
+        *schedule_faults(recipe),
+        *newton_faults(recipe),
+        *start_faults(recipe),
+    ]
     known = Known()
     if recipe.data is not None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ SCHEDULE_WAY_OUT = (
     "write that which it was trained with, e.g. schedule: {name: linear, timesteps: 1000, prediction: epsilon}, or give the "
     "folder of its pipeline"
 )
+#: Of a loaded schedule: the most signal with which a chain of few steps still forgets its start, as those of
+#: `trainer.schema.fitting.SHORTEST` do.
+MOST_SIGNAL = 0.03
 #: The file in which diffusers keeps an adapter, at the top of a checkpoint.
 ADAPTER = "pytorch_lora_weights.safetensors"
 #: The file of an amortised checkpoint with the weights of the embedding of its multipliers.
@@ -131,6 +135,43 @@ def schedule_faults(recipe: Recipe) -> Iterator[Fault]:
         return
     received = f"none, and no {SCHEDULE} in {show(load)}"
     yield Fault(("schedule",), "must be given for a network without a schedule of its own", received, SCHEDULE_WAY_OUT)
+
+
+def newton_faults(recipe: Recipe) -> Iterator[Fault]:
+    """A loaded schedule that ends far from pure noise, under `dual.rule: newton` (see `trainer.schema.fitting`)."""
+    load = recipe.leading.load
+    if load is None or recipe.schedule is not None or recipe.dual.rule != "newton" or not is_local(load):
+        return
+    left = signal_left(_schedule_beside(local_path(load)))
+    if left > MOST_SIGNAL:
+        received = f"newton with {show(load)}, which has {100 * left:.2g} %, and samples keep a part of what they start from"
+        rule = f"must not be newton where the schedule's last timestep has more than {100 * MOST_SIGNAL:g} % of signal"
+        yield Fault(("dual", "rule"), rule, received, "write rule: secant, which learns the slope")
+
+
+def _schedule_beside(folder: Path) -> dict[str, Any]:
+    """The configuration of the schedule beside a network's weights, or of a run's last checkpoint; empty where there is none."""
+    own = list(complete(folder))[-1:]
+    files = [each / "scheduler" / SCHEDULE for each in own] or [folder / "scheduler" / SCHEDULE, folder / SCHEDULE]
+    return next((read_json(each) for each in files if each.is_file()), {})
+
+
+def signal_left(config: Mapping[str, Any]) -> float:
+    """The cumulative alpha at the last timestep of a schedule of betas, as diffusers makes them; 0 of those that end in noise."""
+    name, count = config.get("beta_schedule"), int(config.get("num_train_timesteps") or 0)
+    first, last = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
+    if config.get("trained_betas") is not None or config.get("rescale_betas_zero_snr") or count < 1:
+        return 0.0
+    way = [at / max(count - 1, 1) for at in range(count)]
+    if name == "linear":
+        betas = [first + (last - first) * at for at in way]
+    elif name == "scaled_linear":
+        betas = [(first**0.5 + (last**0.5 - first**0.5) * at) ** 2 for at in way]
+    elif name == "sigmoid":
+        betas = [first + (last - first) / (1 + math.exp(6 - 12 * at)) for at in way]
+    else:
+        return 0.0
+    return math.prod(1 - each for each in betas)
 
 
 def _amortised_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]:

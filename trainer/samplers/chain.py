@@ -82,12 +82,17 @@ def steps_of(schedule: DDPMScheduler, count: int, eta: float) -> Steps:
     """`count` steps over the training schedule.
 
     Raises:
-        ValueError: more steps than the schedule has.
+        ValueError: more steps than the schedule has timesteps, or timesteps with noise.
     """
     total = schedule.config.num_train_timesteps
     if count > total:
         raise ValueError(f"rollout.steps must be at most the schedule's {total}, but got {count}; lower it")
-    noiseless = min(int((schedule.alphas_cumprod >= 1).sum()), total - count)  # such timesteps have no density
+    noiseless = int((schedule.alphas_cumprod >= 1).sum())  # such timesteps have no density
+    if count > total - noiseless:
+        raise ValueError(
+            f"rollout.steps must be at most the schedule's timesteps with noise, {total - noiseless} of {total}, but got "
+            f"{count}; lower it"
+        )
     timesteps = tuple(noiseless + each for each in grid(total - noiseless, count))
     signal = tuple(float(schedule.alphas_cumprod[t]) for t in timesteps)
     following = (*signal[1:], 1.0)

@@ -120,6 +120,8 @@ def _newton_needs_a_chain_that_forgets(recipe: Recipe) -> None:
             "noise that they start from, which no multiplier moves, so the samples' covariance is not the slope of the slacks; "
             "write eta: 1.0, or dual.rule: secant, which learns the slope"
         )
+    if recipe.schedule is None and recipe.leading.load is not None:
+        return  # the loaded model's own: `trainer.models.loadable.schedule_faults`
     spec = recipe.schedule or Schedule()
     fewest = SHORTEST.get(spec.name or "", 0)
     if spec.timesteps < fewest:
@@ -127,6 +129,15 @@ def _newton_needs_a_chain_that_forgets(recipe: Recipe) -> None:
             f"`schedule.timesteps` must be at least {fewest} for {spec.name} with dual.rule newton, but got {spec.timesteps}: it "
             "ends far from pure noise, so samples keep a part of what they start from, which no multiplier moves, and their "
             "covariance is not the slope of the slacks; raise it, write name: squaredcos_cap_v2, or dual.rule: secant"
+        )
+
+
+def _updates_are_of_black_boxes(recipe: Recipe) -> None:
+    rollout = recipe.rollout
+    if rollout.updates > 1 and rollout.gradient == "backpropagation":
+        raise ValueError(
+            f"`rollout.updates` must be 1 with gradient backpropagation, which steps once on its trajectories, but got "
+            f"{rollout.updates}; drop it, or write gradient: policy_gradient, dag or dag_kl"
         )
 
 
@@ -281,4 +292,8 @@ RULES: tuple[Callable[[Recipe], None], ...] = (
     _steps_end_with_a_dual_step, check_amortised, check_feasibility,
 )  # fmt: skip
 #: Those that runs may have stored recipes before, which are still to be read.
-SINCE: tuple[Callable[[Recipe], None], ...] = (_newton_needs_a_chain_that_forgets, _black_boxes_need_noise)
+SINCE: tuple[Callable[[Recipe], None], ...] = (
+    _newton_needs_a_chain_that_forgets,
+    _black_boxes_need_noise,
+    _updates_are_of_black_boxes,
+)
