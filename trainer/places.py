@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import posixpath
 import re
@@ -73,6 +74,8 @@ def check_writable(uri: str, key: str = "--output", file: str = "command line", 
 def _try_folder(folder: Path) -> None:
     place = folder
     while not place.exists():
+        if place.is_symlink():
+            raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere", str(place))
         place = place.parent
     # An unnamed file in the nearest folder that exists: permission bits alone say nothing to root, or on read-only mounts.
     with tempfile.TemporaryFile(dir=place):

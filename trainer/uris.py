@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 #: `scheme://` and what follows it: up to its last `@`, whatever stands before that, and on to a blank, a quote or a bracket.
-_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://((?:\S*@|[^\s/@:]+:(?!\d+[/?#\s])[^\n@/]*\s[^\n@]*@)?[^\s'\"<>`]*)")
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://((?:\S*@|[^\s/@:]+:(?!\d+\b)[^\n@/]*\s[^\n@]*@)?[^\s'\"<>`]*)")
 #: Options named like secrets; the key of a view saved in MLflow is the address of that view.
 _SECRET = re.compile(
     r"([?&#;](?!viewStateShareKey=)[^=&#;?\s]*(?:pass|pwd|secret|token|key|sig|credential|auth)[^=&#;\s]*=)[^&#;\s'\"<>`]*",

@@ -63,7 +63,7 @@ class Loader(yaml.SafeLoader):
         # No setting is larger, and floating-point numbers, databases and tensors hold none that is.
         if len(text) <= _MOST_DIGITS and abs(number := int(text, base)) < 2**63:
             return number
-        raise yaml.constructor.ConstructorError(None, None, "a whole number of more than 64 bits", node.start_mark)
+        raise yaml.constructor.ConstructorError(None, None, "a number of too many digits for 64 bits", node.start_mark)
 
     def construct_word(self, node: Any) -> str:
         """Of `<<` where it is a value."""

@@ -146,6 +146,11 @@ def test_what_cannot_be_compared_is_refused_by_name() -> None:
     with pytest.raises(ReviewError, match=r"'one' .*is there twice"):
         compare([one, one])
     five: dict[str, Direction] = {f"m{i}": "minimize" for i in range(5)}
+    by_all = replace(record("two", []), required=frozenset({"four"}))
+    with pytest.raises(ReviewError, match=r"same budgets decide .* of 'one' all do and of 'two' four do"):
+        compare([one, by_all])
+    with pytest.raises(ReviewError, match="of 'one' all do and of 'two' none does"):
+        compare([one, replace(by_all, required=frozenset())])
     with pytest.raises(ReviewError, match="at most 4 objectives, but got 5"):
         compare([replace(each, objectives=five, reference_point=None) for each in (one, record("two", []))])
     nothing = [record(name, [trial(0, (1, 1), feasible=False)], reference=None) for name in ("a", "b")]

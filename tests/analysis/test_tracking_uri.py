@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis import database
-from analysis.database import wrong_with_file
+from analysis.database import wrong_with_file, wrong_with_writing
 from analysis.errors import ReviewError
 from analysis.store import open_client
 from analysis.tracking_uri import tracking_uri, wrong_with
@@ -36,6 +36,13 @@ def test_addresses_of_stores_are_taken(uri: str) -> None:
         ("htp://x:5000", "http://HOST:5000"), ("ftp://x", "http://HOST:5000"), ("s3://b/mlruns", "http://HOST:5000"),
         ("postgres://h/d", "postgresql://"), ("http://", "http://HOST:5000"), ("postgresql://me:a@b@h/d", "@ as %40"),
         ("postgresql://me:a/b@h/d", "/ as %2F"),
+        *((uri, "http://HOST:5000") for uri in (
+            "http:///x", "http://:5000", "http://x:abc", "http://x:99999", "http://h:0", "https://[::1", "http://x y", "http://.."
+        )),
+        ("SQLITE:///x.db", "write sqlite:///x.db"), ("Postgresql://h/d", "write postgresql://h/d"),
+        ("sqlite+nope:///x.db", "write sqlite://"), ("sqlite+aiosqlite:///x.db", "write sqlite://"),
+        ("postgresql+nope://h/d", "write postgresql://"), ("postgresql+asyncpg://h/d", "write postgresql://"),
+        ("databricksish", "write sqlite:///databricksish/mlflow.db"),
     ],
 )  # fmt: skip
 def test_what_can_never_be_a_store_is_refused_with_what_to_write(uri: str, way_out: str) -> None:
@@ -139,3 +146,25 @@ def test_this_machine_is_asked_without_a_proxy(given: str | None, monkeypatch: p
     for host in ("127.0.0.1", "localhost", "127.0.0.1:5000", *(["example.org"] if given and "example" in given else [])):
         assert urllib.request.proxy_bypass(host)
     assert not urllib.request.proxy_bypass("mlflow.example")
+
+
+@pytest.mark.parametrize("written", ["x", "a text\n", "SQLite format 2\x00" + "x" * 100])
+def test_a_short_file_of_somebody_is_not_written_over(tmp_path: Path, written: str) -> None:
+    (file := tmp_path / "notes").write_text(written)
+    wrong = wrong_with_file(f"sqlite:///{file}")
+    assert wrong is not None and wrong[0] == "must be an SQLite database"
+
+
+@pytest.mark.parametrize("place", ["notes/m.db", "y" * 300, "loop/m.db", "nowhere/m.db", "/proc/m.db", "/dev/null/m.db"])
+def test_a_file_that_cannot_be_written_is_told_before(tmp_path: Path, place: str) -> None:
+    (tmp_path / "notes").write_text("x")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("gone")
+    uri = f"sqlite:///{tmp_path / place}"
+    rule, received, _ = wrong_with_file(uri) or wrong_with_writing(uri) or ("", "", "")
+    assert rule in ("must name a file that can be written", "must name a file that can be read")
+    assert place.startswith("/") or str(tmp_path)[:20] in received
+
+
+def test_a_place_that_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
+    assert wrong_with_writing(f"sqlite:///{tmp_path}/new/m.db") is None and not list(tmp_path.iterdir())

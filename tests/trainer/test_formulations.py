@@ -105,3 +105,8 @@ def test_weights_that_stay_need_no_budget_only_on_the_simplex() -> None:
     plain["constraints"][0].pop("at_most")
     with pytest.raises(ValidationError, match="must hold one of at_most, at_least and equals"):
         Recipe.model_validate(plain)
+
+
+def test_updates_that_backpropagation_would_not_take_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"`rollout\.updates` must be 1 with gradient backpropagation, .* but got 2"):
+        digits(**{**ALIGNMENT, "rollout": {**ALIGNMENT["rollout"], "updates": 2}})

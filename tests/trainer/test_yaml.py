@@ -69,6 +69,7 @@ def told(text: str) -> str:
         ("a: 1\nb: x\x00y", 2, "the character"),
         ("a: " + "[" * 3000, 1, "nested too deeply"),
         ("a: " + "9" * 5000, 1, "too many digits"),
+        ("a: 1\nb: -" + "9" * 20, 2, "too many digits for 64 bits"),
         ("a: &x 1\nb: &x 2", 2, "each anchor once"),
         ("a: 1\nb: 2\na: 3", 3, "must stand once"),
         ("<<: 5", 1, "merging"),
@@ -170,3 +171,8 @@ def test_of_several_types_one_error_is_told_where_the_value_stands(model: str, e
     with pytest.raises(BadInput) as caught:
         validate(Recipe, parse(text, "r.yaml"))
     assert [(each.key, each.rule) for each in caught.value.problems] == expected
+
+
+def test_the_largest_number_and_a_word_of_the_merge_key_are_read() -> None:
+    data = parse(f"a: {2**63 - 1}\nb: 0x7fffffffffffffff\nc: <<\nd: {{<<: {{e: 1}}}}", "f.yaml").data
+    assert data == {"a": 2**63 - 1, "b": 2**63 - 1, "c": "<<", "d": {"e": 1}}

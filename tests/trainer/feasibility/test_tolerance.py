@@ -110,3 +110,6 @@ def test_check_prints_the_tolerance_beside_each_constraint(tmp_path: Path) -> No
     plan = sweep(tmp_path, "constraints.four.at_most: {uniform: [0.0, 0.5]}")
     told = "\n".join(describe(checked_plan(plan, str(tmp_path / "output"), None, None)))
     assert "four: data at most 0 (tolerance 0.01)" in told and "five: data at most 0.2 (tolerance 0.004)" in told
+    plan = sweep(tmp_path, "constraints.four.at_most: {log_uniform: [0.1, 0.5]}")
+    told = "\n".join(describe(checked_plan(plan, str(tmp_path / "output"), None, None)))
+    assert "(tolerance 2 % of the trial's budget)" in told and "five: data at most 0.2 (tolerance 0.004)" in told

@@ -1,8 +1,11 @@
 """The chain of Gaussian steps: predicted samples, densities of the noising process."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from scipy.stats import multivariate_normal
 
 from tests.known import models
@@ -54,3 +57,11 @@ def test_a_frozen_model_is_asked_once_at_the_same_states():
     assert len(asked) == len(path.steps) and path.under(frozen).means is path.known[frozen]
     torch.testing.assert_close(again, first)
     assert roll_out(models.plane(), path.steps, torch.randn(5, 7, 2)).known == {}
+
+
+def test_a_timestep_without_noise_is_no_step_and_more_steps_than_have_noise_are_refused() -> None:
+    schedule = DDPMScheduler(num_train_timesteps=5, trained_betas=[0.0, 0.2, 0.4, 0.6, 0.9], clip_sample=False)
+    steps = steps_of(schedule, 4, 1.0)
+    assert steps.timesteps == (4, 3, 2, 1) and all(map(math.isfinite, (*steps.kept, *steps.sigma)))
+    with pytest.raises(ValueError, match=r"rollout\.steps must be at most .*, 4 of 5, but got 5; lower it"):
+        steps_of(schedule, 5, 1.0)
