@@ -3,9 +3,9 @@
     python -m tests.benchmarks.bench_known_answers [--only "AND" "OR" …] [--output runs/bench-known-answers]
 
 The cases are those of tests/known/cases.py (docs/method.md), on CPU, one after the other, each with a local Ray cluster of its
-own. `--only` takes those whose names begin so. Each may take 3 minutes, the start of Ray included. Without `--only` also the tests
-of known answers that are too dear for `make test`, where a cheaper case stands for them, by pytest. Exits with 1 when a figure
-misses.
+own. `--only` takes those whose names begin so. Each may take 3 minutes, the start of Ray included. Without `--only` also the
+tests of known answers that are too dear for `make test`, where a cheaper case stands for them, by pytest. Exits with 1 when a
+figure misses.
 """
 
 from __future__ import annotations

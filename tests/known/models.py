@@ -38,7 +38,7 @@ def signals() -> Tensor:
 
 
 def affine(scale: Tensor, x: Tensor, t: Tensor) -> Tensor:
-    """scale[t] x, [B, d], of a table [T, d, d]; one product of matrices where all of a batch is at one timestep, as in a chain."""
+    """scale[t] x, [B, d], of a table [T, d, d]; one product of matrices where all of x is at one timestep, as in a chain."""
     if bool((t == t[0]).all()):
         return x @ scale[t[0]].T
     return torch.einsum("bij,bj->bi", scale[t], x)
