@@ -1,4 +1,4 @@
-"""The seed of tests whose figures are drawn, and their measurement over many seeds (see `tests.margins`)."""
+"""The seed of tests whose figures are drawn, their measurement over many seeds (see `tests.margins`), and dear tests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from tests.margins import SEED, Sampled
 
 MARGINS = "--margins"
 FIRST, SEEDS = "--first-seed", "--seeds"
+DEAR = "--dear"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("margins", "tests of drawn figures")
     group.addoption(MARGINS, metavar="FILE", help="run only tests of drawn figures, at many seeds; add their figures to FILE")
     group.addoption(SEEDS, type=int, default=20, help="how many seeds")
+    group.addoption(DEAR, action="store_true", help="also the tests marked `dear`, which a cheaper case of theirs stands for")
     group.addoption(FIRST, type=int, default=SEED + 1, help="the first of them")
 
 
@@ -30,10 +32,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption(MARGINS):
-        drawn = [item for item in items if "sampled" in getattr(item, "fixturenames", ())]
-        config.hook.pytest_deselected(items=[item for item in items if item not in drawn])
-        items[:] = drawn
+    def here(item: pytest.Item) -> bool:
+        if config.getoption(MARGINS):
+            return "sampled" in getattr(item, "fixturenames", ())
+        return config.getoption(DEAR) or item.get_closest_marker("dear") is None
+
+    config.hook.pytest_deselected(items=[item for item in items if not here(item)])
+    items[:] = [item for item in items if here(item)]
 
 
 @pytest.fixture(scope="session")

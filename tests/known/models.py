@@ -37,6 +37,18 @@ def signals() -> Tensor:
     return signal
 
 
+def affine(scale: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """scale[t] x, [B, d], of a table [T, d, d]; one product of matrices where all of x is at one timestep, as in a chain."""
+    if bool((t == t[0]).all()):
+        return x @ scale[t[0]].T
+    return torch.einsum("bij,bj->bi", scale[t], x)
+
+
+def at(table: Tensor, t: Tensor) -> Tensor:
+    """table[t], [B, ...], broadcast over the batch where all of it is at one timestep."""
+    return table[t[0]] if bool((t == t[0]).all()) else table[t]
+
+
 class Gaussian(nn.Module):
     """The noise predictor of N(mean, covariance), affine in x: sqrt(1 - a) (a S + (1 - a) I)^-1 (x - sqrt(a) m)."""
 
@@ -50,7 +62,7 @@ class Gaussian(nn.Module):
         self.offset = nn.Parameter(offset.float())
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        return torch.einsum("bij,bj->bi", self.scale[t], x) + self.offset[t]
+        return affine(self.scale, x, t) + at(self.offset, t)
 
 
 class Mixture(nn.Module):
@@ -191,8 +203,8 @@ class TiltedPlane(nn.Module):
         self.tilt = nn.Parameter(torch.zeros(T, count, 2))
 
     def forward(self, x: Tensor, t: Tensor, multipliers: Tensor | None = None) -> Tensor:
-        noise = torch.einsum("bij,bj->bi", self.get_buffer("scale")[t], x) + self.offset[t]
-        return noise if multipliers is None else noise + torch.einsum("bm,bmi->bi", multipliers, self.tilt[t])
+        noise = affine(self.get_buffer("scale"), x, t) + at(self.offset, t)
+        return noise if multipliers is None else noise + affine(self.tilt.mT, multipliers, t)
 
 
 tilted_plane_1, tilted_plane_2 = partial(TiltedPlane, 1), partial(TiltedPlane, 2)
@@ -209,8 +221,8 @@ class ShrunkPlane(nn.Module):
         self.back = nn.Parameter(torch.zeros_like(start.offset))
 
     def forward(self, x: Tensor, t: Tensor, multipliers: Tensor | None = None) -> Tensor:
-        noise = torch.einsum("bij,bj->bi", self.get_buffer("scale")[t], x) + self.offset[t]
-        return noise if multipliers is None else noise + multipliers / (1 + multipliers) * self.back[t]
+        noise = affine(self.get_buffer("scale"), x, t) + at(self.offset, t)
+        return noise if multipliers is None else noise + multipliers / (1 + multipliers) * at(self.back, t)
 
 
 #: The plane's covariance about another mean.

@@ -18,11 +18,11 @@ from trainer.outcome import Result
 from trainer.recipe import Recipe
 from trainer.work import work
 
-#: One of each kind where several are alike.
+#: One of each kind where several are alike: the third reward of m = 3 does not bind, so that it has m = 2 in it.
 HERE = [
-    "alignment, m = 1", "alignment, m = 2", "alignment, m = 3", "alignment by policy gradient, m = 1",
-    "alignment by policy gradient, m = 3", "alignment, resilient", "AND in the plane, unequal covariances, m = 3",
-    "OR of disjoint components, m = 3", "minority classes", "point-wise KL on the line", "infeasible reward", "infeasible class",
+    "alignment, m = 1", "alignment, m = 3", "alignment by policy gradient, m = 3", "alignment, resilient",
+    "AND in the plane, unequal covariances, m = 3", "OR of disjoint components, m = 3", "minority classes",
+    "point-wise KL on the line", "infeasible reward", "infeasible class",
 ]  # fmt: skip
 
 

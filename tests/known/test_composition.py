@@ -27,6 +27,8 @@ CASES = {
     "a pair on the line": (["left", "right"], 12_288, 10), "equal covariances": (["oval_0", "oval_1"], 24_576, 4),
     "unequal covariances": (["oval_0", "oval_2"], 16_384, 8), "three": (["oval_0", "oval_1", "oval_2"], 8192, 10),
 }  # fmt: skip
+#: The line has unequal covariances in one dimension, and the three both equal and unequal ones in the plane.
+DEAR = ("equal covariances", "unequal covariances")
 
 
 def composed(formulation: str, names: list[str], term: str, shape: list[int], **sections: Any) -> Recipe:
@@ -47,7 +49,7 @@ def moments(names: list[str]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([GAUSSIANS[name][0] for name in names]), np.array([GAUSSIANS[name][1] for name in names])
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param(each, marks=[pytest.mark.dear] if each in DEAR else []) for each in CASES])
 def test_the_product_of_gaussians_by_dual_steps_alone(case: str, tmp_path: Path, sampled: Sampled) -> None:
     names, chains, dual_steps = CASES[case]
     means, covariances = moments(names)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sweeps.here import dualsweep_here
+
 ROOT = Path(__file__).parent.parent.parent
 RECIPE = """\
 name: tiny
@@ -129,12 +131,12 @@ def test_an_override_with_a_mistake_is_named_as_such(folder):
 
 def test_an_unreachable_cluster_is_told_within_seconds(folder):
     for command in (["train", "recipe.yaml"], ["sweep", "sweep.yaml"]):
-        done = dualsweep(*command, "--address", "127.0.0.1:1", folder=folder)
+        done = dualsweep_here(*command, "--address", "127.0.0.1:1", folder=folder)
         assert done.returncode == 2 and "127.0.0.1:1" in done.stderr and not (folder / "runs").exists()
         assert not (folder / "mlflow.db").exists()
 
 
 def test_sampling_from_nothing_is_refused(folder):
-    done = dualsweep("sample", "no-such-checkpoint", "--count", "2", folder=folder)
+    done = dualsweep_here("sample", "no-such-checkpoint", "--count", "2", folder=folder)
     assert done.returncode == 2 and "no-such-checkpoint" in done.stderr
     assert not (folder / "samples").exists()

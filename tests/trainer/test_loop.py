@@ -1,5 +1,6 @@
 """The worker loop in one process: resumed equals uninterrupted bit for bit, staleness is exact, ends have reasons."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -126,11 +127,19 @@ def test_interrupted_and_continued_is_bit_for_bit_the_uninterrupted_run(tmp_path
     check_resumed(digits(checkpoint={"every": 6}, **CASES[case]), tmp_path, stop_at)
 
 
+#: The uninterrupted run of each recipe and the folder that has it, for all steps it is interrupted at.
+WHOLE: dict[str, tuple[Path, Any]] = {}
+
+
 def check_resumed(recipe, tmp_path, stop_at):
-    whole, whole_points, whole_states, whole_end = run(recipe, tmp_path / "whole")
+    key = recipe.model_dump_json()
+    if key not in WHOLE:
+        WHOLE[key] = tmp_path, run(recipe, tmp_path / "whole")
+    base, (whole, whole_points, whole_states, whole_end) = WHOLE[key]
+    parts = base / f"parts-{tmp_path.name}"  # beside the whole, so that they share its judge
     with pytest.raises(Interrupted):
-        run(recipe, tmp_path / "parts", stop_at)
-    resumed, points, states, end = run(recipe, tmp_path / "parts")
+        run(recipe, parts, stop_at)
+    resumed, points, states, end = run(recipe, parts)
     assert min(states) <= stop_at  # it went back to a checkpoint, and not to the start where there was one
     for version, state in states.items():
         assert state.multipliers.tobytes() == whole_states[version].multipliers.tobytes()

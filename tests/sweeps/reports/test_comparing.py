@@ -9,6 +9,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from tests.analysis.made_up import log_parent, log_trial, made_up_trials, new_store
+from tests.sweeps.here import dualsweep_here
 from tests.sweeps.test_cli import dualsweep
 
 
@@ -36,5 +37,5 @@ def test_two_sweeps_are_compared_from_their_store_alone(tmp_path: Path) -> None:
         ((runs[0],), "at least two sweeps, but got 1"),
         ((*runs, "--group", "seed"), "must be auto, sampler or sweep, but got 'seed'"),
     ):
-        refused = dualsweep("compare", *arguments, "--output", "none", folder=tmp_path)
+        refused = dualsweep_here("compare", *arguments, "--output", "none", folder=tmp_path)
         assert refused.returncode == 2 and said in refused.stderr and not (tmp_path / "none").exists()
