@@ -1,7 +1,7 @@
 """The multipliers a run settled at, and how sure they are.
 
 The settled multipliers are their means over the last fifth of the run's dual steps. A multiplier is taken to relax towards its
-limit at a rate k, of which noise keeps it at a distance: of the means x_b of n successive blocks of steps, `BLOCKS` a fifth,
+limit at a rate k, of which noise keeps it at a distance: of the means x_b of n blocks of steps, `BLOCKS` a fifth,
 
     x_b = limit + d exp(-k b) + noise,    noise ~ N(0, sigma^2 R(k))
 
@@ -13,8 +13,8 @@ over k by the restricted likelihood, in which the limit and d are integrated out
     p(k | x) ~ p(k) |R|^(-1/2) |X' R^-1 X|^(-1/2) RSS^(-(n - 2) / 2)
 
 (Harville, Biometrika 61, 1974; for autoregressions Cheang and Reinsel, J. Am. Stat. Assoc. 95, 2000), with d in units of its
-column's deviation. p(k) ~ k^0.3 is chosen so that (settled - limit) / error scatters by 1 about 0 for runs of 10 to 100
-relaxation times, as measured in tests/benchmarks/coverage/errors.py.
+column's deviation. p(k) ~ k^0.4 is chosen so that (settled - limit) / error scatters by 1 about 0 for runs of 10 to 100
+relaxation times, as measured in tests/benchmarks/coverage/prices.py.
 
 One that is projected to 0 now and then has a mean above its limit, at most by all of it, since the limit is 0 or more: half of it
 is added, as a root of squares, so that two errors reach 0.
@@ -24,13 +24,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.dual.state import BLOCKS, DualState
+from trainer.dual.state import DualState
 from trainer.problem import Vector
 
 #: Relaxation times a block: from a run that lasts one of them to one whose blocks hardly correlate.
 _RATES = np.geomspace(0.05, 10.0, 48)
 #: The prior density of a rate is a power of it.
-_PRIOR = 0.3
+_PRIOR = 0.4
 #: Fifths of the run that must be known.
 _LEAST = 2
 #: A multiplier whose blocks differ by no more of its size did not move.
@@ -51,14 +51,13 @@ def settled_errors(state: DualState) -> Vector:
     if known < _LEAST:
         return np.full(len(state.multipliers), np.nan)
     blocks = np.concatenate([tail.blocks / tail.counts[:, None] for tail in state.tails[-known:]])
-    still = np.ptp(blocks, axis=0) <= _STILL * np.abs(blocks).max(axis=0)
-    settled = settled_multipliers(state)
-    with np.errstate(divide="ignore"):
-        squares, weights = np.array([_at(rate, blocks, settled) for rate in _RATES]).swapaxes(0, 1)
-    weights = np.exp(weights - np.where(still, 0.0, weights.max(axis=0)))
-    moved = np.sqrt((weights * squares).sum(axis=0) / weights.sum(axis=0))
-    projected = np.where((state.tails[-1].zeros > 0) & ~state.signed, settled / 2.0, 0.0)
-    result: Vector = np.where(still, 0.0, np.hypot(moved, projected))
+    settled, result = settled_multipliers(state), np.zeros(len(state.multipliers))
+    moved = np.ptp(blocks, axis=0) > _STILL * np.abs(blocks).max(axis=0)
+    squares, weights = np.array([_at(rate, blocks[:, moved], settled[moved]) for rate in _RATES]).swapaxes(0, 1)
+    weights = np.exp(weights - weights.max(axis=0))
+    result[moved] = np.sqrt((weights * squares).sum(axis=0) / weights.sum(axis=0))
+    projected = moved & (state.tails[-1].zeros > 0) & ~state.signed
+    result[projected] = np.hypot(result, settled / 2.0)[projected]
     return result
 
 
@@ -76,7 +75,7 @@ def _at(rate: float, blocks: Vector, settled: Vector) -> tuple[Vector, Vector]:
     squares = (settled - fitted[0]) ** 2 + inverse[0, 0] * rest / (freedom - 2)
     prior = (1.0 + _PRIOR) * np.log(rate)  # the rates are spaced by their logarithm
     constant = prior + 0.5 * np.linalg.slogdet(inverse)[1] - np.log(np.diag(root)).sum()
-    return squares, constant - 0.5 * freedom * np.log(rest)
+    return squares, constant - 0.5 * freedom * np.log(np.maximum(rest, np.finfo(np.float64).tiny))
 
 
 def _correlations(rate: float, count: int) -> Vector:
