@@ -34,11 +34,11 @@ def _multipliers(runs: int) -> Iterator[Row]:
                     continue
                 z, _ = scatter(steps, rate, lag, runs)
                 yield z_row(f"multiplier, {steps} dual steps over {rate} relaxation times, lag {lag:g}", z)
-    for rate, least in ((4, 0.92), (1.5, 0.95)):
+    for short, least in ((4, 0.92), (1.5, 0.95)):
         for steps in (100, 300, 1000):
-            z, errors = scatter(steps, rate, 1.0, runs)
+            z, errors = scatter(steps, short, 1.0, runs)
             covered, ratio = float((np.abs(z) <= 2).mean()), float(np.median(errors) / np.sqrt(((z * errors) ** 2).mean()))
-            claim = f"multiplier, {steps} dual steps over {rate} relaxation times, two errors"
+            claim = f"multiplier, {steps} dual steps over {short} relaxation times, two errors"
             measured = f"{covered:.1%}, median error {ratio:.2f} of rms"
             yield Row(claim, f"cover ≥ {least:.0%}", measured, covered >= least)
     z, _ = scatter(300, 100, 0.2, runs)
