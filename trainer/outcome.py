@@ -153,7 +153,7 @@ def verdict(state: DualState, constraints: Mapping[str, ConstraintOutcome]) -> t
     ]
     if violated:
         return "out_of_steps", "all steps used with constraints violated: " + ", ".join(violated)
-    first, last = state.tails
+    first, last = state.tails[-2:]
     if first.steps < 5 or last.steps < 5:
         return "out_of_steps", "all steps used; too few dual steps to tell whether the run settled"
     uneven = [f"`{name}` by {each.slack:.4g} ± {each.slack_error:.2g}" for name, each in constraints.items() if _uneven(each)]

@@ -13,7 +13,7 @@ import numpy as np
 from trainer.dual.rules import RULES, Gains, ahead, gain
 from trainer.dual.secant import secant
 from trainer.dual.second_order import Measured, newton
-from trainer.dual.state import DualState, SlackReport, Tail
+from trainer.dual.state import FIFTHS, DualState, SlackReport, Tail
 from trainer.problem import RELATIVE_LIMIT, Booleans, Estimate, Problem, Vector
 from trainer.recipe import Dual, Recipe
 
@@ -134,16 +134,13 @@ class Controller:
     def _after_warmup(self) -> int:
         return max(1, self.total - self.dual.warmup // self.dual.every)
 
-    def _tails(self, state: DualState, objective: float, slacks: Vector, multipliers: Vector) -> tuple[Tail, Tail]:
-        first, last = state.tails
-        if not (np.isfinite(objective) and np.isfinite(slacks).all()):
-            return first, last
-        progress = state.version / max(1, self.total)
-        if 0.6 <= progress < 0.8:
-            first = first.add(objective, slacks, multipliers, 5 * state.version / self.total - 3)
-        elif progress >= 0.8:
-            last = last.add(objective, slacks, multipliers, 5 * state.version / self.total - 4)
-        return first, last
+    def _tails(self, state: DualState, objective: float, slacks: Vector, multipliers: Vector) -> tuple[Tail, ...]:
+        tails = list(state.tails)
+        place = 5 * state.version / max(1, self.total)
+        fifth = min(4, int(place))
+        if fifth >= 5 - FIFTHS and np.isfinite(objective) and np.isfinite(slacks).all():
+            tails[fifth - 5] = tails[fifth - 5].add(objective, slacks, multipliers, place - fifth)
+        return tuple(tails)
 
     def infeasible(self, state: DualState) -> str | None:
         """Why the run is infeasible at its budgets, naming the constraint; None while it is not."""

@@ -1,67 +1,86 @@
 """The multipliers a run settled at, and how sure they are.
 
-The settled multipliers are their means over the last stretch of the run, a fifth of its dual steps (`DualState.tails`). Their
-variance has two parts:
+The settled multipliers are their means over the last fifth of the run's dual steps. A multiplier is taken to relax towards its
+limit at a rate k, of which noise keeps it at a distance: of the means x_b of n blocks of steps, `BLOCKS` a fifth,
 
-    batch means     the means of `BLOCKS` successive blocks scatter by v = sum_b w_b (mean_b - mean)^2 / (BLOCKS - 1), w_b the
-                    block's share of the steps; neighbouring blocks correlate by phi, which widens it by (1 + phi) / (1 - phi)
-    drift           what of D, the difference from the stretch before, that noise does not explain, D^2 - 2 v, times h^2
+    x_b = limit + d exp(-k b) + noise,    noise ~ N(0, sigma^2 R(k))
 
-A transient that decays exponentially, by the factor r from one stretch to the next, has r / (1 - r) of D still to go (Aitken's
-extrapolation); its halves within the last stretch differ by 2 r / (1 + sqrt r)^2 of D, which gives r. h is r / (1 - r), at
-least 1 and at most `FARTHEST`.
+with R that of the means over one block each of an Ornstein-Uhlenbeck process, which dual ascent on noisy slacks is in small
+steps. Given k, generalised least squares gives the limit, its variance and sigma^2 = RSS / (n - 4) (the posterior mean); the
+mean square of (settled - limit) is the fitted difference's square, the drift, and that variance, the noise. It is averaged
+over k by the restricted likelihood, in which the limit and d are integrated out,
 
-Batch means: Schmeiser, Batch size effects in the analysis of simulation output, Operations Research 30(3), 1982. How often
-the intervals hold is measured in tests/trainer/dual/test_settling.py.
+    p(k | x) ~ p(k) |R|^(-1/2) |X' R^-1 X|^(-1/2) RSS^(-(n - 2) / 2)
+
+(Harville, Biometrika 61, 1974; for autoregressions Cheang and Reinsel, J. Am. Stat. Assoc. 95, 2000), with d in units of its
+column's deviation. p(k) ~ k^0.4 is chosen so that (settled - limit) / error scatters by 1 about 0 for runs of 10 to 100
+relaxation times, as measured in tests/benchmarks/coverage/prices.py.
+
+One that is projected to 0 now and then has a mean above its limit, at most by all of it, since the limit is 0 or more: half of it
+is added, as a root of squares, so that two errors reach 0.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from trainer.dual.state import BLOCKS, DualState, Tail
+from trainer.dual.state import DualState
 from trainer.problem import Vector
 
-#: Of blocks so correlated that the stretch is hardly longer than the correlation time, no more is believed.
-_CLOSEST = 0.8
-#: Beyond, the ratio that tells how far it is to go is mostly noise.
-FARTHEST = 4.0
+#: Relaxation times a block: from a run that lasts one of them to one whose blocks hardly correlate.
+_RATES = np.geomspace(0.05, 10.0, 48)
+#: The prior density of a rate is a power of it.
+_PRIOR = 0.4
+#: Fifths of the run that must be known.
+_LEAST = 2
+#: A multiplier whose blocks differ by no more of its size did not move.
+_STILL = 1e-12
 
 
 def settled_multipliers(state: DualState) -> Vector:
     """The mean [m] of the multipliers over the last fifth of the run (the averaged iterate, steadier than the last one)."""
-    last = state.tails[1]
+    last = state.tails[-1]
     return last.multipliers / last.steps if last.steps else state.multipliers
 
 
 def settled_errors(state: DualState) -> Vector:
     """The standard errors [m] of `settled_multipliers`: 0 of one that did not move, NaN where too few steps tell."""
-    first, last = state.tails
-    if not first.steps or not last.steps or last.counts.sum() != last.steps or not last.counts.all():
+    known = 0
+    while known < len(state.tails) and state.tails[-1 - known].whole:
+        known += 1
+    if known < _LEAST:
         return np.full(len(state.multipliers), np.nan)
-    noise, blocks = _batch_means(last)
-    drift = last.multipliers / last.steps - first.multipliers / first.steps
-    ahead = _to_go(drift, blocks)
-    result: Vector = np.sqrt(noise + np.maximum(0.0, drift**2 - 2.0 * noise) * ahead**2)
+    blocks = np.concatenate([tail.blocks / tail.counts[:, None] for tail in state.tails[-known:]])
+    settled, result = settled_multipliers(state), np.zeros(len(state.multipliers))
+    moved = np.ptp(blocks, axis=0) > _STILL * np.abs(blocks).max(axis=0)
+    squares, weights = np.array([_at(rate, blocks[:, moved], settled[moved]) for rate in _RATES]).swapaxes(0, 1)
+    weights = np.exp(weights - weights.max(axis=0))
+    result[moved] = np.sqrt((weights * squares).sum(axis=0) / weights.sum(axis=0))
+    projected = moved & (state.tails[-1].zeros > 0) & ~state.signed
+    result[projected] = np.hypot(result, settled / 2.0)[projected]
     return result
 
 
-def _batch_means(tail: Tail) -> tuple[Vector, Vector]:
-    """The variance [m] of a stretch's mean, and the means [BLOCKS, m] of its blocks."""
-    means = tail.blocks / tail.counts[:, None]
-    apart = means - tail.multipliers / tail.steps
-    variance = (tail.counts[:, None] / tail.steps * apart**2).sum(axis=0) / (BLOCKS - 1)
-    scatter = (apart**2).sum(axis=0)
-    # The mean itself was fitted, which costs a correlation 1 / BLOCKS.
-    correlation = (apart[1:] * apart[:-1]).sum(axis=0) / np.where(scatter > 0, scatter, 1.0) + 1.0 / BLOCKS
-    correlation = np.clip(correlation, 0.0, _CLOSEST)
-    return variance * (1.0 + correlation) / (1.0 - correlation), means
+def _at(rate: float, blocks: Vector, settled: Vector) -> tuple[Vector, Vector]:
+    """At one rate, the mean squares [m] of settled less limit, and the logarithms [m] of the rate's weights."""
+    count = len(blocks)
+    root = np.linalg.cholesky(_correlations(rate, count))
+    decay = np.exp(-rate * np.arange(count))
+    design = np.linalg.solve(root, np.stack([np.ones(count), decay / decay.std()], axis=1))
+    white = np.linalg.solve(root, blocks)
+    inverse = np.linalg.inv(design.T @ design)
+    fitted = inverse @ design.T @ white
+    rest = ((white - design @ fitted) ** 2).sum(axis=0)
+    freedom = count - 2
+    squares = (settled - fitted[0]) ** 2 + inverse[0, 0] * rest / (freedom - 2)
+    prior = (1.0 + _PRIOR) * np.log(rate)  # the rates are spaced by their logarithm
+    constant = prior + 0.5 * np.linalg.slogdet(inverse)[1] - np.log(np.diag(root)).sum()
+    return squares, constant - 0.5 * freedom * np.log(np.maximum(rest, np.finfo(np.float64).tiny))
 
 
-def _to_go(drift: Vector, blocks: Vector) -> Vector:
-    """h [m]: how many times the drift between the two last stretches lies still ahead."""
-    halves = blocks[BLOCKS // 2 :].mean(axis=0) - blocks[: BLOCKS // 2].mean(axis=0)
-    ratio = np.clip(halves / np.where(drift == 0, 1.0, drift), 1e-9, 0.4999)
-    root = 1.0 / (np.sqrt(2.0 / ratio) - 1.0)
-    result: Vector = np.clip(root**2 / (1.0 - root**2), 1.0, FARTHEST)
+def _correlations(rate: float, count: int) -> Vector:
+    """R [count, count]: the covariances of the means over blocks of an Ornstein-Uhlenbeck process of variance 1."""
+    apart = np.abs(np.subtract.outer(np.arange(count), np.arange(count)))
+    lost = -np.expm1(-rate)
+    result: Vector = np.where(apart == 0, 2.0 * (rate - lost), np.exp(-rate * (apart - 1.0)) * lost**2) / rate**2
     return result

@@ -14,8 +14,10 @@ from trainer.problem import Booleans, Problem, Vector
 from trainer.recipe import Dual
 
 Integers = NDArray[np.int64]
-#: Blocks of a stretch, from whose scatter the error of its mean is told: few, so that they hardly correlate.
-BLOCKS = 8
+#: Blocks of a fifth of the run, from whose means the error of the settled multipliers is told.
+BLOCKS = 4
+#: Fifths of the run whose sums are kept: in the first the primal is still learning.
+FIFTHS = 4
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,10 @@ class SlackReport:
 
 @dataclass(frozen=True)
 class Tail:
-    """Sums over the dual steps of one stretch near the end of a run, for the verdict whether it settled.
+    """Sums over the dual steps of one fifth of a run, for the verdict whether it settled.
 
-    `counts` [BLOCKS] and `blocks` [BLOCKS, m] are the steps and the multipliers' sums of its successive blocks.
+    `counts` [BLOCKS] and `blocks` [BLOCKS, m] are the steps and the multipliers' sums of its successive blocks; `zeros` [m]
+    counts the steps at which each multiplier was 0.
     """
 
     steps: int
@@ -51,14 +54,15 @@ class Tail:
     multipliers: Vector
     counts: Integers
     blocks: Vector
+    zeros: Integers
 
     @classmethod
     def empty(cls, constraints: int) -> Self:
-        zeros = np.zeros(constraints)
-        return cls(0, 0.0, zeros, zeros, zeros, np.zeros(BLOCKS, dtype=np.int64), np.zeros((BLOCKS, constraints)))
+        zeros, none = np.zeros(constraints), np.zeros(constraints, dtype=np.int64)
+        return cls(0, 0.0, zeros, zeros, zeros, np.zeros(BLOCKS, dtype=np.int64), np.zeros((BLOCKS, constraints)), none)
 
     def add(self, objective: float, slacks: Vector, multipliers: Vector, share: float) -> Tail:
-        """With one more dual step, at `share` in [0, 1] of the stretch."""
+        """With one more dual step, at `share` in [0, 1] of the fifth."""
         here = np.arange(BLOCKS) == min(BLOCKS - 1, int(share * BLOCKS))
         return Tail(
             self.steps + 1,
@@ -68,7 +72,22 @@ class Tail:
             self.multipliers + multipliers,
             self.counts + here,
             self.blocks + np.where(here[:, None], multipliers, 0.0),
+            self.zeros + (multipliers == 0),
         )
+
+    @property
+    def whole(self) -> bool:
+        """Whether every block has steps, and no step of before there were blocks."""
+        return bool(self.counts.all()) and int(self.counts.sum()) == self.steps
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any], size: int) -> Self:
+        """One of before there were blocks has none; of twice as many as now, two make one."""
+        empty = vars(cls.empty(size))
+        values = {**{name: empty[name] for name in ("counts", "blocks", "zeros")}, **{key: unpack(plain[key]) for key in plain}}
+        for name in ("counts", "blocks"):
+            values[name] = values[name].reshape(BLOCKS, -1, *values[name].shape[1:]).sum(axis=1)
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -86,7 +105,7 @@ class DualState:
     at_cap         dual steps in a row that each multiplier was at its limit with its constraint violated [m]
     skipped        dual steps, in all, that left each multiplier alone because its value was missing or not finite [m]
     skipped_in_a_row
-    tails          the sums of the two last stretches of the run, each a fifth of it
+    tails          the sums of the last `FIFTHS` fifths of the run
     """
 
     version: int
@@ -101,7 +120,7 @@ class DualState:
     at_cap: Integers
     skipped: Integers
     skipped_in_a_row: int
-    tails: tuple[Tail, Tail]
+    tails: tuple[Tail, ...]
 
     def __post_init__(self) -> None:
         for name in ("multipliers", "applied", "previous"):
@@ -119,7 +138,7 @@ class DualState:
         return cls(
             version=0, multipliers=multipliers, applied=multipliers, previous=multipliers, signed=problem.signed,
             memory=blank(dual.rule, size), average=unknown, means=np.full(1 + size, np.nan), errors=unknown, at_cap=none,
-            skipped=none, skipped_in_a_row=0, tails=(empty, empty),
+            skipped=none, skipped_in_a_row=0, tails=(empty,) * FIFTHS,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -129,11 +148,11 @@ class DualState:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Self:
-        """Restores it; a checkpoint of before there were blocks has none of the steps until then."""
+        """Restores it; a checkpoint of before kept the last two fifths only."""
         values = {key: unpack(value) for key, value in plain.items() if key != "tails"}
-        empty = {name: getattr(Tail.empty(len(values["multipliers"])), name) for name in ("counts", "blocks")}
-        first, last = (Tail(**(empty | {key: unpack(value) for key, value in tail.items()})) for tail in plain["tails"])
-        return cls(**values, tails=(first, last))
+        size = len(values["multipliers"])
+        tails = [Tail.from_json(tail, size) for tail in plain["tails"]]
+        return cls(**values, tails=(*[Tail.empty(size)] * (FIFTHS - len(tails)), *tails))
 
     def with_multipliers(self, multipliers: Vector, applied: Vector | None = None) -> Self:
         """With the next version's multipliers, which primal steps apply as they are unless `applied` is given."""

@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 
 from tests.benchmarks.coverage import Row
 from tests.known.test_composition import composed
-from tests.trainer.dual.test_settling import PRICE, ended
 from trainer.batch import Parts, draw
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
 from trainer.dual.controller import controller_of, reduce
-from trainer.dual.settling import settled_errors, settled_multipliers
 from trainer.evaluation.drawn import JointDraws, Scale, drawn_values
 from trainer.evaluation.frechet import APART, to_gaussian
 from trainer.evaluation.jackknife import jackknifed
@@ -45,7 +43,6 @@ def rows(scale: float) -> Iterator[Row]:
     yield from _shares(runs)
     yield from _frechet(runs)
     yield from _largest(runs)
-    yield from _multipliers(runs)
     yield _composition(max(20, runs // 5))
 
 
@@ -157,7 +154,7 @@ PRINTED: dict[str, Missed] = {
 }
 
 
-# --- shares, Fréchet distance, the largest, multipliers, KLs -------------------------------------------------------------------
+# --- shares, Fréchet distance, the largest, KLs -------------------------------------------------------------------
 
 
 def _shares(runs: int) -> Iterator[Row]:
@@ -219,19 +216,6 @@ def _largest(runs: int) -> Iterator[Row]:
             ends = np.array([largest_interval(each, np.ones(len(truth))) for each in found])
             inside = (ends[:, 0] <= truth.max()) & (truth.max() <= ends[:, 1])
             yield covering_row(f"the largest of {name}, correlation {common:g}, interval", float(inside.mean()))
-
-
-def _multipliers(runs: int) -> Iterator[Row]:
-    """At 30 relaxation times a run has settled; of shorter and longer ones docs/method.md tells how often two errors cover."""
-    for steps, rate, least in ((300, 30, 0.0), (1000, 30, 0.0), (300, 10, 0.83), (300, 100, 0.93)):
-        state = ended(steps, rate, 1.0, runs=runs)
-        z = (settled_multipliers(state) - PRICE) / settled_errors(state)
-        claim = f"multiplier, {steps} dual steps over {rate} relaxation times"
-        if not least:
-            yield z_row(claim, z)
-        else:
-            covered = float((np.abs(z) <= 2).mean())
-            yield Row(f"{claim}, two errors", f"cover ≥ {least:.0%}", f"{covered:.1%}, sd of z {z.std():.2f}", covered >= least)
 
 
 def _composition(runs: int) -> Row:

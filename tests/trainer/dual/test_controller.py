@@ -151,7 +151,7 @@ def test_the_state_survives_json_bit_for_bit():
         state = c.advance(state, [report([rng.random(4), rng.random(3), rng.random(1)], step)], 1)
     again = DualState.from_json(json.loads(json.dumps(state.to_json())))
     assert json.dumps(again.to_json()) == json.dumps(state.to_json())
-    assert again.multipliers.tobytes() == state.multipliers.tobytes() and again.tails[1].steps == state.tails[1].steps > 0
+    assert again.multipliers.tobytes() == state.multipliers.tobytes() and again.tails[-1].steps == state.tails[-1].steps > 0
 
 
 def test_a_state_refuses_bad_multipliers():

@@ -8,17 +8,17 @@ import pytest
 from tests.margins import Sampled
 from trainer.dual.controller import Controller
 from trainer.dual.settling import settled_errors, settled_multipliers
-from trainer.dual.state import BLOCKS, DualState, SlackReport
+from trainer.dual.state import BLOCKS, DualState, SlackReport, pack, unpack
 from trainer.problem import Problem
 from trainer.recipe import Dual
 
-PRICE, RUNS = 1.0, 800
+PRICE, RUNS = 1.0, 200
 
 
-def controller(steps, rate, runs=RUNS):
+def controller(steps, rate, runs=RUNS, **dual):
     """Each run is one constraint g <= 0 with g = lambda* - u + noise, in which the primal u follows lambda."""
     problem = Problem(tuple(f"c{i}" for i in range(runs)), np.zeros(runs), np.zeros(runs, dtype=bool))
-    return Controller(problem, Dual(step_size=rate / steps), steps)
+    return Controller(problem, Dual(step_size=rate / steps, **dual), steps)
 
 
 def report(step, values):
@@ -26,40 +26,72 @@ def report(step, values):
     return SlackReport(step, 0, np.ones(len(means)), means, means**2)
 
 
-def ended(steps, rate, lag, noise=0.3, runs=RUNS, seed=0):
-    """A run of `steps` dual steps of size `rate` / steps, so that it lasts `rate` relaxation times."""
+def ended(steps, rate, lag, noise=0.3, runs=RUNS, seed=0, price=PRICE, **dual):
+    """A run of `steps` dual steps of size `rate` / steps, so that it lasts `rate` relaxation times; `runs` of them."""
     rng = np.random.default_rng(seed)
-    ascent = controller(steps, rate, runs)
+    ascent = controller(steps, rate, runs, **dual)
     state, primal = ascent.first(), np.zeros(runs)
     for step in range(steps):
         primal += lag * (state.multipliers - primal)
-        state = ascent.advance(state, [report(step, PRICE - primal + noise * rng.standard_normal(runs))], 1)
+        state = ascent.advance(state, [report(step, price - primal + noise * rng.standard_normal(runs))], 1)
     return state
+
+
+def ends(steps, rate, runs, lag=1.0, seed=0, **how):
+    """Multipliers [runs] and their errors; at most `RUNS` share a controller, whose step costs their number's square."""
+    found = []
+    for part in range(-(-runs // RUNS)):
+        state = ended(steps, rate, lag, seed=[seed, part], **how)
+        found.append((settled_multipliers(state), settled_errors(state)))
+    multipliers, errors = np.concatenate(found, axis=1)
+    return multipliers[:runs], errors[:runs]
+
+
+def scatter(steps, rate, lag, runs, seed=0, price=PRICE, **how):
+    """z [runs] and errors [runs]."""
+    multipliers, errors = ends(steps, rate, runs, lag, seed, price=price, **how)
+    return (multipliers - price) / errors, errors
 
 
 @pytest.mark.parametrize("lag", [1.0, 0.2])
 @pytest.mark.parametrize(
-    "steps, rate, covered, widest",
-    [
-        (300, 30, 0.92, 1.6),
-        (300, 10, 0.83, 1.4),
-        (100, 10, 0.83, 1.4),
-        (300, 4, 0.74, 1.6),
-        (300, 1.5, 0.7, 1.4),
-        (1000, 1.5, 0.85, 1.4),
-    ],
+    ("steps", "rate", "most", "covered"), [(100, 10, 1.45, 0.87), (300, 30, 1.2, 0.92), (300, 100, 1.2, 0.93)]
 )
-def test_two_standard_errors_cover_the_price_as_often_as_documented(steps, rate, lag, covered, widest, sampled: Sampled):
-    """Also where the multiplier is still on its way (1.5 relaxation times: on average a quarter is missing)."""
-    state = ended(steps, rate, lag, seed=sampled.seed)
-    off, errors = settled_multipliers(state) - PRICE, settled_errors(state)
-    sampled.at_least("share covered", (np.abs(off) <= 2 * errors).mean(), covered)
+def test_the_error_of_a_settled_multiplier_is_its_scatter_about_the_price(steps, rate, most, covered, lag, sampled: Sampled):
+    """Batch means of the last fifth are too small by half at 10 relaxation times, and too large by a quarter at 100."""
+    z, _ = scatter(steps, rate, lag, 400, sampled.seed)
+    sampled.between("sd of z", z.std(), 0.78 if lag == 1 else 0.70, most)  # with a lag it oscillates at 100
+    sampled.between("mean of z", z.mean(), -0.36, 0.36)
+    sampled.at_least("share within two errors", (np.abs(z) <= 2).mean(), covered)
+
+
+@pytest.mark.parametrize(("steps", "rate", "covered"), [(100, 4, 0.87), (200, 4, 0.86), (100, 1.5, 0.92), (200, 1.5, 0.95)])
+def test_two_errors_cover_the_price_also_of_a_run_that_has_not_arrived(steps, rate, covered, sampled: Sampled):
+    """At 1.5 relaxation times a quarter of the multiplier is missing on average."""
+    z, errors = scatter(steps, rate, 1.0, 200, sampled.seed)
+    sampled.at_least("share covered", (np.abs(z) <= 2).mean(), covered)
     # And are no wider than needed.
-    sampled.at_most("median error of the root mean square", np.median(errors) / np.sqrt((off**2).mean()), widest)
+    sampled.at_most("median error of the root mean square", np.median(errors) / np.sqrt(((z * errors) ** 2).mean()), 2.4)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"rule": "nu_pi", "kappa_p": 0.3, "nu": 0.5}, {"average": 0.7}, {"decay": "linear"}],
+    ids=["nu_pi", "average", "decay"],
+)
+def test_it_tells_of_other_rules_too(how, sampled: Sampled):
+    z, _ = scatter(200, 20, 1.0, 200, sampled.seed, **how)
+    sampled.at_least("share covered", (np.abs(z) <= 2).mean(), 0.82)
+
+
+@pytest.mark.parametrize("price", [0.0, 0.05])
+def test_two_errors_reach_a_price_that_projection_keeps_the_multiplier_above(price, sampled: Sampled):
+    z, _ = scatter(200, 20, 1.0, 200, sampled.seed, price=price)
+    sampled.at_least("share covered", (np.abs(z) <= 2).mean(), 0.88)
 
 
 def test_without_noise_the_drift_that_is_left_is_extrapolated():
-    """lambda_k = 1 - (1 - eta)^k exactly, and Aitken's extrapolation of a geometric sequence is exact but for the blocks' own."""
+    """lambda_k = 1 - (1 - eta)^k exactly, which the fit finds to the spacing of its rates."""
     state = ended(1000, 1.5, 1.0, noise=0.0, runs=2)
     missing = PRICE - settled_multipliers(state)
     assert missing[0] > 0.2
@@ -73,12 +105,12 @@ def test_a_multiplier_that_stays_is_exact_and_too_few_steps_tell_nothing():
         state = held.advance(state, [report(step, np.zeros(1))], 1)
     assert settled_errors(state) == [0.0] and settled_multipliers(state) == [0.0]
     assert np.isnan(settled_errors(held.first())).all()
-    assert np.isnan(settled_errors(ended(30, 3, 1.0, runs=2))).all()  # the last fifth has fewer steps than blocks
+    assert np.isnan(settled_errors(ended(5 * BLOCKS - 5, 3, 1.0, runs=2))).all()  # fifths have fewer steps than blocks
     assert np.isfinite(settled_errors(ended(5 * BLOCKS, 3, 1.0, runs=2))).all()
 
 
-@pytest.mark.parametrize("stop", [70, 85, 93])
-def test_it_survives_a_resume_bit_for_bit_and_older_checkpoints_load(stop):
+@pytest.mark.parametrize("stop", [30, 70, 93])
+def test_it_survives_a_resume_bit_for_bit(stop):
     ascent = controller(100, 10, runs=3)
     rng = np.random.default_rng(1)
     reports = [report(step, rng.standard_normal(3)) for step in range(100)]
@@ -90,13 +122,35 @@ def test_it_survives_a_resume_bit_for_bit_and_older_checkpoints_load(stop):
     for each in reports[stop:]:
         state, again = ascent.advance(state, [each], 1), ascent.advance(again, [each], 1)
     assert settled_errors(again).tobytes() == settled_errors(state).tobytes() and (settled_errors(state) > 0).all()
+
+
+def older(saved, *, blocks):
+    """A checkpoint of before: of the last two fifths, each in 8 blocks or in none."""
+    saved = json.loads(json.dumps(saved))
+    saved["tails"] = saved["tails"][-2:]
     for tail in saved["tails"]:
-        del tail["counts"], tail["blocks"]
-    older = DualState.from_json(saved)
+        del tail["zeros"]
+        if not blocks:
+            del tail["counts"], tail["blocks"]
+            continue
+        for name in ("counts", "blocks"):
+            once = unpack(tail[name])
+            tail[name] = pack(np.stack([once, np.zeros_like(once)], axis=1).reshape(2 * len(once), *once.shape[1:]))
+    return saved
+
+
+@pytest.mark.parametrize("stop", [30, 70, 93])
+def test_older_checkpoints_load(stop):
+    ascent = controller(100, 10, runs=3)
+    rng = np.random.default_rng(1)
+    reports = [report(step, rng.standard_normal(3)) for step in range(100)]
+    state = ascent.first()
+    for each in reports[:stop]:
+        state = ascent.advance(state, [each], 1)
+    bare, blocked = (DualState.from_json(older(state.to_json(), blocks=blocks)) for blocks in (False, True))
     for each in reports[stop:]:
-        older = ascent.advance(older, [each], 1)
-    assert settled_multipliers(older).tobytes() == settled_multipliers(state).tobytes()
-    if stop < 80:  # the last stretch came after it
-        assert settled_errors(older).tobytes() == settled_errors(state).tobytes()
-    else:
-        assert np.isnan(settled_errors(older)).all()
+        state, bare, blocked = (ascent.advance(one, [each], 1) for one in (state, bare, blocked))
+    for one in (bare, blocked):
+        assert settled_multipliers(one).tobytes() == settled_multipliers(state).tobytes()
+    assert np.isfinite(settled_errors(blocked)).all()  # of the fifths it knows in full
+    assert np.isfinite(settled_errors(bare)).all() == (stop < 60)
