@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import BaseModel, Field, ValidationInfo, create_model, model_validator
 
+from trainer import yaml_core
 from trainer.documents import Keys, dotted
 from trainer.rewards import Reward
 from trainer.schema.amortised import Amortised
@@ -214,9 +215,9 @@ class Recipe(Section):
         return self
 
     @classmethod
-    def stored(cls, plain: Any) -> Self:
-        """The recipe that a run has stored, plain as YAML has it; what is refused only since that run is read as it is."""
-        return cls.model_validate(plain, context={STORED: True})
+    def stored(cls, text: str) -> Self:
+        """The recipe that a run has stored as YAML; what is refused only since that run is read as it is."""
+        return cls.model_validate(yaml_core.read(text), context={STORED: True})
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:

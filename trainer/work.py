@@ -6,8 +6,8 @@ import io
 import json
 import math
 import time
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from trainer.draws import shard
 from trainer.dual.settling import settled_errors, settled_multipliers
 from trainer.evaluation.draws_file import DRAWS, stored
 from trainer.evaluation.evidence import Evidence
-from trainer.evaluation.final import final_values
+from trainer.evaluation.final import Final, final_values
 from trainer.evaluation.grid import sample_grid
 from trainer.evaluation.images import Rows
 from trainer.evaluation.metrics import measure, resolve
@@ -32,12 +32,15 @@ from trainer.host import Host
 from trainer.loop import Loop
 from trainer.models.spaces import decode_in_parts
 from trainer.models.storing import stored_files
-from trainer.outcome import Result, feasibility, outcomes, verdict
+from trainer.outcome import ConstraintOutcome, Result, Status, feasibility, outcomes, verdict
 from trainer.places import RESULT, write_files
 from trainer.prepare import Prepared, prepare
 from trainer.problem import Vector
 from trainer.recipe import Recipe
 from trainer.samplers.sampling import sample
+
+#: The status that a run ended with, and the reason.
+Ending = tuple[Status, str]
 
 
 def work(recipe: Recipe, host: Host, output: str, judges: str | None = None) -> Result | None:
@@ -71,49 +74,82 @@ def _files(prepared: Prepared, weights: Vector) -> dict[str, bytes]:
         return {"recipe.yaml": yaml_core.write(plain).encode(), **stored_files(predictor, prepared.schedule)}
 
 
-def _evaluate(loop: Loop, prepared: Prepared, end: Any) -> tuple[Result | None, dict[str, bytes]]:
-    """Final values of the averaged weights, then samples and what is measured on them."""
-    host, started = loop.host, time.monotonic()
-    multipliers, spread = settled_multipliers(loop.state), Spread.of(loop.recipe)
+@dataclass(frozen=True)
+class _Measured:
+    """What was measured of the averaged weights, and the multipliers of it; `spread` and `front` of an amortised model."""
+
+    final: Final
+    multipliers: Vector
+    samples: Tensor | None
+    spread: Spread | None
+    front: AmortisedFront | None
+
+
+def _evaluate(loop: Loop, prepared: Prepared, end: Ending | None) -> tuple[Result | None, dict[str, bytes]]:
+    """The result of a loop that has ended, with the files that go with it; None on all ranks but 0."""
+    started = time.monotonic()
+    found = _measured(loop, prepared)
+    if found is None:
+        return None, {}
+    constraints = outcomes(
+        loop.problem, found.final.trained.estimate(), found.multipliers, settled_errors(loop.state), found.final.decision
+    )
+    status, reason = _judged(loop, found, constraints, end)
+    metrics, files = _told(loop, prepared, found, constraints)
+    feasible = feasibility(status, constraints)
+    metrics["feasible"] = float(feasible == "met")
+    metrics["system/seconds"] = loop.seconds + time.monotonic() - started
+    result = Result(
+        status=status, reason=reason, objective=loop.problem.objective(found.final.trained.mean),
+        objective_error=metrics.get("objective_error", math.nan),
+        constraints=constraints, feasible=feasible, steps=loop.step,
+        seconds=metrics["system/seconds"], checkpoint=loop.host.checkpoints.path(loop.step), metrics=metrics,
+    )  # fmt: skip
+    return result, files
+
+
+def _measured(loop: Loop, prepared: Prepared) -> _Measured | None:
+    """Final values of the averaged weights and samples, by all workers; on rank 0 only."""
+    multipliers, spread, front = settled_multipliers(loop.state), Spread.of(loop.recipe), None
     weights = loop.settled
     with loop.primal.averaged(weights) as model:
         if spread is not None:
             front, multipliers = measured(loop, model.at(multipliers), spread)
             model.at(multipliers)
         deciding = Deciding.of(loop.recipe, loop.problem, loop.problem.relaxations(multipliers))
-        final = final_values(loop.sources, weights, host, deciding)
+        final = final_values(loop.sources, weights, loop.host, deciding)
         samples = _samples(loop, model, prepared)
-    if final is None:
-        return None, {}
-    trained = final.trained
+    return None if final is None else _Measured(final, multipliers, samples, spread, front)
+
+
+def _judged(loop: Loop, found: _Measured, constraints: dict[str, ConstraintOutcome], end: Ending | None) -> Ending:
+    """The run's status and the reason of it; `end` where the loop itself broke off."""
+    if not loop.problem.complete(found.final.trained.mean):
+        return "diverged", "the final objective or a constraint's value is not finite; lower train.lr"
+    if end is not None:
+        return end
+    return verdict(loop.state, constraints) if found.spread is None else ending(found.spread, loop.state, constraints)
+
+
+def _told(
+    loop: Loop, prepared: Prepared, found: _Measured, constraints: dict[str, ConstraintOutcome]
+) -> tuple[dict[str, float], dict[str, bytes]]:
+    """The metrics of the end and the files beside `result.json`."""
+    problem, trained = loop.problem, found.final.trained
     estimate = trained.estimate()
-    constraints = outcomes(loop.problem, estimate, multipliers, settled_errors(loop.state), final.decision)
-    metrics = point(loop.problem, estimate.mean, loop.problem.slack_errors(estimate), multipliers)
-    metrics |= held_out_metrics(final.held_out.estimate(), loop.problem)
+    metrics = point(problem, estimate.mean, problem.slack_errors(estimate), found.multipliers)
+    metrics |= held_out_metrics(found.final.held_out.estimate(), problem)
     metrics |= {f"multiplier_error/{n}": c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)}
-    metrics |= standings(constraints) | _facts(loop) | objective_metrics(loop.problem, estimate)
-    images = {DRAWS: stored(trained, loop.recipe.seed, loop.problem.names, loop.problem.relative.tolist())}
-    if samples is not None and len(samples):
-        more, files = _measure(prepared, samples)
-        metrics, images = metrics | more, images | files
-    if spread is not None:
-        whole = AmortisedFront.of(spread, [*front.points, point_of(spread, trained, multipliers)], loop.step)
-        images[FILE] = json.dumps(whole.to_json(), indent=2).encode()
-        status, reason = end or ending(spread, loop.state, constraints)
-    else:
-        status, reason = end or verdict(loop.state, constraints)
-    if not loop.problem.complete(estimate.mean):
-        status, reason = "diverged", "the final objective or a constraint's value is not finite; lower train.lr"
-    feasible = feasibility(status, constraints)
-    metrics["feasible"] = float(feasible == "met")
-    metrics["system/seconds"] = loop.seconds + time.monotonic() - started
-    result = Result(
-        status=status, reason=reason, objective=loop.problem.objective(estimate.mean),
-        objective_error=metrics.get("objective_error", math.nan),
-        constraints=constraints, feasible=feasible, steps=loop.step,
-        seconds=metrics["system/seconds"], checkpoint=host.checkpoints.path(loop.step), metrics=metrics,
-    )  # fmt: skip
-    return result, images
+    metrics |= standings(constraints) | _facts(loop) | objective_metrics(problem, estimate)
+    files = {DRAWS: stored(trained, loop.recipe.seed, problem.names, problem.relative.tolist())}
+    if found.samples is not None and len(found.samples):
+        more, others = _measure(prepared, found.samples)
+        metrics, files = metrics | more, files | others
+    if found.spread is not None and found.front is not None:
+        last = point_of(found.spread, trained, found.multipliers)
+        whole = AmortisedFront.of(found.spread, [*found.front.points, last], loop.step)
+        files[FILE] = json.dumps(whole.to_json(), indent=2).encode()
+    return metrics, files
 
 
 def _facts(loop: Loop) -> dict[str, float]:

@@ -97,7 +97,7 @@ def _explained(run: str, folder: Path, title: str, points: Points) -> Explained:
         )
         raise _refused(run, way_out)
     result = Result.from_json(json.loads((folder / RESULT).read_text(encoding="utf-8")))
-    recipe = Recipe.stored(yaml_core.read((folder / RECIPE).read_text(encoding="utf-8")))
+    recipe = Recipe.stored((folder / RECIPE).read_text(encoding="utf-8"))
     return Explained.of(title, points, result, recipe)
 
 

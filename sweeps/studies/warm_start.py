@@ -27,7 +27,6 @@ from sweeps.studies.storage import StorageError, open_storage
 from sweeps.studies.storing import masked, storage_url
 from sweeps.studies.telling import OLD, told_slacks
 from sweeps.trials.results import TrialRecord
-from trainer import yaml_core
 from trainer.errors import BadInput
 from trainer.outcome import Result
 from trainer.recipe import Recipe
@@ -92,7 +91,7 @@ def _in_folder(plan: Plan, folder: Path) -> Iterator[_Found]:
         raise StorageError("must be the output folder of a sweep", f"{folder} without `records`", "correct the path")
     for record in TrialRecord.load_all(folder):
         result, file = record.result, folder / "artifacts" / record.id / RECIPE
-        recipe = Recipe.stored(yaml_core.read(file.read_text(encoding="utf-8"))) if file.exists() else None
+        recipe = Recipe.stored(file.read_text(encoding="utf-8")) if file.exists() else None
         slacks = told_slacks(result)
         sound = result.status in JUDGED_STATUSES
         yield _Found(record.id, record.params, result.metrics if sound else {}, slacks, _outcome(plan, result), recipe)

@@ -1,7 +1,7 @@
 """The demo's trials: how many end met or violated at the default cap of draws, and at four times it (docs/measured.md).
 
 Its recipe, search and tolerances, with trials placed at random as its sampler places the first ten; each is trained once, in this
-process, and evaluated under both caps.
+process, and evaluated under both caps. What the folder holds is not done again: cut off, the same command goes on.
 
 python -m tests.benchmarks.bench_decided [--seeds 5] [--trials 12] [--folder runs/bench-decided]
 """
@@ -9,6 +9,7 @@ python -m tests.benchmarks.bench_decided [--seeds 5] [--trials 12] [--folder run
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from sweeps.planning.plan import Plan
 from tests.benchmarks.common import ROOT, trained
 from trainer.feasibility.stages import draws_at_most
 from trainer.feasibility.standing import Standing
+from trainer.outcome import Result
 from trainer.places import RESULT
 from trainer.recipe import Recipe
 
@@ -40,6 +42,16 @@ def capped(recipe: Recipe, times: int) -> Recipe:
     return recipe.model_copy(update={"feasibility": recipe.feasibility.model_copy(update={"draws": draws})})
 
 
+def ended(recipe: Recipe, folder: Path, times: int) -> Result:
+    """The result at so many times the default cap, kept beside the checkpoint, which both caps evaluate."""
+    kept = folder / f"result-{times}.json"
+    if not kept.exists():
+        (folder / RESULT).unlink(missing_ok=True)
+        trained(capped(recipe, times), folder)
+        (folder / RESULT).replace(kept)
+    return Result.from_json(json.loads(kept.read_text()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
@@ -53,8 +65,7 @@ def main() -> None:
         for number in range(options.trials):
             recipe, folder = recipe_of(plan, seed, rng), options.folder / f"{seed}-{number:02d}"
             for times, counts in found.items():
-                (folder / RESULT).unlink(missing_ok=True)  # the checkpoint stays: only the evaluation is done again
-                result = trained(capped(recipe, times), folder)
+                result = ended(recipe, folder, times)
                 counts[result.feasible] += result.status not in ("failed", "diverged")
                 slacks = ", ".join(f"{each.slack:+.4f} ± {each.slack_error:.4f}" for each in result.constraints.values())
                 print(f"{folder.name} at {times} x: {result.feasible} ({result.status}; {slacks})", flush=True)

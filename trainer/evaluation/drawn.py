@@ -81,15 +81,14 @@ class Scale:
 
 @dataclass(frozen=True)
 class Moments:
-    """Of q estimates: mean [q], covariance [q, q], third central moment [q], and how many independent units they rest on [q].
-
-    Where few units are behind an estimate, its error is that of a t distribution with one degree of freedom less.
-    """
+    """Of q estimates: mean [q], covariance [q, q], third central moment [q], how many independent units they rest on [q], and
+    the degrees of freedom [q] of the t distribution that their errors have where these are few."""
 
     mean: Vector
     covariance: Vector
     third: Vector
     units: Integers
+    degrees: Vector
 
     @property
     def variance(self) -> Vector:
@@ -137,7 +136,7 @@ class DrawnValues:
         mean = self.mean
         used = np.abs(rows) > 0
         value = np.where(used, rows * np.where(used, mean, 0.0), 0.0).sum(1)
-        units = np.full(len(rows), np.iinfo(np.int64).max)
+        units, degrees = np.full(len(rows), np.iinfo(np.int64).max), np.full(len(rows), np.inf)
         covariance, third = np.zeros([len(rows)] * 2), np.zeros(len(rows))
         parts = self._parts(rows)
         for part in parts:
@@ -145,10 +144,12 @@ class DrawnValues:
             covariance = covariance + np.where(np.outer(here, here), part.spread.covariance, 0.0)
             third = third + np.where(here, part.spread.third, 0.0)
             units = np.where(here, np.minimum(units, part.spread.units), units)
+            degrees = np.where(here, np.minimum(degrees, part.spread.degrees), degrees)
         covariance = covariance + _shared(parts)
         unknown = ~np.isfinite(value) | (used & (self.counts < 2)).any(1)
         covariance = np.where(unknown[:, None] | unknown[None, :], np.nan, covariance)
-        return Moments(value, covariance, np.where(unknown, np.nan, third), np.where(unknown, 0, units))
+        found = np.where(unknown, np.nan, third), np.where(unknown, 0, units), np.where(unknown, 0.0, degrees)
+        return Moments(value, covariance, *found)
 
     def _parts(self, rows: Vector) -> list[_Part]:
         """The spreads of what was drawn apart."""

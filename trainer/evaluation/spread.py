@@ -9,6 +9,15 @@ parabola through each `BIN` neighbours (in the way of collapsed strata: Wolter, 
 
 The first sum is MacKinnon and White's HC2 (J. Econometrics 29, 1985), the second what draws of one unit have in common (Liang
 and Zeger, Biometrika 73, 1986). Where draws are of units, N / (N - 1) of N units of a group restores what its mean took.
+
+V is not exact, so the error is that of a t distribution. A fit of w draws (a bin, a group, or all) gives V_b with the degrees of
+freedom of HC2 (Bell and McCaffrey, Survey Methodology 28, 2002), and their sum has Satterthwaite's (Biometrics Bull. 2, 1946),
+here without bias of draws that are normal:
+
+    d_b = w^2 / sum_jk M_jk^2 / (M_jj M_kk)        d = (sum_b V_b)^2 / sum_b V_b^2 / (d_b + 2) - 2
+
+That is n - 1 of plain draws and about 0.6 n where each `BIN` neighbours have given up a parabola, and less where few bins or
+long tails make up the variance. N units of G groups have N - G.
 """
 
 from __future__ import annotations
@@ -31,24 +40,36 @@ BIN = 8
 class Spread:
     """Of the means of q columns: covariance [q, q] and third central moment [q].
 
-    units is how many independent draws there were; of draws on units, numbers [N] are theirs and shares [N, q] what each put
-    into the means' errors.
+    units is how many independent draws there were, degrees [q] the degrees of freedom of the variances; of draws on units,
+    numbers [N] are theirs and shares [N, q] what each put into the means' errors.
     """
 
     covariance: Vector
     third: Vector
     units: int
+    degrees: Vector
     numbers: Integers
     shares: Vector
 
 
 @dataclass(frozen=True)
 class _Residuals:
-    """r [n, q]; own [n] = M_jj; cubes [n], the sums over k of M_jk^3, by the mean of each fit."""
+    """r [n, q]; own [n] = M_jj; by the mean of each fit: cubes [n], the sums over k of M_jk^3, and pairs [n], those of
+    M_jk^2 / (M_jj M_kk); fit [n], the number of the fit."""
 
     r: Vector
     own: Vector
     cubes: Vector
+    pairs: Vector
+    fit: Integers
+
+    def degrees(self, squares: Vector) -> Vector:
+        """Of the sums of squares [n, q]: [q], infinite where a sum is 0."""
+        each = np.bincount(self.fit) ** 2 / np.bincount(self.fit, self.pairs)
+        parts = np.stack([np.bincount(self.fit, column) for column in squares.T])
+        whole = parts.sum(1)
+        found = whole**2 / (parts**2 / (each + 2.0)).sum(1) - 2.0
+        return np.where(whole > 0, np.maximum(found, min(1.0, each.sum())), np.inf)
 
 
 def spread_of(
@@ -60,40 +81,45 @@ def spread_of(
         if units is None:
             plain = left.r / np.sqrt(left.own)[:, None] / len(values)
             third = (left.r**3 / left.cubes[:, None]).sum(0) / float(len(values)) ** 3
-            return Spread(plain.T @ plain, third, len(values), np.zeros(0, np.int64), np.zeros((0, values.shape[1])))
+            nobody = np.zeros(0, np.int64), np.zeros((0, values.shape[1]))
+            return Spread(plain.T @ plain, third, len(values), left.degrees(plain**2), *nobody)
         return _of_units(left, units, groups)
 
 
 def _residuals(values: Vector, stages: Sequence[int], stratified: bool, groups: Integers | None) -> _Residuals:
-    r, own, cubes = values.astype(np.float64), np.ones(len(values)), np.ones(len(values))
+    r = values.astype(np.float64)
+    (own, cubes, pairs), fit = np.ones((3, len(values))), np.zeros(len(values), np.int64)
     if stratified:
-        start = 0
+        start = fits = 0
         for length in stages:
             within = slice(start, start + length)
-            r[within], own[within], cubes[within] = _detrended(r[within])
-            start += length
+            r[within], own[within], cubes[within], pairs[within] = _detrended(r[within])
+            bins = max(1, length // BIN)
+            fit[within] = fits + np.minimum(np.arange(length) // BIN, bins - 1)
+            start, fits = start + length, fits + bins
     if groups is None and stratified:
-        return _Residuals(r, own, cubes)
+        return _Residuals(r, own, cubes, pairs, fit)
     group = np.zeros(len(values), np.int64) if groups is None else np.unique(groups, return_inverse=True)[1]
     sizes = np.bincount(group).astype(np.float64)
     means = np.stack([np.bincount(group, column) for column in r.T], axis=1) / sizes[:, None]
     kept = 1.0 - 1.0 / sizes
     cube = kept**3 - (sizes - 1.0) / sizes**3
-    return _Residuals(r - means[group], own * kept[group], cubes * cube[group])
+    return _Residuals(r - means[group], own * kept[group], cubes * cube[group], pairs / kept[group], fit if stratified else group)
 
 
-def _detrended(values: Vector) -> tuple[Vector, Vector, Vector]:
-    """Residuals [n, q] of parabolas through `BIN` neighbours, the last bin holding what is left; `own` and `cubes` [n]."""
+def _detrended(values: Vector) -> tuple[Vector, Vector, Vector, Vector]:
+    """Residuals [n, q] of parabolas through `BIN` neighbours, the last bin holding what is left; `own`, `cubes`, `pairs` [n]."""
     bins = max(1, len(values) // BIN)
     first = (bins - 1) * BIN
-    r, own, cubes = np.empty_like(values), np.empty(len(values)), np.empty(len(values))
+    r, (own, cubes, pairs) = np.empty_like(values), np.empty((3, len(values)))
     for within, width in ((slice(0, first), BIN), (slice(first, None), len(values) - first)):
         maker = _maker(width)
         boxes = values[within].reshape(-1, width, values.shape[1])
         r[within] = np.einsum("jk,bkq->bjq", maker, boxes).reshape(-1, values.shape[1])
         own[within] = np.tile(maker.diagonal(), len(boxes))
         cubes[within] = (maker**3).sum() / width
-    return r, own, cubes
+        pairs[within] = (maker**2 / np.outer(maker.diagonal(), maker.diagonal())).sum() / width
+    return r, own, cubes, pairs
 
 
 @cache
@@ -128,4 +154,5 @@ def _of_units(left: _Residuals, units: Integers, groups: Integers | None) -> Spr
     covariance, shares = common(1.0)
     if np.trace(covariance) < 0:  # noise alone: scaled less, what is left is a sum of squares
         covariance = common(0.5)[0]
-    return Spread(covariance + plain.T @ plain, (shares**3).sum(0), len(numbers), numbers, shares)
+    degrees = np.full(covariance.shape[0], float(len(numbers) - len(np.unique(group_of))))
+    return Spread(covariance + plain.T @ plain, (shares**3).sum(0), len(numbers), degrees, numbers, shares)

@@ -8,7 +8,6 @@ which that does not raise. Held-out data beside may show a violation too, so its
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,7 +75,7 @@ class Deciding:
         if not known:
             return standing, None
         alone = judged(held, kind, tolerance, fixed_criticals(self.problem.confidence, self._among, kind))
-        told = HeldOut(held.value, held.error, 1 + int(held.degrees), standing if self.on_held_out else alone)
+        told = HeldOut(held.value, held.error, held.units, standing if self.on_held_out else alone)
         return ("violated" if alone == "violated" and not self.on_held_out else standing), told
 
     def slacks(self, drawn: DrawnValues) -> list[Slack]:
@@ -109,5 +108,5 @@ def _estimates(constants: Vector, moments: Moments) -> list[Slack]:
     with np.errstate(all="ignore"):
         errors = np.sqrt(moments.variance)
         skewness = np.nan_to_num(moments.third / errors**3, posinf=0.0, neginf=0.0)
-    columns: Sequence[Sequence[float]] = np.stack([constants + moments.mean, errors, skewness, moments.units - 1.0]).T.tolist()
-    return [Slack(*each) for each in columns]
+    columns = (constants + moments.mean, errors, skewness, moments.degrees, moments.units)
+    return [Slack(*each) for each in zip(*(column.tolist() for column in columns), strict=True)]

@@ -26,13 +26,15 @@ class Slack(NamedTuple):
 
     value, error   the estimate and its standard error, in the constraint's unit
     skewness       of the estimate's distribution: its third central moment over error^3, which falls as 1 / sqrt(draws)
-    degrees        of freedom of the error: independent units less one
+    degrees        of freedom of the error (`trainer.evaluation.spread`)
+    units          how many independent draws it rests on
     """
 
     value: float
     error: float
     skewness: float = 0.0
     degrees: float = math.inf
+    units: int = 0
 
 
 class Criticals(NamedTuple):

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from trainer import yaml_core
 from trainer.checkpoint import locate
 from trainer.errors import TrainingError
 from trainer.models.loadable import ADAPTER
@@ -86,7 +85,7 @@ def bound_of(spec: Model) -> Multipliers | None:
 
 def recipe_of(checkpoint: str) -> Recipe:
     """The recipe that lies in a checkpoint."""
-    return Recipe.stored(yaml_core.read(read_in(checkpoint, "recipe.yaml").decode()))
+    return Recipe.stored(read_in(checkpoint, "recipe.yaml").decode())
 
 
 def rooted(spec: Model) -> Model:

@@ -178,3 +178,15 @@ def test_what_is_not_known_is_nan() -> None:
     assert estimate.variance[2] == pytest.approx(2.5 / 5)
     with pytest.raises(ValueError, match="one set"):
         drawn_values(2, [JointDraws((0,), np.ones((1, 1)), (1,))] * 2)
+
+
+def test_degrees_of_freedom_are_those_of_the_variances_own_scatter() -> None:
+    """2 mean^2 / variance of V over many columns of normal noise; plain draws have n - 1 exactly."""
+    values = np.random.default_rng(0).standard_normal((64, 4_000))
+    assert JointDraws((0,), values[:, :1], (64,)).spread(np.eye(1)).degrees == pytest.approx([63.0])
+    found = [JointDraws((0,), column[:, None], (64,), stratified=True).spread(np.eye(1)) for column in values.T]
+    variances = np.array([each.covariance[0, 0] for each in found])
+    true = 2.0 * variances.mean() ** 2 / variances.var()
+    assert true == pytest.approx(0.6 * 64, rel=0.12)
+    told = 1.0 / np.mean([1.0 / (each.degrees[0] + 2.0) for each in found]) - 2.0
+    assert told == pytest.approx(true, rel=0.12)

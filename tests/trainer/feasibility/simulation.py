@@ -7,15 +7,18 @@ stages, each stratified by timestep, so an evaluation is a row of slack estimate
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.evaluation.drawn import JointDraws, drawn_values
-from trainer.feasibility.deciding import Deciding, after
-from trainer.feasibility.standing import Criticals, Slack, Standing, fixed_criticals, judged, overall
+from trainer.feasibility.deciding import Deciding
+from trainer.feasibility.spending import looks
+from trainer.feasibility.standing import Criticals, Slack, Standing, fixed_criticals, judged
 from trainer.problem import Problem, Vector
 
+Codes = NDArray[np.int8]
 Draw = Callable[[np.random.Generator, tuple[int, int]], Vector]
 #: Noise of mean 0 and variance 1 by its name. A slack b - g has the skewness of -g.
 NOISES: Mapping[str, Draw] = {
@@ -27,7 +30,8 @@ NOISES: Mapping[str, Draw] = {
 #: The trend over the share u of the timesteps is 1 / (SOFT + u).
 SOFT = 0.05
 TREND = math.log((1.0 + SOFT) / SOFT)
-LONGEST = 250  # evaluations at a time
+CODES: Mapping[Standing, int] = {"violated": -1, "undecided": 0, "met": 1}
+LONGEST = 64  # evaluations at a time
 
 
 def evaluations(noise: str, ends: tuple[int, ...], count: int, rng: np.random.Generator) -> list[list[Slack]]:
@@ -41,48 +45,63 @@ def evaluations(noise: str, ends: tuple[int, ...], count: int, rng: np.random.Ge
 def _some(noise: str, ends: tuple[int, ...], size: int, rng: np.random.Generator) -> list[list[Slack]]:
     problem = Problem(tuple(map(str, range(size))), np.full(size, TREND), np.zeros(size, dtype=np.bool_))
     deciding = Deciding(problem, np.zeros(size), ends)
-    drawn, looks = None, []
+    drawn, found = None, []
     for length in np.diff(ends, prepend=0):
-        timesteps = (np.arange(length) + rng.random(length)) / length
-        values = 1.0 / (SOFT + timesteps)[:, None] + NOISES[noise](rng, (int(length), size))
+        timesteps = (np.arange(length)[:, None] + rng.random((int(length), size))) / length
+        values = 1.0 / (SOFT + timesteps) + NOISES[noise](rng, (int(length), size))
         stage = drawn_values(1 + size, [JointDraws(tuple(range(1, 1 + size)), values, (int(length),), stratified=True)])
         drawn = stage if drawn is None else drawn.joined(stage)
-        looks.append(deciding.slacks(drawn))
-    return [list(each) for each in zip(*looks, strict=True)]
+        found.append(deciding.slacks(drawn))
+    return [list(each) for each in zip(*found, strict=True)]
 
 
-def trial(
-    evaluated: list[list[Slack]], truths: list[float], ends: tuple[int, ...], fixed: Criticals | None = None
-) -> tuple[Standing, int]:
-    """How a trial stands whose slacks have these true distances from the edge, and on how many draws; at one look for `fixed`."""
-    names = tuple(map(str, range(len(truths))))
-    deciding = Deciding(Problem(names, np.zeros(len(names)), np.zeros(len(names), dtype=np.bool_)), np.zeros(len(names)), ends)
-    criticals = deciding.criticals(0) if fixed is None else [fixed]
-    standings: list[Standing] = ["undecided"] * len(truths)
-    used = 0
-    for number, used in enumerate(ends):  # noqa: B007  # how far it came is told
-        for i, (looks, truth) in enumerate(zip(evaluated, truths, strict=True)):
-            slack = looks[number]
-            now = judged(slack._replace(value=slack.value + truth), "at_most", 0.0, criticals[number])
-            standings[i] = after(standings[i], now)
-        if overall(standings) != "undecided":
-            break
-    return overall(standings), used
+def judgements(evaluated: list[list[Slack]], truths: Vector, criticals: Sequence[Criticals]) -> Codes:
+    """The product's judgement [looks, count] of each slack at each look, its truth shifted by `truths` [count]."""
+    each = [
+        [CODES[judged(slack._replace(value=slack.value + truth), "at_most", 0.0, beyond)] for slack, beyond in pairs]
+        for pairs, truth in zip((zip(at, criticals, strict=True) for at in evaluated), truths.tolist(), strict=True)
+    ]
+    return np.array(each, dtype=np.int8).T
+
+
+def trials(found: Codes, ends: tuple[int, ...]) -> tuple[Codes, Vector]:
+    """How trials stand of whose m constraints these are the judgements [looks, runs, m], and on how many draws: [runs] each.
+
+    As `trainer.feasibility.deciding.after` and `standing.overall` have it, of all runs at once.
+    """
+    state = np.zeros(found.shape[1:], np.int8)
+    standing, used = np.zeros(len(state), np.int8), np.full(len(state), float(ends[-1]))
+    for now, end in zip(found, ends, strict=True):
+        state = np.where((state == 0) | (now < 0), now, state)
+        whole = np.where((state < 0).any(1), -1, (state > 0).all(1))
+        used = np.where((standing == 0) & (whole != 0), end, used)
+        standing = np.where(standing == 0, whole, standing)
+    return standing, used
+
+
+def _criticals(m: int, ends: tuple[int, ...]) -> list[Criticals]:
+    return looks(0.95, m, "at_most", tuple(end / ends[-1] for end in ends))
+
+
+def _first_error(evaluated: list[list[Slack]]) -> float:
+    return float(np.median([each[0].error for each in evaluated[:100]]))
 
 
 def wrong(noise: str, m: int, ends: tuple[int, ...], runs: int, seed: int) -> dict[str, float]:
     """How often a trial of m constraints is wrongly met and wrongly violated, where one constraint or all are at the edge."""
-    rng = np.random.default_rng(seed)
-    all_of_them = evaluations(noise, ends, runs * m, rng)
-    first_error = float(np.median([each[0].error for each in all_of_them[:100]]))
-    counts = {f"wrongly {word}, {which}": 0 for word in ("met", "violated") for which in ("one", "all")}
-    for run in range(runs):
-        evaluated = all_of_them[run * m : (run + 1) * m]
-        for word, side in (("met", -1.0), ("violated", 1.0)):
-            edge = side * 1e-6 * first_error
-            for which, rest in (("one", 50.0 * first_error), ("all", edge)):
-                counts[f"wrongly {word}, {which}"] += trial(evaluated, [edge, *[rest] * (m - 1)], ends)[0] == word
-    return {name: count / runs for name, count in counts.items()}
+    evaluated = evaluations(noise, ends, runs * m, np.random.default_rng(seed))
+    error, criticals, shape = _first_error(evaluated), _criticals(m, ends), (len(ends), runs, m)
+
+    def at(truth: float) -> Codes:
+        return judgements(evaluated, np.full(runs * m, truth), criticals).reshape(shape)
+
+    far, found = at(50.0 * error), dict[str, float]()
+    for word, side in (("met", -1), ("violated", 1)):
+        edge = at(side * 1e-6 * error)
+        one = np.concatenate([edge[:, :, :1], far[:, :, 1:]], axis=2)
+        for which, judgement in (("one", one), ("all", edge)):
+            found[f"wrongly {word}, {which}"] = float((trials(judgement, ends)[0] == -side).mean())
+    return found
 
 
 def decided(noise: str, m: int, ends: tuple[int, ...], runs: int, seed: int) -> tuple[float, float, float]:
@@ -91,15 +110,11 @@ def decided(noise: str, m: int, ends: tuple[int, ...], runs: int, seed: int) -> 
     Slacks are uniform within 6 errors of the first stage.
     """
     rng = np.random.default_rng(seed)
-    all_of_them = evaluations(noise, ends, runs * m, rng)
-    scale = 6.0 * float(np.median([each[0].error for each in all_of_them[:100]]))
-    truths = rng.uniform(-scale, scale, (runs, m)).tolist()
-    ours = [trial(all_of_them[run * m : (run + 1) * m], truths[run], ends) for run in range(runs)]
-    draws = float(np.mean([used for _, used in ours]))
-    once = (round(draws),)
-    alone = evaluations(noise, once, runs * m, rng)
-    criticals = fixed_criticals(0.95, m, "at_most")
-    both = Criticals(criticals.violated, criticals.violated)
-    theirs = [trial(alone[run * m : (run + 1) * m], truths[run], once, both)[0] for run in range(runs)]
-    shares = [float(np.mean([each != "undecided" for each in found])) for found in ([each for each, _ in ours], theirs)]
-    return shares[0], draws, shares[1]
+    evaluated = evaluations(noise, ends, runs * m, rng)
+    truths = rng.uniform(-6.0, 6.0, runs * m) * _first_error(evaluated)
+    ours, used = trials(judgements(evaluated, truths, _criticals(m, ends)).reshape(len(ends), runs, m), ends)
+    once = (round(float(used.mean())),)
+    bonferroni = fixed_criticals(0.95, m, "at_most").violated
+    alone = judgements(evaluations(noise, once, runs * m, rng), truths, [Criticals(bonferroni, bonferroni)])
+    theirs, _ = trials(alone.reshape(1, runs, m), once)
+    return float((ours != 0).mean()), float(used.mean()), float((theirs != 0).mean())
