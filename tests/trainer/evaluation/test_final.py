@@ -37,7 +37,7 @@ class Exchange:
     def all_of(self, rank: int, own: object) -> list[object]:
         self._held[rank] = own  # type: ignore[call-overload]  # of any type
         self._barrier.wait()
-        held = list(self._held)
+        held: list[object] = list(self._held)
         self._barrier.wait()
         return held
 
