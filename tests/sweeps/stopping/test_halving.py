@@ -80,9 +80,14 @@ def volume(points: Points) -> float:
     return hypervolume(points, ["minimize"] * 2, [5.0, 5.0])
 
 
-def test_a_tenth_of_the_hypervolume_is_lost_for_half_of_the_steps(sampled: Sampled) -> None:
+@pytest.mark.parametrize(
+    ("sweeps", "loss", "of_chance"), [(40, 0.13, 0.93), pytest.param(1200, 0.1, 0.75, marks=pytest.mark.dear)]
+)
+def test_a_tenth_of_the_hypervolume_is_lost_for_half_of_the_steps(
+    sweeps: int, loss: float, of_chance: float, sampled: Sampled
+) -> None:
     lost, saved, by_chance = [], [], []
-    for seed in sampled.seeds(40):
+    for seed in sampled.seeds(sweeps):
         final, paths = curves(np.random.default_rng(seed), 30)
         objectives: dict[str, Direction] = {"a": "minimize", "b": "minimize"}
         judge = Judge(EarlyStopping(halving=Halving()), objectives)
@@ -101,5 +106,5 @@ def test_a_tenth_of_the_hypervolume_is_lost_for_half_of_the_steps(sampled: Sampl
         saved.append(1 - steps.sum() / (30 * 50))
         assert non_dominated(final[kept], ["minimize"] * 2).any()
     sampled.at_least("share of steps saved", np.mean(saved), 0.55)
-    sampled.at_most("share of hypervolume lost", np.mean(lost), 0.1)
-    sampled.at_most("lost, of what chance loses", np.mean(lost) / np.mean(by_chance), 0.75)
+    sampled.at_most("share of hypervolume lost", np.mean(lost), loss)
+    sampled.at_most("lost, of what chance loses", np.mean(lost) / np.mean(by_chance), of_chance)

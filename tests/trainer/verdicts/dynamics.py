@@ -29,13 +29,12 @@ class Dynamics:
 
     def run(self, step_size: float, steps: int, seed: int = 0) -> dict[str, list[tuple[int, float]]]:
         """Histories of the constraint `c`, a point every `EVERY` dual steps, as a training logs them."""
-        rng = np.random.default_rng(seed)
         slack, queue = self.start - self.target, [self.start] * (1 + self.delay)
         multipliers, slacks = [], []
-        for _ in range(steps):
-            measured = slack + self.noise * rng.standard_normal()
+        for noise in (self.noise * np.random.default_rng(seed).standard_normal(steps)).tolist():
+            measured = slack + noise
             slack = (1 - self.rate) * slack + self.rate * (queue[0] - self.target)
-            queue = [*queue[1:], float(np.clip(queue[-1] - step_size * measured, 0, self.cap))]
+            queue = [*queue[1:], min(max(queue[-1] - step_size * measured, 0.0), self.cap)]
             multipliers.append(queue[-1])
             slacks.append(measured)
         windows = np.reshape(slacks, (-1, EVERY))

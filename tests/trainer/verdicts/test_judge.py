@@ -98,7 +98,7 @@ def test_a_multiplier_that_only_noise_holds_up_is_noisy_and_inactive_at_the_step
 def test_oscillating_names_the_factor_the_period_and_the_step_size_to_try(sampled: Sampled) -> None:
     case = Dynamics()
     step_size = 12 * case.critical
-    found = [one(case.run(step_size, 1500, seed), result(0.0, 1.0), step_size=step_size, cap=50.0) for seed in sampled.seeds(20)]
+    found = [one(case.run(step_size, 1500, seed), result(0.0, 1.0), step_size=step_size, cap=50.0) for seed in sampled.seeds(60)]
     sampled.at_least("share that oscillates", [each.word for each in found].count("oscillating") / len(found), 0.8)
     tried = [float(each.suggestion.split("dual.step_size ")[1]) for each in found if each.word == "oscillating"]
     sampled.between("median step size to try, of the critical", np.median(tried) / case.critical, 1 / 1.5, 1.5)

@@ -13,7 +13,7 @@ from tests.margins import Sampled
 from tests.trainer.verdicts.dynamics import EVERY, Dynamics, tail
 from trainer.verdicts.oscillation import excess, oscillation, pole
 
-RUNS = 25
+RUNS = 150
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.1, 0.5])
@@ -49,11 +49,14 @@ def test_an_autoregression_gives_its_poles_and_a_moving_average_part_does_not_bi
 @pytest.mark.parametrize("factor", [4, 8, 16])
 @pytest.mark.parametrize("case", [Dynamics(), Dynamics(delay=1), Dynamics(rate=0.2)], ids=["plain", "stale", "fast"])
 def test_too_large_a_step_size_is_seen_and_by_how_much(case: Dynamics, factor: float, sampled: Sampled) -> None:
-    found = [oscillation(tail(case.run(factor * case.critical, 1500, seed)), EVERY) for seed in sampled.seeds(RUNS)]
+    found = [oscillation(tail(case.run(factor * case.critical, 1500, seed)), EVERY) for seed in sampled.seeds(400)]
     seen = [each for each in found if each is not None]
     sampled.at_least("share that is seen", len(seen) / len(found), {4: 0.15, 8: 0.75, 16: 0.8}[int(factor)])
-    near = (0.7, 1.45) if case.delay == 0 and factor > 4 else (0.5, 2.0)
-    sampled.between("median excess, of the true one", np.median([each.excess for each in seen]) / factor, *near)
+    near = (0.65, 1.45) if case.delay == 0 and factor > 4 else (0.5, 2.0)
+    method = (
+        "noise damps what is seen: 28 % low where the slack is fast, up to 50 % high where only the strongest swings are seen"
+    )
+    sampled.between("median excess, of the true one", np.median([each.excess for each in seen]) / factor, *near, method=method)
     # |z|^2 = 1 - rate + step x rate, and z + z* = 2 - rate: the angle of z is the frequency.
     if case.delay == 0:
         modulus = math.sqrt(1 - case.rate + factor * case.rate**2 / 4)
@@ -100,7 +103,8 @@ def autoregression(phi: float, length: int, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("length", [40, 90, 180])
 @pytest.mark.parametrize("phi", [0.0, 0.5, 0.9, 0.97, 1.0])
 def test_noise_is_called_an_oscillation_in_less_than_one_series_in_twenty(phi: float, length: int, sampled: Sampled) -> None:
-    called = [oscillation(autoregression(phi, length, seed), EVERY) is not None for seed in sampled.seeds(200)]
+    series = 400 if length > 40 else 2400 if phi <= 0.5 else 800  # as near as the share comes to the bound
+    called = [oscillation(autoregression(phi, length, seed), EVERY) is not None for seed in sampled.seeds(series)]
     sampled.at_most("share that is called", np.mean(called), 0.05)
 
 
