@@ -4,8 +4,8 @@
     upper(b) = the lower hull of {(sum_j w_j g_j + R_+^m, sum_j w_j f_j + c sigma_w)}
     sigma_w(b)^2 = Var sum_j w_j (f_j + lambda_j . g_j) + sum_j w_j^2 sum_k ((g_jk - b_k) sigma_lambda,jk)^2
 
-over single trials and means w of neighbours (`windows.py`), with the c at which all of this holds together as often as is asked
-for (`critical.py`). With c = 0 and exact trainings both sides hold for certain if the problem is convex in what it is minimised
+over single trials and means w of neighbours (`windows.py`; above also over simplices of neighbours), with the c at which all of
+this holds together as often as is asked for (`critical.py`). With c = 0 and exact trainings both sides hold for certain if the problem is convex in what it is minimised
 over (strong duality, [CDM] Lemma 2). To first order a point's error is that of its own height f + lambda . g: an error of g moves
 it along the front.
 
@@ -26,7 +26,7 @@ from analysis.certified.contradictions import Consistency, consistency
 from analysis.certified.critical import Planes, critical, point_margins
 from analysis.certified.hull import lower_hull
 from analysis.certified.observations import Observations, Vector
-from analysis.certified.windows import windows
+from analysis.certified.windows import simplices, windows
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def band(trials: Observations, at: Vector, z: float, ideal: float = -np.inf) -> 
         return Band(np.full(len(at), ideal), np.full(len(at), np.inf), np.zeros(len(at)))
     everywhere, count = np.concatenate([at, trials.attained]), len(at)
     agreed, reached = consistency(trials, z), np.isfinite(trials.points)
-    weights = windows(trials.attained, reached)
+    weights = np.concatenate([windows(trials.attained, reached), simplices(trials.attained, reached)])
     planes = Planes.of(trials, windows(trials.landed, agreed.usable), agreed.allowed, everywhere)
     c = critical(trials, planes, weights, z)
     lower = np.maximum((planes.heights - c * planes.margins).max(axis=1, initial=-np.inf), ideal)
