@@ -5,9 +5,9 @@
     sigma_w(b)^2 = Var sum_j w_j (f_j + lambda_j . g_j) + sum_j w_j^2 sum_k ((g_jk - b_k) sigma_lambda,jk)^2
 
 over single trials and means w of neighbours (`windows.py`; above also over simplices of neighbours), with the c at which all of
-this holds together as often as is asked for (`critical.py`). With c = 0 and exact trainings both sides hold for certain if the problem is convex in what it is minimised
-over (strong duality, [CDM] Lemma 2). To first order a point's error is that of its own height f + lambda . g: an error of g moves
-it along the front.
+this holds together as often as is asked for (`critical.py`). With c = 0 and exact trainings both sides hold for certain if the
+problem is convex in what it is minimised over (strong duality, [CDM] Lemma 2). To first order a point's error is that of its own
+height f + lambda . g: an error of g moves it along the front.
 
 Planes that other trials contradict beyond errors are lowered to what those allow, or left out where their trial did not reach
 the front (`contradictions.py`). The upper side needs no optimality, only that trials have what they report.

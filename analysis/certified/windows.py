@@ -45,7 +45,7 @@ def windows(points: Vector, usable: NDArray[np.bool_]) -> Vector:
 
 
 def simplices(points: Vector, usable: NDArray[np.bool_]) -> Vector:
-    """Weights [Q, n]: means over the edges, and over the corners, of a Delaunay triangulation of the `usable` [n] `points` [n, m].
+    """Weights [Q, n]: means over the edges, and over the corners, of a Delaunay triangulation of `usable` [n] `points` [n, m].
 
     With several budgets and few trials, `windows` has none. The hull is flat over its facets, which are about these simplices, so
     their means lie on it and cost no bending, while errors of independent trials average out. None with one budget, which has
