@@ -18,12 +18,13 @@ supplies the planes is the envelope theorem (docs/method.md, section 1).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from analysis.certified.contradictions import Consistency, consistency
-from analysis.certified.critical import Planes, critical, point_margins
+from analysis.certified.critical import LEVERS, Planes, critical, point_margins
 from analysis.certified.hull import lower_hull
 from analysis.certified.observations import Observations, Vector
 from analysis.certified.windows import simplices, windows
@@ -61,13 +62,26 @@ def band(trials: Observations, at: Vector, z: float, ideal: float = -np.inf) -> 
     everywhere, count = np.concatenate([at, trials.attained]), len(at)
     agreed, reached = consistency(trials, z), np.isfinite(trials.points)
     weights = np.concatenate([windows(trials.attained, reached), simplices(trials.attained, reached)])
-    planes = Planes.of(trials, windows(trials.landed, agreed.usable), agreed.allowed, everywhere)
-    c = critical(trials, planes, weights, z)
-    lower = np.maximum((planes.heights - c * planes.margins).max(axis=1, initial=-np.inf), ideal)
-    heights = weights @ np.where(reached, trials.points, 0.0) + c * point_margins(trials, weights)
-    upper = lower_hull(everywhere, weights @ trials.attained, heights, trials.signed)
+    below = windows(trials.landed, agreed.usable)
+    choices = [Planes.of(trials, below, agreed.allowed, everywhere, lever) for lever in LEVERS]
+    margins, points = point_margins(trials, weights), weights @ np.where(reached, trials.points, 0.0)
+    c, lower = _narrowest(choices, critical(trials, choices, weights, z), margins)
+    lower = np.maximum(lower, ideal)
+    upper = lower_hull(everywhere, weights @ trials.attained, points + c * margins, trials.signed)
     floor = _around(trials.attained[reached], (upper - lower)[count:][reached], at) if reached.any() else np.zeros(count)
     return Band(lower[:count], upper[:count], floor, c, agreed)
+
+
+def _narrowest(choices: Sequence[Planes], factors: Sequence[float], points: Vector) -> tuple[float, Vector]:
+    """The planes whose margins, with those of the points [Q], take off least in the mean: their factor, and the lower side [N]."""
+    found = []
+    for planes, c in zip(choices, factors, strict=True):
+        lower = (planes.heights - c * planes.margins).max(axis=1, initial=-np.inf)
+        least = planes.heights.max(axis=1, initial=-np.inf)
+        off = (least - lower)[np.isfinite(lower)]
+        found.append((float(off.mean() if len(off) else 0.0) + c * float(points.mean() if len(points) else 0.0), c, lower))
+    _, c, lower = min(found, key=lambda each: each[0])
+    return c, lower
 
 
 def _around(points: Vector, widths: Vector, at: Vector) -> Vector:
