@@ -12,6 +12,7 @@ The draws are the same for the same numbers of trials: the seed is fixed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,8 @@ _CHUNK = 8_000_000
 _SELECTED = 2.0
 #: An error of a multiplier counts so many times in a plane's margin, which grows faster away from its trial for it. So planes
 #: matter near their own trials only, where fewer of their errors compete to be the largest, and all margins are smaller there.
-_LEVER = 2.0
+#: Few trials are wider apart and want the smaller one, many on common draws the larger one.
+LEVERS = (1.5, 3.0)
 #: The critical value that margins are shared out for; it needs to be about right only.
 _TYPICAL = 3.0
 
@@ -52,16 +54,17 @@ class Noise:
 class Planes:
     """Means of the trials' planes with weights [P, n]: their `heights` [N, P] at budgets `at` [N, m], and what to take off.
 
-    `margins` [N, P] is that for a critical value of 1: the standard error, with errors of multipliers counted `_LEVER` times.
+    `margins` [N, P] is that for a critical value of 1: the standard error, with errors of multipliers counted `lever` times.
     """
 
     weights: Vector
     at: Vector
     heights: Vector
     margins: Vector
+    lever: float
 
     @classmethod
-    def of(cls, trials: Observations, weights: Vector, intercepts: Vector, at: Vector) -> Planes:
+    def of(cls, trials: Observations, weights: Vector, intercepts: Vector, at: Vector, lever: float) -> Planes:
         """From the intercepts [n] of the trials' planes, d_j of d_j - lambda_j . b."""
         heights = weights @ intercepts - at @ (weights @ trials.prices).T
         squares, errors = weights**2, trials.multiplier_errors**2
@@ -70,8 +73,8 @@ class Planes:
             middle = at[:, budget].mean()
             off, b = trials.values[:, k] - middle, (at[:, budget] - middle)[:, None]
             even, odd, double = (squares @ (errors[:, k] * off**power) for power in (2, 1, 0))
-            variances = variances + _LEVER**2 * (even - 2.0 * b * odd + b**2 * double)
-        return cls(weights, at, heights, np.sqrt(np.maximum(variances, 0.0)) * stretch(trials, weights))
+            variances = variances + lever**2 * (even - 2.0 * b * odd + b**2 * double)
+        return cls(weights, at, heights, np.sqrt(np.maximum(variances, 0.0)) * stretch(trials, weights), lever)
 
     def binding(self) -> list[tuple[int, Vector]]:
         """Each plane that may be the highest somewhere, with budgets [B, m] that span where."""
@@ -119,15 +122,16 @@ def point_margins(trials: Observations, weights: Vector) -> Vector:
     return result
 
 
-def critical(trials: Observations, planes: Planes, points: Vector, z: float) -> float:
-    """The factor on the margins of planes and of points (weights [Q, n]) at which all hold as often as |normal| <= z."""
+def critical(trials: Observations, choices: Sequence[Planes], points: Vector, z: float) -> list[float]:
+    """For each choice of planes the factor on their margins and on those of points, means with weights [Q, n], at which all of
+    them hold together as often as |normal| <= z.
+    """
     if z <= 0:
-        return 0.0
+        return [0.0] * len(choices)
     noise = Noise.of(trials)
-    largest = np.maximum(
-        _largest(points @ noise.own, stretch(trials, points) * point_errors(trials, points)), _of_planes(trials, planes, noise)
-    )
-    return float(np.quantile(largest, 2.0 * norm.cdf(z) - 1.0))
+    of_points = _largest(points @ noise.own, stretch(trials, points) * point_errors(trials, points))
+    largest = [np.maximum(of_points, _of_planes(trials, planes, noise)) for planes in choices]
+    return [float(np.quantile(each, 2.0 * norm.cdf(z) - 1.0)) for each in largest]
 
 
 def _largest(draws: Vector, margins: Vector) -> Vector:
@@ -154,7 +158,7 @@ def _of_planes(trials: Observations, planes: Planes, noise: Noise) -> Vector:
             errors += (light @ (off[:, None] * noise.prices[:, k]))[which]
             errors -= (at[:, budget, None] - middle).astype(np.float32) * (light @ noise.prices[:, k])[which]
             away = trials.values[:, k][None, :] - at[:, budget, None]
-            variances = variances + _LEVER**2 * ((weights[which] * away * trials.multiplier_errors[:, k]) ** 2).sum(axis=1)
+            variances = variances + planes.lever**2 * ((weights[which] * away * trials.multiplier_errors[:, k]) ** 2).sum(axis=1)
         both = _largest(errors, np.sqrt(variances) * stretch(trials, weights)[which])
         largest = np.maximum(largest, np.concatenate([both[draws:], both[:draws]]))
     return largest
