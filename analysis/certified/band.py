@@ -73,7 +73,7 @@ def band(trials: Observations, at: Vector, z: float, ideal: float = -np.inf) -> 
 
 
 def _narrowest(choices: Sequence[Planes], factors: Sequence[float], points: Vector) -> tuple[float, Vector]:
-    """The planes whose margins, with those of the points [Q], take off least in the mean: their factor, and the lower side [N]."""
+    """The planes whose margins, with those of the points [Q], take off least in the mean: their factor and the lower side [N]."""
     found = []
     for planes, c in zip(choices, factors, strict=True):
         lower = (planes.heights - c * planes.margins).max(axis=1, initial=-np.inf)
