@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.certified.axes import Axis, Box
 from analysis.certified.band import band
-from analysis.certified.contradictions import consistency
+from analysis.certified.contradictions import Contradiction, consistency
 from analysis.certified.fixed import Fixed, attained_with
 from analysis.certified.observations import Observations, Vector
 from analysis.certified.surrogate import Surrogate
@@ -69,16 +69,11 @@ def certificate(record: SweepRecord, front: Front) -> Certificate:
     trials = _representative(useful, front, _TRIALS)
     box = Box(tuple(Axis(each.low, each.high, each.sense, each.log) for each in record.budgets))
     found = consistency(_observations(record, trials, box), Z)
-    said = [
-        f"Trial {trials[each.below].trial_id} lies below the plane of trial {trials[each.plane].trial_id} by "
-        f"{number(each.depth)}, {each.depth / each.error:.1f} standard errors: the band holds only if the trainings converged."
-        if each.error
-        else f"Trial {trials[each.below].trial_id} lies below the plane of trial {trials[each.plane].trial_id} by "
-        f"{number(each.depth)}: the band holds only if the trainings converged."
-        for each in found.contradictions[:_NAMED]
-    ]
-    more = len(found.contradictions) - len(said)
-    said += [f"So do {more} more trials' planes contradict others."] if more > 0 else []
+    said = [_contradiction(trials, each) for each in found.contradictions[:_NAMED]]
+    if (more := len(found.contradictions) - len(said)) > 0:
+        said.append(f"So {'does' if more == 1 else 'do'} {more} more pair{'' if more == 1 else 's'} of trials.")
+    if said:
+        said.append("The band holds only if the trainings converged.")
     if found.short:
         ids = [trials[row].trial_id for row in found.short]
         shown = ids if len(ids) <= _NAMED else [*ids[:_NAMED], f"{len(ids) - _NAMED} more"]
@@ -88,6 +83,12 @@ def certificate(record: SweepRecord, front: Front) -> Certificate:
             f"The multipliers of {'it' if one else 'these'} are not used for the band."
         )
     return Certificate(not found.contradictions, tuple(said))
+
+
+def _contradiction(trials: Sequence[Trial], found: Contradiction) -> str:
+    by = f", {found.depth / found.error:.1f} standard errors" if found.error else ""
+    below, plane = trials[found.below].trial_id, trials[found.plane].trial_id
+    return f"Trial {below} lies below the plane of trial {plane} by {number(found.depth)}{by}."
 
 
 def slices(record: SweepRecord, front: Front) -> list[Slice]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from analysis.bands import slices
+from analysis.bands import Certificate, certificate, slices
 from analysis.budgets import read_budgets, write_budgets
 from analysis.certified.axes import Sense
 from analysis.errors import ReviewError
@@ -82,6 +84,25 @@ def test_no_band_where_nothing_certifies_one() -> None:
     front = find_front(record)
     assert slices(SweepRecord("1", "s", "p", record.objectives, None, record.trials), front) == []  # no budget is recorded
     assert slices(SweepRecord("1", "s", "p", record.objectives, None, record.trials[:1], record.budgets), front) == []
+
+
+def test_trials_that_contradict_each_other_are_named_and_the_band_is_not_called_certified() -> None:
+    """A multiplier three times too large: the trials at tighter budgets lie below its plane."""
+    record = sweep(6)
+    assert certificate(record, find_front(record)) == Certificate(certified=True, sentences=())
+    by_budget = sorted(record.trials, key=lambda trial: trial.metrics["value/four"])
+    steep = by_budget[-1]
+    metrics = {**steep.metrics, "multiplier/four": 3 * steep.metrics["multiplier/four"]}
+    wrong = replace(steep, metrics=metrics, constraints=constraint_outcomes(metrics, {}))
+    trials = tuple(wrong if trial is steep else trial for trial in record.trials)
+    found = certificate(replace(record, trials=trials), find_front(record))
+    assert not found.certified and found.sentences[-1] == "The band holds only if the trainings converged."
+    assert len(found.sentences) > 1
+    below = {trial.trial_id for trial in by_budget[:-1]}
+    for sentence in found.sentences[:-1]:
+        said = re.fullmatch(r"Trial (\d+) lies below the plane of trial (\d+) by [\d.e-]+(, [\d.]+ standard errors)?\.", sentence)
+        said_more = re.fullmatch(r"So (does 1 more pair|do \d+ more pairs) of trials\.", sentence)
+        assert said_more or (said is not None and said[1] in below and said[2] == steep.trial_id)
 
 
 def test_the_tag_is_read_as_it_was_written() -> None:
