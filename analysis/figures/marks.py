@@ -43,6 +43,10 @@ MARKS = {
         "dominated, missed", _BEATEN, "ox", "circle-x-open", 9, filled=False,
         hint="another trial is better, and it missed the searched budget it was given",
     ),
+    "unsure": Mark(
+        "dominated, undecided", _BEATEN, "p.", "pentagon-open-dot", 9, filled=False,
+        hint="another trial is better; too few draws to tell whether it meets the searched budget it was given",
+    ),
     "feasible": Mark("dominated", _BEATEN, "o", "circle-open", 8, filled=False, hint="could be on it, but another is better"),
     "front_missed": Mark(
         "on the front, missed", _FRONT, "Dx", "diamond-x-open", 12, filled=False,
@@ -80,7 +84,7 @@ def _kind(record: SweepRecord, trial: Trial, best: bool) -> str:
         return "undecided" if admission == "undecided" else "infeasible"
     if best:
         return {"violated": "front_missed", "undecided": "front_undecided"}.get(trial.standing or "", "front")
-    return "missed" if trial.standing == "violated" else "feasible"
+    return {"violated": "missed", "undecided": "unsure"}.get(trial.standing or "", "feasible")
 
 
 def steps_first_across(direction: Direction) -> bool:

@@ -110,6 +110,14 @@ def test_the_attained_front_is_the_brute_force_one(seed: int) -> None:
             )
 
 
+def test_a_dominated_trial_is_drawn_with_what_is_known_of_its_own_budget() -> None:
+    best, *beaten = (trial(i, float(i), float(i), standing, "met") for i, standing in enumerate(("met", *STANDINGS)))
+    sweep = record(best, *beaten)
+    drawn = dict(zip(STANDINGS, kinds(sweep, find_front(sweep))[1:], strict=True))
+    assert drawn == {"met": "feasible", "undecided": "unsure", "violated": "missed"}
+    assert len({(mark.marker, mark.colour) for mark in MARKS.values()}) == len(MARKS)
+
+
 def test_undecided_trials_stand_between_and_never_on_the_front(tmp_path_factory: pytest.TempPathFactory) -> None:
     sweep = record(
         trial(0, 1.0, 1.0, "met", "met"),
