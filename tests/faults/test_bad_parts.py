@@ -27,7 +27,7 @@ def test_bad_data_and_models_end_the_run_and_say_why(folder: Path) -> None:
     (folder / "raises.yaml").write_text(yaml.safe_dump({**common, "model": {"call": "parts:Picky"}}))
     names = ("shape", "nan", "raises")
     processes = [start(folder, "train", f"{name}.yaml", "--output", name, "--json", f"{name}.json") for name in names]
-    said = {name: process.communicate(timeout=300)[0] for name, process in zip(names, processes, strict=True)}
+    said = {name: process.communicate(timeout=600)[0] for name, process in zip(names, processes, strict=True)}
     assert [process.returncode for process in processes] == [1, 1, 1], said
     assert_nothing_left(folder)
     reasons = {}

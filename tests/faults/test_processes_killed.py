@@ -56,7 +56,7 @@ def test_killed_worker_and_killed_coordinator_leave_no_trace_in_the_results(
     wait_for(lambda: ray_process(folder, "RayTrainWorker") not in (None, worker), process)
     coordinator, _ = kill(folder, "CoordinatorServer", checkpoints, at, process)
     (folder / "slow").unlink()
-    said = process.communicate(timeout=200)[0]
+    said = process.communicate(timeout=600)[0]
     assert process.returncode == 0, said
     assert_nothing_left(folder)
     disturbed = [json.loads(line) for line in (folder / "out" / "metrics.jsonl").read_text().splitlines()]

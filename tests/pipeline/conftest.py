@@ -129,7 +129,7 @@ def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen
 def run(folder: Path, *arguments: str, code: int | tuple[int, ...] = 0, **environment: str) -> str:
     """Runs `dualsweep` to its end; its output."""
     process = start(folder, *arguments, **environment)
-    output, _ = process.communicate(timeout=400)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode in (code if isinstance(code, tuple) else (code,)), output
     return output
 
@@ -147,4 +147,4 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], se
 def interrupt(process: subprocess.Popen[str]) -> str:
     """Ctrl-C, as a terminal sends it: to every process of the foreground group."""
     os.killpg(process.pid, signal.SIGINT)
-    return process.communicate(timeout=200)[0]
+    return process.communicate(timeout=600)[0]

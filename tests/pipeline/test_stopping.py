@@ -43,7 +43,7 @@ def test_what_stopped_trials_held_is_free_within_five_seconds(folder: Path) -> N
     (folder / "recipe.yaml").write_text(yaml.safe_dump(TINY))
     (folder / "sweep.yaml").write_text(yaml.safe_dump(SWEEP))
     said = subprocess.run(
-        [sys.executable, "-m", "tests.pipeline.releases", "sweep.yaml", "releases.json"], cwd=folder, text=True, timeout=400,
+        [sys.executable, "-m", "tests.pipeline.releases", "sweep.yaml", "releases.json"], cwd=folder, text=True, timeout=900,
         check=True, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160"},
     ).stdout  # fmt: skip
     assert_nothing_left(folder)
