@@ -84,8 +84,8 @@ def ui(
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     if artifacts_destination is not None:
         command += ["--artifacts-destination", artifacts_destination]
-    # No processes for MLflow's own jobs (it evaluates language models by them), unless the user wants them: they take as long to
-    # start as the server. The store is not named on the command line, where every user of the machine reads its password.
+    # Without MLflow's job processes, of which a review has no use, unless the user set them. The store is not on the command
+    # line, where every user of the machine reads its password.
     environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | os.environ | {"MLFLOW_BACKEND_STORE_URI": tracking_uri}
     with tempfile.NamedTemporaryFile(prefix="mlflow-ui-", suffix=".log", delete=False) as log:
         process = subprocess.Popen(

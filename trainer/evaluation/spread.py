@@ -94,9 +94,8 @@ def _residuals(values: Vector, stages: Sequence[int], stratified: bool, groups: 
         for length in stages:
             within = slice(start, start + length)
             r[within], own[within], cubes[within], pairs[within] = _detrended(r[within])
-            bins = max(1, length // BIN)
-            fit[within] = fits + np.minimum(np.arange(length) // BIN, bins - 1)
-            start, fits = start + length, fits + bins
+            fit[within] = fits + np.minimum(np.arange(length) // BIN, _bins(length) - 1)
+            start, fits = start + length, fits + _bins(length)
     if groups is None and stratified:
         return _Residuals(r, own, cubes, pairs, fit)
     group = np.zeros(len(values), np.int64) if groups is None else np.unique(groups, return_inverse=True)[1]
@@ -107,10 +106,13 @@ def _residuals(values: Vector, stages: Sequence[int], stratified: bool, groups: 
     return _Residuals(r - means[group], own * kept[group], cubes * cube[group], pairs / kept[group], fit if stratified else group)
 
 
+def _bins(length: int) -> int:
+    return max(1, length // BIN)
+
+
 def _detrended(values: Vector) -> tuple[Vector, Vector, Vector, Vector]:
     """Residuals [n, q] of parabolas through `BIN` neighbours, the last bin holding what is left; `own`, `cubes`, `pairs` [n]."""
-    bins = max(1, len(values) // BIN)
-    first = (bins - 1) * BIN
+    first = (_bins(len(values)) - 1) * BIN
     r, (own, cubes, pairs) = np.empty_like(values), np.empty((3, len(values)))
     for within, width in ((slice(0, first), BIN), (slice(first, None), len(values) - first)):
         maker = _maker(width)

@@ -121,7 +121,7 @@ def _newton_needs_a_chain_that_forgets(recipe: Recipe) -> None:
             "write eta: 1.0, or dual.rule: secant, which learns the slope"
         )
     if recipe.schedule is None and recipe.leading.load is not None:
-        return  # the loaded model's own: `trainer.models.loadable.schedule_faults`
+        return  # the loaded model's own: `trainer.models.loadable.newton_faults`
     spec = recipe.schedule or Schedule()
     fewest = SHORTEST.get(spec.name or "", 0)
     if spec.timesteps < fewest:

@@ -109,17 +109,22 @@ def test_a_multiplier_that_stays_is_exact_and_too_few_steps_tell_nothing():
     assert np.isfinite(settled_errors(ended(5 * BLOCKS, 3, 1.0, runs=2))).all()
 
 
-@pytest.mark.parametrize("stop", [30, 70, 93])
-def test_it_survives_a_resume_bit_for_bit(stop):
-    ascent = controller(100, 10, runs=3)
-    rng = np.random.default_rng(1)
+def stopped(after):
+    """A controller of 100 dual steps, its state after so many of them, and the reports of the rest."""
+    ascent, rng = controller(100, 10, runs=3), np.random.default_rng(1)
     reports = [report(step, rng.standard_normal(3)) for step in range(100)]
     state = ascent.first()
-    for each in reports[:stop]:
+    for each in reports[:after]:
         state = ascent.advance(state, [each], 1)
+    return ascent, state, reports[after:]
+
+
+@pytest.mark.parametrize("stop", [30, 70, 93])
+def test_it_survives_a_resume_bit_for_bit(stop):
+    ascent, state, rest = stopped(stop)
     saved = json.loads(json.dumps(state.to_json()))
     again = DualState.from_json(saved)
-    for each in reports[stop:]:
+    for each in rest:
         state, again = ascent.advance(state, [each], 1), ascent.advance(again, [each], 1)
     assert settled_errors(again).tobytes() == settled_errors(state).tobytes() and (settled_errors(state) > 0).all()
 
@@ -141,14 +146,9 @@ def older(saved, *, blocks):
 
 @pytest.mark.parametrize("stop", [30, 70, 93])
 def test_older_checkpoints_load(stop):
-    ascent = controller(100, 10, runs=3)
-    rng = np.random.default_rng(1)
-    reports = [report(step, rng.standard_normal(3)) for step in range(100)]
-    state = ascent.first()
-    for each in reports[:stop]:
-        state = ascent.advance(state, [each], 1)
+    ascent, state, rest = stopped(stop)
     bare, blocked = (DualState.from_json(older(state.to_json(), blocks=blocks)) for blocks in (False, True))
-    for each in reports[stop:]:
+    for each in rest:
         state, bare, blocked = (ascent.advance(one, [each], 1) for one in (state, bare, blocked))
     for one in (bare, blocked):
         assert settled_multipliers(one).tobytes() == settled_multipliers(state).tobytes()
