@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchFrameException, StaleElementReferenceException
 from selenium.webdriver import ActionChains
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -43,8 +45,8 @@ def chromium() -> Iterator[webdriver.Chrome]:
         driver.quit()
 
 
-def until(found: Callable[[], T], seconds: float = 60.0) -> T:
-    """Return the first truthy answer."""
+def until(found: Callable[[], T], seconds: float = 240.0) -> T:
+    """Return the first truthy answer. The limit is no figure of the page: it waits for a machine whose cores are all taken."""
     deadline = time.monotonic() + seconds
     while not (answer := found()):
         assert time.monotonic() < deadline, "the browser did not get there in time"
@@ -55,6 +57,24 @@ def until(found: Callable[[], T], seconds: float = 60.0) -> T:
 def wait_until_drawn(browser: webdriver.Chrome) -> None:
     ready = until(lambda: browser.execute_script("return document.body && document.body.dataset.ready"))
     assert ready == "yes", browser.find_element(By.ID, "loading").text
+
+
+def enter_front(browser: webdriver.Chrome) -> WebElement:
+    """Go into the page inside MLflow's artifact viewer, once it is drawn. The viewer may put its frame up anew while it loads."""
+
+    def drawn() -> WebElement | None:
+        browser.switch_to.default_content()
+        for frame in browser.find_elements(By.CSS_SELECTOR, "iframe.mlflow-html-iframe"):
+            with contextlib.suppress(NoSuchFrameException, StaleElementReferenceException):
+                browser.switch_to.frame(frame)
+                if browser.execute_script("return document.body && document.body.dataset.ready"):
+                    return frame
+        return None
+
+    frame = until(drawn)
+    assert frame is not None
+    wait_until_drawn(browser)
+    return frame
 
 
 def points(browser: webdriver.Chrome) -> list[dict[str, object]]:
@@ -71,4 +91,4 @@ def point_at(browser: webdriver.Chrome, trial_id: str) -> None:
     plot = browser.find_element(By.ID, "plot")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
     ActionChains(browser).move_to_element_with_offset(plot, round(place["left"]), round(place["top"])).perform()
-    until(lambda: browser.find_element(By.ID, "target").is_displayed(), 15)
+    until(lambda: browser.find_element(By.ID, "target").is_displayed())

@@ -26,7 +26,7 @@ from analysis.review import Review, review
 from analysis.server import UiServer, front_link, ui
 from analysis.thumbnails import thumbnails
 from analysis.trials import SweepRecord
-from tests.analysis.browser import CHROMIUM, DRIVER, chromium, point_at, points, until, wait_until_drawn
+from tests.analysis.browser import CHROMIUM, DRIVER, chromium, enter_front, point_at, points, until, wait_until_drawn
 from tests.analysis.made_up import log_parent, log_trial, made_up_sweep, made_up_trials, new_store
 
 pytestmark = [
@@ -169,9 +169,7 @@ def test_in_mlflow_the_point_opens_the_run(
     record, made, _, server = served
     first = browser.current_window_handle
     browser.get(front_link(server.base_url, record))
-    frame = until(lambda: browser.find_elements(By.CSS_SELECTOR, "iframe.mlflow-html-iframe"))[0]
-    browser.switch_to.frame(frame)
-    wait_until_drawn(browser)
+    frame = enter_front(browser)
     trial = made.front.trials[0]
     point_at(browser, trial.trial_id)
     # The page was made for http://127.0.0.1:5000, but is shown by this server: the link must lead here.
