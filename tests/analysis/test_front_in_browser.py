@@ -20,6 +20,8 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
+from analysis.figures import payload
+from analysis.figures.marks import MARKS
 from analysis.publish import publish
 from analysis.reading import read_sweep
 from analysis.review import Review, review
@@ -95,6 +97,20 @@ def test_from_disk_every_trial_with_values_is_drawn_by_its_kind(
     assert browser.execute_script(_ROWS)[: len(made.front_ids)] == sorted(made.front_ids)  # rank 1 first
     log = browser.get_log("browser")
     assert [entry for entry in log if entry["level"] == "SEVERE"] == []
+
+
+def test_from_disk_the_legend_draws_every_kind_of_mark(
+    browser: webdriver.Chrome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = list(MARKS)
+    monkeypatch.setattr(payload, "kinds", lambda record, _: [every[row % len(every)] for row in range(len(record.trials))])
+    browser.get(review(made_up_sweep(40), tmp_path).front_html.as_uri())
+    wait_until_drawn(browser)
+    label = "[label.querySelector('input').dataset.kind, label.querySelectorAll('svg *').length]"
+    glyphs = f"return [...document.querySelectorAll('#legend label')].map(label => {label})"
+    drawn = dict(browser.execute_script(glyphs))
+    assert set(every) <= set(drawn) and min(drawn.values()) > 0
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 def test_from_disk_the_card_shows_the_trial_and_the_point_is_a_link(

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +51,8 @@ def test_what_stopped_trials_held_is_free_within_five_seconds(folder: Path) -> N
     [release] = seen["releases"]
     assert release["seconds"] <= 5, release
 
-    began = time.monotonic()
     again = run(folder, "sweep", "sweep.yaml", "--json", "r.json")
-    assert "starts" not in again and time.monotonic() - began < 60, "a stopped trial is stopped for good"
+    assert "starts" not in again, "a stopped trial is stopped for good"
     plain = json.loads((folder / "r.json").read_text())
     by_budget = {each["params"]["constraints.four.at_most"]: each for each in plain["trials"]}
     stopped, good = by_budget[-0.5], by_budget[5.0]

@@ -8,7 +8,6 @@ import math
 import os
 import shutil
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -164,9 +163,8 @@ def test_a_sweep_from_nothing_the_same_command_again_and_its_front_from_mlflow_a
     check_study(folder, first)
     _, parent, children = check_mlflow(folder, first)
 
-    began = time.monotonic()
     said = run(folder, "sweep", "sweep.yaml", "--json", "again.json")
-    assert "starts" not in said and time.monotonic() - began < 30
+    assert "starts" not in said
     assert json.loads((folder / "again.json").read_text()) == first
     _, again, same = check_mlflow(folder, first)
     assert again.info.run_id == parent.info.run_id and again.info.start_time == parent.info.start_time

@@ -1,25 +1,18 @@
 // The page's start: menus, legend, the hypervolume, and then all of it.
 const svg = (inner) => `<svg width="18" height="14" viewBox="-9 -7 18 14" aria-hidden="true">${inner}</svg>`;
+// Those of the lines; a kind of point brings its own.
 const GLYPHS = {
-  front: '<path d="M0-5.5 5.5 0 0 5.5-5.5 0z" fill="C"/>', feasible: '<circle r="4.3" fill="none" stroke="C" stroke-width="1.6"/>',
-  infeasible: '<path d="M-4-4 4 4M-4 4 4-4" stroke="C" stroke-width="1.6" opacity=".6"/>',
-  front_missed: '<path d="M0-6.2 6.2 0 0 6.2-6.2 0zM-2.6-2.6 2.6 2.6M-2.6 2.6 2.6-2.6" fill="none" stroke="C" stroke-width="1.5"/>',
-  front_undecided: '<path d="M0-6.2 6.2 0 0 6.2-6.2 0z" fill="none" stroke="C" stroke-width="1.5"/><circle r="1.4" fill="C"/>',
-  missed: '<circle r="4.6" fill="none" stroke="C" stroke-width="1.5"/><path d="M-2.6-2.6 2.6 2.6M-2.6 2.6 2.6-2.6" stroke="C" stroke-width="1.5"/>',
-  undecided: '<circle r="4.6" fill="none" stroke="C" stroke-width="1.5"/><circle r="1.4" fill="C"/>',
-  stopped: '<rect x="-4" y="-4" width="8" height="8" fill="none" stroke="C" stroke-width="1.6"/>',
-  unknown: '<path d="M0-4.5 4.6 3.8H-4.6z" fill="none" stroke="C" stroke-width="1.6"/>',
   band: '<rect x="-9" y="-5" width="18" height="10" fill="#0b2e63" opacity=".14"/><path d="M-9 0H9" stroke="#0b2e63" stroke-width="1.6" stroke-dasharray="4 3"/>',
   tangents: '<path d="M-8-4 8 4" stroke="#b45309" stroke-width="2.4"/>', lineage: '<path d="M-9 0H9" stroke="#8a8f98" stroke-dasharray="2 2"/>',
   amortised: '<path d="M-9 0H9" stroke="#0f766e" stroke-width="2"/><rect x="-2.5" y="-2.5" width="5" height="5" fill="#0f766e"/>',
 };
-const legendItem = (key, label, hint) => {
+const legendItem = (key, label, drawing, hint) => {
   const item = element("label"), box = element("input");
   Object.assign(box, { type: "checkbox", checked: true });
   box.dataset.kind = key;
   box.onchange = () => { view.off[box.checked ? "delete" : "add"](key); hide(true); changed(); };
   const glyph = element("span");
-  glyph.innerHTML = svg(GLYPHS[key].replaceAll("C", review.marks[key] ? review.marks[key].colour : ""));
+  glyph.innerHTML = svg(drawing);
   item.append(box, glyph, label);
   item.title = hint || "";
   return item;
@@ -27,7 +20,8 @@ const legendItem = (key, label, hint) => {
 const makeLegend = () => {
   for (const kind of Object.keys(review.marks).reverse()) {
     const count = review.trials.filter((t) => t.kind === kind).length;
-    if (count) byId("legend").append(legendItem(kind, `${review.marks[kind].name} (${count})`, review.marks[kind].hint));
+    const { name, colour, glyph, hint } = review.marks[kind];
+    if (count) byId("legend").append(legendItem(kind, `${name} (${count})`, glyph.replaceAll("C", colour), hint));
   }
   const lines = [
     ["band", review.certificate.certified ? "certified band" : "band, if converged", review.bands.length],
@@ -35,7 +29,7 @@ const makeLegend = () => {
     ["lineage", "continued from", review.trials.some((t) => t.continued_from)],
     ["amortised", "amortised front", review.amortised.points.length],
   ];
-  for (const [key, label, there] of lines) if (there) byId("legend").append(legendItem(key, label));
+  for (const [key, label, there] of lines) if (there) byId("legend").append(legendItem(key, label, GLYPHS[key]));
 };
 const fillMenu = (menu, end) => {
   for (const group of new Set(review.columns.map((column) => column.group))) {
@@ -77,11 +71,13 @@ byId("clear").onclick = () => {
   for (const one of axes) if (one.from) one.from.value = one.to.value = "";
   changed();
 };
-makeLegend();
-makeParallel();
-fillThrough();
-drawTable();
+let table = "";
 try {
+  drawTable();
+  table = "The table below is complete.";
+  makeLegend();
+  makeParallel();
+  fillThrough();
   await loadPlotly();
   fillMenu(byId("x-axis"), "x");
   fillMenu(byId("y-axis"), "y");
@@ -93,7 +89,7 @@ try {
   performance.mark("ready");
   requestAnimationFrame(() => drawHistory());
 } catch (error) {
-  byId("loading").textContent = `The figure could not be drawn: ${error}. The table below is complete.`;
+  byId("loading").textContent = `The figure could not be drawn: ${error}. ${table}`;
   byId("loading").className = "error";
   document.body.dataset.ready = "failed";
 }
