@@ -29,7 +29,10 @@ _SELECTED = 2.0
 #: An error of a multiplier counts so many times in a plane's margin, which grows faster away from its trial for it. So planes
 #: matter near their own trials only, where fewer of their errors compete to be the largest, and all margins are smaller there.
 #: Few trials are wider apart and want the smaller one, many on common draws the larger one.
-LEVERS = (1.5, 3.0)
+LEVERS = (1.25, 1.5, 3.0)
+#: How many margins are added to a point for one taken off a plane. The side on which more statements compete, or that makes up
+#: less of the width, had better take the more of them.
+_SHARES = (0.65, 0.72, 0.79, 0.86, 0.93, 1.0, 1.07, 1.15)
 #: The critical value that margins are shared out for; it needs to be about right only.
 _TYPICAL = 3.0
 
@@ -122,16 +125,32 @@ def point_margins(trials: Observations, weights: Vector) -> Vector:
     return result
 
 
-def critical(trials: Observations, choices: Sequence[Planes], points: Vector, z: float) -> list[float]:
-    """For each choice of planes the factor on their margins and on those of points, means with weights [Q, n], at which all of
-    them hold together as often as |normal| <= z.
+@dataclass(frozen=True)
+class Factors:
+    """How many of their margins are taken off planes and added to points, so that all of them hold together."""
+
+    planes: float = 0.0
+    points: float = 0.0
+
+
+def critical(trials: Observations, choices: Sequence[Planes], points: Vector, z: float) -> list[list[Factors]]:
+    """For each choice of planes, and of points that are means with weights [Q, n], factors at which all of them hold together as
+    often as |normal| <= z: one pair for each way to share the chance out between planes and points.
     """
     if z <= 0:
-        return [0.0] * len(choices)
+        return [[Factors()]] * len(choices)
     noise = Noise.of(trials)
     of_points = _largest(points @ noise.own, stretch(trials, points) * point_errors(trials, points))
-    largest = [np.maximum(of_points, _of_planes(trials, planes, noise)) for planes in choices]
-    return [float(np.quantile(each, 2.0 * norm.cdf(z) - 1.0)) for each in largest]
+    return [_shared_out(_of_planes(trials, planes, noise), of_points, 2.0 * norm.cdf(z) - 1.0) for planes in choices]
+
+
+def _shared_out(planes: Vector, points: Vector, level: float) -> list[Factors]:
+    """From the largest errors of planes and of points in each draw, in margins."""
+    found = []
+    for share in _SHARES:
+        c = float(np.quantile(np.maximum(planes, points / share), level))
+        found.append(Factors(c, share * c))
+    return found
 
 
 def _largest(draws: Vector, margins: Vector) -> Vector:

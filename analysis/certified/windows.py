@@ -14,8 +14,8 @@ from scipy.spatial import Delaunay, QhullError
 
 from analysis.certified.observations import Vector
 
-#: Up to so many trials the means over simplices are few enough for the hull.
-_SIMPLICES_UP_TO = 40
+#: Up to so many trials the means over edges are few enough for the hull.
+_EDGES_UP_TO = 40
 
 
 def windows(points: Vector, usable: NDArray[np.bool_]) -> Vector:
@@ -44,26 +44,23 @@ def windows(points: Vector, usable: NDArray[np.bool_]) -> Vector:
     return np.concatenate(found)
 
 
-def simplices(points: Vector, usable: NDArray[np.bool_]) -> Vector:
-    """Weights [Q, n]: means over the edges, and over the corners, of a Delaunay triangulation of `usable` [n] `points` [n, m].
+def edges(points: Vector, usable: NDArray[np.bool_]) -> Vector:
+    """Weights [Q, n]: means of two, over the edges of a Delaunay triangulation of the `usable` [n] among the `points` [n, m].
 
     With several budgets and few trials, `windows` has none. The hull is flat over its facets, which are about these simplices, so
-    their means lie on it and cost no bending, while errors of independent trials average out. None with one budget, which has
-    windows sooner, with more than 3, where simplices are many, or of points in one plane.
+    such means lie on it and cost no bending, while errors of independent trials average out. None with one budget, which has
+    windows sooner, with more than 3, where edges are many, or of points in one plane.
     """
     rows, (size, budgets) = np.flatnonzero(usable), points.shape
     nothing = np.zeros((0, size))
-    if not 1 < budgets <= 3 or not budgets < len(rows) <= _SIMPLICES_UP_TO:
+    if not 1 < budgets <= 3 or not budgets < len(rows) <= _EDGES_UP_TO:
         return nothing
     span = np.ptp(points[rows], axis=0)
     try:
         corners = np.sort(rows[Delaunay(points[rows] / np.where(span > 0, span, 1.0)).simplices], axis=1)
     except QhullError:
         return nothing
-    found = [nothing]
-    for count in (2, budgets + 1):
-        every = sorted({some for each in corners.tolist() for some in itertools.combinations(each, count)})
-        means = np.zeros((len(every), size))
-        np.put_along_axis(means, np.array(every), 1.0 / count, axis=1)
-        found.append(means)
-    return np.concatenate(found)
+    pairs = np.unique(np.concatenate([corners[:, pair] for pair in itertools.combinations(range(budgets + 1), 2)]), axis=0)
+    means = np.zeros((len(pairs), size))
+    np.put_along_axis(means, pairs, 0.5, axis=1)
+    return means

@@ -1,4 +1,4 @@
-"""Means of neighbouring trials: over windows, and over the simplices of a triangulation."""
+"""Means of neighbouring trials: over windows, and over the edges of a triangulation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.certified.band import band
-from analysis.certified.windows import simplices, windows
+from analysis.certified.windows import edges, windows
 from tests.analysis.certified.drawn import measured, problem_of
 
 
@@ -16,18 +16,16 @@ def everyone(points: np.ndarray) -> np.ndarray:
     return np.ones(len(points), dtype=np.bool_)
 
 
-def test_the_simplices_of_a_square_with_its_middle_are_four_triangles() -> None:
-    """Eight edges and four triangles, each of the middle and two neighbouring corners."""
+def test_the_edges_of_a_square_with_its_middle_are_eight() -> None:
     points = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.5, 0.5]])
-    found = simplices(points, everyone(points))
+    found = edges(points, everyone(points))
     np.testing.assert_allclose(found.sum(axis=1), 1.0)
-    members = sorted(tuple(np.flatnonzero(row)) for row in found)
-    edges = [(0, 1), (0, 3), (0, 4), (1, 2), (1, 4), (2, 3), (2, 4), (3, 4)]
-    assert members == sorted([*edges, (0, 1, 4), (1, 2, 4), (2, 3, 4), (0, 3, 4)])
+    members = sorted(tuple(np.flatnonzero(row).tolist()) for row in found)
+    assert members == [(0, 1), (0, 3), (0, 4), (1, 2), (1, 4), (2, 3), (2, 4), (3, 4)]
     # Without the middle none has it, and units make no difference.
     usable = np.array([True, True, True, True, False])
-    assert not simplices(points, usable)[:, 4].any()
-    np.testing.assert_array_equal(simplices(points * [1.0, 1e6], everyone(points)), found)
+    assert not edges(points, usable)[:, 4].any()
+    np.testing.assert_array_equal(edges(points * [1.0, 1e6], everyone(points)), found)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +38,8 @@ def test_the_simplices_of_a_square_with_its_middle_are_four_triangles() -> None:
         np.zeros((0, 2)),
     ],
 )
-def test_there_are_no_simplices(points: np.ndarray) -> None:
-    assert simplices(points, everyone(points)).shape == (0, len(points))
+def test_there_are_no_edges(points: np.ndarray) -> None:
+    assert edges(points, everyone(points)).shape == (0, len(points))
 
 
 def test_windows_of_a_line_are_neighbours() -> None:
@@ -52,13 +50,13 @@ def test_windows_of_a_line_are_neighbours() -> None:
     assert {np.count_nonzero(row) for row in found} == {1, 2, 4}
 
 
-def test_means_over_simplices_narrow_the_band_and_without_errors_leave_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_means_over_edges_narrow_the_band_and_without_errors_leave_it(monkeypatch: pytest.MonkeyPatch) -> None:
     case, module = problem_of("A3"), import_module("analysis.certified.band")
     at = case.grid()
     trials, exact = measured(case, 12, 0.02, 0.0, 3), measured(case, 12, 0.0, 0.0, 3)
     wide = []
-    for means in (simplices, lambda points, usable: np.zeros((0, len(points)))):
-        monkeypatch.setattr(module, "simplices", means)
+    for means in (edges, lambda points, usable: np.zeros((0, len(points)))):
+        monkeypatch.setattr(module, "edges", means)
         wide.append((band(trials, at, 2.0).upper, band(exact, at, 2.0).upper))
     (with_them, exact_with), (without, exact_without) = wide
     closed = np.isfinite(without)
@@ -68,12 +66,24 @@ def test_means_over_simplices_narrow_the_band_and_without_errors_leave_it(monkey
 
 @pytest.mark.parametrize(("count", "common"), [(5, 0.0), (40, 0.9)])
 def test_how_far_multipliers_errors_tilt_is_what_costs_least(count: int, common: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside either choice alone the band is not wider in the mean."""
+    """Beside any choice alone the band is not wider in the mean."""
     case, module = problem_of("A3"), import_module("analysis.certified.band")
     at, trials = case.grid(), measured(case, count, 0.02, common, 1)
-    choices, widths = module.LEVERS, []
-    for levers in (choices, choices[:1], choices[1:]):
+    widths = []
+    for levers in (module.LEVERS, *((one,) for one in module.LEVERS)):
         monkeypatch.setattr(module, "LEVERS", levers)
         gap = band(trials, at, 2.0).gap
         widths.append(gap[np.isfinite(gap)].mean())
     assert widths[0] <= min(widths[1:]) + 1e-9 < max(widths[1:])
+
+
+def test_points_on_common_draws_take_less_of_the_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shared out between planes and points the band is narrower in the mean than with one number of errors for both."""
+    case, module = problem_of("A3"), import_module("analysis.certified.critical")
+    at, trials = case.grid(), measured(case, 12, 0.02, 0.9, 1)
+    shared, widths = module._SHARES, []
+    for shares in (shared, (1.0,)):
+        monkeypatch.setattr(module, "_SHARES", shares)
+        sides = band(trials, at, 2.0)
+        widths.append(sides.gap[np.isfinite(sides.gap)].mean())
+    assert sides.critical.planes == sides.critical.points and widths[0] < widths[1]
