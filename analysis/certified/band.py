@@ -4,10 +4,10 @@
     upper(b) = the lower hull of {(sum_j w_j g_j + R_+^m, sum_j w_j f_j + c sigma_w)}
     sigma_w(b)^2 = Var sum_j w_j (f_j + lambda_j . g_j) + sum_j w_j^2 sum_k ((g_jk - b_k) sigma_lambda,jk)^2
 
-over single trials and means w of neighbours (`windows.py`; above also over edges of a triangulation), with a c for either side
-at which all of this holds together as often as is asked for (`critical.py`). With c = 0 and exact trainings both sides hold
-for certain if the problem is convex in what it is minimised over (strong duality, [CDM] Lemma 2). To first order a point's
-error is that of its own height f + lambda . g: an error of g moves it along the front.
+over single trials and means w of neighbours (`windows.py`; above also over edges of a triangulation), with the c at which all
+of this holds together as often as is asked for (`critical.py`). With c = 0 and exact trainings both sides hold for certain if
+the problem is convex in what it is minimised over (strong duality, [CDM] Lemma 2). To first order a point's error is that of
+its own height f + lambda . g: an error of g moves it along the front.
 
 Planes that other trials contradict beyond errors are lowered to what those allow, or left out where their trial did not reach
 the front (`contradictions.py`). The upper side needs no optimality, only that trials have what they report.
@@ -19,12 +19,12 @@ supplies the planes is the envelope theorem (docs/method.md, section 1).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from analysis.certified.contradictions import Consistency, consistency
-from analysis.certified.critical import LEVERS, Factors, Planes, critical, point_margins
+from analysis.certified.critical import LEVERS, Planes, critical, point_margins
 from analysis.certified.hull import lower_hull
 from analysis.certified.observations import Observations, Vector
 from analysis.certified.windows import edges, windows
@@ -40,8 +40,8 @@ class Band:
     lower: Vector
     upper: Vector
     floor: Vector
-    #: The numbers of standard errors that make all of it hold together.
-    critical: Factors = field(default_factory=Factors)
+    #: The number of standard errors that makes all of it hold together.
+    critical: float = 0.0
     #: What the trials say of each other; None without trials.
     agreed: Consistency | None = None
 
@@ -65,26 +65,23 @@ def band(trials: Observations, at: Vector, z: float, ideal: float = -np.inf) -> 
     below = windows(trials.landed, agreed.usable)
     choices = [Planes.of(trials, below, agreed.allowed, everywhere, lever) for lever in LEVERS]
     margins, points = point_margins(trials, weights), weights @ np.where(reached, trials.points, 0.0)
-    factors, lower = _narrowest(choices, critical(trials, choices, weights, z), margins)
+    c, lower = _narrowest(choices, critical(trials, choices, weights, z), margins)
     lower = np.maximum(lower, ideal)
-    upper = lower_hull(everywhere, weights @ trials.attained, points + factors.points * margins, trials.signed)
+    upper = lower_hull(everywhere, weights @ trials.attained, points + c * margins, trials.signed)
     floor = _around(trials.attained[reached], (upper - lower)[count:][reached], at) if reached.any() else np.zeros(count)
-    return Band(lower[:count], upper[:count], floor, factors, agreed)
+    return Band(lower[:count], upper[:count], floor, c, agreed)
 
 
-def _narrowest(choices: Sequence[Planes], factors: Sequence[Sequence[Factors]], points: Vector) -> tuple[Factors, Vector]:
-    """What is taken off planes and added to points with margins [Q] least in the mean: the factors and the lower side [N]."""
-    best, chosen = np.inf, (Factors(), np.zeros(0))
-    mean_of_points = float(points.mean()) if len(points) else 0.0
-    for planes, possible in zip(choices, factors, strict=True):
-        bare = planes.heights.max(axis=1, initial=-np.inf)
-        for pair in possible:
-            lower = (planes.heights - pair.planes * planes.margins).max(axis=1, initial=-np.inf)
-            off = (bare - lower)[np.isfinite(lower)]
-            mean = (float(off.mean()) if len(off) else 0.0) + pair.points * mean_of_points
-            if mean < best:
-                best, chosen = mean, (pair, lower)
-    return chosen
+def _narrowest(choices: Sequence[Planes], factors: Sequence[float], points: Vector) -> tuple[float, Vector]:
+    """The planes whose margins, with those of the points [Q], take off least in the mean: their factor and the lower side [N]."""
+    found = []
+    for planes, c in zip(choices, factors, strict=True):
+        lower = (planes.heights - c * planes.margins).max(axis=1, initial=-np.inf)
+        least = planes.heights.max(axis=1, initial=-np.inf)
+        off = (least - lower)[np.isfinite(lower)]
+        found.append((float(off.mean() if len(off) else 0.0) + c * float(points.mean() if len(points) else 0.0), c, lower))
+    _, c, lower = min(found, key=lambda each: each[0])
+    return c, lower
 
 
 def _around(points: Vector, widths: Vector, at: Vector) -> Vector:

@@ -122,7 +122,7 @@ def product(means: Sequence[Any], covariances: Sequence[Any], names: Sequence[st
         "composition_and", model, [len(means[0])], [{"name": name, "kl": {"to": name}} for name in names],
         **{
             "models": {name: {"call": CALL(name)} for name in names},
-            "dual": {"rule": "simplex", "step_size": 0.1, "every": 100, "decay": "linear"},
+            "dual": {"rule": "simplex", "step_size": 0.2, "every": 200, "decay": "linear"},
             "train": {
                 "steps": 3000, "lr": 0.02, "lr_schedule": "wsd", "batch_size": 512, "loss_weight": "simple", "ema": 0.99,
             },

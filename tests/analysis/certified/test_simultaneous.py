@@ -10,7 +10,6 @@ from scipy.stats import norm
 
 from analysis.certified.band import band
 from analysis.certified.contradictions import consistency
-from analysis.certified.critical import Factors
 from analysis.certified.fixed import Fixed, attained_with
 from analysis.certified.observations import Observations, Vector
 from analysis.certified.windows import windows
@@ -37,17 +36,15 @@ def test_the_critical_value_of_independent_trials_is_that_of_their_largest_error
     """Planes and points of n trials hold together where n independent normals are within it on both sides."""
     level = 2 * norm.cdf(2.0) - 1
     wanted = norm.ppf((1 + level ** (1 / count)) / 2)
-    found = band(straight(count, 0.0), GRID, 2.0).critical
-    assert (found.planes + found.points) / 2 == pytest.approx(wanted, rel=0.03)
+    assert band(straight(count, 0.0), GRID, 2.0).critical == pytest.approx(wanted, rel=0.03)
 
 
 def test_trials_that_err_together_need_no_more_than_one() -> None:
-    found = band(straight(12, 1.0), GRID, 2.0).critical
-    assert (found.planes + found.points) / 2 == pytest.approx(2.0, rel=0.03)
+    assert band(straight(12, 1.0), GRID, 2.0).critical == pytest.approx(2.0, rel=0.03)
 
 
 def test_without_errors_and_without_a_margin_there_is_none() -> None:
-    assert band(straight(3, 0.0), GRID, 0.0).critical == Factors()
+    assert band(straight(3, 0.0), GRID, 0.0).critical == 0.0
     exact = replace(straight(3, 0.0), objective_error=np.zeros(3), covariance=None)
     sides = band(exact, GRID, 2.0)
     assert sides.lower == pytest.approx(1 - GRID[:, 0]) and sides.upper == pytest.approx(1 - GRID[:, 0])
@@ -77,8 +74,7 @@ def test_means_of_neighbours_are_planes_and_points_too() -> None:
 def test_common_draws_narrow_the_band() -> None:
     case = problem_of("A1")
     apart, together = (measured(case, 40, 0.02, common, 3) for common in (0.0, 0.9))
-    near, far = (band(trials, case.grid(), 2.0).critical for trials in (together, apart))
-    assert near.planes + near.points < 0.8 * (far.planes + far.points)
+    assert band(together, case.grid(), 2.0).critical < 0.8 * band(apart, case.grid(), 2.0).critical
 
 
 # Fixed budgets ------------------------------------------------------------------------------------------------------------------

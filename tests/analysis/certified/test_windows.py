@@ -75,15 +75,3 @@ def test_how_far_multipliers_errors_tilt_is_what_costs_least(count: int, common:
         gap = band(trials, at, 2.0).gap
         widths.append(gap[np.isfinite(gap)].mean())
     assert widths[0] <= min(widths[1:]) + 1e-9 < max(widths[1:])
-
-
-def test_points_on_common_draws_take_less_of_the_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shared out between planes and points the band is narrower in the mean than with one number of errors for both."""
-    case, module = problem_of("A3"), import_module("analysis.certified.critical")
-    at, trials = case.grid(), measured(case, 12, 0.02, 0.9, 1)
-    shared, widths = module._SHARES, []
-    for shares in (shared, (1.0,)):
-        monkeypatch.setattr(module, "_SHARES", shares)
-        sides = band(trials, at, 2.0)
-        widths.append(sides.gap[np.isfinite(sides.gap)].mean())
-    assert sides.critical.planes == sides.critical.points and widths[0] < widths[1]
