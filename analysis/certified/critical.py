@@ -26,6 +26,8 @@ _DRAWS = 4000
 _CHUNK = 8_000_000
 #: A plane cannot matter where it lies below another by so many errors of each.
 _SELECTED = 2.0
+#: At so many budgets of those where it may be the highest a plane is held against its margin.
+_PLACES = 9
 #: An error of a multiplier counts so many times in a plane's margin, which grows faster away from its trial for it. So planes
 #: matter near their own trials only, where fewer of their errors compete to be the largest, and all margins are smaller there.
 #: Few trials are wider apart and want the smaller one, many on common draws the larger one.
@@ -83,8 +85,12 @@ class Planes:
         found = []
         for plane in np.flatnonzero(may.any(axis=0)):
             rows = self.at[may[:, plane]]
-            ends = np.concatenate([rows.argmin(axis=0), rows.argmax(axis=0), [len(rows) // 2]])
-            found.append((int(plane), rows[np.unique(ends)]))
+            if rows.shape[1] == 1:  # a plane's error in margins may be largest between the ends
+                rows = np.sort(rows, axis=0)
+                places = np.linspace(0, len(rows) - 1, _PLACES).astype(np.intp)
+            else:
+                places = np.concatenate([rows.argmin(axis=0), rows.argmax(axis=0), [len(rows) // 2]])
+            found.append((int(plane), rows[np.unique(places)]))
         return found
 
 
