@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sysconfig
+from itertools import takewhile
 from pathlib import Path
 
 _FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<name>.+)')
@@ -20,13 +21,10 @@ def error_in(text: str) -> str:
     lines = text.rstrip().splitlines()
     starts = [at for at, line in enumerate(lines) if _is_message(line) and at and lines[at - 1].startswith("  ")]
     if not starts:
-        return lines[-1].strip() if lines else ""
-    whole: list[str] = []
-    for line in lines[starts[-1] :]:
-        if line.startswith(_BETWEEN):
-            break
-        whole += [line.strip()] if line.strip() else []
-    told = " ".join(whole)
+        whole = [lines[-1].strip()] if lines else []
+    else:
+        whole = [line.strip() for line in takewhile(lambda line: not line.startswith(_BETWEEN), lines[starts[-1] :])]
+    told = " ".join(filter(None, whole))
     return told if len(told) <= _LONGEST else told[: _LONGEST - 3] + "..."
 
 
@@ -40,4 +38,4 @@ def own_line(text: str) -> str:
 
 
 def _is_message(line: str) -> bool:
-    return bool(line.strip()) and not line.startswith((" ", *_BETWEEN))
+    return line[:1].isidentifier() and not line.startswith(_BETWEEN)

@@ -70,3 +70,19 @@ def test_texts_without_a_traceback() -> None:
         error_in("The actor died.\n\nIts node is gone.\n") == "Its node is gone." and own_line("x") == "" and error_in("") == ""
     )
     assert len(error_in("Traceback (most recent call last):\n  x\nE: " + "y" * 9000)) == 400
+
+
+def test_a_worker_that_died_is_told_by_what_ray_knows_of_it() -> None:
+    """Ray describes the worker over several lines before it says what happened; its class has a closing bracket of its own."""
+    text = """A worker health check failed.
+Worker info: Worker(
+  actor=Actor(RayTrainWorker, 1428),
+  distributed_context=DistributedContext(world_rank=0),
+)
+The actor died unexpectedly before finishing this task.
+\tclass_name: RayTrainWorker
+\tip: 192.0.2.2
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: it left.
+"""
+    assert error_in(text).startswith("The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR")
+    assert len(error_in(text + "y" * 9000)) == 400
