@@ -27,7 +27,7 @@ _CHUNK = 8_000_000
 #: A plane cannot matter where it lies below another by so many errors of each.
 _SELECTED = 2.0
 #: At so many budgets of those where it may be the highest a plane is held against its margin.
-_PLACES = 9
+_PLACES = 17
 #: An error of a multiplier counts so many times in a plane's margin, which grows faster away from its trial for it. So planes
 #: matter near their own trials only, where fewer of their errors compete to be the largest, and all margins are smaller there.
 #: Few trials are wider apart and want the smaller one, many on common draws the larger one.

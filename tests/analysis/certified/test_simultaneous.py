@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -37,6 +38,19 @@ def test_the_critical_value_of_independent_trials_is_that_of_their_largest_error
     level = 2 * norm.cdf(2.0) - 1
     wanted = norm.ppf((1 + level ** (1 / count)) / 2)
     assert band(straight(count, 0.0), GRID, 2.0).critical == pytest.approx(wanted, rel=0.03)
+
+
+def test_a_plane_is_held_against_its_margin_between_the_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One plane with errors x of its height and y of its tilt is off by (x + a y) / sqrt(1 + (l a)^2) margins, a its place: most
+    where a = y / (l^2 x), by sqrt(x^2 + (y / l)^2), if that is within the grid."""
+    lever, steep, level = 1.5, 4.0, 2 * norm.cdf(2.0) - 1
+    monkeypatch.setattr(import_module("analysis.certified.band"), "LEVERS", (lever,))
+    one = replace(straight(1, 0.0), values=np.full((1, 1), 0.5), multiplier_errors=np.full((1, 1), 0.01 * steep / 0.5))
+    x, y = np.random.default_rng(5).standard_normal((2, 200_000, 1))
+    place = np.linspace(-steep, steep, 81)
+    off = ((x + place * y) / np.hypot(1.0, lever * place)).max(axis=1)
+    wanted = np.quantile(np.maximum(off, -x[:, 0]), level)  # the point is off the other way
+    assert band(one, GRID, 2.0).critical == pytest.approx(wanted, rel=0.02)
 
 
 def test_trials_that_err_together_need_no_more_than_one() -> None:
