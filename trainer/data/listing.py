@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,8 @@ class Listing:
 def list_images(folder: str) -> Listing:
     """Lists a folder: one sub-folder for each class (searched to any depth), or images without classes.
 
-    Hidden files and folders, and files that are no images by their suffix, are passed over.
+    Hidden files and folders, and files that are no images by their suffix, are passed over. Within a class every file counts
+    once, whatever links lead to it.
 
     Raises:
         BadDataError: there is no such folder, no image in it, or it has images both beside and inside sub-folders.
@@ -40,7 +41,7 @@ def list_images(folder: str) -> Listing:
     root = existing(folder, _KEYS)
     if not root.is_dir():
         raise _fault("must be a folder", _what_is(root, folder), _near(root))
-    beside = sorted(path for path in _visible(root) if _is_image(path))
+    beside = _once(path for path in _visible(root) if _is_image(path))
     found = _by_class(root)
     classes = {name: files for name, files in found.items() if files}
     if beside and classes:
@@ -67,7 +68,18 @@ def _by_class(root: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {composed(path.name): [] for path in tops}
     for path in tops:
         found[composed(path.name)] += _images_of(path, root.resolve(), owners)
-    return {name: sorted(files) for name, files in sorted(found.items())}
+    return {name: _once(files) for name, files in sorted(found.items())}
+
+
+def _once(images: Iterable[Path]) -> list[Path]:
+    """The images of one class, sorted: of those that are links to one file, or to an image that is itself there, only one."""
+    by_file: dict[Path, Path] = {}
+    folders: dict[Path, Path] = {}
+    for path in sorted(images, key=lambda path: (path.is_symlink(), path)):
+        if path.parent not in folders:
+            folders[path.parent] = path.parent.resolve()
+        by_file.setdefault(path.resolve() if path.is_symlink() else folders[path.parent] / path.name, path)
+    return sorted(by_file.values())
 
 
 def _images_of(top: Path, root: Path, owners: dict[Path, Path]) -> Iterator[Path]:

@@ -54,6 +54,26 @@ def test_a_link_that_leads_back_adds_nothing(tmp_path: Path, link: str, target: 
     assert counted(root) == {"a": 4, "b": 2}
 
 
+@pytest.mark.parametrize("below", ["a", ""])
+def test_an_image_counts_once_in_its_class_whatever_links_lead_to_it(tmp_path: Path, below: str) -> None:
+    root = images(tmp_path / "images", **({"a": 3, "a/s": 1, "b": 2} if below else {"": 4}))
+    elsewhere = images(tmp_path, elsewhere=1) / "elsewhere" / "000.png"
+    for name, target in {
+        "0.png": "001.png",
+        "x.png": "001.png",
+        "y.png": "x.png",
+        "p.png": elsewhere,
+        "q.png": elsewhere,
+    }.items():
+        (root / below / f"{name}.png").symlink_to(target)
+    found = list_images(str(root)).files
+    assert len(found) == (7 if below else 5)
+    assert {path.name for path in found} == {"000.png", "001.png", "002.png", "p.png"} | ({"003.png"} if not below else set())
+    if below:  # an image may be of two classes
+        (root / "b" / "too.png").symlink_to("../a/000.png")
+        assert counted(root) == {"a": 5, "b": 3}
+
+
 @pytest.mark.parametrize(("link", "target"), [("a/x", "../b"), ("c", "a"), ("c", "a/s"), ("a/s/y", "../../b")])
 def test_a_folder_in_two_classes_is_refused_by_name(tmp_path: Path, link: str, target: str) -> None:
     root = images(tmp_path / "images", **{"a": 3, "a/s": 1, "b": 2})
