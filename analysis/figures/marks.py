@@ -58,7 +58,8 @@ MARKS = {
     ),
     "missed": Mark(
         "dominated, missed", _BEATEN, "ox", "circle-x-open",
-        '<path d="M4.6 0A4.6 4.6 0 1 1-4.6 0 4.6 4.6 0 1 1 4.6 0M-2.6-2.6 2.6 2.6M-2.6 2.6 2.6-2.6" fill="none" stroke="C"/>',
+        '<circle r="4.6" fill="none" stroke="C" stroke-width="1.5"/>'
+        '<path d="M-2.6-2.6 2.6 2.6M-2.6 2.6 2.6-2.6" stroke="C" stroke-width="1.5"/>',
         9, filled=False,
         hint="another trial is better, and it missed the searched budget it was given",
     ),
@@ -76,7 +77,7 @@ MARKS = {
     ),
     "front_missed": Mark(
         "on the front, missed", _FRONT, "Dx", "diamond-x-open",
-        '<path d="M0-6.2 6.2 0 0 6.2-6.2 0zM-2.6-2.6 2.6 2.6M-2.6 2.6 2.6-2.6" fill="none" stroke="C"/>',
+        '<path d="M0-6.2 6.2 0 0 6.2-6.2 0zM-2.6-2.6 2.6 2.6M-2.6 2.6 2.6-2.6" fill="none" stroke="C" stroke-width="1.5"/>',
         12, filled=False,
         hint="nobody attained what it did, though it missed the searched budget it was given",
     ),
