@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import json
 import math
 import random
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +14,7 @@ from mlflow.entities import Metric, Param, RunTag
 from analysis.budgets import write_budgets
 from analysis.judging import constraint_outcomes, judge
 from analysis.trials import Budget, Direction, SweepRecord, Trial
+from tests.stores import empty_store
 
 OBJECTIVES: dict[str, Direction] = {"objective": "minimize", "value/max": "minimize"}
 NAMES = ("four", "five", "seven")
@@ -93,19 +90,9 @@ def budget_of(names: Sequence[str] = NAMES) -> Budget:
     return Budget("constraints.*.at_most", tuple(names), "at_most", 0.08, 0.25)
 
 
-@functools.cache
-def _empty_database() -> Path:
-    """Make MLflow's tables once: its migrations take seconds."""
-    path = Path(tempfile.mkdtemp(prefix="empty-mlflow-")) / "mlflow.db"
-    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 def new_store(folder: Path, name: str = "digits-minority") -> tuple[str, str]:
     """Make an SQLite store with one experiment; returns the tracking URI and the experiment's id."""
-    shutil.copy(_empty_database(), folder / "mlflow.db")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    uri = empty_store(folder)
     client = MlflowClient(uri)
     experiment = client.create_experiment(name, artifact_location=(folder / "artifacts").as_uri())
     return uri, experiment

@@ -40,6 +40,11 @@ const plot = document.getElementById('plot'), layout = plot._fullLayout, box = p
 return [Math.round(layout.xaxis._offset + 3 - box.width / 2),
   Math.round(layout.yaxis._offset + layout.yaxis._length - 3 - box.height / 2)]
 """
+#: What of the card lies outside of it, to the right.
+_CUT_OFF = """
+const card = document.getElementById('card'), right = card.getBoundingClientRect().right;
+return [...card.querySelectorAll('th, td')].filter(cell => cell.getBoundingClientRect().right > right).map(cell => cell.innerText)
+"""
 _ROWS = "return [...document.querySelectorAll('#table tr[data-trial]')].map(row => row.dataset.trial)"
 
 
@@ -197,6 +202,7 @@ def test_in_mlflow_the_point_opens_the_run(
     assert "pinned" in (card.get_attribute("class") or "") and "Ctrl-click" in card.text
     samples = "const image = document.querySelector('#card img.samples'); return image && image.complete && image.naturalWidth"
     assert browser.execute_script(samples) == 64
+    assert browser.execute_script(_CUT_OFF) == []
     browser.switch_to.default_content()
     keep(browser, "front-in-mlflow")
     browser.switch_to.frame(frame)

@@ -41,7 +41,7 @@ def free(gradient: str, steps: int, beta: float) -> Recipe:
     return Recipe.model_validate(plain)
 
 
-@pytest.mark.parametrize("gradient", ["dag", "dag_kl"])
+@pytest.mark.parametrize("gradient", [pytest.param("dag", marks=pytest.mark.dear), "dag_kl"])  # DAG: test_largest_reward
 @pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.dear), 2])
 def test_gaussian_alignment_on_black_boxes(count: int, gradient: str, tmp_path: Path, sampled: Sampled) -> None:
     case = alignment_case(0.10, aligned(count, gradient, 300, 256 * count))

@@ -27,8 +27,8 @@ CASES = {
     "a pair on the line": (["left", "right"], 12_288, 10), "equal covariances": (["oval_0", "oval_1"], 24_576, 4),
     "unequal covariances": (["oval_0", "oval_2"], 16_384, 8), "three": (["oval_0", "oval_1", "oval_2"], 8192, 10),
 }  # fmt: skip
-#: The line has unequal covariances in one dimension, and the three both equal and unequal ones in the plane.
-DEAR = ("equal covariances", "unequal covariances")
+#: The three have both equal and unequal covariances; differences of pairs are tested on the line as well.
+DEAR = ("a pair on the line", "equal covariances", "unequal covariances")
 
 
 def composed(formulation: str, names: list[str], term: str, shape: list[int], **sections: Any) -> Recipe:

@@ -18,6 +18,7 @@ from sweeps.progress import Progress
 from sweeps.studies.study import Study
 from sweeps.tracking.tracker import Tracker
 from sweeps.trials.results import TrialRecord
+from tests.stores import empty_store
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
 from trainer.dual.controller import controller_of
@@ -74,7 +75,7 @@ def test_a_continued_sweep_that_was_killed(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     plain: dict[str, Any] = {
         "name": "s", "recipe": RECIPE, "search": {"constraints.four.at_most": {"uniform": [0.3, 0.6]}}, "trials": 3,
-        "continuation": {"steps": 10}, "sampler": "random", "mlflow": {"tracking_uri": f"sqlite:///{tmp_path}/mlflow.db"},
+        "continuation": {"steps": 10}, "sampler": "random", "mlflow": {"tracking_uri": empty_store(tmp_path)},
     }  # fmt: skip
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(plain))
     with pytest.raises(Killed):

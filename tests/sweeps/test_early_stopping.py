@@ -26,6 +26,7 @@ from sweeps.studies.study import JOURNAL, Study
 from sweeps.tracking.tracker import Tracker
 from sweeps.trials.results import Results, TrialRecord, sweep_record
 from sweeps.trials.runs import Run
+from tests.stores import empty_store
 from tests.sweeps.files import RECIPE, SWEEP, plan, write
 from trainer.errors import BadInput
 
@@ -179,9 +180,7 @@ def hopeless(step: int) -> dict[str, Any]:
 
 @pytest.fixture
 def hopeless_sweep(tmp_path: Path) -> Plan:
-    return plan(
-        tmp_path, f"mlflow.tracking_uri=sqlite:///{tmp_path}/mlflow.db", sweep=SWEEP + "early_stopping: {infeasible: true}\n"
-    )
+    return plan(tmp_path, f"mlflow.tracking_uri={empty_store(tmp_path)}", sweep=SWEEP + "early_stopping: {infeasible: true}\n")
 
 
 def check_stopped(search: Plan, output: Path, number: int = 0) -> None:
@@ -264,7 +263,7 @@ def test_a_kill_right_after_the_decision(hopeless_sweep: Plan, tmp_path: Path, m
 
 
 def test_one_stopped_training_stops_all_of_its_trial(tmp_path: Path) -> None:
-    uri = f"mlflow.tracking_uri=sqlite:///{tmp_path}/mlflow.db"
+    uri = f"mlflow.tracking_uri={empty_store(tmp_path)}"
     search = plan(tmp_path, uri, "seeds=3", sweep=SWEEP + "early_stopping: {infeasible: true}\n")
     with Conducted(search, tmp_path / "out") as sweep:
         first, second = sweep.start(), sweep.start()

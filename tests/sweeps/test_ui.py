@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mlflow import MlflowClient
+from tests.stores import empty_store
 
 
 def free_port() -> int:
@@ -21,9 +21,9 @@ def free_port() -> int:
 
 def test_terminated_in_a_script_s_background_it_ends_its_server(tmp_path: Path) -> None:
     """A shell's background jobs ignore Ctrl-C, so that SIGTERM is all there is."""
-    MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").create_experiment("any")
+    uri = empty_store(tmp_path)
     port = free_port()
-    command = f"trap '' INT; exec {sys.executable} -m sweeps ui --tracking-uri sqlite:///{tmp_path}/mlflow.db --port {port}"
+    command = f"trap '' INT; exec {sys.executable} -m sweeps ui --tracking-uri {uri} --port {port}"
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path.cwd()),

@@ -2,7 +2,8 @@
 const CARD_ROWS = 8;  // more constraints than this would not fit beside a point; all are in trials.csv
 const figure = byId("figure"), card = byId("card"), target = byId("target");
 
-const factTable = (head, lines) => {
+/** `words`: the numbers of the columns that may wrap. */
+const factTable = (head, lines, words = new Set()) => {
   const table = element("table");
   if (head.length) {
     const top = table.insertRow();
@@ -10,7 +11,7 @@ const factTable = (head, lines) => {
   }
   for (const line of lines) {
     const row = table.insertRow();
-    line.forEach((cell, i) => row.append(element("td", cell, i ? "num" : "")));
+    line.forEach((cell, i) => row.append(element("td", cell, i ? (words.has(i) ? "num words" : "num") : "")));
   }
   return table;
 };
@@ -44,7 +45,7 @@ const fillCard = (trial) => {
     card.append(factTable(["constraint", "value", "budget", "slack ± s.e.", "standing (tolerance)", "λ"], worstFirst.slice(0, CARD_ROWS).map((c) => [
       c.name, number(c.value), `${c.relation} ${number(c.budget)}`,
       number(c.slack) + (c.slack_error === null ? "" : ` ± ${Number(c.slack_error.toPrecision(2))}`),
-      `${c.standing} (${c.tolerance === null ? "—" : Number(c.tolerance.toPrecision(2))})`, number(c.multiplier)])));
+      `${c.standing} (${c.tolerance === null ? "—" : Number(c.tolerance.toPrecision(2))})`, number(c.multiplier)]), new Set([4])));
     const more = worstFirst.length - CARD_ROWS;
     if (more > 0) card.append(element("div", `and ${more} constraints with more slack`, "note"));
   }

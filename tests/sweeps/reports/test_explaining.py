@@ -12,6 +12,7 @@ from rich.console import Console
 from sweeps.reports.explaining import Explained, explain_run, show, write
 from sweeps.tracking.spool import Spool
 from sweeps.trials.results import TrialRecord
+from tests.stores import empty_store
 from tests.trainer.recipes import digits
 from trainer.errors import BadInput
 from trainer.outcome import ConstraintOutcome, Result
@@ -77,7 +78,7 @@ def test_a_trial_of_a_sweep(tmp_path: Path) -> None:
 
 
 def test_a_run_in_mlflow(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = empty_store(tmp_path)
     client = MlflowClient(uri)
     experiment = client.create_experiment("it", artifact_location=str(tmp_path / "artifacts"))
     run = client.create_run(experiment, tags={"dualsweep.kind": "trial"}).info.run_id

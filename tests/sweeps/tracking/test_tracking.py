@@ -21,6 +21,7 @@ from sweeps.planning.plan import Plan
 from sweeps.studies.storing import masked
 from sweeps.tracking.ledger import Ledger
 from sweeps.tracking.tracker import Tracker
+from tests.stores import empty_store
 from tests.sweeps.files import plan
 
 PARAMS = {"dual.step_size": 0.1, "constraints.four.at_most": 0.1, "constraints.five.at_most": 0.2}
@@ -28,7 +29,7 @@ PARAMS = {"dual.step_size": 0.1, "constraints.four.at_most": 0.1, "constraints.f
 
 @pytest.fixture
 def search(tmp_path: Path) -> Plan:
-    return plan(tmp_path, f"mlflow.tracking_uri=sqlite:///{tmp_path}/mlflow.db", "reference_point=[1, 2]")
+    return plan(tmp_path, f"mlflow.tracking_uri={empty_store(tmp_path)}", "reference_point=[1, 2]")
 
 
 def said(_: str) -> None:
@@ -127,7 +128,7 @@ def test_a_wiped_store_and_another_one_get_everything(search: Plan, tmp_path: Pa
     tracker = Tracker(search, tmp_path / "out", said, interval=0.1)
     one_trial(tracker, 0, range(5))
     assert tracker.close() is None
-    other = plan(tmp_path, f"mlflow.tracking_uri=sqlite:///{tmp_path}/other.db")
+    other = plan(tmp_path, f"mlflow.tracking_uri={empty_store(tmp_path, 'other.db')}")
     assert Tracker(other, tmp_path / "out", said, interval=0.1).close() is None
     assert [history(other, run) for run in runs(other, "trial")] == [[(step, step / 100) for step in range(5)]]
     client = MlflowClient(other.tracking_uri)
@@ -227,6 +228,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
+    empty_store(tmp_path, "server.db")
     server = Server(tmp_path, port)
     yield server
     if server.process is not None and server.process.poll() is None:

@@ -16,6 +16,7 @@ from sweeps.planning.plan import Plan
 from sweeps.reports.explaining import Explained
 from sweeps.tracking.tracker import Tracker
 from sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
+from tests.stores import empty_store
 from tests.sweeps.files import RECIPE, SWEEP, write
 from trainer.amortised.front import FILE
 from trainer.checkpoint import CheckpointFolder
@@ -37,7 +38,7 @@ evaluation: {samples: 4, sample_steps: 2, loss_draws: 64, judge: {epochs: 1}}
 
 
 def planned(folder: Path, *overrides: str, sweep: str = SWEEP, recipe: str = RECIPE) -> Plan:
-    return load_plan(write(folder, sweep, recipe), [f"mlflow.tracking_uri=sqlite:///{folder}/mlflow.db", *overrides])
+    return load_plan(write(folder, sweep, recipe), [f"mlflow.tracking_uri={empty_store(folder)}", *overrides])
 
 
 def quick(folder: Path, *overrides: str) -> Plan:
