@@ -22,6 +22,7 @@ _WITH_USERS = re.compile(r"(postgres|postgresql|mysql|mariadb|mssql|oracle|cockr
 _PLAIN_HOST = re.compile(r"(localhost|[0-9]+(\.[0-9]+){3}|\[.*\])(:[0-9]*)?\Z")
 _LAST_PORT = 65535
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?):///")
+_PLAIN, _WITH_DRIVER = "sqlite:///", "sqlite+pysqlite:///"
 MEMORY = ":memory:"
 
 
@@ -61,35 +62,43 @@ def _decoded(uri: str) -> str:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The absolute path of the file of an SQLite URL; None of any other URL and of a database in memory."""
+    """The absolute path of the file of an SQLite URL; None of any other URL and of a database in memory.
+
+    As SQLAlchemy reads it: `%3F` is a `?`. After `file:` SQLite decodes the path once more, and takes what follows a `?` for
+    options.
+    """
     found = _SQLITE.match(url)
     if found is None:
         return None
     path, _, query = url[found.end() :].partition("?")
+    path = unquote(path)
     if path.startswith("file:"):
-        path = unquote(path.removeprefix("file:"))
+        path, _, more = path.removeprefix("file:").partition("?")
+        path, query = unquote(path), f"{query}&{more}"
     if path in ("", MEMORY) or "mode=memory" in query:
         return None
     return local_path(path[1:] if path.startswith("/~") else path)
 
 
 def sqlite_url(url: str) -> str:
-    """An SQLite URL with its path made absolute; any other as it is.
-
-    SQLAlchemy takes what follows a `?` for options, so a path with one is written as SQLite's own `file:` URI.
-    """
+    """An SQLite URL with its path made absolute; any other as it is. Options of SQLite's own, after `file:`, stay."""
     file, found = sqlite_file(url), _SQLITE.match(url)
     if file is None or found is None:
         return url
     path, mark, query = url[found.end() :].partition("?")
-    if path.startswith("file:"):
-        return f"{found.group()}file:{quote(str(file))}{mark}{query}"
-    return of_file(file, found.group()) + (f"{mark}{query}" if query else "")
+    if unquote(path).startswith("file:") and query not in ("", "uri=true"):
+        return f"{_WITH_DRIVER}file:{quote(quote(str(file)))}{mark}{query}"
+    return of_file(file, found.group()) + (f"{mark}{query}" if query not in ("", "uri=true") else "")
 
 
-def of_file(file: Path, prefix: str = "sqlite:///") -> str:
-    """The SQLite URL of a file."""
-    return f"{prefix}file:{quote(str(file))}?uri=true" if "?" in str(file) else f"{prefix}{file}"
+def of_file(file: Path, prefix: str = _PLAIN) -> str:
+    """The SQLite URL of a file.
+
+    One with characters that are special in a URL gets the driver's name as well: of `sqlite:///` MLflow takes the path as it is
+    written, and makes its folder.
+    """
+    path = str(file).replace("%", "%25").replace("?", "%3F")
+    return f"{_WITH_DRIVER if path != str(file) and prefix == _PLAIN else prefix}{path}"
 
 
 def ambiguous_login(url: str) -> bool:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.tracking.experiment import experiment_of
+from sweeps.tracking.experiment import client_of, experiment_of
 from sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
 from sweeps.tracking.spool import Record, read
 
@@ -108,11 +108,9 @@ class Delivery:
         if self._client is not None:
             return self._client
         prepare()
-        from mlflow import MlflowClient  # seconds to import, so in the writer's thread and when there is something to send
-
         for noisy in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
-        client = MlflowClient(self._uri)
+        client = client_of(self._uri)  # MLflow takes seconds to import: in the writer's thread, when there is something to send
         self._experiment = experiment_of(client, self._uri, self.ledger.experiment)
         parent = self.ledger.entry(SWEEP).run_id
         if parent is not None and not _is_there(client, parent):

@@ -1,14 +1,32 @@
-"""The MLflow experiment of a sweep, and where its artifacts lie."""
+"""The MLflow store and experiment that are written to, and where artifacts lie."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from trainer.uris import sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+
+def client_of(uri: str) -> MlflowClient:
+    """MLflow's client of a store that is written to; an SQLite file that is not there yet is made.
+
+    MLflow puts the place of its default experiment, in the working directory, into its SQL as it stands, which fails where that
+    directory's name has quotes or colons. So a new store is made here, with that place as a URI.
+    """
+    from mlflow import MlflowClient
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    file = sqlite_file(uri)
+    if file is not None and not (file.exists() and file.stat().st_size):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        made: Any = SqlAlchemyStore  # untyped
+        made(uri, (Path.cwd() / "mlruns").as_uri())
+    return MlflowClient(uri)
 
 
 def experiment_of(client: MlflowClient, uri: str, name: str) -> str:

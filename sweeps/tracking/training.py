@@ -13,7 +13,7 @@ from pathlib import Path
 from sweeps.reports.explaining import Explained
 from sweeps.tracking.artifacts import write_artifacts
 from sweeps.tracking.delivery import prepare
-from sweeps.tracking.experiment import experiment_of
+from sweeps.tracking.experiment import client_of, experiment_of
 from sweeps.tracking.histories import read_points
 from sweeps.tracking.tracker import RUN_STATUS
 from trainer.recipe import flatten
@@ -30,10 +30,9 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained) -> s
         mlflow.exceptions.MlflowException: the store does not answer, or refuses.
     """
     prepare()
-    from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, RunTag
 
-    client, name, result = MlflowClient(uri), explained.recipe.name, explained.result
+    client, name, result = client_of(uri), explained.recipe.name, explained.result
     experiment = experiment_of(client, uri, name)
     # A digest, as MLflow's filters take no quotes within a value.
     mark = {"dualsweep.kind": KIND, "dualsweep.training": hashlib.sha256(output.encode()).hexdigest()[:32]}
