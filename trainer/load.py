@@ -131,6 +131,9 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe
         document = Layered.of(load(path))
     except BadInput as error:
         raise BadInput([*error.problems, *problems]) from None
+    if "formulation" not in document.data and "recipe" in document.data:
+        way_out = f"run `dualsweep sweep {document.file}`"
+        raise BadInput([Problem(document.file, 1, "file", "must be a recipe", "a sweep", way_out)])
     problems += lay_over(document, given)
     recipe = validate_recipe(document, problems)
     if untold := tolerance_problems(recipe, document, without_tolerance(recipe)):

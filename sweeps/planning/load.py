@@ -55,6 +55,9 @@ def load_plan(path: str | Path, overrides: Sequence[str] = (), store: str | None
     document = _read(problems, lambda: Layered.of(load(path)))
     if document is None:
         raise BadInput(problems)
+    if "formulation" in document.data and not {"recipe", "search"} & document.data.keys():
+        way_out = f"run `dualsweep train {document.file}`, or name it as the `recipe` of a sweep"
+        raise BadInput([Problem(document.file, 1, "file", "must be a sweep", "a recipe", way_out)])
     on_recipe = _lay_on_sweep(document, given, problems)
     if store is not None and isinstance(document.data.get("mlflow"), dict):
         document.data["mlflow"].pop("tracking_uri", None)

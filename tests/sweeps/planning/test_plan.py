@@ -15,6 +15,7 @@ from sweeps.planning.load import load_plan
 from sweeps.planning.schema import Sweep
 from tests.sweeps.files import RECIPE, SWEEP, plan, write
 from trainer.errors import BadInput
+from trainer.load import load_recipe
 
 
 def told(path: Path, *overrides: str) -> list[str]:
@@ -236,6 +237,18 @@ def test_a_corner_of_the_search_that_is_no_recipe_is_told(tmp_path: Path) -> Non
         "sweep.yaml:4: search: must make a valid recipe in every corner, in which `train.batch_size` must be at least "
         "1 + constraints x floor = 21, but got 16 with train.batch_size = 16, train.floor = 10; enlarge the batch, or lower train.floor"
     ]
+
+
+def test_a_recipe_in_a_sweeps_place_and_a_sweep_in_a_recipes_are_one_mistake(tmp_path: Path) -> None:
+    sweep, recipe = write(tmp_path), tmp_path / "recipe.yaml"
+    for read, file, said in (
+        (load_plan, recipe, f"{recipe}:1: file: must be a sweep, but got a recipe; run `dualsweep train {recipe}`"),
+        (load_recipe, sweep, f"{sweep}:1: file: must be a recipe, but got a sweep; run `dualsweep sweep {sweep}`"),
+    ):
+        with pytest.raises(BadInput) as wrong:
+            read(file)
+        [only] = str(wrong.value).splitlines()
+        assert only.startswith(said)
 
 
 def test_a_wild_card_needs_constraints(tmp_path: Path) -> None:
