@@ -21,9 +21,8 @@ from tests.margins import LEAST, Kept, Margin, margin
 ROOT = Path(__file__).parent.parent.parent
 
 
-def measure(tests: list[str], kept: Path, seeds: int, first: int, processes: int, dear: bool) -> None:
+def measure(tests: list[str], kept: Path, seeds: int, first: int, processes: int) -> None:
     words = ["--margins", str(kept), "--seeds", str(seeds), "--first-seed", str(first), "-n", str(processes)]
-    words += ["--dear"] if dear else []
     words += ["-p", "no:cacheprovider"]
     subprocess.run([sys.executable, "-m", "pytest", "-q", *words, *(tests or ["tests"])], cwd=ROOT, check=False)
 
@@ -84,14 +83,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20, help="how many seeds (20)")
     parser.add_argument("--first", type=int, default=1, help="the first of them (1; the suite's own is 0)")
     parser.add_argument("--processes", type=int, default=2, help="how many tests at a time (2)")
-    parser.add_argument("--dear", action="store_true", help="also the tests that `make test` leaves to a cheaper case")
     parser.add_argument("--keep", type=Path, help="where figures are kept, and added to")
     parser.add_argument("--nearest", action="store_true", help="print one figure a test, the one whose bound is nearest")
     parser.add_argument("--only-tell", action="store_true", help="print what --keep holds, run nothing")
     arguments = parser.parse_args()
     kept = arguments.keep or Path(tempfile.mkdtemp(prefix="dualsweep-margins-")) / "figures.jsonl"
     if not arguments.only_tell:
-        measure(arguments.tests, kept.absolute(), arguments.seeds, arguments.first, arguments.processes, arguments.dear)
+        measure(arguments.tests, kept.absolute(), arguments.seeds, arguments.first, arguments.processes)
     raise SystemExit(0 if tell(kept, arguments.nearest) else 1)
 
 
