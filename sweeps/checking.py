@@ -208,6 +208,8 @@ def describe(checked: Checked) -> Iterator[str]:
     if not runs_elsewhere(checked.address):
         fits = concurrency(local_machine(), ask, plan.sweep.concurrency if plan else None)
         yield f"  side by side  {fits.concurrent} ({fits.reason})"
+    if recipe.data is not None and (examples := outline.summary(recipe.data)):
+        yield f"  data          {examples}"
     yield from _of_problem(recipe, plan)
     yield f"  output        {masked(checked.output)}"
     for key, value in flatten(recipe).items():

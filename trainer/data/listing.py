@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,16 @@ def list_images(folder: str) -> Listing:
     files = tuple(file for name in names for file in classes[str(name)])
     labels = tuple(label for label, name in enumerate(names) for _ in classes[str(name)])
     return Listing(files, labels, names, tuple(sorted(set(found) - set(classes))))
+
+
+def passed_over(folder: str) -> list[str]:
+    """The files at and below a folder that `list_images` takes for no images: neither hidden nor of a known suffix."""
+    root = existing(folder, _KEYS)
+    found = []
+    for place, below, files in os.walk(root):
+        below[:] = [name for name in below if not name.startswith(".")]
+        found += [Path(place, name) for name in files if not name.startswith(".")]
+    return sorted(str(path.relative_to(root)) for path in found if path.suffix.lower() not in SUFFIXES)
 
 
 def _by_class(root: Path) -> dict[str, list[Path]]:

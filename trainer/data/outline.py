@@ -17,6 +17,7 @@ from trainer.data.faults import (
     without_labels,
 )
 from trainer.data.known import Known, look_at
+from trainer.data.listing import passed_over
 from trainer.data.names import composed, find, same
 from trainer.data.portions import portion, stays
 from trainer.documents import Document, Keys, show
@@ -27,6 +28,7 @@ from trainer.models.startable import start_faults
 from trainer.recipe import ClassName, Data, Recipe, Subset
 from trainer.schema.word import Seen
 
+_LISTED_CLASSES, _LISTED_FILES = 12, 3
 _ARGUMENTS = {0: "no argument", 1: "one argument"}
 
 
@@ -52,6 +54,29 @@ def check(recipe: Recipe, document: Document) -> list[Problem]:
             faults.extend(_data_faults(recipe, recipe.data, known))
     faults.extend(_term_faults(recipe, known))
     return sorted((fault.problem(document) for fault in faults), key=lambda problem: problem.line)
+
+
+def summary(data: Data) -> str:
+    """How many examples of which classes there are and are trained on, and what of a folder is not counted; "" where only
+    loading can tell.
+    """
+    known = look_at(data)
+    if known.total is None:
+        return ""
+    said = f"{known.total:,} examples"
+    if known.counts is not None:
+        names = known.class_names or ()
+        kept = [_kept(data, known, name) for name in names]
+        if len(names) <= _LISTED_CLASSES:
+            classes = ", ".join(f"{name} {count:,}" for name, count in zip(names, kept, strict=True))
+        else:
+            classes = f"{len(names):,} classes of {min(kept):,} to {max(kept):,}"
+        said += f", {'' if sum(kept) == known.total else f'{sum(kept):,} '}trained on: {classes}"
+    over = passed_over(data.folder) if data.folder is not None else []
+    if over:
+        more = f" and {len(over) - _LISTED_FILES:,} more" if len(over) > _LISTED_FILES else ""
+        said += f"; not counted, as their names are of no image: {', '.join(over[:_LISTED_FILES])}{more}"
+    return said
 
 
 def _term_faults(recipe: Recipe, known: Known) -> Iterator[Fault]:

@@ -13,7 +13,8 @@ from sklearn.datasets import load_digits
 
 from tests.trainer.data.conftest import HEAD, WriteModule, recipe_of
 from trainer.data.known import DIGITS_COUNTS, DIGITS_SIDE
-from trainer.data.outline import check, is_conclusive
+from trainer.data.outline import check, is_conclusive, summary
+from trainer.recipe import Data
 
 CONSTRAINT = "  - {{name: a, at_most: 1.0, data: {}}}\n"
 FOUR = "constraints:\n" + CONSTRAINT.format("{classes: [4]}")
@@ -131,6 +132,26 @@ def test_folder_classes_and_counts(tmp_path: Path) -> None:
     assert "got 'bird', a sub-folder without images" in problems[1]
     assert "recipe.yaml:7: constraints.0.data.classes.0" in problems[2] and "did you mean `cat`?" in problems[2]
     assert "must be positions from 0 to 2, but got 3" in problems[3]
+
+
+def test_what_is_counted_is_told_and_what_is_not(tmp_path: Path) -> None:
+    assert summary(Data(source="digits", keep={4: 0.1})) == (
+        "1,797 examples, 1,634 trained on: 0 178, 1 182, 2 177, 3 183, 4 18, 5 182, 6 181, 7 179, 8 174, 9 180"
+    )
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            Image.new("L", (2, 2)).save(tmp_path / name / f"{number}.png")
+    for name in ("a/x.heic", "a/.DS_Store", "notes.md"):
+        (tmp_path / name).touch()
+    assert summary(Data(folder=str(tmp_path), holdout=0.25)) == (
+        "8 examples, 6 trained on: a 3, b 3; not counted, as their names are of no image: a/x.heic, notes.md"
+    )
+    for number in range(20):
+        (tmp_path / f"c{number}").mkdir()
+        Image.new("L", (2, 2)).save(tmp_path / f"c{number}" / "x.png")
+    assert summary(Data(folder=str(tmp_path))).startswith("28 examples, trained on: 22 classes of 1 to 4; not counted")
+    assert summary(Data(call="anything:it")) == ""
 
 
 def test_folder_without_classes_refuses_them(tmp_path: Path) -> None:
