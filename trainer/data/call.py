@@ -131,7 +131,17 @@ def _example(x: Any, row: int, origin: Origin) -> torch.Tensor:
         raise origin.fault(row, _FLOATING, *_odd(x, tensor))
     if tensor.ndim == 0:
         raise origin.fault(row, "must hold vectors, images or other arrays", "a single number", "give it one dimension, [1]")
+    if _is_channels_last(tensor.shape):
+        raise origin.fault(row, _CHANNELS_FIRST, f"{list(tensor.shape)}, whose channels come last", "use x.permute(2, 0, 1)")
     return (tensor[None] if tensor.ndim == 2 else tensor).float()
+
+
+_CHANNELS_FIRST = "must hold images [C, H, W]"
+
+
+def _is_channels_last(shape: Sequence[int]) -> bool:
+    """Whether an example is a square image [H, W, C], which would be trained on as one of H channels."""
+    return len(shape) == 3 and shape[0] == shape[1] > 4 and shape[2] in (1, 3, 4)
 
 
 _FLOATING = "must hold floating-point numbers, images in [-1, 1]"
@@ -161,6 +171,9 @@ def _batch(x: Any, origin: Origin) -> torch.Tensor:
         raise BadDataError(
             Fault(origin.keys, "must hold examples [N, ...]", received, "give each example a dimension of its own")
         )
+    if _is_channels_last(tensor.shape[1:]):
+        received = f"{list(tensor.shape)}, whose channels come last"
+        raise BadDataError(Fault(origin.keys, _CHANNELS_FIRST, received, "use x.permute(0, 3, 1, 2)"))
     return (tensor[:, None] if tensor.ndim == 3 else tensor).float().contiguous()
 
 

@@ -66,7 +66,8 @@ def test_forms_without_labels_have_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "shape"), [((5,), (5,)), ((4, 6), (1, 4, 6)), ((2, 3, 4), (2, 3, 4)), ((2, 3, 4, 5), (2, 3, 4, 5))]
+    ("given", "shape"),
+    [((5,), (5,)), ((4, 6), (1, 4, 6)), ((2, 3, 4), (2, 3, 4)), ((2, 3, 4, 5), (2, 3, 4, 5)), ((16, 4, 4), (16, 4, 4))],
 )
 def test_pictures_without_channel_get_one_and_other_shapes_stay(given: tuple[int, ...], shape: tuple[int, ...]) -> None:
     x = torch.rand(2, *given)
@@ -130,6 +131,11 @@ class Endless(IterableDataset[torch.Tensor]):
         (np.zeros((2, 1, 2, 2), "M8[s]"), "but got an array of datetime64"),
         ([np.array([X[0].numpy(), None], dtype=object)], "but got an array of object in item 0 of my:load; convert"),
         (torch.zeros(4), r"must hold examples \[N, ...\], but got a tensor of shape \[4\]"),
+        (
+            torch.zeros(2, 8, 8, 3),
+            r"images \[C, H, W\], but got \[2, 8, 8, 3\], whose channels come last; use x.permute\(0, 3, 1",
+        ),
+        ([np.zeros((8, 8, 1), "f4")], r"but got \[8, 8, 1\], whose channels come last in item 0 of my:load; use x.permute\(2, 0"),
         ([torch.tensor(1.0)], "but got a single number in item 0"),
         ([{"image": X[0]}], "must hold arrays or tensors, but got a dict in item 0"),
         ([Image.new("L", (2, 2))], "must hold arrays or tensors, but got a Image in item 0"),
