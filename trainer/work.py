@@ -91,9 +91,8 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Ending | None) -> tuple[Resul
     found = _measured(loop, prepared)
     if found is None:
         return None, {}
-    constraints = outcomes(
-        loop.problem, found.final.trained.estimate(), found.multipliers, settled_errors(loop.state), found.final.decision
-    )
+    errors = settled_errors(loop.state, loop.recipe.dual.rule)
+    constraints = outcomes(loop.problem, found.final.trained.estimate(), found.multipliers, errors, found.final.decision)
     status, reason = _judged(loop, found, constraints, end)
     metrics, files = _told(loop, prepared, found, constraints)
     feasible = feasibility(status, constraints)

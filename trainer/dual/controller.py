@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trainer.dual.rules import RULES, Gains, ahead, gain
+from trainer.dual.rules import RULES, Gains, Move, ahead, gain
 from trainer.dual.secant import secant
 from trainer.dual.second_order import Measured, newton
 from trainer.dual.state import FIFTHS, DualState, SlackReport, Tail
@@ -56,20 +56,21 @@ class Controller:
         if len(usable) and not usable.any():
             return self._skip(state)
         average = self._averaged(state.average, slacks, usable)
-        multipliers, memory = self._moved(state, estimate, average, usable)
+        move = self._moved(state, estimate, average, usable)
+        multipliers = move.multipliers
         relaxed = average + self.problem.relaxations(multipliers)
         limited = self.problem.stuck(multipliers, relaxed, self.dual.cap) & usable & (self.dual.rule != "fixed")
         return replace(
             state.with_multipliers(multipliers, self._applied(state, multipliers, relaxed, usable)),
             version=state.version + 1,
-            memory=memory,
+            memory=move.memory,
             average=average,
             means=estimate.mean,
             errors=self.problem.slack_errors(estimate),
             at_cap=np.where(limited, state.at_cap + 1, 0),
             skipped=state.skipped + ~usable,
             skipped_in_a_row=0,
-            tails=self._tails(state, self.problem.objective(estimate.mean), slacks, multipliers),
+            tails=self._tails(state, self.problem.objective(estimate.mean), slacks, move),
         )
 
     def _skip(self, state: DualState) -> DualState:
@@ -87,19 +88,19 @@ class Controller:
         result: Vector = np.where(usable, blended, average)
         return result
 
-    def _moved(self, state: DualState, estimate: Estimate, average: Vector, usable: Booleans) -> tuple[Vector, Vector]:
-        """The next multipliers and memory; both stay during the warm-up and where there is no usable slack."""
+    def _moved(self, state: DualState, estimate: Estimate, average: Vector, usable: Booleans) -> Move:
+        """The next multipliers, projected, and memory; both stay during the warm-up and where there is no usable slack."""
         if self._warming(state):
-            return state.multipliers, state.memory
+            return Move(state.multipliers, state.memory)
         safe = np.where(usable, average, 0.0)
         if self.dual.rule in SECOND_ORDER:
             rule = SECOND_ORDER[self.dual.rule]
             move = rule(state.multipliers, state.memory, self._measured(estimate, safe, usable), self._gain(state), self._gains)
-            return self.problem.project(move.multipliers, self.dual.cap), move.memory
+            return replace(move, multipliers=self.problem.project(move.multipliers, self.dual.cap))
         relaxed = safe + self.problem.relaxations(state.multipliers)
         move = RULES[self.dual.rule](state.multipliers, state.memory, relaxed, self._gain(state), self._gains)
         multipliers = np.where(usable, move.multipliers, state.multipliers)
-        return self.problem.project(multipliers, self.dual.cap), np.where(usable, move.memory, state.memory)
+        return Move(self.problem.project(multipliers, self.dual.cap), np.where(usable, move.memory, state.memory))
 
     def _applied(self, state: DualState, multipliers: Vector, relaxed: Vector, usable: Booleans) -> Vector | None:
         """What the primal applies where that is not the multipliers: the augmented Lagrangian's, at the newest slacks."""
@@ -134,12 +135,12 @@ class Controller:
     def _after_warmup(self) -> int:
         return max(1, self.total - self.dual.warmup // self.dual.every)
 
-    def _tails(self, state: DualState, objective: float, slacks: Vector, multipliers: Vector) -> tuple[Tail, ...]:
+    def _tails(self, state: DualState, objective: float, slacks: Vector, move: Move) -> tuple[Tail, ...]:
         tails = list(state.tails)
         place = 5 * state.version / max(1, self.total)
         fifth = min(4, int(place))
         if fifth >= 5 - FIFTHS and np.isfinite(objective) and np.isfinite(slacks).all():
-            tails[fifth - 5] = tails[fifth - 5].add(objective, slacks, multipliers, place - fifth)
+            tails[fifth - 5] = tails[fifth - 5].add(objective, slacks, move.multipliers, place - fifth, move.target)
         return tuple(tails)
 
     def infeasible(self, state: DualState) -> str | None:

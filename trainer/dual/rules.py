@@ -37,10 +37,14 @@ class Gains:
 
 @dataclass(frozen=True)
 class Move:
-    """The unprojected multipliers [m] and the rule's memory [m] or [k, m] after one dual step."""
+    """The unprojected multipliers [m] and the rule's memory [m] or [k, m] after one dual step.
+
+    `target` [m] is where the dual function has its maximum as far as one step tells; None of a rule that has no view of that.
+    """
 
     multipliers: Vector
     memory: Vector
+    target: Vector | None = None
 
 
 Rule = Callable[[Vector, Vector, Vector, float, Gains], Move]

@@ -16,6 +16,8 @@ from trainer.recipe import Dual
 Integers = NDArray[np.int64]
 #: Blocks of a fifth of the run, from whose means the error of the settled multipliers is told.
 BLOCKS = 4
+#: A target so near to 0 is there: it is a sum of a multiplier and a step.
+_AT_BOUND = 1e-12
 #: Fifths of the run whose sums are kept: in the first the primal is still learning.
 FIFTHS = 4
 
@@ -43,8 +45,8 @@ class SlackReport:
 class Tail:
     """Sums over the dual steps of one fifth of a run, for the verdict whether it settled.
 
-    `counts` [BLOCKS] and `blocks` [BLOCKS, m] are the steps and the multipliers' sums of its successive blocks; `zeros` [m]
-    counts the steps at which each multiplier was 0.
+    `counts` [BLOCKS] and `blocks` [BLOCKS, m] are the steps and the multipliers' sums of its successive blocks, `targets` those
+    of `Move.target`, NaN where the rule has none; `zeros` [m] counts the steps at which each multiplier or its target was 0.
     """
 
     steps: int
@@ -55,15 +57,18 @@ class Tail:
     counts: Integers
     blocks: Vector
     zeros: Integers
+    targets: Vector
 
     @classmethod
     def empty(cls, constraints: int) -> Self:
         zeros, none = np.zeros(constraints), np.zeros(constraints, dtype=np.int64)
-        return cls(0, 0.0, zeros, zeros, zeros, np.zeros(BLOCKS, dtype=np.int64), np.zeros((BLOCKS, constraints)), none)
+        blocks = np.zeros((BLOCKS, constraints))
+        return cls(0, 0.0, zeros, zeros, zeros, np.zeros(BLOCKS, dtype=np.int64), blocks, none, blocks)
 
-    def add(self, objective: float, slacks: Vector, multipliers: Vector, share: float) -> Tail:
+    def add(self, objective: float, slacks: Vector, multipliers: Vector, share: float, target: Vector | None = None) -> Tail:
         """With one more dual step, at `share` in [0, 1] of the fifth."""
         here = np.arange(BLOCKS) == min(BLOCKS - 1, int(share * BLOCKS))
+        aim = np.full(len(multipliers), np.nan) if target is None else target
         return Tail(
             self.steps + 1,
             self.objective + objective,
@@ -72,7 +77,8 @@ class Tail:
             self.multipliers + multipliers,
             self.counts + here,
             self.blocks + np.where(here[:, None], multipliers, 0.0),
-            self.zeros + (multipliers == 0),
+            self.zeros + ((multipliers == 0) | (np.abs(aim) <= _AT_BOUND)),
+            self.targets + np.where(here[:, None], aim, 0.0),
         )
 
     @property
@@ -82,9 +88,10 @@ class Tail:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], size: int) -> Self:
-        """One of before there were blocks has none; of twice as many as now, two make one."""
-        empty = vars(cls.empty(size))
-        values = {**{name: empty[name] for name in ("counts", "blocks", "zeros")}, **{key: unpack(plain[key]) for key in plain}}
+        """One of before there were blocks or targets has none; of twice as many blocks as now, two make one."""
+        empty = vars(cls.empty(size)) | {"targets": np.full((BLOCKS, size), np.nan)}
+        unwritten = {name: empty[name] for name in ("counts", "blocks", "zeros", "targets")}
+        values = {**unwritten, **{key: unpack(plain[key]) for key in plain}}
         for name in ("counts", "blocks"):
             values[name] = values[name].reshape(BLOCKS, -1, *values[name].shape[1:]).sum(axis=1)
         return cls(**values)

@@ -15,13 +15,17 @@ from sweeps.trials.replicates import Replicates
 from tests.analysis.prices.sweeps import record_of
 from tests.benchmarks.coverage import Row
 from tests.benchmarks.coverage.errors import Array, covering_row, z_row
-from tests.trainer.dual.test_settling import PRICE, ends, scatter
+from tests.trainer.dual.oracles import alignment
+from tests.trainer.dual.test_settling import PRICE, ends, of_oracle, scatter
+from tests.trainer.dual.test_simplex import OR, UNEQUAL
 from trainer.outcome import ConstraintOutcome, Result
+from trainer.recipe import Dual
 
 
 def rows(scale: float) -> Iterator[Row]:
     runs = max(20, int(1000 * scale))
     yield from _multipliers(runs)
+    yield from _of_other_rules(runs)
     yield from _prices(runs)
 
 
@@ -50,6 +54,25 @@ def _multipliers(runs: int) -> Iterator[Row]:
         yield Row(
             f"multiplier projected at times, price {price:g}, two errors", "cover ≥ 93 %", f"{covered:.1%}", covered >= 0.93
         )
+
+
+def _of_other_rules(runs: int) -> Iterator[Row]:
+    """Of rules that move constraints together, on problems whose answer is known; of each multiplier the farthest row."""
+    cases = [
+        ("augmented Lagrangian, alignment to two rewards", alignment(2), Dual(rule="augmented_lagrangian", step_size=0.15), 200),
+        ("simplex, OR of three", OR, Dual(rule="simplex", step_size=0.05), 100),
+        ("mirror, OR of three", OR, Dual(rule="mirror", step_size=0.3), 100),
+        ("simplex, AND of two", UNEQUAL, Dual(rule="simplex", step_size=0.05), 100),
+        ("mirror, AND of two", UNEQUAL, Dual(rule="mirror", step_size=0.2), 100),
+        ("newton, alignment to two rewards", alignment(2), Dual(rule="newton"), 100),
+    ]
+    for name, oracle, dual, steps in cases:
+        z = of_oracle(oracle, dual, steps, runs)
+        row = int(np.argmax(np.abs(z.std(axis=0, ddof=1) - 1.0)))
+        yield z_row(f"multiplier, {name}, {steps} dual steps", z[:, row])
+    z = of_oracle(alignment(3), Dual(rule="newton"), 100, runs // 2, samples=32)
+    covered = float((np.abs(z) <= 2).mean(axis=0).min())
+    yield Row("multiplier, newton, with a reward of price 0, two errors", "cover ≥ 92 %", f"{covered:.1%}", covered >= 0.92)
 
 
 def _prices(runs: int) -> Iterator[Row]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.margins import Sampled
+from tests.trainer.dual.oracles import alignment, play
 from trainer.dual.controller import Controller
 from trainer.dual.settling import settled_errors, settled_multipliers
 from trainer.dual.state import BLOCKS, DualState, SlackReport, pack, unpack
@@ -53,6 +54,16 @@ def scatter(steps, rate, lag, runs, seed=0, price=PRICE, **how):
     return (multipliers - price) / errors, errors
 
 
+def of_oracle(oracle, dual, steps, runs, samples=64, first=0):
+    """z [runs, m] of whole runs on an exact oracle with sampled slacks; 0 of a multiplier that is exactly right."""
+    found = []
+    for seed in range(first, first + runs):
+        last = play(oracle, dual, steps, samples=samples, seed=seed)[-1]
+        off, errors = settled_multipliers(last) - oracle.solution, settled_errors(last, dual.rule)
+        found.append(np.divide(off, errors, out=np.zeros_like(off), where=(off != 0) | (errors != 0)))
+    return np.array(found)
+
+
 @pytest.mark.parametrize("lag", [1.0, 0.2])
 @pytest.mark.parametrize(
     ("steps", "rate", "most", "covered"), [(100, 10, 1.45, 0.87), (300, 30, 1.2, 0.92), (300, 100, 1.2, 0.93)]
@@ -82,6 +93,33 @@ def test_two_errors_cover_the_price_also_of_a_run_that_has_not_arrived(steps, ra
 def test_it_tells_of_other_rules_too(how, sampled: Sampled):
     z, _ = scatter(200, 20, 1.0, 200, sampled.seed, **how)
     sampled.at_least("share covered", (np.abs(z) <= 2).mean(), 0.82)
+
+
+def test_newtons_shrinking_steps_do_not_hide_how_far_they_are(sampled: Sampled):
+    """By their own movement, as of ascent, the errors are too small by half: sd of z 1.6."""
+    z = of_oracle(alignment(2), Dual(rule="newton"), 100, 60, first=sampled.seed * 60)
+    sampled.between("sd of z", z.std(), 0.7, 1.38)
+    sampled.at_least("share within two errors", (np.abs(z) <= 2).mean(), 0.86)
+
+
+def test_a_multiplier_that_noise_holds_above_a_price_of_0_is_within_two_errors_of_it_under_newton(sampled: Sampled):
+    z = of_oracle(alignment(3), Dual(rule="newton"), 100, 30, samples=32, first=sampled.seed * 30)[:, 2]
+    sampled.at_least("share within two errors", (np.abs(z) <= 2).mean(), 0.8)
+
+
+def test_no_error_is_told_of_what_moves_by_the_secant_rule():
+    last = play(alignment(2), Dual(rule="secant"), 60, samples=64)[-1]
+    assert np.isnan(settled_errors(last, "secant")).all()
+
+
+def test_the_targets_of_newton_survive_a_resume_and_are_unknown_in_an_older_checkpoint():
+    oracle = alignment(2)
+    states = play(oracle, Dual(rule="newton"), 100, samples=64)
+    saved = json.loads(json.dumps(states[-1].to_json()))
+    assert settled_errors(DualState.from_json(saved), "newton").tobytes() == settled_errors(states[-1], "newton").tobytes()
+    for tail in saved["tails"]:
+        del tail["targets"]
+    assert np.isnan(settled_errors(DualState.from_json(saved), "newton")).all()
 
 
 @pytest.mark.parametrize("price", [0.0, 0.05])
