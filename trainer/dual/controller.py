@@ -91,7 +91,7 @@ class Controller:
     def _moved(self, state: DualState, estimate: Estimate, average: Vector, usable: Booleans) -> Move:
         """The next multipliers, projected, and memory; both stay during the warm-up and where there is no usable slack."""
         if self._warming(state):
-            return Move(state.multipliers, state.memory)
+            return Move(state.multipliers, state.memory, np.full(len(average), np.nan))
         safe = np.where(usable, average, 0.0)
         if self.dual.rule in SECOND_ORDER:
             rule = SECOND_ORDER[self.dual.rule]

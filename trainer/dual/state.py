@@ -46,7 +46,7 @@ class Tail:
     """Sums over the dual steps of one fifth of a run, for the verdict whether it settled.
 
     `counts` [BLOCKS] and `blocks` [BLOCKS, m] are the steps and the multipliers' sums of its successive blocks, `targets` those
-    of `Move.target`, NaN where the rule has none; `zeros` [m] counts the steps at which each multiplier or its target was 0.
+    of `Move.target`, 0 where the rule has none and NaN of a warm-up; `zeros` [m] counts the steps at which each multiplier or its target was 0.
     """
 
     steps: int
@@ -68,7 +68,8 @@ class Tail:
     def add(self, objective: float, slacks: Vector, multipliers: Vector, share: float, target: Vector | None = None) -> Tail:
         """With one more dual step, at `share` in [0, 1] of the fifth."""
         here = np.arange(BLOCKS) == min(BLOCKS - 1, int(share * BLOCKS))
-        aim = np.full(len(multipliers), np.nan) if target is None else target
+        at_bound = False if target is None else np.abs(target) <= _AT_BOUND
+        aim = np.zeros(len(multipliers)) if target is None else target
         return Tail(
             self.steps + 1,
             self.objective + objective,
@@ -77,7 +78,7 @@ class Tail:
             self.multipliers + multipliers,
             self.counts + here,
             self.blocks + np.where(here[:, None], multipliers, 0.0),
-            self.zeros + ((multipliers == 0) | (np.abs(aim) <= _AT_BOUND)),
+            self.zeros + ((multipliers == 0) | at_bound),
             self.targets + np.where(here[:, None], aim, 0.0),
         )
 
