@@ -45,8 +45,9 @@ class SlackReport:
 class Tail:
     """Sums over the dual steps of one fifth of a run, for the verdict whether it settled.
 
-    `counts` [BLOCKS] and `blocks` [BLOCKS, m] are the steps and the multipliers' sums of its successive blocks, `targets` those
-    of `Move.target`, 0 where the rule has none and NaN of a warm-up; `zeros` [m] counts the steps at which each multiplier or its target was 0.
+    `counts` [BLOCKS] and `blocks` [BLOCKS, m] are the steps and the multipliers' sums of its successive blocks; `targets` those
+    of `Move.target`, 0 where the rule has none and NaN of a warm-up; `zeros` [m] counts the steps at which each multiplier or
+    its target was 0.
     """
 
     steps: int
