@@ -78,7 +78,7 @@ def test_a_distance_is_unbiased_and_its_error_covers(sampled: Sampled) -> None:
     """Of two Gaussians in 8 features, |m|^2 + 8 (sqrt(1.2) - 1)^2; at 0 the interval covers."""
     rng, reference = np.random.default_rng(sampled.seed), (np.zeros(8), np.eye(8), np.eye(8))
     far, near = [], []
-    for _ in range(80):
+    for _ in range(110):
         noise = rng.standard_normal((203, 8))
         far.append(jackknifed(partial(to_gaussian, *reference), 0.3 + np.sqrt(1.2) * noise))
         near.append(jackknifed(partial(to_gaussian, *reference), noise))
