@@ -24,8 +24,8 @@ LANGEVIN = {"levels": 25, "steps": 20, "snr": 0.5}
 #: What is composed, of how many chains the KLs are measured, and how many dual steps there are: two that differ in their means
 #: alone begin at their answer.
 CASES = {
-    "a pair on the line": (["left", "right"], 12_288, 10), "equal covariances": (["oval_0", "oval_1"], 24_576, 4),
-    "unequal covariances": (["oval_0", "oval_2"], 16_384, 8), "three": (["oval_0", "oval_1", "oval_2"], 8192, 10),
+    "a pair on the line": (["left", "right"], 24_576, 10), "equal covariances": (["oval_0", "oval_1"], 49_152, 4),
+    "unequal covariances": (["oval_0", "oval_2"], 24_576, 8), "three": (["oval_0", "oval_1", "oval_2"], 10_240, 10),
 }  # fmt: skip
 #: The three have both equal and unequal covariances; differences of pairs are tested on the line as well.
 DEAR = ("a pair on the line", "equal covariances", "unequal covariances")
