@@ -63,7 +63,7 @@ def _of_other_rules(runs: int) -> Iterator[Row]:
         ("simplex, OR of three", OR, Dual(rule="simplex", step_size=0.05), 100),
         ("mirror, OR of three", OR, Dual(rule="mirror", step_size=0.3), 100),
         ("simplex, AND of two", UNEQUAL, Dual(rule="simplex", step_size=0.05), 100),
-        ("mirror, AND of two", UNEQUAL, Dual(rule="mirror", step_size=0.2), 100),
+        ("mirror, AND of two", UNEQUAL, Dual(rule="mirror", step_size=0.1), 100),
         ("newton, alignment to two rewards", alignment(2), Dual(rule="newton"), 100),
     ]
     for name, oracle, dual, steps in cases:
