@@ -21,7 +21,7 @@ from trainer.data import outline
 from trainer.documents import Document, load
 from trainer.errors import BadInput, Problem
 from trainer.feasibility.tolerance import SHARE, Tolerance, tolerances
-from trainer.load import load_recipe
+from trainer.load import is_sweep, load_recipe
 from trainer.places import BadPlaceError, check_writable, is_local, local_path
 from trainer.recipe import Recipe, flatten
 
@@ -97,14 +97,9 @@ def checked_store(written: str | None) -> str | None:
     return uri
 
 
-def is_sweep(file: Path) -> bool:
-    """Whether a file is a sweep: it has a `search` or points to a recipe."""
-    return bool({"search", "recipe", "trials", "sampler"} & set(load(file).data))
-
-
 def check_file_only(file: Path, sets: Sequence[str]) -> str:
     """Checks a file that will run elsewhere, so without this machine's resources and folders; `train` or `sweep`."""
-    if is_sweep(file):
+    if is_sweep(load(file)):
         plan = load_plan(file, sets)
         _check_data(plan.recipe, plan.recipe_document, deep=False)
         return "sweep"

@@ -70,9 +70,11 @@ def main() -> None:
 
 def _checked(file: Path, sets: list[str] | None, output: str | None, json_file: Path | None, address: str | None) -> Any:
     """The checked plan of a sweep or job of a recipe."""
-    from sweeps.checking import checked_recipe, checked_sweep, is_sweep
+    from sweeps.checking import checked_recipe, checked_sweep
+    from trainer.documents import load
+    from trainer.load import is_sweep
 
-    return (checked_sweep if is_sweep(file) else checked_recipe)(file, sets or [], output, json_file, address)
+    return (checked_sweep if is_sweep(load(file)) else checked_recipe)(file, sets or [], output, json_file, address)
 
 
 @app.command()

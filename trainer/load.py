@@ -102,6 +102,11 @@ def lay_over(document: Layered, overrides: Iterable[Override]) -> list[Problem]:
     return problems
 
 
+def is_sweep(document: Document) -> bool:
+    """Whether a document is a sweep, and no recipe, by its keys."""
+    return bool({"search", "recipe", "trials", "sampler"} & document.data.keys())
+
+
 def validate_recipe(document: Layered, problems: Sequence[Problem] = ()) -> Recipe:
     """Checks a recipe's document.
 
@@ -131,7 +136,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe
         document = Layered.of(load(path))
     except BadInput as error:
         raise BadInput([*error.problems, *problems]) from None
-    if "formulation" not in document.data and "recipe" in document.data:
+    if "formulation" not in document.data and is_sweep(document):
         way_out = f"run `dualsweep sweep {document.file}`"
         raise BadInput([Problem(document.file, 1, "file", "must be a recipe", "a sweep", way_out)])
     problems += lay_over(document, given)

@@ -85,10 +85,11 @@ def sqlite_url(url: str) -> str:
     file, found = sqlite_file(url), _SQLITE.match(url)
     if file is None or found is None:
         return url
-    path, mark, query = url[found.end() :].partition("?")
-    if unquote(path).startswith("file:") and query not in ("", "uri=true"):
-        return f"{_WITH_DRIVER}file:{quote(quote(str(file)))}{mark}{query}"
-    return of_file(file, found.group()) + (f"{mark}{query}" if query not in ("", "uri=true") else "")
+    path, _, query = url[found.end() :].partition("?")
+    options = "" if query in ("", "uri=true") else f"?{query}"
+    if options and unquote(path).startswith("file:"):
+        return f"{_WITH_DRIVER}file:{quote(quote(str(file)))}{options}"
+    return of_file(file, found.group()) + options
 
 
 def of_file(file: Path, prefix: str = _PLAIN) -> str:

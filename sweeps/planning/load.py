@@ -30,7 +30,7 @@ from sweeps.planning.search import Written, check_grid, read_search, resolve
 from sweeps.stopping.asking import check_early_stopping
 from trainer.documents import load, nearest, show, validate
 from trainer.errors import BadInput, Problem
-from trainer.load import Layered, Override, lay_over, read_overrides, validate_recipe
+from trainer.load import Layered, Override, is_sweep, lay_over, read_overrides, validate_recipe
 from trainer.places import local_path
 from trainer.recipe import Recipe
 
@@ -55,7 +55,7 @@ def load_plan(path: str | Path, overrides: Sequence[str] = (), store: str | None
     document = _read(problems, lambda: Layered.of(load(path)))
     if document is None:
         raise BadInput(problems)
-    if "formulation" in document.data and not {"recipe", "search"} & document.data.keys():
+    if "formulation" in document.data and not is_sweep(document):
         way_out = f"run `dualsweep train {document.file}`, or name it as the `recipe` of a sweep"
         raise BadInput([Problem(document.file, 1, "file", "must be a sweep", "a recipe", way_out)])
     on_recipe = _lay_on_sweep(document, given, problems)

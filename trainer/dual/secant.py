@@ -12,7 +12,7 @@ import numpy as np
 
 from trainer.dual.damping import NOISE, RUN, Damping
 from trainer.dual.rules import Gains, Move
-from trainer.dual.second_order import Measured, residual, step
+from trainer.dual.second_order import Measured, completed, residual, step
 from trainer.problem import Booleans, Vector
 
 #: Moves below this share of the trust radius tell nothing of curvature: the primal's own movement drowns their effect.
@@ -107,9 +107,11 @@ def secant(multipliers: Vector, memory: Vector, measured: Measured, gain: float,
     learned = replace(learned, forgiven=learned.forgiven + explained)
     learned = learned.see(multipliers, measured, damping, bool((overshot & ~explained).any()), gains)
     if not learned.hessian.any():
-        return Move(multipliers + step(multipliers, damping, measured, None, gain, gains), learned.pack(damping))
-    near = replace(gains, trust=min(gains.trust, REACH * float(learned.reach.max())))
-    return Move(multipliers + step(multipliers, damping, measured, learned.hessian, gain, near), learned.pack(damping))
+        hessian, trust = completed(None, measured, gains), gains.trust
+    else:
+        hessian = completed(learned.hessian, measured, gains)
+        trust = min(gains.trust, REACH * float(learned.reach.max()))
+    return Move(multipliers + step(multipliers, damping, measured, hessian, gain, trust), learned.pack(damping))
 
 
 def diagonal(moved: Vector, answered: Vector, noise: Vector) -> Vector:

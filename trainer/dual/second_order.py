@@ -51,8 +51,9 @@ def newton(multipliers: Vector, memory: Vector, measured: Measured, gain: float,
     model is the best response, and a scaled ascent where it lags. memory: [4, m].
     """
     damping = Damping.unpack(memory).see(residual(multipliers, measured), measured.errors)
-    moved = multipliers + step(multipliers, damping, measured, measured.curvature, gain, gains)
-    return Move(moved, damping.pack(), multipliers + full_step(multipliers, measured, measured.curvature, gains, np.inf))
+    hessian = completed(measured.curvature, measured, gains)
+    moved = multipliers + step(multipliers, damping, measured, hessian, gain, gains.trust)
+    return Move(moved, damping.pack(), multipliers + full_step(multipliers, measured, hessian, np.inf))
 
 
 def residual(multipliers: Vector, measured: Measured) -> Vector:
@@ -63,20 +64,18 @@ def residual(multipliers: Vector, measured: Measured) -> Vector:
     return result
 
 
-def step(
-    multipliers: Vector, damping: Damping, measured: Measured, curvature: Vector | None, gain: float, gains: Gains
-) -> Vector:
+def step(multipliers: Vector, damping: Damping, measured: Measured, hessian: Vector, gain: float, trust: float) -> Vector:
     """The damped step [m], within the trust radius; 0 where the slack is not usable."""
-    full = full_step(multipliers, measured, curvature, gains, gains.trust)
+    full = full_step(multipliers, measured, hessian, trust)
     return np.where(measured.usable, gain * damping.weights * full, 0.0)
 
 
-def full_step(multipliers: Vector, measured: Measured, curvature: Vector | None, gains: Gains, trust: float) -> Vector:
+def full_step(multipliers: Vector, measured: Measured, hessian: Vector, trust: float) -> Vector:
     """The step [m] to the minimum of s . d + d . H d / 2 within the domain and `trust`."""
     relaxed = measured.slacks + multipliers * measured.softness
     low = np.maximum(measured.lowest - multipliers, -trust)
     high = np.minimum(measured.highest - multipliers, trust)
-    hessian, gradient = completed(curvature, measured, gains), np.where(measured.usable, relaxed, 0.0)
+    gradient = np.where(measured.usable, relaxed, 0.0)
     full = minimiser(hessian, gradient, low, high)
     if measured.relative is not None:
         room = max(0.0, measured.limit - float(multipliers[measured.relative].sum()))

@@ -57,7 +57,7 @@ def _multipliers(runs: int) -> Iterator[Row]:
 
 
 def _of_other_rules(runs: int) -> Iterator[Row]:
-    """Of rules that move constraints together, on problems whose answer is known; of each multiplier the farthest row."""
+    """Of rules that move constraints together, on problems whose answer is known; of each problem the multiplier farthest off."""
     cases = [
         ("augmented Lagrangian, alignment to two rewards", alignment(2), Dual(rule="augmented_lagrangian", step_size=0.15), 200),
         ("simplex, OR of three", OR, Dual(rule="simplex", step_size=0.05), 100),
