@@ -1,5 +1,5 @@
 """`python -m sweeps`, the same as `dualsweep`: how a submitted job starts, where only the repository travels."""
 
-from sweeps.cli import main
+from sweeps.entry import main
 
 main()

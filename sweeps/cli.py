@@ -1,4 +1,4 @@
-"""The command line. Every command reads and checks its input before anything heavy is imported.
+"""The commands; entry.py runs them. Every command reads and checks its input before anything heavy is imported.
 
 Exit codes: 0 done, whatever the verdicts; 1 all failed or diverged; 2 bad input; 3 some did (under --strict: not all met); 130
 interrupted (sweeps/exits.py).
@@ -13,10 +13,7 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from analysis.errors import ReviewError
-from analysis.proxies import reach_this_machine_directly
-from cluster.errors import ClusterError
-from sweeps.exits import BAD_INPUT, FAILED, INTERRUPTED, broken, exit_code
+from sweeps.exits import INTERRUPTED, broken, exit_code
 from sweeps.options import (
     Address,
     File,
@@ -28,44 +25,15 @@ from sweeps.options import (
     Tracking,
     at_home,
     interruptible,
-    no_path,
-    refused_by_the_machine,
     write_json,
 )
-from sweeps.output import Screen, tolerate
-from trainer.errors import BadInput, TrainingError
-from trainer.uris import BadPlaceError
+from sweeps.output import Screen
+from trainer.errors import BadInput
 
 app = typer.Typer(
     name="dualsweep", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Train diffusion models under constraints on a Ray cluster, and sweep dual step sizes and budgets.",
 )  # fmt: skip
-
-
-def main() -> None:
-    """The entry point: turns what went wrong into a message and an exit code."""
-    tolerate()
-    reach_this_machine_directly()
-    try:
-        app(standalone_mode=True)
-    except BadInput as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        sys.exit(BAD_INPUT)
-    except (ClusterError, BadPlaceError, ReviewError) as error:
-        print(f"dualsweep: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
-    except TrainingError as error:
-        print(f"dualsweep: {error}", file=sys.stderr)
-        sys.exit(FAILED)
-    except OSError as error:
-        if told := no_path(error):
-            print(f"dualsweep: {told}", file=sys.stderr)
-            sys.exit(BAD_INPUT)
-        if not (told := refused_by_the_machine(error)):
-            raise
-        print(f"dualsweep: {told}", file=sys.stderr)
-        sys.exit(FAILED)
 
 
 def _checked(file: Path, sets: list[str] | None, output: str | None, json_file: Path | None, address: str | None) -> Any:
@@ -302,7 +270,3 @@ def stop(
     from sweeps.submitting import stop_job
 
     stop_job(job, address, Screen())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,41 @@
+"""The entry point of the command line: runs a command, and turns what went wrong into a message and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+from analysis.errors import ReviewError
+from analysis.proxies import reach_this_machine_directly
+from cluster.errors import ClusterError
+from sweeps.cli import app
+from sweeps.exits import BAD_INPUT, FAILED
+from sweeps.options import no_path, refused_by_the_machine
+from sweeps.output import tolerate
+from trainer.errors import BadInput, TrainingError
+from trainer.uris import BadPlaceError
+
+
+def main() -> None:
+    """Run `dualsweep` with the arguments of this process."""
+    tolerate()
+    reach_this_machine_directly()
+    try:
+        app(standalone_mode=True)
+    except BadInput as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except (ClusterError, BadPlaceError, ReviewError) as error:
+        print(f"dualsweep: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except TrainingError as error:
+        print(f"dualsweep: {error}", file=sys.stderr)
+        sys.exit(FAILED)
+    except OSError as error:
+        if told := no_path(error):
+            print(f"dualsweep: {told}", file=sys.stderr)
+            sys.exit(BAD_INPUT)
+        if not (told := refused_by_the_machine(error)):
+            raise
+        print(f"dualsweep: {told}", file=sys.stderr)
+        sys.exit(FAILED)
