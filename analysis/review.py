@@ -98,9 +98,13 @@ def review(
         record, front, hypervolume=volume, reference_point=reference, history=history, base_url=base_url,
         thumbnails=thumbnails, named=made.named, said=made.said, advice=recommendation.reasons,
     )  # fmt: skip
+    _write(record, made, page, samples)
+    return made
+
+
+def _write(record: SweepRecord, made: Review, page: str, samples: bytes | None) -> None:
     made.front_html.write_text(page, encoding="utf-8")
-    made.front_png.write_bytes(front_png(record, front))
+    made.front_png.write_bytes(front_png(record, made.front))
     if made.samples_png and samples:
         made.samples_png.write_bytes(samples)
-    write_trials(made.trials_csv, record, front, made.prices, recommendation)
-    return made
+    write_trials(made.trials_csv, record, made.front, made.prices, made.recommendation)

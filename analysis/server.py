@@ -84,6 +84,18 @@ def ui(
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     if artifacts_destination is not None:
         command += ["--artifacts-destination", artifacts_destination]
+    process, log = _started(command, tracking_uri)
+    server = UiServer(f"http://{f'[{host}]' if ':' in host else host}:{port}", process)
+    try:
+        _wait_until_healthy(server, log, timeout)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def _started(command: list[str], tracking_uri: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """The server's process on a store, and the file of its output."""
     # Without MLflow's job processes, of which a review has no use, unless the user set them. The store is not on the command
     # line, where every user of the machine reads its password.
     environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | os.environ | {"MLFLOW_BACKEND_STORE_URI": tracking_uri}
@@ -91,13 +103,7 @@ def ui(
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
         )
-    server = UiServer(f"http://{f'[{host}]' if ':' in host else host}:{port}", process)
-    try:
-        _wait_until_healthy(server, Path(log.name), timeout)
-    except BaseException:
-        server.stop()
-        raise
-    return server
+    return process, Path(log.name)
 
 
 def front_link(base_url: str, record: SweepRecord) -> str:
