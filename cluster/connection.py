@@ -3,10 +3,12 @@
 import contextlib
 import logging
 import os
+import random
 import socket
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType, TracebackType
 
 from cluster.address import gcs_address, probe_gcs
@@ -36,6 +38,9 @@ LOCAL_ONLY: Mapping[str, str] = MappingProxyType(
     }
 )
 """Set as well when the cluster is our own."""
+
+STARTS = 2
+"""How often a cluster of our own is started before that is an error: on a busy machine Ray's processes miss its time limits."""
 
 
 @dataclass
@@ -114,30 +119,38 @@ def _check_same(already: str, address: str | None) -> None:
 
 
 def _start(worker_logs: bool) -> None:
-    """Start a cluster on this machine: dashboard on loopback, token authentication on."""
+    """Start a cluster on this machine, once more where Ray fails."""
     use_token_mode()
+    for left in reversed(range(STARTS)):
+        try:
+            _start_once(worker_logs)
+            return
+        except Exception as error:  # Ray raises what it likes here: OSError, RuntimeError, ValueError, its own
+            if not left:
+                raise ClusterError(
+                    "Ray must start on this machine",
+                    f"{type(error).__name__}: {error}",
+                    f"see the newest session's logs under /tmp/ray; where the home folder can't be written, set {TOKEN} to a "
+                    "long random text; where /tmp is full or a path is too long, set RAY_TMPDIR to a short one",
+                ) from error
+
+
+def _start_once(worker_logs: bool) -> None:
+    """Dashboard on loopback, token authentication on."""
     import ray
 
     machine = local_machine()
-    try:
-        with _found_by_its_processes():
-            ray.init(
-                address="local",  # never a cluster that happens to run here, or whose stale note was left behind
-                num_cpus=local_cluster_cpus(machine),
-                num_gpus=int(machine.gpus),
-                # Train asks the dashboard whether a stopped trial's controller is gone; without it, its workers' CPUs stay taken.
-                include_dashboard=True,
-                dashboard_host="127.0.0.1",
-                log_to_driver=worker_logs,
-                logging_level=logging.WARNING,
-            )
-    except Exception as error:  # Ray raises what it likes here: OSError, RuntimeError, ValueError, its own
-        raise ClusterError(
-            "Ray must start on this machine",
-            f"{type(error).__name__}: {error}",
-            f"see the newest session's logs under /tmp/ray; where the home folder can't be written, set {TOKEN} to a long random "
-            "text; where /tmp is full or a path is too long, set RAY_TMPDIR to a short one",
-        ) from error
+    with _found_by_its_processes():
+        ray.init(
+            address="local",  # never a cluster that happens to run here, or whose stale note was left behind
+            num_cpus=local_cluster_cpus(machine),
+            num_gpus=int(machine.gpus),
+            # Train asks the dashboard whether a stopped trial's controller is gone; without it, its workers' CPUs stay taken.
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            log_to_driver=worker_logs,
+            logging_level=logging.WARNING,
+        )
 
 
 @contextlib.contextmanager
@@ -148,9 +161,7 @@ def _found_by_its_processes() -> Iterator[None]:
     """
     from ray.util import get_node_ip_address
 
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port = probe.getsockname()[1]
+    port = _free_port()
     host = get_node_ip_address()  # type: ignore[no-untyped-call]
     own = {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{host}:{port}"}
     before = {name: os.environ.pop(name, None) for name in (*own, "RAY_API_SERVER_ADDRESS")}  # the last stands above RAY_ADDRESS
@@ -162,6 +173,20 @@ def _found_by_its_processes() -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def _free_port() -> int:
+    """A free port below those that the system hands out, so that no process is given it by chance before Ray listens there."""
+    try:
+        above = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:  # not Linux
+        above = 49152
+    while True:
+        with socket.socket() as probe:
+            port = random.SystemRandom().randrange(20000, max(above, 20100))  # Ray's own workers take those below
+            with contextlib.suppress(OSError):
+                probe.bind(("", port))
+                return port
 
 
 def _join(target: str, worker_logs: bool) -> None:

@@ -1,6 +1,7 @@
 """Connects to a cluster of its own; `late` imports Ray first, as a notebook may have."""
 
 import os
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -8,6 +9,7 @@ import urllib.request
 if "late" in sys.argv:
     import ray  # the order is what is tested
 
+import cluster.connection as connection_module
 from cluster.connection import connect
 from cluster.errors import ClusterError
 
@@ -22,6 +24,13 @@ def status(url: str, token: str | None) -> int:
 
 
 before = dict(os.environ)
+if "late" in sys.argv:  # and its first start fails, as on a busy machine
+    taken = socket.socket()
+    taken.bind(("", 0))
+    taken.listen()
+    ports = iter([taken.getsockname()[1]])
+    free_port = connection_module._free_port
+    connection_module._free_port = lambda: next(ports, None) or free_port()
 with connect("local") as connection:
     import ray
 
