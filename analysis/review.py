@@ -15,6 +15,7 @@ from analysis.prices.shadow import Prices, shadow_prices
 from analysis.recommendation.recommend import Recommendation, recommend
 from analysis.spreadsheet import write_trials
 from analysis.trials import SweepRecord
+from trainer.places import write_file
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ def review(
 
 
 def _write(record: SweepRecord, made: Review, page: str, samples: bytes | None) -> None:
-    made.front_html.write_text(page, encoding="utf-8")
-    made.front_png.write_bytes(front_png(record, made.front))
+    write_file(made.front_html, page)
+    write_file(made.front_png, front_png(record, made.front))
     if made.samples_png and samples:
-        made.samples_png.write_bytes(samples)
+        write_file(made.samples_png, samples)
     write_trials(made.trials_csv, record, made.front, made.prices, made.recommendation)

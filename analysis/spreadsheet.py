@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from pathlib import Path
@@ -11,6 +12,7 @@ from analysis.front import Front
 from analysis.prices.shadow import Prices
 from analysis.recommendation.recommend import Recommendation
 from analysis.trials import SweepRecord, Trial
+from trainer.places import write_file
 
 _QUANTITIES = ("value", "budget", "slack", "slack_error", "tolerance", "standing", "multiplier", "multiplier_error")
 
@@ -37,10 +39,11 @@ def write_trials(path: Path, record: SweepRecord, front: Front, prices: Prices, 
     names += [f"{quantity}/{name}" for name in priced for quantity in ("slope_low", "slope_high", "price")]
     names += [*(_replicated(record, record.trials[0]) if record.replicated else ()), "seconds", "steps"]
     names += ["continued_from", "reason", "recommended"]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(names)), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, list(dict.fromkeys(names)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_file(path, file.getvalue())
 
 
 def ordered(record: SweepRecord, front: Front) -> list[Trial]:

@@ -15,7 +15,7 @@ import typer
 from sweeps.exits import INTERRUPTED
 from trainer.documents import show
 from trainer.errors import BadInput, Problem
-from trainer.places import local_path, naming
+from trainer.places import local_path, write_file
 
 
 def at_home(path: Path | None) -> Path | None:
@@ -67,8 +67,7 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
     """Writes a `--json` file where one was asked for."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with naming(str(path)):
-            path.write_text(json.dumps(_finite(content), indent=2) + "\n", encoding="utf-8")
+        write_file(path, json.dumps(_finite(content), indent=2) + "\n")
 
 
 def _finite(value: Any) -> Any:

@@ -7,6 +7,7 @@ terminal, pipe or disk that takes no more is left alone: results are in files.
 from __future__ import annotations
 
 import codecs
+import errno
 import sys
 from typing import Any, TextIO, cast
 
@@ -33,6 +34,10 @@ def _in_plain_words(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_REPLACED, _in_plain_words)
 
 
+#: Of a reader who has seen enough: nobody waits for the rest.
+_LEFT = (errno.EPIPE, errno.ESHUTDOWN)
+
+
 class Tolerant:
     """A text stream that never raises for what is written to it; else it is the stream it is made of."""
 
@@ -47,8 +52,8 @@ class Tolerant:
         try:
             encoding = self._stream.encoding or "utf-8"
             self._stream.write(text.encode(encoding, _REPLACED).decode(encoding))
-        except (OSError, ValueError):  # the reader of a pipe is gone, the disk is full, the stream is closed
-            self._forget()
+        except (OSError, ValueError) as error:  # the reader of a pipe is gone, the disk is full, the stream is closed
+            self._forget(error)
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -58,12 +63,14 @@ class Tolerant:
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except (OSError, ValueError):
-            self._forget()
+        except (OSError, ValueError) as error:
+            self._forget(error)
 
-    def _forget(self) -> None:
+    def _forget(self, error: OSError | ValueError) -> None:
         """What the stream still holds can't be written either, and would be tried again when Python ends."""
         self._stream = cast("TextIO", _Nowhere(self._stream))
+        if isinstance(error, OSError) and error.errno not in _LEFT and self is sys.stdout:
+            print(f"dualsweep: not all that was to be printed could be: {error.strerror}", file=sys.stderr, flush=True)
 
 
 class _Nowhere:

@@ -16,7 +16,7 @@ from sweeps.progress import Progress
 from sweeps.reports.explaining import Explained, show, write
 from sweeps.tracking.histories import histories, read_points
 from trainer.beside import sure, tells_of_another
-from trainer.places import RESULT, is_local, naming
+from trainer.places import RESULT, is_local, naming, write_file
 from trainer.run import train
 from trainer.uris import masked
 
@@ -75,8 +75,7 @@ def _written(checked: Checked, local: Path, points: list[tuple[int, dict[str, fl
     write(explained, local)
     if not is_local(checked.output):
         # The output's own result.json lies there; in the output it would mark a run that failed as finished.
-        with naming(str(local / RESULT)):
-            (local / RESULT).write_text(json.dumps(result.to_json(), indent=2), encoding="utf-8")
+        write_file(local / RESULT, json.dumps(result.to_json(), indent=2))
 
 
 def _take(payload: dict[str, Any], folder: Path, name: str, progress: Progress) -> None:
@@ -96,4 +95,4 @@ def _draw(folder: Path, name: str, points: list[tuple[int, dict[str, float]]]) -
 
     multipliers, slacks = histories(points)
     if multipliers:
-        (folder / "trajectories.png").write_bytes(trajectories_png(multipliers, slacks, title=name))
+        write_file(folder / "trajectories.png", trajectories_png(multipliers, slacks, title=name))

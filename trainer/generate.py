@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from trainer.models.origins import recipe_of
 from trainer.models.predictor import Predictor
 from trainer.models.schedules import own_schedule
 from trainer.models.spaces import Space, decode_in_parts
+from trainer.places import write_file
 from trainer.recipe import Model, Recipe
 from trainer.samplers.sampling import sample
 
@@ -108,9 +110,11 @@ def generate(
     """
     samples = draw(restore(checkpoint, multipliers), count, sampler=sampler, steps=steps, seed=seed, batch_size=batch_size)
     output.mkdir(parents=True, exist_ok=True)
-    np.save(output / "samples.npy", samples.numpy())
+    stored = io.BytesIO()
+    np.save(stored, samples.numpy())
+    write_file(output / "samples.npy", stored.getvalue())
     if samples.ndim == 4:
         for position, each in enumerate(samples):
             save_png(each, output / f"{position:05d}.png")
-        (output / "grid.png").write_bytes(sample_grid(samples[:256]))
+        write_file(output / "grid.png", sample_grid(samples[:256]))
     return samples

@@ -24,6 +24,7 @@ __all__ = [
     "naming",
     "read_file",
     "step_of",
+    "write_file",
     "write_files",
 ]
 
@@ -92,6 +93,38 @@ def write_files(place: str, files: dict[str, bytes]) -> None:
             with system.open(path + ".part", "wb") as stream:
                 stream.write(content)
             system.mv(path + ".part", path)
+
+
+_STREAMS = (Path("/dev"), Path("/dev/fd"))
+
+
+def write_file(path: Path, content: str | bytes, *, durable: bool = False) -> Path:
+    """Writes a local file whole or not at all, text as UTF-8; `durable`: it outlives a loss of power from then on.
+
+    What isn't a file, as `/dev/stdout` or a named pipe, is written to as it stands; a link stays one.
+
+    Raises:
+        OSError: with the path as its `filename`, also where the disk is full.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with naming(str(path)):
+        if path.parent in _STREAMS or (path.exists() and not path.is_file()):
+            with path.open("ab") as stream:  # standard output may be a file that others write to as well
+                stream.write(data)
+            return path
+        target = Path(os.path.realpath(path))
+        part = target.with_name(f".{target.name[:50]}.part")  # names have at most 255 bytes
+        try:
+            with part.open("wb") as stream:
+                stream.write(data)
+                if durable:
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)  # it would hold its share of a disk that is full
+            raise
+    return path
 
 
 @contextlib.contextmanager

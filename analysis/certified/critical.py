@@ -22,8 +22,6 @@ from analysis.certified.observations import Observations, Vector
 
 #: Draws, each taken with both signs: the quantile's own error is that of a fifth of a percent of sweeps.
 _DRAWS = 4000
-#: At most so many numbers at once.
-_CHUNK = 8_000_000
 #: A plane cannot matter where it lies below another by so many errors of each.
 _SELECTED = 2.0
 #: At so many budgets of those where it may be the highest a plane is held against its margin.
@@ -150,24 +148,23 @@ def _largest(draws: Vector, margins: Vector) -> Vector:
 
 
 def _of_planes(trials: Observations, planes: Planes, noise: Noise) -> Vector:
-    """The largest over the planes, each where it may be the highest; of points the negatives are meant, so these come first."""
-    draws = noise.own.shape[1]
-    largest, binding = np.zeros(2 * draws), planes.binding()
-    step = max(1, _CHUNK // (draws * (2 * trials.budgets + 1)))
-    for start in range(0, len(binding), step):
-        some = binding[start : start + step]
-        which = np.concatenate([np.full(len(at), place) for place, (_, at) in enumerate(some)])
-        rows, at = [plane for plane, _ in some], np.concatenate([at for _, at in some])
-        weights = planes.weights[rows]
-        light = weights.astype(np.float32)
-        errors, variances = (light @ noise.own)[which], (point_errors(trials, weights) ** 2)[which]
-        for k, budget in enumerate(trials.shared):
-            middle = float(at[:, budget].mean())  # so that single precision is enough
-            off = (trials.values[:, k] - middle).astype(np.float32)
-            errors += (light @ (off[:, None] * noise.prices[:, k]))[which]
-            errors -= (at[:, budget, None] - middle).astype(np.float32) * (light @ noise.prices[:, k])[which]
-            away = trials.values[:, k][None, :] - at[:, budget, None]
-            variances = variances + planes.lever**2 * ((weights[which] * away * trials.multiplier_errors[:, k]) ** 2).sum(axis=1)
-        both = _largest(errors, np.sqrt(variances) * stretch(trials, weights)[which])
-        largest = np.maximum(largest, np.concatenate([both[draws:], both[:draws]]))
-    return largest
+    """The largest over the planes, each where it may be the highest; of points the negatives are meant, so these come first.
+
+    A plane at a time: its errors at all its budgets are few numbers times few rows of draws, which stay in the processor's cache.
+    """
+    high, low = np.zeros(noise.own.shape[1], np.float32), np.zeros(noise.own.shape[1], np.float32)
+    middle = trials.values.mean(axis=0)  # so that single precision is enough
+    moved = noise.own + ((trials.values - middle).astype(np.float32)[:, :, None] * noise.prices).sum(axis=1)
+    parts = np.concatenate([moved[:, None], noise.prices], axis=1)
+    heights, stretched = point_errors(trials, planes.weights), stretch(trials, planes.weights)
+    for plane, budgets in planes.binding():
+        some = np.flatnonzero(planes.weights[plane])
+        w, at = planes.weights[plane, some], budgets[:, trials.shared]
+        away = (trials.values[some] - at[:, None]) * (w[:, None] * trials.multiplier_errors[some])
+        margins = np.sqrt(heights[plane] ** 2 + planes.lever**2 * (away**2).sum(axis=(1, 2))) * stretched[plane]
+        turns = np.column_stack([np.ones(len(at)), middle - at]) / np.where(margins > 0, margins, np.inf)[:, None]
+        draws = np.tensordot(w.astype(np.float32), parts[some], axes=1)
+        errors = turns.astype(np.float32) @ draws
+        np.maximum(high, errors.max(axis=0), out=high)
+        np.minimum(low, errors.min(axis=0), out=low)
+    return np.concatenate([-low, high])

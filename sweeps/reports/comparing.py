@@ -15,6 +15,7 @@ from analysis.figures.compare_html import compare_html
 from analysis.figures.compare_png import compare_png
 from analysis.reading import read_sweep
 from sweeps.reports.reviewing import place_of
+from trainer.places import write_file
 
 
 def compare_sweeps(
@@ -46,5 +47,5 @@ def _write(comparison: Comparison, made: dict[str, Any], output: Path) -> list[P
         "compare.json": (json.dumps(made, indent=2) + "\n").encode(),
     }
     for name, content in contents.items():
-        (output / name).write_bytes(content)
+        write_file(output / name, content)
     return [output / name for name in contents]

@@ -22,7 +22,7 @@ from trainer import yaml_core
 from trainer.beside import sure
 from trainer.errors import BadInput, Problem
 from trainer.outcome import Result
-from trainer.places import RESULT, naming
+from trainer.places import RESULT, write_file
 from trainer.recipe import Recipe
 from trainer.verdicts import Verdict, histories_of, verdicts
 from trainer.verdicts.keys import measured_by
@@ -151,10 +151,7 @@ def write(explained: Explained, folder: Path) -> None:
         PAGE: markdown(explained.title, result.status, result.reason, explained.verdicts),
     }
     for name, text in files.items():
-        part = folder / f".{name}.part"
-        with naming(str(folder / name)):
-            part.write_text(text, encoding="utf-8")
-            part.replace(folder / name)
+        write_file(folder / name, text)
 
 
 def show(explained: Explained, console: Console) -> None:

@@ -38,6 +38,7 @@ from sweeps.studies.warm_start import WARM, warm_trials
 from sweeps.trials.starts import ATTRIBUTE as START
 from sweeps.trials.starts import Begun
 from trainer.errors import BadInput, Problem
+from trainer.places import write_file
 
 JOURNAL = "study.journal"
 #: Names the study in a storage of the user's, which may hold others.
@@ -286,7 +287,5 @@ def _kept_at(plan: Plan, output: Path) -> tuple[str, str]:
         return f"{SCHEME}{journal.absolute()}", plan.name
     if kept is None:
         kept = {"storage": here, "study": f"{plan.name}-{uuid.uuid4().hex[:8]}"}
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(kept))
-        part.replace(file)
+        write_file(file, json.dumps(kept))
     return plan.storage, kept["study"]

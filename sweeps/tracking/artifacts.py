@@ -12,7 +12,7 @@ from sweeps.reports.explaining import RECIPE, VERDICTS, Explained, Points, write
 from sweeps.tracking.histories import histories
 from trainer.evaluation.draws_file import DRAWS
 from trainer.outcome import Result
-from trainer.places import RESULT, read_file
+from trainer.places import RESULT, read_file, write_file
 
 #: What a training writes that is kept with its run in MLflow.
 _BROUGHT = ("samples.png", "notes.txt", DRAWS)
@@ -24,21 +24,21 @@ def write_artifacts(folder: Path, place: str, points: Points, explained: Explain
     """Writes into `folder` what became of a training whose own files lie at `place`; returns all the files."""
     folder.mkdir(parents=True, exist_ok=True)
     write(explained, folder)
-    (folder / RESULT).write_text(json.dumps(explained.result.to_json(), indent=2), encoding="utf-8")
+    write_file(folder / RESULT, json.dumps(explained.result.to_json(), indent=2))
     for file in _BROUGHT:
         content = read_file(place, file)
         if content is not None:
-            (folder / file).write_bytes(content)
+            write_file(folder / file, content)
     multipliers, slacks = histories(points)
     if multipliers:
-        (folder / "trajectories.png").write_bytes(trajectories_png(multipliers, slacks, title=explained.title))
+        write_file(folder / "trajectories.png", trajectories_png(multipliers, slacks, title=explained.title))
     return sorted(folder.iterdir())
 
 
 def write_shown(folder: Path, result: Result, seed: int) -> list[Path]:
     """A trial of several trainings shows the files of the one with this seed, where it wrote any, beside its own result."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULT).write_text(json.dumps(result.to_json(), indent=2), encoding="utf-8")
+    write_file(folder / RESULT, json.dumps(result.to_json(), indent=2))
     shown = [each for each in sorted((folder / f"seed-{seed}").glob("*")) if each.name in _SHOWN]
     return [folder / RESULT, *(Path(shutil.copy(each, folder)) for each in shown)]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sweeps.studies.storing import masked
+from trainer.places import write_file
 
 FILE = "tracking.json"
 #: The parent run's name among the spools.
@@ -64,12 +64,7 @@ class Ledger:
     def save(self) -> None:
         plain = {"uri": self.uri, "experiment": self.experiment, "sweep_id": self.sweep_id}
         text = json.dumps({**plain, "runs": {name: asdict(entry) for name, entry in self.runs.items()}})
-        part = self.path.with_suffix(".part")
-        with part.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.path)
+        write_file(self.path, text, durable=True)
 
     def _saved(self) -> Ledger:
         self.save()

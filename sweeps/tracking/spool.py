@@ -6,6 +6,7 @@ leaves at most half a last line: readers pass over it, and the next writer cuts 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
@@ -106,7 +107,10 @@ class Spool:
         line = json.dumps(record, allow_nan=False, default=str).encode() + b"\n"
         try:
             with self.path.open("ab", buffering=0) as file:
-                file.write(line)
+                begin = file.tell()
+                if file.write(line) != len(line):  # the disk is full from here on; half a line would spoil the next
+                    file.truncate(begin)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             if not self._told_of_loss:
                 _log.warning("points of %s are lost, the run goes on: %s", self.path, error)

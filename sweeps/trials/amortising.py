@@ -15,7 +15,7 @@ from sweeps.tracking.tracker import Tracker
 from trainer import yaml_core
 from trainer.amortised.front import FILE
 from trainer.outcome import Result
-from trainer.places import RESULT, read_file
+from trainer.places import RESULT, read_file, write_file
 from trainer.run import result_in, train
 
 NAME = "amortised"
@@ -68,11 +68,11 @@ def run_amortised(plan: Plan, output: str, folder: Path, tracker: Tracker, conso
         progress.ended(NAME, result.status, result.reason, result.seconds)
     shown = folder / "artifacts" / NAME
     shown.mkdir(parents=True, exist_ok=True)
-    (shown / "recipe.yaml").write_text(yaml_core.write(recipe.model_dump(mode="json")), encoding="utf-8")
+    write_file(shown / "recipe.yaml", yaml_core.write(recipe.model_dump(mode="json")))
     for file in _SHOWN:
         content = read_file(place_of(output), file)
         if content is not None:
-            (shown / file).write_bytes(content)
+            write_file(shown / file, content)
     for path in sorted(shown.iterdir()):
         spool.artifact(path)
     tracker.end_amortised(result.status, result.reason)

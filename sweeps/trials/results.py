@@ -17,6 +17,7 @@ from sweeps.tracking.tracker import trial_name
 from sweeps.trials.replicates import Replicates
 from sweeps.trials.starts import Begun
 from trainer.outcome import Result
+from trainer.places import write_file
 
 FOLDER = "records"
 
@@ -58,12 +59,10 @@ class TrialRecord:
         """Writes the record, whole or not at all."""
         folder = output / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{self.id}.part"
         plain = {"number": self.number, "params": dict(self.params), "result": self.result.to_json(), **self._replicates()}
         if self.start is not None:
             plain["start"] = self.start.to_json()
-        part.write_text(json.dumps(plain))
-        part.replace(folder / f"{self.id}.json")
+        write_file(folder / f"{self.id}.json", json.dumps(plain))
 
     @classmethod
     def load_all(cls, output: Path) -> list[Self]:

@@ -25,7 +25,7 @@ from sweeps.trials.replicates import Replicates
 from sweeps.trials.results import FOLDER, TrialRecord
 from sweeps.trials.starts import begun_recipe
 from trainer.outcome import Result
-from trainer.places import is_local
+from trainer.places import is_local, write_file
 from trainer.recipe import Recipe
 from trainer.run import Job, job_for
 
@@ -124,9 +124,7 @@ class Point:
         if run.seed is not None:
             file = self._file(run)
             file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(".part")
-            part.write_text(json.dumps(result.to_json()))
-            part.replace(file)
+            write_file(file, json.dumps(result.to_json()))
 
     @property
     def record(self) -> TrialRecord | None:

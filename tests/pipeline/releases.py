@@ -2,10 +2,10 @@
 
     python -m tests.pipeline.releases SWEEP.yaml RELEASES.json
 
-runs the sweep with output in runs/NAME and writes {"releases": [{"trial", "seconds", "held", "last"}], "free": …, "left": […]}: for
-each stopped trial the seconds from its record on the disk to the last sight of an actor or placement group that was there then,
-for how many seconds that had been held before; whether all of the cluster's resources are free at the end, and what is left of
-actors and groups. On a quiet machine the seconds are 1 to 4.
+runs the sweep with output in runs/NAME and writes {"releases": [{"trial", "seconds", "held", "last"}], "free": …, "left": […]}:
+for each stopped trial the seconds from its record on the disk to the last sight of an actor or placement group that was there
+then, for how many seconds that had been held before; whether all of the cluster's resources are free at the end, and what is
+left of actors and groups. On a quiet machine the seconds are 1 to 4.
 """
 
 from __future__ import annotations

@@ -96,6 +96,16 @@ def test_a_command_ends_the_same_in_any_encoding(tmp_path: Path, encoding: str) 
     assert done.returncode == 2 and "Traceback" not in told and "r.yaml:1: name:" in told and "['batch']" in told
 
 
+def test_a_disk_that_takes_no_more_of_what_is_printed_is_told() -> None:
+    code = "from sweeps.output import tolerate; tolerate(); print('x' * 9999); print('y')"
+    for arguments in (["-m", "sweeps", "--help"], ["-c", code]):
+        with Path("/dev/full").open("w") as full:
+            command = [sys.executable, *arguments]
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
+        told = "dualsweep: not all that was to be printed could be: No space left on device\n"
+        assert (done.returncode, done.stderr) == (0, told)
+
+
 def test_a_closed_pipe_ends_nothing(tmp_path: Path) -> None:
     code = (
         "import sys; from sweeps.output import tolerate; tolerate()\n"

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from trainer.places import write_file
+
 READABLE = 48  # pixels of the shorter side of an image in a grid
 GAP = 2
 GAP_GREY = 128  # tells a black and a white image's edge alike
@@ -50,7 +52,7 @@ def save_png(image: torch.Tensor, path: Path) -> None:
     """
     if image.ndim != 3 or not image.numel():
         raise ValueError(f"a PNG needs an image, [C, H, W], but got shape {list(image.shape)}")
-    path.write_bytes(_png(_pixels(image[None])[0]))
+    write_file(path, _png(_pixels(image[None])[0]))
 
 
 def _pixels(images: torch.Tensor) -> Pixels:
