@@ -20,8 +20,9 @@ from scipy.stats import norm
 
 from analysis.certified.observations import Observations, Vector
 
-#: Draws, each taken with both signs: the quantile's own error is that of a fifth of a percent of sweeps.
-_DRAWS = 4000
+#: Draws, each taken with both signs, at least; more where trials are few, which are `_NUMBERS` together, up to `_MOST_DRAWS`. The
+#: quantile's own error is that of a fifth to a tenth of a percent of sweeps; with too few draws critical values were 2 % off.
+_DRAWS, _NUMBERS, _MOST_DRAWS = 4000, 640_000, 32_000
 #: A plane cannot matter where it lies below another by so many errors of each.
 _SELECTED = 2.0
 #: At so many budgets of those where it may be the highest a plane is held against its margin.
@@ -44,9 +45,10 @@ class Noise:
     @classmethod
     def of(cls, trials: Observations) -> Noise:
         rng, size = np.random.default_rng(0), len(trials)
+        draws = min(max(_DRAWS, _NUMBERS // size), _MOST_DRAWS)
         values, vectors = np.linalg.eigh(trials.own_covariance)
-        own = (vectors * np.sqrt(np.maximum(values, 0.0))) @ rng.standard_normal((size, _DRAWS))
-        prices = rng.standard_normal((size, len(trials.shared), _DRAWS)) * trials.multiplier_errors[:, :, None]
+        own = (vectors * np.sqrt(np.maximum(values, 0.0))) @ rng.standard_normal((size, draws))
+        prices = rng.standard_normal((size, len(trials.shared), draws)) * trials.multiplier_errors[:, :, None]
         return cls(own.astype(np.float32), prices.astype(np.float32))
 
 
@@ -114,14 +116,17 @@ def point_margins(trials: Observations, weights: Vector) -> Vector:
     """What to add [Q] to means of points with weights [Q, n] for a critical value of 1: the standard error, and for bending.
 
     An error of g moves a point along its plane, above which the front bends: by 1/2 k e^2 for an error e and a curvature k, which
-    counts where the front is flat. With e at most `_TYPICAL` errors that is so many times 1/2 `_TYPICAL` k sigma^2; the largest
-    k sigma^2 = (lambda_j - lambda_i) . (g_i - g_j) / s^2 of a chord to a trial s errors away is taken, near ones for further.
+    counts where the front is flat. Where the height is `_TYPICAL` errors off, (e / sigma)^2 is in the mean 1 + `_TYPICAL`^2 r,
+    with r the squared correlation of g with the height, summed over constraints. The largest k sigma^2 = (lambda_j - lambda_i) .
+    (g_i - g_j) / s^2 of a chord to a trial s errors away is taken, near ones for further.
     """
     sure = np.where(trials.value_errors > 0, trials.value_errors, np.nan)
     away = trials.values[None, :, :] - trials.values[:, None, :]
     turned = ((trials.multipliers[:, None, :] - trials.multipliers[None, :, :]) * away).sum(axis=2)
     far = np.maximum(np.nansum((away / sure[:, None, :]) ** 2, axis=2), _TYPICAL**2)
-    bends = 0.5 * _TYPICAL * np.max(turned / far, axis=1, initial=0.0) * (trials.value_errors > 0).any(axis=1)
+    own = np.einsum("jajb,jb->ja", trials.errors_covariance, trials.loads)[:, 1:] / np.sqrt(trials.own_variances)[:, None]
+    moved = 1.0 / _TYPICAL + _TYPICAL * np.minimum(np.nansum((own / sure) ** 2, axis=1), 1.0)
+    bends = 0.5 * moved * np.max(turned / far, axis=1, initial=0.0) * (trials.value_errors > 0).any(axis=1)
     result: Vector = stretch(trials, weights) * (point_errors(trials, weights) + weights @ bends)
     return result
 
