@@ -126,7 +126,7 @@ def product(means: Sequence[Any], covariances: Sequence[Any], names: Sequence[st
             "train": {
                 "steps": 3000, "lr": 0.02, "lr_schedule": "wsd", "batch_size": 512, "loss_weight": "simple", "ema": 0.99,
             },
-            "product": {"samples": 12_288, "levels": 25, "steps": 20, "snr": 0.3},
+            "product": {"samples": 16_384, "levels": 25, "steps": 20, "snr": 0.3},
             **sections,
         },
     )  # fmt: skip
