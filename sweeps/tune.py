@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
-from ray.tune import CheckpointConfig, FailureConfig, RunConfig, Tuner
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneError, Tuner
 from ray.tune.search import Searcher
 
 from cluster.resources import TRIAL_RESOURCES
@@ -78,9 +78,15 @@ _OVER: dict[str, Any] = {}
 
 
 def run_trials(conductor: Conductor, count: int, concurrent: int, folder: Path) -> None:
-    """Runs `count` trainings, at most `concurrent` at a time. Ctrl-C ends them and returns: what was reported is kept."""
+    """Runs `count` trainings, at most `concurrent` at a time. Ctrl-C ends them and returns: what was reported is kept.
+
+    Raises:
+        OSError: what is reported can't be written down.
+    """
     os.environ |= _SILENT
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    for copies in ("ray.train._internal.syncer", "ray.tune.execution.experiment_state"):
+        logging.getLogger(copies).setLevel(logging.CRITICAL)  # of Tune's own state, which nothing of ours is read from
     searcher = _Searcher(conductor)
     tuner = Tuner(
         tune.with_resources(TuneTrial, dict(TRIAL_RESOURCES)),
@@ -101,7 +107,17 @@ def run_trials(conductor: Conductor, count: int, concurrent: int, folder: Path) 
             verbose=0,
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except TuneError as error:  # which has as a text what was raised while a report was taken
+        raise _refusal(error) or error from None
+
+
+def _refusal(error: BaseException | None) -> OSError | None:
+    """The error of the machine that an error came from, if there is one."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 class _Searcher(Searcher):
