@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sweeps.exits import INTERRUPTED
+from sweeps.exits import FAILED, INTERRUPTED
 from trainer.documents import show
 from trainer.errors import BadInput, Problem
 from trainer.places import local_path, write_file
@@ -103,9 +103,14 @@ def refused_by_the_machine(error: OSError) -> str:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C says how to continue."""
+    """Ctrl-C says how to continue, and so does a machine that takes no more."""
     try:
         yield
+    except OSError as error:
+        if not (told := refused_by_the_machine(error)):
+            raise
+        print(f"dualsweep: {told}; to continue once that is mended, the same command again", file=sys.stderr)
+        raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         print("dualsweep: interrupted; to continue, the same command again", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None

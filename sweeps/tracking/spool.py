@@ -28,14 +28,15 @@ class Spool:
     Points carry their step, and a point that is not beyond the last one spooled is left out: a trial resumed from a
     checkpoint repeats steps. A point marked `final` may stand on the last step, and replaces an earlier final one.
 
-    Writing never fails a run: where the disk refuses, records are lost, which is logged once.
+    Writing never fails a run: what the disk refuses is kept in memory, which is logged once, and written with what comes next.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._step, self._time, self._final = -1, 0, _Point()
         self._status: str | None = None
-        self._told_of_loss = False
+        self._refused: list[bytes] = []
+        self._told = False
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = read(path, 0)
         if path.exists() and path.stat().st_size > whole.offset:
@@ -104,17 +105,26 @@ class Spool:
 
     def _write(self, record: Record) -> None:
         self._remember(record)
-        line = json.dumps(record, allow_nan=False, default=str).encode() + b"\n"
+        self._refused.append(json.dumps(record, allow_nan=False, default=str).encode() + b"\n")
+        self.flush()
+
+    def flush(self) -> int:
+        """Tries once more to write what the disk refused; returns how many records it still refuses."""
+        if not self._refused:
+            return 0
         try:
             with self.path.open("ab", buffering=0) as file:
-                begin = file.tell()
-                if file.write(line) != len(line):  # the disk is full from here on; half a line would spoil the next
-                    file.truncate(begin)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                while self._refused:
+                    begin, line = file.tell(), self._refused[0]
+                    if file.write(line) != len(line):  # the disk is full from here on; half a line would spoil the next
+                        file.truncate(begin)
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    del self._refused[0]
         except OSError as error:
-            if not self._told_of_loss:
-                _log.warning("points of %s are lost, the run goes on: %s", self.path, error)
-            self._told_of_loss = True
+            if not self._told:
+                _log.warning("%s cannot be written; its points are kept in memory and the run goes on: %s", self.path, error)
+            self._told = True
+        return len(self._refused)
 
 
 @dataclass(frozen=True)

@@ -137,13 +137,20 @@ class Tracker:
         self._stop.set()
         self._wake.set()
         self._thread.join(timeout)
+        lost = sum(spool.flush() for spool in [self.sweep, *self._trials.values()])
         waiting = self.delivery.waiting()
-        if not waiting:
+        if not waiting and not lost:
             return None
         why = f" ({self._down})" if self._down else ""
+        place = f"MLflow at {masked(self.plan.tracking_uri)}"
+        if lost:
+            return (
+                f"{waiting + lost} records were not delivered to {place}{why}; {lost} of them did not fit in {self._folder} "
+                "and are lost, as nothing could be written there to the end"
+            )
         return (
-            f"{waiting} records were not delivered to MLflow at {masked(self.plan.tracking_uri)}{why}; "
-            f"nothing is lost: they are in {self._folder}, and the same `dualsweep sweep` command again delivers them"
+            f"{waiting} records were not delivered to {place}{why}; nothing is lost: they are in {self._folder}, and the same "
+            "`dualsweep sweep` command again delivers them"
         )
 
     def spool(self, number: int, seed: int | None = None) -> Spool:

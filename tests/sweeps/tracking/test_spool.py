@@ -103,7 +103,7 @@ def test_a_disk_that_refuses_does_not_end_a_run(tmp_path: Path, caplog: pytest.L
     assert len(caplog.records) == 1 and "the run goes on" in caplog.text
 
 
-def test_what_fits_only_in_part_is_left_out_and_what_comes_when_there_is_room_is_whole(tmp_path: Path) -> None:
+def test_what_the_disk_refuses_waits_for_room_whole_and_in_order(tmp_path: Path) -> None:
     """By the system's limit on a file's size, at which it takes a part of what is written, as a disk does that fills up."""
     code = (
         "import resource, sys\n"
@@ -112,13 +112,17 @@ def test_what_fits_only_in_part_is_left_out_and_what_comes_when_there_is_room_is
         "spool = Spool(Path(sys.argv[1]))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
         "for step in range(30): spool.point(step, {'x': step}, time_ms=step)\n"
+        "print(spool.flush())\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)\n"
         "spool.point(30, {'x': 30.0})\n"
+        "print(spool.flush())\n"
     )
     path = tmp_path / "0001.jsonl"
     done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, capture_output=True, text=True, check=True)
     steps = [step for step, _ in points(path)]
-    assert steps == [*range(len(steps) - 1), 30] and 5 < len(steps) < 30
+    assert steps == [*range(31)]
+    held, left = map(int, done.stdout.split())
+    assert 5 < held < 25 and left == 0
     assert done.stderr.count("the run goes on") == 1 and "No space left" in done.stderr
 
 

@@ -20,6 +20,7 @@ from mlflow.entities import Run
 from sweeps.planning.plan import Plan
 from sweeps.studies.storing import masked
 from sweeps.tracking.ledger import Ledger
+from sweeps.tracking.spool import Spool
 from sweeps.tracking.tracker import Tracker
 from tests.stores import empty_store
 from tests.sweeps.files import plan
@@ -330,3 +331,25 @@ def test_a_server_that_was_never_there_holds_nothing_up(tmp_path: Path) -> None:
     assert time.monotonic() - start < 16 and tracker.run_id is None
     # begin, tags and two params of the sweep; begin, tags, params and five points of the trial
     assert left is not None and left.startswith(f"12 records were not delivered to MLflow at http://127.0.0.1:{port} (")
+
+
+def test_what_never_fitted_on_the_disk_is_not_said_to_be_there(
+    search: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk takes nothing of trial 0000: `test_spool.py` has one that is full."""
+    written = Spool.flush
+    monkeypatch.setattr(Spool, "flush", lambda it: len(it._refused) if it.path.stem == "0000" else written(it))
+    output = tmp_path / "out"
+    tracker = Tracker(search, output, print, interval=0.1)
+    one_trial(tracker, 0, range(5))
+    left = tracker.close()
+    assert left is not None and "nothing is lost" not in left
+    assert "8 records were not delivered to MLflow at sqlite:///" in left and "8 of them did not fit in" in left
+
+    again = Tracker(search, output, print, interval=0.1)
+    one_trial(again, 1, range(5))
+    monkeypatch.undo()
+    one_trial(again, 0, range(5))
+    assert again.close() is None
+    (child,) = [each for each in runs(search, "trial") if each.data.tags["dualsweep.trial"] == "0000"]
+    assert history(search, child) == [(step, step / 100) for step in range(5)]
