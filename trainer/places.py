@@ -122,18 +122,19 @@ def write_file(path: Path, content: str | bytes, *, durable: bool = False) -> Pa
                     os.fsync(stream.fileno())
             part.replace(target)
         except BaseException:
-            part.unlink(missing_ok=True)  # it would hold its share of a disk that is full
+            with contextlib.suppress(OSError):
+                part.unlink()  # it would hold its share of a disk that is full
             raise
     return path
 
 
 @contextlib.contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Gives an `OSError` the place where it came from: of a full disk writing tells without a name."""
+    """Names an `OSError` after what was to be written: a full disk has no name in it, and passing files are nobody's concern."""
     try:
         yield
     except OSError as error:
-        if error.errno is None or error.filename is not None:
+        if error.errno is None:
             raise
         raise OSError(error.errno, os.strerror(error.errno), path) from error
 
