@@ -72,9 +72,9 @@ def test_fine_tuning_has_the_exact_distance_and_loss_at_every_multiplier(tmp_pat
     closeness = {"name": "close", "closeness": {"to": "pretrained", "samples": 1024}, "at_most": 0.05}
     plain = document(
         "constrained_fine_tuning", "ShrunkPlane", [2], [closeness], data={"call": "tests.known.models:plane_points"},
-        train={"steps": 600, "batch_size": 3072, "lr": 0.03, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
+        train={"steps": 600, "batch_size": 2048, "lr": 0.03, "lr_schedule": "wsd", "clip": None, "ema": 0.99},
         amortised={"multipliers": {"low": 0.05, "high": 4.0}, "points": 7},
-        evaluation={"samples": 0, "loss_draws": 120_000, "batch_size": 20_000},
+        evaluation={"samples": 0, "loss_draws": 200_000, "batch_size": 20_000},
     )  # fmt: skip
     result = train(Recipe.model_validate(plain), tmp_path, sampled.seed)
     offsets = [models.Gaussian(*each).offset.detach() for each in (models.PLANE, models.AWAY)]
