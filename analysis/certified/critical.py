@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from analysis.certified.observations import Observations, Vector
@@ -63,7 +64,6 @@ class Planes:
     at: Vector
     heights: Vector
     margins: Vector
-    lever: float
 
     @classmethod
     def of(cls, trials: Observations, weights: Vector, intercepts: Vector, at: Vector, lever: float) -> Planes:
@@ -76,20 +76,21 @@ class Planes:
             off, b = trials.values[:, k] - middle, (at[:, budget] - middle)[:, None]
             even, odd, double = (squares @ (errors[:, k] * off**power) for power in (2, 1, 0))
             variances = variances + lever**2 * (even - 2.0 * b * odd + b**2 * double)
-        return cls(weights, at, heights, np.sqrt(np.maximum(variances, 0.0)) * stretch(trials, weights), lever)
+        return cls(weights, at, heights, np.sqrt(np.maximum(variances, 0.0)) * stretch(trials, weights))
 
-    def binding(self) -> list[tuple[int, Vector]]:
-        """Each plane that may be the highest somewhere, with budgets [B, m] that span where."""
+    def binding(self) -> list[tuple[int, NDArray[np.intp]]]:
+        """Each plane that may be the highest somewhere, with rows [B] of `at` that span where."""
         best = (self.heights - _SELECTED * self.margins).max(axis=1, keepdims=True, initial=-np.inf)
         may = self.heights + _SELECTED * self.margins >= best
         found = []
         for plane in np.flatnonzero(may.any(axis=0)):
-            rows = self.at[may[:, plane]]
-            if rows.shape[1] == 1:  # a plane's error in margins may be largest between the ends
-                rows = np.sort(rows, axis=0)
+            rows = np.flatnonzero(may[:, plane])
+            budgets = self.at[rows]
+            if budgets.shape[1] == 1:  # a plane's error in margins may be largest between the ends
+                rows = rows[np.argsort(budgets[:, 0])]
                 places = np.linspace(0, len(rows) - 1, _PLACES).astype(np.intp)
             else:
-                places = np.concatenate([rows.argmin(axis=0), rows.argmax(axis=0), [len(rows) // 2]])
+                places = np.concatenate([budgets.argmin(axis=0), budgets.argmax(axis=0), [len(rows) // 2]])
             found.append((int(plane), rows[np.unique(places)]))
         return found
 
@@ -124,7 +125,8 @@ def point_margins(trials: Observations, weights: Vector) -> Vector:
     away = trials.values[None, :, :] - trials.values[:, None, :]
     turned = ((trials.multipliers[:, None, :] - trials.multipliers[None, :, :]) * away).sum(axis=2)
     far = np.maximum(np.nansum((away / sure[:, None, :]) ** 2, axis=2), _TYPICAL**2)
-    own = np.einsum("jajb,jb->ja", trials.errors_covariance, trials.loads)[:, 1:] / np.sqrt(trials.own_variances)[:, None]
+    own = np.einsum("jajb,jb->ja", trials.errors_covariance, trials.loads)[:, 1:]
+    own /= np.sqrt(np.where(trials.own_variances > 0, trials.own_variances, np.nan))[:, None]
     moved = 1.0 / _TYPICAL + _TYPICAL * np.minimum(np.nansum((own / sure) ** 2, axis=1), 1.0)
     bends = 0.5 * moved * np.max(turned / far, axis=1, initial=0.0) * (trials.value_errors > 0).any(axis=1)
     result: Vector = stretch(trials, weights) * (point_errors(trials, weights) + weights @ bends)
@@ -161,12 +163,9 @@ def _of_planes(trials: Observations, planes: Planes, noise: Noise) -> Vector:
     middle = trials.values.mean(axis=0)  # so that single precision is enough
     moved = noise.own + ((trials.values - middle).astype(np.float32)[:, :, None] * noise.prices).sum(axis=1)
     parts = np.concatenate([moved[:, None], noise.prices], axis=1)
-    heights, stretched = point_errors(trials, planes.weights), stretch(trials, planes.weights)
-    for plane, budgets in planes.binding():
+    for plane, rows in planes.binding():
         some = np.flatnonzero(planes.weights[plane])
-        w, at = planes.weights[plane, some], budgets[:, trials.shared]
-        away = (trials.values[some] - at[:, None]) * (w[:, None] * trials.multiplier_errors[some])
-        margins = np.sqrt(heights[plane] ** 2 + planes.lever**2 * (away**2).sum(axis=(1, 2))) * stretched[plane]
+        w, at, margins = planes.weights[plane, some], planes.at[rows][:, trials.shared], planes.margins[rows, plane]
         turns = np.column_stack([np.ones(len(at)), middle - at]) / np.where(margins > 0, margins, np.inf)[:, None]
         draws = np.tensordot(w.astype(np.float32), parts[some], axes=1)
         errors = turns.astype(np.float32) @ draws

@@ -134,10 +134,10 @@ class Tracker:
 
     def close(self, timeout: float = 30.0) -> str | None:
         """Ends the thread after a last attempt, within `timeout` seconds. Returns what was not delivered, for the user."""
+        lost = sum(spool.flush() for spool in [self.sweep, *self._trials.values()])
         self._stop.set()
         self._wake.set()
         self._thread.join(timeout)
-        lost = sum(spool.flush() for spool in [self.sweep, *self._trials.values()])
         waiting = self.delivery.waiting()
         if not waiting and not lost:
             return None
