@@ -32,6 +32,8 @@ _PLACES = 17
 #: matter near their own trials only, where fewer of their errors compete to be the largest, and all margins are smaller there.
 #: Few trials are wider apart and want the smaller one, many on common draws the larger one.
 LEVERS = (1.25, 1.5, 3.0)
+#: No plane's margin is below this part of the largest one: draws are of single precision, whose rounding would be many of it.
+_LEAST = 1e-6
 #: The critical value that margins are shared out for; it needs to be about right only.
 _TYPICAL = 3.0
 
@@ -47,8 +49,12 @@ class Noise:
     def of(cls, trials: Observations) -> Noise:
         rng, size = np.random.default_rng(0), len(trials)
         draws = min(max(_DRAWS, _NUMBERS // size), _MOST_DRAWS)
-        values, vectors = np.linalg.eigh(trials.own_covariance)
-        own = (vectors * np.sqrt(np.maximum(values, 0.0))) @ rng.standard_normal((size, draws))
+        covariance = trials.own_covariance
+        errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+        scale = np.where(errors > 0, errors, 1.0)
+        # of the correlations, so that rounding is small beside the least of the errors and not beside the largest
+        values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
+        own = errors[:, None] * ((vectors * np.sqrt(np.maximum(values, 0.0))) @ rng.standard_normal((size, draws)))
         prices = rng.standard_normal((size, len(trials.shared), draws)) * trials.multiplier_errors[:, :, None]
         return cls(own.astype(np.float32), prices.astype(np.float32))
 
@@ -76,7 +82,8 @@ class Planes:
             off, b = trials.values[:, k] - middle, (at[:, budget] - middle)[:, None]
             even, odd, double = (squares @ (errors[:, k] * off**power) for power in (2, 1, 0))
             variances = variances + lever**2 * (even - 2.0 * b * odd + b**2 * double)
-        return cls(weights, at, heights, np.sqrt(np.maximum(variances, 0.0)) * stretch(trials, weights))
+        margins = np.sqrt(np.maximum(variances, 0.0)) * stretch(trials, weights)
+        return cls(weights, at, heights, np.maximum(margins, _LEAST * margins.max(initial=0.0)))
 
     def binding(self) -> list[tuple[int, NDArray[np.intp]]]:
         """Each plane that may be the highest somewhere, with rows [B] of `at` that span where."""

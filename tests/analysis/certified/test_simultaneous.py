@@ -91,6 +91,29 @@ def test_common_draws_narrow_the_band() -> None:
     assert band(together, case.grid(), 2.0).critical < 0.8 * band(apart, case.grid(), 2.0).critical
 
 
+@pytest.mark.parametrize("common", [0.0, 0.9])
+@pytest.mark.parametrize("share", [0.0, 1e-11, 1e-6])
+@pytest.mark.parametrize("place", [0.1, 0.31, 0.9])
+def test_one_trial_that_is_all_but_exact_leaves_the_others_their_margins(share: float, common: float, place: float) -> None:
+    """Rounding of its errors was once hundreds of its margins, and the whole band as many times too wide."""
+    trials = measured(problem_of("H1"), 40, 0.02, common, 1)
+    row, usual = int(np.argmin(np.abs(trials.values[:, 0] - place))), band(trials, GRID, 2.0)
+    exact, _, price = half_squares(trials.asked[[row]])
+    truth = {"objective": exact[0], "values": trials.asked[row], "multipliers": price[0]}
+    errors = {name: share * getattr(trials, name)[row] for name in ("objective_error", "value_errors")}
+    sure = replace(trials, **{name: _with(getattr(trials, name), row, value) for name, value in (truth | errors).items()})
+    if trials.covariance is not None:
+        scale = _with(np.ones((40, 2)), row, share).ravel()
+        sure = replace(sure, covariance=trials.covariance * np.outer(scale, scale))
+    assert band(sure, GRID, 2.0).critical == pytest.approx(usual.critical, rel=0.1)
+
+
+def _with(values: Vector, row: int, value: Vector | float) -> Vector:
+    copy = values.copy()
+    copy[row] = value
+    return copy
+
+
 # Fixed budgets ------------------------------------------------------------------------------------------------------------------
 
 
