@@ -99,9 +99,12 @@ def test_one_trial_that_is_all_but_exact_leaves_the_others_their_margins(share: 
     trials = measured(problem_of("H1"), 40, 0.02, common, 1)
     row, usual = int(np.argmin(np.abs(trials.values[:, 0] - place))), band(trials, GRID, 2.0)
     exact, _, price = half_squares(trials.asked[[row]])
-    truth = {"objective": exact[0], "values": trials.asked[row], "multipliers": price[0]}
-    errors = {name: share * getattr(trials, name)[row] for name in ("objective_error", "value_errors")}
-    sure = replace(trials, **{name: _with(getattr(trials, name), row, value) for name, value in (truth | errors).items()})
+    sure = replace(
+        trials, objective=_with(trials.objective, row, exact[0]), values=_with(trials.values, row, trials.asked[row]),
+        multipliers=_with(trials.multipliers, row, price[0]),
+        objective_error=_with(trials.objective_error, row, share * trials.objective_error[row]),
+        value_errors=_with(trials.value_errors, row, share * trials.value_errors[row]),
+    )  # fmt: skip
     if trials.covariance is not None:
         scale = _with(np.ones((40, 2)), row, share).ravel()
         sure = replace(sure, covariance=trials.covariance * np.outer(scale, scale))
