@@ -21,6 +21,12 @@ from analysis.trials import SweepRecord
 
 _PAIRS_SHOWN = 6
 _GREY = "#5b6675"
+#: The outlines of markers with something inside, by their first character, and how far a cross in it reaches.
+_OUTLINES = {
+    "o": (Path.circle(), 0.55),
+    "D": (Path([(0.0, 1.0), (1.0, 0.0), (0.0, -1.0), (-1.0, 0.0), (0.0, 1.0)]), 0.36),
+    "p": (Path.unit_regular_polygon(5), 0.4),
+}
 #: Entries of the legend in one row.
 _LEGEND = 4
 
@@ -104,7 +110,7 @@ def _line(mark: Mark, across: ArrayLike, up: ArrayLike, *, label: str = "", zord
         np.asarray(across),
         np.asarray(up),
         linestyle="",
-        marker=_marker(mark.marker),
+        marker=marker_path(mark.marker),
         markersize=(1.05 if mark.marker in ("Dx", "D.") else 0.78) * mark.size,  # as wide as the filled one
         markerfacecolor=mark.colour if mark.filled else "white" if len(mark.marker) > 1 else "none",  # the front's line stays out
         markeredgecolor="white" if mark.filled else mark.colour,
@@ -115,16 +121,14 @@ def _line(mark: Mark, across: ArrayLike, up: ArrayLike, *, label: str = "", zord
     )
 
 
-def _marker(name: str) -> str | Path:
+def marker_path(name: str) -> str | Path:
     """A marker's own name, or the outline of one with a dot or a cross inside."""
     if len(name) == 1:
         return name
-    outline, inside = name[0], name[1]
-    corners = np.array([(0.0, 1.0), (1.0, 0.0), (0.0, -1.0), (-1.0, 0.0), (0.0, 1.0)])
-    around = Path.circle() if outline == "o" else Path(corners)
-    arms = (0.55 if outline == "o" else 0.36) * np.array([(-1, -1), (1, 1), (-1, 1), (1, -1)])
+    around, reach = _OUTLINES[name[0]]
+    arms = reach * np.array([(-1, -1), (1, 1), (-1, 1), (1, -1)])
     cross = Path(arms, [Path.MOVETO, Path.LINETO, Path.MOVETO, Path.LINETO])
-    return Path.make_compound_path(around, cross if inside == "x" else Path.circle(radius=0.15))
+    return Path.make_compound_path(around, cross if name[1] == "x" else Path.circle(radius=0.15))
 
 
 def _titles(figure: Figure, record: SweepRecord, front: Front, unseen: int) -> None:

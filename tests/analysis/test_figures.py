@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.path import Path as MarkerPath
 from PIL import Image
 
 from analysis.columns import columns, default_axes, view_range
 from analysis.errors import ReviewError
 from analysis.figures.front_html import base_url_of, front_html
-from analysis.figures.front_png import front_png
+from analysis.figures.front_png import front_png, marker_path
 from analysis.figures.marks import MARKS, on_front
 from analysis.figures.trajectories import read_trajectories, trajectories_png
 from analysis.front import find_front
@@ -131,6 +132,19 @@ def test_marks_differ_in_shape_and_in_grey() -> None:
 
     front = grey(MARKS["front"].colour)
     assert all(grey(mark.colour) - front > 40 for name, mark in MARKS.items() if not on_front(name))
+
+
+def test_only_what_is_on_the_front_is_drawn_as_a_diamond() -> None:
+    for name, mark in MARKS.items():
+        path = marker_path(mark.marker)
+        shape = ("diamond" if path == "D" else path) if isinstance(path, str) else _shape(path)
+        assert (shape == "diamond") == on_front(name), name
+
+
+def _shape(path: MarkerPath) -> str:
+    """Of the outline, which comes first: by its corners, of which a circle's are points of its arcs."""
+    corners = len(np.unique(np.round(path.to_polygons()[0], 6), axis=0))
+    return {4: "diamond", 5: "pentagon"}.get(corners, "circle")
 
 
 def test_a_far_outlier_leaves_the_first_view_but_the_front_never_does() -> None:
