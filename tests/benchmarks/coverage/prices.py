@@ -12,7 +12,8 @@ import numpy as np
 from analysis.certified.observations import Observations
 from analysis.prices.shadow import Pricing
 from sweeps.trials.replicates import Replicates
-from tests.analysis.prices.sweeps import record_of
+from tests.analysis.certified.problems import problem
+from tests.analysis.prices.sweeps import record_of, spread, with_prices_off
 from tests.benchmarks.coverage import Row
 from tests.benchmarks.coverage.errors import Array, covering_row, z_row
 from tests.trainer.dual.oracles import alignment
@@ -27,6 +28,7 @@ def rows(scale: float) -> Iterator[Row]:
     yield from _multipliers(runs)
     yield from _of_other_rules(runs)
     yield from _prices(runs)
+    yield from _told(max(1, int(12 * scale)))
 
 
 def _multipliers(runs: int) -> Iterator[Row]:
@@ -94,6 +96,25 @@ def _prices(runs: int) -> Iterator[Row]:
         multipliers, errors = ends(100, 10, count * runs)
         inside = [_inside(m, e) for m, e in zip(_groups(multipliers, count), _groups(errors, count), strict=True)]
         yield covering_row(f"multiplier, mean of {count} trainings, t interval", float(np.mean(inside)))
+
+
+def _told(sweeps: int) -> Iterator[Row]:
+    """The share of 16 trials that are told to contradict the others' values, with all multipliers times a factor."""
+    for noise, factor, least in ((0.0, 1.0, 0), (0.02, 1.0, 0), (0.0, 0.6, 60), (0.0, 1.4, 50), (0.02, 0.6, 30), (0.02, 1.4, 2)):
+        shares = {}
+        for name in ("A1", "A2", "A3", "B3", "C2"):
+            case, told = problem(name), 0
+            for seed in range(sweeps):
+                trials = case.observe(spread(case, 16, seed), noise, np.random.default_rng(seed))
+                prices = Pricing(record := record_of(with_prices_off(trials, factor))).of(record.trials)
+                told += len(set(prices.unconverged) | set(prices.troubles))
+            shares[name] = 100 * told / (16 * sweeps)
+        claim = f"trials told, multipliers times {factor:g}, errors of {noise:.0%}"
+        measured = ", ".join(f"{name} {share:.1f}" for name, share in shares.items()) + " %"
+        if factor == 1:
+            yield Row(claim, "≤ 1 %", measured, max(shares.values()) <= 1)
+        else:
+            yield Row(claim, f"A1, A2, C2 ≥ {least} %", measured, min(shares[name] for name in ("A1", "A2", "C2")) >= least)
 
 
 def _groups(values: Array, size: int) -> Array:
