@@ -143,7 +143,7 @@ def test_only_what_is_on_the_front_is_drawn_as_a_diamond() -> None:
 
 def _shape(path: MarkerPath) -> str:
     """Of the outline, which comes first: by its corners, of which a circle's are points of its arcs."""
-    corners = len(np.unique(np.round(path.to_polygons()[0], 6), axis=0))
+    corners = len(np.unique(np.asarray(path.to_polygons()[0], dtype=np.float64).round(6), axis=0))
     return {4: "diamond", 5: "pentagon"}.get(corners, "circle")
 
 
