@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.certified.contradictions import Consistency, consistency
-from analysis.certified.critical import LEVERS, Planes, critical, point_margins
+from analysis.certified.critical import Planes, critical, point_margins
 from analysis.certified.hull import lower_hull
 from analysis.certified.observations import Observations, Vector
 from analysis.certified.windows import edges, windows
@@ -63,7 +63,7 @@ def band(trials: Observations, at: Vector, z: float, ideal: float = -np.inf) -> 
     agreed, reached = consistency(trials, z), np.isfinite(trials.points)
     weights = np.concatenate([windows(trials.attained, reached), edges(trials.attained, reached)])
     below = windows(trials.landed, agreed.usable)
-    choices = [Planes.of(trials, below, agreed.allowed, everywhere, lever) for lever in LEVERS]
+    choices = Planes.choices(trials, below, agreed.allowed, everywhere)
     margins, points = point_margins(trials, weights), weights @ np.where(reached, trials.points, 0.0)
     c, lower = _narrowest(choices, critical(trials, choices, weights, z), margins)
     lower = np.maximum(lower, ideal)
@@ -91,7 +91,8 @@ def _around(points: Vector, widths: Vector, at: Vector) -> Vector:
     """
     span = np.ptp(np.concatenate([at, points]), axis=0)
     apart = (((at[:, None, :] - points[None, :, :]) / np.where(span > 0, span, 1.0)) ** 2).sum(axis=2)
-    nearest = np.argsort(apart, axis=1)[:, : points.shape[1] + 1]
+    few = min(points.shape[1] + 1, len(points))
+    nearest = np.argpartition(apart, few - 1, axis=1)[:, :few]
     weights = 1.0 / (np.sqrt(np.take_along_axis(apart, nearest, axis=1)) + 1e-9)
     mean: Vector = (weights * np.maximum(widths, 0.0)[nearest]).sum(axis=1) / weights.sum(axis=1)
     return mean

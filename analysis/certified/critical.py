@@ -63,7 +63,7 @@ class Noise:
 class Planes:
     """Means of the trials' planes with weights [P, n]: their `heights` [N, P] at budgets `at` [N, m], and what to take off.
 
-    `margins` [N, P] is that for a critical value of 1: the standard error, with errors of multipliers counted `lever` times.
+    `margins` [N, P] is that for a critical value of 1: the standard error, with errors of multipliers counted some times.
     """
 
     weights: Vector
@@ -72,33 +72,38 @@ class Planes:
     margins: Vector
 
     @classmethod
-    def of(cls, trials: Observations, weights: Vector, intercepts: Vector, at: Vector, lever: float) -> Planes:
-        """From the intercepts [n] of the trials' planes, d_j of d_j - lambda_j . b."""
+    def choices(cls, trials: Observations, weights: Vector, intercepts: Vector, at: Vector) -> list[Planes]:
+        """With margins by each of `LEVERS`, from the intercepts [n] of the trials' planes, d_j of d_j - lambda_j . b."""
         heights = weights @ intercepts - at @ (weights @ trials.prices).T
-        squares, errors = weights**2, trials.multiplier_errors**2
-        variances = point_errors(trials, weights)[None] ** 2
+        own, factors = point_errors(trials, weights) ** 2, stretch(trials, weights)
+        # sum_j w_j^2 e_jk^2 (g_jk - b_k)^2 is a parabola in each b_k: all planes at all budgets in one product
+        squares, errors, basis, parabolas = weights**2, trials.multiplier_errors**2, [], []
         for k, budget in enumerate(trials.shared):
             middle = at[:, budget].mean()
-            off, b = trials.values[:, k] - middle, (at[:, budget] - middle)[:, None]
-            even, odd, double = (squares @ (errors[:, k] * off**power) for power in (2, 1, 0))
-            variances = variances + lever**2 * (even - 2.0 * b * odd + b**2 * double)
-        margins = np.sqrt(np.maximum(variances, 0.0)) * stretch(trials, weights)
-        return cls(weights, at, heights, np.maximum(margins, _LEAST * margins.max(initial=0.0)))
+            off, b = trials.values[:, k] - middle, at[:, budget] - middle
+            basis += [np.ones(len(at)), -2.0 * b, b**2]
+            parabolas += [squares @ (errors[:, k] * off**power) for power in (2, 1, 0)]
+        turned = np.column_stack(basis) @ np.array(parabolas) if basis else np.zeros(heights.shape)
+        found = []
+        for lever in LEVERS:
+            margins = np.sqrt(np.maximum(own + lever**2 * turned, 0.0)) * factors
+            found.append(cls(weights, at, heights, np.maximum(margins, _LEAST * margins.max(initial=0.0))))
+        return found
 
-    def binding(self) -> list[tuple[int, NDArray[np.intp]]]:
+    def binding(self) -> dict[int, NDArray[np.intp]]:
         """Each plane that may be the highest somewhere, with rows [B] of `at` that span where."""
         best = (self.heights - _SELECTED * self.margins).max(axis=1, keepdims=True, initial=-np.inf)
         may = self.heights + _SELECTED * self.margins >= best
-        found = []
+        found = {}
         for plane in np.flatnonzero(may.any(axis=0)):
             rows = np.flatnonzero(may[:, plane])
             budgets = self.at[rows]
             if budgets.shape[1] == 1:  # a plane's error in margins may be largest between the ends
                 rows = rows[np.argsort(budgets[:, 0])]
-                places = np.linspace(0, len(rows) - 1, _PLACES).astype(np.intp)
+                places = np.linspace(0, len(rows) - 1, min(_PLACES, len(rows))).astype(np.intp)
             else:
-                places = np.concatenate([budgets.argmin(axis=0), budgets.argmax(axis=0), [len(rows) // 2]])
-            found.append((int(plane), rows[np.unique(places)]))
+                places = np.array(sorted({*budgets.argmin(axis=0), *budgets.argmax(axis=0), len(rows) // 2}))
+            found[int(plane)] = rows[places]
         return found
 
 
@@ -151,7 +156,7 @@ def critical(trials: Observations, choices: Sequence[Planes], points: Vector, z:
         return [0.0] * len(choices)
     noise = Noise.of(trials)
     of_points = _largest(points @ noise.own, stretch(trials, points) * point_errors(trials, points))
-    largest = [np.maximum(of_points, _of_planes(trials, planes, noise)) for planes in choices]
+    largest = [np.maximum(of_points, of_planes) for of_planes in _of_planes(trials, choices, noise)]
     return [float(np.quantile(each, 2.0 * norm.cdf(z) - 1.0)) for each in largest]
 
 
@@ -161,21 +166,26 @@ def _largest(draws: Vector, margins: Vector) -> Vector:
     return np.concatenate([scaled.max(axis=0, initial=0.0), -scaled.min(axis=0, initial=0.0)])
 
 
-def _of_planes(trials: Observations, planes: Planes, noise: Noise) -> Vector:
-    """The largest over the planes, each where it may be the highest; of points the negatives are meant, so these come first.
+def _of_planes(trials: Observations, choices: Sequence[Planes], noise: Noise) -> list[Vector]:
+    """For each choice the largest over the planes, each where it may be the highest; of points the negatives are meant, so these
+    come first.
 
     A plane at a time: its errors at all its budgets are few numbers times few rows of draws, which stay in the processor's cache.
     """
-    high, low = np.zeros(noise.own.shape[1], np.float32), np.zeros(noise.own.shape[1], np.float32)
+    high, low = np.zeros((2, len(choices), noise.own.shape[1]), np.float32)
     middle = trials.values.mean(axis=0)  # so that single precision is enough
     moved = noise.own + ((trials.values - middle).astype(np.float32)[:, :, None] * noise.prices).sum(axis=1)
-    parts = np.concatenate([moved[:, None], noise.prices], axis=1)
-    for plane, rows in planes.binding():
-        some = np.flatnonzero(planes.weights[plane])
-        w, at, margins = planes.weights[plane, some], planes.at[rows][:, trials.shared], planes.margins[rows, plane]
-        turns = np.column_stack([np.ones(len(at)), middle - at]) / np.where(margins > 0, margins, np.inf)[:, None]
-        draws = np.tensordot(w.astype(np.float32), parts[some], axes=1)
-        errors = turns.astype(np.float32) @ draws
-        np.maximum(high, errors.max(axis=0), out=high)
-        np.minimum(low, errors.min(axis=0), out=low)
-    return np.concatenate([-low, high])
+    parts, binding = np.concatenate([moved[:, None], noise.prices], axis=1), [planes.binding() for planes in choices]
+    for plane in sorted(set().union(*binding)):
+        weights = choices[0].weights[plane]
+        some = np.flatnonzero(weights)
+        draws = np.tensordot(weights[some].astype(np.float32), parts[some], axes=1)
+        for choice, (planes, places) in enumerate(zip(choices, binding, strict=True)):
+            if plane not in places:
+                continue
+            at, margins = planes.at[places[plane]][:, trials.shared], planes.margins[places[plane], plane]
+            turns = np.column_stack([np.ones(len(at)), middle - at]) / np.where(margins > 0, margins, np.inf)[:, None]
+            errors = turns.astype(np.float32) @ draws
+            np.maximum(high[choice], errors.max(axis=0), out=high[choice])
+            np.minimum(low[choice], errors.min(axis=0), out=low[choice])
+    return list(np.concatenate([-low, high], axis=1))

@@ -21,6 +21,7 @@ from scipy.spatial import ConvexHull, QhullError
 Vector = NDArray[np.float64]
 QHULL_UP_TO = 4
 _TINY = 1e-9
+_BLOCK = 256
 _WALL = 2.0  # beyond everything, which lies in the unit box, so that the body is never flat
 
 
@@ -62,9 +63,11 @@ def _by_facets(points: Vector, heights: Vector, at: Vector, signed: NDArray[np.b
     equations = ConvexHull(np.unique(np.concatenate([below, lid]).round(12), axis=0)).equations
     normals, offsets = equations[:, :-1], equations[:, -1]
     sides, lower = np.abs(normals[:, -1]) <= _TINY, normals[:, -1] < -_TINY
-    planes = -(at @ normals[lower, :-1].T + offsets[lower]) / normals[lower, -1]
+    planes = -np.column_stack([normals[lower, :-1], offsets[lower]]) / normals[lower, -1:]
+    budgets, found = np.column_stack([at, np.ones(len(at))]), np.empty(len(at))
+    for start in range(0, len(at), _BLOCK):  # as many budgets as stay in the processor's cache with all facets
+        found[start : start + _BLOCK] = (budgets[start : start + _BLOCK] @ planes.T).max(axis=1)
     outside = (at @ normals[sides, :-1].T + offsets[sides] > 1e-7).any(axis=1)
-    found = planes.max(axis=1)
     return np.where(outside | (found > 2.0), np.inf, found)
 
 
