@@ -51,7 +51,7 @@ def test_windows_of_a_line_are_neighbours() -> None:
 
 
 def test_means_over_edges_narrow_the_band_and_without_errors_leave_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    case, module = problem_of("A3"), import_module("analysis.certified.critical")
+    case, module = problem_of("A3"), import_module("analysis.certified.band")
     at = case.grid()
     trials, exact = measured(case, 12, 0.02, 0.0, 3), measured(case, 12, 0.0, 0.0, 3)
     wide = []
