@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from trainer.amortised.spread import Spread
 from trainer.draws import Stream, generator
 from trainer.problem import Vector
-from trainer.recipe import Train
+from trainer.schema.train import Train
 
 Integers = NDArray[np.int64]
 

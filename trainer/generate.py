@@ -22,8 +22,9 @@ from trainer.models.predictor import Predictor
 from trainer.models.schedules import own_schedule
 from trainer.models.spaces import Space, decode_in_parts
 from trainer.places import write_file
-from trainer.recipe import Model, Recipe
+from trainer.recipe import Recipe
 from trainer.samplers.sampling import sample
+from trainer.schema.model import Model
 
 
 class Restored(NamedTuple):

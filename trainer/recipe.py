@@ -13,15 +13,15 @@ from trainer import yaml_core
 from trainer.documents import Keys, dotted
 from trainer.rewards import Reward
 from trainer.schema.amortised import Amortised
-from trainer.schema.base import ClassName, ImportPath, Name, Section
+from trainer.schema.base import Name, Section
 from trainer.schema.bound import Bound
-from trainer.schema.data import Data, Subset
+from trainer.schema.data import Data
 from trainer.schema.dual import Dual
-from trainer.schema.evaluation import STEPS, Evaluation, Judge
+from trainer.schema.evaluation import STEPS, Evaluation
 from trainer.schema.feasibility import Feasibility
 from trainer.schema.fitting import check_fit
 from trainer.schema.formulation import SHAPES, Formulation
-from trainer.schema.model import Model, Schedule, UNet
+from trainer.schema.model import Model, Schedule
 from trainer.schema.product import Product
 from trainer.schema.rollout import Rollout
 from trainer.schema.run import Checkpoint, Resources
@@ -29,12 +29,6 @@ from trainer.schema.start import Start
 from trainer.schema.train import Train
 from trainer.schema.word import Source, Word
 from trainer.terms import TERMS
-
-__all__ = [
-    "Checkpoint", "ClassName", "Constraint", "Data", "Dual", "Evaluation", "ImportPath", "Judge", "Model", "Name", "Recipe",
-    "Resources", "Schedule", "Section", "Start", "Subset", "Train", "UNet", "flatten",
-]  # fmt: skip
-
 
 #: The key of a validation's context that says that a run has stored what is read.
 STORED = "stored"

@@ -23,8 +23,9 @@ from trainer.following import Training, follow, whole
 from trainer.host import Payload
 from trainer.outcome import Result, failed
 from trainer.places import RESULT, is_local, local_path, read_file, write_files
-from trainer.recipe import Recipe, Resources
+from trainer.recipe import Recipe
 from trainer.schema.feasibility import Feasibility
+from trainer.schema.run import Resources
 from trainer.tracebacks import error_in
 
 

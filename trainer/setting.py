@@ -16,9 +16,10 @@ from trainer.evaluation.asking import Judge
 from trainer.host import Host
 from trainer.models.predictor import Predictor
 from trainer.models.spaces import Pixels, Space
-from trainer.recipe import ClassName, Recipe
+from trainer.recipe import Recipe
 from trainer.samplers.chain import steps_of
 from trainer.samplers.rollout import Predict, roll_out
+from trainer.schema.base import ClassName
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from trainer.models.schedules import in_words, own_schedule, same_noise
 from trainer.places import is_local, local_path
 from trainer.prepare import Prepared
 from trainer.problem import Problem
-from trainer.recipe import Model
+from trainer.schema.model import Model
 from trainer.schema.start import Start
 
 Groups = Mapping[str, Mapping[str, Tensor]]

@@ -7,7 +7,7 @@ import torch
 from trainer.batch import GlobalBatch, Parts, allocate, sizes
 from trainer.batch import draw as draw_counts
 from trainer.draws import BLOCK, Stream, normals, shard
-from trainer.recipe import Train
+from trainer.schema.train import Train
 
 PARTS = Parts.of([np.arange(100), np.arange(100, 105), np.arange(105, 112)])
 TRAIN = Train(steps=1, batch_size=32, floor=3)

@@ -12,7 +12,8 @@ from trainer.coordinator import InProcess
 from trainer.dual.controller import controller_of
 from trainer.host import LocalHost
 from trainer.outcome import Result
-from trainer.recipe import Dual, Recipe
+from trainer.recipe import Recipe
+from trainer.schema.dual import Dual
 from trainer.verdicts import verdicts
 from trainer.work import work
 

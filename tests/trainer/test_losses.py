@@ -11,7 +11,8 @@ from trainer.errors import TrainingError
 from trainer.losses import information_weights, weighted_errors
 from trainer.models.flow import flow_schedule
 from trainer.models.schedules import noise_schedule, own_schedule
-from trainer.recipe import Model, Recipe
+from trainer.recipe import Recipe
+from trainer.schema.model import Model
 
 P, Q = (0.4, 0.3), (-0.2, 0.7)  # mean, sd
 

@@ -14,7 +14,7 @@ from trainer.data.faults import BadDataError, Fault
 from trainer.data.labels import number, word
 from trainer.documents import Keys
 from trainer.imports import CannotImportError, import_callable
-from trainer.recipe import ClassName
+from trainer.schema.base import ClassName
 
 _ACCEPTED = "return a torch Dataset (or any sequence) of x or (x, label), a tensor [N, ...], or (tensor, labels [N])"
 

@@ -13,7 +13,8 @@ from trainer.data.names import find
 from trainer.data.portions import portion, stays
 from trainer.documents import Keys
 from trainer.draws import Stream, generator
-from trainer.recipe import ClassName, Data
+from trainer.schema.base import ClassName
+from trainer.schema.data import Data
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from trainer.data.faults import BadDataError, Fault
 from trainer.documents import Keys, dotted
-from trainer.recipe import ClassName
+from trainer.schema.base import ClassName
 
 Integers = NDArray[np.int64]
 

@@ -16,7 +16,8 @@ from trainer.data.names import as_declared
 from trainer.data.pixels import from_array, from_image
 from trainer.data.saved import is_saved, local, split_directory
 from trainer.documents import nearest
-from trainer.recipe import ClassName, Data
+from trainer.schema.base import ClassName
+from trainer.schema.data import Data
 
 _DATASET, _IMAGE, _LABEL = ("data", "dataset"), ("data", "image_column"), ("data", "label_column")
 

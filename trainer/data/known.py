@@ -9,7 +9,8 @@ from trainer.data.faults import BadDataError, Fault
 from trainer.data.listing import list_images
 from trainer.data.saved import describe, is_saved, local
 from trainer.documents import nearest
-from trainer.recipe import ClassName, Data
+from trainer.schema.base import ClassName
+from trainer.schema.data import Data
 
 DIGITS_COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
 """Of each of scikit-learn's digits 0..9 (a test compares them)."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer.data.examples import Integers, Origin
 from trainer.data.names import composed, ordered
-from trainer.recipe import ClassName
+from trainer.schema.base import ClassName
 
 
 def word(label: Any, row: int, origin: Origin) -> ClassName:

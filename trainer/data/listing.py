@@ -11,7 +11,7 @@ from trainer.data.faults import BadDataError, Fault
 from trainer.data.names import composed, ordered
 from trainer.data.paths import existing
 from trainer.documents import nearest
-from trainer.recipe import ClassName
+from trainer.schema.base import ClassName
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _KEYS = ("data", "folder")

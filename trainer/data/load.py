@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainer.data import call, digits, folder, hub
 from trainer.data.examples import Examples
-from trainer.recipe import Data
+from trainer.schema.data import Data
 
 
 def load(data: Data) -> Examples:

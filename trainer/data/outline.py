@@ -25,7 +25,9 @@ from trainer.errors import Problem
 from trainer.imports import CannotImportError, import_callable, takes
 from trainer.models.loadable import may_be_ours, model_faults, newton_faults, schedule_faults
 from trainer.models.startable import start_faults
-from trainer.recipe import ClassName, Data, Recipe, Subset
+from trainer.recipe import Recipe
+from trainer.schema.base import ClassName
+from trainer.schema.data import Data, Subset
 from trainer.schema.word import Seen
 
 _LISTED_CLASSES, _LISTED_FILES = 12, 3

@@ -11,7 +11,7 @@ from trainer.data.faults import BadDataError, Fault
 from trainer.data.names import as_declared
 from trainer.data.paths import existing
 from trainer.documents import nearest, show
-from trainer.recipe import ClassName
+from trainer.schema.base import ClassName
 
 _HUB_ID_PARTS = 2
 #: The ends of names that are of files, not of hub ids.

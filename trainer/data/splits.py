@@ -11,7 +11,8 @@ from trainer.data.examples import Examples, Integers, concatenate
 from trainer.data.faults import BadDataError, Fault, without_classes
 from trainer.data.load import load
 from trainer.data.subsets import SubsetRows, subset
-from trainer.recipe import Recipe, Subset
+from trainer.recipe import Recipe
+from trainer.schema.data import Subset
 from trainer.schema.word import Everything
 
 __all__ = ["Assembled", "Split", "SubsetRows", "assemble", "split", "subset"]

@@ -14,7 +14,7 @@ from trainer.data.examples import Examples, Integers
 from trainer.data.faults import BadDataError, Fault, nothing_kept, without_labels
 from trainer.documents import Keys, show
 from trainer.imports import CannotImportError, import_callable, takes
-from trainer.recipe import Subset
+from trainer.schema.data import Subset
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from trainer.dual.secant import secant
 from trainer.dual.second_order import Measured, newton
 from trainer.dual.state import FIFTHS, DualState, SlackReport, Tail
 from trainer.problem import RELATIVE_LIMIT, Booleans, Estimate, Problem, Vector
-from trainer.recipe import Dual, Recipe
+from trainer.recipe import Recipe
+from trainer.schema.dual import Dual
 
 SECOND_ORDER = {"newton": newton, "secant": secant}
 #: Dual steps in a row without one usable value, after which the run is called diverged.

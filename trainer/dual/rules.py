@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.problem import Vector
-from trainer.recipe import Dual
+from trainer.schema.dual import Dual
 
 
 @dataclass(frozen=True)

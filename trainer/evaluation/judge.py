@@ -19,13 +19,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from trainer import recipe
 from trainer.data.examples import Examples
 from trainer.errors import TrainingError
 from trainer.evaluation.asking import Judge
 from trainer.evaluation.images import CHUNK, Integers, Rows
 from trainer.evaluation.network import ConvJudge, fit, train_judge
 from trainer.imports import import_callable
+from trainer.schema.evaluation import JudgeSpec
 
 __all__ = ["ConvJudge", "Judge", "judge_for", "load_judge", "save_judge", "train_judge"]
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def judge_for(
-    examples: Examples, spec: recipe.Judge, seed: int, cache_dir: Path | str | None, device: torch.device | str = "cpu"
+    examples: Examples, spec: JudgeSpec, seed: int, cache_dir: Path | str | None, device: torch.device | str = "cpu"
 ) -> Judge | None:
     """The user's judge (`spec.call`), or one trained on all of `examples`, or None for data without two classes.
 
@@ -75,7 +75,7 @@ def _own(path: str) -> Judge:
     return own
 
 
-def _key(examples: Examples, labels: Integers, spec: recipe.Judge, seed: int) -> str:
+def _key(examples: Examples, labels: Integers, spec: JudgeSpec, seed: int) -> str:
     """Names all that a trained judge depends on."""
     head = [FORMAT, len(examples), list(examples.shape), len(examples.class_names), spec.epochs, spec.features, seed]
     digest = hashlib.sha256(json.dumps(head).encode())

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trainer import recipe
 from trainer.data.examples import InMemory
 from trainer.draws import Stream, generator
 from trainer.errors import TrainingError
 from trainer.evaluation.images import CHUNK, Images, Integers
+from trainer.schema.evaluation import JudgeSpec
 
 BATCH = 128
 PEAK_LR = 5e-3
@@ -70,7 +70,7 @@ def _perceptron(size: int) -> tuple[nn.Module, int]:
     return hidden, WIDEST
 
 
-def train_judge(x: torch.Tensor, labels: torch.Tensor, classes: int, spec: recipe.Judge, seed: int) -> ConvJudge:
+def train_judge(x: torch.Tensor, labels: torch.Tensor, classes: int, spec: JudgeSpec, seed: int) -> ConvJudge:
     """Trains a judge on images x [N, *shape] in [-1, 1] with labels [N] in 0..classes-1, on the device of x.
 
     Images whose label is -1 have no class and are passed over. On one machine and number of threads a function of its
@@ -85,7 +85,7 @@ def train_judge(x: torch.Tensor, labels: torch.Tensor, classes: int, spec: recip
 
 
 def fit(
-    images: Images, labels: Integers, shape: tuple[int, ...], classes: int, spec: recipe.Judge, seed: int, device: torch.device
+    images: Images, labels: Integers, shape: tuple[int, ...], classes: int, spec: JudgeSpec, seed: int, device: torch.device
 ) -> ConvJudge:
     """`train_judge` for images that are fetched a batch at a time."""
     labelled = np.flatnonzero(labels >= 0)

@@ -9,7 +9,6 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
-from trainer import recipe as recipes
 from trainer.checkpoint import locate
 from trainer.draws import Stream, generator, in_turn
 from trainer.errors import TrainingError
@@ -23,9 +22,11 @@ from trainer.models.predictor import Predictor
 from trainer.models.schedules import noise_schedule
 from trainer.models.spaces import Space
 from trainer.places import read_file
+from trainer.recipe import Recipe
+from trainer.schema.model import Model, UNet
 
 
-def build(recipe: recipes.Recipe, shape: tuple[int, ...], library: Library | None = None) -> Predictor:
+def build(recipe: Recipe, shape: tuple[int, ...], library: Library | None = None) -> Predictor:
     """The model of `recipe` for samples of `shape`, with weights that depend on the recipe's seed alone.
 
     Raises:
@@ -37,7 +38,7 @@ def build(recipe: recipes.Recipe, shape: tuple[int, ...], library: Library | Non
 
 
 def build_model(
-    spec: recipes.Model, shape: tuple[int, ...], seed: int, library: Library, trained: bool = True
+    spec: Model, shape: tuple[int, ...], seed: int, library: Library, trained: bool = True
 ) -> Predictor:  # fmt: skip
     """The model that a recipe names, unchecked."""
     with torch.random.fork_rng(devices=[]):
@@ -49,7 +50,7 @@ def build_model(
         return Predictor(_called(str(spec.call)))
 
 
-def compose(recipe: recipes.Recipe, parts: Mapping[str, Predictor]) -> Composed:
+def compose(recipe: Recipe, parts: Mapping[str, Predictor]) -> Composed:
     """The composed model of a recipe, of these of its `models`, with equal weights."""
     spec = recipe.model.compose
     assert spec is not None
@@ -57,7 +58,7 @@ def compose(recipe: recipes.Recipe, parts: Mapping[str, Predictor]) -> Composed:
     return Composed({name: parts[name] for name in spec.of}, base, spec.guidance)
 
 
-def _composed(spec: recipes.Model, library: Library) -> Composed | None:
+def _composed(spec: Model, library: Library) -> Composed | None:
     """The composed model that a run of ours left, with the weights that it came to; None where the run is of another kind."""
     checkpoint = locate(str(spec.load))
     shares = read_file(checkpoint, COMPOSITION) if checkpoint is not None else None
@@ -75,7 +76,7 @@ def _composed(spec: recipes.Model, library: Library) -> Composed | None:
     return compose(recipe, parts).weigh(json.loads(shares))
 
 
-def _unet(spec: recipes.UNet, shape: tuple[int, ...]) -> nn.Module:
+def _unet(spec: UNet, shape: tuple[int, ...]) -> nn.Module:
     if len(shape) != 3:
         raise TrainingError(f"model.unet must be given images [C, H, W], but got samples of shape {shape}; use model.call")
     levels = len(spec.channels)
@@ -133,7 +134,7 @@ def check_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
         )
 
 
-def shape_of(spec: recipes.Model, space: Space) -> tuple[int, ...]:
+def shape_of(spec: Model, space: Space) -> tuple[int, ...]:
     """The shape of the diffusion where no data tells it: as the recipe says, else as the loaded model does.
 
     Raises:

@@ -12,7 +12,7 @@ from trainer.errors import TrainingError
 from trainer.models.loadable import unsupported
 from trainer.models.predictor import Condition
 from trainer.models.text import TEXT_NETWORKS, Encoders, text_condition
-from trainer.recipe import Model
+from trainer.schema.model import Model
 
 
 def condition_of(spec: Model, network: nn.Module, parts: dict[str, Any], encoders: Encoders) -> Condition | None:

@@ -15,8 +15,8 @@ from trainer.data.faults import Fault
 from trainer.documents import Keys, show
 from trainer.models.weight_files import variants
 from trainer.places import MARKER, is_local, local_path, step_of
-from trainer.recipe import Model, Recipe
-from trainer.schema.model import Lora
+from trainer.recipe import Recipe
+from trainer.schema.model import Lora, Model
 
 #: The networks that are understood, by class.
 NETWORKS = ("UNet2DModel", "UNet2DConditionModel", "SD3Transformer2DModel", "DiTTransformer2DModel", "Transformer2DModel")

@@ -15,7 +15,7 @@ from trainer.models.predictor import Predictor
 from trainer.models.spaces import Latents, Pixels, Space
 from trainer.models.text import Encoders
 from trainer.models.weight_files import variant_of
-from trainer.recipe import Model
+from trainer.schema.model import Model
 
 
 class Library:

@@ -27,8 +27,7 @@ from trainer.models.predictor import of_network
 from trainer.models.weight_files import variant_of
 from trainer.places import read_file
 from trainer.problem import Vector
-from trainer.recipe import Model
-from trainer.schema.model import Lora
+from trainer.schema.model import Lora, Model
 
 
 class Networks:

@@ -10,7 +10,8 @@ from trainer.checkpoint import locate
 from trainer.errors import TrainingError
 from trainer.models.loadable import ADAPTER
 from trainer.places import read_file
-from trainer.recipe import Model, Recipe
+from trainer.recipe import Recipe
+from trainer.schema.model import Model
 
 _CONDITIONS = ("prompt", "prompts", "negative_prompt", "label", "guidance")
 #: Of these a model has one.

@@ -9,18 +9,19 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from trainer import recipe as recipes
 from trainer.checkpoint import locate
 from trainer.errors import TrainingError
 from trainer.models.flow import MARK, flow_schedule, is_flow
 from trainer.models.loadable import SCHEDULE_WAY_OUT
 from trainer.models.spaces import Space
 from trainer.places import read_file
+from trainer.recipe import Recipe
+from trainer.schema.model import Model, Schedule
 
 _PREDICTIONS = ("epsilon", "v_prediction")
 
 
-def noise_schedule(recipe: recipes.Recipe, shape: tuple[int, ...], space: Space | None = None) -> DDPMScheduler:
+def noise_schedule(recipe: Recipe, shape: tuple[int, ...], space: Space | None = None) -> DDPMScheduler:
     """The schedule of the recipe; without one, the loaded model's own, or of a new network the defaults.
 
     Samples are clipped to [-1, 1] in sampling where they are images; latents and other data have no such range.
@@ -36,7 +37,7 @@ def noise_schedule(recipe: recipes.Recipe, shape: tuple[int, ...], space: Space 
             f"`schedule` must be given for a network without a schedule of its own, but got none for {recipe.leading.load}; "
             f"{SCHEDULE_WAY_OUT}"
         )
-    spec = recipe.schedule or recipes.Schedule()
+    spec = recipe.schedule or Schedule()
     _check_prediction(recipe.leading, spec)
     clip = len(shape) == 3 and not latent
     if spec.prediction == "flow":
@@ -51,7 +52,7 @@ def noise_schedule(recipe: recipes.Recipe, shape: tuple[int, ...], space: Space 
     return _with_signal(schedule, f"schedule: {in_words(schedule)}")
 
 
-def _check_prediction(model: recipes.Model, spec: recipes.Schedule) -> None:
+def _check_prediction(model: Model, spec: Schedule) -> None:
     """Betas may be written anew; what a trained network predicts is what it is."""
     config = _schedule_config(model.load) if model.load is not None else None
     if config is None:
@@ -68,7 +69,7 @@ def _of_flow(config: dict[str, Any]) -> bool:
     return config.get(MARK) is not None or str(config.get("_class_name")).startswith("FlowMatch")
 
 
-def own_schedule(spec: recipes.Model) -> DDPMScheduler | None:
+def own_schedule(spec: Model) -> DDPMScheduler | None:
     """The schedule that lies beside a loaded model's weights, if any.
 
     Raises:

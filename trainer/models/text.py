@@ -17,7 +17,7 @@ from trainer.errors import TrainingError
 from trainer.models.loadable import unsupported
 from trainer.models.predictor import Condition
 from trainer.models.weight_files import variant_of
-from trainer.recipe import Model
+from trainer.schema.model import Model
 
 #: The classes of networks that take text.
 TEXT_NETWORKS = (UNet2DConditionModel, SD3Transformer2DModel)

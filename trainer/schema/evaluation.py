@@ -15,7 +15,7 @@ SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 STEPS: Mapping[str, int] = {"dpmpp_2m": 20, "ddim": 50, "ddpm": 50}
 
 
-class Judge(Section):
+class JudgeSpec(Section):
     """What classifies and embeds samples: a small network trained on all the data, or a user's own."""
 
     call: ImportPath | None = Field(
@@ -53,5 +53,5 @@ class Evaluation(Section):
         description="metrics of the samples: shipped names, or import paths of functions `(Evidence) -> dict of floats`",
         examples=["[class_shares, frechet]"],
     )
-    judge: Judge = Field(Judge(), description="the judge", examples=["{epochs: 30}"])
+    judge: JudgeSpec = Field(JudgeSpec(), description="the judge", examples=["{epochs: 30}"])
     grid: Annotated[int, Field(ge=0)] = Field(64, description="samples in the sample grid", examples=["64"])

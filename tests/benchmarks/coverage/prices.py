@@ -20,7 +20,7 @@ from tests.trainer.dual.oracles import alignment
 from tests.trainer.dual.test_settling import PRICE, ends, of_oracle, scatter
 from tests.trainer.dual.test_simplex import OR, UNEQUAL
 from trainer.outcome import ConstraintOutcome, Result
-from trainer.recipe import Dual
+from trainer.schema.dual import Dual
 
 
 def rows(scale: float) -> Iterator[Row]:

@@ -28,7 +28,8 @@ from trainer.loop import Loop
 from trainer.models.build import build_model
 from trainer.models.loading import Library
 from trainer.prepare import prepare
-from trainer.recipe import Model, Recipe
+from trainer.recipe import Recipe
+from trainer.schema.model import Model
 
 AMORTISED = {"multipliers": {"low": 0.01, "high": 2.0}, "points": 5}
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from trainer.documents import Document, parse, validate
-from trainer.recipe import Data, Recipe
+from trainer.recipe import Recipe
+from trainer.schema.data import Data
 
 WriteModule = Callable[[str, str], str]
 ReadRecipe = Callable[..., tuple[Recipe, Document]]

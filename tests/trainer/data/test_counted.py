@@ -22,7 +22,7 @@ from trainer.data.known import look_at
 from trainer.data.listing import list_images
 from trainer.data.pixels import from_array, from_image
 from trainer.data.subsets import subset
-from trainer.recipe import Data, Subset
+from trainer.schema.data import Data, Subset
 
 NFC, NFD = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
 

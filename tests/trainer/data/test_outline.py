@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from tests.trainer.data.conftest import HEAD, WriteModule, recipe_of
 from trainer.data.known import DIGITS_COUNTS, DIGITS_SIDE
 from trainer.data.outline import check, is_conclusive, summary
-from trainer.recipe import Data
+from trainer.schema.data import Data
 
 CONSTRAINT = "  - {{name: a, at_most: 1.0, data: {}}}\n"
 FOUR = "constraints:\n" + CONSTRAINT.format("{classes: [4]}")

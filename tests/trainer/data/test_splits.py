@@ -17,7 +17,7 @@ from trainer.data.examples import InMemory
 from trainer.data.faults import BadDataError
 from trainer.data.portions import portion, stays
 from trainer.data.splits import Split, SubsetRows, assemble, split, subset
-from trainer.recipe import Subset
+from trainer.schema.data import Subset
 
 DIGITS = digits.load()
 LABELS = load_digits().target

@@ -14,7 +14,7 @@ import numpy as np
 from trainer.dual.controller import Controller
 from trainer.dual.state import DualState, SlackReport
 from trainer.problem import Problem, Vector
-from trainer.recipe import Dual
+from trainer.schema.dual import Dual
 
 
 class Oracle(Protocol):

@@ -8,7 +8,7 @@ import pytest
 from trainer.dual.controller import Controller, reduce
 from trainer.dual.state import DualState, SlackReport, version_at
 from trainer.problem import Problem
-from trainer.recipe import Dual
+from trainer.schema.dual import Dual
 
 
 def problem(budgets=(0.5, 0.7), relative=(False, False)):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainer.dual.rules import Gains, ascent, fixed, gain, nu_pi
-from trainer.recipe import Dual
+from trainer.schema.dual import Dual
 
 
 def test_ascent_moves_against_the_slack():

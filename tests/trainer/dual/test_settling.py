@@ -11,7 +11,7 @@ from trainer.dual.controller import Controller
 from trainer.dual.settling import settled_errors, settled_multipliers
 from trainer.dual.state import BLOCKS, DualState, SlackReport, pack, unpack
 from trainer.problem import Problem
-from trainer.recipe import Dual
+from trainer.schema.dual import Dual
 
 PRICE, RUNS = 1.0, 200
 

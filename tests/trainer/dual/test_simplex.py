@@ -10,7 +10,7 @@ from trainer.dual.controller import Controller
 from trainer.dual.rules import Gains, mirror
 from trainer.dual.state import SlackReport
 from trainer.problem import Problem, Vector
-from trainer.recipe import Dual
+from trainer.schema.dual import Dual
 
 
 def minimax(size: int) -> Problem:

@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from trainer import recipe
 from trainer.data.examples import InMemory
 from trainer.evaluation.judge import ConvJudge, train_judge
+from trainer.schema.evaluation import JudgeSpec
 
 
 @pytest.fixture(scope="session")
@@ -21,4 +21,4 @@ def digits() -> InMemory:
 def judge(digits: InMemory, seed_of_tests: int) -> ConvJudge:
     """Trained on all the digits, as a run's judge is."""
     assert digits.labels is not None
-    return train_judge(digits.images, torch.from_numpy(digits.labels), 10, recipe.Judge(), seed=seed_of_tests)
+    return train_judge(digits.images, torch.from_numpy(digits.labels), 10, JudgeSpec(), seed=seed_of_tests)

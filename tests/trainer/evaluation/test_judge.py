@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from trainer import recipe
 from trainer.data.examples import InMemory
 from trainer.errors import TrainingError
 from trainer.evaluation import judge as module
@@ -18,8 +17,9 @@ from trainer.evaluation.asking import classify, embed
 from trainer.evaluation.images import Rows
 from trainer.evaluation.judge import ConvJudge, judge_for, load_judge, save_judge
 from trainer.evaluation.network import fit
+from trainer.schema.evaluation import JudgeSpec
 
-SPEC = recipe.Judge(epochs=2, features=8)
+SPEC = JudgeSpec(epochs=2, features=8)
 
 
 def _few(digits: InMemory) -> InMemory:
@@ -62,8 +62,8 @@ def test_anything_that_matters_makes_another_judge(tmp_path: Path, digits: InMem
     labels[0] = 9 - labels[0]
     judge_for(few, SPEC, 0, tmp_path)
     judge_for(few, SPEC, 1, tmp_path)
-    judge_for(few, recipe.Judge(epochs=1, features=8), 0, tmp_path)
-    judge_for(few, recipe.Judge(epochs=2, features=9), 0, tmp_path)
+    judge_for(few, JudgeSpec(epochs=1, features=8), 0, tmp_path)
+    judge_for(few, JudgeSpec(epochs=2, features=9), 0, tmp_path)
     judge_for(InMemory(images, few.labels, few.class_names), SPEC, 0, tmp_path)
     judge_for(InMemory(few.images, labels, few.class_names), SPEC, 0, tmp_path)
     judge_for(InMemory(few.images, few.labels, (*few.class_names, 10)), SPEC, 0, tmp_path)
@@ -174,11 +174,11 @@ def broken() -> Own:
 
 def test_the_users_own_judge(digits: InMemory) -> None:
     unlabelled = InMemory(digits.images[:5])
-    assert isinstance(judge_for(unlabelled, recipe.Judge(call=f"{__name__}:Own"), 0, None), Own)
+    assert isinstance(judge_for(unlabelled, JudgeSpec(call=f"{__name__}:Own"), 0, None), Own)
     with pytest.raises(TrainingError, match=r"test_judge:Half must have.*got a Half without probabilities"):
-        judge_for(unlabelled, recipe.Judge(call=f"{__name__}:Half"), 0, None)
+        judge_for(unlabelled, JudgeSpec(call=f"{__name__}:Half"), 0, None)
     with pytest.raises(TrainingError, match=r"test_judge:broken must not fail, but raised RuntimeError: no weights here"):
-        judge_for(unlabelled, recipe.Judge(call=f"{__name__}:broken"), 0, None)
+        judge_for(unlabelled, JudgeSpec(call=f"{__name__}:broken"), 0, None)
 
 
 def test_answers_of_a_users_judge_are_checked() -> None:

@@ -6,10 +6,10 @@ import torch
 from sklearn.svm import SVC
 
 from tests.margins import Sampled
-from trainer import recipe
 from trainer.data.examples import InMemory
 from trainer.errors import TrainingError
 from trainer.evaluation.judge import ConvJudge, train_judge
+from trainer.schema.evaluation import JudgeSpec
 
 
 def _parts(digits: InMemory, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +21,7 @@ def _parts(digits: InMemory, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_knows_digits_it_never_saw_as_well_as_an_svm(digits: InMemory, sampled: Sampled) -> None:
     assert digits.labels is not None
     seen, unseen = _parts(digits, sampled.seed)
-    judge = train_judge(digits.images[seen], torch.from_numpy(digits.labels[seen]), 10, recipe.Judge(), seed=sampled.seed)
+    judge = train_judge(digits.images[seen], torch.from_numpy(digits.labels[seen]), 10, JudgeSpec(), seed=sampled.seed)
     answers = judge.probabilities(digits.images[unseen]).argmax(dim=1).numpy()
     flat = digits.images.flatten(1).numpy()
     svm = SVC(gamma=0.05, C=10.0).fit(flat[seen], digits.labels[seen])
@@ -31,7 +31,7 @@ def test_knows_digits_it_never_saw_as_well_as_an_svm(digits: InMemory, sampled: 
 
 def _small(digits: InMemory, seed: int, epochs: int = 2) -> ConvJudge:
     assert digits.labels is not None
-    spec = recipe.Judge(epochs=epochs, features=12)
+    spec = JudgeSpec(epochs=epochs, features=12)
     return train_judge(digits.images[:300], torch.from_numpy(digits.labels[:300]), 10, spec, seed)
 
 
@@ -66,7 +66,7 @@ def test_any_shape(shape: tuple[int, ...], sampled: Sampled) -> None:
     x = torch.randn((64, *shape), generator=torch.Generator().manual_seed(sampled.seed)) * 0.1 + (labels - 0.5).reshape(
         -1, *[1] * len(shape)
     )
-    judge = train_judge(x, labels, 2, recipe.Judge(epochs=10, features=8), seed=sampled.seed)
+    judge = train_judge(x, labels, 2, JudgeSpec(epochs=10, features=8), seed=sampled.seed)
     sampled.at_least("share told apart", (judge.probabilities(x).argmax(dim=1) == labels).float().mean(), 0.95)
 
 
@@ -74,14 +74,14 @@ def test_images_without_a_class_are_passed_over(digits: InMemory) -> None:
     assert digits.labels is not None
     labels = torch.from_numpy(digits.labels[:300].copy())
     labels[200:] = -1
-    spec = recipe.Judge(epochs=1, features=8)
+    spec = JudgeSpec(epochs=1, features=8)
     spoilt = digits.images[:300].clone()
     spoilt[200:] = torch.nan
     assert all(tensor.isfinite().all() for tensor in train_judge(spoilt, labels, 10, spec, seed=0).state_dict().values())
 
 
 def test_wrong_data_are_refused(digits: InMemory) -> None:
-    x, spec = digits.images[:20], recipe.Judge(epochs=1)
+    x, spec = digits.images[:20], JudgeSpec(epochs=1)
     with pytest.raises(ValueError, match=r"labels in 0\.\.1, but got labels up to 9"):
         train_judge(x, torch.full((20,), 9), 2, spec, seed=0)
     with pytest.raises(ValueError, match="but got none"):

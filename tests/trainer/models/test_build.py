@@ -26,8 +26,9 @@ from trainer.models.spaces import Latents
 from trainer.outcome import Result
 from trainer.prepare import Prepared, prepare
 from trainer.primal import Primal
-from trainer.recipe import Model, Recipe, Sampling
+from trainer.recipe import Recipe, Sampling
 from trainer.samplers.sampling import sample
+from trainer.schema.model import Model
 from trainer.sources.data import DataTurn
 from trainer.work import work
 

@@ -16,7 +16,8 @@ from trainer.errors import TrainingError
 from trainer.generate import generate, restore
 from trainer.models.build import build_model
 from trainer.models.loading import Library
-from trainer.recipe import Model, Recipe
+from trainer.recipe import Recipe
+from trainer.schema.model import Model
 from trainer.sources.build import sampling_of
 
 UNETS = {"a": {"unet": {"channels": [8]}}, "b": {"unet": {"channels": [16]}}, "any": {"unet": {"channels": [8, 8]}}}

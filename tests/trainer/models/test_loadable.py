@@ -105,7 +105,7 @@ def test_a_variant_alone_is_loaded(tmp_path: Path) -> None:
     from diffusers import UNet2DModel
 
     from trainer.models.networks import Networks
-    from trainer.recipe import Model
+    from trainer.schema.model import Model
 
     made = UNet2DModel(
         block_out_channels=(8,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), norm_num_groups=2

@@ -15,7 +15,8 @@ from tests.trainer.models.test_build import LORA, aligned, prediction, prepared,
 from trainer.models import adapters
 from trainer.models.loading import Library
 from trainer.prepare import Prepared
-from trainer.recipe import Model, Recipe
+from trainer.recipe import Recipe
+from trainer.schema.model import Model
 from trainer.setting import Setting
 
 SHAPE = (2, 4, 4)

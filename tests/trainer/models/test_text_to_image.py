@@ -19,8 +19,9 @@ from trainer.generate import restore
 from trainer.models.flow import levels
 from trainer.models.loading import Library
 from trainer.models.schedules import own_schedule
-from trainer.recipe import Model, Sampling
+from trainer.recipe import Sampling
 from trainer.samplers.sampling import sample
+from trainer.schema.model import Model
 
 SHAPE = (2, 4, 4)
 LORA = {"rank": 2, "alpha": 3.0, "targets": ["to_q", "to_v"]}
