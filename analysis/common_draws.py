@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.trial_draws import TrialDraws
 from analysis.trials import JUDGED_STATUSES, Trial
-from trainer.evaluation.drawn import DrawnValues, JointDraws
+from trainer.evaluation.drawn import JointDraws
 from trainer.evaluation.draws_file import DRAWS, loaded, naming
 from trainer.evaluation.spread import spread_of
 
@@ -26,26 +26,6 @@ if TYPE_CHECKING:
 
 Vector = NDArray[np.float64]
 _MOST = 200
-
-
-@dataclass(frozen=True)
-class TrialDraws:
-    """What one trial drew, at which seed; its constraints' names, and which are relative to the objective."""
-
-    drawn: DrawnValues
-    seed: int
-    names: tuple[str, ...]
-    relative: tuple[bool, ...]
-
-    def rows(self, names: Sequence[str]) -> Vector | None:
-        """The objective and the values of these constraints as combinations [1 + K, 1 + m] of the expectations."""
-        if any(name not in self.names for name in names):
-            return None
-        whole = np.eye(1 + len(self.names))
-        places = [1 + self.names.index(name) for name in names]
-        found: Vector = whole[[0, *places]]
-        found[1:, 0] -= [float(self.relative[place - 1]) for place in places]
-        return found
 
 
 def read_draws(client: MlflowClient, trials: Sequence[Trial]) -> dict[str, TrialDraws]:

@@ -17,7 +17,7 @@ from trainer.feasibility.standing import Standing, overall
 from trainer.schema.bound import Kind
 
 if TYPE_CHECKING:
-    from analysis.common_draws import TrialDraws
+    from analysis.trial_draws import TrialDraws
     from trainer.amortised.front import AmortisedFront
 
 Direction = Literal["minimize", "maximize"]

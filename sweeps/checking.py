@@ -20,7 +20,8 @@ from sweeps.trials.starts import continued_dual_step, continued_steps
 from trainer.data import outline
 from trainer.documents import Document, load
 from trainer.errors import BadInput, Problem
-from trainer.feasibility.tolerance import SHARE, Tolerance, tolerances
+from trainer.feasibility.defaults import tolerances
+from trainer.feasibility.tolerance import SHARE, Tolerance
 from trainer.load import is_sweep, load_recipe
 from trainer.places import BadPlaceError, check_writable, is_local, local_path
 from trainer.recipe import Recipe, flatten

@@ -14,7 +14,7 @@ from typing import Any
 from trainer.addresses import NoSuchPlaceError, assign, places
 from trainer.documents import Document, Key, Keys, dotted, load, parse, show, validate
 from trainer.errors import BadInput, Problem
-from trainer.feasibility.tolerance import without_tolerance
+from trainer.feasibility.defaults import without_tolerance
 from trainer.recipe import Recipe
 
 COMMAND_LINE = "--set"

@@ -18,15 +18,16 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint import Snapshot
-from trainer.dual.controller import MOST_SKIPPED, controller_of
+from trainer.dual.controller import MOST_SKIPPED
 from trainer.dual.settling import settled_multipliers
 from trainer.dual.state import DualState, version_at
+from trainer.dual_side import controller_of, problem_of
 from trainer.errors import TrainingError
 from trainer.history import Window
 from trainer.host import Host
 from trainer.outcome import Status
 from trainer.prepare import Prepared
-from trainer.problem import Problem, Vector
+from trainer.problem import Vector
 from trainer.sources.source import Sums, Turn
 from trainer.starting import begin
 
@@ -47,7 +48,7 @@ class Loop:
         self.primal, self.sources, self.shape = prepared.primal, prepared.sources, prepared.shape
         self.host, self.files = host, files
         self._prepared = prepared
-        self.problem = Problem.of(recipe)
+        self.problem = problem_of(recipe)
         self.controller = controller_of(recipe)
         self.state = self.controller.first()
         self.window = Window.empty(len(self.problem.names))

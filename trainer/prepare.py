@@ -7,9 +7,9 @@ from itertools import chain
 
 from diffusers import DDPMScheduler
 
-from trainer.amortised.spread import Spread
 from trainer.composition import Composition
 from trainer.data.splits import Assembled, assemble
+from trainer.dual_side import spread_of
 from trainer.errors import TrainingError
 from trainer.evaluation.asking import Judge
 from trainer.evaluation.judge import judge_for
@@ -61,7 +61,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     shape = space.coded(data.examples.shape) if data is not None else shape_of(recipe.leading, space)
     schedule = noise_schedule(recipe, shape, space)
     _check_steps(recipe, schedule)
-    spread = Spread.of(recipe)
+    spread = spread_of(recipe)
     predictor: Predictor
     primal: Primal | Composition
     if recipe.model.compose is not None:
@@ -79,11 +79,12 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     _check_prompts(recipe, predictor)
     names = data.examples.class_names if data is not None else ()
     setting = Setting(
-        recipe, shape, schedule, host, primal.predict, frozen, lambda: _judge(recipe, data, judges), names, primal.guided, space,
-        predictor.texts, spread,
+        recipe.seed, recipe.train, recipe.rollout, recipe.product, recipe.evaluation, recipe.normalization_samples, shape,
+        schedule, host, primal.predict, frozen, lambda: _judge(recipe, data, judges), names, primal.guided, space,
+        predictor.texts, spread, next(((each.column, each.value.to) for each in recipe.terms if each.term.anchors), None),
     )  # fmt: skip
     latents = replace(data, examples=encoded(data.examples, space)) if data is not None else None
-    sources = build_sources(setting, latents)
+    sources = build_sources(recipe, setting, latents)
     if isinstance(primal, Primal):
         for name, companion in chain.from_iterable(source.companions().items() for source in sources):
             primal.join(name, companion)

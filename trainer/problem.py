@@ -24,10 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.feasibility.standing import CONFIDENCE
-from trainer.feasibility.tolerance import Tolerance, tolerances
-from trainer.recipe import Recipe
+from trainer.feasibility.tolerance import Tolerance
 from trainer.schema.bound import Kind
-from trainer.schema.formulation import SHAPES
 
 Vector = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
@@ -104,24 +102,6 @@ class Problem:
                 f"a problem must have one kind and one softness for each of its {size} constraints, but got "
                 f"{len(self.kinds)} and {len(self.softness)}; give them for all or for none"
             )
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> Problem:
-        constraints = recipe.constraints
-        alphas = [constraint.alpha or recipe.dual.alpha for constraint in constraints]
-        budgets = [np.nan if constraint.budget is None else constraint.budget for constraint in constraints]
-        return cls(
-            names=tuple(constraint.name for constraint in constraints),
-            budgets=np.array(budgets, dtype=np.float64),
-            relative=np.array([constraint.relative_to is not None for constraint in constraints], dtype=np.bool_),
-            kinds=tuple(constraint.kind for constraint in constraints),
-            softness=np.array([1.0 / alpha if alpha else 0.0 for alpha in alphas], dtype=np.float64),
-            simplex=SHAPES[recipe.formulation].simplex,
-            maximize=recipe.maximizes,
-            tilts=np.array([each.term.tilts for each in recipe.terms if each.column], dtype=np.bool_),
-            tolerances=tuple(each or Tolerance(0.0) for each in tolerances(recipe).values()),
-            confidence=recipe.feasibility.confidence,
-        )
 
     @property
     def direction(self) -> float:

@@ -18,6 +18,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import WorkerGroupError
 
+from trainer.dual_side import controller_of
 from trainer.errors import BadInput, Problem, TrainingError
 from trainer.following import Training, follow, whole
 from trainer.host import Payload
@@ -87,7 +88,7 @@ def run_on_ray(job: Job, storage: str, callbacks: Sequence[Any]) -> None:
         TrainingError: with a reason that trying again won't mend.
         ray.train.TrainingFailedError: the workers kept dying.
     """
-    from trainer.dual.controller import controller_of
+
     from trainer.ray_host import start_coordinator
 
     recipe = Recipe.model_validate(job.recipe)

@@ -16,15 +16,20 @@ from trainer.evaluation.asking import Judge
 from trainer.host import Host
 from trainer.models.predictor import Predictor
 from trainer.models.spaces import Pixels, Space
-from trainer.recipe import Recipe
 from trainer.samplers.chain import steps_of
 from trainer.samplers.rollout import Predict, roll_out
 from trainer.schema.base import ClassName
+from trainer.schema.evaluation import Evaluation
+from trainer.schema.product import Product
+from trainer.schema.rollout import Rollout
+from trainer.schema.train import Train
 
 
 @dataclass(frozen=True)
 class Setting:
-    """shape: of the diffusion, in its `space`.
+    """seed, train, rollout, product, evaluation: of the recipe. normalization_samples: how many give the scales of rewards.
+
+    shape: of the diffusion, in its `space`.
 
     predict: the trained model with its present weights, (x [B, *shape], t [B]) -> [B, *shape].
 
@@ -32,10 +37,17 @@ class Setting:
 
     spread: the multipliers that samples are drawn with, where the training is amortised.
 
+    anchor: the column of the KL whose optimum is the tilted reference, and the frozen model that it is to; None without one.
+
     frozen: models by name, in evaluation mode, without gradients to their weights. judge: trained when first asked for.
     """
 
-    recipe: Recipe
+    seed: int
+    train: Train
+    rollout: Rollout
+    product: Product
+    evaluation: Evaluation
+    normalization_samples: int
     shape: tuple[int, ...]
     schedule: DDPMScheduler
     host: Host
@@ -47,6 +59,7 @@ class Setting:
     space: Space = field(default_factory=Pixels)
     prompts: tuple[str, ...] = ()
     spread: Spread | None = None
+    anchor: tuple[int, str] | None = None
 
     @property
     def sampling(self) -> Predict:
@@ -59,13 +72,13 @@ class Setting:
 
         Sample k has prompt k modulo their number.
         """
-        spec, count = self.recipe.rollout, self.recipe.normalization_samples
+        spec, count = self.rollout, self.normalization_samples
         steps = steps_of(self.schedule, spec.steps, spec.eta)
         samples, model = [], self.frozen["pretrained"]
         with torch.no_grad():
-            for start in range(0, count, self.recipe.evaluation.batch_size):
-                positions = range(start, min(start + self.recipe.evaluation.batch_size, count))
-                noise = normals(self.recipe.seed, Stream.NORMALIZATION, 0, positions, (len(steps), *self.shape))
+            for start in range(0, count, self.evaluation.batch_size):
+                positions = range(start, min(start + self.evaluation.batch_size, count))
+                noise = normals(self.seed, Stream.NORMALIZATION, 0, positions, (len(steps), *self.shape))
                 prompts = in_turn(len(self.prompts), positions)
                 samples.append(self.space.decode(roll_out(model.guided, steps, noise.to(self.host.device), prompts).samples))
         return torch.cat(samples)

@@ -19,6 +19,7 @@ from trainer.amortised.measure import ending, measured, point_of
 from trainer.amortised.spread import Spread
 from trainer.draws import shard
 from trainer.dual.settling import settled_errors, settled_multipliers
+from trainer.dual_side import spread_of
 from trainer.evaluation.draws_file import DRAWS, stored
 from trainer.evaluation.evidence import Evidence
 from trainer.evaluation.final import Final, final_values
@@ -109,7 +110,7 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Ending | None) -> tuple[Resul
 
 def _measured(loop: Loop, prepared: Prepared) -> _Measured | None:
     """Final values of the averaged weights and samples, by all workers; on rank 0 only."""
-    multipliers, spread, front = settled_multipliers(loop.state), Spread.of(loop.recipe), None
+    multipliers, spread, front = settled_multipliers(loop.state), spread_of(loop.recipe), None
     weights = loop.settled
     with loop.primal.averaged(weights) as model:
         if spread is not None:

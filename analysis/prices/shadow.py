@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
 
 import numpy as np
 
@@ -19,82 +18,15 @@ from analysis.front import Front
 from analysis.prices import words
 from analysis.prices.attained import Attained, Vector
 from analysis.prices.budgets import Loosening, loosenings
+from analysis.prices.price import Price, Verdict
 from analysis.prices.slopes import Polyhedron, local_slope, margin
 from analysis.trials import SweepRecord, Trial
 
-#: Intervals that people see are this many standard errors either side.
-SHOWN = 2.0
 #: Room that counts as left beside a price: this part of the budget's range, and of the largest price of any trial.
 _ROOM, _PRICED = 0.1, 0.05
 _ROUNDING = 1e-6
 #: Each takes two linear programs a budget: more than these are too many to wait for, and to read.
 MOST = 60
-
-Verdict = Literal["agrees", "disagrees", "slack"]
-
-
-@dataclass(frozen=True)
-class Price:
-    """The price of one budget at one trial, in units of the objective for a unit of the budget.
-
-    `price` is the multiplier, the sum of those that share the budget, with its standard `error`; `low` and `high` are the slopes
-    that the values allow (-inf and inf where open, NaN where no price at all fits them), `slope` and `slope_error` a local fit of
-    theirs (NaN where too few trials are near). `verdict` is `disagrees` where the two are apart by more than noise, `slack`
-    where a price stands beside room that is left. Loosening the budget by `step` buys `gain` (`gain_low` to `gain_high`, 2
-    standard errors) of the objective; of an equality, raising it does.
-    """
-
-    trial_id: str
-    budget: Loosening
-    price: float
-    error: float
-    low: float
-    high: float
-    slope: float
-    slope_error: float
-    verdict: Verdict
-    sentence: str = ""
-
-    @property
-    def step(self) -> float:
-        return self.budget.step
-
-    @property
-    def gain(self) -> float:
-        return self.price * self.step
-
-    @property
-    def gain_low(self) -> float:
-        least = (self.price - SHOWN * self.error) * self.step
-        return least if self.budget.kind == "equals" else max(0.0, least)
-
-    @property
-    def gain_high(self) -> float:
-        return (self.price + SHOWN * self.error) * self.step
-
-    @property
-    def believed(self) -> bool:
-        """Whether nothing contradicts it."""
-        return self.verdict == "agrees"
-
-    def to_json(self) -> dict[str, Any]:
-        """The form of `--json` files (docs/prices.md); infinite and unknown numbers become null there."""
-        names = (
-            "price",
-            "error",
-            "low",
-            "high",
-            "slope",
-            "slope_error",
-            "verdict",
-            "step",
-            "gain",
-            "gain_low",
-            "gain_high",
-            "sentence",
-        )
-        constraints = list(self.budget.constraints)
-        return {"trial": self.trial_id, "constraints": constraints, **{name: getattr(self, name) for name in names}}
 
 
 @dataclass(frozen=True)

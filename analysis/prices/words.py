@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+from analysis.prices.price import Price
 from analysis.text import number
 from analysis.trials import Trial
-
-if TYPE_CHECKING:
-    from analysis.prices.shadow import Price
 
 _SHOWN = 2.0
 

@@ -11,7 +11,8 @@ import numpy as np
 from analysis.errors import nearest as nearest_name
 from analysis.front import Front, to_minimise
 from analysis.noise import known, standard_error
-from analysis.prices.shadow import Price, Pricing
+from analysis.prices.price import Price
+from analysis.prices.shadow import Pricing
 from analysis.recommendation.points import APART, Points
 from analysis.recommendation.preference import Limit, Preference
 from analysis.recommendation.words import listed, sentences

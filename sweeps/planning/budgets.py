@@ -14,7 +14,8 @@ from sweeps.planning.search import Parameter
 from trainer.addresses import places
 from trainer.documents import show
 from trainer.errors import Problem
-from trainer.feasibility.tolerance import SHARE, without_tolerance
+from trainer.feasibility.defaults import without_tolerance
+from trainer.feasibility.tolerance import SHARE
 from trainer.load import Layered, tolerance_problems
 from trainer.recipe import Recipe
 from trainer.schema.bound import KEYS, Kind

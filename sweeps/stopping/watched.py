@@ -10,7 +10,8 @@ import numpy as np
 
 from analysis.trials import JUDGED_STATUSES
 from sweeps.stopping.forecast import Forecast, forecast, recent
-from trainer.feasibility.tolerance import Tolerance, tolerances
+from trainer.feasibility.defaults import tolerances
+from trainer.feasibility.tolerance import Tolerance
 from trainer.outcome import Result
 from trainer.problem import Vector
 from trainer.recipe import Recipe

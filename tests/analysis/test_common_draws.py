@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from analysis.bands import slices
-from analysis.common_draws import TrialDraws, correlations
+from analysis.common_draws import correlations
 from analysis.front import find_front
+from analysis.trial_draws import TrialDraws
 from tests.analysis.test_bands import sweep
 from trainer.evaluation.drawn import JointDraws, drawn_values
 from trainer.evaluation.draws_file import loaded, naming, stored

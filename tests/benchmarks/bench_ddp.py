@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.benchmarks.common import digits
+from trainer.dual_side import controller_of
 
 
 def bare(batch: int) -> Callable[[], object]:
@@ -72,7 +73,6 @@ def measure(workers: int, options: argparse.Namespace) -> dict[str, list[float]]
     from ray.train.torch import TorchTrainer
     from ray.util.queue import Queue
 
-    from trainer.dual.controller import controller_of
     from trainer.ray_host import start_coordinator
 
     class Take(UserCallback):

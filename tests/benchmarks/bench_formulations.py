@@ -19,7 +19,7 @@ import torch
 
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of
+from trainer.dual_side import controller_of
 from trainer.generate import restore
 from trainer.host import LocalHost
 from trainer.load import load_recipe

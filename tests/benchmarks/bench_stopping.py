@@ -43,7 +43,7 @@ from tests.pipeline.conftest import PARTS, RECIPE
 from tests.pipeline.test_stopping import SWEEP, TINY
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of
+from trainer.dual_side import controller_of
 from trainer.host import LocalHost
 from trainer.outcome import Result
 from trainer.work import work

@@ -14,7 +14,7 @@ from typing import Any
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import Coordinator, InProcess
 from trainer.documents import load
-from trainer.dual.controller import controller_of
+from trainer.dual_side import controller_of
 from trainer.host import Host, LocalHost
 from trainer.loop import Loop
 from trainer.outcome import Result

@@ -14,7 +14,7 @@ import pytest
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
 from trainer.data.deep import check_deep
-from trainer.dual.controller import controller_of
+from trainer.dual_side import controller_of
 from trainer.host import LocalHost
 from trainer.load import load_recipe
 from trainer.outcome import Result

@@ -12,7 +12,7 @@ CODE = """
 import tempfile, torch
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of
+
 from trainer.host import LocalHost
 from trainer.recipe import Recipe
 from trainer.work import work

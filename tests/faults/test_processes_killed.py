@@ -14,7 +14,7 @@ import yaml
 from tests.pipeline.conftest import RECIPE, assert_nothing_left, ray_process, start, wait_for
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of
+from trainer.dual_side import controller_of
 from trainer.host import LocalHost
 from trainer.recipe import Recipe
 from trainer.work import work

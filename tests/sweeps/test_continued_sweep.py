@@ -21,7 +21,7 @@ from sweeps.trials.results import TrialRecord
 from tests.stores import empty_store
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of
+from trainer.dual_side import controller_of
 from trainer.host import LocalHost, Payload
 from trainer.recipe import Recipe
 from trainer.work import work

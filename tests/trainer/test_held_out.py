@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of
+from trainer.dual_side import controller_of
 from trainer.host import LocalHost
 from trainer.outcome import Result
 from trainer.recipe import Recipe

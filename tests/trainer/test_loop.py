@@ -10,11 +10,10 @@ import torch
 from tests.trainer.recipes import digits
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of
+from trainer.dual_side import controller_of, problem_of
 from trainer.host import LocalHost
 from trainer.loop import Loop
 from trainer.primal import Primal
-from trainer.problem import Problem
 from trainer.recipe import Recipe
 from trainer.work import work
 
@@ -183,7 +182,7 @@ def test_the_multipliers_in_use_are_those_of_the_stated_version(tmp_path, monkey
     for step, weights in enumerate(used):
         version = max(0, step - staleness) // every
         expected = states[version].multipliers if version else np.zeros(2)
-        np.testing.assert_array_equal(weights, Problem.of(recipe).weights(expected))
+        np.testing.assert_array_equal(weights, problem_of(recipe).weights(expected))
 
 
 def test_a_finished_runs_last_checkpoint_is_a_diffusers_pipeline(tmp_path):

@@ -10,6 +10,7 @@ from scipy.optimize import linprog
 
 from tests.trainer.recipes import digits
 from trainer.dual.controller import Controller
+from trainer.dual_side import problem_of
 from trainer.feasibility.deciding import Decision
 from trainer.outcome import ConstraintOutcome, outcomes, verdict
 from trainer.problem import Estimate, Problem
@@ -122,7 +123,7 @@ def test_curvature_is_unknown_for_what_does_not_tilt():
             {"name": "r", "reward": "brightness", "at_least": 1}, {"name": "k", "path_kl": {"to": "other"}, "at_most": 1},
         ],
     }  # fmt: skip
-    np.testing.assert_array_equal(Problem.of(Recipe.model_validate(aligned)).tilts, [True, False])
+    np.testing.assert_array_equal(problem_of(Recipe.model_validate(aligned)).tilts, [True, False])
 
 
 def test_the_error_of_a_relative_slack_counts_what_was_measured_on_the_same_samples(sampled):
@@ -214,14 +215,14 @@ def test_what_does_not_fit_is_refused(constraints, dual, says):
 
 
 def test_what_fits():
-    problem = Problem.of(
+    problem = problem_of(
         recipe(
             [{"at_most": 1.0, "alpha": 4.0}, {"equals": 2.0}, {"at_least": 3.0}], alpha=2.0, start={"c0": 0, "c1": -1, "c2": 0}
         )
     )
     assert problem.kinds == ("at_most", "equals", "at_least") and not problem.simplex
     np.testing.assert_allclose(problem.softness, [0.25, 0.5, 0.5])
-    assert Problem.of(recipe([{}, {}], rule="mirror")).kinds == ("minimax", "minimax")
+    assert problem_of(recipe([{}, {}], rule="mirror")).kinds == ("minimax", "minimax")
 
 
 def test_a_minimax_run_whose_weighted_constraints_differ_has_not_converged():
@@ -240,7 +241,7 @@ def test_a_minimax_run_whose_weighted_constraints_differ_has_not_converged():
 def test_a_run_without_constraints_is_not_told_that_they_are_met():
     from tests.trainer.dual.test_simplex import unmoved
 
-    state = unmoved(Controller(Problem.of(recipe([])), Dual(), 100), 0)
+    state = unmoved(Controller(problem_of(recipe([])), Dual(), 100), 0)
     assert verdict(state, {}) == ("converged", "the objective has settled")
 
 

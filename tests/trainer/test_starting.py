@@ -17,9 +17,9 @@ from tests.trainer.test_loop import Interrupted, Recording, aligned, run, withou
 from trainer.checkpoint import CheckpointFolder, Snapshot, locate, read
 from trainer.data import outline
 from trainer.documents import parse
-from trainer.dual.controller import controller_of
 from trainer.dual.settling import settled_multipliers
 from trainer.dual.state import DualState
+from trainer.dual_side import controller_of
 from trainer.errors import BadInput, TrainingError
 from trainer.host import LocalHost
 from trainer.load import Layered, load_recipe, validate_recipe

@@ -13,8 +13,8 @@ from tests.trainer.recipes import digits
 from tests.trainer.test_formulations import ALIGNMENT, COMBINED
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of
 from trainer.dual.state import SlackReport
+from trainer.dual_side import controller_of
 from trainer.host import LocalHost
 from trainer.loop import Loop
 from trainer.prepare import prepare

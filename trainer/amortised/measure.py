@@ -11,8 +11,8 @@ from trainer.amortised.front import AmortisedFront, Point
 from trainer.amortised.spread import Spread
 from trainer.checkpoint import CheckpointFolder, locate, read
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of
 from trainer.dual.state import DualState
+from trainer.dual_side import controller_of, spread_of
 from trainer.errors import TrainingError
 from trainer.evaluation.drawn import DrawnValues
 from trainer.evaluation.values import expectations
@@ -51,7 +51,7 @@ def measured_at(run: str, multipliers: Vector) -> list[Point]:
     """
     checkpoint = locate(run)
     recipe = recipe_of(checkpoint) if checkpoint is not None else None
-    spread = Spread.of(recipe) if recipe is not None else None
+    spread = spread_of(recipe) if recipe is not None else None
     if checkpoint is None or recipe is None or spread is None:
         raise TrainingError(f"a run must be amortised to be measured at multipliers, but got {run}; give its output folder")
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(posixpath.dirname(checkpoint)))

@@ -8,7 +8,6 @@ import numpy as np
 
 from trainer.draws import Stream, generator
 from trainer.problem import RELATIVE_LIMIT, Problem, Vector
-from trainer.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -20,18 +19,6 @@ class Spread:
     high: Vector
     zeros: float
     seed: int
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> Spread | None:
-        """That of a recipe; None where it is not amortised."""
-        spec = recipe.amortised
-        if spec is None:
-            return None
-        ranges = [spec.range_of(each.name) for each in recipe.constraints]
-        problem = Problem.of(recipe)
-        high = np.array([each.high for each in ranges])
-        high = np.where(problem.relative, np.minimum(high, RELATIVE_LIMIT), high)
-        return cls(problem, np.array([each.low for each in ranges]), high, spec.zeros, recipe.seed)
 
     @property
     def size(self) -> int:

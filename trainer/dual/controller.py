@@ -15,7 +15,6 @@ from trainer.dual.secant import secant
 from trainer.dual.second_order import Measured, newton
 from trainer.dual.state import FIFTHS, DualState, SlackReport, Tail
 from trainer.problem import RELATIVE_LIMIT, Booleans, Estimate, Problem, Vector
-from trainer.recipe import Recipe
 from trainer.schema.dual import Dual
 
 SECOND_ORDER = {"newton": newton, "secant": secant}
@@ -158,14 +157,6 @@ class Controller:
             for i in stuck
         ]
         return "; ".join(each) + ": loosen that budget, or raise dual.cap if the multiplier was still rising for good reason"
-
-
-def controller_of(recipe: Recipe) -> Controller:
-    """The controller of a recipe's whole run; of an amortised one it only reduces, for there are no multipliers to move."""
-    dual = recipe.dual
-    if recipe.amortised is not None:
-        dual = Dual(rule="fixed", every=dual.every, staleness=dual.staleness)
-    return Controller(Problem.of(recipe), dual, total=max(1, recipe.train.steps // dual.every))
 
 
 def reduce(reports: Sequence[SlackReport]) -> Estimate:

@@ -29,7 +29,7 @@ SCHEDULE_WAY_OUT = (
     "folder of its pipeline"
 )
 #: Of a loaded schedule: the most signal with which a chain of few steps still forgets its start, as those of
-#: `trainer.schema.fitting.SHORTEST` do.
+#: `trainer.schema.consistency.multipliers.SHORTEST` do.
 MOST_SIGNAL = 0.03
 #: The file in which diffusers keeps an adapter, at the top of a checkpoint.
 ADAPTER = "pytorch_lora_weights.safetensors"
@@ -138,7 +138,7 @@ def schedule_faults(recipe: Recipe) -> Iterator[Fault]:
 
 
 def newton_faults(recipe: Recipe) -> Iterator[Fault]:
-    """A loaded schedule that ends far from pure noise, under `dual.rule: newton` (see `trainer.schema.fitting`)."""
+    """A loaded schedule that ends far from pure noise, under `dual.rule: newton`."""
     load = recipe.leading.load
     if load is None or recipe.schedule is not None or recipe.dual.rule != "newton" or not is_local(load):
         return

@@ -15,8 +15,8 @@ from diffusers import UNet2DModel
 from safetensors.torch import load as load_tensors
 from torch import nn
 
-from trainer.amortised.spread import Spread
 from trainer.checkpoint import locate
+from trainer.dual_side import spread_of
 from trainer.errors import TrainingError
 from trainer.imports import import_callable
 from trainer.models import adapters
@@ -82,7 +82,7 @@ def _bound(network: nn.Module, origin: Origin) -> nn.Module:
     """The network at the multipliers at which the amortised checkpoints of its origin are taken."""
     for checkpoint, multipliers in origin.bound:
         weights = read_file(checkpoint, CONDITIONING)
-        spread = Spread.of(recipe_of(checkpoint))
+        spread = spread_of(recipe_of(checkpoint))
         if weights is not None and spread is not None:
             bind(network, load_tensors(weights), spread.low, spread.high, values_of(multipliers))
     return network

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat
 
 from trainer.schema.base import Count, Name, NotNegative, Section
-
-if TYPE_CHECKING:
-    from trainer.recipe import Recipe
 
 
 class Feasibility(Section):
@@ -33,21 +30,3 @@ class Feasibility(Section):
         "training", description="the data on which constraints are judged: those trained on, or those of `data.holdout`",
         examples=["held_out"],
     )  # fmt: skip
-
-
-def check_feasibility(recipe: Recipe) -> None:
-    """Refuses tolerances of constraints that are not there, and held-out feasibility without held-out data.
-
-    Raises:
-        ValueError: saying the key, what was received and the way out.
-    """
-    spec, names = recipe.feasibility, [each.name for each in recipe.constraints]
-    unknown = [name for name in spec.tolerance if name not in names] if isinstance(spec.tolerance, dict) else []
-    if unknown:
-        raise ValueError(
-            f"`feasibility.tolerance` must name constraints of the recipe, but got {unknown[0]}; write one of {names}"
-        )
-    if spec.on == "held_out" and not (recipe.data is not None and recipe.data.holdout):
-        raise ValueError(
-            "`feasibility.on` must be training where no data are held out, but got held_out; write e.g. data.holdout: 0.1"
-        )

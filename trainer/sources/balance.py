@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -29,11 +28,8 @@ from trainer.models.log_flow import Flow
 from trainer.samplers import rollout as rollouts
 from trainer.samplers.rollout import Path
 from trainer.setting import Setting
+from trainer.sources.rollout import RolloutSource, RolloutTurn
 from trainer.sources.source import Companion
-from trainer.sources.turn import RolloutTurn
-
-if TYPE_CHECKING:
-    from trainer.sources.rollout import RolloutSource
 
 #: The least weight of the closeness among all weights, whose absolute sum is 1.
 LEAST = 0.02
@@ -65,13 +61,12 @@ class Balance:
     """
 
     def __init__(self, source: RolloutSource, setting: Setting) -> None:
-        recipe = setting.recipe
-        self.source, self.spec = source, recipe.rollout
-        anchor = next(each for each in recipe.terms if each.term.anchors)
-        self.anchor = anchor.column
-        self.reference = setting.frozen[anchor.value.to].guided if self.spec.reference == "pretrained" else None
+        if setting.anchor is None:
+            raise ValueError("detailed balance must have a KL along trajectories to align to, but got none; give `path_kl`")
+        self.source, self.spec, (self.anchor, to) = source, setting.rollout, setting.anchor
+        self.reference = setting.frozen[to].guided if self.spec.reference == "pretrained" else None
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(generator(recipe.seed, Stream.WEIGHTS, 1).integers(2**63)))
+            torch.manual_seed(int(generator(setting.seed, Stream.WEIGHTS, 1).integers(2**63)))
             timesteps = setting.schedule.config.num_train_timesteps
             self.flow = Flow(setting.shape, self.spec.flow.width, timesteps, len(setting.prompts))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 
 import numpy as np
 
@@ -11,41 +12,41 @@ from trainer.data.examples import Examples, InMemory, concatenate
 from trainer.data.splits import Assembled
 from trainer.draws import Stream, generator
 from trainer.models.origins import recipe_of
-from trainer.recipe import Named, Recipe, Sampling
+from trainer.recipe import Recipe
 from trainer.samplers.chain import steps_of
 from trainer.samplers.sampling import sample
 from trainer.schema.evaluation import STEPS
+from trainer.schema.fields import Sampling
 from trainer.schema.word import SamplesOf
 from trainer.schema.word import Source as Kind
 from trainer.setting import Setting
+from trainer.sources import estimators
 from trainer.sources.composed import ComposedSource
 from trainer.sources.data import DataSource, Population
 from trainer.sources.product import ProductSource
 from trainer.sources.rollout import RolloutSource
 from trainer.sources.source import Source
 
-Terms = Sequence[Named]
 
-
-def build_sources(setting: Setting, data: Assembled | None) -> list[Source]:
+def build_sources(recipe: Recipe, setting: Setting, data: Assembled | None) -> list[Source]:
     """One source for each kind of draw that the recipe's terms need, in the order of `BUILDERS`."""
     found: list[Source] = []
     for name, builder in BUILDERS.items():
-        terms = setting.recipe.terms_on(name)
-        if terms:
-            found.append(builder(terms, setting, data))
+        if recipe.terms_on(name):
+            found.append(builder(recipe, setting, data))
     return found
 
 
-def _data_source(terms: Terms, setting: Setting, data: Assembled | None) -> Source:
+def _data_source(recipe: Recipe, setting: Setting, data: Assembled | None) -> Source:
+    terms = recipe.terms_on("data")
     wanted = [each.term.population(each.value) if each.term.population else None for each in terms]
-    examples, first = _with_samples(setting, data, [each for each in wanted if isinstance(each, SamplesOf)])
+    examples, first = _with_samples(recipe, setting, data, [each for each in wanted if isinstance(each, SamplesOf)])
     populations = []
     for each, population in zip(terms, wanted, strict=True):
         if isinstance(population, SamplesOf):
             populations.append(Population.samples(first[population.model] + np.arange(population.count)))
         elif data is not None:
-            populations.append(_population(data, each.column, setting.recipe))
+            populations.append(_population(data, each.column, recipe))
     if examples is None:
         raise ValueError("terms on data must have data or samples, but got neither; give `data`")
     built = [each.term.build(each.value, setting) for each in terms]
@@ -54,12 +55,12 @@ def _data_source(terms: Terms, setting: Setting, data: Assembled | None) -> Sour
 
 
 def _with_samples(
-    setting: Setting, data: Assembled | None, wanted: Sequence[SamplesOf]
+    recipe: Recipe, setting: Setting, data: Assembled | None, wanted: Sequence[SamplesOf]
 ) -> tuple[Examples | None, dict[str, int]]:  # fmt: skip
     """The data and the samples that terms ask for, and where each model's begin: terms on one model share its first ones."""
     examples, first = data.examples if data is not None else None, {}
     for model in dict.fromkeys(each.model for each in wanted):
-        pool = _samples(setting, SamplesOf(model, max(each.count for each in wanted if each.model == model)))
+        pool = _samples(recipe, setting, SamplesOf(model, max(each.count for each in wanted if each.model == model)))
         first[model] = len(examples) if examples is not None else 0
         examples = concatenate(examples, pool) if examples is not None else pool
     return examples, first
@@ -72,9 +73,8 @@ def _population(data: Assembled, column: int, recipe: Recipe) -> Population:
     return Population.of(rows, held_out)
 
 
-def _samples(setting: Setting, wanted: SamplesOf) -> Examples:
+def _samples(recipe: Recipe, setting: Setting, wanted: SamplesOf) -> Examples:
     """Samples of a frozen model, drawn once; they depend on the seed and the model's name alone."""
-    recipe = setting.recipe
     seed = int(generator(recipe.seed, Stream.POOL, *_number(wanted.model)).integers(2**31))
     sampling = sampling_of(recipe, wanted.model)
     sampling = sampling._replace(steps=min(sampling.steps, setting.schedule.config.num_train_timesteps))
@@ -102,19 +102,22 @@ def _number(name: str) -> tuple[int]:
     return (int.from_bytes(name.encode()[:7].ljust(7, b"\0"), "little"),)
 
 
-def _rollout_source(terms: Terms, setting: Setting, _: Assembled | None) -> Source:
-    spec = setting.recipe.rollout
+def _rollout_source(recipe: Recipe, setting: Setting, _: Assembled | None) -> Source:
+    terms, spec = recipe.terms_on("rollout"), recipe.rollout
     built = [each.term.build(each.value, setting) for each in terms]
-    return RolloutSource(setting, [each.column for each in terms], built, steps_of(setting.schedule, spec.steps, spec.eta))
+    estimator = import_module(f"{estimators.__name__}.{spec.gradient}").Estimator
+    steps = steps_of(setting.schedule, spec.steps, spec.eta)
+    return RolloutSource(setting, [each.column for each in terms], built, steps, estimator)
 
 
-def _product_source(terms: Terms, setting: Setting, _: Assembled | None) -> Source:
+def _product_source(recipe: Recipe, setting: Setting, _: Assembled | None) -> Source:
+    terms = recipe.terms_on("product")
     built = [each.term.build(each.value, setting) for each in terms]
-    kind = ProductSource if setting.recipe.model.compose is None else ComposedSource
+    kind = ProductSource if recipe.model.compose is None else ComposedSource
     return kind(setting, [each.column for each in terms], built)
 
 
-Builder = Callable[[Terms, Setting, Assembled | None], Source]
+Builder = Callable[[Recipe, Setting, Assembled | None], Source]
 BUILDERS: Mapping[Kind, Builder] = {"data": _data_source, "rollout": _rollout_source, "product": _product_source}
 
 

@@ -74,13 +74,13 @@ class DataSource(Source):
         self._terms = _together(terms)
 
     def turn(self, step: int, weights: Vector) -> DataTurn:
-        recipe, own = self.setting.recipe, weights[self.places]
+        setting, own = self.setting, weights[self.places]
         timesteps, spread = self.setting.schedule.config.num_train_timesteps, self.setting.spread
         if spread is not None:
-            size = recipe.train.batch_size
-            batch = draw_amortised(spread, self.places, self._parts, size, timesteps, recipe.seed, step)
+            size = setting.train.batch_size
+            batch = draw_amortised(spread, self.places, self._parts, size, timesteps, setting.seed, step)
         else:
-            batch = draw(sizes(own, self.places, recipe.train), own, self._parts, timesteps, recipe.seed, step)
+            batch = draw(sizes(own, self.places, setting.train), own, self._parts, timesteps, setting.seed, step)
         return DataTurn(self, batch, *own_shard(self.setting, batch, step, self._fetch))
 
     def values(self, prediction: Tensor, noised: Noised, part: np.ndarray) -> Tensor:

@@ -28,7 +28,7 @@ def own_shard(setting: Setting, batch: GlobalBatch, step: int, fetch: Fetch) -> 
     mine = shard(len(batch.part), host.rank, host.world)
     within = slice(mine.start, mine.stop)
     x = fetch(batch.index[within]).to(host.device)
-    noise = normals(setting.recipe.seed, Stream.NOISE, step, mine, tuple(x.shape[1:])).to(host.device)
+    noise = normals(setting.seed, Stream.NOISE, step, mine, tuple(x.shape[1:])).to(host.device)
     return mine, Noised(setting.schedule, x, noise, torch.from_numpy(batch.timestep[within]).to(host.device))
 
 
@@ -50,7 +50,7 @@ def fresh(setting: Setting, column: int, groups: Sequence[Integers], draws: rang
     """
     if not sum(map(len, groups)):
         return Fresh(*np.empty((3, 0), dtype=np.int64))
-    seed, timesteps = setting.recipe.seed, setting.schedule.config.num_train_timesteps
+    seed, timesteps = setting.seed, setting.schedule.config.num_train_timesteps
     uniform = generator(seed, Stream.VALUES, column, draws.start).random((2, len(draws)))
     if in_turn:
         rows, group = _in_turn(groups, draws, partial(generator, seed, Stream.VALUES, column))
@@ -80,13 +80,13 @@ def noised(setting: Setting, column: int, drawn: Fresh, draws: range, fetch: Fet
     """This worker's share of `drawn`, noised, a batch at a time, each with its place among the `draws`."""
     if not len(drawn.rows):
         return
-    recipe, device = setting.recipe, setting.host.device
+    size, device = setting.evaluation.batch_size, setting.host.device
     mine = shard(len(draws), setting.host.rank, setting.host.world)
-    for start in range(mine.start, mine.stop, recipe.evaluation.batch_size):
-        within = slice(start, min(start + recipe.evaluation.batch_size, mine.stop))
+    for start in range(mine.start, mine.stop, size):
+        within = slice(start, min(start + size, mine.stop))
         positions = draws[within]
         x = fetch(drawn.rows[within]).to(device)
-        noise = normals(recipe.seed, Stream.EVALUATION, column, positions, tuple(x.shape[1:])).to(device)
+        noise = normals(setting.seed, Stream.EVALUATION, column, positions, tuple(x.shape[1:])).to(device)
         yield within, Noised(setting.schedule, x, noise, torch.from_numpy(drawn.timesteps[within]).to(device))
 
 

@@ -40,11 +40,11 @@ class Pool:
 
     def batch(self, step: int, weights: Vector) -> tuple[Integers, Noised]:
         """This worker's shard of primal step `step`: `train.batch_size` samples, stratified in t, and their rows in the pool."""
-        recipe, samples = self._setting.recipe, self.at(weights).samples
-        timesteps = self._setting.schedule.config.num_train_timesteps
+        setting, samples = self._setting, self.at(weights).samples
+        timesteps = setting.schedule.config.num_train_timesteps
         parts = Parts.of([np.arange(len(samples))])
-        batch = draw(np.array([recipe.train.batch_size]), np.ones(1), parts, timesteps, recipe.seed, step)
-        mine, own = own_shard(self._setting, batch, step, lambda rows: samples[torch.from_numpy(rows)])
+        batch = draw(np.array([setting.train.batch_size]), np.ones(1), parts, timesteps, setting.seed, step)
+        mine, own = own_shard(setting, batch, step, lambda rows: samples[torch.from_numpy(rows)])
         return batch.index[mine.start : mine.stop], own
 
     def measure(self, weights: Vector, draws: range, values: Callable[[Integers, Noised], Tensor]) -> list[JointDraws]:
@@ -56,11 +56,10 @@ class Pool:
         return joint_draws(self._setting, self._columns, drawn, found, "chains")
 
     def _draw(self, own: Vector) -> Annealed:
-        setting = self._setting
-        recipe, device = setting.recipe, setting.host.device
+        setting, device = self._setting, self._setting.host.device
         mark = int.from_bytes(hashlib.sha256(own.tobytes()).digest()[:7], "little")
-        seed = int(generator(recipe.seed, Stream.POOL, mark).integers(2**62))
-        start = normals(recipe.seed, Stream.POOL, mark, range(recipe.product.samples), setting.shape).to(device)
+        seed = int(generator(setting.seed, Stream.POOL, mark).integers(2**62))
+        start = normals(setting.seed, Stream.POOL, mark, range(setting.product.samples), setting.shape).to(device)
         source = torch.Generator().manual_seed(seed)
 
         def weighted(x: Tensor, t: Tensor) -> Tensor:
@@ -70,4 +69,4 @@ class Pool:
         def draws(number: int) -> Tensor:
             return torch.randn(start.shape, generator=source).to(device) if number else start
 
-        return product_samples(weighted, setting.schedule, recipe.product, draws, keep=self._keep)
+        return product_samples(weighted, setting.schedule, setting.product, draws, keep=self._keep)

@@ -65,8 +65,8 @@ class ProductTurn:
         setting, noised = self._source.setting, self._noised
         prediction = self._source.forward(noised.noisy, noised.t)
         self._prediction = prediction.detach()
-        losses = weighted_errors(setting.schedule, prediction, noised.target, noised.t, setting.recipe.train.loss_weight)
-        return losses.sum() * (setting.host.world / setting.recipe.train.batch_size)
+        losses = weighted_errors(setting.schedule, prediction, noised.target, noised.t, setting.train.loss_weight)
+        return losses.sum() * (setting.host.world / setting.train.batch_size)
 
     def add_to(self, sums: Sums) -> None:
         if self._prediction is not None:

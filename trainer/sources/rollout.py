@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from trainer.draws import Stream, in_turn, normals, shard
+from trainer.draws import Stream, drawn, in_turn, normals, shard
 from trainer.evaluation.drawn import JointDraws, Scale
 from trainer.problem import Vector
 from trainer.samplers.chain import Steps
 from trainer.samplers.rollout import Path, roll_out
 from trainer.setting import Setting
-from trainer.sources.estimators import estimator
-from trainer.sources.source import Companion, Integers, Source, Turn
-from trainer.sources.turn import Weights, per_sample
+from trainer.sources.source import Companion, Integers, Source, Sums, Turn
+
+#: The Lagrangian's normalised coefficients by column: a number, or one for each trajectory [b].
+Weights = Mapping[int, float] | Mapping[int, Tensor]
+
+
+def record(sums: Sums, values: Mapping[int, Tensor]) -> None:
+    """Adds the terms' values, measured on the same samples."""
+    sums.add_joint(list(values), torch.stack([per_sample(each) for each in values.values()], dim=1))
+
+
+def per_sample(values: Tensor) -> Tensor:
+    return values.sum(1) if values.ndim == 2 else values
 
 
 class RolloutTerm(Protocol):
@@ -53,12 +64,15 @@ class Estimator(Protocol):
 class RolloutSource(Source):
     """Trajectories of the present weights, drawn anew in each primal step."""
 
-    def __init__(self, setting: Setting, columns: Sequence[int], terms: Sequence[RolloutTerm], steps: Steps) -> None:
+    def __init__(
+        self, setting: Setting, columns: Sequence[int], terms: Sequence[RolloutTerm], steps: Steps,
+        estimator: Callable[[RolloutSource, Setting], Estimator],
+    ) -> None:  # fmt: skip
         self.columns = tuple(columns)
-        self.recipe, self.host, self.forward, self.steps = setting.recipe, setting.host, setting.sampling, steps
+        self.setting, self.host, self.forward, self.steps = setting, setting.host, setting.sampling, steps
         self.terms = list(terms)
         self._shape, self.prompts, self._spread = setting.shape, len(setting.prompts), setting.spread
-        self._estimator: Estimator = estimator(self.recipe.rollout.gradient)(self, setting)
+        self._estimator = estimator(self, setting)
         self.rounds = self._estimator.rounds
 
     def companions(self) -> Mapping[str, Companion]:
@@ -67,7 +81,7 @@ class RolloutSource(Source):
     def turn(self, step: int, weights: Vector) -> Turn:
         if self._spread is None:
             return self._estimator.turn(step, {column: float(weights[column]) for column in self.columns})
-        size = self.recipe.rollout.batch_size
+        size = self.setting.rollout.batch_size
         mine = shard(size, self.host.rank, self.host.world)
         multipliers = self._spread.draw(step, size)[0][mine.start : mine.stop]
         own = torch.from_numpy(self._spread.problem.weights(multipliers)).to(self.host.device, torch.float32)
@@ -79,7 +93,7 @@ class RolloutSource(Source):
 
     def noise(self, stream: Stream, step: int, positions: range) -> Tensor:
         """[len(positions), K, *shape]."""
-        return normals(self.recipe.seed, stream, step, positions, (len(self.steps), *self._shape)).to(self.host.device)
+        return normals(self.setting.seed, stream, step, positions, (len(self.steps), *self._shape)).to(self.host.device)
 
     def values(self, path: Path) -> dict[int, Tensor]:
         """Each term's values, [B] or [B, K], by its column."""
@@ -88,7 +102,7 @@ class RolloutSource(Source):
     @torch.no_grad()
     def measure(self, weights: Vector, held_out: bool, draws: range) -> list[JointDraws]:
         """There is no held-out data to sample: then nothing."""
-        mine, size = shard(len(draws), self.host.rank, self.host.world), self.recipe.evaluation.batch_size
+        mine, size = shard(len(draws), self.host.rank, self.host.world), self.setting.evaluation.batch_size
         if held_out or not len(mine):
             return []
         own, found = draws[mine.start : mine.stop], []
@@ -114,3 +128,53 @@ def turns(prompts: int, positions: range) -> Integers | None:
     """Which prompt each of these positions has, [n]; None where there is one at most."""
     which = in_turn(prompts, positions)
     return which.numpy() if which is not None else None
+
+
+class RolloutTurn:
+    """What the estimators share: this worker's shard of the trajectories, and what was measured on them."""
+
+    def __init__(
+        self, source: RolloutSource, step: int, weights: Weights, multipliers: Tensor | None = None
+    ) -> None:  # fmt: skip
+        self._source, self._step, self._weights = source, step, weights
+        self._forward = source.forward if multipliers is None else partial(source.forward, multipliers=multipliers)
+        self._size = source.setting.rollout.batch_size
+        self._mine = shard(self._size, source.host.rank, source.host.world)
+        self._measured: dict[int, Tensor] = {}
+
+    def _rolled_out(self, through: int | None = None, recompute: bool = False) -> Path:
+        """This shard's trajectories of the present weights."""
+        source = self._source
+        noise = source.noise(Stream.ROLLOUT, self._step, self._mine)
+        prompts = drawn(source.prompts, source.setting.seed, self._step, self._size)
+        own = prompts[self._mine.start : self._mine.stop] if prompts is not None else None
+        return roll_out(self._forward, source.steps, noise, own, through=through, recompute=recompute)
+
+    def _share(self, values: Tensor) -> Tensor:
+        """The sum over this shard of [b] values, scaled so that its average over workers is the global batch's mean."""
+        return values.sum() * (self._source.host.world / self._size)
+
+    def add_to(self, sums: Sums) -> None:
+        record(sums, self._measured)
+
+    def fault(self) -> str | None:
+        return None
+
+
+class PlainEstimator:
+    """It learns nothing of its own."""
+
+    step: type[RolloutTurn]
+
+    def __init__(self, source: RolloutSource, setting: Setting) -> None:
+        self._source = source
+
+    @property
+    def rounds(self) -> int:
+        return 1
+
+    def companions(self) -> dict[str, Companion]:
+        return {}
+
+    def turn(self, step: int, weights: Weights, multipliers: Tensor | None = None) -> RolloutTurn:
+        return self.step(self._source, step, weights, multipliers)

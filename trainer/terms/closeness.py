@@ -42,7 +42,7 @@ class Closeness:
 
 
 def _build(value: ClosenessSpec, setting: Setting) -> Closeness:
-    return Closeness(setting.frozen[value.to], setting.recipe.train.loss_weight)
+    return Closeness(setting.frozen[value.to], setting.train.loss_weight)
 
 
 def _population(value: ClosenessSpec) -> Population:

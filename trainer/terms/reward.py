@@ -50,13 +50,13 @@ def _build(value: Reward, setting: Setting) -> RewardTerm:
     from trainer.rewards.evaluate import Normalised, checked
     from trainer.rewards.spec import RewardContext
 
-    rollout = setting.recipe.rollout
+    rollout = setting.rollout
     shape = setting.space.decoded(setting.shape)
     context = RewardContext(shape, setting.host.device, setting.judge, setting.class_names, setting.prompts)
     reward = checked(value, context, gradient=rollout.gradient == "backpropagation")
     if not rollout.normalize:
         return RewardTerm(reward, None, setting.space)
-    samples, size = setting.pretrained_samples, setting.recipe.evaluation.batch_size
+    samples, size = setting.pretrained_samples, setting.evaluation.batch_size
     prompts = in_turn(len(setting.prompts), range(len(samples)))
     with torch.no_grad():
         values = torch.cat(

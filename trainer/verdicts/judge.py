@@ -9,8 +9,8 @@ import numpy as np
 
 from trainer.outcome import ConstraintOutcome, Result, Z
 from trainer.problem import RELATIVE_LIMIT
-from trainer.recipe import Constraint
 from trainer.schema.dual import Dual
+from trainer.schema.fields import Constraint
 from trainer.verdicts.case import LIGHT, PROPORTIONAL, ZERO, Case, limit_of
 from trainer.verdicts.held_out import evidence_of, gap_of, held_out_alone
 from trainer.verdicts.oscillation import LARGEST, oscillation

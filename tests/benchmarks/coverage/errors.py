@@ -20,7 +20,8 @@ from tests.known.test_composition import composed
 from trainer.batch import Parts, draw
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of, reduce
+from trainer.dual.controller import reduce
+from trainer.dual_side import controller_of
 from trainer.evaluation.drawn import JointDraws, Scale, drawn_values
 from trainer.evaluation.frechet import APART, to_gaussian
 from trainer.evaluation.jackknife import jackknifed

@@ -13,7 +13,7 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from sweeps.checking import checked_recipe
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of
+from trainer.dual_side import controller_of
 from trainer.errors import BadInput, TrainingError
 from trainer.host import LocalHost
 from trainer.recipe import Recipe

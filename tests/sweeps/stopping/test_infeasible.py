@@ -17,7 +17,7 @@ from tests.sweeps.stopping.dynamics import STEPS, Many, simulate
 from tests.trainer.recipes import digits
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of
+from trainer.dual_side import controller_of
 from trainer.host import LocalHost
 from trainer.work import work
 

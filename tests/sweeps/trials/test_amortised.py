@@ -21,7 +21,7 @@ from tests.sweeps.files import RECIPE, SWEEP, write
 from trainer.amortised.front import FILE
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of
+from trainer.dual_side import controller_of
 from trainer.errors import BadInput
 from trainer.host import LocalHost
 from trainer.outcome import Result

@@ -10,26 +10,27 @@ import pytest
 from tests.trainer.recipes import digits
 from trainer.amortised.spread import Spread, sequence
 from trainer.batch import Parts, draw_amortised
+from trainer.dual_side import spread_of
 from trainer.problem import RELATIVE_LIMIT
 
 
-def spread_of(**amortised) -> Spread:
-    found = Spread.of(digits(amortised=amortised))
+def spread(**amortised) -> Spread:
+    found = spread_of(digits(amortised=amortised))
     assert found is not None
     return found
 
 
 def test_a_recipe_that_is_not_amortised_has_none():
-    assert Spread.of(digits()) is None
+    assert spread_of(digits()) is None
 
 
 def test_ranges_by_name_and_the_limit_of_relative_constraints():
-    found = spread_of(multipliers={"high": 5.0}, by_constraint={"four": {"low": 0.01, "high": 2.0}})
+    found = spread(multipliers={"high": 5.0}, by_constraint={"four": {"low": 0.01, "high": 2.0}})
     assert found.low.tolist() == [0.01, 0.003] and found.high.tolist() == [2.0, RELATIVE_LIMIT]
 
 
 def test_units_and_multipliers_are_inverse_and_reach_both_ends():
-    found = spread_of()
+    found = spread()
     units = np.random.default_rng(0).random((50, 2))
     assert found.units(found.multipliers(units)) == pytest.approx(units)
     assert found.multipliers(np.array([[0.0, 0.0], [1.0, 1.0]])) == pytest.approx(np.array([[0, 0], [3.0, RELATIVE_LIMIT]]))
@@ -37,14 +38,14 @@ def test_units_and_multipliers_are_inverse_and_reach_both_ends():
 
 def test_several_relative_multipliers_stay_in_the_domain_of_the_dual_function():
     relative = [{"name": f"c{k}", "data": {"classes": [k]}, "at_most": 0.0, "relative_to": "objective"} for k in (4, 5)]
-    found = Spread.of(digits(constraints=relative, amortised={}))
+    found = spread_of(digits(constraints=relative, amortised={}))
     assert found is not None
     drawn, _ = found.draw(0, 4096)
     assert drawn.sum(axis=1).max() <= RELATIVE_LIMIT + 1e-12 and (drawn.sum(axis=1) > 0.9).any()
 
 
 def test_draws_are_even_over_the_range_but_for_the_zeros(sampled):
-    found = replace(spread_of(zeros=0.2), seed=sampled.seed)
+    found = replace(spread(zeros=0.2), seed=sampled.seed)
     drawn, more = found.draw(3, 4096, more=2)
     sampled.near("share of zeros", (drawn == 0).mean(axis=0), [0.2, 0.2], abs=0.01)
     sampled.near("share of double zeros", ((drawn[:, 0] == 0) & (drawn[:, 1] == 0)).mean(), 0.04, abs=0.01)
@@ -62,7 +63,7 @@ def test_a_sequence_goes_on_where_it_was_and_depends_on_the_seed():
 
 @pytest.mark.parametrize("points", [3, 32])
 def test_what_is_measured_begins_without_multipliers_and_reaches_the_end(points):
-    one = spread_of(by_constraint={"four": {}})
+    one = spread(by_constraint={"four": {}})
     found = one.measured(points)
     assert found.shape == (points, 2) and (found[0] == 0).all() and found.max(axis=0) == pytest.approx(one.high)
     assert points < 10 or (found[8:] == 0).any(axis=1).sum() >= 4  # faces
@@ -71,7 +72,7 @@ def test_what_is_measured_begins_without_multipliers_and_reaches_the_end(points)
 
 def test_a_batch_estimates_the_mean_of_the_normalised_lagrangians(sampled):
     """Every draw's expected weighted value, over the range, against a sum over the same multipliers without sampling parts."""
-    found = replace(spread_of(), seed=sampled.seed)
+    found = replace(spread(), seed=sampled.seed)
     rows = [np.array([0]), np.array([1]), np.array([2])]
     values = np.array([1.0, -3.0, 10.0])
     batch = draw_amortised(found, np.arange(3), Parts.of(rows), 1 << 18, 50, sampled.seed, 0)

@@ -19,7 +19,7 @@ from trainer.amortised.measure import measured_at
 from trainer.checkpoint import CheckpointFolder, locate
 from trainer.coordinator import InProcess
 from trainer.draws import shard
-from trainer.dual.controller import controller_of
+from trainer.dual_side import controller_of
 from trainer.errors import BadInput, TrainingError
 from trainer.generate import generate, restore
 from trainer.host import LocalHost

@@ -14,7 +14,7 @@ import pytest
 from tests.trainer.recipes import digits
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of
+from trainer.dual_side import controller_of
 from trainer.evaluation.final import Final, final_values
 from trainer.feasibility.deciding import Deciding
 from trainer.feasibility.standing import Standing

@@ -7,6 +7,7 @@ import pytest
 
 from tests.margins import Sampled
 from tests.trainer.recipes import digits
+from trainer.dual_side import problem_of
 from trainer.evaluation.drawn import JointDraws, drawn_values
 from trainer.evaluation.largest import is_apart, largest_interval
 from trainer.evaluation.values import objective_metrics
@@ -45,7 +46,7 @@ def test_the_largest_kl_has_an_error_only_where_it_is_apart(apart: float, has_er
     metrics = objective_metrics(minimax(), estimate)
     assert ("objective_error" in metrics) == has_error
     assert metrics["objective_low"] == metrics["value_low/max"] < 2.0 + apart < metrics["objective_high"]
-    assert set(objective_metrics(Problem.of(digits()), drawn_values(3, []).estimate())) == set()
+    assert set(objective_metrics(problem_of(digits()), drawn_values(3, []).estimate())) == set()
 
 
 def test_slacks_of_a_minimax_problem_have_the_error_of_differences(sampled: Sampled) -> None:

@@ -13,7 +13,7 @@ from tests.margins import Sampled
 from tests.trainer.recipes import digits
 from trainer.checkpoint import CheckpointFolder
 from trainer.coordinator import InProcess
-from trainer.dual.controller import controller_of
+from trainer.dual_side import controller_of
 from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
 from trainer.evaluation.draws_file import MOST, loaded, stored
 from trainer.evaluation.values import expectations
@@ -55,7 +55,7 @@ def ranked(source: DataSource, setting: Setting, rank: int, world: int) -> DataS
 
 
 def drawn_by(source: DataSource, workers: int, draws: range, *, seed: int = 0, held_out: bool = False) -> DrawnValues:
-    own = replace(source.setting, recipe=source.setting.recipe.model_copy(update={"seed": seed}))
+    own = replace(source.setting, seed=seed)
     sources = [ranked(source, own, rank, workers) for rank in range(workers)]
     drawn = expectations(sources[:1], np.ones(3), Gathering(sources, held_out, draws), draws, held_out=held_out)
     assert drawn is not None

@@ -11,7 +11,8 @@ from sweeps.checking import checked_plan, describe
 from sweeps.planning.load import load_plan
 from tests.trainer.recipes import digits
 from trainer.errors import BadInput
-from trainer.feasibility.tolerance import Tolerance, tolerances, without_tolerance
+from trainer.feasibility.defaults import tolerances, without_tolerance
+from trainer.feasibility.tolerance import Tolerance
 from trainer.load import load_recipe
 from trainer.outcome import Result
 from trainer.recipe import Recipe

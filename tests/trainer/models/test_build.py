@@ -16,7 +16,7 @@ from tests.trainer.recipes import digits
 from trainer.checkpoint import CheckpointFolder, Snapshot
 from trainer.coordinator import InProcess
 from trainer.draws import Stream, normals
-from trainer.dual.controller import controller_of
+from trainer.dual_side import controller_of
 from trainer.errors import TrainingError
 from trainer.generate import generate, restore
 from trainer.host import LocalHost
@@ -26,8 +26,9 @@ from trainer.models.spaces import Latents
 from trainer.outcome import Result
 from trainer.prepare import Prepared, prepare
 from trainer.primal import Primal
-from trainer.recipe import Recipe, Sampling
+from trainer.recipe import Recipe
 from trainer.samplers.sampling import sample
+from trainer.schema.fields import Sampling
 from trainer.schema.model import Model
 from trainer.sources.data import DataTurn
 from trainer.work import work

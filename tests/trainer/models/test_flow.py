@@ -19,10 +19,10 @@ from trainer.losses import Noised, weighted_errors
 from trainer.models.flow import flow_schedule, is_flow, levels
 from trainer.models.predictor import Predictor
 from trainer.models.schedules import own_schedule
-from trainer.recipe import Sampling
 from trainer.samplers.chain import steps_of
 from trainer.samplers.rollout import roll_out
 from trainer.samplers.sampling import sample
+from trainer.schema.fields import Sampling
 from trainer.schema.model import Model, Schedule
 
 T, MEAN, VARIANCE = 400, 0.7, 0.09

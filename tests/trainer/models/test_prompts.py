@@ -21,9 +21,10 @@ from trainer.models.log_flow import Flow
 from trainer.models.schedules import own_schedule
 from trainer.outcome import Result
 from trainer.prepare import prepare
-from trainer.recipe import Recipe, Sampling
+from trainer.recipe import Recipe
 from trainer.samplers.rollout import Path as Trajectories
 from trainer.samplers.sampling import sample
+from trainer.schema.fields import Sampling
 from trainer.schema.model import Model
 from trainer.sources.rollout import RolloutSource
 

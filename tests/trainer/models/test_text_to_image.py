@@ -19,8 +19,8 @@ from trainer.generate import restore
 from trainer.models.flow import levels
 from trainer.models.loading import Library
 from trainer.models.schedules import own_schedule
-from trainer.recipe import Sampling
 from trainer.samplers.sampling import sample
+from trainer.schema.fields import Sampling
 from trainer.schema.model import Model
 
 SHAPE = (2, 4, 4)

@@ -13,9 +13,9 @@ from tests.margins import Sampled
 from tests.trainer.recipes import digits
 from tests.trainer.verdicts.dynamics import EVERY, Dynamics
 from trainer.outcome import ConstraintOutcome, Result, failed
-from trainer.recipe import Constraint
 from trainer.schema.bound import Kind
 from trainer.schema.dual import Dual
+from trainer.schema.fields import Constraint
 from trainer.verdicts import Histories, Verdict, histories_of, verdicts
 from trainer.verdicts.text import COLOURS, evidence_lines, markdown, to_json
 

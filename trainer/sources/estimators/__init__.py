@@ -6,13 +6,6 @@ imported before it is used.
 
 from __future__ import annotations
 
-from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
 
 NAMES: tuple[str, ...] = tuple(sorted(each.name for each in iter_modules(__path__)))
-
-
-def estimator(name: str) -> Any:
-    """The class of that name."""
-    return import_module(f"{__name__}.{name}").Estimator

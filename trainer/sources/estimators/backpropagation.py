@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from trainer.draws import Stream, generator
-from trainer.sources.turn import PlainEstimator, RolloutTurn, per_sample
+from trainer.sources.rollout import PlainEstimator, RolloutTurn, per_sample
 
 
 class Backpropagated(RolloutTurn):
     """The gradient through the sampler: exact without truncation (AlignProp, arXiv 2310.03739)."""
 
     def loss(self, number: int) -> Tensor:
-        spec = self._source.recipe.rollout
+        spec = self._source.setting.rollout
         path = self._rolled_out(self._through(), spec.activation_checkpointing)
         values = self._source.values(path)
         self._measured = {column: each.detach() for column, each in values.items()}
@@ -25,9 +25,9 @@ class Backpropagated(RolloutTurn):
 
     def _through(self) -> int | None:
         """How many of the last steps with noise rewards are backpropagated through; one draw for the whole batch."""
-        truncation, steps = self._source.recipe.rollout.truncation, max(1, len(self._source.steps.sigma))
+        truncation, steps = self._source.setting.rollout.truncation, max(1, len(self._source.steps.sigma))
         most = min(truncation.steps or steps, steps)
-        uniform = generator(self._source.recipe.seed, Stream.TRUNCATION, self._step)
+        uniform = generator(self._source.setting.seed, Stream.TRUNCATION, self._step)
         draws: dict[str, Callable[[], int | None]] = {
             "none": lambda: None,
             "fixed": lambda: most,

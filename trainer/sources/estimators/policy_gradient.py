@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from trainer.samplers import rollout as rollouts
 from trainer.samplers.rollout import Path
-from trainer.sources.turn import PlainEstimator, RolloutTurn, Weights
-
-if TYPE_CHECKING:
-    from trainer.sources.rollout import RolloutSource
+from trainer.sources.rollout import PlainEstimator, RolloutSource, RolloutTurn, Weights
 
 
 class PolicyGradient(RolloutTurn):
@@ -31,7 +26,7 @@ class PolicyGradient(RolloutTurn):
         self._path: Path | None = None
 
     def loss(self, number: int) -> Tensor:
-        spec, source = self._source.recipe.rollout, self._source
+        spec, source = self._source.setting.rollout, self._source
         if self._path is None:
             self._path = self._drawn()
         path = rollouts.revisit(self._forward, self._path, spec.activation_checkpointing)
@@ -70,4 +65,4 @@ class Estimator(PlainEstimator):
 
     @property
     def rounds(self) -> int:
-        return self._source.recipe.rollout.updates
+        return self._source.setting.rollout.updates

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from trainer.schema.bound import Bound
 from trainer.schema.dual import Dual
+from trainer.schema.fields import RecipeFields
 from trainer.schema.rollout import BALANCING
 
-if TYPE_CHECKING:
-    from trainer.recipe import Recipe
 
-
-def check_balance(recipe: Recipe) -> None:
+def check_balance(recipe: RecipeFields) -> None:
     """Refuses problems that are no tilted reference: the balance holds for exp(sum of rewards) times a reference, nothing else.
 
     The reference may be that of the objective, with rewards bounded, or of a constraint, with a reward as the objective.

@@ -1,0 +1,2 @@
+"""The rules across the sections of a recipe, by theme; `check` has all of them. No section lives here, and no check
+of files."""
