@@ -16,7 +16,7 @@ STORED = "stored"
 
 
 class Recipe(RecipeFields):
-    """One constrained training, whose parts fit together."""
+    """One constrained training."""
 
     @model_validator(mode="after")
     def _parts_fit(self, info: ValidationInfo) -> Self:
