@@ -24,7 +24,7 @@ from analysis.noise import known, multiplier_errors
 from analysis.recommendation.words import listed
 from analysis.text import number
 from analysis.trials import JUDGED_STATUSES, Budget, SweepRecord, Trial
-from trainer.outcome import Z
+from trainer.result import Z
 
 OBJECTIVE = "objective"
 _POINTS = 41

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.front import Front
 from analysis.trials import SweepRecord, Trial
-from trainer.beside import tells_of_another
+from trainer.metric_names import tells_of_another
 
 #: Points further out than this many interquartile ranges leave the first view, unless they are on the front.
 _FENCE = 3.0

@@ -14,7 +14,7 @@ from dataclasses import replace
 from analysis.trials import JUDGED_STATUSES, Budget, ConstraintOutcome, Trial
 from trainer.feasibility.standing import Slack, Standing, overall, standing_of
 from trainer.feasibility.tolerance import NORMALISED, OF_OBJECTIVE, SHARE
-from trainer.schema.bound import Kind
+from trainer.recipe.bound import Kind
 
 _QUANTITIES = ("value", "budget", "slack", "slack_error", "multiplier", "multiplier_error")
 #: The metric `standing/NAME`.

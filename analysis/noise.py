@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.trials import Trial
-from trainer.beside import SUFFIXES, beside
-from trainer.outcome import SETTLED
+from trainer.metric_names import SUFFIXES, beside
+from trainer.result import SETTLED
 
 #: Half a 95 % interval in standard errors.
 _HALF_WIDTH = 1.96

@@ -22,7 +22,7 @@ from analysis.recommendation.preference import PREFER, read_preference
 from analysis.requirements import TAG, read_required, required_of
 from analysis.store import open_client
 from analysis.trials import MARKS, Budget, Direction, SweepRecord, Trial
-from trainer.uris import masked
+from trainer.config.uris import masked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from analysis.errors import ReviewError
 from analysis.trials import Budget, Trial
-from trainer.schema.bound import Kind
+from trainer.recipe.bound import Kind
 
 TAG = "dualsweep.required"
 

@@ -15,7 +15,7 @@ from analysis.prices.shadow import Prices, shadow_prices
 from analysis.recommendation.recommend import Recommendation, recommend
 from analysis.spreadsheet import write_trials
 from analysis.trials import SweepRecord
-from trainer.places import write_file
+from trainer.storage import write_file
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from analysis.links import run_link
 from analysis.proxies import reach_this_machine_directly
 from analysis.store import is_http
 from analysis.trials import SweepRecord
-from trainer.uris import masked, without_login
+from trainer.config.uris import masked, without_login
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STOP_SECONDS = 5.0

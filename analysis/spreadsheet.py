@@ -12,7 +12,7 @@ from analysis.front import Front
 from analysis.prices.shadow import Prices
 from analysis.recommendation.recommend import Recommendation
 from analysis.trials import SweepRecord, Trial
-from trainer.places import write_file
+from trainer.storage import write_file
 
 _QUANTITIES = ("value", "budget", "slack", "slack_error", "tolerance", "standing", "multiplier", "multiplier_error")
 

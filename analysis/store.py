@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from analysis.database import wrong_with_file
 from analysis.errors import ReviewError
 from analysis.tracking_uri import wrong_with
-from trainer.uris import BadPlaceError, masked, sqlite_file
+from trainer.config.uris import BadPlaceError, masked, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from analysis.recommendation.preference import Preference
 from trainer.feasibility.standing import Standing, overall
-from trainer.schema.bound import Kind
+from trainer.recipe.bound import Kind
 
 if TYPE_CHECKING:
     from analysis.trial_draws import TrialDraws

@@ -3,7 +3,7 @@
 `python docs/generate.py` rewrites the marked parts of every guide in this folder; with `--check` it writes nothing and exits
 with 1 where one is stale. The rest of a guide is written by hand. A marked part is
 
-    <!-- keys: trainer.recipe:Recipe -->            a table for that schema and one for each section below it
+    <!-- keys: trainer.recipe.recipe:Recipe -->            a table for that schema and one for each section below it
     <!-- file: docs/examples/my_data.py -->         that file
     <!-- end -->
 """

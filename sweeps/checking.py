@@ -17,14 +17,14 @@ from sweeps.planning.plan import Plan
 from sweeps.planning.schema import EarlyStopping
 from sweeps.studies.storing import masked
 from sweeps.trials.starts import continued_dual_step, continued_steps
-from trainer.data import outline
-from trainer.documents import Document, load
+from trainer.checks import before_loading
+from trainer.config.yaml_file import Document, load
 from trainer.errors import BadInput, Problem
 from trainer.feasibility.defaults import tolerances
 from trainer.feasibility.tolerance import SHARE, Tolerance
-from trainer.load import is_sweep, load_recipe
-from trainer.places import BadPlaceError, check_writable, is_local, local_path
-from trainer.recipe import Recipe, flatten
+from trainer.recipe.load import is_sweep, load_recipe
+from trainer.recipe.recipe import Recipe, flatten
+from trainer.storage import BadPlaceError, check_writable, is_local, local_path
 
 
 @dataclass(frozen=True)
@@ -142,11 +142,11 @@ def _complete(checked: Checked, json_file: Path | None) -> Checked:
 
 def _check_data(recipe: Recipe, document: Document, *, deep: bool) -> None:
     if not deep:
-        problems = outline.check(recipe, document)
-    elif outline.is_conclusive(recipe):
+        problems = before_loading.check(recipe, document)
+    elif before_loading.is_conclusive(recipe):
         return
     else:
-        from trainer.data.deep import check_deep
+        from trainer.checks.after_loading import check_deep
 
         problems = check_deep(recipe, document)
     if problems:
@@ -204,7 +204,7 @@ def describe(checked: Checked) -> Iterator[str]:
     if not runs_elsewhere(checked.address):
         fits = concurrency(local_machine(), ask, plan.sweep.concurrency if plan else None)
         yield f"  side by side  {fits.concurrent} ({fits.reason})"
-    if recipe.data is not None and (examples := outline.summary(recipe.data)):
+    if recipe.data is not None and (examples := before_loading.summary(recipe.data)):
         yield f"  data          {examples}"
     yield from _of_problem(recipe, plan)
     yield f"  output        {masked(checked.output)}"

@@ -39,8 +39,8 @@ app = typer.Typer(
 def _checked(file: Path, sets: list[str] | None, output: str | None, json_file: Path | None, address: str | None) -> Any:
     """The checked plan of a sweep or job of a recipe."""
     from sweeps.checking import checked_recipe, checked_sweep
-    from trainer.documents import load
-    from trainer.load import is_sweep
+    from trainer.config.yaml_file import load
+    from trainer.recipe.load import is_sweep
 
     return (checked_sweep if is_sweep(load(file)) else checked_recipe)(file, sets or [], output, json_file, address)
 
@@ -115,15 +115,15 @@ def sample(
 ) -> None:
     """Samples of a trained model, as PNG and NPY."""
     from trainer.errors import Problem
-    from trainer.places import check_writable
-    from trainer.schema.evaluation import SAMPLERS
+    from trainer.recipe.evaluation import SAMPLERS
+    from trainer.storage import check_writable
 
     if sampler is not None and sampler not in SAMPLERS:
         rule, way_out = f"must be {', '.join(SAMPLERS[:-1])} or {SAMPLERS[-1]}", "name one of them"
         raise BadInput([Problem("command line", 1, "--sampler", rule, repr(sampler), way_out)])
     check_writable(str(output))
     from sweeps.reports.asking import asked_multipliers
-    from trainer.generate import find_checkpoint, generate
+    from trainer.engine.sample_command import find_checkpoint, generate
 
     place = find_checkpoint(checkpoint)
     asked = asked_multipliers(place, multipliers, budgets)
@@ -206,7 +206,7 @@ def compare_(
 ) -> None:
     """Several sweeps on one figure: hypervolume against trials, compute and time; from MLflow alone."""
     from trainer.errors import Problem
-    from trainer.places import check_writable
+    from trainer.storage import check_writable
 
     if group not in ("auto", "sampler", "sweep"):
         raise BadInput([Problem("command line", 1, "--group", "must be auto, sampler or sweep", repr(group), "name one of them")])

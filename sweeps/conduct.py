@@ -38,9 +38,9 @@ from sweeps.trials.runs import Point, Run, trainings_left
 from sweeps.trials.watching import Watch, stopped_tags
 from trainer.amortised.front import front_in
 from trainer.errors import BadInput
-from trainer.outcome import Result, failed
-from trainer.places import is_local, local_path
-from trainer.run import Job, result_in
+from trainer.ray_shell.launch import Job, result_in
+from trainer.result import Result, failed
+from trainer.storage import is_local, local_path
 
 
 class Conductor:

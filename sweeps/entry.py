@@ -11,8 +11,8 @@ from sweeps.cli import app
 from sweeps.exits import BAD_INPUT, FAILED
 from sweeps.options import no_path, refused_by_the_machine
 from sweeps.output import tolerate
+from trainer.config.uris import BadPlaceError
 from trainer.errors import BadInput, TrainingError
-from trainer.uris import BadPlaceError
 
 
 def main() -> None:

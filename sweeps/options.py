@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from sweeps.exits import FAILED, INTERRUPTED
-from trainer.documents import show
+from trainer.config.yaml_file import show
 from trainer.errors import BadInput, Problem
-from trainer.places import local_path, write_file
+from trainer.storage import local_path, write_file
 
 
 def at_home(path: Path | None) -> Path | None:

@@ -15,10 +15,10 @@ from sweeps.interrupts import terminate_like_interrupt
 from sweeps.progress import Progress
 from sweeps.reports.explaining import Explained, show, write
 from sweeps.tracking.histories import histories, read_points
-from trainer.beside import sure, tells_of_another
-from trainer.places import RESULT, is_local, naming, write_file
-from trainer.run import train
-from trainer.uris import masked
+from trainer.config.uris import masked
+from trainer.metric_names import sure, tells_of_another
+from trainer.ray_shell.launch import train
+from trainer.storage import RESULT, is_local, naming, write_file
 
 
 def run_single(checked: Checked, console: Console) -> Explained:

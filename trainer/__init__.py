@@ -8,13 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainer.load import load_recipe
-    from trainer.outcome import Result
-    from trainer.recipe import Recipe
-    from trainer.run import train
+    from trainer.ray_shell.launch import train
+    from trainer.recipe.load import load_recipe
+    from trainer.recipe.recipe import Recipe
+    from trainer.result import Result
 
 __all__ = ["Recipe", "Result", "load_recipe", "train"]
-_HOME = {"Recipe": "trainer.recipe", "Result": "trainer.outcome", "load_recipe": "trainer.load", "train": "trainer.run"}
+_HOME = {
+    "Recipe": "trainer.recipe.recipe",
+    "Result": "trainer.result",
+    "load_recipe": "trainer.recipe.load",
+    "train": "trainer.ray_shell.launch",
+}
 
 
 def __getattr__(name: str) -> Any:

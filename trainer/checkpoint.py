@@ -18,7 +18,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from trainer.errors import TrainingError
-from trainer.places import MARKER, filesystem, naming, step_of
+from trainer.storage import MARKER, filesystem, naming, step_of
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.templates import template_hint, unfilled
-from trainer.uris import masked
+from trainer.config.templates import template_hint, unfilled
+from trainer.config.uris import masked
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from analysis.front import Front
 from analysis.store import is_http
 from analysis.text import number
 from analysis.trials import SweepRecord
-from trainer.uris import without_login
+from trainer.config.uris import without_login
 
 #: Where `mlflow ui` answers unless told otherwise.
 LOCAL_UI = "http://127.0.0.1:5000"

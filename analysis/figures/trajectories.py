@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from analysis.errors import ReviewError
 from analysis.figures.canvas import new_figure, png_bytes
 from analysis.store import open_client
-from trainer.uris import masked
+from trainer.config.uris import masked
 
 #: One constraint's history: (step, value) in any order.
 Trajectory = Sequence[tuple[int, float]]

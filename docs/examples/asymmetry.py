@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from trainer.schema.base import Section
-from trainer.schema.word import Word
+from trainer.recipe.base import Section
+from trainer.recipe.term_spec import Word
 
 if TYPE_CHECKING:
     from torch import Tensor

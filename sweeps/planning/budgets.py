@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from analysis.trials import Budget
 from sweeps.planning.kinds import Choice, LogUniform
 from sweeps.planning.search import Parameter
-from trainer.addresses import places
-from trainer.documents import show
+from trainer.config.dotted_keys import places
+from trainer.config.yaml_file import show
 from trainer.errors import Problem
 from trainer.feasibility.defaults import without_tolerance
 from trainer.feasibility.tolerance import SHARE
-from trainer.load import Layered, tolerance_problems
-from trainer.recipe import Recipe
-from trainer.schema.bound import KEYS, Kind
+from trainer.recipe.bound import KEYS, Kind
+from trainer.recipe.load import Layered, tolerance_problems
+from trainer.recipe.recipe import Recipe
 
 NAME = "dual_informed"
 

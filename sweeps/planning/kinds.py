@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from trainer.documents import Document, Keys, nearest, show
+from trainer.config.yaml_file import Document, Keys, nearest, show
 from trainer.errors import Problem
 
 

@@ -28,11 +28,11 @@ from sweeps.planning.rules import (
 from sweeps.planning.schema import Sweep
 from sweeps.planning.search import Written, check_grid, read_search, resolve
 from sweeps.stopping.asking import check_early_stopping
-from trainer.documents import load, nearest, show, validate
+from trainer.config.yaml_file import load, nearest, show, validate
 from trainer.errors import BadInput, Problem
-from trainer.load import Layered, Override, is_sweep, lay_over, read_overrides, validate_recipe
-from trainer.places import local_path
-from trainer.recipe import Recipe
+from trainer.recipe.load import Layered, Override, is_sweep, lay_over, read_overrides, validate_recipe
+from trainer.recipe.recipe import Recipe
+from trainer.storage import local_path
 
 if TYPE_CHECKING:
     pass

@@ -19,10 +19,10 @@ from sweeps.planning.schema import Direction, EarlyStopping, Sweep
 from sweeps.planning.search import Parameter, apply
 from sweeps.stopping.asking import applicable
 from sweeps.studies.storing import storage_url
-from trainer.documents import Document, validate
-from trainer.load import Layered
-from trainer.recipe import Recipe
-from trainer.schema.bound import Kind
+from trainer.config.yaml_file import Document, validate
+from trainer.recipe.bound import Kind
+from trainer.recipe.load import Layered
+from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from analysis.recommendation.preference import Preference

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, FiniteFloat, model_validator
 
-from trainer import yaml_core
-from trainer.documents import Document, nearest, show, validate
+from trainer.config import yaml_core
+from trainer.config.yaml_file import Document, nearest, show, validate
 from trainer.errors import BadInput, Problem
-from trainer.schema.base import Section
+from trainer.recipe.base import Section
 
 if TYPE_CHECKING:
     from analysis.recommendation.preference import Preference

@@ -19,11 +19,11 @@ from sweeps.planning.kinds import holds
 from sweeps.planning.schema import Sweep
 from sweeps.planning.search import Parameter, apply
 from sweeps.studies.storing import masked, storage_url, wrong_with
-from trainer.documents import Document, Keys, nearest, show, validate
+from trainer.config.uris import BadPlaceError
+from trainer.config.yaml_file import Document, Keys, nearest, show, validate
 from trainer.errors import BadInput, Problem
-from trainer.load import Layered
-from trainer.recipe import Recipe
-from trainer.uris import BadPlaceError
+from trainer.recipe.load import Layered
+from trainer.recipe.recipe import Recipe
 
 
 def check_direction(document: Layered, recipe: Layered) -> list[Problem]:

@@ -8,9 +8,9 @@ from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from sweeps.planning.preferring import MetricName, Prefer
 from sweeps.studies.storing import masked
-from trainer.schema.amortised import Amortised
-from trainer.schema.base import Count, Name, Positive, Section
-from trainer.schema.run import Resources
+from trainer.recipe.amortised import Amortised
+from trainer.recipe.base import Count, Name, Positive, Section
+from trainer.recipe.run import Resources
 
 Direction = Literal["minimize", "maximize"]
 SamplerName = Literal["tpe", "nsga2", "gp", "random", "quasi_random", "grid", "dual_informed"]

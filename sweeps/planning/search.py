@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.planning.kinds import Integers, Kind, LogUniform, Uniform, listed, read_kind, tried
-from trainer.addresses import NoSuchPlaceError, assign, expand, places
-from trainer.documents import Document, Keys, show, validate
+from trainer.config.dotted_keys import NoSuchPlaceError, assign, expand, places
+from trainer.config.yaml_file import Document, Keys, show, validate
 from trainer.errors import BadInput, Problem
-from trainer.load import Layered, Override
-from trainer.recipe import Recipe
+from trainer.recipe.load import Layered, Override
+from trainer.recipe.recipe import Recipe
 
 #: Keys that place or name a run instead of shaping it: the same for every trial of a sweep.
 _NOT_SEARCHED = ("name", "resources", "checkpoint")

@@ -21,7 +21,7 @@ def asked_multipliers(checkpoint: str, multipliers: str | None, budgets: str | N
     found = _read(option, str(text))
     from trainer.amortised.front import front_of
     from trainer.errors import TrainingError
-    from trainer.models.origins import recipe_of
+    from trainer.models.provenance import recipe_of
 
     names = [each.name for each in recipe_of(checkpoint).constraints]
     if recipe_of(checkpoint).amortised is None:

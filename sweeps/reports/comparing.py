@@ -15,7 +15,7 @@ from analysis.figures.compare_html import compare_html
 from analysis.figures.compare_png import compare_png
 from analysis.reading import read_sweep
 from sweeps.reports.reviewing import place_of
-from trainer.places import write_file
+from trainer.storage import write_file
 
 
 def compare_sweeps(

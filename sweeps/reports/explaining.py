@@ -18,12 +18,12 @@ from rich.text import Text
 from sweeps.reports.pricing import priced_in_folder, priced_in_mlflow
 from sweeps.tracking.histories import read_points
 from sweeps.tracking.spool import FOLDER, read
-from trainer import yaml_core
-from trainer.beside import sure
+from trainer.config import yaml_core
 from trainer.errors import BadInput, Problem
-from trainer.outcome import Result
-from trainer.places import RESULT, write_file
-from trainer.recipe import Recipe
+from trainer.metric_names import sure
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
+from trainer.storage import RESULT, write_file
 from trainer.verdicts import Verdict, histories_of, verdicts
 from trainer.verdicts.keys import measured_by
 from trainer.verdicts.text import COLOURS, evidence_lines, markdown, to_json

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sweeps.planning.schema import EarlyStopping
 from trainer.errors import Problem
-from trainer.load import Layered
-from trainer.recipe import Recipe
+from trainer.recipe.load import Layered
+from trainer.recipe.recipe import Recipe
 
 #: Points of a trial below which a trend tells nothing in time.
 LEAST_POINTS = 20

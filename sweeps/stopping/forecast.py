@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.problem import Vector
+from trainer.dual.problem import Vector
 from trainer.verdicts.trend import Measured, mean, slope
 
 #: Points of the last half that a forecast needs; a line through half of them has as many again to spare.

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.front import domination_ranks
-from trainer.problem import Vector
+from trainer.dual.problem import Vector
 
 
 @dataclass(frozen=True)

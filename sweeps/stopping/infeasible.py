@@ -16,7 +16,7 @@ import numpy as np
 
 from sweeps.stopping.forecast import forecast
 from sweeps.stopping.watched import AVERAGING, Bound, Watched
-from trainer.outcome import Z
+from trainer.result import Z
 from trainer.verdicts.trend import Measured, slope
 from trainer.verdicts.verdict import Trace
 

@@ -17,8 +17,8 @@ from sweeps.stopping.dominated import dominated
 from sweeps.stopping.halving import Rungs, Standing, cost
 from sweeps.stopping.infeasible import infeasible, shortfall
 from sweeps.stopping.watched import Watched
-from trainer.outcome import ConstraintOutcome, Result
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
+from trainer.result import ConstraintOutcome, Result
 
 #: Where the forecasts are looked at, in shares of a trial's steps: every `_EVERY`, from `_FROM` on and before `_UNTIL`, where
 #: hardly anything is left to save.

@@ -10,11 +10,11 @@ import numpy as np
 
 from analysis.trials import JUDGED_STATUSES
 from sweeps.stopping.forecast import Forecast, forecast, recent
+from trainer.dual.problem import Vector
 from trainer.feasibility.defaults import tolerances
 from trainer.feasibility.tolerance import Tolerance
-from trainer.outcome import Result
-from trainer.problem import Vector
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
 from trainer.verdicts.trend import Measured, mean
 from trainer.verdicts.verdict import END, Trace
 

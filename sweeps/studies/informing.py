@@ -14,8 +14,8 @@ from sweeps.informed.reading import Translator
 from sweeps.planning.budgets import SearchedBudget, searched_budgets
 from sweeps.planning.kinds import Choice, Integers, LogUniform
 from sweeps.planning.plan import Plan
-from trainer.outcome import SETTLED, ConstraintOutcome, Result
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
+from trainer.result import SETTLED, ConstraintOutcome, Result
 
 _TOLERANCE = 0.05
 _LEAST = 0.01

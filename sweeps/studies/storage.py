@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from sweeps.studies.storing import JOURNAL, file_of, masked
 from trainer.errors import BadInput, TrainingError
-from trainer.places import check_writable
+from trainer.storage import check_writable
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

@@ -38,7 +38,7 @@ from sweeps.studies.warm_start import WARM, warm_trials
 from sweeps.trials.starts import ATTRIBUTE as START
 from sweeps.trials.starts import Begun
 from trainer.errors import BadInput, Problem
-from trainer.places import write_file
+from trainer.storage import write_file
 
 JOURNAL = "study.journal"
 #: Names the study in a storage of the user's, which may hold others.

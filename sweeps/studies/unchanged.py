@@ -8,7 +8,7 @@ from typing import Any
 
 from sweeps.planning.plan import Plan
 from sweeps.studies.storing import masked
-from trainer.documents import show
+from trainer.config.yaml_file import show
 from trainer.errors import BadInput, Problem
 
 #: These place, name or save a run; changing them changes no result.

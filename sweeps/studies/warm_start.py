@@ -28,8 +28,8 @@ from sweeps.studies.storing import masked, storage_url
 from sweeps.studies.telling import OLD, told_slacks
 from sweeps.trials.results import TrialRecord
 from trainer.errors import BadInput
-from trainer.outcome import Result
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
 
 if TYPE_CHECKING:
     import optuna

@@ -11,8 +11,8 @@ from analysis.figures.trajectories import trajectories_png
 from sweeps.reports.explaining import RECIPE, VERDICTS, Explained, Points, write
 from sweeps.tracking.histories import histories
 from trainer.evaluation.draws_file import DRAWS
-from trainer.outcome import Result
-from trainer.places import RESULT, read_file, write_file
+from trainer.result import Result
+from trainer.storage import RESULT, read_file, write_file
 
 #: What a training writes that is kept with its run in MLflow.
 _BROUGHT = ("samples.png", "notes.txt", DRAWS)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sweeps.studies.storing import masked
-from trainer.places import write_file
+from trainer.storage import write_file
 
 FILE = "tracking.json"
 #: The parent run's name among the spools.

@@ -22,8 +22,8 @@ from analysis.store import open_client
 from analysis.trials import Trial
 from sweeps.tracking import sampling_model
 from trainer.checkpoint import locate
-from trainer.models.loadable import ADAPTER
-from trainer.places import MARKER, RESULT, filesystem
+from trainer.checks.model_files import ADAPTER
+from trainer.storage import MARKER, RESULT, filesystem
 
 FOLDER = "model"
 TAG = "dualsweep.model"

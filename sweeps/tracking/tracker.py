@@ -26,9 +26,9 @@ from sweeps.tracking.delivery import Delivery, prepare
 from sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
 from sweeps.tracking.spool import FOLDER, Spool
 from sweeps.trials.starts import Begun, begun_recipe
-from trainer.recipe import Recipe, flatten
+from trainer.recipe.recipe import Recipe, flatten
 
-#: The status of an MLflow run for each end of a trial (`trainer.outcome.Status`, and `interrupted`).
+#: The status of an MLflow run for each end of a trial (`trainer.result.Status`, and `interrupted`).
 RUN_STATUS = {"failed": "FAILED", "diverged": "FAILED", "interrupted": "KILLED", "stopped": "KILLED"}
 _LONGEST_WAIT = 60.0
 
@@ -93,7 +93,7 @@ class Tracker:
         return spool
 
     def end_trial(self, number: int, status: str, reason: str, seed: int | None = None) -> None:
-        """A trial's end, or that of its training with this seed: one of `trainer.outcome.Status`, or `interrupted` where it
+        """A trial's end, or that of its training with this seed: one of `trainer.result.Status`, or `interrupted` where it
         will be resumed.
         """
         spool = self.spool(number, seed)

@@ -16,8 +16,8 @@ from sweeps.tracking.delivery import prepare
 from sweeps.tracking.experiment import client_of, experiment_of
 from sweeps.tracking.histories import read_points
 from sweeps.tracking.tracker import RUN_STATUS
-from trainer.recipe import flatten
-from trainer.uris import masked
+from trainer.config.uris import masked
+from trainer.recipe.recipe import flatten
 
 KIND = "training"
 _AT_ONCE = 100

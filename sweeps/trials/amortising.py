@@ -12,11 +12,11 @@ from rich.console import Console
 from sweeps.planning.plan import Plan
 from sweeps.progress import Progress
 from sweeps.tracking.tracker import Tracker
-from trainer import yaml_core
 from trainer.amortised.front import FILE
-from trainer.outcome import Result
-from trainer.places import RESULT, read_file, write_file
-from trainer.run import result_in, train
+from trainer.config import yaml_core
+from trainer.ray_shell.launch import result_in, train
+from trainer.result import Result
+from trainer.storage import RESULT, read_file, write_file
 
 NAME = "amortised"
 #: What of its output goes to its run in MLflow.

@@ -1,9 +1,9 @@
 """Which finished trial a new one continues, and with which multipliers.
 
 The neighbour is the nearest in units of the box of budgets, among trials that ended well, whose checkpoint is there, and whose
-recipe poses the same problem to the same network (`trainer.models.startable.other_problem`). Its multipliers are not taken over:
-they are those of other budgets, and on steep fronts far off. The new ones are predicted at the new budgets by the kriging of
-all such trials (`analysis/certified/`), whose slope they are.
+recipe poses the same problem to the same network (`trainer.checks.warm_start_files.other_problem`). Its multipliers are not taken
+over: they are those of other budgets, and on steep fronts far off. The new ones are predicted at the new budgets by the kriging
+of all such trials (`analysis/certified/`), whose slope they are.
 
 A start is decided when a trial is first taken up, and kept in the study before anything is run: whatever is killed, the same
 trial starts from the same place.
@@ -27,10 +27,10 @@ from sweeps.studies.informing import outcome_of, translator_of
 from sweeps.studies.study import Asked, Study
 from sweeps.trials.results import TrialRecord
 from sweeps.trials.starts import Begun
-from trainer.models.startable import other_problem
-from trainer.outcome import Result
-from trainer.places import MARKER, read_file
-from trainer.recipe import Recipe
+from trainer.checks.warm_start_files import other_problem
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
+from trainer.storage import MARKER, read_file
 
 #: Trials that ended so have weights and multipliers of their budgets; an infeasible one's multipliers are at their limit.
 _USABLE = ("converged", "out_of_steps")

@@ -22,9 +22,9 @@ import numpy as np
 from scipy.stats import t as student
 
 from analysis.trials import JUDGED_STATUSES
+from trainer.engine.training_metrics import standings
 from trainer.feasibility.standing import CONFIDENCE, Slack, Standing, fixed_criticals, standing_of
-from trainer.history import standings
-from trainer.outcome import ConstraintOutcome, Result, Status, feasibility
+from trainer.result import ConstraintOutcome, Result, Status, feasibility
 
 LEVEL = 0.95
 #: Metrics that are no figures of a training.

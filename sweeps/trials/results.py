@@ -16,8 +16,8 @@ from sweeps.planning.plan import Plan
 from sweeps.tracking.tracker import trial_name
 from sweeps.trials.replicates import Replicates
 from sweeps.trials.starts import Begun
-from trainer.outcome import Result
-from trainer.places import write_file
+from trainer.result import Result
+from trainer.storage import write_file
 
 FOLDER = "records"
 

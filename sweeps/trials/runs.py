@@ -24,10 +24,10 @@ from sweeps.tracking.tracker import trial_name
 from sweeps.trials.replicates import Replicates
 from sweeps.trials.results import FOLDER, TrialRecord
 from sweeps.trials.starts import begun_recipe
-from trainer.outcome import Result
-from trainer.places import is_local, write_file
-from trainer.recipe import Recipe
-from trainer.run import Job, job_for
+from trainer.ray_shell.launch import Job, job_for
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
+from trainer.storage import is_local, write_file
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from sweeps.planning.schema import Continuation
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 #: The study's user attribute of a trial that holds its start.
 ATTRIBUTE = "dualsweep.start"

@@ -16,7 +16,7 @@ from sweeps.tracking.spool import Record, read
 from sweeps.tracking.tracker import Tracker
 from sweeps.trials.results import TrialRecord
 from sweeps.trials.runs import Point, Run
-from trainer.outcome import Result
+from trainer.result import Result
 
 
 class Watch:

@@ -18,7 +18,7 @@ from analysis.front import find_front
 from analysis.trials import SweepRecord, Trial
 from trainer.amortised.front import AmortisedFront, Point
 from trainer.amortised.spread import Spread
-from trainer.problem import Problem
+from trainer.dual.problem import Problem
 
 
 def tilted(kind: str = "at_most") -> AmortisedFront:

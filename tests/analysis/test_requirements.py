@@ -20,7 +20,7 @@ from analysis.review import review
 from analysis.trials import Budget, ConstraintOutcome, Direction, SweepRecord, Trial
 from tests.analysis.test_front import brute_force_front
 from trainer.feasibility.standing import Standing
-from trainer.schema.bound import Kind
+from trainer.recipe.bound import Kind
 
 BOTH: dict[str, Kind] = {"a": "at_most", "b": "at_most"}
 THREE: dict[str, Direction] = {"objective": "minimize", "value/a": "minimize"}

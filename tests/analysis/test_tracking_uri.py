@@ -12,7 +12,7 @@ from analysis.database import wrong_with_file, wrong_with_writing
 from analysis.errors import ReviewError
 from analysis.store import open_client
 from analysis.tracking_uri import tracking_uri, wrong_with
-from trainer.uris import sqlite_file
+from trainer.config.uris import sqlite_file
 
 GOOD = (
     "sqlite:///mlflow.db", "sqlite:////a/b.db", "sqlite:///~/m.db", "sqlite+pysqlite:///x.db", "sqlite:///a b#c.db",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from tests.benchmarks.common import interleaved, loop_of, show
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 REWARDS = ["brightness", "contrast", "local_contrast", {"class_probability": 3}, {"class_probability": 8}]
 

@@ -29,8 +29,8 @@ from analysis.hypervolume import hypervolume
 from tests.benchmarks.common import ROOT, trained
 from trainer.amortised.front import FILE, AmortisedFront, Point
 from trainer.amortised.measure import measured_at
-from trainer.documents import load
-from trainer.recipe import Recipe
+from trainer.config.yaml_file import load
+from trainer.recipe.recipe import Recipe
 
 ALLOWED = 0.02
 CLASSES = {"four": 4, "five": 5, "seven": 7}

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from sweeps.planning.load import load_plan
 from tests.benchmarks.common import ROOT
 from tests.benchmarks.searching import searched
-from trainer.documents import load
+from trainer.config.yaml_file import load
 
 MOST = 0.6
 KEYS = {1: "constraints.*.at_most", 3: "constraints.[*].at_most"}

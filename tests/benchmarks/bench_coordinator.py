@@ -12,7 +12,7 @@ import argparse
 import torch
 
 from tests.benchmarks.common import digits, interleaved, loop_of, show
-from trainer.dual_side import controller_of
+from trainer.engine.dual_side import controller_of
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     from cluster.connection import connect
 
     with connect("local"):
-        from trainer.ray_host import ActorCoordinator, start_coordinator
+        from trainer.ray_shell.host import ActorCoordinator, start_coordinator
 
         recipe = digits(dual={"staleness": 1, "every": 1})  # the dearest case
         actor = start_coordinator(controller_of(recipe))

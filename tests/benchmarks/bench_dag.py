@@ -20,7 +20,7 @@ import numpy as np
 
 from tests.known.cases import Plain, alignment, exact_alignment
 from tests.known.test_answers import train
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 STEPS, BATCH = 10, 128
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.benchmarks.common import digits
-from trainer.dual_side import controller_of
+from trainer.engine.dual_side import controller_of
 
 
 def bare(batch: int) -> Callable[[], object]:
@@ -57,7 +57,7 @@ def worker(config: dict[str, Any]) -> None:
 
     from tests.benchmarks.common import interleaved, loop_of
     from trainer.checkpoint import CheckpointFolder
-    from trainer.ray_host import TrainHost
+    from trainer.ray_shell.host import TrainHost
 
     torch.set_num_threads(1)
     batch, world = config["batch"], ray.train.get_context().get_world_size()
@@ -73,7 +73,7 @@ def measure(workers: int, options: argparse.Namespace) -> dict[str, list[float]]
     from ray.train.torch import TorchTrainer
     from ray.util.queue import Queue
 
-    from trainer.ray_host import start_coordinator
+    from trainer.ray_shell.host import start_coordinator
 
     class Take(UserCallback):
         def __init__(self, queue: Queue) -> None:

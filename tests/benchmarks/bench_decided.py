@@ -20,9 +20,9 @@ from sweeps.planning.plan import Plan
 from tests.benchmarks.common import ROOT, trained
 from trainer.feasibility.stages import draws_at_most
 from trainer.feasibility.standing import Standing
-from trainer.outcome import Result
-from trainer.places import RESULT
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
+from trainer.storage import RESULT
 
 #: What is required of all ended trials, by the cap in default caps.
 REQUIRED = {1: 0.6, 4: 0.75}

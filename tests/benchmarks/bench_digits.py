@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from trainer.documents import load
-from trainer.outcome import Result
-from trainer.recipe import Recipe
+from trainer.config.yaml_file import load
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
 
 ROOT = Path(__file__).parent.parent.parent
 MINORITIES = (4, 5, 7)
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, default=ROOT / "docs/images/class-shares.png")
     options = parser.parse_args()
     from cluster.connection import connect
-    from trainer.run import train
+    from trainer.ray_shell.launch import train
 
     def one(key: tuple[int, bool]) -> tuple[tuple[int, bool], dict[str, Any]]:
         seed, constrained = key

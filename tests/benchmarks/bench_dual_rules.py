@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tests.trainer.dual.oracles import Oracle, alignment, minority, play
-from trainer.schema.dual import Dual
+from trainer.recipe.dual import Dual
 
 RULES: tuple[Any, ...] = ("ascent", "newton", "secant")
 NEAR = 0.02

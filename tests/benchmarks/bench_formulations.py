@@ -18,16 +18,16 @@ import numpy as np
 import torch
 
 from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
-from trainer.dual_side import controller_of
-from trainer.generate import restore
-from trainer.host import LocalHost
-from trainer.load import load_recipe
-from trainer.losses import Noised, weighted_errors
-from trainer.models.origins import recipe_of
-from trainer.outcome import Result
-from trainer.recipe import Recipe
-from trainer.work import work
+from trainer.dual.coordinator import InProcess
+from trainer.engine.dual_side import controller_of
+from trainer.engine.host import LocalHost
+from trainer.engine.sample_command import restore
+from trainer.engine.worker import work
+from trainer.models.provenance import recipe_of
+from trainer.recipe.load import load_recipe
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
+from trainer.terms.losses import Noised, weighted_errors
 
 ROOT = Path(__file__).parent.parent.parent
 WEIGHTS = (0.5, 1.0, 1.5, 2.0, 3.0)

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from tests.benchmarks.coverage import Row
 from tests.trainer.samplers.gaussians import PREDICTIONS, Draws, Gaussian, exact, grid, moments, published, schedule_of
-from trainer.draws import Stream, normals
 from trainer.models.predictor import Predictor
+from trainer.recipe.product import Product
+from trainer.rng import Stream, normals
 from trainer.samplers.chain import Steps, steps_of
 from trainer.samplers.grid import chain_of
 from trainer.samplers.langevin import product_samples
 from trainer.samplers.rollout import roll_out
 from trainer.samplers.sampling import walk
-from trainer.schema.product import Product
 
 TOTALS, COUNTS = (50, 80, 128, 200, 300, 1000), (7, 15, 20, 29, 30, 31, 50, 70)
 NARROW, WIDE = Gaussian(0.2), Gaussian(0.5)

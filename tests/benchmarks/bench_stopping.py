@@ -42,11 +42,11 @@ from tests.benchmarks.common import ROOT
 from tests.pipeline.conftest import PARTS, RECIPE
 from tests.pipeline.test_stopping import SWEEP, TINY
 from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
-from trainer.dual_side import controller_of
-from trainer.host import LocalHost
-from trainer.outcome import Result
-from trainer.work import work
+from trainer.dual.coordinator import InProcess
+from trainer.engine.dual_side import controller_of
+from trainer.engine.host import LocalHost
+from trainer.engine.worker import work
+from trainer.result import Result
 
 MOST_SECONDS = 5.0
 RULES = {

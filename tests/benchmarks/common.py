@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import Coordinator, InProcess
-from trainer.documents import load
-from trainer.dual_side import controller_of
-from trainer.host import Host, LocalHost
-from trainer.loop import Loop
-from trainer.outcome import Result
-from trainer.places import RESULT
-from trainer.prepare import prepare
-from trainer.recipe import Recipe
-from trainer.work import work
+from trainer.config.yaml_file import load
+from trainer.dual.coordinator import Coordinator, InProcess
+from trainer.engine.assembly import prepare
+from trainer.engine.dual_side import controller_of
+from trainer.engine.host import Host, LocalHost
+from trainer.engine.loop import Loop
+from trainer.engine.worker import work
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
+from trainer.storage import RESULT
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -13,7 +13,7 @@ from sweeps.trials.continuing import Continuing
 from sweeps.trials.results import TrialRecord
 from sweeps.trials.starts import begun_recipe
 from tests.benchmarks.common import trained
-from trainer.outcome import Result
+from trainer.result import Result
 
 
 class Onward(Study):

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
-from trainer.data.deep import check_deep
-from trainer.dual_side import controller_of
-from trainer.host import LocalHost
-from trainer.load import load_recipe
-from trainer.outcome import Result
-from trainer.work import work
+from trainer.checks.after_loading import check_deep
+from trainer.dual.coordinator import InProcess
+from trainer.engine.dual_side import controller_of
+from trainer.engine.host import LocalHost
+from trainer.engine.worker import work
+from trainer.recipe.load import load_recipe
+from trainer.result import Result
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "docs" / "examples"
 SHORT = ["train.steps=6", "train.batch_size=16", "evaluation.samples=8", "evaluation.sample_steps=3", "evaluation.loss_draws=64"]

@@ -15,8 +15,8 @@ import typer
 from sweeps.cli import app
 from sweeps.planning.load import load_plan
 from sweeps.planning.schema import Sweep
-from trainer.load import load_recipe
-from trainer.recipe import Recipe
+from trainer.recipe.load import load_recipe
+from trainer.recipe.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"

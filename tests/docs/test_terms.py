@@ -1,4 +1,4 @@
-"""The guide's term: one file put into `trainer/terms/`, and it trains, is checked and is described like the shipped ones."""
+"""The guide's term: one file put among the shipped ones, and it trains, is checked and is described like the shipped ones."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ ROOT = Path(__file__).parent.parent.parent
 CODE = """
 import tempfile, torch
 from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
+from trainer.dual.coordinator import InProcess
 
-from trainer.host import LocalHost
-from trainer.recipe import Recipe
-from trainer.work import work
+from trainer.engine.host import LocalHost
+from trainer.recipe.recipe import Recipe
+from trainer.engine.worker import work
 import trainer
 
 torch.set_num_threads(1)
@@ -52,7 +52,7 @@ def build():
 
 def test_a_term_is_one_file_and_no_change_elsewhere(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "trainer", tmp_path / "trainer", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "docs/examples/asymmetry.py", tmp_path / "trainer/terms/asymmetry.py")
+    shutil.copy(ROOT / "docs/examples/asymmetry.py", tmp_path / "trainer/terms/shipped/asymmetry.py")
     (tmp_path / "small.py").write_text(SMALL)
     done = subprocess.run(
         [sys.executable, "-c", CODE], cwd=tmp_path, capture_output=True, text=True, check=False,

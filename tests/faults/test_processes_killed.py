@@ -13,11 +13,11 @@ import yaml
 
 from tests.pipeline.conftest import RECIPE, assert_nothing_left, ray_process, start, wait_for
 from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
-from trainer.dual_side import controller_of
-from trainer.host import LocalHost
-from trainer.recipe import Recipe
-from trainer.work import work
+from trainer.dual.coordinator import InProcess
+from trainer.engine.dual_side import controller_of
+from trainer.engine.host import LocalHost
+from trainer.engine.worker import work
+from trainer.recipe.recipe import Recipe
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

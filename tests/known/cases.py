@@ -15,11 +15,11 @@ import torch
 
 from tests.known import exact, models
 from tests.known.verdicts import Ending, Near, Verdict
-from trainer.generate import restore
-from trainer.losses import denoising_losses
+from trainer.engine.sample_command import restore
 from trainer.models.schedules import noise_schedule
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 from trainer.samplers.chain import steps_of
+from trainer.terms.losses import denoising_losses
 
 CALL = "tests.known.models:{}".format
 Plain = dict[str, Any]

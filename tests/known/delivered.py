@@ -18,9 +18,9 @@ from torch import nn
 from tests.known import exact
 from tests.known.cases import CALL, document
 from tests.known.test_answers import train
-from trainer.generate import draw, restore
+from trainer.engine.sample_command import draw, restore
 from trainer.models.schedules import noise_schedule
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 from trainer.samplers.chain import Steps, steps_of
 from trainer.samplers.rollout import roll_out
 

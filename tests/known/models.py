@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.models.schedules import noise_schedule
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 T = 100
 #: The distributions of the cases of method.md §4.

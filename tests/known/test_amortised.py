@@ -14,7 +14,7 @@ from tests.known.cases import REWARDS, THRESHOLDS, alignment, document
 from tests.known.test_answers import train
 from trainer.amortised.front import FILE, AmortisedFront
 from trainer.models.schedules import noise_schedule
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 from trainer.samplers.chain import steps_of
 
 

@@ -11,12 +11,12 @@ from tests.known.cases import CASES
 from tests.known.verdicts import judge
 from tests.margins import Sampled
 from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
-from trainer.dual_side import controller_of
-from trainer.host import LocalHost
-from trainer.outcome import Result
-from trainer.recipe import Recipe
-from trainer.work import work
+from trainer.dual.coordinator import InProcess
+from trainer.engine.dual_side import controller_of
+from trainer.engine.host import LocalHost
+from trainer.engine.worker import work
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
 
 #: One of each kind where several are alike: the third reward of m = 3 does not bind, so that it has m = 2 in it.
 HERE = [

@@ -1,4 +1,4 @@
-"""DAG and DAG-KL (trainer/sources/balance.py) through the whole trainer, against closed forms."""
+"""DAG and DAG-KL (trainer/sources/detailed_balance.py) through the whole trainer, against closed forms."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tests.known.cases import CALL, Plain, alignment, alignment_case, document
 from tests.known.test_answers import train
 from tests.known.verdicts import judge
 from tests.margins import Sampled
-from trainer.generate import restore
+from trainer.engine.sample_command import restore
 from trainer.models.schedules import noise_schedule
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 from trainer.samplers.chain import steps_of
 
 

@@ -13,10 +13,10 @@ from tests.known import exact, models
 from tests.known.cases import CALL
 from tests.known.test_answers import train
 from tests.margins import Sampled
-from trainer.generate import generate
+from trainer.engine.sample_command import generate
 from trainer.models.schedules import noise_schedule
-from trainer.outcome import Result
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
 from trainer.samplers.chain import steps_of
 
 GAUSSIANS = {"left": models.LEFT, "right": models.RIGHT, **{f"oval_{i}": each for i, each in enumerate(models.OVALS)}}

@@ -8,9 +8,9 @@ import torch
 
 from tests.known import exact, models
 from tests.margins import Sampled
-from trainer.losses import Noised, weighted_errors
 from trainer.models.schedules import noise_schedule
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
+from trainer.terms.losses import Noised, weighted_errors
 
 PAIRS = {
     "narrow to wide": (([-0.66], [[0.105]]), models.RIGHT),

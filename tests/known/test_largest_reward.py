@@ -13,7 +13,7 @@ from tests.known.cases import CALL, document
 from tests.known.test_answers import train
 from tests.margins import Sampled
 from trainer.models.schedules import noise_schedule
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 from trainer.samplers.chain import steps_of
 
 BUDGET = 0.3

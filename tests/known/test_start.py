@@ -13,12 +13,12 @@ import torch
 from tests.known.cases import aligned, exact_alignment
 from tests.margins import Sampled
 from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
-from trainer.dual_side import controller_of
-from trainer.host import LocalHost
-from trainer.outcome import Result
-from trainer.recipe import Recipe
-from trainer.work import work
+from trainer.dual.coordinator import InProcess
+from trainer.engine.dual_side import controller_of
+from trainer.engine.host import LocalHost
+from trainer.engine.worker import work
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
 
 NAMES = ("first", "second")
 Plain = dict[str, Any]

@@ -9,8 +9,8 @@ import pytest
 import ray
 
 from tests.pipeline.conftest import RECIPE
-from trainer.recipe import Recipe
-from trainer.run import train
+from trainer.ray_shell.launch import train
+from trainer.recipe.recipe import Recipe
 
 pytestmark = pytest.mark.ray
 

@@ -32,7 +32,7 @@ from sweeps.trials.runs import Run
 from tests.analysis.made_up import new_store
 from tests.sweeps.files import write
 from trainer.errors import BadInput
-from trainer.outcome import ConstraintOutcome, Result, failed
+from trainer.result import ConstraintOutcome, Result, failed
 
 SWEEP = """\
 name: digits-minority

@@ -20,11 +20,11 @@ from sweeps.tracking.tracker import Tracker
 from sweeps.trials.results import TrialRecord
 from tests.stores import empty_store
 from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
-from trainer.dual_side import controller_of
-from trainer.host import LocalHost, Payload
-from trainer.recipe import Recipe
-from trainer.work import work
+from trainer.dual.coordinator import InProcess
+from trainer.engine.dual_side import controller_of
+from trainer.engine.host import LocalHost, Payload
+from trainer.engine.worker import work
+from trainer.recipe.recipe import Recipe
 
 RECIPE: dict[str, Any] = {
     "name": "tiny", "formulation": "constrained_training", "model": {"unet": {"channels": [8, 16]}},

@@ -12,7 +12,7 @@ from cluster.jobs import Job
 from sweeps.exits import exit_code
 from sweeps.submitting import _line
 from sweeps.trials.results import Results, TrialRecord
-from trainer.outcome import Result, Status, failed
+from trainer.result import Result, Status, failed
 
 OWN: tuple[Status, ...] = ("converged", "out_of_steps", "infeasible", "stopped")
 BROKEN: tuple[Status, ...] = ("failed", "diverged")

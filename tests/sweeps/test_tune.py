@@ -10,7 +10,7 @@ from ray.tune import TuneError
 
 from sweeps import tune
 from sweeps.options import refused_by_the_machine
-from trainer.places import write_file
+from trainer.storage import write_file
 
 
 @pytest.mark.parametrize(("place", "told"), [("/dev/full", "No space left on device: /dev/full"), (None, "")])

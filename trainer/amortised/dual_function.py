@@ -14,8 +14,8 @@ import numpy as np
 from scipy.optimize import minimize
 
 from trainer.amortised.spread import Spread
+from trainer.dual.problem import RELATIVE_LIMIT, Vector
 from trainer.kriging.process import Kriging, fit
-from trainer.problem import RELATIVE_LIMIT, Vector
 
 #: Errors of the points against each other, parts of their range. They are measured on the same draws, so this is what training
 #: left undone.

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from trainer.amortised.spread import Spread
+from trainer.dual.problem import Problem, Vector
 from trainer.errors import TrainingError
-from trainer.places import read_file
-from trainer.problem import Problem, Vector
-from trainer.schema.bound import Kind
+from trainer.recipe.bound import Kind
+from trainer.storage import read_file
 
 if TYPE_CHECKING:
     from trainer.amortised.dual_function import DualFunction

@@ -10,19 +10,19 @@ import torch
 from trainer.amortised.front import AmortisedFront, Point
 from trainer.amortised.spread import Spread
 from trainer.checkpoint import CheckpointFolder, locate, read
-from trainer.coordinator import InProcess
+from trainer.dual.coordinator import InProcess
+from trainer.dual.problem import Vector
 from trainer.dual.state import DualState
-from trainer.dual_side import controller_of, spread_of
+from trainer.engine.assembly import prepare
+from trainer.engine.dual_side import controller_of, spread_of
+from trainer.engine.host import LocalHost
+from trainer.engine.loop import Loop
 from trainer.errors import TrainingError
 from trainer.evaluation.drawn import DrawnValues
 from trainer.evaluation.values import expectations
-from trainer.host import LocalHost
-from trainer.loop import Loop
-from trainer.models.origins import recipe_of
 from trainer.models.predictor import Predictor
-from trainer.outcome import ConstraintOutcome, Status, verdict
-from trainer.prepare import prepare
-from trainer.problem import Vector
+from trainer.models.provenance import recipe_of
+from trainer.result import ConstraintOutcome, Status, verdict
 
 #: Points measured where the budgets lead, before the last one.
 _REFINED = 1

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.draws import Stream, generator
-from trainer.problem import RELATIVE_LIMIT, Problem, Vector
+from trainer.dual.problem import RELATIVE_LIMIT, Problem, Vector
+from trainer.rng import Stream, generator
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.config.yaml_file import Keys
+from trainer.data.class_names import find
 from trainer.data.examples import Examples, Integers
 from trainer.data.faults import BadDataError, nothing_to_train_on, unknown_class, without_labels
-from trainer.data.names import find
 from trainer.data.portions import portion, stays
-from trainer.documents import Keys
-from trainer.draws import Stream, generator
-from trainer.schema.base import ClassName
-from trainer.schema.data import Data
+from trainer.recipe.base import ClassName
+from trainer.recipe.data import Data
+from trainer.rng import Stream, generator
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainer.config.yaml_file import Keys, dotted
 from trainer.data.faults import BadDataError, Fault
-from trainer.documents import Keys, dotted
-from trainer.schema.base import ClassName
+from trainer.recipe.base import ClassName
 
 Integers = NDArray[np.int64]
 

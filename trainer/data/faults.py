@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.documents import Document, Keys, dotted, nearest, show
+from trainer.config.yaml_file import Document, Keys, dotted, nearest, show
 from trainer.errors import Problem, TrainingError
-from trainer.schema.base import ClassName
+from trainer.recipe.base import ClassName
 
 
 @dataclass(frozen=True)

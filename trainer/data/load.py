@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from trainer.data import call, digits, folder, hub
+from trainer.data import digits, huggingface, image_folder, user_dataset
 from trainer.data.examples import Examples
-from trainer.schema.data import Data
+from trainer.recipe.data import Data
 
 
 def load(data: Data) -> Examples:
@@ -14,9 +14,9 @@ def load(data: Data) -> Examples:
         BadDataError: there is no such data, it cannot be read, or (of what is kept in memory) it is not finite.
     """
     if data.folder is not None:
-        return folder.load(data.folder, data.size, data.grey)
+        return image_folder.load(data.folder, data.size, data.grey)
     if data.dataset is not None:
-        return hub.load(data)
+        return huggingface.load(data)
     if data.call is not None:
-        return call.load(data.call)
+        return user_dataset.load(data.call)
     return digits.load()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trainer.config.yaml_file import Keys
+from trainer.data.class_names import composed
 from trainer.data.faults import BadDataError, Fault
-from trainer.data.names import composed
-from trainer.documents import Keys
-from trainer.places import BadPlaceError, local_path
+from trainer.storage import BadPlaceError, local_path
 
 
 def existing(place: str, keys: Keys) -> Path:

@@ -11,9 +11,9 @@ from trainer.data.examples import Examples, Integers, concatenate
 from trainer.data.faults import BadDataError, Fault, without_classes
 from trainer.data.load import load
 from trainer.data.subsets import SubsetRows, subset
-from trainer.recipe import Recipe
-from trainer.schema.data import Subset
-from trainer.schema.word import Everything
+from trainer.recipe.data import Subset
+from trainer.recipe.recipe import Recipe
+from trainer.recipe.term_spec import Everything
 
 __all__ = ["Assembled", "Split", "SubsetRows", "assemble", "split", "subset"]
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer.data import call
+from trainer.config.import_path import CannotImportError, import_callable, takes
+from trainer.config.yaml_file import Keys, show
+from trainer.data import user_dataset
 from trainer.data.division import Split, draw_held_out, label_of, thin
 from trainer.data.examples import Examples, Integers
 from trainer.data.faults import BadDataError, Fault, nothing_kept, without_labels
-from trainer.documents import Keys, show
-from trainer.imports import CannotImportError, import_callable, takes
-from trainer.schema.data import Subset
+from trainer.recipe.data import Subset
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _of_call(path: str, split: Split, keys: Keys) -> SubsetRows:
         raise BadDataError(Fault(keys, error.rule, error.received, error.way_out)) from error
     if not takes(function, 0):
         return _of_rows(*_selected(function, path, split, keys))
-    own = call.to_examples(call.invoke(function, path, keys), path, keys)
+    own = user_dataset.to_examples(user_dataset.invoke(function, path, keys), path, keys)
     if own.shape != split.examples.shape:
         received = f"{list(own.shape)}, where the data has {list(split.examples.shape)}"
         raise BadDataError(
@@ -105,7 +105,7 @@ def _selected(function: Any, path: str, split: Split, keys: Keys) -> tuple[Integ
     if labels is None:
         raise BadDataError(without_labels(keys, path))
     names = np.array(split.examples.class_names)
-    result = call.invoke(function, path, keys, names[labels])
+    result = user_dataset.invoke(function, path, keys, names[labels])
     if isinstance(result, list | tuple | torch.Tensor):
         result = np.asarray(result)
     good = isinstance(result, np.ndarray) and result.ndim == 1

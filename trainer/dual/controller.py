@@ -1,6 +1,6 @@
 """The central dual step: reduce every worker's report once, move the multipliers once, publish a numbered version.
 
-Pure: `advance` maps (state, reports) to the next state. The actor that hosts it adds only waiting (trainer/coordinator.py).
+Pure: `advance` maps (state, reports) to the next state. The actor that hosts it adds only waiting (trainer/dual/coordinator.py).
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trainer.dual.rules import RULES, Gains, Move, ahead, gain
+from trainer.dual.first_order import RULES, Gains, Move, ahead, gain
+from trainer.dual.problem import RELATIVE_LIMIT, Booleans, Estimate, Problem, Vector
 from trainer.dual.secant import secant
 from trainer.dual.second_order import Measured, newton
 from trainer.dual.state import FIFTHS, DualState, SlackReport, Tail
-from trainer.problem import RELATIVE_LIMIT, Booleans, Estimate, Problem, Vector
-from trainer.schema.dual import Dual
+from trainer.recipe.dual import Dual
 
 SECOND_ORDER = {"newton": newton, "secant": secant}
 #: Dual steps in a row without one usable value, after which the run is called diverged.

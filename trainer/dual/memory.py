@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from trainer.dual.damping import Damping
+from trainer.dual.problem import Vector
 from trainer.dual.secant import Learned
-from trainer.problem import Vector
 
 
 def blank(rule: str, size: int) -> Vector:

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.optimize import brentq, lsq_linear
 
 from trainer.dual.damping import Damping
-from trainer.dual.rules import Gains, Move
-from trainer.problem import Booleans, Vector
+from trainer.dual.first_order import Gains, Move
+from trainer.dual.problem import Booleans, Vector
 
 #: Ridge on the Hessian, a share of its diagonal: perfectly correlated constraints share their step.
 RIDGE = 1e-6

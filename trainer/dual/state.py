@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.dual.memory import blank
-from trainer.problem import Booleans, Problem, Vector
-from trainer.schema.dual import Dual
+from trainer.dual.problem import Booleans, Problem, Vector
+from trainer.recipe.dual import Dual
 
 Integers = NDArray[np.int64]
 #: Blocks of a fifth of the run, from whose means the error of the settled multipliers is told.

@@ -14,8 +14,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.dual.problem import Estimate, Vector
 from trainer.evaluation.spread import Spread, spread_of
-from trainer.problem import Estimate, Vector
 
 Integers = NDArray[np.int64]
 

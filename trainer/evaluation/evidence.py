@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from trainer.evaluation.asking import Judge
 from trainer.evaluation.images import Rows
+from trainer.evaluation.judge_protocol import Judge
 
 
 @dataclass(frozen=True)

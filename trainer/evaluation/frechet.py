@@ -14,10 +14,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.asking import embed
 from trainer.evaluation.evidence import Evidence, NotMeasured, needed_judge
 from trainer.evaluation.images import Rows
 from trainer.evaluation.jackknife import jackknifed
+from trainer.evaluation.judge_protocol import embed
 from trainer.evaluation.shares import Z
 
 Reals = NDArray[np.float64]

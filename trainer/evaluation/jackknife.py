@@ -20,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.draws import Stream, generator
+from trainer.rng import Stream, generator
 
 Reals = NDArray[np.float64]
 Statistic = Callable[[Reals, Reals], float]

@@ -19,13 +19,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from trainer.config.import_path import import_callable
 from trainer.data.examples import Examples
 from trainer.errors import TrainingError
-from trainer.evaluation.asking import Judge
 from trainer.evaluation.images import CHUNK, Integers, Rows
-from trainer.evaluation.network import ConvJudge, fit, train_judge
-from trainer.imports import import_callable
-from trainer.schema.evaluation import JudgeSpec
+from trainer.evaluation.judge_network import ConvJudge, fit, train_judge
+from trainer.evaluation.judge_protocol import Judge
+from trainer.recipe.evaluation import JudgeSpec
 
 __all__ = ["ConvJudge", "Judge", "judge_for", "load_judge", "save_judge", "train_judge"]
 

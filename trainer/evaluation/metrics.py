@@ -9,12 +9,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from trainer.config.import_path import import_callable
 from trainer.errors import TrainingError
 from trainer.evaluation.copying import copying
 from trainer.evaluation.evidence import Evidence, Metric, NotMeasured
 from trainer.evaluation.frechet import frechet
 from trainer.evaluation.shares import class_shares
-from trainer.imports import import_callable
 
 __all__ = ["LONGEST", "PREFIX", "SHIPPED", "Evidence", "Measured", "Metric", "NotMeasured", "measure", "resolve"]
 

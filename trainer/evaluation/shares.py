@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv, ndtr, ndtri
 
 from trainer.errors import TrainingError
-from trainer.evaluation.asking import classify
 from trainer.evaluation.evidence import Evidence, needed_judge
 from trainer.evaluation.images import Rows
+from trainer.evaluation.judge_protocol import classify
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from trainer.dual.problem import Estimate, Problem, Vector
+from trainer.engine.host import Host
 from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
 from trainer.evaluation.largest import is_apart, largest_interval
-from trainer.host import Host
-from trainer.problem import Estimate, Problem, Vector
-from trainer.sources.source import Source
+from trainer.sources.base import Source
 
 
 def expectations(

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer.dual.problem import Problem, Vector
 from trainer.evaluation.drawn import DrawnValues, Moments
 from trainer.feasibility.held_out import HeldOut
 from trainer.feasibility.spending import looks
 from trainer.feasibility.stages import stages
 from trainer.feasibility.standing import Criticals, Slack, Standing, fixed_criticals, judged, overall
-from trainer.problem import Problem, Vector
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Imports nothing heavy: bad input is answered before.
 from __future__ import annotations
 
 from trainer.feasibility.tolerance import NORMALISED, OF_OBJECTIVE, SHARE, Tolerance
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 
 def tolerances(recipe: Recipe) -> dict[str, Tolerance | None]:

@@ -16,9 +16,9 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
+from trainer.dual.problem import Vector
 from trainer.feasibility.standing import Criticals, fixed_criticals
-from trainer.problem import Vector
-from trainer.schema.bound import Kind
+from trainer.recipe.bound import Kind
 
 #: The exponent of the share that is spent: little early, where going on costs the fewest draws.
 POWER = 2.0

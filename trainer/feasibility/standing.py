@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
-from trainer.schema.bound import Kind
+from trainer.recipe.bound import Kind
 
 Standing = Literal["met", "violated", "undecided"]
 CONFIDENCE = 0.95

@@ -10,20 +10,20 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from trainer.checkpoint import locate
-from trainer.draws import Stream, generator, in_turn
+from trainer.checks.model_files import COMPOSITION
+from trainer.config.import_path import import_callable
 from trainer.errors import TrainingError
-from trainer.imports import import_callable
 from trainer.models.composed import Composed
-from trainer.models.loadable import COMPOSITION
 from trainer.models.loading import Library
 from trainer.models.networks import network_config
-from trainer.models.origins import recipe_of
 from trainer.models.predictor import Predictor
+from trainer.models.provenance import recipe_of
 from trainer.models.schedules import noise_schedule
 from trainer.models.spaces import Space
-from trainer.places import read_file
-from trainer.recipe import Recipe
-from trainer.schema.model import Model, UNet
+from trainer.recipe.model import Model, UNet
+from trainer.recipe.recipe import Recipe
+from trainer.rng import Stream, generator, in_turn
+from trainer.storage import read_file
 
 
 def build(recipe: Recipe, shape: tuple[int, ...], library: Library | None = None) -> Predictor:

@@ -14,7 +14,7 @@ from trainer.models.networks import sharing
 from trainer.models.predictor import Predictor
 from trainer.models.schedules import in_words, own_schedule, same_noise
 from trainer.models.spaces import Space, same
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 PRETRAINED = "pretrained"
 

@@ -8,14 +8,14 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 
 from trainer.errors import TrainingError
-from trainer.models.conditions import condition_of
 from trainer.models.networks import Networks, values_of
-from trainer.models.origins import bound_of, rooted
 from trainer.models.predictor import Predictor
+from trainer.models.prompt_or_class import condition_of
+from trainer.models.provenance import bound_of, rooted
 from trainer.models.spaces import Latents, Pixels, Space
 from trainer.models.text import Encoders
 from trainer.models.weight_files import variant_of
-from trainer.schema.model import Model
+from trainer.recipe.model import Model
 
 
 class Library:

@@ -16,18 +16,18 @@ from safetensors.torch import load as load_tensors
 from torch import nn
 
 from trainer.checkpoint import locate
-from trainer.dual_side import spread_of
+from trainer.checks.model_files import ADAPTER, CONDITIONING, NETWORKS, WEIGHTS
+from trainer.config.import_path import import_callable
+from trainer.dual.problem import Vector
+from trainer.engine.dual_side import spread_of
 from trainer.errors import TrainingError
-from trainer.imports import import_callable
 from trainer.models import adapters
-from trainer.models.conditioning import bind
-from trainer.models.loadable import ADAPTER, CONDITIONING, NETWORKS, WEIGHTS
-from trainer.models.origins import Multipliers, Origin, origin_of, read_in, recipe_of, rooted
+from trainer.models.multiplier_embedding import bind
 from trainer.models.predictor import of_network
+from trainer.models.provenance import Multipliers, Origin, origin_of, read_in, recipe_of, rooted
 from trainer.models.weight_files import variant_of
-from trainer.places import read_file
-from trainer.problem import Vector
-from trainer.schema.model import Lora, Model
+from trainer.recipe.model import Lora, Model
+from trainer.storage import read_file
 
 
 class Networks:

@@ -11,10 +11,10 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
+from trainer.dual.problem import Vector
 from trainer.errors import TrainingError
-from trainer.models.conditioning import Conditioning, condition
 from trainer.models.flow import is_flow, levels
-from trainer.problem import Vector
+from trainer.models.multiplier_embedding import Conditioning, condition
 
 #: What SDXL's network takes together, as one argument.
 _ADDED = ("text_embeds", "time_ids")

@@ -10,13 +10,13 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from trainer.checkpoint import locate
+from trainer.checks.model_files import SCHEDULE_WAY_OUT
 from trainer.errors import TrainingError
 from trainer.models.flow import MARK, flow_schedule, is_flow
-from trainer.models.loadable import SCHEDULE_WAY_OUT
 from trainer.models.spaces import Space
-from trainer.places import read_file
-from trainer.recipe import Recipe
-from trainer.schema.model import Model, Schedule
+from trainer.recipe.model import Model, Schedule
+from trainer.recipe.recipe import Recipe
+from trainer.storage import read_file
 
 _PREDICTIONS = ("epsilon", "v_prediction")
 

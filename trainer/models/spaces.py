@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trainer.data.examples import Examples, InMemory, Integers
 from trainer.errors import TrainingError
-from trainer.schema.base import ClassName
+from trainer.recipe.base import ClassName
 
 _ENCODED_AT_ONCE = 64
 

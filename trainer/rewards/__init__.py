@@ -2,8 +2,3 @@
 
 One reward is one file in `shipped/`, found by itself. Nothing here imports torch before a reward is built.
 """
-
-from trainer.rewards.registry import REWARDS, Reward, RewardField, resolve
-from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec, Wrong
-
-__all__ = ["REWARDS", "ByPrompt", "Reward", "RewardContext", "RewardField", "RewardFunction", "RewardSpec", "Wrong", "resolve"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from trainer.config.yaml_file import Keys
 from trainer.data.faults import Fault
-from trainer.documents import Keys
+from trainer.recipe.base import ClassName
 from trainer.rewards.registry import Reward, resolve
 from trainer.rewards.spec import RewardSpec
-from trainer.schema.base import ClassName
 
 
 def problems(

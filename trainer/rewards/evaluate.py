@@ -9,8 +9,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from trainer.config.yaml_file import Keys
 from trainer.data.faults import BadDataError
-from trainer.documents import Keys
 from trainer.errors import TrainingError
 from trainer.rewards.checking import no_gradient, problems
 from trainer.rewards.registry import Reward, resolve

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, WithJsonSchema, create_model, model_serializer, model_validator
 
-from trainer.documents import nearest, show
+from trainer.config.yaml_file import nearest, show
+from trainer.recipe.base import Section
 from trainer.rewards import shipped
 from trainer.rewards.spec import RewardSpec
-from trainer.schema.base import Section
 
 _FORMS = "write a word, `brightness`, or one word with its options, `{jpeg_size: {quality: 80}}`"
 

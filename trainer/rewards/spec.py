@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pydantic import model_validator
 
-from trainer.schema.base import ClassName, Section
+from trainer.recipe.base import ClassName, Section
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from trainer.evaluation.asking import Judge
+    from trainer.evaluation.judge_protocol import Judge
 
 RewardFunction = Callable[["Tensor"], "Tensor"]
 """From samples [B, *shape] in [-1, 1] to their values [B]."""

@@ -15,9 +15,9 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from trainer.models.schedules import noise_of
+from trainer.recipe.product import Product
 from trainer.samplers.grid import trailing
 from trainer.samplers.rollout import Predict
-from trainer.schema.product import Product
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
-from trainer.draws import Stream, in_turn, normals
 from trainer.models.predictor import Predictor
+from trainer.recipe.fields import Sampling
+from trainer.rng import Stream, in_turn, normals
 from trainer.samplers.chain import steps_of
 from trainer.samplers.grid import Step, chain_of, clean_of, update
 from trainer.samplers.langevin import product_samples
 from trainer.samplers.rollout import Predict, roll_out
-from trainer.schema.fields import Sampling
 
 #: Standard normals [B, *shape] by number: 0 is the start, 1 + k the noise of step k = 0, 1, ….
 Draws = Callable[[int], Tensor]

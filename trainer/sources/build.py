@@ -10,22 +10,22 @@ import numpy as np
 from trainer.checkpoint import locate
 from trainer.data.examples import Examples, InMemory, concatenate
 from trainer.data.splits import Assembled
-from trainer.draws import Stream, generator
-from trainer.models.origins import recipe_of
-from trainer.recipe import Recipe
+from trainer.models.provenance import recipe_of
+from trainer.recipe.evaluation import STEPS
+from trainer.recipe.fields import Sampling
+from trainer.recipe.recipe import Recipe
+from trainer.recipe.term_spec import SamplesOf
+from trainer.recipe.term_spec import Source as Kind
+from trainer.rng import Stream, generator
 from trainer.samplers.chain import steps_of
 from trainer.samplers.sampling import sample
-from trainer.schema.evaluation import STEPS
-from trainer.schema.fields import Sampling
-from trainer.schema.word import SamplesOf
-from trainer.schema.word import Source as Kind
-from trainer.setting import Setting
 from trainer.sources import estimators
-from trainer.sources.composed import ComposedSource
-from trainer.sources.data import DataSource, Population
+from trainer.sources.base import Source
+from trainer.sources.dual_only import ComposedSource
+from trainer.sources.mixture import DataSource, Population
 from trainer.sources.product import ProductSource
 from trainer.sources.rollout import RolloutSource
-from trainer.sources.source import Source
+from trainer.terms.context import Setting
 
 
 def build_sources(recipe: Recipe, setting: Setting, data: Assembled | None) -> list[Source]:

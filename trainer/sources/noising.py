@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.batch import GlobalBatch, Integers, Parts
-from trainer.draws import Stream, generator, normals, shard
 from trainer.evaluation.drawn import JointDraws
-from trainer.losses import Noised
-from trainer.setting import Setting
+from trainer.rng import Stream, generator, normals, shard
+from trainer.sources.mixture_batch import GlobalBatch, Integers, Parts
+from trainer.terms.context import Setting
+from trainer.terms.losses import Noised
 
 Fetch = Callable[[Integers], Tensor]
 

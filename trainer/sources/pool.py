@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.batch import Integers, Parts, draw
-from trainer.draws import Stream, generator, normals
+from trainer.dual.problem import Vector
 from trainer.evaluation.drawn import JointDraws
-from trainer.losses import Noised
 from trainer.models.predictor import Predictor
-from trainer.problem import Vector
+from trainer.rng import Stream, generator, normals
 from trainer.samplers.langevin import Annealed, product_samples
-from trainer.setting import Setting
+from trainer.sources.mixture_batch import Integers, Parts, draw
 from trainer.sources.noising import fresh, joint_draws, noised, own_shard
+from trainer.terms.context import Setting
+from trainer.terms.losses import Noised
 
 
 class Pool:

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainer.batch import Integers
+from trainer.dual.problem import Vector
 from trainer.evaluation.drawn import JointDraws
-from trainer.losses import Noised, weighted_errors
-from trainer.problem import Vector
-from trainer.setting import Setting
+from trainer.sources.base import Source, Sums
+from trainer.sources.mixture_batch import Integers
 from trainer.sources.pool import Pool
-from trainer.sources.source import Source, Sums
-from trainer.terms.kl import KL
+from trainer.terms.context import Setting
+from trainer.terms.losses import Noised, weighted_errors
+from trainer.terms.shipped.kl import KL
 
 
 class ProductSource(Source):

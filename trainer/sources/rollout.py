@@ -9,13 +9,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from trainer.draws import Stream, drawn, in_turn, normals, shard
+from trainer.dual.problem import Vector
 from trainer.evaluation.drawn import JointDraws, Scale
-from trainer.problem import Vector
+from trainer.rng import Stream, drawn, in_turn, normals, shard
 from trainer.samplers.chain import Steps
 from trainer.samplers.rollout import Path, roll_out
-from trainer.setting import Setting
-from trainer.sources.source import Companion, Integers, Source, Sums, Turn
+from trainer.sources.base import Companion, Integers, Source, Sums, Turn
+from trainer.terms.context import Setting
 
 #: The Lagrangian's normalised coefficients by column: a number, or one for each trajectory [b].
 Weights = Mapping[int, float] | Mapping[int, Tensor]

@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from trainer.outcome import ConstraintOutcome, Z
-from trainer.problem import RELATIVE_LIMIT
-from trainer.schema.dual import Dual
+from trainer.dual.problem import RELATIVE_LIMIT
+from trainer.recipe.dual import Dual
+from trainer.result import ConstraintOutcome, Z
 from trainer.verdicts.trend import Measured, mean
 from trainer.verdicts.verdict import END, TAIL, Trace
 
@@ -117,7 +117,7 @@ class Case:
 
 
 def limit_of(dual: Dual, relative: bool) -> float:
-    """The largest value a multiplier can have (`trainer.problem.Problem.at_limit`)."""
+    """The largest value a multiplier can have (`trainer.dual.problem.Problem.at_limit`)."""
     return min(dual.cap, RELATIVE_LIMIT) if relative else dual.cap
 
 

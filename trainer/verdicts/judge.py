@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from trainer.outcome import ConstraintOutcome, Result, Z
-from trainer.problem import RELATIVE_LIMIT
-from trainer.schema.dual import Dual
-from trainer.schema.fields import Constraint
+from trainer.dual.problem import RELATIVE_LIMIT
+from trainer.recipe.dual import Dual
+from trainer.recipe.fields import Constraint
+from trainer.result import ConstraintOutcome, Result, Z
 from trainer.verdicts.case import LIGHT, PROPORTIONAL, ZERO, Case, limit_of
 from trainer.verdicts.held_out import evidence_of, gap_of, held_out_alone
 from trainer.verdicts.oscillation import LARGEST, oscillation
@@ -18,7 +18,7 @@ from trainer.verdicts.trend import linearity, slope
 from trainer.verdicts.verdict import Histories, Trace, Verdict, Word
 
 #: A multiplier moves when it changes by more than this share of its larger end over the tail; less is settled
-#: (`trainer.outcome.verdict` allows the same).
+#: (`trainer.result.verdict` allows the same).
 MOVING = 0.1
 #: Where the violation is not seen to shrink, a multiplier of at least this weight runs away: the constraint counts as much as
 #: the objective (whose weight is 1) and does not yield. Below it, the multiplier may simply not have had the time.

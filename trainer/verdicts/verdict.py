@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from trainer.problem import Vector
+from trainer.dual.problem import Vector
 
 Word = Literal[
     "met", "active", "inactive", "noisy", "violated", "undecided", "oscillating", "rising", "falling", "runaway", "infeasible",

@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 
 from tests.benchmarks.coverage import Row
 from tests.known.test_composition import composed
-from trainer.batch import Parts, draw
 from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
 from trainer.dual.controller import reduce
-from trainer.dual_side import controller_of
+from trainer.dual.coordinator import InProcess
+from trainer.dual.problem import Problem
+from trainer.engine.assembly import prepare
+from trainer.engine.dual_side import controller_of
+from trainer.engine.host import LocalHost
 from trainer.evaluation.drawn import JointDraws, Scale, drawn_values
 from trainer.evaluation.frechet import APART, to_gaussian
 from trainer.evaluation.jackknife import jackknifed
 from trainer.evaluation.largest import largest_interval
 from trainer.evaluation.shares import Z, share_errors, share_intervals, tv_from_uniform, tv_interval
 from trainer.evaluation.values import expectations
-from trainer.host import LocalHost
-from trainer.prepare import prepare
-from trainer.problem import Problem
-from trainer.sources.source import Sums
+from trainer.sources.base import Sums
+from trainer.sources.mixture_batch import Parts, draw
 
 Array = NDArray[np.float64]
 #: Draws a number of seeds: of one seed the printed value less the truth, and the printed error.

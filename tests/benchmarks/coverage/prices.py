@@ -19,8 +19,8 @@ from tests.benchmarks.coverage.errors import Array, covering_row, z_row
 from tests.trainer.dual.oracles import alignment
 from tests.trainer.dual.test_settling import PRICE, ends, of_oracle, scatter
 from tests.trainer.dual.test_simplex import OR, UNEQUAL
-from trainer.outcome import ConstraintOutcome, Result
-from trainer.schema.dual import Dual
+from trainer.recipe.dual import Dual
+from trainer.result import ConstraintOutcome, Result
 
 
 def rows(scale: float) -> Iterator[Row]:

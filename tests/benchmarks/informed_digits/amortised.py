@@ -16,9 +16,9 @@ from tests.benchmarks.informed_digits.trials import plan_of
 from tests.benchmarks.informed_digits.volumes import Vector
 from trainer.amortised.front import AmortisedFront, Point, front_in
 from trainer.amortised.measure import measured_at
-from trainer.outcome import Z
-from trainer.recipe import Recipe
-from trainer.schema.amortised import Amortised
+from trainer.recipe.amortised import Amortised
+from trainer.recipe.recipe import Recipe
+from trainer.result import Z
 
 #: Its steps, in those of one trial: what `amortised: true` takes in a sweep.
 TRIALS = 3

@@ -16,7 +16,7 @@ from sweeps.studies.informing import informed_sampler, outcome_of
 from sweeps.studies.samplers import distributions
 from tests.benchmarks.bench_informed import value_fit
 from tests.benchmarks.informed_digits.volumes import Vector
-from trainer.outcome import Result
+from trainer.result import Result
 
 Rows = Sequence[tuple[Mapping[str, float], Result]]
 _BUDGETS = 9  # the Sobol cloud's points, as a power of two

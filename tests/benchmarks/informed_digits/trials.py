@@ -19,8 +19,8 @@ from sweeps.planning.plan import Plan
 from sweeps.trials.results import TrialRecord
 from tests.benchmarks.common import trained
 from tests.benchmarks.searching import searched
-from trainer.documents import load
-from trainer.outcome import Result
+from trainer.config.yaml_file import load
+from trainer.result import Result
 
 HERE = Path(__file__).parent
 #: The dense sweep's points along each budget.

@@ -12,12 +12,12 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from sweeps.checking import checked_recipe
 from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
-from trainer.dual_side import controller_of
+from trainer.dual.coordinator import InProcess
+from trainer.engine.dual_side import controller_of
+from trainer.engine.host import LocalHost
+from trainer.engine.worker import work
 from trainer.errors import BadInput, TrainingError
-from trainer.host import LocalHost
-from trainer.recipe import Recipe
-from trainer.work import work
+from trainer.recipe.recipe import Recipe
 
 RECIPE = """\
 name: aligned

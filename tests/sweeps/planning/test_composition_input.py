@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from sweeps.checking import checked_recipe
 from sweeps.cli import app
-from tests.trainer.test_loop import run
+from tests.trainer.engine.test_loop import run
 from trainer.errors import BadInput
 
 RECIPE = """\

@@ -15,7 +15,7 @@ from sweeps.planning.load import load_plan
 from sweeps.planning.schema import Sweep
 from tests.sweeps.files import RECIPE, SWEEP, plan, write
 from trainer.errors import BadInput
-from trainer.load import load_recipe
+from trainer.recipe.load import load_recipe
 
 
 def told(path: Path, *overrides: str) -> list[str]:

@@ -10,8 +10,8 @@ import pytest
 
 from sweeps.checking import checked_recipe
 from sweeps.planning.load import load_plan
-from tests.trainer.test_loop import run
-from trainer.load import load_recipe
+from tests.trainer.engine.test_loop import run
+from trainer.recipe.load import load_recipe
 
 RECIPES = Path(__file__).resolve().parents[3] / "sweeps" / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sweeps.planning.search import apply
-from trainer.addresses import NoSuchPlaceError, expand
+from trainer.config.dotted_keys import NoSuchPlaceError, expand
 
 
 def recipe() -> dict[str, Any]:

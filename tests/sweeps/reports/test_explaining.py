@@ -15,7 +15,7 @@ from sweeps.trials.results import TrialRecord
 from tests.stores import empty_store
 from tests.trainer.recipes import digits
 from trainer.errors import BadInput
-from trainer.outcome import ConstraintOutcome, Result
+from trainer.result import ConstraintOutcome, Result
 
 RECIPE = digits()
 #: `four` rises against a steady violation to the end; `five` is left alone.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweeps.stopping.watched import Bound, Watched
-from trainer.outcome import ConstraintOutcome, Result
+from trainer.result import ConstraintOutcome, Result
 
 STEPS, EVERY = 600, 10
 Vector = NDArray[np.float64]

@@ -14,7 +14,7 @@ from sweeps.stopping.judge import Judge, Stop
 from sweeps.stopping.watched import Bound, Watched
 from tests.margins import Sampled
 from tests.sweeps.stopping.dynamics import STEPS, simulate
-from trainer.outcome import ConstraintOutcome, Result, failed
+from trainer.result import ConstraintOutcome, Result, failed
 
 OBJECTIVES: dict[str, Direction] = {"objective": "minimize", "value/max": "minimize"}
 

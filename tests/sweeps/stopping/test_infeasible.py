@@ -16,10 +16,10 @@ from tests.margins import Sampled
 from tests.sweeps.stopping.dynamics import STEPS, Many, simulate
 from tests.trainer.recipes import digits
 from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
-from trainer.dual_side import controller_of
-from trainer.host import LocalHost
-from trainer.work import work
+from trainer.dual.coordinator import InProcess
+from trainer.engine.dual_side import controller_of
+from trainer.engine.host import LocalHost
+from trainer.engine.worker import work
 
 Curve = Callable[[int], float]
 ALONE = EarlyStopping(infeasible=True)

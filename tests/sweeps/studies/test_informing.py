@@ -18,7 +18,7 @@ from sweeps.studies.samplers import sampler_for
 from sweeps.studies.study import Study
 from tests.sweeps.files import RECIPE, plan, write
 from trainer.errors import BadInput
-from trainer.outcome import ConstraintOutcome, Result
+from trainer.result import ConstraintOutcome, Result
 
 SWEEP = """\
 name: s

@@ -9,8 +9,8 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from sweeps.studies.telling import OLD, seen, told_slacks
-from trainer.outcome import ConstraintOutcome, failed
-from trainer.schema.bound import Kind
+from trainer.recipe.bound import Kind
+from trainer.result import ConstraintOutcome, failed
 
 
 @pytest.mark.parametrize(

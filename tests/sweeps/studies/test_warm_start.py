@@ -16,7 +16,7 @@ from sweeps.studies.study import STUDY, Study
 from sweeps.trials.results import TrialRecord
 from tests.sweeps.files import RECIPE, plan, write
 from trainer.errors import BadInput
-from trainer.outcome import ConstraintOutcome, Result, failed
+from trainer.result import ConstraintOutcome, Result, failed
 
 SWEEP = """\
 name: s

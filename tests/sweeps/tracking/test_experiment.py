@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from analysis.tracking_uri import tracking_uri
 from sweeps.studies.storing import storage_url
 from sweeps.tracking.experiment import client_of, experiment_of
-from trainer.uris import of_file, sqlite_file
+from trainer.config.uris import of_file, sqlite_file
 
 #: A quote of each kind ends MLflow's own SQL, a colon begins a parameter of it, and a `%41` is an A in a URL.
 NAMES = ['it\'s "x" data:v2', "a?b%41 100% #c&d;$e[f]é"]

@@ -19,7 +19,7 @@ from sweeps.tracking.models import TAG, log_models
 from tests.analysis.made_up import log_parent, log_trial, made_up_trials, new_store
 from tests.trainer.models.test_build import train
 from tests.trainer.recipes import digits
-from trainer.generate import generate
+from trainer.engine.sample_command import generate
 
 
 @pytest.fixture

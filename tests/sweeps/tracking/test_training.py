@@ -12,10 +12,10 @@ from sweeps.checking import checked_store
 from sweeps.reports.explaining import Explained, explain_run
 from sweeps.tracking.training import log_training
 from tests.sweeps.files import RECIPE
-from trainer.documents import parse, validate
+from trainer.config.yaml_file import parse, validate
 from trainer.errors import BadInput
-from trainer.outcome import ConstraintOutcome, Result
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
+from trainer.result import ConstraintOutcome, Result
 
 
 def test_a_training_is_logged_once_and_explained_from_there(tmp_path: Path) -> None:

@@ -20,14 +20,14 @@ from tests.stores import empty_store
 from tests.sweeps.files import RECIPE, SWEEP, write
 from trainer.amortised.front import FILE
 from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
-from trainer.dual_side import controller_of
+from trainer.dual.coordinator import InProcess
+from trainer.engine.dual_side import controller_of
+from trainer.engine.host import LocalHost
+from trainer.engine.worker import work
 from trainer.errors import BadInput
-from trainer.host import LocalHost
-from trainer.outcome import Result
-from trainer.recipe import Recipe
-from trainer.run import result_in
-from trainer.work import work
+from trainer.ray_shell.launch import result_in
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
 
 QUICK = """\
 model: {unet: {channels: [8, 16]}}
@@ -47,7 +47,7 @@ def quick(folder: Path, *overrides: str) -> Plan:
 
 
 def in_process(recipe: Recipe, output: str, on_report: Any) -> Result:
-    """`trainer.run.train` without Ray."""
+    """`trainer.ray_shell.launch.train` without Ray."""
     done = result_in(output)
     if done is not None:
         return done

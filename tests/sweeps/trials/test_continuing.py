@@ -25,8 +25,8 @@ from sweeps.trials.starts import Begun, begun_recipe
 from tests.sweeps.files import RECIPE, plan, write
 from tests.sweeps.studies.test_informing import result
 from trainer.errors import BadInput
-from trainer.outcome import ConstraintOutcome
-from trainer.places import MARKER
+from trainer.result import ConstraintOutcome
+from trainer.storage import MARKER
 
 SWEEP = """\
 name: s

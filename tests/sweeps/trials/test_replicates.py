@@ -12,8 +12,8 @@ from scipy import stats
 
 from sweeps.trials.replicates import Replicates
 from tests.margins import Sampled
-from trainer.outcome import ConstraintOutcome, Result
-from trainer.schema.bound import Kind
+from trainer.recipe.bound import Kind
+from trainer.result import ConstraintOutcome, Result
 
 
 def run(

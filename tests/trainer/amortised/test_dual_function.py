@@ -10,7 +10,7 @@ from tests.analysis.certified.problems import GAMMA, problem
 from trainer.amortised.dual_function import DualFunction
 from trainer.amortised.front import AmortisedFront, Point
 from trainer.amortised.spread import Spread
-from trainer.problem import RELATIVE_LIMIT, Problem, Vector
+from trainer.dual.problem import RELATIVE_LIMIT, Problem, Vector
 
 
 def spread_of(size: int, high: float, **more) -> Spread:

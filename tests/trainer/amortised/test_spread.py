@@ -9,9 +9,9 @@ import pytest
 
 from tests.trainer.recipes import digits
 from trainer.amortised.spread import Spread, sequence
-from trainer.batch import Parts, draw_amortised
-from trainer.dual_side import spread_of
-from trainer.problem import RELATIVE_LIMIT
+from trainer.dual.problem import RELATIVE_LIMIT
+from trainer.engine.dual_side import spread_of
+from trainer.sources.mixture_batch import Parts, draw_amortised
 
 
 def spread(**amortised) -> Spread:

@@ -12,24 +12,24 @@ import typer.testing
 
 from sweeps.cli import app
 from sweeps.reports.asking import asked_multipliers
+from tests.trainer.engine.test_loop import aligned, check_resumed, run
 from tests.trainer.recipes import digits
-from tests.trainer.test_loop import aligned, check_resumed, run
 from trainer.amortised.front import FILE, AmortisedFront
 from trainer.amortised.measure import measured_at
 from trainer.checkpoint import CheckpointFolder, locate
-from trainer.coordinator import InProcess
-from trainer.draws import shard
-from trainer.dual_side import controller_of
+from trainer.dual.coordinator import InProcess
+from trainer.engine.assembly import prepare
+from trainer.engine.dual_side import controller_of
+from trainer.engine.host import LocalHost
+from trainer.engine.loop import Loop
+from trainer.engine.sample_command import generate, restore
 from trainer.errors import BadInput, TrainingError
-from trainer.generate import generate, restore
-from trainer.host import LocalHost
-from trainer.load import load_recipe
-from trainer.loop import Loop
 from trainer.models.build import build_model
 from trainer.models.loading import Library
-from trainer.prepare import prepare
-from trainer.recipe import Recipe
-from trainer.schema.model import Model
+from trainer.recipe.load import load_recipe
+from trainer.recipe.model import Model
+from trainer.recipe.recipe import Recipe
+from trainer.rng import shard
 
 AMORTISED = {"multipliers": {"low": 0.01, "high": 2.0}, "points": 5}
 

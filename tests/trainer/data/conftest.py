@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from trainer.documents import Document, parse, validate
-from trainer.recipe import Recipe
-from trainer.schema.data import Data
+from trainer.config.yaml_file import Document, parse, validate
+from trainer.recipe.data import Data
+from trainer.recipe.recipe import Recipe
 
 WriteModule = Callable[[str, str], str]
 ReadRecipe = Callable[..., tuple[Recipe, Document]]

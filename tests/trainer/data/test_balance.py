@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from tests.trainer.data.conftest import WriteModule, recipe_of
+from tests.trainer.engine.test_loop import run
 from tests.trainer.recipes import digits
-from tests.trainer.test_loop import run
-from trainer.batch import Parts
+from trainer.checks.before_loading import check
 from trainer.data.faults import BadDataError
-from trainer.data.outline import check
 from trainer.data.splits import assemble
-from trainer.sources.data import Population
+from trainer.sources.mixture import Population
+from trainer.sources.mixture_batch import Parts
 
 LABELS = np.array([0, 0, 0, 0, 0, 0, 1, 1, 2, 7])
 

@@ -14,15 +14,15 @@ import torch
 from PIL import Image
 
 from trainer.data import examples as module
-from trainer.data import hub
-from trainer.data.call import to_examples
+from trainer.data import huggingface
+from trainer.data.dataset_info import look_at
 from trainer.data.division import split
 from trainer.data.faults import BadDataError
-from trainer.data.known import look_at
-from trainer.data.listing import list_images
+from trainer.data.image_listing import list_images
 from trainer.data.pixels import from_array, from_image
 from trainer.data.subsets import subset
-from trainer.schema.data import Data, Subset
+from trainer.data.user_dataset import to_examples
+from trainer.recipe.data import Data, Subset
 
 NFC, NFD = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
 
@@ -226,7 +226,7 @@ def test_a_declared_class_without_a_row_is_told_as_that(tmp_path: Path) -> None:
     rows = {"image": [Image.new("L", (2, 2), i) for i in range(4)], "label": [0, 0, 1, 1]}
     datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "saved")
     data = Data(dataset=str(tmp_path / "saved"), label_column="label", keep={"a": 0.0})
-    parts = split(hub.load(data), data, 0)
+    parts = split(huggingface.load(data), data, 0)
     for name, words in (("c", "which no example of the data is of"), ("a", "after `keep`")):
         with pytest.raises(BadDataError, match=rf"none for \[.{name}.\].*{words}") as caught:
             subset(Subset(classes=[name]), parts, ("constraints", 0))
@@ -254,4 +254,4 @@ def test_a_folder_of_parquet_files_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "ds").mkdir()
     rows = datasets.Dataset.from_dict({"image": [Image.new("L", (2, 2), i) for i in range(4)]}, features=features)
     rows.to_parquet(str(tmp_path / "ds" / "train.parquet"))
-    assert len(hub.load(Data(dataset=str(tmp_path / "ds")))) == 4
+    assert len(huggingface.load(Data(dataset=str(tmp_path / "ds")))) == 4

@@ -11,13 +11,13 @@ import torch
 from sklearn.datasets import load_digits
 
 from tests.trainer.data.conftest import WriteModule, data_of, recipe_of
+from trainer.checks.after_loading import check_deep
 from trainer.data import digits
-from trainer.data.deep import check_deep
 from trainer.data.examples import InMemory
 from trainer.data.faults import BadDataError
 from trainer.data.portions import portion, stays
 from trainer.data.splits import Split, SubsetRows, assemble, split, subset
-from trainer.schema.data import Subset
+from trainer.recipe.data import Subset
 
 DIGITS = digits.load()
 LABELS = load_digits().target

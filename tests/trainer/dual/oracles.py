@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 
 from trainer.dual.controller import Controller
+from trainer.dual.problem import Problem, Vector
 from trainer.dual.state import DualState, SlackReport
-from trainer.problem import Problem, Vector
-from trainer.schema.dual import Dual
+from trainer.recipe.dual import Dual
 
 
 class Oracle(Protocol):

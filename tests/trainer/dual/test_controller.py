@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from trainer.dual.controller import Controller, reduce
+from trainer.dual.problem import Problem
 from trainer.dual.state import DualState, SlackReport, version_at
-from trainer.problem import Problem
-from trainer.schema.dual import Dual
+from trainer.recipe.dual import Dual
 
 
 def problem(budgets=(0.5, 0.7), relative=(False, False)):

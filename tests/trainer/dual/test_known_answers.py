@@ -7,9 +7,9 @@ import pytest
 
 from tests.trainer.dual.oracles import PLANE, Alignment, alignment, minority, play
 from trainer.dual.controller import Controller, reduce
+from trainer.dual.problem import Problem
 from trainer.dual.state import DualState, SlackReport
-from trainer.problem import Problem
-from trainer.schema.dual import Dual
+from trainer.recipe.dual import Dual
 
 RULES = [
     Dual(rule="ascent", step_size=0.5), Dual(rule="nu_pi", step_size=0.5, kappa_p=0.3, nu=0.5),

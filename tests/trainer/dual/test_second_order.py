@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 
 from trainer.dual.damping import Damping
-from trainer.dual.rules import Gains
+from trainer.dual.first_order import Gains
 from trainer.dual.secant import damped_bfgs
 from trainer.dual.second_order import Measured, completed, minimiser, newton
 

@@ -8,10 +8,10 @@ import pytest
 from tests.margins import Sampled
 from tests.trainer.dual.oracles import alignment, play
 from trainer.dual.controller import Controller
+from trainer.dual.problem import Problem
 from trainer.dual.settling import settled_errors, settled_multipliers
 from trainer.dual.state import BLOCKS, DualState, SlackReport, pack, unpack
-from trainer.problem import Problem
-from trainer.schema.dual import Dual
+from trainer.recipe.dual import Dual
 
 PRICE, RUNS = 1.0, 200
 

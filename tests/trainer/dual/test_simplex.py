@@ -7,10 +7,10 @@ import pytest
 
 from tests.trainer.dual.oracles import play
 from trainer.dual.controller import Controller
-from trainer.dual.rules import Gains, mirror
+from trainer.dual.first_order import Gains, mirror
+from trainer.dual.problem import Problem, Vector
 from trainer.dual.state import SlackReport
-from trainer.problem import Problem, Vector
-from trainer.schema.dual import Dual
+from trainer.recipe.dual import Dual
 
 
 def minimax(size: int) -> Problem:

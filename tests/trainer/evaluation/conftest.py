@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 from trainer.data.examples import InMemory
 from trainer.evaluation.judge import ConvJudge, train_judge
-from trainer.schema.evaluation import JudgeSpec
+from trainer.recipe.evaluation import JudgeSpec
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,11 @@ import torch
 from trainer.data.examples import InMemory
 from trainer.errors import TrainingError
 from trainer.evaluation import judge as module
-from trainer.evaluation.asking import classify, embed
 from trainer.evaluation.images import Rows
 from trainer.evaluation.judge import ConvJudge, judge_for, load_judge, save_judge
-from trainer.evaluation.network import fit
-from trainer.schema.evaluation import JudgeSpec
+from trainer.evaluation.judge_network import fit
+from trainer.evaluation.judge_protocol import classify, embed
+from trainer.recipe.evaluation import JudgeSpec
 
 SPEC = JudgeSpec(epochs=2, features=8)
 

@@ -7,11 +7,11 @@ import pytest
 
 from tests.margins import Sampled
 from tests.trainer.recipes import digits
-from trainer.dual_side import problem_of
+from trainer.dual.problem import Problem
+from trainer.engine.dual_side import problem_of
 from trainer.evaluation.drawn import JointDraws, drawn_values
 from trainer.evaluation.largest import is_apart, largest_interval
 from trainer.evaluation.values import objective_metrics
-from trainer.problem import Problem
 
 RUNS = 4_000
 

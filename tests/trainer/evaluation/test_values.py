@@ -12,15 +12,15 @@ import pytest
 from tests.margins import Sampled
 from tests.trainer.recipes import digits
 from trainer.checkpoint import CheckpointFolder
-from trainer.coordinator import InProcess
-from trainer.dual_side import controller_of
+from trainer.dual.coordinator import InProcess
+from trainer.engine.assembly import prepare
+from trainer.engine.dual_side import controller_of
+from trainer.engine.host import LocalHost
 from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
 from trainer.evaluation.draws_file import MOST, loaded, stored
 from trainer.evaluation.values import expectations
-from trainer.host import LocalHost
-from trainer.prepare import prepare
-from trainer.setting import Setting
-from trainer.sources.data import DataSource
+from trainer.sources.mixture import DataSource
+from trainer.terms.context import Setting
 
 SEEDS = 120
 STAGES = (range(60), range(60, 96))

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.dual.problem import Problem, Vector
 from trainer.evaluation.drawn import JointDraws, drawn_values
 from trainer.feasibility.deciding import Deciding
 from trainer.feasibility.spending import looks
 from trainer.feasibility.standing import Criticals, Slack, Standing, fixed_criticals, judged
-from trainer.problem import Problem, Vector
 
 Codes = NDArray[np.int8]
 Draw = Callable[[np.random.Generator, tuple[int, int]], Vector]

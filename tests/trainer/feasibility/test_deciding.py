@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.trainer.engine.test_loop import run
 from tests.trainer.recipes import digits
-from tests.trainer.test_loop import run
+from trainer.dual.problem import Problem
 from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
 from trainer.evaluation.draws_file import DRAWS, loaded
 from trainer.feasibility.deciding import Deciding, Decision
 from trainer.feasibility.held_out import HeldOut
 from trainer.feasibility.standing import Standing
 from trainer.feasibility.tolerance import Tolerance
-from trainer.outcome import ConstraintOutcome, Result, verdict
-from trainer.problem import Problem
-from trainer.schema.dual import Dual
+from trainer.recipe.dual import Dual
+from trainer.result import ConstraintOutcome, Result, verdict
 from trainer.verdicts import verdicts
 
 PROBLEM = Problem(("c",), np.array([0.5]), np.array([False]), tolerances=(Tolerance(0.1),))

@@ -13,9 +13,9 @@ from tests.trainer.recipes import digits
 from trainer.errors import BadInput
 from trainer.feasibility.defaults import tolerances, without_tolerance
 from trainer.feasibility.tolerance import Tolerance
-from trainer.load import load_recipe
-from trainer.outcome import Result
-from trainer.recipe import Recipe
+from trainer.recipe.load import load_recipe
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
 
 DATA: dict[str, Any] = {"classes": [4]}
 SWEEP = """

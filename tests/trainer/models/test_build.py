@@ -14,24 +14,24 @@ from diffusers import DDIMScheduler, DDPMScheduler, StableDiffusionPipeline, UNe
 from tests.trainer import tiny
 from tests.trainer.recipes import digits
 from trainer.checkpoint import CheckpointFolder, Snapshot
-from trainer.coordinator import InProcess
-from trainer.draws import Stream, normals
-from trainer.dual_side import controller_of
+from trainer.dual.coordinator import InProcess
+from trainer.engine.assembly import Prepared, prepare
+from trainer.engine.dual_side import controller_of
+from trainer.engine.gradient_primal import Primal
+from trainer.engine.host import LocalHost
+from trainer.engine.sample_command import generate, restore
+from trainer.engine.worker import work
 from trainer.errors import TrainingError
-from trainer.generate import generate, restore
-from trainer.host import LocalHost
 from trainer.models.loading import Library
 from trainer.models.schedules import own_schedule
 from trainer.models.spaces import Latents
-from trainer.outcome import Result
-from trainer.prepare import Prepared, prepare
-from trainer.primal import Primal
-from trainer.recipe import Recipe
+from trainer.recipe.fields import Sampling
+from trainer.recipe.model import Model
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
+from trainer.rng import Stream, normals
 from trainer.samplers.sampling import sample
-from trainer.schema.fields import Sampling
-from trainer.schema.model import Model
-from trainer.sources.data import DataTurn
-from trainer.work import work
+from trainer.sources.mixture import DataTurn
 
 
 def train(recipe: Recipe, folder: Path) -> Result:

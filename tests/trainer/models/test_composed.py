@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from tests.trainer.engine.test_loop import Interrupted, run, without_time
 from tests.trainer.models.test_build import prediction, train
-from tests.trainer.test_loop import Interrupted, run, without_time
+from trainer.engine.sample_command import generate, restore
 from trainer.errors import TrainingError
-from trainer.generate import generate, restore
 from trainer.models.build import build_model
 from trainer.models.loading import Library
-from trainer.recipe import Recipe
-from trainer.schema.model import Model
+from trainer.recipe.model import Model
+from trainer.recipe.recipe import Recipe
 from trainer.sources.build import sampling_of
 
 UNETS = {"a": {"unet": {"channels": [8]}}, "b": {"unet": {"channels": [16]}}, "any": {"unet": {"channels": [8, 8]}}}

@@ -13,17 +13,17 @@ from torch import Tensor, nn
 
 from tests.trainer.models.test_build import train
 from tests.trainer.recipes import digits
-from trainer.draws import Stream, normals
-from trainer.generate import restore
-from trainer.losses import Noised, weighted_errors
+from trainer.engine.sample_command import restore
 from trainer.models.flow import flow_schedule, is_flow, levels
 from trainer.models.predictor import Predictor
 from trainer.models.schedules import own_schedule
+from trainer.recipe.fields import Sampling
+from trainer.recipe.model import Model, Schedule
+from trainer.rng import Stream, normals
 from trainer.samplers.chain import steps_of
 from trainer.samplers.rollout import roll_out
 from trainer.samplers.sampling import sample
-from trainer.schema.fields import Sampling
-from trainer.schema.model import Model, Schedule
+from trainer.terms.losses import Noised, weighted_errors
 
 T, MEAN, VARIANCE = 400, 0.7, 0.09
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from diffusers import DDPMScheduler
 
-from trainer.data.outline import check
-from trainer.load import load_recipe
-from trainer.models.loadable import signal_left
+from trainer.checks.before_loading import check
+from trainer.checks.model_files import signal_left
+from trainer.recipe.load import load_recipe
 
 RECIPE = """\
 name: r

@@ -14,18 +14,18 @@ from torch import Tensor
 
 from tests.margins import Sampled
 from tests.trainer.models.test_build import LORA, aligned, host_in, latest, prepared, train
-from trainer.draws import Stream, drawn, in_turn, normals
+from trainer.engine.assembly import prepare
 from trainer.errors import TrainingError
 from trainer.models.loading import Library
 from trainer.models.log_flow import Flow
 from trainer.models.schedules import own_schedule
-from trainer.outcome import Result
-from trainer.prepare import prepare
-from trainer.recipe import Recipe
+from trainer.recipe.fields import Sampling
+from trainer.recipe.model import Model
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
+from trainer.rng import Stream, drawn, in_turn, normals
 from trainer.samplers.rollout import Path as Trajectories
 from trainer.samplers.sampling import sample
-from trainer.schema.fields import Sampling
-from trainer.schema.model import Model
 from trainer.sources.rollout import RolloutSource
 
 SHAPE = (2, 4, 4)

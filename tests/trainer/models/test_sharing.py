@@ -12,12 +12,12 @@ from torch import nn
 from transformers import CLIPTextModel
 
 from tests.trainer.models.test_build import LORA, aligned, prediction, prepared, train
+from trainer.engine.assembly import Prepared
 from trainer.models import adapters
 from trainer.models.loading import Library
-from trainer.prepare import Prepared
-from trainer.recipe import Recipe
-from trainer.schema.model import Model
-from trainer.setting import Setting
+from trainer.recipe.model import Model
+from trainer.recipe.recipe import Recipe
+from trainer.terms.context import Setting
 
 SHAPE = (2, 4, 4)
 

@@ -13,15 +13,15 @@ from torch import Tensor
 
 from tests.trainer.models.test_build import aligned, latest, prediction, prepared, train
 from tests.trainer.tiny import trailing
-from trainer.draws import Stream, normals
+from trainer.engine.sample_command import restore
 from trainer.errors import TrainingError
-from trainer.generate import restore
 from trainer.models.flow import levels
 from trainer.models.loading import Library
 from trainer.models.schedules import own_schedule
+from trainer.recipe.fields import Sampling
+from trainer.recipe.model import Model
+from trainer.rng import Stream, normals
 from trainer.samplers.sampling import sample
-from trainer.schema.fields import Sampling
-from trainer.schema.model import Model
 
 SHAPE = (2, 4, 4)
 LORA = {"rank": 2, "alpha": 3.0, "targets": ["to_q", "to_v"]}

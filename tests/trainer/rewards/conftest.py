@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from tests.trainer import tiny
-from trainer.evaluation.asking import Judge
-from trainer.rewards import ByPrompt, RewardContext, RewardFunction, resolve
+from trainer.evaluation.judge_protocol import Judge
+from trainer.rewards.registry import resolve
+from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction
 
 
 def context_of(

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from tests.trainer.rewards.conftest import Linear, built, context_of, noise
 from trainer.data.faults import BadDataError
 from trainer.errors import TrainingError
-from trainer.rewards import resolve
 from trainer.rewards.evaluate import Checked, Normalised, checked
+from trainer.rewards.registry import resolve
 
 X = noise(4, 3, 8, 8).float()
 

@@ -12,9 +12,9 @@ import yaml
 
 from tests.trainer.rewards.conftest import context_of, noise
 from trainer.errors import TrainingError
-from trainer.rewards import REWARDS, resolve
 from trainer.rewards.checking import problems
 from trainer.rewards.evaluate import checked
+from trainer.rewards.registry import REWARDS, resolve
 
 DOCS = Path(__file__).parents[3] / "docs"
 TEXT = (DOCS / "rewards.md").read_text(encoding="utf-8")

@@ -15,9 +15,9 @@ from transformers import AutoTokenizer, CLIPModel
 from tests.trainer.rewards.conftest import SIDE, built, context_of, noise, pictures
 from tests.trainer.rewards.originals import OpenClip, pixels
 from trainer.errors import TrainingError
-from trainer.rewards import resolve
 from trainer.rewards.evaluate import checked
 from trainer.rewards.open_clip import from_open_clip
+from trainer.rewards.registry import resolve
 
 PROMPT = "a cat"
 

@@ -13,10 +13,11 @@ from transformers import AutoTokenizer
 from tests.trainer.rewards.conftest import SIDE, built, context_of, noise, pictures
 from tests.trainer.rewards.originals import MEAN, STD, OriginalImageReward, pixels
 from trainer.errors import TrainingError
-from trainer.rewards import RewardFunction, resolve
 from trainer.rewards.blip import Blip
 from trainer.rewards.evaluate import checked
 from trainer.rewards.preprocessing import Preprocessing
+from trainer.rewards.registry import resolve
+from trainer.rewards.spec import RewardFunction
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from pydantic import Field, ValidationError
 
-from trainer.documents import parse, validate
+from trainer.config.yaml_file import parse, validate
 from trainer.errors import BadInput
-from trainer.rewards import REWARDS, Reward, RewardField, RewardSpec, registry, resolve, shipped
-from trainer.schema.base import Section
+from trainer.recipe.base import Section
+from trainer.rewards import registry, shipped
+from trainer.rewards.registry import REWARDS, Reward, RewardField, resolve
+from trainer.rewards.spec import RewardSpec
 
 OWN = """\
 from typing import ClassVar

@@ -15,9 +15,9 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from tests.trainer.rewards.conftest import SIDE, built, context_of, noise, pictures
 from trainer.errors import TrainingError
-from trainer.rewards import resolve
 from trainer.rewards.clip import Clip
 from trainer.rewards.evaluate import checked
+from trainer.rewards.registry import resolve
 
 PROMPT = "a cat"
 

@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal
 
 from tests.known import models
 from trainer.models.schedules import noise_schedule
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 from trainer.samplers.chain import steps_of
 from trainer.samplers.rollout import revisit, roll_out
 

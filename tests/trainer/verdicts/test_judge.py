@@ -12,10 +12,10 @@ from scipy.stats import norm
 from tests.margins import Sampled
 from tests.trainer.recipes import digits
 from tests.trainer.verdicts.dynamics import EVERY, Dynamics
-from trainer.outcome import ConstraintOutcome, Result, failed
-from trainer.schema.bound import Kind
-from trainer.schema.dual import Dual
-from trainer.schema.fields import Constraint
+from trainer.recipe.bound import Kind
+from trainer.recipe.dual import Dual
+from trainer.recipe.fields import Constraint
+from trainer.result import ConstraintOutcome, Result, failed
 from trainer.verdicts import Histories, Verdict, histories_of, verdicts
 from trainer.verdicts.text import COLOURS, evidence_lines, markdown, to_json
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.verdicts.test_judge import C, histories, result
-from trainer.load import load_recipe
-from trainer.schema.dual import Dual
+from trainer.recipe.dual import Dual
+from trainer.recipe.load import load_recipe
 from trainer.verdicts import verdicts
 from trainer.verdicts.keys import measured_by
 

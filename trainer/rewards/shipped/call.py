@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from trainer.imports import CannotImportError, import_callable, takes
+from trainer.config.import_path import CannotImportError, import_callable, takes
+from trainer.recipe.base import ClassName, ImportPath
 from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec, Wrong
-from trainer.schema.base import ClassName, ImportPath
 
 
 class Call(RewardSpec):

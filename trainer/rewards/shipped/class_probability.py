@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from trainer.documents import nearest, show
+from trainer.config.yaml_file import nearest, show
+from trainer.recipe.base import ClassName
 from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec, Wrong
-from trainer.schema.base import ClassName
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ class ClassProbability(RewardSpec):
     log: bool = Field(False, description="true for the logarithm of the probability", examples=["true"])
 
     def build(self, context: RewardContext) -> RewardFunction:
-        from trainer.data.names import find
+        from trainer.data.class_names import find
         from trainer.errors import TrainingError
 
         judge, label = context.judge(), find(self.of, context.class_names)
@@ -49,7 +49,7 @@ class ClassProbability(RewardSpec):
         return probability
 
     def wrong(self, shape: tuple[int, ...] | None, class_names: Sequence[ClassName] | None) -> Iterator[Wrong]:
-        from trainer.data.names import find  # which knows the recipe, and that knows the rewards
+        from trainer.data.class_names import find  # which knows the recipe, and that knows the rewards
 
         if class_names is not None and not class_names:
             yield Wrong("class", "must go with data that has labels", show(self.of), "give labelled data, or another reward")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from trainer.recipe.base import ClassName
 from trainer.rewards.images import luma, root
 from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec, Wrong
-from trainer.schema.base import ClassName
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.draws import Stream, generator
+from trainer.rng import Stream, generator
 from trainer.sources.rollout import PlainEstimator, RolloutTurn, per_sample
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainer.sources.balance import BalanceEstimator, BalanceTurn, residuals
+from trainer.sources.detailed_balance import BalanceEstimator, BalanceTurn, residuals
 
 
 class DAG(BalanceTurn):

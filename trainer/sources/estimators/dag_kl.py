@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainer.sources.balance import BalanceEstimator, BalanceTurn, Drawn, residuals
+from trainer.sources.detailed_balance import BalanceEstimator, BalanceTurn, Drawn, residuals
 
 
 class DAGKL(BalanceTurn):

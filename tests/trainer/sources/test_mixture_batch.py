@@ -1,0 +1,123 @@
+"""The global batch: sizes, unbiased weights, stratified timesteps, draws that depend on (seed, step, position) alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from trainer.recipe.train import Train
+from trainer.rng import BLOCK, Stream, normals, shard
+from trainer.sources.mixture_batch import GlobalBatch, Parts, allocate, sizes
+from trainer.sources.mixture_batch import draw as draw_counts
+
+PARTS = Parts.of([np.arange(100), np.arange(100, 105), np.arange(105, 112)])
+TRAIN = Train(steps=1, batch_size=32, floor=3)
+FLOORS = np.array([1, 3, 3, 3, 3])
+
+
+def draw(coefficients: np.ndarray, parts: Parts, timesteps: int, train: Train, seed: int, step: int) -> GlobalBatch:
+    """As the trainer's source of data draws it, with the objective first."""
+    counts = sizes(coefficients, np.arange(len(coefficients)), train)
+    return draw_counts(counts, coefficients / coefficients.sum(), parts, timesteps, seed, step)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sizes_fill_the_batch_and_keep_the_floors(seed):
+    rng = np.random.default_rng(seed)
+    coefficients = np.concatenate([[rng.random()], rng.exponential(rng.choice([0.01, 1.0, 100.0]), 4)])
+    counts = allocate(coefficients, 64, FLOORS)
+    assert counts.sum() == 64 and (counts[1:] >= 3).all() and counts[0] >= 1
+    proportional = 64 * coefficients / coefficients.sum()
+    if (proportional >= 4).all():
+        assert (np.abs(counts - proportional) < 1).all()
+
+
+def test_zero_multipliers_leave_only_the_floors():
+    np.testing.assert_array_equal(allocate(np.array([1.0, 0, 0, 0]), 64, np.array([1, 2, 2, 2])), [58, 2, 2, 2])
+
+
+def test_a_batch_too_small_for_its_floors_is_refused():
+    with pytest.raises(ValueError, match="7 samples, but got 6"):
+        allocate(np.ones(4), 6, np.array([1, 2, 2, 2]))
+
+
+def test_separate_batches_grow_with_the_constraints():
+    train = Train(steps=1, batch_size=64, batches="separate", constraint_batch=16)
+    np.testing.assert_array_equal(sizes(np.array([1.0, 0.1, 0.2]), np.arange(3), train), [64, 16, 16])
+
+
+@pytest.mark.parametrize("batches", ["mixture", "separate"])
+def test_the_weighted_loss_is_the_normalised_lagrangian(batches):
+    """With a loss that depends on the part alone, the batch's weighted sum is sum_i c_i l_i / sum c exactly."""
+    train = Train(steps=1, batch_size=32, floor=3, batches=batches)
+    coefficients, losses = np.array([1.0, 0.3, 0.05]), np.array([2.0, 5.0, 11.0])
+    for step in range(5):
+        batch = draw(coefficients, PARTS, 50, train, 0, step)
+        assert batch.weight @ losses[batch.part] == pytest.approx(coefficients @ losses / coefficients.sum(), rel=1e-12)
+
+
+def test_rows_come_from_their_part_and_times_are_stratified_within_it():
+    batch = draw(np.array([1.0, 0.3, 0.2]), PARTS, 40, TRAIN, 3, 7)
+    for part in range(3):
+        mine = batch.part == part
+        lowest = PARTS.starts[part]
+        assert ((batch.index[mine] >= lowest) & (batch.index[mine] < lowest + PARTS.lengths[part])).all()
+        n = mine.sum()
+        strata = np.floor(np.sort(batch.timestep[mine]) * n / 40 + 1e-9)
+        assert (np.abs(strata - np.arange(n)) <= 1).all()
+
+
+def test_draws_depend_on_seed_and_step_alone():
+    one, same = draw(np.ones(3), PARTS, 40, TRAIN, 3, 7), draw(np.ones(3), PARTS, 40, TRAIN, 3, 7)
+    np.testing.assert_array_equal(one.index, same.index)
+    for seed, step in ((4, 7), (3, 8)):
+        assert (draw(np.ones(3), PARTS, 40, TRAIN, seed, step).timestep != one.timestep).any()
+
+
+def test_every_row_is_drawn_equally_often(sampled):
+    counts = np.zeros(112)
+    for step in range(1200):
+        batch = draw(np.ones(3), PARTS, 40, Train(steps=1, batch_size=48), sampled.seed, step)
+        counts += np.bincount(batch.index, minlength=112)
+    expected = np.repeat([1 / 100, 1 / 5, 1 / 7], [100, 5, 7]) * 1200 * 16
+    sampled.near("counts", counts / expected, 1.0, abs=0.6)
+    sampled.near("mean count", (counts / expected).mean(), 1.0, abs=0.02)
+
+
+def test_rows_of_groups_have_their_exact_probability():
+    """Uniform numbers that lie evenly in [0, 1) pick every row of group k in proportion to 1 / (groups x rows of k), exactly."""
+    parts = Parts.grouped([[np.arange(3)], [np.array([10]), np.array([20, 21]), np.arange(30, 34)]])
+    even = (np.arange(1200) + 0.5) / 1200
+    counts = np.bincount(parts.pick(np.ones(1200, dtype=np.int64), even))
+    assert counts[10] == 400 and (counts[20:22] == 200).all() and (counts[30:34] == 100).all() and counts.sum() == 1200
+    assert (np.bincount(parts.pick(np.zeros(1200, dtype=np.int64), even)) == 400).all()
+
+
+@pytest.mark.parametrize("total, world", [(64, 1), (64, 3), (10, 4), (5, 7)])
+def test_shards_cover_the_batch_once(total, world):
+    pieces = [shard(total, rank, world) for rank in range(world)]
+    assert [each for piece in pieces for each in piece] == list(range(total))
+    assert max(map(len, pieces)) - min(map(len, pieces)) <= 1
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_noise_is_the_same_however_it_is_sharded(world):
+    whole = normals(5, Stream.NOISE, 9, range(100), (2, 3))
+    parts = [normals(5, Stream.NOISE, 9, shard(100, rank, world), (2, 3)) for rank in range(world)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_noise_is_standard_normal_and_independent_between_steps_and_blocks(sampled):
+    draws = torch.stack([normals(sampled.seed, Stream.NOISE, step, range(2 * BLOCK), (8,)) for step in range(100)])
+    sampled.near("mean", draws.mean(), 0.0, abs=0.02)
+    sampled.near("standard deviation", draws.std(), 1.0, abs=0.02)
+    flat = draws.reshape(200, -1)
+    correlation = torch.corrcoef(flat) - torch.eye(200)
+    sampled.at_most("largest correlation", correlation.abs().max(), 0.4)
+
+
+def test_shards_hold_their_share_of_every_part():
+    batch = draw(np.array([1.0, 0.5, 0.5]), PARTS, 40, Train(steps=1, batch_size=64), 0, 0)
+    whole = np.bincount(batch.part, minlength=3)
+    for rank in range(2):
+        mine = shard(64, rank, 2)
+        assert np.abs(np.bincount(batch.part[mine.start : mine.stop], minlength=3) - whole / 2).max() <= 3

@@ -1,0 +1,225 @@
+"""The cheap checks of a recipe's data and of the user's parts: within moments, without the heavy libraries.
+
+What only loading can tell is for `trainer.checks.after_loading`; `is_conclusive` says whether there is any of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from trainer.checks.model_files import may_be_ours, model_faults, newton_faults, schedule_faults
+from trainer.checks.warm_start_files import start_faults
+from trainer.config.import_path import CannotImportError, import_callable, takes
+from trainer.config.yaml_file import Document, Keys, show
+from trainer.data.class_names import composed, find, same
+from trainer.data.dataset_info import Known, look_at
+from trainer.data.faults import (
+    BadDataError,
+    Fault,
+    nothing_kept,
+    nothing_to_train_on,
+    unknown_class,
+    without_classes,
+    without_labels,
+)
+from trainer.data.image_listing import passed_over
+from trainer.data.portions import portion, stays
+from trainer.errors import Problem
+from trainer.recipe.base import ClassName
+from trainer.recipe.data import Data, Subset
+from trainer.recipe.recipe import Recipe
+from trainer.recipe.term_spec import Seen
+
+_LISTED_CLASSES, _LISTED_FILES = 12, 3
+_ARGUMENTS = {0: "no argument", 1: "one argument"}
+
+
+def check(recipe: Recipe, document: Document) -> list[Problem]:
+    """Every problem of the data and the import paths of a valid recipe that can be found cheaply, by line.
+
+    The user's modules are imported, in this process.
+    """
+    faults = [
+        *_import_faults(recipe),
+        *model_faults(recipe),
+        *schedule_faults(recipe),
+        *newton_faults(recipe),
+        *start_faults(recipe),
+    ]
+    known = Known()
+    if recipe.data is not None:
+        try:
+            known = look_at(recipe.data)
+        except BadDataError as error:
+            faults.extend(error.faults)
+        else:
+            faults.extend(_data_faults(recipe, recipe.data, known))
+    faults.extend(_term_faults(recipe, known))
+    return sorted((fault.problem(document) for fault in faults), key=lambda problem: problem.line)
+
+
+def summary(data: Data) -> str:
+    """How many examples of which classes there are and are trained on, and what of a folder is not counted; "" where only
+    loading can tell.
+    """
+    known = look_at(data)
+    if known.total is None:
+        return ""
+    said = f"{known.total:,} examples"
+    if known.counts is not None:
+        names = known.class_names or ()
+        kept = [_kept(data, known, name) for name in names]
+        if len(names) <= _LISTED_CLASSES:
+            classes = ", ".join(f"{name} {count:,}" for name, count in zip(names, kept, strict=True))
+        else:
+            classes = f"{len(names):,} classes of {min(kept):,} to {max(kept):,}"
+        said += f", {'' if sum(kept) == known.total else f'{sum(kept):,} '}trained on: {classes}"
+    over = passed_over(data.folder) if data.folder is not None else []
+    if over:
+        more = f" and {len(over) - _LISTED_FILES:,} more" if len(over) > _LISTED_FILES else ""
+        said += f"; not counted, as their names are of no image: {', '.join(over[:_LISTED_FILES])}{more}"
+    return said
+
+
+def _term_faults(recipe: Recipe, known: Known) -> Iterator[Fault]:
+    """What the terms themselves find wrong."""
+    shape = tuple(recipe.leading.shape) if recipe.leading.shape else None
+    if recipe.data is not None and known.side is not None:
+        shape = (1 if recipe.data.grey or recipe.data.source == "digits" else 3, known.side, known.side)
+    inherited = recipe.model.load is not None and may_be_ours(recipe.model.load)
+    prompted = True if recipe.model.texts else None if inherited else False
+    for each in recipe.terms:
+        yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, recipe.rollout.gradient, prompted))
+
+
+def _data_faults(recipe: Recipe, data: Data, known: Known) -> Iterator[Fault]:
+    if data.balance and known.labelled is False:
+        yield without_classes("data without labels")
+    yield from _keep_faults(data, known)
+    for keys, population in _subsets(recipe):
+        yield from _subset_faults(population, keys, data, known)
+    yield from side_faults(recipe, known.side)
+
+
+def is_conclusive(recipe: Recipe) -> bool:
+    """Whether `check` has found all there is: only the packaged digits need not be read to be known.
+
+    Then a constraint of classes is known too, and one of positions unless some of them may be held out.
+    """
+    if recipe.data is None:
+        return True
+    subsets = [population for _, population in _subsets(recipe)]
+    drawn = recipe.data.holdout > 0 and any(subset.indices is not None for subset in subsets)
+    return recipe.data.source is not None and not drawn and all(subset.call is None for subset in subsets)
+
+
+def _subsets(recipe: Recipe) -> Iterator[tuple[Keys, Subset]]:
+    """The parts of the data that terms name, and where."""
+    for each in recipe.terms:
+        population = each.term.population(each.value) if each.term.population else None
+        if isinstance(population, Subset):
+            yield each.keys, population
+
+
+def side_faults(recipe: Recipe, *sides: int | None) -> Iterator[Fault]:
+    """A UNet halves its input at each resolution but the first, so the sides must allow that; None is not known."""
+    if recipe.model.unet is None:
+        return
+    halvings = len(recipe.model.unet.channels) - 1
+    for side in sides:
+        if side is not None and side % 2**halvings:
+            rule = f"must halve images of side {side} without remainder"
+            received = f"{halvings + 1} resolutions, which need a multiple of {2**halvings}"
+            yield Fault(("model", "unet", "channels"), rule, received, "give fewer channels, or other images")
+            return
+
+
+def _import_faults(recipe: Recipe) -> Iterator[Fault]:
+    for keys, path, counts in _import_paths(recipe):
+        try:
+            function = import_callable(path)
+        except CannotImportError as error:
+            yield Fault(keys, error.rule, error.received, error.way_out)
+            continue
+        if not any(takes(function, count) for count in counts):
+            needed = " or ".join(_ARGUMENTS[count] for count in counts)
+            way_out = "change its parameters, or give the others defaults"
+            yield Fault(keys, f"must be a function that can be called with {needed}", f"`{path}`, which cannot", way_out)
+
+
+def _import_paths(recipe: Recipe) -> Iterator[tuple[Keys, str, Sequence[int]]]:
+    """The user's parts: where each stands, its path, and the numbers of arguments it may be called with."""
+    paths: list[tuple[Keys, str | None]] = [
+        (("data", "call"), recipe.data.call if recipe.data else None),
+        (("model", "call"), recipe.model.call),
+        *((("models", name, "call"), model.call) for name, model in recipe.models.items()),
+        (("evaluation", "judge", "call"), recipe.evaluation.judge.call),
+    ]
+    for keys, path in paths:
+        if path is not None:
+            yield keys, path, (0,)
+    for each in recipe.terms:
+        for below, path, counts in each.term.import_paths(each.value):
+            yield (*each.keys, *below), path, counts
+    for position, metric in enumerate(recipe.evaluation.metrics):
+        if ":" in metric:
+            yield ("evaluation", "metrics", position), metric, (1,)
+
+
+def _keep_faults(data: Data, known: Known) -> Iterator[Fault]:
+    keys: Keys = ("data", "keep")
+    seen: dict[str, ClassName] = {}
+    for name in data.keep:
+        yield from _class_faults(name, (*keys, name), known)
+        word = composed(str(name))
+        if word in seen:
+            yield Fault((*keys, name), "must name each class once", f"{show(seen[word])} and {show(name)}", "keep one of them")
+        seen[word] = name
+    if known.counts is not None and not sum(_kept(data, known, name) for name in known.class_names or ()):
+        yield nothing_to_train_on(data.keep)
+
+
+def _subset_faults(subset: Subset, keys: Keys, data: Data, known: Known) -> Iterator[Fault]:
+    if subset.classes is not None:
+        yield from _classes_faults(subset.classes, (*keys, "classes"), data, known)
+    if subset.indices is not None:
+        yield from _indices_faults(subset.indices, (*keys, "indices"), known)
+
+
+def _classes_faults(names: Sequence[ClassName], keys: Keys, data: Data, known: Known) -> Iterator[Fault]:
+    faults = [fault for position, name in enumerate(names) for fault in _class_faults(name, (*keys, position), known)]
+    yield from faults
+    if not faults and known.counts is not None and not sum(_kept(data, known, name) for name in names):
+        yield nothing_kept(keys, names, thinned=any(_share(data, name) == 0 for name in names))
+
+
+def _class_faults(name: ClassName, keys: Keys, known: Known) -> Iterator[Fault]:
+    if known.labelled is False:
+        yield without_labels(keys, name)
+    elif known.class_names is not None and find(name, known.class_names) is None:
+        remark = ", a sub-folder without images" if composed(str(name)) in known.empty else ""
+        yield unknown_class(keys, name, known.class_names, remark)
+
+
+def _indices_faults(indices: Sequence[int], keys: Keys, known: Known) -> Iterator[Fault]:
+    seen: set[int] = set()
+    for position, index in enumerate(indices):
+        if known.total is not None and index >= known.total:
+            rule = f"must be positions from 0 to {known.total - 1}"
+            yield Fault((*keys, position), rule, str(index), "leave it out")
+        elif index in seen:
+            yield Fault((*keys, position), "must hold each position once", f"{index} twice", "leave the second out")
+        seen.add(index)
+
+
+def _kept(data: Data, known: Known, name: ClassName) -> int:
+    """How many examples of a class are trained on, where the counts are known."""
+    label = find(name, known.class_names or ())
+    if label is None or known.counts is None:
+        return 0
+    return portion(stays(known.counts[label], data.holdout), _share(data, name))
+
+
+def _share(data: Data, name: ClassName) -> float:
+    """The share of a class that is kept."""
+    return next((share for each, share in data.keep.items() if same(each, name)), 1.0)

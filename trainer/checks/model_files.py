@@ -1,0 +1,228 @@
+"""What can be told of a recipe's `load` and `lora` by their files alone, without the heavy libraries."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainer.config import yaml_core
+from trainer.config.yaml_file import Keys, show
+from trainer.data.faults import Fault
+from trainer.models.weight_files import variants
+from trainer.recipe.model import Lora, Model
+from trainer.recipe.recipe import Recipe
+from trainer.storage import MARKER, is_local, local_path, step_of
+
+#: The networks that are understood, by class.
+NETWORKS = ("UNet2DModel", "UNet2DConditionModel", "SD3Transformer2DModel", "DiTTransformer2DModel", "Transformer2DModel")
+#: Those of them that take text.
+OF_TEXT = ("UNet2DConditionModel", "SD3Transformer2DModel")
+#: The files in which diffusers keeps weights, and a noise schedule.
+WEIGHTS, SCHEDULE = "diffusion_pytorch_model.safetensors", "scheduler_config.json"
+SCHEDULE_WAY_OUT = (
+    "write that which it was trained with, e.g. schedule: {name: linear, timesteps: 1000, prediction: epsilon}, or give the "
+    "folder of its pipeline"
+)
+#: Of a loaded schedule: the most signal with which a chain of few steps still forgets its start, as those of
+#: `trainer.recipe.consistency.multipliers.SHORTEST` do.
+MOST_SIGNAL = 0.03
+#: The file in which diffusers keeps an adapter, at the top of a checkpoint.
+ADAPTER = "pytorch_lora_weights.safetensors"
+#: The file of an amortised checkpoint with the weights of the embedding of its multipliers.
+CONDITIONING = "multipliers.safetensors"
+#: The file of a checkpoint with the weights of a composed model's parts, by name.
+COMPOSITION = "composition.json"
+
+
+def model_faults(recipe: Recipe) -> Iterator[Fault]:
+    """Every model of the recipe whose local files say that it can't be used as the recipe asks."""
+    yield from _faults(("model",), recipe.model)
+    for name, model in recipe.models.items():
+        yield from _faults(("models", name), model)
+        if isinstance(model.lora, Lora):
+            received, way_out = "a new one, which changes nothing until it is trained", "give a run's output, or drop it"
+            yield Fault(("models", name, "lora"), "must say where a trained adapter lies, for a frozen model", received, way_out)
+
+
+def may_be_ours(place: str) -> bool:
+    """Whether a run or checkpoint of ours lies there, or what lies there can't be told from here."""
+    return not is_local(place) or any(complete(local_path(place)))
+
+
+def _faults(keys: Keys, model: Model) -> Iterator[Fault]:
+    if model.load is None:
+        return
+    if _is_missing(model.load):
+        yield Fault((*keys, "load"), "must be there", f"{show(model.load)}, which is not", "give a run, a folder or a hub id")
+    elif is_local(model.load) and local_path(model.load).is_dir() and not may_be_ours(model.load):
+        yield from _diffusers_faults(keys, model, local_path(model.load))
+    elif is_local(model.load) and local_path(model.load).is_file():
+        way_out = f"give its folder, `{local_path(model.load).parent}`"
+        yield Fault((*keys, "load"), "must be a run, a folder or a hub id", f"the file {show(model.load)}", way_out)
+    elif is_local(model.load):
+        yield from _amortised_faults(keys, model, local_path(model.load))
+    if isinstance(model.lora, str) and is_local(model.lora) and local_path(model.lora).is_file():
+        way_out = f"give its folder, `{local_path(model.lora).parent}`, with the adapter under that name"
+        yield Fault((*keys, "lora"), f"must be a run of ours or hold {ADAPTER}", f"the file {show(model.lora)}", way_out)
+    elif isinstance(model.lora, str) and (_is_missing(model.lora) or _holds_no_adapter(model.lora)):
+        received = f"{show(model.lora)}, which holds neither"
+        way_out = "give the folder that holds the adapter; {rank: 4} starts a new one"
+        yield Fault((*keys, "lora"), f"must be a run of ours or hold {ADAPTER}", received, way_out)
+
+
+def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]:
+    places = [folder, folder / "unet", folder / "transformer"]
+    configs = [read_json(each / "config.json") for each in places]
+    found = [each.get("_class_name") for each in configs]
+    network = next((each for each in found if each in NETWORKS), None)
+    if network is None:
+        received = f"{show(model.load)}, which holds {next((each for each in found if each), 'none')}"
+        rule = f"must be a run of ours with a checkpoint, or a diffusers model or pipeline of {', '.join(NETWORKS)}"
+        yield Fault((*keys, "load"), rule, received, "give the folder that holds config.json or model_index.json")
+        return
+    yield from _network_faults(keys, model, places[found.index(network)], configs[found.index(network)])
+    takes_text = network in OF_TEXT
+    if takes_text and not model.texts:
+        yield Fault((*keys, "prompt"), "must be given for a text-to-image model", "nothing", "write e.g. prompt: a red apple")
+    if model.texts and not takes_text:
+        yield Fault(
+            (*keys, "prompt" if model.prompt is not None else "prompts"),
+            "must go with a text-to-image model",
+            f"a {network}",
+            "drop it",
+        )
+    if model.label is not None and takes_text:
+        yield Fault((*keys, "label"), "must go with a class-conditional model", f"a {network}", "write prompt instead")
+
+
+def unsupported(config: Mapping[str, Any]) -> str | None:
+    """What a network must be given beside sample, time, text or class, as `key value` of its configuration; None for nothing."""
+    text = config.get("_class_name") == "UNet2DConditionModel"
+    keys = ("addition_embed_type", "class_embed_type", "encoder_hid_dim_type", "num_class_embeds", "time_cond_proj_dim")
+    for key in keys if text else ("class_embed_type",):
+        if config.get(key) is not None and (key, config[key]) != ("addition_embed_type", "text_time"):
+            return f"{key} {config[key]!r}"
+    return None
+
+
+def _network_faults(keys: Keys, model: Model, folder: Path, config: Mapping[str, Any]) -> Iterator[Fault]:
+    """What the network's own folder says: an embedding that nothing gives it, or no weights under a name that is looked for."""
+    place = (*keys, "load")
+    if (odd := unsupported(config)) is not None:
+        received = f"{show(model.load)} with {odd}, which is not supported"
+        yield Fault(place, "must be a network of (x, t), with a text or a class at most", received, "use another model")
+    found = variants(folder)
+    if found is not None and len(found) != 1:
+        names = sorted(each.name for each in folder.iterdir() if each.name != "config.json")
+        received = f"{folder} with {', '.join(names[:6]) or 'no more than its configuration'}"
+        way_out = "give a folder that `save_pretrained` wrote" if not found else f"rename that of one variant to {WEIGHTS}"
+        yield Fault(place, f"must hold weights, {WEIGHTS} or one variant of them", received, way_out)
+
+
+def schedule_faults(recipe: Recipe) -> Iterator[Fault]:
+    """A loaded network without a noise schedule beside it: the one that it was trained with is not to be guessed."""
+    load = recipe.leading.load
+    if load is None or recipe.schedule is not None or not is_local(load) or may_be_ours(load):
+        return
+    folder = local_path(load)
+    names = {read_json(folder / each / "config.json").get("_class_name") for each in ("", "unet", "transformer")}
+    if not names & set(NETWORKS) or any((folder / each / SCHEDULE).is_file() for each in ("scheduler", "")):
+        return
+    received = f"none, and no {SCHEDULE} in {show(load)}"
+    yield Fault(("schedule",), "must be given for a network without a schedule of its own", received, SCHEDULE_WAY_OUT)
+
+
+def newton_faults(recipe: Recipe) -> Iterator[Fault]:
+    """A loaded schedule that ends far from pure noise, under `dual.rule: newton`."""
+    load = recipe.leading.load
+    if load is None or recipe.schedule is not None or recipe.dual.rule != "newton" or not is_local(load):
+        return
+    left = signal_left(_schedule_beside(local_path(load)))
+    if left > MOST_SIGNAL:
+        received = f"newton with {show(load)}, which has {100 * left:.2g} %, and samples keep a part of what they start from"
+        rule = f"must not be newton where the schedule's last timestep has more than {100 * MOST_SIGNAL:g} % of signal"
+        yield Fault(("dual", "rule"), rule, received, "write rule: secant, which learns the slope")
+
+
+def _schedule_beside(folder: Path) -> dict[str, Any]:
+    """The configuration of the schedule beside a network's weights, or of a run's last checkpoint; empty where there is none."""
+    own = list(complete(folder))[-1:]
+    files = [each / "scheduler" / SCHEDULE for each in own] or [folder / "scheduler" / SCHEDULE, folder / SCHEDULE]
+    return next((read_json(each) for each in files if each.is_file()), {})
+
+
+def signal_left(config: Mapping[str, Any]) -> float:
+    """The cumulative alpha at the last timestep of a schedule of betas, as diffusers makes them; 0 of those that end in noise."""
+    name, count = config.get("beta_schedule"), int(config.get("num_train_timesteps") or 0)
+    first, last = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
+    if config.get("trained_betas") is not None or config.get("rescale_betas_zero_snr") or count < 1:
+        return 0.0
+    way = [at / max(count - 1, 1) for at in range(count)]
+    if name == "linear":
+        betas = [first + (last - first) * at for at in way]
+    elif name == "scaled_linear":
+        betas = [(first**0.5 + (last**0.5 - first**0.5) * at) ** 2 for at in way]
+    elif name == "sigmoid":
+        betas = [first + (last - first) / (1 + math.exp(6 - 12 * at)) for at in way]
+    else:
+        return 0.0
+    return math.prod(1 - each for each in betas)
+
+
+def _amortised_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]:
+    """What a run of ours on this machine says of the multipliers at which it is to be taken."""
+    checkpoints = list(complete(folder))
+    recipe = _yaml(checkpoints[-1] / "recipe.yaml") if checkpoints else {}
+    names = [str(each["name"]) for each in recipe.get("constraints") or []]
+    given, place = model.multipliers, (*keys, "multipliers")
+    if checkpoints and not recipe.get("amortised") and given is not None:
+        yield Fault(place, "must go with an amortised run", f"them for {show(model.load)}, which is none", "drop them")
+    elif recipe.get("amortised") and given is None:
+        way_out = f"write e.g. multipliers: {{{', '.join(f'{name}: 0.1' for name in names)}}}"
+        yield Fault(place, "must be given for an amortised run", "none", way_out)
+    elif recipe.get("amortised") and (unknown := [name for name in given or {} if name not in names]):
+        yield Fault(place, f"must be of the run's constraints, {', '.join(names)}", unknown[0], "name one of them")
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml_core.read(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _is_missing(place: str) -> bool:
+    """A path that can't be a hub id (`owner/name`) and leads nowhere."""
+    path = place.startswith(("/", "./", "../", "file://")) or (is_local(place) and place.count("/") > 1)
+    return path and not local_path(place).exists()
+
+
+def _holds_no_adapter(place: str) -> bool:
+    if not is_local(place) or not local_path(place).is_dir():
+        return False
+    own = list(complete(local_path(place)))
+    return not any((each / ADAPTER).is_file() for each in [local_path(place), *own])
+
+
+def complete(folder: Path) -> Iterator[Path]:
+    """The checkpoints at or below a folder that were written to the end, those of one run from old to new."""
+    if (folder / MARKER).is_file():
+        yield folder
+    for above in (folder, folder / "checkpoints"):
+        for each in sorted(above.iterdir()) if above.is_dir() else ():
+            if step_of(each.name) is not None and (each / MARKER).is_file():
+                yield each
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,89 @@
+"""What a run may start from: what can be told by the files alone, and whether two recipes pose one problem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainer.checks.model_files import complete, read_json
+from trainer.config import yaml_core
+from trainer.config.yaml_file import show
+from trainer.data.faults import Fault
+from trainer.recipe.bound import KEYS
+from trainer.recipe.model import Schedule
+from trainer.recipe.recipe import Recipe, flatten
+from trainer.storage import MARKER, is_local, local_path
+
+#: Sections that say how a problem is solved and kept, not which; of them these keys are of the problem all the same.
+_HOW = ("name", "seed", "dual", "train", "evaluation", "resources", "checkpoint", "start")
+_OF_THE_PROBLEM = ("dual.alpha", "train.loss_weight")
+
+
+def other_problem(one: Recipe, other: Recipe) -> str | None:
+    """The first key in which two recipes pose different problems to different networks; None where they differ in the budgets
+    of their constraints and in how they are trained alone. The multipliers of one are then on the front of the other.
+    """
+    mine, theirs = _problem(one), _problem(other)
+    return next((key for key in [*mine, *theirs] if key not in mine or key not in theirs or mine[key] != theirs[key]), None)
+
+
+def _problem(recipe: Recipe) -> dict[str, Any]:
+    flat = flatten(recipe)
+    budgets = {f"constraints.{each.name}.{word}" for each in recipe.constraints for word in KEYS if word == each.kind}
+    kept = {key: value for key, value in flat.items() if key.partition(".")[0] not in _HOW or key in _OF_THE_PROBLEM}
+    return {key: value for key, value in kept.items() if key not in budgets}
+
+
+def start_faults(recipe: Recipe) -> Iterator[Fault]:
+    """What a local checkpoint's files say against starting from it as the recipe asks."""
+    if recipe.start is None or not is_local(recipe.start.place):
+        return
+    place, keys = recipe.start.place, ("start", "from")
+    found = list(complete(local_path(place))) if local_path(place).is_dir() else []
+    if not found:
+        what = "which holds no complete one" if local_path(place).exists() else "which is not there"
+        way_out = "give another, or drop `start`"
+        yield Fault(keys, "must be a run's output or a checkpoint of ours", f"{show(place)}, {what}", way_out)
+        return
+    written = read_json(found[-1] / MARKER)
+    if "training/weights.safetensors" in written and "training/optimizer.safetensors" not in written:
+        received = f"{show(place)}, which an older version wrote without it"
+        yield Fault(keys, "must hold the optimiser's state", received, f"take its weights alone by model: {{load: {place}}}")
+    yield from _recipe_faults(recipe, _recipe(found[-1]))
+
+
+def _recipe(checkpoint: Path) -> dict[str, Any]:
+    """The recipe of a checkpoint as plain data: one of another version need not be valid here."""
+    try:
+        plain = yaml_core.read((checkpoint / "recipe.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return plain if isinstance(plain, dict) else {}
+
+
+def _recipe_faults(recipe: Recipe, theirs: dict[str, Any]) -> Iterator[Fault]:
+    assert recipe.start is not None
+    if not theirs:
+        return
+    unet, other = recipe.model.unet, (theirs.get("model") or {}).get("unet")
+    if unet is not None and isinstance(other, dict):
+        for key, value in unet.model_dump(exclude={"dropout"}).items():
+            if key in other and other[key] != value:
+                received, way_out = (
+                    f"{show(other[key])} there, where this recipe has {show(value)}",
+                    f"make model.unet.{key} alike",
+                )
+                yield Fault(("start", "from"), f"must hold this recipe's architecture, with its {key}", received, way_out)
+    prediction = (theirs.get("schedule") or {}).get("prediction")
+    if prediction is not None and recipe.model.load is None and prediction != (recipe.schedule or Schedule()).prediction:
+        received = f"{prediction} there, where this recipe has {(recipe.schedule or Schedule()).prediction}"
+        yield Fault(("start", "from"), "must hold a model that predicts the same", received, f"write prediction: {prediction}")
+    names = [str(each.get("name")) for each in theirs.get("constraints") or []]
+    missing = [each.name for each in recipe.constraints if each.name not in (*names, *recipe.start.multipliers)]
+    if missing and recipe.dual.rule != "fixed":
+        received = f"none for {', '.join(missing)}, where that run has {', '.join(names) or 'no constraints'}"
+        rule = "must give a multiplier for each constraint that its run has not"
+        yield Fault(("start",), rule, received, f"write multipliers: {{{missing[0]}: 0.0}}")

@@ -1,0 +1,92 @@
+"""The user's own parts by import path, `package.module:function`; the working directory is importable."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from trainer.config.yaml_file import nearest
+from trainer.errors import TrainingError
+
+
+class CannotImportError(TrainingError):
+    """An import path leads nowhere; `rule`, `received` and `way_out` are those of a `Problem`."""
+
+    def __init__(self, path: str, received: str, way_out: str) -> None:
+        super().__init__(path, received, way_out)  # all of them: so it crosses process borders whole
+        self.path = path
+        self.rule = "must lead to a function that can be imported"
+        self.received = received
+        self.way_out = way_out
+
+    def __str__(self) -> str:
+        return f"`{self.path}` {self.rule}, but got {self.received}; {self.way_out}"
+
+
+def import_callable(path: str) -> Callable[..., Any]:
+    """What `package.module:name` (or `package.module:name.attribute`) names, looked for in the working directory first.
+
+    Raises:
+        CannotImportError: the module is absent or fails while it is imported, or holds no such callable.
+    """
+    module_name, _, attributes = path.partition(":")
+    found: Any = _import(path, module_name)
+    owner = f"module `{module_name}`"
+    for attribute in attributes.split("."):
+        if not hasattr(found, attribute):
+            raise CannotImportError(path, f"{owner} without `{attribute}`", nearest(attribute, _callables(found)))
+        found, owner = getattr(found, attribute), f"`{attribute}`"
+    if not callable(found):
+        raise CannotImportError(path, f"a {type(found).__name__}, which cannot be called", "name a function or a class")
+    return found  # type: ignore[no-any-return]  # `callable` does not tell mypy what a user's function returns
+
+
+def takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether `function` can be called with `count` positional arguments; True where its signature is not known."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # some builtins have no signature
+        return True
+    return True
+
+
+def _import(path: str, module_name: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)  # the console command does not put it there, as `python -m` does
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if module_name == missing or module_name.startswith(f"{missing}."):
+            raise CannotImportError(path, f"no module named `{missing}`", _where_to_put(missing)) from error
+        raise CannotImportError(path, f"no module named `{missing}`{_place(error)}", f"install `{missing}`") from error
+    except (Exception, SystemExit) as error:
+        received = f"{type(error).__name__} while importing it: {error}{_place(error)}"
+        raise CannotImportError(path, received, "mend that module") from error
+
+
+def _place(error: BaseException) -> str:
+    """Where the user's module failed: the last frame that is not of the import machinery."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    outer = [frame for frame in frames if frame.filename != __file__]
+    return f" ({outer[-1].filename}:{outer[-1].lineno})" if outer else ""
+
+
+def _where_to_put(module_name: str) -> str:
+    beside = sorted(file.stem for file in Path.cwd().glob("*.py"))
+    top = module_name.partition(".")[0]
+    return f"install it, or put it in the working directory {Path.cwd()} ({nearest(top, beside)})"
+
+
+def _callables(owner: object) -> list[str]:
+    return [name for name in dir(owner) if not name.startswith("_") and callable(getattr(owner, name, None))]

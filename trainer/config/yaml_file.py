@@ -1,0 +1,222 @@
+"""YAML as users write it: loaded safely, every key with its line, every problem of a file reported at once.
+
+A key written twice is an error, as is a template that was not filled in.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from trainer.config.union_errors import merged
+from trainer.config.yaml_core import decoded
+from trainer.config.yaml_tree import parse_tree
+from trainer.errors import BadInput, Problem, YamlFault
+
+Key = str | int
+Keys = tuple[Key, ...]
+Model = TypeVar("Model", bound=BaseModel)
+#: Valid words that an error lists.
+MOST_LISTED = 25
+
+
+@dataclass
+class Document:
+    """A parsed file: plain data, and the line on which each key stands."""
+
+    file: str
+    data: dict[Any, Any]
+    lines: dict[Keys, int] = field(default_factory=dict)
+
+    def line(self, keys: Sequence[Key]) -> int:
+        """The line of `keys`, or of the nearest enclosing key that is written in the file."""
+        for length in range(len(keys), -1, -1):
+            if tuple(keys[:length]) in self.lines:
+                return self.lines[tuple(keys[:length])]
+        return 1
+
+    def problem(self, keys: Sequence[Key], rule: str, received: str, way_out: str) -> Problem:
+        return Problem(self.file, self.line(keys), dotted(keys), rule, received, way_out)
+
+
+def dotted(keys: Sequence[Key]) -> str:
+    return ".".join(str(key) for key in keys) or "file"
+
+
+def show(value: object) -> str:
+    """A value as an error quotes it: its Python form, cut at 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def nearest(word: object, valid: Sequence[object]) -> str:
+    """'did you mean `x`?' where a valid word is near, else all the valid words."""
+    words = [str(each) for each in valid]
+    near = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
+    listed = (
+        ", ".join(words[:MOST_LISTED]) + (f" and {len(words) - MOST_LISTED} more" if len(words) > MOST_LISTED else "") or "none"
+    )
+    return f"did you mean `{near[0]}`? Valid: {listed}" if near else f"valid: {listed}"
+
+
+def load(path: str | Path) -> Document:
+    """Reads a YAML file into a `Document`.
+
+    Raises:
+        BadInput: the file is absent or unreadable, is no YAML, has a key twice, or holds no mapping.
+    """
+    file = str(path)
+    try:
+        text = decoded(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise BadInput([Problem(file, 1, "file", "must exist", "no such file", _files_beside(Path(path)))]) from None
+    except IsADirectoryError:
+        raise BadInput([Problem(file, 1, "file", "must be a file", "a folder", _files_beside(Path(path) / "x"))]) from None
+    except OSError as error:
+        what = error.strerror or str(error)
+        raise BadInput([Problem(file, 1, "file", "must be readable", what, "give a file that you may read")]) from None
+    except ValueError as error:
+        raise BadInput([Problem(file, 1, "file", "must be text in UTF-8", str(error), "save it as UTF-8 text")]) from None
+    return parse(text, file)
+
+
+def _files_beside(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"create the folder {folder} or mend the path"
+    return "in that folder: " + nearest(path.name, sorted(p.name for p in folder.glob("*.y*ml")))
+
+
+def parse(text: str, file: str) -> Document:
+    """`load` for text at hand; `file` is the name that errors quote."""
+    try:
+        tree = parse_tree(text)
+    except YamlFault as fault:
+        raise BadInput([fault.problem(file)]) from None
+    if tree is None or not isinstance(tree.data, dict):
+        found = "an empty file" if tree is None else "a list" if isinstance(tree.data, list) else "a plain value"
+        raise BadInput([Problem(file, 1, "file", "must hold `key: value` pairs", found, "see `sweeps/` for examples")])
+    document = Document(file, tree.data, tree.lines)
+    if tree.twice:
+        raise BadInput([document.problem(keys, "must stand once", "the key twice", "keep one of them") for keys in tree.twice])
+    return document
+
+
+def validate(model: type[Model], document: Document) -> Model:
+    """Checks a document against its schema.
+
+    Raises:
+        BadInput: with one problem for each thing that is wrong.
+    """
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        found = merged(error.errors(include_url=False), document.data)
+        problems = [each for one in found for each in _problems(model, document, one)]
+        raise BadInput(sorted(problems, key=lambda problem: problem.line)) from None
+
+
+def _problems(model: type[BaseModel], document: Document, error: Mapping[str, Any]) -> list[Problem]:
+    """One for an error of one key; one for each message of a rule over a section, which may tell several."""
+    keys: Keys = tuple(error["loc"])
+    if error["type"] != "value_error":
+        return [_problem(model, document, error)]
+    _, info = _owner(model, keys)
+    found = []
+    for message in getattr(error["ctx"]["error"], "messages", [str(error["ctx"]["error"])]):
+        rule, _, way_out = message.partition("; ")
+        rule, _, received = rule.partition(", but got ")
+        found.append(
+            document.problem(_precise(document, keys, rule), rule, received or show(error["input"]), way_out or _way_out(info))
+        )
+    return found
+
+
+def _problem(model: type[BaseModel], document: Document, error: Mapping[str, Any]) -> Problem:
+    keys: Keys = tuple(error["loc"])
+    kind, received = error["type"], show(error["input"])
+    owner, info = _owner(model, keys)
+    if kind == "extra_forbidden":
+        valid = sorted(owner.model_fields) if owner else []
+        return document.problem(keys, "must be a known key", f"`{keys[-1]}`", nearest(keys[-1], valid))
+    way_out = _way_out(info)
+    if kind == "missing":
+        return document.problem(keys, "is required", "nothing", way_out)
+    if kind == "literal_error":
+        valid = [word.strip().strip("'") for word in re.split(r", | or ", error["ctx"]["expected"])]
+        return document.problem(keys, "must be one of the known words", received, nearest(error["input"], valid))
+    if kind in ("string_type", "none_of_its_types") and (quoted := _in_quotes(error["input"])):
+        way_out = f"put it in quotes: [{quoted}]" if keys and isinstance(keys[-1], int) else f"put it in quotes: {quoted}"
+    return document.problem(keys, _rule(error), received, way_out)
+
+
+def _in_quotes(value: object) -> str:
+    """A plain value, which YAML reads as something else than a word, as the word that it may have been meant to be."""
+    if value is None or isinstance(value, bool | int | float):
+        return f'"{json.dumps(value)}"'
+    return ""
+
+
+def _precise(document: Document, keys: Keys, rule: str) -> Keys:
+    """A rule over a whole section starts with the key it is about, in back quotes: that key's line is the useful one."""
+    named = re.match(r"`([\w.]+)`", rule)
+    words = named.group(1).split(".") if named else []
+    below: Keys = (*keys, *(int(word) if word.isdigit() else word for word in words))
+    while len(below) > len(keys) and below not in document.lines:
+        below = below[:-1]  # a key that is missing has no line, but what it is missing from has
+    return below
+
+
+def _rule(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"])
+    for old, new in (("Input should be", "must be"), ("Input should have", "must have"), ("Input should", "must")):
+        message = message.replace(old, new)
+    if str(error["type"]).startswith(("float", "int")) and isinstance(error["input"], str):
+        message += (
+            " (without `_`)" if re.fullmatch(r"[-+]?[\d_.]+", error["input"]) and "_" in error["input"] else " (without quotes)"
+        )
+    return message[0].lower() + message[1:]
+
+
+def _owner(model: type[BaseModel], keys: Keys) -> tuple[type[BaseModel] | None, FieldInfo | None]:
+    """The schema that owns the last key, and the field of that key, where there is one."""
+    current: type[BaseModel] | None = model
+    info: FieldInfo | None = None
+    for position, key in enumerate(keys):
+        if isinstance(key, int) or current is None:
+            continue
+        if key not in current.model_fields:
+            return current, None
+        info = current.model_fields[key]
+        below = _inner_model(info.annotation)
+        if position == len(keys) - 1:
+            return current, info
+        current = below
+    return current, info
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in (list, dict, tuple, typing.Union, types.UnionType, typing.Annotated):
+        for argument in typing.get_args(annotation):
+            if (found := _inner_model(argument)) is not None:
+                return found
+    return None
+
+
+def _way_out(info: FieldInfo | None) -> str:
+    if info is None or not info.description:
+        return "see docs/recipe.md"
+    text = f"write {info.description[0].lower()}{info.description[1:]}".rstrip(".")
+    return f"{text}, e.g. {info.examples[0]}" if info.examples else text

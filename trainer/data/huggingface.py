@@ -1,0 +1,95 @@
+"""Hugging Face data sets: by hub id, or from a local directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from trainer.config.yaml_file import nearest
+from trainer.data.class_names import as_declared
+from trainer.data.examples import Examples, Integers, Origin, from_reader
+from trainer.data.faults import BadDataError, Fault
+from trainer.data.labels import number, word
+from trainer.data.pixels import from_array, from_image
+from trainer.data.saved_dataset import is_saved, local, split_directory
+from trainer.recipe.base import ClassName
+from trainer.recipe.data import Data
+
+_DATASET, _IMAGE, _LABEL = ("data", "dataset"), ("data", "image_column"), ("data", "label_column")
+
+
+def load(data: Data) -> Examples:
+    """One split of `data.dataset`: images from `image_column`, classes from `label_column`.
+
+    The image column holds images, or arrays as `pixels.from_array` takes them; the label column holds class labels, whole
+    numbers or words. Where the names of the classes are all whole numbers, they are those numbers: `{4: 0.1}`, not `{"4": 0.1}`.
+
+    Raises:
+        BadDataError: it does not load, lacks a column, or an image or label cannot be read.
+    """
+    if data.dataset is None:
+        raise ValueError("`data.dataset` must be given, but got None; load other sources by `trainer.data.load`")
+    dataset = _open(data.dataset, data.split)
+    for keys, column in ((_IMAGE, data.image_column), (_LABEL, data.label_column)):
+        if column is not None and column not in dataset.column_names:
+            raise BadDataError(
+                Fault(keys, "must be a column of the data set", f"'{column}'", nearest(column, dataset.column_names))
+            )
+    labels, names = (None, ()) if data.label_column is None else _labels(dataset, data.label_column)
+    origin = Origin(_IMAGE, lambda row: f"row {row} of {data.dataset}")
+    read = _reader(dataset, data.image_column, origin, data.size, data.grey)
+    return from_reader(read, len(dataset), origin, labels, names, in_threads=True)
+
+
+def _open(name: str, split: str) -> Any:
+    path = local(name)
+    import datasets  # here: it takes seconds that other sources need not spend
+
+    try:
+        if path is not None and is_saved(path):
+            return datasets.load_from_disk(str(split_directory(path, split)))
+        return datasets.load_dataset(str(path or name), split=split)
+    except BadDataError:
+        raise
+    except Exception as error:  # of the network, of the hub, of Arrow, of a split's name: all with words of their own
+        received = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        way_out = "mend `dataset` or `split`, or give the path of a directory written by `save_to_disk`"
+        raise BadDataError(
+            Fault(_DATASET, f"must be a data set that loads with the split '{split}'", received, way_out)
+        ) from error
+
+
+def _labels(dataset: Any, column: str) -> tuple[Integers, tuple[ClassName, ...]]:
+    origin = Origin(_LABEL, lambda row: f"row {row} of column `{column}`")
+    words = [word(label, row, origin) for row, label in enumerate(dataset.with_format(None)[column][:])]
+    names = getattr(dataset.features[column], "names", None)
+    if not names:
+        return number(words)
+    labels = np.array(words, dtype=np.int64)
+    if (labels < 0).any():  # how Hugging Face writes the hidden labels of a test split
+        row = int(np.flatnonzero(labels < 0)[0])
+        raise origin.fault(row, "must have a class in every row", str(labels[row]), "use another split, or no `label_column`")
+    return labels, as_declared(names)
+
+
+def _reader(dataset: Any, column: str, origin: Origin, size: int | None, grey: bool) -> Callable[[int], torch.Tensor]:
+    import datasets
+
+    is_image = isinstance(dataset.features[column], datasets.Image)
+    plain = dataset.select_columns([column]).with_format(None if is_image else "numpy")
+
+    def read(row: int) -> torch.Tensor:
+        try:
+            value = plain[row][column]
+            if isinstance(value, Image.Image):
+                return from_image(value, size, grey)
+            return from_array(np.asarray(value), size, grey)
+        except Exception as error:  # a damaged image, or an array that is none
+            received = f"{type(error).__name__}: {error}"
+            raise origin.fault(row, "must hold images", received, "mend or leave out that row") from error
+
+    return read

@@ -1,0 +1,31 @@
+"""A folder of images, one sub-folder for each class."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+
+from trainer.data.examples import Examples, Origin, from_reader
+from trainer.data.image_listing import list_images
+from trainer.data.pixels import from_image
+
+
+def load(folder: str, size: int | None, grey: bool) -> Examples:
+    """The images of a folder, in the order of `list_images`.
+
+    Raises:
+        BadDataError: the folder holds no images, or an image cannot be read or (without `size`) is of another size.
+    """
+    listing = list_images(folder)
+    origin = Origin(("data", "folder"), lambda row: f"file {listing.files[row]}")
+
+    def read(row: int) -> torch.Tensor:
+        try:
+            with Image.open(listing.files[row]) as image:
+                return from_image(image, size, grey)
+        except Exception as error:  # PIL raises a dozen kinds for damaged files, SyntaxError among them
+            raise origin.fault(row, "must hold readable images", str(error), "mend or remove that file") from error
+
+    labels = None if listing.labels is None else np.array(listing.labels, dtype=np.int64)
+    return from_reader(read, len(listing.files), origin, labels, listing.class_names, in_threads=True)

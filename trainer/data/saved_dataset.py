@@ -1,0 +1,85 @@
+"""What `save_to_disk` leaves in a directory, read from its small JSON files. Plain Python: the checks use it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.config.yaml_file import nearest, show
+from trainer.data.class_names import as_declared
+from trainer.data.faults import BadDataError, Fault
+from trainer.data.paths import existing
+from trainer.recipe.base import ClassName
+
+_HUB_ID_PARTS = 2
+#: The ends of names that are of files, not of hub ids.
+_OF_FILES = (".arrow", ".csv", ".json", ".jsonl", ".parquet", ".tar", ".txt", ".zip", ".gz", ".zst", ".npz", ".h5")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One saved data set: its directory, its columns, and the class names of those that are `ClassLabel`."""
+
+    directory: Path
+    columns: tuple[str, ...]
+    class_names: dict[str, tuple[ClassName, ...]]
+
+
+def local(dataset: str) -> Path | None:
+    """The directory that `data.dataset` names, or None for a hub id.
+
+    Raises:
+        BadDataError: it can only be a local path (`./x`, `/x`, `~/x`, or more parts than an id has), and there is none.
+    """
+    path = existing(dataset, ("data", "dataset"))
+    if path.is_file():
+        received = f"the file '{dataset}'"
+        way_out = f"give its folder, `{path.parent if path.parent.parts else '.'}`"
+        raise BadDataError(Fault(("data", "dataset"), "must be a hub id or a folder", received, way_out))
+    if path.exists():
+        return path
+    if dataset.startswith((".", "/", "~")) or dataset.count("/") >= _HUB_ID_PARTS or path.suffix in _OF_FILES:
+        received = f"nothing at '{dataset}'" + ("" if path.is_absolute() else f" in {Path.cwd()}")
+        raise BadDataError(Fault(("data", "dataset"), "must be a hub id or a local path that exists", received, "mend the path"))
+    return None
+
+
+def is_saved(path: Path) -> bool:
+    """Whether `save_to_disk` wrote this directory."""
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+
+
+def split_directory(path: Path, split: str) -> Path:
+    """The directory of one split of a saved data set.
+
+    Raises:
+        BadDataError: there is no such split, or a split is named where the data set has none.
+    """
+    keys = ("data", "split")
+    if (path / "dataset_dict.json").is_file():
+        splits = json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+        if split not in splits:
+            raise BadDataError(Fault(keys, f"must be a split of {path}", show(split), nearest(split, splits)))
+        return path / split
+    own = json.loads((path / "state.json").read_text(encoding="utf-8")).get("_split") or "train"
+    if split not in ("train", own):
+        raise BadDataError(Fault(keys, f"must be left out, since {path} has no splits", show(split), "remove it"))
+    return path
+
+
+def describe(path: Path, split: str) -> Saved:
+    """Columns and class names of one split of a directory for which `is_saved` holds.
+
+    Raises:
+        BadDataError: there is no such split.
+    """
+    directory = split_directory(path, split)
+    features: dict[str, Any] = json.loads((directory / "dataset_info.json").read_text(encoding="utf-8")).get("features") or {}
+    classes = {
+        column: as_declared(feature["names"])
+        for column, feature in features.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
+    }
+    return Saved(directory, tuple(features), classes)

@@ -1,0 +1,183 @@
+"""The primal side of one worker: model, averaged weights, optimiser."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers.training_utils import EMAModel
+from torch import Tensor, distributed, nn
+
+from trainer.dual.problem import Vector
+from trainer.errors import TrainingError
+from trainer.models.precision import precision
+from trainer.models.predictor import Predictor
+from trainer.recipe.recipe import Recipe
+from trainer.rng import Stream, generator
+from trainer.sources.base import Companion
+
+
+class Primal:
+    """One worker's weights, their averages and optimiser. An update depends on these, the surrogate and the step alone."""
+
+    def __init__(self, recipe: Recipe, predictor: Predictor, device: torch.device, rank: int, world: int) -> None:
+        self.recipe, self.device = recipe, device
+        self.rank, self.world = rank, world
+        self.predictor = predictor.to(device)
+        self.forward: nn.Module = self.predictor
+        # DDP overlaps the exchange of gradients with their computation, but wants one forward pass for each backward pass.
+        once = all(each.term.source == "data" for each in recipe.terms)
+        self._synchronised = world == 1 or once
+        if world > 1 and once:
+            devices = [device] if device.type == "cuda" else None
+            self.forward = nn.parallel.DistributedDataParallel(
+                self.predictor, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
+        self.parameters = [each for each in self.predictor.parameters() if each.requires_grad]
+        if not self.parameters:
+            raise TrainingError("the model must have trainable parameters, but got none; check requires_grad")
+        train = recipe.train
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=train.lr, weight_decay=train.weight_decay, fused=True)
+        # Warm-up of the average: min(decay, (1 + n) / (10 + n)), so that short runs aren't ruled by their first weights.
+        self.ema = EMAModel(self.parameters, decay=train.ema, foreach=True)
+        self._rates = [train.lr]
+        self.companions: dict[str, nn.Module] = {}
+        self.precision = precision(train.precision, device)
+
+    def join(self, name: str, companion: Companion) -> None:
+        """Trains a network beside the model from now on: same steps, own rate; in checkpoints, not in the delivered model."""
+        self.companions[name] = companion.module.to(self.device)
+        self._rates.append(companion.lr)
+        self.optimizer.add_param_group({"params": list(companion.module.parameters()), "lr": companion.lr})
+
+    def predict(self, x: Tensor, t: Tensor, multipliers: Tensor | None = None) -> Tensor:
+        """The present weights' prediction [B, *shape] for x [B, *shape] at timesteps t [B].
+
+        `multipliers` [B, m] are those that each sample is asked at, where the model is conditioned on them.
+        """
+        prediction: Tensor = (self.forward if torch.is_grad_enabled() else self.predictor)(x, t, multipliers=multipliers)
+        return prediction
+
+    def guided(
+        self, x: Tensor, t: Tensor, prompts: Tensor | None = None, multipliers: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
+        """The same with the model's guidance, for sampling; `prompts` [B] are which of its prompts each sample has."""
+        return self.predictor.guided(x, t, prompts, multipliers)
+
+    def begin(self, step: int, weights: Vector) -> None:
+        """To be called before anything of a primal step is computed: what it draws and its rate depend on the step alone.
+
+        The Lagrangian's coefficients `weights` [1 + m] move the weights only through its gradient.
+        """
+        self._set_lr(step)
+        self._seed_dropout(step)
+
+    def update(self, surrogate: Callable[[], Tensor]) -> float:
+        """One update of the weights along the gradient of a scalar, averaged over workers.
+
+        Returns the norm of the global gradient before clipping. With a non-finite gradient nothing moves; every worker sees
+        the same norm, so all agree.
+        """
+        with self.precision:
+            loss = surrogate()
+        self.optimizer.zero_grad(set_to_none=False)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if not self._synchronised:
+            self._average_gradients()
+        clip, groups = self.recipe.train.clip or math.inf, self.optimizer.param_groups
+        # Each network by its own norm: a companion's large gradient is not to shorten the model's step.
+        norm = math.hypot(*(float(nn.utils.clip_grad_norm_(group["params"], clip)) for group in groups))
+        if math.isfinite(norm):
+            self.optimizer.step()
+            self.ema.step(self.parameters)
+        return norm
+
+    def _average_gradients(self) -> None:
+        """As DDP does, in one message; a parameter that this step didn't use has a gradient of zero."""
+        parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
+        for each in parameters:
+            if each.grad is None:
+                each.grad = torch.zeros_like(each)
+        flat = nn.utils.parameters_to_vector([each.grad for each in parameters])
+        distributed.all_reduce(flat)
+        flat /= self.world
+        start = 0
+        for each in parameters:
+            each.grad = flat[start : start + each.numel()].view_as(each)
+            start += each.numel()
+
+    def _seed_dropout(self, step: int) -> None:
+        """Dropout, and whatever else a user's model draws, depends on (seed, step, rank)."""
+        seed = int(generator(self.recipe.seed, Stream.BATCH, step, 1 + self.rank).integers(2**63))
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def _set_lr(self, step: int) -> None:
+        train = self.recipe.train
+        share = min(1.0, (step + 1) / train.lr_warmup) if train.lr_warmup else 1.0
+        left = 1.0 - step / train.steps
+        if train.lr_schedule == "cosine":
+            share *= 0.5 * (1.0 - math.cos(math.pi * left))
+        elif train.lr_schedule == "wsd":
+            share *= max(0.02, min(1.0, left / train.lr_cooldown))
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * share
+
+    @contextlib.contextmanager
+    def averaged(self, weights: Vector) -> Any:
+        """The predictor with the averaged weights, in evaluation mode, whatever the Lagrangian's coefficients `weights` are.
+
+        The training weights come back afterwards.
+        """
+        self.ema.store(self.parameters)
+        self.ema.copy_to(self.parameters)
+        self.predictor.eval()
+        try:
+            yield self.predictor
+        finally:
+            self.predictor.train()
+            self.ema.restore(self.parameters)
+
+    def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        """Tensors by group, copied to the CPU, and the plain numbers beside them.
+
+        The groups are `weights`, `average`, `optimizer` and, where there are some, `companions`.
+        """
+        weights = {name: _copied(value) for name, value in self.predictor.stored().items()}
+        average = {str(i): _copied(value) for i, value in enumerate(self.ema.shadow_params)}
+        optimizer = {
+            f"{i}.{name}": _copied(value)
+            for i, values in self.optimizer.state_dict()["state"].items()
+            for name, value in values.items()
+        }
+        groups = {"weights": weights, "average": average, "optimizer": optimizer}
+        if self.companions:
+            groups["companions"] = {
+                f"{owner}.{name}": _copied(value)
+                for owner, module in self.companions.items()
+                for name, value in module.state_dict().items()
+            }
+        return groups, {"ema_steps": self.ema.optimization_step}
+
+    def restore(self, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
+        """Puts back what `state` returned, bit for bit."""
+        self.predictor.put_back(groups["weights"])
+        for i, shadow in enumerate(self.ema.shadow_params):
+            shadow.copy_(groups["average"][str(i)])
+        self.ema.optimization_step = numbers["ema_steps"]
+        values: dict[int, dict[str, Tensor]] = {}
+        for key, value in groups["optimizer"].items():
+            index, name = key.split(".", 1)
+            values.setdefault(int(index), {})[name] = value
+        for owner, module in self.companions.items():
+            own = {name: value for name, value in groups["companions"].items() if name.startswith(f"{owner}.")}
+            module.load_state_dict({name.removeprefix(f"{owner}."): value for name, value in own.items()})
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": values})
+
+
+def _copied(value: Tensor) -> Tensor:
+    return value.detach().to("cpu", copy=True).contiguous()

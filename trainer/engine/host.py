@@ -1,0 +1,61 @@
+"""What the worker loop is handed by whoever started it. The loop knows nothing else of where it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from trainer.checkpoint import CheckpointFolder
+from trainer.dual.coordinator import Coordinator
+
+Payload = dict[str, Any]
+T = TypeVar("T")
+
+
+class Host(Protocol):
+    """Rank and world, where to compute, whom to report to, where checkpoints lie.
+
+    `report` must be called by all workers the same number of times. `gather` brings what every rank passes to rank 0
+    (None elsewhere); `agree` gives every rank the number that rank 0 passed; `total` the sum over ranks of a tensor.
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+    coordinator: Coordinator
+    checkpoints: CheckpointFolder
+
+    def report(self, payload: Payload) -> None: ...
+
+    def gather(self, own: T) -> list[T] | None: ...
+
+    def agree(self, number: int) -> int: ...
+
+    def total(self, tensor: Tensor) -> Tensor: ...
+
+
+@dataclass
+class LocalHost:
+    """One worker in this very process: for tests, benchmarks and notebooks."""
+
+    coordinator: Coordinator
+    checkpoints: CheckpointFolder
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    rank: int = 0
+    world: int = 1
+    reports: list[Payload] = field(default_factory=list)
+
+    def report(self, payload: Payload) -> None:
+        self.reports.append(payload)
+
+    def gather(self, own: T) -> list[T] | None:
+        return [own]
+
+    def agree(self, number: int) -> int:
+        return number
+
+    def total(self, tensor: Tensor) -> Tensor:
+        return tensor

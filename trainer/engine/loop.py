@@ -1,0 +1,222 @@
+"""The worker loop: primal steps on this worker's shards, dual steps by the coordinator, checkpoints, the end.
+
+It knows nothing of how it was started: a `Host` hands it rank, world, coordinator, report and checkpoints.
+
+Which multipliers a step uses is exact (`version_at`): with staleness 1 the coordinator's answer to the last dual step is
+awaited only one primal step later, so that its latency hides behind the computation, and yet every run is reproducible.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.checkpoint import Snapshot
+from trainer.dual.controller import MOST_SKIPPED
+from trainer.dual.problem import Vector
+from trainer.dual.settling import settled_multipliers
+from trainer.dual.state import DualState, version_at
+from trainer.engine.assembly import Prepared
+from trainer.engine.dual_side import controller_of, problem_of
+from trainer.engine.host import Host
+from trainer.engine.training_metrics import Window
+from trainer.engine.warm_start import begin
+from trainer.errors import TrainingError
+from trainer.result import Status
+from trainer.sources.base import Sums, Turn
+
+#: Seconds between two live reports, about.
+REPORT_SECONDS = 2.0
+#: Primal steps after which the time of a step is known well enough to choose the number of steps between reports.
+TIMED_STEPS = 10
+
+Files = Callable[[Vector], dict[str, bytes]]
+Point = dict[str, Any]
+
+
+class Loop:
+    """One worker's part of one training, from its first step or the last checkpoint to its end."""
+
+    def __init__(self, prepared: Prepared, host: Host, files: Files) -> None:
+        recipe = self.recipe = prepared.recipe
+        self.primal, self.sources, self.shape = prepared.primal, prepared.sources, prepared.shape
+        self.host, self.files = host, files
+        self._prepared = prepared
+        self.problem = problem_of(recipe)
+        self.controller = controller_of(recipe)
+        self.state = self.controller.first()
+        self.window = Window.empty(len(self.problem.names))
+        self.sums = Sums(1 + len(self.problem.names))
+        self.step, self.bad_steps, self.seconds = 0, 0, 0.0
+        self._answer: Callable[[], DualState] | None = None
+        self._points: list[Point] = []
+        self._recent: list[Point] = []
+        self._report_every = TIMED_STEPS
+
+    def run(self) -> tuple[Status, str] | None:
+        """Trains to the end; None when all steps were used, else the early end and its reason."""
+        end = self._resume()
+        self.host.coordinator.begin(self.state, self.host.world)
+        started, before = time.monotonic(), self.seconds
+        while self.step < self.recipe.train.steps and end is None:
+            self.advance()
+            self.seconds = before + time.monotonic() - started
+            end = self._early_end()
+            self._save_when_due(end)
+            self._report_when_due(started)
+        return end
+
+    @property
+    def settled(self) -> Vector:
+        """The Lagrangian's coefficients [1 + m] for the averaged multipliers, which go with the averaged weights."""
+        return self.problem.weights(settled_multipliers(self.state))
+
+    def _resume(self) -> tuple[Status, str] | None:
+        """Puts everything back as the last checkpoint has it; returns the end that it had come to, if any.
+
+        Only a run without a checkpoint of its own begins, where its recipe says so, from another's.
+        """
+        snapshot = self.host.checkpoints.latest()
+        if snapshot is None:
+            if self.recipe.start is not None:
+                self.state = begin(self._prepared, self.recipe.start, self.problem, self.state)
+            return None
+        self.primal.restore(snapshot.groups, snapshot.state["primal"])
+        self.state = DualState.from_json(snapshot.state["dual"])
+        self.window = Window.from_json(snapshot.state["window"])
+        self.step, self.seconds = snapshot.step, snapshot.state["seconds"]
+        self.bad_steps = snapshot.state["bad_steps"]
+        self._points = snapshot.state["points"]
+        end = snapshot.state["end"]
+        return (end[0], end[1]) if end else None
+
+    def advance(self) -> None:
+        """One primal step and, where one ends with it, the report of a dual step."""
+        dual = self.recipe.dual
+        wanted = version_at(self.step, dual.every, dual.staleness)
+        if wanted > self.state.version:
+            self._settle()
+        multipliers = self.state.applied if self.state.version == wanted else self.state.previous
+        weights = self.problem.weights(multipliers)
+        self.primal.begin(self.step, weights)
+        self._update(weights)
+        self.step += 1
+        if self.step % dual.every == 0:
+            self._settle()
+            self._answer = self.host.coordinator.exchange(self.sums.report(self.step // dual.every - 1, self.host.rank))
+            if dual.staleness == 0:
+                self._settle()
+
+    def _update(self, weights: Vector) -> None:
+        """As many updates of the weights as the source with the most rounds asks for.
+
+        A source of fewer rounds draws anew when its own are done: each update is along the whole Lagrangian's gradient, and no
+        batch serves more updates than its source foresees. Values are of the weights that the step begins with.
+        """
+        turns: list[Turn] = []
+        most = max(source.rounds for source in self.sources)
+        for number in range(most):
+            for place, source in enumerate(self.sources):
+                turn, within = divmod(number, source.rounds)
+                if within == 0:
+                    turns[place : place + 1] = [source.turn(self.step * -(-most // source.rounds) + turn, weights)]
+            rounds = [number % source.rounds for source in self.sources]
+            self._check_finite(self.primal.update(partial(_lagrangian, turns, rounds)), turns)
+            if number == 0:
+                for each in turns:
+                    each.add_to(self.sums)
+
+    def _check_finite(self, norm: float, turns: Sequence[Turn]) -> None:
+        """Counts updates in a row that a non-finite gradient made void; bad inputs are an error at once."""
+        if np.isfinite(norm):
+            self.bad_steps = 0
+            return
+        self.bad_steps += 1
+        for turn in turns:
+            if fault := turn.fault():
+                raise TrainingError(f"{fault} (step {self.step})")
+
+    def _settle(self) -> None:
+        """Takes the coordinator's outstanding answer, if any, and logs its point when one is due."""
+        if self._answer is None:
+            return
+        self.state, self._answer = self._answer(), None
+        self.window = self.window.add(self.problem, self.state)
+        every, log_every = self.recipe.dual.every, self.recipe.train.log_every
+        step = self.state.version * every
+        if step // log_every > (step - every) // log_every:
+            metrics = self.window.metrics(self.problem, self.state)
+            if self.recipe.amortised is not None:  # means over the range: of its single problems they say nothing
+                metrics = {name: value for name, value in metrics.items() if name.split("/")[0] in ("objective", "value")}
+            self._add(step, metrics)
+            self.window = Window.empty(len(self.problem.names))
+
+    def _early_end(self) -> tuple[Status, str] | None:
+        if self.bad_steps >= MOST_SKIPPED:
+            return (
+                "diverged",
+                f"{self.bad_steps} steps in a row had a gradient that is not finite; lower train.lr or set train.clip",
+            )
+        if self.state.skipped_in_a_row >= MOST_SKIPPED:
+            return "diverged", f"{self.state.skipped_in_a_row} dual steps in a row had no finite value; lower train.lr"
+        why = self.controller.infeasible(self.state)
+        return ("infeasible", why) if why else None
+
+    def _save_when_due(self, end: tuple[Status, str] | None) -> None:
+        """Checkpoints lie on dual steps (the sums of an unfinished one are not stored), except where the run ends."""
+        period = -(-self.recipe.checkpoint.every // self.recipe.dual.every) * self.recipe.dual.every
+        last = end is not None or self.step == self.recipe.train.steps
+        if not last and self.step % period:
+            return
+        self._settle()
+        if self.host.rank == 0:
+            groups, numbers = self.primal.state()
+            state = {
+                "primal": numbers,
+                "dual": self.state.to_json(),
+                "window": self.window.to_json(),
+                "seconds": self.seconds,
+                "bad_steps": self.bad_steps,
+                "end": end,
+                "shape": list(self.shape),
+                # A kill may lose what was reported but not yet taken, so points are sent again from here; receivers drop
+                # those they have.
+                "points": self._recent,
+            }
+            self._recent = []
+            self.host.checkpoints.save(Snapshot(self.step, groups, state, self.files(self.settled)))
+
+    def _report_when_due(self, started: float) -> None:
+        if self.step % self._report_every and self.step != self.recipe.train.steps:
+            return
+        if self._report_every == TIMED_STEPS:
+            seconds = (time.monotonic() - started) / TIMED_STEPS
+            self._report_every = self.host.agree(max(TIMED_STEPS + 1, int(REPORT_SECONDS / max(seconds, 1e-4))))
+        self.report()
+
+    def report(self, **extra: Any) -> None:
+        """Sends the points since the last report; every worker calls it, the first one's payload counts."""
+        points, self._points = self._points, []
+        self.host.report(
+            {"step": self.step, "steps": self.recipe.train.steps, "seconds": self.seconds, "points": points, **extra}
+        )
+
+    def add_point(self, metrics: dict[str, float]) -> None:
+        """A point at the present step, beside those that the training makes."""
+        self._add(self.step, metrics)
+
+    def _add(self, step: int, metrics: dict[str, float]) -> None:
+        point: Point = {"step": step, "time": time.time(), "metrics": metrics}
+        self._points.append(point)
+        self._recent.append(point)
+
+
+def _lagrangian(turns: Sequence[Turn], rounds: Sequence[int]) -> Tensor:
+    """The surrogate of the normalised Lagrangian on this worker's shard, at each turn's own round."""
+    return torch.stack([turn.loss(number) for turn, number in zip(turns, rounds, strict=True)]).sum()

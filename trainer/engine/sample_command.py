@@ -1,0 +1,121 @@
+"""Samples from a checkpoint: no Ray, no data; the averaged weights and the schedule that lie in it, and what it was made from."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+from trainer.amortised.front import front_of
+from trainer.checkpoint import locate, read
+from trainer.errors import BadInput, Problem, TrainingError
+from trainer.evaluation.grid import sample_grid, save_png
+from trainer.models.build import build_model
+from trainer.models.loading import Library
+from trainer.models.predictor import Predictor
+from trainer.models.provenance import recipe_of
+from trainer.models.schedules import own_schedule
+from trainer.models.spaces import Space, decode_in_parts
+from trainer.recipe.model import Model
+from trainer.recipe.recipe import Recipe
+from trainer.samplers.sampling import sample
+from trainer.storage import write_file
+
+
+class Restored(NamedTuple):
+    """A model with its averaged weights, its schedule, the recipe, the shape of its diffusion and that one's space."""
+
+    predictor: Predictor
+    schedule: DDPMScheduler
+    recipe: Recipe
+    shape: tuple[int, ...]
+    space: Space
+
+
+def restore(checkpoint: str, multipliers: Mapping[str, float] | None = None) -> Restored:
+    """The model that a checkpoint holds.
+
+    That of an amortised run is taken at `multipliers` by constraint (0 where left out), or at those of its recipe's budgets.
+
+    Raises:
+        TrainingError: `checkpoint` is no complete checkpoint folder or URI, or what its model was made from is gone.
+    """
+    shape = tuple(read(checkpoint).state["shape"])  # also says what is wrong with an incomplete one
+    recipe = recipe_of(checkpoint)
+    if recipe.amortised is not None and multipliers is None:
+        multipliers = front_of(checkpoint).last
+    spec = Model(load=checkpoint, multipliers=dict(multipliers) if multipliers is not None else None)
+    schedule = own_schedule(spec)
+    if schedule is None:
+        raise TrainingError(f"a checkpoint must hold its schedule, but {checkpoint} has none; it was changed by hand")
+    library = Library()
+    predictor = build_model(spec, shape, recipe.seed, library).under(schedule).eval()
+    return Restored(predictor, schedule, recipe, shape, library.space(spec))
+
+
+def draw(
+    model: Restored, count: int, *, sampler: str | None = None, steps: int | None = None, seed: int = 0, batch_size: int = 250
+) -> Tensor:
+    """`count` samples [count, *shape], decoded; `sampler` and `steps` are those of the recipe where they are None.
+
+    Raises:
+        ValueError: more steps than the schedule has.
+    """
+    sampling = model.recipe.sampling_by(sampler)
+    sampling = sampling._replace(steps=steps or sampling.steps)
+    found = sample(
+        model.predictor, model.schedule, range(count), model.shape, sampling=sampling, seed=seed, batch_size=batch_size
+    )
+    return decode_in_parts(model.space, found, batch_size)
+
+
+def find_checkpoint(place: str) -> str:
+    """The checkpoint folder meant by `place`, as `trainer.checkpoint.locate` finds it.
+
+    Raises:
+        BadInput: there is none.
+    """
+    found = locate(place)
+    if found is not None:
+        return found
+    rule, way_out = (
+        "must be a checkpoint or a run's output folder",
+        "give the path that `checkpoint` has in the run's result.json",
+    )
+    raise BadInput([Problem("command line", 1, "CHECKPOINT", rule, repr(place), way_out)])
+
+
+def generate(
+    checkpoint: str,
+    count: int,
+    output: Path,
+    *,
+    sampler: str | None,
+    steps: int | None,
+    seed: int,
+    batch_size: int = 250,
+    multipliers: Mapping[str, float] | None = None,
+) -> Tensor:
+    """Writes `count` samples as `samples.npy` [count, *shape], decoded, and, where they are images, as PNGs and one grid.
+
+    `sampler` and `steps` are those of the checkpoint's recipe where they are None; `multipliers` as `restore` takes them.
+
+    Raises:
+        TrainingError: `checkpoint` is no complete checkpoint.
+        ValueError: more steps than the schedule has.
+    """
+    samples = draw(restore(checkpoint, multipliers), count, sampler=sampler, steps=steps, seed=seed, batch_size=batch_size)
+    output.mkdir(parents=True, exist_ok=True)
+    stored = io.BytesIO()
+    np.save(stored, samples.numpy())
+    write_file(output / "samples.npy", stored.getvalue())
+    if samples.ndim == 4:
+        for position, each in enumerate(samples):
+            save_png(each, output / f"{position:05d}.png")
+        write_file(output / "grid.png", sample_grid(samples[:256]))
+    return samples

@@ -1,0 +1,63 @@
+"""The primal side of a model without weights: what it predicts follows the multipliers, and a primal step only measures."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.dual.problem import Vector
+from trainer.models.composed import Composed
+from trainer.models.precision import precision
+from trainer.recipe.recipe import Recipe
+
+
+class Composition:
+    """Stands where `trainer.engine.gradient_primal.Primal` does for a model that is composed of others ([CCA] Alg. 3)."""
+
+    def __init__(self, recipe: Recipe, predictor: Composed, device: torch.device) -> None:
+        self.predictor = predictor.to(device).requires_grad_(False).eval()
+        self._columns = {each.term.models(each.value)[0]: each.column for each in recipe.terms}
+        self._precision = precision(recipe.train.precision, device)
+
+    def predict(self, x: Tensor, t: Tensor) -> Tensor:
+        """The weighted prediction [B, *shape] for x [B, *shape] at timesteps t [B]."""
+        prediction: Tensor = self.predictor(x, t)
+        return prediction
+
+    def guided(self, x: Tensor, t: Tensor) -> Tensor:
+        """The same as it samples."""
+        return self.predictor.guided(x, t)
+
+    def begin(self, step: int, weights: Vector) -> None:
+        """Takes the multipliers of a primal step from the Lagrangian's coefficients [1 + m]."""
+        self._weigh(weights)
+
+    def _weigh(self, weights: Vector) -> None:
+        self.predictor.weigh({name: weights[column] for name, column in self._columns.items()})
+
+    @torch.no_grad()
+    def update(self, surrogate: Callable[[], Tensor]) -> float:
+        """Measures; there is nothing to update. Returns the norm of a gradient that is not there: 0, or NaN for a bad value."""
+        with self._precision:
+            return 0.0 if bool(torch.isfinite(surrogate())) else float("nan")
+
+    @contextlib.contextmanager
+    def averaged(self, weights: Vector) -> Iterator[Composed]:
+        """The predictor under the averaged multipliers' coefficients [1 + m]; the present ones come back afterwards."""
+        present = self.predictor.shares
+        self._weigh(weights)
+        try:
+            yield self.predictor
+        finally:
+            self.predictor.weigh(present)
+
+    def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        """Nothing: the multipliers are the dual state's, and each primal step begins by taking them."""
+        return {}, {}
+
+    def restore(self, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
+        """There is nothing to put back."""

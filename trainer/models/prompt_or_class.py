@@ -1,0 +1,88 @@
+"""What a loaded network is conditioned on: embeddings of prompts, or a class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers.models.embeddings import LabelEmbedding
+from torch import nn
+
+from trainer.checks.model_files import unsupported
+from trainer.errors import TrainingError
+from trainer.models.predictor import Condition
+from trainer.models.text import TEXT_NETWORKS, Encoders, text_condition
+from trainer.recipe.model import Model
+
+
+def condition_of(spec: Model, network: nn.Module, parts: dict[str, Any], encoders: Encoders) -> Condition | None:
+    """The condition of `network` as `spec` asks; `parts` are the entries of the pipeline's index, by name.
+
+    Raises:
+        TrainingError: the network must be given a prompt or class and is not, or is given one that it does not take.
+    """
+    odd = unsupported(getattr(network, "config", {})) if not isinstance(network, TEXT_NETWORKS) else None
+    if odd is not None:
+        raise TrainingError(
+            f"a loaded network must be one of (x, t), with a text or a class at most, but {spec.load} has {odd}, which is not "
+            "supported; use another model"
+        )
+    if isinstance(network, TEXT_NETWORKS):
+        _check_text(spec)
+        found = text_condition(spec, network, parts, encoders)
+    elif (classes := _classes(network)) is not None:
+        found = _label(spec, network, classes)
+    else:
+        for key in ("prompt", "prompts", "label", "negative_prompt", "guidance"):
+            if getattr(spec, key) is not None:
+                raise TrainingError(
+                    f"a model's `{key}` must go with a conditional network, but {spec.load} holds an unconditional "
+                    f"{type(network).__name__}; drop `{key}`"
+                )
+        return None
+    if spec.guidance not in (None, 1.0) and not found.has_unconditional:
+        raise TrainingError(
+            f"a model's `guidance` must go with a network that also knows no class, but {spec.load} has no such "
+            "embedding; drop it"
+        )
+    return found
+
+
+def _check_text(spec: Model) -> None:
+    if spec.label is not None:
+        raise TrainingError(
+            f"a model's `label` must go with a class-conditional network, but {spec.load} takes text; write prompt"
+        )
+    if not spec.texts:
+        raise TrainingError(
+            f"a text-to-image model must have a `prompt`, but got none for {spec.load}; write e.g. prompt: an apple"
+        )
+    if spec.negative_prompt is not None and spec.guidance in (None, 1.0):
+        raise TrainingError(
+            f"a model's `negative_prompt` must go with guidance, but got {spec.negative_prompt!r} without; "
+            "write e.g. guidance: 5.0"
+        )
+
+
+def _classes(network: nn.Module) -> int | None:
+    """How many classes a network knows; None for one that knows none."""
+    config = getattr(network, "config", {})
+    if config.get("norm_type") == "ada_norm_zero":
+        return int(config["num_embeds_ada_norm"])
+    return config.get("num_class_embeds") if config.get("class_embed_type") is None else None
+
+
+def _label(spec: Model, network: nn.Module, classes: int) -> Condition:
+    if spec.texts or spec.negative_prompt is not None:
+        raise TrainingError(f"a model's `prompt` must go with a text-to-image model, but {spec.load} takes classes; write label")
+    if spec.label is None or spec.label >= classes:
+        raise TrainingError(
+            f"a class-conditional model must have a `label` from 0 to {classes - 1}, but got {spec.label} for {spec.load}; "
+            "change it"
+        )
+    tables = [each for each in network.modules() if isinstance(each, LabelEmbedding)]
+    for table in tables:
+        table.dropout_prob = 0.0  # dropping classes at random would make two passes on one state disagree
+    unconditional = any(table.embedding_table.num_embeddings > classes for table in tables)
+    without = {"class_labels": torch.tensor([classes])} if unconditional else None
+    return Condition({"class_labels": torch.tensor([spec.label])}, without)

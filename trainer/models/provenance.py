@@ -1,0 +1,111 @@
+"""Where a model comes from. A checkpoint says by its recipe what it was made from: a diffusers model, a function, or another
+checkpoint; its weights, or those of its adapter, lie in itself.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from trainer.checkpoint import locate
+from trainer.checks.model_files import ADAPTER
+from trainer.errors import TrainingError
+from trainer.recipe.model import Model
+from trainer.recipe.recipe import Recipe
+from trainer.storage import read_file
+
+_CONDITIONS = ("prompt", "prompts", "negative_prompt", "label", "guidance")
+#: Of these a model has one.
+_EXCLUSIVE = ("prompt", "prompts", "label")
+
+
+#: Multipliers by constraint, as a key.
+Multipliers = tuple[tuple[str, float], ...]
+
+
+class Origin(NamedTuple):
+    """Whose weights a network has: those at `base`, a diffusers model or a checkpoint, under the adapters at `adapters`.
+
+    `bound` are the amortised checkpoints among them, with the multipliers at which they are taken.
+    """
+
+    base: str
+    adapters: tuple[str, ...]
+    bound: tuple[tuple[str, Multipliers], ...] = ()
+
+
+def origin_of(spec: Model) -> Origin:
+    """That of a model that is loaded, without an adapter that is still to be made."""
+    own = (spec.lora,) if isinstance(spec.lora, str) else ()
+    checkpoint = locate(str(spec.load))
+    bound = _bound(spec, checkpoint)
+    if checkpoint is None or read_file(checkpoint, ADAPTER) is None:
+        return Origin(checkpoint or str(spec.load), own, bound)
+    base = recipe_of(checkpoint).model.model_copy(update={"lora": None})
+    # A run that started from a run with an adapter trained that one: its base lies further down.
+    while isinstance(base.load, str) and (below := locate(base.load)) and read_file(below, ADAPTER) is not None:
+        bound = (*_bound(base, below), *bound)
+        base = recipe_of(below).model.model_copy(update={"lora": None})
+    start = origin_of(base)
+    return Origin(start.base, (checkpoint, *own), (*start.bound, *bound))
+
+
+def _bound(spec: Model, checkpoint: str | None) -> tuple[tuple[str, Multipliers], ...]:
+    """The multipliers at which the checkpoint of `spec.load` is taken, where it is amortised.
+
+    Raises:
+        TrainingError: it is and none are given, or they are of other constraints; or it is not and there are some.
+    """
+    recipe = recipe_of(checkpoint) if checkpoint is not None else None
+    if recipe is None or checkpoint is None or recipe.amortised is None:
+        if spec.multipliers is not None:
+            raise TrainingError(
+                f"a model's `multipliers` must go with an amortised run, but got {spec.multipliers} for {spec.load}; drop them"
+            )
+        return ()
+    names = [each.name for each in recipe.constraints]
+    if spec.multipliers is None:
+        example = ", ".join(f"{name}: 0.1" for name in names)
+        raise TrainingError(
+            f"an amortised run must be taken at some multipliers, but got none for {spec.load}; write multipliers: {{{example}}}"
+        )
+    if unknown := sorted(set(spec.multipliers) - set(names)):
+        raise TrainingError(
+            f"a model's `multipliers` must be of its run's constraints {names}, but got {unknown[0]} for {spec.load}; rename it"
+        )
+    return ((checkpoint, tuple((name, spec.multipliers.get(name, 0.0)) for name in names)),)
+
+
+def bound_of(spec: Model) -> Multipliers | None:
+    """The multipliers at which a network that takes them as an argument is asked; None where no run down its chain has any."""
+    checkpoint = locate(spec.load) if spec.load is not None else None
+    if checkpoint is None:
+        return None
+    own = _bound(spec, checkpoint)
+    return own[0][1] if own else bound_of(recipe_of(checkpoint).model)
+
+
+def recipe_of(checkpoint: str) -> Recipe:
+    """The recipe that lies in a checkpoint."""
+    return Recipe.stored(read_in(checkpoint, "recipe.yaml").decode())
+
+
+def rooted(spec: Model) -> Model:
+    """What a chain of checkpoints was made from, with the conditions of its last link."""
+    if spec.load is None or (checkpoint := locate(spec.load)) is None:
+        return spec
+    root = rooted(recipe_of(checkpoint).leading)
+    given = {key: getattr(spec, key) for key in _CONDITIONS if getattr(spec, key) is not None}
+    if given and root.load is None:
+        key = next(iter(given))
+        raise TrainingError(f"a model's `{key}` must go with a conditional network, but {spec.load} has none; drop `{key}`")
+    if any(key in given for key in _EXCLUSIVE):
+        given = dict.fromkeys(_EXCLUSIVE) | given
+    return root.model_copy(update=given)
+
+
+def read_in(checkpoint: str, name: str) -> bytes:
+    """A file of a checkpoint. Raises `TrainingError` where there is none."""
+    content = read_file(checkpoint, name)
+    if content is None:
+        raise TrainingError(f"a checkpoint must hold {name}, but {checkpoint} has none; take one of a run that wrote it")
+    return content

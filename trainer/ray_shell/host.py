@@ -1,0 +1,78 @@
+"""The worker loop hosted by Ray Train: a `Host` over its context, and the coordinator as an actor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import ray
+import ray.train
+import ray.train.torch
+import torch
+from ray.actor import ActorHandle
+from torch import Tensor, distributed
+
+from trainer.checkpoint import CheckpointFolder
+from trainer.dual.controller import Controller
+from trainer.dual.coordinator import Coordinator, CoordinatorServer
+from trainer.dual.state import DualState, SlackReport
+from trainer.engine.host import Payload, T
+
+
+def start_coordinator(controller: Controller) -> ActorHandle[CoordinatorServer]:
+    """The coordinator actor of one trial. Restarted if its process dies; then empty, which its callers are told."""
+    actor = ray.remote(CoordinatorServer).options(num_cpus=0, max_restarts=-1, max_task_retries=0)
+    started: Any = actor.remote(controller)
+    return cast("ActorHandle[CoordinatorServer]", started)
+
+
+class ActorCoordinator:
+    """A worker's view of the coordinator actor."""
+
+    def __init__(self, actor: ActorHandle[CoordinatorServer], rank: int, world: int) -> None:
+        self._actor, self._rank, self._world = actor, rank, world
+
+    def begin(self, state: DualState, world: int) -> None:
+        """Every worker has read the same state from the same checkpoint; the first one's is taken before any reports."""
+        if self._rank == 0:
+            ray.get(self._actor.begin.remote(state, world))
+        if self._world > 1:
+            distributed.barrier()
+
+    def exchange(self, report: SlackReport) -> Callable[[], DualState]:
+        answer: Any = self._actor.exchange.remote(report)
+        return lambda: ray.get(answer)
+
+
+class TrainHost:
+    """A worker of a Ray Train run; to be made inside its training function."""
+
+    def __init__(self, actor: ActorHandle[CoordinatorServer], checkpoints: CheckpointFolder) -> None:
+        context = ray.train.get_context()
+        self.rank, self.world = context.get_world_rank(), context.get_world_size()
+        self.device: torch.device = ray.train.torch.get_device()
+        self.coordinator: Coordinator = ActorCoordinator(actor, self.rank, self.world)
+        self.checkpoints = checkpoints
+
+    def report(self, payload: Payload) -> None:
+        ray.train.report(payload)
+
+    def gather(self, own: T) -> list[T] | None:
+        if self.world == 1:
+            return [own]
+        gathered: list[Any] | None = [None] * self.world if self.rank == 0 else None
+        distributed.gather_object(own, gathered)
+        return gathered
+
+    def agree(self, number: int) -> int:
+        if self.world == 1:
+            return number
+        numbers = [number]
+        distributed.broadcast_object_list(numbers)
+        return numbers[0]
+
+    def total(self, tensor: Tensor) -> Tensor:
+        if self.world > 1:
+            tensor = tensor.clone()
+            distributed.all_reduce(tensor)
+        return tensor

@@ -1,0 +1,78 @@
+"""Whether the parts of a recipe fit together. Each rule stands alone; what breaks any of them is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from trainer.recipe.consistency.amortised import check_amortised
+from trainer.recipe.consistency.balance import check_balance
+from trainer.recipe.consistency.composition import composition_is_of_what_is_there, nothing_is_trained
+from trainer.recipe.consistency.feasibility import check_feasibility
+from trainer.recipe.consistency.multipliers import (
+    bounds_fit_the_dual,
+    newton_needs_a_chain_that_forgets,
+    rule_fits_the_formulation,
+    start_fits_the_dual,
+)
+from trainer.recipe.consistency.sizes import (
+    batch_holds_every_term,
+    batch_holds_every_worker,
+    black_boxes_need_noise,
+    data_fit_the_terms,
+    samplers_fit_the_schedule,
+    steps_end_with_a_dual_step,
+    updates_are_of_black_boxes,
+)
+from trainer.recipe.consistency.terms import (
+    guided_is_no_score,
+    maximised_is_a_reward,
+    model_fits_the_formulation,
+    models_are_known,
+    names_are_unique,
+    objective_fits_the_formulation,
+    prompts_are_as_many,
+    prompts_fit_the_terms,
+    sampler_has_noise,
+    terms_fit_the_formulation,
+)
+from trainer.recipe.fields import RecipeFields
+
+
+class MisfitError(ValueError):
+    """Several rules that a recipe breaks, a message each."""
+
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__("\n".join(messages))
+        self.messages = messages
+
+
+def check_fit(recipe: RecipeFields, stored: bool = False) -> None:
+    """Holds a recipe against every rule over several of its sections; one that a run has stored, not against those since.
+
+    Raises:
+        MisfitError: with a message for each rule that is broken.
+    """
+    messages = []
+    for rule in RULES if stored else (*RULES, *SINCE):
+        try:
+            rule(recipe)
+        except ValueError as error:
+            messages.append(str(error))
+    if messages:
+        raise MisfitError(messages)
+
+
+RULES: tuple[Callable[[RecipeFields], None], ...] = (
+    names_are_unique, bounds_fit_the_dual, start_fits_the_dual, models_are_known, rule_fits_the_formulation,
+    objective_fits_the_formulation,
+    maximised_is_a_reward, composition_is_of_what_is_there, nothing_is_trained, guided_is_no_score,
+    terms_fit_the_formulation, sampler_has_noise, model_fits_the_formulation, data_fit_the_terms, check_balance,
+    samplers_fit_the_schedule, prompts_fit_the_terms, prompts_are_as_many, batch_holds_every_term, batch_holds_every_worker,
+    steps_end_with_a_dual_step, check_amortised, check_feasibility,
+)  # fmt: skip
+#: Those that runs may have stored recipes before, which are still to be read.
+SINCE: tuple[Callable[[RecipeFields], None], ...] = (
+    newton_needs_a_chain_that_forgets,
+    black_boxes_need_noise,
+    updates_are_of_black_boxes,
+)

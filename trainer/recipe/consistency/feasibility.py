@@ -1,0 +1,23 @@
+"""Which tolerances and which data a verdict on constraints may ask for."""
+
+from __future__ import annotations
+
+from trainer.recipe.fields import RecipeFields
+
+
+def check_feasibility(recipe: RecipeFields) -> None:
+    """Refuses tolerances of constraints that are not there, and held-out feasibility without held-out data.
+
+    Raises:
+        ValueError: saying the key, what was received and the way out.
+    """
+    spec, names = recipe.feasibility, [each.name for each in recipe.constraints]
+    unknown = [name for name in spec.tolerance if name not in names] if isinstance(spec.tolerance, dict) else []
+    if unknown:
+        raise ValueError(
+            f"`feasibility.tolerance` must name constraints of the recipe, but got {unknown[0]}; write one of {names}"
+        )
+    if spec.on == "held_out" and not (recipe.data is not None and recipe.data.holdout):
+        raise ValueError(
+            "`feasibility.on` must be training where no data are held out, but got held_out; write e.g. data.holdout: 0.1"
+        )

@@ -1,0 +1,74 @@
+"""How the multipliers move."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, FiniteFloat
+
+from trainer.recipe.base import Count, Name, NotNegative, Positive, Section
+
+#: Rules whose multipliers are weights that sum to 1, of problems that minimise their largest value.
+ON_SIMPLEX = ("simplex", "mirror")
+#: Rules under which a budget may relax itself at a cost (`alpha`).
+RELAXABLE = ("ascent", "nu_pi", "resilient", "augmented_lagrangian", "newton", "secant")
+
+
+def _each(what: str, fits: Callable[[float], bool]) -> BeforeValidator:
+    """One check, and one message, for a number or a mapping of numbers."""
+
+    def check(value: Any) -> Any:
+        for each in value.values() if isinstance(value, dict) else [value]:
+            number = isinstance(each, int | float) and not isinstance(each, bool)
+            if not (number and math.isfinite(each) and fits(each)):
+                rule = f"must be {what} (without quotes), or one for each constraint"
+                raise ValueError(f"{rule}, but got {each!r}; write a number, or `{{NAME: number, …}}`")
+        return value
+
+    return BeforeValidator(check)
+
+
+class Dual(Section):
+    """How the multipliers move (docs/method.md, "Dual rules")."""
+
+    rule: Literal[
+        "ascent", "nu_pi", "fixed", "resilient", "simplex", "mirror", "augmented_lagrangian", "newton", "secant"
+    ] = Field("ascent", description="the dual rule", examples=["ascent"])  # fmt: skip
+    step_size: Annotated[Positive | dict[Name, Positive], _each("a finite number > 0", lambda value: value > 0)] = Field(
+        0.03, description="the dual step size, one number or one for each constraint: eta of ascent, kappa_i of nu_pi, rho of "
+        "augmented_lagrangian, of newton and secant the steps of ascent where nothing better is known", examples=["0.03"],
+    )  # fmt: skip
+    kappa_p: NotNegative = Field(0.0, description="the proportional gain of nu_pi", examples=["1.0"])
+    nu: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(0.0, description="the averaging coefficient of nu_pi", examples=["0.9"])
+    alpha: Positive | None = Field(
+        None, description="the cost of relaxing budgets (those without their own `alpha`): by u it costs alpha u^2 / 2; none for "
+        "hard budgets", examples=["2.0"],
+    )  # fmt: skip
+    trust: Positive = Field(
+        1.0, description="the largest change of a multiplier in one step of newton or secant", examples=["0.5"]
+    )
+    gain_warmup: Annotated[int, Field(ge=0)] = Field(
+        0, description="dual steps over which the gains grow linearly from zero", examples=["100"]
+    )
+    decay: Literal["none", "linear", "cosine"] = Field(
+        "none", description="how the step size falls to zero over the run", examples=["cosine"]
+    )
+    start: Annotated[FiniteFloat | dict[Name, FiniteFloat], _each("a finite number", lambda _: True)] = Field(
+        0.0, description="the first multipliers: one number, or one for each constraint; on the simplex equal weights",
+        examples=["0.1"],
+    )  # fmt: skip
+    every: Count = Field(1, description="primal steps for each dual step", examples=["5"])
+    warmup: Annotated[int, Field(ge=0)] = Field(0, description="primal steps during which the multipliers stay", examples=["300"])
+    cap: Positive = Field(10.0, description="the largest multiplier; there, with its constraint violated, a run is infeasible",
+                          examples=["10.0"])  # fmt: skip
+    average: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
+        0.0, description="the coefficient of the exponential average over slacks; 0 for none", examples=["0.9"]
+    )
+    staleness: Literal[0, 1] = Field(
+        1, description="primal steps by which the multipliers in use lag: 0 waits, 1 overlaps the dual step", examples=["1"]
+    )
+    patience: Count = Field(
+        50, description="dual steps at the cap, still violated, after which a run ends as infeasible", examples=["50"]
+    )

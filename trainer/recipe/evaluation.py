@@ -1,0 +1,57 @@
+"""What is measured at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from trainer.recipe.base import Count, ImportPath, Section
+
+Sampler = Literal["dpmpp_2m", "ddim", "ddpm", "rollout", "langevin"]
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
+#: Of the samplers that go through the schedule: their steps unless others are given.
+STEPS: Mapping[str, int] = {"dpmpp_2m": 20, "ddim": 50, "ddpm": 50}
+
+
+class JudgeSpec(Section):
+    """What classifies and embeds samples: a small network trained on all the data, or a user's own."""
+
+    call: ImportPath | None = Field(
+        None,
+        description="the import path of a function `() -> judge` with features(x) and probabilities(x)",
+        examples=["my:judge"],
+    )
+    epochs: Count = Field(30, description="passes over the data when the judge is trained", examples=["30"])
+    features: Count = Field(64, description="width of the feature space", examples=["64"])
+
+
+class Evaluation(Section):
+    """What is measured at the end, with the averaged weights."""
+
+    samples: Annotated[int, Field(ge=0)] = Field(500, description="images to sample; 0 for none", examples=["1000"])
+    sampler: Sampler | None = Field(
+        None, description="the sampler; by default `rollout`, as `rollout` says, where terms are on trajectories, `langevin`, as "
+        "`product` says, for a composed model with terms on the product, else `dpmpp_2m`, the second-order multistep "
+        "DPM-Solver++; `ddim` and `ddpm` are of first order",
+        examples=["dpmpp_2m"],
+    )  # fmt: skip
+    sample_steps: Count | None = Field(
+        None, description="steps of `dpmpp_2m`, 20 unless given, or of `ddim` or `ddpm`, 50 unless given; at most the schedule's "
+        "timesteps",
+        examples=["20"],
+    )  # fmt: skip
+    batch_size: Count = Field(250, description="images sampled at a time by one worker", examples=["250"])
+    loss_draws: Count = Field(
+        2048, description="draws of (x, t, noise) for each final value; more follow where feasibility is undecided "
+        "(`feasibility.draws`)",
+        examples=["4096"],
+    )  # fmt: skip
+    metrics: list[Literal["class_shares", "frechet", "copying"] | ImportPath] = Field(
+        ["class_shares", "frechet", "copying"],
+        description="metrics of the samples: shipped names, or import paths of functions `(Evidence) -> dict of floats`",
+        examples=["[class_shares, frechet]"],
+    )
+    judge: JudgeSpec = Field(JudgeSpec(), description="the judge", examples=["{epochs: 30}"])
+    grid: Annotated[int, Field(ge=0)] = Field(64, description="samples in the sample grid", examples=["64"])

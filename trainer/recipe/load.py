@@ -1,0 +1,160 @@
+"""Reading a recipe with overrides: `--set key=value` on the command line, or a sweep's fixed values.
+
+An override's mistakes are told where the override was written, those of the rest where they stand in the file.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer.config.dotted_keys import NoSuchPlaceError, assign, places
+from trainer.config.yaml_file import Document, Key, Keys, dotted, load, parse, show, validate
+from trainer.errors import BadInput, Problem
+from trainer.feasibility.defaults import without_tolerance
+from trainer.recipe.recipe import Recipe
+
+COMMAND_LINE = "--set"
+
+
+@dataclass(frozen=True)
+class Override:
+    """One value to set, and where it was written: `file` is `--set` and `line` its position for the command line."""
+
+    key: str
+    value: Any
+    file: str
+    line: int
+
+    def problem(self, rule: str, received: str, way_out: str) -> Problem:
+        return Problem(self.file, self.line, self.key, rule, received, way_out)
+
+
+@dataclass
+class Layered(Document):
+    """A document with values laid over it that were written elsewhere, or that is itself a part of another (`prefix`)."""
+
+    prefix: Keys = ()
+    origins: dict[Keys, Override] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, document: Document) -> Layered:
+        return cls(document.file, copy.deepcopy(document.data), dict(document.lines))
+
+    def part(self, key: Key) -> Layered:
+        """The mapping below `key` as a document of its own, whose problems still name this file and the whole key."""
+        lines = {keys[1:]: line for keys, line in self.lines.items() if keys[:1] == (key,)}
+        origins = {keys[1:]: each for keys, each in self.origins.items() if keys[:1] == (key,)}
+        return Layered(self.file, copy.deepcopy(self.data[key]), lines, (*self.prefix, key), origins)
+
+    def problem(self, keys: Sequence[Key], rule: str, received: str, way_out: str) -> Problem:
+        for length in range(len(keys), -1, -1):
+            if (origin := self.origins.get(tuple(keys[:length]))) is not None:
+                named = ".".join([origin.key, *map(str, keys[length:])])
+                return Problem(origin.file, origin.line, named, rule, received, way_out)
+        return Problem(self.file, self.line(keys), dotted((*self.prefix, *keys)), rule, received, way_out)
+
+    def lay(self, keys: Keys, override: Override) -> None:
+        """Sets the place `keys` (as `trainer.config.dotted_keys.places` gives it) and remembers where the value comes from."""
+        assign(self.data, keys, override.value)
+        self.lines = {at: line for at, line in self.lines.items() if at[: len(keys)] != keys}
+        self.lines[keys] = override.line
+        self.origins = {at: each for at, each in self.origins.items() if at[: len(keys)] != keys}
+        self.origins[keys] = override
+
+
+def read_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]]:
+    """Reads `key=value` texts, the values as YAML; returns what could be read, and what is wrong with the rest."""
+    overrides: list[Override] = []
+    problems: list[Problem] = []
+    for line, text in enumerate(texts, start=1):
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            problems.append(
+                Problem(COMMAND_LINE, line, key or "key", "must be `key=value`", show(text), "write e.g. `--set train.steps=100`")
+            )
+            continue
+        try:
+            document = parse(f"value: {value}", COMMAND_LINE)
+            if list(document.data) != ["value"]:
+                raise BadInput([])
+            overrides.append(Override(key, document.data["value"], COMMAND_LINE, line))
+        except BadInput as error:
+            detail = f" (YAML finds {error.problems[0].received})" if error.problems else ""
+            way_out = f"put it in quotes, e.g. `--set 'key=[1, 2]'`{detail}"
+            problems.append(Problem(COMMAND_LINE, line, key, "must have a value in YAML", show(value), way_out))
+    return overrides, problems
+
+
+def lay_over(document: Layered, overrides: Iterable[Override]) -> list[Problem]:
+    """Lays overrides over a recipe in order; returns what is wrong with those that lead nowhere."""
+    problems: list[Problem] = []
+    for override in overrides:
+        try:
+            for keys in places(override.key, document.data):
+                document.lay(keys, override)
+        except NoSuchPlaceError as error:
+            problems.append(override.problem(error.rule, error.received, error.way_out))
+    return problems
+
+
+def is_sweep(document: Document) -> bool:
+    """Whether a document is a sweep, and no recipe, by its keys."""
+    return bool({"search", "recipe", "trials", "sampler"} & document.data.keys())
+
+
+def validate_recipe(document: Layered, problems: Sequence[Problem] = ()) -> Recipe:
+    """Checks a recipe's document.
+
+    Raises:
+        BadInput: with `problems` and all that the schema finds.
+    """
+    found = list(problems)
+    try:
+        recipe = validate(Recipe, document)
+    except BadInput as error:
+        found += error.problems
+    if found:
+        raise BadInput(found)
+    return recipe
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe, Layered]:
+    """Reads a recipe file, with `key=value` overrides laid over it.
+
+    Returns the recipe, and its document with the overrides in it (`data` is what was validated).
+
+    Raises:
+        BadInput: the file cannot be read, or it or an override is wrong; with every problem found.
+    """
+    given, problems = read_overrides(overrides)
+    try:
+        document = Layered.of(load(path))
+    except BadInput as error:
+        raise BadInput([*error.problems, *problems]) from None
+    if "formulation" not in document.data and is_sweep(document):
+        way_out = f"run `dualsweep sweep {document.file}`"
+        raise BadInput([Problem(document.file, 1, "file", "must be a recipe", "a sweep", way_out)])
+    problems += lay_over(document, given)
+    recipe = validate_recipe(document, problems)
+    if untold := tolerance_problems(recipe, document, without_tolerance(recipe)):
+        raise BadInput(untold)
+    return recipe, document
+
+
+def tolerance_problems(recipe: Recipe, document: Document, names: Sequence[str]) -> list[Problem]:
+    """One for each of the constraints `names`, whose tolerance has no default, at its budget."""
+    at = {each.name: (position, each) for position, each in enumerate(recipe.constraints)}
+    return [
+        document.problem(
+            ("constraints", at[name][0], at[name][1].kind),
+            "must come with `feasibility.tolerance` where the budget is 0, of which no default can be taken",
+            f"{at[name][1].budget:g}",
+            f"write e.g. feasibility: {{tolerance: {{{name}: 0.001}}}}",
+        )
+        for name in names
+    ]

@@ -1,0 +1,182 @@
+"""The model and its noise schedule, as a recipe names them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from trainer.config.yaml_core import decoded
+from trainer.config.yaml_file import show
+from trainer.recipe.base import Count, Fraction, ImportPath, Name, NotNegative, Positive, Section
+from trainer.recipe.compose import Compose
+from trainer.storage import local_path
+
+
+class UNet(Section):
+    """A diffusers `UNet2DModel` built from the recipe, with random weights."""
+
+    channels: list[Count] = Field([16, 32], min_length=1, description="channels of each resolution", examples=["[16, 32]"])
+    layers_per_block: Count = Field(1, description="residual layers in each block", examples=["1"])
+    attention: bool = Field(False, description="true for self-attention at the lowest resolution", examples=["true"])
+    norm_groups: Count = Field(
+        8, description="groups of the group normalisation, a divisor of every channel count", examples=["8"]
+    )
+    dropout: Fraction = Field(0.0, description="dropout rate", examples=["0.1"])
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        for channels in self.channels:
+            if channels % self.norm_groups:
+                raise ValueError(
+                    f"`norm_groups` must divide every entry of channels, but got {self.norm_groups} for {channels}; "
+                    f"write channels as multiples of {self.norm_groups}, or another norm_groups"
+                )
+        return self
+
+
+def _lines(value: Any) -> Any:
+    """The lines of the file that a text names, without empty ones; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        lines = decoded(local_path(value).read_bytes()).splitlines()
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"must be a list of texts, or a file of one a line, but got {show(value)} ({error}); write [{show(value)}] for a text"
+        ) from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _at_home(place: str) -> str:
+    """What begins with `~` or `file:` as a path, which is all that diffusers knows."""
+    return str(local_path(place)) if place.startswith("~") or place.lower().startswith("file:") else place
+
+
+Place = Annotated[str, AfterValidator(_at_home)]
+Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[
+    Annotated[list[Text], Field(min_length=1)],
+    BeforeValidator(_lines),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+]
+"""Texts as a list, or read from a file of one a line when the recipe is; what is stored is the list."""
+
+
+class Lora(Section):
+    """A low-rank adapter (Hu et al. 2021, arXiv 2106.09685): W + alpha/rank B A, of which A and B alone are trained."""
+
+    rank: Count = Field(4, description="the rank of the adapter", examples=["4"])
+    alpha: Positive = Field(4.0, description="its scale is alpha / rank", examples=["4.0"])
+    targets: list[str] = Field(
+        ["to_q", "to_k", "to_v", "to_out.0"], min_length=1, description="the ends of the names of the layers that it adapts",
+        examples=["[to_q, to_v]"],
+    )  # fmt: skip
+
+
+class Model(Section):
+    """The noise predictor: exactly one of `unet`, `load`, `call` and `compose`."""
+
+    unet: UNet | None = Field(None, description="a UNet2DModel to build", examples=["{channels: [16, 32]}"])
+    load: Place | None = Field(
+        None,
+        description="a run's output or checkpoint of ours (a folder or URI), or a local directory or hub id of a diffusers model "
+        "or pipeline (docs/models.md)",
+        examples=["google/ddpm-cifar10-32"],
+    )
+    call: ImportPath | None = Field(
+        None, description="the import path of a function `() -> nn.Module` whose result is called with (x, t)",
+        examples=["my_models:build"],
+    )  # fmt: skip
+    compose: Compose | None = Field(
+        None,
+        description="entries of `models` to compose, with nothing to train; in `model` alone",
+        examples=["{of: [apple, pear]}"],
+    )
+    prompt: str | None = Field(None, description="the text that a text-to-image model is given", examples=["a red apple"])
+    prompts: Texts | None = Field(
+        None,
+        description="several such texts, or a file of one a line; each sample has one of them, drawn in training and in turn in "
+        "evaluation",
+        examples=["[a red apple, a pear]"],
+    )
+    negative_prompt: str | None = Field(
+        None, description="what guidance leads away from; what the pipeline takes for no text unless given", examples=["blurry"]
+    )
+    label: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="the class that a class-conditional model is given", examples=["207"]
+    )
+    guidance: NotNegative | None = Field(
+        None, description="the scale of classifier-free guidance in sampling; 1 or none is without", examples=["5.0"]
+    )
+    lora: Lora | Place | None = Field(
+        None,
+        description="a new adapter to train in place of the model's own weights, or where a trained one lies "
+        "(a run's output, a checkpoint or diffusers' LoRA files)",
+        examples=["{rank: 4}"],
+    )
+    multipliers: dict[Name, NotNegative] | None = Field(
+        None, description="of an amortised run the multipliers at which it is taken; a constraint that is left out has 0",
+        examples=["{four: 0.3}"],
+    )  # fmt: skip
+    shape: list[Count] | None = Field(
+        None,
+        min_length=1,
+        description="the shape of a sample, where there is no data and the model doesn't tell",
+        examples=["[2]"],
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        self.exactly_one("unet", "load", "call", "compose")
+        return self
+
+    @model_validator(mode="after")
+    def _of_loaded_models_alone(self) -> Self:
+        kind = next(word for word in ("unet", "load", "call", "compose") if getattr(self, word) is not None)
+        for key in ("prompt", "prompts", "negative_prompt", "label", "guidance", "lora", "multipliers"):
+            if getattr(self, key) is not None and self.load is None:
+                raise ValueError(
+                    f"`{key}` must go with `load`, but got it beside `{kind}`; drop it, or load a model that takes it"
+                )
+        given = [key for key in ("prompt", "prompts", "label") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"`{given[1]}` must not stand beside `{given[0]}`, but got both; keep the one that the model takes")
+        return self
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The prompts that are written here, one or several."""
+        return tuple(self.prompts or ([self.prompt] if self.prompt is not None else []))
+
+
+class Schedule(Section):
+    """The noise schedule, a diffusers `DDPMScheduler`; left out with `model.load`, it is the loaded model's."""
+
+    name: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"] | None = Field(
+        None, description="the schedule of beta, by its diffusers name; squaredcos_cap_v2 unless given",
+        examples=["squaredcos_cap_v2"],
+    )  # fmt: skip
+    timesteps: Annotated[int, Field(ge=2)] = Field(200, description="diffusion steps T", examples=["200"])
+    prediction: Literal["epsilon", "v_prediction", "flow"] = Field(
+        "epsilon",
+        description="what the model predicts: the noise, v, or with `flow` the velocity noise - x of the linear path "
+        "(1 - s) x + s noise, asked at T s",
+        examples=["epsilon"],
+    )
+    shift: Positive | None = Field(
+        None,
+        description="for flow: s becomes shift s / (1 + (shift - 1) s), more noise above 1; 1 unless given",
+        examples=["3.0"],
+    )
+
+    @model_validator(mode="after")
+    def _flow_has_no_betas(self) -> Self:
+        flow = self.prediction == "flow"
+        for key, wrong in (("name", flow), ("shift", not flow)):
+            if wrong and getattr(self, key) is not None:
+                kind = "a schedule of beta" if key == "name" else "prediction flow"
+                raise ValueError(
+                    f"`{key}` must go with {kind}, but got {getattr(self, key)} with prediction {self.prediction}; drop it"
+                )
+        return self

@@ -1,0 +1,30 @@
+"""What a run takes, and where it is kept."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from trainer.recipe.base import Count, NotNegative, Section
+
+
+class Resources(Section):
+    """What one trial takes."""
+
+    workers: Count = Field(1, description="Ray Train workers of a trial", examples=["2"])
+    cpus_per_worker: Count = Field(1, description="CPUs of a worker", examples=["1"])
+    gpus_per_worker: NotNegative = Field(0.0, description="GPUs of a worker", examples=["1"])
+    retries: Annotated[int, Field(ge=0)] = Field(
+        2, description="times a trial whose worker died is started again", examples=["2"]
+    )
+
+
+class Checkpoint(Section):
+    """When a run is saved, as one unit."""
+
+    every: Count = Field(500, description="primal steps between checkpoints (rounded up to a dual step)", examples=["500"])
+    keep: Count = Field(1, description="checkpoints kept", examples=["2"])
+    to: str | None = Field(
+        None, description="a folder or fsspec URI; the output folder when left out", examples=["s3://bucket/run"]
+    )

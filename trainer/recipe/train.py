@@ -1,0 +1,42 @@
+"""The primal: optimiser, length, precision."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, FiniteFloat
+
+from trainer.recipe.base import Count, NotNegative, Positive, Section
+
+
+class Train(Section):
+    """The primal: optimiser, length, precision."""
+
+    steps: Count = Field(description="primal steps", examples=["1500"])
+    batch_size: Count = Field(64, description="samples of a global batch, over all workers", examples=["64"])
+    lr: Positive = Field(1e-3, description="learning rate of AdamW", examples=["2.0e-3"])
+    lr_schedule: Literal["constant", "cosine", "wsd"] = Field(
+        "constant", description="how the learning rate falls; `wsd`: warm-up, stable, then linear decay", examples=["wsd"]
+    )
+    lr_cooldown: Annotated[FiniteFloat, Field(gt=0, le=1)] = Field(
+        0.4, description="the last share of the run over which the rate of `wsd` falls, to 2 % of it", examples=["0.4"]
+    )
+    lr_warmup: Annotated[int, Field(ge=0)] = Field(0, description="steps over which the learning rate rises", examples=["100"])
+    weight_decay: NotNegative = Field(0.0, description="weight decay of AdamW", examples=["0.01"])
+    clip: Positive | None = Field(1.0, description="the largest norm of the gradient, or null", examples=["1.0"])
+    ema: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(0.995, description="decay of the averaged weights", examples=["0.995"])
+    loss_weight: Literal["simple", "min_snr", "elbo"] = Field(
+        "simple", description="the weight of each timestep; `elbo`: losses are in nats", examples=["simple"]
+    )
+    batches: Literal["mixture", "separate"] = Field(
+        "mixture", description="`mixture`: one batch from the mixture over all distributions; `separate`: one batch for each",
+        examples=["mixture"],
+    )  # fmt: skip
+    floor: Count = Field(2, description="samples that each constraint has in every mixture batch, at least", examples=["2"])
+    constraint_batch: Count = Field(
+        16, description="samples of each constraint's batch with `batches: separate`", examples=["16"]
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="the precision of the forward pass; `auto`: bf16 where the GPU has it", examples=["auto"]
+    )
+    log_every: Count = Field(10, description="primal steps between two points of the metrics", examples=["10"])

@@ -1,0 +1,155 @@
+"""Terms on noised examples. For fixed multipliers one batch from the mixture of their distributions serves them all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.data.examples import Examples
+from trainer.dual.problem import Vector
+from trainer.evaluation.drawn import JointDraws
+from trainer.sources.base import Source, Sums
+from trainer.sources.mixture_batch import GlobalBatch, Integers, Parts, draw, draw_amortised, sizes
+from trainer.sources.noising import fresh, joint_draws, noised, own_shard
+from trainer.terms.context import Setting
+from trainer.terms.losses import Noised
+
+NOTHING = np.empty(0, dtype=np.int64)
+
+
+class DataTerm(Protocol):
+    """A term on noised examples. Equal terms are evaluated together."""
+
+    def values(self, prediction: Tensor, noised: Noised) -> Tensor:
+        """Per-sample values [B] from the trained model's predictions [B, *shape] for `noised.noisy`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Population:
+    """The rows of the examples from which x is drawn, trained on and held out; in groups of equal probability.
+
+    `sampled`: whether the expectation is over what the rows were drawn from, a frozen model, and not over the rows.
+    """
+
+    groups: tuple[Integers, ...]
+    held_out: tuple[Integers, ...]
+    sampled: bool = False
+
+    @classmethod
+    def of(cls, rows: Integers, held_out: Integers) -> Population:
+        """All rows equally probable."""
+        return cls((rows,), (held_out,))
+
+    @classmethod
+    def samples(cls, rows: Integers) -> Population:
+        """Samples of a frozen model; none are held out."""
+        return cls((rows,), (NOTHING,), sampled=True)
+
+    @classmethod
+    def balanced(cls, rows: Integers, held_out: Integers, labels: Integers) -> Population:
+        """Classes equally probable, and the rows within each; those held out over the same classes, as far as they are there."""
+        classes = np.unique(labels[rows])
+        held = tuple(held_out[labels[held_out] == each] for each in classes)
+        return cls(tuple(rows[labels[rows] == each] for each in classes), tuple(each for each in held if len(each)))
+
+
+class DataSource(Source):
+    """The λ-mixture of the distributions of its terms ([CDM] §3), or separate batches for comparison."""
+
+    def __init__(
+        self, setting: Setting, columns: Sequence[int], terms: Sequence[DataTerm], populations: Sequence[Population],
+        examples: Examples,
+    ) -> None:  # fmt: skip
+        self.columns = tuple(columns)
+        self.places = np.array(self.columns, dtype=np.int64)
+        self.setting, self.forward = setting, setting.predict
+        self._fetch, self._populations = examples.fetch, populations
+        self._parts = Parts.grouped([each.groups for each in populations])
+        self._terms = _together(terms)
+
+    def turn(self, step: int, weights: Vector) -> DataTurn:
+        setting, own = self.setting, weights[self.places]
+        timesteps, spread = self.setting.schedule.config.num_train_timesteps, self.setting.spread
+        if spread is not None:
+            size = setting.train.batch_size
+            batch = draw_amortised(spread, self.places, self._parts, size, timesteps, setting.seed, step)
+        else:
+            batch = draw(sizes(own, self.places, setting.train), own, self._parts, timesteps, setting.seed, step)
+        return DataTurn(self, batch, *own_shard(self.setting, batch, step, self._fetch))
+
+    def values(self, prediction: Tensor, noised: Noised, part: np.ndarray) -> Tensor:
+        """Per-sample values [B]; `part` [B] says of which term each is."""
+        if len(self._terms) == 1:
+            return self._terms[0][0].values(prediction, noised)
+        values = torch.zeros(len(part), device=prediction.device)
+        for term, which in self._terms:
+            mask = torch.from_numpy(np.isin(part, which)).to(prediction.device)
+            if mask.any():
+                values[mask] = term.values(prediction[mask], noised.part(mask)).to(values.dtype)
+        return values
+
+    @torch.no_grad()
+    def measure(self, weights: Vector, held_out: bool, draws: range) -> list[JointDraws]:
+        """The expectation is over the training data themselves, but over what held-out data and samples were drawn from."""
+        found = []
+        for part, population in enumerate(self._populations):
+            groups, column = population.held_out if held_out else population.groups, self.columns[part]
+            drawn = fresh(self.setting, column, groups, draws, in_turn=held_out or population.sampled)
+            values = []
+            for _, each in noised(self.setting, column, drawn, draws, self._fetch):
+                prediction = self.forward(each.noisy, each.t)
+                values.append(self.values(prediction, each, np.full(len(each.t), part))[:, None])
+            pool = "examples" if held_out or population.sampled else None
+            found += joint_draws(self.setting, [column], drawn, values, pool)
+        return found
+
+
+def _together(terms: Sequence[DataTerm]) -> list[tuple[DataTerm, list[int]]]:
+    """Each of the different terms, with the parts that it is of."""
+    found: list[tuple[DataTerm, list[int]]] = []
+    for part, term in enumerate(terms):
+        same = next((parts for other, parts in found if other == term), None)
+        if same is None:
+            found.append((term, [part]))
+        else:
+            same.append(part)
+    return found
+
+
+class DataTurn:
+    """One batch of the mixture."""
+
+    def __init__(self, source: DataSource, batch: GlobalBatch, mine: range, noised: Noised) -> None:
+        self._source, self._batch, self._mine, self._noised = source, batch, mine, noised
+        within, host = slice(mine.start, mine.stop), source.setting.host
+        self._part = batch.part[within]
+        # Data-parallel training averages gradients over workers; times `world` it is the sum over the global batch.
+        self._weight = torch.from_numpy(batch.weight[within] * host.world).to(host.device, torch.float32)
+        own = batch.multipliers[within] if batch.multipliers is not None else None
+        self._multipliers = torch.from_numpy(own).to(host.device, torch.float32) if own is not None else None
+        self._values: Tensor | None = None
+
+    def loss(self, number: int) -> Tensor:
+        asked = {"multipliers": self._multipliers} if self._multipliers is not None else {}
+        prediction = self._source.forward(self._noised.noisy, self._noised.t, **asked)
+        values = self._source.values(prediction, self._noised, self._part)
+        if number == 0:
+            self._values = values.detach()
+        return values @ self._weight
+
+    def add_to(self, sums: Sums) -> None:
+        if self._values is not None:
+            sums.add_stratified(self._source.places[self._part], self._values)
+
+    def fault(self) -> str | None:
+        bad = ~torch.isfinite(self._noised.x).flatten(1).all(1)
+        if not bad.any():
+            return None
+        rows = self._batch.index[self._mine.start : self._mine.stop][bad.cpu().numpy()]
+        return f"data must be finite, but a step drew NaN or infinity at positions {rows[:5].tolist()}; mend or drop them"

@@ -1,0 +1,152 @@
+"""The global batch of one primal step: how many samples from each part, which ones, at which timesteps, weighed how.
+
+For fixed multipliers the Lagrangian is the expected loss over the mixture of the objective's and the constraints'
+distributions ([CDM] §3), so a primal step costs one batch however many constraints there are. Each part (0: objective,
+1 + i: constraint i) has a floor, so that its slack is estimated in every batch; weights undo the floor's distortion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.amortised.spread import Spread
+from trainer.dual.problem import Vector
+from trainer.recipe.train import Train
+from trainer.rng import Stream, generator
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class GlobalBatch:
+    """B draws in the order of their positions.
+
+    part      [B] the part each draw belongs to
+    index     [B] its row in the training tensor
+    timestep  [B] in 0..T-1
+    weight    [B] the weights of the loss: the normalised coefficient of the part over the part's size
+    multipliers  [B, m] where each draw has its own
+    """
+
+    part: Integers
+    index: Integers
+    timestep: Integers
+    weight: Vector
+    multipliers: Vector | None = None
+
+
+def allocate(coefficients: Vector, size: int, floors: Integers) -> Integers:
+    """Sizes of the parts [p], summing to `size`: proportional to `coefficients` by largest remainders, at least `floors`.
+
+    Raises:
+        ValueError: the batch does not hold the floors.
+    """
+    if floors.sum() > size:
+        raise ValueError(f"a batch must hold every part's floor, {floors.sum()} samples, but got {size}; enlarge the batch")
+    result = floors.copy()
+    free = np.ones(len(coefficients), dtype=bool)
+    while True:
+        room = size - int(floors[~free].sum())
+        share = coefficients[free].sum()
+        quota = np.where(free, coefficients * room / share if share > 0 else 0.0, 0.0)
+        below = free & (quota < floors)
+        if not below.any():
+            break
+        free &= ~below
+    result[free] = np.floor(quota[free]).astype(np.int64)
+    missing = size - int(result.sum())
+    if not free.any():
+        result[0] += missing
+        return result
+    order = np.argsort(-(quota - np.floor(quota)) + (~free) * 2.0, kind="stable")
+    result[order[:missing]] += 1
+    return result
+
+
+def sizes(coefficients: Vector, columns: Integers, train: Train) -> Integers:
+    """How many samples each part [p] has in a batch; `columns` [p] says which is the objective's (0).
+
+    `mixture`: shares of one batch by what the Lagrangian puts on each part. `separate`, for comparison: a batch of its own
+    for each constraint, whose cost grows with their number.
+    """
+    if train.batches == "separate":
+        return np.where(columns == 0, train.batch_size, train.constraint_batch).astype(np.int64)
+    return allocate(np.abs(coefficients), train.batch_size, np.where(columns == 0, 1, train.floor).astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The rows of every part's data, in groups that are drawn from with equal probability: one a part, or one a class.
+
+    Part p's groups are `first[p] : first[p] + groups[p]`; group k's rows are `rows[starts[k] : starts[k] + lengths[k]]`.
+    """
+
+    rows: Integers
+    starts: Integers
+    lengths: Integers
+    first: Integers
+    groups: Integers
+
+    @classmethod
+    def of(cls, lists: Sequence[Integers]) -> Parts:
+        """Parts of one group each: their rows are equally probable."""
+        return cls.grouped([[rows] for rows in lists])
+
+    @classmethod
+    def grouped(cls, parts: Sequence[Sequence[Integers]]) -> Parts:
+        """Parts of groups of rows, none of them empty where a part is drawn from."""
+        lists = [rows for groups in parts for rows in groups]
+        lengths = np.array([len(rows) for rows in lists], dtype=np.int64)
+        groups = np.array([len(groups) for groups in parts], dtype=np.int64)
+        return cls(np.concatenate(lists), np.cumsum(lengths) - lengths, lengths, np.cumsum(groups) - groups, groups)
+
+    def pick(self, part: Integers, uniform: Vector) -> Integers:
+        """The rows [B] that uniform numbers [B] in [0, 1) stand for: of each one's part a group, and in it a row."""
+        place = uniform * self.groups[part]
+        which = np.minimum(place.astype(np.int64), self.groups[part] - 1)
+        group = self.first[part] + which
+        population = self.lengths[group]
+        chosen = np.minimum(((place - which) * population).astype(np.int64), population - 1)
+        picked: Integers = self.rows[self.starts[group] + chosen]
+        return picked
+
+
+def draw(counts: Integers, weights: Vector, parts: Parts, timesteps: int, seed: int, step: int) -> GlobalBatch:
+    """Draws the batch of primal step `step`: `counts` [p] samples of each part, whose mean losses count by `weights` [p].
+
+    Rows are drawn with replacement. Timesteps are stratified within each part (one in each of n equal strata), which lowers
+    the variance of its mean. Positions interleave the parts, so that every shard holds its share of each.
+    """
+    total = int(counts.sum())
+    uniform = generator(seed, Stream.BATCH, step).random((3, total))
+    part = np.repeat(np.arange(len(counts)), counts)
+    place = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
+    index = parts.pick(part, uniform[0])
+    strata = np.minimum((place + uniform[1]) * timesteps / counts[part], timesteps - 1).astype(np.int64)
+    weight = (weights / np.maximum(counts, 1))[part]
+    order = np.argsort((place + uniform[2]) / counts[part], kind="stable")
+    return GlobalBatch(part[order], index[order], strata[order], weight[order])
+
+
+def draw_amortised(
+    spread: Spread, columns: Integers, parts: Parts, size: int, timesteps: int, seed: int, step: int
+) -> GlobalBatch:  # fmt: skip
+    """Draws the batch of primal step `step` where each of its `size` samples has multipliers of its own.
+
+    A sample's part is drawn by what its own Lagrangian puts on each, `columns` [p] of the normalised coefficients, so the batch's
+    mean is an unbiased estimate of the mean of the normalised Lagrangians over the range, with no weights but signs. Multipliers,
+    parts and timesteps are coordinates of one low-discrepancy sequence.
+    """
+    multipliers, uniform = spread.draw(step, size, more=2)
+    weights = spread.problem.weights(multipliers)[:, columns]
+    shares = np.abs(weights).cumsum(axis=1)
+    total = shares[:, -1]  # below 1 where other terms are on other sources
+    part = (uniform[:, :1] * total[:, None] >= shares).sum(axis=1).clip(max=len(columns) - 1)
+    index = parts.pick(part, generator(seed, Stream.BATCH, step).random(size))
+    timestep = (uniform[:, 1] * timesteps).astype(np.int64)
+    sign = np.sign(np.take_along_axis(weights, part[:, None], axis=1)[:, 0])
+    return GlobalBatch(part, index, timestep, sign * total / size, multipliers)

@@ -1,0 +1,146 @@
+"""Where a run writes: a folder or any fsspec URI. Light: imported while input is checked."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import posixpath
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trainer.config.uris import BadPlaceError, is_local, local_path, masked
+from trainer.errors import BadInput, Problem
+
+__all__ = [
+    "BadPlaceError",
+    "check_writable",
+    "filesystem",
+    "is_local",
+    "local_path",
+    "naming",
+    "read_file",
+    "step_of",
+    "write_file",
+    "write_files",
+]
+
+#: The file that says that a run is finished, and how.
+RESULT = "result.json"
+#: The file of a checkpoint that is written last, without which it is none.
+MARKER = "complete.json"
+#: What the workers said when they ended a run.
+ERROR = "error.txt"
+
+
+def step_of(name: str) -> int | None:
+    """The step of a checkpoint folder by its name, `step-00001500`; None of any other name, a copy's among them."""
+    return int(name.removeprefix("step-")) if re.fullmatch(r"step-[0-9]{8,}", name) else None
+
+
+def filesystem(place: str) -> tuple[Any, str]:
+    """The fsspec file system of a place, and its root there; a local path is taken as it is, whatever characters it has."""
+    import fsspec
+
+    if is_local(place):
+        return fsspec.filesystem("file"), str(local_path(place))
+    found: tuple[Any, str] = fsspec.core.url_to_fs(place)
+    return found
+
+
+def check_writable(uri: str, key: str = "--output", file: str = "command line", line: int = 1) -> None:
+    """Refuses an output that can't be written; leaves nothing behind.
+
+    Raises:
+        BadInput: the place can't be written, or (for a URI) no file system for it is installed or reachable.
+    """
+    try:
+        if is_local(uri):
+            _try_folder(local_path(uri))
+        else:
+            files, root = filesystem(uri)
+            files.exists(root)
+    except BadPlaceError as error:
+        raise BadInput([Problem(file, line, key, error.rule, error.received, error.way_out)]) from None
+    except Exception as error:
+        what = masked(f"{uri!r} ({type(error).__name__}: {error})")
+        raise BadInput(
+            [Problem(file, line, key, "must be a place that can be written", what, "choose another folder or URI")]
+        ) from None
+
+
+def _try_folder(folder: Path) -> None:
+    place = folder
+    while not place.exists():
+        if place.is_symlink():
+            raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere", str(place))
+        place = place.parent
+    # An unnamed file in the nearest folder that exists: permission bits alone say nothing to root, or on read-only mounts.
+    with tempfile.TemporaryFile(dir=place):
+        pass
+
+
+def write_files(place: str, files: dict[str, bytes]) -> None:
+    """Writes files into a folder or fsspec URI, each under a passing name first, so that none is ever seen half written."""
+    system, root = filesystem(place)
+    system.makedirs(root, exist_ok=True)
+    for name, content in files.items():
+        path = posixpath.join(root, name)
+        with naming(path):
+            with system.open(path + ".part", "wb") as stream:
+                stream.write(content)
+            system.mv(path + ".part", path)
+
+
+_STREAMS = (Path("/dev"), Path("/dev/fd"))
+
+
+def write_file(path: Path, content: str | bytes, *, durable: bool = False) -> Path:
+    """Writes a local file whole or not at all, text as UTF-8; `durable`: it outlives a loss of power from then on.
+
+    What isn't a file, as `/dev/stdout` or a named pipe, is written to as it stands; a link stays one.
+
+    Raises:
+        OSError: with the path as its `filename`, also where the disk is full.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with naming(str(path)):
+        if path.parent in _STREAMS or (path.exists() and not path.is_file()):
+            with path.open("ab") as stream:  # standard output may be a file that others write to as well
+                stream.write(data)
+            return path
+        target = Path(os.path.realpath(path))
+        part = target.with_name(f".{target.name[:50]}.part")  # names have at most 255 bytes
+        try:
+            with part.open("wb") as stream:
+                stream.write(data)
+                if durable:
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            part.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink()  # it would hold its share of a disk that is full
+            raise
+    return path
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Names an `OSError` after what was to be written: a full disk has no name in it, and passing files are nobody's concern."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), path) from error
+
+
+def read_file(place: str, name: str) -> bytes | None:
+    """A file's content, or None where there is none."""
+    system, root = filesystem(place)
+    path = posixpath.join(root, name)
+    return bytes(system.cat_file(path)) if system.exists(path) else None

@@ -1,0 +1,84 @@
+"""What a term and its source may use when they are built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+from trainer.amortised.spread import Spread
+from trainer.engine.host import Host
+from trainer.evaluation.judge_protocol import Judge
+from trainer.models.predictor import Predictor
+from trainer.models.spaces import Pixels, Space
+from trainer.recipe.base import ClassName
+from trainer.recipe.evaluation import Evaluation
+from trainer.recipe.product import Product
+from trainer.recipe.rollout import Rollout
+from trainer.recipe.train import Train
+from trainer.rng import Stream, in_turn, normals
+from trainer.samplers.chain import steps_of
+from trainer.samplers.rollout import Predict, roll_out
+
+
+@dataclass(frozen=True)
+class Setting:
+    """seed, train, rollout, product, evaluation: of the recipe. normalization_samples: how many give the scales of rewards.
+
+    shape: of the diffusion, in its `space`.
+
+    predict: the trained model with its present weights, (x [B, *shape], t [B]) -> [B, *shape].
+
+    prompts: the texts of which each trajectory has one; none for models without.
+
+    spread: the multipliers that samples are drawn with, where the training is amortised.
+
+    anchor: the column of the KL whose optimum is the tilted reference, and the frozen model that it is to; None without one.
+
+    frozen: models by name, in evaluation mode, without gradients to their weights. judge: trained when first asked for.
+    """
+
+    seed: int
+    train: Train
+    rollout: Rollout
+    product: Product
+    evaluation: Evaluation
+    normalization_samples: int
+    shape: tuple[int, ...]
+    schedule: DDPMScheduler
+    host: Host
+    predict: Predict
+    frozen: Mapping[str, Predictor]
+    judge: Callable[[], Judge | None] = field(repr=False)
+    class_names: tuple[ClassName, ...] = ()
+    guided: Predict | None = None
+    space: Space = field(default_factory=Pixels)
+    prompts: tuple[str, ...] = ()
+    spread: Spread | None = None
+    anchor: tuple[int, str] | None = None
+
+    @property
+    def sampling(self) -> Predict:
+        """What trajectories ask: the trained model's guided prediction, where it has guidance."""
+        return self.guided or self.predict
+
+    @cached_property
+    def pretrained_samples(self) -> Tensor:
+        """Samples [N, *decoded shape] of the pretrained model by the sampler of rollouts: what rewards are normalised by.
+
+        Sample k has prompt k modulo their number.
+        """
+        spec, count = self.rollout, self.normalization_samples
+        steps = steps_of(self.schedule, spec.steps, spec.eta)
+        samples, model = [], self.frozen["pretrained"]
+        with torch.no_grad():
+            for start in range(0, count, self.evaluation.batch_size):
+                positions = range(start, min(start + self.evaluation.batch_size, count))
+                noise = normals(self.seed, Stream.NORMALIZATION, 0, positions, (len(steps), *self.shape))
+                prompts = in_turn(len(self.prompts), positions)
+                samples.append(self.space.decode(roll_out(model.guided, steps, noise.to(self.host.device), prompts).samples))
+        return torch.cat(samples)

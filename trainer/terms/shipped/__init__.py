@@ -1,0 +1,1 @@
+"""The shipped terms: one file each, found by `trainer.terms.registry`. Imports nothing heavy before a term is built."""

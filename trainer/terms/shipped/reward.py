@@ -1,0 +1,87 @@
+"""A reward of the trained model's samples ([CCA] §3), on the scale that it has under the pretrained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trainer.recipe.term_spec import Seen, Word
+from trainer.rewards.checking import problems
+from trainer.rewards.registry import Reward, RewardField
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainer.data.faults import Fault
+    from trainer.models.spaces import Space
+    from trainer.rewards.evaluate import Normalised
+    from trainer.samplers.rollout import Path
+    from trainer.terms.context import Setting
+
+PRETRAINED = "pretrained"
+
+
+@dataclass(frozen=True, eq=False)
+class RewardTerm:
+    """r(x) on decoded samples, or (r(x) - mean) / std with the mean and standard deviation of the pretrained model's samples.
+
+    `standardised` [N] are these samples' own values on that scale.
+    """
+
+    reward: Callable[[Tensor, Tensor | None], Tensor]
+    scale: Normalised | None
+    space: Space
+    standardised: Tensor | None = None
+
+    def values(self, path: Path) -> Tensor:
+        """Per-sample values [B]."""
+        values = self.reward(self.space.decode(path.samples), path.prompts)
+        return self.scale(values) if self.scale else values
+
+    def facts(self) -> dict[str, float]:
+        return self.scale.to_json() if self.scale else {}
+
+
+def _build(value: Reward, setting: Setting) -> RewardTerm:
+    import torch
+
+    from trainer.rewards.evaluate import Normalised, checked
+    from trainer.rewards.spec import RewardContext
+    from trainer.rng import in_turn
+
+    rollout = setting.rollout
+    shape = setting.space.decoded(setting.shape)
+    context = RewardContext(shape, setting.host.device, setting.judge, setting.class_names, setting.prompts)
+    reward = checked(value, context, gradient=rollout.gradient == "backpropagation")
+    if not rollout.normalize:
+        return RewardTerm(reward, None, setting.space)
+    samples, size = setting.pretrained_samples, setting.evaluation.batch_size
+    prompts = in_turn(len(setting.prompts), range(len(samples)))
+    with torch.no_grad():
+        values = torch.cat(
+            [
+                reward(samples[at : at + size], prompts[at : at + size] if prompts is not None else None)
+                for at in range(0, len(samples), size)
+            ]
+        )
+    scale = Normalised.of(values, reward.name)
+    return RewardTerm(reward, scale, setting.space, scale(values.double().cpu()))
+
+
+def _faults(value: Reward, seen: Seen) -> Iterator[Fault]:
+    return problems(value, seen.shape, seen.class_names, seen.keys, seen.gradient == "backpropagation", seen.prompted)
+
+
+TERM = Word(
+    word="reward",
+    value=RewardField,
+    source="rollout",
+    build=_build,
+    description="the reward of samples, by its word or import path",
+    example="{call: my_rewards:symmetry}",
+    models=lambda value: (PRETRAINED,),
+    faults=_faults,
+    tilts=True,
+    normalised=True,
+)

@@ -1,0 +1,28 @@
+"""The denoising loss on samples of a frozen model: E_{x ~ q_i} l, for the mixture of models ([CCA] App. E)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from trainer.recipe.base import Count, Name, Section
+from trainer.recipe.term_spec import SamplesOf, Word
+from trainer.terms.shipped.denoising import Denoising
+
+
+class SamplesSpec(Section):
+    """Samples of a frozen model, drawn once."""
+
+    of: Name = Field(description="the frozen model, a name of `models`", examples=["left"])
+    count: Count = Field(2048, description="samples drawn", examples=["2048"])
+
+
+TERM = Word(
+    word="samples",
+    value=SamplesSpec,
+    source="data",
+    build=lambda value, setting: Denoising(setting.train.loss_weight),
+    description="samples of a frozen model, whose expected denoising loss this is",
+    example="{of: left}",
+    population=lambda value: SamplesOf(value.of, value.count),
+    models=lambda value: (value.of,),
+)
