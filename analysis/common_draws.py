@@ -19,7 +19,7 @@ from analysis.trial_draws import TrialDraws
 from analysis.trials import JUDGED_STATUSES, Trial
 from trainer.evaluation.drawn import JointDraws
 from trainer.evaluation.draws_file import DRAWS, loaded, naming
-from trainer.evaluation.spread import spread_of
+from trainer.evaluation.spread import mean_spread
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -111,4 +111,4 @@ def _spread(alike: Sequence[Member]) -> Vector:
     count, first = sum(stages), alike[0][1]
     values = np.concatenate([each.values[:count] @ rows.T for _, each, rows in alike], axis=1)
     units, groups = (kept[:count] if kept is not None else None for kept in (first.units, first.groups))
-    return spread_of(values, stages, first.stratified, units, groups).covariance
+    return mean_spread(values, stages, first.stratified, units, groups).covariance

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from analysis.trials import JUDGED_STATUSES, Budget, ConstraintOutcome, Trial
+from analysis.trials import JUDGED_STATUSES, Budget, ConstraintRecord, Trial
 from trainer.feasibility.standing import Slack, Standing, overall, standing_of
 from trainer.feasibility.tolerance import NORMALISED, OF_OBJECTIVE, SHARE
 from trainer.recipe.bound import Kind
@@ -27,7 +27,7 @@ _AGGREGATE = "max"
 
 def constraint_outcomes(
     metrics: Mapping[str, float], params: Mapping[str, str], budgets: Sequence[Budget] = ()
-) -> tuple[ConstraintOutcome, ...]:
+) -> tuple[ConstraintRecord, ...]:
     """Collect the constraints of a trial from metrics named `value/NAME`, `slack/NAME` and so on.
 
     `params` are the flattened recipe, which tells the equalities, and `budgets` those that the sweep searched. One of the metrics
@@ -43,7 +43,7 @@ def constraint_outcomes(
         kind = _kind(name, params)
         figures = (metrics.get(f"{quantity}/{name}", math.nan) for quantity in _QUANTITIES)
         value, budget, slack, slack_error, multiplier, multiplier_error = figures
-        outcome = ConstraintOutcome(
+        outcome = ConstraintRecord(
             name, value, budget, slack, slack_error, multiplier, kind == "equals", multiplier_error, kind,
             metrics.get(f"relaxation/{name}", 0.0),
         )  # fmt: skip
@@ -56,14 +56,14 @@ def constraint_outcomes(
     return tuple(found)
 
 
-def _judged_anew(outcome: ConstraintOutcome, among: int) -> Standing:
+def _judged_anew(outcome: ConstraintRecord, among: int) -> Standing:
     """By one look at the slack; undecided where its error is not known."""
     slack = Slack(outcome.slack + outcome.relaxation, outcome.slack_error)
     return standing_of(slack, outcome.kind or "at_most", outcome.tolerance, among=among)
 
 
 def _default_tolerance(
-    outcome: ConstraintOutcome, metrics: Mapping[str, float], params: Mapping[str, str], budgets: Sequence[Budget]
+    outcome: ConstraintRecord, metrics: Mapping[str, float], params: Mapping[str, str], budgets: Sequence[Budget]
 ) -> float:
     """What a recipe gives where it says nothing (docs/recipe.md), of a run from before tolerances were recorded."""
     name = outcome.name

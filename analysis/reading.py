@@ -129,8 +129,8 @@ def _find_parent(client: MlflowClient, tracking_uri: str, sweep: str) -> tuple[E
         kind = run.data.tags.get("dualsweep.kind")
         if kind != "sweep":
             parent = run.data.tags.get("mlflow.parentRunId")
-            way_out = f"Its sweep is {parent!r}." if parent else "Give the sweep's name instead."
-            raise ReviewError(f"A run must be tagged dualsweep.kind=sweep, but {sweep!r} has {kind!r}. {way_out}")
+            remedy = f"Its sweep is {parent!r}." if parent else "Give the sweep's name instead."
+            raise ReviewError(f"A run must be tagged dualsweep.kind=sweep, but {sweep!r} has {kind!r}. {remedy}")
         return client.get_experiment(run.info.experiment_id), run
     experiment = _find_experiment(client, tracking_uri, sweep)
     parents = _parents(client, experiment.experiment_id)

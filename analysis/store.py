@@ -45,7 +45,7 @@ def open_client(tracking_uri: str) -> MlflowClient:
     except (MlflowException, SQLAlchemyError) as error:
         raise ReviewError(
             f"The tracking URI must name an MLflow store that answers, but got {masked(tracking_uri)!r} and "
-            f"{masked(_first_line(error))}. Mend that store, or name another."
+            f"{masked(_first_line(error))}. Fix that store, or name another."
         ) from None
     return client
 
@@ -54,7 +54,7 @@ def _check(tracking_uri: str) -> None:
     try:
         wrong = wrong_with(tracking_uri)
     except BadPlaceError as error:
-        raise ReviewError(f"The tracking URI {error.rule}, but got {error.received}; {error.way_out}.") from None
+        raise ReviewError(f"The tracking URI {error.rule}, but got {error.received}; {error.remedy}.") from None
     if wrong is not None:
         raise ReviewError(f"The tracking URI {wrong[0]}, but got {masked(tracking_uri)!r}; {wrong[1]}.")
     file = sqlite_file(tracking_uri)

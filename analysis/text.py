@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-from analysis.trials import ConstraintOutcome, Trial
+from analysis.trials import ConstraintRecord, Trial
 
 #: With more constraints than this, tables and descriptions show the worst slack only.
 MANY_CONSTRAINTS = 4
@@ -54,7 +54,7 @@ def verdict(trial: Trial) -> str:
     return trial.standing or "unknown"
 
 
-def outcome_parts(outcome: ConstraintOutcome) -> tuple[str, str, str]:
+def outcome_parts(outcome: ConstraintRecord) -> tuple[str, str, str]:
     """Return `value ≤ budget`, `±standard error` (empty where unknown) with the tolerance, and `λ multiplier`."""
     error = "" if math.isnan(outcome.slack_error) else f"±{outcome.slack_error:.2g}"
     bound = f"{number(outcome.value)} {outcome.relation} {number(outcome.budget)}"

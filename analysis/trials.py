@@ -29,7 +29,7 @@ JUDGED_STATUSES = frozenset({"converged", "out_of_steps", "infeasible"})
 
 
 @dataclass(frozen=True)
-class ConstraintOutcome:
+class ConstraintRecord:
     """How one constraint of a trial ended; a value that was never logged is NaN.
 
     `slack_error` is the standard error of `slack`, in the constraint's own unit, as are `value`, `budget`
@@ -91,7 +91,7 @@ class Trial:
     reason: str = ""
     params: Mapping[str, object] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
-    constraints: tuple[ConstraintOutcome, ...] = ()
+    constraints: tuple[ConstraintRecord, ...] = ()
     standing: Standing | None = None
     doubt: str = ""
     seconds: float | None = None

@@ -31,7 +31,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
-class Cargo:
+class WorkingDirPackage:
     """Files to carry, as paths relative to `root` in order, with their sizes in bytes, and links that can't be carried."""
 
     root: Path
@@ -52,7 +52,7 @@ class Cargo:
         return sorted(self.files, key=lambda file: -file[1])[:count]
 
 
-def collect(working_dir: Path) -> Cargo:
+def collect(working_dir: Path) -> WorkingDirPackage:
     """List what would be carried.
 
     In a git work tree: what is tracked, and what is neither tracked nor ignored. Elsewhere: what no `.gitignore` on the way
@@ -76,10 +76,10 @@ def collect(working_dir: Path) -> Cargo:
         raise ClusterError(
             "the working directory must hold files to carry", f"none in {root}", "check its .gitignore and .rayignore"
         )
-    return Cargo(root, tuple(files), tuple(links))
+    return WorkingDirPackage(root, tuple(files), tuple(links))
 
 
-def pack(cargo: Cargo, target: Path, cap_bytes: int = UPLOAD_CAP_BYTES) -> int:
+def pack(cargo: WorkingDirPackage, target: Path, cap_bytes: int = UPLOAD_CAP_BYTES) -> int:
     """Write the files to the zip archive `target` and return its size in bytes.
 
     The same files give the same archive, whatever their times: Ray names an upload by its content and skips a known one.
@@ -109,7 +109,7 @@ def in_words(size_bytes: int) -> str:
     return f"{size_bytes / MIB:.1f} MiB"
 
 
-def _too_large(cargo: Cargo, cap_bytes: int) -> ClusterError:
+def _too_large(cargo: WorkingDirPackage, cap_bytes: int) -> ClusterError:
     largest = ", ".join(f"{name} ({in_words(size)})" for name, size in cargo.largest(5))
     return ClusterError(
         f"the packed working directory must stay within the {in_words(cap_bytes)} that Ray's job server takes",

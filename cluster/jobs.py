@@ -166,14 +166,14 @@ def _told(doing: str) -> Iterator[None]:
         raise ClusterError(f"{doing} needs the cluster's authentication token", str(error), "see ~/.ray/auth_token") from error
     except (RuntimeError, ConnectionError, requests.exceptions.RequestException) as error:
         text = str(error).strip()
-        way_out = "try again; if it stays, see the dashboard's log on the head"
+        remedy = "try again; if it stays, see the dashboard's log on the head"
         if "does not exist" in text:
-            way_out = "list the jobs with `dualsweep status`; a head that was restarted has forgotten its jobs"
+            remedy = "list the jobs with `dualsweep status`; a head that was restarted has forgotten its jobs"
         elif "already exists" in text:
-            way_out = "give another submission id, or none"
+            remedy = "give another submission id, or none"
         elif "status code 413" in text:
-            way_out = "name what the job doesn't need in .gitignore or .rayignore"
-        raise ClusterError(f"{doing} must succeed", text.splitlines()[-1] if text else type(error).__name__, way_out) from error
+            remedy = "name what the job doesn't need in .gitignore or .rayignore"
+        raise ClusterError(f"{doing} must succeed", text.splitlines()[-1] if text else type(error).__name__, remedy) from error
 
 
 def _job(url: str, details: "JobDetails") -> Job:

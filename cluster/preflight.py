@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from cluster.cargo import UPLOAD_CAP_BYTES, Cargo, collect, in_words, pack
+from cluster.cargo import UPLOAD_CAP_BYTES, WorkingDirPackage, collect, in_words, pack
 from cluster.errors import ClusterError
 from cluster.server import JobServer, reach
 
@@ -16,16 +16,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Check:
-    """One check: what must hold (`rule`), what was found (`value`), and what to do when it doesn't hold (`way_out`)."""
+    """One check: what must hold (`rule`), what was found (`value`), and what to do when it doesn't hold (`remedy`)."""
 
     name: str
     level: Level
     rule: str
     value: str
-    way_out: str = ""
+    remedy: str = ""
 
     def __str__(self) -> str:
-        advice = f"; {self.way_out}" if self.way_out and self.level != "ok" else ""
+        advice = f"; {self.remedy}" if self.remedy and self.level != "ok" else ""
         return f"{self.level:<4}  {self.name}: {self.rule}: {self.value}{advice}"
 
 
@@ -66,7 +66,7 @@ def inside(file: Path, root: Path) -> str:
         ) from None
 
 
-def check_file(file: Path, cargo: Cargo) -> Check:
+def check_file(file: Path, cargo: WorkingDirPackage) -> Check:
     """Is the file among what is carried?"""
     rule = "the file lies inside the working directory and isn't ignored"
     try:
@@ -80,7 +80,7 @@ def check_file(file: Path, cargo: Cargo) -> Check:
     return Check("file", "ok", rule, name)
 
 
-def check_size(cargo: Cargo) -> Check:
+def check_size(cargo: WorkingDirPackage) -> Check:
     """Does the job server take it? It is packed only if the plain sum leaves that open."""
     rule = f"the packed upload stays within the job server's {in_words(UPLOAD_CAP_BYTES)}"
     value = f"{len(cargo.files)} files of {in_words(cargo.size_bytes)}"
@@ -98,7 +98,7 @@ def check_size(cargo: Cargo) -> Check:
     return Check("upload size", "ok", rule, value)
 
 
-def check_links(cargo: Cargo) -> Check:
+def check_links(cargo: WorkingDirPackage) -> Check:
     """Links to folders, or to nowhere, stay at home."""
     rule = "links lead to files"
     if not cargo.left_links:
@@ -107,7 +107,7 @@ def check_links(cargo: Cargo) -> Check:
     return Check("links", "warn", rule, f"{shown}: not carried", "put data where the cluster can read it")
 
 
-def check_modules(modules: Sequence[str], cargo: Cargo) -> list[Check]:
+def check_modules(modules: Sequence[str], cargo: WorkingDirPackage) -> list[Check]:
     """Is each package that the entrypoint imports carried? If not, the cluster must have it."""
     rule = "the entrypoint's packages are carried or installed on the cluster"
     missing = [name for name in modules if not (cargo.carries(f"{name}/__init__.py") or cargo.carries(f"{name}.py"))]
@@ -152,4 +152,4 @@ def _tried(checks: list[Check], name: str, step: Callable[[], T]) -> T | None:
 
 
 def _failed(name: str, error: ClusterError) -> Check:
-    return Check(name, "fail", error.rule, error.received, error.way_out)
+    return Check(name, "fail", error.rule, error.received, error.remedy)

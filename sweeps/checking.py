@@ -89,7 +89,7 @@ def checked_store(written: str | None) -> str | None:
         uri = tracking_uri(written)
         wrong, state = wrong_with(written or uri), wrong_with_file(uri) or wrong_with_writing(uri)
     except BadPlaceError as error:
-        wrong, state = None, (error.rule, error.received, error.way_out)
+        wrong, state = None, (error.rule, error.received, error.remedy)
     key = "--tracking-uri" if written else VARIABLE
     if wrong is not None:
         raise BadInput([Problem("command line", 1, key, wrong[0], repr(written or uri), wrong[1])])
@@ -114,7 +114,7 @@ def _place(output: str | None, name: str) -> str:
     try:
         return str(local_path(place)) if is_local(place) else place
     except BadPlaceError as error:
-        raise BadInput([Problem("command line", 1, "--output", error.rule, error.received, error.way_out)]) from None
+        raise BadInput([Problem("command line", 1, "--output", error.rule, error.received, error.remedy)]) from None
 
 
 def _complete(checked: Checked, json_file: Path | None) -> Checked:
@@ -163,7 +163,7 @@ def _resource_problems(checked: Checked) -> Iterator[Problem]:
         document = (
             checked.plan.document if checked.plan is not None and checked.plan.sweep.resources is not None else checked.document
         )
-        yield document.problem(("resources", "workers"), error.rule, error.received, error.way_out)
+        yield document.problem(("resources", "workers"), error.rule, error.received, error.remedy)
 
 
 def _storage_problems(plan: Plan) -> Iterator[Problem]:
@@ -174,7 +174,7 @@ def _storage_problems(plan: Plan) -> Iterator[Problem]:
     try:
         check_reachable(plan.storage)
     except StorageError as error:
-        yield plan.document.problem(("storage",), error.rule, error.received, error.way_out)
+        yield plan.document.problem(("storage",), error.rule, error.received, error.remedy)
 
 
 def runs_elsewhere(address: str | None) -> bool:

@@ -119,8 +119,8 @@ def sample(
     from trainer.storage import check_writable
 
     if sampler is not None and sampler not in SAMPLERS:
-        rule, way_out = f"must be {', '.join(SAMPLERS[:-1])} or {SAMPLERS[-1]}", "name one of them"
-        raise BadInput([Problem("command line", 1, "--sampler", rule, repr(sampler), way_out)])
+        rule, remedy = f"must be {', '.join(SAMPLERS[:-1])} or {SAMPLERS[-1]}", "name one of them"
+        raise BadInput([Problem("command line", 1, "--sampler", rule, repr(sampler), remedy)])
     check_writable(str(output))
     from sweeps.reports.asking import asked_multipliers
     from trainer.engine.sample_command import find_checkpoint, generate

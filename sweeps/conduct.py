@@ -26,7 +26,7 @@ from sweeps.reports.explaining import Explained
 from sweeps.reports.reviewing import full_link, review_of, show, summary
 from sweeps.stopping.judge import Stop
 from sweeps.studies.informing import outcome_of
-from sweeps.studies.study import Asked, Study
+from sweeps.studies.study import ProposedTrial, Study
 from sweeps.studies.telling import told_slacks
 from sweeps.tracking.artifacts import verdicts_of, write_artifacts, write_shown
 from sweeps.tracking.spool import read
@@ -34,7 +34,7 @@ from sweeps.tracking.tracker import Tracker
 from sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
 from sweeps.trials.continuing import Continuing
 from sweeps.trials.results import Results, TrialRecord, sweep_record
-from sweeps.trials.runs import Point, Run, trainings_left
+from sweeps.trials.runs import OpenTrial, Run, trainings_left
 from sweeps.trials.watching import Watch, stopped_tags
 from trainer.amortised.front import front_in
 from trainer.errors import BadInput
@@ -56,7 +56,7 @@ class Conductor:
         self._watch = Watch(plan, tracker)
         self._recover()
         self._unfinished = deque(study.unfinished())
-        self._points: dict[int, Point] = {}
+        self._points: dict[int, OpenTrial] = {}
         self._waiting: deque[Run] = deque()
 
     def next(self) -> tuple[Run, Job] | None:
@@ -110,13 +110,13 @@ class Conductor:
             self._tell(record)
             self._watch.recall(record, self._folder)
             if any(self._tracker.is_open(record.number, seed) for seed in (None, *self._plan.seeds)):
-                self._track(Point.of(self._plan, record, self._folder))
+                self._track(OpenTrial.of(self._plan, record, self._folder))
 
-    def _open(self, asked: Asked) -> None:
+    def _open(self, asked: ProposedTrial) -> None:
         """Takes up a trial: its trainings that have not ended wait for their turn."""
         try:
             asked = self._continuing.decided(asked)
-            point = Point(self._plan, asked, self._folder)
+            point = OpenTrial(self._plan, asked, self._folder)
         except BadInput as error:
             self._record(TrialRecord(asked.number, asked.params, failed(f"these values make no valid recipe: {error}")))
             return
@@ -138,7 +138,7 @@ class Conductor:
         if record is not None and record.replicates is not None:
             self._progress.say(f"trial {record.id} {record.result.status.replace('_', ' ')}: {record.result.reason}")
 
-    def _stop(self, point: Point, run: Run, stop: Stop, seconds: float) -> None:
+    def _stop(self, point: OpenTrial, run: Run, stop: Stop, seconds: float) -> None:
         """Stops a training, and with it all others of its trial: its figures would be means without one that counts."""
         others = [each for each in point.waiting if each != run]
         self._waiting = deque(each for each in self._waiting if each.number != run.number)
@@ -150,7 +150,7 @@ class Conductor:
             self._progress.ended(each.name, result.status, result.reason, result.seconds)
         self._close(point)
 
-    def _close(self, point: Point) -> None:
+    def _close(self, point: OpenTrial) -> None:
         """Records a trial whose trainings have all ended, and ends the runs of what has."""
         record = point.record
         if record is not None:
@@ -172,7 +172,7 @@ class Conductor:
         stopped = result.status == "stopped"
         self._study.tell(record.number, values, told_slacks(result), failed=useless, stopped=stopped, outcome=outcome)
 
-    def _track(self, point: Point) -> None:
+    def _track(self, point: OpenTrial) -> None:
         """Ends the MLflow runs, so far open, of the trainings that have ended, and of the trial where it has several."""
         for run, result in point.ended:
             if not self._tracker.has_begun(run.number, run.seed):  # its process died before it was heard of

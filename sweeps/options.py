@@ -30,8 +30,8 @@ def file_for_json(path: Path | None) -> Path | None:
         BadInput: it is `-`.
     """
     if path is not None and str(path) == "-":
-        rule, way_out = "must name a file: the output has lines for people", "give a file's path"
-        raise BadInput([Problem("command line", 1, "--json", rule, "'-'", way_out)])
+        rule, remedy = "must name a file: the output has lines for people", "give a file's path"
+        raise BadInput([Problem("command line", 1, "--json", rule, "'-'", remedy)])
     return at_home(path)
 
 
@@ -109,7 +109,7 @@ def interruptible() -> Iterator[None]:
     except OSError as error:
         if not (told := refused_by_the_machine(error)):
             raise
-        print(f"dualsweep: {told}; to continue once that is mended, the same command again", file=sys.stderr)
+        print(f"dualsweep: {told}; to continue once that is fixed, the same command again", file=sys.stderr)
         raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         print("dualsweep: interrupted; to continue, the same command again", file=sys.stderr)

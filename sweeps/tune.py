@@ -27,7 +27,7 @@ from trainer.result import failed
 _SILENT = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
 
 
-class Conductor(Protocol):
+class TrialDriver(Protocol):
     """Who decides what runs, and hears how it goes; everything is called in the driver's process, one call at a time."""
 
     def next(self) -> tuple[Run, Job] | None:
@@ -77,7 +77,7 @@ class TuneTrial(tune.Trainable):
 _OVER: dict[str, Any] = {}
 
 
-def run_trials(conductor: Conductor, count: int, concurrent: int, folder: Path) -> None:
+def run_trials(conductor: TrialDriver, count: int, concurrent: int, folder: Path) -> None:
     """Runs `count` trainings, at most `concurrent` at a time. Ctrl-C ends them and returns: what was reported is kept.
 
     Raises:
@@ -123,7 +123,7 @@ def _refusal(error: BaseException | None) -> OSError | None:
 class _Searcher(Searcher):
     """Hands out the conductor's trainings; remembers which of Tune's ids is which."""
 
-    def __init__(self, conductor: Conductor) -> None:
+    def __init__(self, conductor: TrialDriver) -> None:
         super().__init__()
         self._conductor = conductor
         self.runs: dict[str, Run] = {}
@@ -154,7 +154,7 @@ class _Searcher(Searcher):
 class _Reports(tune.Stopper):
     """Passes reports on to the conductor, who may answer that the training is to end: Tune asks this before all else."""
 
-    def __init__(self, conductor: Conductor, searcher: _Searcher) -> None:
+    def __init__(self, conductor: TrialDriver, searcher: _Searcher) -> None:
         self._conductor, self._searcher = conductor, searcher
 
     def __getstate__(self) -> dict[str, Any]:
@@ -176,7 +176,7 @@ class _Reports(tune.Stopper):
 class _Listener(tune.Callback):
     """Passes starts and ends on to the conductor."""
 
-    def __init__(self, conductor: Conductor, searcher: _Searcher) -> None:
+    def __init__(self, conductor: TrialDriver, searcher: _Searcher) -> None:
         self._conductor, self._searcher = conductor, searcher
 
     def __getstate__(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from trainer.dual.problem import Estimate, Problem, Vector
+from trainer.dual.problem import ConstrainedProblem, Estimate, Vector
 from trainer.dual.state import DualState, Tail
 from trainer.feasibility.deciding import Decision
 from trainer.feasibility.held_out import HeldOut
@@ -128,7 +128,7 @@ def feasibility(status: Status, constraints: Mapping[str, ConstraintOutcome]) ->
 
 
 def outcomes(
-    problem: Problem, estimate: Estimate, multipliers: Vector, uncertain: Vector, decision: Decision
+    problem: ConstrainedProblem, estimate: Estimate, multipliers: Vector, uncertain: Vector, decision: Decision
 ) -> dict[str, ConstraintOutcome]:
     """Each constraint's end at the settled multipliers [m], whose standard errors [m] are `uncertain`."""
     values, slacks, bounds = problem.values(estimate.mean), problem.slacks(estimate.mean), problem.bounds(estimate.mean)

@@ -64,7 +64,7 @@ def check_writable(uri: str, key: str = "--output", file: str = "command line", 
             files, root = filesystem(uri)
             files.exists(root)
     except BadPlaceError as error:
-        raise BadInput([Problem(file, line, key, error.rule, error.received, error.way_out)]) from None
+        raise BadInput([Problem(file, line, key, error.rule, error.received, error.remedy)]) from None
     except Exception as error:
         what = masked(f"{uri!r} ({type(error).__name__}: {error})")
         raise BadInput(

@@ -12,7 +12,7 @@ from analysis.figures.marks import MARKS, kinds
 from analysis.front import Front
 from analysis.links import run_link
 from analysis.text import setting, verdict
-from analysis.trials import Budget, ConstraintOutcome, SweepRecord, Trial
+from analysis.trials import Budget, ConstraintRecord, SweepRecord, Trial
 
 RUN_URL = "/" + run_link("{experiment}", "{run}")
 _DIGITS = 7
@@ -97,7 +97,7 @@ def _trial(trial: Trial, kind: str, front: Front, named: Sequence[str]) -> dict[
     }
 
 
-def _outcome(outcome: ConstraintOutcome) -> dict[str, object]:
+def _outcome(outcome: ConstraintRecord) -> dict[str, object]:
     return {
         "name": outcome.name,
         "relation": outcome.relation,

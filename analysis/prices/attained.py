@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.noise import known, multiplier_errors, standard_error
-from analysis.trials import JUDGED_STATUSES, ConstraintOutcome, SweepRecord, Trial
+from analysis.trials import JUDGED_STATUSES, ConstraintRecord, SweepRecord, Trial
 
 Vector = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ class Attained:
         return next((row for row, each in enumerate(self.trials) if each.trial_id == trial.trial_id), None)
 
 
-def _outcome(trial: Trial, name: str) -> ConstraintOutcome:
+def _outcome(trial: Trial, name: str) -> ConstraintRecord:
     return next(outcome for outcome in trial.constraints if outcome.name == name)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from trainer.recipe.base import Section
-from trainer.recipe.term_spec import Word
+from trainer.recipe.term_spec import TermSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ class Asymmetry:
         return (x - x.flip(self.dimension)).square().flatten(1).mean(1)
 
 
-TERM = Word(
+TERM = TermSpec(
     word="asymmetry",
     value=AsymmetrySpec,
     source="rollout",

@@ -3,6 +3,6 @@
 from sweeps.informed.outcome import ATTRIBUTE, Outcome, report
 from sweeps.informed.reading import Budget
 from sweeps.informed.sampler import STOPPED, DualInformedSampler, Front
-from sweeps.informed.search import Verdict
+from sweeps.informed.search import StopDecision
 
-__all__ = ["ATTRIBUTE", "STOPPED", "Budget", "DualInformedSampler", "Front", "Outcome", "Verdict", "report"]
+__all__ = ["ATTRIBUTE", "STOPPED", "Budget", "DualInformedSampler", "Front", "Outcome", "StopDecision", "report"]

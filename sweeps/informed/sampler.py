@@ -35,7 +35,7 @@ from analysis.certified.observations import Vector
 from analysis.certified.reading import read
 from sweeps.informed.outcome import Outcome
 from sweeps.informed.reading import Budget, Translator
-from sweeps.informed.search import History, Search, Verdict
+from sweeps.informed.search import History, Search, StopDecision
 
 STOPPED = "dualsweep.stopped"
 
@@ -93,7 +93,7 @@ class DualInformedSampler(BaseSampler):
         bound = -np.inf if ideal is None else self._translator.sign * ideal
         self._search = Search(self._translator.box, z, tolerance, bound, seed)
 
-    def verdict(self, study: Study) -> Verdict:
+    def verdict(self, study: Study) -> StopDecision:
         """Whether the search is over, and why; asked of a study at any time."""
         return self._search.verdict(self._history(study))
 

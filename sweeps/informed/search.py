@@ -29,7 +29,7 @@ _TRIES, _HALVINGS = 2, 6
 
 
 @dataclass(frozen=True)
-class Verdict:
+class StopDecision:
     """Whether the search is over, and why, in words.
 
     `gap` is the band's greatest width and `floor` the most that trials' errors make of it, as parts of the front's range; NaN
@@ -85,28 +85,32 @@ class Search:
         widest = (history.paid + (history.free == 0)) % 2 == 0  # at once where nothing is known of the loose end
         return place(history.trials, history.pending, self.box, at, self.z, self.ideal, widest)
 
-    def verdict(self, history: History) -> Verdict:
+    def verdict(self, history: History) -> StopDecision:
         """Whether another trial could narrow the band by more than the tolerance."""
         tight = self._tight(history)
         if not len(history.trials) or not all(self._reached(history, each) for each in self._corners(tight)):
-            return Verdict(False, "the band is open: the tightest budgets were not reached yet")
+            return StopDecision(False, "the band is open: the tightest budgets were not reached yet")
         everything = candidates(self.box, self.seed)
         sides = band(history.trials, everything, self.z, self.ideal)
         known = np.isfinite(sides.gap)
         if not known.any():
-            return Verdict(False, "the band is open: nothing was attained within the box yet")
+            return StopDecision(False, "the band is open: nothing was attained within the box yet")
         span = max(float(sides.upper[known].max() - sides.lower[known].min()), 1e-300)
         gap, floor = float(sides.gap[known].max()) / span, float(sides.floor[known].max()) / span
         within = f"{gap:.3g} of the front's range at its widest" + _if_converged(sides)
         if gap <= self.tolerance:
-            return Verdict(True, f"the band is narrower than the tolerance: {within}, tolerance {self.tolerance:g}", gap, floor)
+            return StopDecision(
+                True, f"the band is narrower than the tolerance: {within}, tolerance {self.tolerance:g}", gap, floor
+            )
         if float(sides.reducible.max()) / span <= self.tolerance:
             reason = f"the band is at its noise floor: {within}, where trials' own errors leave up to {floor:.3g}"
             reason += "; trials measured better would narrow it, more of them hardly"
-            return Verdict(True, reason, gap, floor)
+            return StopDecision(True, reason, gap, floor)
         if not len(self._allowed(history, everything, tight)):
-            return Verdict(True, f"no budgets are left {SPACING:g} of the box from every trial; the band is {within}", gap, floor)
-        return Verdict(False, f"the band is {within}, tolerance {self.tolerance:g}", gap, floor)
+            return StopDecision(
+                True, f"no budgets are left {SPACING:g} of the box from every trial; the band is {within}", gap, floor
+            )
+        return StopDecision(False, f"the band is {within}, tolerance {self.tolerance:g}", gap, floor)
 
     def _corners(self, tight: Vector) -> list[Vector]:
         ends = [(0.0, 1.0) if axis.sense == "equals" else (low,) for axis, low in zip(self.box.axes, tight, strict=True)]

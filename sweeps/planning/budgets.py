@@ -17,7 +17,7 @@ from trainer.errors import Problem
 from trainer.feasibility.defaults import without_tolerance
 from trainer.feasibility.tolerance import SHARE
 from trainer.recipe.bound import KEYS, Kind
-from trainer.recipe.load import Layered, tolerance_problems
+from trainer.recipe.load import OverlaidDocument, tolerance_problems
 from trainer.recipe.recipe import Recipe
 
 NAME = "dual_informed"
@@ -32,7 +32,7 @@ class SearchedBudget:
     sense: Kind
 
 
-def searched_budgets(parameters: Sequence[Parameter], recipe: Layered) -> list[SearchedBudget]:
+def searched_budgets(parameters: Sequence[Parameter], recipe: OverlaidDocument) -> list[SearchedBudget]:
     """The budgets among the parameters, of a recipe as plain data."""
     found = []
     for parameter in parameters:
@@ -43,7 +43,7 @@ def searched_budgets(parameters: Sequence[Parameter], recipe: Layered) -> list[S
     return found
 
 
-def ranges(parameters: Sequence[Parameter], recipe: Layered) -> list[Budget]:
+def ranges(parameters: Sequence[Parameter], recipe: OverlaidDocument) -> list[Budget]:
     """The searched budgets that are ranges of numbers, as the review reads them; a choice from its least to its largest."""
     found = []
     for each in searched_budgets(parameters, recipe):
@@ -54,7 +54,7 @@ def ranges(parameters: Sequence[Parameter], recipe: Layered) -> list[Budget]:
     return found
 
 
-def range_tolerances(parameters: Sequence[Parameter], base: Layered, recipe: Recipe) -> dict[str, float]:
+def range_tolerances(parameters: Sequence[Parameter], base: OverlaidDocument, recipe: Recipe) -> dict[str, float]:
     """The tolerances that follow from the searched ranges, by constraint: one for all trials (`trainer.feasibility.tolerance`).
 
     A logarithmic range gives none (each trial's own budget does), nor do constraints whose tolerance is given, or whose values
@@ -65,7 +65,7 @@ def range_tolerances(parameters: Sequence[Parameter], base: Layered, recipe: Rec
     return {name: SHARE * (each.high - each.low) for name, each in found if name not in left_alone}
 
 
-def own_tolerances(parameters: Sequence[Parameter], base: Layered, recipe: Recipe) -> frozenset[str]:
+def own_tolerances(parameters: Sequence[Parameter], base: OverlaidDocument, recipe: Recipe) -> frozenset[str]:
     """The searched constraints whose tolerance follows from each trial's own budget: not from a range, nor from the recipe."""
     searched = {name for each in searched_budgets(parameters, base) for name in each.constraints}
     return frozenset(searched - set(range_tolerances(parameters, base, recipe)) - _left_alone(recipe))
@@ -80,59 +80,61 @@ def _left_alone(recipe: Recipe) -> set[str]:
     return set(given or {}) | (own if recipe.rollout.normalize else set())
 
 
-def check_tolerances(parameters: Sequence[Parameter], base: Layered, recipe: Recipe) -> list[Problem]:
+def check_tolerances(parameters: Sequence[Parameter], base: OverlaidDocument, recipe: Recipe) -> list[Problem]:
     """Budgets of 0 of which no tolerance can be taken."""
     searched = {name for each in searched_budgets(parameters, base) for name in each.constraints}
     return tolerance_problems(recipe, base, [name for name in without_tolerance(recipe) if name not in searched])
 
 
-def check_informed(sweep: Layered, parameters: Sequence[Parameter], base: Layered, recipe: Recipe) -> list[Problem]:
+def check_informed(
+    sweep: OverlaidDocument, parameters: Sequence[Parameter], base: OverlaidDocument, recipe: Recipe
+) -> list[Problem]:
     """What `dual_informed` cannot search: no budget, a budget from a list, tied equalities, multipliers that do not move."""
     budgets = searched_budgets(parameters, base)
     if not budgets:
         received = f"only {', '.join(f'`{each.name}`' for each in parameters)}"
-        way_out = "search e.g. `constraints.[*].at_most: {uniform: [0.08, 0.25]}`, or take another sampler"
-        return [sweep.problem(("search",), f"must vary a constraint's budget with the sampler `{NAME}`", received, way_out)]
+        remedy = "search e.g. `constraints.[*].at_most: {uniform: [0.08, 0.25]}`, or take another sampler"
+        return [sweep.problem(("search",), f"must vary a constraint's budget with the sampler `{NAME}`", received, remedy)]
     problems = []
     for each in budgets:
         keys = each.parameter.written.keys
         if isinstance(each.parameter.kind, Choice):
-            way_out = "write `uniform: [low, high]`, `log_uniform` or `int`, or take another sampler"
+            remedy = "write `uniform: [low, high]`, `log_uniform` or `int`, or take another sampler"
             received = f"`choice: {show(list(each.parameter.kind.values))}`"
-            problems.append(sweep.problem(keys, f"must be a range with the sampler `{NAME}`", received, way_out))
+            problems.append(sweep.problem(keys, f"must be a range with the sampler `{NAME}`", received, remedy))
         if each.sense == "equals" and len(each.constraints) > 1:
-            way_out = "write `constraints.[*].equals`, one parameter for each"
+            remedy = "write `constraints.[*].equals`, one parameter for each"
             rule = f"must set one constraint with the sampler `{NAME}`"
-            problems.append(sweep.problem(keys[:2], rule, f"{len(each.constraints)} equalities", way_out))
+            problems.append(sweep.problem(keys[:2], rule, f"{len(each.constraints)} equalities", remedy))
     if recipe.dual.rule == "fixed":
-        way_out = "write a dual rule that moves the multipliers, such as ascent, or take another sampler"
+        remedy = "write a dual rule that moves the multipliers, such as ascent, or take another sampler"
         rule = f"must come with multipliers that answer to their budgets with the sampler `{NAME}`"
-        problems.append(sweep.problem(("sampler",), rule, "dual.rule: fixed", way_out))
+        problems.append(sweep.problem(("sampler",), rule, "dual.rule: fixed", remedy))
     return problems
 
 
 def check_continuation(
-    sweep: Layered, parameters: Sequence[Parameter], base: Layered, recipe: Recipe, steps: int | None
+    sweep: OverlaidDocument, parameters: Sequence[Parameter], base: OverlaidDocument, recipe: Recipe, steps: int | None
 ) -> list[Problem]:
     """Where no trial has a neighbour, or none with multipliers to start from, and `steps` that save nothing."""
     problems = []
     budgets = searched_budgets(parameters, base)
     if not all(isinstance(each, int | float) for budget in budgets for each in budget.parameter.kind.ends) or not budgets:
         received = f"only {', '.join(f'`{each.name}`' for each in parameters)}"
-        way_out = "search e.g. `constraints.[*].at_most: {uniform: [0.08, 0.25]}`, or drop it"
-        problems.append(sweep.problem(("continuation",), "must go with a search over a constraint's budget", received, way_out))
+        remedy = "search e.g. `constraints.[*].at_most: {uniform: [0.08, 0.25]}`, or drop it"
+        problems.append(sweep.problem(("continuation",), "must go with a search over a constraint's budget", received, remedy))
     if any(each.sense == "equals" and len(each.constraints) > 1 for each in budgets):
-        rule, way_out = "must go with budgets of one equality each", "write `constraints.[*].equals`, or drop it"
-        problems.append(sweep.problem(("continuation",), rule, "equalities that share one", way_out))
+        rule, remedy = "must go with budgets of one equality each", "write `constraints.[*].equals`, or drop it"
+        problems.append(sweep.problem(("continuation",), rule, "equalities that share one", remedy))
     if recipe.dual.rule == "fixed":
-        rule, way_out = "must come with multipliers that answer to their budgets", "write a dual rule that moves them, or drop it"
-        problems.append(sweep.problem(("continuation",), rule, "dual.rule: fixed", way_out))
+        rule, remedy = "must come with multipliers that answer to their budgets", "write a dual rule that moves them, or drop it"
+        problems.append(sweep.problem(("continuation",), rule, "dual.rule: fixed", remedy))
     if steps is not None and any(each.name == "train.steps" for each in parameters):
-        way_out = "drop it, then continued trials take a third of their own, or fix train.steps"
+        remedy = "drop it, then continued trials take a third of their own, or fix train.steps"
         problems.append(
-            sweep.problem(("continuation", "steps"), "must be left out where train.steps is searched", str(steps), way_out)
+            sweep.problem(("continuation", "steps"), "must be left out where train.steps is searched", str(steps), remedy)
         )
     elif steps is not None and steps >= recipe.train.steps:
-        received, way_out = f"{steps}, where train.steps is {recipe.train.steps}", "write fewer, or drop it for a third of them"
-        problems.append(sweep.problem(("continuation", "steps"), "must be fewer than a first trial's", received, way_out))
+        received, remedy = f"{steps}, where train.steps is {recipe.train.steps}", "write fewer, or drop it for a third of them"
+        problems.append(sweep.problem(("continuation", "steps"), "must be fewer than a first trial's", received, remedy))
     return problems

@@ -30,7 +30,7 @@ from sweeps.planning.search import Written, check_grid, read_search, resolve
 from sweeps.stopping.asking import check_early_stopping
 from trainer.config.yaml_file import load, nearest, show, validate
 from trainer.errors import BadInput, Problem
-from trainer.recipe.load import Layered, Override, is_sweep, lay_over, read_overrides, validate_recipe
+from trainer.recipe.load import OverlaidDocument, Override, is_sweep, lay_over, read_overrides, validate_recipe
 from trainer.recipe.recipe import Recipe
 from trainer.storage import local_path
 
@@ -52,12 +52,12 @@ def load_plan(path: str | Path, overrides: Sequence[str] = (), store: str | None
         BadInput: with every problem found: the sweep's by line, the recipe's by line, then the overrides'.
     """
     given, problems = read_overrides(overrides)
-    document = _read(problems, lambda: Layered.of(load(path)))
+    document = _read(problems, lambda: OverlaidDocument.of(load(path)))
     if document is None:
         raise BadInput(problems)
     if "formulation" in document.data and not is_sweep(document):
-        way_out = f"run `dualsweep train {document.file}`, or name it as the `recipe` of a sweep"
-        raise BadInput([Problem(document.file, 1, "file", "must be a sweep", "a recipe", way_out)])
+        remedy = f"run `dualsweep train {document.file}`, or name it as the `recipe` of a sweep"
+        raise BadInput([Problem(document.file, 1, "file", "must be a sweep", "a recipe", remedy)])
     on_recipe = _lay_on_sweep(document, given, problems)
     if store is not None and isinstance(document.data.get("mlflow"), dict):
         document.data["mlflow"].pop("tracking_uri", None)
@@ -77,9 +77,9 @@ def load_plan(path: str | Path, overrides: Sequence[str] = (), store: str | None
 
 
 def _complete(
-    document: Layered,
+    document: OverlaidDocument,
     sweep: Sweep | None,
-    base: Layered,
+    base: OverlaidDocument,
     entries: Sequence[Written],
     on_recipe: Sequence[Override],
     problems: list[Problem],
@@ -131,7 +131,7 @@ def _ordered(problems: Sequence[Problem], files: Sequence[str]) -> list[Problem]
     return sorted(dict.fromkeys(problems), key=lambda each: (order.get(each.file, len(files)), each.line))
 
 
-def _lay_on_sweep(document: Layered, overrides: Sequence[Override], problems: list[Problem]) -> list[Override]:
+def _lay_on_sweep(document: OverlaidDocument, overrides: Sequence[Override], problems: list[Problem]) -> list[Override]:
     """Lays those overrides over the sweep that are its own; returns those of the recipe."""
     on_recipe: list[Override] = []
     mine: list[Override] = []
@@ -150,7 +150,7 @@ def _lay_on_sweep(document: Layered, overrides: Sequence[Override], problems: li
     return on_recipe
 
 
-def _lay_entry(document: Layered, override: Override, section: str, key: str) -> None:
+def _lay_entry(document: OverlaidDocument, override: Override, section: str, key: str) -> None:
     """Lays `search.KEY`, `search.KEY.KIND`, `objectives.METRIC` or `set.KEY` over the sweep; null drops a search entry."""
     value = override.value
     if section == "search" and key.rpartition(".")[2] in WORDS:
@@ -164,7 +164,7 @@ def _lay_entry(document: Layered, override: Override, section: str, key: str) ->
     document.lay((section, key), Override(f"{section}.{key}", value, override.file, override.line))
 
 
-def _spelled_out(document: Layered, override: Override) -> Override:
+def _spelled_out(document: OverlaidDocument, override: Override) -> Override:
     """`sampler.seed` over `sampler: tpe` needs the long form below it."""
     sampler = document.data.get("sampler")
     if override.key.startswith("sampler.") and isinstance(sampler, str):
@@ -172,12 +172,12 @@ def _spelled_out(document: Layered, override: Override) -> Override:
     return override
 
 
-def _sampler_name(document: Layered) -> object:
+def _sampler_name(document: OverlaidDocument) -> object:
     sampler = document.data.get("sampler")
     return sampler.get("name") if isinstance(sampler, dict) else sampler
 
 
-def _base(document: Layered) -> Layered | None:
+def _base(document: OverlaidDocument) -> OverlaidDocument | None:
     """The recipe's own document; None where the sweep's schema says what is wrong."""
     written = document.data.get("recipe")
     if isinstance(written, dict):
@@ -187,18 +187,18 @@ def _base(document: Layered) -> Layered | None:
     path = Path(document.file).parent / (local_path(written) if written.startswith(("~", "file:")) else written)
     if not path.is_file():
         beside = sorted(each.name for each in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
-        way_out = f"in {path.parent}: {nearest(path.name, beside)}" if beside else "write its path from the sweep's own folder"
+        remedy = f"in {path.parent}: {nearest(path.name, beside)}" if beside else "write its path from the sweep's own folder"
         raise BadInput(
             [
                 document.problem(
-                    ("recipe",), "must be the path of a recipe that exists", f"{show(written)} (no file {path})", way_out
+                    ("recipe",), "must be the path of a recipe that exists", f"{show(written)} (no file {path})", remedy
                 )
             ]
         )
-    return Layered.of(load(path))
+    return OverlaidDocument.of(load(path))
 
 
-def _written_in(document: Layered, section: str) -> list[Override]:
+def _written_in(document: OverlaidDocument, section: str) -> list[Override]:
     """The values of a section of the sweep that stand above the recipe's, with the line each is on."""
     entries = document.data.get(section)
     if not isinstance(entries, dict):
@@ -211,7 +211,7 @@ def _written_in(document: Layered, section: str) -> list[Override]:
     return laid
 
 
-def _names(recipe: Layered) -> list[str]:
+def _names(recipe: OverlaidDocument) -> list[str]:
     """The constraints' names in a recipe that may yet be invalid."""
     constraints = recipe.data.get("constraints")
     found = constraints if isinstance(constraints, list) else []

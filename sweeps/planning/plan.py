@@ -21,7 +21,7 @@ from sweeps.stopping.asking import applicable
 from sweeps.studies.storing import storage_url
 from trainer.config.yaml_file import Document, validate
 from trainer.recipe.bound import Kind
-from trainer.recipe.load import Layered
+from trainer.recipe.load import OverlaidDocument
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ class Plan:
     """A checked sweep. `recipe` and `recipe_document` are the base that trials vary, with every fixed value in it."""
 
     sweep: Sweep
-    document: Layered
+    document: OverlaidDocument
     recipe: Recipe
-    recipe_document: Layered
+    recipe_document: OverlaidDocument
     parameters: tuple[Parameter, ...]
 
     @property

@@ -115,10 +115,8 @@ def check_prefer(document: Document, keys: tuple[str, ...], objectives: Sequence
             problems.append(document.problem(place, "must be an objective of the sweep", f"`{name}`", nearest(name, objectives)))
     for name in map(str, meets) if isinstance(meets, dict) else ():
         if name not in known and not name.startswith(("eval/", "scale/", "system/")):
-            way_out = f"{nearest(name, known)}, or a metric of the evaluation, `eval/...`"
-            problems.append(
-                document.problem((*keys, "meets", name), "must be a metric of the sweep's runs", f"`{name}`", way_out)
-            )
+            remedy = f"{nearest(name, known)}, or a metric of the evaluation, `eval/...`"
+            problems.append(document.problem((*keys, "meets", name), "must be a metric of the sweep's runs", f"`{name}`", remedy))
     return problems
 
 
@@ -156,4 +154,4 @@ def read_option(text: str, objectives: Sequence[str], known: Sequence[str]) -> P
 
 def _at_option(problem: Problem) -> Problem:
     key = f"{OPTION} {problem.key.removeprefix('prefer.')}".strip()
-    return Problem(problem.file, 1, key, problem.rule, problem.received, problem.way_out)
+    return Problem(problem.file, 1, key, problem.rule, problem.received, problem.remedy)

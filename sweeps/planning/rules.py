@@ -22,11 +22,11 @@ from sweeps.studies.storing import masked, storage_url, wrong_with
 from trainer.config.uris import BadPlaceError
 from trainer.config.yaml_file import Document, Keys, nearest, show, validate
 from trainer.errors import BadInput, Problem
-from trainer.recipe.load import Layered
+from trainer.recipe.load import OverlaidDocument
 from trainer.recipe.recipe import Recipe
 
 
-def check_direction(document: Layered, recipe: Layered) -> list[Problem]:
+def check_direction(document: OverlaidDocument, recipe: OverlaidDocument) -> list[Problem]:
     """The front looks for what the trials look for."""
     objectives, own = document.data.get("objectives"), recipe.data.get("objective")
     asked = objectives.get("objective") if isinstance(objectives, dict) else None
@@ -36,38 +36,40 @@ def check_direction(document: Layered, recipe: Layered) -> list[Problem]:
     return [document.problem(("objectives", "objective"), f"must be the recipe's direction, {wanted}", asked, f"write {wanted}")]
 
 
-def check_points(document: Layered, sweep: Sweep, parameters: Sequence[Parameter], recipe: Layered) -> list[Problem]:
+def check_points(
+    document: OverlaidDocument, sweep: Sweep, parameters: Sequence[Parameter], recipe: OverlaidDocument
+) -> list[Problem]:
     """What is tried first must be within the search, and make valid recipes."""
     problems, kinds = [], {each.name: each.kind for each in parameters}
     if sweep.points and sweep.sampler.name == "grid":
-        way_out = "drop `points`, or take another sampler"
-        return [document.problem(("points",), "must go with a sampler that leaves values out", "grid", way_out)]
+        remedy = "drop `points`, or take another sampler"
+        return [document.problem(("points",), "must go with a sampler that leaves values out", "grid", remedy)]
     for position, point in enumerate(sweep.points):
         keys: Keys = ("points", position)
         wrong = [name for name in point if name not in kinds or not holds(kinds[name], point[name])]
         for name in wrong:
             kind = kinds.get(name)
             rule = "must name a searched parameter" if kind is None else f"must be within {kind.word} {list(kind.ends)}"
-            way_out = nearest(name, list(kinds)) if kind is None else "change it, or widen the search"
-            problems.append(document.problem((*keys, name), rule, f"`{name}`" if kind is None else show(point[name]), way_out))
+            remedy = nearest(name, list(kinds)) if kind is None else "change it, or widen the search"
+            problems.append(document.problem((*keys, name), rule, f"`{name}`" if kind is None else show(point[name]), remedy))
         if not wrong:
             try:
                 validate(Recipe, Document(recipe.file, apply(recipe.data, point)))
             except BadInput as error:
                 found = error.problems[0]
                 rule = f"must make a valid recipe, in which `{found.key}` {found.rule}"
-                problems.append(document.problem(keys, rule, found.received, found.way_out))
+                problems.append(document.problem(keys, rule, found.received, found.remedy))
     return problems
 
 
-def check_tracking(document: Layered, written: str | None, uri: str) -> list[Problem]:
+def check_tracking(document: OverlaidDocument, written: str | None, uri: str) -> list[Problem]:
     """As far as MLflow's store can be told without asking MLflow: at a sweep's end it would be too late."""
     keys: Keys = ("mlflow", "tracking_uri")
     try:
         wrong = wrong_with_tracking(uri)
         state = wrong_with_file(uri) or wrong_with_writing(uri) if wrong is None else None
     except BadPlaceError as error:
-        return [document.problem(keys, error.rule, error.received, error.way_out)]
+        return [document.problem(keys, error.rule, error.received, error.remedy)]
     if state is not None:
         return [document.problem(keys, *state)]
     if wrong is None:
@@ -76,7 +78,7 @@ def check_tracking(document: Layered, written: str | None, uri: str) -> list[Pro
     return [document.problem(keys, wrong[0], received, wrong[1])]
 
 
-def check_storage(document: Layered, tracking_uri: str) -> list[Problem]:
+def check_storage(document: OverlaidDocument, tracking_uri: str) -> list[Problem]:
     """As far as the study's storage can be told without connecting to it."""
     written = document.data.get("storage")
     if not isinstance(written, str):
@@ -90,20 +92,20 @@ def check_storage(document: Layered, tracking_uri: str) -> list[Problem]:
     return []
 
 
-def check_warm_start(document: Layered, sweep: Sweep) -> list[Problem]:
+def check_warm_start(document: OverlaidDocument, sweep: Sweep) -> list[Problem]:
     """Trials of other sweeps: for samplers that learn from them, and from places that can be."""
     learning = ("tpe", "gp", NAME)
     if sweep.warm_start and sweep.sampler.name not in learning:
-        rule, way_out = f"must go with a sampler that learns from them: {', '.join(learning)}", "drop it, or take one of these"
-        return [document.problem(("warm_start",), rule, sweep.sampler.name, way_out)]
+        rule, remedy = f"must go with a sampler that learns from them: {', '.join(learning)}", "drop it, or take one of these"
+        return [document.problem(("warm_start",), rule, sweep.sampler.name, remedy)]
     problems = []
     for position, source in enumerate(sweep.warm_start):
         wrong = wrong_with(source.storage) if source.storage is not None else None
         if wrong is not None:
             problems.append(document.problem(("warm_start", position), wrong[0], repr(source.name), wrong[1]))
         if source.output is not None and not (Path(source.output) / "records").is_dir():
-            rule, way_out = "must be the output folder of a sweep", "correct the path, from the working directory"
-            problems.append(document.problem(("warm_start", position), rule, f"{source.output!r} without `records`", way_out))
+            rule, remedy = "must be the output folder of a sweep", "correct the path, from the working directory"
+            problems.append(document.problem(("warm_start", position), rule, f"{source.output!r} without `records`", remedy))
     return problems
 
 
@@ -113,7 +115,7 @@ def own_metrics(names: Sequence[str]) -> list[str]:
     return known + [f"{prefix}/{name}" for prefix in ("value", "slack", "multiplier") for name in names]
 
 
-def check_objectives(document: Layered, names: Sequence[str]) -> list[Problem]:
+def check_objectives(document: OverlaidDocument, names: Sequence[str]) -> list[Problem]:
     """Metrics that no run of this recipe can have, and a reference point of another length."""
     problems = []
     objectives, point = document.data.get("objectives"), document.data.get("reference_point")
@@ -122,9 +124,9 @@ def check_objectives(document: Layered, names: Sequence[str]) -> list[Problem]:
     for metric in map(str, objectives):
         own = "/" not in metric or metric.split("/")[0] in ("value", "slack", "multiplier", "violation")
         if own and metric not in known:
-            way_out = f"{nearest(metric, known)}, or a metric of the evaluation, `eval/...`"
+            remedy = f"{nearest(metric, known)}, or a metric of the evaluation, `eval/...`"
             problems.append(
-                document.problem(("objectives", metric), "must be a metric of the recipe's runs", f"`{metric}`", way_out)
+                document.problem(("objectives", metric), "must be a metric of the recipe's runs", f"`{metric}`", remedy)
             )
     count = len(objectives) or (2 if names else 1)
     if isinstance(point, list) and len(point) != count:
@@ -133,18 +135,18 @@ def check_objectives(document: Layered, names: Sequence[str]) -> list[Problem]:
     return problems
 
 
-def check_seeds(document: Layered, count: int, first: int, parameters: Sequence[Parameter]) -> list[Problem]:
+def check_seeds(document: OverlaidDocument, count: int, first: int, parameters: Sequence[Parameter]) -> list[Problem]:
     """Trainings of one trial differ by their seeds, which nothing else may set."""
     if count > 1 and any(each.name == "seed" for each in parameters):
-        rule, way_out = "must be 1 where the search varies `seed`", "drop `seed` from the search, or `seeds`"
-        return [document.problem(("seeds",), rule, str(count), way_out)]
+        rule, remedy = "must be 1 where the search varies `seed`", "drop `seed` from the search, or `seeds`"
+        return [document.problem(("seeds",), rule, str(count), remedy)]
     if first + count > 2**31:
-        rule, way_out = "must leave every seed below 2147483648", "lower the recipe's `seed`"
-        return [document.problem(("seeds",), rule, f"{count} from {first} on", way_out)]
+        rule, remedy = "must leave every seed below 2147483648", "lower the recipe's `seed`"
+        return [document.problem(("seeds",), rule, f"{count} from {first} on", remedy)]
     return []
 
 
-def check_amortised(document: Layered, recipe: Recipe, whole: Callable[[], Recipe | None]) -> list[Problem]:
+def check_amortised(document: OverlaidDocument, recipe: Recipe, whole: Callable[[], Recipe | None]) -> list[Problem]:
     """A recipe of trials that is amortised itself, and an amortised training that its recipe does not allow; `whole` makes it."""
     if recipe.amortised is not None:
         rule = "must be of a recipe without `amortised`, as each trial has budgets of its own"
@@ -165,5 +167,5 @@ def _messages(error: Any) -> list[str]:
 def _parts(message: str) -> tuple[str, str, str]:
     """The rule, what was received and the way out, of a message that says all three."""
     rule, _, rest = message.partition(", but got ")
-    received, _, way_out = rest.rpartition("; ")
-    return rule, received or rest, way_out or "mend it, or drop `amortised`"
+    received, _, remedy = rest.rpartition("; ")
+    return rule, received or rest, remedy or "fix it, or drop `amortised`"

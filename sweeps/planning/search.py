@@ -17,7 +17,7 @@ from sweeps.planning.kinds import Integers, Kind, LogUniform, Uniform, listed, r
 from trainer.config.dotted_keys import NoSuchPlaceError, assign, expand, places
 from trainer.config.yaml_file import Document, Keys, show, validate
 from trainer.errors import BadInput, Problem
-from trainer.recipe.load import Layered, Override
+from trainer.recipe.load import OverlaidDocument, Override
 from trainer.recipe.recipe import Recipe
 
 #: Keys that place or name a run instead of shaping it: the same for every trial of a sweep.
@@ -60,7 +60,7 @@ def apply(recipe: Mapping[Any, Any], params: Mapping[str, Any]) -> dict[Any, Any
     return data
 
 
-def read_search(sweep: Layered) -> tuple[list[Written], list[Problem]]:
+def read_search(sweep: OverlaidDocument) -> tuple[list[Written], list[Problem]]:
     """Reads the section `search` of a sweep by itself, without its recipe: entries that are well written, and problems."""
     section = sweep.data.get("search")
     if not isinstance(section, dict):  # the schema says so
@@ -71,7 +71,7 @@ def read_search(sweep: Layered) -> tuple[list[Written], list[Problem]]:
 
 
 def resolve(
-    sweep: Layered, recipe: Layered, entries: Sequence[Written], fixed: Iterable[Override]
+    sweep: OverlaidDocument, recipe: OverlaidDocument, entries: Sequence[Written], fixed: Iterable[Override]
 ) -> tuple[list[Parameter], list[Problem]]:
     """The parameters of a search over a valid recipe, wild-cards expanded; and what is wrong with it.
 
@@ -84,19 +84,19 @@ def resolve(
         taken.update(dict.fromkeys(_reached(override.key, recipe.data), f"the fixed value of `{override.key}`"))
     for entry in entries:
         if entry.key.split(".")[0] in _NOT_SEARCHED:
-            way_out = f"fix it under `set` or in the recipe; {', '.join(_NOT_SEARCHED)} are not searched"
-            problems.append(sweep.problem(entry.keys[:2], "must be a key that shapes the training", f"`{entry.key}`", way_out))
+            remedy = f"fix it under `set` or in the recipe; {', '.join(_NOT_SEARCHED)} are not searched"
+            problems.append(sweep.problem(entry.keys[:2], "must be a key that shapes the training", f"`{entry.key}`", remedy))
             continue
         try:
             expanded = expand(entry.key, recipe.data)
         except NoSuchPlaceError as error:
-            problems.append(sweep.problem(entry.keys[:2], error.rule, error.received, error.way_out))
+            problems.append(sweep.problem(entry.keys[:2], error.rule, error.received, error.remedy))
             continue
         clash = next((other for keys in _all(expanded) for at, other in taken.items() if _overlap(keys, at)), None)
         if clash is not None:
-            way_out = f"keep one of the two; `--set search.{entry.key}=null` drops this entry"
+            remedy = f"keep one of the two; `--set search.{entry.key}=null` drops this entry"
             problems.append(
-                sweep.problem(entry.keys[:2], "must set what nothing else sets", f"the same place as {clash}", way_out)
+                sweep.problem(entry.keys[:2], "must set what nothing else sets", f"the same place as {clash}", remedy)
             )
         taken.update(dict.fromkeys(_all(expanded), f"`search.{entry.key}`"))
         found = [Parameter(name, entry.kind, entry) for name, _ in expanded]
@@ -107,7 +107,7 @@ def resolve(
     return parameters, problems or _check_corners(sweep, recipe, parameters)
 
 
-def check_grid(sweep: Layered, entries: Iterable[Written]) -> list[Problem]:
+def check_grid(sweep: OverlaidDocument, entries: Iterable[Written]) -> list[Problem]:
     """A grid needs finitely many values of every key."""
     return [
         sweep.problem(
@@ -138,7 +138,7 @@ def _overlap(one: Keys, other: Keys) -> bool:
     return one[:shorter] == other[:shorter]
 
 
-def _invalid(recipe: Layered, params: Mapping[str, Any]) -> list[Problem]:
+def _invalid(recipe: OverlaidDocument, params: Mapping[str, Any]) -> list[Problem]:
     try:
         validate(Recipe, Document(recipe.file, apply(recipe.data, params), recipe.lines))
     except BadInput as error:
@@ -146,7 +146,7 @@ def _invalid(recipe: Layered, params: Mapping[str, Any]) -> list[Problem]:
     return []
 
 
-def _check_ends(sweep: Layered, recipe: Layered, parameters: Sequence[Parameter]) -> list[Problem]:
+def _check_ends(sweep: OverlaidDocument, recipe: OverlaidDocument, parameters: Sequence[Parameter]) -> list[Problem]:
     """The problems of one entry's ends, each told at the entry's line; all its parameters are tried alike."""
     problems: list[Problem] = []
     for parameter in parameters[:1]:
@@ -160,16 +160,18 @@ def _check_ends(sweep: Layered, recipe: Layered, parameters: Sequence[Parameter]
     return list(dict.fromkeys(problems))
 
 
-def _at_entry(sweep: Layered, recipe: Layered, parameters: Sequence[Parameter], value: Any, problem: Problem) -> Problem:
+def _at_entry(
+    sweep: OverlaidDocument, recipe: OverlaidDocument, parameters: Sequence[Parameter], value: Any, problem: Problem
+) -> Problem:
     entry = parameters[0].written
     at = sweep.problem(entry.keys[:2] if problem.rule == "must be a known key" else entry.keys, "", "", "")
     reached = {".".join(map(str, keys)) for each in parameters for keys in _reached(each.name, recipe.data)}
     if any(problem.key == place or problem.key.startswith(f"{place}.") for place in reached):
-        return Problem(at.file, at.line, at.key, problem.rule, problem.received, problem.way_out)
+        return Problem(at.file, at.line, at.key, problem.rule, problem.received, problem.remedy)
     if any(place.startswith(f"{problem.key}.") for place in reached):  # a section on the way is unknown
-        return Problem(at.file, at.line, at.key, problem.rule, problem.received, problem.way_out)
+        return Problem(at.file, at.line, at.key, problem.rule, problem.received, problem.remedy)
     rule = f"must make a valid recipe, in which {_subject(problem)}"
-    return Problem(at.file, at.line, at.key, rule, f"{problem.received} with {show(value)}", problem.way_out)
+    return Problem(at.file, at.line, at.key, rule, f"{problem.received} with {show(value)}", problem.remedy)
 
 
 def _subject(problem: Problem) -> str:
@@ -177,7 +179,7 @@ def _subject(problem: Problem) -> str:
     return problem.rule if problem.rule.startswith("`") else f"`{problem.key}` {problem.rule}"
 
 
-def _wants_whole_numbers(recipe: Layered, parameters: Sequence[Parameter]) -> tuple[int, int] | None:
+def _wants_whole_numbers(recipe: OverlaidDocument, parameters: Sequence[Parameter]) -> tuple[int, int] | None:
     """The whole-number range that would be valid where a continuous one is not."""
     kind = parameters[0].kind
     if not isinstance(kind, Uniform | LogUniform):
@@ -190,7 +192,7 @@ def _wants_whole_numbers(recipe: Layered, parameters: Sequence[Parameter]) -> tu
     return (whole.low, whole.high) if valid else None
 
 
-def _check_corners(sweep: Layered, recipe: Layered, parameters: Sequence[Parameter]) -> list[Problem]:
+def _check_corners(sweep: OverlaidDocument, recipe: OverlaidDocument, parameters: Sequence[Parameter]) -> list[Problem]:
     """Ends that are valid one by one may not be together, as a small batch with many workers."""
     if len(parameters) < 2 or math.prod(len(each.kind.ends) for each in parameters) > _CORNERS:
         return []
@@ -199,5 +201,5 @@ def _check_corners(sweep: Layered, recipe: Layered, parameters: Sequence[Paramet
         for problem in _invalid(recipe, params):
             rule = f"must make a valid recipe in every corner, in which {_subject(problem)}"
             shown = ", ".join(f"{name} = {value}" for name, value in params.items())
-            return [sweep.problem(("search",), rule, f"{problem.received} with {shown}", problem.way_out)]
+            return [sweep.problem(("search",), rule, f"{problem.received} with {shown}", problem.remedy)]
     return []

@@ -36,8 +36,8 @@ def asked_multipliers(checkpoint: str, multipliers: str | None, budgets: str | N
         return front_of(checkpoint).multipliers_for(found)
     except ValueError as error:
         rule, _, rest = str(error).partition(", but got ")
-        received, _, way_out = rest.partition("; ")
-        raise _problem(option, rule, received, way_out) from None
+        received, _, remedy = rest.partition("; ")
+        raise _problem(option, rule, received, remedy) from None
     except TrainingError as error:
         raise _problem(option, "must go with a run that has ended", str(error), "train it to its end") from None
 
@@ -56,5 +56,5 @@ def _read(option: str, text: str) -> dict[str, float]:
     return found
 
 
-def _problem(option: str, rule: str, received: str, way_out: str) -> BadInput:
-    return BadInput([Problem("command line", 1, option, rule, received, way_out)])
+def _problem(option: str, rule: str, received: str, remedy: str) -> BadInput:
+    return BadInput([Problem("command line", 1, option, rule, received, remedy)])

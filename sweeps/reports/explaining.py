@@ -92,10 +92,10 @@ def explain_run(run: str, tracking_uri: str | None) -> Explained:
 def _explained(run: str, folder: Path, title: str, points: Points) -> Explained:
     if not ((folder / RESULT).exists() and (folder / RECIPE).exists()):
         trials = sorted((folder / "artifacts").glob("*"))
-        way_out = (
+        remedy = (
             "end it with the same command first" if not trials else f"name one trial: {run.rstrip('/')}/trials/{trials[0].name}"
         )
-        raise _refused(run, way_out)
+        raise _refused(run, remedy)
     result = Result.from_json(json.loads((folder / RESULT).read_text(encoding="utf-8")))
     recipe = Recipe.stored((folder / RECIPE).read_text(encoding="utf-8"))
     return Explained.of(title, points, result, recipe)
@@ -138,8 +138,8 @@ def _logged_points(client: MlflowClient, run_id: str, metrics: Sequence[str]) ->
     return [(step, points[step, time]) for step, time in sorted(points)]
 
 
-def _refused(run: str, way_out: str) -> BadInput:
-    return BadInput([Problem("command line", 1, "RUN", "must be a training that has ended", repr(run), way_out)])
+def _refused(run: str, remedy: str) -> BadInput:
+    return BadInput([Problem("command line", 1, "RUN", "must be a training that has ended", repr(run), remedy)])
 
 
 def write(explained: Explained, folder: Path) -> None:

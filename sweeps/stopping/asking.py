@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sweeps.planning.schema import EarlyStopping
 from trainer.errors import Problem
-from trainer.recipe.load import Layered
+from trainer.recipe.load import OverlaidDocument
 from trainer.recipe.recipe import Recipe
 
 #: Points of a trial below which a trend tells nothing in time.
@@ -29,7 +29,7 @@ def applicable(asked: EarlyStopping, recipe: Recipe, objectives: Sequence[str]) 
 
 
 def check_early_stopping(
-    document: Layered, asked: EarlyStopping | None, recipe: Recipe, objectives: Sequence[str]
+    document: OverlaidDocument, asked: EarlyStopping | None, recipe: Recipe, objectives: Sequence[str]
 ) -> list[Problem]:
     """Rules that can never stop a trial of this recipe: what they go by is not there, or comes too late."""
     if asked is None:
@@ -38,8 +38,8 @@ def check_early_stopping(
     points = recipe.train.steps // recipe.train.log_every
     if points < LEAST_POINTS:
         received = f"{points} (train.steps {recipe.train.steps} by train.log_every {recipe.train.log_every})"
-        way_out = f"write train.log_every {max(1, recipe.train.steps // LEAST_POINTS)}, or drop `{key}`"
-        return [document.problem((key,), f"must have at least {LEAST_POINTS} points of a trial to go by", received, way_out)]
+        remedy = f"write train.log_every {max(1, recipe.train.steps // LEAST_POINTS)}, or drop `{key}`"
+        return [document.problem((key,), f"must have at least {LEAST_POINTS} points of a trial to go by", received, remedy)]
     found = applicable(asked, recipe, objectives)
     missing = [
         name for name in ("infeasible", "dominated", "halving") if getattr(asked, name) and not (found and getattr(found, name))

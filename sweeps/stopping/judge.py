@@ -34,7 +34,7 @@ class Stop:
     reason: str
 
 
-class Judge:
+class EarlyStopper:
     """Watches all trials of a sweep, by name."""
 
     def __init__(

@@ -40,11 +40,11 @@ _BUSY = "must not be in use by another sweep"
 
 
 class StorageError(Exception):
-    """A storage can't be used: the `rule` it breaks, what was `received`, and the `way_out`."""
+    """A storage can't be used: the `rule` it breaks, what was `received`, and the `remedy`."""
 
-    def __init__(self, rule: str, received: str, way_out: str) -> None:
-        super().__init__(f"{rule}, but got {received}; {way_out}")
-        self.rule, self.received, self.way_out = rule, received, way_out
+    def __init__(self, rule: str, received: str, remedy: str) -> None:
+        super().__init__(f"{rule}, but got {received}; {remedy}")
+        self.rule, self.received, self.remedy = rule, received, remedy
 
 
 def check_reachable(url: str) -> None:
@@ -74,7 +74,7 @@ def check_reachable(url: str) -> None:
 
 
 def open_storage(url: str, held: bool = True) -> BaseStorage:
-    """The storage as Optuna has it; a journal that is `held` by this process is mended first where a kill left it half written.
+    """The storage as Optuna has it; a journal that is `held` by this process is fixed first where a kill left it half written.
 
     Raises:
         StorageError: it can't be opened, or another version of Optuna wrote it.
@@ -86,7 +86,7 @@ def open_storage(url: str, held: bool = True) -> BaseStorage:
 
         if held:
             file.parent.mkdir(parents=True, exist_ok=True)
-            _mend(file)
+            _repair(file)
         return JournalStorage(JournalFileBackend(str(file)))
     from optuna.storages import RDBStorage, get_storage
 
@@ -113,7 +113,7 @@ def holding(url: str, study: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            # A journal is mended when it is opened, so nobody else may write to any study in it.
+            # A journal is fixed when it is opened, so nobody else may write to any study in it.
             own = "" if url.startswith(JOURNAL) else f".{study}"
             stack.enter_context(locked(file.with_name(f"{file.name}{own}.held")))
         else:
@@ -197,10 +197,10 @@ def _engine(url: str) -> Engine:
     try:
         return sqlalchemy.create_engine(url, connect_args=_arguments(url))
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise StorageError("must be a URL that SQLAlchemy reads", masked(f"{url} ({_line(error)})"), "mend it") from None
+        raise StorageError("must be a URL that SQLAlchemy reads", masked(f"{url} ({_line(error)})"), "fix it") from None
     except ImportError as error:
-        way_out = f"`pip install {error.name}`, or name another driver (`postgresql+psycopg://…`)"
-        raise StorageError("must come with its driver installed", f"{masked(url)} ({_line(error)})", way_out) from None
+        remedy = f"`pip install {error.name}`, or name another driver (`postgresql+psycopg://…`)"
+        raise StorageError("must come with its driver installed", f"{masked(url)} ({_line(error)})", remedy) from None
 
 
 def _arguments(url: str) -> dict[str, Any]:
@@ -228,15 +228,15 @@ def _told(url: str) -> Iterator[None]:
     except (SQLAlchemyError, StorageInternalError) as error:
         cause = error.__cause__ or error
         received = masked(f"{masked(url)} ({_line(getattr(cause, 'orig', None) or cause)})")
-        way_out = "start the server, or correct the address"
-        raise StorageError("must be a database that answers and can be written", received, way_out) from None
+        remedy = "start the server, or correct the address"
+        raise StorageError("must be a database that answers and can be written", received, remedy) from None
 
 
 def _line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _mend(journal: Path) -> None:
+def _repair(journal: Path) -> None:
     """Cuts off a last line that a kill left half written, and removes the lock it left: nobody else has the journal open."""
     journal.with_name(journal.name + ".lock").unlink(missing_ok=True)
     if not journal.exists():

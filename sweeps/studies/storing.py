@@ -36,7 +36,7 @@ def wrong_with(written: str) -> tuple[str, str] | None:
     try:
         storage_url(written)
     except BadPlaceError as error:
-        return error.rule, error.way_out
+        return error.rule, error.remedy
     if is_local(written):
         return None if written.strip() else ("must name a place", "write e.g. sqlite:///study.db")
     if scheme not in ("journal", *DATABASES):
@@ -46,8 +46,8 @@ def wrong_with(written: str) -> tuple[str, str] | None:
     if scheme == "sqlite" and sqlite_file(written) is None:
         return "must name a file, for a sweep that is to be continued", "write e.g. sqlite:///study.db"
     if scheme != "journal" and ambiguous_login(written):
-        way_out = "write in it @ as %40, / as %2F, : as %3A, ? as %3F, # as %23"
-        return "must have a login that can be told from the address", way_out
+        remedy = "write in it @ as %40, / as %2F, : as %3A, ? as %3F, # as %23"
+        return "must have a login that can be told from the address", remedy
     return None
 
 

@@ -36,7 +36,7 @@ from sweeps.studies.telling import OLD, seen
 from sweeps.studies.unchanged import check_unchanged, fingerprint
 from sweeps.studies.warm_start import WARM, warm_trials
 from sweeps.trials.starts import ATTRIBUTE as START
-from sweeps.trials.starts import Begun
+from sweeps.trials.starts import TrialStart
 from trainer.errors import BadInput, Problem
 from trainer.storage import write_file
 
@@ -51,12 +51,12 @@ _STATES: dict[TrialState, State] = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProposedTrial:
     """A trial to run: its number, from 0, the value of every parameter by name, and its start once that is decided."""
 
     number: int
     params: dict[str, Any]
-    start: Begun | None = None
+    start: TrialStart | None = None
 
 
 class Study:
@@ -81,13 +81,13 @@ class Study:
             try:
                 held.enter_context(locked(output / "study.lock"))
             except StorageError as error:
-                raise BadInput([Problem(str(output), 1, "output", error.rule, error.received, error.way_out)]) from None
+                raise BadInput([Problem(str(output), 1, "output", error.rule, error.received, error.remedy)]) from None
             try:
                 url, name = _kept_at(plan, output)
                 held.enter_context(holding(url, name))
                 self._study = _open(plan, open_storage(url), name)
             except StorageError as error:
-                raise BadInput([plan.document.problem(("storage",), error.rule, error.received, error.way_out)]) from None
+                raise BadInput([plan.document.problem(("storage",), error.rule, error.received, error.remedy)]) from None
             self._begin(output)
             self._held = held.pop_all()
 
@@ -152,11 +152,11 @@ class Study:
             self._judged = self.finished, verdict.reason if verdict.stop else None
         return self._judged[1]
 
-    def unfinished(self) -> list[Asked]:
+    def unfinished(self) -> list[ProposedTrial]:
         """Trials asked for and not told, by number: after an interruption these come first, as they are."""
         return [self._asked(number, each) for number, each in enumerate(self._own()) if not each.state.is_finished()]
 
-    def ask(self) -> Asked:
+    def ask(self) -> ProposedTrial:
         """A new trial. What it is depends on the plan, its number and the trials before it, not on this process.
 
         Raises:
@@ -225,7 +225,7 @@ class Study:
         self._study.tell(trial.number, list(values or ()))
         return "complete"
 
-    def keep_start(self, number: int, begun: Begun) -> None:
+    def keep_start(self, number: int, begun: TrialStart) -> None:
         """Keeps where a trial starts, before it does."""
         optuna.trial.Trial(self._study, self._own()[number]._trial_id).set_user_attr(START, begun.to_json())
 
@@ -246,10 +246,10 @@ class Study:
         """The sweep's own trials, by their numbers."""
         return [each for each in self._trials() if WARM not in each.user_attrs]
 
-    def _asked(self, number: int, trial: FrozenTrial) -> Asked:
+    def _asked(self, number: int, trial: FrozenTrial) -> ProposedTrial:
         params = {each.name: decode(each.kind, trial.params[each.name]) for each in self.plan.parameters}
         kept = trial.user_attrs.get(START)
-        return Asked(number, params, None if kept is None else Begun.from_json(kept))
+        return ProposedTrial(number, params, None if kept is None else TrialStart.from_json(kept))
 
 
 @contextlib.contextmanager

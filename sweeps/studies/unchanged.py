@@ -65,11 +65,11 @@ def _flat(value: Any, keys: tuple[str | int, ...]) -> dict[tuple[str | int, ...]
 
 
 def _problem(plan: Plan, keys: tuple[str | int, ...], before: Any, after: Any) -> Problem:
-    rule, way_out = "must stay as it was when this sweep began", "put it back, or give another `--output`"
+    rule, remedy = "must stay as it was when this sweep began", "put it back, or give another `--output`"
     received = f"{_shown(after)}, where it was {_shown(before)}"
     if keys[0] == "recipe":
-        return plan.recipe_document.problem(keys[1:], rule, received, way_out)
-    return plan.document.problem(keys, rule, received, way_out)
+        return plan.recipe_document.problem(keys[1:], rule, received, remedy)
+    return plan.document.problem(keys, rule, received, remedy)
 
 
 def _shown(value: Any) -> str:

@@ -63,12 +63,12 @@ def warm_trials(plan: Plan) -> tuple[list[FrozenTrial], tuple[str, ...]]:
         try:
             found = list(_in_folder(plan, Path(source.output)) if source.output is not None else _in_storage(plan, source))
         except StorageError as error:
-            raise _problem(plan, position, error.rule, error.received, error.way_out) from None
+            raise _problem(plan, position, error.rule, error.received, error.remedy) from None
         wanted = {each.name for each in plan.parameters}
         if found and not any(set(each.params) == wanted for each in found):
             there = ", ".join(f"`{name}`" for name in found[0].params) or "none"
-            rule, way_out = "must be a sweep over the same parameters", "search the same keys, or drop this entry"
-            raise _problem(plan, position, rule, there, way_out)
+            rule, remedy = "must be a sweep over the same parameters", "search the same keys, or drop this entry"
+            raise _problem(plan, position, rule, there, remedy)
         made, left_out = [], Counter[str]()
         for each in found:
             reason = _unfit(plan, each)
@@ -81,8 +81,8 @@ def warm_trials(plan: Plan) -> tuple[list[FrozenTrial], tuple[str, ...]]:
     return taken, tuple(said)
 
 
-def _problem(plan: Plan, position: int, rule: str, received: str, way_out: str) -> BadInput:
-    return BadInput([plan.document.problem(("warm_start", position), rule, received, way_out)])
+def _problem(plan: Plan, position: int, rule: str, received: str, remedy: str) -> BadInput:
+    return BadInput([plan.document.problem(("warm_start", position), rule, received, remedy)])
 
 
 def _in_folder(plan: Plan, folder: Path) -> Iterator[_Found]:

@@ -25,7 +25,7 @@ from sweeps.studies.storing import masked
 from sweeps.tracking.delivery import Delivery, prepare
 from sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
 from sweeps.tracking.spool import FOLDER, Spool
-from sweeps.trials.starts import Begun, begun_recipe
+from sweeps.trials.starts import TrialStart, begun_recipe
 from trainer.recipe.recipe import Recipe, flatten
 
 #: The status of an MLflow run for each end of a trial (`trainer.result.Status`, and `interrupted`).
@@ -73,7 +73,7 @@ class Tracker:
         """The parent run's id; None while MLflow has not been reached."""
         return self.delivery.ledger.runs.get(SWEEP, Entry()).run_id
 
-    def trial(self, number: int, params: Mapping[str, Any], seed: int | None = None, begun: Begun | None = None) -> Spool:
+    def trial(self, number: int, params: Mapping[str, Any], seed: int | None = None, begun: TrialStart | None = None) -> Spool:
         """The spool of a trial that starts, or starts again: its run is RUNNING, with its recipe as params.
 
         With a `seed` it is that of the trial's training with this seed, one of several. `begun` is where it starts.

@@ -24,9 +24,9 @@ from sweeps.informed import Outcome
 from sweeps.informed.reading import Translator
 from sweeps.planning.plan import Plan
 from sweeps.studies.informing import outcome_of, translator_of
-from sweeps.studies.study import Asked, Study
+from sweeps.studies.study import ProposedTrial, Study
 from sweeps.trials.results import TrialRecord
-from sweeps.trials.starts import Begun
+from sweeps.trials.starts import TrialStart
 from trainer.checks.warm_start_files import other_problem
 from trainer.recipe.recipe import Recipe
 from trainer.result import Result
@@ -53,7 +53,7 @@ class Continuing:
         self._translator: Translator | None = translator_of(plan) if plan.sweep.continuation is not None else None
         self._known: dict[int, _Finished | None] = {}
 
-    def decided(self, asked: Asked) -> Asked:
+    def decided(self, asked: ProposedTrial) -> ProposedTrial:
         """The trial with its start, which is decided and kept here where it was not yet. Without continuation, as it is.
 
         Raises:
@@ -65,7 +65,7 @@ class Continuing:
         self._study.keep_start(asked.number, begun)
         return replace(asked, start=begun)
 
-    def _begun(self, translator: Translator, params: Mapping[str, Any]) -> Begun:
+    def _begun(self, translator: Translator, params: Mapping[str, Any]) -> TrialStart:
         recipe = self._plan.trial_recipe(params)
         alike = [each for each in self._finished() if other_problem(recipe, each.recipe) is None]
         here = translator.box.to_units(translator.asked(params))
@@ -76,8 +76,8 @@ class Continuing:
                 multipliers = _predicted(translator, params, alike, near)
                 cap = recipe.dual.cap
                 limited = {name: min(cap, max(-cap, each)) for name, each in multipliers.items()}
-                return Begun.of(near.record.id, checkpoints, limited)
-        return Begun()
+                return TrialStart.of(near.record.id, checkpoints, limited)
+        return TrialStart()
 
     def _finished(self) -> list[_Finished]:
         """Every trial that may be continued, by number."""

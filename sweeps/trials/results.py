@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from analysis.judging import INTERVAL, judge, split_intervals
-from analysis.trials import ConstraintOutcome, SweepRecord, Trial
+from analysis.trials import ConstraintRecord, SweepRecord, Trial
 from sweeps.exits import exit_code
 from sweeps.planning.budgets import ranges
 from sweeps.planning.plan import Plan
 from sweeps.tracking.tracker import trial_name
 from sweeps.trials.replicates import Replicates
-from sweeps.trials.starts import Begun
+from sweeps.trials.starts import TrialStart
 from trainer.result import Result
 from trainer.storage import write_file
 
@@ -33,7 +33,7 @@ class TrialRecord:
     params: Mapping[str, Any]
     result: Result
     replicates: Replicates | None = None
-    start: Begun | None = None
+    start: TrialStart | None = None
 
     @property
     def id(self) -> str:
@@ -73,7 +73,7 @@ class TrialRecord:
     def _of(cls, plain: dict[str, Any]) -> Self:
         result, runs = Result.from_json(plain["result"]), plain.get("replicates")
         replicates = Replicates({each.pop("seed"): Result.from_json(each) for each in runs}) if runs else None
-        start = Begun.from_json(plain["start"]) if "start" in plain else None
+        start = TrialStart.from_json(plain["start"]) if "start" in plain else None
         return cls(plain["number"], plain["params"], result, replicates, start)
 
     @property
@@ -89,7 +89,7 @@ class TrialRecord:
         """The record as the review reads it from MLflow."""
         result = self.result
         outcomes = tuple(
-            ConstraintOutcome(
+            ConstraintRecord(
                 name, each.value, each.budget, each.slack, each.slack_error, each.multiplier, each.kind == "equals",
                 each.multiplier_error, each.kind, each.relaxation, each.tolerance, each.standing,
             )

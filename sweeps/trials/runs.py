@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from sweeps.planning.plan import Plan
-from sweeps.studies.study import Asked
+from sweeps.studies.study import ProposedTrial
 from sweeps.tracking.tracker import trial_name
 from sweeps.trials.replicates import Replicates
 from sweeps.trials.results import FOLDER, TrialRecord
@@ -34,7 +34,7 @@ from trainer.storage import is_local, write_file
 class Run:
     """One training of a trial; `seed` is None where the trial is this one training."""
 
-    asked: Asked
+    asked: ProposedTrial
     recipe: Recipe
     seed: int | None = None
 
@@ -68,17 +68,17 @@ def run_folder(number: int, seed: int | None) -> str:
     return trial_name(number) if seed is None else f"{trial_name(number)}/seed-{seed}"
 
 
-def trainings_left(plan: Plan, unfinished: Sequence[Asked], remaining: int, output: Path) -> int:
+def trainings_left(plan: Plan, unfinished: Sequence[ProposedTrial], remaining: int, output: Path) -> int:
     """The trainings that a sweep has yet to end: of the trials that were asked for, and of those that may yet be."""
     folders = [output / FOLDER / trial_name(each.number) for each in unfinished]
     ended = sum(len(list(folder.glob("seed-*.json"))) for folder in folders)
     return (len(unfinished) + remaining) * len(plan.seeds) - ended
 
 
-class Point:
+class OpenTrial:
     """A trial that was asked for and is not over: its trainings, and the results of those that have ended."""
 
-    def __init__(self, plan: Plan, asked: Asked, output: Path) -> None:
+    def __init__(self, plan: Plan, asked: ProposedTrial, output: Path) -> None:
         """Finds in `output` which of its trainings have ended.
 
         Raises:
@@ -98,7 +98,7 @@ class Point:
         Raises:
             BadInput: the trial's values make no valid recipe.
         """
-        point = cls(plan, Asked(record.number, dict(record.params), record.start), output)
+        point = cls(plan, ProposedTrial(record.number, dict(record.params), record.start), output)
         runs: Mapping[Any, Result] = {None: record.result} if record.replicates is None else record.replicates.runs
         point._ended.update(runs)
         return point

@@ -17,7 +17,7 @@ PART = 3
 
 
 @dataclass(frozen=True)
-class Begun:
+class TrialStart:
     """A trial's neighbour, the checkpoints of its trainings by their seeds, and the first multipliers by constraint.
 
     Without a neighbour the trial starts anew.
@@ -62,7 +62,7 @@ def continued_dual_step(recipe: Recipe, continuation: Continuation) -> float:
     return continuation.dual_step or recipe.train.steps / continued_steps(recipe, continuation)
 
 
-def begun_recipe(recipe: Recipe, continuation: Continuation | None, begun: Begun | None, seed: int | None = None) -> Recipe:
+def begun_recipe(recipe: Recipe, continuation: Continuation | None, begun: TrialStart | None, seed: int | None = None) -> Recipe:
     """A trial's recipe with its start; what counts in steps shrinks with them, so a short run has the shape of a long one."""
     if continuation is None or begun is None or begun.trial is None:
         return recipe

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sweeps.planning.plan import Plan
-from sweeps.stopping.judge import Judge, Stop, stopped
+from sweeps.stopping.judge import EarlyStopper, Stop, stopped
 from sweeps.stopping.watched import Watched
 from sweeps.tracking.spool import Record, read
 from sweeps.tracking.tracker import Tracker
 from sweeps.trials.results import TrialRecord
-from sweeps.trials.runs import Point, Run
+from sweeps.trials.runs import OpenTrial, Run
 from trainer.result import Result
 
 
@@ -25,15 +25,15 @@ class Watch:
     def __init__(self, plan: Plan, tracker: Tracker) -> None:
         rules = plan.early_stopping
         self._plan, self._tracker = plan, tracker
-        self._judge = Judge(rules, plan.objectives, plan.required) if rules is not None else None
+        self._judge = EarlyStopper(rules, plan.objectives, plan.required) if rules is not None else None
 
     def recall(self, record: TrialRecord, output: Path) -> None:
         """A trial that was over when the sweep began."""
         if self._judge is not None and record.result.steps:
-            for run, result in Point.of(self._plan, record, output).ended:
+            for run, result in OpenTrial.of(self._plan, record, output).ended:
                 self._judge.recall(Watched.of(run.name, run.recipe), _points(self._spooled(run)), result)
 
-    def resume(self, point: Point) -> tuple[Run, Stop, float] | None:
+    def resume(self, point: OpenTrial) -> tuple[Run, Stop, float] | None:
         """A trial that is taken up: which of its trainings is to stop or was stopped, why, and after how many seconds."""
         if self._judge is None:
             return None

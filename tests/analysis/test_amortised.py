@@ -16,18 +16,19 @@ from analysis.figures.front_html import front_html
 from analysis.figures.front_png import front_png
 from analysis.front import find_front
 from analysis.trials import SweepRecord, Trial
-from trainer.amortised.front import AmortisedFront, Point
-from trainer.amortised.spread import Spread
-from trainer.dual.problem import Problem
+from trainer.amortised.front import AmortisedFront, FrontPoint
+from trainer.amortised.spread import MultiplierRange
+from trainer.dual.problem import ConstrainedProblem
 
 
 def tilted(kind: str = "at_most") -> AmortisedFront:
     """f = lambda^2 / 2, g = -lambda: P*(b) = b^2 / 2 for b in [-2, 0]; as `at_least`, a reward of lambda."""
     sign = -1.0 if kind == "at_least" else 1.0
-    problem = Problem(("a",), np.array([-0.5 * sign]), np.zeros(1, dtype=np.bool_), (kind,))  # type: ignore[arg-type]
-    spread = Spread(problem, np.array([0.003]), np.array([2.0]), 0.1, 0)
+    problem = ConstrainedProblem(("a",), np.array([-0.5 * sign]), np.zeros(1, dtype=np.bool_), (kind,))  # type: ignore[arg-type]
+    spread = MultiplierRange(problem, np.array([0.003]), np.array([2.0]), 0.1, 0)
     points = [
-        Point({"a": each}, each**2 / 2, 0.001, {"a": -sign * each}, {"a": 0.001}) for each in spread.measured(17)[:, 0].tolist()
+        FrontPoint({"a": each}, each**2 / 2, 0.001, {"a": -sign * each}, {"a": 0.001})
+        for each in spread.measured(17)[:, 0].tolist()
     ]
     return AmortisedFront.of(spread, points, 300)
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from analysis.judging import constraint_outcomes, judge
-from analysis.trials import ConstraintOutcome, SweepRecord, Trial
+from analysis.trials import ConstraintRecord, SweepRecord, Trial
 from trainer.feasibility.standing import Standing
 
 GOOD = {
@@ -93,7 +93,7 @@ def test_constraints_are_found_by_name_and_aggregates_are_not_constraints() -> N
      (0.1 + 0.2, 0.3, 0.0, "≤"), (1.0, 2.0, math.nan, "≤")],
 )  # fmt: skip
 def test_the_relation_follows_from_the_sign_of_the_slack(value: float, budget: float, slack: float, relation: str) -> None:
-    assert ConstraintOutcome("c", value, budget, slack, 0.0, 0.0).relation == relation
+    assert ConstraintRecord("c", value, budget, slack, 0.0, 0.0).relation == relation
 
 
 def test_an_equality_is_violated_on_either_side() -> None:

@@ -17,7 +17,7 @@ from analysis.recommendation.preference import Limit, Preference
 from analysis.recommendation.recommend import recommend
 from analysis.requirements import read_required, required, required_of, write_required
 from analysis.review import review
-from analysis.trials import Budget, ConstraintOutcome, Direction, SweepRecord, Trial
+from analysis.trials import Budget, ConstraintRecord, Direction, SweepRecord, Trial
 from tests.analysis.test_front import brute_force_front
 from trainer.feasibility.standing import Standing
 from trainer.recipe.bound import Kind
@@ -59,7 +59,7 @@ def trial(
     metrics |= {"objective_error": 0.001} if evaluated else {}
     slacks = {"met": 0.1, "violated": -0.1, "undecided": 0.0}
     outcomes = tuple(
-        ConstraintOutcome(name, value, value + slacks[each], slacks[each], 0.01, 1.0, kind="at_most", standing=each)
+        ConstraintRecord(name, value, value + slacks[each], slacks[each], 0.01, 1.0, kind="at_most", standing=each)
         for name, each in (("a", a), ("b", b))
         if each is not None
     )

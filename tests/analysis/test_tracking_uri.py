@@ -27,7 +27,7 @@ def test_addresses_of_stores_are_taken(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "way_out"),
+    ("uri", "remedy"),
     [
         ("mlflow.db", "write sqlite:///mlflow.db"), ("./mlruns", "write sqlite:///mlruns/mlflow.db"),
         ("file:///x/mlruns", "write sqlite:////x/mlruns/mlflow.db"), ("sqlite://mlflow.db", "write sqlite:///mlflow.db"),
@@ -45,12 +45,12 @@ def test_addresses_of_stores_are_taken(uri: str) -> None:
         ("databricksish", "write sqlite:///databricksish/mlflow.db"),
     ],
 )  # fmt: skip
-def test_what_can_never_be_a_store_is_refused_with_what_to_write(uri: str, way_out: str) -> None:
+def test_what_can_never_be_a_store_is_refused_with_what_to_write(uri: str, remedy: str) -> None:
     wrong = wrong_with(uri)
-    assert wrong is not None and way_out in wrong[1]
+    assert wrong is not None and remedy in wrong[1]
     with pytest.raises(ReviewError) as caught:
         open_client(uri)
-    assert way_out in str(caught.value) and "\n" not in str(caught.value) and "a@b" not in str(caught.value)
+    assert remedy in str(caught.value) and "\n" not in str(caught.value) and "a@b" not in str(caught.value)
 
 
 def test_a_folder_is_taken_where_mlflow_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:

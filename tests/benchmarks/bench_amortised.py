@@ -27,7 +27,7 @@ import numpy as np
 
 from analysis.hypervolume import hypervolume
 from tests.benchmarks.common import ROOT, trained
-from trainer.amortised.front import FILE, AmortisedFront, Point
+from trainer.amortised.front import FILE, AmortisedFront, FrontPoint
 from trainer.amortised.measure import measured_at
 from trainer.config.yaml_file import load
 from trainer.recipe.recipe import Recipe
@@ -51,20 +51,20 @@ def recipe(names: list[str], seed: int, steps: int, **sections: Any) -> Recipe:
     return Recipe.model_validate(plain)
 
 
-def separate(names: list[str], multipliers: tuple[float, ...], seed: int, steps: int, folder: Path) -> Point:
+def separate(names: list[str], multipliers: tuple[float, ...], seed: int, steps: int, folder: Path) -> FrontPoint:
     start = dict(zip(names, multipliers, strict=True))
     result = trained(recipe(names, seed, steps, dual={"rule": "fixed", "start": start, "every": 5}), folder)
     values = {name: each.value for name, each in result.constraints.items()}
     errors = {name: each.slack_error for name, each in result.constraints.items()}
-    return Point(start, result.objective, result.objective_error, values, errors)
+    return FrontPoint(start, result.objective, result.objective_error, values, errors)
 
 
-def lagrangian(point: Point) -> float:
+def lagrangian(point: FrontPoint) -> float:
     total = point.objective + sum(point.multipliers[name] * value for name, value in point.values.items())
     return total / (1 + sum(point.multipliers.values()))
 
 
-def volume(points: list[Point], reference: tuple[float, float]) -> float:
+def volume(points: list[FrontPoint], reference: tuple[float, float]) -> float:
     found = [(each.objective, max(each.values.values())) for each in points]
     return hypervolume(found, ["minimize", "minimize"], reference)
 

@@ -22,7 +22,7 @@ from trainer.dual.coordinator import InProcess
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
 from trainer.engine.sample_command import restore
-from trainer.engine.worker import work
+from trainer.engine.worker import run_worker
 from trainer.models.provenance import recipe_of
 from trainer.recipe.load import load_recipe
 from trainer.recipe.recipe import Recipe
@@ -74,7 +74,7 @@ class Bench:
             return Result.from_json(json.loads((folder / "result.json").read_text()))
         spec = self._recipe(recipe, (*sets, f"seed={seed}"))
         host = LocalHost(InProcess(controller_of(spec)), CheckpointFolder(str(folder / "checkpoints")))
-        result = work(spec, host, str(folder), str(self.output / "judges"))
+        result = run_worker(spec, host, str(folder), str(self.output / "judges"))
         assert result is not None
         values = {each: (round(one.value, 4), round(one.slack_error, 4)) for each, one in result.constraints.items()}
         print(f"seed {seed} {name}: {result.status}, {values}, {result.seconds:.0f} s", flush=True)

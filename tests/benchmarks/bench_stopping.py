@@ -34,7 +34,7 @@ from analysis.hypervolume import hypervolume, reference_point_of
 from sweeps.planning.load import load_plan
 from sweeps.planning.plan import Plan
 from sweeps.planning.schema import Dominated, EarlyStopping, Halving
-from sweeps.stopping.judge import Judge
+from sweeps.stopping.judge import EarlyStopper
 from sweeps.stopping.watched import Watched
 from sweeps.studies.study import Study
 from sweeps.trials.results import TrialRecord, sweep_record
@@ -45,7 +45,7 @@ from trainer.checkpoint import CheckpointFolder
 from trainer.dual.coordinator import InProcess
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
-from trainer.engine.worker import work
+from trainer.engine.worker import run_worker
 from trainer.result import Result
 
 MOST_SECONDS = 5.0
@@ -98,7 +98,7 @@ def trained(plan: Plan, folder: Path, curves: Path) -> list[Ended]:
                 continue
             recipe, output = plan.trial_recipe(asked.params), folder / str(number)
             host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(output), 1))
-            result = work(recipe, host, str(output), str(folder / "judges"))
+            result = run_worker(recipe, host, str(output), str(folder / "judges"))
             assert result is not None
             points = [(each["step"], each["metrics"]) for report in host.reports for each in report["points"]]
             kept[number:] = [Ended(asked.params, points[:-1], result.to_json())]
@@ -134,7 +134,7 @@ def saving(options: argparse.Namespace) -> int:
 
 def played(plan: Plan, rules: EarlyStopping, ended: list[Ended]) -> dict[int, int]:
     """At which step each stopped trial is stopped, trials one after the other."""
-    judge, stops = Judge(rules, plan.objectives), dict[int, int]()
+    judge, stops = EarlyStopper(rules, plan.objectives), dict[int, int]()
     for i, each in enumerate(ended):
         trial = Watched.of(f"{i:04d}", plan.trial_recipe(each.params))
         judge.begin(trial)

@@ -18,7 +18,7 @@ from trainer.engine.assembly import prepare
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import Host, LocalHost
 from trainer.engine.loop import Loop
-from trainer.engine.worker import work
+from trainer.engine.worker import run_worker
 from trainer.recipe.recipe import Recipe
 from trainer.result import Result
 from trainer.storage import RESULT
@@ -43,7 +43,7 @@ def trained(recipe: Recipe, folder: Path) -> Result:
     if (folder / RESULT).exists():
         return Result.from_json(json.loads((folder / RESULT).read_text()))
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder / "checkpoints")))
-    result = work(recipe, host, str(folder))
+    result = run_worker(recipe, host, str(folder))
     assert result is not None
     return result
 

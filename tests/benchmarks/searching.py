@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sweeps.planning.plan import Plan
 from sweeps.studies.informing import outcome_of
-from sweeps.studies.study import Asked, Study
+from sweeps.studies.study import ProposedTrial, Study
 from sweeps.trials.continuing import Continuing
 from sweeps.trials.results import TrialRecord
 from sweeps.trials.starts import begun_recipe
@@ -24,13 +24,13 @@ class Onward(Study):
         """Never."""
 
 
-def searched(plan: Plan, folder: Path, trials: int, train: Callable[[Asked], Result] | None = None) -> list[TrialRecord]:
+def searched(plan: Plan, folder: Path, trials: int, train: Callable[[ProposedTrial], Result] | None = None) -> list[TrialRecord]:
     """The first trials of a sweep, by number; goes on where `folder` has some of them.
 
     `train` is given each trial; without it, it is a training below `folder`, from its neighbour where the plan continues.
     """
 
-    def own(asked: Asked) -> Result:
+    def own(asked: ProposedTrial) -> Result:
         recipe = begun_recipe(plan.trial_recipe(asked.params), plan.sweep.continuation, asked.start)
         return trained(recipe, folder / "trials" / str(asked.number))
 

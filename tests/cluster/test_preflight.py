@@ -117,7 +117,7 @@ def test_another_version_is_a_warning(url: str, answers: type[Answers], reposito
     check = by_name(preflight(repository / "sweep.yaml", working_dir=repository, address=url))["ray version"]
     assert check.level == "warn"
     assert check.value == f"2.1.0 there, {ray.__version__} here"
-    assert "ray==" in check.way_out
+    assert "ray==" in check.remedy
 
 
 def test_files_that_would_not_arrive(repository: Path, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_sizes(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (repository / "weights.bin").write_bytes(random.Random(0).randbytes(3 * MIB))
     large = by_name(preflight(repository / "sweep.yaml", working_dir=repository, address="127.0.0.1:1"))["upload size"]
     assert large.level == "warn"
-    assert "weights.bin (3.0 MiB)" in large.way_out
+    assert "weights.bin (3.0 MiB)" in large.remedy
 
 
 def test_packages_that_are_not_carried_are_a_warning(repository: Path) -> None:

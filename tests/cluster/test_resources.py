@@ -94,7 +94,7 @@ def test_more_workers_than_the_machine_has() -> None:
         concurrency(Machine(2, 0, 24 * GB), Ask(4, 1))
     assert caught.value.rule == "one trial's 4 workers of 1 CPU must fit at the same time"
     assert caught.value.received == "room for 2 workers on the machine (2 CPUs and 0 GPUs)"
-    assert "at most 2 workers" in caught.value.way_out
+    assert "at most 2 workers" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from trainer.checks.after_loading import check_deep
 from trainer.dual.coordinator import InProcess
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
-from trainer.engine.worker import work
+from trainer.engine.worker import run_worker
 from trainer.recipe.load import load_recipe
 from trainer.result import Result
 
@@ -62,7 +62,7 @@ def trained(name: str, *sets: str) -> Result:
     assert check_deep(recipe, document) == []
     folder = Path("runs") / recipe.name
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder / "checkpoints")))
-    result = work(recipe, host, str(folder), None)
+    result = run_worker(recipe, host, str(folder), None)
     assert result is not None and result.status in ("converged", "out_of_steps") and result.steps == 6
     assert math.isfinite(result.objective) and all(math.isfinite(each.slack) for each in result.constraints.values())
     return result

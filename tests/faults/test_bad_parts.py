@@ -37,7 +37,7 @@ def test_bad_data_and_models_end_the_run_and_say_why(folder: Path) -> None:
         assert plain["status"] == "failed" and plain["objective"] is None and plain["checkpoint"] is None
         assert f"dualsweep: failed: {plain['reason']}" in said[name]
         assert "Traceback" not in said[name]
-        assert not (folder / name / "result.json").exists(), "the same command with a mended part must run"
+        assert not (folder / name / "result.json").exists(), "the same command with a fixed part must run"
     assert "(2, 1, 8, 8)" in reasons["shape"] and "(2, 1, 4, 4)" in reasons["shape"]
     found = re.search(r"data\.call: .* finite.* nan .*item (\d+) of parts:Broken|item (\d+) of parts:Broken", reasons["nan"])
     assert found is not None, reasons["nan"]

@@ -16,7 +16,7 @@ from trainer.checkpoint import CheckpointFolder
 from trainer.dual.coordinator import InProcess
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
-from trainer.engine.worker import work
+from trainer.engine.worker import run_worker
 from trainer.recipe.recipe import Recipe
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -32,7 +32,7 @@ def undisturbed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str,
     torch.set_num_threads(1)  # as a worker of one CPU has
     recipe = Recipe.model_validate(yaml.safe_load((folder / "recipe.yaml").read_text()))
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder / "plain" / "checkpoints")))
-    work(recipe, host, str(folder / "plain"), str(folder / "judges"))
+    run_worker(recipe, host, str(folder / "plain"), str(folder / "judges"))
     return [point for report in host.reports for point in report["points"]]
 
 

@@ -14,7 +14,7 @@ from trainer.checkpoint import CheckpointFolder
 from trainer.dual.coordinator import InProcess
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
-from trainer.engine.worker import work
+from trainer.engine.worker import run_worker
 from trainer.recipe.recipe import Recipe
 from trainer.result import Result
 
@@ -30,7 +30,7 @@ def train(spec: Recipe, folder: Path, seed: int = 0) -> Result:
     spec = spec.model_copy(update={"seed": seed})
     torch.set_num_threads(1)
     host = LocalHost(InProcess(controller_of(spec)), CheckpointFolder(str(folder / "checkpoints")))
-    result = work(spec, host, str(folder))
+    result = run_worker(spec, host, str(folder))
     assert result is not None
     return result
 

@@ -16,7 +16,7 @@ from trainer.checkpoint import CheckpointFolder
 from trainer.dual.coordinator import InProcess
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
-from trainer.engine.worker import work
+from trainer.engine.worker import run_worker
 from trainer.recipe.recipe import Recipe
 from trainer.result import Result
 
@@ -29,7 +29,7 @@ def train(plain: Plain, folder: Path) -> tuple[Result, np.ndarray, np.ndarray]:
     torch.set_num_threads(1)
     spec = Recipe.model_validate(plain)
     host = LocalHost(InProcess(controller_of(spec)), CheckpointFolder(str(folder / "checkpoints")))
-    result = work(spec, host, str(folder))
+    result = run_worker(spec, host, str(folder))
     assert result is not None
     points = [point["metrics"] for report in host.reports for point in report["points"]][:-1]
     multipliers = np.array([[each[f"multiplier/{name}"] for name in NAMES] for each in points])

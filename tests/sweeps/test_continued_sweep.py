@@ -23,7 +23,7 @@ from trainer.checkpoint import CheckpointFolder
 from trainer.dual.coordinator import InProcess
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost, Payload
-from trainer.engine.worker import work
+from trainer.engine.worker import run_worker
 from trainer.recipe.recipe import Recipe
 
 RECIPE: dict[str, Any] = {
@@ -65,7 +65,7 @@ def sweep(folder: Path, kill_at: int | None = None) -> list[str]:
                         raise Killed
                     host = Reporting(InProcess(controller_of(recipe)), CheckpointFolder(job.checkpoints))
                     host.take = lambda payload, run=run: conductor.reported(run, payload)
-                    work(recipe, host, job.output, job.judges)
+                    run_worker(recipe, host, job.output, job.judges)
         finally:
             tracker.close()
     return starts

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from trainer.amortised.spread import Spread
+from trainer.amortised.spread import MultiplierRange
 from trainer.dual.problem import RELATIVE_LIMIT, Vector
 from trainer.kriging.process import Kriging, fit
 
@@ -54,7 +54,7 @@ class DualFunction:
     Beside the linear part lambda . `middle`, which no process has to learn.
     """
 
-    spread: Spread
+    spread: MultiplierRange
     scale: _Scale
     process: Kriging
     middle: Vector
@@ -63,7 +63,7 @@ class DualFunction:
     values: Vector
 
     @classmethod
-    def of(cls, spread: Spread, multipliers: Vector, objective: Vector, values: Vector) -> DualFunction:
+    def of(cls, spread: MultiplierRange, multipliers: Vector, objective: Vector, values: Vector) -> DualFunction:
         """From objectives [n], minimised, and values [n, m], at most, at `multipliers` [n, m]; as `Problem` has them, signed."""
         middle = values.mean(axis=0)
         heights = objective + (values * multipliers).sum(axis=1)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from trainer.amortised.spread import Spread
-from trainer.dual.problem import Problem, Vector
+from trainer.amortised.spread import MultiplierRange
+from trainer.dual.problem import ConstrainedProblem, Vector
 from trainer.errors import TrainingError
 from trainer.recipe.bound import Kind
 from trainer.storage import read_file
@@ -25,7 +25,7 @@ _AT_THE_END = 0.99
 
 
 @dataclass(frozen=True)
-class Point:
+class FrontPoint:
     """What the network has at some multipliers: objective and constraint values by name, with their standard errors."""
 
     multipliers: Mapping[str, float]
@@ -51,7 +51,7 @@ class AmortisedFront:
     the range of the multipliers; `softness` is 1 / alpha of budgets that relax themselves, else 0.
     """
 
-    points: tuple[Point, ...]
+    points: tuple[FrontPoint, ...]
     steps: int
     maximize: bool
     kinds: Mapping[str, Kind]
@@ -62,7 +62,7 @@ class AmortisedFront:
     softness: Mapping[str, float]
 
     @classmethod
-    def of(cls, spread: Spread, points: Sequence[Point], steps: int) -> Self:
+    def of(cls, spread: MultiplierRange, points: Sequence[FrontPoint], steps: int) -> Self:
         """That of a training of `steps` steps."""
         problem = spread.problem
 
@@ -80,13 +80,13 @@ class AmortisedFront:
         return tuple(self.kinds)
 
     @property
-    def spread(self) -> Spread:
+    def spread(self) -> MultiplierRange:
         """The range, for which nothing is drawn any more."""
-        problem = Problem(
+        problem = ConstrainedProblem(
             self.names, self._row(self.budgets), np.array([self.relative[name] for name in self.names], dtype=np.bool_),
             tuple(self.kinds.values()), self._row(self.softness), maximize=self.maximize,
         )  # fmt: skip
-        return Spread(problem, self._row(self.low), self._row(self.high), 0.0, 0)
+        return MultiplierRange(problem, self._row(self.low), self._row(self.high), 0.0, 0)
 
     @property
     def last(self) -> Mapping[str, float]:
@@ -136,7 +136,7 @@ class AmortisedFront:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        return cls(**{**plain, "points": tuple(Point(**each) for each in plain["points"])})
+        return cls(**{**plain, "points": tuple(FrontPoint(**each) for each in plain["points"])})
 
 
 def front_in(place: str) -> AmortisedFront | None:

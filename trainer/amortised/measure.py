@@ -7,14 +7,14 @@ import posixpath
 import numpy as np
 import torch
 
-from trainer.amortised.front import AmortisedFront, Point
-from trainer.amortised.spread import Spread
+from trainer.amortised.front import AmortisedFront, FrontPoint
+from trainer.amortised.spread import MultiplierRange
 from trainer.checkpoint import CheckpointFolder, locate, read
 from trainer.dual.coordinator import InProcess
 from trainer.dual.problem import Vector
 from trainer.dual.state import DualState
 from trainer.engine.assembly import prepare
-from trainer.engine.dual_side import controller_of, spread_of
+from trainer.engine.dual_side import controller_of, multiplier_range_of
 from trainer.engine.host import LocalHost
 from trainer.engine.loop import Loop
 from trainer.errors import TrainingError
@@ -28,7 +28,7 @@ from trainer.result import ConstraintOutcome, Status, verdict
 _REFINED = 1
 
 
-def measured(loop: Loop, model: Predictor, spread: Spread) -> tuple[AmortisedFront, Vector]:
+def measured(loop: Loop, model: Predictor, spread: MultiplierRange) -> tuple[AmortisedFront, Vector]:
     """The front, on rank 0 (elsewhere without points), and the multipliers [m] of the recipe's budgets, on every rank.
 
     By the same estimator as any run's final values, on the same draws at all points.
@@ -43,7 +43,7 @@ def measured(loop: Loop, model: Predictor, spread: Spread) -> tuple[AmortisedFro
     return front, _placed(loop, front, spread)
 
 
-def measured_at(run: str, multipliers: Vector) -> list[Point]:
+def measured_at(run: str, multipliers: Vector) -> list[FrontPoint]:
     """The points of an ended amortised run at other multipliers [n, m], in this process, by the draws of its own.
 
     Raises:
@@ -51,7 +51,7 @@ def measured_at(run: str, multipliers: Vector) -> list[Point]:
     """
     checkpoint = locate(run)
     recipe = recipe_of(checkpoint) if checkpoint is not None else None
-    spread = spread_of(recipe) if recipe is not None else None
+    spread = multiplier_range_of(recipe) if recipe is not None else None
     if checkpoint is None or recipe is None or spread is None:
         raise TrainingError(f"a run must be amortised to be measured at multipliers, but got {run}; give its output folder")
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(posixpath.dirname(checkpoint)))
@@ -68,27 +68,27 @@ def _count(loop: Loop) -> int:
     return loop.recipe.amortised.points
 
 
-def _point(loop: Loop, model: Predictor, spread: Spread, multipliers: Vector) -> Point | None:
+def _point(loop: Loop, model: Predictor, spread: MultiplierRange, multipliers: Vector) -> FrontPoint | None:
     model.at(multipliers)
     draws = range(loop.recipe.evaluation.loss_draws)
-    drawn = expectations(loop.sources, spread.problem.weights(multipliers), loop.host, draws)
+    drawn = expectations(loop.sources, spread.problem.mixture_weights(multipliers), loop.host, draws)
     return point_of(spread, drawn, multipliers) if drawn is not None else None
 
 
-def point_of(spread: Spread, drawn: DrawnValues, multipliers: Vector) -> Point:
+def point_of(spread: MultiplierRange, drawn: DrawnValues, multipliers: Vector) -> FrontPoint:
     """The point of what was drawn at `multipliers` [m]."""
     problem, estimate = spread.problem, drawn.estimate()
 
     def named(values: Vector) -> dict[str, float]:
         return dict(zip(problem.names, values.tolist(), strict=True))
 
-    return Point(
+    return FrontPoint(
         named(multipliers), problem.objective(estimate.mean), float(np.sqrt(problem.objective_variance(estimate))),
         named(problem.values(estimate.mean)), named(problem.slack_errors(estimate)),
     )  # fmt: skip
 
 
-def _placed(loop: Loop, front: AmortisedFront, spread: Spread) -> Vector:
+def _placed(loop: Loop, front: AmortisedFront, spread: MultiplierRange) -> Vector:
     """lambda(b) at the recipe's budgets, as rank 0 finds it; without finite values none."""
     found = np.zeros(spread.size)
     if front.points and all(np.isfinite(list(each.metrics.values())).all() for each in front.points):
@@ -98,7 +98,7 @@ def _placed(loop: Loop, front: AmortisedFront, spread: Spread) -> Vector:
     return told
 
 
-def ending(spread: Spread, state: DualState, constraints: dict[str, ConstraintOutcome]) -> tuple[Status, str]:
+def ending(spread: MultiplierRange, state: DualState, constraints: dict[str, ConstraintOutcome]) -> tuple[Status, str]:
     """How an amortised run ended at its own budgets: infeasible where the range of multipliers does not reach them."""
     beyond = [
         f"`{name}` is at {each.value:.4g}, off its budget {each.budget:.4g}, with the largest multiplier of the range, {high:g}"

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.dual.problem import RELATIVE_LIMIT, Problem, Vector
+from trainer.dual.problem import RELATIVE_LIMIT, ConstrainedProblem, Vector
 from trainer.rng import Stream, generator
 
 
 @dataclass(frozen=True)
-class Spread:
+class MultiplierRange:
     """The range of the multipliers of a problem: `low` and `high` [m], `zeros` the share of draws that are exactly 0."""
 
-    problem: Problem
+    problem: ConstrainedProblem
     low: Vector
     high: Vector
     zeros: float

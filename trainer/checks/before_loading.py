@@ -12,7 +12,7 @@ from trainer.checks.warm_start_files import start_faults
 from trainer.config.import_path import CannotImportError, import_callable, takes
 from trainer.config.yaml_file import Document, Keys, show
 from trainer.data.class_names import composed, find, same
-from trainer.data.dataset_info import Known, look_at
+from trainer.data.dataset_info import DatasetInfo, inspect
 from trainer.data.faults import (
     BadDataError,
     Fault,
@@ -46,10 +46,10 @@ def check(recipe: Recipe, document: Document) -> list[Problem]:
         *newton_faults(recipe),
         *start_faults(recipe),
     ]
-    known = Known()
+    known = DatasetInfo()
     if recipe.data is not None:
         try:
-            known = look_at(recipe.data)
+            known = inspect(recipe.data)
         except BadDataError as error:
             faults.extend(error.faults)
         else:
@@ -62,7 +62,7 @@ def summary(data: Data) -> str:
     """How many examples of which classes there are and are trained on, and what of a folder is not counted; "" where only
     loading can tell.
     """
-    known = look_at(data)
+    known = inspect(data)
     if known.total is None:
         return ""
     said = f"{known.total:,} examples"
@@ -81,7 +81,7 @@ def summary(data: Data) -> str:
     return said
 
 
-def _term_faults(recipe: Recipe, known: Known) -> Iterator[Fault]:
+def _term_faults(recipe: Recipe, known: DatasetInfo) -> Iterator[Fault]:
     """What the terms themselves find wrong."""
     shape = tuple(recipe.leading.shape) if recipe.leading.shape else None
     if recipe.data is not None and known.side is not None:
@@ -92,7 +92,7 @@ def _term_faults(recipe: Recipe, known: Known) -> Iterator[Fault]:
         yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, recipe.rollout.gradient, prompted))
 
 
-def _data_faults(recipe: Recipe, data: Data, known: Known) -> Iterator[Fault]:
+def _data_faults(recipe: Recipe, data: Data, known: DatasetInfo) -> Iterator[Fault]:
     if data.balance and known.labelled is False:
         yield without_classes("data without labels")
     yield from _keep_faults(data, known)
@@ -139,12 +139,12 @@ def _import_faults(recipe: Recipe) -> Iterator[Fault]:
         try:
             function = import_callable(path)
         except CannotImportError as error:
-            yield Fault(keys, error.rule, error.received, error.way_out)
+            yield Fault(keys, error.rule, error.received, error.remedy)
             continue
         if not any(takes(function, count) for count in counts):
             needed = " or ".join(_ARGUMENTS[count] for count in counts)
-            way_out = "change its parameters, or give the others defaults"
-            yield Fault(keys, f"must be a function that can be called with {needed}", f"`{path}`, which cannot", way_out)
+            remedy = "change its parameters, or give the others defaults"
+            yield Fault(keys, f"must be a function that can be called with {needed}", f"`{path}`, which cannot", remedy)
 
 
 def _import_paths(recipe: Recipe) -> Iterator[tuple[Keys, str, Sequence[int]]]:
@@ -166,7 +166,7 @@ def _import_paths(recipe: Recipe) -> Iterator[tuple[Keys, str, Sequence[int]]]:
             yield ("evaluation", "metrics", position), metric, (1,)
 
 
-def _keep_faults(data: Data, known: Known) -> Iterator[Fault]:
+def _keep_faults(data: Data, known: DatasetInfo) -> Iterator[Fault]:
     keys: Keys = ("data", "keep")
     seen: dict[str, ClassName] = {}
     for name in data.keep:
@@ -179,21 +179,21 @@ def _keep_faults(data: Data, known: Known) -> Iterator[Fault]:
         yield nothing_to_train_on(data.keep)
 
 
-def _subset_faults(subset: Subset, keys: Keys, data: Data, known: Known) -> Iterator[Fault]:
+def _subset_faults(subset: Subset, keys: Keys, data: Data, known: DatasetInfo) -> Iterator[Fault]:
     if subset.classes is not None:
         yield from _classes_faults(subset.classes, (*keys, "classes"), data, known)
     if subset.indices is not None:
         yield from _indices_faults(subset.indices, (*keys, "indices"), known)
 
 
-def _classes_faults(names: Sequence[ClassName], keys: Keys, data: Data, known: Known) -> Iterator[Fault]:
+def _classes_faults(names: Sequence[ClassName], keys: Keys, data: Data, known: DatasetInfo) -> Iterator[Fault]:
     faults = [fault for position, name in enumerate(names) for fault in _class_faults(name, (*keys, position), known)]
     yield from faults
     if not faults and known.counts is not None and not sum(_kept(data, known, name) for name in names):
         yield nothing_kept(keys, names, thinned=any(_share(data, name) == 0 for name in names))
 
 
-def _class_faults(name: ClassName, keys: Keys, known: Known) -> Iterator[Fault]:
+def _class_faults(name: ClassName, keys: Keys, known: DatasetInfo) -> Iterator[Fault]:
     if known.labelled is False:
         yield without_labels(keys, name)
     elif known.class_names is not None and find(name, known.class_names) is None:
@@ -201,7 +201,7 @@ def _class_faults(name: ClassName, keys: Keys, known: Known) -> Iterator[Fault]:
         yield unknown_class(keys, name, known.class_names, remark)
 
 
-def _indices_faults(indices: Sequence[int], keys: Keys, known: Known) -> Iterator[Fault]:
+def _indices_faults(indices: Sequence[int], keys: Keys, known: DatasetInfo) -> Iterator[Fault]:
     seen: set[int] = set()
     for position, index in enumerate(indices):
         if known.total is not None and index >= known.total:
@@ -212,7 +212,7 @@ def _indices_faults(indices: Sequence[int], keys: Keys, known: Known) -> Iterato
         seen.add(index)
 
 
-def _kept(data: Data, known: Known, name: ClassName) -> int:
+def _kept(data: Data, known: DatasetInfo, name: ClassName) -> int:
     """How many examples of a class are trained on, where the counts are known."""
     label = find(name, known.class_names or ())
     if label is None or known.counts is None:

@@ -24,7 +24,7 @@ NETWORKS = ("UNet2DModel", "UNet2DConditionModel", "SD3Transformer2DModel", "DiT
 OF_TEXT = ("UNet2DConditionModel", "SD3Transformer2DModel")
 #: The files in which diffusers keeps weights, and a noise schedule.
 WEIGHTS, SCHEDULE = "diffusion_pytorch_model.safetensors", "scheduler_config.json"
-SCHEDULE_WAY_OUT = (
+SCHEDULE_REMEDY = (
     "write that which it was trained with, e.g. schedule: {name: linear, timesteps: 1000, prediction: epsilon}, or give the "
     "folder of its pipeline"
 )
@@ -45,8 +45,8 @@ def model_faults(recipe: Recipe) -> Iterator[Fault]:
     for name, model in recipe.models.items():
         yield from _faults(("models", name), model)
         if isinstance(model.lora, Lora):
-            received, way_out = "a new one, which changes nothing until it is trained", "give a run's output, or drop it"
-            yield Fault(("models", name, "lora"), "must say where a trained adapter lies, for a frozen model", received, way_out)
+            received, remedy = "a new one, which changes nothing until it is trained", "give a run's output, or drop it"
+            yield Fault(("models", name, "lora"), "must say where a trained adapter lies, for a frozen model", received, remedy)
 
 
 def may_be_ours(place: str) -> bool:
@@ -62,17 +62,17 @@ def _faults(keys: Keys, model: Model) -> Iterator[Fault]:
     elif is_local(model.load) and local_path(model.load).is_dir() and not may_be_ours(model.load):
         yield from _diffusers_faults(keys, model, local_path(model.load))
     elif is_local(model.load) and local_path(model.load).is_file():
-        way_out = f"give its folder, `{local_path(model.load).parent}`"
-        yield Fault((*keys, "load"), "must be a run, a folder or a hub id", f"the file {show(model.load)}", way_out)
+        remedy = f"give its folder, `{local_path(model.load).parent}`"
+        yield Fault((*keys, "load"), "must be a run, a folder or a hub id", f"the file {show(model.load)}", remedy)
     elif is_local(model.load):
         yield from _amortised_faults(keys, model, local_path(model.load))
     if isinstance(model.lora, str) and is_local(model.lora) and local_path(model.lora).is_file():
-        way_out = f"give its folder, `{local_path(model.lora).parent}`, with the adapter under that name"
-        yield Fault((*keys, "lora"), f"must be a run of ours or hold {ADAPTER}", f"the file {show(model.lora)}", way_out)
+        remedy = f"give its folder, `{local_path(model.lora).parent}`, with the adapter under that name"
+        yield Fault((*keys, "lora"), f"must be a run of ours or hold {ADAPTER}", f"the file {show(model.lora)}", remedy)
     elif isinstance(model.lora, str) and (_is_missing(model.lora) or _holds_no_adapter(model.lora)):
         received = f"{show(model.lora)}, which holds neither"
-        way_out = "give the folder that holds the adapter; {rank: 4} starts a new one"
-        yield Fault((*keys, "lora"), f"must be a run of ours or hold {ADAPTER}", received, way_out)
+        remedy = "give the folder that holds the adapter; {rank: 4} starts a new one"
+        yield Fault((*keys, "lora"), f"must be a run of ours or hold {ADAPTER}", received, remedy)
 
 
 def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]:
@@ -120,8 +120,8 @@ def _network_faults(keys: Keys, model: Model, folder: Path, config: Mapping[str,
     if found is not None and len(found) != 1:
         names = sorted(each.name for each in folder.iterdir() if each.name != "config.json")
         received = f"{folder} with {', '.join(names[:6]) or 'no more than its configuration'}"
-        way_out = "give a folder that `save_pretrained` wrote" if not found else f"rename that of one variant to {WEIGHTS}"
-        yield Fault(place, f"must hold weights, {WEIGHTS} or one variant of them", received, way_out)
+        remedy = "give a folder that `save_pretrained` wrote" if not found else f"rename that of one variant to {WEIGHTS}"
+        yield Fault(place, f"must hold weights, {WEIGHTS} or one variant of them", received, remedy)
 
 
 def schedule_faults(recipe: Recipe) -> Iterator[Fault]:
@@ -134,7 +134,7 @@ def schedule_faults(recipe: Recipe) -> Iterator[Fault]:
     if not names & set(NETWORKS) or any((folder / each / SCHEDULE).is_file() for each in ("scheduler", "")):
         return
     received = f"none, and no {SCHEDULE} in {show(load)}"
-    yield Fault(("schedule",), "must be given for a network without a schedule of its own", received, SCHEDULE_WAY_OUT)
+    yield Fault(("schedule",), "must be given for a network without a schedule of its own", received, SCHEDULE_REMEDY)
 
 
 def newton_faults(recipe: Recipe) -> Iterator[Fault]:
@@ -183,8 +183,8 @@ def _amortised_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]
     if checkpoints and not recipe.get("amortised") and given is not None:
         yield Fault(place, "must go with an amortised run", f"them for {show(model.load)}, which is none", "drop them")
     elif recipe.get("amortised") and given is None:
-        way_out = f"write e.g. multipliers: {{{', '.join(f'{name}: 0.1' for name in names)}}}"
-        yield Fault(place, "must be given for an amortised run", "none", way_out)
+        remedy = f"write e.g. multipliers: {{{', '.join(f'{name}: 0.1' for name in names)}}}"
+        yield Fault(place, "must be given for an amortised run", "none", remedy)
     elif recipe.get("amortised") and (unknown := [name for name in given or {} if name not in names]):
         yield Fault(place, f"must be of the run's constraints, {', '.join(names)}", unknown[0], "name one of them")
 

@@ -45,8 +45,8 @@ def start_faults(recipe: Recipe) -> Iterator[Fault]:
     found = list(complete(local_path(place))) if local_path(place).is_dir() else []
     if not found:
         what = "which holds no complete one" if local_path(place).exists() else "which is not there"
-        way_out = "give another, or drop `start`"
-        yield Fault(keys, "must be a run's output or a checkpoint of ours", f"{show(place)}, {what}", way_out)
+        remedy = "give another, or drop `start`"
+        yield Fault(keys, "must be a run's output or a checkpoint of ours", f"{show(place)}, {what}", remedy)
         return
     written = read_json(found[-1] / MARKER)
     if "training/weights.safetensors" in written and "training/optimizer.safetensors" not in written:
@@ -72,11 +72,11 @@ def _recipe_faults(recipe: Recipe, theirs: dict[str, Any]) -> Iterator[Fault]:
     if unet is not None and isinstance(other, dict):
         for key, value in unet.model_dump(exclude={"dropout"}).items():
             if key in other and other[key] != value:
-                received, way_out = (
+                received, remedy = (
                     f"{show(other[key])} there, where this recipe has {show(value)}",
                     f"make model.unet.{key} alike",
                 )
-                yield Fault(("start", "from"), f"must hold this recipe's architecture, with its {key}", received, way_out)
+                yield Fault(("start", "from"), f"must hold this recipe's architecture, with its {key}", received, remedy)
     prediction = (theirs.get("schedule") or {}).get("prediction")
     if prediction is not None and recipe.model.load is None and prediction != (recipe.schedule or Schedule()).prediction:
         received = f"{prediction} there, where this recipe has {(recipe.schedule or Schedule()).prediction}"

@@ -17,9 +17,9 @@ ALL, EACH = "*", "[*]"
 class NoSuchPlaceError(Exception):
     """A dotted key leads nowhere; the parts are those of a `Problem`."""
 
-    def __init__(self, rule: str, received: str, way_out: str) -> None:
-        super().__init__(f"{rule}, but got {received}; {way_out}")
-        self.rule, self.received, self.way_out = rule, received, way_out
+    def __init__(self, rule: str, received: str, remedy: str) -> None:
+        super().__init__(f"{rule}, but got {received}; {remedy}")
+        self.rule, self.received, self.remedy = rule, received, remedy
 
 
 def expand(key: str, data: Any) -> list[tuple[str, list[Keys]]]:
@@ -94,8 +94,8 @@ def _entries(data: Any, word: str, above: Keys) -> list[tuple[str, Key, Any]]:
         return [(str(key), key, below) for key, below in data.items()]
     if isinstance(data, list):
         return [(str(below["name"]), at, below) for at, below in enumerate(data) if isinstance(below, dict) and "name" in below]
-    way_out = f"write the key as `{dotted(above)}`" if above else "give `key: value` pairs"
-    raise NoSuchPlaceError(f"must lead through sections, and `{dotted(above)}` is none", f"`{word}` below {show(data)}", way_out)
+    remedy = f"write the key as `{dotted(above)}`" if above else "give `key: value` pairs"
+    raise NoSuchPlaceError(f"must lead through sections, and `{dotted(above)}` is none", f"`{word}` below {show(data)}", remedy)
 
 
 def _new_key(data: Any, word: str) -> Key:

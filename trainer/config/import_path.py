@@ -16,17 +16,17 @@ from trainer.errors import TrainingError
 
 
 class CannotImportError(TrainingError):
-    """An import path leads nowhere; `rule`, `received` and `way_out` are those of a `Problem`."""
+    """An import path leads nowhere; `rule`, `received` and `remedy` are those of a `Problem`."""
 
-    def __init__(self, path: str, received: str, way_out: str) -> None:
-        super().__init__(path, received, way_out)  # all of them: so it crosses process borders whole
+    def __init__(self, path: str, received: str, remedy: str) -> None:
+        super().__init__(path, received, remedy)  # all of them: so it crosses process borders whole
         self.path = path
         self.rule = "must lead to a function that can be imported"
         self.received = received
-        self.way_out = way_out
+        self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"`{self.path}` {self.rule}, but got {self.received}; {self.way_out}"
+        return f"`{self.path}` {self.rule}, but got {self.received}; {self.remedy}"
 
 
 def import_callable(path: str) -> Callable[..., Any]:
@@ -72,7 +72,7 @@ def _import(path: str, module_name: str) -> ModuleType:
         raise CannotImportError(path, f"no module named `{missing}`{_place(error)}", f"install `{missing}`") from error
     except (Exception, SystemExit) as error:
         received = f"{type(error).__name__} while importing it: {error}{_place(error)}"
-        raise CannotImportError(path, received, "mend that module") from error
+        raise CannotImportError(path, received, "fix that module") from error
 
 
 def _place(error: BaseException) -> str:

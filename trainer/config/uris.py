@@ -27,11 +27,11 @@ MEMORY = ":memory:"
 
 
 class BadPlaceError(ValueError):
-    """A place that cannot be meant: the `rule` it breaks, what was `received`, and the `way_out`."""
+    """A place that cannot be meant: the `rule` it breaks, what was `received`, and the `remedy`."""
 
-    def __init__(self, rule: str, place: str, way_out: str) -> None:
-        self.rule, self.received, self.way_out = rule, repr(masked(place)), way_out
-        super().__init__(f"{rule}, but got {self.received}; {way_out}")
+    def __init__(self, rule: str, place: str, remedy: str) -> None:
+        self.rule, self.received, self.remedy = rule, repr(masked(place)), remedy
+        super().__init__(f"{rule}, but got {self.received}; {remedy}")
 
 
 def is_local(place: str) -> bool:
@@ -49,8 +49,8 @@ def local_path(place: str) -> Path:
     try:
         return (Path(path).expanduser() if path.startswith("~") else Path(path)).absolute()
     except RuntimeError:
-        way_out = f"mend it, or write ./{path} for a folder of that name"
-        raise BadPlaceError("must be in the home folder of a user of this machine", place, way_out) from None
+        remedy = f"fix it, or write ./{path} for a folder of that name"
+        raise BadPlaceError("must be in the home folder of a user of this machine", place, remedy) from None
 
 
 def _decoded(uri: str) -> str:

@@ -45,8 +45,8 @@ class Document:
                 return self.lines[tuple(keys[:length])]
         return 1
 
-    def problem(self, keys: Sequence[Key], rule: str, received: str, way_out: str) -> Problem:
-        return Problem(self.file, self.line(keys), dotted(keys), rule, received, way_out)
+    def problem(self, keys: Sequence[Key], rule: str, received: str, remedy: str) -> Problem:
+        return Problem(self.file, self.line(keys), dotted(keys), rule, received, remedy)
 
 
 def dotted(keys: Sequence[Key]) -> str:
@@ -93,7 +93,7 @@ def load(path: str | Path) -> Document:
 def _files_beside(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
-        return f"create the folder {folder} or mend the path"
+        return f"create the folder {folder} or fix the path"
     return "in that folder: " + nearest(path.name, sorted(p.name for p in folder.glob("*.y*ml")))
 
 
@@ -134,10 +134,10 @@ def _problems(model: type[BaseModel], document: Document, error: Mapping[str, An
     _, info = _owner(model, keys)
     found = []
     for message in getattr(error["ctx"]["error"], "messages", [str(error["ctx"]["error"])]):
-        rule, _, way_out = message.partition("; ")
+        rule, _, remedy = message.partition("; ")
         rule, _, received = rule.partition(", but got ")
         found.append(
-            document.problem(_precise(document, keys, rule), rule, received or show(error["input"]), way_out or _way_out(info))
+            document.problem(_precise(document, keys, rule), rule, received or show(error["input"]), remedy or _remedy(info))
         )
     return found
 
@@ -149,15 +149,15 @@ def _problem(model: type[BaseModel], document: Document, error: Mapping[str, Any
     if kind == "extra_forbidden":
         valid = sorted(owner.model_fields) if owner else []
         return document.problem(keys, "must be a known key", f"`{keys[-1]}`", nearest(keys[-1], valid))
-    way_out = _way_out(info)
+    remedy = _remedy(info)
     if kind == "missing":
-        return document.problem(keys, "is required", "nothing", way_out)
+        return document.problem(keys, "is required", "nothing", remedy)
     if kind == "literal_error":
         valid = [word.strip().strip("'") for word in re.split(r", | or ", error["ctx"]["expected"])]
         return document.problem(keys, "must be one of the known words", received, nearest(error["input"], valid))
     if kind in ("string_type", "none_of_its_types") and (quoted := _in_quotes(error["input"])):
-        way_out = f"put it in quotes: [{quoted}]" if keys and isinstance(keys[-1], int) else f"put it in quotes: {quoted}"
-    return document.problem(keys, _rule(error), received, way_out)
+        remedy = f"put it in quotes: [{quoted}]" if keys and isinstance(keys[-1], int) else f"put it in quotes: {quoted}"
+    return document.problem(keys, _rule(error), received, remedy)
 
 
 def _in_quotes(value: object) -> str:
@@ -215,7 +215,7 @@ def _inner_model(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _way_out(info: FieldInfo | None) -> str:
+def _remedy(info: FieldInfo | None) -> str:
     if info is None or not info.description:
         return "see docs/recipe.md"
     text = f"write {info.description[0].lower()}{info.description[1:]}".rstrip(".")

@@ -66,7 +66,7 @@ def _syntax_fault(text: str, error: yaml.YAMLError) -> YamlFault:
         return YamlFault(line, "must be YAML", what, template_hint(place))
     if "cannot start any token" in what:
         return YamlFault(line, "must be YAML", what, "put that value in quotes, and indent with blanks only")
-    return YamlFault(line, "must be YAML", what, "mend the syntax at that line")
+    return YamlFault(line, "must be YAML", what, "fix the syntax at that line")
 
 
 def _around(text: str, line: int) -> str:
@@ -117,8 +117,8 @@ class _Walk:
         written = self._text[node.start_mark.index : node.end_mark.index].strip()
         if not isinstance(node, yaml.ScalarNode):
             place = unfilled(_around(self._text, line))
-            way_out = template_hint(place) if place else "write a word, or put it all in quotes"
-            raise YamlFault(line, "must have plain words as keys", f"`{place or written}`", way_out)
+            remedy = template_hint(place) if place else "write a word, or put it all in quotes"
+            raise YamlFault(line, "must have plain words as keys", f"`{place or written}`", remedy)
         key = "<<" if node.tag.endswith(":merge") else self._loader.construct_object(node)
         if isinstance(key, bool) or not isinstance(key, str | int):
             raise YamlFault(line, "must have words or whole numbers as keys", f"`{written}`", f'{_IN_QUOTES}"{written}"')

@@ -21,7 +21,7 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 @dataclass(frozen=True)
-class Known:
+class DatasetInfo:
     """Facts of a data set; None is not known yet.
 
     labelled     whether it has labels
@@ -40,7 +40,7 @@ class Known:
     empty: tuple[str, ...] = ()
 
 
-def look_at(data: Data) -> Known:
+def inspect(data: Data) -> DatasetInfo:
     """What the names of files and the small files beside the data tell.
 
     Raises:
@@ -51,29 +51,29 @@ def look_at(data: Data) -> Known:
     if data.dataset is not None:
         return _dataset(data)
     if data.call is not None:
-        return Known()
-    return Known(True, tuple(range(10)), DIGITS_COUNTS, sum(DIGITS_COUNTS), DIGITS_SIDE)
+        return DatasetInfo()
+    return DatasetInfo(True, tuple(range(10)), DIGITS_COUNTS, sum(DIGITS_COUNTS), DIGITS_SIDE)
 
 
-def _folder(folder: str, size: int | None) -> Known:
+def _folder(folder: str, size: int | None) -> DatasetInfo:
     listing = list_images(folder)
     if listing.labels is None:
-        return Known(False, (), total=len(listing.files), side=size)
+        return DatasetInfo(False, (), total=len(listing.files), side=size)
     counts = [0] * len(listing.class_names)
     for label in listing.labels:
         counts[label] += 1
-    return Known(True, listing.class_names, tuple(counts), len(listing.files), size, listing.without_images)
+    return DatasetInfo(True, listing.class_names, tuple(counts), len(listing.files), size, listing.without_images)
 
 
-def _dataset(data: Data) -> Known:
+def _dataset(data: Data) -> DatasetInfo:
     labelled = data.label_column is not None
-    unknown = Known(labelled, None if labelled else (), side=data.size)
+    unknown = DatasetInfo(labelled, None if labelled else (), side=data.size)
     path = local(str(data.dataset))
     if path is None:
         if not _HUB_ID.fullmatch(str(data.dataset)):
-            way_out = "write e.g. `ylecun/mnist`, or the path of a directory"
+            remedy = "write e.g. `ylecun/mnist`, or the path of a directory"
             raise BadDataError(
-                Fault(("data", "dataset"), "must be a hub id or a local path that exists", f"'{data.dataset}'", way_out)
+                Fault(("data", "dataset"), "must be a hub id or a local path that exists", f"'{data.dataset}'", remedy)
             )
         return unknown
     if not is_saved(path):
@@ -87,4 +87,4 @@ def _dataset(data: Data) -> Known:
     if faults:
         raise BadDataError(*faults)
     names = saved.class_names.get(str(data.label_column)) if labelled else ()
-    return Known(labelled, names, side=data.size)
+    return DatasetInfo(labelled, names, side=data.size)

@@ -71,8 +71,8 @@ class Origin:
     keys: Keys
     name: Callable[[int], str]
 
-    def fault(self, row: int, rule: str, received: str, way_out: str) -> BadDataError:
-        return BadDataError(Fault(self.keys, rule, f"{received} in {self.name(row)}", way_out))
+    def fault(self, row: int, rule: str, received: str, remedy: str) -> BadDataError:
+        return BadDataError(Fault(self.keys, rule, f"{received} in {self.name(row)}", remedy))
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ class OnDemand:
         for row, example in zip(numbers, each, strict=True):
             if tuple(example.shape) != self.shape:
                 received = f"{_sides(example.shape)} after {_sides(self.shape)}"
-                raise self.origin.fault(row, "must hold examples of one shape", received, _SIZE_WAY_OUT)
+                raise self.origin.fault(row, "must hold examples of one shape", received, _SIZE_REMEDY)
         batch = torch.stack(each)
         refuse_odd(batch, rows, self.origin)
         if not self._judged and len(batch) >= _ENOUGH:
@@ -134,7 +134,7 @@ class OnDemand:
         return batch
 
 
-_SIZE_WAY_OUT = "make them alike; images of a folder or of a Hugging Face data set are resized by `data.size`"
+_SIZE_REMEDY = "make them alike; images of a folder or of a Hugging Face data set are resized by `data.size`"
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,8 +236,8 @@ def refuse_odd(batch: torch.Tensor, rows: Integers, origin: Origin) -> None:
     row = int((batch.abs() > _FAR_OUTSIDE).flatten(1).any(dim=1).nonzero()[0])
     one = batch[row]
     received = f"numbers from {one.min().item():.4g} to {one.max().item():.4g}"
-    way_out = "scale pixels 0..255 by x / 127.5 - 1, and other numbers to -1..1"
-    raise origin.fault(int(rows[row]), "must hold images in [-1, 1]", received, way_out)
+    remedy = "scale pixels 0..255 by x / 127.5 - 1, and other numbers to -1..1"
+    raise origin.fault(int(rows[row]), "must hold images in [-1, 1]", received, remedy)
 
 
 def warn_of_half_range(images: torch.Tensor, origin: Origin) -> None:
@@ -254,7 +254,7 @@ def refuse_non_finite(batch: torch.Tensor, rows: Integers, origin: Origin) -> No
         return
     position = tuple(int(each) for each in torch.nonzero(~finite)[0])
     received = f"{batch[position].item()} at position {list(position[1:])}"
-    raise origin.fault(int(rows[position[0]]), "must hold finite numbers", received, "mend or leave out that example")
+    raise origin.fault(int(rows[position[0]]), "must hold finite numbers", received, "fix or leave out that example")
 
 
 def _refuse_empty(count: int, origin: Origin) -> None:

@@ -17,17 +17,17 @@ class Fault:
     keys: Keys
     rule: str
     received: str
-    way_out: str
+    remedy: str
 
     def __str__(self) -> str:
-        return f"{dotted(self.keys)}: {self.rule}, but got {self.received}; {self.way_out}"
+        return f"{dotted(self.keys)}: {self.rule}, but got {self.received}; {self.remedy}"
 
     def problem(self, document: Document) -> Problem:
-        return document.problem(self.keys, self.rule, self.received, self.way_out)
+        return document.problem(self.keys, self.rule, self.received, self.remedy)
 
 
 class BadDataError(TrainingError):
-    """The data cannot be trained on; carries every fault found. Trying again does not mend it."""
+    """The data cannot be trained on; carries every fault found. Trying again does not fix it."""
 
     def __init__(self, *faults: Fault) -> None:
         super().__init__(*faults)
@@ -39,14 +39,14 @@ class BadDataError(TrainingError):
 
 def without_labels(keys: Keys, asked: object) -> Fault:
     """Classes are asked of data that has none."""
-    way_out = "give labelled data (`label_column`, sub-folders, or items (x, label)), or leave the class out"
-    return Fault(keys, "must go with data that has labels", show(asked), way_out)
+    remedy = "give labelled data (`label_column`, sub-folders, or items (x, label)), or leave the class out"
+    return Fault(keys, "must go with data that has labels", show(asked), remedy)
 
 
 def without_classes(received: str) -> Fault:
     """`data.balance` is asked of examples without classes."""
-    way_out = "drop it, or give data with labels"
-    return Fault(("data", "balance"), "must go with an objective on examples that have classes", received, way_out)
+    remedy = "drop it, or give data with labels"
+    return Fault(("data", "balance"), "must go with an objective on examples that have classes", received, remedy)
 
 
 def unknown_class(keys: Keys, name: ClassName, names: Sequence[ClassName], remark: str = "") -> Fault:
@@ -54,15 +54,15 @@ def unknown_class(keys: Keys, name: ClassName, names: Sequence[ClassName], remar
     digits = [
         each for each in names if isinstance(name, int) and isinstance(each, str) and each.isdecimal() and int(each) == name
     ]
-    way_out = f'put it in quotes, as it is written there: "{digits[0]}"' if digits else nearest(name, names)
-    return Fault(keys, "must be a class of the data", show(name) + remark, way_out)
+    remedy = f'put it in quotes, as it is written there: "{digits[0]}"' if digits else nearest(name, names)
+    return Fault(keys, "must be a class of the data", show(name) + remark, remedy)
 
 
 def nothing_kept(keys: Keys, names: Sequence[ClassName], thinned: bool) -> Fault:
     """The classes of a constraint have no example: where `thinned`, `keep` takes all of them away, else the data has none."""
     received = f"none for {show(list(names))}" + (" after `keep`" if thinned else ", which no example of the data is of")
-    way_out = "keep a share of that class by `data.keep`, or name another" if thinned else "name another, or give examples of it"
-    return Fault(keys, "must have examples to train on", received, way_out)
+    remedy = "keep a share of that class by `data.keep`, or name another" if thinned else "name another, or give examples of it"
+    return Fault(keys, "must have examples to train on", received, remedy)
 
 
 def nothing_to_train_on(keep: dict[ClassName, float]) -> Fault:

@@ -57,9 +57,9 @@ def _open(name: str, split: str) -> Any:
         raise
     except Exception as error:  # of the network, of the hub, of Arrow, of a split's name: all with words of their own
         received = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        way_out = "mend `dataset` or `split`, or give the path of a directory written by `save_to_disk`"
+        remedy = "fix `dataset` or `split`, or give the path of a directory written by `save_to_disk`"
         raise BadDataError(
-            Fault(_DATASET, f"must be a data set that loads with the split '{split}'", received, way_out)
+            Fault(_DATASET, f"must be a data set that loads with the split '{split}'", received, remedy)
         ) from error
 
 
@@ -90,6 +90,6 @@ def _reader(dataset: Any, column: str, origin: Origin, size: int | None, grey: b
             return from_array(np.asarray(value), size, grey)
         except Exception as error:  # a damaged image, or an array that is none
             received = f"{type(error).__name__}: {error}"
-            raise origin.fault(row, "must hold images", received, "mend or leave out that row") from error
+            raise origin.fault(row, "must hold images", received, "fix or leave out that row") from error
 
     return read

@@ -25,7 +25,7 @@ def load(folder: str, size: int | None, grey: bool) -> Examples:
             with Image.open(listing.files[row]) as image:
                 return from_image(image, size, grey)
         except Exception as error:  # PIL raises a dozen kinds for damaged files, SyntaxError among them
-            raise origin.fault(row, "must hold readable images", str(error), "mend or remove that file") from error
+            raise origin.fault(row, "must hold readable images", str(error), "fix or remove that file") from error
 
     labels = None if listing.labels is None else np.array(listing.labels, dtype=np.int64)
     return from_reader(read, len(listing.files), origin, labels, listing.class_names, in_threads=True)

@@ -124,7 +124,7 @@ def _is_image(path: Path) -> bool:
     if path.suffix.lower() not in SUFFIXES:
         return False
     if path.is_symlink() and not path.exists():
-        raise _fault("must hold readable images", f"`{path}`, a link that leads nowhere", "mend or remove that link")
+        raise _fault("must hold readable images", f"`{path}`, a link that leads nowhere", "fix or remove that link")
     return path.is_file()
 
 
@@ -135,9 +135,9 @@ def _what_is(root: Path, given: str) -> str:
 
 def _near(root: Path) -> str:
     if not root.parent.is_dir():
-        return "mend the path"
+        return "fix the path"
     return nearest(root.name, sorted(path.name for path in _visible(root.parent) if path.is_dir()))
 
 
-def _fault(rule: str, received: str, way_out: str) -> BadDataError:
-    return BadDataError(Fault(_KEYS, rule, received, way_out))
+def _fault(rule: str, received: str, remedy: str) -> BadDataError:
+    return BadDataError(Fault(_KEYS, rule, received, remedy))

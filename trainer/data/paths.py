@@ -19,7 +19,7 @@ def existing(place: str, keys: Keys) -> Path:
     try:
         path = local_path(place) if place.startswith(("~", "file:")) else Path(place)
     except BadPlaceError as error:
-        raise BadDataError(Fault(keys, error.rule, error.received, error.way_out)) from None
+        raise BadDataError(Fault(keys, error.rule, error.received, error.remedy)) from None
     if path.exists():
         return path
     found = Path(path.anchor)

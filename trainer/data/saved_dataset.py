@@ -36,13 +36,13 @@ def local(dataset: str) -> Path | None:
     path = existing(dataset, ("data", "dataset"))
     if path.is_file():
         received = f"the file '{dataset}'"
-        way_out = f"give its folder, `{path.parent if path.parent.parts else '.'}`"
-        raise BadDataError(Fault(("data", "dataset"), "must be a hub id or a folder", received, way_out))
+        remedy = f"give its folder, `{path.parent if path.parent.parts else '.'}`"
+        raise BadDataError(Fault(("data", "dataset"), "must be a hub id or a folder", received, remedy))
     if path.exists():
         return path
     if dataset.startswith((".", "/", "~")) or dataset.count("/") >= _HUB_ID_PARTS or path.suffix in _OF_FILES:
         received = f"nothing at '{dataset}'" + ("" if path.is_absolute() else f" in {Path.cwd()}")
-        raise BadDataError(Fault(("data", "dataset"), "must be a hub id or a local path that exists", received, "mend the path"))
+        raise BadDataError(Fault(("data", "dataset"), "must be a hub id or a local path that exists", received, "fix the path"))
     return None
 
 

@@ -28,7 +28,7 @@ def load(path: str, keys: Keys = ("data", "call")) -> Examples:
     try:
         function = import_callable(path)
     except CannotImportError as error:
-        raise BadDataError(Fault(keys, error.rule, error.received, error.way_out)) from error
+        raise BadDataError(Fault(keys, error.rule, error.received, error.remedy)) from error
     return to_examples(invoke(function, path, keys), path, keys)
 
 
@@ -38,7 +38,7 @@ def invoke(function: Any, path: str, keys: Keys, *arguments: object) -> Any:
         return function(*arguments)
     except Exception as error:
         received = f"{type(error).__name__} from {path}: {error}"
-        raise BadDataError(Fault(keys, "must be a function that returns data", received, "mend that function")) from error
+        raise BadDataError(Fault(keys, "must be a function that returns data", received, "fix that function")) from error
 
 
 def to_examples(result: Any, path: str, keys: Keys) -> Examples:
@@ -91,7 +91,7 @@ class _Reader:
             return self.items[row]
         except Exception as error:
             received = f"{type(error).__name__}: {error}"
-            raise self.origin.fault(row, "must be readable item by item", received, "mend that data set") from error
+            raise self.origin.fault(row, "must be readable item by item", received, "fix that data set") from error
 
 
 def _from_items(items: Any, origin: Origin) -> Examples:

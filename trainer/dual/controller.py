@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trainer.dual.first_order import RULES, Gains, Move, ahead, gain
-from trainer.dual.problem import RELATIVE_LIMIT, Booleans, Estimate, Problem, Vector
+from trainer.dual.problem import RELATIVE_LIMIT, Booleans, ConstrainedProblem, Estimate, Vector
 from trainer.dual.secant import secant
 from trainer.dual.second_order import Measured, newton
 from trainer.dual.state import FIFTHS, DualState, SlackReport, Tail
@@ -31,7 +31,7 @@ class Controller:
     `total` is the number of dual steps of the whole run.
     """
 
-    problem: Problem
+    problem: ConstrainedProblem
     dual: Dual
     total: int
 

@@ -64,7 +64,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Problem:
+class ConstrainedProblem:
     """The numbers of a problem with m constraints.
 
     names, kinds    of each constraint; no kinds stand for `at_most` throughout
@@ -196,7 +196,7 @@ class Problem:
         first = np.broadcast_to(objective, multipliers.shape[:-1])[..., None]
         return np.concatenate([first, self.signs * multipliers], axis=-1)
 
-    def weights(self, multipliers: Vector) -> Vector:
+    def mixture_weights(self, multipliers: Vector) -> Vector:
         """The coefficients [..., 1 + m] over their absolute sum: gradients keep their size while the multipliers grow."""
         coefficients = self.coefficients(multipliers)
         result: Vector = coefficients / np.abs(coefficients).sum(-1, keepdims=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.dual.memory import blank
-from trainer.dual.problem import Booleans, Problem, Vector
+from trainer.dual.problem import Booleans, ConstrainedProblem, Vector
 from trainer.recipe.dual import Dual
 
 Integers = NDArray[np.int64]
@@ -138,7 +138,7 @@ class DualState:
                 raise ValueError(f"`{name}` must be finite and >= 0, but got {value}; the last checkpoint holds good ones")
 
     @classmethod
-    def first(cls, problem: Problem, dual: Dual) -> Self:
+    def first(cls, problem: ConstrainedProblem, dual: Dual) -> Self:
         size = len(problem.names)
         start = [dual.start[name] for name in problem.names] if isinstance(dual.start, dict) else [dual.start] * size
         multipliers = problem.project(np.array(start, dtype=np.float64), dual.cap)

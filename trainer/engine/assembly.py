@@ -8,7 +8,7 @@ from itertools import chain
 from diffusers import DDPMScheduler
 
 from trainer.data.splits import Assembled, assemble
-from trainer.engine.dual_side import spread_of
+from trainer.engine.dual_side import multiplier_range_of
 from trainer.engine.gradient_primal import Primal
 from trainer.engine.host import Host
 from trainer.engine.weighted_primal import Composition
@@ -25,7 +25,7 @@ from trainer.recipe.evaluation import STEPS
 from trainer.recipe.recipe import Recipe
 from trainer.sources.base import Source
 from trainer.sources.build import build_sources, frozen_names
-from trainer.terms.context import Setting
+from trainer.terms.context import TermContext
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     shape = space.coded(data.examples.shape) if data is not None else shape_of(recipe.leading, space)
     schedule = noise_schedule(recipe, shape, space)
     _check_steps(recipe, schedule)
-    spread = spread_of(recipe)
+    spread = multiplier_range_of(recipe)
     predictor: Predictor
     primal: Primal | Composition
     if recipe.model.compose is not None:
@@ -78,7 +78,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     del library  # text encoders and networks that no model has
     _check_prompts(recipe, predictor)
     names = data.examples.class_names if data is not None else ()
-    setting = Setting(
+    setting = TermContext(
         recipe.seed, recipe.train, recipe.rollout, recipe.product, recipe.evaluation, recipe.normalization_samples, shape,
         schedule, host, primal.predict, frozen, lambda: _judge(recipe, data, judges), names, primal.guided, space,
         predictor.texts, spread, next(((each.column, each.value.to) for each in recipe.terms if each.term.anchors), None),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.amortised.spread import Spread
+from trainer.amortised.spread import MultiplierRange
 from trainer.dual.controller import Controller
-from trainer.dual.problem import RELATIVE_LIMIT, Problem
+from trainer.dual.problem import RELATIVE_LIMIT, ConstrainedProblem
 from trainer.feasibility.defaults import tolerances
 from trainer.feasibility.tolerance import Tolerance
 from trainer.recipe.dual import Dual
@@ -14,12 +14,12 @@ from trainer.recipe.formulation import SHAPES
 from trainer.recipe.recipe import Recipe
 
 
-def problem_of(recipe: Recipe) -> Problem:
+def problem_of(recipe: Recipe) -> ConstrainedProblem:
     """The constrained problem that a recipe states; where the largest value is minimised its budgets are NaN."""
     constraints = recipe.constraints
     alphas = [constraint.alpha or recipe.dual.alpha for constraint in constraints]
     budgets = [np.nan if constraint.budget is None else constraint.budget for constraint in constraints]
-    return Problem(
+    return ConstrainedProblem(
         names=tuple(constraint.name for constraint in constraints),
         budgets=np.array(budgets, dtype=np.float64),
         relative=np.array([constraint.relative_to is not None for constraint in constraints], dtype=np.bool_),
@@ -41,7 +41,7 @@ def controller_of(recipe: Recipe) -> Controller:
     return Controller(problem_of(recipe), dual, total=max(1, recipe.train.steps // dual.every))
 
 
-def spread_of(recipe: Recipe) -> Spread | None:
+def multiplier_range_of(recipe: Recipe) -> MultiplierRange | None:
     """The multipliers that an amortised training draws; None of a recipe that is not amortised."""
     spec = recipe.amortised
     if spec is None:
@@ -50,4 +50,4 @@ def spread_of(recipe: Recipe) -> Spread | None:
     problem = problem_of(recipe)
     high = np.array([each.high for each in ranges])
     high = np.where(problem.relative, np.minimum(high, RELATIVE_LIMIT), high)
-    return Spread(problem, np.array([each.low for each in ranges]), high, spec.zeros, recipe.seed)
+    return MultiplierRange(problem, np.array([each.low for each in ranges]), high, spec.zeros, recipe.seed)

@@ -17,7 +17,7 @@ from trainer.models.precision import precision
 from trainer.models.predictor import Predictor
 from trainer.recipe.recipe import Recipe
 from trainer.rng import Stream, generator
-from trainer.sources.base import Companion
+from trainer.sources.base import AuxiliaryNetwork
 
 
 class Primal:
@@ -47,7 +47,7 @@ class Primal:
         self.companions: dict[str, nn.Module] = {}
         self.precision = precision(train.precision, device)
 
-    def join(self, name: str, companion: Companion) -> None:
+    def join(self, name: str, companion: AuxiliaryNetwork) -> None:
         """Trains a network beside the model from now on: same steps, own rate; in checkpoints, not in the delivered model."""
         self.companions[name] = companion.module.to(self.device)
         self._rates.append(companion.lr)
@@ -67,10 +67,10 @@ class Primal:
         """The same with the model's guidance, for sampling; `prompts` [B] are which of its prompts each sample has."""
         return self.predictor.guided(x, t, prompts, multipliers)
 
-    def begin(self, step: int, weights: Vector) -> None:
+    def begin(self, step: int, coefficients: Vector) -> None:
         """To be called before anything of a primal step is computed: what it draws and its rate depend on the step alone.
 
-        The Lagrangian's coefficients `weights` [1 + m] move the weights only through its gradient.
+        The Lagrangian's `coefficients` [1 + m] move the weights only through its gradient.
         """
         self._set_lr(step)
         self._seed_dropout(step)
@@ -128,8 +128,8 @@ class Primal:
             group["lr"] = rate * share
 
     @contextlib.contextmanager
-    def averaged(self, weights: Vector) -> Any:
-        """The predictor with the averaged weights, in evaluation mode, whatever the Lagrangian's coefficients `weights` are.
+    def averaged(self, coefficients: Vector) -> Any:
+        """The predictor with the averaged weights, in evaluation mode, whatever the Lagrangian's `coefficients` are.
 
         The training weights come back afterwards.
         """

@@ -25,11 +25,11 @@ from trainer.dual.state import DualState, version_at
 from trainer.engine.assembly import Prepared
 from trainer.engine.dual_side import controller_of, problem_of
 from trainer.engine.host import Host
-from trainer.engine.training_metrics import Window
+from trainer.engine.training_metrics import MetricWindow
 from trainer.engine.warm_start import begin
 from trainer.errors import TrainingError
 from trainer.result import Status
-from trainer.sources.base import Sums, Turn
+from trainer.sources.base import SourceStep, ValueAccumulator
 
 #: Seconds between two live reports, about.
 REPORT_SECONDS = 2.0
@@ -51,8 +51,8 @@ class Loop:
         self.problem = problem_of(recipe)
         self.controller = controller_of(recipe)
         self.state = self.controller.first()
-        self.window = Window.empty(len(self.problem.names))
-        self.sums = Sums(1 + len(self.problem.names))
+        self.window = MetricWindow.empty(len(self.problem.names))
+        self.sums = ValueAccumulator(1 + len(self.problem.names))
         self.step, self.bad_steps, self.seconds = 0, 0, 0.0
         self._answer: Callable[[], DualState] | None = None
         self._points: list[Point] = []
@@ -75,7 +75,7 @@ class Loop:
     @property
     def settled(self) -> Vector:
         """The Lagrangian's coefficients [1 + m] for the averaged multipliers, which go with the averaged weights."""
-        return self.problem.weights(settled_multipliers(self.state))
+        return self.problem.mixture_weights(settled_multipliers(self.state))
 
     def _resume(self) -> tuple[Status, str] | None:
         """Puts everything back as the last checkpoint has it; returns the end that it had come to, if any.
@@ -89,7 +89,7 @@ class Loop:
             return None
         self.primal.restore(snapshot.groups, snapshot.state["primal"])
         self.state = DualState.from_json(snapshot.state["dual"])
-        self.window = Window.from_json(snapshot.state["window"])
+        self.window = MetricWindow.from_json(snapshot.state["window"])
         self.step, self.seconds = snapshot.step, snapshot.state["seconds"]
         self.bad_steps = snapshot.state["bad_steps"]
         self._points = snapshot.state["points"]
@@ -103,9 +103,9 @@ class Loop:
         if wanted > self.state.version:
             self._settle()
         multipliers = self.state.applied if self.state.version == wanted else self.state.previous
-        weights = self.problem.weights(multipliers)
-        self.primal.begin(self.step, weights)
-        self._update(weights)
+        coefficients = self.problem.mixture_weights(multipliers)
+        self.primal.begin(self.step, coefficients)
+        self._update(coefficients)
         self.step += 1
         if self.step % dual.every == 0:
             self._settle()
@@ -113,34 +113,34 @@ class Loop:
             if dual.staleness == 0:
                 self._settle()
 
-    def _update(self, weights: Vector) -> None:
-        """As many updates of the weights as the source with the most rounds asks for.
+    def _update(self, coefficients: Vector) -> None:
+        """As many updates of the weights as the source with the most updates asks for.
 
-        A source of fewer rounds draws anew when its own are done: each update is along the whole Lagrangian's gradient, and no
+        A source of fewer updates draws anew when its own are done: each update is along the whole Lagrangian's gradient, and no
         batch serves more updates than its source foresees. Values are of the weights that the step begins with.
         """
-        turns: list[Turn] = []
-        most = max(source.rounds for source in self.sources)
+        steps: list[SourceStep] = []
+        most = max(source.updates for source in self.sources)
         for number in range(most):
             for place, source in enumerate(self.sources):
-                turn, within = divmod(number, source.rounds)
+                draw, within = divmod(number, source.updates)
                 if within == 0:
-                    turns[place : place + 1] = [source.turn(self.step * -(-most // source.rounds) + turn, weights)]
-            rounds = [number % source.rounds for source in self.sources]
-            self._check_finite(self.primal.update(partial(_lagrangian, turns, rounds)), turns)
+                    steps[place : place + 1] = [source.begin_step(self.step * -(-most // source.updates) + draw, coefficients)]
+            updates = [number % source.updates for source in self.sources]
+            self._check_finite(self.primal.update(partial(_lagrangian, steps, updates)), steps)
             if number == 0:
-                for each in turns:
-                    each.add_to(self.sums)
+                for source_step in steps:
+                    source_step.add_to(self.sums)
 
-    def _check_finite(self, norm: float, turns: Sequence[Turn]) -> None:
+    def _check_finite(self, norm: float, steps: Sequence[SourceStep]) -> None:
         """Counts updates in a row that a non-finite gradient made void; bad inputs are an error at once."""
         if np.isfinite(norm):
             self.bad_steps = 0
             return
         self.bad_steps += 1
-        for turn in turns:
-            if fault := turn.fault():
-                raise TrainingError(f"{fault} (step {self.step})")
+        for source_step in steps:
+            if error := source_step.input_error():
+                raise TrainingError(f"{error} (step {self.step})")
 
     def _settle(self) -> None:
         """Takes the coordinator's outstanding answer, if any, and logs its point when one is due."""
@@ -155,7 +155,7 @@ class Loop:
             if self.recipe.amortised is not None:  # means over the range: of its single problems they say nothing
                 metrics = {name: value for name, value in metrics.items() if name.split("/")[0] in ("objective", "value")}
             self._add(step, metrics)
-            self.window = Window.empty(len(self.problem.names))
+            self.window = MetricWindow.empty(len(self.problem.names))
 
     def _early_end(self) -> tuple[Status, str] | None:
         if self.bad_steps >= MOST_SKIPPED:
@@ -217,6 +217,6 @@ class Loop:
         self._recent.append(point)
 
 
-def _lagrangian(turns: Sequence[Turn], rounds: Sequence[int]) -> Tensor:
-    """The surrogate of the normalised Lagrangian on this worker's shard, at each turn's own round."""
-    return torch.stack([turn.loss(number) for turn, number in zip(turns, rounds, strict=True)]).sum()
+def _lagrangian(steps: Sequence[SourceStep], updates: Sequence[int]) -> Tensor:
+    """The surrogate of the normalised Lagrangian on this worker's shard, each source's at its own update."""
+    return torch.stack([step.loss(number) for step, number in zip(steps, updates, strict=True)]).sum()

@@ -83,11 +83,11 @@ def find_checkpoint(place: str) -> str:
     found = locate(place)
     if found is not None:
         return found
-    rule, way_out = (
+    rule, remedy = (
         "must be a checkpoint or a run's output folder",
         "give the path that `checkpoint` has in the run's result.json",
     )
-    raise BadInput([Problem("command line", 1, "CHECKPOINT", rule, repr(place), way_out)])
+    raise BadInput([Problem("command line", 1, "CHECKPOINT", rule, repr(place), remedy)])
 
 
 def generate(

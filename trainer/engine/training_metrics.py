@@ -8,14 +8,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from trainer.dual.problem import Problem, Vector
+from trainer.dual.problem import ConstrainedProblem, Vector
 from trainer.dual.state import DualState, pack, unpack
 from trainer.feasibility.standing import Slack, Standing, overall, standing_of
 from trainer.result import ConstraintOutcome
 
 
 @dataclass(frozen=True)
-class Window:
+class MetricWindow:
     """Sums over dual steps: of the means [1 + m], of the slacks and of their squares [m], and the number of steps."""
 
     steps: int
@@ -27,14 +27,14 @@ class Window:
     def empty(cls, constraints: int) -> Self:
         return cls(0, np.zeros(1 + constraints), np.zeros(constraints), np.zeros(constraints))
 
-    def add(self, problem: Problem, state: DualState) -> Window:
+    def add(self, problem: ConstrainedProblem, state: DualState) -> MetricWindow:
         """With the means of `state`; a dual step without finite means adds nothing."""
         if not problem.complete(state.means):
             return self
         slacks = problem.slacks(state.means)
-        return Window(self.steps + 1, self.means + state.means, self.slacks + slacks, self.squares + slacks**2)
+        return MetricWindow(self.steps + 1, self.means + state.means, self.slacks + slacks, self.squares + slacks**2)
 
-    def metrics(self, problem: Problem, state: DualState) -> dict[str, float]:
+    def metrics(self, problem: ConstrainedProblem, state: DualState) -> dict[str, float]:
         """The point's metrics: estimates on training batches with the training (not the averaged) weights.
 
         The slacks' standard errors are from their scatter over the dual steps; of a single one, its own.
@@ -56,7 +56,7 @@ class Window:
         return cls(**{name: unpack(value) for name, value in plain.items()})
 
 
-def point(problem: Problem, means: Vector, slack_errors: Vector, multipliers: Vector) -> dict[str, float]:
+def point(problem: ConstrainedProblem, means: Vector, slack_errors: Vector, multipliers: Vector) -> dict[str, float]:
     """Metrics from the means [1 + m] and the slacks' standard errors [m].
 
     `feasible` is 1 where this point alone shows every constraint met (`trainer.feasibility.standing`). On the simplex the

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trainer.checkpoint import Snapshot, locate, read
 from trainer.config import yaml_core
-from trainer.dual.problem import Problem
+from trainer.dual.problem import ConstrainedProblem
 from trainer.dual.settling import settled_multipliers
 from trainer.dual.state import DualState
 from trainer.engine.assembly import Prepared
@@ -30,7 +30,7 @@ from trainer.storage import is_local, local_path
 Groups = Mapping[str, Mapping[str, Tensor]]
 
 
-def begin(prepared: Prepared, start: Start, problem: Problem, state: DualState) -> DualState:
+def begin(prepared: Prepared, start: Start, problem: ConstrainedProblem, state: DualState) -> DualState:
     """Puts the primal where the run that `start` names left it; returns the dual state, at version 0, to begin with.
 
     Raises:
@@ -52,7 +52,7 @@ def begin(prepared: Prepared, start: Start, problem: Problem, state: DualState) 
     return replace(state, multipliers=multipliers, applied=multipliers, previous=multipliers)
 
 
-def _multipliers(checkpoint: str, snapshot: Snapshot, start: Start, problem: Problem) -> Mapping[str, float]:
+def _multipliers(checkpoint: str, snapshot: Snapshot, start: Start, problem: ConstrainedProblem) -> Mapping[str, float]:
     """Those that are given, else those at which the run settled; of constraints that it has not they must be given."""
     names = [str(each["name"]) for each in yaml_core.read(snapshot.files["recipe.yaml"].decode()).get("constraints", [])]
     if missing := [name for name in problem.names if name not in (*names, *start.multipliers)]:

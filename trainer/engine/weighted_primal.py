@@ -32,12 +32,12 @@ class Composition:
         """The same as it samples."""
         return self.predictor.guided(x, t)
 
-    def begin(self, step: int, weights: Vector) -> None:
+    def begin(self, step: int, coefficients: Vector) -> None:
         """Takes the multipliers of a primal step from the Lagrangian's coefficients [1 + m]."""
-        self._weigh(weights)
+        self._weigh(coefficients)
 
-    def _weigh(self, weights: Vector) -> None:
-        self.predictor.weigh({name: weights[column] for name, column in self._columns.items()})
+    def _weigh(self, coefficients: Vector) -> None:
+        self.predictor.weigh({name: coefficients[column] for name, column in self._columns.items()})
 
     @torch.no_grad()
     def update(self, surrogate: Callable[[], Tensor]) -> float:
@@ -46,10 +46,10 @@ class Composition:
             return 0.0 if bool(torch.isfinite(surrogate())) else float("nan")
 
     @contextlib.contextmanager
-    def averaged(self, weights: Vector) -> Iterator[Composed]:
+    def averaged(self, coefficients: Vector) -> Iterator[Composed]:
         """The predictor under the averaged multipliers' coefficients [1 + m]; the present ones come back afterwards."""
         present = self.predictor.shares
-        self._weigh(weights)
+        self._weigh(coefficients)
         try:
             yield self.predictor
         finally:

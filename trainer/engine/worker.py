@@ -15,12 +15,12 @@ from torch import Tensor
 
 from trainer.amortised.front import FILE, AmortisedFront
 from trainer.amortised.measure import ending, measured, point_of
-from trainer.amortised.spread import Spread
+from trainer.amortised.spread import MultiplierRange
 from trainer.config import yaml_core
 from trainer.dual.problem import Vector
 from trainer.dual.settling import settled_errors, settled_multipliers
 from trainer.engine.assembly import Prepared, prepare
-from trainer.engine.dual_side import spread_of
+from trainer.engine.dual_side import multiplier_range_of
 from trainer.engine.host import Host
 from trainer.engine.loop import Loop
 from trainer.engine.training_metrics import point, standings
@@ -44,14 +44,14 @@ from trainer.storage import RESULT, write_files
 Ending = tuple[Status, str]
 
 
-def work(recipe: Recipe, host: Host, output: str, judges: str | None = None) -> Result | None:
+def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = None) -> Result | None:
     """One whole training as worker `host.rank` sees it; the result on rank 0, None elsewhere.
 
     Rank 0 writes `samples.npy`, `samples.png` and, last of all, `result.json` to `output`, a folder or fsspec URI;
     `judges` is the local folder in which trained judges are kept for other runs. The last report carries the result.
 
     Raises:
-        TrainingError: the model, the data or a user's part is unusable, for a reason that trying again won't mend.
+        TrainingError: the model, the data or a user's part is unusable, for a reason that trying again won't fix.
     """
     resolve(recipe.evaluation.metrics)  # a wrong import path must cost no training
     prepared = prepare(recipe, host, judges)
@@ -82,7 +82,7 @@ class _Measured:
     final: Final
     multipliers: Vector
     samples: Tensor | None
-    spread: Spread | None
+    spread: MultiplierRange | None
     front: AmortisedFront | None
 
 
@@ -110,7 +110,7 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Ending | None) -> tuple[Resul
 
 def _measured(loop: Loop, prepared: Prepared) -> _Measured | None:
     """Final values of the averaged weights and samples, by all workers; on rank 0 only."""
-    multipliers, spread, front = settled_multipliers(loop.state), spread_of(loop.recipe), None
+    multipliers, spread, front = settled_multipliers(loop.state), multiplier_range_of(loop.recipe), None
     weights = loop.settled
     with loop.primal.averaged(weights) as model:
         if spread is not None:

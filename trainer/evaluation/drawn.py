@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.dual.problem import Estimate, Vector
-from trainer.evaluation.spread import Spread, spread_of
+from trainer.evaluation.spread import MeanSpread, mean_spread
 
 Integers = NDArray[np.int64]
 
@@ -53,10 +53,10 @@ class JointDraws:
             groups=_joined(self.groups, later.groups),
         )
 
-    def spread(self, rows: Vector) -> Spread:
+    def spread(self, rows: Vector) -> MeanSpread:
         """The spread of the means of combinations `rows` [q, k] of the expectations."""
         known = np.where(np.isfinite(self.values), self.values, 0.0)  # 0 times what is not finite is to be 0
-        return spread_of(known @ rows.T, self.stages, self.stratified, self.units, self.groups)
+        return mean_spread(known @ rows.T, self.stages, self.stratified, self.units, self.groups)
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ class Scale:
     z: Vector
     groups: Integers | None = None
 
-    def spread(self, rows: Vector, means: Vector) -> Spread:
+    def spread(self, rows: Vector, means: Vector) -> MeanSpread:
         """What the scale's own error adds to combinations `rows` [q, k] of the rewards, whose `means` are [k].
 
         (r - mean) / std has the error -(z + r (z^2 - 1) / 2) / N of each sample of the scale (the delta method).
         """
         told = -(self.z + means * (self.z**2 - 1.0) / 2.0)
-        return spread_of(told @ rows.T, (len(told),), False, None, self.groups)
+        return mean_spread(told @ rows.T, (len(told),), False, None, self.groups)
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class _Part:
     """The spread of what was drawn together, its columns, and the pool of its units."""
 
     columns: list[int]
-    spread: Spread
+    spread: MeanSpread
     pool: str | None
 
 

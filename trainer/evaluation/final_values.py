@@ -22,7 +22,7 @@ class Final:
     decision: Decision
 
 
-def final_values(sources: Sequence[Source], weights: Vector, host: Host, deciding: Deciding) -> Final | None:
+def final_values(sources: Sequence[Source], coefficients: Vector, host: Host, deciding: Deciding) -> Final | None:
     """The final values of the present model, from all workers; on rank 0 only, whose decision all workers follow.
 
     Held-out data are as many images as there are: where these do not decide, they are drawn once.
@@ -30,8 +30,8 @@ def final_values(sources: Sequence[Source], weights: Vector, host: Host, decidin
     final, start = None, 0
     for number, end in enumerate(deciding.ends):
         draws, again = range(start, end), deciding.on_held_out or not number
-        trained = expectations(sources, weights, host, draws)
-        held_out = expectations(sources, weights, host, draws, held_out=True) if again else None
+        trained = expectations(sources, coefficients, host, draws)
+        held_out = expectations(sources, coefficients, host, draws, held_out=True) if again else None
         if trained is not None:
             final = _joined(final, trained, held_out, deciding, number)
         start = end

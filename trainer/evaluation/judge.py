@@ -64,7 +64,7 @@ def _own(path: str) -> Judge:
     try:
         judge = make()
     except Exception as error:
-        raise TrainingError(f"the judge {path} must not fail, but raised {type(error).__name__}: {error}; mend it") from error
+        raise TrainingError(f"the judge {path} must not fail, but raised {type(error).__name__}: {error}; fix it") from error
     for method in ("features", "probabilities"):
         if not callable(getattr(judge, method, None)):
             raise TrainingError(

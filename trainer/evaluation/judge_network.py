@@ -91,7 +91,7 @@ def fit(
     labelled = np.flatnonzero(labels >= 0)
     if not len(labelled) or labels.max() >= classes:
         found = f"labels up to {labels.max()}" if len(labelled) else "none of either"
-        raise ValueError(f"a judge needs images with labels in 0..{classes - 1}, but got {found}; mend the data's labels")
+        raise ValueError(f"a judge needs images with labels in 0..{classes - 1}, but got {found}; fix the data's labels")
     judge = _initial(shape, classes, spec.features, seed).to(device)
     steps = spec.epochs * math.ceil(len(labelled) / BATCH)
     optimiser = torch.optim.AdamW(judge.parameters(), lr=PEAK_LR, weight_decay=0.01)
@@ -106,7 +106,7 @@ def fit(
             optimiser.step()
             schedule.step()
         if not math.isfinite(loss.item()):
-            raise TrainingError(f"the judge's loss must be finite, but got {loss.item()} in epoch {epoch}; mend the data")
+            raise TrainingError(f"the judge's loss must be finite, but got {loss.item()} in epoch {epoch}; fix the data")
     return judge.eval()
 
 

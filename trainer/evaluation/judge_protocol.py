@@ -51,13 +51,13 @@ def _asked(judge: Judge, method: str, images: Rows) -> NDArray[np.float64]:
         except Exception as error:
             raise TrainingError(
                 f"the judge's {method}(x) must not fail, but raised {type(error).__name__}: {error}; "
-                f"mend {type(judge).__name__}.{method}"
+                f"fix {type(judge).__name__}.{method}"
             ) from error
         if not isinstance(answer, torch.Tensor) or answer.ndim != 2 or len(answer) != len(chunk):
             found = f"shape {list(answer.shape)}" if isinstance(answer, torch.Tensor) else f"a {type(answer).__name__}"
             raise TrainingError(
                 f"the judge's {method}(x) must be a tensor [{len(chunk)}, any] for x of {list(chunk.shape)}, but got {found}; "
-                f"mend {type(judge).__name__}.{method}"
+                f"fix {type(judge).__name__}.{method}"
             )
         answers.append(answer.double().cpu().numpy())
     result = np.concatenate(answers)
@@ -65,6 +65,6 @@ def _asked(judge: Judge, method: str, images: Rows) -> NDArray[np.float64]:
         wrong = int((~np.isfinite(result)).any(axis=1).sum())
         raise TrainingError(
             f"the judge's {method}(x) must be finite, but got NaN or infinity for {wrong} of {len(result)} images; "
-            f"mend {type(judge).__name__}.{method}"
+            f"fix {type(judge).__name__}.{method}"
         )
     return result

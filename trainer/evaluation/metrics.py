@@ -82,9 +82,9 @@ def _users(name: str, metric: Metric, evidence: Evidence) -> dict[str, float]:
     except NotMeasured:
         raise
     except Exception as error:
-        raise TrainingError(f"the metric {name} must not fail, but raised {type(error).__name__}: {error}; mend it") from error
+        raise TrainingError(f"the metric {name} must not fail, but raised {type(error).__name__}: {error}; fix it") from error
     if not isinstance(result, Mapping):
-        raise TrainingError(f"the metric {name} must return a dict of floats, but got a {type(result).__name__}; mend it")
+        raise TrainingError(f"the metric {name} must return a dict of floats, but got a {type(result).__name__}; fix it")
     return {_checked_key(name, key): _checked_value(name, key, value) for key, value in result.items()}
 
 

@@ -35,7 +35,7 @@ def class_shares(evidence: Evidence) -> dict[str, float]:
     if len(names) != probabilities.shape[1]:
         raise TrainingError(
             f"the judge's probabilities(x) must have a column for each of the data's {len(names)} classes, but got "
-            f"{probabilities.shape[1]}; mend the judge, in the order {list(names)}"
+            f"{probabilities.shape[1]}; fix the judge, in the order {list(names)}"
         )
     counts, called = tallies(probabilities), metric_names(names)
     errors, (low, high) = share_errors(counts), share_intervals(counts)

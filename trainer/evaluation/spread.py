@@ -37,7 +37,7 @@ BIN = 8
 
 
 @dataclass(frozen=True)
-class Spread:
+class MeanSpread:
     """Of the means of q columns: covariance [q, q] and third central moment [q].
 
     units is how many independent draws there were, degrees [q] the degrees of freedom of the variances; of draws on units,
@@ -72,9 +72,9 @@ class _Residuals:
         return np.where(whole > 0, np.maximum(found, min(1.0, each.sum())), np.inf)
 
 
-def spread_of(
+def mean_spread(
     values: Vector, stages: Sequence[int], stratified: bool, units: Integers | None, groups: Integers | None
-) -> Spread:  # fmt: skip
+) -> MeanSpread:  # fmt: skip
     """The spread of the means of `values` [n, q], which `trainer.evaluation.drawn.JointDraws` describes; n is at least 1."""
     with np.errstate(all="ignore"):
         left = _residuals(values, stages, stratified, groups)
@@ -82,7 +82,7 @@ def spread_of(
             plain = left.r / np.sqrt(left.own)[:, None] / len(values)
             third = (left.r**3 / left.cubes[:, None]).sum(0) / float(len(values)) ** 3
             nobody = np.zeros(0, np.int64), np.zeros((0, values.shape[1]))
-            return Spread(plain.T @ plain, third, len(values), left.degrees(plain**2), *nobody)
+            return MeanSpread(plain.T @ plain, third, len(values), left.degrees(plain**2), *nobody)
         return _of_units(left, units, groups)
 
 
@@ -133,7 +133,7 @@ def _maker(width: int) -> Vector:
     return result
 
 
-def _of_units(left: _Residuals, units: Integers, groups: Integers | None) -> Spread:
+def _of_units(left: _Residuals, units: Integers, groups: Integers | None) -> MeanSpread:
     numbers, unit = np.unique(units, return_inverse=True)
     group_of = np.zeros(len(numbers), np.int64)
     if groups is not None:
@@ -157,4 +157,4 @@ def _of_units(left: _Residuals, units: Integers, groups: Integers | None) -> Spr
     if np.trace(covariance) < 0:  # noise alone: scaled less, what is left is a sum of squares
         covariance = common(0.5)[0]
     degrees = np.full(covariance.shape[0], float(len(numbers) - len(np.unique(group_of))))
-    return Spread(covariance + plain.T @ plain, (shares**3).sum(0), len(numbers), degrees, numbers, shares)
+    return MeanSpread(covariance + plain.T @ plain, (shares**3).sum(0), len(numbers), degrees, numbers, shares)

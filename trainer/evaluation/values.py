@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from trainer.dual.problem import Estimate, Problem, Vector
+from trainer.dual.problem import ConstrainedProblem, Estimate, Vector
 from trainer.engine.host import Host
 from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
 from trainer.evaluation.largest import is_apart, largest_interval
@@ -15,21 +15,21 @@ from trainer.sources.base import Source
 
 
 def expectations(
-    sources: Sequence[Source], weights: Vector, host: Host, draws: range, *, held_out: bool = False
+    sources: Sequence[Source], coefficients: Vector, host: Host, draws: range, *, held_out: bool = False
 ) -> DrawnValues | None:  # fmt: skip
-    """The values of final `draws` of each term, from all workers; on rank 0 only. `weights` as in `Source.measure`.
+    """The values of final `draws` of each term, from all workers; on rank 0 only. `coefficients` as in `Source.measure`.
 
     The ranges of successive stages continue one another (`DrawnValues.joined`); what is drawn does not depend on the number of
     workers.
     """
-    gathered = host.gather([each for source in sources for each in source.measure(weights, held_out, draws)])
+    gathered = host.gather([each for source in sources for each in source.measure(coefficients, held_out, draws)])
     if gathered is None:
         return None
     parts: dict[tuple[int, ...], list[JointDraws]] = {}
     for each in (one for rank in gathered for one in rank):
         parts.setdefault(each.columns, []).append(each)
     scales = [] if held_out else [scale for source in sources for scale in source.scales()]
-    return drawn_values(len(weights), [_whole(each) for each in parts.values()], scales)
+    return drawn_values(len(coefficients), [_whole(each) for each in parts.values()], scales)
 
 
 def _whole(shards: Sequence[JointDraws]) -> JointDraws:
@@ -40,7 +40,7 @@ def _whole(shards: Sequence[JointDraws]) -> JointDraws:
     return replace(whole, stages=(len(whole.values),))
 
 
-def held_out_metrics(estimate: Estimate, problem: Problem) -> dict[str, float]:
+def held_out_metrics(estimate: Estimate, problem: ConstrainedProblem) -> dict[str, float]:
     """`eval/objective`, `eval/value/NAME` and their errors on held-out data; a part without held-out data is left out."""
     metrics = {"eval/objective": float(estimate.mean[0]), "eval/objective_error": float(np.sqrt(estimate.variance[0]))}
     for name, value, error in zip(problem.names, problem.values(estimate.mean), problem.value_errors(estimate), strict=True):
@@ -48,7 +48,7 @@ def held_out_metrics(estimate: Estimate, problem: Problem) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
-def objective_metrics(problem: Problem, estimate: Estimate) -> dict[str, float]:
+def objective_metrics(problem: ConstrainedProblem, estimate: Estimate) -> dict[str, float]:
     """`objective_error`, and of two or more constraints `value_low/max`, `value_high/max`, an interval for the largest value.
 
     On the simplex the objective is the largest value: it has that interval, as `objective_low` and `objective_high`, and an error

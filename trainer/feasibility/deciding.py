@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.dual.problem import Problem, Vector
+from trainer.dual.problem import ConstrainedProblem, Vector
 from trainer.evaluation.drawn import DrawnValues, Moments
 from trainer.feasibility.held_out import HeldOut
 from trainer.feasibility.spending import looks
@@ -44,14 +44,14 @@ class Deciding:
     two          whether there are held-out data
     """
 
-    problem: Problem
+    problem: ConstrainedProblem
     relaxations: Vector
     ends: tuple[int, ...]
     on_held_out: bool = False
     two: bool = False
 
     @classmethod
-    def of(cls, recipe: Recipe, problem: Problem, relaxations: Vector) -> Deciding:
+    def of(cls, recipe: Recipe, problem: ConstrainedProblem, relaxations: Vector) -> Deciding:
         two = recipe.data is not None and recipe.data.holdout > 0
         return cls(problem, relaxations, stages(recipe), recipe.feasibility.on == "held_out", two)
 

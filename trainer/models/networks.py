@@ -19,7 +19,7 @@ from trainer.checkpoint import locate
 from trainer.checks.model_files import ADAPTER, CONDITIONING, NETWORKS, WEIGHTS
 from trainer.config.import_path import import_callable
 from trainer.dual.problem import Vector
-from trainer.engine.dual_side import spread_of
+from trainer.engine.dual_side import multiplier_range_of
 from trainer.errors import TrainingError
 from trainer.models import adapters
 from trainer.models.multiplier_embedding import bind
@@ -82,7 +82,7 @@ def _bound(network: nn.Module, origin: Origin) -> nn.Module:
     """The network at the multipliers at which the amortised checkpoints of its origin are taken."""
     for checkpoint, multipliers in origin.bound:
         weights = read_file(checkpoint, CONDITIONING)
-        spread = spread_of(recipe_of(checkpoint))
+        spread = multiplier_range_of(recipe_of(checkpoint))
         if weights is not None and spread is not None:
             bind(network, load_tensors(weights), spread.low, spread.high, values_of(multipliers))
     return network
@@ -156,7 +156,6 @@ def _pretrained(place: str) -> nn.Module:
         )
     except (OSError, ValueError) as error:
         raise TrainingError(
-            f"the weights of a loaded model must be readable, but got {str(error).splitlines()[0]} for {place!r}; "
-            "mend that folder"
+            f"the weights of a loaded model must be readable, but got {str(error).splitlines()[0]} for {place!r}; fix that folder"
         ) from error
     return network

@@ -10,7 +10,7 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from trainer.checkpoint import locate
-from trainer.checks.model_files import SCHEDULE_WAY_OUT
+from trainer.checks.model_files import SCHEDULE_REMEDY
 from trainer.errors import TrainingError
 from trainer.models.flow import MARK, flow_schedule, is_flow
 from trainer.models.spaces import Space
@@ -35,7 +35,7 @@ def noise_schedule(recipe: Recipe, shape: tuple[int, ...], space: Space | None =
     if recipe.schedule is None and recipe.leading.load is not None:
         raise TrainingError(
             f"`schedule` must be given for a network without a schedule of its own, but got none for {recipe.leading.load}; "
-            f"{SCHEDULE_WAY_OUT}"
+            f"{SCHEDULE_REMEDY}"
         )
     spec = recipe.schedule or Schedule()
     _check_prediction(recipe.leading, spec)

@@ -47,7 +47,7 @@ class Encoders:
             except (OSError, ValueError, ImportError) as error:
                 raise TrainingError(
                     f"a pipeline's text encoders must be readable, but got {str(error).splitlines()[0]} for {place!r}; "
-                    "mend that folder, or install what is missing"
+                    "fix that folder, or install what is missing"
                 ) from error
             self._kept[place] = found
         return self._kept[place]

@@ -68,14 +68,14 @@ def _worker(config: dict[str, Any]) -> None:
     import torch
 
     from trainer.checkpoint import CheckpointFolder
-    from trainer.engine.worker import work
+    from trainer.engine.worker import run_worker
     from trainer.ray_shell.host import TrainHost
 
     job: Job = config["job"]
     torch.set_num_threads(job.threads)
     recipe = Recipe.model_validate(job.recipe)
     host = TrainHost(config["coordinator"], CheckpointFolder(job.checkpoints, recipe.checkpoint.keep))
-    work(recipe, host, job.output, job.judges or None)
+    run_worker(recipe, host, job.output, job.judges or None)
 
 
 def run_on_ray(job: Job, storage: str, callbacks: Sequence[Any]) -> None:
@@ -85,7 +85,7 @@ def run_on_ray(job: Job, storage: str, callbacks: Sequence[Any]) -> None:
     through `callbacks`; the result is the last report's.
 
     Raises:
-        TrainingError: with a reason that trying again won't mend.
+        TrainingError: with a reason that trying again won't fix.
         ray.train.TrainingFailedError: the workers kept dying.
     """
 
@@ -195,8 +195,8 @@ def claim(output: str, recipe: Recipe) -> Result | None:
         write_files(output, {"fingerprint": fingerprint(recipe).encode()})
         return None
     if mark.decode() != fingerprint(recipe):
-        rule, way_out = "must be empty or hold a run of the same recipe", "choose another --output, or delete that folder"
-        raise BadInput([Problem("command line", 1, "--output", rule, f"{output} with another recipe's run", way_out)])
+        rule, remedy = "must be empty or hold a run of the same recipe", "choose another --output, or delete that folder"
+        raise BadInput([Problem("command line", 1, "--output", rule, f"{output} with another recipe's run", remedy)])
     return result_in(output)
 
 

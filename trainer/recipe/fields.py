@@ -23,7 +23,7 @@ from trainer.recipe.product import Product
 from trainer.recipe.rollout import Rollout
 from trainer.recipe.run import Checkpoint, Resources
 from trainer.recipe.start import Start
-from trainer.recipe.term_spec import Source, Word
+from trainer.recipe.term_spec import Source, TermSpec
 from trainer.recipe.train import Train
 from trainer.terms.registry import TERMS
 
@@ -33,7 +33,7 @@ class Named(NamedTuple):
 
     column: int
     keys: Keys
-    term: Word
+    term: TermSpec
     value: Any
 
     @property
@@ -57,7 +57,7 @@ class _Words(Section):
     """The words of all terms as keys, of which exactly one is given."""
 
     @property
-    def term(self) -> tuple[Word, Any]:
+    def term(self) -> tuple[TermSpec, Any]:
         """The term that is named, and its value."""
         return next((term, getattr(self, word)) for word, term in TERMS.items() if getattr(self, word) is not None)
 

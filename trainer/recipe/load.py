@@ -29,33 +29,33 @@ class Override:
     file: str
     line: int
 
-    def problem(self, rule: str, received: str, way_out: str) -> Problem:
-        return Problem(self.file, self.line, self.key, rule, received, way_out)
+    def problem(self, rule: str, received: str, remedy: str) -> Problem:
+        return Problem(self.file, self.line, self.key, rule, received, remedy)
 
 
 @dataclass
-class Layered(Document):
+class OverlaidDocument(Document):
     """A document with values laid over it that were written elsewhere, or that is itself a part of another (`prefix`)."""
 
     prefix: Keys = ()
     origins: dict[Keys, Override] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, document: Document) -> Layered:
+    def of(cls, document: Document) -> OverlaidDocument:
         return cls(document.file, copy.deepcopy(document.data), dict(document.lines))
 
-    def part(self, key: Key) -> Layered:
+    def part(self, key: Key) -> OverlaidDocument:
         """The mapping below `key` as a document of its own, whose problems still name this file and the whole key."""
         lines = {keys[1:]: line for keys, line in self.lines.items() if keys[:1] == (key,)}
         origins = {keys[1:]: each for keys, each in self.origins.items() if keys[:1] == (key,)}
-        return Layered(self.file, copy.deepcopy(self.data[key]), lines, (*self.prefix, key), origins)
+        return OverlaidDocument(self.file, copy.deepcopy(self.data[key]), lines, (*self.prefix, key), origins)
 
-    def problem(self, keys: Sequence[Key], rule: str, received: str, way_out: str) -> Problem:
+    def problem(self, keys: Sequence[Key], rule: str, received: str, remedy: str) -> Problem:
         for length in range(len(keys), -1, -1):
             if (origin := self.origins.get(tuple(keys[:length]))) is not None:
                 named = ".".join([origin.key, *map(str, keys[length:])])
-                return Problem(origin.file, origin.line, named, rule, received, way_out)
-        return Problem(self.file, self.line(keys), dotted((*self.prefix, *keys)), rule, received, way_out)
+                return Problem(origin.file, origin.line, named, rule, received, remedy)
+        return Problem(self.file, self.line(keys), dotted((*self.prefix, *keys)), rule, received, remedy)
 
     def lay(self, keys: Keys, override: Override) -> None:
         """Sets the place `keys` (as `trainer.config.dotted_keys.places` gives it) and remembers where the value comes from."""
@@ -85,12 +85,12 @@ def read_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]]
             overrides.append(Override(key, document.data["value"], COMMAND_LINE, line))
         except BadInput as error:
             detail = f" (YAML finds {error.problems[0].received})" if error.problems else ""
-            way_out = f"put it in quotes, e.g. `--set 'key=[1, 2]'`{detail}"
-            problems.append(Problem(COMMAND_LINE, line, key, "must have a value in YAML", show(value), way_out))
+            remedy = f"put it in quotes, e.g. `--set 'key=[1, 2]'`{detail}"
+            problems.append(Problem(COMMAND_LINE, line, key, "must have a value in YAML", show(value), remedy))
     return overrides, problems
 
 
-def lay_over(document: Layered, overrides: Iterable[Override]) -> list[Problem]:
+def lay_over(document: OverlaidDocument, overrides: Iterable[Override]) -> list[Problem]:
     """Lays overrides over a recipe in order; returns what is wrong with those that lead nowhere."""
     problems: list[Problem] = []
     for override in overrides:
@@ -98,7 +98,7 @@ def lay_over(document: Layered, overrides: Iterable[Override]) -> list[Problem]:
             for keys in places(override.key, document.data):
                 document.lay(keys, override)
         except NoSuchPlaceError as error:
-            problems.append(override.problem(error.rule, error.received, error.way_out))
+            problems.append(override.problem(error.rule, error.received, error.remedy))
     return problems
 
 
@@ -107,7 +107,7 @@ def is_sweep(document: Document) -> bool:
     return bool({"search", "recipe", "trials", "sampler"} & document.data.keys())
 
 
-def validate_recipe(document: Layered, problems: Sequence[Problem] = ()) -> Recipe:
+def validate_recipe(document: OverlaidDocument, problems: Sequence[Problem] = ()) -> Recipe:
     """Checks a recipe's document.
 
     Raises:
@@ -123,7 +123,7 @@ def validate_recipe(document: Layered, problems: Sequence[Problem] = ()) -> Reci
     return recipe
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe, Layered]:
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe, OverlaidDocument]:
     """Reads a recipe file, with `key=value` overrides laid over it.
 
     Returns the recipe, and its document with the overrides in it (`data` is what was validated).
@@ -133,12 +133,12 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe
     """
     given, problems = read_overrides(overrides)
     try:
-        document = Layered.of(load(path))
+        document = OverlaidDocument.of(load(path))
     except BadInput as error:
         raise BadInput([*error.problems, *problems]) from None
     if "formulation" not in document.data and is_sweep(document):
-        way_out = f"run `dualsweep sweep {document.file}`"
-        raise BadInput([Problem(document.file, 1, "file", "must be a recipe", "a sweep", way_out)])
+        remedy = f"run `dualsweep sweep {document.file}`"
+        raise BadInput([Problem(document.file, 1, "file", "must be a recipe", "a sweep", remedy)])
     problems += lay_over(document, given)
     recipe = validate_recipe(document, problems)
     if untold := tolerance_problems(recipe, document, without_tolerance(recipe)):

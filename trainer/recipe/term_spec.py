@@ -16,7 +16,7 @@ from trainer.recipe.data import Subset
 
 if TYPE_CHECKING:
     from trainer.data.faults import Fault
-    from trainer.terms.context import Setting
+    from trainer.terms.context import TermContext
 
 #: What a term is evaluated on. `data`: noised examples. `rollout`: the trained model's own sampling trajectories.
 #: `product`: noised samples of the product of models.
@@ -57,7 +57,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Word:
+class TermSpec:
     """A term as recipes name it.
 
     word         the key of a constraint or of `objective`
@@ -78,7 +78,7 @@ class Word:
     word: str
     value: Any
     source: Source
-    build: Callable[[Any, Setting], Any]
+    build: Callable[[Any, TermContext], Any]
     description: str
     example: str
     population: Callable[[Any], Population] | None = None

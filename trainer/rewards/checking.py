@@ -32,14 +32,14 @@ def problems(
     if gradient and spec.differentiable is False:
         yield Fault(below, *no_gradient(spec.word))
     if prompted is False and spec.needs_prompt:
-        way_out = "write the reward's own `prompt`, or take a model that has one"
-        yield Fault(below, "must be given the prompts of samples", "a model without a prompt", way_out)
+        remedy = "write the reward's own `prompt`, or take a model that has one"
+        yield Fault(below, "must be given the prompts of samples", "a model without a prompt", remedy)
     if shape is not None and spec.channels is not None and (len(shape) != 3 or shape[0] not in spec.channels):
         needed = " or ".join(map(str, spec.channels))
         rule, received = f"must be given images of {needed} channels [C, H, W]", f"samples of shape {list(shape)}"
         yield Fault(below, rule, received, "choose another reward, or give such images")
-    for option, rule, received, way_out in spec.wrong(shape, class_names):
-        yield Fault((*below, option) if option else below, rule, received, way_out)
+    for option, rule, received, remedy in spec.wrong(shape, class_names):
+        yield Fault((*below, option) if option else below, rule, received, remedy)
 
 
 def no_gradient(name: str) -> tuple[str, str, str]:

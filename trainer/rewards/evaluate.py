@@ -52,14 +52,14 @@ class Checked:
             raise
         except Exception as error:
             raise TrainingError(
-                f"the reward {self.name} must not fail, but raised {type(error).__name__}: {error}; mend it"
+                f"the reward {self.name} must not fail, but raised {type(error).__name__}: {error}; fix it"
             ) from error
         if not isinstance(values, Tensor) or values.is_complex() or values.shape != x.shape[:1]:
             real = isinstance(values, Tensor) and not values.is_complex()
             found = f"shape {list(values.shape)}" if isinstance(values, Tensor) and real else _kind(values)
             raise TrainingError(
                 f"a reward must return one value for each sample, a tensor [B] of shape {list(x.shape[:1])}, but got {found} "
-                f"from {self.name} for samples of {list(x.shape)}; mend it"
+                f"from {self.name} for samples of {list(x.shape)}; fix it"
             )
         wide = values if values.dtype in (torch.float32, torch.float64) else values.float()
         return wide.to(x.device)
@@ -75,7 +75,7 @@ class Checked:
         if wrong:
             raise TrainingError(
                 f"a reward must return finite values, but got NaN or infinity for {wrong} of {len(values)} samples from "
-                f"{self.name}; mend it"
+                f"{self.name}; fix it"
             )
         return values
 
@@ -86,8 +86,8 @@ class Checked:
         values = self._values(sample, prompts)
         gradient = torch.autograd.grad(values.sum(), sample, allow_unused=True)[0] if values.requires_grad else None
         if gradient is None:
-            rule, received, way_out = no_gradient(self.name)
-            raise TrainingError(f"{rule}, but got {received}; {way_out}")
+            rule, received, remedy = no_gradient(self.name)
+            raise TrainingError(f"{rule}, but got {received}; {remedy}")
 
 
 def checked(reward: Reward | RewardSpec, context: RewardContext, gradient: bool = False, keys: Keys = ("reward",)) -> Checked:

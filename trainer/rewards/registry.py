@@ -41,8 +41,8 @@ class _Named(Section):
     def _from_word(cls, value: Any) -> Any:
         if isinstance(value, str):
             if value not in REWARDS:
-                way_out = f"write `{{call: {value}}}`" if ":" in value else nearest(value, list(REWARDS))
-                raise ValueError(f"must be a known reward, but got {show(value)}; {way_out}")
+                remedy = f"write `{{call: {value}}}`" if ":" in value else nearest(value, list(REWARDS))
+                raise ValueError(f"must be a known reward, but got {show(value)}; {remedy}")
             return {value: {}}
         if not isinstance(value, dict | _Named):
             raise ValueError(f"must name a reward, but got {show(value)}; {_FORMS}")

@@ -51,7 +51,7 @@ class Wrong(NamedTuple):
     option: str
     rule: str
     received: str
-    way_out: str
+    remedy: str
 
 
 class RewardSpec(Section):

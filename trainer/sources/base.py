@@ -21,24 +21,24 @@ from trainer.evaluation.drawn import JointDraws, Scale
 Integers = NDArray[np.int64]
 
 
-class Turn(Protocol):
+class SourceStep(Protocol):
     """One source's draws of a primal step, on this worker's shard of the global batch."""
 
     def loss(self, number: int) -> Tensor:
-        """The surrogate of round `number` < `Source.rounds`, a scalar; averaged over workers, its gradient is the batch's."""
+        """The surrogate of update `number` < `Source.updates`, a scalar; averaged over workers, its gradient is the batch's."""
         ...
 
-    def add_to(self, sums: Sums) -> None:
+    def add_to(self, sums: ValueAccumulator) -> None:
         """Adds the per-sample values, which are known after `loss(0)`."""
         ...
 
-    def fault(self) -> str | None:
+    def input_error(self) -> str | None:
         """What is wrong with the inputs, for an update that was not finite; None where nothing is."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class Companion:
+class AuxiliaryNetwork:
     """A network that a source needs trained beside the model, by the same steps.
 
     module: with the same weights on every worker. lr: its own rate.
@@ -52,24 +52,24 @@ class Source(Protocol):
     """Terms on the same draws. `columns` are their places among the expectations: 0 is the objective, 1 + i constraint i."""
 
     columns: tuple[int, ...]
-    #: Updates of the weights that one turn is for.
-    rounds: int = 1
+    #: Updates of the model that one step's draws are for.
+    updates: int = 1
 
-    def companions(self) -> Mapping[str, Companion]:
+    def companions(self) -> Mapping[str, AuxiliaryNetwork]:
         """Networks to be trained beside the model, by name; none unless a source says otherwise."""
         return {}
 
-    def turn(self, step: int, weights: Vector) -> Turn:
-        """Turn number `step` of the run; `weights` [1 + m] are the Lagrangian's coefficients over their absolute sum.
+    def begin_step(self, step: int, coefficients: Vector) -> SourceStep:
+        """Step number `step` of the run; `coefficients` [1 + m] are the Lagrangian's over their absolute sum.
 
-        One a primal step, unless another source has more rounds; what is drawn depends on the number alone.
+        One a primal step, unless another source has more updates; what is drawn depends on the number alone.
         """
         ...
 
-    def measure(self, weights: Vector, held_out: bool, draws: range) -> list[JointDraws]:
+    def measure(self, coefficients: Vector, held_out: bool, draws: range) -> list[JointDraws]:
         """Values of the present model on this worker's share of the final `draws` of each term; none where there is nothing.
 
-        A later range continues the draws of an earlier one. `weights` [1 + m] are the final coefficients, for what is drawn by
+        A later range continues the draws of an earlier one. `coefficients` [1 + m] are the final ones, for what is drawn by
         them.
         """
         ...
@@ -83,7 +83,7 @@ class Source(Protocol):
         return {}
 
 
-class Sums:
+class ValueAccumulator:
     """Counts, sums and sums of squares of per-sample values, each [1 + m], over the primal steps of one dual step.
 
     `products` [1 + m, 1 + m] are the sums of products of values that were measured on the same samples, None without any and
@@ -98,12 +98,12 @@ class Sums:
     def add_stratified(self, columns: Integers, values: Tensor) -> None:
         """`values` [B], each of the expectation that `columns` [B] says; those of one expectation in the order of strata."""
         plain, size = values.detach().double().cpu().numpy(), self.values.shape[1]
-        for row, weights in enumerate((None, plain, plain**2)):
-            self.values[row] += np.bincount(columns, weights, size)
+        for row, power in enumerate((None, plain, plain**2)):
+            self.values[row] += np.bincount(columns, power, size)
         order = np.argsort(columns, kind="stable")
         same = np.diff(columns[order]) == 0
         there, squares = columns[order][1:][same], np.diff(plain[order])[same] ** 2
-        self.neighbours += np.stack([np.bincount(there, weights, size) for weights in (None, squares)])
+        self.neighbours += np.stack([np.bincount(there, amounts, size) for amounts in (None, squares)])
 
     def add_joint(self, columns: Sequence[int], values: Tensor) -> None:
         """`values` [B, k] of k expectations, the `columns`, on the same B samples."""

@@ -21,14 +21,14 @@ from trainer.samplers.chain import steps_of
 from trainer.samplers.sampling import sample
 from trainer.sources import estimators
 from trainer.sources.base import Source
-from trainer.sources.dual_only import ComposedSource
-from trainer.sources.mixture import DataSource, Population
+from trainer.sources.dual_only import DualOnlySource
+from trainer.sources.mixture import MixtureSource, Population
 from trainer.sources.product import ProductSource
 from trainer.sources.rollout import RolloutSource
-from trainer.terms.context import Setting
+from trainer.terms.context import TermContext
 
 
-def build_sources(recipe: Recipe, setting: Setting, data: Assembled | None) -> list[Source]:
+def build_sources(recipe: Recipe, setting: TermContext, data: Assembled | None) -> list[Source]:
     """One source for each kind of draw that the recipe's terms need, in the order of `BUILDERS`."""
     found: list[Source] = []
     for name, builder in BUILDERS.items():
@@ -37,7 +37,7 @@ def build_sources(recipe: Recipe, setting: Setting, data: Assembled | None) -> l
     return found
 
 
-def _data_source(recipe: Recipe, setting: Setting, data: Assembled | None) -> Source:
+def _data_source(recipe: Recipe, setting: TermContext, data: Assembled | None) -> Source:
     terms = recipe.terms_on("data")
     wanted = [each.term.population(each.value) if each.term.population else None for each in terms]
     examples, first = _with_samples(recipe, setting, data, [each for each in wanted if isinstance(each, SamplesOf)])
@@ -51,11 +51,11 @@ def _data_source(recipe: Recipe, setting: Setting, data: Assembled | None) -> So
         raise ValueError("terms on data must have data or samples, but got neither; give `data`")
     built = [each.term.build(each.value, setting) for each in terms]
     columns = [each.column for each in terms]
-    return DataSource(setting, columns, built, populations, examples)
+    return MixtureSource(setting, columns, built, populations, examples)
 
 
 def _with_samples(
-    recipe: Recipe, setting: Setting, data: Assembled | None, wanted: Sequence[SamplesOf]
+    recipe: Recipe, setting: TermContext, data: Assembled | None, wanted: Sequence[SamplesOf]
 ) -> tuple[Examples | None, dict[str, int]]:  # fmt: skip
     """The data and the samples that terms ask for, and where each model's begin: terms on one model share its first ones."""
     examples, first = data.examples if data is not None else None, {}
@@ -73,7 +73,7 @@ def _population(data: Assembled, column: int, recipe: Recipe) -> Population:
     return Population.of(rows, held_out)
 
 
-def _samples(recipe: Recipe, setting: Setting, wanted: SamplesOf) -> Examples:
+def _samples(recipe: Recipe, setting: TermContext, wanted: SamplesOf) -> Examples:
     """Samples of a frozen model, drawn once; they depend on the seed and the model's name alone."""
     seed = int(generator(recipe.seed, Stream.POOL, *_number(wanted.model)).integers(2**31))
     sampling = sampling_of(recipe, wanted.model)
@@ -102,7 +102,7 @@ def _number(name: str) -> tuple[int]:
     return (int.from_bytes(name.encode()[:7].ljust(7, b"\0"), "little"),)
 
 
-def _rollout_source(recipe: Recipe, setting: Setting, _: Assembled | None) -> Source:
+def _rollout_source(recipe: Recipe, setting: TermContext, _: Assembled | None) -> Source:
     terms, spec = recipe.terms_on("rollout"), recipe.rollout
     built = [each.term.build(each.value, setting) for each in terms]
     estimator = import_module(f"{estimators.__name__}.{spec.gradient}").Estimator
@@ -110,14 +110,14 @@ def _rollout_source(recipe: Recipe, setting: Setting, _: Assembled | None) -> So
     return RolloutSource(setting, [each.column for each in terms], built, steps, estimator)
 
 
-def _product_source(recipe: Recipe, setting: Setting, _: Assembled | None) -> Source:
+def _product_source(recipe: Recipe, setting: TermContext, _: Assembled | None) -> Source:
     terms = recipe.terms_on("product")
     built = [each.term.build(each.value, setting) for each in terms]
-    kind = ProductSource if recipe.model.compose is None else ComposedSource
+    kind = ProductSource if recipe.model.compose is None else DualOnlySource
     return kind(setting, [each.column for each in terms], built)
 
 
-Builder = Callable[[Recipe, Setting, Assembled | None], Source]
+Builder = Callable[[Recipe, TermContext, Assembled | None], Source]
 BUILDERS: Mapping[Kind, Builder] = {"data": _data_source, "rollout": _rollout_source, "product": _product_source}
 
 

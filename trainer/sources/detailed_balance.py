@@ -27,11 +27,11 @@ from trainer.models.log_flow import Flow
 from trainer.rng import Stream, generator
 from trainer.samplers import rollout as rollouts
 from trainer.samplers.rollout import Path
-from trainer.sources.base import Companion
-from trainer.sources.rollout import RolloutSource, RolloutTurn
-from trainer.terms.context import Setting
+from trainer.sources.base import AuxiliaryNetwork
+from trainer.sources.rollout import RolloutSource, RolloutStep
+from trainer.terms.context import TermContext
 
-#: The least weight of the closeness among all weights, whose absolute sum is 1.
+#: The least coefficient of the closeness among all, whose absolute sum is 1.
 LEAST = 0.02
 
 
@@ -60,7 +60,7 @@ class Balance:
     the learned part takes them in.
     """
 
-    def __init__(self, source: RolloutSource, setting: Setting) -> None:
+    def __init__(self, source: RolloutSource, setting: TermContext) -> None:
         if setting.anchor is None:
             raise ValueError("detailed balance must have a KL along trajectories to align to, but got none; give `path_kl`")
         self.source, self.spec, (self.anchor, to) = source, setting.rollout, setting.anchor
@@ -70,13 +70,13 @@ class Balance:
             timesteps = setting.schedule.config.num_train_timesteps
             self.flow = Flow(setting.shape, self.spec.flow.width, timesteps, len(setting.prompts))
 
-    def companions(self) -> dict[str, Companion]:
-        return {"flow": Companion(self.flow, self.spec.flow.lr)}
+    def companions(self) -> dict[str, AuxiliaryNetwork]:
+        return {"flow": AuxiliaryNetwork(self.flow, self.spec.flow.lr)}
 
     @torch.no_grad()
-    def drawn(self, path: Path, values: Mapping[int, Tensor], weights: Mapping[int, float]) -> Drawn:
+    def drawn(self, path: Path, values: Mapping[int, Tensor], coefficients: Mapping[int, float]) -> Drawn:
         """What is fixed of `path`, whose terms have `values`, for the Lagrangian's coefficients by column."""
-        final = self.log_reward(values, weights)
+        final = self.log_reward(values, coefficients)
         if self.reference is not None:
             guide = path.under(self.reference)
             reference = guide.log_likelihoods()
@@ -86,18 +86,19 @@ class Balance:
             base = torch.stack([-0.5 * state.square().flatten(1).sum(1) for state in path.states[:-1]], dim=1)
             following = torch.cat([base[:, 1:], torch.zeros_like(base[:, :1])], dim=1)
             reference = path.noising_log_likelihoods() + following - base
-        return Drawn(path.detached(), reference, self._ahead(guide, weights), final)
+        return Drawn(path.detached(), reference, self._ahead(guide, coefficients), final)
 
-    def closeness_weight(self, weights: Mapping[int, float]) -> float:
+    def closeness_weight(self, coefficients: Mapping[int, float]) -> float:
         """w, at least `LEAST`: a closeness that costs nothing yet would ask for a tilt without bound."""
-        return max(weights[self.anchor], LEAST)
+        return max(coefficients[self.anchor], LEAST)
 
-    def log_reward(self, values: Mapping[int, Tensor], weights: Mapping[int, float]) -> Tensor:
+    def log_reward(self, values: Mapping[int, Tensor], coefficients: Mapping[int, float]) -> Tensor:
         """log R [B] of the terms' values [B] by column; the closeness among them is left to the residual."""
-        scale = self.closeness_weight(weights)
-        return torch.stack([-(weights[column] / scale) * each for column, each in values.items() if column != self.anchor]).sum(0)
+        scale = self.closeness_weight(coefficients)
+        shares = [-(coefficients[column] / scale) * each for column, each in values.items() if column != self.anchor]
+        return torch.stack(shares).sum(0)
 
-    def _ahead(self, guide: Path, weights: Mapping[int, float]) -> Tensor:
+    def _ahead(self, guide: Path, coefficients: Mapping[int, float]) -> Tensor:
         """[B, K - 1]; costs one evaluation of the rewards for each step."""
         look_ahead = self.spec.flow.look_ahead
         if look_ahead == "none":
@@ -108,7 +109,7 @@ class Balance:
             there = Path(guide.steps, [], [predicted], guide.prompts)
             terms = zip(self.source.columns, self.source.terms, strict=True)
             values = {column: term.values(there) for column, term in terms if column != self.anchor}
-            each.append(gamma * self.log_reward(values, weights))
+            each.append(gamma * self.log_reward(values, coefficients))
         return torch.stack(each, dim=1)
 
     def learned(self, drawn: Drawn) -> Tensor:
@@ -127,20 +128,20 @@ def residuals(learned: Tensor, log_likelihoods: Tensor, drawn: Drawn) -> Tensor:
     return here + log_likelihoods - following - drawn.reference
 
 
-class BalanceTurn(RolloutTurn):
+class BalanceStep(RolloutStep):
     """What both variants share: trajectories are drawn once, and stepped on `rollout.updates` times."""
 
-    def __init__(self, balance: Balance, step: int, weights: Mapping[int, float]) -> None:
-        super().__init__(balance.source, step, weights)
-        self._coefficients = weights
-        self._balance, self._closeness = balance, balance.closeness_weight(weights)
+    def __init__(self, balance: Balance, step: int, coefficients: Mapping[int, float]) -> None:
+        super().__init__(balance.source, step, coefficients)
+        self._plain = coefficients  # numbers: a flow is learned for one set of multipliers
+        self._balance, self._closeness = balance, balance.closeness_weight(coefficients)
         self._kept: Drawn | None = None
 
     @torch.no_grad()
     def _draw(self) -> Drawn:
         path = self._rolled_out()
         self._measured = self._source.values(path)
-        return self._balance.drawn(path, self._measured, self._coefficients)
+        return self._balance.drawn(path, self._measured, self._plain)
 
     def _revisited(self, drawn: Drawn) -> tuple[Tensor, Tensor]:
         """log p(x_{k+1} | x_k) [B, K - 1] under the present weights and the last step's share of the loss, with gradients."""
@@ -178,17 +179,17 @@ class BalanceTurn(RolloutTurn):
 class BalanceEstimator:
     """It learns a flow beside the model."""
 
-    step: type[BalanceTurn]
+    step: type[BalanceStep]
 
-    def __init__(self, source: RolloutSource, setting: Setting) -> None:
+    def __init__(self, source: RolloutSource, setting: TermContext) -> None:
         self._balance = Balance(source, setting)
 
     @property
-    def rounds(self) -> int:
+    def updates(self) -> int:
         return self._balance.spec.updates
 
-    def companions(self) -> dict[str, Companion]:
+    def companions(self) -> dict[str, AuxiliaryNetwork]:
         return self._balance.companions()
 
-    def turn(self, step: int, weights: Mapping[int, float]) -> BalanceTurn:
-        return self.step(self._balance, step, weights)
+    def begin_step(self, step: int, coefficients: Mapping[int, float]) -> BalanceStep:
+        return self.step(self._balance, step, coefficients)

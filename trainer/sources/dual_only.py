@@ -23,19 +23,19 @@ from trainer.dual.problem import Vector
 from trainer.errors import TrainingError
 from trainer.evaluation.drawn import JointDraws
 from trainer.samplers.langevin import Annealed
-from trainer.sources.base import Source, Sums
+from trainer.sources.base import Source, ValueAccumulator
 from trainer.sources.mixture_batch import Integers
 from trainer.sources.pool import Pool
 from trainer.sources.product import broken
-from trainer.terms.context import Setting
+from trainer.terms.context import TermContext
 from trainer.terms.losses import Noised, weighted_errors
 from trainer.terms.shipped.kl import KL
 
 
-class ComposedSource(Source):
+class DualOnlySource(Source):
     """The KLs of the product for the present multipliers."""
 
-    def __init__(self, setting: Setting, columns: Sequence[int], terms: Sequence[KL]) -> None:
+    def __init__(self, setting: TermContext, columns: Sequence[int], terms: Sequence[KL]) -> None:
         self.columns = tuple(columns)
         self._setting, self._models = setting, [term.model for term in terms]
         self._first = terms[0].timestep
@@ -47,19 +47,19 @@ class ComposedSource(Source):
         self._pool = Pool(setting, columns, self._models, keep=True)
         self._mean: tuple[Annealed, Tensor] | None = None
 
-    def turn(self, step: int, weights: Vector) -> ComposedTurn:
-        return ComposedTurn(self, weights, *self._pool.batch(step, weights))
+    def begin_step(self, step: int, coefficients: Vector) -> DualOnlyStep:
+        return DualOnlyStep(self, coefficients, *self._pool.batch(step, coefficients))
 
     @torch.no_grad()
-    def values(self, rows: Integers, noised: Noised, weights: Vector) -> Tensor:
+    def values(self, rows: Integers, noised: Noised, coefficients: Vector) -> Tensor:
         """Per-sample values [B, m] in nats, whose means are the KLs: the mean KL of each chain, and l_i - Σ λ_j l_j."""
-        own = torch.from_numpy(weights[list(self.columns)]).float().to(noised.x.device)
+        own = torch.from_numpy(coefficients[list(self.columns)]).float().to(noised.x.device)
         errors = [
             weighted_errors(noised.schedule, model(noised.noisy, noised.t), noised.target, noised.t, "elbo", self._first)
             for model in self._models
         ]
         losses = torch.stack(errors, dim=1)
-        mean = self._mean_kl(self._pool.at(weights), own)[torch.from_numpy(rows)]
+        mean = self._mean_kl(self._pool.at(coefficients), own)[torch.from_numpy(rows)]
         return mean[:, None] + losses - (losses @ own)[:, None]
 
     def _mean_kl(self, pool: Annealed, own: Tensor) -> Tensor:
@@ -85,26 +85,26 @@ class ComposedSource(Source):
         return self._mean[1]
 
     @torch.no_grad()
-    def measure(self, weights: Vector, held_out: bool, draws: range) -> list[JointDraws]:
-        """On the pool of the multipliers `weights`; there is no held-out data."""
-        return [] if held_out else self._pool.measure(weights, draws, partial(self.values, weights=weights))
+    def measure(self, coefficients: Vector, held_out: bool, draws: range) -> list[JointDraws]:
+        """On the pool of the multipliers `coefficients`; there is no held-out data."""
+        return [] if held_out else self._pool.measure(coefficients, draws, partial(self.values, coefficients=coefficients))
 
 
-class ComposedTurn:
+class DualOnlyStep:
     """One measurement of the KLs."""
 
-    def __init__(self, source: ComposedSource, weights: Vector, rows: Integers, noised: Noised) -> None:
-        self._source, self._weights, self._rows, self._noised = source, weights, rows, noised
+    def __init__(self, source: DualOnlySource, coefficients: Vector, rows: Integers, noised: Noised) -> None:
+        self._source, self._coefficients, self._rows, self._noised = source, coefficients, rows, noised
         self._values: Tensor | None = None
 
     def loss(self, number: int) -> Tensor:
         """The sum of this shard's values, which says whether they are finite: there is nothing to train."""
-        self._values = self._source.values(self._rows, self._noised, self._weights)
+        self._values = self._source.values(self._rows, self._noised, self._coefficients)
         return self._values.sum()
 
-    def add_to(self, sums: Sums) -> None:
+    def add_to(self, sums: ValueAccumulator) -> None:
         if self._values is not None:
             sums.add_joint(self._source.columns, self._values)
 
-    def fault(self) -> str | None:
+    def input_error(self) -> str | None:
         return broken(self._noised.x)

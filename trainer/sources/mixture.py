@@ -13,10 +13,10 @@ from torch import Tensor
 from trainer.data.examples import Examples
 from trainer.dual.problem import Vector
 from trainer.evaluation.drawn import JointDraws
-from trainer.sources.base import Source, Sums
+from trainer.sources.base import Source, ValueAccumulator
 from trainer.sources.mixture_batch import GlobalBatch, Integers, Parts, draw, draw_amortised, sizes
 from trainer.sources.noising import fresh, joint_draws, noised, own_shard
-from trainer.terms.context import Setting
+from trainer.terms.context import TermContext
 from trainer.terms.losses import Noised
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -59,11 +59,11 @@ class Population:
         return cls(tuple(rows[labels[rows] == each] for each in classes), tuple(each for each in held if len(each)))
 
 
-class DataSource(Source):
+class MixtureSource(Source):
     """The λ-mixture of the distributions of its terms ([CDM] §3), or separate batches for comparison."""
 
     def __init__(
-        self, setting: Setting, columns: Sequence[int], terms: Sequence[DataTerm], populations: Sequence[Population],
+        self, setting: TermContext, columns: Sequence[int], terms: Sequence[DataTerm], populations: Sequence[Population],
         examples: Examples,
     ) -> None:  # fmt: skip
         self.columns = tuple(columns)
@@ -73,15 +73,15 @@ class DataSource(Source):
         self._parts = Parts.grouped([each.groups for each in populations])
         self._terms = _together(terms)
 
-    def turn(self, step: int, weights: Vector) -> DataTurn:
-        setting, own = self.setting, weights[self.places]
+    def begin_step(self, step: int, coefficients: Vector) -> MixtureStep:
+        setting, own = self.setting, coefficients[self.places]
         timesteps, spread = self.setting.schedule.config.num_train_timesteps, self.setting.spread
         if spread is not None:
             size = setting.train.batch_size
             batch = draw_amortised(spread, self.places, self._parts, size, timesteps, setting.seed, step)
         else:
             batch = draw(sizes(own, self.places, setting.train), own, self._parts, timesteps, setting.seed, step)
-        return DataTurn(self, batch, *own_shard(self.setting, batch, step, self._fetch))
+        return MixtureStep(self, batch, *own_shard(self.setting, batch, step, self._fetch))
 
     def values(self, prediction: Tensor, noised: Noised, part: np.ndarray) -> Tensor:
         """Per-sample values [B]; `part` [B] says of which term each is."""
@@ -95,7 +95,7 @@ class DataSource(Source):
         return values
 
     @torch.no_grad()
-    def measure(self, weights: Vector, held_out: bool, draws: range) -> list[JointDraws]:
+    def measure(self, coefficients: Vector, held_out: bool, draws: range) -> list[JointDraws]:
         """The expectation is over the training data themselves, but over what held-out data and samples were drawn from."""
         found = []
         for part, population in enumerate(self._populations):
@@ -122,10 +122,10 @@ def _together(terms: Sequence[DataTerm]) -> list[tuple[DataTerm, list[int]]]:
     return found
 
 
-class DataTurn:
+class MixtureStep:
     """One batch of the mixture."""
 
-    def __init__(self, source: DataSource, batch: GlobalBatch, mine: range, noised: Noised) -> None:
+    def __init__(self, source: MixtureSource, batch: GlobalBatch, mine: range, noised: Noised) -> None:
         self._source, self._batch, self._mine, self._noised = source, batch, mine, noised
         within, host = slice(mine.start, mine.stop), source.setting.host
         self._part = batch.part[within]
@@ -143,13 +143,13 @@ class DataTurn:
             self._values = values.detach()
         return values @ self._weight
 
-    def add_to(self, sums: Sums) -> None:
+    def add_to(self, sums: ValueAccumulator) -> None:
         if self._values is not None:
             sums.add_stratified(self._source.places[self._part], self._values)
 
-    def fault(self) -> str | None:
+    def input_error(self) -> str | None:
         bad = ~torch.isfinite(self._noised.x).flatten(1).all(1)
         if not bad.any():
             return None
         rows = self._batch.index[self._mine.start : self._mine.stop][bad.cpu().numpy()]
-        return f"data must be finite, but a step drew NaN or infinity at positions {rows[:5].tolist()}; mend or drop them"
+        return f"data must be finite, but a step drew NaN or infinity at positions {rows[:5].tolist()}; fix or drop them"

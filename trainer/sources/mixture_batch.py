@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.amortised.spread import Spread
+from trainer.amortised.spread import MultiplierRange
 from trainer.dual.problem import Vector
 from trainer.recipe.train import Train
 from trainer.rng import Stream, generator
@@ -133,7 +133,7 @@ def draw(counts: Integers, weights: Vector, parts: Parts, timesteps: int, seed: 
 
 
 def draw_amortised(
-    spread: Spread, columns: Integers, parts: Parts, size: int, timesteps: int, seed: int, step: int
+    spread: MultiplierRange, columns: Integers, parts: Parts, size: int, timesteps: int, seed: int, step: int
 ) -> GlobalBatch:  # fmt: skip
     """Draws the batch of primal step `step` where each of its `size` samples has multipliers of its own.
 
@@ -142,7 +142,7 @@ def draw_amortised(
     parts and timesteps are coordinates of one low-discrepancy sequence.
     """
     multipliers, uniform = spread.draw(step, size, more=2)
-    weights = spread.problem.weights(multipliers)[:, columns]
+    weights = spread.problem.mixture_weights(multipliers)[:, columns]
     shares = np.abs(weights).cumsum(axis=1)
     total = shares[:, -1]  # below 1 where other terms are on other sources
     part = (uniform[:, :1] * total[:, None] >= shares).sum(axis=1).clip(max=len(columns) - 1)

@@ -13,13 +13,13 @@ from torch import Tensor
 from trainer.evaluation.drawn import JointDraws
 from trainer.rng import Stream, generator, normals, shard
 from trainer.sources.mixture_batch import GlobalBatch, Integers, Parts
-from trainer.terms.context import Setting
+from trainer.terms.context import TermContext
 from trainer.terms.losses import Noised
 
 Fetch = Callable[[Integers], Tensor]
 
 
-def own_shard(setting: Setting, batch: GlobalBatch, step: int, fetch: Fetch) -> tuple[range, Noised]:
+def own_shard(setting: TermContext, batch: GlobalBatch, step: int, fetch: Fetch) -> tuple[range, Noised]:
     """This worker's positions in the global batch of primal step `step`, and the noised examples there, on its device.
 
     `fetch` gives the examples [B, *shape] of rows [B].
@@ -41,7 +41,7 @@ class Fresh:
     timesteps: Integers
 
 
-def fresh(setting: Setting, column: int, groups: Sequence[Integers], draws: range, *, in_turn: bool) -> Fresh:
+def fresh(setting: TermContext, column: int, groups: Sequence[Integers], draws: range, *, in_turn: bool) -> Fresh:
     """The final `draws` of one column, one in each of as many equal strata of t; nothing where no group has rows.
 
     `groups` of rows are equally probable; rows are drawn with replacement, or, `in_turn`, each row of a group equally often,
@@ -76,7 +76,7 @@ def _in_turn(
     return rows, group
 
 
-def noised(setting: Setting, column: int, drawn: Fresh, draws: range, fetch: Fetch) -> Iterator[tuple[slice, Noised]]:
+def noised(setting: TermContext, column: int, drawn: Fresh, draws: range, fetch: Fetch) -> Iterator[tuple[slice, Noised]]:
     """This worker's share of `drawn`, noised, a batch at a time, each with its place among the `draws`."""
     if not len(drawn.rows):
         return
@@ -91,7 +91,7 @@ def noised(setting: Setting, column: int, drawn: Fresh, draws: range, fetch: Fet
 
 
 def joint_draws(
-    setting: Setting, columns: Sequence[int], drawn: Fresh, values: Sequence[Tensor], pool: str | None
+    setting: TermContext, columns: Sequence[int], drawn: Fresh, values: Sequence[Tensor], pool: str | None
 ) -> list[JointDraws]:  # fmt: skip
     """This worker's `values`, batches [B, k] of k expectations, of its share of `drawn`; of units of `pool`, if there is one."""
     mine = shard(len(drawn.rows), setting.host.rank, setting.host.world)

@@ -16,40 +16,40 @@ from trainer.rng import Stream, generator, normals
 from trainer.samplers.langevin import Annealed, product_samples
 from trainer.sources.mixture_batch import Integers, Parts, draw
 from trainer.sources.noising import fresh, joint_draws, noised, own_shard
-from trainer.terms.context import Setting
+from trainer.terms.context import TermContext
 from trainer.terms.losses import Noised
 
 
 class Pool:
     """`product.samples` of Π q_i^λ_i, drawn anew when the multipliers change; they depend on seed and multipliers alone.
 
-    columns: where the models' multipliers stand among the weights [1 + m]. keep: whether the chains' states at the end of each
+    columns: where the models' multipliers stand among the coefficients [1 + m]. keep: whether chains' states at the end of each
     noise level are kept.
     """
 
-    def __init__(self, setting: Setting, columns: Sequence[int], models: Sequence[Predictor], keep: bool = False) -> None:
+    def __init__(self, setting: TermContext, columns: Sequence[int], models: Sequence[Predictor], keep: bool = False) -> None:
         self._setting, self._columns, self._models, self._keep = setting, list(columns), list(models), keep
         self._drawn: tuple[bytes, Annealed] | None = None
 
-    def at(self, weights: Vector) -> Annealed:
-        """The chains for the coefficients `weights` [1 + m]."""
-        own = weights[self._columns]
+    def at(self, coefficients: Vector) -> Annealed:
+        """The chains for these coefficients [1 + m]."""
+        own = coefficients[self._columns]
         if self._drawn is None or self._drawn[0] != own.tobytes():
             self._drawn = (own.tobytes(), self._draw(own))
         return self._drawn[1]
 
-    def batch(self, step: int, weights: Vector) -> tuple[Integers, Noised]:
+    def batch(self, step: int, coefficients: Vector) -> tuple[Integers, Noised]:
         """This worker's shard of primal step `step`: `train.batch_size` samples, stratified in t, and their rows in the pool."""
-        setting, samples = self._setting, self.at(weights).samples
+        setting, samples = self._setting, self.at(coefficients).samples
         timesteps = setting.schedule.config.num_train_timesteps
         parts = Parts.of([np.arange(len(samples))])
         batch = draw(np.array([setting.train.batch_size]), np.ones(1), parts, timesteps, setting.seed, step)
         mine, own = own_shard(setting, batch, step, lambda rows: samples[torch.from_numpy(rows)])
         return batch.index[mine.start : mine.stop], own
 
-    def measure(self, weights: Vector, draws: range, values: Callable[[Integers, Noised], Tensor]) -> list[JointDraws]:
+    def measure(self, coefficients: Vector, draws: range, values: Callable[[Integers, Noised], Tensor]) -> list[JointDraws]:
         """This worker's share of the final `draws`, each chain equally often; `values` [b, k] are by rows in the pool [b]."""
-        samples = self.at(weights).samples
+        samples = self.at(coefficients).samples
         drawn = fresh(self._setting, 0, [np.arange(len(samples))], draws, in_turn=True)
         batches = noised(self._setting, 0, drawn, draws, lambda rows: samples[torch.from_numpy(rows)])
         found = [values(drawn.rows[within], each) for within, each in batches]

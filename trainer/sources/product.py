@@ -13,10 +13,10 @@ from torch import Tensor
 
 from trainer.dual.problem import Vector
 from trainer.evaluation.drawn import JointDraws
-from trainer.sources.base import Source, Sums
+from trainer.sources.base import Source, ValueAccumulator
 from trainer.sources.mixture_batch import Integers
 from trainer.sources.pool import Pool
-from trainer.terms.context import Setting
+from trainer.terms.context import TermContext
 from trainer.terms.losses import Noised, weighted_errors
 from trainer.terms.shipped.kl import KL
 
@@ -24,27 +24,27 @@ from trainer.terms.shipped.kl import KL
 class ProductSource(Source):
     """The values of a model that is fitted to the product."""
 
-    def __init__(self, setting: Setting, columns: Sequence[int], terms: Sequence[KL]) -> None:
+    def __init__(self, setting: TermContext, columns: Sequence[int], terms: Sequence[KL]) -> None:
         self.columns = tuple(columns)
         self.setting, self.forward = setting, setting.predict
         self._terms = list(terms)
         self._pool = Pool(setting, columns, [term.model for term in terms])
 
-    def turn(self, step: int, weights: Vector) -> ProductTurn:
-        return ProductTurn(self, self._pool.batch(step, weights)[1])
+    def begin_step(self, step: int, coefficients: Vector) -> ProductStep:
+        return ProductStep(self, self._pool.batch(step, coefficients)[1])
 
     def values(self, prediction: Tensor, noised: Noised) -> Tensor:
         """Each term's per-sample values, [B, m] in the order of `columns`."""
         return torch.stack([term.values(prediction, noised) for term in self._terms], dim=1)
 
     @torch.no_grad()
-    def measure(self, weights: Vector, held_out: bool, draws: range) -> list[JointDraws]:
-        """On the pool of the multipliers `weights`; there is no held-out data."""
+    def measure(self, coefficients: Vector, held_out: bool, draws: range) -> list[JointDraws]:
+        """On the pool of the multipliers `coefficients`; there is no held-out data."""
 
         def values(_: Integers, noised: Noised) -> Tensor:
             return self.values(self.forward(noised.noisy, noised.t), noised)
 
-        return [] if held_out else self._pool.measure(weights, draws, values)
+        return [] if held_out else self._pool.measure(coefficients, draws, values)
 
 
 def broken(x: Tensor) -> str | None:
@@ -54,7 +54,7 @@ def broken(x: Tensor) -> str | None:
     return "samples of the product must be finite, but got NaN or infinity; lower product.snr"
 
 
-class ProductTurn:
+class ProductStep:
     """One step of fitting the model to the product."""
 
     def __init__(self, source: ProductSource, noised: Noised) -> None:
@@ -68,10 +68,10 @@ class ProductTurn:
         losses = weighted_errors(setting.schedule, prediction, noised.target, noised.t, setting.train.loss_weight)
         return losses.sum() * (setting.host.world / setting.train.batch_size)
 
-    def add_to(self, sums: Sums) -> None:
+    def add_to(self, sums: ValueAccumulator) -> None:
         if self._prediction is not None:
             values = self._source.values(self._prediction, self._noised)
             sums.add_joint(self._source.columns, values)
 
-    def fault(self) -> str | None:
+    def input_error(self) -> str | None:
         return broken(self._noised.x)

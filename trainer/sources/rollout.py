@@ -14,14 +14,14 @@ from trainer.evaluation.drawn import JointDraws, Scale
 from trainer.rng import Stream, drawn, in_turn, normals, shard
 from trainer.samplers.chain import Steps
 from trainer.samplers.rollout import Path, roll_out
-from trainer.sources.base import Companion, Integers, Source, Sums, Turn
-from trainer.terms.context import Setting
+from trainer.sources.base import AuxiliaryNetwork, Integers, Source, SourceStep, ValueAccumulator
+from trainer.terms.context import TermContext
 
 #: The Lagrangian's normalised coefficients by column: a number, or one for each trajectory [b].
-Weights = Mapping[int, float] | Mapping[int, Tensor]
+Coefficients = Mapping[int, float] | Mapping[int, Tensor]
 
 
-def record(sums: Sums, values: Mapping[int, Tensor]) -> None:
+def record(sums: ValueAccumulator, values: Mapping[int, Tensor]) -> None:
     """Adds the terms' values, measured on the same samples."""
     sums.add_joint(list(values), torch.stack([per_sample(each) for each in values.values()], dim=1))
 
@@ -45,15 +45,15 @@ class Estimator(Protocol):
     """How the terms' values reach the weights: `Estimator(source, setting)` of a module of `trainer/sources/estimators/`."""
 
     @property
-    def rounds(self) -> int:
+    def updates(self) -> int:
         """Updates of the weights on each batch of trajectories."""
         ...
 
-    def companions(self) -> Mapping[str, Companion]:
+    def companions(self) -> Mapping[str, AuxiliaryNetwork]:
         """Networks that it learns beside the model."""
         ...
 
-    def turn(self, step: int, weights: Weights, multipliers: Tensor | None = None) -> Turn:
+    def begin_step(self, step: int, coefficients: Coefficients, multipliers: Tensor | None = None) -> SourceStep:
         """Its part of primal step `step`, for the Lagrangian's normalised coefficients by column.
 
         Where each of this shard's b trajectories has `multipliers` [b, m] of its own, coefficients are [b].
@@ -65,28 +65,28 @@ class RolloutSource(Source):
     """Trajectories of the present weights, drawn anew in each primal step."""
 
     def __init__(
-        self, setting: Setting, columns: Sequence[int], terms: Sequence[RolloutTerm], steps: Steps,
-        estimator: Callable[[RolloutSource, Setting], Estimator],
+        self, setting: TermContext, columns: Sequence[int], terms: Sequence[RolloutTerm], steps: Steps,
+        estimator: Callable[[RolloutSource, TermContext], Estimator],
     ) -> None:  # fmt: skip
         self.columns = tuple(columns)
         self.setting, self.host, self.forward, self.steps = setting, setting.host, setting.sampling, steps
         self.terms = list(terms)
         self._shape, self.prompts, self._spread = setting.shape, len(setting.prompts), setting.spread
         self._estimator = estimator(self, setting)
-        self.rounds = self._estimator.rounds
+        self.updates = self._estimator.updates
 
-    def companions(self) -> Mapping[str, Companion]:
+    def companions(self) -> Mapping[str, AuxiliaryNetwork]:
         return self._estimator.companions()
 
-    def turn(self, step: int, weights: Vector) -> Turn:
+    def begin_step(self, step: int, coefficients: Vector) -> SourceStep:
         if self._spread is None:
-            return self._estimator.turn(step, {column: float(weights[column]) for column in self.columns})
+            return self._estimator.begin_step(step, {column: float(coefficients[column]) for column in self.columns})
         size = self.setting.rollout.batch_size
         mine = shard(size, self.host.rank, self.host.world)
         multipliers = self._spread.draw(step, size)[0][mine.start : mine.stop]
-        own = torch.from_numpy(self._spread.problem.weights(multipliers)).to(self.host.device, torch.float32)
+        own = torch.from_numpy(self._spread.problem.mixture_weights(multipliers)).to(self.host.device, torch.float32)
         asked = torch.from_numpy(multipliers).to(self.host.device, torch.float32)
-        return self._estimator.turn(step, {column: own[:, column] for column in self.columns}, asked)
+        return self._estimator.begin_step(step, {column: own[:, column] for column in self.columns}, asked)
 
     def facts(self) -> dict[int, dict[str, float]]:
         return {column: term.facts() for column, term in zip(self.columns, self.terms, strict=True) if hasattr(term, "facts")}
@@ -100,7 +100,7 @@ class RolloutSource(Source):
         return {column: term.values(path) for column, term in zip(self.columns, self.terms, strict=True)}
 
     @torch.no_grad()
-    def measure(self, weights: Vector, held_out: bool, draws: range) -> list[JointDraws]:
+    def measure(self, coefficients: Vector, held_out: bool, draws: range) -> list[JointDraws]:
         """There is no held-out data to sample: then nothing."""
         mine, size = shard(len(draws), self.host.rank, self.host.world), self.setting.evaluation.batch_size
         if held_out or not len(mine):
@@ -130,13 +130,13 @@ def turns(prompts: int, positions: range) -> Integers | None:
     return which.numpy() if which is not None else None
 
 
-class RolloutTurn:
+class RolloutStep:
     """What the estimators share: this worker's shard of the trajectories, and what was measured on them."""
 
     def __init__(
-        self, source: RolloutSource, step: int, weights: Weights, multipliers: Tensor | None = None
+        self, source: RolloutSource, step: int, coefficients: Coefficients, multipliers: Tensor | None = None
     ) -> None:  # fmt: skip
-        self._source, self._step, self._weights = source, step, weights
+        self._source, self._step, self._coefficients = source, step, coefficients
         self._forward = source.forward if multipliers is None else partial(source.forward, multipliers=multipliers)
         self._size = source.setting.rollout.batch_size
         self._mine = shard(self._size, source.host.rank, source.host.world)
@@ -154,27 +154,27 @@ class RolloutTurn:
         """The sum over this shard of [b] values, scaled so that its average over workers is the global batch's mean."""
         return values.sum() * (self._source.host.world / self._size)
 
-    def add_to(self, sums: Sums) -> None:
+    def add_to(self, sums: ValueAccumulator) -> None:
         record(sums, self._measured)
 
-    def fault(self) -> str | None:
+    def input_error(self) -> str | None:
         return None
 
 
 class PlainEstimator:
     """It learns nothing of its own."""
 
-    step: type[RolloutTurn]
+    step: type[RolloutStep]
 
-    def __init__(self, source: RolloutSource, setting: Setting) -> None:
+    def __init__(self, source: RolloutSource, setting: TermContext) -> None:
         self._source = source
 
     @property
-    def rounds(self) -> int:
+    def updates(self) -> int:
         return 1
 
-    def companions(self) -> dict[str, Companion]:
+    def companions(self) -> dict[str, AuxiliaryNetwork]:
         return {}
 
-    def turn(self, step: int, weights: Weights, multipliers: Tensor | None = None) -> RolloutTurn:
-        return self.step(self._source, step, weights, multipliers)
+    def begin_step(self, step: int, coefficients: Coefficients, multipliers: Tensor | None = None) -> RolloutStep:
+        return self.step(self._source, step, coefficients, multipliers)

@@ -10,7 +10,7 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from trainer.amortised.spread import Spread
+from trainer.amortised.spread import MultiplierRange
 from trainer.engine.host import Host
 from trainer.evaluation.judge_protocol import Judge
 from trainer.models.predictor import Predictor
@@ -26,7 +26,7 @@ from trainer.samplers.rollout import Predict, roll_out
 
 
 @dataclass(frozen=True)
-class Setting:
+class TermContext:
     """seed, train, rollout, product, evaluation: of the recipe. normalization_samples: how many give the scales of rewards.
 
     shape: of the diffusion, in its `space`.
@@ -58,7 +58,7 @@ class Setting:
     guided: Predict | None = None
     space: Space = field(default_factory=Pixels)
     prompts: tuple[str, ...] = ()
-    spread: Spread | None = None
+    spread: MultiplierRange | None = None
     anchor: tuple[int, str] | None = None
 
     @property

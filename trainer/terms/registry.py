@@ -5,15 +5,15 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from trainer.recipe.term_spec import Word
+from trainer.recipe.term_spec import TermSpec
 from trainer.terms import shipped
 
 
-def _found() -> dict[str, Word]:
+def _found() -> dict[str, TermSpec]:
     """The `TERM` of every module of `shipped`, in the order of their names."""
     modules = [import_module(f"{shipped.__name__}.{module.name}") for module in iter_modules(shipped.__path__)]
-    terms: list[Word] = [module.TERM for module in modules if hasattr(module, "TERM")]
+    terms: list[TermSpec] = [module.TERM for module in modules if hasattr(module, "TERM")]
     return {term.word: term for term in terms}
 
 
-TERMS: dict[str, Word] = _found()
+TERMS: dict[str, TermSpec] = _found()

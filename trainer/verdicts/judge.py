@@ -64,7 +64,7 @@ def _unknown(name: str, trace: Trace, result: Result) -> Verdict:
     last = f"; its last slack in training was {seen[-1]:+.3g}" if len(seen) else ""
     evidence = {"last_slack": float(seen[-1]), "points": float(len(seen))} if len(seen) else {}
     sentence = f"the run {result.status.replace('_', ' ')} without a final value of this constraint{last}"
-    return Verdict(name, "unknown", sentence, f"mend what ended the run: {result.reason}", evidence)
+    return Verdict(name, "unknown", sentence, f"fix what ended the run: {result.reason}", evidence)
 
 
 def _infeasible(case: Case) -> Verdict | None:
@@ -80,8 +80,8 @@ def _infeasible(case: Case) -> Verdict | None:
     if closing.above(Z):
         # The limit was reached in so many steps; at its pace the violation needs so many more.
         trained = float(case.whole.steps[-1])
-        way_out = f"try {case.step_of(trained / (trained - case.end_slack.value / closing.value))}, or a larger dual.patience"
-        advice = f"the violation was still shrinking at step {case.steps}: {way_out}; else {advice}"
+        remedy = f"try {case.step_of(trained / (trained - case.end_slack.value / closing.value))}, or a larger dual.patience"
+        advice = f"the violation was still shrinking at step {case.steps}: {remedy}; else {advice}"
     evidence = {"closing": closing.value, "closing_error": closing.error}
     return _verdict(case, "infeasible", sentence, advice, best_value=best, limit=case.limit, **evidence)
 

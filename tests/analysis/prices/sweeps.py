@@ -9,7 +9,7 @@ from typing import Literal
 from scipy.stats import qmc
 
 from analysis.certified.observations import Observations, Vector
-from analysis.trials import ConstraintOutcome, Direction, SweepRecord, Trial
+from analysis.trials import ConstraintRecord, Direction, SweepRecord, Trial
 from tests.analysis.certified.problems import Problem
 
 Kind = Literal["at_most", "at_least", "equals"]
@@ -35,7 +35,7 @@ def _trial(found: Observations, j: int, kinds: Sequence[Kind], maximizes: bool, 
         value, budget = sign * float(found.values[j, k]), sign * float(found.asked[j, found.shared[k]])
         price, error = float(found.multipliers[j, k]), float(found.multiplier_errors[j, k])
         slack, uncertain = sign * (budget - value), float(found.value_errors[j, k])
-        outcomes.append(ConstraintOutcome(name, value, budget, slack, uncertain, price, kind == "equals", error, kind))
+        outcomes.append(ConstraintRecord(name, value, budget, slack, uncertain, price, kind == "equals", error, kind))
     metrics = {
         "objective": (-1 if maximizes else 1) * float(found.objective[j]),
         "objective_error": float(found.objective_error[j]),

@@ -15,7 +15,7 @@ from analysis.recommendation.knee import find_knee
 from analysis.recommendation.points import Points
 from analysis.recommendation.preference import Limit, Preference, read_preference
 from analysis.recommendation.recommend import Recommendation, recommend
-from analysis.trials import ConstraintOutcome, Direction, SweepRecord, Trial
+from analysis.trials import ConstraintRecord, Direction, SweepRecord, Trial
 from tests.analysis.certified.problems import problem
 from tests.analysis.prices.sweeps import record_of
 
@@ -184,7 +184,7 @@ def test_where_nothing_is_feasible_the_nearest_is_named_with_its_price() -> None
     record = record_of(case.observe(np.array([[-2.0], [-1.0]]), 0.0, np.random.default_rng(0)))
 
     def missing(trial: Trial, by: float) -> Trial:
-        outcome: ConstraintOutcome = replace(trial.constraints[0], slack=-by, budget=trial.constraints[0].value - by)
+        outcome: ConstraintRecord = replace(trial.constraints[0], slack=-by, budget=trial.constraints[0].value - by)
         return replace(trial, standing="violated", constraints=(outcome,), status="infeasible")
 
     none = replace(record, trials=(missing(record.trials[0], 0.3), missing(record.trials[1], 0.2)))

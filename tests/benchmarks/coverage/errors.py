@@ -20,7 +20,7 @@ from tests.known.test_composition import composed
 from trainer.checkpoint import CheckpointFolder
 from trainer.dual.controller import reduce
 from trainer.dual.coordinator import InProcess
-from trainer.dual.problem import Problem
+from trainer.dual.problem import ConstrainedProblem
 from trainer.engine.assembly import prepare
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
@@ -30,7 +30,7 @@ from trainer.evaluation.jackknife import jackknifed
 from trainer.evaluation.largest import largest_interval
 from trainer.evaluation.shares import Z, share_errors, share_intervals, tv_from_uniform, tv_interval
 from trainer.evaluation.values import expectations
-from trainer.sources.base import Sums
+from trainer.sources.base import ValueAccumulator
 from trainer.sources.mixture_batch import Parts, draw
 
 Array = NDArray[np.float64]
@@ -91,7 +91,7 @@ def value(kind: str, rng: np.random.Generator) -> tuple[float, float]:
 
 def slack(rng: np.random.Generator) -> tuple[float, float]:
     """Relative to the objective, on the same 300 samples."""
-    problem = Problem(("a",), np.array([0.5]), np.array([True]))
+    problem = ConstrainedProblem(("a",), np.array([0.5]), np.array([True]))
     common = 2.0 * rng.standard_normal((300, 1))
     values = common + rng.standard_normal((300, 2)) + np.array([1.0, 1.2])
     estimate = drawn_values(2, [JointDraws((0, 1), values, (300,))]).estimate()
@@ -131,7 +131,7 @@ def difference_of_rewards(rng: np.random.Generator) -> tuple[float, float]:
 
 def training_slack(rng: np.random.Generator) -> tuple[float, float]:
     """The controller's slack of a dual step over 5 primal steps of 48 and 16 draws each, relative to the objective."""
-    problem, sums = Problem(("a",), np.array([0.5]), np.array([True])), Sums(2)
+    problem, sums = ConstrainedProblem(("a",), np.array([0.5]), np.array([True])), ValueAccumulator(2)
     parts = Parts.of([np.arange(10), np.arange(10)])
     for step in range(5):
         batch = draw(np.array([48, 16]), np.ones(2), parts, 1000, int(rng.integers(2**31)), step)

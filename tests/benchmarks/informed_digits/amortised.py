@@ -14,7 +14,7 @@ import torch
 from tests.benchmarks.common import trained
 from tests.benchmarks.informed_digits.trials import plan_of
 from tests.benchmarks.informed_digits.volumes import Vector
-from trainer.amortised.front import AmortisedFront, Point, front_in
+from trainer.amortised.front import AmortisedFront, FrontPoint, front_in
 from trainer.amortised.measure import measured_at
 from trainer.recipe.amortised import Amortised
 from trainer.recipe.recipe import Recipe
@@ -25,7 +25,7 @@ TRIALS = 3
 _BUILD = "tests.benchmarks.informed_digits.network:conditioned"
 
 
-def amortised(case: str, seed: int, budgets: Vector, cache: Path) -> list[Point]:
+def amortised(case: str, seed: int, budgets: Vector, cache: Path) -> list[FrontPoint]:
     """The network's points at multipliers that lead to `budgets` [n, 3], as far as its range reaches them; kept in the cache.
 
     They keep their budgets within `Z` standard errors, as feasible trials do.
@@ -41,7 +41,7 @@ def amortised(case: str, seed: int, budgets: Vector, cache: Path) -> list[Point]
         part = file.with_suffix(f".{os.getpid()}.part")
         part.write_text(json.dumps([dataclasses.asdict(each) for each in points]))
         part.replace(file)
-    return [Point(**each) for each in json.loads(file.read_text())]
+    return [FrontPoint(**each) for each in json.loads(file.read_text())]
 
 
 def _recipe(case: str, seed: int) -> Recipe:
@@ -51,7 +51,7 @@ def _recipe(case: str, seed: int) -> Recipe:
     return base.model_copy(update={"model": model, "train": longer, "seed": seed, "amortised": Amortised()})
 
 
-def _points(folder: str, budgets: Vector) -> list[Point]:
+def _points(folder: str, budgets: Vector) -> list[FrontPoint]:
     front = front_in(folder)
     assert front is not None
     reached = [(budget, found) for budget in budgets if (found := _multipliers(front, budget)) is not None]
@@ -67,7 +67,7 @@ def _multipliers(front: AmortisedFront, budget: Vector) -> list[float] | None:
     return [found[name] for name in front.names]
 
 
-def _keeps(front: AmortisedFront, point: Point, budget: Vector) -> bool:
+def _keeps(front: AmortisedFront, point: FrontPoint, budget: Vector) -> bool:
     return all(
         point.values[name] <= bound + Z * point.value_errors[name] for name, bound in zip(front.names, budget, strict=True)
     )

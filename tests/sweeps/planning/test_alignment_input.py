@@ -15,7 +15,7 @@ from trainer.checkpoint import CheckpointFolder
 from trainer.dual.coordinator import InProcess
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
-from trainer.engine.worker import work
+from trainer.engine.worker import run_worker
 from trainer.errors import BadInput, TrainingError
 from trainer.recipe.recipe import Recipe
 
@@ -88,7 +88,7 @@ def test_the_recipe_itself_is_good(tmp_path: Path) -> None:
 
 def run(tmp_path: Path, **changes: Any) -> None:
     recipe = Recipe.model_validate({**yaml.safe_load(RECIPE), **changes})
-    work(recipe, LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(tmp_path / "c"))), str(tmp_path))
+    run_worker(recipe, LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(tmp_path / "c"))), str(tmp_path))
 
 
 def wrong_shape(x: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import pytest
 
 from sweeps.planning.schema import Direction, Dominated, EarlyStopping
 from sweeps.stopping.dominated import optimistic
-from sweeps.stopping.judge import Judge, Stop
+from sweeps.stopping.judge import EarlyStopper, Stop
 from sweeps.stopping.watched import Bound, Watched
 from tests.margins import Sampled
 from tests.sweeps.stopping.dynamics import STEPS, simulate
@@ -30,7 +30,7 @@ def test_simulated_trials_with_known_ends(trials: int, wrongly: float, saves: fl
     saved: list[float] = []
     for i in range(trials):
         others = [int(j) for j in rng.choice(np.arange(trials, whole), 5, replace=False)]
-        judge = Judge(EarlyStopping(dominated=Dominated()), OBJECTIVES)
+        judge = EarlyStopper(EarlyStopping(dominated=Dominated()), OBJECTIVES)
         for j in others:
             judge.recall(many.trial(j), many.points(j), many.result(j))
         judge.begin(many.trial(i))
@@ -57,7 +57,7 @@ def watched(name: str, steps: int = 300, **metrics: Any) -> Watched:
 
 
 def said(trial: Watched, other: Watched, feasible: bool = True, required: frozenset[str] | None = None) -> Stop | None:
-    judge = Judge(EarlyStopping(dominated=Dominated()), OBJECTIVES, required)
+    judge = EarlyStopper(EarlyStopping(dominated=Dominated()), OBJECTIVES, required)
     judge.recall(
         Watched(other.name, STEPS, other.bounds),
         points(other),

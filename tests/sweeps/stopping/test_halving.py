@@ -12,7 +12,7 @@ from analysis.front import non_dominated
 from analysis.hypervolume import hypervolume
 from sweeps.planning.schema import Direction, EarlyStopping, Halving
 from sweeps.stopping.halving import Rungs, Standing, levels, order, spread
-from sweeps.stopping.judge import Judge
+from sweeps.stopping.judge import EarlyStopper
 from sweeps.stopping.watched import Watched
 from tests.margins import Sampled
 
@@ -90,7 +90,7 @@ def test_a_tenth_of_the_hypervolume_is_lost_for_half_of_the_steps(
     for seed in sampled.seeds(sweeps):
         final, paths = curves(np.random.default_rng(seed), 30)
         objectives: dict[str, Direction] = {"a": "minimize", "b": "minimize"}
-        judge = Judge(EarlyStopping(halving=Halving()), objectives)
+        judge = EarlyStopper(EarlyStopping(halving=Halving()), objectives)
         steps = np.full(30, 50)
         for i, path in enumerate(paths):
             judge.begin(Watched(str(i), 50))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sweeps.planning.schema import Direction, EarlyStopping
-from sweeps.stopping.judge import Judge, Stop
+from sweeps.stopping.judge import EarlyStopper, Stop
 from sweeps.stopping.watched import Bound, Watched
 from tests.margins import Sampled
 from tests.sweeps.stopping.dynamics import STEPS, Many, simulate
@@ -19,7 +19,7 @@ from trainer.checkpoint import CheckpointFolder
 from trainer.dual.coordinator import InProcess
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
-from trainer.engine.worker import work
+from trainer.engine.worker import run_worker
 
 Curve = Callable[[int], float]
 ALONE = EarlyStopping(infeasible=True)
@@ -28,7 +28,7 @@ OBJECTIVES: dict[str, Direction] = {"objective": "minimize"}
 
 def stop_of(many: Many, i: int, before: int | None = None) -> tuple[float, Stop] | None:
     """Where in its steps a simulated trial is stopped, and why; `before` has ended by then."""
-    judge = Judge(ALONE, OBJECTIVES)
+    judge = EarlyStopper(ALONE, OBJECTIVES)
     if before is not None:
         judge.recall(many.trial(before), many.points(before), many.result(before))
     judge.begin(many.trial(i))
@@ -60,10 +60,10 @@ def test_simulated_dual_dynamics_with_known_ends(
     assert min(at) == 0.3
 
 
-def line(slack: Curve, multiplier: Curve, kind: str = "at_most", **more: Any) -> Judge:
+def line(slack: Curve, multiplier: Curve, kind: str = "at_most", **more: Any) -> EarlyStopper:
     """A judge with one trial whose slack and multiplier are functions of the step."""
     rng = np.random.default_rng(0)
-    judge = Judge(ALONE, OBJECTIVES)
+    judge = EarlyStopper(ALONE, OBJECTIVES)
     judge.begin(Watched("0000", STEPS, (Bound("g", kind),), **more))
     for step in range(10, STEPS, 10):
         metrics = {"slack/g": slack(step) + 0.01 * rng.normal(), "slack_error/g": 0.01, "value/g": 0.0}
@@ -124,7 +124,7 @@ def test_what_averaging_the_weights_gained_before_may_be_gained_again() -> None:
     result = many.result(0)
     outcome = result.constraints["g"]
     gained = {"g": type(outcome)(**{**vars(outcome), "slack": outcome.slack + 0.4})}
-    judge = Judge(ALONE, OBJECTIVES)
+    judge = EarlyStopper(ALONE, OBJECTIVES)
     judge.recall(many.trial(0), many.points(0), type(result)(**{**vars(result), "constraints": gained}))
     assert judge.begin(many.trial(i), many.points(i)) is None
 
@@ -139,9 +139,9 @@ def test_a_real_training_with_an_impossible_budget(tmp_path: Path) -> None:
         checkpoint={"every": 1000},
     )
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(tmp_path / "checkpoints"), 1))
-    result = work(recipe, host, str(tmp_path))
+    result = run_worker(recipe, host, str(tmp_path))
     assert result is not None and result.feasible == "violated"
-    judge = Judge(ALONE, OBJECTIVES)
+    judge = EarlyStopper(ALONE, OBJECTIVES)
     judge.begin(Watched.of("0000", recipe))
     points = [each for report in host.reports for each in report["points"]]
     stops = [step for each in points if judge.take("0000", step := each["step"], each["metrics"])]

@@ -101,16 +101,16 @@ def test_a_sweep_may_be_made_longer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("train.steps=100", "--set:1: train.steps: {rule}, but got 100, where it was 1500; {way_out}"),
-        ("sampler.seed=1", "--set:1: sampler.seed: {rule}, but got 1, where it was 0; {way_out}"),
-        ("dual.every=5", "--set:1: dual.every: {rule}, but got 5, where it was nothing; {way_out}"),
+        ("train.steps=100", "--set:1: train.steps: {rule}, but got 100, where it was 1500; {remedy}"),
+        ("sampler.seed=1", "--set:1: sampler.seed: {rule}, but got 1, where it was 0; {remedy}"),
+        ("dual.every=5", "--set:1: dual.every: {rule}, but got 5, where it was nothing; {remedy}"),
         (
             "search.dual.step_size.uniform=[1, 2]",
-            "--set:1: search.dual.step_size.uniform: {rule}, but got [1.0, 2.0], where it was nothing; {way_out}",
+            "--set:1: search.dual.step_size.uniform: {rule}, but got [1.0, 2.0], where it was nothing; {remedy}",
         ),
         (
             "objectives.value/four=maximize",
-            "--set:1: objectives.value/four: {rule}, but got 'maximize', where it was nothing; {way_out}",
+            "--set:1: objectives.value/four: {rule}, but got 'maximize', where it was nothing; {remedy}",
         ),
     ],
 )
@@ -118,8 +118,8 @@ def test_another_sweep_is_not_continued(tmp_path: Path, override: str, line: str
     Study(plan(tmp_path), tmp_path / "out").close()
     with pytest.raises(BadInput) as caught:
         Study(plan(tmp_path, override), tmp_path / "out")
-    rule, way_out = "must stay as it was when this sweep began", "put it back, or give another `--output`"
-    assert str(caught.value.problems[0]) == line.format(rule=rule, way_out=way_out)
+    rule, remedy = "must stay as it was when this sweep began", "put it back, or give another `--output`"
+    assert str(caught.value.problems[0]) == line.format(rule=rule, remedy=remedy)
     Study(plan(tmp_path), tmp_path / "out").close()
 
 

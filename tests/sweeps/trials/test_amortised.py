@@ -23,7 +23,7 @@ from trainer.checkpoint import CheckpointFolder
 from trainer.dual.coordinator import InProcess
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
-from trainer.engine.worker import work
+from trainer.engine.worker import run_worker
 from trainer.errors import BadInput
 from trainer.ray_shell.launch import result_in
 from trainer.recipe.recipe import Recipe
@@ -52,7 +52,7 @@ def in_process(recipe: Recipe, output: str, on_report: Any) -> Result:
     if done is not None:
         return done
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(f"{output}/checkpoints"))
-    result = work(recipe, host, output)
+    result = run_worker(recipe, host, output)
     for payload in host.reports:
         on_report(payload)
     assert result is not None

@@ -17,11 +17,11 @@ from analysis.table import front_text
 from sweeps.checking import checked_plan, describe
 from sweeps.planning.plan import Plan
 from sweeps.studies.informing import outcome_of
-from sweeps.studies.study import Asked, Study
+from sweeps.studies.study import ProposedTrial, Study
 from sweeps.trials.continuing import Continuing
 from sweeps.trials.results import TrialRecord, sweep_record
-from sweeps.trials.runs import Point
-from sweeps.trials.starts import Begun, begun_recipe
+from sweeps.trials.runs import OpenTrial
+from sweeps.trials.starts import TrialStart, begun_recipe
 from tests.sweeps.files import RECIPE, plan, write
 from tests.sweeps.studies.test_informing import result
 from trainer.errors import BadInput
@@ -41,7 +41,7 @@ ONE = SWEEP.replace("[*]", "four")
 TIED = SWEEP.replace("[*]", "*")
 
 
-def end(folder: Path, asked: Asked, status: Any = "converged", checkpoint: bool = True) -> TrialRecord:
+def end(folder: Path, asked: ProposedTrial, status: Any = "converged", checkpoint: bool = True) -> TrialRecord:
     """A trial that ended on the front f = 0.01 (1 / b_four + 1 / b_five), with a checkpoint that is complete."""
     place = folder / "trials" / f"{asked.number:04d}"
     place.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def end(folder: Path, asked: Asked, status: Any = "converged", checkpoint: bool 
     return record
 
 
-def go(study: Study, continuing: Continuing, folder: Path, count: int) -> list[Asked]:
+def go(study: Study, continuing: Continuing, folder: Path, count: int) -> list[ProposedTrial]:
     """So many trials, one after the other."""
     found = []
     for _ in range(count):
@@ -65,7 +65,7 @@ def go(study: Study, continuing: Continuing, folder: Path, count: int) -> list[A
     return found
 
 
-def started(asked: Asked) -> Begun:
+def started(asked: ProposedTrial) -> TrialStart:
     assert asked.start is not None
     return asked.start
 
@@ -75,7 +75,7 @@ def test_the_nearest_is_continued_with_predicted_multipliers(tmp_path: Path, swe
     search = plan(tmp_path, sweep=sweep)
     with Study(search, tmp_path / "out") as study:
         trials = go(study, Continuing(search, study, tmp_path / "out"), tmp_path / "out", 12)
-    assert started(trials[0]) == Begun()
+    assert started(trials[0]) == TrialStart()
     predicted, nearest = [], []
     for each in trials[1:]:
         others = trials[: each.number]
@@ -103,9 +103,9 @@ def test_what_cannot_be_continued_is_passed_over(tmp_path: Path) -> None:
             (0.10, [16, 32], "infeasible", True), (0.11, [16, 32], "converged", False), (0.12, [8], "converged", True),
             (0.13, [16, 32], "diverged", True), (0.20, [16, 32], "out_of_steps", True),
         ]):  # fmt: skip
-            asked = Asked(number, {"constraints.four.at_most": budget, "model.unet.channels": channels})
+            asked = ProposedTrial(number, {"constraints.four.at_most": budget, "model.unet.channels": channels})
             end(out, asked, status, there)
-        assert started(Continuing(search, study, out).decided(Asked(5, at))).trial == "0004"
+        assert started(Continuing(search, study, out).decided(ProposedTrial(5, at))).trial == "0004"
 
 
 @pytest.mark.parametrize("key", ["dual.step_size", "train.lr", "seed"])
@@ -122,7 +122,7 @@ def test_a_start_is_decided_once(tmp_path: Path) -> None:
     with Study(search, out) as study:
         continuing = Continuing(search, study, out)
         beside = [continuing.decided(study.ask()) for _ in range(3)]
-        assert [started(each) for each in beside] == [Begun()] * 3  # nothing had ended
+        assert [started(each) for each in beside] == [TrialStart()] * 3  # nothing had ended
         end(out, beside[0])
         fourth = continuing.decided(study.ask())
         assert started(fourth).trial == "0000"
@@ -138,15 +138,15 @@ def test_several_trainings_start_each_from_that_of_their_seed(tmp_path: Path) ->
     search, out = plan(tmp_path, "seeds=2", sweep=ONE), tmp_path / "out"
     with Study(search, out) as study:
         continuing = Continuing(search, study, out)
-        first = Point(search, continuing.decided(study.ask()), out)
+        first = OpenTrial(search, continuing.decided(study.ask()), out)
         for run in first.runs:
             place = out / "trials" / run.folder
             place.mkdir(parents=True)
             (place / MARKER).write_text("{}")
             first.end(run, replace(result(run.asked.params), checkpoint=str(place)))
-        assert first.record is not None and first.record.start == Begun()
+        assert first.record is not None and first.record.start == TrialStart()
         first.record.save(out)
-        second = Point(search, continuing.decided(study.ask()), out)
+        second = OpenTrial(search, continuing.decided(study.ask()), out)
     for run in second.runs:
         assert run.recipe.start is not None
         assert run.recipe.start.place == str(out / "trials" / "0000" / f"seed-{run.seed}")
@@ -156,7 +156,7 @@ def test_several_trainings_start_each_from_that_of_their_seed(tmp_path: Path) ->
 def test_a_continued_recipe(tmp_path: Path) -> None:
     recipe = RECIPE.replace("lr: 2.0e-3}", "lr: 2.0e-3, lr_warmup: 100}\ndual: {every: 5, warmup: 200, step_size: 0.02}")
     write(tmp_path, SWEEP, recipe)
-    begun = Begun.of("0003", {None: "runs/there"}, {"four": 0.3, "five": 0.1})
+    begun = TrialStart.of("0003", {None: "runs/there"}, {"four": 0.3, "five": 0.1})
     for text, steps, dual_step, lr in (
         ("continuation=true", 500, 3.0, 0.5),
         ("continuation={steps: 301, dual_step: 0.3, lr: 1.0}", 305, 0.3, 1.0),
@@ -165,7 +165,11 @@ def test_a_continued_recipe(tmp_path: Path) -> None:
         write(tmp_path, SWEEP, recipe)
         search = plan_with(tmp_path, recipe, text)
         own = search.trial_recipe({})
-        assert begun_recipe(own, search.sweep.continuation, None) is begun_recipe(own, search.sweep.continuation, Begun()) is own
+        assert (
+            begun_recipe(own, search.sweep.continuation, None)
+            is begun_recipe(own, search.sweep.continuation, TrialStart())
+            is own
+        )
         made = begun_recipe(own, search.sweep.continuation, begun)
         assert made.start is not None and (made.start.place, made.start.multipliers) == ("runs/there", {"four": 0.3, "five": 0.1})
         assert (made.train.steps, made.train.lr, made.train.lr_warmup) == (steps, lr * 2e-3, round(100 * steps / 1500))
@@ -222,8 +226,8 @@ def test_where_it_is_shown(tmp_path: Path) -> None:
         "train.lr x 0.5" in lines
     )
     records = [
-        end(out, Asked(number, {"constraints.four.at_most": budget}, start))
-        for number, (budget, start) in enumerate([(0.1, Begun()), (0.2, Begun.of("0000", {None: "x"}, {"four": 0.1}))])
+        end(out, ProposedTrial(number, {"constraints.four.at_most": budget}, start))
+        for number, (budget, start) in enumerate([(0.1, TrialStart()), (0.2, TrialStart.of("0000", {None: "x"}, {"four": 0.1}))])
     ]
     assert [each.start for each in TrialRecord.load_all(out)] == [each.start for each in records]
     assert [each.to_json()["continued_from"] for each in records] == [None, "0000"]
@@ -244,12 +248,12 @@ def test_prices_do_not_fall_towards_tight_budgets(tmp_path: Path) -> None:
     """From one trial in the middle of a convex front the price is at least its own on the one side, at most on the other."""
     search, out = plan(tmp_path, sweep=ONE), tmp_path / "out"
     with Study(search, out) as study:
-        end(out, Asked(0, {"constraints.four.at_most": 0.16}))
+        end(out, ProposedTrial(0, {"constraints.four.at_most": 0.16}))
         continuing = Continuing(search, study, out)
         for _ in range(2):
             study.ask()
         tight, loose = (
-            started(continuing.decided(Asked(number, {"constraints.four.at_most": budget}))).multipliers["four"]
+            started(continuing.decided(ProposedTrial(number, {"constraints.four.at_most": budget}))).multipliers["four"]
             for number, budget in ((0, 0.08), (1, 0.25))
         )
     own = 0.01 / 0.16**2

@@ -8,15 +8,15 @@ import pytest
 from tests.analysis.certified import problems
 from tests.analysis.certified.problems import GAMMA, problem
 from trainer.amortised.dual_function import DualFunction
-from trainer.amortised.front import AmortisedFront, Point
-from trainer.amortised.spread import Spread
-from trainer.dual.problem import RELATIVE_LIMIT, Problem, Vector
+from trainer.amortised.front import AmortisedFront, FrontPoint
+from trainer.amortised.spread import MultiplierRange
+from trainer.dual.problem import RELATIVE_LIMIT, ConstrainedProblem, Vector
 
 
-def spread_of(size: int, high: float, **more) -> Spread:
+def spread_of(size: int, high: float, **more) -> MultiplierRange:
     names = tuple("abc"[:size])
-    made = Problem(names, np.zeros(size), more.pop("relative", np.zeros(size, dtype=np.bool_)), **more)
-    return Spread(made, np.full(size, 0.003), np.full(size, high), 0.1, 0)
+    made = ConstrainedProblem(names, np.zeros(size), more.pop("relative", np.zeros(size, dtype=np.bool_)), **more)
+    return MultiplierRange(made, np.full(size, 0.003), np.full(size, high), 0.1, 0)
 
 
 def answers(name: str, multipliers: Vector) -> tuple[Vector, Vector]:
@@ -81,7 +81,7 @@ def rewarded(points: int = 16) -> AmortisedFront:
     """Gaussian tilting by one reward in the user's units: KL = lambda^2 / 2 and E r = lambda, at least 1."""
     spread = spread_of(1, 2.0, kinds=("at_least",))
     multipliers = spread.measured(points)[:, 0]
-    made = [Point({"a": each}, each**2 / 2, 0.01, {"a": each}, {"a": 0.01}) for each in multipliers.tolist()]
+    made = [FrontPoint({"a": each}, each**2 / 2, 0.01, {"a": each}, {"a": 0.01}) for each in multipliers.tolist()]
     return AmortisedFront.of(spread, made, 100)
 
 

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 
 from tests.trainer.recipes import digits
-from trainer.amortised.spread import Spread, sequence
+from trainer.amortised.spread import MultiplierRange, sequence
 from trainer.dual.problem import RELATIVE_LIMIT
-from trainer.engine.dual_side import spread_of
+from trainer.engine.dual_side import multiplier_range_of
 from trainer.sources.mixture_batch import Parts, draw_amortised
 
 
-def spread(**amortised) -> Spread:
-    found = spread_of(digits(amortised=amortised))
+def spread(**amortised) -> MultiplierRange:
+    found = multiplier_range_of(digits(amortised=amortised))
     assert found is not None
     return found
 
 
 def test_a_recipe_that_is_not_amortised_has_none():
-    assert spread_of(digits()) is None
+    assert multiplier_range_of(digits()) is None
 
 
 def test_ranges_by_name_and_the_limit_of_relative_constraints():
@@ -38,7 +38,7 @@ def test_units_and_multipliers_are_inverse_and_reach_both_ends():
 
 def test_several_relative_multipliers_stay_in_the_domain_of_the_dual_function():
     relative = [{"name": f"c{k}", "data": {"classes": [k]}, "at_most": 0.0, "relative_to": "objective"} for k in (4, 5)]
-    found = spread_of(digits(constraints=relative, amortised={}))
+    found = multiplier_range_of(digits(constraints=relative, amortised={}))
     assert found is not None
     drawn, _ = found.draw(0, 4096)
     assert drawn.sum(axis=1).max() <= RELATIVE_LIMIT + 1e-12 and (drawn.sum(axis=1) > 0.9).any()
@@ -77,7 +77,7 @@ def test_a_batch_estimates_the_mean_of_the_normalised_lagrangians(sampled):
     values = np.array([1.0, -3.0, 10.0])
     batch = draw_amortised(found, np.arange(3), Parts.of(rows), 1 << 18, 50, sampled.seed, 0)
     assert batch.multipliers is not None
-    exact = (found.problem.weights(batch.multipliers) @ values).mean()
+    exact = (found.problem.mixture_weights(batch.multipliers) @ values).mean()
     sampled.near("mean", (batch.weight * values[batch.part]).sum(), exact, abs=0.025)
     assert (batch.index == batch.part).all()
     sampled.near("timesteps", np.bincount(batch.timestep, minlength=50), (1 << 18) / 50, abs=100)

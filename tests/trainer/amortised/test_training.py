@@ -89,7 +89,7 @@ def test_shards_add_up_to_the_global_batch(tmp_path):
             host.rank, host.world = rank, 1
             prepared = prepare(recipe, host)
             host.world = world
-            turn = prepared.sources[0].turn(5, np.array([1.0, 0.0, 0.0]))
+            turn = prepared.sources[0].begin_step(5, np.array([1.0, 0.0, 0.0]))
             turn.loss(0).backward()
             own = prepared.primal.predictor.parameters()
             gradients.append(torch.cat([each.grad.flatten() for each in own if each.grad is not None]))

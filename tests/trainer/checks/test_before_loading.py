@@ -93,11 +93,11 @@ def test_good_recipes_pass(data: str) -> None:
         (
             "data: {dataset: /no/such/place}\n",
             "recipe.yaml:5: data.dataset: must be a hub id or a local path that exists, but got nothing at '/no/such/place'; "
-            "mend the path",
+            "fix the path",
         ),
         (
             "data: {folder: /no/such/place}\n",
-            "recipe.yaml:5: data.folder: must be a folder, but got nothing at '/no/such/place'; mend the path",
+            "recipe.yaml:5: data.folder: must be a folder, but got nothing at '/no/such/place'; fix the path",
         ),
         (
             "data: {call: 'no_such_module:load'}\n",

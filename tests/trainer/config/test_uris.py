@@ -118,7 +118,7 @@ def test_secrets_are_hidden_in_addresses_and_in_texts_about_them(url: str, shown
         masked(f"could not reach '{url}' (timed out), then http://a:b@c")
         == f"could not reach '{shown}' (timed out), then http://***@c"
     )
-    assert shown in str(Problem("f", 1, "storage", "must be a URL", repr(url), f"mend {url}"))
+    assert shown in str(Problem("f", 1, "storage", "must be a URL", repr(url), f"fix {url}"))
     assert "***" not in without_login(url) and "@db" not in without_login(url)
 
 

@@ -151,7 +151,7 @@ def test_a_class_that_yaml_reads_as_something_else_is_told_once(word: str, quote
     with pytest.raises(BadInput) as caught:
         validate(Recipe, parse(RECIPE.replace("CLASSES", f"[a, {word}]"), "r.yaml"))
     (problem,) = caught.value.problems
-    assert (problem.line, problem.key, problem.way_out) == (6, "constraints.0.data.classes.1", f"put it in quotes: {quoted}")
+    assert (problem.line, problem.key, problem.remedy) == (6, "constraints.0.data.classes.1", f"put it in quotes: {quoted}")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from PIL import Image
 
 from trainer.data import examples as module
 from trainer.data import huggingface
-from trainer.data.dataset_info import look_at
+from trainer.data.dataset_info import inspect
 from trainer.data.division import split
 from trainer.data.faults import BadDataError
 from trainer.data.image_listing import list_images
@@ -101,7 +101,7 @@ def test_an_image_that_is_a_link_to_nothing_is_refused_by_name(tmp_path: Path, t
 def test_a_class_is_found_in_either_form_of_its_name(tmp_path: Path, on_disk: str, written: str) -> None:
     root = images(tmp_path / f"folder {on_disk}", **{on_disk: 3, "b": 2})
     data = Data(folder=str(tmp_path / f"folder {written}"), keep={written: 0.5})
-    assert look_at(data).class_names == ("b", NFC) and root.is_dir()
+    assert inspect(data).class_names == ("b", NFC) and root.is_dir()
     from trainer.data.load import load
 
     parts = split(load(data), data, 0)
@@ -244,7 +244,7 @@ def test_a_file_is_not_asked_of_the_hub(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(
         BadDataError, match=f"give its folder, `{folder}`" if there else "must be a hub id or a local path that exists"
     ):
-        look_at(Data(dataset=name))
+        inspect(Data(dataset=name))
 
 
 def test_a_folder_of_parquet_files_is_loaded(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_rows_come_in_the_order_asked_for(threads: int) -> None:
 def test_data_that_is_not_finite_is_refused_naming_the_place(value: float) -> None:
     x = images(3000, 1, 2, 2)
     x[2500, 0, 1, 0] = value
-    message = rf"data.call: must hold finite numbers, but got {value} at position \[0, 1, 0\] in item 2500; mend"
+    message = rf"data.call: must hold finite numbers, but got {value} at position \[0, 1, 0\] in item 2500; fix"
     with pytest.raises(TrainingError, match=message):
         from_tensor(x, None, (), ORIGIN)
     with pytest.raises(TrainingError, match=message):

@@ -134,7 +134,7 @@ def test_what_is_not_there(saved: str, tmp_path: Path) -> None:
         load(data_of(dataset=saved, split="test"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(
-        BadDataError, match=r"data.dataset: must be a data set that loads with the split 'train', but got .*; mend"
+        BadDataError, match=r"data.dataset: must be a data set that loads with the split 'train', but got .*; fix"
     ):
         load(data_of(dataset=str(tmp_path / "empty")))
 

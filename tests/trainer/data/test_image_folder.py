@@ -131,7 +131,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
     bad = tmp_path / "cat" / "b.png"
     Image.fromarray(np.random.default_rng(0).integers(256, size=(8, 8), dtype=np.uint8)).save(bad)
     bad.write_bytes({"text": b"no image", "truncated": bad.read_bytes()[:60], "empty": b""}[damage])
-    with pytest.raises(BadDataError, match=f"data.folder: must hold readable images, but got .* in file {bad}; mend or remove"):
+    with pytest.raises(BadDataError, match=f"data.folder: must hold readable images, but got .* in file {bad}; fix or remove"):
         load(data_of(folder=str(tmp_path)))
 
 

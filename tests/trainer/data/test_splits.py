@@ -273,7 +273,7 @@ def test_check_deep_tells_nan_at_the_source(module: WriteModule) -> None:
     (problem,) = check_deep(*recipe_of("data: {call: 'my_nan:data'}\n"))
     assert str(problem) == (
         "recipe.yaml:5: data.call: must hold finite numbers, but got nan at position [0, 1, 1] in item 2 of my_nan:data; "
-        "mend or leave out that example"
+        "fix or leave out that example"
     )
 
 

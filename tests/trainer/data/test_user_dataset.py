@@ -158,7 +158,7 @@ def test_load_by_import_path(module: WriteModule) -> None:
     found = load(data_of(call="my_set:load"))
     assert len(found) == 3 and found.class_names == (0, 1)
     with pytest.raises(
-        BadDataError, match=r"data.call: .*, but got ZeroDivisionError from my_set:fails: division by zero; mend"
+        BadDataError, match=r"data.call: .*, but got ZeroDivisionError from my_set:fails: division by zero; fix"
     ) as raised:
         load(data_of(call="my_set:fails"))
     assert isinstance(raised.value.__cause__, ZeroDivisionError)

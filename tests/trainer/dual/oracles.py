@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from trainer.dual.controller import Controller
-from trainer.dual.problem import Problem, Vector
+from trainer.dual.problem import ConstrainedProblem, Vector
 from trainer.dual.state import DualState, SlackReport
 from trainer.recipe.dual import Dual
 
@@ -21,7 +21,7 @@ class Oracle(Protocol):
     """A problem with its solution; a response is what of the primal matters, as a vector."""
 
     @property
-    def problem(self) -> Problem: ...
+    def problem(self) -> ConstrainedProblem: ...
 
     @property
     def solution(self) -> Vector: ...
@@ -42,7 +42,7 @@ class Oracle(Protocol):
 class Alignment:
     """KL(p || N(mean, covariance)) subject to bounds on E x: p* = N(mean + covariance u, covariance), u = -sign lambda."""
 
-    problem: Problem
+    problem: ConstrainedProblem
     solution: Vector
     mean: Vector
     covariance: Vector
@@ -73,7 +73,7 @@ def alignment(size: int = 2) -> Alignment:
     active = min(size, 2)
     solution = np.zeros(size)
     solution[:active] = np.linalg.solve(covariance[:active, :active], budgets[:active])
-    problem = Problem(("a", "b", "c")[:size], budgets, np.zeros(size, bool), tuple("at_least" for _ in range(size)))
+    problem = ConstrainedProblem(("a", "b", "c")[:size], budgets, np.zeros(size, bool), tuple("at_least" for _ in range(size)))
     return Alignment(problem, solution, np.zeros(size), covariance)
 
 
@@ -81,7 +81,7 @@ def alignment(size: int = 2) -> Alignment:
 class Minority:
     """min KL(q || p) subject to KL(q_i || p) <= b_i for separated classes: p* = (q + sum lambda_i q_i) / (1 + sum lambda)."""
 
-    problem: Problem
+    problem: ConstrainedProblem
     solution: Vector
     shares: Vector
     classes: tuple[int, ...]
@@ -105,7 +105,7 @@ def minority(budgets: tuple[float, ...] = (2.5, 2.5, 2.5)) -> Minority:
     shares, classes = counts / counts.sum(), (4, 5, 7)
     wanted = np.exp(-np.array(budgets))
     total = (1.0 - shares[list(classes)].sum()) / (1.0 - wanted.sum())
-    problem = Problem(("four", "five", "seven"), np.array(budgets), np.zeros(3, bool))
+    problem = ConstrainedProblem(("four", "five", "seven"), np.array(budgets), np.zeros(3, bool))
     return Minority(problem, total * wanted - shares[list(classes)], shares, classes)
 
 

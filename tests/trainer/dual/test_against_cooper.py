@@ -15,14 +15,14 @@ import torch
 
 from trainer.dual.first_order import RULES, Gains, ahead
 from trainer.dual.memory import blank
-from trainer.dual.problem import Problem
+from trainer.dual.problem import ConstrainedProblem
 
 TARGET = torch.tensor([2.0, 0.5, -1.0], dtype=torch.float64)
 RATE, STEPS = 0.1, 60
 KINDS: tuple[Any, ...] = ("at_most", "at_least", "equals")
 #: g_i = ROWS[i] . x
 ROWS = np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 1]])
-PROBLEM = Problem(("upper", "lower", "equal"), np.ones(3), np.zeros(3, bool), KINDS)
+PROBLEM = ConstrainedProblem(("upper", "lower", "equal"), np.ones(3), np.zeros(3, bool), KINDS)
 
 
 class Convex(cooper.ConstrainedMinimizationProblem):  # type: ignore[misc]  # mypy does not follow cooper

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from trainer.dual.controller import Controller, reduce
-from trainer.dual.problem import Problem
+from trainer.dual.problem import ConstrainedProblem
 from trainer.dual.state import DualState, SlackReport, version_at
 from trainer.recipe.dual import Dual
 
 
 def problem(budgets=(0.5, 0.7), relative=(False, False)):
-    return Problem(tuple(f"c{i}" for i in range(len(budgets))), np.array(budgets), np.array(relative))
+    return ConstrainedProblem(tuple(f"c{i}" for i in range(len(budgets))), np.array(budgets), np.array(relative))
 
 
 def report(values, step=0, rank=0):
@@ -87,7 +87,7 @@ def test_a_constraint_without_samples_is_left_alone():
 
 
 def test_a_non_finite_objective_spares_absolute_constraints_and_skips_relative_ones():
-    both = Problem(("a", "r"), np.array([0.5, 0.1]), np.array([False, True]))
+    both = ConstrainedProblem(("a", "r"), np.array([0.5, 0.1]), np.array([False, True]))
     state = Controller(both, Dual(step_size=0.1), 10).advance(
         DualState.first(both, Dual()), [report([[np.nan], [1.5], [1.0]])], 1
     )

@@ -7,7 +7,7 @@ import pytest
 
 from tests.trainer.dual.oracles import PLANE, Alignment, alignment, minority, play
 from trainer.dual.controller import Controller, reduce
-from trainer.dual.problem import Problem
+from trainer.dual.problem import ConstrainedProblem
 from trainer.dual.state import DualState, SlackReport
 from trainer.recipe.dual import Dual
 
@@ -50,7 +50,7 @@ def test_minority_classes(dual):
 
 @pytest.mark.parametrize("dual", [each.model_copy(update={"step_size": 0.4}) for each in RULES], ids=named)
 def test_equalities_have_multipliers_of_either_sign(dual):
-    problem = Problem(("a", "b"), np.array([0.8, -0.6]), np.zeros(2, bool), ("equals", "equals"))
+    problem = ConstrainedProblem(("a", "b"), np.array([0.8, -0.6]), np.zeros(2, bool), ("equals", "equals"))
     oracle = Alignment(problem, -np.linalg.solve(PLANE, problem.budgets), np.zeros(2), PLANE)
     assert oracle.solution[0] < 0 < oracle.solution[1]
     last = play(oracle, dual, 200)[-1]
@@ -60,7 +60,9 @@ def test_equalities_have_multipliers_of_either_sign(dual):
 @pytest.mark.parametrize("dual", [*RULES, Dual(rule="resilient", step_size=0.4)], ids=named)
 def test_resilient_budgets_give_way_as_the_closed_form_says(dual):
     """(PLANE + I / alpha) lambda = c: the tilt and the relaxation share the work."""
-    problem = Problem(("a", "b"), np.array([0.8, 0.6]), np.zeros(2, bool), ("at_least",) * 2, softness=1 / np.array([2.0, 5.0]))
+    problem = ConstrainedProblem(
+        ("a", "b"), np.array([0.8, 0.6]), np.zeros(2, bool), ("at_least",) * 2, softness=1 / np.array([2.0, 5.0])
+    )
     oracle = Alignment(problem, np.linalg.solve(PLANE + np.diag(problem.softness), problem.budgets), np.zeros(2), PLANE)
     last = play(oracle, dual, 200)[-1]
     np.testing.assert_allclose(last.multipliers, oracle.solution, atol=1e-5)
@@ -68,7 +70,7 @@ def test_resilient_budgets_give_way_as_the_closed_form_says(dual):
 
 
 def test_the_augmented_lagrangian_of_a_soft_budget_is_stable_for_any_rho():
-    problem = Problem(("a",), np.array([0.8]), np.zeros(1, bool), ("at_least",), softness=np.array([10.0]))
+    problem = ConstrainedProblem(("a",), np.array([0.8]), np.zeros(1, bool), ("at_least",), softness=np.array([10.0]))
     controller = Controller(problem, Dual(rule="augmented_lagrangian", step_size=50.0), 10)
     state = controller.first()
     for step in range(10):  # the slack stays as it is: lambda = [-s alpha]_+
@@ -77,7 +79,7 @@ def test_the_augmented_lagrangian_of_a_soft_budget_is_stable_for_any_rho():
 
 
 def test_the_augmented_lagrangian_applies_its_multipliers_one_step_ahead():
-    problem = Problem(("a", "b"), np.array([0.5, 0.7]), np.zeros(2, bool))
+    problem = ConstrainedProblem(("a", "b"), np.array([0.5, 0.7]), np.zeros(2, bool))
     controller = Controller(problem, Dual(rule="augmented_lagrangian", step_size=2.0, warmup=1), 10)
     one = np.ones(3)
     warming = controller.advance(controller.first(), [SlackReport(0, 0, one, np.array([0, 0.8, 0.1]), one)], 1)
@@ -92,14 +94,14 @@ def test_the_augmented_lagrangian_applies_its_multipliers_one_step_ahead():
 
 
 def test_step_sizes_by_name():
-    problem = Problem(("a", "b"), np.array([0.5, 0.5]), np.zeros(2, bool))
+    problem = ConstrainedProblem(("a", "b"), np.array([0.5, 0.5]), np.zeros(2, bool))
     controller = Controller(problem, Dual(step_size={"b": 0.3, "a": 0.1}), 10)
     state = controller.advance(controller.first(), [SlackReport(0, 0, np.ones(3), np.ones(3), np.ones(3))], 1)
     np.testing.assert_allclose(state.multipliers, [0.05, 0.15])
 
 
 def test_an_unreachable_lower_bound_ends_as_infeasible_saying_below():
-    problem = Problem(("a",), np.array([5.0]), np.zeros(1, bool), ("at_least",))
+    problem = ConstrainedProblem(("a",), np.array([5.0]), np.zeros(1, bool), ("at_least",))
     controller = Controller(problem, Dual(step_size=1.0, cap=2.0, patience=3), 10)
     state = controller.first()
     for step in range(5):
@@ -146,7 +148,7 @@ def test_the_covariance_of_unequal_shards_is_that_of_all_samples():
 
 
 def test_newton_without_products_is_ascent():
-    problem = Problem(("a", "b"), np.array([0.5, 0.7]), np.zeros(2, bool))
+    problem = ConstrainedProblem(("a", "b"), np.array([0.5, 0.7]), np.zeros(2, bool))
     report = SlackReport(0, 0, np.full(3, 50.0), np.array([50.0, 40.0, 40.0]), np.full(3, 60.0))
     moved = [
         Controller(problem, Dual(rule=rule, step_size=0.1), 10).advance(

@@ -10,14 +10,14 @@ from scipy.optimize import linprog
 
 from tests.trainer.recipes import digits
 from trainer.dual.controller import Controller
-from trainer.dual.problem import Estimate, Problem
+from trainer.dual.problem import ConstrainedProblem, Estimate
 from trainer.engine.dual_side import problem_of
 from trainer.feasibility.deciding import Decision
 from trainer.recipe.dual import ON_SIMPLEX, Dual
 from trainer.recipe.recipe import Recipe
 from trainer.result import ConstraintOutcome, outcomes, verdict
 
-KINDS = Problem(
+KINDS = ConstrainedProblem(
     ("most", "least", "equal", "near"),
     np.array([1.0, 2.0, 3.0, 0.5]),
     np.array([False, False, False, True]),
@@ -41,14 +41,14 @@ def test_the_lagrangian_is_the_coefficients_times_the_means_up_to_what_no_mean_c
 
 
 def test_the_lagrangian_with_resilience_is_its_minimum_over_relaxations_by_brute_force():
-    problem = Problem(("a",), np.array([1.0]), np.array([False]), softness=np.array([1 / 3.0]))
+    problem = ConstrainedProblem(("a",), np.array([1.0]), np.array([False]), softness=np.array([1 / 3.0]))
     u = np.linspace(-5, 5, 200001)
     brute = (2.0 + 0.5 * 3.0 * u**2 + 0.6 * (1.7 - 1.0 - u)).min()
     assert problem.lagrangian(np.array([2.0, 1.7]), np.array([0.6])) == pytest.approx(brute, abs=1e-9)
 
 
 def test_projection_with_an_equality_among_relative_constraints_by_brute_force():
-    problem = Problem(("a", "b"), np.zeros(2), np.ones(2, bool), ("at_most", "equals"))
+    problem = ConstrainedProblem(("a", "b"), np.zeros(2), np.ones(2, bool), ("at_most", "equals"))
     point = np.array([1.4, 0.3])
     grid = np.stack(np.meshgrid(np.linspace(0, 2, 401), np.linspace(-2, 2, 801)), -1).reshape(-1, 2)
     inside = grid[grid.sum(1) <= 0.95 + 1e-9]
@@ -59,7 +59,7 @@ def test_projection_with_an_equality_among_relative_constraints_by_brute_force()
 
 def test_projection_with_a_cap_below_the_limit_by_hand():
     """Issue 11: (2, .5) with a cap of .6 is nearest to (.6, .35)."""
-    problem = Problem(("a", "b"), np.zeros(2), np.ones(2, bool))
+    problem = ConstrainedProblem(("a", "b"), np.zeros(2), np.ones(2, bool))
     np.testing.assert_allclose(problem.project(np.array([2.0, 0.5]), 0.6), [0.6, 0.35], atol=1e-12)
 
 
@@ -72,7 +72,9 @@ def test_projection_is_the_solution_of_the_quadratic_program(seed):
     kinds = tuple(rng.choice(["at_most", "at_least", "equals"], size))
     simplex = bool(seed % 8 == 0)
     relative = (rng.random(size) < 0.7) & (not simplex)
-    problem = Problem(tuple(f"c{i}" for i in range(size)), np.zeros(size), relative, () if simplex else kinds, simplex=simplex)
+    problem = ConstrainedProblem(
+        tuple(f"c{i}" for i in range(size)), np.zeros(size), relative, () if simplex else kinds, simplex=simplex
+    )
     point = rng.normal(size=size) * float(rng.choice([0.3, 1.0, 5.0]))
     found = problem.project(point, cap)
     low, high = (np.zeros(size), np.ones(size)) if simplex else (problem.lowest(cap), np.full(size, cap))
@@ -128,7 +130,7 @@ def test_curvature_is_unknown_for_what_does_not_tilt():
 
 def test_the_error_of_a_relative_slack_counts_what_was_measured_on_the_same_samples(sampled):
     rng = np.random.default_rng(sampled.seed)
-    problem = Problem(("a", "b"), np.zeros(2), np.array([True, False]))
+    problem = ConstrainedProblem(("a", "b"), np.zeros(2), np.array([True, False]))
     runs = rng.multivariate_normal(np.zeros(3), [[1.0, 0.9, 0.0], [0.9, 1.2, 0.0], [0.0, 0.0, 2.0]], size=(500, 1600))
     covariance = np.cov(runs[0].T)
     variance = np.diag(covariance) / 1600
@@ -143,7 +145,7 @@ def test_the_error_of_a_relative_slack_counts_what_was_measured_on_the_same_samp
 
 
 def test_a_minimax_problem_ignores_the_objective():
-    problem = Problem(("a", "b"), np.full(2, np.nan), np.zeros(2, bool), simplex=True)
+    problem = ConstrainedProblem(("a", "b"), np.full(2, np.nan), np.zeros(2, bool), simplex=True)
     means = np.array([np.nan, 0.7, 0.4])
     assert problem.objective(means) == 0.7 and problem.complete(means)
     np.testing.assert_allclose(problem.slacks(means), [0.0, 0.3])
@@ -246,7 +248,7 @@ def test_a_run_without_constraints_is_not_told_that_they_are_met():
 
 
 def test_an_objective_that_is_maximised_keeps_its_unit_and_turns_the_lagrangian():
-    problem = Problem(("near",), np.array([0.3]), np.array([False]), maximize=True)
+    problem = ConstrainedProblem(("near",), np.array([0.3]), np.array([False]), maximize=True)
     means, multipliers = np.array([2.0, 0.5]), np.array([4.0])
     assert problem.objective(means) == 2.0
     assert problem.lagrangian(means, multipliers) == pytest.approx(-2.0 + 4.0 * 0.2)

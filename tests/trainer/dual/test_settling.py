@@ -8,7 +8,7 @@ import pytest
 from tests.margins import Sampled
 from tests.trainer.dual.oracles import alignment, play
 from trainer.dual.controller import Controller
-from trainer.dual.problem import Problem
+from trainer.dual.problem import ConstrainedProblem
 from trainer.dual.settling import settled_errors, settled_multipliers
 from trainer.dual.state import BLOCKS, DualState, SlackReport, pack, unpack
 from trainer.recipe.dual import Dual
@@ -18,7 +18,7 @@ PRICE, RUNS = 1.0, 200
 
 def controller(steps, rate, runs=RUNS, **dual):
     """Each run is one constraint g <= 0 with g = lambda* - u + noise, in which the primal u follows lambda."""
-    problem = Problem(tuple(f"c{i}" for i in range(runs)), np.zeros(runs), np.zeros(runs, dtype=bool))
+    problem = ConstrainedProblem(tuple(f"c{i}" for i in range(runs)), np.zeros(runs), np.zeros(runs, dtype=bool))
     return Controller(problem, Dual(step_size=rate / steps, **dual), steps)
 
 
@@ -137,7 +137,7 @@ def test_without_noise_the_drift_that_is_left_is_extrapolated():
 
 
 def test_a_multiplier_that_stays_is_exact_and_too_few_steps_tell_nothing():
-    held = Controller(Problem(("a",), np.array([5.0]), np.array([False])), Dual(step_size=0.1), 100)
+    held = Controller(ConstrainedProblem(("a",), np.array([5.0]), np.array([False])), Dual(step_size=0.1), 100)
     state = held.first()
     for step in range(100):
         state = held.advance(state, [report(step, np.zeros(1))], 1)

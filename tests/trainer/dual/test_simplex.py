@@ -8,20 +8,20 @@ import pytest
 from tests.trainer.dual.oracles import play
 from trainer.dual.controller import Controller
 from trainer.dual.first_order import Gains, mirror
-from trainer.dual.problem import Problem, Vector
+from trainer.dual.problem import ConstrainedProblem, Vector
 from trainer.dual.state import SlackReport
 from trainer.recipe.dual import Dual
 
 
-def minimax(size: int) -> Problem:
-    return Problem(tuple("abc"[:size]), np.full(size, np.nan), np.zeros(size, bool), simplex=True)
+def minimax(size: int) -> ConstrainedProblem:
+    return ConstrainedProblem(tuple("abc"[:size]), np.full(size, np.nan), np.zeros(size, bool), simplex=True)
 
 
 @dataclass(frozen=True)
 class Product:
     """AND of one-dimensional Gaussians: min_p max_i KL(p || N(mean_i, variance_i)); a response is (mean, variance)."""
 
-    problem: Problem
+    problem: ConstrainedProblem
     solution: Vector
     means: Vector
     variances: Vector
@@ -41,7 +41,7 @@ class Product:
 class Mixture:
     """OR of disjoint uniform components on `sizes` points: losses are cross-entropies; a response is the mixture's weights."""
 
-    problem: Problem
+    problem: ConstrainedProblem
     solution: Vector
     sizes: Vector
     joint: bool = False

@@ -14,7 +14,7 @@ from trainer.engine.dual_side import controller_of, problem_of
 from trainer.engine.gradient_primal import Primal
 from trainer.engine.host import LocalHost
 from trainer.engine.loop import Loop
-from trainer.engine.worker import work
+from trainer.engine.worker import run_worker
 from trainer.recipe.recipe import Recipe
 
 
@@ -42,7 +42,7 @@ def run(recipe, folder, stop_at=None):
     coordinator = Recording(recipe, stop_at)
     host = LocalHost(coordinator, CheckpointFolder(str(folder / "checkpoints")))
     try:
-        result = work(recipe, host, str(folder), str(folder.parent / "judges"))
+        result = run_worker(recipe, host, str(folder), str(folder.parent / "judges"))
     finally:
         host.checkpoints.flush()  # a kill may come at any time; which checkpoint a test starts from is not left to chance
     points = {point["step"]: point["metrics"] for report in host.reports for point in report["points"]}
@@ -183,7 +183,7 @@ def test_the_multipliers_in_use_are_those_of_the_stated_version(tmp_path, monkey
     for step, weights in enumerate(used):
         version = max(0, step - staleness) // every
         expected = states[version].multipliers if version else np.zeros(2)
-        np.testing.assert_array_equal(weights, problem_of(recipe).weights(expected))
+        np.testing.assert_array_equal(weights, problem_of(recipe).mixture_weights(expected))
 
 
 def test_a_finished_runs_last_checkpoint_is_a_diffusers_pipeline(tmp_path):

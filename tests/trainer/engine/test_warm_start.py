@@ -25,7 +25,7 @@ from trainer.engine.host import LocalHost
 from trainer.engine.loop import Loop
 from trainer.errors import BadInput, TrainingError
 from trainer.ray_shell.launch import fingerprint
-from trainer.recipe.load import Layered, load_recipe, validate_recipe
+from trainer.recipe.load import OverlaidDocument, load_recipe, validate_recipe
 from trainer.recipe.recipe import Recipe
 
 QUICK: dict[str, Any] = {"evaluation": {"samples": 0, "loss_draws": 16}}
@@ -68,7 +68,7 @@ def test_what_is_taken_over_and_what_begins_anew(source: str, tmp_path: Path, ru
     first = controller_of(recipe).first()
     np.testing.assert_array_equal(loop.state.memory, first.memory)
     np.testing.assert_array_equal(loop.state.average, first.average)
-    loop.primal.begin(0, loop.problem.weights(settled))
+    loop.primal.begin(0, loop.problem.mixture_weights(settled))
     assert loop.primal.optimizer.param_groups[0]["lr"] == pytest.approx(recipe.train.lr / 3)  # type: ignore[union-attr]
 
 
@@ -147,7 +147,7 @@ def without_optimiser(source: str, folder: Path) -> str:
 
 
 def refusals(recipe: Recipe) -> str:
-    document = Layered.of(parse("name: tiny\nstart:\n  from: there\n", "recipe.yaml"))
+    document = OverlaidDocument.of(parse("name: tiny\nstart:\n  from: there\n", "recipe.yaml"))
     return "\n".join(map(str, before_loading.check(recipe, document)))
 
 
@@ -199,7 +199,7 @@ def test_weights_on_a_simplex_are_all_given_or_none() -> None:
         "constraints": [{"name": name, "data": {"classes": [each]}} for name, each in (("four", 4), ("five", 5))],
         "dual": {"rule": "simplex"}, "train": {"steps": 20},
     }  # fmt: skip
-    validated = Layered.of(parse("name: tiny\n", "recipe.yaml"))
+    validated = OverlaidDocument.of(parse("name: tiny\n", "recipe.yaml"))
     for given, good in (
         ({}, True),
         ({"four": 0.4, "five": 0.6}, True),

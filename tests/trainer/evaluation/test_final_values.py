@@ -14,7 +14,7 @@ import pytest
 from tests.trainer.recipes import digits
 from trainer.checkpoint import CheckpointFolder
 from trainer.dual.coordinator import InProcess
-from trainer.dual.problem import Problem
+from trainer.dual.problem import ConstrainedProblem
 from trainer.engine.assembly import Prepared, prepare
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
@@ -22,7 +22,7 @@ from trainer.evaluation.final_values import Final, final_values
 from trainer.feasibility.deciding import Deciding
 from trainer.feasibility.standing import Standing
 from trainer.recipe.recipe import Recipe
-from trainer.sources.mixture import DataSource
+from trainer.sources.mixture import MixtureSource
 
 ENDS = (64, 128, 256)
 
@@ -66,7 +66,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 def final_of(prepared: Prepared, world: int, deciding: Deciding) -> list[Final | None]:
     """Of each worker; the model predicts the noise to be the noised sample."""
     (source,) = prepared.sources
-    assert isinstance(source, DataSource)
+    assert isinstance(source, MixtureSource)
     exchange = Exchange(world)
 
     def worker(rank: int) -> Final | None:
@@ -89,7 +89,7 @@ def four(prepared: Prepared) -> tuple[float, float]:
 
 
 def budgeted(budget: float, ends: tuple[int, ...] = ENDS) -> Deciding:
-    problem = Problem(("four", "five"), np.array([budget, 100.0]), np.zeros(2, dtype=np.bool_))
+    problem = ConstrainedProblem(("four", "five"), np.array([budget, 100.0]), np.zeros(2, dtype=np.bool_))
     return Deciding(problem, np.zeros(2), ends, two=True)
 
 

@@ -11,7 +11,7 @@ from trainer.checkpoint import CheckpointFolder
 from trainer.dual.coordinator import InProcess
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
-from trainer.engine.worker import work
+from trainer.engine.worker import run_worker
 from trainer.recipe.dual import Dual
 from trainer.recipe.recipe import Recipe
 from trainer.result import Result
@@ -61,7 +61,7 @@ def recipe(budget: float) -> Recipe:
 def trained(folder: Path, budget: float) -> Result:
     asked = recipe(budget)
     host = LocalHost(InProcess(controller_of(asked)), CheckpointFolder(str(folder / "checkpoints"), 1))
-    result = work(asked, host, str(folder))
+    result = run_worker(asked, host, str(folder))
     assert result is not None
     return result
 

@@ -194,7 +194,7 @@ def test_answers_of_a_users_judge_are_checked() -> None:
             raise RuntimeError("out of luck")
 
     images = Rows.of(torch.zeros((6, 1, 2, 2)))
-    with pytest.raises(TrainingError, match=r"features\(x\) must be a tensor \[6, any\].*got shape \[\]; mend Wrong\.features"):
+    with pytest.raises(TrainingError, match=r"features\(x\) must be a tensor \[6, any\].*got shape \[\]; fix Wrong\.features"):
         embed(Wrong(), images)
     with pytest.raises(TrainingError, match=r"features\(x\) must not fail, but raised RuntimeError: out of luck"):
         embed(Failing(), images)

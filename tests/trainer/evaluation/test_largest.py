@@ -7,7 +7,7 @@ import pytest
 
 from tests.margins import Sampled
 from tests.trainer.recipes import digits
-from trainer.dual.problem import Problem
+from trainer.dual.problem import ConstrainedProblem
 from trainer.engine.dual_side import problem_of
 from trainer.evaluation.drawn import JointDraws, drawn_values
 from trainer.evaluation.largest import is_apart, largest_interval
@@ -34,8 +34,8 @@ def test_equal_values_are_hardly_ever_told_apart(sampled: Sampled) -> None:
     sampled.at_least("apart", np.mean([is_apart(each, np.eye(3)) for each in far]), 0.95)
 
 
-def minimax() -> Problem:
-    return Problem(("a", "b"), np.full(2, np.nan), np.zeros(2, dtype=np.bool_), simplex=True)
+def minimax() -> ConstrainedProblem:
+    return ConstrainedProblem(("a", "b"), np.full(2, np.nan), np.zeros(2, dtype=np.bool_), simplex=True)
 
 
 @pytest.mark.parametrize(("apart", "has_error"), [(0.0, False), (3.0, True)])

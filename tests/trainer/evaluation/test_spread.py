@@ -9,7 +9,7 @@ import pytest
 
 from tests.margins import Sampled
 from trainer.evaluation.drawn import JointDraws, Scale, drawn_values
-from trainer.evaluation.spread import BIN, _maker, spread_of
+from trainer.evaluation.spread import BIN, _maker, mean_spread
 
 RUNS = 600
 #: The scatter of so many runs is known to 1 / sqrt(2 RUNS): four times that, and what the estimate of a variance is too high.
@@ -153,9 +153,11 @@ def test_third_moments_of_skewed_draws(sampled: Sampled) -> None:
     drawn: dict[str, list[float]] = {"plain": [], "strata": [], "units": []}
     for _ in range(300):
         column = rng.exponential(size=(n, 1))
-        drawn["plain"].append(spread_of(column, (n,), False, None, None).third[0])
-        drawn["strata"].append(spread_of(column, (n,), True, None, None).third[0])
-        drawn["units"].append(spread_of(np.repeat(column, 3, axis=0), (3 * n,), False, np.repeat(np.arange(n), 3), None).third[0])
+        drawn["plain"].append(mean_spread(column, (n,), False, None, None).third[0])
+        drawn["strata"].append(mean_spread(column, (n,), True, None, None).third[0])
+        drawn["units"].append(
+            mean_spread(np.repeat(column, 3, axis=0), (3 * n,), False, np.repeat(np.arange(n), 3), None).third[0]
+        )
     for name, each in drawn.items():
         sampled.near(name, np.mean(each) * n**2, 2.0, abs=0.4)
 

@@ -19,8 +19,8 @@ from trainer.engine.host import LocalHost
 from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
 from trainer.evaluation.draws_file import MOST, loaded, stored
 from trainer.evaluation.values import expectations
-from trainer.sources.mixture import DataSource
-from trainer.terms.context import Setting
+from trainer.sources.mixture import MixtureSource
+from trainer.terms.context import TermContext
 
 SEEDS = 120
 STAGES = (range(60), range(60, 96))
@@ -29,7 +29,7 @@ STAGES = (range(60), range(60, 96))
 class Gathering(LocalHost):
     """Brings together what each of several workers measured, as a cluster's hosts do."""
 
-    def __init__(self, others: list[DataSource], held_out: bool, draws: range) -> None:
+    def __init__(self, others: list[MixtureSource], held_out: bool, draws: range) -> None:
         super().__init__(others[0].setting.host.coordinator, others[0].setting.host.checkpoints)
         self._rest = [each.measure(np.ones(3), held_out, draws) for each in others[1:]]
 
@@ -38,15 +38,15 @@ class Gathering(LocalHost):
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> DataSource:
+def source(tmp_path: Path) -> MixtureSource:
     recipe = digits(evaluation={"batch_size": 20}, data={"holdout": 0.2})
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(tmp_path)))
     (found,) = prepare(recipe, host).sources
-    assert isinstance(found, DataSource)
+    assert isinstance(found, MixtureSource)
     return found
 
 
-def ranked(source: DataSource, setting: Setting, rank: int, world: int) -> DataSource:
+def ranked(source: MixtureSource, setting: TermContext, rank: int, world: int) -> MixtureSource:
     """The source of one of several workers, whose model predicts the noise to be the noised sample: worse the earlier."""
     other = copy.copy(source)
     other.setting = replace(setting, host=LocalHost(setting.host.coordinator, setting.host.checkpoints, rank=rank, world=world))
@@ -54,7 +54,7 @@ def ranked(source: DataSource, setting: Setting, rank: int, world: int) -> DataS
     return other
 
 
-def drawn_by(source: DataSource, workers: int, draws: range, *, seed: int = 0, held_out: bool = False) -> DrawnValues:
+def drawn_by(source: MixtureSource, workers: int, draws: range, *, seed: int = 0, held_out: bool = False) -> DrawnValues:
     own = replace(source.setting, seed=seed)
     sources = [ranked(source, own, rank, workers) for rank in range(workers)]
     drawn = expectations(sources[:1], np.ones(3), Gathering(sources, held_out, draws), draws, held_out=held_out)
@@ -62,7 +62,7 @@ def drawn_by(source: DataSource, workers: int, draws: range, *, seed: int = 0, h
     return drawn
 
 
-def test_errors_are_the_scatter_over_seeds(source: DataSource, sampled: Sampled) -> None:
+def test_errors_are_the_scatter_over_seeds(source: MixtureSource, sampled: Sampled) -> None:
     found = []
     for seed in range(SEEDS * sampled.seed, SEEDS * (1 + sampled.seed)):
         first, later = (drawn_by(source, 1, draws, seed=seed) for draws in STAGES)
@@ -75,7 +75,7 @@ def test_errors_are_the_scatter_over_seeds(source: DataSource, sampled: Sampled)
 
 
 @pytest.mark.parametrize("held_out", [False, True])
-def test_draws_do_not_depend_on_the_number_of_workers(source: DataSource, held_out: bool) -> None:
+def test_draws_do_not_depend_on_the_number_of_workers(source: MixtureSource, held_out: bool) -> None:
     one, three = (drawn_by(source, workers, range(64), held_out=held_out) for workers in (1, 3))
     for first, second in zip(one.sets, three.sets, strict=True):
         np.testing.assert_allclose(first.values, second.values, rtol=1e-5)
@@ -84,7 +84,7 @@ def test_draws_do_not_depend_on_the_number_of_workers(source: DataSource, held_o
     np.testing.assert_allclose(one.estimate().mean_covariance, three.estimate().mean_covariance, rtol=1e-4, atol=1e-9)
 
 
-def test_held_out_images_are_drawn_equally_often(source: DataSource) -> None:
+def test_held_out_images_are_drawn_equally_often(source: MixtureSource) -> None:
     drawn = drawn_by(source, 1, range(700), held_out=True)
     for each, population in zip(drawn.sets, source._populations, strict=True):
         assert each.units is not None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.dual.problem import Problem, Vector
+from trainer.dual.problem import ConstrainedProblem, Vector
 from trainer.evaluation.drawn import JointDraws, drawn_values
 from trainer.feasibility.deciding import Deciding
 from trainer.feasibility.spending import looks
@@ -43,7 +43,7 @@ def evaluations(noise: str, ends: tuple[int, ...], count: int, rng: np.random.Ge
 
 
 def _some(noise: str, ends: tuple[int, ...], size: int, rng: np.random.Generator) -> list[list[Slack]]:
-    problem = Problem(tuple(map(str, range(size))), np.full(size, TREND), np.zeros(size, dtype=np.bool_))
+    problem = ConstrainedProblem(tuple(map(str, range(size))), np.full(size, TREND), np.zeros(size, dtype=np.bool_))
     deciding = Deciding(problem, np.zeros(size), ends)
     drawn, found = None, []
     for length in np.diff(ends, prepend=0):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.trainer.engine.test_loop import run
 from tests.trainer.recipes import digits
-from trainer.dual.problem import Problem
+from trainer.dual.problem import ConstrainedProblem
 from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
 from trainer.evaluation.draws_file import DRAWS, loaded
 from trainer.feasibility.deciding import Deciding, Decision
@@ -21,7 +21,7 @@ from trainer.recipe.dual import Dual
 from trainer.result import ConstraintOutcome, Result, verdict
 from trainer.verdicts import verdicts
 
-PROBLEM = Problem(("c",), np.array([0.5]), np.array([False]), tolerances=(Tolerance(0.1),))
+PROBLEM = ConstrainedProblem(("c",), np.array([0.5]), np.array([False]), tolerances=(Tolerance(0.1),))
 
 
 def drawn(value: float, error: float, images: int = 400, seed: int = 0) -> DrawnValues:

@@ -20,7 +20,7 @@ from trainer.engine.dual_side import controller_of
 from trainer.engine.gradient_primal import Primal
 from trainer.engine.host import LocalHost
 from trainer.engine.sample_command import generate, restore
-from trainer.engine.worker import work
+from trainer.engine.worker import run_worker
 from trainer.errors import TrainingError
 from trainer.models.loading import Library
 from trainer.models.schedules import own_schedule
@@ -31,11 +31,11 @@ from trainer.recipe.recipe import Recipe
 from trainer.result import Result
 from trainer.rng import Stream, normals
 from trainer.samplers.sampling import sample
-from trainer.sources.mixture import DataTurn
+from trainer.sources.mixture import MixtureStep
 
 
 def train(recipe: Recipe, folder: Path) -> Result:
-    result = work(recipe, host_in(recipe, folder), str(folder), str(folder.parent / "judges"))
+    result = run_worker(recipe, host_in(recipe, folder), str(folder), str(folder.parent / "judges"))
     assert result is not None
     return result
 
@@ -177,8 +177,8 @@ def test_data_are_encoded_for_the_losses_and_samples_decoded_for_the_metrics(tmp
     assert np.load(tmp_path / "a" / "samples.npy").shape == (16, 1, 8, 8)
     assert np.isfinite([value for name, value in result.metrics.items() if name.startswith("eval/")]).all()
     first = prepared(recipe, tmp_path / "b")
-    turn = first.sources[0].turn(0, np.array([1.0, 0.0, 0.0]))
-    assert first.data is not None and isinstance(turn, DataTurn)
+    turn = first.sources[0].begin_step(0, np.array([1.0, 0.0, 0.0]))
+    assert first.data is not None and isinstance(turn, MixtureStep)
     assert turn._noised.x.shape[1:] == (2, 4, 4) and first.data.examples.shape == (1, 8, 8)
     unet = UNet2DConditionModel.from_pretrained(str(result.checkpoint), subfolder="unet")
     whole = StableDiffusionPipeline.from_pretrained(text_to_image, unet=unet)
@@ -190,7 +190,7 @@ def test_data_are_encoded_for_the_losses_and_samples_decoded_for_the_metrics(tmp
 def test_rewards_of_decoded_images_reach_the_weights(tmp_path, text_to_image):
     recipe = aligned({"load": text_to_image, "prompt": "a pear", "guidance": 2.0})
     first = prepared(recipe, tmp_path)
-    turn = first.sources[0].turn(0, np.array([0.0, -1.0]))
+    turn = first.sources[0].begin_step(0, np.array([0.0, -1.0]))
     turn.loss(0).backward()
     assert isinstance(first.primal, Primal)
     gradients = [each.grad for each in first.primal.parameters if each.grad is not None]

@@ -44,7 +44,7 @@ def rolled(recipe: Recipe, folder: Path, rank: int = 0, world: int = 1) -> tuple
     ).sources
     assert isinstance(source, RolloutSource)
     with torch.no_grad():
-        return source, source.turn(3, np.array([1.0, 0.0]))._rolled_out()  # type: ignore[attr-defined]
+        return source, source.begin_step(3, np.array([1.0, 0.0]))._rolled_out()  # type: ignore[attr-defined]
 
 
 def test_each_prompt_has_its_share_of_a_batch(sampled: Sampled) -> None:

@@ -17,12 +17,12 @@ from trainer.models import adapters
 from trainer.models.loading import Library
 from trainer.recipe.model import Model
 from trainer.recipe.recipe import Recipe
-from trainer.terms.context import Setting
+from trainer.terms.context import TermContext
 
 SHAPE = (2, 4, 4)
 
 
-def frozen_of(prepared: Prepared) -> Setting:
+def frozen_of(prepared: Prepared) -> TermContext:
     source = prepared.sources[0]
     return source.setting  # type: ignore[attr-defined,no-any-return]  # the source of products keeps it
 

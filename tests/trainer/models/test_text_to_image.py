@@ -95,7 +95,7 @@ def test_a_pipeline_without_its_longest_encoder_is_understood(sd3: str, tmp_path
 def test_rewards_through_the_decoder_train_all_weights_and_samples_are_images(place: str, tmp_path: Path) -> None:
     model = {"load": place, "prompt": "a pear", "guidance": 2.0}
     first = prepared(aligned(model), tmp_path)
-    first.sources[0].turn(0, np.array([0.0, -1.0])).loss(0).backward()
+    first.sources[0].begin_step(0, np.array([0.0, -1.0])).loss(0).backward()
     gradients = [each.grad for each in first.primal.predictor.parameters() if each.grad is not None]
     assert sum(float(each.square().sum()) for each in gradients) > 0
     result = train(aligned(model), tmp_path / "a")

@@ -39,7 +39,7 @@ def mean(x: Tensor) -> Tensor:
 )
 def test_anything_but_one_value_for_each_sample_is_refused(reward: Any, found: str) -> None:
     rule = r"a reward must return one value for each sample, a tensor \[B\] of shape \[4\], but got "
-    with pytest.raises(TrainingError, match=rule + found + r" from mine for samples of \[4, 3, 8, 8\]; mend it"):
+    with pytest.raises(TrainingError, match=rule + found + r" from mine for samples of \[4, 3, 8, 8\]; fix it"):
         Checked("mine", reward)(X)
 
 
@@ -50,7 +50,7 @@ def test_values_that_are_not_finite_are_refused_with_their_count(bad: float) -> 
 
 
 def test_an_exception_names_the_reward_and_keeps_its_cause() -> None:
-    with pytest.raises(TrainingError, match="the reward mine must not fail, but raised KeyError: 'score'; mend it") as raised:
+    with pytest.raises(TrainingError, match="the reward mine must not fail, but raised KeyError: 'score'; fix it") as raised:
         Checked("mine", lambda x: dict[str, Tensor]()["score"])(X)
     assert isinstance(raised.value.__cause__, KeyError)
 

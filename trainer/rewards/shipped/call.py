@@ -50,14 +50,14 @@ class Call(RewardSpec):
         try:
             function = import_callable(self.path)
         except CannotImportError as error:
-            yield Wrong("path", error.rule, error.received, error.way_out)
+            yield Wrong("path", error.rule, error.received, error.remedy)
             return
         if not takes(function, 1) and not takes(function, 2):
             received = f"`{self.path}`, which cannot"
-            way_out = "change its parameters, or give the others defaults"
+            remedy = "change its parameters, or give the others defaults"
             yield Wrong(
                 "path",
                 "must be a function that can be called with one argument, or with samples and their prompts",
                 received,
-                way_out,
+                remedy,
             )

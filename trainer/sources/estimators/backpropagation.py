@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from trainer.rng import Stream, generator
-from trainer.sources.rollout import PlainEstimator, RolloutTurn, per_sample
+from trainer.sources.rollout import PlainEstimator, RolloutStep, per_sample
 
 
-class Backpropagated(RolloutTurn):
+class Backpropagated(RolloutStep):
     """The gradient through the sampler: exact without truncation (AlignProp, arXiv 2310.03739)."""
 
     def loss(self, number: int) -> Tensor:
@@ -20,7 +20,7 @@ class Backpropagated(RolloutTurn):
         path = self._rolled_out(self._through(), spec.activation_checkpointing)
         values = self._source.values(path)
         self._measured = {column: each.detach() for column, each in values.items()}
-        shares = [self._share(self._weights[column] * per_sample(each)) for column, each in values.items()]
+        shares = [self._share(self._coefficients[column] * per_sample(each)) for column, each in values.items()]
         return torch.stack(shares).sum()
 
     def _through(self) -> int | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainer.sources.detailed_balance import BalanceEstimator, BalanceTurn, residuals
+from trainer.sources.detailed_balance import BalanceEstimator, BalanceStep, residuals
 
 
-class DAG(BalanceTurn):
+class DAG(BalanceStep):
     """Half the squared residuals, for the model less what the batch has in common.
 
     On the model's own trajectories d_k grad log p is the score-function gradient of step k's KL to F(x_{k+1}) r_k / F(x_k).

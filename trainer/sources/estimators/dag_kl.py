@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainer.sources.detailed_balance import BalanceEstimator, BalanceTurn, Drawn, residuals
+from trainer.sources.detailed_balance import BalanceEstimator, BalanceStep, Drawn, residuals
 
 
-class DAGKL(BalanceTurn):
+class DAGKL(BalanceStep):
     """The model by REINFORCE with the residual as what each step costs, the flow by half the squared residual.
 
     The baseline is the mean over the other samples at the same step; past the first update the ratio of likelihoods is

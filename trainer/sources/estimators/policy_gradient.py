@@ -7,10 +7,10 @@ from torch import Tensor
 
 from trainer.samplers import rollout as rollouts
 from trainer.samplers.rollout import Path
-from trainer.sources.rollout import PlainEstimator, RolloutSource, RolloutTurn, Weights
+from trainer.sources.rollout import Coefficients, PlainEstimator, RolloutSource, RolloutStep
 
 
-class PolicyGradient(RolloutTurn):
+class PolicyGradient(RolloutStep):
     """The gradient by likelihood ratios of the denoising steps, for black-box rewards (DDPO, arXiv 2305.13301, eq. 3).
 
     With kl_k(theta) the terms that are sums over steps and r those on samples, grad E[sum_k kl_k + r] = E[sum_k grad kl_k +
@@ -20,9 +20,9 @@ class PolicyGradient(RolloutTurn):
     """
 
     def __init__(
-        self, source: RolloutSource, step: int, weights: Weights, multipliers: Tensor | None = None
+        self, source: RolloutSource, step: int, coefficients: Coefficients, multipliers: Tensor | None = None
     ) -> None:  # fmt: skip
-        super().__init__(source, step, weights, multipliers)
+        super().__init__(source, step, coefficients, multipliers)
         self._path: Path | None = None
 
     def loss(self, number: int) -> Tensor:
@@ -35,7 +35,7 @@ class PolicyGradient(RolloutTurn):
         loss = self._share(torch.maximum(ratio * self._advantage, clipped * self._advantage).sum(1))
         for column, term in zip(source.columns, source.terms, strict=True):
             if self._measured[column].ndim == 2:
-                loss = loss + self._share(self._weights[column] * term.values(path).sum(1))
+                loss = loss + self._share(self._coefficients[column] * term.values(path).sum(1))
         return loss
 
     @torch.no_grad()
@@ -49,8 +49,8 @@ class PolicyGradient(RolloutTurn):
         # Less the mean over the *other* samples: unbiased, unlike less the mean over all. Of each term apart, as samples may
         # weigh them differently.
         each_term = (later - total / self._size) * (self._size / max(1, self._size - 1))
-        weights = torch.stack([torch.as_tensor(self._weights[column]).to(later).view(-1, 1) for column in self._measured])
-        self._advantage = (weights * each_term).sum(0)
+        own = [torch.as_tensor(self._coefficients[column]).to(later).view(-1, 1) for column in self._measured]
+        self._advantage = (torch.stack(own) * each_term).sum(0)
         return path
 
     def _later(self, values: Tensor) -> Tensor:
@@ -64,5 +64,5 @@ class Estimator(PlainEstimator):
     step = PolicyGradient
 
     @property
-    def rounds(self) -> int:
+    def updates(self) -> int:
         return self._source.setting.rollout.updates

@@ -9,13 +9,13 @@ from pydantic import Field
 
 from trainer.recipe.base import Count, Name, Section
 from trainer.recipe.data import Subset
-from trainer.recipe.term_spec import Everything, Population, SamplesOf, Word
+from trainer.recipe.term_spec import Everything, Population, SamplesOf, TermSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from trainer.models.predictor import Predictor
-    from trainer.terms.context import Setting
+    from trainer.terms.context import TermContext
     from trainer.terms.losses import Noised
 
 
@@ -41,7 +41,7 @@ class Closeness:
         return distances(self.model, prediction, noised, self.weight)
 
 
-def _build(value: ClosenessSpec, setting: Setting) -> Closeness:
+def _build(value: ClosenessSpec, setting: TermContext) -> Closeness:
     return Closeness(setting.frozen[value.to], setting.train.loss_weight)
 
 
@@ -51,7 +51,7 @@ def _population(value: ClosenessSpec) -> Population:
     return Everything() if value.on.all else value.on
 
 
-TERM = Word(
+TERM = TermSpec(
     word="closeness",
     value=ClosenessSpec,
     source="data",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer.recipe.data import Subset
-from trainer.recipe.term_spec import Everything, ImportPaths, Population, Word
+from trainer.recipe.term_spec import Everything, ImportPaths, Population, TermSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +35,7 @@ def _import_paths(value: Subset) -> ImportPaths:
     return ((("call",), value.call, (0, 1)),) if value.call is not None else ()
 
 
-TERM = Word(
+TERM = TermSpec(
     word="data",
     value=Subset,
     source="data",

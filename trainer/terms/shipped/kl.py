@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from trainer.recipe.base import Name, Section
-from trainer.recipe.term_spec import Word
+from trainer.recipe.term_spec import TermSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from trainer.models.predictor import Predictor
-    from trainer.terms.context import Setting
+    from trainer.terms.context import TermContext
     from trainer.terms.losses import Noised
 
 
@@ -47,7 +47,7 @@ class KL:
         return distances(self.model, prediction, noised, "elbo", self.timestep)
 
 
-def _build(value: KLSpec, setting: Setting) -> KL:
+def _build(value: KLSpec, setting: TermContext) -> KL:
     from trainer.errors import TrainingError
 
     timesteps = setting.schedule.config.num_train_timesteps
@@ -58,7 +58,7 @@ def _build(value: KLSpec, setting: Setting) -> KL:
     return KL(setting.frozen[value.to], value.timestep)
 
 
-TERM = Word(
+TERM = TermSpec(
     word="kl",
     value=KLSpec,
     source="product",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from trainer.recipe.base import Name, Section
-from trainer.recipe.term_spec import Word
+from trainer.recipe.term_spec import TermSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ class PathKL:
         return path.divergences(self.model.guided)
 
 
-TERM = Word(
+TERM = TermSpec(
     word="path_kl",
     value=PathKLSpec,
     source="rollout",

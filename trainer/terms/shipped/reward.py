@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainer.recipe.term_spec import Seen, Word
+from trainer.recipe.term_spec import Seen, TermSpec
 from trainer.rewards.checking import problems
 from trainer.rewards.registry import Reward, RewardField
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trainer.models.spaces import Space
     from trainer.rewards.evaluate import Normalised
     from trainer.samplers.rollout import Path
-    from trainer.terms.context import Setting
+    from trainer.terms.context import TermContext
 
 PRETRAINED = "pretrained"
 
@@ -43,7 +43,7 @@ class RewardTerm:
         return self.scale.to_json() if self.scale else {}
 
 
-def _build(value: Reward, setting: Setting) -> RewardTerm:
+def _build(value: Reward, setting: TermContext) -> RewardTerm:
     import torch
 
     from trainer.rewards.evaluate import Normalised, checked
@@ -73,7 +73,7 @@ def _faults(value: Reward, seen: Seen) -> Iterator[Fault]:
     return problems(value, seen.shape, seen.class_names, seen.keys, seen.gradient == "backpropagation", seen.prompted)
 
 
-TERM = Word(
+TERM = TermSpec(
     word="reward",
     value=RewardField,
     source="rollout",

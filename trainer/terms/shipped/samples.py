@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from trainer.recipe.base import Count, Name, Section
-from trainer.recipe.term_spec import SamplesOf, Word
+from trainer.recipe.term_spec import SamplesOf, TermSpec
 from trainer.terms.shipped.denoising import Denoising
 
 
@@ -16,7 +16,7 @@ class SamplesSpec(Section):
     count: Count = Field(2048, description="samples drawn", examples=["2048"])
 
 
-TERM = Word(
+TERM = TermSpec(
     word="samples",
     value=SamplesSpec,
     source="data",
