@@ -11,8 +11,6 @@ import math
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from analysis.budgets import read_budgets
@@ -37,15 +35,6 @@ _INFINITE = sys.float_info.max
 #: Metrics that a review wrote, not the trial.
 _REVIEWED = "pareto/"
 _STATUS_OF_RUN = {"RUNNING": "running", "SCHEDULED": "running", "FAILED": "failed", "KILLED": "interrupted"}
-
-
-@dataclass(frozen=True)
-class SweepRun:
-    """One parent run of an experiment, to choose from."""
-
-    run_id: str
-    started: datetime
-    name: str
 
 
 def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
@@ -103,24 +92,6 @@ def _amortised(client: MlflowClient, runs: Sequence[Run]) -> AmortisedFront | No
                     f"{error}. Delete that run, or train it anew."
                 ) from None
     return None
-
-
-def list_sweeps(tracking_uri: str, experiment: str) -> list[SweepRun]:
-    """List the sweeps in an experiment (name or id), newest first.
-
-    Raises:
-        ReviewError: no store or no experiment of that name.
-    """
-    client = open_client(tracking_uri)
-    found = _find_experiment(client, tracking_uri, experiment)
-    return [
-        SweepRun(
-            run.info.run_id,
-            datetime.fromtimestamp(run.info.start_time / 1000, UTC),
-            run.info.run_name or "",
-        )
-        for run in _parents(client, found.experiment_id)
-    ]
 
 
 def _find_parent(client: MlflowClient, tracking_uri: str, sweep: str) -> tuple[Experiment, Run]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -28,14 +26,6 @@ def front_table(record: SweepRecord, front: Front, *, width: int = 120) -> Table
         if Console(width=1000).measure(table).maximum <= width:
             return table
     return _table(record, front, worst_only=True)
-
-
-def front_text(record: SweepRecord, front: Front, *, width: int = 120) -> str:
-    """Return the same table as plain text, for logs and files, at most `width` characters wide."""
-    output = io.StringIO()
-    console = Console(file=output, width=width, color_system=None, highlight=False)
-    console.print(front_table(record, front, width=width))
-    return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
 
 
 def _table(record: SweepRecord, front: Front, *, worst_only: bool) -> Table:

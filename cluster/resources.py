@@ -30,9 +30,6 @@ TRIAL_MEMORY_BYTES = 512 * 2**20
 TRIAL_RESOURCES: Mapping[str, float] = MappingProxyType({"CPU": 0, "memory": TRIAL_MEMORY_BYTES})
 """For `tune.with_resources(trainable, dict(TRIAL_RESOURCES))`."""
 
-COORDINATOR_CPUS = 0
-"""`num_cpus` of a dual coordinator. It must be given: an actor that names none needs a whole CPU to be placed."""
-
 NODE_RESERVE_BYTES = 4 * GB
 """RAM left to the system and to Ray's own processes on each node, bytes."""
 

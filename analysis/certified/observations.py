@@ -137,13 +137,6 @@ class Observations:
         crossings = self.crossings
         return np.diag(crossings) - np.min(crossings, axis=0) if len(self) else np.zeros(0)
 
-    def plane_variances(self, at: Vector) -> Vector:
-        """Variances [N, n] of the planes' heights at budgets `at` [N, m]: of f, of lambda . g, and of lambda . (g - b)."""
-        own = self.objective_error**2 + ((self.multipliers * self.value_errors) ** 2).sum(axis=1)
-        away = self.values[None, :, :] - at[:, None, self.shared]
-        result: Vector = own + ((away * self.multiplier_errors) ** 2).sum(axis=2)
-        return result
-
     @property
     def own_variances(self) -> Vector:
         """Variances [n] of P* where each trial landed: of f, and of the value along the plane."""

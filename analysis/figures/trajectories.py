@@ -8,58 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
 from analysis.errors import ReviewError
 from analysis.figures.canvas import new_figure, png_bytes
-from analysis.store import open_client
-from trainer.config.uris import masked
 
 #: One constraint's history: (step, value) in any order.
 Trajectory = Sequence[tuple[int, float]]
 _COLOURS = ("#0b2e63", "#c2410c", "#2b8a5b", "#8b3fb0", "#b08900", "#3b9ad9", "#b0305c", "#4a4f58")
 _DASHES = ("-", "--", "-.", ":")
 _GREY = "#b4bac3"
-
-
-@dataclass(frozen=True)
-class Trajectories:
-    """The histories of a trial by constraint name."""
-
-    multipliers: Mapping[str, Trajectory]
-    slacks: Mapping[str, Trajectory]
-
-
-def read_trajectories(tracking_uri: str, run_id: str) -> Trajectories:
-    """Read the histories of `multiplier/NAME` and `slack/NAME` of one run from MLflow.
-
-    Raises:
-        ReviewError: no such store or run, or the run has no such metrics.
-    """
-    from mlflow.exceptions import MlflowException
-
-    client = open_client(tracking_uri)
-    try:
-        names = sorted(client.get_run(run_id).data.metrics)
-    except MlflowException as error:
-        raise ReviewError(
-            f"The run must be a trial's run id in {masked(tracking_uri)!r}, but got {run_id!r}: {error.message} "
-            "Take the id from trials.csv or from the run's page."
-        ) from error
-    found: dict[str, dict[str, Trajectory]] = {"multiplier": {}, "slack": {}}
-    for name in names:
-        prefix, _, constraint = name.partition("/")
-        if prefix in found and constraint:
-            history = client.get_metric_history(run_id, name)
-            found[prefix][constraint] = [(point.step, point.value) for point in history]
-    if not any(found.values()):
-        raise ReviewError(
-            f"A run must have metrics multiplier/NAME or slack/NAME to draw, but {run_id!r} has "
-            f"{', '.join(names) or 'none'}. Give a trial of a problem with constraints."
-        )
-    return Trajectories(found["multiplier"], found["slack"])
 
 
 def trajectories_png(multipliers: Mapping[str, Trajectory], slacks: Mapping[str, Trajectory], *, title: str = "") -> bytes:

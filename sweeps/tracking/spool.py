@@ -49,11 +49,6 @@ class Spool:
         """The run's status as last spooled (RUNNING, FINISHED, FAILED, KILLED); None before the first."""
         return self._status
 
-    @property
-    def last_step(self) -> int:
-        """The last step with a point; -1 before the first."""
-        return self._step
-
     def point(self, step: int, metrics: Mapping[str, float], time_ms: int | None = None, final: bool = False) -> bool:
         """Adds one point: metrics by their MLflow names at a primal step, at a Unix time in milliseconds (now if None).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import random
@@ -10,15 +11,25 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
+from rich.console import Console
 
 from analysis.budgets import write_budgets
+from analysis.front import Front
 from analysis.judging import constraint_outcomes, judge
+from analysis.table import front_table
 from analysis.trials import Budget, Direction, SweepRecord, Trial
 from tests.stores import empty_store
 
 OBJECTIVES: dict[str, Direction] = {"objective": "minimize", "value/max": "minimize"}
 NAMES = ("four", "five", "seven")
 HOSTILE = '</script><script>window.hacked=1</script> | `*` "quoted" & <b>bold</b>'
+
+
+def front_text(record: SweepRecord, front: Front, width: int = 120) -> str:
+    """The terminal's table as plain text, at most `width` characters wide."""
+    output = io.StringIO()
+    Console(file=output, width=width, color_system=None, highlight=False).print(front_table(record, front, width=width))
+    return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
 
 
 def trade_off(budget: float, noise: random.Random) -> tuple[float, float]:

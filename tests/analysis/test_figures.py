@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,10 +19,10 @@ from analysis.errors import ReviewError
 from analysis.figures.front_html import base_url_of, front_html
 from analysis.figures.front_png import front_png, marker_path
 from analysis.figures.marks import MARKS, on_front
-from analysis.figures.trajectories import read_trajectories, trajectories_png
+from analysis.figures.trajectories import trajectories_png
 from analysis.front import find_front
 from analysis.trials import Direction, SweepRecord
-from tests.analysis.made_up import HOSTILE, log_parent, log_trial, made_up_sweep, made_up_trials, new_store
+from tests.analysis.made_up import HOSTILE, made_up_sweep
 
 THREE: dict[str, Direction] = {"objective": "minimize", "value/max": "minimize", "eval/fid": "maximize"}
 
@@ -182,16 +181,3 @@ def test_trajectories_are_drawn_with_gaps_and_with_many_constraints() -> None:
     assert pixels(trajectories_png({}, {"four": [(0, 0.1)]})).std() > 3
     with pytest.raises(ReviewError, match="at least one"):
         trajectories_png({"four": []}, {})
-
-
-def test_trajectories_are_read_from_mlflow(tmp_path: Path) -> None:
-    uri, experiment = new_store(tmp_path)
-    parent, trial = log_parent(uri, experiment), made_up_trials(1)[0]
-    run = log_trial(uri, experiment, parent, trial)
-    found = read_trajectories(uri, run)
-    assert set(found.multipliers) == set(found.slacks) == {"four", "five", "seven"}
-    assert sorted(found.slacks["four"]) == [(750, 9.0), (1500, trial.metrics["slack/four"])]
-    with pytest.raises(ReviewError, match="must have metrics multiplier/NAME"):
-        read_trajectories(uri, parent)
-    with pytest.raises(ReviewError, match="must be a trial's run id"):
-        read_trajectories(uri, "0" * 32)

@@ -17,9 +17,8 @@ from analysis.judging import split_intervals
 from analysis.prices.shadow import Prices
 from analysis.recommendation.recommend import recommend
 from analysis.spreadsheet import write_trials
-from analysis.table import front_text
 from analysis.trials import SweepRecord
-from tests.analysis.made_up import made_up_sweep
+from tests.analysis.made_up import front_text, made_up_sweep
 
 
 def replicated(half: float = 0.004) -> SweepRecord:

@@ -25,10 +25,9 @@ from analysis.reading import read_sweep
 from analysis.recommendation.preference import Limit, Preference
 from analysis.recommendation.recommend import recommend
 from analysis.review import review
-from analysis.table import front_text
 from analysis.thumbnails import thumbnails
 from analysis.trials import SweepRecord
-from tests.analysis.made_up import HOSTILE, log_parent, log_trial, made_up_sweep, made_up_trials, new_store
+from tests.analysis.made_up import HOSTILE, front_text, log_parent, log_trial, made_up_sweep, made_up_trials, new_store
 
 
 @pytest.fixture(scope="module")

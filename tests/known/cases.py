@@ -19,7 +19,7 @@ from trainer.engine.sample_command import restore
 from trainer.models.schedules import noise_schedule
 from trainer.recipe.recipe import Recipe
 from trainer.samplers.chain import steps_of
-from trainer.terms.losses import denoising_losses
+from trainer.terms.losses import Noised, weighted_errors
 
 CALL = "tests.known.models:{}".format
 Plain = dict[str, Any]
@@ -210,7 +210,8 @@ def entropy_of_a_class(recipe: Recipe) -> float:
     alone = models.Mixture(torch.zeros(1, 1), torch.tensor([models.WIDTH]))
     t = torch.arange(draws) % models.T
     with torch.no_grad():
-        return float(denoising_losses(alone, noise_schedule(recipe, (1,)), x, noise, t, "elbo").mean())
+        noised = Noised(noise_schedule(recipe, (1,)), x, noise, t)
+        return float(weighted_errors(noised.schedule, alone(noised.noisy, t), noised.target, t, "elbo").mean())
 
 
 def minority_classes() -> Case:

@@ -50,12 +50,6 @@ class Noised:
         return rows
 
 
-def denoising_losses(model: nn.Module, schedule: DDPMScheduler, x: Tensor, noise: Tensor, t: Tensor, weight: str) -> Tensor:
-    """The denoising loss l(x; theta) of each sample, shape [B], float32: `weighted_errors` against the target."""
-    noised = Noised(schedule, x, noise, t)
-    return weighted_errors(schedule, model(noised.noisy, t), noised.target, t, weight)
-
-
 def weighted_errors(
     schedule: DDPMScheduler, prediction: Tensor, target: Tensor, t: Tensor, weight: str, first: int = 0
 ) -> Tensor:

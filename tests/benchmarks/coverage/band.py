@@ -53,9 +53,17 @@ class _Sides:
 
 def _bonferroni(trials: Observations, at: Vector, z: float) -> _Sides:
     """The band of single planes and points, each at z errors."""
-    planes = np.min(trials.crossings, axis=0) - at @ trials.prices.T - z * np.sqrt(trials.plane_variances(at))
+    planes = np.min(trials.crossings, axis=0) - at @ trials.prices.T - z * np.sqrt(_plane_variances(trials, at))
     upper = lower_hull(at, trials.attained, trials.objective + z * np.sqrt(trials.own_variances), trials.signed)
     return _Sides(planes.max(axis=1), upper)
+
+
+def _plane_variances(trials: Observations, at: Vector) -> Vector:
+    """Variances [N, n] of the planes' heights at budgets `at` [N, m]: of f, of lambda . g, and of lambda . (g - b)."""
+    own = trials.objective_error**2 + ((trials.multipliers * trials.value_errors) ** 2).sum(axis=1)
+    away = trials.values[None, :, :] - at[:, None, trials.shared]
+    result: Vector = own + ((away * trials.multiplier_errors) ** 2).sum(axis=2)
+    return result
 
 
 def _whole(name: str, count: int, common: float, sweeps: int) -> Iterator[Row]:

@@ -13,7 +13,6 @@ from analysis.front import find_front
 from analysis.prices.shadow import Prices
 from analysis.recommendation.recommend import recommend
 from analysis.spreadsheet import write_trials
-from analysis.table import front_text
 from sweeps.checking import checked_plan, describe
 from sweeps.planning.plan import Plan
 from sweeps.studies.informing import outcome_of
@@ -22,6 +21,7 @@ from sweeps.trials.continuing import Continuing
 from sweeps.trials.results import TrialRecord, sweep_record
 from sweeps.trials.runs import OpenTrial
 from sweeps.trials.starts import TrialStart, begun_recipe
+from tests.analysis.made_up import front_text
 from tests.sweeps.files import RECIPE, plan, write
 from tests.sweeps.studies.test_informing import result
 from trainer.errors import BadInput

@@ -11,7 +11,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from cluster.connection import connect
-from cluster.resources import COORDINATOR_CPUS, TRIAL_RESOURCES, Ask, concurrency
+from cluster.resources import TRIAL_RESOURCES, Ask, concurrency
 
 
 class Meeting:
@@ -25,7 +25,7 @@ class Meeting:
         return len(self.present)
 
 
-Guests: Any = ray.remote(num_cpus=COORDINATOR_CPUS)(Meeting)
+Guests: Any = ray.remote(num_cpus=0)(Meeting)
 
 
 @ray.remote(num_cpus=1)
