@@ -128,20 +128,32 @@ def stretch(trials: Observations, weights: Vector) -> Vector:
 def point_margins(trials: Observations, weights: Vector) -> Vector:
     """What to add [Q] to means of points with weights [Q, n] for a critical value of 1: the standard error, and for bending.
 
-    An error of g moves a point along its plane, above which the front bends: by 1/2 k e^2 for an error e and a curvature k, which
-    counts where the front is flat. Where the height is `_TYPICAL` errors off, (e / sigma)^2 is in the mean 1 + `_TYPICAL`^2 r,
-    with r the squared correlation of g with the height, summed over constraints. The largest k sigma^2 = (lambda_j - lambda_i) .
-    (g_i - g_j) / s^2 of a chord to a trial s errors away is taken, near ones for further.
+    An error of g moves a point along its plane, above which the front bends by 1/2 k e^2 for an error e and a curvature k. The
+    largest k e^2 = (lambda_j - lambda_i) . (g_i - g_j) / s^2 of a chord to a trial s errors away is taken, near ones for further.
     """
     sure = np.where(trials.value_errors > 0, trials.value_errors, np.nan)
     away = trials.values[None, :, :] - trials.values[:, None, :]
     turned = ((trials.multipliers[:, None, :] - trials.multipliers[None, :, :]) * away).sum(axis=2)
     far = np.maximum(np.nansum((away / sure[:, None, :]) ** 2, axis=2), _TYPICAL**2)
-    own = np.einsum("jajb,jb->ja", trials.errors_covariance, trials.loads)[:, 1:]
-    own /= np.sqrt(np.where(trials.own_variances > 0, trials.own_variances, np.nan))[:, None]
-    moved = 1.0 / _TYPICAL + _TYPICAL * np.minimum(np.nansum((own / sure) ** 2, axis=1), 1.0)
-    bends = 0.5 * moved * np.max(turned / far, axis=1, initial=0.0) * (trials.value_errors > 0).any(axis=1)
+    own, sigma = np.einsum("jajb,jb->ja", trials.errors_covariance, trials.loads)[:, 1:], np.sqrt(trials.own_variances)
+    own /= np.where(sigma > 0, sigma, np.nan)[:, None]
+    correlated = np.minimum(np.nansum((own / sure) ** 2, axis=1), 1.0)
+    bend = 0.5 * np.max(turned / far, axis=1, initial=0.0) * (trials.value_errors > 0).any(axis=1)
+    bends = bending(bend, sigma, correlated, _TYPICAL) / _TYPICAL
     result: Vector = stretch(trials, weights) * (point_errors(trials, weights) + weights @ bends)
+    return result
+
+
+def bending(bend: Vector, sigma: Vector, correlated: Vector, c: float) -> Vector:
+    """What c sigma lacks [n] to hold sigma x + bend z^2 about as often as |normal| <= c, for standard normal x and z.
+
+    `correlated` [n] is the squared correlation of x and z. Where x is c, z^2 is in the mean 1 + (c^2 - 1) correlated, taken for
+    1 + c^2 correlated. Where bending outweighs sigma, as where a front ends flat and points have no error of height, it is off by
+    itself: the largest sigma x + bend z^2 with x^2 + z^2 = c^2 is c sigma + bend (c - sigma / (2 bend))^2.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        alone = np.where(bend > 0, np.maximum(c - sigma / (2.0 * bend), 0.0) ** 2, 0.0)
+    result: Vector = bend * np.maximum(1.0 + c**2 * correlated, alone)
     return result
 
 

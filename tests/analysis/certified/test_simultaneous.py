@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from analysis.certified.band import band
 from analysis.certified.contradictions import consistency
+from analysis.certified.critical import bending
 from analysis.certified.fixed import Fixed, attained_with
 from analysis.certified.observations import Observations, Vector
 from analysis.certified.windows import windows
@@ -199,3 +200,30 @@ def test_the_covariance_of_trials_that_are_joined() -> None:
     own: Vector = joined.own_covariance
     assert np.diag(own) == pytest.approx(joined.own_variances)
     assert own[:3, :3] == pytest.approx(one.own_covariance) and (own[:3, 3:] == 0).all() and abs(own[0, 1]) > 0
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.3, 0.6, 0.9, 1.0])
+@pytest.mark.parametrize("bend", [0.001, 0.1, 0.3, 1.0, 10.0, 1000.0])
+def test_margins_hold_where_bending_outweighs_the_errors_of_heights(bend: float, correlation: float) -> None:
+    """sigma x + bend z^2 exceeds c sigma and what `bending` adds, by quadrature over z: as often as a normal exceeds c, twice
+    that where z^2 alone decides, for z has two tails, and not more than four times in between."""
+    c, z = 3.0, np.linspace(-9.0, 9.0, 100_001)
+    more = float(bending(np.array([bend]), np.ones(1), np.array([correlation**2]), c)[0])
+    left = c + more - bend * z**2 - correlation * z
+    own = np.sqrt(1.0 - correlation**2)
+    exceeds = (left < 0).astype(float) if own == 0 else norm.sf(left / own)
+    assert np.trapezoid(norm.pdf(z) * exceeds, z) <= 4.0 * norm.sf(c)
+
+
+def test_the_upper_side_holds_where_the_front_ends_flat_and_values_alone_have_errors() -> None:
+    """Half squares end flat at 1: there f and lambda are 0 and exact, and values that are all 2.5 errors too small leave only the
+    bending between points and front."""
+    b, error, grid = np.linspace(0.0, 1.2, 200), 0.012, np.linspace(0.0, 1.2, 401)[:, None]
+    f, g, multipliers = half_squares(b[:, None])
+    nothing, covariance = np.zeros(200), np.zeros((200, 2, 200, 2))
+    covariance[:, 1, :, 1] = error**2 * (0.9 + 0.1 * np.eye(200))
+    trials = Observations(
+        b[:, None], f, g - 2.5 * error, multipliers, nothing, np.full((200, 1), error), np.zeros((200, 1)),
+        np.zeros(1, dtype=np.intp), np.zeros(1, dtype=np.bool_), covariance=covariance.reshape(400, 400),
+    )  # fmt: skip
+    assert (band(trials, grid, 2.0).upper >= half_squares(grid)[0] - 1e-12).all()
