@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from analysis.description import describe
 from analysis.marking import mark_trials
-from analysis.recommendation.preference import PREFER
+from analysis.preference import PREFER
 from analysis.review import Review
 from analysis.saved_view import save_view
 from analysis.store import is_http, open_client

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 from analysis.budgets import read_budgets
 from analysis.errors import ReviewError, nearest
 from analysis.judging import constraint_outcomes, judge, split_intervals
-from analysis.recommendation.preference import PREFER, read_preference
+from analysis.preference import PREFER, read_preference
 from analysis.requirements import TAG, read_required, required_of
 from analysis.store import open_client
 from analysis.trials import MARKS, Budget, Direction, SweepRecord, Trial

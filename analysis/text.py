@@ -39,11 +39,6 @@ def setting(value: object) -> str:
     return _digits(value) if isinstance(value, float) else str(value)
 
 
-def settings(trial: Trial) -> str:
-    """Return all searched parameters of a trial as `name=value, name=value`."""
-    return ", ".join(f"{name}={setting(value)}" for name, value in trial.params.items())
-
-
 def verdict(trial: Trial) -> str:
     """Return what is known of a trial's budgets: `met`, `violated (NAMES)`, `undecided`, or `unknown`."""
     if trial.standing == "violated" and trial.missed:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from analysis.recommendation.preference import Preference
+from analysis.preference import Preference
 from trainer.feasibility.standing import Standing, overall
 from trainer.recipe.bound import Kind
 

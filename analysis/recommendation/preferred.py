@@ -14,7 +14,7 @@ from analysis.noise import known, standard_error
 from analysis.prices.price import Price
 from analysis.prices.shadow import Pricing
 from analysis.recommendation.points import APART, Points
-from analysis.recommendation.preference import Limit, Preference
+from analysis.preference import Limit, Preference
 from analysis.recommendation.words import listed, sentences
 from analysis.text import number
 from analysis.trials import SweepRecord, Trial

@@ -1,7 +1,9 @@
 """`DualInformedSampler`: an Optuna sampler that places the budgets of constrained trainings by their multipliers.
 
     from optuna.distributions import FloatDistribution
-    from sweeps.informed import Budget, DualInformedSampler, Outcome, report
+    from sweeps.informed.outcome import Outcome, report
+    from sweeps.informed.reading import Budget
+    from sweeps.informed.sampler import DualInformedSampler
 
     budgets = {"b": Budget("four", FloatDistribution(0.08, 0.25))}
     study = optuna.create_study(sampler=DualInformedSampler(budgets, beside=TPESampler(seed=0)))

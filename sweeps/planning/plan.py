@@ -25,7 +25,7 @@ from trainer.recipe.load import OverlaidDocument
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from analysis.recommendation.preference import Preference
+    from analysis.preference import Preference
 
 #: The steps of an amortised training, in those of one trial, unless the sweep says.
 AMORTISED_STEPS = 3

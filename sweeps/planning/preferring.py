@@ -20,7 +20,7 @@ from trainer.errors import BadInput, Problem
 from trainer.recipe.base import Section
 
 if TYPE_CHECKING:
-    from analysis.recommendation.preference import Preference
+    from analysis.preference import Preference
 
 #: MLflow's rule for the names of metrics.
 MetricName = Annotated[str, Field(pattern=r"^[\w .:/-]+$", max_length=250)]
@@ -76,8 +76,8 @@ class Prefer(Section):
 
 def preference_of(prefer: Prefer | None, objectives: Sequence[str]) -> Preference | None:
     """The preference as the review takes it."""
-    from analysis.recommendation.preference import Limit as Kept
-    from analysis.recommendation.preference import Preference
+    from analysis.preference import Limit as Kept
+    from analysis.preference import Preference
 
     if prefer is None:
         return None

@@ -24,9 +24,10 @@ from trainer.metric_names import sure
 from trainer.recipe.recipe import Recipe
 from trainer.result import Result
 from trainer.storage import RESULT, write_file
-from trainer.verdicts import Verdict, histories_of, verdicts
+from trainer.verdicts.judge import verdicts
 from trainer.verdicts.keys import measured_by
 from trainer.verdicts.text import COLOURS, evidence_lines, markdown, to_json
+from trainer.verdicts.verdict import Verdict, histories_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -24,7 +24,7 @@ from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.informed import Outcome, report
+from sweeps.informed.outcome import Outcome, report
 from sweeps.planning.budgets import NAME
 from sweeps.planning.plan import Plan
 from sweeps.studies.informing import informed_sampler

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from analysis.budgets import write_budgets
-from analysis.recommendation.preference import PREFER
+from analysis.preference import PREFER
 from analysis.requirements import TAG as REQUIRED
 from analysis.requirements import write_required
 from sweeps.planning.budgets import ranges

@@ -20,7 +20,7 @@ import numpy as np
 
 from analysis.certified.observations import Vector
 from analysis.certified.surrogate import Surrogate, anchors
-from sweeps.informed import Outcome
+from sweeps.informed.outcome import Outcome
 from sweeps.informed.reading import Translator
 from sweeps.planning.plan import Plan
 from sweeps.studies.informing import outcome_of, translator_of

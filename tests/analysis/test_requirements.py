@@ -13,7 +13,7 @@ from analysis.figures.marks import MARKS, kinds
 from analysis.front import find_front
 from analysis.hypervolume import hypervolume_history, reference_point_of
 from analysis.marking import marks_of
-from analysis.recommendation.preference import Limit, Preference
+from analysis.preference import Limit, Preference
 from analysis.recommendation.recommend import recommend
 from analysis.requirements import read_required, required, required_of, write_required
 from analysis.review import review

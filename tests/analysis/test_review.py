@@ -22,7 +22,7 @@ from analysis.front import find_front
 from analysis.prices.shadow import shadow_prices
 from analysis.publish import publish
 from analysis.reading import read_sweep
-from analysis.recommendation.preference import Limit, Preference
+from analysis.preference import Limit, Preference
 from analysis.recommendation.recommend import recommend
 from analysis.review import review
 from analysis.thumbnails import thumbnails

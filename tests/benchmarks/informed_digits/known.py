@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 from scipy.stats import qmc
 
-from sweeps.informed import DualInformedSampler
+from sweeps.informed.sampler import DualInformedSampler
 from sweeps.planning.plan import Plan
 from sweeps.studies.informing import informed_sampler, outcome_of
 from sweeps.studies.samplers import distributions

@@ -16,7 +16,9 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import Trial, TrialState
 
-from sweeps.informed import STOPPED, Budget, DualInformedSampler, Front, Outcome, report
+from sweeps.informed.outcome import Outcome, report
+from sweeps.informed.reading import Budget
+from sweeps.informed.sampler import STOPPED, DualInformedSampler, Front
 from tests.analysis.certified.problems import problem
 
 TWO = {f"b{i}": Budget(f"g{i}", FloatDistribution(-2.0, 0.0)) for i in range(2)}

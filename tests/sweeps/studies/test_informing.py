@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 import pytest
 
-from sweeps.informed import DualInformedSampler
+from sweeps.informed.sampler import DualInformedSampler
 from sweeps.planning.load import load_plan
 from sweeps.planning.plan import Plan
 from sweeps.studies.informing import outcome_of

@@ -15,7 +15,7 @@ from trainer.engine.worker import run_worker
 from trainer.recipe.dual import Dual
 from trainer.recipe.recipe import Recipe
 from trainer.result import Result
-from trainer.verdicts import verdicts
+from trainer.verdicts.judge import verdicts
 
 SIZE, RARE, COMMON = 16, 6, 400
 

@@ -19,7 +19,7 @@ from trainer.feasibility.standing import Standing
 from trainer.feasibility.tolerance import Tolerance
 from trainer.recipe.dual import Dual
 from trainer.result import ConstraintOutcome, Result, verdict
-from trainer.verdicts import verdicts
+from trainer.verdicts.judge import verdicts
 
 PROBLEM = ConstrainedProblem(("c",), np.array([0.5]), np.array([False]), tolerances=(Tolerance(0.1),))
 

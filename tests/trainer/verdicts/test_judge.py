@@ -16,8 +16,9 @@ from trainer.recipe.bound import Kind
 from trainer.recipe.dual import Dual
 from trainer.recipe.fields import Constraint
 from trainer.result import ConstraintOutcome, Result, failed
-from trainer.verdicts import Histories, Verdict, histories_of, verdicts
+from trainer.verdicts.judge import verdicts
 from trainer.verdicts.text import COLOURS, evidence_lines, markdown, to_json
+from trainer.verdicts.verdict import Histories, Verdict, histories_of
 
 STEPS = 1000
 C = digits().constraints[0].model_copy(update={"name": "c"})

@@ -10,7 +10,7 @@ import pytest
 from tests.trainer.verdicts.test_judge import C, histories, result
 from trainer.recipe.dual import Dual
 from trainer.recipe.load import load_recipe
-from trainer.verdicts import verdicts
+from trainer.verdicts.judge import verdicts
 from trainer.verdicts.keys import measured_by
 
 RECIPES = Path(__file__).parents[3] / "sweeps" / "recipes"

@@ -1,0 +1,132 @@
+"""What the rules of `test_house.py` are asked of: the four rooms under a root, what each file imports, what it defines."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+ROOMS = ("trainer", "sweeps", "analysis", "cluster")
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+#: Decorators by which a library calls what they stand on.
+_CALLED_BY_DECORATOR = ("validator", "serializer", "command", "callback")
+
+
+@dataclass(frozen=True)
+class House:
+    """The rooms under `root`, each module by its dotted name."""
+
+    root: Path
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        found = {}
+        for room in ROOMS:
+            for path in sorted((self.root / room).rglob("*.py")):
+                name = ".".join(path.relative_to(self.root).with_suffix("").parts)
+                found[name.removesuffix(".__init__")] = path
+        return found
+
+    @cached_property
+    def trees(self) -> dict[str, ast.Module]:
+        return {name: ast.parse(path.read_text()) for name, path in self.files.items()}
+
+    @cached_property
+    def imports(self) -> dict[str, set[str]]:
+        """The modules of the house that each module imports anywhere: for types alone and as plug-ins too."""
+        return {name: set(self._imported(name, tree)) - {name} for name, tree in self.trees.items()}
+
+    def _imported(self, name: str, tree: ast.Module) -> Iterator[str]:
+        packages = {name.rpartition(".")[2]: name, "__name__": name}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names if alias.name in self.files)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                for alias in node.names:
+                    whole = f"{node.module}.{alias.name}"
+                    packages[alias.asname or alias.name] = whole
+                    yield from (each for each in (whole if whole in self.files else node.module,) if each in self.files)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                for word in re.findall(r"\{(\w+)(?:\.__name__)?\}", ast.unparse(node.args[0])):
+                    yield from (each for each in self.files if each.startswith(f"{packages.get(word, '?')}."))
+        # A package is run before what is in it; one that imports nothing when it is run closes no circle.
+        parent = name.rpartition(".")[0]
+        run = self.trees[parent].body if parent in self.files else []
+        if any(isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in ROOMS for node in run):
+            yield parent
+
+    @cached_property
+    def folders(self) -> dict[str, dict[str, set[str]]]:
+        """By room, which of its folders import which others of it; a file at its top counts as one."""
+        found: dict[str, dict[str, set[str]]] = {room: {} for room in ROOMS}
+        for name, others in self.imports.items():
+            room, here = name.split(".")[0], ".".join(name.split(".")[:2])
+            mine = found[room].setdefault(here, set())
+            mine |= {".".join(each.split(".")[:2]) for each in others if each.split(".")[0] == room} - {here, room}
+        return found
+
+    def functions(self) -> Iterator[tuple[str, Function]]:
+        """Every function and method, with its module's name."""
+        for name, tree in self.trees.items():
+            yield from ((name, node) for node in ast.walk(tree) if isinstance(node, Function))
+
+    def unused(self) -> list[str]:
+        """`module.name` of what the rooms define and never name again, in code or in an f-string."""
+        named: Counter[str] = Counter()
+        defined: list[tuple[str, str]] = []
+        for module, tree in self.trees.items():
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Name):
+                    named[node.id] += isinstance(node.ctx, ast.Load)
+                elif isinstance(node, ast.Attribute):
+                    named[node.attr] += 1
+                elif isinstance(node, ast.ImportFrom):
+                    named.update(alias.name for alias in node.names)
+                elif isinstance(node, ast.keyword) and node.arg:
+                    named[node.arg] += 1
+                elif isinstance(node, Function | ast.ClassDef) and not _called_by_a_library(node):
+                    defined.append((module, node.name))
+            defined += [(module, target.id) for node in tree.body for target in _targets(node)]
+        return [f"{module}.{name}" for module, name in defined if not named[name] and not name.startswith("__")]
+
+
+def circles(arrows: Mapping[str, set[str]]) -> list[list[str]]:
+    """The sets of more than one node that all reach each other (Tarjan 1972)."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        number[node] = lowest[node] = len(number)
+        stack.append(node)
+        for other in arrows.get(node, ()):
+            if other not in number:
+                visit(other)
+                lowest[node] = min(lowest[node], lowest[other])
+            elif other in stack:
+                lowest[node] = min(lowest[node], number[other])
+        if lowest[node] == number[node]:
+            together = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(together) > 1:
+                found.append(sorted(together))
+
+    for node in arrows:
+        if node not in number:
+            visit(node)
+    return found
+
+
+def _called_by_a_library(node: Function | ast.ClassDef) -> bool:
+    return any(word in ast.unparse(decorator) for decorator in node.decorator_list for word in _CALLED_BY_DECORATOR)
+
+
+def _targets(node: ast.stmt) -> list[ast.Name]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target for target in targets if isinstance(target, ast.Name)]
