@@ -43,9 +43,8 @@ def describe(
         links.append(f"[Pareto front in MLflow's charts]({charts_link})")
     lines = [escape(front.note), "", " · ".join(links)]
     if hypervolume is not None and reference_point is not None:
-        where = ", ".join(
-            f"`{_code(name)}` {number(value)}" for name, value in zip(record.objectives, reference_point, strict=True)
-        )
+        place = zip(record.objectives, reference_point, strict=True)
+        where = ", ".join(f"`{_code(name)}` {number(value)}" for name, value in place)
         lines += ["", f"Hypervolume **{number(hypervolume)}** against the reference point {where}."]
     if record.amortised is not None:
         lines += ["", escape(sentence(record))]

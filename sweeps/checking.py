@@ -15,8 +15,8 @@ from cluster.resources import Ask, concurrency
 from sweeps.planning.load import load_plan
 from sweeps.planning.plan import Plan
 from sweeps.planning.schema import EarlyStopping
-from sweeps.studies.storing import masked
-from sweeps.trials.starts import continued_dual_step, continued_steps
+from sweeps.planning.study_address import masked
+from sweeps.records.trial_start import continued_dual_step, continued_steps
 from trainer.checks import before_loading
 from trainer.config.yaml_file import Document, load
 from trainer.errors import BadInput, Problem

@@ -122,7 +122,7 @@ def sample(
         rule, remedy = f"must be {', '.join(SAMPLERS[:-1])} or {SAMPLERS[-1]}", "name one of them"
         raise BadInput([Problem("command line", 1, "--sampler", rule, repr(sampler), remedy)])
     check_writable(str(output))
-    from sweeps.reports.asking import asked_multipliers
+    from sweeps.reports.asked_multipliers import asked_multipliers
     from trainer.engine.sample_command import find_checkpoint, generate
 
     place = find_checkpoint(checkpoint)

@@ -18,22 +18,23 @@ from cluster.address import gcs_address, probe_gcs
 from cluster.connection import connect
 from cluster.resources import concurrency
 from sweeps.checking import Checked
+from sweeps.dual_informed.of_plan import outcome_of
+from sweeps.early_stopping.early_stopper import Stop
 from sweeps.interrupts import terminate_like_interrupt
 from sweeps.planning.budgets import NAME
 from sweeps.planning.plan import Plan
 from sweeps.progress import Progress
-from sweeps.reports.explaining import Explained
+from sweeps.records.explained import Explained
+from sweeps.records.trial_record import TrialRecord
 from sweeps.reports.reviewing import full_link, review_of, show, summary
-from sweeps.stopping.judge import Stop
-from sweeps.studies.informing import outcome_of
 from sweeps.studies.study import ProposedTrial, Study
 from sweeps.studies.telling import told_slacks
 from sweeps.tracking.artifacts import verdicts_of, write_artifacts, write_shown
 from sweeps.tracking.spool import read
 from sweeps.tracking.tracker import Tracker
 from sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
-from sweeps.trials.continuing import Continuing
-from sweeps.trials.results import Results, TrialRecord, sweep_record
+from sweeps.trials.continuation import Continuing
+from sweeps.trials.results import Results, sweep_record
 from sweeps.trials.runs import OpenTrial, Run, trainings_left
 from sweeps.trials.watching import Watch, stopped_tags
 from trainer.amortised.front import front_in

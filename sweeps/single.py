@@ -13,7 +13,8 @@ from cluster.resources import concurrency
 from sweeps.checking import Checked
 from sweeps.interrupts import terminate_like_interrupt
 from sweeps.progress import Progress
-from sweeps.reports.explaining import Explained, show, write
+from sweeps.records.explained import Explained, write
+from sweeps.reports.explaining import show
 from sweeps.tracking.histories import histories, read_points
 from trainer.config.uris import masked
 from trainer.metric_names import sure, tells_of_another

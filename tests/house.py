@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOMS = ("trainer", "sweeps", "analysis", "cluster")
@@ -33,7 +33,7 @@ class House:
 
     @cached_property
     def trees(self) -> dict[str, ast.Module]:
-        return {name: ast.parse(path.read_text()) for name, path in self.files.items()}
+        return {name: _parsed(path.read_text()) for name, path in self.files.items()}
 
     @cached_property
     def imports(self) -> dict[str, set[str]]:
@@ -61,6 +61,17 @@ class House:
             yield parent
 
     @cached_property
+    def libraries(self) -> dict[str, set[str]]:
+        """The top-level packages beyond the rooms that each module imports anywhere."""
+        found: dict[str, set[str]] = {}
+        for module, tree in self.trees.items():
+            nodes = list(ast.walk(tree))
+            names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+            names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+            found[module] = {name.split(".")[0] for name in names} - set(ROOMS)
+        return found
+
+    @cached_property
     def folders(self) -> dict[str, dict[str, set[str]]]:
         """By room, which of its folders import which others of it; a file at its top counts as one."""
         found: dict[str, dict[str, set[str]]] = {room: {} for room in ROOMS}
@@ -69,6 +80,28 @@ class House:
             mine = found[room].setdefault(here, set())
             mine |= {".".join(each.split(".")[:2]) for each in others if each.split(".")[0] == room} - {here, room}
         return found
+
+    def private(self) -> set[tuple[str, str]]:
+        """(module, name) of what is used of other packages that is private there: modules, names, and attributes not ours."""
+        ours, found = self._names_of_ours(), set()
+        for module, tree in self.trees.items():
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] not in ROOMS:
+                    names = [f"{node.module}.{alias.name}" for alias in node.names]
+                elif isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                elif isinstance(node, ast.Attribute) and node.attr not in ours | {"_replace"}:  # that one is of named tuples
+                    names = [node.attr]
+                else:
+                    continue
+                found |= {(module, name) for name in names if re.search(r"(^|\.)_(?!_)", name)}
+        return found
+
+    def _names_of_ours(self) -> set[str]:
+        nodes = [node for tree in self.trees.values() for node in ast.walk(tree)]
+        defined = {node.name for node in nodes if isinstance(node, Function | ast.ClassDef)}
+        set_on = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+        return defined | set_on | {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
 
     def functions(self) -> Iterator[tuple[str, Function]]:
         """Every function and method, with its module's name."""
@@ -93,6 +126,12 @@ class House:
                     defined.append((module, node.name))
             defined += [(module, target.id) for node in tree.body for target in _targets(node)]
         return [f"{module}.{name}" for module, name in defined if not named[name] and not name.startswith("__")]
+
+
+@cache
+def _parsed(text: str) -> ast.Module:
+    """Of many copies of the house most files are alike."""
+    return ast.parse(text)
 
 
 def circles(arrows: Mapping[str, set[str]]) -> list[list[str]]:

@@ -11,10 +11,10 @@ import numpy as np
 from analysis.errors import nearest as nearest_name
 from analysis.front import Front, to_minimise
 from analysis.noise import known, standard_error
+from analysis.preference import Limit, Preference
 from analysis.prices.price import Price
 from analysis.prices.shadow import Pricing
 from analysis.recommendation.points import APART, Points
-from analysis.preference import Limit, Preference
 from analysis.recommendation.words import listed, sentences
 from analysis.text import number
 from analysis.trials import SweepRecord, Trial

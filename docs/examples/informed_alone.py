@@ -4,9 +4,9 @@ import optuna
 from optuna.distributions import FloatDistribution
 from optuna.samplers import TPESampler
 
-from sweeps.informed.outcome import Outcome, report
-from sweeps.informed.reading import Budget
-from sweeps.informed.sampler import STOPPED, DualInformedSampler
+from sweeps.dual_informed.observing import Budget
+from sweeps.dual_informed.outcome import Outcome, report
+from sweeps.dual_informed.sampler import STOPPED, DualInformedSampler
 
 
 def train(at_most: float, step_size: float) -> Outcome:

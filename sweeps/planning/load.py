@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sweeps.planning.budgets import NAME, check_continuation, check_informed, check_tolerances
+from sweeps.planning.early_stopping import check_early_stopping
 from sweeps.planning.kinds import WORDS
 from sweeps.planning.plan import Plan
 from sweeps.planning.preferring import check_prefer
@@ -27,7 +28,6 @@ from sweeps.planning.rules import (
 )  # fmt: skip
 from sweeps.planning.schema import Sweep
 from sweeps.planning.search import Written, check_grid, read_search, resolve
-from sweeps.stopping.asking import check_early_stopping
 from trainer.config.yaml_file import load, nearest, show, validate
 from trainer.errors import BadInput, Problem
 from trainer.recipe.load import OverlaidDocument, Override, is_sweep, lay_over, read_overrides, validate_recipe

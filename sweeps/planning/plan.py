@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from analysis.requirements import required, unseen
 from analysis.tracking_uri import tracking_uri
 from sweeps.planning.budgets import NAME, own_tolerances, range_tolerances, searched_budgets
+from sweeps.planning.early_stopping import applicable
 from sweeps.planning.kinds import listed
 from sweeps.planning.preferring import preference_of
 from sweeps.planning.schema import Direction, EarlyStopping, Sweep
 from sweeps.planning.search import Parameter, apply
-from sweeps.stopping.asking import applicable
-from sweeps.studies.storing import storage_url
+from sweeps.planning.study_address import storage_url
 from trainer.config.yaml_file import Document, validate
 from trainer.recipe.bound import Kind
 from trainer.recipe.load import OverlaidDocument

@@ -18,7 +18,7 @@ from sweeps.planning.budgets import NAME
 from sweeps.planning.kinds import holds
 from sweeps.planning.schema import Sweep
 from sweeps.planning.search import Parameter, apply
-from sweeps.studies.storing import masked, storage_url, wrong_with
+from sweeps.planning.study_address import masked, storage_url, wrong_with
 from trainer.config.uris import BadPlaceError
 from trainer.config.yaml_file import Document, Keys, nearest, show, validate
 from trainer.errors import BadInput, Problem

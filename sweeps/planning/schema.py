@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from sweeps.planning.preferring import MetricName, Prefer
-from sweeps.studies.storing import masked
+from sweeps.planning.study_address import masked
 from trainer.recipe.amortised import Amortised
 from trainer.recipe.base import Count, Name, Positive, Section
 from trainer.recipe.run import Resources

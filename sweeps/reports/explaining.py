@@ -6,61 +6,30 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.records.explained import RECIPE, Explained, Points
 from sweeps.reports.pricing import priced_in_folder, priced_in_mlflow
 from sweeps.tracking.histories import read_points
 from sweeps.tracking.spool import FOLDER, read
-from trainer.config import yaml_core
 from trainer.errors import BadInput, Problem
 from trainer.metric_names import sure
 from trainer.recipe.recipe import Recipe
 from trainer.result import Result
-from trainer.storage import RESULT, write_file
-from trainer.verdicts.judge import verdicts
-from trainer.verdicts.keys import measured_by
-from trainer.verdicts.text import COLOURS, evidence_lines, markdown, to_json
-from trainer.verdicts.verdict import Verdict, histories_of
+from trainer.storage import RESULT
+from trainer.verdicts.text import COLOURS, evidence_lines
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: What is written beside a run's result: the verdicts as data and as a page, and the recipe they are judged with.
-VERDICTS, PAGE, RECIPE = "verdicts.json", "explain.md", "recipe.yaml"
-Points = Sequence[tuple[int, Mapping[str, float]]]
 _RUN_ID_LENGTH = 32
-
-
-@dataclass(frozen=True)
-class Explained:
-    """A run that has ended, a verdict for each of its constraints, and of a sweep's trial what its budgets cost."""
-
-    title: str
-    result: Result
-    recipe: Recipe
-    verdicts: list[Verdict]
-    prices: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, title: str, points: Points, result: Result, recipe: Recipe) -> Self:
-        """From the run's points, (step, metrics) each, the final evaluation's among them."""
-        return cls(
-            title, result, recipe, verdicts(histories_of(points), result, recipe.dual, recipe.constraints, measured_by(recipe))
-        )
-
-    def tags(self) -> dict[str, str]:
-        """The words, as tags of an MLflow run."""
-        return {f"dualsweep.verdict.{each.name}": each.word for each in self.verdicts}
-
-    def to_json(self) -> list[dict[str, Any]]:
-        return to_json(self.verdicts)
 
 
 def explain_run(run: str, tracking_uri: str | None) -> Explained:
@@ -141,18 +110,6 @@ def _logged_points(client: MlflowClient, run_id: str, metrics: Sequence[str]) ->
 
 def _refused(run: str, remedy: str) -> BadInput:
     return BadInput([Problem("command line", 1, "RUN", "must be a training that has ended", repr(run), remedy)])
-
-
-def write(explained: Explained, folder: Path) -> None:
-    """Writes the recipe, and the verdicts as data and as a page."""
-    result, recipe = explained.result, explained.recipe
-    files = {
-        RECIPE: yaml_core.write(recipe.model_dump(mode="json")),
-        VERDICTS: json.dumps(explained.to_json(), indent=2) + "\n",
-        PAGE: markdown(explained.title, result.status, result.reason, explained.verdicts),
-    }
-    for name, text in files.items():
-        write_file(folder / name, text)
 
 
 def show(explained: Explained, console: Console) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.trials import SweepRecord
-from sweeps.trials.results import FOLDER, TrialRecord
+from sweeps.records.trial_record import FOLDER, TrialRecord
 
 
 def priced_in_folder(sweep: Path, trial_id: str, *, maximizes: bool) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ a process, and what it proposes does not depend on how often the sweep was inter
 | grid | the grid's points, in an order shuffled by the seed |
 | tpe, gp | the Sobol sequence for the first 2 d + 1 trials (d parameters), then TPE or a Gaussian process |
 | nsga2 | NSGA-II with a population of max(8, 4 d) |
-| dual_informed | budgets by the trials' multipliers (`sweeps/informed/`), the other parameters as `tpe` does |
+| dual_informed | budgets by the trials' multipliers (`sweeps/dual_informed/`), the other parameters as `tpe` does |
 
 Why so: on the closed-form fronts of method.md (Gaussian tilting with 1 and 3 budgets, and a dual step size; 12 seeds), TPE
 after a Sobol start of 2 d + 1 had more hypervolume after 24 trials than after Optuna's 10 random ones (6.75 ± 0.08 against
@@ -33,10 +33,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from scipy.stats import qmc
 
+from sweeps.dual_informed.of_plan import informed_sampler
 from sweeps.planning.budgets import NAME
 from sweeps.planning.kinds import Choice, Integers, Kind, LogUniform, holds, same
 from sweeps.planning.plan import Plan
-from sweeps.studies.informing import informed_sampler
 
 _SCALAR = (bool, int, float, str)
 

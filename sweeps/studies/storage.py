@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from sweeps.studies.storing import JOURNAL, file_of, masked
+from sweeps.planning.study_address import JOURNAL, file_of, masked
 from trainer.errors import BadInput, TrainingError
 from trainer.storage import check_writable
 

@@ -24,19 +24,19 @@ from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.informed.outcome import Outcome, report
+from sweeps.dual_informed.of_plan import informed_sampler
+from sweeps.dual_informed.outcome import Outcome, report
 from sweeps.planning.budgets import NAME
 from sweeps.planning.plan import Plan
-from sweeps.studies.informing import informed_sampler
+from sweeps.planning.study_address import JOURNAL as SCHEME
+from sweeps.planning.study_address import masked
+from sweeps.records.trial_start import ATTRIBUTE as START
+from sweeps.records.trial_start import TrialStart
 from sweeps.studies.samplers import decode, distributions, kept_params, sampler_for
 from sweeps.studies.storage import StorageError, holding, locked, open_storage, patient
-from sweeps.studies.storing import JOURNAL as SCHEME
-from sweeps.studies.storing import masked
 from sweeps.studies.telling import OLD, seen
 from sweeps.studies.unchanged import check_unchanged, fingerprint
 from sweeps.studies.warm_start import WARM, warm_trials
-from sweeps.trials.starts import ATTRIBUTE as START
-from sweeps.trials.starts import TrialStart
 from trainer.errors import BadInput, Problem
 from trainer.storage import write_file
 

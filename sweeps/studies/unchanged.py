@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeps.planning.plan import Plan
-from sweeps.studies.storing import masked
+from sweeps.planning.study_address import masked
 from trainer.config.yaml_file import show
 from trainer.errors import BadInput, Problem
 

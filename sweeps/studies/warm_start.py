@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.trials import JUDGED_STATUSES
-from sweeps.informed.outcome import ATTRIBUTE, Outcome
+from sweeps.dual_informed.of_plan import outcome_of
+from sweeps.dual_informed.outcome import ATTRIBUTE, Outcome
 from sweeps.planning.budgets import NAME, searched_budgets
 from sweeps.planning.plan import Plan
 from sweeps.planning.schema import WarmStart
 from sweeps.planning.search import apply
-from sweeps.reports.explaining import RECIPE
-from sweeps.studies.informing import outcome_of
+from sweeps.planning.study_address import masked, storage_url
+from sweeps.records.explained import RECIPE
+from sweeps.records.trial_record import TrialRecord
 from sweeps.studies.samplers import decode, distributions, kept_params
 from sweeps.studies.storage import StorageError, open_storage
-from sweeps.studies.storing import masked, storage_url
 from sweeps.studies.telling import OLD, told_slacks
-from sweeps.trials.results import TrialRecord
 from trainer.errors import BadInput
 from trainer.recipe.recipe import Recipe
 from trainer.result import Result

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from analysis.figures.trajectories import trajectories_png
-from sweeps.reports.explaining import RECIPE, VERDICTS, Explained, Points, write
+from sweeps.records.explained import RECIPE, VERDICTS, Explained, Points, write
 from sweeps.tracking.histories import histories
 from trainer.evaluation.draws_file import DRAWS
 from trainer.result import Result

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sweeps.studies.storing import masked
+from sweeps.planning.study_address import masked
 from trainer.storage import write_file
 
 FILE = "tracking.json"

@@ -21,21 +21,17 @@ from analysis.requirements import TAG as REQUIRED
 from analysis.requirements import write_required
 from sweeps.planning.budgets import ranges
 from sweeps.planning.plan import Plan
-from sweeps.studies.storing import masked
+from sweeps.planning.study_address import masked
+from sweeps.records.trial_record import trial_name
+from sweeps.records.trial_start import TrialStart, begun_recipe
 from sweeps.tracking.delivery import Delivery, prepare
 from sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
 from sweeps.tracking.spool import FOLDER, Spool
-from sweeps.trials.starts import TrialStart, begun_recipe
 from trainer.recipe.recipe import Recipe, flatten
 
 #: The status of an MLflow run for each end of a trial (`trainer.result.Status`, and `interrupted`).
 RUN_STATUS = {"failed": "FAILED", "diverged": "FAILED", "interrupted": "KILLED", "stopped": "KILLED"}
 _LONGEST_WAIT = 60.0
-
-
-def trial_name(number: int, seed: int | None = None) -> str:
-    """How a trial is called everywhere, `0007`, and one of its trainings where it has several: `0007-seed-1`."""
-    return f"{number:04d}" if seed is None else f"{number:04d}-seed-{seed}"
 
 
 class Tracker:

@@ -10,7 +10,7 @@ import hashlib
 import math
 from pathlib import Path
 
-from sweeps.reports.explaining import Explained
+from sweeps.records.explained import Explained
 from sweeps.tracking.artifacts import write_artifacts
 from sweeps.tracking.delivery import prepare
 from sweeps.tracking.experiment import client_of, experiment_of

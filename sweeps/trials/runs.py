@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from sweeps.planning.plan import Plan
+from sweeps.records.replicates import Replicates
+from sweeps.records.trial_record import FOLDER, TrialRecord, trial_name
+from sweeps.records.trial_start import begun_recipe
 from sweeps.studies.study import ProposedTrial
-from sweeps.tracking.tracker import trial_name
-from sweeps.trials.replicates import Replicates
-from sweeps.trials.results import FOLDER, TrialRecord
-from sweeps.trials.starts import begun_recipe
 from trainer.ray_shell.launch import Job, job_for
 from trainer.recipe.recipe import Recipe
 from trainer.result import Result

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from sweeps.early_stopping.early_stopper import EarlyStopper, Stop, stopped
+from sweeps.early_stopping.watched import Watched
 from sweeps.planning.plan import Plan
-from sweeps.stopping.judge import EarlyStopper, Stop, stopped
-from sweeps.stopping.watched import Watched
+from sweeps.records.trial_record import TrialRecord
 from sweeps.tracking.spool import Record, read
 from sweeps.tracking.tracker import Tracker
-from sweeps.trials.results import TrialRecord
 from sweeps.trials.runs import OpenTrial, Run
 from trainer.result import Result
 

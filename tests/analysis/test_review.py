@@ -19,10 +19,10 @@ from sqlalchemy import create_engine, text
 from analysis.description import LIMIT, describe, escape
 from analysis.errors import ReviewError
 from analysis.front import find_front
+from analysis.preference import Limit, Preference
 from analysis.prices.shadow import shadow_prices
 from analysis.publish import publish
 from analysis.reading import read_sweep
-from analysis.preference import Limit, Preference
 from analysis.recommendation.recommend import recommend
 from analysis.review import review
 from analysis.thumbnails import thumbnails

@@ -31,13 +31,14 @@ import yaml
 
 from analysis.front import find_front
 from analysis.hypervolume import hypervolume, reference_point_of
+from sweeps.early_stopping.early_stopper import EarlyStopper
+from sweeps.early_stopping.watched import Watched
 from sweeps.planning.load import load_plan
 from sweeps.planning.plan import Plan
 from sweeps.planning.schema import Dominated, EarlyStopping, Halving
-from sweeps.stopping.judge import EarlyStopper
-from sweeps.stopping.watched import Watched
+from sweeps.records.trial_record import TrialRecord
 from sweeps.studies.study import Study
-from sweeps.trials.results import TrialRecord, sweep_record
+from sweeps.trials.results import sweep_record
 from tests.benchmarks.common import ROOT
 from tests.pipeline.conftest import PARTS, RECIPE
 from tests.pipeline.test_stopping import SWEEP, TINY

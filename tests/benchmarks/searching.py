@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from sweeps.dual_informed.of_plan import outcome_of
 from sweeps.planning.plan import Plan
-from sweeps.studies.informing import outcome_of
+from sweeps.records.trial_record import TrialRecord
+from sweeps.records.trial_start import begun_recipe
 from sweeps.studies.study import ProposedTrial, Study
-from sweeps.trials.continuing import Continuing
-from sweeps.trials.results import TrialRecord
-from sweeps.trials.starts import begun_recipe
+from sweeps.trials.continuation import Continuing
 from tests.benchmarks.common import trained
 from trainer.result import Result
 

@@ -24,10 +24,11 @@ from sweeps.conduct import Conductor
 from sweeps.planning.load import load_plan
 from sweeps.planning.plan import Plan
 from sweeps.progress import Progress
+from sweeps.records.trial_record import TrialRecord
 from sweeps.reports.explaining import explain_run
 from sweeps.studies.study import Study
 from sweeps.tracking.tracker import Tracker
-from sweeps.trials.results import TrialRecord, sweep_record
+from sweeps.trials.results import sweep_record
 from sweeps.trials.runs import Run
 from tests.analysis.made_up import new_store
 from tests.sweeps.files import write

@@ -15,9 +15,9 @@ from analysis.reading import read_sweep
 from sweeps.conduct import Conductor
 from sweeps.planning.load import load_plan
 from sweeps.progress import Progress
+from sweeps.records.trial_record import TrialRecord
 from sweeps.studies.study import Study
 from sweeps.tracking.tracker import Tracker
-from sweeps.trials.results import TrialRecord
 from tests.stores import empty_store
 from trainer.checkpoint import CheckpointFolder
 from trainer.dual.coordinator import InProcess

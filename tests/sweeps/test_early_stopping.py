@@ -22,9 +22,10 @@ from sweeps.conduct import Conductor
 from sweeps.planning.load import load_plan
 from sweeps.planning.plan import Plan
 from sweeps.progress import Progress
+from sweeps.records.trial_record import TrialRecord
 from sweeps.studies.study import JOURNAL, Study
 from sweeps.tracking.tracker import Tracker
-from sweeps.trials.results import Results, TrialRecord, sweep_record
+from sweeps.trials.results import Results, sweep_record
 from sweeps.trials.runs import Run
 from tests.stores import empty_store
 from tests.sweeps.files import RECIPE, SWEEP, plan, write

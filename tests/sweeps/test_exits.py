@@ -10,8 +10,9 @@ import pytest
 
 from cluster.jobs import Job
 from sweeps.exits import exit_code
+from sweeps.records.trial_record import TrialRecord
 from sweeps.submitting import _line
-from sweeps.trials.results import Results, TrialRecord
+from sweeps.trials.results import Results
 from trainer.result import Result, Status, failed
 
 OWN: tuple[Status, ...] = ("converged", "out_of_steps", "infeasible", "stopped")

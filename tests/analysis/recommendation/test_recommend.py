@@ -11,9 +11,9 @@ import pytest
 
 from analysis.errors import ReviewError
 from analysis.front import find_front
+from analysis.preference import Limit, Preference, read_preference
 from analysis.recommendation.knee import find_knee
 from analysis.recommendation.points import Points
-from analysis.preference import Limit, Preference, read_preference
 from analysis.recommendation.recommend import Recommendation, recommend
 from analysis.trials import ConstraintRecord, Direction, SweepRecord, Trial
 from tests.analysis.certified.problems import problem

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.certified.observations import Observations
 from analysis.prices.shadow import Pricing
-from sweeps.trials.replicates import Replicates
+from sweeps.records.replicates import Replicates
 from tests.analysis.certified.problems import problem
 from tests.analysis.prices.sweeps import record_of, spread, with_prices_off
 from tests.benchmarks.coverage import Row

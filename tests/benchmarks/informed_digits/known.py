@@ -10,9 +10,9 @@ import numpy as np
 import optuna
 from scipy.stats import qmc
 
-from sweeps.informed.sampler import DualInformedSampler
+from sweeps.dual_informed.of_plan import informed_sampler, outcome_of
+from sweeps.dual_informed.sampler import DualInformedSampler
 from sweeps.planning.plan import Plan
-from sweeps.studies.informing import informed_sampler, outcome_of
 from sweeps.studies.samplers import distributions
 from tests.benchmarks.bench_informed import value_fit
 from tests.benchmarks.informed_digits.volumes import Vector

@@ -16,7 +16,7 @@ import torch
 
 from sweeps.planning.load import load_plan
 from sweeps.planning.plan import Plan
-from sweeps.trials.results import TrialRecord
+from sweeps.records.trial_record import TrialRecord
 from tests.benchmarks.common import trained
 from tests.benchmarks.searching import searched
 from trainer.config.yaml_file import load

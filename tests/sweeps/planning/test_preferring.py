@@ -10,8 +10,8 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from analysis.reading import read_sweep
 from analysis.preference import Limit, Preference
+from analysis.reading import read_sweep
 from sweeps.checking import checked_sweep, describe
 from sweeps.planning.load import load_plan
 from sweeps.planning.preferring import read_option

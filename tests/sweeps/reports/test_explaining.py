@@ -9,9 +9,10 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from sweeps.reports.explaining import Explained, explain_run, show, write
+from sweeps.records.explained import Explained, write
+from sweeps.records.trial_record import TrialRecord
+from sweeps.reports.explaining import explain_run, show
 from sweeps.tracking.spool import Spool
-from sweeps.trials.results import TrialRecord
 from tests.stores import empty_store
 from tests.trainer.recipes import digits
 from trainer.errors import BadInput

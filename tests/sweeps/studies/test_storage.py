@@ -22,8 +22,8 @@ import pytest
 
 from sweeps.checking import checked_sweep
 from sweeps.planning.load import load_plan
+from sweeps.planning.study_address import masked
 from sweeps.studies.storage import open_storage
-from sweeps.studies.storing import masked
 from sweeps.studies.study import STUDY, Study
 from tests.sweeps.files import SWEEP, plan, write
 from trainer.errors import BadInput

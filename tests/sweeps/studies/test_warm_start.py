@@ -12,8 +12,8 @@ import yaml
 
 from sweeps.planning.load import load_plan
 from sweeps.planning.plan import Plan
+from sweeps.records.trial_record import TrialRecord
 from sweeps.studies.study import STUDY, Study
-from sweeps.trials.results import TrialRecord
 from tests.sweeps.files import RECIPE, plan, write
 from trainer.errors import BadInput
 from trainer.result import ConstraintOutcome, Result, failed

@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from analysis.tracking_uri import tracking_uri
-from sweeps.studies.storing import storage_url
+from sweeps.planning.study_address import storage_url
 from sweeps.tracking.experiment import client_of, experiment_of
 from trainer.config.uris import of_file, sqlite_file
 

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from sweeps.planning.plan import Plan
-from sweeps.studies.storing import masked
+from sweeps.planning.study_address import masked
 from sweeps.tracking.ledger import Ledger
 from sweeps.tracking.spool import FOLDER, Spool, read
 from sweeps.tracking.tracker import Tracker

@@ -9,7 +9,8 @@ import pytest
 from mlflow import MlflowClient
 
 from sweeps.checking import checked_store
-from sweeps.reports.explaining import Explained, explain_run
+from sweeps.records.explained import Explained
+from sweeps.reports.explaining import explain_run
 from sweeps.tracking.training import log_training
 from tests.sweeps.files import RECIPE
 from trainer.config.yaml_file import parse, validate

@@ -13,7 +13,7 @@ from rich.console import Console
 from analysis.reading import read_sweep
 from sweeps.planning.load import load_plan
 from sweeps.planning.plan import Plan
-from sweeps.reports.explaining import Explained
+from sweeps.records.explained import Explained
 from sweeps.tracking.tracker import Tracker
 from sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
 from tests.stores import empty_store

@@ -11,7 +11,7 @@ import torch
 import typer.testing
 
 from sweeps.cli import app
-from sweeps.reports.asking import asked_multipliers
+from sweeps.reports.asked_multipliers import asked_multipliers
 from tests.trainer.engine.test_loop import aligned, check_resumed, run
 from tests.trainer.recipes import digits
 from trainer.amortised.front import FILE, AmortisedFront

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeps.trials.replicates import Replicates
+from sweeps.records.replicates import Replicates
 from tests.margins import Sampled
 from trainer.recipe.bound import Kind
 from trainer.result import ConstraintOutcome, Result

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from analysis.trials import JUDGED_STATUSES
-from sweeps.stopping.forecast import Forecast, forecast, recent
+from sweeps.early_stopping.forecast import Forecast, forecast, recent
 from trainer.dual.problem import Vector
 from trainer.feasibility.defaults import tolerances
 from trainer.feasibility.tolerance import Tolerance

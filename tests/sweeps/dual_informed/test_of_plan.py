@@ -10,10 +10,10 @@ from typing import Any
 import optuna
 import pytest
 
-from sweeps.informed.sampler import DualInformedSampler
+from sweeps.dual_informed.of_plan import outcome_of
+from sweeps.dual_informed.sampler import DualInformedSampler
 from sweeps.planning.load import load_plan
 from sweeps.planning.plan import Plan
-from sweeps.studies.informing import outcome_of
 from sweeps.studies.samplers import sampler_for
 from sweeps.studies.study import Study
 from tests.sweeps.files import RECIPE, plan, write

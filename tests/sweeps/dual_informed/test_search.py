@@ -9,8 +9,8 @@ import pytest
 
 from analysis.certified.axes import Axis, Box
 from analysis.certified.observations import Observations, Vector
-from sweeps.informed.placing import apart, improvements
-from sweeps.informed.search import SPACING, History, Search
+from sweeps.dual_informed.placing import apart, improvements
+from sweeps.dual_informed.search import SPACING, History, Search
 from tests.analysis.certified.problems import Problem, problem
 from tests.analysis.certified.test_surrogate import box_of
 

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.trials import Direction
+from sweeps.early_stopping.dominated import dominated
+from sweeps.early_stopping.halving import Rungs, Standing, cost
+from sweeps.early_stopping.infeasible import infeasible, shortfall
+from sweeps.early_stopping.watched import Watched
 from sweeps.planning.schema import EarlyStopping
-from sweeps.stopping.dominated import dominated
-from sweeps.stopping.halving import Rungs, Standing, cost
-from sweeps.stopping.infeasible import infeasible, shortfall
-from sweeps.stopping.watched import Watched
 from trainer.recipe.recipe import Recipe
 from trainer.result import ConstraintOutcome, Result
 

@@ -14,16 +14,17 @@ from analysis.prices.shadow import Prices
 from analysis.recommendation.recommend import recommend
 from analysis.spreadsheet import write_trials
 from sweeps.checking import checked_plan, describe
+from sweeps.dual_informed.of_plan import outcome_of
 from sweeps.planning.plan import Plan
-from sweeps.studies.informing import outcome_of
+from sweeps.records.trial_record import TrialRecord
+from sweeps.records.trial_start import TrialStart, begun_recipe
 from sweeps.studies.study import ProposedTrial, Study
-from sweeps.trials.continuing import Continuing
-from sweeps.trials.results import TrialRecord, sweep_record
+from sweeps.trials.continuation import Continuing
+from sweeps.trials.results import sweep_record
 from sweeps.trials.runs import OpenTrial
-from sweeps.trials.starts import TrialStart, begun_recipe
 from tests.analysis.made_up import front_text
+from tests.sweeps.dual_informed.test_of_plan import result
 from tests.sweeps.files import RECIPE, plan, write
-from tests.sweeps.studies.test_informing import result
 from trainer.errors import BadInput
 from trainer.result import ConstraintOutcome
 from trainer.storage import MARKER

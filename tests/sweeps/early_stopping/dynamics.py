@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeps.stopping.watched import Bound, Watched
+from sweeps.early_stopping.watched import Bound, Watched
 from trainer.result import ConstraintOutcome, Result
 
 STEPS, EVERY = 600, 10

@@ -1,7 +1,7 @@
 """The rule `infeasible`: the dual trajectory says that a constraint cannot be met within the steps that are left.
 
-Two things together say so. The slack's forecast at the last step (`sweeps.stopping.forecast`), at its optimistic end and with
-what averaging the weights may still gain, is negative by more than a slack may be and still count as met. And the multiplier
+Two things together say so. The slack's forecast at the last step (`forecast.py`), at its optimistic end and with what
+averaging the weights may still gain, is negative by more than a slack may be and still count as met. And the multiplier
 has been rising against the violation over the last half of the points, or is at its cap: the price goes up, and what it buys
 is not enough. Where the multiplier has only begun to act, the slack bends upwards and its forecast has a wide upper end.
 """
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweeps.stopping.forecast import forecast
-from sweeps.stopping.watched import AVERAGING, Bound, Watched
+from sweeps.early_stopping.forecast import forecast
+from sweeps.early_stopping.watched import AVERAGING, Bound, Watched
 from trainer.result import Z
 from trainer.verdicts.trend import Measured, slope
 from trainer.verdicts.verdict import Trace

@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.certified.axes import Axis, Box, Sense
 from analysis.certified.observations import Observations, Vector
-from sweeps.informed.outcome import ATTRIBUTE, Outcome
-from sweeps.informed.search import History
+from sweeps.dual_informed.outcome import ATTRIBUTE, Outcome
+from sweeps.dual_informed.search import History
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Translator:
         if complete and not told:
             raise RuntimeError(
                 f"a complete trial must have an outcome, but none of {len(complete)} has the user attribute `{ATTRIBUTE}`; "
-                "call sweeps.informed.report(trial, Outcome(...)) before the trial ends"
+                "call sweeps.dual_informed.report(trial, Outcome(...)) before the trial ends"
             )
         rows = [(trial.params, Outcome.from_json(trial.user_attrs[ATTRIBUTE])) for trial in told]
         failed = [each for each in mine if each.state.is_finished() and each not in told]

@@ -19,7 +19,7 @@ import numpy as np
 from analysis.certified.axes import Box
 from analysis.certified.band import Band, band
 from analysis.certified.observations import Observations, Vector
-from sweeps.informed.placing import apart, candidates, place
+from sweeps.dual_informed.placing import apart, candidates, place
 
 #: The least distance of two trials, in units of the box; training lands about this near its budgets.
 SPACING = 0.03

@@ -9,9 +9,9 @@ from optuna.samplers import BaseSampler
 
 from analysis.certified.fixed import Fixed, attained_with
 from analysis.noise import known
-from sweeps.informed.outcome import Outcome
-from sweeps.informed.reading import Budget, Translator
-from sweeps.informed.sampler import DualInformedSampler
+from sweeps.dual_informed.observing import Budget, Translator
+from sweeps.dual_informed.outcome import Outcome
+from sweeps.dual_informed.sampler import DualInformedSampler
 from sweeps.planning.budgets import SearchedBudget, searched_budgets
 from sweeps.planning.kinds import Choice, Integers, LogUniform
 from sweeps.planning.plan import Plan

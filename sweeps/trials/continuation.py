@@ -20,13 +20,13 @@ import numpy as np
 
 from analysis.certified.observations import Vector
 from analysis.certified.surrogate import Surrogate, anchors
-from sweeps.informed.outcome import Outcome
-from sweeps.informed.reading import Translator
+from sweeps.dual_informed.observing import Translator
+from sweeps.dual_informed.of_plan import outcome_of, translator_of
+from sweeps.dual_informed.outcome import Outcome
 from sweeps.planning.plan import Plan
-from sweeps.studies.informing import outcome_of, translator_of
+from sweeps.records.trial_record import TrialRecord
+from sweeps.records.trial_start import TrialStart
 from sweeps.studies.study import ProposedTrial, Study
-from sweeps.trials.results import TrialRecord
-from sweeps.trials.starts import TrialStart
 from trainer.checks.warm_start_files import other_problem
 from trainer.recipe.recipe import Recipe
 from trainer.result import Result

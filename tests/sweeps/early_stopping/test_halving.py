@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from analysis.front import non_dominated
 from analysis.hypervolume import hypervolume
+from sweeps.early_stopping.early_stopper import EarlyStopper
+from sweeps.early_stopping.halving import Rungs, Standing, levels, order, spread
+from sweeps.early_stopping.watched import Watched
 from sweeps.planning.schema import Direction, EarlyStopping, Halving
-from sweeps.stopping.halving import Rungs, Standing, levels, order, spread
-from sweeps.stopping.judge import EarlyStopper
-from sweeps.stopping.watched import Watched
 from tests.margins import Sampled
 
 Points = NDArray[np.float64]

@@ -20,8 +20,8 @@ from collections.abc import Iterable, Mapping
 from statistics import NormalDist
 
 from analysis.trials import Direction
-from sweeps.stopping.forecast import forecast
-from sweeps.stopping.watched import Bound, Watched
+from sweeps.early_stopping.forecast import forecast
+from sweeps.early_stopping.watched import Bound, Watched
 from trainer.verdicts.trend import Measured
 
 

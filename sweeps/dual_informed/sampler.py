@@ -1,9 +1,9 @@
 """`DualInformedSampler`: an Optuna sampler that places the budgets of constrained trainings by their multipliers.
 
     from optuna.distributions import FloatDistribution
-    from sweeps.informed.outcome import Outcome, report
-    from sweeps.informed.reading import Budget
-    from sweeps.informed.sampler import DualInformedSampler
+    from sweeps.dual_informed.outcome import Outcome, report
+    from sweeps.dual_informed.observing import Budget
+    from sweeps.dual_informed.sampler import DualInformedSampler
 
     budgets = {"b": Budget("four", FloatDistribution(0.08, 0.25))}
     study = optuna.create_study(sampler=DualInformedSampler(budgets, beside=TPESampler(seed=0)))
@@ -35,9 +35,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.certified.observations import Vector
 from analysis.certified.reading import read
-from sweeps.informed.outcome import Outcome
-from sweeps.informed.reading import Budget, Translator
-from sweeps.informed.search import History, Search, StopDecision
+from sweeps.dual_informed.observing import Budget, Translator
+from sweeps.dual_informed.outcome import Outcome
+from sweeps.dual_informed.search import History, Search, StopDecision
 
 STOPPED = "dualsweep.stopped"
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sweeps.early_stopping.early_stopper import EarlyStopper, Stop
+from sweeps.early_stopping.watched import Bound, Watched
 from sweeps.planning.schema import Direction, EarlyStopping
-from sweeps.stopping.judge import EarlyStopper, Stop
-from sweeps.stopping.watched import Bound, Watched
 from tests.margins import Sampled
-from tests.sweeps.stopping.dynamics import STEPS, Many, simulate
+from tests.sweeps.early_stopping.dynamics import STEPS, Many, simulate
 from tests.trainer.recipes import digits
 from trainer.checkpoint import CheckpointFolder
 from trainer.dual.coordinator import InProcess

@@ -8,7 +8,7 @@ The order is that of Deb et al. 2002, *A Fast and Elitist Multiobjective Genetic
 infeasible, the feasible by non-domination rank, the infeasible by their largest violation. Within a rank an epsilon-net spreads
 the choice over the front (Schmucker et al. 2021, *Multi-objective Asynchronous Successive Halving*, arXiv 2106.12639): the one
 nearest the ideal point, then always the one farthest from those chosen. A net that begins at an end of the front keeps ends
-that cost much in one objective: in tests/sweeps/stopping/test_halving.py it lost no less hypervolume than chance.
+that cost much in one objective: in tests/sweeps/early_stopping/test_halving.py it lost no less hypervolume than chance.
 """
 
 from __future__ import annotations

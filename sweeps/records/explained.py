@@ -1,0 +1,62 @@
+"""The verdicts of a run that has ended, as a record and as the files beside its result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from trainer.config import yaml_core
+from trainer.recipe.recipe import Recipe
+from trainer.result import Result
+from trainer.storage import write_file
+from trainer.verdicts.judge import verdicts
+from trainer.verdicts.keys import measured_by
+from trainer.verdicts.text import markdown, to_json
+from trainer.verdicts.verdict import Verdict, histories_of
+
+if TYPE_CHECKING:
+    pass
+
+#: What is written beside a run's result: the verdicts as data and as a page, and the recipe they are judged with.
+VERDICTS, PAGE, RECIPE = "verdicts.json", "explain.md", "recipe.yaml"
+Points = Sequence[tuple[int, Mapping[str, float]]]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A run that has ended, a verdict for each of its constraints, and of a sweep's trial what its budgets cost."""
+
+    title: str
+    result: Result
+    recipe: Recipe
+    verdicts: list[Verdict]
+    prices: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, title: str, points: Points, result: Result, recipe: Recipe) -> Self:
+        """From the run's points, (step, metrics) each, the final evaluation's among them."""
+        return cls(
+            title, result, recipe, verdicts(histories_of(points), result, recipe.dual, recipe.constraints, measured_by(recipe))
+        )
+
+    def tags(self) -> dict[str, str]:
+        """The words, as tags of an MLflow run."""
+        return {f"dualsweep.verdict.{each.name}": each.word for each in self.verdicts}
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return to_json(self.verdicts)
+
+
+def write(explained: Explained, folder: Path) -> None:
+    """Writes the recipe, and the verdicts as data and as a page."""
+    result, recipe = explained.result, explained.recipe
+    files = {
+        RECIPE: yaml_core.write(recipe.model_dump(mode="json")),
+        VERDICTS: json.dumps(explained.to_json(), indent=2) + "\n",
+        PAGE: markdown(explained.title, result.status, result.reason, explained.verdicts),
+    }
+    for name, text in files.items():
+        write_file(folder / name, text)

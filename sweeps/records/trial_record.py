@@ -1,0 +1,104 @@
+"""One ended trial, in the output folder and in the `--json` file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from analysis.judging import INTERVAL, split_intervals
+from analysis.trials import ConstraintRecord, Trial
+from sweeps.records.replicates import Replicates
+from sweeps.records.trial_start import TrialStart
+from trainer.result import Result
+from trainer.storage import write_file
+
+FOLDER = "records"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One ended trial: its number from 0, the values of the searched parameters, how it ended and where it had started.
+
+    Where it is several trainings, `result` is `replicates.result`.
+    """
+
+    number: int
+    params: Mapping[str, Any]
+    result: Result
+    replicates: Replicates | None = None
+    start: TrialStart | None = None
+
+    @property
+    def id(self) -> str:
+        return trial_name(self.number)
+
+    def to_json(self) -> dict[str, Any]:
+        plain = {"id": self.id, "params": dict(self.params), **self.result.to_json(), **self._replicates()}
+        return {**plain, "continued_from": self.continued_from}
+
+    @property
+    def continued_from(self) -> str | None:
+        """The id of the trial whose end it started from; None where it started anew."""
+        return None if self.start is None else self.start.trial
+
+    def _replicates(self) -> dict[str, Any]:
+        """What several trainings add; nothing of one."""
+        if self.replicates is None:
+            return {}
+        runs = [{"seed": seed, **result.to_json()} for seed, result in sorted(self.replicates.runs.items())]
+        return {"replicates": runs, "intervals": self.replicates.intervals, "feasibility": self.replicates.feasibility}
+
+    def save(self, output: Path) -> None:
+        """Writes the record, whole or not at all."""
+        folder = output / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        plain = {"number": self.number, "params": dict(self.params), "result": self.result.to_json(), **self._replicates()}
+        if self.start is not None:
+            plain["start"] = self.start.to_json()
+        write_file(folder / f"{self.id}.json", json.dumps(plain))
+
+    @classmethod
+    def load_all(cls, output: Path) -> list[Self]:
+        """All records of an output folder, by number."""
+        return [cls._of(json.loads(path.read_text())) for path in sorted((output / FOLDER).glob("*.json"))]
+
+    @classmethod
+    def _of(cls, plain: dict[str, Any]) -> Self:
+        result, runs = Result.from_json(plain["result"]), plain.get("replicates")
+        replicates = Replicates({each.pop("seed"): Result.from_json(each) for each in runs}) if runs else None
+        start = TrialStart.from_json(plain["start"]) if "start" in plain else None
+        return cls(plain["number"], plain["params"], result, replicates, start)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The trial's last metrics as its run in MLflow has them; of several trainings also `interval/…` and `feasibility`."""
+        if self.replicates is None:
+            return self.result.metrics
+        intervals = {f"{INTERVAL}{name}": each for name, each in self.replicates.intervals.items()}
+        chance = {} if self.replicates.feasibility is None else {"feasibility": self.replicates.feasibility}
+        return {**self.result.metrics, **intervals, **chance}
+
+    def as_trial(self) -> Trial:
+        """The record as the review reads it from MLflow."""
+        result = self.result
+        outcomes = tuple(
+            ConstraintRecord(
+                name, each.value, each.budget, each.slack, each.slack_error, each.multiplier, each.kind == "equals",
+                each.multiplier_error, each.kind, each.relaxation, each.tolerance, each.standing,
+            )
+            for name, each in result.constraints.items()
+        )  # fmt: skip
+        metrics, intervals = split_intervals(self.metrics)
+        return Trial(
+            self.id, "", result.status, result.reason, dict(self.params), metrics, outcomes,
+            seconds=result.seconds, steps=result.steps, intervals=intervals, feasibility=metrics.get("feasibility"),
+            replicates=len(self.replicates.runs) if self.replicates else 1, continued_from=self.continued_from,
+        )  # fmt: skip
+
+
+def trial_name(number: int, seed: int | None = None) -> str:
+    """How a trial is called everywhere, `0007`, and one of its trainings where it has several: `0007-seed-1`."""
+    return f"{number:04d}" if seed is None else f"{number:04d}-seed-{seed}"
