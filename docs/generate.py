@@ -1,15 +1,17 @@
 """Writes what the guides take from elsewhere: the tables of keys from the schemas, and the examples from their files.
 
-`python docs/generate.py` rewrites the marked parts of every guide in this folder; with `--check` it writes nothing and exits
-with 1 where one is stale. The rest of a guide is written by hand. A marked part is
+`python docs/generate.py` rewrites the marked parts of every guide in this folder and of CONTRIBUTING.md; with `--check` it writes
+nothing and exits with 1 where one is stale. The rest of a guide is written by hand. A marked part is
 
     <!-- keys: trainer.recipe.recipe:Recipe -->            a table for that schema and one for each section below it
     <!-- file: docs/examples/my_data.py -->         that file
+    <!-- house: trainer -->                         a table of that folder's folders, from what each says of itself
     <!-- end -->
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from importlib import import_module
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-MARKED = re.compile(r"(?P<open><!-- (?P<kind>keys|file): (?P<what>\S+) -->\n).*?(?P<close><!-- end -->)", re.DOTALL)
+MARKED = re.compile(r"(?P<open><!-- (?P<kind>keys|file|house): (?P<what>\S+) -->\n).*?(?P<close><!-- end -->)", re.DOTALL)
 BOUNDS = {"exclusiveMinimum": "> {}", "minimum": "≥ {}", "exclusiveMaximum": "< {}", "maximum": "≤ {}"}
 PLAIN = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
 LARGEST = 2**31  # seeds stay below it: no bound that a reader needs
@@ -46,6 +48,17 @@ def tables(name: str) -> str:
     for key, section, repeated in _below("", schema, sections, set()):
         found.append(_table(f"`{key}`" + (", each entry" if repeated else ""), key, sections[section], sections))
     return "\n".join(found)
+
+
+def folders(name: str) -> str:
+    """A table of the folders below one, by the docstrings of their `__init__`: what lives there, and what does not."""
+    rows = ["| folder | what lives there | what does not |", "|---|---|---|"]
+    for file in sorted((ROOT / name).rglob("__init__.py")):
+        if file.parent != ROOT / name:
+            here, _, elsewhere = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n\n")
+            cells = (f"`{file.parent.relative_to(ROOT)}/`", *(part.replace("\n", " ") for part in (here, elsewhere)))
+            rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
 
 
 def _below(prefix: str, schema: dict[str, Any], sections: dict[str, Any], seen: set[str]) -> list[tuple[str, str, bool]]:
@@ -140,13 +153,13 @@ def _many(words: str) -> str:
     return "texts" if words == "text" else words
 
 
-MAKERS = {"keys": tables, "file": shown_file}
+MAKERS = {"keys": tables, "file": shown_file, "house": folders}
 
 
 def main(arguments: list[str]) -> int:
     """Rewrites the guides, or with `--check` names those that are stale."""
     stale = []
-    for guide in sorted((ROOT / "docs").glob("*.md")):
+    for guide in (*sorted((ROOT / "docs").glob("*.md")), *ROOT.glob("CONTRIBUTING.md")):
         now = guide.read_text(encoding="utf-8")
         wanted = generated(now)
         if now == wanted:

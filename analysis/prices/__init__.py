@@ -1,1 +1,4 @@
-"""Shadow prices: what loosening a budget buys, by the multipliers, beside what the trials' values show without them."""
+"""Shadow prices: what loosening a budget buys, by the multipliers, beside what the trials' values show without them.
+
+Which point to take is in `recommendation/`.
+"""

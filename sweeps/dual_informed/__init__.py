@@ -1,1 +1,4 @@
-"""Placing constrained trainings by what their multipliers say of the front: see `sampler.py` and docs/informed.md."""
+"""The search by multipliers: budgets placed by what trials' multipliers say of the front (docs/informed.md).
+
+The front and its band are in `analysis/certified/`.
+"""

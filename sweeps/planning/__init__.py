@@ -1,1 +1,4 @@
-"""The sweep as it is written, checked and completed. Nothing heavy is imported here: bad input is answered at once."""
+"""The sweep as it is written, checked and completed into a plan.
+
+Nothing runs here, and nothing heavy is imported: bad input is answered at once.
+"""

@@ -1,1 +1,4 @@
-"""Trials and their trainings: what is run, where it starts, how it ends."""
+"""Trials and their trainings: what is run, where it starts, what it comes to.
+
+Which trial is next is the study's affair.
+"""

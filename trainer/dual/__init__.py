@@ -1,4 +1,4 @@
-"""The dual side: pure rules, the state they act on, and the controller that turns workers' reports into dual steps.
+"""The constrained problem, the dual rules as pure functions, their state, the controller and the coordinator around it.
 
-Nothing here imports torch or Ray: it runs in a small actor, and on a laptop in a test.
+No torch, no Ray, no recipe: it runs in a small actor, and on a laptop in a test.
 """

@@ -1,1 +1,4 @@
-"""Gradient-enhanced kriging: Gaussian processes through values and gradients with known errors."""
+"""Gradient-enhanced kriging: Gaussian processes through values and gradients with known errors.
+
+Knows nothing of fronts or multipliers.
+"""

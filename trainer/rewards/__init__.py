@@ -1,4 +1,4 @@
-"""Rewards r(x): one value for each sample, differentiable or not, for alignment (CCA §3).
+"""Rewards r(x) of samples, for alignment ([CCA] §3): what one is, how it is named, checked, normalised and loaded.
 
-One reward is one file in `shipped/`, found by itself. Nothing here imports torch before a reward is built.
+The rewards themselves are in `shipped/`. Nothing here imports torch before a reward is built.
 """

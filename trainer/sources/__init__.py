@@ -1,1 +1,4 @@
-"""Sources of per-sample values: what terms are evaluated on, and how their gradients reach the weights."""
+"""Where per-sample values come from in a primal step, and how their gradients reach the model.
+
+The values themselves are in `terms/`, the chains in `samplers/`.
+"""

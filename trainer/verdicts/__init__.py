@@ -1,4 +1,4 @@
 """What became of each constraint, in one word, with the evidence and what to change (docs/explain.md).
 
-Pure: from the histories of a run, how it ended, and its recipe's dual section and constraints.
+Pure: from the histories of a run, how it ended, and its recipe; nothing is read or printed.
 """

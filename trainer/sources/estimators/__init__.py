@@ -1,7 +1,7 @@
-"""The estimators of the gradient on trajectories, one file each, found by being here: the words of `rollout.gradient`.
+"""The estimators of the gradient on trajectories, one file each: the words of `rollout.gradient`. Each holds an `Estimator` (see
+`trainer/sources/rollout.py`).
 
-Each module holds an `Estimator` (see `trainer/sources/rollout.py`). Recipes are checked against their names alone, so nothing is
-imported before it is used.
+Listed by name alone, so that nothing is imported before it is used; what several share is in `sources/`.
 """
 
 from __future__ import annotations
