@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
+from trainer.config.diagnostics import InputError
 from trainer.config.uris import sqlite_file
 from trainer.config.yaml_file import show
-from trainer.errors import BadInput
 from trainer.storage import check_writable
 
 #: How every SQLite file begins that is not empty.
@@ -67,7 +67,7 @@ def wrong_with_writing(uri: str) -> Wrong | None:
         if file.exists() and not os.access(file, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         file.exists()  # raises where the name is too long
-    except (OSError, BadInput) as error:
+    except (OSError, InputError) as error:
         why = error.strerror if isinstance(error, OSError) else f"the folder {show(str(file.parent))} can't be written"
         return "must name a file that can be written", f"{show(str(file))} ({why})", "name one in a folder of yours"
     return None

@@ -19,7 +19,7 @@ def load_plan(path: str | Path, overrides: list[str] | None = None) -> Plan:
     """Reads and checks a sweep file, with `key=value` overrides.
 
     Raises:
-        trainer.errors.BadInput: with every problem found.
+        trainer.config.diagnostics.InputError: with every problem found.
     """
     from sweeps.planning.load import load_plan as read
 
@@ -30,7 +30,7 @@ def sweep(plan: Plan, output: str | None = None, address: str | None = None) -> 
     """Runs or continues a sweep, as `dualsweep sweep` does; `output` is runs/NAME unless given, `address` a Ray cluster's.
 
     Raises:
-        trainer.errors.BadInput: with every problem found, before anything starts.
+        trainer.config.diagnostics.InputError: with every problem found, before anything starts.
         cluster.errors.ClusterError: the cluster can't be joined or is too small.
     """
     from sweeps.checking import checked_plan

@@ -18,8 +18,8 @@ from sweeps.planning.schema import EarlyStopping
 from sweeps.planning.study_address import masked
 from sweeps.records.trial_start import continued_dual_step, continued_steps
 from trainer.checks import before_loading
+from trainer.config.diagnostics import Diagnostic, InputError
 from trainer.config.yaml_file import Document, load
-from trainer.errors import BadInput, Problem
 from trainer.feasibility.defaults import tolerances
 from trainer.feasibility.tolerance import SHARE, Tolerance
 from trainer.recipe.load import is_sweep, load_recipe
@@ -52,7 +52,7 @@ def checked_recipe(file: Path, sets: Sequence[str], output: str | None, json_fil
     """Checks a recipe for `train`.
 
     Raises:
-        BadInput: with every problem found.
+        InputError: with every problem found.
     """
     recipe, document = load_recipe(file, sets)
     return _complete(Checked(file, recipe, document, None, _place(output, recipe.name), address), json_file)
@@ -62,7 +62,7 @@ def checked_sweep(file: Path, sets: Sequence[str], output: str | None, json_file
     """Checks a sweep for `sweep`.
 
     Raises:
-        BadInput: with every problem found.
+        InputError: with every problem found.
     """
     return checked_plan(load_plan(file, sets), output, json_file, address)
 
@@ -71,7 +71,7 @@ def checked_plan(plan: Plan, output: str | None, json_file: Path | None, address
     """Checks a plan that was read.
 
     Raises:
-        BadInput: with every problem found.
+        InputError: with every problem found.
     """
     place = _place(output, plan.name)
     return _complete(Checked(Path(plan.document.file), plan.recipe, plan.recipe_document, plan, place, address), json_file)
@@ -81,7 +81,7 @@ def checked_store(written: str | None) -> str | None:
     """The MLflow store of a training: the one written, else MLFLOW_TRACKING_URI, else none.
 
     Raises:
-        BadInput: it can't be one.
+        InputError: it can't be one.
     """
     if not written and not os.environ.get(VARIABLE):
         return None
@@ -92,9 +92,9 @@ def checked_store(written: str | None) -> str | None:
         wrong, state = None, (error.rule, error.received, error.remedy)
     key = "--tracking-uri" if written else VARIABLE
     if wrong is not None:
-        raise BadInput([Problem("command line", 1, key, wrong[0], repr(written or uri), wrong[1])])
+        raise InputError([Diagnostic((key,), wrong[0], repr(written or uri), wrong[1], "command line", 1)])
     if state is not None:
-        raise BadInput([Problem("command line", 1, key, *state)])
+        raise InputError([Diagnostic((key,), *state, "command line", 1)])
     return uri
 
 
@@ -114,7 +114,7 @@ def _place(output: str | None, name: str) -> str:
     try:
         return str(local_path(place)) if is_local(place) else place
     except BadPlaceError as error:
-        raise BadInput([Problem("command line", 1, "--output", error.rule, error.received, error.remedy)]) from None
+        raise InputError([Diagnostic(("--output",), error.rule, error.received, error.remedy, "command line", 1)]) from None
 
 
 def _complete(checked: Checked, json_file: Path | None) -> Checked:
@@ -124,18 +124,18 @@ def _complete(checked: Checked, json_file: Path | None) -> Checked:
         try:
             if place is not None:
                 check_writable(place, key)
-        except BadInput as error:
-            problems += error.problems
+        except InputError as error:
+            problems += error.diagnostics
     if json_file is not None and json_file.is_dir():
-        problems.append(checked.document.problem((), "--json must name a file", f"the folder {json_file}", "add a file name"))
+        problems.append(checked.document.diagnostic((), "--json must name a file", f"the folder {json_file}", "add a file name"))
     try:
         _check_data(checked.recipe, checked.document, deep=False)
-    except BadInput as error:
-        problems += error.problems
+    except InputError as error:
+        problems += error.diagnostics
     if not problems and checked.plan is not None:
         problems += _storage_problems(checked.plan)
     if problems:
-        raise BadInput(problems)
+        raise InputError(problems)
     _check_data(checked.recipe, checked.document, deep=True)
     return checked
 
@@ -150,10 +150,10 @@ def _check_data(recipe: Recipe, document: Document, *, deep: bool) -> None:
 
         problems = check_deep(recipe, document)
     if problems:
-        raise BadInput(list(problems))
+        raise InputError(list(problems))
 
 
-def _resource_problems(checked: Checked) -> Iterator[Problem]:
+def _resource_problems(checked: Checked) -> Iterator[Diagnostic]:
     """On this machine, more than it has is known at once; a cluster is asked right after connecting."""
     if runs_elsewhere(checked.address):
         return
@@ -163,10 +163,10 @@ def _resource_problems(checked: Checked) -> Iterator[Problem]:
         document = (
             checked.plan.document if checked.plan is not None and checked.plan.sweep.resources is not None else checked.document
         )
-        yield document.problem(("resources", "workers"), error.rule, error.received, error.remedy)
+        yield document.diagnostic(("resources", "workers"), error.rule, error.received, error.remedy)
 
 
-def _storage_problems(plan: Plan) -> Iterator[Problem]:
+def _storage_problems(plan: Plan) -> Iterator[Diagnostic]:
     if plan.storage is None:
         return
     from sweeps.studies.storage import StorageError, check_reachable
@@ -174,7 +174,7 @@ def _storage_problems(plan: Plan) -> Iterator[Problem]:
     try:
         check_reachable(plan.storage)
     except StorageError as error:
-        yield plan.document.problem(("storage",), error.rule, error.received, error.remedy)
+        yield plan.document.diagnostic(("storage",), error.rule, error.received, error.remedy)
 
 
 def runs_elsewhere(address: str | None) -> bool:

@@ -28,7 +28,7 @@ from sweeps.options import (
     write_json,
 )
 from sweeps.output import Screen
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 
 app = typer.Typer(
     name="dualsweep", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -114,13 +114,13 @@ def sample(
     ] = None,
 ) -> None:
     """Samples of a trained model, as PNG and NPY."""
-    from trainer.errors import Problem
+    from trainer.config.diagnostics import Diagnostic
     from trainer.recipe.evaluation import SAMPLERS
     from trainer.storage import check_writable
 
     if sampler is not None and sampler not in SAMPLERS:
         rule, remedy = f"must be {', '.join(SAMPLERS[:-1])} or {SAMPLERS[-1]}", "name one of them"
-        raise BadInput([Problem("command line", 1, "--sampler", rule, repr(sampler), remedy)])
+        raise InputError([Diagnostic(("--sampler",), rule, repr(sampler), remedy, "command line", 1)])
     check_writable(str(output))
     from sweeps.reports.asked_multipliers import asked_multipliers
     from trainer.engine.sample_command import find_checkpoint, generate
@@ -130,7 +130,7 @@ def sample(
     try:
         samples = generate(place, count, output, sampler=sampler, steps=steps, seed=seed, multipliers=asked)
     except ValueError as error:
-        raise BadInput([Problem("command line", 1, "--steps", str(error), str(steps), "lower it")]) from None
+        raise InputError([Diagnostic(("--steps",), str(error), str(steps), "lower it", "command line", 1)]) from None
     print(f"{len(samples)} samples of shape {tuple(samples.shape[1:])} in {output}")
 
 
@@ -205,11 +205,13 @@ def compare_(
     json_file: Json = None,
 ) -> None:
     """Several sweeps on one figure: hypervolume against trials, compute and time; from MLflow alone."""
-    from trainer.errors import Problem
+    from trainer.config.diagnostics import Diagnostic
     from trainer.storage import check_writable
 
     if group not in ("auto", "sampler", "sweep"):
-        raise BadInput([Problem("command line", 1, "--group", "must be auto, sampler or sweep", repr(group), "name one of them")])
+        raise InputError(
+            [Diagnostic(("--group",), "must be auto, sampler or sweep", repr(group), "name one of them", "command line", 1)]
+        )
     check_writable(str(output))
     from sweeps.reports.comparing import compare_sweeps
 

@@ -38,7 +38,7 @@ from sweeps.trials.results import Results, sweep_record
 from sweeps.trials.runs import OpenTrial, Run, trainings_left
 from sweeps.trials.watching import Watch, stopped_tags
 from trainer.amortised.front import front_in
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 from trainer.ray_shell.launch import Job, result_in
 from trainer.result import Result, failed
 from trainer.storage import is_local, local_path
@@ -118,7 +118,7 @@ class Conductor:
         try:
             asked = self._continuing.decided(asked)
             point = OpenTrial(self._plan, asked, self._folder)
-        except BadInput as error:
+        except InputError as error:
             self._record(TrialRecord(asked.number, asked.params, failed(f"these values make no valid recipe: {error}")))
             return
         self._points[asked.number] = point
@@ -205,7 +205,7 @@ def run_sweep(checked: Checked, console: Console) -> Results:
 
     Raises:
         ClusterError: the cluster can't be joined or is too small.
-        BadInput: the output holds a sweep of another kind, or another process works on it.
+        InputError: the output holds a sweep of another kind, or another process works on it.
     """
     plan = checked.plan
     assert plan is not None

@@ -11,8 +11,9 @@ from sweeps.cli import app
 from sweeps.exits import BAD_INPUT, FAILED
 from sweeps.options import no_path, refused_by_the_machine
 from sweeps.output import tolerate
+from trainer.config.diagnostics import InputError
 from trainer.config.uris import BadPlaceError
-from trainer.errors import BadInput, TrainingError
+from trainer.errors import TrainingError
 
 
 def main() -> None:
@@ -21,8 +22,8 @@ def main() -> None:
     reach_this_machine_directly()
     try:
         app(standalone_mode=True)
-    except BadInput as error:
-        for problem in error.problems:
+    except InputError as error:
+        for problem in error.diagnostics:
             print(problem, file=sys.stderr)
         sys.exit(BAD_INPUT)
     except (ClusterError, BadPlaceError, ReviewError) as error:

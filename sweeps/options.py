@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from sweeps.exits import FAILED, INTERRUPTED
+from trainer.config.diagnostics import Diagnostic, InputError
 from trainer.config.yaml_file import show
-from trainer.errors import BadInput, Problem
 from trainer.storage import local_path, write_file
 
 
@@ -27,11 +27,11 @@ def file_for_json(path: Path | None) -> Path | None:
     """As `at_home`; `-` is refused, since on the output JSON would stand among lines for people.
 
     Raises:
-        BadInput: it is `-`.
+        InputError: it is `-`.
     """
     if path is not None and str(path) == "-":
         rule, remedy = "must name a file: the output has lines for people", "give a file's path"
-        raise BadInput([Problem("command line", 1, "--json", rule, "'-'", remedy)])
+        raise InputError([Diagnostic(("--json",), rule, "'-'", remedy, "command line", 1)])
     return at_home(path)
 
 

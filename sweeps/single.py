@@ -27,7 +27,7 @@ def run_single(checked: Checked, console: Console) -> Explained:
 
     Raises:
         ClusterError: the cluster can't be joined or is too small.
-        BadInput: the output holds a run of another recipe.
+        InputError: the output holds a run of another recipe.
     """
     name = checked.recipe.name
     local = Path(checked.output) if is_local(checked.output) else Path("runs") / name

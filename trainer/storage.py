@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from trainer.config.diagnostics import Diagnostic, InputError
 from trainer.config.uris import BadPlaceError, is_local, local_path, masked
-from trainer.errors import BadInput, Problem
 
 __all__ = [
     "BadPlaceError",
@@ -55,7 +55,7 @@ def check_writable(uri: str, key: str = "--output", file: str = "command line", 
     """Refuses an output that can't be written; leaves nothing behind.
 
     Raises:
-        BadInput: the place can't be written, or (for a URI) no file system for it is installed or reachable.
+        InputError: the place can't be written, or (for a URI) no file system for it is installed or reachable.
     """
     try:
         if is_local(uri):
@@ -64,11 +64,11 @@ def check_writable(uri: str, key: str = "--output", file: str = "command line", 
             files, root = filesystem(uri)
             files.exists(root)
     except BadPlaceError as error:
-        raise BadInput([Problem(file, line, key, error.rule, error.received, error.remedy)]) from None
+        raise InputError([Diagnostic((key,), error.rule, error.received, error.remedy, file, line)]) from None
     except Exception as error:
         what = masked(f"{uri!r} ({type(error).__name__}: {error})")
-        raise BadInput(
-            [Problem(file, line, key, "must be a place that can be written", what, "choose another folder or URI")]
+        raise InputError(
+            [Diagnostic((key,), "must be a place that can be written", what, "choose another folder or URI", file, line)]
         ) from None
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from analysis.trials import Budget
 from sweeps.planning.kinds import Choice, LogUniform
 from sweeps.planning.search import Parameter
+from trainer.config.diagnostics import Diagnostic
 from trainer.config.dotted_keys import places
 from trainer.config.yaml_file import show
-from trainer.errors import Problem
 from trainer.feasibility.defaults import without_tolerance
 from trainer.feasibility.tolerance import SHARE
 from trainer.recipe.bound import KEYS, Kind
@@ -80,7 +80,7 @@ def _left_alone(recipe: Recipe) -> set[str]:
     return set(given or {}) | (own if recipe.rollout.normalize else set())
 
 
-def check_tolerances(parameters: Sequence[Parameter], base: OverlaidDocument, recipe: Recipe) -> list[Problem]:
+def check_tolerances(parameters: Sequence[Parameter], base: OverlaidDocument, recipe: Recipe) -> list[Diagnostic]:
     """Budgets of 0 of which no tolerance can be taken."""
     searched = {name for each in searched_budgets(parameters, base) for name in each.constraints}
     return tolerance_problems(recipe, base, [name for name in without_tolerance(recipe) if name not in searched])
@@ -88,53 +88,53 @@ def check_tolerances(parameters: Sequence[Parameter], base: OverlaidDocument, re
 
 def check_informed(
     sweep: OverlaidDocument, parameters: Sequence[Parameter], base: OverlaidDocument, recipe: Recipe
-) -> list[Problem]:
+) -> list[Diagnostic]:
     """What `dual_informed` cannot search: no budget, a budget from a list, tied equalities, multipliers that do not move."""
     budgets = searched_budgets(parameters, base)
     if not budgets:
         received = f"only {', '.join(f'`{each.name}`' for each in parameters)}"
         remedy = "search e.g. `constraints.[*].at_most: {uniform: [0.08, 0.25]}`, or take another sampler"
-        return [sweep.problem(("search",), f"must vary a constraint's budget with the sampler `{NAME}`", received, remedy)]
+        return [sweep.diagnostic(("search",), f"must vary a constraint's budget with the sampler `{NAME}`", received, remedy)]
     problems = []
     for each in budgets:
         keys = each.parameter.written.keys
         if isinstance(each.parameter.kind, Choice):
             remedy = "write `uniform: [low, high]`, `log_uniform` or `int`, or take another sampler"
             received = f"`choice: {show(list(each.parameter.kind.values))}`"
-            problems.append(sweep.problem(keys, f"must be a range with the sampler `{NAME}`", received, remedy))
+            problems.append(sweep.diagnostic(keys, f"must be a range with the sampler `{NAME}`", received, remedy))
         if each.sense == "equals" and len(each.constraints) > 1:
             remedy = "write `constraints.[*].equals`, one parameter for each"
             rule = f"must set one constraint with the sampler `{NAME}`"
-            problems.append(sweep.problem(keys[:2], rule, f"{len(each.constraints)} equalities", remedy))
+            problems.append(sweep.diagnostic(keys[:2], rule, f"{len(each.constraints)} equalities", remedy))
     if recipe.dual.rule == "fixed":
         remedy = "write a dual rule that moves the multipliers, such as ascent, or take another sampler"
         rule = f"must come with multipliers that answer to their budgets with the sampler `{NAME}`"
-        problems.append(sweep.problem(("sampler",), rule, "dual.rule: fixed", remedy))
+        problems.append(sweep.diagnostic(("sampler",), rule, "dual.rule: fixed", remedy))
     return problems
 
 
 def check_continuation(
     sweep: OverlaidDocument, parameters: Sequence[Parameter], base: OverlaidDocument, recipe: Recipe, steps: int | None
-) -> list[Problem]:
+) -> list[Diagnostic]:
     """Where no trial has a neighbour, or none with multipliers to start from, and `steps` that save nothing."""
     problems = []
     budgets = searched_budgets(parameters, base)
     if not all(isinstance(each, int | float) for budget in budgets for each in budget.parameter.kind.ends) or not budgets:
         received = f"only {', '.join(f'`{each.name}`' for each in parameters)}"
         remedy = "search e.g. `constraints.[*].at_most: {uniform: [0.08, 0.25]}`, or drop it"
-        problems.append(sweep.problem(("continuation",), "must go with a search over a constraint's budget", received, remedy))
+        problems.append(sweep.diagnostic(("continuation",), "must go with a search over a constraint's budget", received, remedy))
     if any(each.sense == "equals" and len(each.constraints) > 1 for each in budgets):
         rule, remedy = "must go with budgets of one equality each", "write `constraints.[*].equals`, or drop it"
-        problems.append(sweep.problem(("continuation",), rule, "equalities that share one", remedy))
+        problems.append(sweep.diagnostic(("continuation",), rule, "equalities that share one", remedy))
     if recipe.dual.rule == "fixed":
         rule, remedy = "must come with multipliers that answer to their budgets", "write a dual rule that moves them, or drop it"
-        problems.append(sweep.problem(("continuation",), rule, "dual.rule: fixed", remedy))
+        problems.append(sweep.diagnostic(("continuation",), rule, "dual.rule: fixed", remedy))
     if steps is not None and any(each.name == "train.steps" for each in parameters):
         remedy = "drop it, then continued trials take a third of their own, or fix train.steps"
         problems.append(
-            sweep.problem(("continuation", "steps"), "must be left out where train.steps is searched", str(steps), remedy)
+            sweep.diagnostic(("continuation", "steps"), "must be left out where train.steps is searched", str(steps), remedy)
         )
     elif steps is not None and steps >= recipe.train.steps:
         received, remedy = f"{steps}, where train.steps is {recipe.train.steps}", "write fewer, or drop it for a third of them"
-        problems.append(sweep.problem(("continuation", "steps"), "must be fewer than a first trial's", received, remedy))
+        problems.append(sweep.diagnostic(("continuation", "steps"), "must be fewer than a first trial's", received, remedy))
     return problems

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeps.planning.schema import EarlyStopping
-from trainer.errors import Problem
+from trainer.config.diagnostics import Diagnostic
 from trainer.recipe.load import OverlaidDocument
 from trainer.recipe.recipe import Recipe
 
@@ -30,7 +30,7 @@ def applicable(asked: EarlyStopping, recipe: Recipe, objectives: Sequence[str]) 
 
 def check_early_stopping(
     document: OverlaidDocument, asked: EarlyStopping | None, recipe: Recipe, objectives: Sequence[str]
-) -> list[Problem]:
+) -> list[Diagnostic]:
     """Rules that can never stop a trial of this recipe: what they go by is not there, or comes too late."""
     if asked is None:
         return []
@@ -39,7 +39,7 @@ def check_early_stopping(
     if points < LEAST_POINTS:
         received = f"{points} (train.steps {recipe.train.steps} by train.log_every {recipe.train.log_every})"
         remedy = f"write train.log_every {max(1, recipe.train.steps // LEAST_POINTS)}, or drop `{key}`"
-        return [document.problem((key,), f"must have at least {LEAST_POINTS} points of a trial to go by", received, remedy)]
+        return [document.diagnostic((key,), f"must have at least {LEAST_POINTS} points of a trial to go by", received, remedy)]
     found = applicable(asked, recipe, objectives)
     missing = [
         name for name in ("infeasible", "dominated", "halving") if getattr(asked, name) and not (found and getattr(found, name))
@@ -48,12 +48,12 @@ def check_early_stopping(
         return []
     if "infeasible" in missing and document.data.get(key) is not True:
         rule, received = "must come with a constraint that has a budget", "a recipe without one"
-        return [document.problem((key, "infeasible"), rule, received, "drop it, or bound something")]
+        return [document.diagnostic((key, "infeasible"), rule, received, "drop it, or bound something")]
     late = ", ".join(f"`{each}`" for each in _later(objectives))
     keys = (key,) if document.data.get(key) is True else (key, missing[0])
     rule = "must have objectives that are measured in training"
     return [
-        document.problem(keys, rule, f"{late}, known at the end alone", "take other objectives, or the rule infeasible alone")
+        document.diagnostic(keys, rule, f"{late}, known at the end alone", "take other objectives, or the rule infeasible alone")
     ]
 
 

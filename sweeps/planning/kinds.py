@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from trainer.config.yaml_file import Document, Keys, nearest, show
-from trainer.errors import Problem
+from trainer.config.diagnostics import Diagnostic, Keys
+from trainer.config.yaml_file import Document, nearest, show
 
 
 @dataclass(frozen=True)
@@ -113,48 +113,52 @@ def tried(kind: Kind) -> tuple[Any, ...]:
     return tuple(values) if values is not None and (isinstance(kind, Choice) or len(values) <= _FEW) else kind.ends
 
 
-def read_kind(document: Document, keys: Keys, written: Any) -> Kind | Problem:
+def read_kind(document: Document, keys: Keys, written: Any) -> Kind | Diagnostic:
     """Reads what stands below a search key, at `keys` of the sweep's document."""
     if not isinstance(written, dict) or len(written) != 1:
-        return document.problem(keys, "must hold exactly one of `uniform`, `log_uniform`, `int`, `choice`", show(written), _FORMS)
+        return document.diagnostic(
+            keys, "must hold exactly one of `uniform`, `log_uniform`, `int`, `choice`", show(written), _FORMS
+        )
     word, value = next(iter(written.items()))
     keys = (*keys, word)
     if word not in WORDS:
-        return document.problem(keys, "must be a known kind of search", show(word), nearest(word, WORDS))
+        return document.diagnostic(keys, "must be a known kind of search", show(word), nearest(word, WORDS))
     if word == Choice.word:
         return _choice(document, keys, value)
     return _range(document, keys, word, value)
 
 
-def _choice(document: Document, keys: Keys, value: Any) -> Choice | Problem:
+def _choice(document: Document, keys: Keys, value: Any) -> Choice | Diagnostic:
     if not isinstance(value, list) or not value:
-        return document.problem(keys, "must be a list of at least one value", show(value), "write e.g. `choice: [1, 5, 10]`")
+        return document.diagnostic(keys, "must be a list of at least one value", show(value), "write e.g. `choice: [1, 5, 10]`")
     if not all(_finite(each) for each in value):
-        return document.problem(keys, "must hold finite numbers", show(value), "leave out inf and nan")
+        return document.diagnostic(keys, "must hold finite numbers", show(value), "leave out inf and nan")
     for position, each in enumerate(value):
         if any(same(each, other) for other in value[:position]):
-            return document.problem(keys, "must hold each value once", f"{show(each)} twice", "keep one of them")
+            return document.diagnostic(keys, "must hold each value once", f"{show(each)} twice", "keep one of them")
     return Choice(tuple(value))
 
 
-def _range(document: Document, keys: Keys, word: str, value: Any) -> Kind | Problem:
+def _range(document: Document, keys: Keys, word: str, value: Any) -> Kind | Diagnostic:
     numbers = isinstance(value, list) and len(value) == 2 and all(_is_number(each) for each in value)
     if not numbers or not all(_finite(each) for each in value):
-        return document.problem(keys, "must be two finite numbers, [low, high]", show(value), f"write e.g. `{word}: [1, 8]`")
+        return document.diagnostic(keys, "must be two finite numbers, [low, high]", show(value), f"write e.g. `{word}: [1, 8]`")
     low, high = value
     if low == high:
-        return document.problem(
+        return document.diagnostic(
             keys, "must have its low end below its high end", show(value), f"write `choice: [{low}]`, or fix the key under `set`"
         )
     if low > high:
-        return document.problem(keys, "must have its low end below its high end", show(value), f"write `{word}: [{high}, {low}]`")
+        return document.diagnostic(
+            keys, "must have its low end below its high end", show(value), f"write `{word}: [{high}, {low}]`"
+        )
     if word == LogUniform.word and low <= 0:
-        return document.problem(
+        return document.diagnostic(
             keys, "must be above zero, as logarithms need", show(value), "raise the low end above zero, or write `uniform`"
         )
     if word == Integers.word:
         if not all(isinstance(each, int) for each in value):
-            return document.problem(keys, "must be two whole numbers", show(value), "write whole numbers, or `uniform`")
+            return document.diagnostic(keys, "must be two whole numbers", show(value), "write whole numbers, or `uniform`")
         return Integers(low, high)
     return Uniform(float(low), float(high)) if word == Uniform.word else LogUniform(float(low), float(high))
 

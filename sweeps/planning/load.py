@@ -28,8 +28,8 @@ from sweeps.planning.rules import (
 )  # fmt: skip
 from sweeps.planning.schema import Sweep
 from sweeps.planning.search import Written, check_grid, read_search, resolve
+from trainer.config.diagnostics import Diagnostic, InputError
 from trainer.config.yaml_file import load, nearest, show, validate
-from trainer.errors import BadInput, Problem
 from trainer.recipe.load import OverlaidDocument, Override, is_sweep, lay_over, read_overrides, validate_recipe
 from trainer.recipe.recipe import Recipe
 from trainer.storage import local_path
@@ -49,15 +49,15 @@ def load_plan(path: str | Path, overrides: Sequence[str] = (), store: str | None
     is not looked at then.
 
     Raises:
-        BadInput: with every problem found: the sweep's by line, the recipe's by line, then the overrides'.
+        InputError: with every problem found: the sweep's by line, the recipe's by line, then the overrides'.
     """
     given, problems = read_overrides(overrides)
     document = _read(problems, lambda: OverlaidDocument.of(load(path)))
     if document is None:
-        raise BadInput(problems)
+        raise InputError(problems)
     if "formulation" in document.data and not is_sweep(document):
         remedy = f"run `dualsweep train {document.file}`, or name it as the `recipe` of a sweep"
-        raise BadInput([Problem(document.file, 1, "file", "must be a sweep", "a recipe", remedy)])
+        raise InputError([Diagnostic((), "must be a sweep", "a recipe", remedy, document.file, 1)])
     on_recipe = _lay_on_sweep(document, given, problems)
     if store is not None and isinstance(document.data.get("mlflow"), dict):
         document.data["mlflow"].pop("tracking_uri", None)
@@ -72,7 +72,7 @@ def load_plan(path: str | Path, overrides: Sequence[str] = (), store: str | None
         problems += check_direction(document, base)
         plan = _complete(document, sweep, base, entries, on_recipe, problems, store)
     if problems or plan is None:
-        raise BadInput(_ordered(problems, [document.file, base.file if base else ""]))
+        raise InputError(_ordered(problems, [document.file, base.file if base else ""]))
     return plan
 
 
@@ -82,7 +82,7 @@ def _complete(
     base: OverlaidDocument,
     entries: Sequence[Written],
     on_recipe: Sequence[Override],
-    problems: list[Problem],
+    problems: list[Diagnostic],
     store: str | None,
 ) -> Plan | None:
     """Lays the fixed values over the base recipe and checks the search over it; None where anything is wrong."""
@@ -116,22 +116,22 @@ def _complete(
     return plan
 
 
-def _read(problems: list[Problem], read: Callable[[], Answer]) -> Answer | None:
+def _read(problems: list[Diagnostic], read: Callable[[], Answer]) -> Answer | None:
     """Goes on after bad input, so that one run tells all that is wrong."""
     try:
         return read()
-    except BadInput as error:
-        problems.extend(error.problems)
+    except InputError as error:
+        problems.extend(error.diagnostics)
         return None
 
 
-def _ordered(problems: Sequence[Problem], files: Sequence[str]) -> list[Problem]:
+def _ordered(problems: Sequence[Diagnostic], files: Sequence[str]) -> list[Diagnostic]:
     """The sweep's problems by line, then the recipe's, then those of the command line; each once."""
     order = {file: position for position, file in reversed(list(enumerate(files)))}
     return sorted(dict.fromkeys(problems), key=lambda each: (order.get(each.file, len(files)), each.line))
 
 
-def _lay_on_sweep(document: OverlaidDocument, overrides: Sequence[Override], problems: list[Problem]) -> list[Override]:
+def _lay_on_sweep(document: OverlaidDocument, overrides: Sequence[Override], problems: list[Diagnostic]) -> list[Override]:
     """Lays those overrides over the sweep that are its own; returns those of the recipe."""
     on_recipe: list[Override] = []
     mine: list[Override] = []
@@ -145,7 +145,7 @@ def _lay_on_sweep(document: OverlaidDocument, overrides: Sequence[Override], pro
             on_recipe.append(override)
         else:
             valid = list(dict.fromkeys([*Sweep.model_fields, *Recipe.model_fields]))
-            problems.append(override.problem("must be a key of the sweep or of the recipe", f"`{head}`", nearest(head, valid)))
+            problems.append(override.diagnostic("must be a key of the sweep or of the recipe", f"`{head}`", nearest(head, valid)))
     problems += lay_over(document, mine)
     return on_recipe
 
@@ -188,9 +188,9 @@ def _base(document: OverlaidDocument) -> OverlaidDocument | None:
     if not path.is_file():
         beside = sorted(each.name for each in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
         remedy = f"in {path.parent}: {nearest(path.name, beside)}" if beside else "write its path from the sweep's own folder"
-        raise BadInput(
+        raise InputError(
             [
-                document.problem(
+                document.diagnostic(
                     ("recipe",), "must be the path of a recipe that exists", f"{show(written)} (no file {path})", remedy
                 )
             ]
@@ -206,7 +206,7 @@ def _written_in(document: OverlaidDocument, section: str) -> list[Override]:
     prefix = "" if section == "set" else f"{section}."
     laid = []
     for key, value in entries.items():
-        at = document.problem((section, key), "", "", "")
+        at = document.diagnostic((section, key), "", "", "")
         laid.append(Override(f"{prefix}{key}", value, at.file, at.line))
     return laid
 

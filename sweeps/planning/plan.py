@@ -193,6 +193,6 @@ class Plan:
         """A trial's recipe.
 
         Raises:
-            BadInput: these values do not make a valid recipe together, though their ranges' ends do.
+            InputError: these values do not make a valid recipe together, though their ranges' ends do.
         """
         return validate(Recipe, Document(self.recipe_document.file, self.recipe_data(params)))

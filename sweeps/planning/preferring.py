@@ -15,8 +15,8 @@ import yaml
 from pydantic import Field, FiniteFloat, model_validator
 
 from trainer.config import yaml_core
+from trainer.config.diagnostics import Diagnostic, InputError
 from trainer.config.yaml_file import Document, nearest, show, validate
-from trainer.errors import BadInput, Problem
 from trainer.recipe.base import Section
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _bound(limit: Limit) -> float:
     return bound
 
 
-def check_prefer(document: Document, keys: tuple[str, ...], objectives: Sequence[str], known: Sequence[str]) -> list[Problem]:
+def check_prefer(document: Document, keys: tuple[str, ...], objectives: Sequence[str], known: Sequence[str]) -> list[Diagnostic]:
     """Weights or a best of what is no objective, and limits on metrics that no run has; `known` are those without `eval/`."""
     written: Any = document.data
     for key in keys:
@@ -112,11 +112,15 @@ def check_prefer(document: Document, keys: tuple[str, ...], objectives: Sequence
         named.append(((*keys, "best"), best))
     for place, name in named:
         if str(name) not in objectives:
-            problems.append(document.problem(place, "must be an objective of the sweep", f"`{name}`", nearest(name, objectives)))
+            problems.append(
+                document.diagnostic(place, "must be an objective of the sweep", f"`{name}`", nearest(name, objectives))
+            )
     for name in map(str, meets) if isinstance(meets, dict) else ():
         if name not in known and not name.startswith(("eval/", "scale/", "system/")):
             remedy = f"{nearest(name, known)}, or a metric of the evaluation, `eval/...`"
-            problems.append(document.problem((*keys, "meets", name), "must be a metric of the sweep's runs", f"`{name}`", remedy))
+            problems.append(
+                document.diagnostic((*keys, "meets", name), "must be a metric of the sweep's runs", f"`{name}`", remedy)
+            )
     return problems
 
 
@@ -124,7 +128,7 @@ def read_option(text: str, objectives: Sequence[str], known: Sequence[str]) -> P
     """What `--prefer` holds: the key's value in YAML, or `none` to forget the recorded one; `known` are the runs' metrics.
 
     Raises:
-        BadInput: with every problem found.
+        InputError: with every problem found.
     """
     try:
         plain = yaml_core.read(text)
@@ -134,24 +138,26 @@ def read_option(text: str, objectives: Sequence[str], known: Sequence[str]) -> P
         return None
     example = "write e.g. '{weights: {objective: 1, value/max: 2}}' or '{meets: {value/four: {at_most: 0.1}}}', or none"
     if not isinstance(plain, dict):
-        raise BadInput([Problem("command line", 1, OPTION, "must be a preference", show(plain), example)])
+        raise InputError([Diagnostic((OPTION,), "must be a preference", show(plain), example, "command line", 1)])
     document = Document("command line", plain)
     try:
         prefer = validate(Prefer, document)
-    except BadInput as error:
-        raise BadInput([_at_option(each) for each in error.problems]) from None
+    except InputError as error:
+        raise InputError([_at_option(each) for each in error.diagnostics]) from None
     problems = check_prefer(Document("command line", {"prefer": plain}), ("prefer",), objectives, known)
     unknown = [name for name in plain.get("meets") or {} if str(name) not in known]
     problems = [each for each in problems if ".meets." not in each.key]
     for name in unknown:
         problems.append(
-            Problem("command line", 1, f"meets.{name}", "must be a metric of the sweep's runs", f"`{name}`", nearest(name, known))
+            Diagnostic(
+                (f"meets.{name}",), "must be a metric of the sweep's runs", f"`{name}`", nearest(name, known), "command line", 1
+            )
         )
     if problems:
-        raise BadInput([_at_option(each) for each in problems])
+        raise InputError([_at_option(each) for each in problems])
     return preference_of(prefer, objectives)
 
 
-def _at_option(problem: Problem) -> Problem:
+def _at_option(problem: Diagnostic) -> Diagnostic:
     key = f"{OPTION} {problem.key.removeprefix('prefer.')}".strip()
-    return Problem(problem.file, 1, key, problem.rule, problem.received, problem.remedy)
+    return Diagnostic((key,), problem.rule, problem.received, problem.remedy, problem.file, 1)

@@ -19,31 +19,33 @@ from sweeps.planning.kinds import holds
 from sweeps.planning.schema import Sweep
 from sweeps.planning.search import Parameter, apply
 from sweeps.planning.study_address import masked, storage_url, wrong_with
+from trainer.config.diagnostics import Diagnostic, InputError, Keys
 from trainer.config.uris import BadPlaceError
-from trainer.config.yaml_file import Document, Keys, nearest, show, validate
-from trainer.errors import BadInput, Problem
+from trainer.config.yaml_file import Document, nearest, show, validate
 from trainer.recipe.load import OverlaidDocument
 from trainer.recipe.recipe import Recipe
 
 
-def check_direction(document: OverlaidDocument, recipe: OverlaidDocument) -> list[Problem]:
+def check_direction(document: OverlaidDocument, recipe: OverlaidDocument) -> list[Diagnostic]:
     """The front looks for what the trials look for."""
     objectives, own = document.data.get("objectives"), recipe.data.get("objective")
     asked = objectives.get("objective") if isinstance(objectives, dict) else None
     wanted = "maximize" if isinstance(own, dict) and own.get("maximize") is True else "minimize"
     if asked not in ("minimize", "maximize") or asked == wanted:
         return []
-    return [document.problem(("objectives", "objective"), f"must be the recipe's direction, {wanted}", asked, f"write {wanted}")]
+    return [
+        document.diagnostic(("objectives", "objective"), f"must be the recipe's direction, {wanted}", asked, f"write {wanted}")
+    ]
 
 
 def check_points(
     document: OverlaidDocument, sweep: Sweep, parameters: Sequence[Parameter], recipe: OverlaidDocument
-) -> list[Problem]:
+) -> list[Diagnostic]:
     """What is tried first must be within the search, and make valid recipes."""
     problems, kinds = [], {each.name: each.kind for each in parameters}
     if sweep.points and sweep.sampler.name == "grid":
         remedy = "drop `points`, or take another sampler"
-        return [document.problem(("points",), "must go with a sampler that leaves values out", "grid", remedy)]
+        return [document.diagnostic(("points",), "must go with a sampler that leaves values out", "grid", remedy)]
     for position, point in enumerate(sweep.points):
         keys: Keys = ("points", position)
         wrong = [name for name in point if name not in kinds or not holds(kinds[name], point[name])]
@@ -51,61 +53,61 @@ def check_points(
             kind = kinds.get(name)
             rule = "must name a searched parameter" if kind is None else f"must be within {kind.word} {list(kind.ends)}"
             remedy = nearest(name, list(kinds)) if kind is None else "change it, or widen the search"
-            problems.append(document.problem((*keys, name), rule, f"`{name}`" if kind is None else show(point[name]), remedy))
+            problems.append(document.diagnostic((*keys, name), rule, f"`{name}`" if kind is None else show(point[name]), remedy))
         if not wrong:
             try:
                 validate(Recipe, Document(recipe.file, apply(recipe.data, point)))
-            except BadInput as error:
-                found = error.problems[0]
+            except InputError as error:
+                found = error.diagnostics[0]
                 rule = f"must make a valid recipe, in which `{found.key}` {found.rule}"
-                problems.append(document.problem(keys, rule, found.received, found.remedy))
+                problems.append(document.diagnostic(keys, rule, found.received, found.remedy))
     return problems
 
 
-def check_tracking(document: OverlaidDocument, written: str | None, uri: str) -> list[Problem]:
+def check_tracking(document: OverlaidDocument, written: str | None, uri: str) -> list[Diagnostic]:
     """As far as MLflow's store can be told without asking MLflow: at a sweep's end it would be too late."""
     keys: Keys = ("mlflow", "tracking_uri")
     try:
         wrong = wrong_with_tracking(uri)
         state = wrong_with_file(uri) or wrong_with_writing(uri) if wrong is None else None
     except BadPlaceError as error:
-        return [document.problem(keys, error.rule, error.received, error.remedy)]
+        return [document.diagnostic(keys, error.rule, error.received, error.remedy)]
     if state is not None:
-        return [document.problem(keys, *state)]
+        return [document.diagnostic(keys, *state)]
     if wrong is None:
         return []
     received = repr(masked(written or uri)) + ("" if written else f" ({VARIABLE})")
-    return [document.problem(keys, wrong[0], received, wrong[1])]
+    return [document.diagnostic(keys, wrong[0], received, wrong[1])]
 
 
-def check_storage(document: OverlaidDocument, tracking_uri: str) -> list[Problem]:
+def check_storage(document: OverlaidDocument, tracking_uri: str) -> list[Diagnostic]:
     """As far as the study's storage can be told without connecting to it."""
     written = document.data.get("storage")
     if not isinstance(written, str):
         return []
     wrong = wrong_with(written)
     if wrong is not None:
-        return [document.problem(("storage",), wrong[0], repr(masked(written)), wrong[1])]
+        return [document.diagnostic(("storage",), wrong[0], repr(masked(written)), wrong[1])]
     if storage_url(written) == tracking_uri:
         rule = "must not be MLflow's own database"
-        return [document.problem(("storage",), rule, repr(masked(written)), "name another file or database")]
+        return [document.diagnostic(("storage",), rule, repr(masked(written)), "name another file or database")]
     return []
 
 
-def check_warm_start(document: OverlaidDocument, sweep: Sweep) -> list[Problem]:
+def check_warm_start(document: OverlaidDocument, sweep: Sweep) -> list[Diagnostic]:
     """Trials of other sweeps: for samplers that learn from them, and from places that can be."""
     learning = ("tpe", "gp", NAME)
     if sweep.warm_start and sweep.sampler.name not in learning:
         rule, remedy = f"must go with a sampler that learns from them: {', '.join(learning)}", "drop it, or take one of these"
-        return [document.problem(("warm_start",), rule, sweep.sampler.name, remedy)]
+        return [document.diagnostic(("warm_start",), rule, sweep.sampler.name, remedy)]
     problems = []
     for position, source in enumerate(sweep.warm_start):
         wrong = wrong_with(source.storage) if source.storage is not None else None
         if wrong is not None:
-            problems.append(document.problem(("warm_start", position), wrong[0], repr(source.name), wrong[1]))
+            problems.append(document.diagnostic(("warm_start", position), wrong[0], repr(source.name), wrong[1]))
         if source.output is not None and not (Path(source.output) / "records").is_dir():
             rule, remedy = "must be the output folder of a sweep", "correct the path, from the working directory"
-            problems.append(document.problem(("warm_start", position), rule, f"{source.output!r} without `records`", remedy))
+            problems.append(document.diagnostic(("warm_start", position), rule, f"{source.output!r} without `records`", remedy))
     return problems
 
 
@@ -115,7 +117,7 @@ def own_metrics(names: Sequence[str]) -> list[str]:
     return known + [f"{prefix}/{name}" for prefix in ("value", "slack", "multiplier") for name in names]
 
 
-def check_objectives(document: OverlaidDocument, names: Sequence[str]) -> list[Problem]:
+def check_objectives(document: OverlaidDocument, names: Sequence[str]) -> list[Diagnostic]:
     """Metrics that no run of this recipe can have, and a reference point of another length."""
     problems = []
     objectives, point = document.data.get("objectives"), document.data.get("reference_point")
@@ -126,36 +128,36 @@ def check_objectives(document: OverlaidDocument, names: Sequence[str]) -> list[P
         if own and metric not in known:
             remedy = f"{nearest(metric, known)}, or a metric of the evaluation, `eval/...`"
             problems.append(
-                document.problem(("objectives", metric), "must be a metric of the recipe's runs", f"`{metric}`", remedy)
+                document.diagnostic(("objectives", metric), "must be a metric of the recipe's runs", f"`{metric}`", remedy)
             )
     count = len(objectives) or (2 if names else 1)
     if isinstance(point, list) and len(point) != count:
         rule = f"must hold one number for each of the {count} objectives"
-        problems.append(document.problem(("reference_point",), rule, show(point), "write one number for each, in their order"))
+        problems.append(document.diagnostic(("reference_point",), rule, show(point), "write one number for each, in their order"))
     return problems
 
 
-def check_seeds(document: OverlaidDocument, count: int, first: int, parameters: Sequence[Parameter]) -> list[Problem]:
+def check_seeds(document: OverlaidDocument, count: int, first: int, parameters: Sequence[Parameter]) -> list[Diagnostic]:
     """Trainings of one trial differ by their seeds, which nothing else may set."""
     if count > 1 and any(each.name == "seed" for each in parameters):
         rule, remedy = "must be 1 where the search varies `seed`", "drop `seed` from the search, or `seeds`"
-        return [document.problem(("seeds",), rule, str(count), remedy)]
+        return [document.diagnostic(("seeds",), rule, str(count), remedy)]
     if first + count > 2**31:
         rule, remedy = "must leave every seed below 2147483648", "lower the recipe's `seed`"
-        return [document.problem(("seeds",), rule, f"{count} from {first} on", remedy)]
+        return [document.diagnostic(("seeds",), rule, f"{count} from {first} on", remedy)]
     return []
 
 
-def check_amortised(document: OverlaidDocument, recipe: Recipe, whole: Callable[[], Recipe | None]) -> list[Problem]:
+def check_amortised(document: OverlaidDocument, recipe: Recipe, whole: Callable[[], Recipe | None]) -> list[Diagnostic]:
     """A recipe of trials that is amortised itself, and an amortised training that its recipe does not allow; `whole` makes it."""
     if recipe.amortised is not None:
         rule = "must be of a recipe without `amortised`, as each trial has budgets of its own"
-        return [document.problem(("recipe",), rule, "one with it", "move it to the sweep, as `amortised`")]
+        return [document.diagnostic(("recipe",), rule, "one with it", "move it to the sweep, as `amortised`")]
     try:
         whole()
     except ValidationError as error:
         messages = [message for each in error.errors() for message in _messages(each)]
-        return [document.problem(("amortised",), *_parts(message)) for message in messages]
+        return [document.diagnostic(("amortised",), *_parts(message)) for message in messages]
     return []
 
 

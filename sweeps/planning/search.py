@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.planning.kinds import Integers, Kind, LogUniform, Uniform, listed, read_kind, tried
+from trainer.config.diagnostics import Diagnostic, InputError, Keys
 from trainer.config.dotted_keys import NoSuchPlaceError, assign, expand, places
-from trainer.config.yaml_file import Document, Keys, show, validate
-from trainer.errors import BadInput, Problem
+from trainer.config.yaml_file import Document, show, validate
 from trainer.recipe.load import OverlaidDocument, Override
 from trainer.recipe.recipe import Recipe
 
@@ -60,43 +60,43 @@ def apply(recipe: Mapping[Any, Any], params: Mapping[str, Any]) -> dict[Any, Any
     return data
 
 
-def read_search(sweep: OverlaidDocument) -> tuple[list[Written], list[Problem]]:
+def read_search(sweep: OverlaidDocument) -> tuple[list[Written], list[Diagnostic]]:
     """Reads the section `search` of a sweep by itself, without its recipe: entries that are well written, and problems."""
     section = sweep.data.get("search")
     if not isinstance(section, dict):  # the schema says so
         return [], []
     read = [(key, read_kind(sweep, ("search", key), value)) for key, value in section.items()]
-    problems = [each for _, each in read if isinstance(each, Problem)]
-    return [Written(str(key), each) for key, each in read if not isinstance(each, Problem)], problems
+    problems = [each for _, each in read if isinstance(each, Diagnostic)]
+    return [Written(str(key), each) for key, each in read if not isinstance(each, Diagnostic)], problems
 
 
 def resolve(
     sweep: OverlaidDocument, recipe: OverlaidDocument, entries: Sequence[Written], fixed: Iterable[Override]
-) -> tuple[list[Parameter], list[Problem]]:
+) -> tuple[list[Parameter], list[Diagnostic]]:
     """The parameters of a search over a valid recipe, wild-cards expanded; and what is wrong with it.
 
     Both ends of every range (every choice, and every whole number of a few) must make a valid recipe, as must the corners.
     """
     parameters: list[Parameter] = []
-    problems: list[Problem] = []
+    problems: list[Diagnostic] = []
     taken: dict[Keys, str] = {}
     for override in fixed:
         taken.update(dict.fromkeys(_reached(override.key, recipe.data), f"the fixed value of `{override.key}`"))
     for entry in entries:
         if entry.key.split(".")[0] in _NOT_SEARCHED:
             remedy = f"fix it under `set` or in the recipe; {', '.join(_NOT_SEARCHED)} are not searched"
-            problems.append(sweep.problem(entry.keys[:2], "must be a key that shapes the training", f"`{entry.key}`", remedy))
+            problems.append(sweep.diagnostic(entry.keys[:2], "must be a key that shapes the training", f"`{entry.key}`", remedy))
             continue
         try:
             expanded = expand(entry.key, recipe.data)
         except NoSuchPlaceError as error:
-            problems.append(sweep.problem(entry.keys[:2], error.rule, error.received, error.remedy))
+            problems.append(sweep.diagnostic(entry.keys[:2], error.rule, error.received, error.remedy))
             continue
         clash = next((other for keys in _all(expanded) for at, other in taken.items() if _overlap(keys, at)), None)
         if clash is not None:
             remedy = f"keep one of the two; `--set search.{entry.key}=null` drops this entry"
             problems.append(
-                sweep.problem(entry.keys[:2], "must set what nothing else sets", f"the same place as {clash}", remedy)
+                sweep.diagnostic(entry.keys[:2], "must set what nothing else sets", f"the same place as {clash}", remedy)
             )
         taken.update(dict.fromkeys(_all(expanded), f"`search.{entry.key}`"))
         found = [Parameter(name, entry.kind, entry) for name, _ in expanded]
@@ -107,10 +107,10 @@ def resolve(
     return parameters, problems or _check_corners(sweep, recipe, parameters)
 
 
-def check_grid(sweep: OverlaidDocument, entries: Iterable[Written]) -> list[Problem]:
+def check_grid(sweep: OverlaidDocument, entries: Iterable[Written]) -> list[Diagnostic]:
     """A grid needs finitely many values of every key."""
     return [
-        sweep.problem(
+        sweep.diagnostic(
             entry.keys,
             "must have finitely many values with the sampler `grid`",
             f"the continuous `{entry.kind.word}`",
@@ -138,22 +138,22 @@ def _overlap(one: Keys, other: Keys) -> bool:
     return one[:shorter] == other[:shorter]
 
 
-def _invalid(recipe: OverlaidDocument, params: Mapping[str, Any]) -> list[Problem]:
+def _invalid(recipe: OverlaidDocument, params: Mapping[str, Any]) -> list[Diagnostic]:
     try:
         validate(Recipe, Document(recipe.file, apply(recipe.data, params), recipe.lines))
-    except BadInput as error:
-        return error.problems
+    except InputError as error:
+        return error.diagnostics
     return []
 
 
-def _check_ends(sweep: OverlaidDocument, recipe: OverlaidDocument, parameters: Sequence[Parameter]) -> list[Problem]:
+def _check_ends(sweep: OverlaidDocument, recipe: OverlaidDocument, parameters: Sequence[Parameter]) -> list[Diagnostic]:
     """The problems of one entry's ends, each told at the entry's line; all its parameters are tried alike."""
-    problems: list[Problem] = []
+    problems: list[Diagnostic] = []
     for parameter in parameters[:1]:
         entry = parameter.written
         if (whole := _wants_whole_numbers(recipe, parameters)) is not None:
             received = show([entry.kind.ends[0], entry.kind.ends[-1]])
-            return [sweep.problem(entry.keys, "must be whole numbers for this key", received, f"write `int: {list(whole)}`")]
+            return [sweep.diagnostic(entry.keys, "must be whole numbers for this key", received, f"write `int: {list(whole)}`")]
         for value in tried(entry.kind):
             for problem in _invalid(recipe, {each.name: value for each in parameters}):
                 problems.append(_at_entry(sweep, recipe, parameters, value, problem))
@@ -161,20 +161,20 @@ def _check_ends(sweep: OverlaidDocument, recipe: OverlaidDocument, parameters: S
 
 
 def _at_entry(
-    sweep: OverlaidDocument, recipe: OverlaidDocument, parameters: Sequence[Parameter], value: Any, problem: Problem
-) -> Problem:
+    sweep: OverlaidDocument, recipe: OverlaidDocument, parameters: Sequence[Parameter], value: Any, problem: Diagnostic
+) -> Diagnostic:
     entry = parameters[0].written
-    at = sweep.problem(entry.keys[:2] if problem.rule == "must be a known key" else entry.keys, "", "", "")
+    at = sweep.diagnostic(entry.keys[:2] if problem.rule == "must be a known key" else entry.keys, "", "", "")
     reached = {".".join(map(str, keys)) for each in parameters for keys in _reached(each.name, recipe.data)}
     if any(problem.key == place or problem.key.startswith(f"{place}.") for place in reached):
-        return Problem(at.file, at.line, at.key, problem.rule, problem.received, problem.remedy)
+        return Diagnostic((at.key,), problem.rule, problem.received, problem.remedy, at.file, at.line)
     if any(place.startswith(f"{problem.key}.") for place in reached):  # a section on the way is unknown
-        return Problem(at.file, at.line, at.key, problem.rule, problem.received, problem.remedy)
+        return Diagnostic((at.key,), problem.rule, problem.received, problem.remedy, at.file, at.line)
     rule = f"must make a valid recipe, in which {_subject(problem)}"
-    return Problem(at.file, at.line, at.key, rule, f"{problem.received} with {show(value)}", problem.remedy)
+    return Diagnostic((at.key,), rule, f"{problem.received} with {show(value)}", problem.remedy, at.file, at.line)
 
 
-def _subject(problem: Problem) -> str:
+def _subject(problem: Diagnostic) -> str:
     """The rule with what it is about: rules over a whole section name their key themselves."""
     return problem.rule if problem.rule.startswith("`") else f"`{problem.key}` {problem.rule}"
 
@@ -192,7 +192,7 @@ def _wants_whole_numbers(recipe: OverlaidDocument, parameters: Sequence[Paramete
     return (whole.low, whole.high) if valid else None
 
 
-def _check_corners(sweep: OverlaidDocument, recipe: OverlaidDocument, parameters: Sequence[Parameter]) -> list[Problem]:
+def _check_corners(sweep: OverlaidDocument, recipe: OverlaidDocument, parameters: Sequence[Parameter]) -> list[Diagnostic]:
     """Ends that are valid one by one may not be together, as a small batch with many workers."""
     if len(parameters) < 2 or math.prod(len(each.kind.ends) for each in parameters) > _CORNERS:
         return []
@@ -201,5 +201,5 @@ def _check_corners(sweep: OverlaidDocument, recipe: OverlaidDocument, parameters
         for problem in _invalid(recipe, params):
             rule = f"must make a valid recipe in every corner, in which {_subject(problem)}"
             shown = ", ".join(f"{name} = {value}" for name, value in params.items())
-            return [sweep.problem(("search",), rule, f"{problem.received} with {shown}", problem.remedy)]
+            return [sweep.diagnostic(("search",), rule, f"{problem.received} with {shown}", problem.remedy)]
     return []

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from trainer.errors import BadInput, Problem
+from trainer.config.diagnostics import Diagnostic, InputError
 
 
 def asked_multipliers(checkpoint: str, multipliers: str | None, budgets: str | None) -> dict[str, float] | None:
     """The multipliers by constraint; None where neither is asked for.
 
     Raises:
-        BadInput: both, a text that is not `NAME=VALUE,…`, a run that is not amortised, no such constraint, a budget out of reach.
+        InputError: both, a text that is not `NAME=VALUE,…`, no amortised run, no such constraint, a budget out of reach.
     """
     if multipliers is None and budgets is None:
         return None
@@ -56,5 +56,5 @@ def _read(option: str, text: str) -> dict[str, float]:
     return found
 
 
-def _problem(option: str, rule: str, received: str, remedy: str) -> BadInput:
-    return BadInput([Problem("command line", 1, option, rule, received, remedy)])
+def _problem(option: str, rule: str, received: str, remedy: str) -> InputError:
+    return InputError([Diagnostic((option,), rule, received, remedy, "command line", 1)])

@@ -25,7 +25,7 @@ def compare_sweeps(
 
     Raises:
         ReviewError: no such store or sweep, or they cannot be compared (`analysis.comparing.compare`).
-        BadInput: a sweep file is no good.
+        InputError: a sweep file is no good.
     """
     places = [place_of(name, tracking_uri) for name in names]
     comparison = compare([read_sweep(uri, sweep) for uri, sweep in places], grouping)

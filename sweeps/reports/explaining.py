@@ -19,7 +19,7 @@ from sweeps.records.explained import RECIPE, Explained, Points
 from sweeps.reports.pricing import priced_in_folder, priced_in_mlflow
 from sweeps.tracking.histories import read_points
 from sweeps.tracking.spool import FOLDER, read
-from trainer.errors import BadInput, Problem
+from trainer.config.diagnostics import Diagnostic, InputError
 from trainer.metric_names import sure
 from trainer.recipe.recipe import Recipe
 from trainer.result import Result
@@ -36,7 +36,7 @@ def explain_run(run: str, tracking_uri: str | None) -> Explained:
     """The verdicts of `run`: an output folder, a trial's folder in a sweep's, or the id of a trial's run in MLflow.
 
     Raises:
-        BadInput: it is none of these, or has not ended.
+        InputError: it is none of these, or has not ended.
         ReviewError: there is no such MLflow store.
     """
     folder = Path(run).absolute()
@@ -108,8 +108,8 @@ def _logged_points(client: MlflowClient, run_id: str, metrics: Sequence[str]) ->
     return [(step, points[step, time]) for step, time in sorted(points)]
 
 
-def _refused(run: str, remedy: str) -> BadInput:
-    return BadInput([Problem("command line", 1, "RUN", "must be a training that has ended", repr(run), remedy)])
+def _refused(run: str, remedy: str) -> InputError:
+    return InputError([Diagnostic(("RUN",), "must be a training that has ended", repr(run), remedy, "command line", 1)])
 
 
 def show(explained: Explained, console: Console) -> None:

@@ -42,7 +42,7 @@ def review_of(tracking_uri: str, sweep: str, folder: Path, console: Console, pre
 
     Raises:
         ReviewError: no such store or sweep.
-        BadInput: `prefer` is no preference for this sweep.
+        InputError: `prefer` is no preference for this sweep.
     """
     prepare()
     from sweeps.tracking.models import log_models  # MLflow and torch take seconds
@@ -100,7 +100,7 @@ def rebuild(name: str, store: str | None, output: Path | None, console: Console,
 
     Raises:
         ReviewError: no such store or sweep.
-        BadInput: `prefer` is no preference for this sweep.
+        InputError: `prefer` is no preference for this sweep.
     """
     uri, sweep = place_of(name, store)
     reviewed = review_of(uri, sweep, output or Path("runs") / name_of_folder(sweep), console, prefer)

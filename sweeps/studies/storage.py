@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from sweeps.planning.study_address import JOURNAL, file_of, masked
-from trainer.errors import BadInput, TrainingError
+from trainer.config.diagnostics import InputError
+from trainer.errors import TrainingError
 from trainer.storage import check_writable
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def check_reachable(url: str) -> None:
     if file is not None:
         try:
             check_writable(str(file.parent))
-        except BadInput as error:
-            raise StorageError(error.problems[0].rule, error.problems[0].received, "choose another place") from None
+        except InputError as error:
+            raise StorageError(error.diagnostics[0].rule, error.diagnostics[0].received, "choose another place") from None
         if file.is_dir():
             raise StorageError("must name a file", f"the folder {file}", "add a file name")
         if url.startswith(JOURNAL) or not file.exists():

@@ -37,7 +37,7 @@ from sweeps.studies.storage import StorageError, holding, locked, open_storage, 
 from sweeps.studies.telling import OLD, seen
 from sweeps.studies.unchanged import check_unchanged, fingerprint
 from sweeps.studies.warm_start import WARM, warm_trials
-from trainer.errors import BadInput, Problem
+from trainer.config.diagnostics import Diagnostic, InputError
 from trainer.storage import write_file
 
 JOURNAL = "study.journal"
@@ -69,7 +69,7 @@ class Study:
         """Opens the study of the sweep in `output`, or begins it.
 
         Raises:
-            BadInput: another process has it open, it was begun with another search, recipe, objectives, sampler or storage, or
+            InputError: another process has it open, it was begun with another search, recipe, objectives, sampler or storage, or
                 the storage can't be used.
         """
         output.mkdir(parents=True, exist_ok=True)
@@ -81,13 +81,13 @@ class Study:
             try:
                 held.enter_context(locked(output / "study.lock"))
             except StorageError as error:
-                raise BadInput([Problem(str(output), 1, "output", error.rule, error.received, error.remedy)]) from None
+                raise InputError([Diagnostic(("output",), error.rule, error.received, error.remedy, str(output), 1)]) from None
             try:
                 url, name = _kept_at(plan, output)
                 held.enter_context(holding(url, name))
                 self._study = _open(plan, open_storage(url), name)
             except StorageError as error:
-                raise BadInput([plan.document.problem(("storage",), error.rule, error.received, error.remedy)]) from None
+                raise InputError([plan.document.diagnostic(("storage",), error.rule, error.received, error.remedy)]) from None
             self._begin(output)
             self._held = held.pop_all()
 
@@ -98,7 +98,9 @@ class Study:
         ended = [int(file.stem) for file in (output / "records").glob("*.json")]
         if ended and max(ended) >= len(self._own()):
             rule, received = "must hold the study that this sweep began", f"none with the {max(ended) + 1} trials of {output}"
-            raise BadInput([self.plan.document.problem(("storage",), rule, received, "put it back, or give another `--output`")])
+            raise InputError(
+                [self.plan.document.diagnostic(("storage",), rule, received, "put it back, or give another `--output`")]
+            )
         if _WARM not in self._study.user_attrs:
             self._warm_up()
         if kept is None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from sweeps.planning.plan import Plan
 from sweeps.planning.study_address import masked
+from trainer.config.diagnostics import Diagnostic, InputError
 from trainer.config.yaml_file import show
-from trainer.errors import BadInput, Problem
 
 #: These place, name or save a run; changing them changes no result.
 _FREE = {"name", "resources", "checkpoint"}
@@ -43,7 +43,7 @@ def check_unchanged(plan: Plan, kept: Mapping[str, Any]) -> None:
     """Compares a plan with the fingerprint of the one its study was begun with.
 
     Raises:
-        BadInput: with one problem for each part that differs.
+        InputError: with one problem for each part that differs.
     """
     now = fingerprint(plan)
     problems = []
@@ -53,7 +53,7 @@ def check_unchanged(plan: Plan, kept: Mapping[str, Any]) -> None:
             keys = next((keys for keys in [*after, *before] if before.get(keys) != after.get(keys)), (part,))
             problems.append(_problem(plan, keys, before.get(keys), after.get(keys)))
     if problems:
-        raise BadInput(problems)
+        raise InputError(problems)
 
 
 def _flat(value: Any, keys: tuple[str | int, ...]) -> dict[tuple[str | int, ...], Any]:
@@ -64,12 +64,12 @@ def _flat(value: Any, keys: tuple[str | int, ...]) -> dict[tuple[str | int, ...]
     return {keys: value}
 
 
-def _problem(plan: Plan, keys: tuple[str | int, ...], before: Any, after: Any) -> Problem:
+def _problem(plan: Plan, keys: tuple[str | int, ...], before: Any, after: Any) -> Diagnostic:
     rule, remedy = "must stay as it was when this sweep began", "put it back, or give another `--output`"
     received = f"{_shown(after)}, where it was {_shown(before)}"
     if keys[0] == "recipe":
-        return plan.recipe_document.problem(keys[1:], rule, received, remedy)
-    return plan.document.problem(keys, rule, received, remedy)
+        return plan.recipe_document.diagnostic(keys[1:], rule, received, remedy)
+    return plan.document.diagnostic(keys, rule, received, remedy)
 
 
 def _shown(value: Any) -> str:

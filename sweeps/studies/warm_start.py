@@ -27,7 +27,7 @@ from sweeps.records.trial_record import TrialRecord
 from sweeps.studies.samplers import decode, distributions, kept_params
 from sweeps.studies.storage import StorageError, open_storage
 from sweeps.studies.telling import OLD, told_slacks
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 from trainer.recipe.recipe import Recipe
 from trainer.result import Result
 
@@ -55,7 +55,7 @@ def warm_trials(plan: Plan) -> tuple[list[FrozenTrial], tuple[str, ...]]:
     """The trials to begin with, marked; and a line for each sweep they come from.
 
     Raises:
-        BadInput: a sweep can't be read, or none of its trials has this sweep's parameters.
+        InputError: a sweep can't be read, or none of its trials has this sweep's parameters.
     """
     taken: list[FrozenTrial] = []
     said = []
@@ -81,8 +81,8 @@ def warm_trials(plan: Plan) -> tuple[list[FrozenTrial], tuple[str, ...]]:
     return taken, tuple(said)
 
 
-def _problem(plan: Plan, position: int, rule: str, received: str, remedy: str) -> BadInput:
-    return BadInput([plan.document.problem(("warm_start", position), rule, received, remedy)])
+def _problem(plan: Plan, position: int, rule: str, received: str, remedy: str) -> InputError:
+    return InputError([plan.document.diagnostic(("warm_start", position), rule, received, remedy)])
 
 
 def _in_folder(plan: Plan, folder: Path) -> Iterator[_Found]:
@@ -158,7 +158,7 @@ def _unfit(plan: Plan, found: _Found) -> str:
     try:
         kept_params(plan, found.params)
         mine = plan.trial_recipe(found.params)
-    except (ValueError, BadInput):
+    except (ValueError, InputError):
         return "outside the ranges"
     if not found.values:
         return "without an end to rely on"

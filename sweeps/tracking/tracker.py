@@ -75,7 +75,7 @@ class Tracker:
         With a `seed` it is that of the trial's training with this seed, one of several. `begun` is where it starts.
 
         Raises:
-            BadInput: the params make no valid recipe (`Plan.trial_recipe`).
+            InputError: the params make no valid recipe (`Plan.trial_recipe`).
         """
         spool = self.spool(number, seed)
         spool.begin()

@@ -45,7 +45,7 @@ def run_amortised(plan: Plan, output: str, folder: Path, tracker: Tracker, conso
     A failure is no reason not to run the trials.
 
     Raises:
-        BadInput: the output holds one with other settings.
+        InputError: the output holds one with other settings.
     """
     recipe = plan.amortised_recipe
     assert recipe is not None

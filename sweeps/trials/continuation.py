@@ -57,7 +57,7 @@ class Continuing:
         """The trial with its start, which is decided and kept here where it was not yet. Without continuation, as it is.
 
         Raises:
-            BadInput: the trial's values make no valid recipe.
+            InputError: the trial's values make no valid recipe.
         """
         if self._translator is None or asked.start is not None:
             return asked

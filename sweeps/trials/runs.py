@@ -81,7 +81,7 @@ class OpenTrial:
         """Finds in `output` which of its trainings have ended.
 
         Raises:
-            BadInput: the trial's values make no valid recipe.
+            InputError: the trial's values make no valid recipe.
         """
         recipe = plan.trial_recipe(asked.params)
         self.asked, self._output = asked, output
@@ -95,7 +95,7 @@ class OpenTrial:
         """A trial that is over, from its record.
 
         Raises:
-            BadInput: the trial's values make no valid recipe.
+            InputError: the trial's values make no valid recipe.
         """
         point = cls(plan, ProposedTrial(record.number, dict(record.params), record.start), output)
         runs: Mapping[Any, Result] = {None: record.result} if record.replicates is None else record.replicates.runs

@@ -15,7 +15,7 @@ from trainer.dual.coordinator import InProcess
 
 from trainer.engine.host import LocalHost
 from trainer.recipe.recipe import Recipe
-from trainer.engine.worker import work
+from trainer.engine.worker import run_worker
 import trainer
 
 torch.set_num_threads(1)
@@ -29,7 +29,7 @@ recipe = Recipe.model_validate({
     "evaluation": {"samples": 0, "loss_draws": 256},
 })
 host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(tempfile.mkdtemp()))
-result = work(recipe, host, tempfile.mkdtemp())
+result = run_worker(recipe, host, tempfile.mkdtemp())
 first = host.reports[0]["points"][0]["metrics"]["value/symmetric"]
 print(trainer.__file__, first, result.constraints["symmetric"].value, result.constraints["symmetric"].multiplier)
 """

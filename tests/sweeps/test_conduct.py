@@ -32,7 +32,7 @@ from sweeps.trials.results import sweep_record
 from sweeps.trials.runs import Run
 from tests.analysis.made_up import new_store
 from tests.sweeps.files import write
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 from trainer.result import ConstraintOutcome, Result, failed
 
 SWEEP = """\
@@ -180,7 +180,7 @@ def test_a_training_is_explained_and_a_trial_of_several_names_them(swept: tuple[
     words = {each.verdicts[0].word for each in (from_folder, other)}
     assert set(kinds["trial"]["0000"].data.tags["dualsweep.verdict.four"].split(", ")) == words
     for trial in (str(folder / "trials" / "0000"), kinds["trial"]["0000"].info.run_id):
-        with pytest.raises(BadInput, match="name one of its trainings"):
+        with pytest.raises(InputError, match="name one of its trainings"):
             explain_run(trial, plan.tracking_uri)
 
 

@@ -29,7 +29,7 @@ from sweeps.trials.results import Results, sweep_record
 from sweeps.trials.runs import Run
 from tests.stores import empty_store
 from tests.sweeps.files import RECIPE, SWEEP, plan, write
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 
 SURE = {"infeasible": True, "dominated": {"confidence": 0.95}}
 
@@ -68,9 +68,9 @@ def test_what_stops_early_is_shown(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_can_not_stop_a_trial_is_refused(tmp_path: Path, lines: str, said: str) -> None:
     path = write(tmp_path, SWEEP + lines)
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         load_plan(path)
-    assert [str(each).replace(f"{path}:", "") for each in caught.value.problems] == [said]
+    assert [str(each).replace(f"{path}:", "") for each in caught.value.diagnostics] == [said]
 
 
 def test_without_a_budget_infeasible_is_refused_where_it_is_named(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_without_a_budget_infeasible_is_refused_where_it_is_named(tmp_path: Path
     assert rules is not None and not rules.infeasible and rules.dominated and not rules.halving
     (tmp_path / "sweep.yaml").write_text(text + "{infeasible: true}\n")
     with pytest.raises(
-        BadInput,
+        InputError,
         match=r"5: early_stopping.infeasible: must come with a constraint that has a budget, but got a recipe without one",
     ):
         load_plan(tmp_path / "sweep.yaml")

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+WriteModule = Callable[[str, str], str]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,3 +53,22 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.trainer import tiny
 
     return tiny.clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WriteModule]:
+    """Writes a module into the working directory; forgets it afterwards."""
+    monkeypatch.chdir(tmp_path)
+    written: list[str] = []
+
+    def write(name: str, text: str) -> str:
+        (tmp_path / f"{name}.py").write_text(text)
+        written.append(name)
+        return name
+
+    path = list(sys.path)
+    yield write
+    sys.path[:] = path
+    for name in written:
+        sys.modules.pop(name, None)
+    importlib.invalidate_caches()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from trainer.checks.before_loading import side_faults
 from trainer.checks.model_files import may_be_ours
+from trainer.config.diagnostics import Diagnostic
 from trainer.config.yaml_file import Document
-from trainer.data.faults import BadDataError, Fault
+from trainer.data.faults import BadDataError
 from trainer.data.splits import assemble
-from trainer.errors import Problem
 from trainer.recipe.recipe import Recipe
 
 
-def check_deep(recipe: Recipe, document: Document) -> list[Problem]:
+def check_deep(recipe: Recipe, document: Document) -> list[Diagnostic]:
     """Every problem that loading the data shows, by line; imports the heavy libraries and may use the network.
 
     Data that fits into memory is read whole, so that a damaged image or a NaN is found here; of larger data only the first.
@@ -21,18 +21,18 @@ def check_deep(recipe: Recipe, document: Document) -> list[Problem]:
     try:
         shape = assemble(recipe).examples.shape
     except BadDataError as error:
-        faults = list(error.faults)
+        faults = list(error.diagnostics)
     else:
         faults = list(_shape_faults(recipe, shape))
-    return sorted((fault.problem(document) for fault in faults), key=lambda problem: problem.line)
+    return sorted((document.locate(fault) for fault in faults), key=lambda problem: problem.line)
 
 
-def _shape_faults(recipe: Recipe, shape: tuple[int, ...]) -> list[Fault]:
+def _shape_faults(recipe: Recipe, shape: tuple[int, ...]) -> list[Diagnostic]:
     load = recipe.leading.load
     if recipe.leading.call is not None or (load is not None and may_be_ours(load)):
         return []
     if len(shape) != 3:
         kind = "unet" if recipe.leading.unet is not None else "load"
         rule, received = "must go with images [C, H, W]", f"examples of shape {list(shape)}"
-        return [Fault(("model", kind), rule, received, "use `model.call` with a model for such data")]
+        return [Diagnostic(("model", kind), rule, received, "use `model.call` with a model for such data")]
     return list(side_faults(recipe, *shape[1:]))

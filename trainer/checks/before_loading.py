@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 
 from trainer.checks.model_files import may_be_ours, model_faults, newton_faults, schedule_faults
 from trainer.checks.warm_start_files import start_faults
+from trainer.config.diagnostics import Diagnostic, Keys
 from trainer.config.import_path import CannotImportError, import_callable, takes
-from trainer.config.yaml_file import Document, Keys, show
+from trainer.config.yaml_file import Document, show
 from trainer.data.class_names import composed, find, same
 from trainer.data.dataset_info import DatasetInfo, inspect
 from trainer.data.faults import (
     BadDataError,
-    Fault,
     nothing_kept,
     nothing_to_train_on,
     unknown_class,
@@ -24,7 +24,6 @@ from trainer.data.faults import (
 )
 from trainer.data.image_listing import passed_over
 from trainer.data.portions import portion, stays
-from trainer.errors import Problem
 from trainer.recipe.base import ClassName
 from trainer.recipe.data import Data, Subset
 from trainer.recipe.recipe import Recipe
@@ -34,7 +33,7 @@ _LISTED_CLASSES, _LISTED_FILES = 12, 3
 _ARGUMENTS = {0: "no argument", 1: "one argument"}
 
 
-def check(recipe: Recipe, document: Document) -> list[Problem]:
+def check(recipe: Recipe, document: Document) -> list[Diagnostic]:
     """Every problem of the data and the import paths of a valid recipe that can be found cheaply, by line.
 
     The user's modules are imported, in this process.
@@ -51,11 +50,11 @@ def check(recipe: Recipe, document: Document) -> list[Problem]:
         try:
             known = inspect(recipe.data)
         except BadDataError as error:
-            faults.extend(error.faults)
+            faults.extend(error.diagnostics)
         else:
             faults.extend(_data_faults(recipe, recipe.data, known))
     faults.extend(_term_faults(recipe, known))
-    return sorted((fault.problem(document) for fault in faults), key=lambda problem: problem.line)
+    return sorted((document.locate(fault) for fault in faults), key=lambda problem: problem.line)
 
 
 def summary(data: Data) -> str:
@@ -81,7 +80,7 @@ def summary(data: Data) -> str:
     return said
 
 
-def _term_faults(recipe: Recipe, known: DatasetInfo) -> Iterator[Fault]:
+def _term_faults(recipe: Recipe, known: DatasetInfo) -> Iterator[Diagnostic]:
     """What the terms themselves find wrong."""
     shape = tuple(recipe.leading.shape) if recipe.leading.shape else None
     if recipe.data is not None and known.side is not None:
@@ -92,7 +91,7 @@ def _term_faults(recipe: Recipe, known: DatasetInfo) -> Iterator[Fault]:
         yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, recipe.rollout.gradient, prompted))
 
 
-def _data_faults(recipe: Recipe, data: Data, known: DatasetInfo) -> Iterator[Fault]:
+def _data_faults(recipe: Recipe, data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
     if data.balance and known.labelled is False:
         yield without_classes("data without labels")
     yield from _keep_faults(data, known)
@@ -121,7 +120,7 @@ def _subsets(recipe: Recipe) -> Iterator[tuple[Keys, Subset]]:
             yield each.keys, population
 
 
-def side_faults(recipe: Recipe, *sides: int | None) -> Iterator[Fault]:
+def side_faults(recipe: Recipe, *sides: int | None) -> Iterator[Diagnostic]:
     """A UNet halves its input at each resolution but the first, so the sides must allow that; None is not known."""
     if recipe.model.unet is None:
         return
@@ -130,21 +129,21 @@ def side_faults(recipe: Recipe, *sides: int | None) -> Iterator[Fault]:
         if side is not None and side % 2**halvings:
             rule = f"must halve images of side {side} without remainder"
             received = f"{halvings + 1} resolutions, which need a multiple of {2**halvings}"
-            yield Fault(("model", "unet", "channels"), rule, received, "give fewer channels, or other images")
+            yield Diagnostic(("model", "unet", "channels"), rule, received, "give fewer channels, or other images")
             return
 
 
-def _import_faults(recipe: Recipe) -> Iterator[Fault]:
+def _import_faults(recipe: Recipe) -> Iterator[Diagnostic]:
     for keys, path, counts in _import_paths(recipe):
         try:
             function = import_callable(path)
         except CannotImportError as error:
-            yield Fault(keys, error.rule, error.received, error.remedy)
+            yield Diagnostic(keys, error.rule, error.received, error.remedy)
             continue
         if not any(takes(function, count) for count in counts):
             needed = " or ".join(_ARGUMENTS[count] for count in counts)
             remedy = "change its parameters, or give the others defaults"
-            yield Fault(keys, f"must be a function that can be called with {needed}", f"`{path}`, which cannot", remedy)
+            yield Diagnostic(keys, f"must be a function that can be called with {needed}", f"`{path}`, which cannot", remedy)
 
 
 def _import_paths(recipe: Recipe) -> Iterator[tuple[Keys, str, Sequence[int]]]:
@@ -166,34 +165,36 @@ def _import_paths(recipe: Recipe) -> Iterator[tuple[Keys, str, Sequence[int]]]:
             yield ("evaluation", "metrics", position), metric, (1,)
 
 
-def _keep_faults(data: Data, known: DatasetInfo) -> Iterator[Fault]:
+def _keep_faults(data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
     keys: Keys = ("data", "keep")
     seen: dict[str, ClassName] = {}
     for name in data.keep:
         yield from _class_faults(name, (*keys, name), known)
         word = composed(str(name))
         if word in seen:
-            yield Fault((*keys, name), "must name each class once", f"{show(seen[word])} and {show(name)}", "keep one of them")
+            yield Diagnostic(
+                (*keys, name), "must name each class once", f"{show(seen[word])} and {show(name)}", "keep one of them"
+            )
         seen[word] = name
     if known.counts is not None and not sum(_kept(data, known, name) for name in known.class_names or ()):
         yield nothing_to_train_on(data.keep)
 
 
-def _subset_faults(subset: Subset, keys: Keys, data: Data, known: DatasetInfo) -> Iterator[Fault]:
+def _subset_faults(subset: Subset, keys: Keys, data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
     if subset.classes is not None:
         yield from _classes_faults(subset.classes, (*keys, "classes"), data, known)
     if subset.indices is not None:
         yield from _indices_faults(subset.indices, (*keys, "indices"), known)
 
 
-def _classes_faults(names: Sequence[ClassName], keys: Keys, data: Data, known: DatasetInfo) -> Iterator[Fault]:
+def _classes_faults(names: Sequence[ClassName], keys: Keys, data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
     faults = [fault for position, name in enumerate(names) for fault in _class_faults(name, (*keys, position), known)]
     yield from faults
     if not faults and known.counts is not None and not sum(_kept(data, known, name) for name in names):
         yield nothing_kept(keys, names, thinned=any(_share(data, name) == 0 for name in names))
 
 
-def _class_faults(name: ClassName, keys: Keys, known: DatasetInfo) -> Iterator[Fault]:
+def _class_faults(name: ClassName, keys: Keys, known: DatasetInfo) -> Iterator[Diagnostic]:
     if known.labelled is False:
         yield without_labels(keys, name)
     elif known.class_names is not None and find(name, known.class_names) is None:
@@ -201,14 +202,14 @@ def _class_faults(name: ClassName, keys: Keys, known: DatasetInfo) -> Iterator[F
         yield unknown_class(keys, name, known.class_names, remark)
 
 
-def _indices_faults(indices: Sequence[int], keys: Keys, known: DatasetInfo) -> Iterator[Fault]:
+def _indices_faults(indices: Sequence[int], keys: Keys, known: DatasetInfo) -> Iterator[Diagnostic]:
     seen: set[int] = set()
     for position, index in enumerate(indices):
         if known.total is not None and index >= known.total:
             rule = f"must be positions from 0 to {known.total - 1}"
-            yield Fault((*keys, position), rule, str(index), "leave it out")
+            yield Diagnostic((*keys, position), rule, str(index), "leave it out")
         elif index in seen:
-            yield Fault((*keys, position), "must hold each position once", f"{index} twice", "leave the second out")
+            yield Diagnostic((*keys, position), "must hold each position once", f"{index} twice", "leave the second out")
         seen.add(index)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from trainer.config import yaml_core
-from trainer.config.yaml_file import Keys, show
-from trainer.data.faults import Fault
+from trainer.config.diagnostics import Diagnostic, Keys
+from trainer.config.yaml_file import show
 from trainer.models.weight_files import variants
 from trainer.recipe.model import Lora, Model
 from trainer.recipe.recipe import Recipe
@@ -39,14 +39,16 @@ CONDITIONING = "multipliers.safetensors"
 COMPOSITION = "composition.json"
 
 
-def model_faults(recipe: Recipe) -> Iterator[Fault]:
+def model_faults(recipe: Recipe) -> Iterator[Diagnostic]:
     """Every model of the recipe whose local files say that it can't be used as the recipe asks."""
     yield from _faults(("model",), recipe.model)
     for name, model in recipe.models.items():
         yield from _faults(("models", name), model)
         if isinstance(model.lora, Lora):
             received, remedy = "a new one, which changes nothing until it is trained", "give a run's output, or drop it"
-            yield Fault(("models", name, "lora"), "must say where a trained adapter lies, for a frozen model", received, remedy)
+            yield Diagnostic(
+                ("models", name, "lora"), "must say where a trained adapter lies, for a frozen model", received, remedy
+            )
 
 
 def may_be_ours(place: str) -> bool:
@@ -54,28 +56,30 @@ def may_be_ours(place: str) -> bool:
     return not is_local(place) or any(complete(local_path(place)))
 
 
-def _faults(keys: Keys, model: Model) -> Iterator[Fault]:
+def _faults(keys: Keys, model: Model) -> Iterator[Diagnostic]:
     if model.load is None:
         return
     if _is_missing(model.load):
-        yield Fault((*keys, "load"), "must be there", f"{show(model.load)}, which is not", "give a run, a folder or a hub id")
+        yield Diagnostic(
+            (*keys, "load"), "must be there", f"{show(model.load)}, which is not", "give a run, a folder or a hub id"
+        )
     elif is_local(model.load) and local_path(model.load).is_dir() and not may_be_ours(model.load):
         yield from _diffusers_faults(keys, model, local_path(model.load))
     elif is_local(model.load) and local_path(model.load).is_file():
         remedy = f"give its folder, `{local_path(model.load).parent}`"
-        yield Fault((*keys, "load"), "must be a run, a folder or a hub id", f"the file {show(model.load)}", remedy)
+        yield Diagnostic((*keys, "load"), "must be a run, a folder or a hub id", f"the file {show(model.load)}", remedy)
     elif is_local(model.load):
         yield from _amortised_faults(keys, model, local_path(model.load))
     if isinstance(model.lora, str) and is_local(model.lora) and local_path(model.lora).is_file():
         remedy = f"give its folder, `{local_path(model.lora).parent}`, with the adapter under that name"
-        yield Fault((*keys, "lora"), f"must be a run of ours or hold {ADAPTER}", f"the file {show(model.lora)}", remedy)
+        yield Diagnostic((*keys, "lora"), f"must be a run of ours or hold {ADAPTER}", f"the file {show(model.lora)}", remedy)
     elif isinstance(model.lora, str) and (_is_missing(model.lora) or _holds_no_adapter(model.lora)):
         received = f"{show(model.lora)}, which holds neither"
         remedy = "give the folder that holds the adapter; {rank: 4} starts a new one"
-        yield Fault((*keys, "lora"), f"must be a run of ours or hold {ADAPTER}", received, remedy)
+        yield Diagnostic((*keys, "lora"), f"must be a run of ours or hold {ADAPTER}", received, remedy)
 
 
-def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]:
+def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Diagnostic]:
     places = [folder, folder / "unet", folder / "transformer"]
     configs = [read_json(each / "config.json") for each in places]
     found = [each.get("_class_name") for each in configs]
@@ -83,21 +87,23 @@ def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]
     if network is None:
         received = f"{show(model.load)}, which holds {next((each for each in found if each), 'none')}"
         rule = f"must be a run of ours with a checkpoint, or a diffusers model or pipeline of {', '.join(NETWORKS)}"
-        yield Fault((*keys, "load"), rule, received, "give the folder that holds config.json or model_index.json")
+        yield Diagnostic((*keys, "load"), rule, received, "give the folder that holds config.json or model_index.json")
         return
     yield from _network_faults(keys, model, places[found.index(network)], configs[found.index(network)])
     takes_text = network in OF_TEXT
     if takes_text and not model.texts:
-        yield Fault((*keys, "prompt"), "must be given for a text-to-image model", "nothing", "write e.g. prompt: a red apple")
+        yield Diagnostic(
+            (*keys, "prompt"), "must be given for a text-to-image model", "nothing", "write e.g. prompt: a red apple"
+        )
     if model.texts and not takes_text:
-        yield Fault(
+        yield Diagnostic(
             (*keys, "prompt" if model.prompt is not None else "prompts"),
             "must go with a text-to-image model",
             f"a {network}",
             "drop it",
         )
     if model.label is not None and takes_text:
-        yield Fault((*keys, "label"), "must go with a class-conditional model", f"a {network}", "write prompt instead")
+        yield Diagnostic((*keys, "label"), "must go with a class-conditional model", f"a {network}", "write prompt instead")
 
 
 def unsupported(config: Mapping[str, Any]) -> str | None:
@@ -110,21 +116,21 @@ def unsupported(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _network_faults(keys: Keys, model: Model, folder: Path, config: Mapping[str, Any]) -> Iterator[Fault]:
+def _network_faults(keys: Keys, model: Model, folder: Path, config: Mapping[str, Any]) -> Iterator[Diagnostic]:
     """What the network's own folder says: an embedding that nothing gives it, or no weights under a name that is looked for."""
     place = (*keys, "load")
     if (odd := unsupported(config)) is not None:
         received = f"{show(model.load)} with {odd}, which is not supported"
-        yield Fault(place, "must be a network of (x, t), with a text or a class at most", received, "use another model")
+        yield Diagnostic(place, "must be a network of (x, t), with a text or a class at most", received, "use another model")
     found = variants(folder)
     if found is not None and len(found) != 1:
         names = sorted(each.name for each in folder.iterdir() if each.name != "config.json")
         received = f"{folder} with {', '.join(names[:6]) or 'no more than its configuration'}"
         remedy = "give a folder that `save_pretrained` wrote" if not found else f"rename that of one variant to {WEIGHTS}"
-        yield Fault(place, f"must hold weights, {WEIGHTS} or one variant of them", received, remedy)
+        yield Diagnostic(place, f"must hold weights, {WEIGHTS} or one variant of them", received, remedy)
 
 
-def schedule_faults(recipe: Recipe) -> Iterator[Fault]:
+def schedule_faults(recipe: Recipe) -> Iterator[Diagnostic]:
     """A loaded network without a noise schedule beside it: the one that it was trained with is not to be guessed."""
     load = recipe.leading.load
     if load is None or recipe.schedule is not None or not is_local(load) or may_be_ours(load):
@@ -134,10 +140,10 @@ def schedule_faults(recipe: Recipe) -> Iterator[Fault]:
     if not names & set(NETWORKS) or any((folder / each / SCHEDULE).is_file() for each in ("scheduler", "")):
         return
     received = f"none, and no {SCHEDULE} in {show(load)}"
-    yield Fault(("schedule",), "must be given for a network without a schedule of its own", received, SCHEDULE_REMEDY)
+    yield Diagnostic(("schedule",), "must be given for a network without a schedule of its own", received, SCHEDULE_REMEDY)
 
 
-def newton_faults(recipe: Recipe) -> Iterator[Fault]:
+def newton_faults(recipe: Recipe) -> Iterator[Diagnostic]:
     """A loaded schedule that ends far from pure noise, under `dual.rule: newton`."""
     load = recipe.leading.load
     if load is None or recipe.schedule is not None or recipe.dual.rule != "newton" or not is_local(load):
@@ -146,7 +152,7 @@ def newton_faults(recipe: Recipe) -> Iterator[Fault]:
     if left > MOST_SIGNAL:
         received = f"newton with {show(load)}, which has {100 * left:.2g} %, and samples keep a part of what they start from"
         rule = f"must not be newton where the schedule's last timestep has more than {100 * MOST_SIGNAL:g} % of signal"
-        yield Fault(("dual", "rule"), rule, received, "write rule: secant, which learns the slope")
+        yield Diagnostic(("dual", "rule"), rule, received, "write rule: secant, which learns the slope")
 
 
 def _schedule_beside(folder: Path) -> dict[str, Any]:
@@ -174,19 +180,19 @@ def signal_left(config: Mapping[str, Any]) -> float:
     return math.prod(1 - each for each in betas)
 
 
-def _amortised_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Fault]:
+def _amortised_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Diagnostic]:
     """What a run of ours on this machine says of the multipliers at which it is to be taken."""
     checkpoints = list(complete(folder))
     recipe = _yaml(checkpoints[-1] / "recipe.yaml") if checkpoints else {}
     names = [str(each["name"]) for each in recipe.get("constraints") or []]
     given, place = model.multipliers, (*keys, "multipliers")
     if checkpoints and not recipe.get("amortised") and given is not None:
-        yield Fault(place, "must go with an amortised run", f"them for {show(model.load)}, which is none", "drop them")
+        yield Diagnostic(place, "must go with an amortised run", f"them for {show(model.load)}, which is none", "drop them")
     elif recipe.get("amortised") and given is None:
         remedy = f"write e.g. multipliers: {{{', '.join(f'{name}: 0.1' for name in names)}}}"
-        yield Fault(place, "must be given for an amortised run", "none", remedy)
+        yield Diagnostic(place, "must be given for an amortised run", "none", remedy)
     elif recipe.get("amortised") and (unknown := [name for name in given or {} if name not in names]):
-        yield Fault(place, f"must be of the run's constraints, {', '.join(names)}", unknown[0], "name one of them")
+        yield Diagnostic(place, f"must be of the run's constraints, {', '.join(names)}", unknown[0], "name one of them")
 
 
 def _yaml(path: Path) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import yaml
 
 from trainer.checks.model_files import complete, read_json
 from trainer.config import yaml_core
+from trainer.config.diagnostics import Diagnostic
 from trainer.config.yaml_file import show
-from trainer.data.faults import Fault
 from trainer.recipe.bound import KEYS
 from trainer.recipe.model import Schedule
 from trainer.recipe.recipe import Recipe, flatten
@@ -37,7 +37,7 @@ def _problem(recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in kept.items() if key not in budgets}
 
 
-def start_faults(recipe: Recipe) -> Iterator[Fault]:
+def start_faults(recipe: Recipe) -> Iterator[Diagnostic]:
     """What a local checkpoint's files say against starting from it as the recipe asks."""
     if recipe.start is None or not is_local(recipe.start.place):
         return
@@ -46,12 +46,12 @@ def start_faults(recipe: Recipe) -> Iterator[Fault]:
     if not found:
         what = "which holds no complete one" if local_path(place).exists() else "which is not there"
         remedy = "give another, or drop `start`"
-        yield Fault(keys, "must be a run's output or a checkpoint of ours", f"{show(place)}, {what}", remedy)
+        yield Diagnostic(keys, "must be a run's output or a checkpoint of ours", f"{show(place)}, {what}", remedy)
         return
     written = read_json(found[-1] / MARKER)
     if "training/weights.safetensors" in written and "training/optimizer.safetensors" not in written:
         received = f"{show(place)}, which an older version wrote without it"
-        yield Fault(keys, "must hold the optimiser's state", received, f"take its weights alone by model: {{load: {place}}}")
+        yield Diagnostic(keys, "must hold the optimiser's state", received, f"take its weights alone by model: {{load: {place}}}")
     yield from _recipe_faults(recipe, _recipe(found[-1]))
 
 
@@ -64,7 +64,7 @@ def _recipe(checkpoint: Path) -> dict[str, Any]:
     return plain if isinstance(plain, dict) else {}
 
 
-def _recipe_faults(recipe: Recipe, theirs: dict[str, Any]) -> Iterator[Fault]:
+def _recipe_faults(recipe: Recipe, theirs: dict[str, Any]) -> Iterator[Diagnostic]:
     assert recipe.start is not None
     if not theirs:
         return
@@ -76,14 +76,16 @@ def _recipe_faults(recipe: Recipe, theirs: dict[str, Any]) -> Iterator[Fault]:
                     f"{show(other[key])} there, where this recipe has {show(value)}",
                     f"make model.unet.{key} alike",
                 )
-                yield Fault(("start", "from"), f"must hold this recipe's architecture, with its {key}", received, remedy)
+                yield Diagnostic(("start", "from"), f"must hold this recipe's architecture, with its {key}", received, remedy)
     prediction = (theirs.get("schedule") or {}).get("prediction")
     if prediction is not None and recipe.model.load is None and prediction != (recipe.schedule or Schedule()).prediction:
         received = f"{prediction} there, where this recipe has {(recipe.schedule or Schedule()).prediction}"
-        yield Fault(("start", "from"), "must hold a model that predicts the same", received, f"write prediction: {prediction}")
+        yield Diagnostic(
+            ("start", "from"), "must hold a model that predicts the same", received, f"write prediction: {prediction}"
+        )
     names = [str(each.get("name")) for each in theirs.get("constraints") or []]
     missing = [each.name for each in recipe.constraints if each.name not in (*names, *recipe.start.multipliers)]
     if missing and recipe.dual.rule != "fixed":
         received = f"none for {', '.join(missing)}, where that run has {', '.join(names) or 'no constraints'}"
         rule = "must give a multiplier for each constraint that its run has not"
-        yield Fault(("start",), rule, received, f"write multipliers: {{{missing[0]}: 0.0}}")
+        yield Diagnostic(("start",), rule, received, f"write multipliers: {{{missing[0]}: 0.0}}")

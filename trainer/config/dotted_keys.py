@@ -9,7 +9,8 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from trainer.config.yaml_file import Key, Keys, dotted, nearest, show
+from trainer.config.diagnostics import Key, Keys, dotted
+from trainer.config.yaml_file import nearest, show
 
 ALL, EACH = "*", "[*]"
 

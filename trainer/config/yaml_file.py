@@ -11,20 +11,18 @@ import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from trainer.config.diagnostics import Diagnostic, InputError, Key, Keys
 from trainer.config.union_errors import merged
 from trainer.config.yaml_core import decoded
 from trainer.config.yaml_tree import parse_tree
-from trainer.errors import BadInput, Problem, YamlFault
 
-Key = str | int
-Keys = tuple[Key, ...]
 Model = TypeVar("Model", bound=BaseModel)
 #: Valid words that an error lists.
 MOST_LISTED = 25
@@ -45,12 +43,12 @@ class Document:
                 return self.lines[tuple(keys[:length])]
         return 1
 
-    def problem(self, keys: Sequence[Key], rule: str, received: str, remedy: str) -> Problem:
-        return Problem(self.file, self.line(keys), dotted(keys), rule, received, remedy)
+    def diagnostic(self, keys: Sequence[Key], rule: str, received: str, remedy: str) -> Diagnostic:
+        return self.locate(Diagnostic(tuple(keys), rule, received, remedy))
 
-
-def dotted(keys: Sequence[Key]) -> str:
-    return ".".join(str(key) for key in keys) or "file"
+    def locate(self, diagnostic: Diagnostic) -> Diagnostic:
+        """The same, with this file and the line where its keys were written."""
+        return replace(diagnostic, file=self.file, line=self.line(diagnostic.keys))
 
 
 def show(value: object) -> str:
@@ -73,20 +71,20 @@ def load(path: str | Path) -> Document:
     """Reads a YAML file into a `Document`.
 
     Raises:
-        BadInput: the file is absent or unreadable, is no YAML, has a key twice, or holds no mapping.
+        InputError: the file is absent or unreadable, is no YAML, has a key twice, or holds no mapping.
     """
     file = str(path)
     try:
         text = decoded(Path(path).read_bytes())
     except FileNotFoundError:
-        raise BadInput([Problem(file, 1, "file", "must exist", "no such file", _files_beside(Path(path)))]) from None
+        raise InputError([Diagnostic((), "must exist", "no such file", _files_beside(Path(path)), file, 1)]) from None
     except IsADirectoryError:
-        raise BadInput([Problem(file, 1, "file", "must be a file", "a folder", _files_beside(Path(path) / "x"))]) from None
+        raise InputError([Diagnostic((), "must be a file", "a folder", _files_beside(Path(path) / "x"), file, 1)]) from None
     except OSError as error:
         what = error.strerror or str(error)
-        raise BadInput([Problem(file, 1, "file", "must be readable", what, "give a file that you may read")]) from None
+        raise InputError([Diagnostic((), "must be readable", what, "give a file that you may read", file, 1)]) from None
     except ValueError as error:
-        raise BadInput([Problem(file, 1, "file", "must be text in UTF-8", str(error), "save it as UTF-8 text")]) from None
+        raise InputError([Diagnostic((), "must be text in UTF-8", str(error), "save it as UTF-8 text", file, 1)]) from None
     return parse(text, file)
 
 
@@ -99,16 +97,15 @@ def _files_beside(path: Path) -> str:
 
 def parse(text: str, file: str) -> Document:
     """`load` for text at hand; `file` is the name that errors quote."""
-    try:
-        tree = parse_tree(text)
-    except YamlFault as fault:
-        raise BadInput([fault.problem(file)]) from None
+    tree = parse_tree(text, file)
     if tree is None or not isinstance(tree.data, dict):
         found = "an empty file" if tree is None else "a list" if isinstance(tree.data, list) else "a plain value"
-        raise BadInput([Problem(file, 1, "file", "must hold `key: value` pairs", found, "see `sweeps/` for examples")])
+        raise InputError([Diagnostic((), "must hold `key: value` pairs", found, "see `sweeps/` for examples", file, 1)])
     document = Document(file, tree.data, tree.lines)
     if tree.twice:
-        raise BadInput([document.problem(keys, "must stand once", "the key twice", "keep one of them") for keys in tree.twice])
+        raise InputError(
+            [document.diagnostic(keys, "must stand once", "the key twice", "keep one of them") for keys in tree.twice]
+        )
     return document
 
 
@@ -116,17 +113,17 @@ def validate(model: type[Model], document: Document) -> Model:
     """Checks a document against its schema.
 
     Raises:
-        BadInput: with one problem for each thing that is wrong.
+        InputError: with one problem for each thing that is wrong.
     """
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
         found = merged(error.errors(include_url=False), document.data)
         problems = [each for one in found for each in _problems(model, document, one)]
-        raise BadInput(sorted(problems, key=lambda problem: problem.line)) from None
+        raise InputError(sorted(problems, key=lambda problem: problem.line)) from None
 
 
-def _problems(model: type[BaseModel], document: Document, error: Mapping[str, Any]) -> list[Problem]:
+def _problems(model: type[BaseModel], document: Document, error: Mapping[str, Any]) -> list[Diagnostic]:
     """One for an error of one key; one for each message of a rule over a section, which may tell several."""
     keys: Keys = tuple(error["loc"])
     if error["type"] != "value_error":
@@ -137,27 +134,27 @@ def _problems(model: type[BaseModel], document: Document, error: Mapping[str, An
         rule, _, remedy = message.partition("; ")
         rule, _, received = rule.partition(", but got ")
         found.append(
-            document.problem(_precise(document, keys, rule), rule, received or show(error["input"]), remedy or _remedy(info))
+            document.diagnostic(_precise(document, keys, rule), rule, received or show(error["input"]), remedy or _remedy(info))
         )
     return found
 
 
-def _problem(model: type[BaseModel], document: Document, error: Mapping[str, Any]) -> Problem:
+def _problem(model: type[BaseModel], document: Document, error: Mapping[str, Any]) -> Diagnostic:
     keys: Keys = tuple(error["loc"])
     kind, received = error["type"], show(error["input"])
     owner, info = _owner(model, keys)
     if kind == "extra_forbidden":
         valid = sorted(owner.model_fields) if owner else []
-        return document.problem(keys, "must be a known key", f"`{keys[-1]}`", nearest(keys[-1], valid))
+        return document.diagnostic(keys, "must be a known key", f"`{keys[-1]}`", nearest(keys[-1], valid))
     remedy = _remedy(info)
     if kind == "missing":
-        return document.problem(keys, "is required", "nothing", remedy)
+        return document.diagnostic(keys, "is required", "nothing", remedy)
     if kind == "literal_error":
         valid = [word.strip().strip("'") for word in re.split(r", | or ", error["ctx"]["expected"])]
-        return document.problem(keys, "must be one of the known words", received, nearest(error["input"], valid))
+        return document.diagnostic(keys, "must be one of the known words", received, nearest(error["input"], valid))
     if kind in ("string_type", "none_of_its_types") and (quoted := _in_quotes(error["input"])):
         remedy = f"put it in quotes: [{quoted}]" if keys and isinstance(keys[-1], int) else f"put it in quotes: {quoted}"
-    return document.problem(keys, _rule(error), received, remedy)
+    return document.diagnostic(keys, _rule(error), received, remedy)
 
 
 def _in_quotes(value: object) -> str:

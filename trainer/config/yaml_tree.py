@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from trainer.config.diagnostics import Diagnostic, InputError, Keys
 from trainer.config.templates import template_hint, unfilled
 from trainer.config.yaml_core import Loader
-from trainer.errors import YamlFault
 
-Keys = tuple[str | int, ...]
 #: Keys and entries that a file may have, aliases counted each time: a few lines of aliases of aliases can mean billions.
 MOST_NODES = 100_000
 _IN_QUOTES = "put it in quotes: "
@@ -26,11 +25,11 @@ class Tree:
     twice: list[Keys] = field(default_factory=list)
 
 
-def parse_tree(text: str) -> Tree | None:
-    """The tree of a YAML text that holds a mapping, or plain data that is none; None of an empty text.
+def parse_tree(text: str, file: str) -> Tree | None:
+    """The tree of a YAML text that holds a mapping, or plain data that is none; None of an empty text. `file` is for errors.
 
     Raises:
-        YamlFault: it is no YAML of this kind; with the line.
+        InputError: it is no YAML of this kind; with the line.
     """
     try:
         loader = Loader(text)
@@ -39,34 +38,40 @@ def parse_tree(text: str) -> Tree | None:
             if node is None:
                 return None
             tree = Tree(None)
-            _Walk(loader, text, tree).walk(node, ())
+            _Walk(loader, text, file, tree).walk(node, ())
             tree.data = loader.construct_document(node)
         finally:
             loader.dispose()
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        raise YamlFault(line, "must be YAML", f"the character {error.character!r}", "remove it") from None
+        raise _refused(file, line, "must be YAML", f"the character {error.character!r}", "remove it") from None
     except yaml.YAMLError as error:
-        raise _syntax_fault(text, error) from None
+        raise _wrong_syntax(text, file, error) from None
     except RecursionError:
-        raise YamlFault(1, "must be YAML", "lists or sections nested too deeply to be read", "nest them less") from None
+        raise _refused(file, 1, "must be YAML", "lists or sections nested too deeply to be read", "nest them less") from None
     return tree
 
 
-def _syntax_fault(text: str, error: yaml.YAMLError) -> YamlFault:
+def _refused(file: str, line: int, rule: str, received: str, remedy: str, keys: Keys = ()) -> InputError:
+    return InputError([Diagnostic(keys, rule, received, remedy, file, line)])
+
+
+def _wrong_syntax(text: str, file: str, error: yaml.YAMLError) -> InputError:
     mark = getattr(error, "problem_mark", None)
     line = min(mark.line + 1, max(1, len(text.splitlines()))) if mark else 1
     what = " ".join(str(getattr(error, "problem", None) or str(error).splitlines()[0]).split())
     place = unfilled(_around(text, line))
     if what == "second occurrence":
-        return YamlFault(line, "must name each anchor once", "one that stands before as well", "name it otherwise")
+        return _refused(file, line, "must name each anchor once", "one that stands before as well", "name it otherwise")
     if what == "but found another document":
-        return YamlFault(line, "must hold one document", "a second one after `---`", "keep one of them, each in its own file")
+        return _refused(
+            file, line, "must hold one document", "a second one after `---`", "keep one of them, each in its own file"
+        )
     if place:
-        return YamlFault(line, "must be YAML", what, template_hint(place))
+        return _refused(file, line, "must be YAML", what, template_hint(place))
     if "cannot start any token" in what:
-        return YamlFault(line, "must be YAML", what, "put that value in quotes, and indent with blanks only")
-    return YamlFault(line, "must be YAML", what, "fix the syntax at that line")
+        return _refused(file, line, "must be YAML", what, "put that value in quotes, and indent with blanks only")
+    return _refused(file, line, "must be YAML", what, "fix the syntax at that line")
 
 
 def _around(text: str, line: int) -> str:
@@ -77,23 +82,32 @@ def _around(text: str, line: int) -> str:
 class _Walk:
     """Fills the lines of a tree, refusing what no plain data can be; each key is read as its value will be."""
 
-    def __init__(self, loader: Loader, text: str, tree: Tree) -> None:
-        self._loader, self._text, self._tree = loader, text, tree
+    def __init__(self, loader: Loader, text: str, file: str, tree: Tree) -> None:
+        self._loader, self._text, self._file, self._tree = loader, text, file, tree
         self._open: set[int] = set()
         self._count = 0
 
     def walk(self, node: yaml.Node, keys: Keys, line: int = 1) -> None:
         self._count += 1
         if self._count > MOST_NODES:
-            raise YamlFault(
-                line, f"must hold at most {MOST_NODES:,} keys and entries", "more, by aliases of aliases", "write less"
+            raise _refused(
+                self._file,
+                line,
+                f"must hold at most {MOST_NODES:,} keys and entries",
+                "more, by aliases of aliases",
+                "write less",
             )
         if not isinstance(node, yaml.CollectionNode):
             return
         if id(node) in self._open:
             place = ".".join(map(str, keys))
-            raise YamlFault(
-                line, "must not hold itself", f"an alias at `{place}` of what it stands in", "write out its value", place
+            raise _refused(
+                self._file,
+                line,
+                "must not hold itself",
+                f"an alias at `{place}` of what it stands in",
+                "write out its value",
+                keys,
             )
         self._open.add(id(node))
         for key, below, start in self._entries(node):
@@ -118,8 +132,10 @@ class _Walk:
         if not isinstance(node, yaml.ScalarNode):
             place = unfilled(_around(self._text, line))
             remedy = template_hint(place) if place else "write a word, or put it all in quotes"
-            raise YamlFault(line, "must have plain words as keys", f"`{place or written}`", remedy)
+            raise _refused(self._file, line, "must have plain words as keys", f"`{place or written}`", remedy)
         key = "<<" if node.tag.endswith(":merge") else self._loader.construct_object(node)
         if isinstance(key, bool) or not isinstance(key, str | int):
-            raise YamlFault(line, "must have words or whole numbers as keys", f"`{written}`", f'{_IN_QUOTES}"{written}"')
+            raise _refused(
+                self._file, line, "must have words or whole numbers as keys", f"`{written}`", f'{_IN_QUOTES}"{written}"'
+            )
         return key

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from trainer.config.diagnostics import Diagnostic
 from trainer.config.yaml_file import nearest
-from trainer.data.faults import BadDataError, Fault
+from trainer.data.faults import BadDataError
 from trainer.data.image_listing import list_images
 from trainer.data.saved_dataset import describe, is_saved, local
 from trainer.recipe.base import ClassName
@@ -73,14 +74,14 @@ def _dataset(data: Data) -> DatasetInfo:
         if not _HUB_ID.fullmatch(str(data.dataset)):
             remedy = "write e.g. `ylecun/mnist`, or the path of a directory"
             raise BadDataError(
-                Fault(("data", "dataset"), "must be a hub id or a local path that exists", f"'{data.dataset}'", remedy)
+                Diagnostic(("data", "dataset"), "must be a hub id or a local path that exists", f"'{data.dataset}'", remedy)
             )
         return unknown
     if not is_saved(path):
         return unknown
     saved = describe(path, data.split)
     faults = [
-        Fault(("data", key), "must be a column of the data set", f"'{column}'", nearest(column, saved.columns))
+        Diagnostic(("data", key), "must be a column of the data set", f"'{column}'", nearest(column, saved.columns))
         for key, column in (("image_column", data.image_column), ("label_column", data.label_column))
         if column is not None and saved.columns and column not in saved.columns
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.yaml_file import Keys
+from trainer.config.diagnostics import Keys
 from trainer.data.class_names import find
 from trainer.data.examples import Examples, Integers
 from trainer.data.faults import BadDataError, nothing_to_train_on, unknown_class, without_labels

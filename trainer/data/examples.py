@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.config.yaml_file import Keys, dotted
-from trainer.data.faults import BadDataError, Fault
+from trainer.config.diagnostics import Diagnostic, Keys, dotted
+from trainer.data.faults import BadDataError
 from trainer.recipe.base import ClassName
 
 Integers = NDArray[np.int64]
@@ -72,7 +72,7 @@ class Origin:
     name: Callable[[int], str]
 
     def fault(self, row: int, rule: str, received: str, remedy: str) -> BadDataError:
-        return BadDataError(Fault(self.keys, rule, f"{received} in {self.name(row)}", remedy))
+        return BadDataError(Diagnostic(self.keys, rule, f"{received} in {self.name(row)}", remedy))
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,7 +259,7 @@ def refuse_non_finite(batch: torch.Tensor, rows: Integers, origin: Origin) -> No
 
 def _refuse_empty(count: int, origin: Origin) -> None:
     if count == 0:
-        raise BadDataError(Fault(origin.keys, "must hold at least one example", "none", "give data"))
+        raise BadDataError(Diagnostic(origin.keys, "must hold at least one example", "none", "give data"))
 
 
 def _sides(shape: Sequence[int]) -> str:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from trainer.config.diagnostics import Diagnostic
 from trainer.config.yaml_file import nearest
 from trainer.data.class_names import as_declared
 from trainer.data.examples import Examples, Integers, Origin, from_reader
-from trainer.data.faults import BadDataError, Fault
+from trainer.data.faults import BadDataError
 from trainer.data.labels import number, word
 from trainer.data.pixels import from_array, from_image
 from trainer.data.saved_dataset import is_saved, local, split_directory
@@ -37,7 +38,7 @@ def load(data: Data) -> Examples:
     for keys, column in ((_IMAGE, data.image_column), (_LABEL, data.label_column)):
         if column is not None and column not in dataset.column_names:
             raise BadDataError(
-                Fault(keys, "must be a column of the data set", f"'{column}'", nearest(column, dataset.column_names))
+                Diagnostic(keys, "must be a column of the data set", f"'{column}'", nearest(column, dataset.column_names))
             )
     labels, names = (None, ()) if data.label_column is None else _labels(dataset, data.label_column)
     origin = Origin(_IMAGE, lambda row: f"row {row} of {data.dataset}")
@@ -59,7 +60,7 @@ def _open(name: str, split: str) -> Any:
         received = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         remedy = "fix `dataset` or `split`, or give the path of a directory written by `save_to_disk`"
         raise BadDataError(
-            Fault(_DATASET, f"must be a data set that loads with the split '{split}'", received, remedy)
+            Diagnostic(_DATASET, f"must be a data set that loads with the split '{split}'", received, remedy)
         ) from error
 
 

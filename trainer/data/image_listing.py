@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.config.diagnostics import Diagnostic
 from trainer.config.yaml_file import nearest
 from trainer.data.class_names import composed, ordered
-from trainer.data.faults import BadDataError, Fault
+from trainer.data.faults import BadDataError
 from trainer.data.paths import existing
 from trainer.recipe.base import ClassName
 
@@ -140,4 +141,4 @@ def _near(root: Path) -> str:
 
 
 def _fault(rule: str, received: str, remedy: str) -> BadDataError:
-    return BadDataError(Fault(_KEYS, rule, received, remedy))
+    return BadDataError(Diagnostic(_KEYS, rule, received, remedy))

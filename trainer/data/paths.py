@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.config.yaml_file import Keys
+from trainer.config.diagnostics import Diagnostic, Keys
 from trainer.data.class_names import composed
-from trainer.data.faults import BadDataError, Fault
+from trainer.data.faults import BadDataError
 from trainer.storage import BadPlaceError, local_path
 
 
@@ -19,7 +19,7 @@ def existing(place: str, keys: Keys) -> Path:
     try:
         path = local_path(place) if place.startswith(("~", "file:")) else Path(place)
     except BadPlaceError as error:
-        raise BadDataError(Fault(keys, error.rule, error.received, error.remedy)) from None
+        raise BadDataError(Diagnostic(keys, error.rule, error.received, error.remedy)) from None
     if path.exists():
         return path
     found = Path(path.anchor)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.config.diagnostics import Diagnostic
 from trainer.config.yaml_file import nearest, show
 from trainer.data.class_names import as_declared
-from trainer.data.faults import BadDataError, Fault
+from trainer.data.faults import BadDataError
 from trainer.data.paths import existing
 from trainer.recipe.base import ClassName
 
@@ -37,12 +38,14 @@ def local(dataset: str) -> Path | None:
     if path.is_file():
         received = f"the file '{dataset}'"
         remedy = f"give its folder, `{path.parent if path.parent.parts else '.'}`"
-        raise BadDataError(Fault(("data", "dataset"), "must be a hub id or a folder", received, remedy))
+        raise BadDataError(Diagnostic(("data", "dataset"), "must be a hub id or a folder", received, remedy))
     if path.exists():
         return path
     if dataset.startswith((".", "/", "~")) or dataset.count("/") >= _HUB_ID_PARTS or path.suffix in _OF_FILES:
         received = f"nothing at '{dataset}'" + ("" if path.is_absolute() else f" in {Path.cwd()}")
-        raise BadDataError(Fault(("data", "dataset"), "must be a hub id or a local path that exists", received, "fix the path"))
+        raise BadDataError(
+            Diagnostic(("data", "dataset"), "must be a hub id or a local path that exists", received, "fix the path")
+        )
     return None
 
 
@@ -61,11 +64,11 @@ def split_directory(path: Path, split: str) -> Path:
     if (path / "dataset_dict.json").is_file():
         splits = json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
         if split not in splits:
-            raise BadDataError(Fault(keys, f"must be a split of {path}", show(split), nearest(split, splits)))
+            raise BadDataError(Diagnostic(keys, f"must be a split of {path}", show(split), nearest(split, splits)))
         return path / split
     own = json.loads((path / "state.json").read_text(encoding="utf-8")).get("_split") or "train"
     if split not in ("train", own):
-        raise BadDataError(Fault(keys, f"must be left out, since {path} has no splits", show(split), "remove it"))
+        raise BadDataError(Diagnostic(keys, f"must be left out, since {path} has no splits", show(split), "remove it"))
     return path
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer.config.diagnostics import Diagnostic
 from trainer.data.division import Split, split
 from trainer.data.examples import Examples, Integers, concatenate
-from trainer.data.faults import BadDataError, Fault, without_classes
+from trainer.data.faults import BadDataError, without_classes
 from trainer.data.load import load
 from trainer.data.subsets import SubsetRows, subset
 from trainer.recipe.data import Subset
@@ -44,7 +45,7 @@ def assemble(recipe: Recipe) -> Assembled:
     parts = split(load(recipe.data), recipe.data, recipe.seed)
     nothing = np.empty(0, dtype=np.int64)
     subsets = [SubsetRows(nothing, nothing)] * (1 + len(recipe.constraints))
-    faults: list[Fault] = []
+    faults: list[Diagnostic] = []
     for each in recipe.terms:
         population = each.term.population(each.value) if each.term.population else None
         try:
@@ -53,7 +54,7 @@ def assemble(recipe: Recipe) -> Assembled:
             elif isinstance(population, Subset):
                 subsets[each.column] = subset(population, parts, each.keys)
         except BadDataError as error:
-            faults.extend(error.faults)
+            faults.extend(error.diagnostics)
     if faults:
         raise BadDataError(*faults)
     joined = _join(parts, subsets)

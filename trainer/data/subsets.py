@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainer.config.diagnostics import Diagnostic, Keys
 from trainer.config.import_path import CannotImportError, import_callable, takes
-from trainer.config.yaml_file import Keys, show
+from trainer.config.yaml_file import show
 from trainer.data import user_dataset
 from trainer.data.division import Split, draw_held_out, label_of, thin
 from trainer.data.examples import Examples, Integers
-from trainer.data.faults import BadDataError, Fault, nothing_kept, without_labels
+from trainer.data.faults import BadDataError, nothing_kept, without_labels
 from trainer.recipe.data import Subset
 
 
@@ -70,14 +71,16 @@ def _of_rows(rows: Integers, split: Split, keys: Keys, received: str) -> SubsetR
     count = len(split.examples)
     if len(rows) and (rows.min() < 0 or rows.max() >= count):
         outside = int(rows[(rows < 0) | (rows >= count)][0])
-        raise BadDataError(Fault(keys, f"must be positions from 0 to {count - 1}", str(outside), "leave it out"))
+        raise BadDataError(Diagnostic(keys, f"must be positions from 0 to {count - 1}", str(outside), "leave it out"))
     distinct, times = np.unique(rows, return_counts=True)
     if len(distinct) < len(rows):
-        raise BadDataError(Fault(keys, "must hold each position once", f"{distinct[times > 1][0]} twice", "leave the second out"))
+        raise BadDataError(
+            Diagnostic(keys, "must hold each position once", f"{distinct[times > 1][0]} twice", "leave the second out")
+        )
     held = np.isin(distinct, split.held_out)
     if held.all():
         what = f"{received}, all of them held out" if len(rows) else received
-        raise BadDataError(Fault(keys, "must have examples to train on", what, "give more, or lower `data.holdout`"))
+        raise BadDataError(Diagnostic(keys, "must have examples to train on", what, "give more, or lower `data.holdout`"))
     return SubsetRows(distinct[~held], distinct[held])
 
 
@@ -85,14 +88,14 @@ def _of_call(path: str, split: Split, keys: Keys) -> SubsetRows:
     try:
         function = import_callable(path)
     except CannotImportError as error:
-        raise BadDataError(Fault(keys, error.rule, error.received, error.remedy)) from error
+        raise BadDataError(Diagnostic(keys, error.rule, error.received, error.remedy)) from error
     if not takes(function, 0):
         return _of_rows(*_selected(function, path, split, keys))
     own = user_dataset.to_examples(user_dataset.invoke(function, path, keys), path, keys)
     if own.shape != split.examples.shape:
         received = f"{list(own.shape)}, where the data has {list(split.examples.shape)}"
         raise BadDataError(
-            Fault(keys, "must hold examples of the same shape as the data", received, "convert them in that function")
+            Diagnostic(keys, "must hold examples of the same shape as the data", received, "convert them in that function")
         )
     _, held = draw_held_out(np.zeros(len(own), dtype=np.int64), split.holdout, split.seed)
     everything = np.arange(len(own), dtype=np.int64)
@@ -116,5 +119,5 @@ def _selected(function: Any, path: str, split: Split, keys: Keys) -> tuple[Integ
     else:
         received = f"{result.dtype}{list(result.shape)}" if isinstance(result, np.ndarray) else f"a {type(result).__name__}"
         rule = f"must return a mask of {count} truth values, or positions"
-        raise BadDataError(Fault(keys, rule, received, "return e.g. `labels == 4`"))
+        raise BadDataError(Diagnostic(keys, rule, received, "return e.g. `labels == 4`"))
     return rows, split, keys, f"no position from {path} (labels are class names such as {show(names[0].item())})"

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainer.config.diagnostics import Diagnostic, Keys
 from trainer.config.import_path import CannotImportError, import_callable
-from trainer.config.yaml_file import Keys
 from trainer.data.examples import Examples, InMemory, Origin, from_reader, from_tensor
-from trainer.data.faults import BadDataError, Fault
+from trainer.data.faults import BadDataError
 from trainer.data.labels import number, word
 from trainer.recipe.base import ClassName
 
@@ -28,7 +28,7 @@ def load(path: str, keys: Keys = ("data", "call")) -> Examples:
     try:
         function = import_callable(path)
     except CannotImportError as error:
-        raise BadDataError(Fault(keys, error.rule, error.received, error.remedy)) from error
+        raise BadDataError(Diagnostic(keys, error.rule, error.received, error.remedy)) from error
     return to_examples(invoke(function, path, keys), path, keys)
 
 
@@ -38,7 +38,7 @@ def invoke(function: Any, path: str, keys: Keys, *arguments: object) -> Any:
         return function(*arguments)
     except Exception as error:
         received = f"{type(error).__name__} from {path}: {error}"
-        raise BadDataError(Fault(keys, "must be a function that returns data", received, "fix that function")) from error
+        raise BadDataError(Diagnostic(keys, "must be a function that returns data", received, "fix that function")) from error
 
 
 def to_examples(result: Any, path: str, keys: Keys) -> Examples:
@@ -60,11 +60,13 @@ def to_examples(result: Any, path: str, keys: Keys) -> Examples:
         if len(images) != len(labels):
             received = f"{len(images)} examples and {len(labels)} labels"
             raise BadDataError(
-                Fault(keys, "must have one label for each example", received, "give labels [N] for a tensor [N, ...]")
+                Diagnostic(keys, "must have one label for each example", received, "give labels [N] for a tensor [N, ...]")
             )
         return from_tensor(images, *number([word(label, row, origin) for row, label in enumerate(labels)]), origin)
     if not (hasattr(result, "__len__") and hasattr(result, "__getitem__")):
-        raise BadDataError(Fault(keys, "must lead to a data set with a length and items by number", _kind(result), _ACCEPTED))
+        raise BadDataError(
+            Diagnostic(keys, "must lead to a data set with a length and items by number", _kind(result), _ACCEPTED)
+        )
     return _from_items(result, origin)
 
 
@@ -165,15 +167,15 @@ def _odd(x: Any, tensor: torch.Tensor | None) -> tuple[str, str]:
 def _batch(x: Any, origin: Origin) -> torch.Tensor:
     tensor = _tensor(x)
     if tensor is None or not tensor.is_floating_point():
-        raise BadDataError(Fault(origin.keys, _FLOATING, *_odd(x, tensor)))
+        raise BadDataError(Diagnostic(origin.keys, _FLOATING, *_odd(x, tensor)))
     if tensor.ndim < 2:
         received = f"a tensor of shape {list(tensor.shape)}"
         raise BadDataError(
-            Fault(origin.keys, "must hold examples [N, ...]", received, "give each example a dimension of its own")
+            Diagnostic(origin.keys, "must hold examples [N, ...]", received, "give each example a dimension of its own")
         )
     if _is_channels_last(tensor.shape[1:]):
         received = f"{list(tensor.shape)}, whose channels come last"
-        raise BadDataError(Fault(origin.keys, _CHANNELS_FIRST, received, "use x.permute(0, 3, 1, 2)"))
+        raise BadDataError(Diagnostic(origin.keys, _CHANNELS_FIRST, received, "use x.permute(0, 3, 1, 2)"))
     return (tensor[:, None] if tensor.ndim == 3 else tensor).float().contiguous()
 
 

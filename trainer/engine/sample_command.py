@@ -13,7 +13,8 @@ from torch import Tensor
 
 from trainer.amortised.front import front_of
 from trainer.checkpoint import locate, read
-from trainer.errors import BadInput, Problem, TrainingError
+from trainer.config.diagnostics import Diagnostic, InputError
+from trainer.errors import TrainingError
 from trainer.evaluation.grid import sample_grid, save_png
 from trainer.models.build import build_model
 from trainer.models.loading import Library
@@ -78,7 +79,7 @@ def find_checkpoint(place: str) -> str:
     """The checkpoint folder meant by `place`, as `trainer.checkpoint.locate` finds it.
 
     Raises:
-        BadInput: there is none.
+        InputError: there is none.
     """
     found = locate(place)
     if found is not None:
@@ -87,7 +88,7 @@ def find_checkpoint(place: str) -> str:
         "must be a checkpoint or a run's output folder",
         "give the path that `checkpoint` has in the run's result.json",
     )
-    raise BadInput([Problem("command line", 1, "CHECKPOINT", rule, repr(place), remedy)])
+    raise InputError([Diagnostic(("CHECKPOINT",), rule, repr(place), remedy, "command line", 1)])
 
 
 def generate(

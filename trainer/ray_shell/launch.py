@@ -18,9 +18,10 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import WorkerGroupError
 
+from trainer.config.diagnostics import Diagnostic, InputError
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import Payload
-from trainer.errors import BadInput, Problem, TrainingError
+from trainer.errors import TrainingError
 from trainer.ray_shell.tracebacks import error_in
 from trainer.ray_shell.training_handle import Training, follow, whole
 from trainer.recipe.feasibility import Feasibility
@@ -149,7 +150,7 @@ def train(recipe: Recipe, output: str | None = None, on_report: Callable[[Payloa
     rank 0: {step, steps, seconds, points, …}.
 
     Raises:
-        BadInput: `output` holds a run of another recipe.
+        InputError: `output` holds a run of another recipe.
     """
     job = job_for(recipe, output or f"runs/{recipe.name}")
     done = claim(job.output, recipe)
@@ -188,7 +189,7 @@ def claim(output: str, recipe: Recipe) -> Result | None:
     """Marks `output` as this recipe's; returns the result where the run there is finished.
 
     Raises:
-        BadInput: another recipe's run is there.
+        InputError: another recipe's run is there.
     """
     mark = read_file(output, "fingerprint")
     if mark is None:
@@ -196,7 +197,7 @@ def claim(output: str, recipe: Recipe) -> Result | None:
         return None
     if mark.decode() != fingerprint(recipe):
         rule, remedy = "must be empty or hold a run of the same recipe", "choose another --output, or delete that folder"
-        raise BadInput([Problem("command line", 1, "--output", rule, f"{output} with another recipe's run", remedy)])
+        raise InputError([Diagnostic(("--output",), rule, f"{output} with another recipe's run", remedy, "command line", 1)])
     return result_in(output)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, create_model, model_validator
 
-from trainer.config.yaml_file import Keys, dotted
+from trainer.config.diagnostics import Keys, dotted
 from trainer.recipe.amortised import Amortised
 from trainer.recipe.base import Name, Section
 from trainer.recipe.bound import Bound

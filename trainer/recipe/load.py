@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from trainer.config.diagnostics import Diagnostic, InputError, Key, Keys
 from trainer.config.dotted_keys import NoSuchPlaceError, assign, places
-from trainer.config.yaml_file import Document, Key, Keys, dotted, load, parse, show, validate
-from trainer.errors import BadInput, Problem
+from trainer.config.yaml_file import Document, load, parse, show, validate
 from trainer.feasibility.defaults import without_tolerance
 from trainer.recipe.recipe import Recipe
 
@@ -29,8 +29,8 @@ class Override:
     file: str
     line: int
 
-    def problem(self, rule: str, received: str, remedy: str) -> Problem:
-        return Problem(self.file, self.line, self.key, rule, received, remedy)
+    def diagnostic(self, rule: str, received: str, remedy: str) -> Diagnostic:
+        return Diagnostic((self.key,), rule, received, remedy, self.file, self.line)
 
 
 @dataclass
@@ -50,12 +50,13 @@ class OverlaidDocument(Document):
         origins = {keys[1:]: each for keys, each in self.origins.items() if keys[:1] == (key,)}
         return OverlaidDocument(self.file, copy.deepcopy(self.data[key]), lines, (*self.prefix, key), origins)
 
-    def problem(self, keys: Sequence[Key], rule: str, received: str, remedy: str) -> Problem:
+    def locate(self, diagnostic: Diagnostic) -> Diagnostic:
+        """The same, with the file and line of the value that was laid over, where one was."""
+        keys = diagnostic.keys
         for length in range(len(keys), -1, -1):
-            if (origin := self.origins.get(tuple(keys[:length]))) is not None:
-                named = ".".join([origin.key, *map(str, keys[length:])])
-                return Problem(origin.file, origin.line, named, rule, received, remedy)
-        return Problem(self.file, self.line(keys), dotted((*self.prefix, *keys)), rule, received, remedy)
+            if (origin := self.origins.get(keys[:length])) is not None:
+                return replace(diagnostic, keys=(origin.key, *keys[length:]), file=origin.file, line=origin.line)
+        return replace(diagnostic, keys=(*self.prefix, *keys), file=self.file, line=self.line(keys))
 
     def lay(self, keys: Keys, override: Override) -> None:
         """Sets the place `keys` (as `trainer.config.dotted_keys.places` gives it) and remembers where the value comes from."""
@@ -66,39 +67,41 @@ class OverlaidDocument(Document):
         self.origins[keys] = override
 
 
-def read_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]]:
+def read_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Diagnostic]]:
     """Reads `key=value` texts, the values as YAML; returns what could be read, and what is wrong with the rest."""
     overrides: list[Override] = []
-    problems: list[Problem] = []
+    problems: list[Diagnostic] = []
     for line, text in enumerate(texts, start=1):
         key, equals, value = text.partition("=")
         key = key.strip()
         if not equals or not key:
             problems.append(
-                Problem(COMMAND_LINE, line, key or "key", "must be `key=value`", show(text), "write e.g. `--set train.steps=100`")
+                Diagnostic(
+                    (key or "key",), "must be `key=value`", show(text), "write e.g. `--set train.steps=100`", COMMAND_LINE, line
+                )
             )
             continue
         try:
             document = parse(f"value: {value}", COMMAND_LINE)
             if list(document.data) != ["value"]:
-                raise BadInput([])
+                raise InputError([])
             overrides.append(Override(key, document.data["value"], COMMAND_LINE, line))
-        except BadInput as error:
-            detail = f" (YAML finds {error.problems[0].received})" if error.problems else ""
+        except InputError as error:
+            detail = f" (YAML finds {error.diagnostics[0].received})" if error.diagnostics else ""
             remedy = f"put it in quotes, e.g. `--set 'key=[1, 2]'`{detail}"
-            problems.append(Problem(COMMAND_LINE, line, key, "must have a value in YAML", show(value), remedy))
+            problems.append(Diagnostic((key,), "must have a value in YAML", show(value), remedy, COMMAND_LINE, line))
     return overrides, problems
 
 
-def lay_over(document: OverlaidDocument, overrides: Iterable[Override]) -> list[Problem]:
+def lay_over(document: OverlaidDocument, overrides: Iterable[Override]) -> list[Diagnostic]:
     """Lays overrides over a recipe in order; returns what is wrong with those that lead nowhere."""
-    problems: list[Problem] = []
+    problems: list[Diagnostic] = []
     for override in overrides:
         try:
             for keys in places(override.key, document.data):
                 document.lay(keys, override)
         except NoSuchPlaceError as error:
-            problems.append(override.problem(error.rule, error.received, error.remedy))
+            problems.append(override.diagnostic(error.rule, error.received, error.remedy))
     return problems
 
 
@@ -107,19 +110,19 @@ def is_sweep(document: Document) -> bool:
     return bool({"search", "recipe", "trials", "sampler"} & document.data.keys())
 
 
-def validate_recipe(document: OverlaidDocument, problems: Sequence[Problem] = ()) -> Recipe:
+def validate_recipe(document: OverlaidDocument, problems: Sequence[Diagnostic] = ()) -> Recipe:
     """Checks a recipe's document.
 
     Raises:
-        BadInput: with `problems` and all that the schema finds.
+        InputError: with `problems` and all that the schema finds.
     """
     found = list(problems)
     try:
         recipe = validate(Recipe, document)
-    except BadInput as error:
-        found += error.problems
+    except InputError as error:
+        found += error.diagnostics
     if found:
-        raise BadInput(found)
+        raise InputError(found)
     return recipe
 
 
@@ -129,28 +132,28 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe
     Returns the recipe, and its document with the overrides in it (`data` is what was validated).
 
     Raises:
-        BadInput: the file cannot be read, or it or an override is wrong; with every problem found.
+        InputError: the file cannot be read, or it or an override is wrong; with every problem found.
     """
     given, problems = read_overrides(overrides)
     try:
         document = OverlaidDocument.of(load(path))
-    except BadInput as error:
-        raise BadInput([*error.problems, *problems]) from None
+    except InputError as error:
+        raise InputError([*error.diagnostics, *problems]) from None
     if "formulation" not in document.data and is_sweep(document):
         remedy = f"run `dualsweep sweep {document.file}`"
-        raise BadInput([Problem(document.file, 1, "file", "must be a recipe", "a sweep", remedy)])
+        raise InputError([Diagnostic((), "must be a recipe", "a sweep", remedy, document.file, 1)])
     problems += lay_over(document, given)
     recipe = validate_recipe(document, problems)
     if untold := tolerance_problems(recipe, document, without_tolerance(recipe)):
-        raise BadInput(untold)
+        raise InputError(untold)
     return recipe, document
 
 
-def tolerance_problems(recipe: Recipe, document: Document, names: Sequence[str]) -> list[Problem]:
+def tolerance_problems(recipe: Recipe, document: Document, names: Sequence[str]) -> list[Diagnostic]:
     """One for each of the constraints `names`, whose tolerance has no default, at its budget."""
     at = {each.name: (position, each) for position, each in enumerate(recipe.constraints)}
     return [
-        document.problem(
+        document.diagnostic(
             ("constraints", at[name][0], at[name][1].kind),
             "must come with `feasibility.tolerance` where the budget is 0, of which no default can be taken",
             f"{at[name][1].budget:g}",

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from trainer.config.yaml_file import Keys
+from trainer.config.diagnostics import Keys
 from trainer.recipe.base import ClassName
 from trainer.recipe.data import Subset
 
 if TYPE_CHECKING:
-    from trainer.data.faults import Fault
+    from trainer.config.diagnostics import Diagnostic
     from trainer.terms.context import TermContext
 
 #: What a term is evaluated on. `data`: noised examples. `rollout`: the trained model's own sampling trajectories.
@@ -88,4 +88,4 @@ class TermSpec:
     tilts: bool = False
     normalised: bool = False
     import_paths: Callable[[Any], ImportPaths] = lambda value: ()
-    faults: Callable[[Any, Seen], Iterable[Fault]] = lambda value, seen: ()
+    faults: Callable[[Any, Seen], Iterable[Diagnostic]] = lambda value, seen: ()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from trainer.config.yaml_file import Keys
-from trainer.data.faults import Fault
+from trainer.config.diagnostics import Diagnostic, Keys
 from trainer.recipe.base import ClassName
 from trainer.rewards.registry import Reward, resolve
 from trainer.rewards.spec import RewardSpec
@@ -18,7 +18,7 @@ def problems(
     keys: Keys,
     gradient: bool = False,
     prompted: bool | None = None,
-) -> Iterator[Fault]:
+) -> Iterator[Diagnostic]:
     """What can be told within moments: import paths, classes, channels, missing packages, and no gradient where one is asked.
 
     `shape` is that of one sample, and `prompted` says whether samples have prompts; None for these or for `class_names` is not
@@ -28,18 +28,18 @@ def problems(
     below = (*keys, spec.word)
     if missing := spec.missing_packages():
         words = ", ".join(f"`{package}`" for package in missing)
-        yield Fault(below, "must have its packages installed", f"no {words}", f"run pip install 'dualsweep[{spec.extra}]'")
+        yield Diagnostic(below, "must have its packages installed", f"no {words}", f"run pip install 'dualsweep[{spec.extra}]'")
     if gradient and spec.differentiable is False:
-        yield Fault(below, *no_gradient(spec.word))
+        yield Diagnostic(below, *no_gradient(spec.word))
     if prompted is False and spec.needs_prompt:
         remedy = "write the reward's own `prompt`, or take a model that has one"
-        yield Fault(below, "must be given the prompts of samples", "a model without a prompt", remedy)
+        yield Diagnostic(below, "must be given the prompts of samples", "a model without a prompt", remedy)
     if shape is not None and spec.channels is not None and (len(shape) != 3 or shape[0] not in spec.channels):
         needed = " or ".join(map(str, spec.channels))
         rule, received = f"must be given images of {needed} channels [C, H, W]", f"samples of shape {list(shape)}"
-        yield Fault(below, rule, received, "choose another reward, or give such images")
-    for option, rule, received, remedy in spec.wrong(shape, class_names):
-        yield Fault((*below, option) if option else below, rule, received, remedy)
+        yield Diagnostic(below, rule, received, "choose another reward, or give such images")
+    for mistake in spec.mistakes(shape, class_names):
+        yield replace(mistake, keys=(*below, *mistake.keys))
 
 
 def no_gradient(name: str) -> tuple[str, str, str]:

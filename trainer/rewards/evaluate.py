@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from trainer.config.yaml_file import Keys
+from trainer.config.diagnostics import Keys
 from trainer.data.faults import BadDataError
 from trainer.errors import TrainingError
 from trainer.rewards.checking import no_gradient, problems

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import model_validator
 
+from trainer.config.diagnostics import Diagnostic
 from trainer.recipe.base import ClassName, Section
 
 if TYPE_CHECKING:
@@ -43,15 +44,6 @@ class RewardContext:
     judge: Callable[[], Judge | None]
     class_names: Sequence[ClassName] = ()
     prompts: Sequence[str] = ()
-
-
-class Wrong(NamedTuple):
-    """What does not fit about one option of a reward ("" for the reward itself), in the form of all input errors."""
-
-    option: str
-    rule: str
-    received: str
-    remedy: str
 
 
 class RewardSpec(Section):
@@ -97,8 +89,8 @@ class RewardSpec(Section):
         """
         raise NotImplementedError
 
-    def wrong(self, shape: tuple[int, ...] | None, class_names: Sequence[ClassName] | None) -> Iterator[Wrong]:
-        """What can be told within moments to be wrong about the options, for samples of `shape`; None is not known."""
+    def mistakes(self, shape: tuple[int, ...] | None, class_names: Sequence[ClassName] | None) -> Iterator[Diagnostic]:
+        """What can be told within moments to be wrong, for samples of `shape` (None is not known); keys lead on from the reward."""
         yield from ()
 
     def missing_packages(self) -> list[str]:

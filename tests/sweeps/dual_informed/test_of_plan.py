@@ -17,7 +17,7 @@ from sweeps.planning.plan import Plan
 from sweeps.studies.samplers import sampler_for
 from sweeps.studies.study import Study
 from tests.sweeps.files import RECIPE, plan, write
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 from trainer.result import ConstraintOutcome, Result
 
 SWEEP = """\
@@ -160,7 +160,7 @@ def test_the_pretrained_model_is_a_trial_for_free(tmp_path: Path) -> None:
 
 def refused(folder: Path, sweep: str, recipe: str = RECIPE) -> str:
     write(folder, sweep, recipe)
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         load_plan(folder / "sweep.yaml")
     return str(caught.value)
 

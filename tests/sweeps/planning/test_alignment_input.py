@@ -12,11 +12,12 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from sweeps.checking import checked_recipe
 from trainer.checkpoint import CheckpointFolder
+from trainer.config.diagnostics import InputError
 from trainer.dual.coordinator import InProcess
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
 from trainer.engine.worker import run_worker
-from trainer.errors import BadInput, TrainingError
+from trainer.errors import TrainingError
 from trainer.recipe.recipe import Recipe
 
 RECIPE = """\
@@ -73,9 +74,9 @@ def test_it_is_told_by_line_and_key(case: str, tmp_path: Path) -> None:
     assert old in RECIPE
     file = tmp_path / "recipe.yaml"
     file.write_text(RECIPE.replace(old, new, 1))
-    with pytest.raises(BadInput) as found:
+    with pytest.raises(InputError) as found:
         checked_recipe(file, [], str(tmp_path / "out"), None, None)
-    told = [str(problem) for problem in found.value.problems]
+    told = [str(problem) for problem in found.value.diagnostics]
     assert any(f"recipe.yaml:{line}: {key}" in each and says in each for each in told), told
     assert not (tmp_path / "out").exists()
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from sweeps.checking import checked_recipe
 from sweeps.cli import app
 from tests.trainer.engine.test_loop import run
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 
 RECIPE = """\
 name: composed
@@ -75,9 +75,9 @@ def test_bad_input_is_told_by_line(case: str, tmp_path: Path) -> None:
     assert text.count(old) >= 1
     file = tmp_path / "recipe.yaml"
     file.write_text(text.replace(old, new, 1))
-    with pytest.raises(BadInput) as raised:
+    with pytest.raises(InputError) as raised:
         checked_recipe(file, [], None, None, None)
-    problem = next(each for each in raised.value.problems if each.key == key)
+    problem = next(each for each in raised.value.diagnostics if each.key == key)
     assert problem.line == line and words in str(problem)
 
 

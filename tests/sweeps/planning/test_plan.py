@@ -14,15 +14,15 @@ from sweeps.planning.kinds import Choice, LogUniform, Uniform
 from sweeps.planning.load import load_plan
 from sweeps.planning.schema import Sweep
 from tests.sweeps.files import RECIPE, SWEEP, plan, write
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 from trainer.recipe.load import load_recipe
 
 
 def told(path: Path, *overrides: str) -> list[str]:
     """What is said of a bad sweep, without the folder's name."""
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         load_plan(path, overrides)
-    return [str(problem).replace(f"{path.parent}/", "") for problem in caught.value.problems]
+    return [str(problem).replace(f"{path.parent}/", "") for problem in caught.value.diagnostics]
 
 
 def test_a_sweep_is_completed_by_its_recipe(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_an_objective_is_swept_in_the_direction_of_its_recipe(tmp_path: Path) ->
     assert dict(load_plan(tmp_path / "sweep.yaml").objectives) == {"objective": "maximize", "value/max": "minimize"}
     write(tmp_path, sweep + "objectives: {objective: minimize, value/near: minimize}\n", recipe)
     with pytest.raises(
-        BadInput, match=r"sweep.yaml:5: objectives.objective: must be the recipe's direction, maximize, but got min"
+        InputError, match=r"sweep.yaml:5: objectives.objective: must be the recipe's direction, maximize, but got min"
     ):
         load_plan(tmp_path / "sweep.yaml")
 
@@ -245,7 +245,7 @@ def test_a_recipe_in_a_sweeps_place_and_a_sweep_in_a_recipes_are_one_mistake(tmp
         (load_plan, recipe, f"{recipe}:1: file: must be a sweep, but got a recipe; run `dualsweep train {recipe}`"),
         (load_recipe, sweep, f"{sweep}:1: file: must be a recipe, but got a sweep; run `dualsweep sweep {sweep}`"),
     ):
-        with pytest.raises(BadInput) as wrong:
+        with pytest.raises(InputError) as wrong:
             read(file)
         [only] = str(wrong.value).splitlines()
         assert only.startswith(said)

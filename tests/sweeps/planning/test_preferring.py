@@ -18,7 +18,7 @@ from sweeps.planning.preferring import read_option
 from sweeps.reports.reviewing import rebuild
 from tests.analysis.made_up import log_parent, log_trial, made_up_trials, new_store
 from tests.sweeps.files import RECIPE, write
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 
 SWEEP = """\
 name: s
@@ -77,7 +77,7 @@ def test_a_preference_is_read_and_shown(tmp_path: Path, prefer: str, expected: P
     ("cheap", "sweep.yaml:5: prefer: must be"),
 ])  # fmt: skip
 def test_bad_preferences_are_told_by_line(tmp_path: Path, prefer: str, said: str) -> None:
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         load_plan(written(tmp_path, prefer))
     assert said in str(caught.value)
 
@@ -92,7 +92,7 @@ def test_bad_preferences_are_told_by_line(tmp_path: Path, prefer: str, said: str
     ("{meets: {eval/frechet: {at_most: yes}}}", "--prefer meets.eval/frechet.at_most: must be a valid number"),
 ])  # fmt: skip
 def test_bad_options_are_told(option: str, said: str) -> None:
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         read_option(option, ["objective", "value/max"], ["objective", "eval/frechet"])
     assert said in str(caught.value)
 
@@ -130,7 +130,7 @@ def test_the_front_is_rebuilt_from_mlflow_with_what_is_preferred(tmp_path: Path)
     assert all(rows[p["trial"]]["price/four"] == p["verdict"] for p in made["prices"])
     text = MlflowClient(uri).get_run(parent).data.tags["mlflow.note.content"]
     assert "### Which point to take" in text and "### What budgets cost" in text and f"preferred: [{expected}]" in text
-    with pytest.raises(BadInput, match=r"must be a metric of the sweep's runs, but got `eval/none`"):
+    with pytest.raises(InputError, match=r"must be a metric of the sweep's runs, but got `eval/none`"):
         rebuild(parent, uri, tmp_path / "out", console, "{meets: {eval/none: {at_most: 1}}}")
     forgotten = rebuild(parent, uri, tmp_path / "out", console, "none")
     assert forgotten["recommended"]["preferred"] is None and read_sweep(uri, parent).prefer is None

@@ -15,7 +15,7 @@ from sweeps.reports.explaining import explain_run, show
 from sweeps.tracking.spool import Spool
 from tests.stores import empty_store
 from tests.trainer.recipes import digits
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 from trainer.result import ConstraintOutcome, Result
 
 RECIPE = digits()
@@ -74,7 +74,7 @@ def test_a_trial_of_a_sweep(tmp_path: Path) -> None:
         spool.point(step, metrics)
     spool.point(100, FINAL, final=True)
     assert explain_run(str(tmp_path / "trials" / "0003"), None).to_json() == TOLD.to_json()
-    with pytest.raises(BadInput, match="trials/0003"):
+    with pytest.raises(InputError, match="trials/0003"):
         explain_run(str(tmp_path), None)
 
 
@@ -86,7 +86,7 @@ def test_a_run_in_mlflow(tmp_path: Path) -> None:
     for time, (step, metrics) in enumerate([*POINTS[::4], POINTS[-1], (100, FINAL)]):
         for name, value in metrics.items():
             client.log_metric(run, name, value, time + 1, step)
-    with pytest.raises(BadInput, match="has ended"):
+    with pytest.raises(InputError, match="has ended"):
         explain_run(run, uri)
     files(tmp_path / "files")
     for name in ("result.json", "recipe.yaml"):
@@ -94,14 +94,14 @@ def test_a_run_in_mlflow(tmp_path: Path) -> None:
     found = explain_run(run, uri)
     assert {each.name: each.word for each in found.verdicts} == WORDS
     assert found.verdicts[0].evidence["multiplier_peak"] == 5.0, "the final evaluation is no part of the trajectory"
-    with pytest.raises(BadInput, match="--tracking-uri"):
+    with pytest.raises(InputError, match="--tracking-uri"):
         explain_run("0" * 32, uri)
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="RUN"):
+    with pytest.raises(InputError, match="RUN"):
         explain_run("nothing", None)
-    with pytest.raises(BadInput, match="same command"):
+    with pytest.raises(InputError, match="same command"):
         explain_run(str(tmp_path), None)
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from sweeps.reports.reviewing import place_of
 from tests.sweeps.files import SWEEP, write
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 
 
 @pytest.mark.parametrize("own", ["mlflow.db", "htp://x"])
 def test_a_store_that_is_named_takes_the_place_of_the_sweeps_own_which_is_not_looked_at(own: str, tmp_path: Path) -> None:
     sweep = write(tmp_path, SWEEP + f"mlflow: {{tracking_uri: '{own}', experiment: e}}\n")
-    with pytest.raises(BadInput, match="tracking_uri"):
+    with pytest.raises(InputError, match="tracking_uri"):
         place_of(str(sweep), None)
     assert place_of(str(sweep), "sqlite:////elsewhere/m.db") == ("sqlite:////elsewhere/m.db", "e")

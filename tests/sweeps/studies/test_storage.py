@@ -26,7 +26,7 @@ from sweeps.planning.study_address import masked
 from sweeps.studies.storage import open_storage
 from sweeps.studies.study import STUDY, Study
 from tests.sweeps.files import SWEEP, plan, write
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 
 ROOT = Path(__file__).parents[3]
 GOOD = {"four": 0.1, "five": 0.05}
@@ -119,7 +119,7 @@ def test_a_copied_output_does_not_work_on_the_same_study(tmp_path: Path) -> None
     search = plan(tmp_path, f"storage=sqlite:///{tmp_path}/study.db")
     Study(search, tmp_path / "one").close()
     shutil.copytree(tmp_path / "one", tmp_path / "two")
-    with Study(search, tmp_path / "one"), pytest.raises(BadInput) as caught:
+    with Study(search, tmp_path / "one"), pytest.raises(InputError) as caught:
         Study(search, tmp_path / "two")
     assert "storage: must not be in use by another sweep, but got process" in str(caught.value)
     Study(search, tmp_path / "two").close()
@@ -131,7 +131,7 @@ def test_a_copied_output_does_not_work_on_the_same_study(tmp_path: Path) -> None
 def test_a_sweep_stays_in_its_storage(tmp_path: Path, before: str | None, after: str | None) -> None:
     one, other = ([f"storage={each.format(tmp_path)}"] if each else [] for each in (before, after))
     Study(plan(tmp_path, *one), tmp_path / "out").close()
-    with pytest.raises(BadInput, match="storage: must stay as it was when this sweep began"):
+    with pytest.raises(InputError, match="storage: must stay as it was when this sweep began"):
         Study(plan(tmp_path, *other), tmp_path / "out")
     Study(plan(tmp_path, *one), tmp_path / "out").close()
 
@@ -142,7 +142,7 @@ def test_a_database_that_lost_the_study_is_not_begun_anew(tmp_path: Path) -> Non
     (tmp_path / "study.db").unlink()
     (tmp_path / "out" / "records").mkdir()
     (tmp_path / "out" / "records" / "0003.json").write_text("{}")
-    with pytest.raises(BadInput, match="must hold the study that this sweep began, but got none with the 4 trials of"):
+    with pytest.raises(InputError, match="must hold the study that this sweep began, but got none with the 4 trials of"):
         Study(search, tmp_path / "out")
 
 
@@ -166,9 +166,9 @@ def test_a_bad_storage_is_told_before_anything_starts(tmp_path: Path, written: s
     (tmp_path / "folder").mkdir()
     sets = [f"storage={written.format(tmp_path)}", f"mlflow.tracking_uri=sqlite:///{tmp_path}/mlflow.db"]
     start = time.monotonic()
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         checked_sweep(write(tmp_path), sets, str(tmp_path / "out"), None, None)
-    [problem] = caught.value.problems
+    [problem] = caught.value.diagnostics
     assert told in str(problem) and "secret" not in str(problem) and time.monotonic() - start < 20
     assert not (tmp_path / "out").exists()
 
@@ -237,7 +237,7 @@ def test_a_study_in_postgresql_is_one_process_at_a_time_outlasts_a_restart_and_k
         second = study.ask()
         shutil.copytree(tmp_path / "out", tmp_path / "copy")
         busy = r"must not be in use by another sweep, but got the study .* at postgresql\+psycopg://u:\*\*\*@"
-        with pytest.raises(BadInput, match=busy):
+        with pytest.raises(InputError, match=busy):
             Study(search, tmp_path / "copy")
     with Study(search, tmp_path / "copy") as study:
         assert study.unfinished() == [second] and study.states == {0: "complete", 1: "running"}

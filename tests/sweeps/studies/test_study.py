@@ -18,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from sweeps.studies.study import JOURNAL, Study
 from tests.sweeps.files import SWEEP, plan
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 
 GOOD = {"four": 0.1, "five": 0.0}
 
@@ -116,15 +116,15 @@ def test_a_sweep_may_be_made_longer(tmp_path: Path) -> None:
 )
 def test_another_sweep_is_not_continued(tmp_path: Path, override: str, line: str) -> None:
     Study(plan(tmp_path), tmp_path / "out").close()
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         Study(plan(tmp_path, override), tmp_path / "out")
     rule, remedy = "must stay as it was when this sweep began", "put it back, or give another `--output`"
-    assert str(caught.value.problems[0]) == line.format(rule=rule, remedy=remedy)
+    assert str(caught.value.diagnostics[0]) == line.format(rule=rule, remedy=remedy)
     Study(plan(tmp_path), tmp_path / "out").close()
 
 
 def test_two_processes_do_not_share_an_output(tmp_path: Path) -> None:
-    with Study(plan(tmp_path), tmp_path / "out"), pytest.raises(BadInput) as caught:
+    with Study(plan(tmp_path), tmp_path / "out"), pytest.raises(InputError) as caught:
         Study(plan(tmp_path), tmp_path / "out")
     assert str(caught.value) == (
         f"{tmp_path}/out:1: output: must not be in use by another sweep, but got process {os.getpid()}; "

@@ -15,7 +15,7 @@ from sweeps.planning.plan import Plan
 from sweeps.records.trial_record import TrialRecord
 from sweeps.studies.study import STUDY, Study
 from tests.sweeps.files import RECIPE, plan, write
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 from trainer.result import ConstraintOutcome, Result, failed
 
 SWEEP = """\
@@ -112,9 +112,9 @@ def test_a_study_in_a_storage_may_be_the_source(tmp_path: Path) -> None:
         assert study.said == (f"warm start: 1 trials of {url} {name}; left out: 1 without an end to rely on",)
     assert in_optuna(tmp_path / "second")[0].params == asked[0].params
     fixed = [*warm, "search.dual.every=null"]
-    with pytest.raises(BadInput, match="must be a sweep over the same parameters"):
+    with pytest.raises(InputError, match="must be a sweep over the same parameters"):
         Study(plan(tmp_path, *fixed, sweep=SWEEP), tmp_path / "third")
-    with pytest.raises(BadInput, match=r"must name a study at .*, but got x where there are s-"):
+    with pytest.raises(InputError, match=r"must name a study at .*, but got x where there are s-"):
         Study(plan(tmp_path, f"warm_start=[{{storage: '{url}', study: x}}]", sweep=SWEEP), tmp_path / "third")
 
 
@@ -147,9 +147,9 @@ def test_trials_under_other_constraints_are_left_out(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_bad_input_is_told_by_its_line(tmp_path: Path, sets: list[str], told: str) -> None:
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         plan(tmp_path, *sets, sweep=SWEEP)
-    assert any(told in str(each) and ":1: " in str(each) for each in caught.value.problems), caught.value
+    assert any(told in str(each) and ":1: " in str(each) for each in caught.value.diagnostics), caught.value
 
 
 def test_points_come_first_and_the_sampler_fills_in_what_they_leave_open(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_points_come_first_and_the_sampler_fills_in_what_they_leave_open(tmp_pat
         second, third = study.ask().params, study.ask().params
         assert second["dual.every"] == 2 and second.keys() == third.keys() == whole.keys()
         assert 0.003 <= second["dual.step_size"] <= 0.3
-    with pytest.raises(BadInput, match=r"points\.0\.dual\.step_size: must stay as it was when this sweep began"):
+    with pytest.raises(InputError, match=r"points\.0\.dual\.step_size: must stay as it was when this sweep began"):
         Study(load_plan(tmp_path / "sweep.yaml", ["points=[]"]), tmp_path / "out")
 
 

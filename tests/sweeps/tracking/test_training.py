@@ -13,8 +13,8 @@ from sweeps.records.explained import Explained
 from sweeps.reports.explaining import explain_run
 from sweeps.tracking.training import log_training
 from tests.sweeps.files import RECIPE
+from trainer.config.diagnostics import InputError
 from trainer.config.yaml_file import parse, validate
-from trainer.errors import BadInput
 from trainer.recipe.recipe import Recipe
 from trainer.result import ConstraintOutcome, Result
 
@@ -49,9 +49,9 @@ def test_a_training_is_logged_once_and_explained_from_there(tmp_path: Path) -> N
         (None, None, None),
         (None, "http://h:5000", "http://h:5000"),
         ("sqlite:////a.db", "http://h:5000", "sqlite:////a.db"),
-        ("mlflow.db", None, BadInput),
-        (None, "htp://x", BadInput),
-        ("sqlite:///~no-such-user/x.db", None, BadInput),
+        ("mlflow.db", None, InputError),
+        (None, "htp://x", InputError),
+        ("sqlite:///~no-such-user/x.db", None, InputError),
     ],
 )
 def test_the_store_of_a_training(
@@ -60,8 +60,8 @@ def test_the_store_of_a_training(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     if variable is not None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", variable)
-    if expected is BadInput:
-        with pytest.raises(BadInput, match="--tracking-uri: must" if option else "MLFLOW_TRACKING_URI: must"):
+    if expected is InputError:
+        with pytest.raises(InputError, match="--tracking-uri: must" if option else "MLFLOW_TRACKING_URI: must"):
             checked_store(option)
     else:
         assert checked_store(option) == expected

@@ -20,11 +20,11 @@ from tests.stores import empty_store
 from tests.sweeps.files import RECIPE, SWEEP, write
 from trainer.amortised.front import FILE
 from trainer.checkpoint import CheckpointFolder
+from trainer.config.diagnostics import InputError
 from trainer.dual.coordinator import InProcess
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
 from trainer.engine.worker import run_worker
-from trainer.errors import BadInput
 from trainer.ray_shell.launch import result_in
 from trainer.recipe.recipe import Recipe
 from trainer.result import Result
@@ -97,7 +97,7 @@ def test_its_steps_are_whole_dual_steps(tmp_path):
     ],
 )
 def test_what_cannot_be_amortised_is_told_before_anything_starts(tmp_path, overrides, message):
-    with pytest.raises(BadInput) as error:
+    with pytest.raises(InputError) as error:
         planned(tmp_path, *overrides)
     assert message in str(error.value)
 

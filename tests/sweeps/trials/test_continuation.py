@@ -25,7 +25,7 @@ from sweeps.trials.runs import OpenTrial
 from tests.analysis.made_up import front_text
 from tests.sweeps.dual_informed.test_of_plan import result
 from tests.sweeps.files import RECIPE, plan, write
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 from trainer.result import ConstraintOutcome
 from trainer.storage import MARKER
 
@@ -199,7 +199,7 @@ def test_what_is_refused(tmp_path: Path, old: str, new: str, said: str | None) -
     if said is None:
         plan(tmp_path, sweep=sweep)
         sweep, said = sweep.replace("true", "{steps: 100}"), "continuation.steps: must be left out where train.steps is searched"
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         plan(tmp_path, sweep=sweep)
     assert said in str(caught.value), caught.value
 
@@ -213,7 +213,7 @@ def test_a_sweep_keeps_its_continuation(tmp_path: Path) -> None:
         with Study(plan(tmp_path, begun, sweep=ONE), out):
             pass
         for other in refused:
-            with pytest.raises(BadInput, match="must stay as it was when this sweep began"):
+            with pytest.raises(InputError, match="must stay as it was when this sweep began"):
                 Study(plan(tmp_path, other, sweep=ONE), out)
         with Study(plan(tmp_path, allowed, sweep=ONE), out):
             pass

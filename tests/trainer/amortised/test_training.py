@@ -17,13 +17,14 @@ from tests.trainer.recipes import digits
 from trainer.amortised.front import FILE, AmortisedFront
 from trainer.amortised.measure import measured_at
 from trainer.checkpoint import CheckpointFolder, locate
+from trainer.config.diagnostics import InputError
 from trainer.dual.coordinator import InProcess
 from trainer.engine.assembly import prepare
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
 from trainer.engine.loop import Loop
 from trainer.engine.sample_command import generate, restore
-from trainer.errors import BadInput, TrainingError
+from trainer.errors import TrainingError
 from trainer.models.build import build_model
 from trainer.models.loading import Library
 from trainer.recipe.load import load_recipe
@@ -199,7 +200,7 @@ def test_asking_for_multipliers_and_budgets(ended):
 )
 def test_what_cannot_be_asked_is_told(ended, arguments, message, tmp_path):
     done = typer.testing.CliRunner().invoke(app, ["sample", str(ended), "--output", str(tmp_path), *arguments])
-    assert isinstance(done.exception, BadInput) and message in str(done.exception)
+    assert isinstance(done.exception, InputError) and message in str(done.exception)
 
 
 def test_the_command_samples_at_the_recipes_budgets_unless_asked(ended, tmp_path):
@@ -229,6 +230,6 @@ def test_the_command_samples_at_the_recipes_budgets_unless_asked(ended, tmp_path
 )
 def test_bad_settings_are_told_where_they_stand(overrides, message, tmp_path):
     file = Path(__file__).parent.parent.parent.parent / "sweeps/recipes/digits.yaml"
-    with pytest.raises(BadInput) as error:
+    with pytest.raises(InputError) as error:
         load_recipe(file, overrides)
     assert message in str(error.value)

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tests.trainer.data.conftest import HEAD, WriteModule, recipe_of
+from tests.trainer.conftest import WriteModule
+from tests.trainer.data.conftest import HEAD, recipe_of
 from trainer.checks.before_loading import check, is_conclusive, summary
 from trainer.data.dataset_info import DIGITS_COUNTS, DIGITS_SIDE
 from trainer.recipe.data import Data

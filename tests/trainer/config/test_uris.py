@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from trainer.checkpoint import CheckpointFolder
+from trainer.config.diagnostics import Diagnostic, InputError
 from trainer.config.uris import (
     BadPlaceError,
     ambiguous_login,
@@ -17,7 +18,6 @@ from trainer.config.uris import (
     sqlite_url,
     without_login,
 )
-from trainer.errors import BadInput, Problem
 from trainer.storage import check_writable, read_file, write_files
 
 
@@ -51,7 +51,7 @@ def test_local_places(home: Path, place: str, path: str | None) -> None:
     if path is None:
         with pytest.raises(BadPlaceError, match=r"must be .* but got"):
             local_path(place)
-        with pytest.raises(BadInput, match=r"command line:1: --output: must be "):
+        with pytest.raises(InputError, match=r"command line:1: --output: must be "):
             check_writable(place)
     else:
         assert local_path(place) == Path(path.replace("HOME", str(home)).replace("HERE", str(home.parent)))
@@ -118,7 +118,7 @@ def test_secrets_are_hidden_in_addresses_and_in_texts_about_them(url: str, shown
         masked(f"could not reach '{url}' (timed out), then http://a:b@c")
         == f"could not reach '{shown}' (timed out), then http://***@c"
     )
-    assert shown in str(Problem("f", 1, "storage", "must be a URL", repr(url), f"fix {url}"))
+    assert shown in str(Diagnostic(("storage",), "must be a URL", repr(url), f"fix {url}", "f", 1))
     assert "***" not in without_login(url) and "@db" not in without_login(url)
 
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from trainer.config import yaml_core
+from trainer.config.diagnostics import InputError
 from trainer.config.yaml_file import load, parse, validate
-from trainer.errors import BadInput
 from trainer.recipe.load import read_overrides
 from trainer.recipe.recipe import Recipe
 
@@ -32,7 +32,7 @@ def test_scalars_are_those_of_yaml_1_2(written: str) -> None:
 
 
 def told(text: str) -> str:
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         parse(text, "f.yaml")
     return str(caught.value)
 
@@ -118,10 +118,10 @@ def test_a_file_in_any_unicode_encoding_is_read(tmp_path: Path, encoding: str) -
 )
 def test_a_file_that_is_no_text_is_told(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "f.yaml").write_bytes(content)
-    with pytest.raises(BadInput, match="must be text in UTF-8") as caught:
+    with pytest.raises(InputError, match="must be text in UTF-8") as caught:
         load(tmp_path / "f.yaml")
     assert words in str(caught.value)
-    with pytest.raises(BadInput, match="must be a file, but got a folder"):
+    with pytest.raises(InputError, match="must be a file, but got a folder"):
         load(tmp_path)
 
 
@@ -148,9 +148,9 @@ train: {steps: 10}
     [("true", '["true"]'), ("null", '["null"]'), ("1.5", '["1.5"]'), ("False", '["false"]'), ("~", '["null"]')],
 )
 def test_a_class_that_yaml_reads_as_something_else_is_told_once(word: str, quoted: str) -> None:
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         validate(Recipe, parse(RECIPE.replace("CLASSES", f"[a, {word}]"), "r.yaml"))
-    (problem,) = caught.value.problems
+    (problem,) = caught.value.diagnostics
     assert (problem.line, problem.key, problem.remedy) == (6, "constraints.0.data.classes.1", f"put it in quotes: {quoted}")
 
 
@@ -168,9 +168,9 @@ def test_a_class_that_yaml_reads_as_something_else_is_told_once(word: str, quote
 )
 def test_of_several_types_one_error_is_told_where_the_value_stands(model: str, expected: list[tuple[str, str]]) -> None:
     text = RECIPE.replace("{unet: {channels: [8, 16]}}", model).replace("CLASSES", "[a]")
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         validate(Recipe, parse(text, "r.yaml"))
-    assert [(each.key, each.rule) for each in caught.value.problems] == expected
+    assert [(each.key, each.rule) for each in caught.value.diagnostics] == expected
 
 
 def test_the_largest_number_and_a_word_of_the_merge_key_are_read() -> None:

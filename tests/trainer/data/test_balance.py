@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.trainer.data.conftest import WriteModule, recipe_of
+from tests.trainer.conftest import WriteModule
+from tests.trainer.data.conftest import recipe_of
 from tests.trainer.engine.test_loop import run
 from tests.trainer.recipes import digits
 from trainer.checks.before_loading import check

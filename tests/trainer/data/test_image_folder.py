@@ -147,4 +147,4 @@ def test_bad_data_crosses_process_borders_whole(tmp_path: Path) -> None:
     with pytest.raises(BadDataError) as raised:
         load(data_of(folder=str(tmp_path)))
     again = pickle.loads(pickle.dumps(raised.value))
-    assert again.faults == raised.value.faults and str(again) == str(raised.value)
+    assert again.diagnostics == raised.value.diagnostics and str(again) == str(raised.value)

@@ -10,7 +10,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from tests.trainer.data.conftest import WriteModule, data_of, recipe_of
+from tests.trainer.conftest import WriteModule
+from tests.trainer.data.conftest import data_of, recipe_of
 from trainer.checks.after_loading import check_deep
 from trainer.data import digits
 from trainer.data.examples import InMemory

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch.utils.data import IterableDataset, TensorDataset
 
-from tests.trainer.data.conftest import WriteModule, data_of
+from tests.trainer.conftest import WriteModule
+from tests.trainer.data.conftest import data_of
 from trainer.data import examples as examples_module
 from trainer.data.examples import Examples, OnDemand
 from trainer.data.faults import BadDataError

@@ -16,6 +16,7 @@ from tests.trainer.engine.test_loop import Interrupted, Recording, aligned, run,
 from tests.trainer.recipes import digits
 from trainer.checkpoint import CheckpointFolder, Snapshot, locate, read
 from trainer.checks import before_loading
+from trainer.config.diagnostics import InputError
 from trainer.config.yaml_file import parse
 from trainer.dual.settling import settled_multipliers
 from trainer.dual.state import DualState
@@ -23,7 +24,7 @@ from trainer.engine.assembly import prepare
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
 from trainer.engine.loop import Loop
-from trainer.errors import BadInput, TrainingError
+from trainer.errors import TrainingError
 from trainer.ray_shell.launch import fingerprint
 from trainer.recipe.load import OverlaidDocument, load_recipe, validate_recipe
 from trainer.recipe.recipe import Recipe
@@ -188,7 +189,7 @@ constraints: [{{name: four, data: {{classes: [4]}}, at_most: 0.5}}]
 train: {{steps: 20}}
 {more}start: {start}
 """)
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         load_recipe(tmp_path / "recipe.yaml")
     assert said in str(caught.value) and "recipe.yaml:" in str(caught.value)
 
@@ -210,7 +211,7 @@ def test_weights_on_a_simplex_are_all_given_or_none() -> None:
         if good:
             assert validate_recipe(validated).start is not None
             continue
-        with pytest.raises(BadInput, match="must be a weight for each constraint, with sum 1"):
+        with pytest.raises(InputError, match="must be a weight for each constraint, with sum 1"):
             validate_recipe(validated)
 
 

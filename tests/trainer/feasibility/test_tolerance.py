@@ -10,7 +10,7 @@ import pytest
 from sweeps.checking import checked_plan, describe
 from sweeps.planning.load import load_plan
 from tests.trainer.recipes import digits
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 from trainer.feasibility.defaults import tolerances, without_tolerance
 from trainer.feasibility.tolerance import Tolerance
 from trainer.recipe.load import load_recipe
@@ -86,11 +86,11 @@ def test_a_sweep_tells_every_trial_that_of_the_searched_range(tmp_path: Path, ki
 
 
 def test_a_budget_of_0_asks_for_a_tolerance_unless_it_is_searched(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"constraints.0.at_most: must come with `feasibility.tolerance`"):
+    with pytest.raises(InputError, match=r"constraints.0.at_most: must come with `feasibility.tolerance`"):
         sweep(tmp_path, "dual.step_size: {uniform: [0.1, 0.2]}")
     file = tmp_path / "recipe.yaml"
     file.write_text("\n".join(line[2:] for line in SWEEP.split("recipe:\n")[1].split("trials:")[0].splitlines()))
-    with pytest.raises(BadInput, match=r"tolerance: \{four: 0.001\}"):
+    with pytest.raises(InputError, match=r"tolerance: \{four: 0.001\}"):
         load_recipe(file)
     assert load_recipe(file, ["feasibility={tolerance: {four: 0.001}}"])[0].feasibility.tolerance == {"four": 0.001}
 

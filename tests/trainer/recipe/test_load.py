@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.errors import BadInput
+from trainer.config.diagnostics import InputError
 from trainer.recipe.load import load_recipe
 
 RECIPE = """\
@@ -29,9 +29,9 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def told(path: Path, *overrides: str) -> list[str]:
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         load_recipe(path, overrides)
-    return [str(problem).replace(f"{path.parent}/", "") for problem in caught.value.problems]
+    return [str(problem).replace(f"{path.parent}/", "") for problem in caught.value.diagnostics]
 
 
 def test_overrides_reach_their_places(recipe: Path) -> None:

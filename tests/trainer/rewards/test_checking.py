@@ -86,7 +86,7 @@ def test_a_users_function_and_the_line_it_stands_on(module: Callable[[str, str],
     assert told({"call": "own_rewards:good"}) == []
     (fault,) = problems(resolve({"call": "own_rewards:three"}), RGB, None, KEYS)
     document = parse("constraints:\n  - name: a\n    reward: {call: own_rewards:three}\n", "r.yaml")
-    assert str(fault.problem(document)).startswith("r.yaml:3: constraints.0.reward.call.path: must be a function that can be")
+    assert str(document.locate(fault)).startswith("r.yaml:3: constraints.0.reward.call.path: must be a function that can be")
 
 
 @pytest.mark.parametrize("reward", [{"clip_score": {"model": "a/b"}}, {"call": "math:dist"}])

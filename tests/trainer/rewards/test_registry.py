@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pydantic import Field, ValidationError
 
+from trainer.config.diagnostics import InputError
 from trainer.config.yaml_file import parse, validate
-from trainer.errors import BadInput
 from trainer.recipe.base import Section
 from trainer.rewards import registry, shipped
 from trainer.rewards.registry import REWARDS, Reward, RewardField, resolve
@@ -70,8 +70,8 @@ def test_two_rewards_of_one_word_are_refused(more_files: Path) -> None:
 
 def test_naming_a_reward_imports_nothing_heavy() -> None:
     code = (
-        "import sys; import trainer.rewards, trainer.rewards.checking as c;"
-        "print(list(c.problems(trainer.rewards.resolve({'jpeg_size': {}}), (3, 8, 8), None, ())));"
+        "import sys; import trainer.rewards.registry as r, trainer.rewards.checking as c;"
+        "print(list(c.problems(r.resolve({'jpeg_size': {}}), (3, 8, 8), None, ())));"
         "print([name for name in ('torch', 'numpy', 'PIL', 'transformers', 'diffusers') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -126,9 +126,9 @@ def test_every_way_to_write_one_and_the_one_way_it_is_stored(text: str, stored: 
     ],
 )
 def test_errors_name_the_key_the_value_and_the_way_out(text: str, message: str) -> None:
-    with pytest.raises(BadInput) as raised:
+    with pytest.raises(InputError) as raised:
         read(text)
-    assert len(raised.value.problems) == 1 and message in str(raised.value)
+    assert len(raised.value.diagnostics) == 1 and message in str(raised.value)
 
 
 def test_the_json_schema_has_every_word_and_no_reference() -> None:

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from trainer.config.diagnostics import Diagnostic
 from trainer.config.import_path import CannotImportError, import_callable, takes
 from trainer.recipe.base import ClassName, ImportPath
-from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec, Wrong
+from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec
 
 
 class Call(RewardSpec):
@@ -46,17 +47,17 @@ class Call(RewardSpec):
             return function
         return ByPrompt(lambda x, prompts: function(x, [context.prompts[each] for each in prompts.tolist()]))
 
-    def wrong(self, shape: tuple[int, ...] | None, class_names: Sequence[ClassName] | None) -> Iterator[Wrong]:
+    def mistakes(self, shape: tuple[int, ...] | None, class_names: Sequence[ClassName] | None) -> Iterator[Diagnostic]:
         try:
             function = import_callable(self.path)
         except CannotImportError as error:
-            yield Wrong("path", error.rule, error.received, error.remedy)
+            yield Diagnostic(("path",), error.rule, error.received, error.remedy)
             return
         if not takes(function, 1) and not takes(function, 2):
             received = f"`{self.path}`, which cannot"
             remedy = "change its parameters, or give the others defaults"
-            yield Wrong(
-                "path",
+            yield Diagnostic(
+                ("path",),
                 "must be a function that can be called with one argument, or with samples and their prompts",
                 received,
                 remedy,

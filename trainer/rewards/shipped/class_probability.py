@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from trainer.config.diagnostics import Diagnostic
 from trainer.config.yaml_file import nearest, show
 from trainer.recipe.base import ClassName
-from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec, Wrong
+from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,10 +49,12 @@ class ClassProbability(RewardSpec):
 
         return probability
 
-    def wrong(self, shape: tuple[int, ...] | None, class_names: Sequence[ClassName] | None) -> Iterator[Wrong]:
+    def mistakes(self, shape: tuple[int, ...] | None, class_names: Sequence[ClassName] | None) -> Iterator[Diagnostic]:
         from trainer.data.class_names import find  # which knows the recipe, and that knows the rewards
 
         if class_names is not None and not class_names:
-            yield Wrong("class", "must go with data that has labels", show(self.of), "give labelled data, or another reward")
+            yield Diagnostic(
+                ("class",), "must go with data that has labels", show(self.of), "give labelled data, or another reward"
+            )
         elif class_names is not None and find(self.of, class_names) is None:
-            yield Wrong("class", "must be a class of the data", show(self.of), nearest(self.of, class_names))
+            yield Diagnostic(("class",), "must be a class of the data", show(self.of), nearest(self.of, class_names))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from trainer.config.diagnostics import Diagnostic
 from trainer.recipe.base import ClassName
 from trainer.rewards.images import luma, root
-from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec, Wrong
+from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,10 +28,10 @@ class LocalContrast(RewardSpec):
     def build(self, context: RewardContext) -> RewardFunction:
         return partial(local_contrast, window=self.window)
 
-    def wrong(self, shape: tuple[int, ...] | None, class_names: Sequence[ClassName] | None) -> Iterator[Wrong]:
+    def mistakes(self, shape: tuple[int, ...] | None, class_names: Sequence[ClassName] | None) -> Iterator[Diagnostic]:
         if shape is not None and len(shape) == 3 and self.window > min(shape[1:]):
             received = f"{self.window} for images of {shape[1]} x {shape[2]}"
-            yield Wrong("window", "must fit into the images", received, f"write at most {min(shape[1:])}")
+            yield Diagnostic(("window",), "must fit into the images", received, f"write at most {min(shape[1:])}")
 
 
 def local_contrast(x: Tensor, window: int) -> Tensor:

@@ -13,7 +13,7 @@ from trainer.rewards.registry import Reward, RewardField
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainer.data.faults import Fault
+    from trainer.config.diagnostics import Diagnostic
     from trainer.models.spaces import Space
     from trainer.rewards.evaluate import Normalised
     from trainer.samplers.rollout import Path
@@ -69,7 +69,7 @@ def _build(value: Reward, setting: TermContext) -> RewardTerm:
     return RewardTerm(reward, scale, setting.space, scale(values.double().cpu()))
 
 
-def _faults(value: Reward, seen: Seen) -> Iterator[Fault]:
+def _faults(value: Reward, seen: Seen) -> Iterator[Diagnostic]:
     return problems(value, seen.shape, seen.class_names, seen.keys, seen.gradient == "backpropagation", seen.prompted)
 
 

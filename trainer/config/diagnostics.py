@@ -1,0 +1,54 @@
+"""What can be wrong with what a user gave us, in one form: `file:line: key: rule, but got what was received; remedy`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainer.config.templates import template_hint, unfilled
+from trainer.config.uris import masked
+
+Key = str | int
+Keys = tuple[Key, ...]
+
+
+def dotted(keys: Sequence[Key]) -> str:
+    """`keys` as a user writes them; `file` for none, the whole of it."""
+    return ".".join(str(key) for key in keys) or "file"
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One mistake of input.
+
+    keys: lead to it from the top of its file, e.g. ("constraints", 0, "data"); none for the whole file. rule: what must hold.
+    received: what was found. remedy: what to write instead. file, line: where it was written, once that is known.
+    """
+
+    keys: Keys
+    rule: str
+    received: str
+    remedy: str
+    file: str = ""
+    line: int = 0
+
+    @property
+    def key(self) -> str:
+        return dotted(self.keys)
+
+    def __str__(self) -> str:
+        place = unfilled(self.received) if "template" not in self.remedy else ""
+        remedy = template_hint(place) if place else self.remedy
+        where = f"{self.file}:{self.line}: " if self.file else ""
+        return masked(f"{where}{self.key}: {self.rule}, but got {self.received}; {remedy}")
+
+
+class InputError(Exception):
+    """A file, an option or a user's part is wrong; carries every mistake found, so that all are fixed at once."""
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        super().__init__(diagnostics)
+        self.diagnostics = list(diagnostics)
+
+    def __str__(self) -> str:
+        return "\n".join(str(diagnostic) for diagnostic in self.diagnostics)
