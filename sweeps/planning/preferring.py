@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field, FiniteFloat, model_validator
 
 from trainer.config import yaml_core
-from trainer.config.diagnostics import Diagnostic, InputError
+from trainer.config.diagnostics import Diagnostic, InputError, RuleError
 from trainer.config.yaml_file import Document, nearest, show, validate
 from trainer.recipe.base import Section
 
@@ -37,7 +37,7 @@ class Limit(Section):
     def _one(self) -> Self:
         if (self.at_most is None) == (self.at_least is None):
             got = "both" if self.at_most is not None else "none of them"
-            raise ValueError(f"a limit must hold one of at_most and at_least, but got {got}; write e.g. {{at_most: 0.10}}")
+            raise RuleError("", "a limit must hold one of at_most and at_least", got, "write e.g. {at_most: 0.10}")
         return self
 
 
@@ -65,12 +65,12 @@ class Prefer(Section):
     def _one_way(self) -> Self:
         if (self.weights is None) == (self.meets is None):
             got = "both" if self.weights is not None else "none of them"
-            raise ValueError(f"it must hold one of weights and meets, but got {got}; write e.g. {{weights: {{objective: 1}}}}")
+            raise RuleError("", "it must hold one of weights and meets", got, "write e.g. {weights: {objective: 1}}")
         for key, other in (("scale", "weights"), ("best", "meets")):
             if getattr(self, key) is not None and getattr(self, other) is None:
-                raise ValueError(f"`{key}` must stand beside `{other}`, but got it without; drop it, or write {other}")
+                raise RuleError(key, f"must stand beside `{other}`", "it without", f"drop it, or write {other}")
         if self.weights is not None and not any(self.weights.values()):
-            raise ValueError("`weights` must hold one above 0, but got zeros alone; raise that of what matters")
+            raise RuleError("weights", "must hold one above 0", "zeros alone", "raise that of what matters")
         return self
 
 

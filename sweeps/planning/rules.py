@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from analysis.database import wrong_with_file, wrong_with_writing
 from analysis.tracking_uri import VARIABLE
@@ -19,7 +19,7 @@ from sweeps.planning.kinds import holds
 from sweeps.planning.schema import Sweep
 from sweeps.planning.search import Parameter, apply
 from sweeps.planning.study_address import masked, storage_url, wrong_with
-from trainer.config.diagnostics import Diagnostic, InputError, Keys
+from trainer.config.diagnostics import Diagnostic, InputError, Keys, RulesError
 from trainer.config.uris import BadPlaceError
 from trainer.config.yaml_file import Document, nearest, show, validate
 from trainer.recipe.load import OverlaidDocument
@@ -156,18 +156,13 @@ def check_amortised(document: OverlaidDocument, recipe: Recipe, whole: Callable[
     try:
         whole()
     except ValidationError as error:
-        messages = [message for each in error.errors() for message in _messages(each)]
-        return [document.diagnostic(("amortised",), *_parts(message)) for message in messages]
+        return [each for one in error.errors() for each in _of_the_whole(document, one)]
     return []
 
 
-def _messages(error: Any) -> list[str]:
+def _of_the_whole(document: OverlaidDocument, error: ErrorDetails) -> list[Diagnostic]:
+    """What a rule says of the amortised training's recipe, told at the key that makes it."""
     cause = error.get("ctx", {}).get("error")
-    return list(getattr(cause, "messages", [str(cause or error["msg"])]))
-
-
-def _parts(message: str) -> tuple[str, str, str]:
-    """The rule, what was received and the way out, of a message that says all three."""
-    rule, _, rest = message.partition(", but got ")
-    received, _, remedy = rest.rpartition("; ")
-    return rule, received or rest, remedy or "fix it, or drop `amortised`"
+    if not isinstance(cause, RulesError):
+        return [document.diagnostic(("amortised",), error["msg"], show(error["input"]), "fix it, or drop `amortised`")]
+    return [document.diagnostic(("amortised",), each.rule, each.received, each.remedy) for each in cause.diagnostics]

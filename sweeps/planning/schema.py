@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from sweeps.planning.preferring import MetricName, Prefer
 from sweeps.planning.study_address import masked
+from trainer.config.diagnostics import RuleError
 from trainer.recipe.amortised import Amortised
 from trainer.recipe.base import Count, Name, Positive, Section
 from trainer.recipe.run import Resources
@@ -31,9 +32,11 @@ class Sampler(Section):
     @model_validator(mode="after")
     def _tolerates_what_it_knows(self) -> Self:
         if self.tolerance is not None and self.name != "dual_informed":
-            raise ValueError(
-                f"`tolerance` must go with the sampler dual_informed, which knows a band, but got {self.name}; drop it, or "
-                "write name: dual_informed"
+            raise RuleError(
+                "tolerance",
+                "must go with the sampler dual_informed, which knows a band",
+                self.name,
+                "drop it, or write name: dual_informed",
             )
         return self
 
@@ -106,7 +109,7 @@ class EarlyStopping(Section):
     @model_validator(mode="after")
     def _stops_something(self) -> Self:
         if not (self.infeasible or self.dominated or self.halving):
-            raise ValueError("a section must turn on a rule, but got none; name infeasible, dominated or halving, or drop it")
+            raise RuleError("", "a section must turn on a rule", "none", "name infeasible, dominated or halving, or drop it")
         return self
 
 
@@ -156,7 +159,7 @@ class WarmStart(Section):
     def _is_one_place(self) -> Self:
         self.exactly_one("output", "storage")
         if self.study is not None and self.storage is None:
-            raise ValueError(f"`study` must go with `storage`, but got output: {self.output!r}; drop it, or write the storage")
+            raise RuleError("study", "must go with `storage`", f"output: {self.output!r}", "drop it, or write the storage")
         return self
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from trainer.config.diagnostics import Diagnostic, InputError
+from trainer.config.diagnostics import Diagnostic, InputError, RuleError
 
 
 def asked_multipliers(checkpoint: str, multipliers: str | None, budgets: str | None) -> dict[str, float] | None:
@@ -34,10 +35,8 @@ def asked_multipliers(checkpoint: str, multipliers: str | None, budgets: str | N
         return found
     try:
         return front_of(checkpoint).multipliers_for(found)
-    except ValueError as error:
-        rule, _, rest = str(error).partition(", but got ")
-        received, _, remedy = rest.partition("; ")
-        raise _problem(option, rule, received, remedy) from None
+    except RuleError as error:
+        raise InputError([_written(option, each) for each in error.diagnostics]) from None
     except TrainingError as error:
         raise _problem(option, "must go with a run that has ended", str(error), "train it to its end") from None
 
@@ -57,4 +56,8 @@ def _read(option: str, text: str) -> dict[str, float]:
 
 
 def _problem(option: str, rule: str, received: str, remedy: str) -> InputError:
-    return InputError([Diagnostic((option,), rule, received, remedy, "command line", 1)])
+    return InputError([_written(option, Diagnostic((), rule, received, remedy))])
+
+
+def _written(option: str, diagnostic: Diagnostic) -> Diagnostic:
+    return replace(diagnostic, keys=(option,), file="command line", line=1)

@@ -12,7 +12,7 @@ CODE = """
 import tempfile, torch
 from trainer.checkpoint import CheckpointFolder
 from trainer.dual.coordinator import InProcess
-
+from trainer.engine.dual_side import controller_of
 from trainer.engine.host import LocalHost
 from trainer.recipe.recipe import Recipe
 from trainer.engine.worker import run_worker

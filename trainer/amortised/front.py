@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from trainer.amortised.spread import MultiplierRange
+from trainer.config.diagnostics import RuleError
 from trainer.dual.problem import ConstrainedProblem, Vector
 from trainer.errors import TrainingError
 from trainer.recipe.bound import Kind
@@ -112,10 +113,10 @@ class AmortisedFront:
         """lambda(b) by name; a budget that is not given is the recipe's own.
 
         Raises:
-            ValueError: no such constraint, or a budget tighter than the range of the multipliers reaches.
+            RuleError: no such constraint, or a budget tighter than the range of the multipliers reaches.
         """
         if unknown := sorted(set(budgets) - set(self.names)):
-            raise ValueError(f"must be of {', '.join(self.names)}, but got {unknown[0]}; name one of them")
+            raise RuleError("", f"must be of {', '.join(self.names)}", unknown[0], "name one of them")
         spread = self.spread
         wanted = spread.problem.signs * self._row({**self.budgets, **budgets})
         dual = self.dual_function()
@@ -125,10 +126,8 @@ class AmortisedFront:
             tolerance = 0.01 * float(np.ptp(dual.values[:, i]))
             if found[i] >= _AT_THE_END * spread.high[i] and reached[i] > wanted[i] + tolerance:
                 value, asked = spread.problem.signs[i] * reached[i], {**self.budgets, **budgets}[name]
-                raise ValueError(
-                    f"must be a budget that the range of multipliers reaches, but got {asked:g} for {name}, which is at "
-                    f"{value:.4g} with the largest, {spread.high[i]:g}; loosen it"
-                )
+                received = f"{asked:g} for {name}, which is at {value:.4g} with the largest, {spread.high[i]:g}"
+                raise RuleError("", "must be a budget that the range of multipliers reaches", received, "loosen it")
         return dict(zip(self.names, found.tolist(), strict=True))
 
     def to_json(self) -> dict[str, Any]:

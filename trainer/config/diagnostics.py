@@ -52,3 +52,22 @@ class InputError(Exception):
 
     def __str__(self) -> str:
         return "\n".join(str(diagnostic) for diagnostic in self.diagnostics)
+
+
+class RulesError(ValueError):
+    """Rules that a value of a section breaks, for validators; pydantic takes it for its own and keeps it.
+
+    The keys of its diagnostics lead on from the section that the validator is of.
+    """
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        super().__init__("\n".join(f"{each.rule}, but got {each.received}; {each.remedy}" for each in diagnostics))
+        self.diagnostics = list(diagnostics)
+
+
+class RuleError(RulesError):
+    """One broken rule. `key`: dotted, from the section that the validator is of; "" for the section itself."""
+
+    def __init__(self, key: str, rule: str, received: object, remedy: str) -> None:
+        keys = tuple(int(word) if word.isdigit() else word for word in key.split(".")) if key else ()
+        super().__init__([Diagnostic(keys, f"`{key}` {rule}" if key else rule, str(received), remedy)])

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from trainer.config.diagnostics import Diagnostic, InputError, Key, Keys
+from trainer.config.diagnostics import Diagnostic, InputError, Key, Keys, RulesError
 from trainer.config.union_errors import merged
 from trainer.config.yaml_core import decoded
 from trainer.config.yaml_tree import parse_tree
@@ -128,15 +128,11 @@ def _problems(model: type[BaseModel], document: Document, error: Mapping[str, An
     keys: Keys = tuple(error["loc"])
     if error["type"] != "value_error":
         return [_problem(model, document, error)]
+    cause = error["ctx"]["error"]
+    if isinstance(cause, RulesError):
+        return [document.locate(replace(each, keys=_precise(document, keys, each.keys))) for each in cause.diagnostics]
     _, info = _owner(model, keys)
-    found = []
-    for message in getattr(error["ctx"]["error"], "messages", [str(error["ctx"]["error"])]):
-        rule, _, remedy = message.partition("; ")
-        rule, _, received = rule.partition(", but got ")
-        found.append(
-            document.diagnostic(_precise(document, keys, rule), rule, received or show(error["input"]), remedy or _remedy(info))
-        )
-    return found
+    return [document.diagnostic(keys, str(cause), show(error["input"]), _remedy(info))]
 
 
 def _problem(model: type[BaseModel], document: Document, error: Mapping[str, Any]) -> Diagnostic:
@@ -164,11 +160,9 @@ def _in_quotes(value: object) -> str:
     return ""
 
 
-def _precise(document: Document, keys: Keys, rule: str) -> Keys:
-    """A rule over a whole section starts with the key it is about, in back quotes: that key's line is the useful one."""
-    named = re.match(r"`([\w.]+)`", rule)
-    words = named.group(1).split(".") if named else []
-    below: Keys = (*keys, *(int(word) if word.isdigit() else word for word in words))
+def _precise(document: Document, keys: Keys, named: Keys) -> Keys:
+    """A rule over a whole section names the key that it is about, whose line is the useful one."""
+    below = (*keys, *named)
     while len(below) > len(keys) and below not in document.lines:
         below = below[:-1]  # a key that is missing has no line, but what it is missing from has
     return below

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from trainer.config.diagnostics import RuleError
 from trainer.recipe.base import Name, Positive, Section
 
 
@@ -18,7 +19,7 @@ class Range(Section):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.low >= self.high:
-            raise ValueError(f"`low` must be below `high`, but got {self.low} and {self.high}; raise `high`, or lower `low`")
+            raise RuleError("low", "must be below `high`", f"{self.low} and {self.high}", "raise `high`, or lower `low`")
         return self
 
 

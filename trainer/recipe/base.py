@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from trainer.config.diagnostics import RuleError
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=60)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
@@ -26,4 +28,4 @@ class Section(BaseModel):
         if len(given) != 1:
             keys = ", ".join(f"`{name}`" for name in names)
             found = " and ".join(f"`{name}`" for name in given) or "none of them"
-            raise ValueError(f"must hold exactly one of {keys}, but got {found}; keep one")
+            raise RuleError("", f"must hold exactly one of {keys}", found, "keep one")

@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from trainer.config.diagnostics import RuleError
 from trainer.recipe.base import Positive, Section
 from trainer.recipe.dual import RELAXABLE, Dual
 
@@ -32,10 +33,10 @@ class Bound(Section):
     def _one_bound(self) -> Self:
         given = [key for key in KEYS if getattr(self, key) is not None]
         if len(given) > 1:
-            raise ValueError(f"`{given[1]}` must not stand beside `{given[0]}`, but got both; keep one")
+            raise RuleError(given[1], f"must not stand beside `{given[0]}`", "both", "keep one")
         if self.at_least is not None and self.relative_to is not None:
-            raise ValueError(
-                "`relative_to` must stand with `at_most` or `equals`, but got `at_least`; drop it, or bound g - f with at_most"
+            raise RuleError(
+                "relative_to", "must stand with `at_most` or `equals`", "`at_least`", "drop it, or bound g - f with at_most"
             )
         return self
 
@@ -64,51 +65,55 @@ def check_bounds(bounds: Mapping[str, Bound], dual: Dual, simplex: bool) -> None
     for name, bound in bounds.items():
         first = dual.start[name] if isinstance(dual.start, dict) else dual.start
         if first < 0 and bound.kind != "equals":
-            raise ValueError(
-                f"`dual.start` must be >= 0, but got {first} for {name}; only the multiplier of `equals` may be negative"
+            raise RuleError(
+                "dual.start", "must be >= 0", f"{first} for {name}", "only the multiplier of `equals` may be negative"
             )
 
 
 def _fits(place: str, bound: Bound, dual: Dual, simplex: bool) -> None:
     if not simplex:
         if bound.kind == "minimax":
-            raise ValueError(
-                f"`{place}` must hold one of at_most, at_least and equals, but got none of them; write one, "
-                "or use a formulation that minimises the largest value"
+            raise RuleError(
+                place,
+                "must hold one of at_most, at_least and equals",
+                "none of them",
+                "write one, or use a formulation that minimises the largest value",
             )
         if bound.alpha is not None and dual.rule not in RELAXABLE:
-            raise ValueError(f"`{place}.alpha` must go with a rule that relaxes, but got rule {dual.rule}; drop alpha")
+            raise RuleError(f"{place}.alpha", "must go with a rule that relaxes", f"rule {dual.rule}", "drop alpha")
         return
     for key in (*KEYS, "relative_to", "alpha"):
         if getattr(bound, key) is not None:
-            raise ValueError(
-                f"`{place}.{key}` must be left out where the largest value is minimised, but got {getattr(bound, key)}; "
-                "that has no budget: drop it, or choose another formulation"
+            raise RuleError(
+                f"{place}.{key}",
+                "must be left out where the largest value is minimised",
+                f"{getattr(bound, key)}",
+                "that has no budget: drop it, or choose another formulation",
             )
 
 
 def _names_all(key: str, value: float | dict[str, float], names: list[str]) -> None:
     if isinstance(value, dict) and set(value) != set(names):
-        raise ValueError(
-            f"`dual.{key}` must name every constraint, but got {sorted(value)}; write one number, or one for each of {names}"
+        raise RuleError(
+            f"dual.{key}", "must name every constraint", f"{sorted(value)}", f"write one number, or one for each of {names}"
         )
 
 
 def _fits_as_a_whole(bounds: Sequence[Bound], dual: Dual, simplex: bool) -> None:
     if dual.alpha is not None and dual.rule not in RELAXABLE:
-        raise ValueError(f"`dual.alpha` must go with a rule that relaxes, but got rule {dual.rule}; drop alpha")
+        raise RuleError("dual.alpha", "must go with a rule that relaxes", f"rule {dual.rule}", "drop alpha")
     if dual.rule == "resilient" and dual.alpha is None and not any(bound.alpha for bound in bounds):
-        raise ValueError("`dual.rule` must have an alpha to be resilient, but got none; write dual.alpha, or use ascent")
+        raise RuleError("dual.rule", "must have an alpha to be resilient", "none", "write dual.alpha, or use ascent")
     if not simplex:
         return
     if not bounds:
-        raise ValueError(f"`dual.rule` {dual.rule} must have constraints to weigh, but got none; write some, or use ascent")
+        raise RuleError("dual.rule", f"{dual.rule} must have constraints to weigh", "none", "write some, or use ascent")
     if isinstance(dual.start, dict) and abs(sum(dual.start.values()) - 1.0) > 1e-6:
-        raise ValueError(
-            f"`dual.start` must sum to 1 with rule {dual.rule}, but got {sum(dual.start.values()):.6g}; "
-            "leave it out to start from equal weights"
+        raise RuleError(
+            "dual.start",
+            f"must sum to 1 with rule {dual.rule}",
+            f"{sum(dual.start.values()):.6g}",
+            "leave it out to start from equal weights",
         )
     if not isinstance(dual.start, dict) and dual.start:
-        raise ValueError(
-            f"`dual.start` must be a weight for each constraint with rule {dual.rule}, but got {dual.start}; drop it"
-        )
+        raise RuleError("dual.start", f"must be a weight for each constraint with rule {dual.rule}", dual.start, "drop it")

@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from trainer.config.diagnostics import RuleError
 from trainer.recipe.base import Name, Positive, Section
 
 
@@ -28,7 +29,7 @@ class Compose(Section):
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         if twice := [name for position, name in enumerate(self.of) if name in self.of[:position]]:
-            raise ValueError(f"`of` must name each model once, but got {twice[0]} twice; leave one out")
+            raise RuleError("of", "must name each model once", f"{twice[0]} twice", "leave one out")
         if self.base is not None and self.guidance is None:
-            raise ValueError(f"`base` must go with guidance, but got {self.base} without; write e.g. guidance: 7.5")
+            raise RuleError("base", "must go with guidance", f"{self.base} without", "write e.g. guidance: 7.5")
         return self

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from trainer.config.diagnostics import RuleError
 from trainer.recipe.base import ClassName, Count, Fraction, ImportPath, Section
 
 
@@ -46,7 +47,7 @@ class Data(Section):
                 given = getattr(self, name)
                 if given != default and all(getattr(self, source) is None for source in sources):
                     places = " or ".join(f"`{source}`" for source in sources)
-                    raise ValueError(f"`{name}` must go with {places}, but got {given!r}; remove it")
+                    raise RuleError(name, f"must go with {places}", f"{given!r}", "remove it")
         return self
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat
 
+from trainer.config.diagnostics import RuleError
 from trainer.recipe.base import Count, Name, NotNegative, Positive, Section
 
 #: Rules whose multipliers are weights that sum to 1, of problems that minimise their largest value.
@@ -24,7 +25,7 @@ def _each(what: str, fits: Callable[[float], bool]) -> BeforeValidator:
             number = isinstance(each, int | float) and not isinstance(each, bool)
             if not (number and math.isfinite(each) and fits(each)):
                 rule = f"must be {what} (without quotes), or one for each constraint"
-                raise ValueError(f"{rule}, but got {each!r}; write a number, or `{{NAME: number, …}}`")
+                raise RuleError("", rule, f"{each!r}", "write a number, or `{NAME: number, …}`")
         return value
 
     return BeforeValidator(check)

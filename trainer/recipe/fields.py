@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, create_model, model_validator
 
-from trainer.config.diagnostics import Keys, dotted
+from trainer.config.diagnostics import Keys, RuleError, dotted
 from trainer.recipe.amortised import Amortised
 from trainer.recipe.base import Name, Section
 from trainer.recipe.bound import Bound
@@ -91,8 +91,8 @@ class Constraint(Bound, _Terms):
     @model_validator(mode="after")
     def _free_name(self) -> Self:
         if self.name == "max":
-            raise ValueError(
-                "`name` must not be a reserved word, but got 'max'; `value/max` is the largest value: write another name"
+            raise RuleError(
+                "name", "must not be a reserved word", "'max'", "`value/max` is the largest value: write another name"
             )
         self.exactly_one(*TERMS)
         return self

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from trainer.config.diagnostics import RuleError
 from trainer.config.yaml_core import decoded
 from trainer.config.yaml_file import show
 from trainer.recipe.base import Count, Fraction, ImportPath, Name, NotNegative, Positive, Section
@@ -28,9 +29,11 @@ class UNet(Section):
     def _divides(self) -> Self:
         for channels in self.channels:
             if channels % self.norm_groups:
-                raise ValueError(
-                    f"`norm_groups` must divide every entry of channels, but got {self.norm_groups} for {channels}; "
-                    f"write channels as multiples of {self.norm_groups}, or another norm_groups"
+                raise RuleError(
+                    "norm_groups",
+                    "must divide every entry of channels",
+                    f"{self.norm_groups} for {channels}",
+                    f"write channels as multiples of {self.norm_groups}, or another norm_groups",
                 )
         return self
 
@@ -42,8 +45,11 @@ def _lines(value: Any) -> Any:
     try:
         lines = decoded(local_path(value).read_bytes()).splitlines()
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"must be a list of texts, or a file of one a line, but got {show(value)} ({error}); write [{show(value)}] for a text"
+        raise RuleError(
+            "",
+            "must be a list of texts, or a file of one a line",
+            f"{show(value)} ({error})",
+            f"write [{show(value)}] for a text",
         ) from None
     return [line.strip() for line in lines if line.strip()]
 
@@ -136,12 +142,10 @@ class Model(Section):
         kind = next(word for word in ("unet", "load", "call", "compose") if getattr(self, word) is not None)
         for key in ("prompt", "prompts", "negative_prompt", "label", "guidance", "lora", "multipliers"):
             if getattr(self, key) is not None and self.load is None:
-                raise ValueError(
-                    f"`{key}` must go with `load`, but got it beside `{kind}`; drop it, or load a model that takes it"
-                )
+                raise RuleError(key, "must go with `load`", f"it beside `{kind}`", "drop it, or load a model that takes it")
         given = [key for key in ("prompt", "prompts", "label") if getattr(self, key) is not None]
         if len(given) > 1:
-            raise ValueError(f"`{given[1]}` must not stand beside `{given[0]}`, but got both; keep the one that the model takes")
+            raise RuleError(given[1], f"must not stand beside `{given[0]}`", "both", "keep the one that the model takes")
         return self
 
     @property
@@ -176,7 +180,5 @@ class Schedule(Section):
         for key, wrong in (("name", flow), ("shift", not flow)):
             if wrong and getattr(self, key) is not None:
                 kind = "a schedule of beta" if key == "name" else "prediction flow"
-                raise ValueError(
-                    f"`{key}` must go with {kind}, but got {getattr(self, key)} with prediction {self.prediction}; drop it"
-                )
+                raise RuleError(key, f"must go with {kind}", f"{getattr(self, key)} with prediction {self.prediction}", "drop it")
         return self

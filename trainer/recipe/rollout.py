@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from trainer.config.diagnostics import RuleError
 from trainer.recipe.base import Count, Fraction, Positive, Section
 from trainer.sources.estimators import NAMES
 
@@ -35,7 +36,7 @@ class Truncation(Section):
     @model_validator(mode="after")
     def _has_steps(self) -> Self:
         if self.kind in ("fixed", "gaussian") and self.steps is None:
-            raise ValueError(f"`steps` must be given with kind {self.kind}, but got nothing; write e.g. steps: 5")
+            raise RuleError("steps", f"must be given with kind {self.kind}", "nothing", "write e.g. steps: 5")
         return self
 
 
@@ -100,13 +101,14 @@ class Rollout(Section):
     @model_validator(mode="after")
     def _has_densities(self) -> Self:
         if self.gradient != "backpropagation" and self.eta == 0:
-            raise ValueError(
-                f"`eta` must be above 0 with gradient {self.gradient}, which needs densities of the steps, but got 0; "
-                "write eta: 1.0"
+            raise RuleError(
+                "eta", f"must be above 0 with gradient {self.gradient}, which needs densities of the steps", "0", "write eta: 1.0"
             )
         if self.reference == "noising" and self.gradient not in BALANCING:
-            raise ValueError(
-                f"`reference` must be pretrained with gradient {self.gradient}, but got noising; drop it, or use gradient "
-                f"{' or '.join(BALANCING)}"
+            raise RuleError(
+                "reference",
+                f"must be pretrained with gradient {self.gradient}",
+                "noising",
+                f"drop it, or use gradient {' or '.join(BALANCING)}",
             )
         return self

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, FiniteFloat, create_model
 
+from trainer.config.diagnostics import RuleError
 from trainer.recipe.base import Name, Section
 
 if TYPE_CHECKING:
@@ -55,21 +56,23 @@ def check_start(start: Start, bounds: Mapping[str, Bound], dual: Dual, simplex: 
     if not given:
         return
     if dual.rule == "fixed":
-        raise ValueError(
-            f"`start.multipliers` must be left out with rule fixed, whose multipliers are dual.start, but got {given}; "
-            "write dual.start"
+        raise RuleError(
+            "start.multipliers",
+            "must be left out with rule fixed, whose multipliers are dual.start",
+            given,
+            "write dual.start",
         )
     for name, multiplier in given.items():
         if name not in bounds:
-            raise ValueError(
-                f"`start.multipliers` must name constraints, but got {name}; write a number for some of {list(bounds)}"
-            )
+            raise RuleError("start.multipliers", "must name constraints", name, f"write a number for some of {list(bounds)}")
         if multiplier < 0 and bounds[name].kind != "equals":
-            raise ValueError(
-                f"`start.multipliers.{name}` must be >= 0, but got {multiplier}; only the multiplier of `equals` may be negative"
+            raise RuleError(
+                f"start.multipliers.{name}", "must be >= 0", multiplier, "only the multiplier of `equals` may be negative"
             )
     if simplex and (set(given) != set(bounds) or abs(sum(given.values()) - 1.0) > 1e-6):
-        raise ValueError(
-            f"`start.multipliers` must be a weight for each constraint, with sum 1, where the largest value is minimised, but "
-            f"got {given}; leave them out to go on from that run's own"
+        raise RuleError(
+            "start.multipliers",
+            "must be a weight for each constraint, with sum 1, where the largest value is minimised",
+            given,
+            "leave them out to go on from that run's own",
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, WithJsonSchema, create_model, model_serializer, model_validator
 
+from trainer.config.diagnostics import RuleError
 from trainer.config.yaml_file import nearest, show
 from trainer.recipe.base import Section
 from trainer.rewards import shipped
@@ -24,7 +25,7 @@ def _discovered() -> dict[str, type[RewardSpec]]:
         for each in vars(module).values():
             if isinstance(each, type) and issubclass(each, RewardSpec) and each.__module__ == module.__name__:
                 if each.word in found:
-                    raise ValueError(f"a reward's word must be unique, but got '{each.word}' twice; rename one of them")
+                    raise RuleError("", "a reward's word must be unique", f"'{each.word}' twice", "rename one of them")
                 found[each.word] = each
     return dict(sorted(found.items()))
 
@@ -42,10 +43,10 @@ class _Named(Section):
         if isinstance(value, str):
             if value not in REWARDS:
                 remedy = f"write `{{call: {value}}}`" if ":" in value else nearest(value, list(REWARDS))
-                raise ValueError(f"must be a known reward, but got {show(value)}; {remedy}")
+                raise RuleError("", "must be a known reward", f"{show(value)}", remedy)
             return {value: {}}
         if not isinstance(value, dict | _Named):
-            raise ValueError(f"must name a reward, but got {show(value)}; {_FORMS}")
+            raise RuleError("", "must name a reward", f"{show(value)}", _FORMS)
         return value
 
     @model_validator(mode="after")
@@ -53,7 +54,7 @@ class _Named(Section):
         given = self._given()
         if len(given) != 1:
             found = " and ".join(f"`{word}`" for word in given) or "none"
-            raise ValueError(f"must hold exactly one reward, but got {found}; {_FORMS}")
+            raise RuleError("", "must hold exactly one reward", found, _FORMS)
         return self
 
     @model_serializer

@@ -90,7 +90,7 @@ class RewardSpec(Section):
         raise NotImplementedError
 
     def mistakes(self, shape: tuple[int, ...] | None, class_names: Sequence[ClassName] | None) -> Iterator[Diagnostic]:
-        """What can be told within moments to be wrong, for samples of `shape` (None is not known); keys lead on from the reward."""
+        """What can be told within moments to be wrong, for samples of `shape` (None: not known); keys lead on from the reward."""
         yield from ()
 
     def missing_packages(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trainer.config.diagnostics import RuleError
 from trainer.recipe.fields import RecipeFields
 from trainer.recipe.formulation import SHAPES
 from trainer.recipe.rollout import BALANCING
@@ -18,20 +19,24 @@ def check_amortised(recipe: RecipeFields) -> None:
         return
     if SHAPES[recipe.formulation].simplex or not recipe.constraints:
         found = f"the formulation {recipe.formulation}" if recipe.constraints else "no constraint"
-        raise ValueError(f"`amortised` must go with constraints that have budgets, but got {found}; drop it")
+        raise RuleError("amortised", "must go with constraints that have budgets", found, "drop it")
     names = [each.name for each in recipe.constraints]
     if unknown := [name for name in spec.by_constraint if name not in names]:
-        raise ValueError(f"`amortised.by_constraint` must name constraints, but got {unknown[0]!r}; write one of {names}")
+        raise RuleError("amortised.by_constraint", "must name constraints", f"{unknown[0]!r}", f"write one of {names}")
     for position, each in enumerate(recipe.constraints):
         if each.kind == "equals":
-            raise ValueError(
-                f"`constraints.{position}.equals` must be at_most or at_least with `amortised`, whose multipliers are not "
-                f"negative, but got {each.budget}; write one of them, or drop `amortised`"
+            raise RuleError(
+                f"constraints.{position}.equals",
+                "must be at_most or at_least with `amortised`, whose multipliers are not negative",
+                each.budget,
+                "write one of them, or drop `amortised`",
             )
     if recipe.train.batches != "mixture":
-        raise ValueError(f"`train.batches` must be mixture with `amortised`, but got {recipe.train.batches}; drop it")
+        raise RuleError("train.batches", "must be mixture with `amortised`", recipe.train.batches, "drop it")
     if recipe.rollout.gradient in BALANCING and recipe.terms_on("rollout"):
-        raise ValueError(
-            "`rollout.gradient` must be backpropagation or policy_gradient with `amortised`, since a flow is learned for one "
-            f"set of multipliers, but got {recipe.rollout.gradient}; change it"
+        raise RuleError(
+            "rollout.gradient",
+            "must be backpropagation or policy_gradient with `amortised`, since a flow is learned for one set of multipliers",
+            recipe.rollout.gradient,
+            "change it",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trainer.config.diagnostics import RuleError
 from trainer.recipe.bound import Bound
 from trainer.recipe.dual import Dual
 from trainer.recipe.fields import RecipeFields
@@ -24,22 +25,24 @@ def check_balance(recipe: RecipeFields) -> None:
     along = recipe.terms_on("rollout")
     anchors = [each for each in along if each.term.anchors]
     if len(anchors) != 1:
-        raise ValueError(
-            f"`rollout.gradient` {gradient} must have one KL to a reference, as objective or constraint, but got {len(anchors)}; "
-            "write one path_kl, or use policy_gradient"
+        raise RuleError(
+            "rollout.gradient",
+            f"{gradient} must have one KL to a reference, as objective or constraint",
+            f"{len(anchors)}",
+            "write one path_kl, or use policy_gradient",
         )
     if (anchor := anchors[0]).column and recipe.constraints[anchor.column - 1].kind != "at_most":
-        raise ValueError(
-            f"`{anchor.where}` must be bounded by at_most with rollout.gradient {gradient}, but got another; change it"
-        )
+        raise RuleError(anchor.where, f"must be bounded by at_most with rollout.gradient {gradient}", "another", "change it")
     if other := [each for each in along if not (each.term.anchors or each.term.tilts)]:
-        raise ValueError(
-            f"`{other[0].where}` must be a reward with rollout.gradient {gradient}, but got {other[0].term.word}; "
-            "drop it, or use policy_gradient"
+        raise RuleError(
+            f"{other[0].where}",
+            f"must be a reward with rollout.gradient {gradient}",
+            f"{other[0].term.word}",
+            "drop it, or use policy_gradient",
         )
     if not any(each.term.tilts for each in along):
-        raise ValueError(
-            f"`constraints` must hold a reward for rollout.gradient {gradient}, but got none; write one, or use backpropagation"
+        raise RuleError(
+            "constraints", f"must hold a reward for rollout.gradient {gradient}", "none", "write one, or use backpropagation"
         )
     if reference == "noising":
         _check_free(recipe.constraints, recipe.dual)
@@ -48,18 +51,24 @@ def check_balance(recipe: RecipeFields) -> None:
 def _check_free(bounds: Sequence[Bound], dual: Dual) -> None:
     """Without a closeness there is nothing to trade rewards against: their weights are given."""
     if dual.rule != "fixed":
-        raise ValueError(
-            f"`dual.rule` must be fixed with rollout.reference noising, where no closeness is priced, but got {dual.rule}; write "
-            "rule: fixed with the rewards' weights as start, or reference: pretrained"
+        raise RuleError(
+            "dual.rule",
+            "must be fixed with rollout.reference noising, where no closeness is priced",
+            dual.rule,
+            "write rule: fixed with the rewards' weights as start, or reference: pretrained",
         )
     starts = dual.start.values() if isinstance(dual.start, dict) else [dual.start]
     if not any(starts):
-        raise ValueError(
-            "`dual.start` must give a reward some weight with rollout.reference noising, whose samples follow the rewards alone, "
-            "but got 0; write e.g. start: 1.0"
+        raise RuleError(
+            "dual.start",
+            "must give a reward some weight with rollout.reference noising, whose samples follow the rewards alone",
+            "0",
+            "write e.g. start: 1.0",
         )
     if any(bound.relative_to for bound in bounds):
-        raise ValueError(
-            "`relative_to` must be left out with rollout.reference noising, which has no objective to compare with, but got "
-            "objective; drop it"
+        raise RuleError(
+            "relative_to",
+            "must be left out with rollout.reference noising, which has no objective to compare with",
+            "objective",
+            "drop it",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from trainer.config.diagnostics import Diagnostic, RuleError, RulesError
 from trainer.recipe.consistency.amortised import check_amortised
 from trainer.recipe.consistency.balance import check_balance
 from trainer.recipe.consistency.composition import composition_is_of_what_is_there, nothing_is_trained
@@ -38,28 +39,20 @@ from trainer.recipe.consistency.terms import (
 from trainer.recipe.fields import RecipeFields
 
 
-class MisfitError(ValueError):
-    """Several rules that a recipe breaks, a message each."""
-
-    def __init__(self, messages: list[str]) -> None:
-        super().__init__("\n".join(messages))
-        self.messages = messages
-
-
 def check_fit(recipe: RecipeFields, stored: bool = False) -> None:
     """Holds a recipe against every rule over several of its sections; one that a run has stored, not against those since.
 
     Raises:
-        MisfitError: with a message for each rule that is broken.
+        RulesError: with a diagnostic for each rule that is broken.
     """
-    messages = []
+    broken: list[Diagnostic] = []
     for rule in RULES if stored else (*RULES, *SINCE):
         try:
             rule(recipe)
-        except ValueError as error:
-            messages.append(str(error))
-    if messages:
-        raise MisfitError(messages)
+        except RuleError as error:
+            broken += error.diagnostics
+    if broken:
+        raise RulesError(broken)
 
 
 RULES: tuple[Callable[[RecipeFields], None], ...] = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from trainer.config.diagnostics import RuleError
 from trainer.recipe.base import Section
 from trainer.recipe.compose import Compose
 from trainer.recipe.fields import RecipeFields
@@ -36,27 +37,30 @@ def _check_compose(
     """
     for name, each in models.items():
         if each.compose is not None:
-            raise ValueError(
-                f"`models.{name}.compose` must stand in `model` alone, but got one here; run it as a recipe of its own and "
-                "load that"
+            raise RuleError(
+                f"models.{name}.compose", "must stand in `model` alone", "one here", "run it as a recipe of its own and load that"
             )
     spec = model.compose
     if spec is None:
         if formulation == "concept_composition":
-            raise ValueError(
-                "`model` must be composed for the formulation concept_composition, but got another kind; write "
-                "model: {compose: {of: [NAME, NAME], guidance: 7.5}}, or choose another formulation"
+            raise RuleError(
+                "model",
+                "must be composed for the formulation concept_composition",
+                "another kind",
+                "write model: {compose: {of: [NAME, NAME], guidance: 7.5}}, or choose another formulation",
             )
         return
     if formulation not in DUAL_ONLY:
-        raise ValueError(
-            f"`formulation` must be {' or '.join(DUAL_ONLY)} for a composed model, which has nothing to train, but got "
-            f"{formulation}; choose one, or another model"
+        raise RuleError(
+            "formulation",
+            f"must be {' or '.join(DUAL_ONLY)} for a composed model, which has nothing to train",
+            formulation,
+            "choose one, or another model",
         )
     for key, names in (("of", spec.of), ("base", [spec.base] if spec.base is not None else [])):
         if unknown := [name for name in names if name not in models]:
-            raise ValueError(
-                f"`model.compose.{key}` must name entries of `models`, but got {unknown[0]!r}; write of {sorted(models)}"
+            raise RuleError(
+                f"model.compose.{key}", "must name entries of `models`", f"{unknown[0]!r}", f"write of {sorted(models)}"
             )
     _moved_by_constraints(spec, asked)
     _guided(spec, models, formulation)
@@ -68,31 +72,39 @@ def _moved_by_constraints(spec: Compose, asked: Sequence[tuple[str, Sequence[str
     for where, names in asked:
         if len(names) != 1 or names[0] not in spec.of or names[0] in seen:
             received = f"a second one to {names[0]}" if names and names[0] in seen else f"one to {names[0] if names else 'none'}"
-            raise ValueError(
-                f"`{where}` must be the one constraint to an entry of model.compose.of, whose weight it moves, but got "
-                f"{received}; drop it, or name it there"
+            raise RuleError(
+                where,
+                "must be the one constraint to an entry of model.compose.of, whose weight it moves",
+                received,
+                "drop it, or name it there",
             )
         seen.add(names[0])
     if missing := [name for name in spec.of if name not in seen]:
-        raise ValueError(
-            f"`model.compose.of` must name models that have a constraint each, which moves their weight, but got {missing[0]} "
-            "without; write one, or leave it out"
+        raise RuleError(
+            "model.compose.of",
+            "must name models that have a constraint each, which moves their weight",
+            f"{missing[0]} without",
+            "write one, or leave it out",
         )
 
 
 def _guided(spec: Compose, models: Mapping[str, Model], formulation: Formulation) -> None:
     if formulation == "composition_and" and spec.guidance is not None:
-        raise ValueError(
-            f"`model.compose.guidance` must go with concept_composition, but got {spec.guidance} with composition_and, whose "
-            "product has no guidance; drop it"
+        raise RuleError(
+            "model.compose.guidance",
+            "must go with concept_composition",
+            f"{spec.guidance} with composition_and, whose product has no guidance",
+            "drop it",
         )
     if formulation == "concept_composition" and spec.guidance is None:
-        raise ValueError("`model.compose.guidance` must be given for concept_composition, but got none; write e.g. guidance: 7.5")
+        raise RuleError("model.compose.guidance", "must be given for concept_composition", "none", "write e.g. guidance: 7.5")
     without = [name for name in spec.of if models[name].load is None]
     if spec.guidance is not None and spec.base is None and without:
-        raise ValueError(
-            f"`model.compose.base` must be given where a model has no unconditional prediction of its own, but got none for "
-            f"{without[0]}; name an entry of `models` that is unconditional"
+        raise RuleError(
+            "model.compose.base",
+            "must be given where a model has no unconditional prediction of its own",
+            f"none for {without[0]}",
+            "name an entry of `models` that is unconditional",
         )
 
 
@@ -106,9 +118,8 @@ def _check_nothing_trained(sections: Mapping[str, Section]) -> None:
         for key in keys:
             value = getattr(sections[section], key)
             if value != type(sections[section]).model_fields[key].default:
-                raise ValueError(
-                    f"`{section}.{key}` must be left out for a composed model, which has nothing to train, but got {value}; "
-                    "drop it"
+                raise RuleError(
+                    f"{section}.{key}", "must be left out for a composed model, which has nothing to train", value, "drop it"
                 )
 
 

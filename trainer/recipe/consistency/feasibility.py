@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trainer.config.diagnostics import RuleError
 from trainer.recipe.fields import RecipeFields
 
 
@@ -14,10 +15,8 @@ def check_feasibility(recipe: RecipeFields) -> None:
     spec, names = recipe.feasibility, [each.name for each in recipe.constraints]
     unknown = [name for name in spec.tolerance if name not in names] if isinstance(spec.tolerance, dict) else []
     if unknown:
-        raise ValueError(
-            f"`feasibility.tolerance` must name constraints of the recipe, but got {unknown[0]}; write one of {names}"
-        )
+        raise RuleError("feasibility.tolerance", "must name constraints of the recipe", unknown[0], f"write one of {names}")
     if spec.on == "held_out" and not (recipe.data is not None and recipe.data.holdout):
-        raise ValueError(
-            "`feasibility.on` must be training where no data are held out, but got held_out; write e.g. data.holdout: 0.1"
+        raise RuleError(
+            "feasibility.on", "must be training where no data are held out", "held_out", "write e.g. data.holdout: 0.1"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trainer.config.diagnostics import RuleError
 from trainer.recipe.bound import check_bounds
 from trainer.recipe.dual import ON_SIMPLEX
 from trainer.recipe.fields import RecipeFields
@@ -30,11 +31,13 @@ def rule_fits_the_formulation(recipe: RecipeFields) -> None:
     # Weights that stay equal are the baseline of both kinds, so `fixed` goes with either.
     if simplex != (rule in ON_SIMPLEX) and rule != "fixed":
         rules = " or ".join((*ON_SIMPLEX, "fixed")) if simplex else "one that is not on the simplex"
-        raise ValueError(f"`dual.rule` must be {rules} with the formulation {recipe.formulation}, but got {rule}; change one")
+        raise RuleError("dual.rule", f"must be {rules} with the formulation {recipe.formulation}", rule, "change one")
     if rule == "newton" and not any(each.term.anchors for each in recipe.terms if each.column == 0):
-        raise ValueError(
-            "`dual.rule` must have a KL along trajectories as objective to be newton, whose Hessian is that of a tilted model, "
-            "but got another; use secant"
+        raise RuleError(
+            "dual.rule",
+            "must have a KL along trajectories as objective to be newton, whose Hessian is that of a tilted model",
+            "another",
+            "use secant",
         )
 
 
@@ -43,18 +46,26 @@ def newton_needs_a_chain_that_forgets(recipe: RecipeFields) -> None:
     if recipe.dual.rule != "newton":
         return
     if recipe.rollout.eta < 1:
-        raise ValueError(
-            f"`rollout.eta` must be 1 with dual.rule newton, but got {recipe.rollout.eta:g}: below it samples keep a part of the "
-            "noise that they start from, which no multiplier moves, so the samples' covariance is not the slope of the slacks; "
-            "write eta: 1.0, or dual.rule: secant, which learns the slope"
+        raise RuleError(
+            "rollout.eta",
+            "must be 1 with dual.rule newton",
+            (
+                f"{recipe.rollout.eta:g}: below it samples keep a part of the noise that they start from, "
+                f"which no multiplier moves, so the samples' covariance is not the slope of the slacks"
+            ),
+            "write eta: 1.0, or dual.rule: secant, which learns the slope",
         )
     if recipe.schedule is None and recipe.leading.load is not None:
         return  # the loaded model's own: `trainer.checks.model_files.newton_faults`
     spec = recipe.schedule or Schedule()
     fewest = SHORTEST.get(spec.name or "", 0)
     if spec.timesteps < fewest:
-        raise ValueError(
-            f"`schedule.timesteps` must be at least {fewest} for {spec.name} with dual.rule newton, but got {spec.timesteps}: it "
-            "ends far from pure noise, so samples keep a part of what they start from, which no multiplier moves, and their "
-            "covariance is not the slope of the slacks; raise it, write name: squaredcos_cap_v2, or dual.rule: secant"
+        raise RuleError(
+            "schedule.timesteps",
+            f"must be at least {fewest} for {spec.name} with dual.rule newton",
+            (
+                f"{spec.timesteps}: it ends far from pure noise, so samples keep a part of what they start "
+                f"from, which no multiplier moves, and their covariance is not the slope of the slacks"
+            ),
+            "raise it, write name: squaredcos_cap_v2, or dual.rule: secant",
         )

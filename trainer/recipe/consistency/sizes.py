@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trainer.config.diagnostics import RuleError
 from trainer.recipe.data import Subset
 from trainer.recipe.evaluation import STEPS
 from trainer.recipe.fields import RecipeFields
@@ -13,14 +14,13 @@ def data_fit_the_terms(recipe: RecipeFields) -> None:
     drawn = [(each.column, each.term.population(each.value)) for each in recipe.terms if each.term.population is not None]
     on_data = {column for column, population in drawn if isinstance(population, Everything | Subset)}
     if recipe.data is not None and recipe.data.balance and 0 not in on_data:
-        raise ValueError(
-            "`data.balance` must go with an objective on data, but got none; drop it, or write e.g. "
-            "objective: {data: {all: true}}"
+        raise RuleError(
+            "data.balance", "must go with an objective on data", "none", "drop it, or write e.g. objective: {data: {all: true}}"
         )
     if recipe.data is None and on_data:
-        raise ValueError("`data` must be given for terms on data, but got nothing; write e.g. data: {source: digits}")
+        raise RuleError("data", "must be given for terms on data", "nothing", "write e.g. data: {source: digits}")
     if recipe.data is None and not recipe.leading.shape and recipe.leading.load is None:
-        raise ValueError("`model.shape` must be given where there is no data, but got nothing; write e.g. shape: [2]")
+        raise RuleError("model.shape", "must be given where there is no data", "nothing", "write e.g. shape: [2]")
 
 
 def samplers_fit_the_schedule(recipe: RecipeFields) -> None:
@@ -34,16 +34,18 @@ def samplers_fit_the_schedule(recipe: RecipeFields) -> None:
         ("rollout.steps", recipe.rollout.steps, bool(recipe.terms_on("rollout"))),
     ):
         if used and steps > timesteps:
-            raise ValueError(f"`{key}` must be at most schedule.timesteps, {timesteps}, but got {steps}; lower it")
+            raise RuleError(key, f"must be at most schedule.timesteps, {timesteps}", steps, "lower it")
 
 
 def batch_holds_every_term(recipe: RecipeFields) -> None:
     train = recipe.train
     needed = sum(train.floor if each.column else 1 for each in recipe.terms_on("data"))
     if train.batches == "mixture" and train.batch_size < needed:
-        raise ValueError(
-            f"`train.batch_size` must be at least 1 + constraints x floor = {needed}, but got {train.batch_size}; "
-            "enlarge the batch, or lower train.floor"
+        raise RuleError(
+            "train.batch_size",
+            f"must be at least 1 + constraints x floor = {needed}",
+            train.batch_size,
+            "enlarge the batch, or lower train.floor",
         )
 
 
@@ -54,33 +56,41 @@ def batch_holds_every_worker(recipe: RecipeFields) -> None:
         ("rollout", recipe.rollout.batch_size, recipe.terms_on("rollout")),
     ):
         if used and size < workers:
-            raise ValueError(
-                f"`{key}.batch_size` must be at least one sample for each worker, but got {size} for {workers} workers; "
-                "enlarge the batch"
+            raise RuleError(
+                f"{key}.batch_size",
+                "must be at least one sample for each worker",
+                f"{size} for {workers} workers",
+                "enlarge the batch",
             )
 
 
 def steps_end_with_a_dual_step(recipe: RecipeFields) -> None:
     steps, every = recipe.train.steps, recipe.dual.every
     if steps % every:
-        raise ValueError(
-            f"`train.steps` must be a multiple of dual.every, but got {steps} with every {every}; "
-            f"write {-(-steps // every) * every}"
+        raise RuleError(
+            "train.steps",
+            "must be a multiple of dual.every",
+            f"{steps} with every {every}",
+            f"write {-(-steps // every) * every}",
         )
 
 
 def updates_are_of_black_boxes(recipe: RecipeFields) -> None:
     rollout = recipe.rollout
     if rollout.updates > 1 and rollout.gradient == "backpropagation":
-        raise ValueError(
-            f"`rollout.updates` must be 1 with gradient backpropagation, which steps once on its trajectories, but got "
-            f"{rollout.updates}; drop it, or write gradient: policy_gradient, dag or dag_kl"
+        raise RuleError(
+            "rollout.updates",
+            "must be 1 with gradient backpropagation, which steps once on its trajectories",
+            rollout.updates,
+            "drop it, or write gradient: policy_gradient, dag or dag_kl",
         )
 
 
 def black_boxes_need_noise(recipe: RecipeFields) -> None:
     if recipe.rollout.gradient != "backpropagation" and recipe.rollout.steps < 2:
-        raise ValueError(
-            f"`rollout.steps` must be at least 2 with gradient {recipe.rollout.gradient}, as the last step has no noise and so "
-            f"no density, but got {recipe.rollout.steps}; write e.g. steps: 15"
+        raise RuleError(
+            "rollout.steps",
+            f"must be at least 2 with gradient {recipe.rollout.gradient}, as the last step has no noise and so no density",
+            recipe.rollout.steps,
+            "write e.g. steps: 15",
         )
