@@ -18,7 +18,7 @@ from sweeps.reports.explaining import show
 from sweeps.tracking.histories import histories, read_points
 from trainer.config.uris import masked
 from trainer.metric_names import sure, tells_of_another
-from trainer.ray_shell.launch import train
+from trainer.ray_shell.launch import train_checked
 from trainer.storage import RESULT, is_local, naming, write_file
 
 
@@ -37,7 +37,7 @@ def run_single(checked: Checked, console: Console) -> Explained:
         terminate_like_interrupt()
         with Progress(console, total=1) as progress:
             progress.started(name)
-            result = train(checked.recipe, checked.output, lambda payload: _take(payload, local, name, progress))
+            result = train_checked(checked.recipe, checked.output, lambda payload: _take(payload, local, name, progress))
             # Of a training that broke off the command tells the reason, at its end.
             progress.ended(name, result.status, "" if result.status == "failed" else result.reason, result.seconds)
     points = [(point["step"], point["metrics"]) for point in read_points(local / "metrics.jsonl")]

@@ -14,7 +14,7 @@ from sweeps.progress import Progress
 from sweeps.tracking.tracker import Tracker
 from trainer.amortised.front import FILE
 from trainer.config import yaml_core
-from trainer.ray_shell.launch import result_in, train
+from trainer.ray_shell.launch import result_in, train_checked
 from trainer.result import Result
 from trainer.storage import RESULT, read_file, write_file
 
@@ -39,7 +39,9 @@ def ended_in(plan: Plan, output: str) -> Result | None:
     return result_in(place_of(output)) if plan.amortised_recipe is not None else None
 
 
-def run_amortised(plan: Plan, output: str, folder: Path, tracker: Tracker, console: Console, training: Train = train) -> Result:
+def run_amortised(
+    plan: Plan, output: str, folder: Path, tracker: Tracker, console: Console, training: Train = train_checked
+) -> Result:
     """Trains it, or goes on with it, on the Ray that this process is connected to; how it ended is told, and is in its run.
 
     A failure is no reason not to run the trials.

@@ -18,6 +18,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import WorkerGroupError
 
+from trainer.checks.recipe import check_recipe
 from trainer.config.diagnostics import Diagnostic, InputError
 from trainer.engine.dual_side import controller_of
 from trainer.engine.host import Payload
@@ -150,9 +151,22 @@ def train(recipe: Recipe, output: str | None = None, on_report: Callable[[Payloa
     rank 0: {step, steps, seconds, points, …}.
 
     Raises:
+        InputError: the recipe's data, models or the user's parts are wrong, with every mistake found, before anything starts;
+            or `output` holds a run of another recipe.
+    """
+    place = job_for(recipe, output or f"runs/{recipe.name}").output
+    if read_file(place, "fingerprint") is None:  # a run that began was checked then
+        check_recipe(recipe)
+    return train_checked(recipe, place, on_report)
+
+
+def train_checked(recipe: Recipe, output: str, on_report: Callable[[Payload], None] = lambda payload: None) -> Result:
+    """`train` of a recipe that was checked, as the commands do before they connect.
+
+    Raises:
         InputError: `output` holds a run of another recipe.
     """
-    job = job_for(recipe, output or f"runs/{recipe.name}")
+    job = job_for(recipe, output)
     done = claim(job.output, recipe)
     if done is not None:
         return done
