@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.front import non_dominated
 from analysis.trials import JUDGED_STATUSES, Direction, SweepRecord, Trial
+from trainer import metric_names
 
 if TYPE_CHECKING:
     from trainer.amortised.front import AmortisedFront
@@ -47,7 +48,7 @@ def line(front: AmortisedFront, x: str, y: str, directions: Mapping[str, Directi
 
 def direction_of(front: AmortisedFront, key: str, directions: Mapping[str, Direction]) -> Direction:
     """In which direction a metric of the front is better."""
-    own = front.kinds.get(key.removeprefix("value/")) == "at_least" or (key == "objective" and front.maximize)
+    own = front.kinds.get(key.removeprefix(metric_names.VALUE)) == "at_least" or (key == "objective" and front.maximize)
     return directions.get(key, "maximize" if own else "minimize")
 
 
@@ -78,7 +79,7 @@ def gap(record: SweepRecord) -> Gap | None:
 
 def _values(front: AmortisedFront, trial: Trial) -> list[float] | None:
     """A trial's values in the front's order, where they and the objective are all finite."""
-    found = [trial.metric(f"value/{name}") for name in front.names]
+    found = [trial.metric(metric_names.value(name)) for name in front.names]
     return found if all(map(math.isfinite, [*found, trial.metric("objective")])) else None
 
 

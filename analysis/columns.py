@@ -11,11 +11,15 @@ import numpy as np
 
 from analysis.front import Front
 from analysis.trials import SweepRecord, Trial
+from trainer import metric_names
 from trainer.metric_names import tells_of_another
 
 #: Points further out than this many interquartile ranges leave the first view, unless they are on the front.
 _FENCE = 3.0
-_LEFT_OUT = ("budget/", "interval/", "pareto/", "tolerance/", "standing/", "relaxation/")
+_LEFT_OUT = (
+    metric_names.BUDGET, metric_names.INTERVAL, metric_names.MARKS, metric_names.TOLERANCE, metric_names.STANDING,
+    metric_names.RELAXATION,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,9 @@ def _group(name: str) -> str:
 
 def metric_label(name: str) -> str:
     """Return a metric's name with what a reader needs to know of its sign."""
-    if name.startswith("slack/"):
+    if name.startswith(metric_names.SLACK):
         return f"{name} (≥ 0: satisfied)"
-    return f"{name} (objective per unit of value)" if name.startswith("multiplier/") else name
+    return f"{name} (objective per unit of value)" if name.startswith(metric_names.MULTIPLIER) else name
 
 
 def _number(value: object) -> float:

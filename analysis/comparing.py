@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.errors import ReviewError
 from analysis.hypervolume import HISTORY_UP_TO, default_reference_point, hypervolume_history
 from analysis.trials import Direction, SweepRecord, Trial
+from trainer import metric_names
 
 Vector = NDArray[np.float64]
 Grouping = Literal["auto", "sampler", "sweep"]
@@ -243,5 +244,5 @@ def _samples(trial: Trial) -> float:
 
 def _seconds(trial: Trial) -> float:
     """What the trainings measured themselves; else how long the run was open; NaN where neither is known."""
-    measured = trial.metric("system/seconds") * trial.replicates
+    measured = trial.metric(metric_names.SECONDS) * trial.replicates
     return measured if math.isfinite(measured) else math.nan if trial.seconds is None else trial.seconds

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from analysis.trials import JUDGED_STATUSES, Budget, ConstraintRecord, Trial
+from trainer import metric_names
 from trainer.feasibility.standing import Slack, Standing, overall, standing_of
 from trainer.feasibility.tolerance import NORMALISED, OF_OBJECTIVE, SHARE
 from trainer.recipe.bound import Kind
@@ -19,8 +20,6 @@ from trainer.recipe.bound import Kind
 _QUANTITIES = ("value", "budget", "slack", "slack_error", "multiplier", "multiplier_error")
 #: The metric `standing/NAME`.
 _STANDINGS: Mapping[float, Standing] = {1.0: "met", 0.0: "undecided", -1.0: "violated"}
-#: Before the name of a metric: the half-width of the 95 % interval of its mean over several trainings.
-INTERVAL = "interval/"
 #: `value/max` is the largest value of all, not a constraint.
 _AGGREGATE = "max"
 
@@ -45,13 +44,13 @@ def constraint_outcomes(
         value, budget, slack, slack_error, multiplier, multiplier_error = figures
         outcome = ConstraintRecord(
             name, value, budget, slack, slack_error, multiplier, kind == "equals", multiplier_error, kind,
-            metrics.get(f"relaxation/{name}", 0.0),
+            metrics.get(metric_names.relaxation(name), 0.0),
         )  # fmt: skip
-        tolerance = metrics.get(f"tolerance/{name}")
+        tolerance = metrics.get(metric_names.tolerance(name))
         if tolerance is None:
             tolerance = _default_tolerance(outcome, metrics, params, budgets)
         outcome = replace(outcome, tolerance=tolerance)
-        said = _STANDINGS.get(metrics.get(f"standing/{name}", math.nan))
+        said = _STANDINGS.get(metrics.get(metric_names.standing(name), math.nan))
         found.append(replace(outcome, standing=said or _judged_anew(outcome, len(names))))
     return tuple(found)
 
@@ -67,7 +66,7 @@ def _default_tolerance(
 ) -> float:
     """What a recipe gives where it says nothing (docs/recipe.md), of a run from before tolerances were recorded."""
     name = outcome.name
-    reward = params.get(f"constraints.{name}.reward", "null") != "null" or f"scale/{name}/std" in metrics
+    reward = params.get(f"constraints.{name}.reward", "null") != "null" or metric_names.scale(name, "std") in metrics
     if reward and params.get("rollout.normalize") == "true":
         return NORMALISED
     searched = next((each for each in budgets if name in each.constraints), None)
@@ -80,8 +79,12 @@ def _default_tolerance(
 
 def split_intervals(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
     """Take apart what a trial of several trainings logged: its metrics, and the half-widths of their intervals by metric."""
-    plain = {name: value for name, value in metrics.items() if not name.startswith(INTERVAL)}
-    return plain, {name.removeprefix(INTERVAL): value for name, value in metrics.items() if name.startswith(INTERVAL)}
+    plain = {name: value for name, value in metrics.items() if not name.startswith(metric_names.INTERVAL)}
+    return plain, {
+        name.removeprefix(metric_names.INTERVAL): value
+        for name, value in metrics.items()
+        if name.startswith(metric_names.INTERVAL)
+    }
 
 
 def _kind(name: str, params: Mapping[str, str]) -> Kind | None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from analysis.review import Review
 from analysis.trials import SweepRecord, Trial
+from trainer import metric_names
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -65,8 +66,8 @@ def _write(client: MlflowClient, trial: Trial, marks: Mapping[str, str]) -> None
 
     now = int(time.time() * 1000)
     # At one step always: of equal steps MLflow's charts show the newest.
-    metrics = [Metric("pareto/front", float(marks["front"] == "true"), now, 0)]
+    metrics = [Metric(metric_names.ON_FRONT, float(marks["front"] == "true"), now, 0)]
     if marks["rank"] != "none":
-        metrics.append(Metric("pareto/rank", float(marks["rank"]), now, 0))
+        metrics.append(Metric(metric_names.RANK, float(marks["rank"]), now, 0))
     tags = [RunTag(f"dualsweep.{name}", text) for name, text in marks.items()]
     client.log_batch(trial.run_id, metrics=metrics, tags=tags)

@@ -20,6 +20,7 @@ from analysis.preference import PREFER, read_preference
 from analysis.requirements import TAG, read_required, required_of
 from analysis.store import open_client
 from analysis.trials import MARKS, Budget, Direction, SweepRecord, Trial
+from trainer import metric_names
 from trainer.config.uris import masked
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ _PAGE = 1000
 _RUN_ID_LENGTH = 32
 #: MLflow's SQL stores keep an infinite metric as the largest double of its sign.
 _INFINITE = sys.float_info.max
-#: Metrics that a review wrote, not the trial.
-_REVIEWED = "pareto/"
 _STATUS_OF_RUN = {"RUNNING": "running", "SCHEDULED": "running", "FAILED": "failed", "KILLED": "interrupted"}
 
 
@@ -172,11 +171,11 @@ def _newest_of_each(runs: Sequence[Run]) -> list[Run]:
 
 def _trial(run: Run, budgets: Sequence[Budget]) -> Trial:
     tags, info = run.data.tags, run.info
-    logged = {name: _finite_or_inf(value) for name, value in run.data.metrics.items() if not name.startswith(_REVIEWED)}
+    logged = {name: _finite_or_inf(value) for name, value in run.data.metrics.items() if not name.startswith(metric_names.MARKS)}
     metrics, intervals = split_intervals(logged)
     ended = info.end_time is not None and info.start_time is not None
     # `metrics` has values only; the steps they were logged at are in the run's wire form.
-    own = (metric for metric in run.data.to_proto().metrics if not metric.key.startswith(_REVIEWED))
+    own = (metric for metric in run.data.to_proto().metrics if not metric.key.startswith(metric_names.MARKS))
     steps = max((int(metric.step) for metric in own), default=None)
     return Trial(
         trial_id=tags.get("dualsweep.trial", info.run_id),

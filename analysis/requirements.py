@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from analysis.errors import ReviewError
 from analysis.trials import Budget, Trial
+from trainer import metric_names
 from trainer.recipe.bound import Kind
 
 TAG = "dualsweep.required"
@@ -34,9 +35,9 @@ def unseen(kinds: Mapping[str, Kind | None], searched: Collection[str], objectiv
     each bounded from above.
     """
     bounded = all(kinds[name] in ("at_most", None) for name in searched)
-    if "value/max" in objectives and set(kinds) <= set(searched) and bounded:
+    if metric_names.LARGEST_VALUE in objectives and set(kinds) <= set(searched) and bounded:
         return ()
-    return tuple(name for name in kinds if name in searched and f"value/{name}" not in objectives)
+    return tuple(name for name in kinds if name in searched and metric_names.value(name) not in objectives)
 
 
 def required_of(trials: Iterable[Trial], budgets: Iterable[Budget], objectives: Collection[str]) -> frozenset[str] | None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from analysis.links import view_link
 from analysis.trials import SweepRecord
+from trainer import metric_names
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -137,19 +138,19 @@ def _charts(record: SweepRecord, params: list[str]) -> list[dict[str, object]]:
     """The objectives against each other and against each constraint, coloured by its multiplier; everything at once."""
     objectives, names = list(record.objectives), record.constraint_names[:_CONSTRAINTS_SHOWN]
     pairs = list(itertools.combinations(objectives, 2))[:_SCATTERS_SHOWN]
-    pairs += [(f"value/{name}", objectives[0]) for name in names if f"value/{name}" not in objectives]
+    pairs += [(metric_names.value(name), objectives[0]) for name in names if metric_names.value(name) not in objectives]
     charts: list[dict[str, object]] = [{"type": "SCATTER", "xaxis": _metric(x), "yaxis": _metric(y)} for x, y in pairs]
     # The multiplier is the slope of the front in the budget: shown as colour over the trade-off.
     charts += [
         {
             "type": "CONTOUR",
-            "xaxis": _metric(f"value/{name}"),
+            "xaxis": _metric(metric_names.value(name)),
             "yaxis": _metric(objectives[0]),
-            "zaxis": _metric(f"multiplier/{name}"),
+            "zaxis": _metric(metric_names.multiplier(name)),
         }
         for name in names[:_CONTOURS_SHOWN]
     ]
-    metrics = [*_shown_metrics(record), "pareto/rank"]
+    metrics = [*_shown_metrics(record), metric_names.RANK]
     charts.append({"type": "PARALLEL", "selectedParams": params, "selectedMetrics": metrics, "showAllRuns": True})
     common = {"runsCountToCompare": 100, "metricSectionId": _SECTION, "deleted": False, "isGenerated": False}
     return [{"uuid": f"{_SECTION}-{place}", **common, **chart} for place, chart in enumerate(charts)]

@@ -12,6 +12,7 @@ from analysis.front import Front
 from analysis.prices.shadow import Prices
 from analysis.recommendation.recommend import Recommendation
 from analysis.trials import SweepRecord, Trial
+from trainer import metric_names
 from trainer.storage import write_file
 
 _QUANTITIES = ("value", "budget", "slack", "slack_error", "tolerance", "standing", "multiplier", "multiplier_error")
@@ -86,8 +87,8 @@ def _finite(value: float) -> float | None:
 
 
 def _replicated(record: SweepRecord, trial: Trial) -> dict[str, object]:
-    metrics = dict.fromkeys([*record.objectives, *(f"slack/{name}" for name in record.constraint_names)])
-    intervals = {f"interval/{name}": trial.intervals.get(name) for name in metrics}
+    metrics = dict.fromkeys([*record.objectives, *(metric_names.slack(name) for name in record.constraint_names)])
+    intervals = {metric_names.interval(name): trial.intervals.get(name) for name in metrics}
     return {"replicates": trial.replicates, "feasibility": trial.feasibility, **intervals}
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from analysis.preference import Preference
+from trainer import metric_names
 from trainer.feasibility.standing import Standing, overall
 from trainer.recipe.bound import Kind
 
@@ -124,7 +125,7 @@ class Trial:
     @property
     def violation(self) -> float:
         """The largest violation, from `violation/max` or else from the slacks; NaN where neither is known."""
-        logged = self.metric("violation/max")
+        logged = self.metric(metric_names.LARGEST_VIOLATION)
         if not math.isnan(logged) or math.isnan(self.worst_slack):
             return logged
         return max(0.0, -self.worst_slack)

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from trainer import metric_names
+
 #: Seconds between two lines of one trial where there is no terminal.
 LINE_SECONDS = 15.0
 
@@ -31,12 +33,16 @@ class TrialState:
     @property
     def worst(self) -> tuple[str, float] | None:
         """The constraint with the least slack, and that slack."""
-        slacks = {name.removeprefix("slack/"): value for name, value in self.metrics.items() if name.startswith("slack/")}
+        slacks = {
+            name.removeprefix(metric_names.SLACK): value
+            for name, value in self.metrics.items()
+            if name.startswith(metric_names.SLACK)
+        }
         return min(slacks.items(), key=lambda item: item[1]) if slacks else None
 
     @property
     def multipliers(self) -> str:
-        values = [value for name, value in self.metrics.items() if name.startswith("multiplier/")]
+        values = [value for name, value in self.metrics.items() if name.startswith(metric_names.MULTIPLIER)]
         shown = " ".join(f"{value:.3g}" for value in values[:4])
         return shown + (f" … max {max(values):.3g}" if len(values) > 4 else "")
 

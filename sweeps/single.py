@@ -16,6 +16,7 @@ from sweeps.progress import Progress
 from sweeps.records.explained import Explained, write
 from sweeps.reports.explaining import show
 from sweeps.tracking.histories import histories, read_points
+from trainer import metric_names
 from trainer.config.uris import masked
 from trainer.metric_names import sure, tells_of_another
 from trainer.ray_shell.launch import train_checked
@@ -50,7 +51,7 @@ def run_single(checked: Checked, console: Console) -> Explained:
     if result.status != "failed":
         show(explained, console)
     for metric, value in result.metrics.items():
-        if metric.startswith("eval/") and not tells_of_another(metric, result.metrics):
+        if metric.startswith(metric_names.EVALUATION) and not tells_of_another(metric, result.metrics):
             console.print(f"  {metric} {value:.4g}{sure(metric, result.metrics)}", highlight=False, markup=False)
     console.print(f"output: {checked.output}", highlight=False, soft_wrap=True)
     if checked.store is not None:

@@ -103,6 +103,12 @@ class House:
         set_on = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
         return defined | set_on | {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
 
+    def texts(self, module: str) -> Iterator[str]:
+        """Every string of a module and part of an f-string."""
+        for node in ast.walk(self.trees[module]):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
     def functions(self) -> Iterator[tuple[str, Function]]:
         """Every function and method, with its module's name."""
         for name, tree in self.trees.items():

@@ -5,6 +5,7 @@ Each rule is a function of a `House`, which says what breaks it; `test_each_rule
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.house import ROOMS, House, circles
+from trainer import metric_names
 
 ROOT = Path(__file__).parent.parent
 #: Which rooms each room may import (beside itself).
@@ -109,10 +111,18 @@ def definitions_that_nobody_uses(house: House) -> list[str]:
     return found + [f"{name} is used: take it out of CALLED_FROM_OUTSIDE" for name in CALLED_FROM_OUTSIDE if name not in unused]
 
 
+def metrics_that_are_spelt_elsewhere(house: House) -> list[str]:
+    """A metric's name is made in `trainer/metric_names.py`, and nowhere else."""
+    known = [each for each in vars(metric_names).values() if isinstance(each, str) and re.fullmatch(r"[a-z]+/[a-z]*", each)]
+    texts = [(module, text) for module in house.files if module != "trainer.metric_names" for text in house.texts(module)]
+    return [f"{module} spells {text!r}; use metric_names" for module, text in texts if text.startswith(tuple(known))]
+
+
 Rule = Callable[[House], list[str]]
 RULES: tuple[Rule, ...] = (
     circles_of_files, circles_of_folders, rooms_that_must_not_be_imported, libraries_in_the_wrong_place,
     private_parts_without_a_reason, files_that_are_too_long, functions_that_are_too_long, definitions_that_nobody_uses,
+    metrics_that_are_spelt_elsewhere,
 )  # fmt: skip
 HOUSE = House(ROOT)
 
@@ -155,6 +165,13 @@ BREACHES: list[tuple[Rule, str, str, str]] = [
         "analysis.errors.long has 41 lines",
     ),
     (definitions_that_nobody_uses, "analysis/errors.py", "def forgotten():\n    return 1", "analysis.errors.forgotten"),
+    (
+        metrics_that_are_spelt_elsewhere,
+        "analysis/errors.py",
+        "def f(n):\n    return f'slack/{n}'",
+        "analysis.errors spells 'slack/'",
+    ),
+    (metrics_that_are_spelt_elsewhere, "analysis/errors.py", "X = 'system/seconds'", "spells 'system/seconds'"),
     (definitions_that_nobody_uses, "analysis/errors.py", "FORGOTTEN = 1", "analysis.errors.FORGOTTEN"),
 ]
 

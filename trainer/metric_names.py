@@ -1,25 +1,90 @@
-"""How a metric's error and interval are called: `share/4` has `share_error/4`, `share_low/4` and `share_high/4` beside it."""
+"""The names of metrics, as results, MLflow and sweeps have them (docs/sweep.md): the one place where they are spelt.
+
+`FAMILY/NAME` is of the constraint or class NAME. Beside `share/4` stand `share_error/4`, `share_low/4` and `share_high/4`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
 
+VALUE, SLACK, MULTIPLIER = "value/", "slack/", "multiplier/"
+BUDGET, TOLERANCE, STANDING, RELAXATION = "budget/", "tolerance/", "standing/", "relaxation/"
+#: Of a mean over several trainings the half-width of its 95 % interval; of the review's marks.
+INTERVAL, MARKS = "interval/", "pareto/"
+ON_FRONT, RANK = "pareto/front", "pareto/rank"
+#: Of samples, and of held-out data: `eval/value/NAME`. Of rewards' scales. Of the run itself.
+EVALUATION, SCALE, SYSTEM = "eval/", "scale/", "system/"
+FEASIBLE = "feasible"
+OBJECTIVE, LARGEST_VALUE, LARGEST_VIOLATION = "objective", "value/max", "violation/max"
+#: Seconds of the whole run: only the final point has it.
+SECONDS = "system/seconds"
+
+
+def value(name: str) -> str:
+    return f"{VALUE}{name}"
+
+
+def slack(name: str) -> str:
+    return f"{SLACK}{name}"
+
+
+def slack_error(name: str) -> str:
+    return beside(slack(name), "_error")
+
+
+def multiplier(name: str) -> str:
+    return f"{MULTIPLIER}{name}"
+
+
+def multiplier_error(name: str) -> str:
+    return beside(multiplier(name), "_error")
+
+
+def budget(name: str) -> str:
+    return f"{BUDGET}{name}"
+
+
+def relaxation(name: str) -> str:
+    return f"{RELAXATION}{name}"
+
+
+def tolerance(name: str) -> str:
+    return f"{TOLERANCE}{name}"
+
+
+def standing(name: str) -> str:
+    return f"{STANDING}{name}"
+
+
+def interval(metric: str) -> str:
+    return f"{INTERVAL}{metric}"
+
+
+def scale(name: str, word: str) -> str:
+    """`word` is mean or std."""
+    return f"{SCALE}{name}/{word}"
+
+
+def held_out(metric: str) -> str:
+    """The same of held-out data."""
+    return f"{EVALUATION}{metric}"
+
+
 #: Of a standard error, and of the ends of a 95 % interval.
 SUFFIXES = ("_error", "_low", "_high")
-_HELD = "eval/"
 
 
 def beside(metric: str, suffix: str) -> str:
     """The metric that tells how sure `metric` is."""
-    head = _HELD if metric.startswith(_HELD) else ""
-    word, slash, name = metric.removeprefix(_HELD).partition("/")
+    head = EVALUATION if metric.startswith(EVALUATION) else ""
+    word, slash, name = metric.removeprefix(EVALUATION).partition("/")
     return f"{head}{word}{suffix}{slash}{name}"
 
 
 def tells_of_another(metric: str, names: Container[str]) -> bool:
     """Whether it is the error or an end of the interval of another of `names`."""
-    head = _HELD if metric.startswith(_HELD) else ""
-    word, slash, name = metric.removeprefix(_HELD).partition("/")
+    head = EVALUATION if metric.startswith(EVALUATION) else ""
+    word, slash, name = metric.removeprefix(EVALUATION).partition("/")
     return any(word.endswith(each) and f"{head}{word.removesuffix(each)}{slash}{name}" in names for each in SUFFIXES)
 
 

@@ -13,6 +13,7 @@ from analysis.front import Front
 from analysis.links import run_link
 from analysis.text import setting, verdict
 from analysis.trials import Budget, ConstraintRecord, SweepRecord, Trial
+from trainer import metric_names
 
 RUN_URL = "/" + run_link("{experiment}", "{run}")
 _DIGITS = 7
@@ -116,9 +117,9 @@ def _budget(budget: Budget, record: SweepRecord) -> dict[str, object]:
     """`axes` are the columns along which the front in this budget can be drawn: the budget, and what it bounds."""
     axes = [f"param:{budget.parameter}"]
     if len(budget.constraints) == 1:
-        axes.append(f"value/{budget.constraints[0]}")
+        axes.append(metric_names.value(budget.constraints[0]))
     if budget.sense == "at_most" and set(record.constraint_names) <= set(budget.constraints):
-        axes.append("value/max")
+        axes.append(metric_names.LARGEST_VALUE)
     return {"constraints": list(budget.constraints), "axes": axes}
 
 

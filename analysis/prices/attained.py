@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from analysis.noise import known, multiplier_errors, standard_error
 from analysis.trials import JUDGED_STATUSES, ConstraintRecord, SweepRecord, Trial
+from trainer import metric_names
 
 Vector = NDArray[np.float64]
 
@@ -53,7 +54,7 @@ class Attained:
         signs = np.array([[-1.0 if each.relation == "≥" else 1.0 for each in row] for row in rows]).reshape(shape)
         multipliers = np.array([[each.multiplier for each in row] for row in rows]).reshape(shape)
         measured = np.array([[each.multiplier_error for each in row] for row in rows]).reshape(shape)
-        errors = [[known(standard_error(trial, f"value/{name}")) for name in names] for trial in trials]
+        errors = [[known(standard_error(trial, metric_names.value(name))) for name in names] for trial in trials]
         return cls(
             trials,
             names,

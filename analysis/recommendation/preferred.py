@@ -18,6 +18,7 @@ from analysis.recommendation.points import APART, Points
 from analysis.recommendation.words import listed, sentences
 from analysis.text import number
 from analysis.trials import SweepRecord, Trial
+from trainer import metric_names
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def _made_up(limit: Limit, lacking: float, prices: Sequence[Price]) -> str:
         cheapest = min(clear, key=lambda price: lacking / price.price / price.budget.range)
         by = lacking / cheapest.price
         return f"by its price, loosening {cheapest.budget.label} by {by:.2g} would make up for the objective, to first order"
-    name = limit.metric.removeprefix("value/")
+    name = limit.metric.removeprefix(metric_names.VALUE)
     for price in clear:
         if name != limit.metric and price.budget.constraints == (name,):
             cost = lacking * price.price

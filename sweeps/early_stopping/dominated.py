@@ -22,6 +22,7 @@ from statistics import NormalDist
 from analysis.trials import Direction
 from sweeps.early_stopping.forecast import forecast
 from sweeps.early_stopping.watched import Bound, Watched
+from trainer import metric_names
 from trainer.verdicts.trend import Measured
 
 
@@ -52,8 +53,8 @@ def dominated(
 
 def optimistic(trial: Watched, metric: str, direction: Direction, z: float) -> float | None:
     """The best credible final value of a metric; None where its points do not tell."""
-    if metric == "value/max" and direction == "minimize" and trial.bounds:
-        parts = [optimistic(trial, f"value/{bound.name}", direction, z) for bound in trial.bounds]
+    if metric == metric_names.LARGEST_VALUE and direction == "minimize" and trial.bounds:
+        parts = [optimistic(trial, metric_names.value(bound.name), direction, z) for bound in trial.bounds]
         known = [each for each in parts if each is not None]
         return max(known) if len(known) == len(parts) else None
     sign = -1.0 if direction == "maximize" else 1.0
@@ -62,9 +63,9 @@ def optimistic(trial: Watched, metric: str, direction: Direction, z: float) -> f
         return None
     present = sign * now.value - z * now.error
     final = ahead.low if sign > 0 else -ahead.high
-    bound = next((each for each in trial.bounds if metric == f"value/{each.name}"), None)
+    bound = next((each for each in trial.bounds if metric == metric_names.value(each.name)), None)
     if bound is not None and bound.kind == ("at_most" if sign > 0 else "at_least"):
-        budget = sign * trial.histories[f"budget/{bound.name}"][-1][1]
+        budget = sign * trial.histories[metric_names.budget(bound.name)][-1][1]
         if _stays_active(trial, bound, z):
             final = max(final, budget)
         elif sign * now.value > budget:
@@ -76,7 +77,7 @@ def optimistic(trial: Watched, metric: str, direction: Direction, z: float) -> f
 
 def _stays_active(trial: Watched, bound: Bound, z: float) -> bool:
     """Whether the multiplier will still be positive at the last step, even at the lower end of its forecast."""
-    steps, values = trial.series(f"multiplier/{bound.name}")
+    steps, values = trial.series(metric_names.multiplier(bound.name))
     ahead = forecast(steps, values, float(trial.steps), z)
     return trial.moving and ahead is not None and ahead.low > 0
 
@@ -85,7 +86,7 @@ def _overpaid(trial: Watched, z: float) -> float:
     """What the objective may still fall by when multipliers give back what slacks do not need."""
     total = 0.0
     for bound in trial.bounds:
-        price, slack = trial.now(f"multiplier/{bound.name}").value, trial.now(f"slack/{bound.name}")
+        price, slack = trial.now(metric_names.multiplier(bound.name)).value, trial.now(metric_names.slack(bound.name))
         room = slack.value + z * slack.error
         if bound.kind != "equals" and math.isfinite(price * room):
             total += price * max(0.0, room)

@@ -17,6 +17,7 @@ from sweeps.early_stopping.halving import Rungs, Standing, cost
 from sweeps.early_stopping.infeasible import infeasible, shortfall
 from sweeps.early_stopping.watched import Watched
 from sweeps.planning.schema import EarlyStopping
+from trainer import metric_names
 from trainer.recipe.recipe import Recipe
 from trainer.result import ConstraintOutcome, Result
 
@@ -111,13 +112,13 @@ def stopped(points: Sequence[Point], stop: Stop, recipe: Recipe, seconds: float)
     nan = math.nan
     outcomes = {
         each.name: ConstraintOutcome(
-            value=metrics.get(f"value/{each.name}", nan),
-            budget=metrics.get(f"budget/{each.name}", nan),
-            slack=metrics.get(f"slack/{each.name}", nan),
-            slack_error=metrics.get(f"slack_error/{each.name}", nan),
-            multiplier=metrics.get(f"multiplier/{each.name}", nan),
+            value=metrics.get(metric_names.value(each.name), nan),
+            budget=metrics.get(metric_names.budget(each.name), nan),
+            slack=metrics.get(metric_names.slack(each.name), nan),
+            slack_error=metrics.get(metric_names.slack_error(each.name), nan),
+            multiplier=metrics.get(metric_names.multiplier(each.name), nan),
             kind=each.kind,
-            relaxation=metrics.get(f"relaxation/{each.name}", 0.0),
+            relaxation=metrics.get(metric_names.relaxation(each.name), 0.0),
         )
         for each in recipe.constraints
     }

@@ -16,6 +16,7 @@ import numpy as np
 
 from sweeps.early_stopping.forecast import forecast
 from sweeps.early_stopping.watched import AVERAGING, Bound, Watched
+from trainer import metric_names
 from trainer.result import Z
 from trainer.verdicts.trend import Measured, slope
 from trainer.verdicts.verdict import Trace
@@ -67,7 +68,7 @@ def _gain(trial: Watched, bound: Bound, ended: Iterable[Watched]) -> float:
     known = [each.gains[bound.name] for each in ended if bound.name in each.gains]
     if known:
         return max(0.0, *(abs(each) if bound.kind == "equals" else each for each in known))
-    level = trial.now(f"value/{bound.name}").value
+    level = trial.now(metric_names.value(bound.name)).value
     return AVERAGING * abs(level) if math.isfinite(level) else 0.0
 
 

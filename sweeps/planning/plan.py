@@ -19,6 +19,7 @@ from sweeps.planning.preferring import preference_of
 from sweeps.planning.schema import Direction, EarlyStopping, Sweep
 from sweeps.planning.search import Parameter, apply
 from sweeps.planning.study_address import storage_url
+from trainer import metric_names
 from trainer.config.yaml_file import Document, validate
 from trainer.recipe.bound import Kind
 from trainer.recipe.load import OverlaidDocument
@@ -53,9 +54,9 @@ class Plan:
         objective: dict[str, Direction] = {"objective": "maximize" if self.recipe.maximizes else "minimize"}
         kinds = {each.name: each.kind for each in self.recipe.constraints}
         if kinds and set(kinds.values()) == {"at_most"}:
-            return {**objective, "value/max": "minimize"}
+            return {**objective, metric_names.LARGEST_VALUE: "minimize"}
         directions: dict[str, Direction] = {"at_most": "minimize", "at_least": "maximize"}
-        bounded = {f"value/{name}": directions[kind] for name, kind in kinds.items() if kind in directions}
+        bounded = {metric_names.value(name): directions[kind] for name, kind in kinds.items() if kind in directions}
         return {**objective, **bounded}
 
     @property

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, FiniteFloat, model_validator
 
+from trainer import metric_names
 from trainer.config import yaml_core
 from trainer.config.diagnostics import Diagnostic, InputError, RuleError
 from trainer.config.yaml_file import Document, nearest, show, validate
@@ -116,7 +117,7 @@ def check_prefer(document: Document, keys: tuple[str, ...], objectives: Sequence
                 document.diagnostic(place, "must be an objective of the sweep", f"`{name}`", nearest(name, objectives))
             )
     for name in map(str, meets) if isinstance(meets, dict) else ():
-        if name not in known and not name.startswith(("eval/", "scale/", "system/")):
+        if name not in known and not name.startswith((metric_names.EVALUATION, metric_names.SCALE, metric_names.SYSTEM)):
             remedy = f"{nearest(name, known)}, or a metric of the evaluation, `eval/...`"
             problems.append(
                 document.diagnostic((*keys, "meets", name), "must be a metric of the sweep's runs", f"`{name}`", remedy)

@@ -19,6 +19,7 @@ from sweeps.planning.kinds import holds
 from sweeps.planning.schema import Sweep
 from sweeps.planning.search import Parameter, apply
 from sweeps.planning.study_address import masked, storage_url, wrong_with
+from trainer import metric_names
 from trainer.config.diagnostics import Diagnostic, InputError, Keys, RulesError
 from trainer.config.uris import BadPlaceError
 from trainer.config.yaml_file import Document, nearest, show, validate
@@ -113,7 +114,7 @@ def check_warm_start(document: OverlaidDocument, sweep: Sweep) -> list[Diagnosti
 
 def own_metrics(names: Sequence[str]) -> list[str]:
     """The metrics that every run with these constraints has, beside those of its evaluation."""
-    known = ["objective", "lagrangian", *(["value/max", "violation/max"] if names else [])]
+    known = ["objective", "lagrangian", *([metric_names.LARGEST_VALUE, metric_names.LARGEST_VIOLATION] if names else [])]
     return known + [f"{prefix}/{name}" for prefix in ("value", "slack", "multiplier") for name in names]
 
 

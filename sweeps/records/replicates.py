@@ -22,13 +22,14 @@ import numpy as np
 from scipy.stats import t as student
 
 from analysis.trials import JUDGED_STATUSES
+from trainer import metric_names
 from trainer.engine.training_metrics import standings
 from trainer.feasibility.standing import CONFIDENCE, Slack, Standing, fixed_criticals, standing_of
 from trainer.result import ConstraintOutcome, Result, Status, feasibility
 
 LEVEL = 0.95
 #: Metrics that are no figures of a training.
-_NO_FIGURES = ("budget/", "tolerance/", "standing/", "feasible")
+_NO_FIGURES = (metric_names.BUDGET, metric_names.TOLERANCE, metric_names.STANDING, metric_names.FEASIBLE)
 #: From the best end of a training to the worst, of those with figures to rely on.
 _ORDER: tuple[Status, ...] = ("converged", "out_of_steps", "infeasible")
 

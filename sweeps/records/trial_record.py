@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from analysis.judging import INTERVAL, split_intervals
+from analysis.judging import split_intervals
 from analysis.trials import ConstraintRecord, Trial
 from sweeps.records.replicates import Replicates
 from sweeps.records.trial_start import TrialStart
+from trainer import metric_names
 from trainer.result import Result
 from trainer.storage import write_file
 
@@ -77,7 +78,7 @@ class TrialRecord:
         """The trial's last metrics as its run in MLflow has them; of several trainings also `interval/…` and `feasibility`."""
         if self.replicates is None:
             return self.result.metrics
-        intervals = {f"{INTERVAL}{name}": each for name, each in self.replicates.intervals.items()}
+        intervals = {metric_names.interval(name): each for name, each in self.replicates.intervals.items()}
         chance = {} if self.replicates.feasibility is None else {"feasibility": self.replicates.feasibility}
         return {**self.result.metrics, **intervals, **chance}
 

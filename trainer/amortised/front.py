@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from trainer import metric_names
 from trainer.amortised.spread import MultiplierRange
 from trainer.config.diagnostics import RuleError
 from trainer.dual.problem import ConstrainedProblem, Vector
@@ -41,7 +42,7 @@ class FrontPoint:
         found = {"objective": self.objective}
         for word, each in (("value", self.values), ("multiplier", self.multipliers)):
             found |= {f"{word}/{name}": value for name, value in each.items()}
-        return found | {"value/max": max(self.values.values())}
+        return found | {metric_names.LARGEST_VALUE: max(self.values.values())}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from trainer import metric_names
 from trainer.dual.problem import ConstrainedProblem, Vector
 from trainer.dual.state import DualState, pack, unpack
 from trainer.feasibility.standing import Slack, Standing, overall, standing_of
@@ -39,7 +40,7 @@ class MetricWindow:
 
         The slacks' standard errors are from their scatter over the dual steps; of a single one, its own.
         """
-        multipliers = {f"multiplier/{name}": float(state.multipliers[i]) for i, name in enumerate(problem.names)}
+        multipliers = {metric_names.multiplier(name): float(state.multipliers[i]) for i, name in enumerate(problem.names)}
         if not self.steps:
             return multipliers
         means, errors = self.means / self.steps, state.errors
@@ -67,16 +68,16 @@ def point(problem: ConstrainedProblem, means: Vector, slack_errors: Vector, mult
     relaxations = problem.relaxations(multipliers)
     metrics = {"objective": problem.objective(means), "lagrangian": problem.lagrangian(means, multipliers)}
     for i, name in enumerate(problem.names):
-        metrics[f"value/{name}"] = float(values[i])
-        metrics[f"slack/{name}"] = float(slacks[i])
-        metrics[f"slack_error/{name}"] = float(slack_errors[i])
-        metrics[f"multiplier/{name}"] = float(multipliers[i])
-        metrics[f"budget/{name}"] = float(bounds[i])
+        metrics[metric_names.value(name)] = float(values[i])
+        metrics[metric_names.slack(name)] = float(slacks[i])
+        metrics[metric_names.slack_error(name)] = float(slack_errors[i])
+        metrics[metric_names.multiplier(name)] = float(multipliers[i])
+        metrics[metric_names.budget(name)] = float(bounds[i])
         if problem.softness[i]:
-            metrics[f"relaxation/{name}"] = float(relaxations[i])
+            metrics[metric_names.relaxation(name)] = float(relaxations[i])
     if problem.names:
-        metrics["value/max"] = float(values.max())
-    metrics["violation/max"] = float(np.max(problem.violations(slacks), initial=0.0))
+        metrics[metric_names.LARGEST_VALUE] = float(values.max())
+    metrics[metric_names.LARGEST_VIOLATION] = float(np.max(problem.violations(slacks), initial=0.0))
     found = [
         standing_of(Slack(float(slack), float(error)), kind, float(tolerance), problem.confidence, len(problem.names))
         for slack, error, kind, tolerance in zip(
@@ -93,10 +94,10 @@ NUMBERS: Mapping[Standing, float] = {"met": 1.0, "undecided": 0.0, "violated": -
 
 def standings(constraints: Mapping[str, ConstraintOutcome]) -> dict[str, float]:
     """`tolerance/NAME`, `standing/NAME` and, of held-out data, `eval/standing/NAME` of a final evaluation, as metrics."""
-    tolerances = {f"tolerance/{name}": each.tolerance for name, each in constraints.items()}
+    tolerances = {metric_names.tolerance(name): each.tolerance for name, each in constraints.items()}
     held_out = {name: each.held_out for name, each in constraints.items() if each.held_out is not None}
     return (
         tolerances
-        | {f"standing/{name}": NUMBERS[each.standing] for name, each in constraints.items()}
-        | {f"eval/standing/{name}": NUMBERS[each.standing] for name, each in held_out.items()}
+        | {metric_names.standing(name): NUMBERS[each.standing] for name, each in constraints.items()}
+        | {metric_names.held_out(metric_names.standing(name)): NUMBERS[each.standing] for name, each in held_out.items()}
     )

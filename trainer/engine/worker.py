@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer import metric_names
 from trainer.amortised.front import FILE, AmortisedFront
 from trainer.amortised.measure import ending, measured, point_of
 from trainer.amortised.spread import MultiplierRange
@@ -98,12 +99,12 @@ def _evaluate(loop: Loop, prepared: Prepared, end: Ending | None) -> tuple[Resul
     metrics, files = _told(loop, prepared, found, constraints)
     feasible = feasibility(status, constraints)
     metrics["feasible"] = float(feasible == "met")
-    metrics["system/seconds"] = loop.seconds + time.monotonic() - started
+    metrics[metric_names.SECONDS] = loop.seconds + time.monotonic() - started
     result = Result(
         status=status, reason=reason, objective=loop.problem.objective(found.final.trained.mean),
         objective_error=metrics.get("objective_error", math.nan),
         constraints=constraints, feasible=feasible, steps=loop.step,
-        seconds=metrics["system/seconds"], checkpoint=loop.host.checkpoints.path(loop.step), metrics=metrics,
+        seconds=metrics[metric_names.SECONDS], checkpoint=loop.host.checkpoints.path(loop.step), metrics=metrics,
     )  # fmt: skip
     return result, files
 
@@ -139,7 +140,9 @@ def _told(
     estimate = trained.estimate()
     metrics = point(problem, estimate.mean, problem.slack_errors(estimate), found.multipliers)
     metrics |= held_out_metrics(found.final.held_out.estimate(), problem)
-    metrics |= {f"multiplier_error/{n}": c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)}
+    metrics |= {
+        metric_names.multiplier_error(n): c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)
+    }
     metrics |= standings(constraints) | _facts(loop) | objective_metrics(problem, estimate)
     files = {DRAWS: stored(trained, loop.recipe.seed, problem.names, problem.relative.tolist())}
     if found.samples is not None and len(found.samples):
@@ -156,7 +159,7 @@ def _facts(loop: Loop) -> dict[str, float]:
     """`scale/NAME/mean` and `scale/NAME/std` of rewards, as metrics."""
     names = ("objective", *loop.problem.names)
     return {
-        f"scale/{names[column]}/{word}": value
+        metric_names.scale(names[column], word): value
         for source in loop.sources
         for column, facts in source.facts().items()
         for word, value in facts.items()

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from trainer import metric_names
 from trainer.config.import_path import import_callable
 from trainer.errors import TrainingError
 from trainer.evaluation.copying import copying
@@ -16,10 +17,9 @@ from trainer.evaluation.evidence import Evidence, Metric, NotMeasured
 from trainer.evaluation.frechet import frechet
 from trainer.evaluation.shares import class_shares
 
-__all__ = ["LONGEST", "PREFIX", "SHIPPED", "Evidence", "Measured", "Metric", "NotMeasured", "measure", "resolve"]
+__all__ = ["LONGEST", "SHIPPED", "Evidence", "Measured", "Metric", "NotMeasured", "measure", "resolve"]
 
 SHIPPED: dict[str, Metric] = {"class_shares": class_shares, "frechet": frechet, "copying": copying}
-PREFIX = "eval/"
 LONGEST = 250  # characters of a metric's name in MLflow
 
 
@@ -69,9 +69,9 @@ def measure(evidence: Evidence, names: Sequence[str]) -> Measured:
         except NotMeasured as reason:
             notes.append(f"{name} is left out: {reason}")
             continue
-        if twice := sorted(set(result) & {key.removeprefix(PREFIX) for key in values}):
+        if twice := sorted(set(result) & {key.removeprefix(metric_names.EVALUATION) for key in values}):
             raise TrainingError(f"the keys of metrics must be unique, but got {twice} of {name} twice; rename them in {name}")
-        values.update({PREFIX + key: value for key, value in result.items()})
+        values.update({metric_names.EVALUATION + key: value for key, value in result.items()})
     return Measured(values, tuple(notes))
 
 
@@ -89,11 +89,15 @@ def _users(name: str, metric: Metric, evidence: Evidence) -> dict[str, float]:
 
 
 def _checked_key(name: str, key: object) -> str:
-    legal = isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9_\-. /:]+", key) and len(PREFIX + key) <= LONGEST
-    if not isinstance(key, str) or not legal or posixpath.normpath(PREFIX + key) != PREFIX + key:
+    legal = isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9_\-. /:]+", key) and len(metric_names.EVALUATION + key) <= LONGEST
+    if (
+        not isinstance(key, str)
+        or not legal
+        or posixpath.normpath(metric_names.EVALUATION + key) != metric_names.EVALUATION + key
+    ):
         raise TrainingError(
             f"the metric {name} must return keys of letters, digits and `_ - . space / :`, a path without `..`, of at "
-            f"most {LONGEST - len(PREFIX)} characters, but got {key!r}; rename it"
+            f"most {LONGEST - len(metric_names.EVALUATION)} characters, but got {key!r}; rename it"
         )
     return key
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from trainer import metric_names
 from trainer.dual.problem import ConstrainedProblem, Estimate, Vector
 from trainer.engine.host import Host
 from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
@@ -42,9 +43,14 @@ def _whole(shards: Sequence[JointDraws]) -> JointDraws:
 
 def held_out_metrics(estimate: Estimate, problem: ConstrainedProblem) -> dict[str, float]:
     """`eval/objective`, `eval/value/NAME` and their errors on held-out data; a part without held-out data is left out."""
-    metrics = {"eval/objective": float(estimate.mean[0]), "eval/objective_error": float(np.sqrt(estimate.variance[0]))}
+    objective, error = float(estimate.mean[0]), float(np.sqrt(estimate.variance[0]))
+    own = metric_names.held_out(metric_names.OBJECTIVE)
+    metrics = {own: objective, metric_names.beside(own, "_error"): error}
     for name, value, error in zip(problem.names, problem.values(estimate.mean), problem.value_errors(estimate), strict=True):
-        metrics |= {f"eval/value/{name}": float(value), f"eval/value_error/{name}": float(error)}
+        metrics |= {
+            metric_names.held_out(metric_names.value(name)): float(value),
+            metric_names.held_out(metric_names.beside(metric_names.value(name), "_error")): float(error),
+        }
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 

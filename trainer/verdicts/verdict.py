@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from trainer import metric_names
 from trainer.dual.problem import Vector
 
 Word = Literal[
@@ -23,7 +24,7 @@ TAIL = 0.6
 #: (`trainer.dual.settling`).
 END = 0.2
 #: The final evaluation's point carries this metric; its multipliers are means, and no part of the trajectory.
-_FINAL = "system/seconds"
+_FINAL = metric_names.SECONDS
 #: The metrics of a trace beside its multipliers, each with what stands where a point lacks it.
 _COLUMNS = (("slack", np.nan), ("slack_error", np.nan), ("relaxation", 0.0))
 
@@ -72,7 +73,9 @@ class Trace:
     @classmethod
     def of(cls, histories: Histories, name: str, after: int = 0) -> Self:
         """The trace of the constraint `name` beyond the step `after`; slacks net of what a resilient budget has given way by."""
-        known = {step: value for step, value in histories.get(f"multiplier/{name}", ()) if np.isfinite(value) and step > after}
+        known = {
+            step: value for step, value in histories.get(metric_names.multiplier(name), ()) if np.isfinite(value) and step > after
+        }
         steps = sorted(known)
         columns = [(dict(histories.get(f"{kind}/{name}", ())), none) for kind, none in _COLUMNS]
         slacks, errors, given = (
