@@ -18,6 +18,7 @@ from sweeps.planning.schema import EarlyStopping
 from sweeps.planning.study_address import masked
 from sweeps.records.trial_start import continued_dual_step, continued_steps
 from trainer.checks import before_loading
+from trainer.checks.recipe import check_by_loading
 from trainer.config.diagnostics import Diagnostic, InputError
 from trainer.config.yaml_file import Document, load
 from trainer.feasibility.defaults import tolerances
@@ -102,11 +103,12 @@ def check_file_only(file: Path, sets: Sequence[str]) -> str:
     """Checks a file that will run elsewhere, so without this machine's resources and folders; `train` or `sweep`."""
     if is_sweep(load(file)):
         plan = load_plan(file, sets)
-        _check_data(plan.recipe, plan.recipe_document, deep=False)
-        return "sweep"
-    recipe, document = load_recipe(file, sets)
-    _check_data(recipe, document, deep=False)
-    return "train"
+        kind, recipe, document = "sweep", plan.recipe, plan.recipe_document
+    else:
+        kind, (recipe, document) = "train", load_recipe(file, sets)
+    if problems := before_loading.check(recipe, document):
+        raise InputError(problems)
+    return kind
 
 
 def _place(output: str | None, name: str) -> str:
@@ -128,29 +130,13 @@ def _complete(checked: Checked, json_file: Path | None) -> Checked:
             problems += error.diagnostics
     if json_file is not None and json_file.is_dir():
         problems.append(checked.document.diagnostic((), "--json must name a file", f"the folder {json_file}", "add a file name"))
-    try:
-        _check_data(checked.recipe, checked.document, deep=False)
-    except InputError as error:
-        problems += error.diagnostics
+    problems += before_loading.check(checked.recipe, checked.document)
     if not problems and checked.plan is not None:
         problems += _storage_problems(checked.plan)
     if problems:
         raise InputError(problems)
-    _check_data(checked.recipe, checked.document, deep=True)
+    check_by_loading(checked.recipe, checked.document)
     return checked
-
-
-def _check_data(recipe: Recipe, document: Document, *, deep: bool) -> None:
-    if not deep:
-        problems = before_loading.check(recipe, document)
-    elif before_loading.is_conclusive(recipe):
-        return
-    else:
-        from trainer.checks.after_loading import check_deep
-
-        problems = check_deep(recipe, document)
-    if problems:
-        raise InputError(list(problems))
 
 
 def _resource_problems(checked: Checked) -> Iterator[Diagnostic]:

@@ -9,6 +9,7 @@ Imports nothing heavy.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
@@ -161,4 +162,4 @@ def read_option(text: str, objectives: Sequence[str], known: Sequence[str]) -> P
 
 def _at_option(problem: Diagnostic) -> Diagnostic:
     key = f"{OPTION} {problem.key.removeprefix('prefer.')}".strip()
-    return Diagnostic((key,), problem.rule, problem.received, problem.remedy, problem.file, 1)
+    return replace(problem, keys=(key,), line=1)

@@ -10,7 +10,7 @@ import copy
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sweeps.planning.kinds import Integers, Kind, LogUniform, Uniform, listed, read_kind, tried
@@ -164,14 +164,13 @@ def _at_entry(
     sweep: OverlaidDocument, recipe: OverlaidDocument, parameters: Sequence[Parameter], value: Any, problem: Diagnostic
 ) -> Diagnostic:
     entry = parameters[0].written
-    at = sweep.diagnostic(entry.keys[:2] if problem.rule == "must be a known key" else entry.keys, "", "", "")
+    at = sweep.locate(replace(problem, keys=entry.keys[:2] if problem.rule == "must be a known key" else entry.keys))
     reached = {".".join(map(str, keys)) for each in parameters for keys in _reached(each.name, recipe.data)}
-    if any(problem.key == place or problem.key.startswith(f"{place}.") for place in reached):
-        return Diagnostic((at.key,), problem.rule, problem.received, problem.remedy, at.file, at.line)
-    if any(place.startswith(f"{problem.key}.") for place in reached):  # a section on the way is unknown
-        return Diagnostic((at.key,), problem.rule, problem.received, problem.remedy, at.file, at.line)
+    own, below = f"{problem.key}.", any(problem.key == place or problem.key.startswith(f"{place}.") for place in reached)
+    if below or any(place.startswith(own) for place in reached):  # at what is searched, or a section on the way is unknown
+        return at
     rule = f"must make a valid recipe, in which {_subject(problem)}"
-    return Diagnostic((at.key,), rule, f"{problem.received} with {show(value)}", problem.remedy, at.file, at.line)
+    return replace(at, rule=rule, received=f"{problem.received} with {show(value)}")
 
 
 def _subject(problem: Diagnostic) -> str:
