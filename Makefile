@@ -19,11 +19,12 @@ help: ## what can be made
 
 setup: $(READY) ## .venv with everything
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("dualsweep needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	ln -sfn "$(CURDIR)/dualsweep" "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dualsweep"  # for type checkers and editors
 	touch $@
 
 demo: $(READY) ## the main job: a constrained-diffusion sweep on a local Ray cluster, reviewed in MLflow

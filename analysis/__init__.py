@@ -2,11 +2,14 @@
 
 Each name is imported from the module that owns it, so that `import analysis` costs nothing::
 
-    from analysis.publish import publish
-    from analysis.reading import read_sweep
-    from analysis.review import review
+    from dualsweep.analysis.publish import publish
+    from dualsweep.analysis.reading import read_sweep
+    from dualsweep.analysis.review import review
 
     record = read_sweep("sqlite:///mlflow.db", "digits-minority")
     outcome = review(record, Path("out"))
     publish("sqlite:///mlflow.db", record, outcome)
 """
+
+if __name__ != "dualsweep.analysis":
+    raise ModuleNotFoundError("`analysis` is a room of dualsweep: import it as `dualsweep.analysis`", name=__name__)

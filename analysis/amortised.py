@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.front import non_dominated
-from analysis.trials import JUDGED_STATUSES, Direction, SweepRecord, Trial
-from trainer import metric_names
+from dualsweep.analysis.front import non_dominated
+from dualsweep.analysis.trials import JUDGED_STATUSES, Direction, SweepRecord, Trial
+from dualsweep.trainer import metric_names
 
 if TYPE_CHECKING:
-    from trainer.amortised.front import AmortisedFront
+    from dualsweep.trainer.amortised.front import AmortisedFront
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.certified.axes import Axis, Box
-from analysis.certified.band import band
-from analysis.certified.contradictions import Contradiction, consistency
-from analysis.certified.fixed import Fixed, attained_with
-from analysis.certified.observations import Observations, Vector
-from analysis.certified.surrogate import Surrogate
-from analysis.common_draws import correlations
-from analysis.front import Front
-from analysis.noise import known, multiplier_errors
-from analysis.recommendation.words import listed
-from analysis.text import number
-from analysis.trials import JUDGED_STATUSES, Budget, SweepRecord, Trial
-from trainer.result import Z
+from dualsweep.analysis.certified.axes import Axis, Box
+from dualsweep.analysis.certified.band import band
+from dualsweep.analysis.certified.contradictions import Contradiction, consistency
+from dualsweep.analysis.certified.fixed import Fixed, attained_with
+from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.certified.surrogate import Surrogate
+from dualsweep.analysis.common_draws import correlations
+from dualsweep.analysis.front import Front
+from dualsweep.analysis.noise import known, multiplier_errors
+from dualsweep.analysis.recommendation.words import listed
+from dualsweep.analysis.text import number
+from dualsweep.analysis.trials import JUDGED_STATUSES, Budget, SweepRecord, Trial
+from dualsweep.trainer.result import Z
 
 OBJECTIVE = "objective"
 _POINTS = 41

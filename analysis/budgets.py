@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from analysis.errors import ReviewError
-from analysis.trials import Budget
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.trials import Budget
 
 
 def read_budgets(text: str, run_id: str) -> tuple[Budget, ...]:

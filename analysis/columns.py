@@ -9,10 +9,10 @@ from operator import attrgetter, methodcaller
 
 import numpy as np
 
-from analysis.front import Front
-from analysis.trials import SweepRecord, Trial
-from trainer import metric_names
-from trainer.metric_names import tells_of_another
+from dualsweep.analysis.front import Front
+from dualsweep.analysis.trials import SweepRecord, Trial
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.metric_names import tells_of_another
 
 #: Points further out than this many interquartile ranges leave the first view, unless they are on the front.
 _FENCE = 3.0

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.trial_draws import TrialDraws
-from analysis.trials import JUDGED_STATUSES, Trial
-from trainer.evaluation.drawn import JointDraws
-from trainer.evaluation.draws_file import DRAWS, loaded, naming
-from trainer.evaluation.spread import mean_spread
+from dualsweep.analysis.trial_draws import TrialDraws
+from dualsweep.analysis.trials import JUDGED_STATUSES, Trial
+from dualsweep.trainer.evaluation.drawn import JointDraws
+from dualsweep.trainer.evaluation.draws_file import DRAWS, loaded, naming
+from dualsweep.trainer.evaluation.spread import mean_spread
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.errors import ReviewError
-from analysis.hypervolume import HISTORY_UP_TO, default_reference_point, hypervolume_history
-from analysis.trials import Direction, SweepRecord, Trial
-from trainer import metric_names
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.hypervolume import HISTORY_UP_TO, default_reference_point, hypervolume_history
+from dualsweep.analysis.trials import Direction, SweepRecord, Trial
+from dualsweep.trainer import metric_names
 
 Vector = NDArray[np.float64]
 Grouping = Literal["auto", "sampler", "sweep"]

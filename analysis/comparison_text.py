@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analysis.comparing import AXES, WANTED, Comparison, Course, Group
-from analysis.text import MISSING, number
+from dualsweep.analysis.comparing import AXES, WANTED, Comparison, Course, Group
+from dualsweep.analysis.text import MISSING, number
 
 #: From ten thousand on, numbers are shown by their thousands.
 _LARGE = ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))

@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
-from trainer.config.diagnostics import InputError
-from trainer.config.uris import sqlite_file
-from trainer.config.yaml_file import show
-from trainer.storage import check_writable
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.uris import sqlite_file
+from dualsweep.trainer.config.yaml_file import show
+from dualsweep.trainer.storage import check_writable
 
 #: How every SQLite file begins that is not empty.
 _HEAD = b"SQLite format 3\x00"

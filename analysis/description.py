@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from analysis.amortised import sentence
-from analysis.front import Front
-from analysis.links import picture_link, run_link
-from analysis.prices.shadow import Prices
-from analysis.prices.words import shown_range
-from analysis.recommendation.recommend import Recommendation
-from analysis.text import MANY_CONSTRAINTS, MISSING, chance, number, outcome_parts, ranged, setting, verdict, worst_text
-from analysis.trials import SweepRecord, Trial
+from dualsweep.analysis.amortised import sentence
+from dualsweep.analysis.front import Front
+from dualsweep.analysis.links import picture_link, run_link
+from dualsweep.analysis.prices.shadow import Prices
+from dualsweep.analysis.prices.words import shown_range
+from dualsweep.analysis.recommendation.recommend import Recommendation
+from dualsweep.analysis.text import MANY_CONSTRAINTS, MISSING, chance, number, outcome_parts, ranged, setting, verdict, worst_text
+from dualsweep.analysis.trials import SweepRecord, Trial
 
 #: MLflow refuses a tag longer than 8,000 characters; some stores count bytes.
 LIMIT = 7000

@@ -15,7 +15,7 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.trials import Direction, SweepRecord, Trial
+from dualsweep.analysis.trials import Direction, SweepRecord, Trial
 
 #: Different reasons that a note tells.
 _REASONS = 3

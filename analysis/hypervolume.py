@@ -13,9 +13,9 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.errors import ReviewError
-from analysis.front import to_minimise
-from analysis.trials import Direction, SweepRecord
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.front import to_minimise
+from dualsweep.analysis.trials import Direction, SweepRecord
 
 #: The exact algorithm's time grows as n^(objectives - 2): 0.1 s for 200 points in 6 objectives, 4 s in 7.
 EXACT_UP_TO = 6

@@ -11,11 +11,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from analysis.trials import JUDGED_STATUSES, Budget, ConstraintRecord, Trial
-from trainer import metric_names
-from trainer.feasibility.standing import Slack, Standing, overall, standing_of
-from trainer.feasibility.tolerance import NORMALISED, OF_OBJECTIVE, SHARE
-from trainer.recipe.bound import Kind
+from dualsweep.analysis.trials import JUDGED_STATUSES, Budget, ConstraintRecord, Trial
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.feasibility.standing import Slack, Standing, overall, standing_of
+from dualsweep.trainer.feasibility.tolerance import NORMALISED, OF_OBJECTIVE, SHARE
+from dualsweep.trainer.recipe.bound import Kind
 
 _QUANTITIES = ("value", "budget", "slack", "slack_error", "multiplier", "multiplier_error")
 #: The metric `standing/NAME`.

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from analysis.review import Review
-from analysis.trials import SweepRecord, Trial
-from trainer import metric_names
+from dualsweep.analysis.review import Review
+from dualsweep.analysis.trials import SweepRecord, Trial
+from dualsweep.trainer import metric_names
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

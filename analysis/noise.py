@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.trials import Trial
-from trainer.metric_names import SUFFIXES, beside
-from trainer.result import SETTLED
+from dualsweep.analysis.trials import Trial
+from dualsweep.trainer.metric_names import SUFFIXES, beside
+from dualsweep.trainer.result import SETTLED
 
 #: Half a 95 % interval in standard errors.
 _HALF_WIDTH = 1.96

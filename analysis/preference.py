@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from analysis.errors import ReviewError
+from dualsweep.analysis.errors import ReviewError
 
 #: The tag of the sweep's run.
 PREFER = "dualsweep.prefer"
@@ -65,7 +65,7 @@ class Preference:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """Reads what was checked before (`sweeps.planning.schema.Prefer`)."""
+        """Reads what was checked before (`dualsweep.sweeps.planning.schema.Prefer`)."""
         limits = (
             Limit(str(name), sense, float(b)) for name, bound in plain.get("meets", {}).items() for sense, b in bound.items()
         )

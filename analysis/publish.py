@@ -8,13 +8,13 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analysis.description import describe
-from analysis.marking import mark_trials
-from analysis.preference import PREFER
-from analysis.review import Review
-from analysis.saved_view import save_view
-from analysis.store import is_http, open_client
-from analysis.trials import SweepRecord
+from dualsweep.analysis.description import describe
+from dualsweep.analysis.marking import mark_trials
+from dualsweep.analysis.preference import PREFER
+from dualsweep.analysis.review import Review
+from dualsweep.analysis.saved_view import save_view
+from dualsweep.analysis.store import is_http, open_client
+from dualsweep.analysis.trials import SweepRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def publish(tracking_uri: str, record: SweepRecord, review: Review, *, models: Mapping[str, str] | None = None) -> str | None:
     """Write a review to MLflow; returns the saved view's link in the UI, None where this MLflow takes no saved views.
 
-    Each trial's run gets the tags and metrics of `analysis.marking`. The sweep's run gets the review's files, the metrics
+    Each trial's run gets the tags and metrics of `analysis/marking.py`. The sweep's run gets the review's files, the metrics
     `front/size` and `hypervolume` at the step that is the number of trials, and a description. The experiment gets a saved view
     with charts. `models` are the addresses of the front's models by trial id.
 

@@ -13,21 +13,21 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from analysis.budgets import read_budgets
-from analysis.errors import ReviewError, nearest
-from analysis.judging import constraint_outcomes, judge, split_intervals
-from analysis.preference import PREFER, read_preference
-from analysis.requirements import TAG, read_required, required_of
-from analysis.store import open_client
-from analysis.trials import MARKS, Budget, Direction, SweepRecord, Trial
-from trainer import metric_names
-from trainer.config.uris import masked
+from dualsweep.analysis.budgets import read_budgets
+from dualsweep.analysis.errors import ReviewError, nearest
+from dualsweep.analysis.judging import constraint_outcomes, judge, split_intervals
+from dualsweep.analysis.preference import PREFER, read_preference
+from dualsweep.analysis.requirements import TAG, read_required, required_of
+from dualsweep.analysis.store import open_client
+from dualsweep.analysis.trials import MARKS, Budget, Direction, SweepRecord, Trial
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.config.uris import masked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
-    from trainer.amortised.front import AmortisedFront
+    from dualsweep.trainer.amortised.front import AmortisedFront
 
 _PAGE = 1000
 _RUN_ID_LENGTH = 32
@@ -45,7 +45,7 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
     Raises:
         ReviewError: no store, experiment or sweep of that name, or its tags are not a sweep's.
     """
-    from analysis.common_draws import read_draws  # loads numpy, which importing this file must not
+    from dualsweep.analysis.common_draws import read_draws  # loads numpy, which importing this file must not
 
     client = open_client(tracking_uri)
     experiment, parent = _find_parent(client, tracking_uri, sweep)
@@ -76,7 +76,7 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
 
 def _amortised(client: MlflowClient, runs: Sequence[Run]) -> AmortisedFront | None:
     """The front of the newest amortised training that has one."""
-    from trainer.amortised.front import FILE, front_in
+    from dualsweep.trainer.amortised.front import FILE, front_in
 
     for run in reversed(runs):
         if FILE not in {each.path for each in client.list_artifacts(run.info.run_id)}:

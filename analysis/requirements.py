@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 
-from analysis.errors import ReviewError
-from analysis.trials import Budget, Trial
-from trainer import metric_names
-from trainer.recipe.bound import Kind
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.trials import Budget, Trial
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.recipe.bound import Kind
 
 TAG = "dualsweep.required"
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.figures.front_html import LOCAL_UI, front_html
-from analysis.figures.front_png import front_png
-from analysis.figures.samples_png import samples_png
-from analysis.front import Front, find_front
-from analysis.hypervolume import hypervolume, hypervolume_history, reference_point_of
-from analysis.prices.shadow import Prices, shadow_prices
-from analysis.recommendation.recommend import Recommendation, recommend
-from analysis.spreadsheet import write_trials
-from analysis.trials import SweepRecord
-from trainer.storage import write_file
+from dualsweep.analysis.figures.front_html import LOCAL_UI, front_html
+from dualsweep.analysis.figures.front_png import front_png
+from dualsweep.analysis.figures.samples_png import samples_png
+from dualsweep.analysis.front import Front, find_front
+from dualsweep.analysis.hypervolume import hypervolume, hypervolume_history, reference_point_of
+from dualsweep.analysis.prices.shadow import Prices, shadow_prices
+from dualsweep.analysis.recommendation.recommend import Recommendation, recommend
+from dualsweep.analysis.spreadsheet import write_trials
+from dualsweep.analysis.trials import SweepRecord
+from dualsweep.trainer.storage import write_file
 
 
 @dataclass(frozen=True)

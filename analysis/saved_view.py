@@ -15,9 +15,9 @@ import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analysis.links import view_link
-from analysis.trials import SweepRecord
-from trainer import metric_names
+from dualsweep.analysis.links import view_link
+from dualsweep.analysis.trials import SweepRecord
+from dualsweep.trainer import metric_names
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from analysis.errors import ReviewError
-from analysis.links import run_link
-from analysis.proxies import reach_this_machine_directly
-from analysis.store import is_http
-from analysis.trials import SweepRecord
-from trainer.config.uris import masked, without_login
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.links import run_link
+from dualsweep.analysis.proxies import reach_this_machine_directly
+from dualsweep.analysis.store import is_http
+from dualsweep.analysis.trials import SweepRecord
+from dualsweep.trainer.config.uris import masked, without_login
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STOP_SECONDS = 5.0

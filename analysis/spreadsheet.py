@@ -8,12 +8,12 @@ import json
 import math
 from pathlib import Path
 
-from analysis.front import Front
-from analysis.prices.shadow import Prices
-from analysis.recommendation.recommend import Recommendation
-from analysis.trials import SweepRecord, Trial
-from trainer import metric_names
-from trainer.storage import write_file
+from dualsweep.analysis.front import Front
+from dualsweep.analysis.prices.shadow import Prices
+from dualsweep.analysis.recommendation.recommend import Recommendation
+from dualsweep.analysis.trials import SweepRecord, Trial
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.storage import write_file
 
 _QUANTITIES = ("value", "budget", "slack", "slack_error", "tolerance", "standing", "multiplier", "multiplier_error")
 

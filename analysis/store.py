@@ -11,10 +11,10 @@ import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from analysis.database import wrong_with_file
-from analysis.errors import ReviewError
-from analysis.tracking_uri import wrong_with
-from trainer.config.uris import BadPlaceError, masked, sqlite_file
+from dualsweep.analysis.database import wrong_with_file
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.tracking_uri import wrong_with
+from dualsweep.trainer.config.uris import BadPlaceError, masked, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

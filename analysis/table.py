@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analysis.front import Front
-from analysis.text import MANY_CONSTRAINTS, MISSING, chance, outcome_parts, ranged, setting, verdict, worst_text
-from analysis.trials import SweepRecord, Trial
+from dualsweep.analysis.front import Front
+from dualsweep.analysis.text import MANY_CONSTRAINTS, MISSING, chance, outcome_parts, ranged, setting, verdict, worst_text
+from dualsweep.analysis.trials import SweepRecord, Trial
 
 
 def front_table(record: SweepRecord, front: Front, *, width: int = 120) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-from analysis.trials import ConstraintRecord, Trial
+from dualsweep.analysis.trials import ConstraintRecord, Trial
 
 #: With more constraints than this, tables and descriptions show the worst slack only.
 MANY_CONSTRAINTS = 4

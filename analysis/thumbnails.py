@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from analysis.front import Front
-from analysis.store import open_client
-from analysis.trials import JUDGED_STATUSES, SweepRecord, Trial
+from dualsweep.analysis.front import Front
+from dualsweep.analysis.store import open_client
+from dualsweep.analysis.trials import JUDGED_STATUSES, SweepRecord, Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

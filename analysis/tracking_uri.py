@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from trainer.config.uris import ambiguous_login, is_local, local_path, of_file, sqlite_file, sqlite_url
+from dualsweep.trainer.config.uris import ambiguous_login, is_local, local_path, of_file, sqlite_file, sqlite_url
 
 DEFAULT = "mlflow.db"
 VARIABLE = "MLFLOW_TRACKING_URI"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.drawn import DrawnValues
+from dualsweep.trainer.evaluation.drawn import DrawnValues
 
 Vector = NDArray[np.float64]
 

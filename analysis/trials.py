@@ -12,18 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from analysis.preference import Preference
-from trainer import metric_names
-from trainer.feasibility.standing import Standing, overall
-from trainer.recipe.bound import Kind
+from dualsweep.analysis.preference import Preference
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.feasibility.standing import Standing, overall
+from dualsweep.trainer.recipe.bound import Kind
 
 if TYPE_CHECKING:
-    from analysis.trial_draws import TrialDraws
-    from trainer.amortised.front import AmortisedFront
+    from dualsweep.analysis.trial_draws import TrialDraws
+    from dualsweep.trainer.amortised.front import AmortisedFront
 
 Direction = Literal["minimize", "maximize"]
 Sense = Literal["at_most", "at_least", "equals"]
-#: The marks of the last review, `analysis.marking`.
+#: The marks of the last review, `dualsweep.analysis.marking`.
 MARKS = ("front", "feasible", "missed", "rank", "knee", "recommended")
 #: Statuses whose last values are a final evaluation; the values of any other trial are not to be trusted.
 JUDGED_STATUSES = frozenset({"converged", "out_of_steps", "infeasible"})
@@ -36,7 +36,7 @@ class ConstraintRecord:
     `slack_error` is the standard error of `slack`, in the constraint's own unit, as are `value`, `budget`
     and `slack`; `multiplier` and its standard error are objective units per constraint unit. `relaxation` is what a resilient
     budget has given way by, `tolerance` by how much the value may miss its budget and count as met, and `standing` what the
-    final evaluation says of it (`trainer.feasibility.standing`), undecided where nobody has judged it.
+    final evaluation says of it (`dualsweep.trainer.feasibility.standing`), undecided where nobody has judged it.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Trial:
     steps: int | None = None
     #: The id of the trial whose end it started from; None where it started anew.
     continued_from: str | None = None
-    #: What the last review wrote of it (`analysis.marking`): its tags without `dualsweep.`; empty before the first review.
+    #: What the last review wrote of it (`analysis/marking.py`): its tags without `dualsweep.`; empty before the first review.
     marked: Mapping[str, str] = field(default_factory=dict)
     #: The address of its model in MLflow, empty where none was logged.
     model: str = ""
@@ -174,7 +174,7 @@ class SweepRecord:
     amortised: AmortisedFront | None = None
     #: What the trials' final evaluations drew, by trial id, where it was kept.
     drawn: Mapping[str, TrialDraws] = field(default_factory=dict)
-    #: The constraints whose budgets decide what may be on the front (`analysis.requirements`); None where all do.
+    #: The constraints whose budgets decide what may be on the front (`dualsweep.analysis.requirements`); None where all do.
     required: frozenset[str] | None = None
 
     def admission(self, trial: Trial) -> Standing | None:

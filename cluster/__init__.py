@@ -1,8 +1,11 @@
 """Where a run takes place: planning, connecting, submitting. Importing it doesn't import Ray.
 
-- `cluster.resources`, `cluster.machine`: how many trials fit side by side.
-- `cluster.connection`: a cluster of our own for the time of a run, or one that exists.
-- `cluster.preflight`, `cluster.jobs`, `cluster.follow`: checking, submitting, following and stopping jobs.
+- `dualsweep.cluster.resources`, `dualsweep.cluster.machine`: how many trials fit side by side.
+- `dualsweep.cluster.connection`: a cluster of our own for the time of a run, or one that exists.
+- `preflight`, `jobs`, `follow` beside them: checking, submitting, following and stopping jobs.
 
-All errors are `cluster.errors.ClusterError`.
+All errors are `dualsweep.cluster.errors.ClusterError`.
 """
+
+if __name__ != "dualsweep.cluster":
+    raise ModuleNotFoundError("`cluster` is a room of dualsweep: import it as `dualsweep.cluster`", name=__name__)

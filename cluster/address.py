@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cluster.auth import Token, find_token, missing_token, refused_token
-from cluster.errors import ClusterError
+from dualsweep.cluster.auth import Token, find_token, missing_token, refused_token
+from dualsweep.cluster.errors import ClusterError
 
 JOB_SERVER = "http://127.0.0.1:8265"
 PROBE_TIMEOUT_S = 3.0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from cluster.errors import ClusterError
+from dualsweep.cluster.errors import ClusterError
 
 MIB = 2**20
 
@@ -32,7 +32,10 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class WorkingDirPackage:
-    """Files to carry, as paths relative to `root` in order, with their sizes in bytes, and links that can't be carried."""
+    """Files to carry, as paths relative to `root` in order, with their sizes in bytes, and links that can't be carried.
+
+    A link to a folder that is carried too becomes a copy of it: Ray unpacks no links.
+    """
 
     root: Path
     files: tuple[tuple[str, int], ...]
@@ -64,19 +67,19 @@ def collect(working_dir: Path) -> WorkingDirPackage:
     root = working_dir.resolve()
     if not root.is_dir():
         raise ClusterError("the working directory must be a folder", str(working_dir), "give the folder of your repository")
-    files: list[tuple[str, int]] = []
+    names = sorted(set(_names(root)))
+    files = [(name, (root / name).stat().st_size) for name in names if (root / name).is_file()]
     links: list[str] = []
-    for name in sorted(set(_names(root))):
-        path = root / name
-        if path.is_file():
-            files.append((name, path.stat().st_size))
-        elif path.is_symlink():
-            links.append(name)
+    for name in names:
+        if (root / name).is_symlink() and not (root / name).is_file():
+            copies = list(_behind(root, name, files))
+            files += copies
+            links += [] if copies else [name]
     if not files:
         raise ClusterError(
             "the working directory must hold files to carry", f"none in {root}", "check its .gitignore and .rayignore"
         )
-    return WorkingDirPackage(root, tuple(files), tuple(links))
+    return WorkingDirPackage(root, tuple(sorted(files)), tuple(links))
 
 
 def pack(cargo: WorkingDirPackage, target: Path, cap_bytes: int = UPLOAD_CAP_BYTES) -> int:
@@ -117,6 +120,15 @@ def _too_large(cargo: WorkingDirPackage, cap_bytes: int) -> ClusterError:
         "name what the job doesn't need in .gitignore or .rayignore, and put data where the cluster can read it (a shared "
         "folder or an fsspec URI)",
     )
+
+
+def _behind(root: Path, link: str, files: list[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    """What is carried of the folder that `link` leads to, under the link's name; nothing where the link lies in that folder."""
+    target = (root / link).resolve()
+    if not target.is_relative_to(root) or (root / link).parent.resolve().is_relative_to(target):
+        return
+    folder = f"{target.relative_to(root).as_posix()}/"
+    yield from ((f"{link}/{name.removeprefix(folder)}", size) for name, size in files if name.startswith(folder))
 
 
 def _names(root: Path) -> Iterator[str]:

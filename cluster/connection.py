@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
-from cluster.address import gcs_address, probe_gcs
-from cluster.auth import TOKEN, find_token, use_token_mode
-from cluster.errors import ClusterError
-from cluster.machine import connected_machine, local_machine
-from cluster.quiet import without_false_alarms
-from cluster.resources import Machine, local_cluster_cpus
+from dualsweep.cluster.address import gcs_address, probe_gcs
+from dualsweep.cluster.auth import TOKEN, find_token, use_token_mode
+from dualsweep.cluster.errors import ClusterError
+from dualsweep.cluster.machine import connected_machine, local_machine
+from dualsweep.cluster.quiet import without_false_alarms
+from dualsweep.cluster.resources import Machine, local_cluster_cpus
 
 NESTED_TRAIN: Mapping[str, str] = MappingProxyType(
     {
@@ -76,7 +76,7 @@ def connect(address: str | None = None, *, worker_logs: bool = False) -> Connect
     `worker_logs` what the workers print appears here.
 
     Workers can import from the working directory: Ray carries it there by itself. On clusters of several machines that
-    needs the same folder on each, or `cluster.jobs.submit`, which uploads it.
+    needs the same folder on each, or `dualsweep.cluster.jobs.submit`, which uploads it.
 
     Raises:
         ClusterError: the address is malformed, doesn't answer or refuses our token, or Ray doesn't start.

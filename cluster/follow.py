@@ -5,9 +5,9 @@ import concurrent.futures
 import time
 from collections.abc import AsyncIterator, Callable
 
-from cluster.errors import ClusterError
-from cluster.jobs import Job, status
-from cluster.server import reach
+from dualsweep.cluster.errors import ClusterError
+from dualsweep.cluster.jobs import Job, status
+from dualsweep.cluster.server import reach
 
 LOST_AFTER_S = 60.0
 """Seconds without an answer after which a followed job counts as lost."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.cargo import collect, pack
-from cluster.errors import ClusterError
-from cluster.preflight import inside
-from cluster.server import reach
+from dualsweep.cluster.cargo import collect, pack
+from dualsweep.cluster.errors import ClusterError
+from dualsweep.cluster.preflight import inside
+from dualsweep.cluster.server import reach
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails
@@ -59,11 +59,11 @@ def submit(
 ) -> Job:
     """Submit a job that runs `entrypoint_args` followed by `file`, in an uploaded copy of `working_dir`.
 
-    `entrypoint_args` is a command as a list, such as `["python", "-m", "sweeps", "sweep"]`; it is quoted here. `env_vars` hold
+    `entrypoint_args` is a command as a list, such as `["python", "-m", "dualsweep", "sweep"]`; it is quoted here. `env_vars` hold
     in the job and all its workers. `pip` names requirements that the nodes install first. A `submission_id` must be new.
 
     Raises:
-        ClusterError: whatever `cluster.preflight.preflight` would have found, or the job server's refusal.
+        ClusterError: whatever `dualsweep.cluster.preflight.preflight` would have found, or the job server's refusal.
     """
     name = inside(file, working_dir)
     cargo = collect(working_dir)

@@ -6,8 +6,8 @@ from math import floor
 from pathlib import Path
 from typing import Any
 
-from cluster.errors import ClusterError
-from cluster.resources import Machine
+from dualsweep.cluster.errors import ClusterError
+from dualsweep.cluster.resources import Machine
 
 _ROOT = Path("/")
 
@@ -40,7 +40,7 @@ def connected_machine() -> Machine:
     import ray
 
     if not ray.is_initialized():
-        raise ClusterError("planning on a cluster needs a connection to it", "none", "call cluster.connect first")
+        raise ClusterError("planning on a cluster needs a connection to it", "none", "call dualsweep.cluster.connect first")
     nodes = tuple(_node(node["Resources"]) for node in _nodes() if node["Alive"])
     if not nodes:
         raise ClusterError("the cluster must have a living node", "none", "start its head with `ray start --head`")

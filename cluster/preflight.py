@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from cluster.cargo import UPLOAD_CAP_BYTES, WorkingDirPackage, collect, in_words, pack
-from cluster.errors import ClusterError
-from cluster.server import JobServer, reach
+from dualsweep.cluster.cargo import UPLOAD_CAP_BYTES, WorkingDirPackage, collect, in_words, pack
+from dualsweep.cluster.errors import ClusterError
+from dualsweep.cluster.server import JobServer, reach
 
 Level = Literal["ok", "warn", "fail"]
 T = TypeVar("T")
@@ -99,8 +99,8 @@ def check_size(cargo: WorkingDirPackage) -> Check:
 
 
 def check_links(cargo: WorkingDirPackage) -> Check:
-    """Links to folders, or to nowhere, stay at home."""
-    rule = "links lead to files"
+    """Links to folders that aren't carried, or to nowhere, stay at home."""
+    rule = "links lead to what is carried"
     if not cargo.left_links:
         return Check("links", "ok", rule, "all do")
     shown = ", ".join(cargo.left_links[:5]) + (", …" if len(cargo.left_links) > 5 else "")

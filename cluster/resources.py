@@ -20,7 +20,7 @@ from fractions import Fraction
 from math import floor
 from types import MappingProxyType
 
-from cluster.errors import ClusterError
+from dualsweep.cluster.errors import ClusterError
 
 GB = 10**9
 

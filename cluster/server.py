@@ -6,9 +6,9 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cluster.address import PROBE_TIMEOUT_S, job_server_url
-from cluster.auth import find_token, missing_token, refused_token
-from cluster.errors import ClusterError
+from dualsweep.cluster.address import PROBE_TIMEOUT_S, job_server_url
+from dualsweep.cluster.auth import find_token, missing_token, refused_token
+from dualsweep.cluster.errors import ClusterError
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -33,7 +33,7 @@ class JobServer:
 
 
 def reach(address: str | None = None, timeout_s: float = PROBE_TIMEOUT_S) -> JobServer:
-    """Reach the job server at `address` (see `cluster.address.job_server_url` for None).
+    """Reach the job server at `address` (see `dualsweep.cluster.address.job_server_url` for None).
 
     The token is sent only to a server that asks for one.
 

@@ -3,7 +3,7 @@
 `python docs/generate.py` rewrites the marked parts of every guide in this folder and of CONTRIBUTING.md; with `--check` it writes
 nothing and exits with 1 where one is stale. The rest of a guide is written by hand. A marked part is
 
-    <!-- keys: trainer.recipe.recipe:Recipe -->            a table for that schema and one for each section below it
+    <!-- keys: dualsweep.trainer.recipe.recipe:Recipe -->            a table for that schema and one for each section below it
     <!-- file: docs/examples/my_data.py -->         that file
     <!-- house: trainer -->                         a table of that folder's folders, from what each says of itself
     <!-- end -->

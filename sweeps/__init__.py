@@ -5,12 +5,18 @@ Importing this is light; what needs Ray, Optuna or MLflow is imported when it is
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if __name__ == "sweeps" and "dualsweep" in sys.modules:
+    __path__.clear()  # in a checkout this file hides what `dualsweep.models_of_0_1` finds; with no path of its own it doesn't
+elif __name__ != "dualsweep.sweeps":
+    raise ModuleNotFoundError("`sweeps` is a room of dualsweep: import it as `dualsweep.sweeps`", name=__name__)
+
 if TYPE_CHECKING:
-    from sweeps.planning.plan import Plan
-    from sweeps.trials.results import Results
+    from dualsweep.sweeps.planning.plan import Plan
+    from dualsweep.sweeps.trials.results import Results
 
 __all__ = ["load_plan", "sweep"]
 
@@ -19,9 +25,9 @@ def load_plan(path: str | Path, overrides: list[str] | None = None) -> Plan:
     """Reads and checks a sweep file, with `key=value` overrides.
 
     Raises:
-        trainer.config.diagnostics.InputError: with every problem found.
+        dualsweep.trainer.config.diagnostics.InputError: with every problem found.
     """
-    from sweeps.planning.load import load_plan as read
+    from dualsweep.sweeps.planning.load import load_plan as read
 
     return read(path, overrides or [])
 
@@ -30,11 +36,11 @@ def sweep(plan: Plan, output: str | None = None, address: str | None = None) -> 
     """Runs or continues a sweep, as `dualsweep sweep` does; `output` is runs/NAME unless given, `address` a Ray cluster's.
 
     Raises:
-        trainer.config.diagnostics.InputError: with every problem found, before anything starts.
-        cluster.errors.ClusterError: the cluster can't be joined or is too small.
+        dualsweep.trainer.config.diagnostics.InputError: with every problem found, before anything starts.
+        dualsweep.cluster.errors.ClusterError: the cluster can't be joined or is too small.
     """
-    from sweeps.checking import checked_plan
-    from sweeps.conduct import run_sweep
-    from sweeps.output import Screen
+    from dualsweep.sweeps.checking import checked_plan
+    from dualsweep.sweeps.conduct import run_sweep
+    from dualsweep.sweeps.output import Screen
 
     return run_sweep(checked_plan(plan, output, None, address), Screen())

@@ -7,25 +7,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.database import wrong_with_file, wrong_with_writing
-from analysis.tracking_uri import VARIABLE, tracking_uri, wrong_with
-from cluster.errors import ClusterError
-from cluster.machine import local_machine
-from cluster.resources import Ask, concurrency
-from sweeps.planning.load import load_plan
-from sweeps.planning.plan import Plan
-from sweeps.planning.schema import EarlyStopping
-from sweeps.planning.study_address import masked
-from sweeps.records.trial_start import continued_dual_step, continued_steps
-from trainer.checks import before_loading
-from trainer.checks.recipe import check_by_loading
-from trainer.config.diagnostics import Diagnostic, InputError
-from trainer.config.yaml_file import Document, load
-from trainer.feasibility.defaults import tolerances
-from trainer.feasibility.tolerance import SHARE, Tolerance
-from trainer.recipe.load import is_sweep, load_recipe
-from trainer.recipe.recipe import Recipe, flatten
-from trainer.storage import BadPlaceError, check_writable, is_local, local_path
+from dualsweep.analysis.database import wrong_with_file, wrong_with_writing
+from dualsweep.analysis.tracking_uri import VARIABLE, tracking_uri, wrong_with
+from dualsweep.cluster.errors import ClusterError
+from dualsweep.cluster.machine import local_machine
+from dualsweep.cluster.resources import Ask, concurrency
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.planning.schema import EarlyStopping
+from dualsweep.sweeps.planning.study_address import masked
+from dualsweep.sweeps.records.trial_start import continued_dual_step, continued_steps
+from dualsweep.trainer.checks import before_loading
+from dualsweep.trainer.checks.recipe import check_by_loading
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.yaml_file import Document, load
+from dualsweep.trainer.feasibility.defaults import tolerances
+from dualsweep.trainer.feasibility.tolerance import SHARE, Tolerance
+from dualsweep.trainer.recipe.load import is_sweep, load_recipe
+from dualsweep.trainer.recipe.recipe import Recipe, flatten
+from dualsweep.trainer.storage import BadPlaceError, check_writable, is_local, local_path
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _resource_problems(checked: Checked) -> Iterator[Diagnostic]:
 def _storage_problems(plan: Plan) -> Iterator[Diagnostic]:
     if plan.storage is None:
         return
-    from sweeps.studies.storage import StorageError, check_reachable
+    from dualsweep.sweeps.studies.storage import StorageError, check_reachable
 
     try:
         check_reachable(plan.storage)

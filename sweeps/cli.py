@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from sweeps.exits import INTERRUPTED, broken, exit_code
-from sweeps.options import (
+from dualsweep.sweeps.exits import INTERRUPTED, broken, exit_code
+from dualsweep.sweeps.options import (
     Address,
     File,
     JobServer,
@@ -27,8 +27,8 @@ from sweeps.options import (
     interruptible,
     write_json,
 )
-from sweeps.output import Screen
-from trainer.config.diagnostics import InputError
+from dualsweep.sweeps.output import Screen
+from dualsweep.trainer.config.diagnostics import InputError
 
 app = typer.Typer(
     name="dualsweep", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -38,9 +38,9 @@ app = typer.Typer(
 
 def _checked(file: Path, sets: list[str] | None, output: str | None, json_file: Path | None, address: str | None) -> Any:
     """The checked plan of a sweep or job of a recipe."""
-    from sweeps.checking import checked_recipe, checked_sweep
-    from trainer.config.yaml_file import load
-    from trainer.recipe.load import is_sweep
+    from dualsweep.sweeps.checking import checked_recipe, checked_sweep
+    from dualsweep.trainer.config.yaml_file import load
+    from dualsweep.trainer.recipe.load import is_sweep
 
     return (checked_sweep if is_sweep(load(file)) else checked_recipe)(file, sets or [], output, json_file, address)
 
@@ -48,7 +48,7 @@ def _checked(file: Path, sets: list[str] | None, output: str | None, json_file: 
 @app.command()
 def check(file: File, sets: Sets = None, address: Address = None) -> None:
     """Validate a recipe or sweep and print the resolved plan; runs and writes nothing."""
-    from sweeps.checking import describe
+    from dualsweep.sweeps.checking import describe
 
     for line in describe(_checked(file, sets, None, None, address)):
         print(line)
@@ -60,10 +60,10 @@ def train(
     strict: Strict = False,
 ) -> None:  # fmt: skip
     """One constrained training; the same command again continues an interrupted one."""
-    from sweeps.checking import checked_recipe, checked_store
+    from dualsweep.sweeps.checking import checked_recipe, checked_store
 
     checked = replace(checked_recipe(file, sets or [], output, json_file, address), store=checked_store(store))
-    from sweeps.single import run_single
+    from dualsweep.sweeps.single import run_single
 
     with interruptible():
         explained = run_single(checked, Screen())
@@ -79,10 +79,10 @@ def sweep(
     file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None, strict: Strict = False
 ) -> None:  # fmt: skip
     """A sweep; the same command again continues it and never reruns a finished trial."""
-    from sweeps.checking import checked_sweep
+    from dualsweep.sweeps.checking import checked_sweep
 
     checked = checked_sweep(file, sets or [], output, json_file, address)
-    from sweeps.conduct import run_sweep
+    from dualsweep.sweeps.conduct import run_sweep
 
     with interruptible():
         results = run_sweep(checked, Screen())
@@ -114,16 +114,16 @@ def sample(
     ] = None,
 ) -> None:
     """Samples of a trained model, as PNG and NPY."""
-    from trainer.config.diagnostics import Diagnostic
-    from trainer.recipe.evaluation import SAMPLERS
-    from trainer.storage import check_writable
+    from dualsweep.trainer.config.diagnostics import Diagnostic
+    from dualsweep.trainer.recipe.evaluation import SAMPLERS
+    from dualsweep.trainer.storage import check_writable
 
     if sampler is not None and sampler not in SAMPLERS:
         rule, remedy = f"must be {', '.join(SAMPLERS[:-1])} or {SAMPLERS[-1]}", "name one of them"
         raise InputError([Diagnostic(("--sampler",), rule, repr(sampler), remedy, "command line", 1)])
     check_writable(str(output))
-    from sweeps.reports.asked_multipliers import asked_multipliers
-    from trainer.engine.sample_command import find_checkpoint, generate
+    from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
+    from dualsweep.trainer.engine.sample_command import find_checkpoint, generate
 
     place = find_checkpoint(checkpoint)
     asked = asked_multipliers(place, multipliers, budgets)
@@ -149,7 +149,7 @@ def explain(
     json_file: Json = None,
 ) -> None:
     """Say of each constraint of an ended run what became of it, with the evidence and what to change."""
-    from sweeps.reports.explaining import explain_run, show
+    from dualsweep.sweeps.reports.explaining import explain_run, show
 
     explained = explain_run(run, tracking_uri)
     show(explained, Screen())
@@ -180,7 +180,7 @@ def front(
     json_file: Json = None,
 ) -> None:
     """Rebuild the front and its figures from MLflow alone."""
-    from sweeps.reports.reviewing import rebuild
+    from dualsweep.sweeps.reports.reviewing import rebuild
 
     made = rebuild(name, tracking_uri, output, Screen(), prefer)
     write_json(json_file, made)
@@ -205,15 +205,15 @@ def compare_(
     json_file: Json = None,
 ) -> None:
     """Several sweeps on one figure: hypervolume against trials, compute and time; from MLflow alone."""
-    from trainer.config.diagnostics import Diagnostic
-    from trainer.storage import check_writable
+    from dualsweep.trainer.config.diagnostics import Diagnostic
+    from dualsweep.trainer.storage import check_writable
 
     if group not in ("auto", "sampler", "sweep"):
         raise InputError(
             [Diagnostic(("--group",), "must be auto, sampler or sweep", repr(group), "name one of them", "command line", 1)]
         )
     check_writable(str(output))
-    from sweeps.reports.comparing import compare_sweeps
+    from dualsweep.sweeps.reports.comparing import compare_sweeps
 
     made = compare_sweeps(names, tracking_uri, cast("Literal['auto', 'sampler', 'sweep']", group), output, Screen())
     write_json(json_file, made)
@@ -230,7 +230,7 @@ def ui(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
     """The MLflow UI on the right store, on this machine only; prints the front's link."""
-    from sweeps.reports.reviewing import serve
+    from dualsweep.sweeps.reports.reviewing import serve
 
     serve(name, tracking_uri, port, Screen())
 
@@ -245,10 +245,10 @@ def submit(
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Follow the logs to the end.")] = True,
 ) -> None:
     """Submit a recipe or sweep to a Ray cluster, after a preflight, and follow its logs."""
-    from sweeps.checking import check_file_only
+    from dualsweep.sweeps.checking import check_file_only
 
     kind = check_file_only(file, sets or [])
-    from sweeps.submitting import submit_file
+    from dualsweep.sweeps.submitting import submit_file
 
     raise typer.Exit(submit_file(kind, file, address, sets or [], output, Screen(), following=follow, strict=strict))
 
@@ -259,7 +259,7 @@ def status(
     address: JobServer = None,
 ) -> None:
     """The state of submitted jobs."""
-    from sweeps.submitting import show_status
+    from dualsweep.sweeps.submitting import show_status
 
     show_status(job, address, Screen())
 
@@ -269,6 +269,6 @@ def stop(
     job: Annotated[str, typer.Argument(help="A submitted job's id.", show_default=False)], address: JobServer = None
 ) -> None:
     """Stop a submitted job and wait until it has stopped; submitting it again continues."""
-    from sweeps.submitting import stop_job
+    from dualsweep.sweeps.submitting import stop_job
 
     stop_job(job, address, Screen())

@@ -13,39 +13,39 @@ from typing import Any
 
 from rich.console import Console
 
-from analysis.review import review
-from cluster.address import gcs_address, probe_gcs
-from cluster.connection import connect
-from cluster.resources import concurrency
-from sweeps.checking import Checked
-from sweeps.dual_informed.of_plan import outcome_of
-from sweeps.early_stopping.early_stopper import Stop
-from sweeps.interrupts import terminate_like_interrupt
-from sweeps.planning.budgets import NAME
-from sweeps.planning.plan import Plan
-from sweeps.progress import Progress
-from sweeps.records.explained import Explained
-from sweeps.records.trial_record import TrialRecord
-from sweeps.reports.reviewing import full_link, review_of, show, summary
-from sweeps.studies.study import ProposedTrial, Study
-from sweeps.studies.telling import told_slacks
-from sweeps.tracking.artifacts import verdicts_of, write_artifacts, write_shown
-from sweeps.tracking.spool import read
-from sweeps.tracking.tracker import Tracker
-from sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
-from sweeps.trials.continuation import Continuing
-from sweeps.trials.results import Results, sweep_record
-from sweeps.trials.runs import OpenTrial, Run, trainings_left
-from sweeps.trials.watching import Watch, stopped_tags
-from trainer.amortised.front import front_in
-from trainer.config.diagnostics import InputError
-from trainer.ray_shell.launch import Job, result_in
-from trainer.result import Result, failed
-from trainer.storage import is_local, local_path
+from dualsweep.analysis.review import review
+from dualsweep.cluster.address import gcs_address, probe_gcs
+from dualsweep.cluster.connection import connect
+from dualsweep.cluster.resources import concurrency
+from dualsweep.sweeps.checking import Checked
+from dualsweep.sweeps.dual_informed.of_plan import outcome_of
+from dualsweep.sweeps.early_stopping.early_stopper import Stop
+from dualsweep.sweeps.interrupts import terminate_like_interrupt
+from dualsweep.sweeps.planning.budgets import NAME
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.progress import Progress
+from dualsweep.sweeps.records.explained import Explained
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.reports.reviewing import full_link, review_of, show, summary
+from dualsweep.sweeps.studies.study import ProposedTrial, Study
+from dualsweep.sweeps.studies.telling import told_slacks
+from dualsweep.sweeps.tracking.artifacts import verdicts_of, write_artifacts, write_shown
+from dualsweep.sweeps.tracking.spool import read
+from dualsweep.sweeps.tracking.tracker import Tracker
+from dualsweep.sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
+from dualsweep.sweeps.trials.continuation import Continuing
+from dualsweep.sweeps.trials.results import Results, sweep_record
+from dualsweep.sweeps.trials.runs import OpenTrial, Run, trainings_left
+from dualsweep.sweeps.trials.watching import Watch, stopped_tags
+from dualsweep.trainer.amortised.front import front_in
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.ray_shell.launch import Job, result_in
+from dualsweep.trainer.result import Result, failed
+from dualsweep.trainer.storage import is_local, local_path
 
 
 class Conductor:
-    """Hands out trainings and takes their reports (see `sweeps.tune.Conductor`). A trial is one training, or one for each seed.
+    """Hands out trainings and takes their reports (`sweeps/tune.py`). A trial is one training, or one for each seed.
 
     `place` is where trials write, a folder or URI; `folder` where this driver does.
     """
@@ -260,7 +260,7 @@ def _run_trials(
             return amortised
         trials = f"{left} trial{'s' if left > 1 else ''}" + (f" of {seeds} trainings" if seeds > 1 else "")
         console.print(f"{trials}, {concurrent} at a time: {fits.reason}", highlight=False, soft_wrap=True)
-        from sweeps.tune import run_trials
+        from dualsweep.sweeps.tune import run_trials
 
         total, unit = plan.trials * seeds, "training" if seeds > 1 else "trial"
         with Progress(console, total, concurrent, total - runs, unit) as progress:

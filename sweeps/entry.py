@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from analysis.errors import ReviewError
-from analysis.proxies import reach_this_machine_directly
-from cluster.errors import ClusterError
-from sweeps.cli import app
-from sweeps.exits import BAD_INPUT, FAILED
-from sweeps.options import no_path, refused_by_the_machine
-from sweeps.output import tolerate
-from trainer.config.diagnostics import InputError
-from trainer.config.uris import BadPlaceError
-from trainer.errors import TrainingError
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.proxies import reach_this_machine_directly
+from dualsweep.cluster.errors import ClusterError
+from dualsweep.sweeps.cli import app
+from dualsweep.sweeps.exits import BAD_INPUT, FAILED
+from dualsweep.sweeps.options import no_path, refused_by_the_machine
+from dualsweep.sweeps.output import tolerate
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.uris import BadPlaceError
+from dualsweep.trainer.errors import TrainingError
 
 
 def main() -> None:

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from sweeps.exits import FAILED, INTERRUPTED
-from trainer.config.diagnostics import Diagnostic, InputError
-from trainer.config.yaml_file import show
-from trainer.storage import local_path, write_file
+from dualsweep.sweeps.exits import FAILED, INTERRUPTED
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.yaml_file import show
+from dualsweep.trainer.storage import local_path, write_file
 
 
 def at_home(path: Path | None) -> Path | None:

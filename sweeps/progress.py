@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from trainer import metric_names
+from dualsweep.trainer import metric_names
 
 #: Seconds between two lines of one trial where there is no terminal.
 LINE_SECONDS = 15.0

@@ -8,19 +8,19 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster.connection import connect
-from cluster.resources import concurrency
-from sweeps.checking import Checked
-from sweeps.interrupts import terminate_like_interrupt
-from sweeps.progress import Progress
-from sweeps.records.explained import Explained, write
-from sweeps.reports.explaining import show
-from sweeps.tracking.histories import histories, read_points
-from trainer import metric_names
-from trainer.config.uris import masked
-from trainer.metric_names import sure, tells_of_another
-from trainer.ray_shell.launch import train_checked
-from trainer.storage import RESULT, is_local, naming, write_file
+from dualsweep.cluster.connection import connect
+from dualsweep.cluster.resources import concurrency
+from dualsweep.sweeps.checking import Checked
+from dualsweep.sweeps.interrupts import terminate_like_interrupt
+from dualsweep.sweeps.progress import Progress
+from dualsweep.sweeps.records.explained import Explained, write
+from dualsweep.sweeps.reports.explaining import show
+from dualsweep.sweeps.tracking.histories import histories, read_points
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.config.uris import masked
+from dualsweep.trainer.metric_names import sure, tells_of_another
+from dualsweep.trainer.ray_shell.launch import train_checked
+from dualsweep.trainer.storage import RESULT, is_local, naming, write_file
 
 
 def run_single(checked: Checked, console: Console) -> Explained:
@@ -61,7 +61,7 @@ def run_single(checked: Checked, console: Console) -> Explained:
 
 def _logged(store: str, output: str, local: Path, explained: Explained) -> str:
     """Logs the training to MLflow; a line for people. Whatever MLflow raises must not end a training that is done."""
-    from sweeps.tracking.training import log_training
+    from dualsweep.sweeps.tracking.training import log_training
 
     try:
         return f"MLflow: run {log_training(store, output, local, explained)} at {masked(store)}"
@@ -93,7 +93,7 @@ def _take(payload: dict[str, Any], folder: Path, name: str, progress: Progress) 
 
 
 def _draw(folder: Path, name: str, points: list[tuple[int, dict[str, float]]]) -> None:
-    from analysis.figures.trajectories import trajectories_png
+    from dualsweep.analysis.figures.trajectories import trajectories_png
 
     multipliers, slacks = histories(points)
     if multipliers:

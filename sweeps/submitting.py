@@ -8,14 +8,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cluster.follow import follow
-from cluster.jobs import Job, list_jobs, status, stop, submit
-from cluster.preflight import failures, preflight
-from sweeps.exits import BAD_INPUT, DONE, FAILED, MEANINGS
+from dualsweep.cluster.follow import follow
+from dualsweep.cluster.jobs import Job, list_jobs, status, stop, submit
+from dualsweep.cluster.preflight import failures, preflight
+from dualsweep.sweeps.exits import BAD_INPUT, DONE, FAILED, MEANINGS
+from dualsweep.trainer.checks.own_name import name_taken
+from dualsweep.trainer.config.diagnostics import InputError
 
 #: The packages that the job needs beside the repository's own; the preflight can only look for what travels.
-MODULES = ("sweeps", "trainer", "analysis", "cluster")
-_COMMAND = "python -m sweeps"
+MODULES = ("dualsweep",)
+_COMMAND = "python -m dualsweep"
 
 
 def repository(file: Path) -> Path:
@@ -39,6 +41,8 @@ def submit_file(
 ) -> int:
     """Submits and follows; the exit code: the job's own, 1 where it was stopped, 2 refused by the preflight."""
     root = repository(file)
+    if (taken := name_taken(root)) is not None:
+        raise InputError([taken])
     checks = preflight(file, working_dir=root, address=address, modules=MODULES)
     for each in checks:
         console.print(str(each), highlight=False, soft_wrap=True)

@@ -17,11 +17,11 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneError, Tuner
 from ray.tune.search import Searcher
 
-from cluster.resources import TRIAL_RESOURCES
-from sweeps.trials.runs import Run
-from trainer.errors import TrainingError
-from trainer.ray_shell.launch import Job, result_in, start
-from trainer.result import failed
+from dualsweep.cluster.resources import TRIAL_RESOURCES
+from dualsweep.sweeps.trials.runs import Run
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.ray_shell.launch import Job, result_in, start
+from dualsweep.trainer.result import failed
 
 #: Progress is ours to show, and points go to the spool: Tune's own tables and result files are not needed.
 _SILENT = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}

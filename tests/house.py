@@ -1,4 +1,7 @@
-"""What the rules of `test_house.py` are asked of: the four rooms under a root, what each file imports, what it defines."""
+"""What the rules of `test_house.py` are asked of: the four rooms under a root, what each file imports, what it defines.
+
+Modules are named as within `dualsweep`: `trainer.rng` is what code imports as `dualsweep.trainer.rng`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 ROOMS = ("trainer", "sweeps", "analysis", "cluster")
+DOOR = "dualsweep"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 #: Decorators by which a library calls what they stand on.
 _CALLED_BY_DECORATOR = ("validator", "serializer", "command", "callback")
@@ -44,12 +48,12 @@ class House:
         packages = {name.rpartition(".")[2]: name, "__name__": name}
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names if alias.name in self.files)
+                yield from (name for alias in node.names if (name := _within(alias.name)) in self.files)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 for alias in node.names:
-                    whole = f"{node.module}.{alias.name}"
+                    whole = _within(f"{node.module}.{alias.name}")
                     packages[alias.asname or alias.name] = whole
-                    yield from (each for each in (whole if whole in self.files else node.module,) if each in self.files)
+                    yield from (each for each in (whole if whole in self.files else _within(node.module),) if each in self.files)
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
                 for word in re.findall(r"\{(\w+)(?:\.__name__)?\}", ast.unparse(node.args[0])):
@@ -57,7 +61,7 @@ class House:
         # A package is run before what is in it; one that imports nothing when it is run closes no circle.
         parent = name.rpartition(".")[0]
         run = self.trees[parent].body if parent in self.files else []
-        if any(isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in ROOMS for node in run):
+        if any(isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == DOOR for node in run):
             yield parent
 
     @cached_property
@@ -68,7 +72,7 @@ class House:
             nodes = list(ast.walk(tree))
             names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
             names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
-            found[module] = {name.split(".")[0] for name in names} - set(ROOMS)
+            found[module] = {name.split(".")[0] for name in names} - {DOOR}
         return found
 
     @cached_property
@@ -86,7 +90,7 @@ class House:
         ours, found = self._names_of_ours(), set()
         for module, tree in self.trees.items():
             for node in ast.walk(tree):
-                if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] not in ROOMS:
+                if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] != DOOR:
                     names = [f"{node.module}.{alias.name}" for alias in node.names]
                 elif isinstance(node, ast.Import):
                     names = [alias.name for alias in node.names]
@@ -132,6 +136,10 @@ class House:
                     defined.append((module, node.name))
             defined += [(module, target.id) for node in tree.body for target in _targets(node)]
         return [f"{module}.{name}" for module, name in defined if not named[name] and not name.startswith("__")]
+
+
+def _within(name: str) -> str:
+    return name.removeprefix(f"{DOOR}.")
 
 
 @cache

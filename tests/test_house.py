@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from dualsweep.trainer import metric_names
 from tests.house import ROOMS, House, circles
-from trainer import metric_names
 
 ROOT = Path(__file__).parent.parent
 #: Which rooms each room may import (beside itself).
@@ -48,6 +48,7 @@ CALLED_FROM_OUTSIDE = {
     "trainer.ray_shell.training_handle.after_report": "Ray Train",
     "trainer.ray_shell.training_handle.after_controller_start": "Ray Train",
     "trainer.ray_shell.training_handle.after_worker_group_start": "Ray Train",
+    "sweeps.entry.main": "the command, and `python -m dualsweep`",
     "sweeps.output.writelines": "whoever writes to a stream",
     "sweeps.tracking.sampling_model._load_pyfunc": "MLflow",
     "sweeps.tune.setup": "Ray Tune",
@@ -134,24 +135,39 @@ def test_the_house_keeps_its_rules(rule: Rule) -> None:
 
 #: A rule, a file, what is written at its end, and what the rule then says.
 BREACHES: list[tuple[Rule, str, str, str]] = [
-    (circles_of_files, "trainer/rng.py", "from trainer.samplers.sampling import walk", "trainer.rng"),
+    (circles_of_files, "trainer/rng.py", "from dualsweep.trainer.samplers.sampling import walk", "trainer.rng"),
     (
         circles_of_files,
         "trainer/dual/problem.py",
-        "if TYPE_CHECKING:\n    from trainer.recipe.recipe import Recipe",
+        "if TYPE_CHECKING:\n    from dualsweep.trainer.recipe.recipe import Recipe",
         "dual.problem",
     ),
-    (circles_of_files, "trainer/recipe/base.py", "def late():\n    from trainer.terms.registry import TERMS", "terms.shipped"),
-    (circles_of_files, "trainer/rewards/__init__.py", "from trainer.rewards.registry import resolve", "rewards.registry"),
+    (
+        circles_of_files,
+        "trainer/recipe/base.py",
+        "def late():\n    from dualsweep.trainer.terms.registry import TERMS",
+        "terms.shipped",
+    ),
+    (
+        circles_of_files,
+        "trainer/rewards/__init__.py",
+        "from dualsweep.trainer.rewards.registry import resolve",
+        "rewards.registry",
+    ),
     (
         circles_of_folders,
         "analysis/preference.py",
-        "from analysis.recommendation.points import Points",
+        "from dualsweep.analysis.recommendation.points import Points",
         "analysis.recommendation",
     ),
-    (circles_of_folders, "sweeps/planning/kinds.py", "from sweeps.studies.telling import seen", "sweeps.studies"),
-    (rooms_that_must_not_be_imported, "analysis/text.py", "import sweeps.exits", "analysis.text imports ['sweeps']"),
-    (rooms_that_must_not_be_imported, "trainer/rng.py", "from cluster import address", "trainer.rng imports ['cluster']"),
+    (circles_of_folders, "sweeps/planning/kinds.py", "from dualsweep.sweeps.studies.telling import seen", "sweeps.studies"),
+    (rooms_that_must_not_be_imported, "analysis/text.py", "import dualsweep.sweeps.exits", "analysis.text imports ['sweeps']"),
+    (
+        rooms_that_must_not_be_imported,
+        "trainer/rng.py",
+        "from dualsweep.cluster import address",
+        "trainer.rng imports ['cluster']",
+    ),
     (libraries_in_the_wrong_place, "trainer/engine/loop.py", "import ray.train", "trainer.engine.loop imports ray"),
     (libraries_in_the_wrong_place, "analysis/text.py", "from torch import Tensor", "analysis.text imports torch"),
     (private_parts_without_a_reason, "sweeps/tune.py", "from optuna._hypervolume import wfg", "optuna._hypervolume.wfg"),
@@ -190,7 +206,7 @@ def test_checking_input_imports_nothing_heavy():
     """What makes an answer to bad input come within two seconds; a count of modules, not of time."""
     heavy = ("torch", "ray", "mlflow", "optuna", "diffusers", "pandas", "sklearn", "matplotlib", "plotly", "numpy")
     code = (
-        "import sys; from pathlib import Path; from sweeps.checking import checked_sweep;"
+        "import sys; from pathlib import Path; from dualsweep.sweeps.checking import checked_sweep;"
         "checked_sweep(Path('sweeps/digits.yaml'), [], '/tmp/nowhere-yet', None, None);"
         f"print([name for name in {heavy!r} if name in sys.modules])"
     )

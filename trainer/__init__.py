@@ -7,24 +7,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+if __name__ != "dualsweep.trainer":
+    raise ModuleNotFoundError("`trainer` is a room of dualsweep: import it as `dualsweep.trainer`", name=__name__)
+
 if TYPE_CHECKING:
-    from trainer.ray_shell.launch import train
-    from trainer.recipe.load import load_recipe
-    from trainer.recipe.recipe import Recipe
-    from trainer.result import Result
+    from dualsweep.trainer.ray_shell.launch import train
+    from dualsweep.trainer.recipe.load import load_recipe
+    from dualsweep.trainer.recipe.recipe import Recipe
+    from dualsweep.trainer.result import Result
 
 __all__ = ["Recipe", "Result", "load_recipe", "train"]
 _HOME = {
-    "Recipe": "trainer.recipe.recipe",
-    "Result": "trainer.result",
-    "load_recipe": "trainer.recipe.load",
-    "train": "trainer.ray_shell.launch",
+    "Recipe": "dualsweep.trainer.recipe.recipe",
+    "Result": "dualsweep.trainer.result",
+    "load_recipe": "dualsweep.trainer.recipe.load",
+    "train": "dualsweep.trainer.ray_shell.launch",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'trainer' has no attribute {name!r}")
+        raise AttributeError(f"module 'dualsweep.trainer' has no attribute {name!r}")
     from importlib import import_module
 
     return getattr(import_module(_HOME[name]), name)

@@ -17,8 +17,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from trainer.errors import TrainingError
-from trainer.storage import MARKER, filesystem, naming, step_of
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.storage import MARKER, filesystem, naming, step_of
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Errors of runs; mistakes of input are `trainer.config.diagnostics`."""
+"""Errors of runs; mistakes of input are `dualsweep.trainer.config.diagnostics`."""
 
 from __future__ import annotations
 

@@ -9,13 +9,13 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from trainer.dual.problem import ConstrainedProblem, Estimate, Vector
-from trainer.dual.state import DualState, Tail
-from trainer.feasibility.deciding import Decision
-from trainer.feasibility.held_out import HeldOut
-from trainer.feasibility.standing import Slack, Standing, overall, standing_of
-from trainer.feasibility.tolerance import SHARE
-from trainer.recipe.bound import Kind
+from dualsweep.trainer.dual.problem import ConstrainedProblem, Estimate, Vector
+from dualsweep.trainer.dual.state import DualState, Tail
+from dualsweep.trainer.feasibility.deciding import Decision
+from dualsweep.trainer.feasibility.held_out import HeldOut
+from dualsweep.trainer.feasibility.standing import Slack, Standing, overall, standing_of
+from dualsweep.trainer.feasibility.tolerance import SHARE
+from dualsweep.trainer.recipe.bound import Kind
 
 Status = Literal["converged", "out_of_steps", "infeasible", "diverged", "failed", "stopped"]
 
@@ -31,7 +31,7 @@ SETTLED = 0.05
 class ConstraintOutcome:
     """One constraint at the end of a run, in the user's units; `slack_error` is the slack's standard error.
 
-    `multiplier` is settled, `multiplier_error` its standard error (`trainer.dual.settling`), NaN where it was not measured.
+    `multiplier` is settled, `multiplier_error` its standard error (`trainer/dual/settling.py`), NaN where it was not measured.
     `kind` is at_most, at_least, equals, or minimax, whose budget is u, the largest value. `relaxation` is what a resilient
     budget has given way by. `tolerance` is by how much the value may miss its budget and count as met, in the constraint's unit.
     `decided` is what the final evaluation found in stages; None where one look at the figures has to do. `held_out` is what

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trainer.config.diagnostics import Diagnostic, InputError
-from trainer.config.uris import BadPlaceError, is_local, local_path, masked
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.uris import BadPlaceError, is_local, local_path, masked
 
 __all__ = [
     "BadPlaceError",

@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.certified.observations import Vector
+from dualsweep.analysis.certified.observations import Vector
 
 Sense = Literal["at_most", "at_least", "equals"]
 

@@ -23,11 +23,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.certified.contradictions import Consistency, consistency
-from analysis.certified.critical import Planes, critical, point_margins
-from analysis.certified.hull import lower_hull
-from analysis.certified.observations import Observations, Vector
-from analysis.certified.windows import edges, windows
+from dualsweep.analysis.certified.contradictions import Consistency, consistency
+from dualsweep.analysis.certified.critical import Planes, critical, point_margins
+from dualsweep.analysis.certified.hull import lower_hull
+from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.certified.windows import edges, windows
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from analysis.certified.hull import lower_hull
-from analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.certified.hull import lower_hull
+from dualsweep.analysis.certified.observations import Observations, Vector
 
 #: The share of exact convex sweeps in which anything is contradicted, at most.
 _CHANCE = 0.05

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.certified.observations import Observations, Vector
 
 #: Draws, each taken with both signs, at least; more where trials are few, which are `_NUMBERS` together, up to `_MOST_DRAWS`. The
 #: quantile's own error is that of a fifth to a tenth of a percent of sweeps; with too few draws critical values were 2 % off.

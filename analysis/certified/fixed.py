@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from analysis.noise import known
+from dualsweep.analysis.noise import known
 
 #: A fixed budget that is missed by more standard errors does not hold.
 _MISSED = 2.0

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.certified.axes import Box
-from analysis.certified.band import Band, band
-from analysis.certified.observations import Observations, Vector
-from analysis.certified.surrogate import Surrogate
+from dualsweep.analysis.certified.axes import Box
+from dualsweep.analysis.certified.band import Band, band
+from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.certified.surrogate import Surrogate
 
 
 @dataclass(frozen=True)

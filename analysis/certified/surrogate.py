@@ -19,9 +19,9 @@ from typing import Self
 
 import numpy as np
 
-from analysis.certified.axes import Box
-from analysis.certified.observations import Observations, Vector
-from trainer.kriging.process import Kriging, fit
+from dualsweep.analysis.certified.axes import Box
+from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.trainer.kriging.process import Kriging, fit
 
 _KNEES = (10.0, 0.3, 0.1, 0.03)
 

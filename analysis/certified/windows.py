@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay, QhullError
 
-from analysis.certified.observations import Vector
+from dualsweep.analysis.certified.observations import Vector
 
 #: Up to so many trials the means over edges are few enough for the hull.
 _EDGES_UP_TO = 40

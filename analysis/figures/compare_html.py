@@ -5,11 +5,11 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from analysis.comparing import AXES, WANTED, Comparison, Group
-from analysis.comparison_text import heading, notes, rows
-from analysis.figures.compare_png import name, shares
-from analysis.figures.lines import style
-from analysis.figures.pages import filled, json_for_script, part
+from dualsweep.analysis.comparing import AXES, WANTED, Comparison, Group
+from dualsweep.analysis.comparison_text import heading, notes, rows
+from dualsweep.analysis.figures.compare_png import name, shares
+from dualsweep.analysis.figures.lines import style
+from dualsweep.analysis.figures.pages import filled, json_for_script, part
 
 _GAP = 0.05
 _DIGITS = 6

@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
-from analysis.comparing import AXES, WANTED, Comparison, Group
-from analysis.comparison_text import heading
-from analysis.figures.canvas import new_figure, png_bytes
-from analysis.figures.lines import style
+from dualsweep.analysis.comparing import AXES, WANTED, Comparison, Group
+from dualsweep.analysis.comparison_text import heading
+from dualsweep.analysis.figures.canvas import new_figure, png_bytes
+from dualsweep.analysis.figures.lines import style
 
 _GREY = "#5b6675"
 

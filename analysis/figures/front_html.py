@@ -10,13 +10,13 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 
-from analysis.figures.pages import filled, json_for_script, part
-from analysis.figures.payload import payload
-from analysis.front import Front
-from analysis.store import is_http
-from analysis.text import number
-from analysis.trials import SweepRecord
-from trainer.config.uris import without_login
+from dualsweep.analysis.figures.pages import filled, json_for_script, part
+from dualsweep.analysis.figures.payload import payload
+from dualsweep.analysis.front import Front
+from dualsweep.analysis.store import is_http
+from dualsweep.analysis.text import number
+from dualsweep.analysis.trials import SweepRecord
+from dualsweep.trainer.config.uris import without_login
 
 #: Where `mlflow ui` answers unless told otherwise.
 LOCAL_UI = "http://127.0.0.1:5000"

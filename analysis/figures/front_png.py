@@ -12,12 +12,12 @@ from matplotlib.lines import Line2D
 from matplotlib.path import Path
 from numpy.typing import ArrayLike
 
-from analysis.amortised import line
-from analysis.columns import Column, columns, default_axes, view_range
-from analysis.figures.canvas import new_figure, png_bytes
-from analysis.figures.marks import AMORTISED, LINE, MARKS, Mark, kinds, on_front, steps_first_across
-from analysis.front import Front
-from analysis.trials import SweepRecord
+from dualsweep.analysis.amortised import line
+from dualsweep.analysis.columns import Column, columns, default_axes, view_range
+from dualsweep.analysis.figures.canvas import new_figure, png_bytes
+from dualsweep.analysis.figures.marks import AMORTISED, LINE, MARKS, Mark, kinds, on_front, steps_first_across
+from dualsweep.analysis.front import Front
+from dualsweep.analysis.trials import SweepRecord
 
 _PAIRS_SHOWN = 6
 _GREY = "#5b6675"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.front import Front
-from analysis.trials import Direction, SweepRecord, Trial
+from dualsweep.analysis.front import Front
+from dualsweep.analysis.trials import Direction, SweepRecord, Trial
 
 
 @dataclass(frozen=True)
 class Mark:
     """One kind of point: its name in the legend, colour, marker in matplotlib and in plotly, glyph on the page, and size.
 
-    Of a marker of two characters the second stands inside the first (`analysis.figures.front_png`). `glyph` is SVG about the
+    Of a marker of two characters the second stands inside the first (`analysis/figures/front_png.py`). `glyph` is SVG about the
     origin, from -9 to 9 across and -7 to 7 down, with `C` for the colour. `hint` says what the name means; `faint` kinds are
     drawn lightly, since they would be misread beside the front's line.
     """

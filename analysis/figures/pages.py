@@ -15,7 +15,7 @@ from importlib import resources
 
 def part(name: str) -> str:
     """A file of `page/`."""
-    return resources.files("analysis.figures").joinpath("page", name).read_text(encoding="utf-8")
+    return resources.files("dualsweep.analysis.figures").joinpath("page", name).read_text(encoding="utf-8")
 
 
 def filled(template: str, pieces: Mapping[str, str]) -> str:

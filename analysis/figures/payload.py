@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from analysis.amortised import direction_of
-from analysis.bands import Slice, certificate, slices
-from analysis.columns import Column, columns, default_axes, view_range
-from analysis.figures.marks import MARKS, kinds
-from analysis.front import Front
-from analysis.links import run_link
-from analysis.text import setting, verdict
-from analysis.trials import Budget, ConstraintRecord, SweepRecord, Trial
-from trainer import metric_names
+from dualsweep.analysis.amortised import direction_of
+from dualsweep.analysis.bands import Slice, certificate, slices
+from dualsweep.analysis.columns import Column, columns, default_axes, view_range
+from dualsweep.analysis.figures.marks import MARKS, kinds
+from dualsweep.analysis.front import Front
+from dualsweep.analysis.links import run_link
+from dualsweep.analysis.text import setting, verdict
+from dualsweep.analysis.trials import Budget, ConstraintRecord, SweepRecord, Trial
+from dualsweep.trainer import metric_names
 
 RUN_URL = "/" + run_link("{experiment}", "{run}")
 _DIGITS = 7

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from analysis.front import Front
-from analysis.text import number
-from analysis.trials import SweepRecord, Trial
+from dualsweep.analysis.front import Front
+from dualsweep.analysis.text import number
+from dualsweep.analysis.trials import SweepRecord, Trial
 
 _MOST, _SIDE, _GAP, _TEXT = 5, 132, 12, 36
 

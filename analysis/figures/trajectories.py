@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from analysis.errors import ReviewError
-from analysis.figures.canvas import new_figure, png_bytes
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.figures.canvas import new_figure, png_bytes
 
 #: One constraint's history: (step, value) in any order.
 Trajectory = Sequence[tuple[int, float]]

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.noise import known, multiplier_errors, standard_error
-from analysis.trials import JUDGED_STATUSES, ConstraintRecord, SweepRecord, Trial
-from trainer import metric_names
+from dualsweep.analysis.noise import known, multiplier_errors, standard_error
+from dualsweep.analysis.trials import JUDGED_STATUSES, ConstraintRecord, SweepRecord, Trial
+from dualsweep.trainer import metric_names
 
 Vector = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.trials import SweepRecord
+from dualsweep.analysis.trials import SweepRecord
 
 _TIED = "constraints.*."
 #: A step is about this part of the range.

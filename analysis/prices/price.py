@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from analysis.prices.budgets import Loosening
+from dualsweep.analysis.prices.budgets import Loosening
 
 #: Intervals that people see are this many standard errors either side.
 SHOWN = 2.0

@@ -14,13 +14,13 @@ from functools import cached_property
 
 import numpy as np
 
-from analysis.front import Front
-from analysis.prices import words
-from analysis.prices.attained import Attained, Vector
-from analysis.prices.budgets import Loosening, loosenings
-from analysis.prices.price import Price, Verdict
-from analysis.prices.slopes import Polyhedron, local_slope, margin
-from analysis.trials import SweepRecord, Trial
+from dualsweep.analysis.front import Front
+from dualsweep.analysis.prices import words
+from dualsweep.analysis.prices.attained import Attained, Vector
+from dualsweep.analysis.prices.budgets import Loosening, loosenings
+from dualsweep.analysis.prices.price import Price, Verdict
+from dualsweep.analysis.prices.slopes import Polyhedron, local_slope, margin
+from dualsweep.analysis.trials import SweepRecord, Trial
 
 #: Room that counts as left beside a price: this part of the budget's range, and of the largest price of any trial.
 _ROOM, _PRICED = 0.1, 0.05

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.stats import norm
 
-from analysis.prices.attained import Attained, Vector
+from dualsweep.analysis.prices.attained import Attained, Vector
 
 #: The chance that exact prices of one trial are contradicted by noise alone, over all trials that they are compared with.
 CHANCE = 0.01

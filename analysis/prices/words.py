@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from analysis.prices.price import Price
-from analysis.text import number
-from analysis.trials import Trial
+from dualsweep.analysis.prices.price import Price
+from dualsweep.analysis.text import number
+from dualsweep.analysis.trials import Trial
 
 _SHOWN = 2.0
 

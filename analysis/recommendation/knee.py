@@ -19,8 +19,8 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.recommendation.points import Points
-from analysis.recommendation.straight import bent, lowest
+from dualsweep.analysis.recommendation.points import Points
+from dualsweep.analysis.recommendation.straight import bent, lowest
 
 #: A bulge below this part of the ranges is no knee, however exact the values.
 STRAIGHT = 0.02

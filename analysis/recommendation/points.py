@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.front import to_minimise
-from analysis.noise import known, standard_error
-from analysis.trials import SweepRecord, Trial
+from dualsweep.analysis.front import to_minimise
+from dualsweep.analysis.noise import known, standard_error
+from dualsweep.analysis.trials import SweepRecord, Trial
 
 Vector = NDArray[np.float64]
 #: Two trials are told apart where an objective differs by more than this many standard errors of the difference.

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.errors import nearest as nearest_name
-from analysis.front import Front, to_minimise
-from analysis.noise import known, standard_error
-from analysis.preference import Limit, Preference
-from analysis.prices.price import Price
-from analysis.prices.shadow import Pricing
-from analysis.recommendation.points import APART, Points
-from analysis.recommendation.words import listed, sentences
-from analysis.text import number
-from analysis.trials import SweepRecord, Trial
-from trainer import metric_names
+from dualsweep.analysis.errors import nearest as nearest_name
+from dualsweep.analysis.front import Front, to_minimise
+from dualsweep.analysis.noise import known, standard_error
+from dualsweep.analysis.preference import Limit, Preference
+from dualsweep.analysis.prices.price import Price
+from dualsweep.analysis.prices.shadow import Pricing
+from dualsweep.analysis.recommendation.points import APART, Points
+from dualsweep.analysis.recommendation.words import listed, sentences
+from dualsweep.analysis.text import number
+from dualsweep.analysis.trials import SweepRecord, Trial
+from dualsweep.trainer import metric_names
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.front import Front
-from analysis.prices.shadow import Pricing
-from analysis.recommendation.knee import Knee, find_knee
-from analysis.recommendation.points import Points
-from analysis.recommendation.preferred import Choice, by_weights, that_meets
-from analysis.recommendation.words import going_on, listed, own_budgets, sentences
-from analysis.text import number
-from analysis.trials import SweepRecord, Trial
+from dualsweep.analysis.front import Front
+from dualsweep.analysis.prices.shadow import Pricing
+from dualsweep.analysis.recommendation.knee import Knee, find_knee
+from dualsweep.analysis.recommendation.points import Points
+from dualsweep.analysis.recommendation.preferred import Choice, by_weights, that_meets
+from dualsweep.analysis.recommendation.words import going_on, listed, own_budgets, sentences
+from dualsweep.analysis.text import number
+from dualsweep.analysis.trials import SweepRecord, Trial
 
 #: So many points are named one by one; the JSON file has all.
 _NAMED = 6

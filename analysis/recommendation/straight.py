@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import nnls
 
-from analysis.recommendation.points import Points, Vector
+from dualsweep.analysis.recommendation.points import Points, Vector
 
 #: The test's nominal level. A straight front seems bent more often: 2.7 % of 2,000 with 12 points, 3.7 % of 300 with 40.
 CHANCE = 0.025

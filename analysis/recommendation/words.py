@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.recommendation.points import APART, Points
-from analysis.trials import SweepRecord, Trial
+from dualsweep.analysis.recommendation.points import APART, Points
+from dualsweep.analysis.trials import SweepRecord, Trial
 
 
 def going_on(points: Points, here: int, there: int) -> str:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from trainer.recipe.base import Section
-from trainer.recipe.term_spec import TermSpec
+from dualsweep.trainer.recipe.base import Section
+from dualsweep.trainer.recipe.term_spec import TermSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainer.samplers.rollout import Path
+    from dualsweep.trainer.samplers.rollout import Path
 
 
 class AsymmetrySpec(Section):

@@ -4,9 +4,9 @@ import optuna
 from optuna.distributions import FloatDistribution
 from optuna.samplers import TPESampler
 
-from sweeps.dual_informed.observing import Budget
-from sweeps.dual_informed.outcome import Outcome, report
-from sweeps.dual_informed.sampler import STOPPED, DualInformedSampler
+from dualsweep.sweeps.dual_informed.observing import Budget
+from dualsweep.sweeps.dual_informed.outcome import Outcome, report
+from dualsweep.sweeps.dual_informed.sampler import STOPPED, DualInformedSampler
 
 
 def train(at_most: float, step_size: float) -> Outcome:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trainer.evaluation.metrics import Evidence
+from dualsweep.trainer.evaluation.metrics import Evidence
 
 
 class Sides:

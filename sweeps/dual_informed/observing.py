@@ -13,10 +13,10 @@ import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.certified.axes import Axis, Box, Sense
-from analysis.certified.observations import Observations, Vector
-from sweeps.dual_informed.outcome import ATTRIBUTE, Outcome
-from sweeps.dual_informed.search import History
+from dualsweep.analysis.certified.axes import Axis, Box, Sense
+from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.sweeps.dual_informed.outcome import ATTRIBUTE, Outcome
+from dualsweep.sweeps.dual_informed.search import History
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Translator:
         if complete and not told:
             raise RuntimeError(
                 f"a complete trial must have an outcome, but none of {len(complete)} has the user attribute `{ATTRIBUTE}`; "
-                "call sweeps.dual_informed.report(trial, Outcome(...)) before the trial ends"
+                "call dualsweep.sweeps.dual_informed.report(trial, Outcome(...)) before the trial ends"
             )
         rows = [(trial.params, Outcome.from_json(trial.user_attrs[ATTRIBUTE])) for trial in told]
         failed = [each for each in mine if each.state.is_finished() and each not in told]

@@ -7,16 +7,16 @@ import math
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 
-from analysis.certified.fixed import Fixed, attained_with
-from analysis.noise import known
-from sweeps.dual_informed.observing import Budget, Translator
-from sweeps.dual_informed.outcome import Outcome
-from sweeps.dual_informed.sampler import DualInformedSampler
-from sweeps.planning.budgets import SearchedBudget, searched_budgets
-from sweeps.planning.kinds import Choice, Integers, LogUniform
-from sweeps.planning.plan import Plan
-from trainer.recipe.recipe import Recipe
-from trainer.result import SETTLED, ConstraintOutcome, Result
+from dualsweep.analysis.certified.fixed import Fixed, attained_with
+from dualsweep.analysis.noise import known
+from dualsweep.sweeps.dual_informed.observing import Budget, Translator
+from dualsweep.sweeps.dual_informed.outcome import Outcome
+from dualsweep.sweeps.dual_informed.sampler import DualInformedSampler
+from dualsweep.sweeps.planning.budgets import SearchedBudget, searched_budgets
+from dualsweep.sweeps.planning.kinds import Choice, Integers, LogUniform
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import SETTLED, ConstraintOutcome, Result
 
 _TOLERANCE = 0.05
 _LEAST = 0.01

@@ -15,10 +15,10 @@ import moocore
 import numpy as np
 from scipy.stats import qmc
 
-from analysis.certified.axes import Box
-from analysis.certified.band import band
-from analysis.certified.observations import Observations, Vector
-from analysis.certified.reading import read
+from dualsweep.analysis.certified.axes import Box
+from dualsweep.analysis.certified.band import band
+from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.certified.reading import read
 
 #: The Sobol cloud's points, as a power of two; and how many budgets a hypervolume is computed for.
 _CLOUD_BITS, _IMPROVEMENTS = 10, 256

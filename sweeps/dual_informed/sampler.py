@@ -1,9 +1,9 @@
 """`DualInformedSampler`: an Optuna sampler that places the budgets of constrained trainings by their multipliers.
 
     from optuna.distributions import FloatDistribution
-    from sweeps.dual_informed.outcome import Outcome, report
-    from sweeps.dual_informed.observing import Budget
-    from sweeps.dual_informed.sampler import DualInformedSampler
+    from dualsweep.sweeps.dual_informed.outcome import Outcome, report
+    from dualsweep.sweeps.dual_informed.observing import Budget
+    from dualsweep.sweeps.dual_informed.sampler import DualInformedSampler
 
     budgets = {"b": Budget("four", FloatDistribution(0.08, 0.25))}
     study = optuna.create_study(sampler=DualInformedSampler(budgets, beside=TPESampler(seed=0)))
@@ -33,11 +33,11 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.certified.observations import Vector
-from analysis.certified.reading import read
-from sweeps.dual_informed.observing import Budget, Translator
-from sweeps.dual_informed.outcome import Outcome
-from sweeps.dual_informed.search import History, Search, StopDecision
+from dualsweep.analysis.certified.observations import Vector
+from dualsweep.analysis.certified.reading import read
+from dualsweep.sweeps.dual_informed.observing import Budget, Translator
+from dualsweep.sweeps.dual_informed.outcome import Outcome
+from dualsweep.sweeps.dual_informed.search import History, Search, StopDecision
 
 STOPPED = "dualsweep.stopped"
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.certified.axes import Box
-from analysis.certified.band import Band, band
-from analysis.certified.observations import Observations, Vector
-from sweeps.dual_informed.placing import apart, candidates, place
+from dualsweep.analysis.certified.axes import Box
+from dualsweep.analysis.certified.band import Band, band
+from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.sweeps.dual_informed.placing import apart, candidates, place
 
 #: The least distance of two trials, in units of the box; training lands about this near its budgets.
 SPACING = 0.03

@@ -19,11 +19,11 @@ import math
 from collections.abc import Iterable, Mapping
 from statistics import NormalDist
 
-from analysis.trials import Direction
-from sweeps.early_stopping.forecast import forecast
-from sweeps.early_stopping.watched import Bound, Watched
-from trainer import metric_names
-from trainer.verdicts.trend import Measured
+from dualsweep.analysis.trials import Direction
+from dualsweep.sweeps.early_stopping.forecast import forecast
+from dualsweep.sweeps.early_stopping.watched import Bound, Watched
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.verdicts.trend import Measured
 
 
 def dominated(

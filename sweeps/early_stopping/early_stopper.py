@@ -11,15 +11,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.trials import Direction
-from sweeps.early_stopping.dominated import dominated
-from sweeps.early_stopping.halving import Rungs, Standing, cost
-from sweeps.early_stopping.infeasible import infeasible, shortfall
-from sweeps.early_stopping.watched import Watched
-from sweeps.planning.schema import EarlyStopping
-from trainer import metric_names
-from trainer.recipe.recipe import Recipe
-from trainer.result import ConstraintOutcome, Result
+from dualsweep.analysis.trials import Direction
+from dualsweep.sweeps.early_stopping.dominated import dominated
+from dualsweep.sweeps.early_stopping.halving import Rungs, Standing, cost
+from dualsweep.sweeps.early_stopping.infeasible import infeasible, shortfall
+from dualsweep.sweeps.early_stopping.watched import Watched
+from dualsweep.sweeps.planning.schema import EarlyStopping
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import ConstraintOutcome, Result
 
 #: Where the forecasts are looked at, in shares of a trial's steps: every `_EVERY`, from `_FROM` on and before `_UNTIL`, where
 #: hardly anything is left to save.

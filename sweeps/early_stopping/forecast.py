@@ -1,7 +1,7 @@
 """Where a noisy series will be at the last step, by its trend: an interval, not a number.
 
 A straight line is fitted to the last half of the points and to the last half of these, and the interval spans both
-extrapolations with z standard errors each, widened for autocorrelation (`trainer.verdicts.trend`). The second line is there
+extrapolations with z standard errors each, widened for autocorrelation (`trainer/verdicts/trend.py`). The second line is there
 for what has just begun: a slack that a multiplier starts to move bends upwards, and a line through all of it would miss that.
 What slows down, as losses and closing violations do, ends short of its line: there the interval is optimistic.
 """
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.dual.problem import Vector
-from trainer.verdicts.trend import Measured, mean, slope
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.verdicts.trend import Measured, mean, slope
 
 #: Points of the last half that a forecast needs; a line through half of them has as many again to spare.
 LEAST = 8

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.front import domination_ranks
-from trainer.dual.problem import Vector
+from dualsweep.analysis.front import domination_ranks
+from dualsweep.trainer.dual.problem import Vector
 
 
 @dataclass(frozen=True)

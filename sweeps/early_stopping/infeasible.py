@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweeps.early_stopping.forecast import forecast
-from sweeps.early_stopping.watched import AVERAGING, Bound, Watched
-from trainer import metric_names
-from trainer.result import Z
-from trainer.verdicts.trend import Measured, slope
-from trainer.verdicts.verdict import Trace
+from dualsweep.sweeps.early_stopping.forecast import forecast
+from dualsweep.sweeps.early_stopping.watched import AVERAGING, Bound, Watched
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.result import Z
+from dualsweep.trainer.verdicts.trend import Measured, slope
+from dualsweep.trainer.verdicts.verdict import Trace
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analysis.trials import JUDGED_STATUSES
-from sweeps.early_stopping.forecast import Forecast, forecast, recent
-from trainer.dual.problem import Vector
-from trainer.feasibility.defaults import tolerances
-from trainer.feasibility.tolerance import Tolerance
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
-from trainer.verdicts.trend import Measured, mean
-from trainer.verdicts.verdict import END, Trace
+from dualsweep.analysis.trials import JUDGED_STATUSES
+from dualsweep.sweeps.early_stopping.forecast import Forecast, forecast, recent
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.feasibility.defaults import tolerances
+from dualsweep.trainer.feasibility.tolerance import Tolerance
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.verdicts.trend import Measured, mean
+from dualsweep.trainer.verdicts.verdict import END, Trace
 
 #: The final evaluation is of averaged weights, which are better than the training weights that points are measured with. By
 #: how much is known from trials that have ended; before, slacks are taken to gain up to this share of the constraint's value

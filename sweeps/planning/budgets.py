@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.trials import Budget
-from sweeps.planning.kinds import Choice, LogUniform
-from sweeps.planning.search import Parameter
-from trainer.config.diagnostics import Diagnostic
-from trainer.config.dotted_keys import places
-from trainer.config.yaml_file import show
-from trainer.feasibility.defaults import without_tolerance
-from trainer.feasibility.tolerance import SHARE
-from trainer.recipe.bound import KEYS, Kind
-from trainer.recipe.load import OverlaidDocument, tolerance_problems
-from trainer.recipe.recipe import Recipe
+from dualsweep.analysis.trials import Budget
+from dualsweep.sweeps.planning.kinds import Choice, LogUniform
+from dualsweep.sweeps.planning.search import Parameter
+from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.config.dotted_keys import places
+from dualsweep.trainer.config.yaml_file import show
+from dualsweep.trainer.feasibility.defaults import without_tolerance
+from dualsweep.trainer.feasibility.tolerance import SHARE
+from dualsweep.trainer.recipe.bound import KEYS, Kind
+from dualsweep.trainer.recipe.load import OverlaidDocument, tolerance_problems
+from dualsweep.trainer.recipe.recipe import Recipe
 
 NAME = "dual_informed"
 
@@ -55,7 +55,7 @@ def ranges(parameters: Sequence[Parameter], recipe: OverlaidDocument) -> list[Bu
 
 
 def range_tolerances(parameters: Sequence[Parameter], base: OverlaidDocument, recipe: Recipe) -> dict[str, float]:
-    """The tolerances that follow from the searched ranges, by constraint: one for all trials (`trainer.feasibility.tolerance`).
+    """The tolerances that follow from the searched ranges, by constraint: one for all trials.
 
     A logarithmic range gives none (each trial's own budget does), nor do constraints whose tolerance is given, or whose values
     are normalised.

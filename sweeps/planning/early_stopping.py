@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sweeps.planning.schema import EarlyStopping
-from trainer.config.diagnostics import Diagnostic
-from trainer.recipe.load import OverlaidDocument
-from trainer.recipe.recipe import Recipe
+from dualsweep.sweeps.planning.schema import EarlyStopping
+from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.recipe.load import OverlaidDocument
+from dualsweep.trainer.recipe.recipe import Recipe
 
 #: Points of a trial below which a trend tells nothing in time.
 LEAST_POINTS = 20

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from trainer.config.diagnostics import Diagnostic, Keys
-from trainer.config.yaml_file import Document, nearest, show
+from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
+from dualsweep.trainer.config.yaml_file import Document, nearest, show
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from sweeps.planning.budgets import NAME, check_continuation, check_informed, check_tolerances
-from sweeps.planning.early_stopping import check_early_stopping
-from sweeps.planning.kinds import WORDS
-from sweeps.planning.plan import Plan
-from sweeps.planning.preferring import check_prefer
-from sweeps.planning.rules import (
+from dualsweep.sweeps.planning.budgets import NAME, check_continuation, check_informed, check_tolerances
+from dualsweep.sweeps.planning.early_stopping import check_early_stopping
+from dualsweep.sweeps.planning.kinds import WORDS
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.planning.preferring import check_prefer
+from dualsweep.sweeps.planning.rules import (
     check_amortised,
     check_direction,
     check_objectives,
@@ -26,13 +26,13 @@ from sweeps.planning.rules import (
     check_warm_start,
     own_metrics,
 )  # fmt: skip
-from sweeps.planning.schema import Sweep
-from sweeps.planning.search import Written, check_grid, read_search, resolve
-from trainer.config.diagnostics import Diagnostic, InputError
-from trainer.config.yaml_file import load, nearest, show, validate
-from trainer.recipe.load import OverlaidDocument, Override, is_sweep, lay_over, read_overrides, validate_recipe
-from trainer.recipe.recipe import Recipe
-from trainer.storage import local_path
+from dualsweep.sweeps.planning.schema import Sweep
+from dualsweep.sweeps.planning.search import Written, check_grid, read_search, resolve
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.yaml_file import load, nearest, show, validate
+from dualsweep.trainer.recipe.load import OverlaidDocument, Override, is_sweep, lay_over, read_overrides, validate_recipe
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.storage import local_path
 
 if TYPE_CHECKING:
     pass

@@ -10,23 +10,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.requirements import required, unseen
-from analysis.tracking_uri import tracking_uri
-from sweeps.planning.budgets import NAME, own_tolerances, range_tolerances, searched_budgets
-from sweeps.planning.early_stopping import applicable
-from sweeps.planning.kinds import listed
-from sweeps.planning.preferring import preference_of
-from sweeps.planning.schema import Direction, EarlyStopping, Sweep
-from sweeps.planning.search import Parameter, apply
-from sweeps.planning.study_address import storage_url
-from trainer import metric_names
-from trainer.config.yaml_file import Document, validate
-from trainer.recipe.bound import Kind
-from trainer.recipe.load import OverlaidDocument
-from trainer.recipe.recipe import Recipe
+from dualsweep.analysis.requirements import required, unseen
+from dualsweep.analysis.tracking_uri import tracking_uri
+from dualsweep.sweeps.planning.budgets import NAME, own_tolerances, range_tolerances, searched_budgets
+from dualsweep.sweeps.planning.early_stopping import applicable
+from dualsweep.sweeps.planning.kinds import listed
+from dualsweep.sweeps.planning.preferring import preference_of
+from dualsweep.sweeps.planning.schema import Direction, EarlyStopping, Sweep
+from dualsweep.sweeps.planning.search import Parameter, apply
+from dualsweep.sweeps.planning.study_address import storage_url
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.config.yaml_file import Document, validate
+from dualsweep.trainer.recipe.bound import Kind
+from dualsweep.trainer.recipe.load import OverlaidDocument
+from dualsweep.trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from analysis.preference import Preference
+    from dualsweep.analysis.preference import Preference
 
 #: The steps of an amortised training, in those of one trial, unless the sweep says.
 AMORTISED_STEPS = 3
@@ -166,7 +166,7 @@ class Plan:
 
     @property
     def tracking_uri(self) -> str:
-        """The tracking URI, whole (see `analysis.tracking_uri`)."""
+        """The tracking URI, whole (see `dualsweep.analysis.tracking_uri`)."""
         return tracking_uri(self.sweep.mlflow.tracking_uri)
 
     @property

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, FiniteFloat, model_validator
 
-from trainer import metric_names
-from trainer.config import yaml_core
-from trainer.config.diagnostics import Diagnostic, InputError, RuleError
-from trainer.config.yaml_file import Document, nearest, show, validate
-from trainer.recipe.base import Section
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, RuleError
+from dualsweep.trainer.config.yaml_file import Document, nearest, show, validate
+from dualsweep.trainer.recipe.base import Section
 
 if TYPE_CHECKING:
-    from analysis.preference import Preference
+    from dualsweep.analysis.preference import Preference
 
 #: MLflow's rule for the names of metrics.
 MetricName = Annotated[str, Field(pattern=r"^[\w .:/-]+$", max_length=250)]
@@ -78,8 +78,8 @@ class Prefer(Section):
 
 def preference_of(prefer: Prefer | None, objectives: Sequence[str]) -> Preference | None:
     """The preference as the review takes it."""
-    from analysis.preference import Limit as Kept
-    from analysis.preference import Preference
+    from dualsweep.analysis.preference import Limit as Kept
+    from dualsweep.analysis.preference import Preference
 
     if prefer is None:
         return None

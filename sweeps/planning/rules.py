@@ -11,20 +11,20 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from analysis.database import wrong_with_file, wrong_with_writing
-from analysis.tracking_uri import VARIABLE
-from analysis.tracking_uri import wrong_with as wrong_with_tracking
-from sweeps.planning.budgets import NAME
-from sweeps.planning.kinds import holds
-from sweeps.planning.schema import Sweep
-from sweeps.planning.search import Parameter, apply
-from sweeps.planning.study_address import masked, storage_url, wrong_with
-from trainer import metric_names
-from trainer.config.diagnostics import Diagnostic, InputError, Keys, RulesError
-from trainer.config.uris import BadPlaceError
-from trainer.config.yaml_file import Document, nearest, show, validate
-from trainer.recipe.load import OverlaidDocument
-from trainer.recipe.recipe import Recipe
+from dualsweep.analysis.database import wrong_with_file, wrong_with_writing
+from dualsweep.analysis.tracking_uri import VARIABLE
+from dualsweep.analysis.tracking_uri import wrong_with as wrong_with_tracking
+from dualsweep.sweeps.planning.budgets import NAME
+from dualsweep.sweeps.planning.kinds import holds
+from dualsweep.sweeps.planning.schema import Sweep
+from dualsweep.sweeps.planning.search import Parameter, apply
+from dualsweep.sweeps.planning.study_address import masked, storage_url, wrong_with
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Keys, RulesError
+from dualsweep.trainer.config.uris import BadPlaceError
+from dualsweep.trainer.config.yaml_file import Document, nearest, show, validate
+from dualsweep.trainer.recipe.load import OverlaidDocument
+from dualsweep.trainer.recipe.recipe import Recipe
 
 
 def check_direction(document: OverlaidDocument, recipe: OverlaidDocument) -> list[Diagnostic]:

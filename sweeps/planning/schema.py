@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
-from sweeps.planning.preferring import MetricName, Prefer
-from sweeps.planning.study_address import masked
-from trainer.config.diagnostics import RuleError
-from trainer.recipe.amortised import Amortised
-from trainer.recipe.base import Count, Name, Positive, Section
-from trainer.recipe.run import Resources
+from dualsweep.sweeps.planning.preferring import MetricName, Prefer
+from dualsweep.sweeps.planning.study_address import masked
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.recipe.amortised import Amortised
+from dualsweep.trainer.recipe.base import Count, Name, Positive, Section
+from dualsweep.trainer.recipe.run import Resources
 
 Direction = Literal["minimize", "maximize"]
 SamplerName = Literal["tpe", "nsga2", "gp", "random", "quasi_random", "grid", "dual_informed"]

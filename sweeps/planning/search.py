@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sweeps.planning.kinds import Integers, Kind, LogUniform, Uniform, listed, read_kind, tried
-from trainer.config.diagnostics import Diagnostic, InputError, Keys
-from trainer.config.dotted_keys import NoSuchPlaceError, assign, expand, places
-from trainer.config.yaml_file import Document, show, validate
-from trainer.recipe.load import OverlaidDocument, Override
-from trainer.recipe.recipe import Recipe
+from dualsweep.sweeps.planning.kinds import Integers, Kind, LogUniform, Uniform, listed, read_kind, tried
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Keys
+from dualsweep.trainer.config.dotted_keys import NoSuchPlaceError, assign, expand, places
+from dualsweep.trainer.config.yaml_file import Document, show, validate
+from dualsweep.trainer.recipe.load import OverlaidDocument, Override
+from dualsweep.trainer.recipe.recipe import Recipe
 
 #: Keys that place or name a run instead of shaping it: the same for every trial of a sweep.
 _NOT_SEARCHED = ("name", "resources", "checkpoint")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.config.uris import BadPlaceError, ambiguous_login, is_local, local_path, masked, sqlite_file, sqlite_url
+from dualsweep.trainer.config.uris import BadPlaceError, ambiguous_login, is_local, local_path, masked, sqlite_file, sqlite_url
 
 __all__ = ["DATABASES", "JOURNAL", "file_of", "masked", "storage_url", "wrong_with"]
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from trainer.config import yaml_core
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
-from trainer.storage import write_file
-from trainer.verdicts.judge import verdicts
-from trainer.verdicts.keys import measured_by
-from trainer.verdicts.text import markdown, to_json
-from trainer.verdicts.verdict import Verdict, histories_of
+from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.storage import write_file
+from dualsweep.trainer.verdicts.judge import verdicts
+from dualsweep.trainer.verdicts.keys import measured_by
+from dualsweep.trainer.verdicts.text import markdown, to_json
+from dualsweep.trainer.verdicts.verdict import Verdict, histories_of
 
 if TYPE_CHECKING:
     pass

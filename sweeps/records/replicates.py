@@ -21,11 +21,11 @@ from functools import cached_property
 import numpy as np
 from scipy.stats import t as student
 
-from analysis.trials import JUDGED_STATUSES
-from trainer import metric_names
-from trainer.engine.training_metrics import standings
-from trainer.feasibility.standing import CONFIDENCE, Slack, Standing, fixed_criticals, standing_of
-from trainer.result import ConstraintOutcome, Result, Status, feasibility
+from dualsweep.analysis.trials import JUDGED_STATUSES
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.engine.training_metrics import standings
+from dualsweep.trainer.feasibility.standing import CONFIDENCE, Slack, Standing, fixed_criticals, standing_of
+from dualsweep.trainer.result import ConstraintOutcome, Result, Status, feasibility
 
 LEVEL = 0.95
 #: Metrics that are no figures of a training.
@@ -96,11 +96,11 @@ class Replicates:
         """The probability that one more training with these settings, and another seed, is found to meet its budgets.
 
         It is where every slack it measures is above minus its tolerance by what one look with the others' errors needs at the
-        confidence of 0.95 (`trainer.feasibility.standing`). The next slack is predicted from the R that were seen by Student's t
-        with R - 1 degrees of freedom, at their mean and with the scale sqrt(max(s^2, mean e_r^2) (1 + 1 / R)): the predictive
-        distribution of a normal figure with unknown mean and variance. Constraints are taken as independent of each other,
-        which is on the low side where they go up and down together. A training that diverges meets nothing, so the whole is
-        multiplied by the part that did not; one that failed says nothing. None with fewer than two sound trainings.
+        confidence of 0.95 (`trainer/feasibility/standing.py`). The next slack is predicted from the R that were seen by
+        Student's t with R - 1 degrees of freedom, at their mean and with the scale sqrt(max(s^2, mean e_r^2) (1 + 1 / R)): the
+        predictive distribution of a normal figure with unknown mean and variance. Constraints are taken as independent of each
+        other, which is on the low side where they go up and down together. A training that diverges meets nothing, so the whole
+        is multiplied by the part that did not; one that failed says nothing. None with fewer than two sound trainings.
         """
         judged = sum(each.status in (*JUDGED_STATUSES, "diverged") for each in self.runs.values())
         if len(self.sound) < 2:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from analysis.judging import split_intervals
-from analysis.trials import ConstraintRecord, Trial
-from sweeps.records.replicates import Replicates
-from sweeps.records.trial_start import TrialStart
-from trainer import metric_names
-from trainer.result import Result
-from trainer.storage import write_file
+from dualsweep.analysis.judging import split_intervals
+from dualsweep.analysis.trials import ConstraintRecord, Trial
+from dualsweep.sweeps.records.replicates import Replicates
+from dualsweep.sweeps.records.trial_start import TrialStart
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.storage import write_file
 
 FOLDER = "records"
 

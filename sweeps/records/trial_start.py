@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from sweeps.planning.schema import Continuation
-from trainer.recipe.recipe import Recipe
+from dualsweep.sweeps.planning.schema import Continuation
+from dualsweep.trainer.recipe.recipe import Recipe
 
 #: The study's user attribute of a trial that holds its start.
 ATTRIBUTE = "dualsweep.start"

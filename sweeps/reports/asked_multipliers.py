@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from trainer.config.diagnostics import Diagnostic, InputError, RuleError
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, RuleError
 
 
 def asked_multipliers(checkpoint: str, multipliers: str | None, budgets: str | None) -> dict[str, float] | None:
@@ -20,9 +20,9 @@ def asked_multipliers(checkpoint: str, multipliers: str | None, budgets: str | N
     if multipliers is not None and budgets is not None:
         raise _problem("--budgets", "must not stand beside --multipliers", "both", "keep one")
     found = _read(option, str(text))
-    from trainer.amortised.front import front_of
-    from trainer.errors import TrainingError
-    from trainer.models.provenance import recipe_of
+    from dualsweep.trainer.amortised.front import front_of
+    from dualsweep.trainer.errors import TrainingError
+    from dualsweep.trainer.models.provenance import recipe_of
 
     names = [each.name for each in recipe_of(checkpoint).constraints]
     if recipe_of(checkpoint).amortised is None:

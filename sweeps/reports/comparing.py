@@ -9,13 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
-from analysis.comparing import Comparison, Grouping, compare
-from analysis.comparison_text import comparison_table, markdown, notes, summary
-from analysis.figures.compare_html import compare_html
-from analysis.figures.compare_png import compare_png
-from analysis.reading import read_sweep
-from sweeps.reports.reviewing import place_of
-from trainer.storage import write_file
+from dualsweep.analysis.comparing import Comparison, Grouping, compare
+from dualsweep.analysis.comparison_text import comparison_table, markdown, notes, summary
+from dualsweep.analysis.figures.compare_html import compare_html
+from dualsweep.analysis.figures.compare_png import compare_png
+from dualsweep.analysis.reading import read_sweep
+from dualsweep.sweeps.reports.reviewing import place_of
+from dualsweep.trainer.storage import write_file
 
 
 def compare_sweeps(
@@ -24,7 +24,7 @@ def compare_sweeps(
     """Reads the sweeps, prints their table, and writes `compare.png`, `.html`, `.md` and `.json`; returns the last.
 
     Raises:
-        ReviewError: no such store or sweep, or they cannot be compared (`analysis.comparing.compare`).
+        ReviewError: no such store or sweep, or they cannot be compared (`dualsweep.analysis.comparing.compare`).
         InputError: a sweep file is no good.
     """
     places = [place_of(name, tracking_uri) for name in names]

@@ -15,16 +15,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.records.explained import RECIPE, Explained, Points
-from sweeps.reports.pricing import priced_in_folder, priced_in_mlflow
-from sweeps.tracking.histories import read_points
-from sweeps.tracking.spool import FOLDER, read
-from trainer.config.diagnostics import Diagnostic, InputError
-from trainer.metric_names import sure
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
-from trainer.storage import RESULT
-from trainer.verdicts.text import COLOURS, evidence_lines
+from dualsweep.sweeps.records.explained import RECIPE, Explained, Points
+from dualsweep.sweeps.reports.pricing import priced_in_folder, priced_in_mlflow
+from dualsweep.sweeps.tracking.histories import read_points
+from dualsweep.sweeps.tracking.spool import FOLDER, read
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.metric_names import sure
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.storage import RESULT
+from dualsweep.trainer.verdicts.text import COLOURS, evidence_lines
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -72,8 +72,8 @@ def _explained(run: str, folder: Path, title: str, points: Points) -> Explained:
 
 
 def _from_mlflow(run_id: str, tracking_uri: str | None) -> Explained:
-    from analysis.store import open_client
-    from sweeps.reports.reviewing import store_of
+    from dualsweep.analysis.store import open_client
+    from dualsweep.sweeps.reports.reviewing import store_of
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # read when MLflow is imported
     uri = store_of(tracking_uri)

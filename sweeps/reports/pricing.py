@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.trials import SweepRecord
-from sweeps.records.trial_record import FOLDER, TrialRecord
+from dualsweep.analysis.trials import SweepRecord
+from dualsweep.sweeps.records.trial_record import FOLDER, TrialRecord
 
 
 def priced_in_folder(sweep: Path, trial_id: str, *, maximizes: bool) -> tuple[str, ...]:
@@ -22,13 +22,13 @@ def priced_in_mlflow(tracking_uri: str, sweep_run: str, trial_id: str) -> tuple[
     Raises:
         ReviewError: there is no such sweep.
     """
-    from analysis.reading import read_sweep
+    from dualsweep.analysis.reading import read_sweep
 
     return _sentences(read_sweep(tracking_uri, sweep_run), trial_id)
 
 
 def _sentences(record: SweepRecord, trial_id: str) -> tuple[str, ...]:
-    from analysis.prices.shadow import Pricing  # SciPy
+    from dualsweep.analysis.prices.shadow import Pricing  # SciPy
 
     prices = Pricing(record).of([trial for trial in record.trials if trial.trial_id == trial_id])
     return (*(price.sentence for price in prices.prices), *prices.troubles.values())

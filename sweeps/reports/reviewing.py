@@ -9,22 +9,22 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from analysis.amortised import sentence
-from analysis.figures.front_html import base_url_of
-from analysis.front import find_front
-from analysis.publish import publish, record_preference
-from analysis.reading import read_sweep
-from analysis.review import Review, review
-from analysis.saved_view import saved_view_link
-from analysis.server import front_link, ui
-from analysis.store import open_client
-from analysis.table import front_table
-from analysis.thumbnails import thumbnails
-from analysis.tracking_uri import tracking_uri
-from analysis.trials import SweepRecord
-from sweeps.interrupts import terminate_like_interrupt
-from sweeps.planning.preferring import read_option
-from sweeps.tracking.delivery import prepare
+from dualsweep.analysis.amortised import sentence
+from dualsweep.analysis.figures.front_html import base_url_of
+from dualsweep.analysis.front import find_front
+from dualsweep.analysis.publish import publish, record_preference
+from dualsweep.analysis.reading import read_sweep
+from dualsweep.analysis.review import Review, review
+from dualsweep.analysis.saved_view import saved_view_link
+from dualsweep.analysis.server import front_link, ui
+from dualsweep.analysis.store import open_client
+from dualsweep.analysis.table import front_table
+from dualsweep.analysis.thumbnails import thumbnails
+from dualsweep.analysis.tracking_uri import tracking_uri
+from dualsweep.analysis.trials import SweepRecord
+from dualsweep.sweeps.interrupts import terminate_like_interrupt
+from dualsweep.sweeps.planning.preferring import read_option
+from dualsweep.sweeps.tracking.delivery import prepare
 
 
 class Reviewed(NamedTuple):
@@ -45,7 +45,7 @@ def review_of(tracking_uri: str, sweep: str, folder: Path, console: Console, pre
         InputError: `prefer` is no preference for this sweep.
     """
     prepare()
-    from sweeps.tracking.models import log_models  # MLflow and torch take seconds
+    from dualsweep.sweeps.tracking.models import log_models  # MLflow and torch take seconds
 
     record = read_sweep(tracking_uri, sweep)
     if prefer is not None:
@@ -150,7 +150,7 @@ def name_of_folder(sweep: str) -> str:
 def place_of(name: str | None, written: str | None) -> tuple[str, str]:
     """The tracking URI and the sweep's name, from a sweep file or from what was given."""
     if name is not None and name.endswith((".yaml", ".yml")):
-        from sweeps.planning.load import load_plan
+        from dualsweep.sweeps.planning.load import load_plan
 
         plan = load_plan(name, store=written or None)
         return store_of(written) if written else plan.tracking_uri, plan.experiment
@@ -158,5 +158,5 @@ def place_of(name: str | None, written: str | None) -> tuple[str, str]:
 
 
 def store_of(written: str | None) -> str:
-    """The tracking URI that is meant (see `analysis.tracking_uri`)."""
+    """The tracking URI that is meant (see `dualsweep.analysis.tracking_uri`)."""
     return tracking_uri(written)

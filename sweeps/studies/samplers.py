@@ -33,10 +33,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from scipy.stats import qmc
 
-from sweeps.dual_informed.of_plan import informed_sampler
-from sweeps.planning.budgets import NAME
-from sweeps.planning.kinds import Choice, Integers, Kind, LogUniform, holds, same
-from sweeps.planning.plan import Plan
+from dualsweep.sweeps.dual_informed.of_plan import informed_sampler
+from dualsweep.sweeps.planning.budgets import NAME
+from dualsweep.sweeps.planning.kinds import Choice, Integers, Kind, LogUniform, holds, same
+from dualsweep.sweeps.planning.plan import Plan
 
 _SCALAR = (bool, int, float, str)
 

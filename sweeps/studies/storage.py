@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from sweeps.planning.study_address import JOURNAL, file_of, masked
-from trainer.config.diagnostics import InputError
-from trainer.errors import TrainingError
-from trainer.storage import check_writable
+from dualsweep.sweeps.planning.study_address import JOURNAL, file_of, masked
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.storage import check_writable
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

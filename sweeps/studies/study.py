@@ -24,21 +24,21 @@ from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.dual_informed.of_plan import informed_sampler
-from sweeps.dual_informed.outcome import Outcome, report
-from sweeps.planning.budgets import NAME
-from sweeps.planning.plan import Plan
-from sweeps.planning.study_address import JOURNAL as SCHEME
-from sweeps.planning.study_address import masked
-from sweeps.records.trial_start import ATTRIBUTE as START
-from sweeps.records.trial_start import TrialStart
-from sweeps.studies.samplers import decode, distributions, kept_params, sampler_for
-from sweeps.studies.storage import StorageError, holding, locked, open_storage, patient
-from sweeps.studies.telling import OLD, seen
-from sweeps.studies.unchanged import check_unchanged, fingerprint
-from sweeps.studies.warm_start import WARM, warm_trials
-from trainer.config.diagnostics import Diagnostic, InputError
-from trainer.storage import write_file
+from dualsweep.sweeps.dual_informed.of_plan import informed_sampler
+from dualsweep.sweeps.dual_informed.outcome import Outcome, report
+from dualsweep.sweeps.planning.budgets import NAME
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.planning.study_address import JOURNAL as SCHEME
+from dualsweep.sweeps.planning.study_address import masked
+from dualsweep.sweeps.records.trial_start import ATTRIBUTE as START
+from dualsweep.sweeps.records.trial_start import TrialStart
+from dualsweep.sweeps.studies.samplers import decode, distributions, kept_params, sampler_for
+from dualsweep.sweeps.studies.storage import StorageError, holding, locked, open_storage, patient
+from dualsweep.sweeps.studies.telling import OLD, seen
+from dualsweep.sweeps.studies.unchanged import check_unchanged, fingerprint
+from dualsweep.sweeps.studies.warm_start import WARM, warm_trials
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.storage import write_file
 
 JOURNAL = "study.journal"
 #: Names the study in a storage of the user's, which may hold others.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-from trainer.result import ConstraintOutcome, Result
+from dualsweep.trainer.result import ConstraintOutcome, Result
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

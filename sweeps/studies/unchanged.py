@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sweeps.planning.plan import Plan
-from sweeps.planning.study_address import masked
-from trainer.config.diagnostics import Diagnostic, InputError
-from trainer.config.yaml_file import show
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.planning.study_address import masked
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.yaml_file import show
 
 #: These place, name or save a run; changing them changes no result.
 _FREE = {"name", "resources", "checkpoint"}

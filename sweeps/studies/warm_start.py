@@ -14,22 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.trials import JUDGED_STATUSES
-from sweeps.dual_informed.of_plan import outcome_of
-from sweeps.dual_informed.outcome import ATTRIBUTE, Outcome
-from sweeps.planning.budgets import NAME, searched_budgets
-from sweeps.planning.plan import Plan
-from sweeps.planning.schema import WarmStart
-from sweeps.planning.search import apply
-from sweeps.planning.study_address import masked, storage_url
-from sweeps.records.explained import RECIPE
-from sweeps.records.trial_record import TrialRecord
-from sweeps.studies.samplers import decode, distributions, kept_params
-from sweeps.studies.storage import StorageError, open_storage
-from sweeps.studies.telling import OLD, told_slacks
-from trainer.config.diagnostics import InputError
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
+from dualsweep.analysis.trials import JUDGED_STATUSES
+from dualsweep.sweeps.dual_informed.of_plan import outcome_of
+from dualsweep.sweeps.dual_informed.outcome import ATTRIBUTE, Outcome
+from dualsweep.sweeps.planning.budgets import NAME, searched_budgets
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.planning.schema import WarmStart
+from dualsweep.sweeps.planning.search import apply
+from dualsweep.sweeps.planning.study_address import masked, storage_url
+from dualsweep.sweeps.records.explained import RECIPE
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.studies.samplers import decode, distributions, kept_params
+from dualsweep.sweeps.studies.storage import StorageError, open_storage
+from dualsweep.sweeps.studies.telling import OLD, told_slacks
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
 
 if TYPE_CHECKING:
     import optuna

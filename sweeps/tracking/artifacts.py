@@ -7,12 +7,12 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from analysis.figures.trajectories import trajectories_png
-from sweeps.records.explained import RECIPE, VERDICTS, Explained, Points, write
-from sweeps.tracking.histories import histories
-from trainer.evaluation.draws_file import DRAWS
-from trainer.result import Result
-from trainer.storage import RESULT, read_file, write_file
+from dualsweep.analysis.figures.trajectories import trajectories_png
+from dualsweep.sweeps.records.explained import RECIPE, VERDICTS, Explained, Points, write
+from dualsweep.sweeps.tracking.histories import histories
+from dualsweep.trainer.evaluation.draws_file import DRAWS
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.storage import RESULT, read_file, write_file
 
 #: What a training writes that is kept with its run in MLflow.
 _BROUGHT = ("samples.png", "notes.txt", DRAWS)

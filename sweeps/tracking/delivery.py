@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.tracking.experiment import client_of, experiment_of
-from sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
-from sweeps.tracking.spool import Record, read
+from dualsweep.sweeps.tracking.experiment import client_of, experiment_of
+from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
+from dualsweep.sweeps.tracking.spool import Record, read
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.config.uris import sqlite_file
+from dualsweep.trainer.config.uris import sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -7,8 +7,8 @@ import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sweeps.planning.study_address import masked
-from trainer.storage import write_file
+from dualsweep.sweeps.planning.study_address import masked
+from dualsweep.trainer.storage import write_file
 
 FILE = "tracking.json"
 #: The parent run's name among the spools.

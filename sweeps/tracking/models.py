@@ -17,13 +17,13 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from analysis.front import Front
-from analysis.store import open_client
-from analysis.trials import Trial
-from sweeps.tracking import sampling_model
-from trainer.checkpoint import locate
-from trainer.checks.model_files import ADAPTER
-from trainer.storage import MARKER, RESULT, filesystem
+from dualsweep.analysis.front import Front
+from dualsweep.analysis.store import open_client
+from dualsweep.analysis.trials import Trial
+from dualsweep.sweeps.tracking import sampling_model
+from dualsweep.trainer.checkpoint import locate
+from dualsweep.trainer.checks.model_files import ADAPTER
+from dualsweep.trainer.storage import MARKER, RESULT, filesystem
 
 FOLDER = "model"
 TAG = "dualsweep.model"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from trainer.engine.sample_command import Restored
+    from dualsweep.trainer.engine.sample_command import Restored
 
 
 class SamplingModel:
@@ -31,7 +31,7 @@ class SamplingModel:
         Raises:
             ValueError: a count or a number of steps below 1, or more steps than the schedule has.
         """
-        from trainer.engine.sample_command import draw
+        from dualsweep.trainer.engine.sample_command import draw
 
         batches = []
         for row in model_input.to_dict("records"):
@@ -49,6 +49,6 @@ def _whole(row: dict[Any, Any], name: str, otherwise: int | None = None) -> int 
 
 def _load_pyfunc(data_path: str) -> SamplingModel:
     """What MLflow calls with the folder of the checkpoint."""
-    from trainer.engine.sample_command import restore
+    from dualsweep.trainer.engine.sample_command import restore
 
     return SamplingModel(restore(data_path))

@@ -15,21 +15,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from analysis.budgets import write_budgets
-from analysis.preference import PREFER
-from analysis.requirements import TAG as REQUIRED
-from analysis.requirements import write_required
-from sweeps.planning.budgets import ranges
-from sweeps.planning.plan import Plan
-from sweeps.planning.study_address import masked
-from sweeps.records.trial_record import trial_name
-from sweeps.records.trial_start import TrialStart, begun_recipe
-from sweeps.tracking.delivery import Delivery, prepare
-from sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
-from sweeps.tracking.spool import FOLDER, Spool
-from trainer.recipe.recipe import Recipe, flatten
+from dualsweep.analysis.budgets import write_budgets
+from dualsweep.analysis.preference import PREFER
+from dualsweep.analysis.requirements import TAG as REQUIRED
+from dualsweep.analysis.requirements import write_required
+from dualsweep.sweeps.planning.budgets import ranges
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.planning.study_address import masked
+from dualsweep.sweeps.records.trial_record import trial_name
+from dualsweep.sweeps.records.trial_start import TrialStart, begun_recipe
+from dualsweep.sweeps.tracking.delivery import Delivery, prepare
+from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
+from dualsweep.sweeps.tracking.spool import FOLDER, Spool
+from dualsweep.trainer.recipe.recipe import Recipe, flatten
 
-#: The status of an MLflow run for each end of a trial (`trainer.result.Status`, and `interrupted`).
+#: The status of an MLflow run for each end of a trial (`dualsweep.trainer.result.Status`, and `interrupted`).
 RUN_STATUS = {"failed": "FAILED", "diverged": "FAILED", "interrupted": "KILLED", "stopped": "KILLED"}
 _LONGEST_WAIT = 60.0
 
@@ -89,8 +89,8 @@ class Tracker:
         return spool
 
     def end_trial(self, number: int, status: str, reason: str, seed: int | None = None) -> None:
-        """A trial's end, or that of its training with this seed: one of `trainer.result.Status`, or `interrupted` where it
-        will be resumed.
+        """A trial's end, or that of its training with this seed: one of `trainer/result.py`'s `Status`, or `interrupted`
+        where it will be resumed.
         """
         spool = self.spool(number, seed)
         spool.tags({"dualsweep.status": status, "dualsweep.reason": reason})

@@ -10,14 +10,14 @@ import hashlib
 import math
 from pathlib import Path
 
-from sweeps.records.explained import Explained
-from sweeps.tracking.artifacts import write_artifacts
-from sweeps.tracking.delivery import prepare
-from sweeps.tracking.experiment import client_of, experiment_of
-from sweeps.tracking.histories import read_points
-from sweeps.tracking.tracker import RUN_STATUS
-from trainer.config.uris import masked
-from trainer.recipe.recipe import flatten
+from dualsweep.sweeps.records.explained import Explained
+from dualsweep.sweeps.tracking.artifacts import write_artifacts
+from dualsweep.sweeps.tracking.delivery import prepare
+from dualsweep.sweeps.tracking.experiment import client_of, experiment_of
+from dualsweep.sweeps.tracking.histories import read_points
+from dualsweep.sweeps.tracking.tracker import RUN_STATUS
+from dualsweep.trainer.config.uris import masked
+from dualsweep.trainer.recipe.recipe import flatten
 
 KIND = "training"
 _AT_ONCE = 100

@@ -9,14 +9,14 @@ from typing import Any
 
 from rich.console import Console
 
-from sweeps.planning.plan import Plan
-from sweeps.progress import Progress
-from sweeps.tracking.tracker import Tracker
-from trainer.amortised.front import FILE
-from trainer.config import yaml_core
-from trainer.ray_shell.launch import result_in, train_checked
-from trainer.result import Result
-from trainer.storage import RESULT, read_file, write_file
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.progress import Progress
+from dualsweep.sweeps.tracking.tracker import Tracker
+from dualsweep.trainer.amortised.front import FILE
+from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.ray_shell.launch import result_in, train_checked
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.storage import RESULT, read_file, write_file
 
 NAME = "amortised"
 #: What of its output goes to its run in MLflow.

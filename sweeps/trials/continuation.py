@@ -1,9 +1,9 @@
 """Which finished trial a new one continues, and with which multipliers.
 
 The neighbour is the nearest in units of the box of budgets, among trials that ended well, whose checkpoint is there, and whose
-recipe poses the same problem to the same network (`trainer.checks.warm_start_files.other_problem`). Its multipliers are not taken
-over: they are those of other budgets, and on steep fronts far off. The new ones are predicted at the new budgets by the kriging
-of all such trials (`analysis/certified/`), whose slope they are.
+recipe poses the same problem to the same network (`trainer/checks/warm_start_files.py`). Its multipliers are not taken over:
+they are those of other budgets, and on steep fronts far off. The new ones are predicted at the new budgets by the kriging of all
+such trials (`analysis/certified/`), whose slope they are.
 
 A start is decided when a trial is first taken up, and kept in the study before anything is run: whatever is killed, the same
 trial starts from the same place.
@@ -18,19 +18,19 @@ from typing import Any
 
 import numpy as np
 
-from analysis.certified.observations import Vector
-from analysis.certified.surrogate import Surrogate, anchors
-from sweeps.dual_informed.observing import Translator
-from sweeps.dual_informed.of_plan import outcome_of, translator_of
-from sweeps.dual_informed.outcome import Outcome
-from sweeps.planning.plan import Plan
-from sweeps.records.trial_record import TrialRecord
-from sweeps.records.trial_start import TrialStart
-from sweeps.studies.study import ProposedTrial, Study
-from trainer.checks.warm_start_files import other_problem
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
-from trainer.storage import MARKER, read_file
+from dualsweep.analysis.certified.observations import Vector
+from dualsweep.analysis.certified.surrogate import Surrogate, anchors
+from dualsweep.sweeps.dual_informed.observing import Translator
+from dualsweep.sweeps.dual_informed.of_plan import outcome_of, translator_of
+from dualsweep.sweeps.dual_informed.outcome import Outcome
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.records.trial_start import TrialStart
+from dualsweep.sweeps.studies.study import ProposedTrial, Study
+from dualsweep.trainer.checks.warm_start_files import other_problem
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.storage import MARKER, read_file
 
 #: Trials that ended so have weights and multipliers of their budgets; an infeasible one's multipliers are at their limit.
 _USABLE = ("converged", "out_of_steps")

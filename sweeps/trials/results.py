@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.judging import judge
-from analysis.trials import SweepRecord
-from sweeps.exits import exit_code
-from sweeps.planning.budgets import ranges
-from sweeps.planning.plan import Plan
-from sweeps.records.trial_record import TrialRecord
-from trainer.result import Result
+from dualsweep.analysis.judging import judge
+from dualsweep.analysis.trials import SweepRecord
+from dualsweep.sweeps.exits import exit_code
+from dualsweep.sweeps.planning.budgets import ranges
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.trainer.result import Result
 
 
 def sweep_record(plan: Plan, records: list[TrialRecord]) -> SweepRecord:
@@ -49,7 +49,7 @@ class Results:
 
     @property
     def exit_code(self) -> int:
-        """That of `dualsweep sweep`: 0, 3 where some trials failed or diverged, 1 where all did (`sweeps.exits`)."""
+        """That of `dualsweep sweep`: 0, 3 where some trials failed or diverged, 1 where all did (`dualsweep.sweeps.exits`)."""
         return exit_code([record.result for record in self.trials], beside=self.amortised)
 
     @property

@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from sweeps.planning.plan import Plan
-from sweeps.records.replicates import Replicates
-from sweeps.records.trial_record import FOLDER, TrialRecord, trial_name
-from sweeps.records.trial_start import begun_recipe
-from sweeps.studies.study import ProposedTrial
-from trainer.ray_shell.launch import Job, job_for
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
-from trainer.storage import is_local, write_file
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.records.replicates import Replicates
+from dualsweep.sweeps.records.trial_record import FOLDER, TrialRecord, trial_name
+from dualsweep.sweeps.records.trial_start import begun_recipe
+from dualsweep.sweeps.studies.study import ProposedTrial
+from dualsweep.trainer.ray_shell.launch import Job, job_for
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.storage import is_local, write_file
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sweeps.early_stopping.early_stopper import EarlyStopper, Stop, stopped
-from sweeps.early_stopping.watched import Watched
-from sweeps.planning.plan import Plan
-from sweeps.records.trial_record import TrialRecord
-from sweeps.tracking.spool import Record, read
-from sweeps.tracking.tracker import Tracker
-from sweeps.trials.runs import OpenTrial, Run
-from trainer.result import Result
+from dualsweep.sweeps.early_stopping.early_stopper import EarlyStopper, Stop, stopped
+from dualsweep.sweeps.early_stopping.watched import Watched
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.tracking.spool import Record, read
+from dualsweep.sweeps.tracking.tracker import Tracker
+from dualsweep.sweeps.trials.runs import OpenTrial, Run
+from dualsweep.trainer.result import Result
 
 
 class Watch:

@@ -13,11 +13,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from rich.console import Console
 
-from analysis.budgets import write_budgets
-from analysis.front import Front
-from analysis.judging import constraint_outcomes, judge
-from analysis.table import front_table
-from analysis.trials import Budget, Direction, SweepRecord, Trial
+from dualsweep.analysis.budgets import write_budgets
+from dualsweep.analysis.front import Front
+from dualsweep.analysis.judging import constraint_outcomes, judge
+from dualsweep.analysis.table import front_table
+from dualsweep.analysis.trials import Budget, Direction, SweepRecord, Trial
 from tests.stores import empty_store
 
 OBJECTIVES: dict[str, Direction] = {"objective": "minimize", "value/max": "minimize"}

@@ -10,15 +10,15 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from analysis.amortised import direction_of, gap, line, sentence
-from analysis.description import describe
-from analysis.figures.front_html import front_html
-from analysis.figures.front_png import front_png
-from analysis.front import find_front
-from analysis.trials import SweepRecord, Trial
-from trainer.amortised.front import AmortisedFront, FrontPoint
-from trainer.amortised.spread import MultiplierRange
-from trainer.dual.problem import ConstrainedProblem
+from dualsweep.analysis.amortised import direction_of, gap, line, sentence
+from dualsweep.analysis.description import describe
+from dualsweep.analysis.figures.front_html import front_html
+from dualsweep.analysis.figures.front_png import front_png
+from dualsweep.analysis.front import find_front
+from dualsweep.analysis.trials import SweepRecord, Trial
+from dualsweep.trainer.amortised.front import AmortisedFront, FrontPoint
+from dualsweep.trainer.amortised.spread import MultiplierRange
+from dualsweep.trainer.dual.problem import ConstrainedProblem
 
 
 def tilted(kind: str = "at_most") -> AmortisedFront:

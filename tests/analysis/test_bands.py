@@ -12,13 +12,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.bands import Certificate, certificate, slices
-from analysis.budgets import read_budgets, write_budgets
-from analysis.certified.axes import Sense
-from analysis.errors import ReviewError
-from analysis.front import find_front
-from analysis.judging import constraint_outcomes, judge
-from analysis.trials import Budget, Direction, SweepRecord, Trial
+from dualsweep.analysis.bands import Certificate, certificate, slices
+from dualsweep.analysis.budgets import read_budgets, write_budgets
+from dualsweep.analysis.certified.axes import Sense
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.front import find_front
+from dualsweep.analysis.judging import constraint_outcomes, judge
+from dualsweep.analysis.trials import Budget, Direction, SweepRecord, Trial
 
 COSTS = {"four": 0.004, "five": 0.002}
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.bands import slices
-from analysis.common_draws import correlations
-from analysis.front import find_front
-from analysis.trial_draws import TrialDraws
+from dualsweep.analysis.bands import slices
+from dualsweep.analysis.common_draws import correlations
+from dualsweep.analysis.front import find_front
+from dualsweep.analysis.trial_draws import TrialDraws
+from dualsweep.trainer.evaluation.drawn import JointDraws, drawn_values
+from dualsweep.trainer.evaluation.draws_file import loaded, naming, stored
 from tests.analysis.test_bands import sweep
-from trainer.evaluation.drawn import JointDraws, drawn_values
-from trainer.evaluation.draws_file import loaded, naming, stored
 
 NAMES, DRAWS = ("four", "five"), 4000
 

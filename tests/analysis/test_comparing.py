@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.comparing import Comparison, Group, compare
-from analysis.comparison_text import markdown, notes, summary
-from analysis.errors import ReviewError
-from analysis.figures.compare_html import compare_html
-from analysis.figures.compare_png import compare_png
-from analysis.reading import read_sweep
-from analysis.trials import Direction, SweepRecord, Trial
+from dualsweep.analysis.comparing import Comparison, Group, compare
+from dualsweep.analysis.comparison_text import markdown, notes, summary
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.figures.compare_html import compare_html
+from dualsweep.analysis.figures.compare_png import compare_png
+from dualsweep.analysis.reading import read_sweep
+from dualsweep.analysis.trials import Direction, SweepRecord, Trial
 from tests.analysis.made_up import HOSTILE, log_parent, log_trial, new_store
 from tests.analysis.test_figures import pixels
 from tests.analysis.test_hypervolume import by_cells

@@ -14,14 +14,14 @@ import pytest
 from matplotlib.path import Path as MarkerPath
 from PIL import Image
 
-from analysis.columns import columns, default_axes, view_range
-from analysis.errors import ReviewError
-from analysis.figures.front_html import base_url_of, front_html
-from analysis.figures.front_png import front_png, marker_path
-from analysis.figures.marks import MARKS, on_front
-from analysis.figures.trajectories import trajectories_png
-from analysis.front import find_front
-from analysis.trials import Direction, SweepRecord
+from dualsweep.analysis.columns import columns, default_axes, view_range
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.figures.front_html import base_url_of, front_html
+from dualsweep.analysis.figures.front_png import front_png, marker_path
+from dualsweep.analysis.figures.marks import MARKS, on_front
+from dualsweep.analysis.figures.trajectories import trajectories_png
+from dualsweep.analysis.front import find_front
+from dualsweep.analysis.trials import Direction, SweepRecord
 from tests.analysis.made_up import HOSTILE, made_up_sweep
 
 THREE: dict[str, Direction] = {"objective": "minimize", "value/max": "minimize", "eval/fid": "maximize"}

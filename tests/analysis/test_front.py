@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.front import domination_ranks, find_front, non_dominated
-from analysis.trials import Direction, SweepRecord, Trial
+from dualsweep.analysis.front import domination_ranks, find_front, non_dominated
+from dualsweep.analysis.trials import Direction, SweepRecord, Trial
+from dualsweep.trainer.feasibility.standing import Standing
 from tests.analysis.made_up import made_up_sweep
-from trainer.feasibility.standing import Standing
 
 
 def dominates(one: list[float], other: list[float], directions: list[Direction]) -> bool:

@@ -20,14 +20,14 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
-from analysis.figures import payload
-from analysis.figures.marks import MARKS
-from analysis.publish import publish
-from analysis.reading import read_sweep
-from analysis.review import Review, review
-from analysis.server import UiServer, front_link, ui
-from analysis.thumbnails import thumbnails
-from analysis.trials import SweepRecord
+from dualsweep.analysis.figures import payload
+from dualsweep.analysis.figures.marks import MARKS
+from dualsweep.analysis.publish import publish
+from dualsweep.analysis.reading import read_sweep
+from dualsweep.analysis.review import Review, review
+from dualsweep.analysis.server import UiServer, front_link, ui
+from dualsweep.analysis.thumbnails import thumbnails
+from dualsweep.analysis.trials import SweepRecord
 from tests.analysis.browser import CHROMIUM, DRIVER, chromium, enter_front, point_at, points, until, wait_until_drawn
 from tests.analysis.made_up import log_parent, log_trial, made_up_sweep, made_up_trials, new_store
 

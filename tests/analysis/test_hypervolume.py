@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from analysis.errors import ReviewError
-from analysis.hypervolume import default_reference_point, hypervolume, hypervolume_history, reference_point_of
-from analysis.trials import Direction, SweepRecord, Trial
-from trainer.feasibility.standing import Standing
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.hypervolume import default_reference_point, hypervolume, hypervolume_history, reference_point_of
+from dualsweep.analysis.trials import Direction, SweepRecord, Trial
+from dualsweep.trainer.feasibility.standing import Standing
 
 TWO: list[Direction] = ["minimize", "minimize"]
 

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from analysis.judging import constraint_outcomes, judge
-from analysis.trials import ConstraintRecord, SweepRecord, Trial
-from trainer.feasibility.standing import Standing
+from dualsweep.analysis.judging import constraint_outcomes, judge
+from dualsweep.analysis.trials import ConstraintRecord, SweepRecord, Trial
+from dualsweep.trainer.feasibility.standing import Standing
 
 GOOD = {
     "objective": 1.0,

@@ -13,8 +13,8 @@ import pytest
 from mlflow import MlflowClient
 from sqlalchemy import create_engine, text
 
-from analysis.errors import ReviewError
-from analysis.reading import read_sweep
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.reading import read_sweep
 from tests.analysis.made_up import HOSTILE, log_parent, log_trial, made_up_trials, new_store
 
 Store = tuple[str, str]

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from analysis.description import describe
-from analysis.figures.front_png import front_png
-from analysis.front import find_front
-from analysis.judging import split_intervals
-from analysis.prices.shadow import Prices
-from analysis.recommendation.recommend import recommend
-from analysis.spreadsheet import write_trials
-from analysis.trials import SweepRecord
+from dualsweep.analysis.description import describe
+from dualsweep.analysis.figures.front_png import front_png
+from dualsweep.analysis.front import find_front
+from dualsweep.analysis.judging import split_intervals
+from dualsweep.analysis.prices.shadow import Prices
+from dualsweep.analysis.recommendation.recommend import recommend
+from dualsweep.analysis.spreadsheet import write_trials
+from dualsweep.analysis.trials import SweepRecord
 from tests.analysis.made_up import front_text, made_up_sweep
 
 

@@ -8,19 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.errors import ReviewError
-from analysis.figures.marks import MARKS, kinds
-from analysis.front import find_front
-from analysis.hypervolume import hypervolume_history, reference_point_of
-from analysis.marking import marks_of
-from analysis.preference import Limit, Preference
-from analysis.recommendation.recommend import recommend
-from analysis.requirements import read_required, required, required_of, write_required
-from analysis.review import review
-from analysis.trials import Budget, ConstraintRecord, Direction, SweepRecord, Trial
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.figures.marks import MARKS, kinds
+from dualsweep.analysis.front import find_front
+from dualsweep.analysis.hypervolume import hypervolume_history, reference_point_of
+from dualsweep.analysis.marking import marks_of
+from dualsweep.analysis.preference import Limit, Preference
+from dualsweep.analysis.recommendation.recommend import recommend
+from dualsweep.analysis.requirements import read_required, required, required_of, write_required
+from dualsweep.analysis.review import review
+from dualsweep.analysis.trials import Budget, ConstraintRecord, Direction, SweepRecord, Trial
+from dualsweep.trainer.feasibility.standing import Standing
+from dualsweep.trainer.recipe.bound import Kind
 from tests.analysis.test_front import brute_force_front
-from trainer.feasibility.standing import Standing
-from trainer.recipe.bound import Kind
 
 BOTH: dict[str, Kind] = {"a": "at_most", "b": "at_most"}
 THREE: dict[str, Direction] = {"objective": "minimize", "value/a": "minimize"}

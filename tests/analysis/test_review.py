@@ -16,17 +16,17 @@ from mlflow import MlflowClient
 from PIL import Image
 from sqlalchemy import create_engine, text
 
-from analysis.description import LIMIT, describe, escape
-from analysis.errors import ReviewError
-from analysis.front import find_front
-from analysis.preference import Limit, Preference
-from analysis.prices.shadow import shadow_prices
-from analysis.publish import publish
-from analysis.reading import read_sweep
-from analysis.recommendation.recommend import recommend
-from analysis.review import review
-from analysis.thumbnails import thumbnails
-from analysis.trials import SweepRecord
+from dualsweep.analysis.description import LIMIT, describe, escape
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.front import find_front
+from dualsweep.analysis.preference import Limit, Preference
+from dualsweep.analysis.prices.shadow import shadow_prices
+from dualsweep.analysis.publish import publish
+from dualsweep.analysis.reading import read_sweep
+from dualsweep.analysis.recommendation.recommend import recommend
+from dualsweep.analysis.review import review
+from dualsweep.analysis.thumbnails import thumbnails
+from dualsweep.analysis.trials import SweepRecord
 from tests.analysis.made_up import HOSTILE, front_text, log_parent, log_trial, made_up_sweep, made_up_trials, new_store
 
 

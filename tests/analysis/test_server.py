@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from analysis.errors import ReviewError
-from analysis.server import front_link, ui
-from analysis.trials import SweepRecord
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.server import front_link, ui
+from dualsweep.analysis.trials import SweepRecord
 
 RECORD = SweepRecord("7", "s", "abc", {"objective": "minimize"})
 

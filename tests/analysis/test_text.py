@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from analysis.text import number, setting
+from dualsweep.analysis.text import number, setting
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis import database
-from analysis.database import wrong_with_file, wrong_with_writing
-from analysis.errors import ReviewError
-from analysis.store import open_client
-from analysis.tracking_uri import tracking_uri, wrong_with
-from trainer.config.uris import sqlite_file
+from dualsweep.analysis import database
+from dualsweep.analysis.database import wrong_with_file, wrong_with_writing
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.store import open_client
+from dualsweep.analysis.tracking_uri import tracking_uri, wrong_with
+from dualsweep.trainer.config.uris import sqlite_file
 
 GOOD = (
     "sqlite:///mlflow.db", "sqlite:////a/b.db", "sqlite:///~/m.db", "sqlite+pysqlite:///x.db", "sqlite:///a b#c.db",
@@ -134,7 +134,7 @@ def test_another_state_is_told_in_one_line(tmp_path: Path, state: str) -> None:
 def test_this_machine_is_asked_without_a_proxy(given: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     import urllib.request
 
-    from analysis.proxies import reach_this_machine_directly
+    from dualsweep.analysis.proxies import reach_this_machine_directly
 
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)

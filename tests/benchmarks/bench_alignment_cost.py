@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import torch
 
+from dualsweep.trainer.recipe.recipe import Recipe
 from tests.benchmarks.common import interleaved, loop_of, show
-from trainer.recipe.recipe import Recipe
 
 REWARDS = ["brightness", "contrast", "local_contrast", {"class_probability": 3}, {"class_probability": 8}]
 

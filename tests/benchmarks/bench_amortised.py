@@ -25,12 +25,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.hypervolume import hypervolume
+from dualsweep.analysis.hypervolume import hypervolume
+from dualsweep.trainer.amortised.front import FILE, AmortisedFront, FrontPoint
+from dualsweep.trainer.amortised.measure import measured_at
+from dualsweep.trainer.config.yaml_file import load
+from dualsweep.trainer.recipe.recipe import Recipe
 from tests.benchmarks.common import ROOT, trained
-from trainer.amortised.front import FILE, AmortisedFront, FrontPoint
-from trainer.amortised.measure import measured_at
-from trainer.config.yaml_file import load
-from trainer.recipe.recipe import Recipe
 
 ALLOWED = 0.02
 CLASSES = {"four": 4, "five": 5, "seven": 7}

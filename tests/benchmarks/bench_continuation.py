@@ -28,10 +28,10 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.trainer.config.yaml_file import load
 from tests.benchmarks.common import ROOT
 from tests.benchmarks.searching import searched
-from trainer.config.yaml_file import load
 
 MOST = 0.6
 KEYS = {1: "constraints.*.at_most", 3: "constraints.[*].at_most"}

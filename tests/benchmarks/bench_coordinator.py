@@ -11,8 +11,8 @@ import argparse
 
 import torch
 
+from dualsweep.trainer.engine.dual_side import controller_of
 from tests.benchmarks.common import digits, interleaved, loop_of, show
-from trainer.engine.dual_side import controller_of
 
 
 def main() -> None:
@@ -21,10 +21,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    from cluster.connection import connect
+    from dualsweep.cluster.connection import connect
 
     with connect("local"):
-        from trainer.ray_shell.host import ActorCoordinator, start_coordinator
+        from dualsweep.trainer.ray_shell.host import ActorCoordinator, start_coordinator
 
         recipe = digits(dual={"staleness": 1, "every": 1})  # the dearest case
         actor = start_coordinator(controller_of(recipe))

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from dualsweep.trainer.recipe.recipe import Recipe
 from tests.known.cases import Plain, alignment, exact_alignment
 from tests.known.test_answers import train
-from trainer.recipe.recipe import Recipe
 
 STEPS, BATCH = 10, 128
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -16,8 +16,8 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+from dualsweep.trainer.engine.dual_side import controller_of
 from tests.benchmarks.common import digits
-from trainer.engine.dual_side import controller_of
 
 
 def bare(batch: int) -> Callable[[], object]:
@@ -25,9 +25,9 @@ def bare(batch: int) -> Callable[[], object]:
     import torch
     from torch.nn.parallel import DistributedDataParallel
 
-    from trainer.data.splits import assemble
-    from trainer.models.build import build
-    from trainer.models.schedules import noise_schedule
+    from dualsweep.trainer.data.splits import assemble
+    from dualsweep.trainer.models.build import build
+    from dualsweep.trainer.models.schedules import noise_schedule
 
     recipe = digits([])
     data = assemble(recipe)
@@ -55,9 +55,9 @@ def worker(config: dict[str, Any]) -> None:
     import ray.train
     import torch
 
+    from dualsweep.trainer.checkpoint import CheckpointFolder
+    from dualsweep.trainer.ray_shell.host import TrainHost
     from tests.benchmarks.common import interleaved, loop_of
-    from trainer.checkpoint import CheckpointFolder
-    from trainer.ray_shell.host import TrainHost
 
     torch.set_num_threads(1)
     batch, world = config["batch"], ray.train.get_context().get_world_size()
@@ -73,7 +73,7 @@ def measure(workers: int, options: argparse.Namespace) -> dict[str, list[float]]
     from ray.train.torch import TorchTrainer
     from ray.util.queue import Queue
 
-    from trainer.ray_shell.host import start_coordinator
+    from dualsweep.trainer.ray_shell.host import start_coordinator
 
     class Take(UserCallback):
         def __init__(self, queue: Queue) -> None:
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--every", type=int, default=5)
     options = parser.parse_args()
-    from cluster.connection import connect
+    from dualsweep.cluster.connection import connect
 
     with connect("local"):
         for workers in (1, 2):

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeps.planning.load import load_plan
-from sweeps.planning.plan import Plan
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.trainer.feasibility.stages import draws_at_most
+from dualsweep.trainer.feasibility.standing import Standing
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.storage import RESULT
 from tests.benchmarks.common import ROOT, trained
-from trainer.feasibility.stages import draws_at_most
-from trainer.feasibility.standing import Standing
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
-from trainer.storage import RESULT
 
 #: What is required of all ended trials, by the cap in default caps.
 REQUIRED = {1: 0.6, 4: 0.75}

@@ -40,7 +40,7 @@ def main() -> None:
     options.output.mkdir(parents=True)
     store = f"mlflow.tracking_uri=sqlite:///{options.output}/mlflow.db"
     results = options.output / "results.json"
-    command = [*(prefix() or []), sys.executable, "-m", "sweeps", "sweep", "sweeps/digits.yaml", "--set", store]
+    command = [*(prefix() or []), sys.executable, "-m", "dualsweep", "sweep", "sweeps/digits.yaml", "--set", store]
     command += ["--output", str(options.output / "sweep"), "--json", str(results)]
     started, peak = time.monotonic(), 0
     process = subprocess.Popen(command, cwd=ROOT)

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from trainer.config.yaml_file import load
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
+from dualsweep.trainer.config.yaml_file import load
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
 
 ROOT = Path(__file__).parent.parent.parent
 MINORITIES = (4, 5, 7)
@@ -88,8 +88,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "runs/bench-digits")
     parser.add_argument("--figure", type=Path, default=ROOT / "docs/images/class-shares.png")
     options = parser.parse_args()
-    from cluster.connection import connect
-    from trainer.ray_shell.launch import train
+    from dualsweep.cluster.connection import connect
+    from dualsweep.trainer.ray_shell.launch import train
 
     def one(key: tuple[int, bool]) -> tuple[tuple[int, bool], dict[str, Any]]:
         seed, constrained = key

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from dualsweep.trainer.recipe.dual import Dual
 from tests.trainer.dual.oracles import Oracle, alignment, minority, play
-from trainer.recipe.dual import Dual
 
 RULES: tuple[Any, ...] = ("ascent", "newton", "secant")
 NEAR = 0.02

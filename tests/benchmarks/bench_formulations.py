@@ -17,17 +17,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.coordinator import InProcess
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.engine.sample_command import restore
-from trainer.engine.worker import run_worker
-from trainer.models.provenance import recipe_of
-from trainer.recipe.load import load_recipe
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
-from trainer.terms.losses import Noised, weighted_errors
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.sample_command import restore
+from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.models.provenance import recipe_of
+from dualsweep.trainer.recipe.load import load_recipe
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.terms.losses import Noised, weighted_errors
 
 ROOT = Path(__file__).parent.parent.parent
 WEIGHTS = (0.5, 1.0, 1.5, 2.0, 3.0)

@@ -28,10 +28,10 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, QMCSampler, T
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 
-from analysis.certified.observations import Observations, Vector
-from sweeps.dual_informed.observing import Budget
-from sweeps.dual_informed.outcome import Outcome, report
-from sweeps.dual_informed.sampler import DualInformedSampler
+from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.sweeps.dual_informed.observing import Budget
+from dualsweep.sweeps.dual_informed.outcome import Outcome, report
+from dualsweep.sweeps.dual_informed.sampler import DualInformedSampler
 from tests.analysis.certified.problems import Problem, problem
 
 REQUIRED = {0.0: {"A1": 3, "A3": 8, "B3": 5, "C2": 5}, 0.02: {"A1": 5, "A3": 12, "B3": 12, "C2": 12}}

@@ -41,13 +41,13 @@ from pathlib import Path
 import numpy as np
 import optuna
 
+from dualsweep.trainer.result import Result
 from tests.benchmarks.informed_digits.amortised import TRIALS as AMORTISED
 from tests.benchmarks.informed_digits.amortised import amortised
 from tests.benchmarks.informed_digits.known import Fronts, Rows
 from tests.benchmarks.informed_digits.record import record
 from tests.benchmarks.informed_digits.trials import HERE, dense_points, dense_trial, plan_of, search
 from tests.benchmarks.informed_digits.volumes import Vector, attained, course, fewest, mixtures
-from trainer.result import Result
 
 WANTED, AT_MOST = 0.95, 0.5
 #: Just beyond the loose end of the box and the objective at its tight end.

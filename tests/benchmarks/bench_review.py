@@ -16,10 +16,10 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from sweeps.reports.reviewing import rebuild
+from dualsweep.sweeps.reports.reviewing import rebuild
+from dualsweep.trainer.evaluation.grid import sample_grid
 from tests.analysis.browser import chromium, wait_until_drawn
 from tests.analysis.made_up import NAMES, log_parent, log_trial, made_up_trials, new_store
-from trainer.evaluation.grid import sample_grid
 
 _WITH_SAMPLES = 200
 

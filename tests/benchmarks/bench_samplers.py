@@ -16,16 +16,16 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
+from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.recipe.product import Product
+from dualsweep.trainer.rng import Stream, normals
+from dualsweep.trainer.samplers.chain import Steps, steps_of
+from dualsweep.trainer.samplers.grid import chain_of
+from dualsweep.trainer.samplers.langevin import product_samples
+from dualsweep.trainer.samplers.rollout import roll_out
+from dualsweep.trainer.samplers.sampling import walk
 from tests.benchmarks.coverage import Row
 from tests.trainer.samplers.gaussians import PREDICTIONS, Draws, Gaussian, exact, grid, moments, published, schedule_of
-from trainer.models.predictor import Predictor
-from trainer.recipe.product import Product
-from trainer.rng import Stream, normals
-from trainer.samplers.chain import Steps, steps_of
-from trainer.samplers.grid import chain_of
-from trainer.samplers.langevin import product_samples
-from trainer.samplers.rollout import roll_out
-from trainer.samplers.sampling import walk
 
 TOTALS, COUNTS = (50, 80, 128, 200, 300, 1000), (7, 15, 20, 29, 30, 31, 50, 70)
 NARROW, WIDE = Gaussian(0.2), Gaussian(0.5)

@@ -29,25 +29,25 @@ from typing import Any
 import torch
 import yaml
 
-from analysis.front import find_front
-from analysis.hypervolume import hypervolume, reference_point_of
-from sweeps.early_stopping.early_stopper import EarlyStopper
-from sweeps.early_stopping.watched import Watched
-from sweeps.planning.load import load_plan
-from sweeps.planning.plan import Plan
-from sweeps.planning.schema import Dominated, EarlyStopping, Halving
-from sweeps.records.trial_record import TrialRecord
-from sweeps.studies.study import Study
-from sweeps.trials.results import sweep_record
+from dualsweep.analysis.front import find_front
+from dualsweep.analysis.hypervolume import hypervolume, reference_point_of
+from dualsweep.sweeps.early_stopping.early_stopper import EarlyStopper
+from dualsweep.sweeps.early_stopping.watched import Watched
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.planning.schema import Dominated, EarlyStopping, Halving
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.studies.study import Study
+from dualsweep.sweeps.trials.results import sweep_record
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.result import Result
 from tests.benchmarks.common import ROOT
 from tests.pipeline.conftest import PARTS, RECIPE
 from tests.pipeline.test_stopping import SWEEP, TINY
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.coordinator import InProcess
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.engine.worker import run_worker
-from trainer.result import Result
 
 MOST_SECONDS = 5.0
 RULES = {

@@ -11,17 +11,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.checkpoint import CheckpointFolder
-from trainer.config.yaml_file import load
-from trainer.dual.coordinator import Coordinator, InProcess
-from trainer.engine.assembly import prepare
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import Host, LocalHost
-from trainer.engine.loop import Loop
-from trainer.engine.worker import run_worker
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
-from trainer.storage import RESULT
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.config.yaml_file import load
+from dualsweep.trainer.dual.coordinator import Coordinator, InProcess
+from dualsweep.trainer.engine.assembly import prepare
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import Host, LocalHost
+from dualsweep.trainer.engine.loop import Loop
+from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.storage import RESULT
 
 ROOT = Path(__file__).parent.parent.parent
 

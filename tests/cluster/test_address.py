@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.address import gcs_address, job_server_url, probe_gcs
-from cluster.connection import connect
-from cluster.errors import ClusterError
-from cluster.server import reach
+from dualsweep.cluster.address import gcs_address, job_server_url, probe_gcs
+from dualsweep.cluster.connection import connect
+from dualsweep.cluster.errors import ClusterError
+from dualsweep.cluster.server import reach
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.auth import find_token
-from cluster.errors import ClusterError
+from dualsweep.cluster.auth import find_token
+from dualsweep.cluster.errors import ClusterError
 
 
 @pytest.fixture(autouse=True)

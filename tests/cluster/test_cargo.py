@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cargo
-from cluster.cargo import MIB, collect, pack
-from cluster.errors import ClusterError
+from dualsweep.cluster import cargo
+from dualsweep.cluster.cargo import MIB, collect, pack
+from dualsweep.cluster.errors import ClusterError
 
 
 def fill(root: Path, files: dict[str, str]) -> None:
@@ -110,9 +110,18 @@ def test_links(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     (root / "data").symlink_to(data)
     (root / "small.yaml").symlink_to(data / "small.yaml")
     (root / "broken").symlink_to(root / "nowhere")
+    fill(
+        root,
+        {"room/__init__.py": "a", "room/inner/deep.py": "b", "package/__init__.py": "c", "room/x.bin": "", ".gitignore": "*.bin"},
+    )
+    (root / "package" / "room").symlink_to("../room")
+    (root / "package" / "itself").symlink_to(".")
+    (root / "package" / "up").symlink_to("..")
     found = collect(root)
-    assert {name for name, _ in found.files} == {"main.py", "small.yaml"}
-    assert set(found.left_links) == {"data", "broken"}
+    carried = {"main.py", "small.yaml", ".gitignore", "room/__init__.py", "room/inner/deep.py", "package/__init__.py"}
+    assert {name for name, _ in found.files} == carried | {"package/room/__init__.py", "package/room/inner/deep.py"}
+    assert dict(found.files)["package/room/__init__.py"] == 1
+    assert set(found.left_links) == {"data", "broken", "package/itself", "package/up"}
 
 
 def test_nothing_to_carry(root: Path) -> None:

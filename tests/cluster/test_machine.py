@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.errors import ClusterError
-from cluster.machine import connected_machine, local_machine
+from dualsweep.cluster.errors import ClusterError
+from dualsweep.cluster.machine import connected_machine, local_machine
 
 
 def write(root: Path, name: str, text: str) -> None:

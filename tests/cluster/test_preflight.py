@@ -11,11 +11,11 @@ from typing import ClassVar
 import pytest
 import ray
 
-from cluster import preflight as checks
-from cluster.cargo import MIB
-from cluster.errors import ClusterError
-from cluster.preflight import Check, failures, preflight
-from cluster.server import reach
+from dualsweep.cluster import preflight as checks
+from dualsweep.cluster.cargo import MIB
+from dualsweep.cluster.errors import ClusterError
+from dualsweep.cluster.preflight import Check, failures, preflight
+from dualsweep.cluster.server import reach
 
 
 class Answers(http.server.BaseHTTPRequestHandler):

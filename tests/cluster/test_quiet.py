@@ -2,7 +2,7 @@
 
 import sys
 
-from cluster.quiet import without_false_alarms
+from dualsweep.cluster.quiet import without_false_alarms
 
 
 def test_only_the_false_alarm_is_dropped(capsys):

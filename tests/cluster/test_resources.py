@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from cluster.errors import ClusterError
-from cluster.resources import GB, TRIAL_RESOURCES, Ask, Machine, concurrency, local_cluster_cpus
+from dualsweep.cluster.errors import ClusterError
+from dualsweep.cluster.resources import GB, TRIAL_RESOURCES, Ask, Machine, concurrency, local_cluster_cpus
 
 PLENTY = 10_000 * GB
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from trainer.checkpoint import CheckpointFolder
-from trainer.checks.after_loading import check_deep
-from trainer.dual.coordinator import InProcess
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.engine.worker import run_worker
-from trainer.recipe.load import load_recipe
-from trainer.result import Result
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.checks.after_loading import check_deep
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.recipe.load import load_recipe
+from dualsweep.trainer.result import Result
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "docs" / "examples"
 SHORT = ["train.steps=6", "train.batch_size=16", "evaluation.samples=8", "evaluation.sample_steps=3", "evaluation.loss_draws=64"]
@@ -80,7 +80,7 @@ def test_a_saved_hugging_face_data_set(images: Path) -> None:
 
 
 def test_the_folder_and_the_saved_data_set_are_the_same_data(images: Path) -> None:
-    from trainer.data.load import load
+    from dualsweep.trainer.data.load import load
 
     specs = [load_recipe(Path(name), [])[0].data for name in ("folder.yaml", "dataset.yaml")]
     both = [load(spec) for spec in specs if spec is not None]
@@ -94,7 +94,7 @@ def test_data_model_constraints_judge_and_metric_by_import_path(project: Path) -
 
 
 def test_the_constraints_of_the_points_are_what_the_guide_says(project: Path) -> None:
-    from trainer.data.splits import assemble
+    from dualsweep.trainer.data.splits import assemble
 
     data = assemble(load_recipe(Path("points.yaml"), [])[0])
     right, high, first = data.rows[1:]

@@ -12,11 +12,11 @@ import click
 import pytest
 import typer
 
-from sweeps.cli import app
-from sweeps.planning.load import load_plan
-from sweeps.planning.schema import Sweep
-from trainer.recipe.load import load_recipe
-from trainer.recipe.recipe import Recipe
+from dualsweep.sweeps.cli import app
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.schema import Sweep
+from dualsweep.trainer.recipe.load import load_recipe
+from dualsweep.trainer.recipe.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"

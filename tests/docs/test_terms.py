@@ -10,13 +10,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 CODE = """
 import tempfile, torch
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.coordinator import InProcess
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.recipe.recipe import Recipe
-from trainer.engine.worker import run_worker
-import trainer
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.engine.worker import run_worker
+from dualsweep import trainer
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -51,7 +51,8 @@ def build():
 
 
 def test_a_term_is_one_file_and_no_change_elsewhere(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "trainer", tmp_path / "trainer", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("dualsweep", "trainer"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "docs/examples/asymmetry.py", tmp_path / "trainer/terms/shipped/asymmetry.py")
     (tmp_path / "small.py").write_text(SMALL)
     done = subprocess.run(

@@ -11,13 +11,13 @@ import pytest
 import torch
 import yaml
 
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.recipe.recipe import Recipe
 from tests.pipeline.conftest import RECIPE, assert_nothing_left, ray_process, start, wait_for
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.coordinator import InProcess
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.engine.worker import run_worker
-from trainer.recipe.recipe import Recipe
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

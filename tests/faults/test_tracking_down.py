@@ -9,7 +9,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from analysis.server import ui
+from dualsweep.analysis.server import ui
 from tests.cluster.live.conftest import free_ports
 from tests.pipeline.conftest import assert_nothing_left, run
 

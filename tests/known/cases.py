@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from dualsweep.trainer.engine.sample_command import restore
+from dualsweep.trainer.models.schedules import noise_schedule
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.samplers.chain import steps_of
+from dualsweep.trainer.terms.losses import Noised, weighted_errors
 from tests.known import exact, models
 from tests.known.verdicts import Ending, Near, Verdict
-from trainer.engine.sample_command import restore
-from trainer.models.schedules import noise_schedule
-from trainer.recipe.recipe import Recipe
-from trainer.samplers.chain import steps_of
-from trainer.terms.losses import Noised, weighted_errors
 
 CALL = "tests.known.models:{}".format
 Plain = dict[str, Any]

@@ -15,14 +15,14 @@ import torch
 from diffusers import DDPMScheduler
 from torch import nn
 
+from dualsweep.trainer.engine.sample_command import draw, restore
+from dualsweep.trainer.models.schedules import noise_schedule
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.samplers.chain import Steps, steps_of
+from dualsweep.trainer.samplers.rollout import roll_out
 from tests.known import exact
 from tests.known.cases import CALL, document
 from tests.known.test_answers import train
-from trainer.engine.sample_command import draw, restore
-from trainer.models.schedules import noise_schedule
-from trainer.recipe.recipe import Recipe
-from trainer.samplers.chain import Steps, steps_of
-from trainer.samplers.rollout import roll_out
 
 NARROW = 0.025**0.5
 #: Samples of a reported value, and fresh ones.

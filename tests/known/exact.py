@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import LinearConstraint, minimize
 
+from dualsweep.trainer.samplers.chain import Steps
 from tests.known.models import Gaussian
-from trainer.samplers.chain import Steps
 
 Array = NDArray[np.float64]
 #: The slope [d, d] and the shift [d] of the mean of each step of a chain.

@@ -7,8 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from trainer.models.schedules import noise_schedule
-from trainer.recipe.recipe import Recipe
+from dualsweep.trainer.models.schedules import noise_schedule
+from dualsweep.trainer.recipe.recipe import Recipe
 
 T = 100
 #: The distributions of the cases of method.md §4.

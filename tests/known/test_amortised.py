@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dualsweep.trainer.amortised.front import FILE, AmortisedFront
+from dualsweep.trainer.models.schedules import noise_schedule
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.samplers.chain import steps_of
 from tests.known import exact, models
 from tests.known.cases import REWARDS, THRESHOLDS, alignment, document
 from tests.known.test_answers import train
-from trainer.amortised.front import FILE, AmortisedFront
-from trainer.models.schedules import noise_schedule
-from trainer.recipe.recipe import Recipe
-from trainer.samplers.chain import steps_of
 
 
 def front_in(folder: Path) -> AmortisedFront:

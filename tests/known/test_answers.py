@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
 from tests.known.cases import CASES
 from tests.known.verdicts import judge
 from tests.margins import Sampled
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.coordinator import InProcess
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.engine.worker import run_worker
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
 
 #: One of each kind where several are alike: the third reward of m = 3 does not bind, so that it has m = 2 in it.
 HERE = [

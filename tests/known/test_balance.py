@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dualsweep.trainer.engine.sample_command import restore
+from dualsweep.trainer.models.schedules import noise_schedule
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.samplers.chain import steps_of
 from tests.known import exact, models
 from tests.known.cases import CALL, Plain, alignment, alignment_case, document
 from tests.known.test_answers import train
 from tests.known.verdicts import judge
 from tests.margins import Sampled
-from trainer.engine.sample_command import restore
-from trainer.models.schedules import noise_schedule
-from trainer.recipe.recipe import Recipe
-from trainer.samplers.chain import steps_of
 
 
 def aligned(count: int, gradient: str, steps: int, batch: int) -> Plain:

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dualsweep.trainer.engine.sample_command import generate
+from dualsweep.trainer.models.schedules import noise_schedule
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.samplers.chain import steps_of
 from tests.known import exact, models
 from tests.known.cases import CALL
 from tests.known.test_answers import train
 from tests.margins import Sampled
-from trainer.engine.sample_command import generate
-from trainer.models.schedules import noise_schedule
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
-from trainer.samplers.chain import steps_of
 
 GAUSSIANS = {"left": models.LEFT, "right": models.RIGHT, **{f"oval_{i}": each for i, each in enumerate(models.OVALS)}}
 LANGEVIN = {"levels": 25, "steps": 20, "snr": 0.5}

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dualsweep.trainer.samplers.chain import grid, steps_of
 from tests.known import exact
 from tests.known.delivered import NARROW, Line, aligned, moments, rewarded, schedule_of
 from tests.margins import Sampled
-from trainer.samplers.chain import grid, steps_of
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "flow"])

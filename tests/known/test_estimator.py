@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from dualsweep.trainer.models.schedules import noise_schedule
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.terms.losses import Noised, weighted_errors
 from tests.known import exact, models
 from tests.margins import Sampled
-from trainer.models.schedules import noise_schedule
-from trainer.recipe.recipe import Recipe
-from trainer.terms.losses import Noised, weighted_errors
 
 PAIRS = {
     "narrow to wide": (([-0.66], [[0.105]]), models.RIGHT),

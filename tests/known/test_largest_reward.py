@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dualsweep.trainer.models.schedules import noise_schedule
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.samplers.chain import steps_of
 from tests.known import exact, models
 from tests.known.cases import CALL, document
 from tests.known.test_answers import train
 from tests.margins import Sampled
-from trainer.models.schedules import noise_schedule
-from trainer.recipe.recipe import Recipe
-from trainer.samplers.chain import steps_of
 
 BUDGET = 0.3
 ESTIMATORS: dict[str, tuple[str, dict[str, Any], int]] = {

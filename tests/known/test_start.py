@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
 from tests.known.cases import aligned, exact_alignment
 from tests.margins import Sampled
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.coordinator import InProcess
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.engine.worker import run_worker
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
 
 NAMES = ("first", "second")
 Plain = dict[str, Any]

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -77,14 +77,31 @@ class Broken:
     def __getitem__(self, row):
         return torch.full((1, 32, 32), float("nan") if row % 7 == 3 else row / 300_000)
 """
+#: What a user may have called so, and what nothing of ours may ever import in the place of a room.
+_THEIRS = "raise AssertionError('a module of the user that nobody asked for was imported')\n"
+NAMED_LIKE_ROOMS = {
+    "trainer.py": _THEIRS,
+    "sweeps.py": _THEIRS,
+    "cluster.py": _THEIRS,
+    "analysis/metrics.py": "def brightness(evidence):\n    return {'brightness': float(evidence.samples.mean())}\n",
+}
+
+
+def put(folder: Path, files: Mapping[str, str]) -> None:
+    """Writes the files, by their paths below `folder`."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A working directory with `recipe.yaml`, `sweep.yaml` and the module `parts`; what still runs in it is killed at the end."""
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
-    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(SWEEP))
-    (tmp_path / "parts.py").write_text(PARTS)
+    """A working directory with `recipe.yaml`, `sweep.yaml`, the module `parts` and modules named like our rooms.
+
+    What still runs in it is killed at the end.
+    """
+    put(tmp_path, {"recipe.yaml": yaml.safe_dump(RECIPE), "sweep.yaml": yaml.safe_dump(SWEEP), "parts.py": PARTS})
+    put(tmp_path, NAMED_LIKE_ROOMS)
     yield tmp_path
     for process in running_in(tmp_path):
         process.kill()
@@ -121,8 +138,8 @@ def assert_nothing_left(folder: Path, seconds: float = 20) -> None:
 def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     """Starts `dualsweep` as a user would, in `folder`, in a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "sweeps", *arguments], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160", **environment}, start_new_session=True,
+        [sys.executable, "-m", "dualsweep", *arguments], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, "COLUMNS": "160", **environment}, start_new_session=True,
     )  # fmt: skip
 
 

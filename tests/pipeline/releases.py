@@ -23,9 +23,9 @@ from typing import Any, Self
 import ray
 from ray.util.state import list_actors, list_placement_groups
 
-import sweeps
-from cluster.connection import connect
-from sweeps.planning.load import load_plan
+from dualsweep import sweeps
+from dualsweep.cluster.connection import connect
+from dualsweep.sweeps.planning.load import load_plan
 
 #: Ray's own, one for the cluster: it outlives trials.
 _STAYS = "_AutoscalingCoordinatorActor"

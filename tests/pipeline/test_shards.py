@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import ray
 
+from dualsweep.trainer.ray_shell.launch import train
+from dualsweep.trainer.recipe.recipe import Recipe
 from tests.pipeline.conftest import RECIPE
-from trainer.ray_shell.launch import train
-from trainer.recipe.recipe import Recipe
 
 pytestmark = pytest.mark.ray
 

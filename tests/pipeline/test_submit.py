@@ -14,7 +14,7 @@ import yaml
 from mlflow import MlflowClient
 
 from tests.cluster.live.conftest import Head, head
-from tests.pipeline.conftest import PARTS, RECIPE, ROOT, SWEEP, interrupt, run, start, wait_for
+from tests.pipeline.conftest import NAMED_LIKE_ROOMS, PARTS, RECIPE, ROOT, SWEEP, interrupt, put, run, start, wait_for
 
 __all__ = ["head"]
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -22,10 +22,19 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 #: Where the code was imported from is written down beside the results.
 WHERE = """
 def where():
-    import analysis, cluster, sweeps, trainer
+    from dualsweep import analysis, cluster, sweeps, trainer
     Path(os.environ["HOME"], "where").write_text("\\n".join(each.__path__[0] for each in (analysis, cluster, sweeps, trainer)))
     return Small()
 """
+
+
+_BUDGET = {"constraints": [{"name": "four", "data": {"classes": [4]}, "at_most": -9.0}], "model": {"call": "parts:where"}}
+_SEARCH = {"dual.step_size": {"log_uniform": [0.01, 0.2]}}
+MINE = {
+    "parts.py": PARTS + WHERE,
+    "mine/recipe.yaml": yaml.safe_dump({**RECIPE, **_BUDGET}),
+    "mine/sweep.yaml": yaml.safe_dump({**SWEEP, "trials": 1, "search": _SEARCH}),
+}
 
 
 @pytest.fixture
@@ -34,18 +43,13 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
         monkeypatch.delenv(name, raising=False)
     tracked = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "trainer", "sweeps", "analysis", "cluster", ".gitignore"],
+        ["git", "-C", str(ROOT), "ls-files", "dualsweep", "trainer", "sweeps", "analysis", "cluster", ".gitignore"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     for name in tracked.stdout.split():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
-    (tmp_path / "parts.py").write_text(PARTS + WHERE)
-    (tmp_path / "mine").mkdir()
-    budget = {"constraints": [{"name": "four", "data": {"classes": [4]}, "at_most": -9.0}], "model": {"call": "parts:where"}}
-    (tmp_path / "mine" / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, **budget}))
-    search = {"dual.step_size": {"log_uniform": [0.01, 0.2]}}
-    (tmp_path / "mine" / "sweep.yaml").write_text(yaml.safe_dump({**SWEEP, "trials": 1, "search": search}))
+        shutil.copy(ROOT / name, tmp_path / name, follow_symlinks=False)
+    put(tmp_path, MINE)
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     yield tmp_path
 
@@ -73,9 +77,12 @@ def test_jobs_are_followed_looked_up_and_stopped(head: Head, repository: Path) -
     states = {each.data.tags["dualsweep.kind"]: each.info.status for each in client.search_runs([experiment.experiment_id])}
     assert states == {"sweep": "FINISHED", "trial": "FINISHED"}
 
-    strictly = run(
-        repository, "submit", "mine/sweep.yaml", *address, *sets, "--output", str(results), "--strict", code=3, HOME=home
-    )
+    alone = head.home / "alone"  # no repository, and nothing of ours: what the cluster has installed runs
+    put(alone, {**MINE, **NAMED_LIKE_ROOMS})
+    parts = ["--set", "evaluation.metrics=[class_shares, 'analysis.metrics:brightness']", "--output", str(head.home / "theirs")]
+    strictly = run(alone, "submit", "mine/sweep.yaml", *address, *sets, *parts, "--strict", code=3, HOME=home)
+    assert "warn  packages" in strictly and "eval/brightness" in (head.home / "theirs/records/0000.json").read_text()
+    assert not any("working_dir_files" in path for path in (head.home / "where").read_text().splitlines())
     assert "FAILED" in strictly and "exit code 3: some trials failed or diverged, or under --strict" in strictly, strictly
 
     before = (head.home / "where").stat().st_mtime_ns

@@ -20,10 +20,10 @@ from mlflow.entities import Run
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from analysis.hypervolume import hypervolume
-from sweeps.reports.explaining import explain_run
+from dualsweep.analysis.hypervolume import hypervolume
+from dualsweep.sweeps.reports.explaining import explain_run
+from dualsweep.trainer.checkpoint import CheckpointFolder
 from tests.pipeline.conftest import RECIPE, assert_nothing_left, interrupt, run, start, wait_for
-from trainer.checkpoint import CheckpointFolder
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

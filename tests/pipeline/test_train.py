@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from dualsweep.trainer.checkpoint import CheckpointFolder
 from tests.pipeline.conftest import interrupt, run, start, wait_for
-from trainer.checkpoint import CheckpointFolder
 
 pytestmark = pytest.mark.ray
 
@@ -25,7 +25,8 @@ def without_time(metrics):
 
 
 def test_interrupted_by_ctrl_c_and_continued_is_bit_for_bit_the_uninterrupted_run(folder):
-    arguments = ["--set", "dual.every=2"]
+    arguments = ["--set", "dual.every=2", "--set", "evaluation.metrics=[class_shares, 'analysis.metrics:brightness']"]
+    assert "recipe `tiny` is good" in run(folder, "check", "recipe.yaml", *arguments)
     output = run(folder, "train", "recipe.yaml", *arguments, "--output", "one", "--json", "one.json")
     assert "objective" in output and "output: " in output
     plain = json.loads((folder / "one.json").read_text())
@@ -33,6 +34,7 @@ def test_interrupted_by_ctrl_c_and_continued_is_bit_for_bit_the_uninterrupted_ru
     assert plain["constraints"]["four"].keys() >= {"value", "budget", "slack", "multiplier", "kind"}
     assert plain["constraints"]["four"]["slack"] == pytest.approx(0.3 - plain["constraints"]["four"]["value"])
     whole = points(folder / "one")
+    assert whole[60, True]["eval/brightness"] == pytest.approx(np.load(folder / "one" / "samples.npy").mean(), abs=1e-5)
     assert (folder / "one" / "samples.png").stat().st_size > 500 and (folder / "one" / "trajectories.png").exists()
 
     process = start(folder, "train", "recipe.yaml", *arguments, "--output", "parts")

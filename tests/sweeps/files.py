@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sweeps.planning.load import load_plan
-from sweeps.planning.plan import Plan
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.plan import Plan
 
 RECIPE = """\
 name: digits-minority

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-from sweeps.entry import main
+from dualsweep.sweeps.entry import main
 
 
 def dualsweep_here(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:

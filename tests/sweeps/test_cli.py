@@ -65,7 +65,7 @@ CASES = {
 
 
 def dualsweep(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sweeps", *arguments]
+    command = [sys.executable, "-m", "dualsweep", *arguments]
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60
     )

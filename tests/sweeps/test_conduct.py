@@ -19,21 +19,21 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as Run_
 from rich.console import Console
 
-from analysis.reading import read_sweep
-from sweeps.conduct import Conductor
-from sweeps.planning.load import load_plan
-from sweeps.planning.plan import Plan
-from sweeps.progress import Progress
-from sweeps.records.trial_record import TrialRecord
-from sweeps.reports.explaining import explain_run
-from sweeps.studies.study import Study
-from sweeps.tracking.tracker import Tracker
-from sweeps.trials.results import sweep_record
-from sweeps.trials.runs import Run
+from dualsweep.analysis.reading import read_sweep
+from dualsweep.sweeps.conduct import Conductor
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.progress import Progress
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.reports.explaining import explain_run
+from dualsweep.sweeps.studies.study import Study
+from dualsweep.sweeps.tracking.tracker import Tracker
+from dualsweep.sweeps.trials.results import sweep_record
+from dualsweep.sweeps.trials.runs import Run
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.result import ConstraintOutcome, Result, failed
 from tests.analysis.made_up import new_store
 from tests.sweeps.files import write
-from trainer.config.diagnostics import InputError
-from trainer.result import ConstraintOutcome, Result, failed
 
 SWEEP = """\
 name: digits-minority

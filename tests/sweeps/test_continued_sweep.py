@@ -11,20 +11,20 @@ import torch
 import yaml
 from rich.console import Console
 
-from analysis.reading import read_sweep
-from sweeps.conduct import Conductor
-from sweeps.planning.load import load_plan
-from sweeps.progress import Progress
-from sweeps.records.trial_record import TrialRecord
-from sweeps.studies.study import Study
-from sweeps.tracking.tracker import Tracker
+from dualsweep.analysis.reading import read_sweep
+from dualsweep.sweeps.conduct import Conductor
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.progress import Progress
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.studies.study import Study
+from dualsweep.sweeps.tracking.tracker import Tracker
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost, Payload
+from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.recipe.recipe import Recipe
 from tests.stores import empty_store
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.coordinator import InProcess
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost, Payload
-from trainer.engine.worker import run_worker
-from trainer.recipe.recipe import Recipe
 
 RECIPE: dict[str, Any] = {
     "name": "tiny", "formulation": "constrained_training", "model": {"unet": {"channels": [8, 16]}},

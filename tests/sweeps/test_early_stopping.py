@@ -16,20 +16,20 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from rich.console import Console
 
-from analysis.front import find_front
-from sweeps.checking import checked_plan, describe
-from sweeps.conduct import Conductor
-from sweeps.planning.load import load_plan
-from sweeps.planning.plan import Plan
-from sweeps.progress import Progress
-from sweeps.records.trial_record import TrialRecord
-from sweeps.studies.study import JOURNAL, Study
-from sweeps.tracking.tracker import Tracker
-from sweeps.trials.results import Results, sweep_record
-from sweeps.trials.runs import Run
+from dualsweep.analysis.front import find_front
+from dualsweep.sweeps.checking import checked_plan, describe
+from dualsweep.sweeps.conduct import Conductor
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.progress import Progress
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.studies.study import JOURNAL, Study
+from dualsweep.sweeps.tracking.tracker import Tracker
+from dualsweep.sweeps.trials.results import Results, sweep_record
+from dualsweep.sweeps.trials.runs import Run
+from dualsweep.trainer.config.diagnostics import InputError
 from tests.stores import empty_store
 from tests.sweeps.files import RECIPE, SWEEP, plan, write
-from trainer.config.diagnostics import InputError
 
 SURE = {"infeasible": True, "dominated": {"confidence": 0.95}}
 

@@ -8,12 +8,12 @@ from typing import get_args
 
 import pytest
 
-from cluster.jobs import Job
-from sweeps.exits import exit_code
-from sweeps.records.trial_record import TrialRecord
-from sweeps.submitting import _line
-from sweeps.trials.results import Results
-from trainer.result import Result, Status, failed
+from dualsweep.cluster.jobs import Job
+from dualsweep.sweeps.exits import exit_code
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.submitting import _line
+from dualsweep.sweeps.trials.results import Results
+from dualsweep.trainer.result import Result, Status, failed
 
 OWN: tuple[Status, ...] = ("converged", "out_of_steps", "infeasible", "stopped")
 BROKEN: tuple[Status, ...] = ("failed", "diverged")
@@ -58,8 +58,8 @@ def test_no_trial_at_all_is_no_success() -> None:
 @pytest.mark.parametrize(
     ("entrypoint", "code", "said"),
     [
-        ("exec python -m sweeps sweep s.yaml", 3, "(exit code 3: some trials failed or diverged, or under --strict"),
-        ("exec python -m sweeps train r.yaml", 1, "(Job entrypoint command failed with exit code 1)"),
+        ("exec python -m dualsweep sweep s.yaml", 3, "(exit code 3: some trials failed or diverged, or under --strict"),
+        ("exec python -m dualsweep train r.yaml", 1, "(Job entrypoint command failed with exit code 1)"),
         ("exec python other.py", 3, "(Job entrypoint command failed with exit code 3)"),
     ],
 )

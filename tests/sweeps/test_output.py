@@ -12,8 +12,8 @@ from typing import TextIO, cast
 import pytest
 from rich.table import Table
 
-from sweeps.options import refused_by_the_machine, write_json
-from sweeps.output import Screen, Tolerant
+from dualsweep.sweeps.options import refused_by_the_machine, write_json
+from dualsweep.sweeps.output import Screen, Tolerant
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -89,7 +89,7 @@ def test_a_json_file_on_a_full_disk_is_told_with_its_name(tmp_path: Path) -> Non
 @pytest.mark.parametrize("encoding", ["ascii"])
 def test_a_command_ends_the_same_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "r.yaml").write_text("name: λ≤\nformulation: [batch]\n", encoding="utf-8")
-    command = [sys.executable, "-m", "sweeps", "check", str(tmp_path / "r.yaml")]
+    command = [sys.executable, "-m", "dualsweep", "check", str(tmp_path / "r.yaml")]
     environment = {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
     told = done.stderr.decode(encoding)
@@ -97,8 +97,8 @@ def test_a_command_ends_the_same_in_any_encoding(tmp_path: Path, encoding: str) 
 
 
 def test_a_disk_that_takes_no_more_of_what_is_printed_is_told() -> None:
-    code = "from sweeps.output import tolerate; tolerate(); print('x' * 9999); print('y')"
-    for arguments in (["-m", "sweeps", "--help"], ["-c", code]):
+    code = "from dualsweep.sweeps.output import tolerate; tolerate(); print('x' * 9999); print('y')"
+    for arguments in (["-m", "dualsweep", "--help"], ["-c", code]):
         with Path("/dev/full").open("w") as full:
             command = [sys.executable, *arguments]
             done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
@@ -108,7 +108,7 @@ def test_a_disk_that_takes_no_more_of_what_is_printed_is_told() -> None:
 
 def test_a_closed_pipe_ends_nothing(tmp_path: Path) -> None:
     code = (
-        "import sys; from sweeps.output import tolerate; tolerate()\n"
+        "import sys; from dualsweep.sweeps.output import tolerate; tolerate()\n"
         "for i in range(20000): print(i)\n"
         "open(sys.argv[1], 'w').write('done')"
     )

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from ray.tune import TuneError
 
-from sweeps import tune
-from sweeps.options import refused_by_the_machine
-from trainer.storage import write_file
+from dualsweep.sweeps import tune
+from dualsweep.sweeps.options import refused_by_the_machine
+from dualsweep.trainer.storage import write_file
 
 
 @pytest.mark.parametrize(("place", "told"), [("/dev/full", "No space left on device: /dev/full"), (None, "")])

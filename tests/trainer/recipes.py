@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.recipe import Recipe
 
 
 def digits(**sections: Any) -> Recipe:

@@ -7,8 +7,8 @@ import fsspec
 import pytest
 import torch
 
-from trainer.checkpoint import CheckpointFolder, Snapshot, read
-from trainer.errors import TrainingError
+from dualsweep.trainer.checkpoint import CheckpointFolder, Snapshot, read
+from dualsweep.trainer.errors import TrainingError
 
 
 def snapshot(step, value=1.0):

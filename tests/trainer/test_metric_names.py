@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.metric_names import beside, sure, tells_of_another
+from dualsweep.trainer.metric_names import beside, sure, tells_of_another
 
 
 @pytest.mark.parametrize(

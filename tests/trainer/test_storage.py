@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.storage import write_file
+from dualsweep.trainer.storage import write_file
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -42,7 +42,9 @@ def test_what_is_no_file_is_written_to_as_it_stands() -> None:
     with pytest.raises(OSError, match="No space left on device") as caught:
         write_file(Path("/dev/full"), "x")
     assert caught.value.filename == "/dev/full" and Path("/dev/full").is_char_device()
-    code = "from pathlib import Path; from trainer.storage import write_file; write_file(Path('/dev/stdout'), 'printed')"
+    code = (
+        "from pathlib import Path; from dualsweep.trainer.storage import write_file; write_file(Path('/dev/stdout'), 'printed')"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "printed"
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from trainer.amortised.spread import MultiplierRange
-from trainer.dual.problem import RELATIVE_LIMIT, Vector
-from trainer.kriging.process import Kriging, fit
+from dualsweep.trainer.amortised.spread import MultiplierRange
+from dualsweep.trainer.dual.problem import RELATIVE_LIMIT, Vector
+from dualsweep.trainer.kriging.process import Kriging, fit
 
 #: Errors of the points against each other, parts of their range. They are measured on the same draws, so this is what training
 #: left undone.

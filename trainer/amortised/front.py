@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from trainer import metric_names
-from trainer.amortised.spread import MultiplierRange
-from trainer.config.diagnostics import RuleError
-from trainer.dual.problem import ConstrainedProblem, Vector
-from trainer.errors import TrainingError
-from trainer.recipe.bound import Kind
-from trainer.storage import read_file
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.amortised.spread import MultiplierRange
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.dual.problem import ConstrainedProblem, Vector
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.recipe.bound import Kind
+from dualsweep.trainer.storage import read_file
 
 if TYPE_CHECKING:
-    from trainer.amortised.dual_function import DualFunction
+    from dualsweep.trainer.amortised.dual_function import DualFunction
 
 FILE = "amortised.json"
 #: A multiplier above this part of its range's end is at the end.
@@ -100,7 +100,7 @@ class AmortisedFront:
 
     def dual_function(self) -> DualFunction:
         """That of the points, with every constraint at most and the objective minimised."""
-        from trainer.amortised.dual_function import DualFunction
+        from dualsweep.trainer.amortised.dual_function import DualFunction
 
         spread = self.spread
         problem = spread.problem

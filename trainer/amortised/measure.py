@@ -7,22 +7,22 @@ import posixpath
 import numpy as np
 import torch
 
-from trainer.amortised.front import AmortisedFront, FrontPoint
-from trainer.amortised.spread import MultiplierRange
-from trainer.checkpoint import CheckpointFolder, locate, read
-from trainer.dual.coordinator import InProcess
-from trainer.dual.problem import Vector
-from trainer.dual.state import DualState
-from trainer.engine.assembly import prepare
-from trainer.engine.dual_side import controller_of, multiplier_range_of
-from trainer.engine.host import LocalHost
-from trainer.engine.loop import Loop
-from trainer.errors import TrainingError
-from trainer.evaluation.drawn import DrawnValues
-from trainer.evaluation.values import expectations
-from trainer.models.predictor import Predictor
-from trainer.models.provenance import recipe_of
-from trainer.result import ConstraintOutcome, Status, verdict
+from dualsweep.trainer.amortised.front import AmortisedFront, FrontPoint
+from dualsweep.trainer.amortised.spread import MultiplierRange
+from dualsweep.trainer.checkpoint import CheckpointFolder, locate, read
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.dual.state import DualState
+from dualsweep.trainer.engine.assembly import prepare
+from dualsweep.trainer.engine.dual_side import controller_of, multiplier_range_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.loop import Loop
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.drawn import DrawnValues
+from dualsweep.trainer.evaluation.values import expectations
+from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.models.provenance import recipe_of
+from dualsweep.trainer.result import ConstraintOutcome, Status, verdict
 
 #: Points measured where the budgets lead, before the last one.
 _REFINED = 1

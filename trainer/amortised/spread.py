@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.dual.problem import RELATIVE_LIMIT, ConstrainedProblem, Vector
-from trainer.rng import Stream, generator
+from dualsweep.trainer.dual.problem import RELATIVE_LIMIT, ConstrainedProblem, Vector
+from dualsweep.trainer.rng import Stream, generator
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from trainer.checks.before_loading import side_faults
-from trainer.checks.model_files import may_be_ours
-from trainer.config.diagnostics import Diagnostic
-from trainer.config.yaml_file import Document
-from trainer.data.faults import BadDataError
-from trainer.data.splits import assemble
-from trainer.recipe.recipe import Recipe
+from dualsweep.trainer.checks.before_loading import side_faults
+from dualsweep.trainer.checks.model_files import may_be_ours
+from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.config.yaml_file import Document
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.splits import assemble
+from dualsweep.trainer.recipe.recipe import Recipe
 
 
 def check_deep(recipe: Recipe, document: Document) -> list[Diagnostic]:

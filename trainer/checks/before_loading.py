@@ -1,20 +1,22 @@
 """The cheap checks of a recipe's data and of the user's parts: within moments, without the heavy libraries.
 
-What only loading can tell is for `trainer.checks.after_loading`; `is_conclusive` says whether there is any of it.
+What only loading can tell is for `dualsweep.trainer.checks.after_loading`; `is_conclusive` says whether there is any of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from trainer.checks.model_files import may_be_ours, model_faults, newton_faults, schedule_faults
-from trainer.checks.warm_start_files import start_faults
-from trainer.config.diagnostics import Diagnostic, Keys
-from trainer.config.import_path import CannotImportError, import_callable, takes
-from trainer.config.yaml_file import Document, show
-from trainer.data.class_names import composed, find, same
-from trainer.data.dataset_info import DatasetInfo, inspect
-from trainer.data.faults import (
+from dualsweep.trainer.checks.model_files import may_be_ours, model_faults, newton_faults, schedule_faults
+from dualsweep.trainer.checks.own_name import name_taken
+from dualsweep.trainer.checks.warm_start_files import start_faults
+from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
+from dualsweep.trainer.config.import_path import CannotImportError, import_callable, takes
+from dualsweep.trainer.config.yaml_file import Document, show
+from dualsweep.trainer.data.class_names import composed, find, same
+from dualsweep.trainer.data.dataset_info import DatasetInfo, inspect
+from dualsweep.trainer.data.faults import (
     BadDataError,
     nothing_kept,
     nothing_to_train_on,
@@ -22,12 +24,12 @@ from trainer.data.faults import (
     without_classes,
     without_labels,
 )
-from trainer.data.image_listing import passed_over
-from trainer.data.portions import portion, stays
-from trainer.recipe.base import ClassName
-from trainer.recipe.data import Data, Subset
-from trainer.recipe.recipe import Recipe
-from trainer.recipe.term_spec import Seen
+from dualsweep.trainer.data.image_listing import passed_over
+from dualsweep.trainer.data.portions import portion, stays
+from dualsweep.trainer.recipe.base import ClassName
+from dualsweep.trainer.recipe.data import Data, Subset
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.term_spec import Seen
 
 _LISTED_CLASSES, _LISTED_FILES = 12, 3
 _ARGUMENTS = {0: "no argument", 1: "one argument"}
@@ -38,6 +40,8 @@ def check(recipe: Recipe, document: Document) -> list[Diagnostic]:
 
     The user's modules are imported, in this process.
     """
+    if (taken := name_taken(Path.cwd())) is not None:
+        return [taken]
     faults = [
         *_import_faults(recipe),
         *model_faults(recipe),

@@ -10,13 +10,13 @@ from typing import Any
 
 import yaml
 
-from trainer.config import yaml_core
-from trainer.config.diagnostics import Diagnostic, Keys
-from trainer.config.yaml_file import show
-from trainer.models.weight_files import variants
-from trainer.recipe.model import Lora, Model
-from trainer.recipe.recipe import Recipe
-from trainer.storage import MARKER, is_local, local_path, step_of
+from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
+from dualsweep.trainer.config.yaml_file import show
+from dualsweep.trainer.models.weight_files import variants
+from dualsweep.trainer.recipe.model import Lora, Model
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.storage import MARKER, is_local, local_path, step_of
 
 #: The networks that are understood, by class.
 NETWORKS = ("UNet2DModel", "UNet2DConditionModel", "SD3Transformer2DModel", "DiTTransformer2DModel", "Transformer2DModel")
@@ -29,7 +29,7 @@ SCHEDULE_REMEDY = (
     "folder of its pipeline"
 )
 #: Of a loaded schedule: the most signal with which a chain of few steps still forgets its start, as those of
-#: `trainer.recipe.consistency.multipliers.SHORTEST` do.
+#: `dualsweep.trainer.recipe.consistency.multipliers.SHORTEST` do.
 MOST_SIGNAL = 0.03
 #: The file in which diffusers keeps an adapter, at the top of a checkpoint.
 ADAPTER = "pytorch_lora_weights.safetensors"

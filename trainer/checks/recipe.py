@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from trainer.checks import before_loading
-from trainer.config.diagnostics import InputError
-from trainer.config.yaml_file import Document
-from trainer.feasibility.defaults import without_tolerance
-from trainer.recipe.load import tolerance_problems
-from trainer.recipe.recipe import Recipe
+from dualsweep.trainer.checks import before_loading
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.yaml_file import Document
+from dualsweep.trainer.feasibility.defaults import without_tolerance
+from dualsweep.trainer.recipe.load import tolerance_problems
+from dualsweep.trainer.recipe.recipe import Recipe
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -31,7 +31,7 @@ def check_by_loading(recipe: Recipe, document: Document) -> None:
     """
     if before_loading.is_conclusive(recipe):
         return
-    from trainer.checks.after_loading import check_deep  # torch and diffusers
+    from dualsweep.trainer.checks.after_loading import check_deep  # torch and diffusers
 
     if mistakes := check_deep(recipe, document):
         raise InputError(mistakes)

@@ -8,14 +8,14 @@ from typing import Any
 
 import yaml
 
-from trainer.checks.model_files import complete, read_json
-from trainer.config import yaml_core
-from trainer.config.diagnostics import Diagnostic
-from trainer.config.yaml_file import show
-from trainer.recipe.bound import KEYS
-from trainer.recipe.model import Schedule
-from trainer.recipe.recipe import Recipe, flatten
-from trainer.storage import MARKER, is_local, local_path
+from dualsweep.trainer.checks.model_files import complete, read_json
+from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.config.yaml_file import show
+from dualsweep.trainer.recipe.bound import KEYS
+from dualsweep.trainer.recipe.model import Schedule
+from dualsweep.trainer.recipe.recipe import Recipe, flatten
+from dualsweep.trainer.storage import MARKER, is_local, local_path
 
 #: Sections that say how a problem is solved and kept, not which; of them these keys are of the problem all the same.
 _HOW = ("name", "seed", "dual", "train", "evaluation", "resources", "checkpoint", "start")

@@ -9,8 +9,8 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from trainer.config.diagnostics import Key, Keys, dotted
-from trainer.config.yaml_file import nearest, show
+from dualsweep.trainer.config.diagnostics import Key, Keys, dotted
+from dualsweep.trainer.config.yaml_file import nearest, show
 
 ALL, EACH = "*", "[*]"
 

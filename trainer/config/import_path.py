@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from trainer.config.yaml_file import nearest
-from trainer.errors import TrainingError
+from dualsweep.trainer.config.yaml_file import nearest
+from dualsweep.trainer.errors import TrainingError
 
 
 class CannotImportError(TrainingError):

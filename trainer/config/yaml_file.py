@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from trainer.config.diagnostics import Diagnostic, InputError, Key, Keys, RulesError
-from trainer.config.union_errors import merged
-from trainer.config.yaml_core import decoded
-from trainer.config.yaml_tree import parse_tree
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Key, Keys, RulesError
+from dualsweep.trainer.config.union_errors import merged
+from dualsweep.trainer.config.yaml_core import decoded
+from dualsweep.trainer.config.yaml_tree import parse_tree
 
 Model = TypeVar("Model", bound=BaseModel)
 #: Valid words that an error lists.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from trainer.config.diagnostics import Diagnostic, InputError, Keys
-from trainer.config.templates import template_hint, unfilled
-from trainer.config.yaml_core import Loader
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Keys
+from dualsweep.trainer.config.templates import template_hint, unfilled
+from dualsweep.trainer.config.yaml_core import Loader
 
 #: Keys and entries that a file may have, aliases counted each time: a few lines of aliases of aliases can mean billions.
 MOST_NODES = 100_000

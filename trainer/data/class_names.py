@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from trainer.recipe.base import ClassName
+from dualsweep.trainer.recipe.base import ClassName
 
 
 def ordered(names: Iterable[str]) -> tuple[ClassName, ...]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from trainer.config.diagnostics import Diagnostic
-from trainer.config.yaml_file import nearest
-from trainer.data.faults import BadDataError
-from trainer.data.image_listing import list_images
-from trainer.data.saved_dataset import describe, is_saved, local
-from trainer.recipe.base import ClassName
-from trainer.recipe.data import Data
+from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.config.yaml_file import nearest
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.image_listing import list_images
+from dualsweep.trainer.data.saved_dataset import describe, is_saved, local
+from dualsweep.trainer.recipe.base import ClassName
+from dualsweep.trainer.recipe.data import Data
 
 DIGITS_COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
 """Of each of scikit-learn's digits 0..9 (a test compares them)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from trainer.data.examples import Examples, InMemory
+from dualsweep.trainer.data.examples import Examples, InMemory
 
 
 def load() -> Examples:

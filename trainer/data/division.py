@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.diagnostics import Keys
-from trainer.data.class_names import find
-from trainer.data.examples import Examples, Integers
-from trainer.data.faults import BadDataError, nothing_to_train_on, unknown_class, without_labels
-from trainer.data.portions import portion, stays
-from trainer.recipe.base import ClassName
-from trainer.recipe.data import Data
-from trainer.rng import Stream, generator
+from dualsweep.trainer.config.diagnostics import Keys
+from dualsweep.trainer.data.class_names import find
+from dualsweep.trainer.data.examples import Examples, Integers
+from dualsweep.trainer.data.faults import BadDataError, nothing_to_train_on, unknown_class, without_labels
+from dualsweep.trainer.data.portions import portion, stays
+from dualsweep.trainer.recipe.base import ClassName
+from dualsweep.trainer.recipe.data import Data
+from dualsweep.trainer.rng import Stream, generator
 
 
 @dataclass(frozen=True)

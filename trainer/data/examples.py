@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.config.diagnostics import Diagnostic, Keys, dotted
-from trainer.data.faults import BadDataError
-from trainer.recipe.base import ClassName
+from dualsweep.trainer.config.diagnostics import Diagnostic, Keys, dotted
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.recipe.base import ClassName
 
 Integers = NDArray[np.int64]
 

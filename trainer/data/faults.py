@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.config.diagnostics import Diagnostic, Keys
-from trainer.config.yaml_file import nearest, show
-from trainer.errors import TrainingError
-from trainer.recipe.base import ClassName
+from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
+from dualsweep.trainer.config.yaml_file import nearest, show
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.recipe.base import ClassName
 
 
 class BadDataError(TrainingError):

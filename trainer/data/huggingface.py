@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trainer.config.diagnostics import Diagnostic
-from trainer.config.yaml_file import nearest
-from trainer.data.class_names import as_declared
-from trainer.data.examples import Examples, Integers, Origin, from_reader
-from trainer.data.faults import BadDataError
-from trainer.data.labels import number, word
-from trainer.data.pixels import from_array, from_image
-from trainer.data.saved_dataset import is_saved, local, split_directory
-from trainer.recipe.base import ClassName
-from trainer.recipe.data import Data
+from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.config.yaml_file import nearest
+from dualsweep.trainer.data.class_names import as_declared
+from dualsweep.trainer.data.examples import Examples, Integers, Origin, from_reader
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.labels import number, word
+from dualsweep.trainer.data.pixels import from_array, from_image
+from dualsweep.trainer.data.saved_dataset import is_saved, local, split_directory
+from dualsweep.trainer.recipe.base import ClassName
+from dualsweep.trainer.recipe.data import Data
 
 _DATASET, _IMAGE, _LABEL = ("data", "dataset"), ("data", "image_column"), ("data", "label_column")
 
@@ -33,7 +33,7 @@ def load(data: Data) -> Examples:
         BadDataError: it does not load, lacks a column, or an image or label cannot be read.
     """
     if data.dataset is None:
-        raise ValueError("`data.dataset` must be given, but got None; load other sources by `trainer.data.load`")
+        raise ValueError("`data.dataset` must be given, but got None; load other sources by `dualsweep.trainer.data.load`")
     dataset = _open(data.dataset, data.split)
     for keys, column in ((_IMAGE, data.image_column), (_LABEL, data.label_column)):
         if column is not None and column not in dataset.column_names:

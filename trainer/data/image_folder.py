@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trainer.data.examples import Examples, Origin, from_reader
-from trainer.data.image_listing import list_images
-from trainer.data.pixels import from_image
+from dualsweep.trainer.data.examples import Examples, Origin, from_reader
+from dualsweep.trainer.data.image_listing import list_images
+from dualsweep.trainer.data.pixels import from_image
 
 
 def load(folder: str, size: int | None, grey: bool) -> Examples:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.config.diagnostics import Diagnostic
-from trainer.config.yaml_file import nearest
-from trainer.data.class_names import composed, ordered
-from trainer.data.faults import BadDataError
-from trainer.data.paths import existing
-from trainer.recipe.base import ClassName
+from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.config.yaml_file import nearest
+from dualsweep.trainer.data.class_names import composed, ordered
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.paths import existing
+from dualsweep.trainer.recipe.base import ClassName
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _KEYS = ("data", "folder")

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from trainer.data.class_names import composed, ordered
-from trainer.data.examples import Integers, Origin
-from trainer.recipe.base import ClassName
+from dualsweep.trainer.data.class_names import composed, ordered
+from dualsweep.trainer.data.examples import Integers, Origin
+from dualsweep.trainer.recipe.base import ClassName
 
 
 def word(label: Any, row: int, origin: Origin) -> ClassName:

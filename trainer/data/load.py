@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from trainer.data import digits, huggingface, image_folder, user_dataset
-from trainer.data.examples import Examples
-from trainer.recipe.data import Data
+from dualsweep.trainer.data import digits, huggingface, image_folder, user_dataset
+from dualsweep.trainer.data.examples import Examples
+from dualsweep.trainer.recipe.data import Data
 
 
 def load(data: Data) -> Examples:

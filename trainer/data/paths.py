@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.config.diagnostics import Diagnostic, Keys
-from trainer.data.class_names import composed
-from trainer.data.faults import BadDataError
-from trainer.storage import BadPlaceError, local_path
+from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
+from dualsweep.trainer.data.class_names import composed
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.storage import BadPlaceError, local_path
 
 
 def existing(place: str, keys: Keys) -> Path:

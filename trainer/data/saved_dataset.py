@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.config.diagnostics import Diagnostic
-from trainer.config.yaml_file import nearest, show
-from trainer.data.class_names import as_declared
-from trainer.data.faults import BadDataError
-from trainer.data.paths import existing
-from trainer.recipe.base import ClassName
+from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.config.yaml_file import nearest, show
+from dualsweep.trainer.data.class_names import as_declared
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.paths import existing
+from dualsweep.trainer.recipe.base import ClassName
 
 _HUB_ID_PARTS = 2
 #: The ends of names that are of files, not of hub ids.

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.config.diagnostics import Diagnostic
-from trainer.data.division import Split, split
-from trainer.data.examples import Examples, Integers, concatenate
-from trainer.data.faults import BadDataError, without_classes
-from trainer.data.load import load
-from trainer.data.subsets import SubsetRows, subset
-from trainer.recipe.data import Subset
-from trainer.recipe.recipe import Recipe
-from trainer.recipe.term_spec import Everything
+from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.data.division import Split, split
+from dualsweep.trainer.data.examples import Examples, Integers, concatenate
+from dualsweep.trainer.data.faults import BadDataError, without_classes
+from dualsweep.trainer.data.load import load
+from dualsweep.trainer.data.subsets import SubsetRows, subset
+from dualsweep.trainer.recipe.data import Subset
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.term_spec import Everything
 
 __all__ = ["Assembled", "Split", "SubsetRows", "assemble", "split", "subset"]
 

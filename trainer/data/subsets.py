@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer.config.diagnostics import Diagnostic, Keys
-from trainer.config.import_path import CannotImportError, import_callable, takes
-from trainer.config.yaml_file import show
-from trainer.data import user_dataset
-from trainer.data.division import Split, draw_held_out, label_of, thin
-from trainer.data.examples import Examples, Integers
-from trainer.data.faults import BadDataError, nothing_kept, without_labels
-from trainer.recipe.data import Subset
+from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
+from dualsweep.trainer.config.import_path import CannotImportError, import_callable, takes
+from dualsweep.trainer.config.yaml_file import show
+from dualsweep.trainer.data import user_dataset
+from dualsweep.trainer.data.division import Split, draw_held_out, label_of, thin
+from dualsweep.trainer.data.examples import Examples, Integers
+from dualsweep.trainer.data.faults import BadDataError, nothing_kept, without_labels
+from dualsweep.trainer.recipe.data import Subset
 
 
 @dataclass(frozen=True)

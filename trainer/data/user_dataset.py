@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer.config.diagnostics import Diagnostic, Keys
-from trainer.config.import_path import CannotImportError, import_callable
-from trainer.data.examples import Examples, InMemory, Origin, from_reader, from_tensor
-from trainer.data.faults import BadDataError
-from trainer.data.labels import number, word
-from trainer.recipe.base import ClassName
+from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
+from dualsweep.trainer.config.import_path import CannotImportError, import_callable
+from dualsweep.trainer.data.examples import Examples, InMemory, Origin, from_reader, from_tensor
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.labels import number, word
+from dualsweep.trainer.recipe.base import ClassName
 
 _ACCEPTED = "return a torch Dataset (or any sequence) of x or (x, label), a tensor [N, ...], or (tensor, labels [N])"
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trainer.dual.first_order import RULES, Gains, Move, ahead, gain
-from trainer.dual.problem import RELATIVE_LIMIT, Booleans, ConstrainedProblem, Estimate, Vector
-from trainer.dual.secant import secant
-from trainer.dual.second_order import Measured, newton
-from trainer.dual.state import FIFTHS, DualState, SlackReport, Tail
-from trainer.recipe.dual import Dual
+from dualsweep.trainer.dual.first_order import RULES, Gains, Move, ahead, gain
+from dualsweep.trainer.dual.problem import RELATIVE_LIMIT, Booleans, ConstrainedProblem, Estimate, Vector
+from dualsweep.trainer.dual.secant import secant
+from dualsweep.trainer.dual.second_order import Measured, newton
+from dualsweep.trainer.dual.state import FIFTHS, DualState, SlackReport, Tail
+from dualsweep.trainer.recipe.dual import Dual
 
 SECOND_ORDER = {"newton": newton, "secant": secant}
 #: Dual steps in a row without one usable value, after which the run is called diverged.

@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from trainer.dual.controller import Controller
-from trainer.dual.state import DualState, SlackReport
-from trainer.errors import CoordinatorLost
+from dualsweep.trainer.dual.controller import Controller
+from dualsweep.trainer.dual.state import DualState, SlackReport
+from dualsweep.trainer.errors import CoordinatorLost
 
 
 class Coordinator(Protocol):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.dual.problem import Booleans, Vector
+from dualsweep.trainer.dual.problem import Booleans, Vector
 
 #: A residual within this many standard errors is noise.
 NOISE = 2.0

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.dual.problem import Vector
-from trainer.recipe.dual import Dual
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.recipe.dual import Dual
 
 
 @dataclass(frozen=True)

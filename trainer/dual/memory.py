@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.dual.damping import Damping
-from trainer.dual.problem import Vector
-from trainer.dual.secant import Learned
+from dualsweep.trainer.dual.damping import Damping
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.dual.secant import Learned
 
 
 def blank(rule: str, size: int) -> Vector:

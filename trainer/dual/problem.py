@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.feasibility.standing import CONFIDENCE
-from trainer.feasibility.tolerance import Tolerance
-from trainer.recipe.bound import Kind
+from dualsweep.trainer.feasibility.standing import CONFIDENCE
+from dualsweep.trainer.feasibility.tolerance import Tolerance
+from dualsweep.trainer.recipe.bound import Kind
 
 Vector = NDArray[np.float64]
 Booleans = NDArray[np.bool_]

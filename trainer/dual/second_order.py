@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq, lsq_linear
 
-from trainer.dual.damping import Damping
-from trainer.dual.first_order import Gains, Move
-from trainer.dual.problem import Booleans, Vector
+from dualsweep.trainer.dual.damping import Damping
+from dualsweep.trainer.dual.first_order import Gains, Move
+from dualsweep.trainer.dual.problem import Booleans, Vector
 
 #: Ridge on the Hessian, a share of its diagonal: perfectly correlated constraints share their step.
 RIDGE = 1e-6

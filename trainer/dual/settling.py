@@ -29,8 +29,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.dual.problem import Vector
-from trainer.dual.state import DualState
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.dual.state import DualState
 
 #: Relaxation times a block: from a run that lasts one of them to one whose blocks hardly correlate.
 _RATES = np.geomspace(0.05, 10.0, 48)

@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.dual.memory import blank
-from trainer.dual.problem import Booleans, ConstrainedProblem, Vector
-from trainer.recipe.dual import Dual
+from dualsweep.trainer.dual.memory import blank
+from dualsweep.trainer.dual.problem import Booleans, ConstrainedProblem, Vector
+from dualsweep.trainer.recipe.dual import Dual
 
 Integers = NDArray[np.int64]
 #: Blocks of a fifth of the run, from whose means the error of the settled multipliers is told.

@@ -7,25 +7,25 @@ from itertools import chain
 
 from diffusers import DDPMScheduler
 
-from trainer.data.splits import Assembled, assemble
-from trainer.engine.dual_side import multiplier_range_of
-from trainer.engine.gradient_primal import Primal
-from trainer.engine.host import Host
-from trainer.engine.weighted_primal import Composition
-from trainer.errors import TrainingError
-from trainer.evaluation.judge import judge_for
-from trainer.evaluation.judge_protocol import Judge
-from trainer.models.build import build, check_shape, compose, shape_of
-from trainer.models.frozen import frozen_models
-from trainer.models.loading import Library
-from trainer.models.predictor import Predictor
-from trainer.models.schedules import noise_schedule
-from trainer.models.spaces import Space, encoded
-from trainer.recipe.evaluation import STEPS
-from trainer.recipe.recipe import Recipe
-from trainer.sources.base import Source
-from trainer.sources.build import build_sources, frozen_names
-from trainer.terms.context import TermContext
+from dualsweep.trainer.data.splits import Assembled, assemble
+from dualsweep.trainer.engine.dual_side import multiplier_range_of
+from dualsweep.trainer.engine.gradient_primal import Primal
+from dualsweep.trainer.engine.host import Host
+from dualsweep.trainer.engine.weighted_primal import Composition
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.judge import judge_for
+from dualsweep.trainer.evaluation.judge_protocol import Judge
+from dualsweep.trainer.models.build import build, check_shape, compose, shape_of
+from dualsweep.trainer.models.frozen import frozen_models
+from dualsweep.trainer.models.loading import Library
+from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.models.schedules import noise_schedule
+from dualsweep.trainer.models.spaces import Space, encoded
+from dualsweep.trainer.recipe.evaluation import STEPS
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.sources.base import Source
+from dualsweep.trainer.sources.build import build_sources, frozen_names
+from dualsweep.trainer.terms.context import TermContext
 
 
 @dataclass(frozen=True)

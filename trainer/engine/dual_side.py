@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.amortised.spread import MultiplierRange
-from trainer.dual.controller import Controller
-from trainer.dual.problem import RELATIVE_LIMIT, ConstrainedProblem
-from trainer.feasibility.defaults import tolerances
-from trainer.feasibility.tolerance import Tolerance
-from trainer.recipe.dual import Dual
-from trainer.recipe.formulation import SHAPES
-from trainer.recipe.recipe import Recipe
+from dualsweep.trainer.amortised.spread import MultiplierRange
+from dualsweep.trainer.dual.controller import Controller
+from dualsweep.trainer.dual.problem import RELATIVE_LIMIT, ConstrainedProblem
+from dualsweep.trainer.feasibility.defaults import tolerances
+from dualsweep.trainer.feasibility.tolerance import Tolerance
+from dualsweep.trainer.recipe.dual import Dual
+from dualsweep.trainer.recipe.formulation import SHAPES
+from dualsweep.trainer.recipe.recipe import Recipe
 
 
 def problem_of(recipe: Recipe) -> ConstrainedProblem:

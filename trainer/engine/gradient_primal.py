@@ -11,13 +11,13 @@ import torch
 from diffusers.training_utils import EMAModel
 from torch import Tensor, distributed, nn
 
-from trainer.dual.problem import Vector
-from trainer.errors import TrainingError
-from trainer.models.precision import precision
-from trainer.models.predictor import Predictor
-from trainer.recipe.recipe import Recipe
-from trainer.rng import Stream, generator
-from trainer.sources.base import AuxiliaryNetwork
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.precision import precision
+from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.rng import Stream, generator
+from dualsweep.trainer.sources.base import AuxiliaryNetwork
 
 
 class Primal:

@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.coordinator import Coordinator
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.coordinator import Coordinator
 
 Payload = dict[str, Any]
 T = TypeVar("T")

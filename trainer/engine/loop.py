@@ -17,19 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.checkpoint import Snapshot
-from trainer.dual.controller import MOST_SKIPPED
-from trainer.dual.problem import Vector
-from trainer.dual.settling import settled_multipliers
-from trainer.dual.state import DualState, version_at
-from trainer.engine.assembly import Prepared
-from trainer.engine.dual_side import controller_of, problem_of
-from trainer.engine.host import Host
-from trainer.engine.training_metrics import MetricWindow
-from trainer.engine.warm_start import begin
-from trainer.errors import TrainingError
-from trainer.result import Status
-from trainer.sources.base import SourceStep, ValueAccumulator
+from dualsweep.trainer.checkpoint import Snapshot
+from dualsweep.trainer.dual.controller import MOST_SKIPPED
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.dual.settling import settled_multipliers
+from dualsweep.trainer.dual.state import DualState, version_at
+from dualsweep.trainer.engine.assembly import Prepared
+from dualsweep.trainer.engine.dual_side import controller_of, problem_of
+from dualsweep.trainer.engine.host import Host
+from dualsweep.trainer.engine.training_metrics import MetricWindow
+from dualsweep.trainer.engine.warm_start import begin
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.result import Status
+from dualsweep.trainer.sources.base import SourceStep, ValueAccumulator
 
 #: Seconds between two live reports, about.
 REPORT_SECONDS = 2.0

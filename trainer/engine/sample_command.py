@@ -11,21 +11,21 @@ import numpy as np
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from trainer.amortised.front import front_of
-from trainer.checkpoint import locate, read
-from trainer.config.diagnostics import Diagnostic, InputError
-from trainer.errors import TrainingError
-from trainer.evaluation.grid import sample_grid, save_png
-from trainer.models.build import build_model
-from trainer.models.loading import Library
-from trainer.models.predictor import Predictor
-from trainer.models.provenance import recipe_of
-from trainer.models.schedules import own_schedule
-from trainer.models.spaces import Space, decode_in_parts
-from trainer.recipe.model import Model
-from trainer.recipe.recipe import Recipe
-from trainer.samplers.sampling import sample
-from trainer.storage import write_file
+from dualsweep.trainer.amortised.front import front_of
+from dualsweep.trainer.checkpoint import locate, read
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.grid import sample_grid, save_png
+from dualsweep.trainer.models.build import build_model
+from dualsweep.trainer.models.loading import Library
+from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.models.provenance import recipe_of
+from dualsweep.trainer.models.schedules import own_schedule
+from dualsweep.trainer.models.spaces import Space, decode_in_parts
+from dualsweep.trainer.recipe.model import Model
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.samplers.sampling import sample
+from dualsweep.trainer.storage import write_file
 
 
 class Restored(NamedTuple):
@@ -76,7 +76,7 @@ def draw(
 
 
 def find_checkpoint(place: str) -> str:
-    """The checkpoint folder meant by `place`, as `trainer.checkpoint.locate` finds it.
+    """The checkpoint folder meant by `place`, as `dualsweep.trainer.checkpoint.locate` finds it.
 
     Raises:
         InputError: there is none.

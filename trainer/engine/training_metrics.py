@@ -8,11 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from trainer import metric_names
-from trainer.dual.problem import ConstrainedProblem, Vector
-from trainer.dual.state import DualState, pack, unpack
-from trainer.feasibility.standing import Slack, Standing, overall, standing_of
-from trainer.result import ConstraintOutcome
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.dual.problem import ConstrainedProblem, Vector
+from dualsweep.trainer.dual.state import DualState, pack, unpack
+from dualsweep.trainer.feasibility.standing import Slack, Standing, overall, standing_of
+from dualsweep.trainer.result import ConstraintOutcome
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class MetricWindow:
 def point(problem: ConstrainedProblem, means: Vector, slack_errors: Vector, multipliers: Vector) -> dict[str, float]:
     """Metrics from the means [1 + m] and the slacks' standard errors [m].
 
-    `feasible` is 1 where this point alone shows every constraint met (`trainer.feasibility.standing`). On the simplex the
+    `feasible` is 1 where this point alone shows every constraint met (`trainer/feasibility/standing.py`). On the simplex the
     objective and every budget are u, the largest value. A resilient budget that has relaxed itself counts as
     met at `budget/NAME` plus `relaxation/NAME`.
     """

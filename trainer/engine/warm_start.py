@@ -14,18 +14,18 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
-from trainer.checkpoint import Snapshot, locate, read
-from trainer.config import yaml_core
-from trainer.dual.problem import ConstrainedProblem
-from trainer.dual.settling import settled_multipliers
-from trainer.dual.state import DualState
-from trainer.engine.assembly import Prepared
-from trainer.errors import TrainingError
-from trainer.models.provenance import origin_of
-from trainer.models.schedules import in_words, own_schedule, same_noise
-from trainer.recipe.model import Model
-from trainer.recipe.start import Start
-from trainer.storage import is_local, local_path
+from dualsweep.trainer.checkpoint import Snapshot, locate, read
+from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.dual.problem import ConstrainedProblem
+from dualsweep.trainer.dual.settling import settled_multipliers
+from dualsweep.trainer.dual.state import DualState
+from dualsweep.trainer.engine.assembly import Prepared
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.provenance import origin_of
+from dualsweep.trainer.models.schedules import in_words, own_schedule, same_noise
+from dualsweep.trainer.recipe.model import Model
+from dualsweep.trainer.recipe.start import Start
+from dualsweep.trainer.storage import is_local, local_path
 
 Groups = Mapping[str, Mapping[str, Tensor]]
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.dual.problem import Vector
-from trainer.models.composed import Composed
-from trainer.models.precision import precision
-from trainer.recipe.recipe import Recipe
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.models.composed import Composed
+from dualsweep.trainer.models.precision import precision
+from dualsweep.trainer.recipe.recipe import Recipe
 
 
 class Composition:
-    """Stands where `trainer.engine.gradient_primal.Primal` does for a model that is composed of others ([CCA] Alg. 3)."""
+    """Stands where `Primal` of `trainer/engine/gradient_primal.py` does for a model that is composed of others ([CCA] Alg. 3)."""
 
     def __init__(self, recipe: Recipe, predictor: Composed, device: torch.device) -> None:
         self.predictor = predictor.to(device).requires_grad_(False).eval()

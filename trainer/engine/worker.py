@@ -13,33 +13,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer import metric_names
-from trainer.amortised.front import FILE, AmortisedFront
-from trainer.amortised.measure import ending, measured, point_of
-from trainer.amortised.spread import MultiplierRange
-from trainer.config import yaml_core
-from trainer.dual.problem import Vector
-from trainer.dual.settling import settled_errors, settled_multipliers
-from trainer.engine.assembly import Prepared, prepare
-from trainer.engine.dual_side import multiplier_range_of
-from trainer.engine.host import Host
-from trainer.engine.loop import Loop
-from trainer.engine.training_metrics import point, standings
-from trainer.evaluation.draws_file import DRAWS, stored
-from trainer.evaluation.evidence import Evidence
-from trainer.evaluation.final_values import Final, final_values
-from trainer.evaluation.grid import sample_grid
-from trainer.evaluation.images import Rows
-from trainer.evaluation.metrics import measure, resolve
-from trainer.evaluation.values import held_out_metrics, objective_metrics
-from trainer.feasibility.deciding import Deciding
-from trainer.models.export import stored_files
-from trainer.models.spaces import decode_in_parts
-from trainer.recipe.recipe import Recipe
-from trainer.result import ConstraintOutcome, Result, Status, feasibility, outcomes, verdict
-from trainer.rng import shard
-from trainer.samplers.sampling import sample
-from trainer.storage import RESULT, write_files
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.amortised.front import FILE, AmortisedFront
+from dualsweep.trainer.amortised.measure import ending, measured, point_of
+from dualsweep.trainer.amortised.spread import MultiplierRange
+from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.dual.settling import settled_errors, settled_multipliers
+from dualsweep.trainer.engine.assembly import Prepared, prepare
+from dualsweep.trainer.engine.dual_side import multiplier_range_of
+from dualsweep.trainer.engine.host import Host
+from dualsweep.trainer.engine.loop import Loop
+from dualsweep.trainer.engine.training_metrics import point, standings
+from dualsweep.trainer.evaluation.draws_file import DRAWS, stored
+from dualsweep.trainer.evaluation.evidence import Evidence
+from dualsweep.trainer.evaluation.final_values import Final, final_values
+from dualsweep.trainer.evaluation.grid import sample_grid
+from dualsweep.trainer.evaluation.images import Rows
+from dualsweep.trainer.evaluation.metrics import measure, resolve
+from dualsweep.trainer.evaluation.values import held_out_metrics, objective_metrics
+from dualsweep.trainer.feasibility.deciding import Deciding
+from dualsweep.trainer.models.export import stored_files
+from dualsweep.trainer.models.spaces import decode_in_parts
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import ConstraintOutcome, Result, Status, feasibility, outcomes, verdict
+from dualsweep.trainer.rng import shard
+from dualsweep.trainer.samplers.sampling import sample
+from dualsweep.trainer.storage import RESULT, write_files
 
 #: The status that a run ended with, and the reason.
 Ending = tuple[Status, str]

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.evaluation.evidence import Evidence, NotMeasured
-from trainer.evaluation.images import Integers, Rows
-from trainer.rng import Stream, generator
+from dualsweep.trainer.evaluation.evidence import Evidence, NotMeasured
+from dualsweep.trainer.evaluation.images import Integers, Rows
+from dualsweep.trainer.rng import Stream, generator
 
 CELLS = 2**24  # numbers held at once: 128 MiB of float64
 LOW = 0.05

@@ -2,7 +2,7 @@
 
 Values are kept as they were drawn, not as sums: an error comes from what was drawn *independently*, and that is an image, a
 chain or a sample of a frozen model where several draws are of one; draws may be one of each stratum of timesteps; and values
-on the same draws vary together. The statistics of one set of draws are in `trainer.evaluation.spread`.
+on the same draws vary together. The statistics of one set of draws are in `dualsweep.trainer.evaluation.spread`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.dual.problem import Estimate, Vector
-from trainer.evaluation.spread import MeanSpread, mean_spread
+from dualsweep.trainer.dual.problem import Estimate, Vector
+from dualsweep.trainer.evaluation.spread import MeanSpread, mean_spread
 
 Integers = NDArray[np.int64]
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
+from dualsweep.trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
 
 DRAWS = "draws.npz"
 #: A correlation is known to 0.01 by as many.

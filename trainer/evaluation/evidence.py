@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from trainer.evaluation.images import Rows
-from trainer.evaluation.judge_protocol import Judge
+from dualsweep.trainer.evaluation.images import Rows
+from dualsweep.trainer.evaluation.judge_protocol import Judge
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from trainer.dual.problem import Vector
-from trainer.engine.host import Host
-from trainer.evaluation.drawn import DrawnValues
-from trainer.evaluation.values import expectations
-from trainer.feasibility.deciding import Deciding, Decision
-from trainer.sources.base import Source
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.engine.host import Host
+from dualsweep.trainer.evaluation.drawn import DrawnValues
+from dualsweep.trainer.evaluation.values import expectations
+from dualsweep.trainer.feasibility.deciding import Deciding, Decision
+from dualsweep.trainer.sources.base import Source
 
 
 @dataclass(frozen=True)

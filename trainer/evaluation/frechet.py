@@ -4,7 +4,7 @@
 
 the squared 2-Wasserstein distance of the Gaussians fitted to the features (Dowson and Landau 1982). It is called FID where
 the features are those of Inception; these are not, so compare values under the same judge only. Few samples bias the plain
-formula upwards (Chong and Forsyth 2020, arXiv 1911.07023); `trainer.evaluation.jackknife` takes the bias out and tells an error.
+formula upwards (Chong and Forsyth 2020, arXiv 1911.07023); `jackknife.py` beside takes the bias out and tells an error.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.evidence import Evidence, NotMeasured, needed_judge
-from trainer.evaluation.images import Rows
-from trainer.evaluation.jackknife import jackknifed
-from trainer.evaluation.judge_protocol import embed
-from trainer.evaluation.shares import Z
+from dualsweep.trainer.evaluation.evidence import Evidence, NotMeasured, needed_judge
+from dualsweep.trainer.evaluation.images import Rows
+from dualsweep.trainer.evaluation.jackknife import jackknifed
+from dualsweep.trainer.evaluation.judge_protocol import embed
+from dualsweep.trainer.evaluation.shares import Z
 
 Reals = NDArray[np.float64]
 #: Samples a feature below which the covariance says too little for a correction.

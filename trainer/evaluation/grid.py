@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainer.storage import write_file
+from dualsweep.trainer.storage import write_file
 
 READABLE = 48  # pixels of the shorter side of an image in a grid
 GAP = 2

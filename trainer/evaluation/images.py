@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.data.examples import InMemory
+from dualsweep.trainer.data.examples import InMemory
 
 Integers = NDArray[np.int64]
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.rng import Stream, generator
+from dualsweep.trainer.rng import Stream, generator
 
 Reals = NDArray[np.float64]
 Statistic = Callable[[Reals, Reals], float]

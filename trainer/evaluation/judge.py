@@ -19,13 +19,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from trainer.config.import_path import import_callable
-from trainer.data.examples import Examples
-from trainer.errors import TrainingError
-from trainer.evaluation.images import CHUNK, Integers, Rows
-from trainer.evaluation.judge_network import ConvJudge, fit, train_judge
-from trainer.evaluation.judge_protocol import Judge
-from trainer.recipe.evaluation import JudgeSpec
+from dualsweep.trainer.config.import_path import import_callable
+from dualsweep.trainer.data.examples import Examples
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.images import CHUNK, Integers, Rows
+from dualsweep.trainer.evaluation.judge_network import ConvJudge, fit, train_judge
+from dualsweep.trainer.evaluation.judge_protocol import Judge
+from dualsweep.trainer.recipe.evaluation import JudgeSpec
 
 __all__ = ["ConvJudge", "Judge", "judge_for", "load_judge", "save_judge", "train_judge"]
 

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trainer.data.examples import InMemory
-from trainer.errors import TrainingError
-from trainer.evaluation.images import CHUNK, Images, Integers
-from trainer.recipe.evaluation import JudgeSpec
-from trainer.rng import Stream, generator
+from dualsweep.trainer.data.examples import InMemory
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.images import CHUNK, Images, Integers
+from dualsweep.trainer.recipe.evaluation import JudgeSpec
+from dualsweep.trainer.rng import Stream, generator
 
 BATCH = 128
 PEAK_LR = 5e-3

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.errors import TrainingError
-from trainer.evaluation.images import CHUNK, Rows
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.images import CHUNK, Rows
 
 
 class Judge(Protocol):

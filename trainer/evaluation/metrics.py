@@ -9,13 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trainer import metric_names
-from trainer.config.import_path import import_callable
-from trainer.errors import TrainingError
-from trainer.evaluation.copying import copying
-from trainer.evaluation.evidence import Evidence, Metric, NotMeasured
-from trainer.evaluation.frechet import frechet
-from trainer.evaluation.shares import class_shares
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.config.import_path import import_callable
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.copying import copying
+from dualsweep.trainer.evaluation.evidence import Evidence, Metric, NotMeasured
+from dualsweep.trainer.evaluation.frechet import frechet
+from dualsweep.trainer.evaluation.shares import class_shares
 
 __all__ = ["LONGEST", "SHIPPED", "Evidence", "Measured", "Metric", "NotMeasured", "measure", "resolve"]
 

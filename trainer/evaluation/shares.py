@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, ndtr, ndtri
 
-from trainer.errors import TrainingError
-from trainer.evaluation.evidence import Evidence, needed_judge
-from trainer.evaluation.images import Rows
-from trainer.evaluation.judge_protocol import classify
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.evidence import Evidence, needed_judge
+from dualsweep.trainer.evaluation.images import Rows
+from dualsweep.trainer.evaluation.judge_protocol import classify
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]

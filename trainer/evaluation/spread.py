@@ -75,7 +75,7 @@ class _Residuals:
 def mean_spread(
     values: Vector, stages: Sequence[int], stratified: bool, units: Integers | None, groups: Integers | None
 ) -> MeanSpread:  # fmt: skip
-    """The spread of the means of `values` [n, q], which `trainer.evaluation.drawn.JointDraws` describes; n is at least 1."""
+    """The spread of the means of `values` [n, q], which `JointDraws` of `drawn.py` describes; n is at least 1."""
     with np.errstate(all="ignore"):
         left = _residuals(values, stages, stratified, groups)
         if units is None:

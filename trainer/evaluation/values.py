@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from trainer import metric_names
-from trainer.dual.problem import ConstrainedProblem, Estimate, Vector
-from trainer.engine.host import Host
-from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
-from trainer.evaluation.largest import is_apart, largest_interval
-from trainer.sources.base import Source
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.dual.problem import ConstrainedProblem, Estimate, Vector
+from dualsweep.trainer.engine.host import Host
+from dualsweep.trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
+from dualsweep.trainer.evaluation.largest import is_apart, largest_interval
+from dualsweep.trainer.sources.base import Source
 
 
 def expectations(

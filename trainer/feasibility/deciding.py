@@ -1,6 +1,6 @@
 """Every constraint's standing, look by look at the draws of a final evaluation.
 
-Each constraint is tested sequentially (`trainer.feasibility.spending`) on the data that `feasibility.on` names. Violated is
+Each constraint is tested sequentially (`trainer/feasibility/spending.py`) on the data that `feasibility.on` names. Violated is
 final; met stays as it is while others are drawn for, unless a later look shows a violation: both have an error of their own,
 which that does not raise. Held-out data beside may show a violation too, so its level is divided between the two.
 """
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.dual.problem import ConstrainedProblem, Vector
-from trainer.evaluation.drawn import DrawnValues, Moments
-from trainer.feasibility.held_out import HeldOut
-from trainer.feasibility.spending import looks
-from trainer.feasibility.stages import stages
-from trainer.feasibility.standing import Criticals, Slack, Standing, fixed_criticals, judged, overall
-from trainer.recipe.recipe import Recipe
+from dualsweep.trainer.dual.problem import ConstrainedProblem, Vector
+from dualsweep.trainer.evaluation.drawn import DrawnValues, Moments
+from dualsweep.trainer.feasibility.held_out import HeldOut
+from dualsweep.trainer.feasibility.spending import looks
+from dualsweep.trainer.feasibility.stages import stages
+from dualsweep.trainer.feasibility.standing import Criticals, Slack, Standing, fixed_criticals, judged, overall
+from dualsweep.trainer.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ Imports nothing heavy: bad input is answered before.
 
 from __future__ import annotations
 
-from trainer.feasibility.tolerance import NORMALISED, OF_OBJECTIVE, SHARE, Tolerance
-from trainer.recipe.recipe import Recipe
+from dualsweep.trainer.feasibility.tolerance import NORMALISED, OF_OBJECTIVE, SHARE, Tolerance
+from dualsweep.trainer.recipe.recipe import Recipe
 
 
 def tolerances(recipe: Recipe) -> dict[str, Tolerance | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.feasibility.standing import Standing
+from dualsweep.trainer.feasibility.standing import Standing
 
 
 @dataclass(frozen=True)

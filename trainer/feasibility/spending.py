@@ -16,9 +16,9 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-from trainer.dual.problem import Vector
-from trainer.feasibility.standing import Criticals, fixed_criticals
-from trainer.recipe.bound import Kind
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.feasibility.standing import Criticals, fixed_criticals
+from dualsweep.trainer.recipe.bound import Kind
 
 #: The exponent of the share that is spent: little early, where going on costs the fewest draws.
 POWER = 2.0
@@ -48,7 +48,7 @@ def boundaries(level: float, shares: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def looks(confidence: float, among: int, kind: Kind, shares: tuple[float, ...]) -> list[Criticals]:
-    """The critical values of each look at a constraint `among` so many (`trainer.feasibility.standing`)."""
+    """The critical values of each look at a constraint `among` so many (`dualsweep.trainer.feasibility.standing`)."""
     if len(shares) == 1:
         return [fixed_criticals(confidence, among, kind)]
     level, sides = 1.0 - confidence, 2 if kind == "equals" else 1

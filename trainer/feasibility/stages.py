@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainer.recipe.recipe import Recipe
+    from dualsweep.trainer.recipe.recipe import Recipe
 
 #: The default cap, over all values together, in samples of the training: a draw is a forward pass, a third of a training
 #: sample's cost, so that it takes half of the training's time at most. A trajectory costs as much either way.

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
-from trainer.recipe.bound import Kind
+from dualsweep.trainer.recipe.bound import Kind
 
 Standing = Literal["met", "violated", "undecided"]
 CONFIDENCE = 0.95
@@ -26,7 +26,7 @@ class Slack(NamedTuple):
 
     value, error   the estimate and its standard error, in the constraint's unit
     skewness       of the estimate's distribution: its third central moment over error^3, which falls as 1 / sqrt(draws)
-    degrees        of freedom of the error (`trainer.evaluation.spread`)
+    degrees        of freedom of the error (`dualsweep.trainer.evaluation.spread`)
     units          how many independent draws it rests on
     """
 

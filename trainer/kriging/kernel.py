@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.dual.problem import Vector
+from dualsweep.trainer.dual.problem import Vector
 
 
 def joint_covariance(left: Vector, right: Vector, lengths: Vector) -> Vector:

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky
 from scipy.optimize import minimize
 
-from trainer.dual.problem import Vector
-from trainer.kriging.kernel import joint_covariance
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.kriging.kernel import joint_covariance
 
 #: Relative to the process's variance: keeps nearly equal rows apart in floating point.
 _JITTER = 1e-9

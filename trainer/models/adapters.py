@@ -12,10 +12,10 @@ from typing import Any
 from diffusers import SD3Transformer2DModel, UNet2DConditionModel
 from torch import nn
 
-from trainer.checks.model_files import ADAPTER
-from trainer.errors import TrainingError
-from trainer.models.text import TEXT_NETWORKS, pipeline_of
-from trainer.recipe.model import Lora
+from dualsweep.trainer.checks.model_files import ADAPTER
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.text import TEXT_NETWORKS, pipeline_of
+from dualsweep.trainer.recipe.model import Lora
 
 _NAME = "default"
 

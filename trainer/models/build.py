@@ -9,21 +9,21 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
-from trainer.checkpoint import locate
-from trainer.checks.model_files import COMPOSITION
-from trainer.config.import_path import import_callable
-from trainer.errors import TrainingError
-from trainer.models.composed import Composed
-from trainer.models.loading import Library
-from trainer.models.networks import network_config
-from trainer.models.predictor import Predictor
-from trainer.models.provenance import recipe_of
-from trainer.models.schedules import noise_schedule
-from trainer.models.spaces import Space
-from trainer.recipe.model import Model, UNet
-from trainer.recipe.recipe import Recipe
-from trainer.rng import Stream, generator, in_turn
-from trainer.storage import read_file
+from dualsweep.trainer.checkpoint import locate
+from dualsweep.trainer.checks.model_files import COMPOSITION
+from dualsweep.trainer.config.import_path import import_callable
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.composed import Composed
+from dualsweep.trainer.models.loading import Library
+from dualsweep.trainer.models.networks import network_config
+from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.models.provenance import recipe_of
+from dualsweep.trainer.models.schedules import noise_schedule
+from dualsweep.trainer.models.spaces import Space
+from dualsweep.trainer.recipe.model import Model, UNet
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.rng import Stream, generator, in_turn
+from dualsweep.trainer.storage import read_file
 
 
 def build(recipe: Recipe, shape: tuple[int, ...], library: Library | None = None) -> Predictor:

@@ -13,8 +13,8 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
-from trainer.errors import TrainingError
-from trainer.models.predictor import Predictor
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.predictor import Predictor
 
 
 class Composed(Predictor):

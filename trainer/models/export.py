@@ -10,11 +10,11 @@ from diffusers import DDPMScheduler, UNet2DModel
 from diffusers.models.modeling_utils import ModelMixin
 from safetensors.torch import save as save_tensors
 
-from trainer.checks.model_files import COMPOSITION, CONDITIONING
-from trainer.models import adapters
-from trainer.models.composed import Composed
-from trainer.models.predictor import Predictor
-from trainer.models.text import part_of
+from dualsweep.trainer.checks.model_files import COMPOSITION, CONDITIONING
+from dualsweep.trainer.models import adapters
+from dualsweep.trainer.models.composed import Composed
+from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.models.text import part_of
 
 
 def stored_files(predictor: Predictor, schedule: DDPMScheduler) -> dict[str, bytes]:

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 import torch
 from diffusers import DDPMScheduler
 
-from trainer.errors import TrainingError
-from trainer.models.build import build_model, check_shape
-from trainer.models.loading import Library
-from trainer.models.networks import sharing
-from trainer.models.predictor import Predictor
-from trainer.models.schedules import in_words, own_schedule, same_noise
-from trainer.models.spaces import Space, same
-from trainer.recipe.recipe import Recipe
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.build import build_model, check_shape
+from dualsweep.trainer.models.loading import Library
+from dualsweep.trainer.models.networks import sharing
+from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.models.schedules import in_words, own_schedule, same_noise
+from dualsweep.trainer.models.spaces import Space, same
+from dualsweep.trainer.recipe.recipe import Recipe
 
 PRETRAINED = "pretrained"
 

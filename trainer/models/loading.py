@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 
-from trainer.errors import TrainingError
-from trainer.models.networks import Networks, values_of
-from trainer.models.predictor import Predictor
-from trainer.models.prompt_or_class import condition_of
-from trainer.models.provenance import bound_of, rooted
-from trainer.models.spaces import Latents, Pixels, Space
-from trainer.models.text import Encoders
-from trainer.models.weight_files import variant_of
-from trainer.recipe.model import Model
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.networks import Networks, values_of
+from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.models.prompt_or_class import condition_of
+from dualsweep.trainer.models.provenance import bound_of, rooted
+from dualsweep.trainer.models.spaces import Latents, Pixels, Space
+from dualsweep.trainer.models.text import Encoders
+from dualsweep.trainer.models.weight_files import variant_of
+from dualsweep.trainer.recipe.model import Model
 
 
 class Library:

@@ -16,9 +16,9 @@ import torch
 from diffusers.models.embeddings import TimestepEmbedding
 from torch import Tensor, nn
 
-from trainer.dual.problem import Vector
-from trainer.errors import TrainingError
-from trainer.rng import Stream, generator
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.rng import Stream, generator
 
 #: Units of the embedding's hidden layers.
 WIDTH = 128

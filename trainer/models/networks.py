@@ -15,19 +15,19 @@ from diffusers import UNet2DModel
 from safetensors.torch import load as load_tensors
 from torch import nn
 
-from trainer.checkpoint import locate
-from trainer.checks.model_files import ADAPTER, CONDITIONING, NETWORKS, WEIGHTS
-from trainer.config.import_path import import_callable
-from trainer.dual.problem import Vector
-from trainer.engine.dual_side import multiplier_range_of
-from trainer.errors import TrainingError
-from trainer.models import adapters
-from trainer.models.multiplier_embedding import bind
-from trainer.models.predictor import of_network
-from trainer.models.provenance import Multipliers, Origin, origin_of, read_in, recipe_of, rooted
-from trainer.models.weight_files import variant_of
-from trainer.recipe.model import Lora, Model
-from trainer.storage import read_file
+from dualsweep.trainer.checkpoint import locate
+from dualsweep.trainer.checks.model_files import ADAPTER, CONDITIONING, NETWORKS, WEIGHTS
+from dualsweep.trainer.config.import_path import import_callable
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.engine.dual_side import multiplier_range_of
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models import adapters
+from dualsweep.trainer.models.multiplier_embedding import bind
+from dualsweep.trainer.models.predictor import of_network
+from dualsweep.trainer.models.provenance import Multipliers, Origin, origin_of, read_in, recipe_of, rooted
+from dualsweep.trainer.models.weight_files import variant_of
+from dualsweep.trainer.recipe.model import Lora, Model
+from dualsweep.trainer.storage import read_file
 
 
 class Networks:

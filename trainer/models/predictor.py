@@ -11,10 +11,10 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
-from trainer.dual.problem import Vector
-from trainer.errors import TrainingError
-from trainer.models.flow import is_flow, levels
-from trainer.models.multiplier_embedding import Conditioning, condition
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.flow import is_flow, levels
+from dualsweep.trainer.models.multiplier_embedding import Conditioning, condition
 
 #: What SDXL's network takes together, as one argument.
 _ADDED = ("text_embeds", "time_ids")

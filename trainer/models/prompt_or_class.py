@@ -8,11 +8,11 @@ import torch
 from diffusers.models.embeddings import LabelEmbedding
 from torch import nn
 
-from trainer.checks.model_files import unsupported
-from trainer.errors import TrainingError
-from trainer.models.predictor import Condition
-from trainer.models.text import TEXT_NETWORKS, Encoders, text_condition
-from trainer.recipe.model import Model
+from dualsweep.trainer.checks.model_files import unsupported
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.predictor import Condition
+from dualsweep.trainer.models.text import TEXT_NETWORKS, Encoders, text_condition
+from dualsweep.trainer.recipe.model import Model
 
 
 def condition_of(spec: Model, network: nn.Module, parts: dict[str, Any], encoders: Encoders) -> Condition | None:

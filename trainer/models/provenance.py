@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from trainer.checkpoint import locate
-from trainer.checks.model_files import ADAPTER
-from trainer.errors import TrainingError
-from trainer.recipe.model import Model
-from trainer.recipe.recipe import Recipe
-from trainer.storage import read_file
+from dualsweep.trainer.checkpoint import locate
+from dualsweep.trainer.checks.model_files import ADAPTER
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.recipe.model import Model
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.storage import read_file
 
 _CONDITIONS = ("prompt", "prompts", "negative_prompt", "label", "guidance")
 #: Of these a model has one.

@@ -9,14 +9,14 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from trainer.checkpoint import locate
-from trainer.checks.model_files import SCHEDULE_REMEDY
-from trainer.errors import TrainingError
-from trainer.models.flow import MARK, flow_schedule, is_flow
-from trainer.models.spaces import Space
-from trainer.recipe.model import Model, Schedule
-from trainer.recipe.recipe import Recipe
-from trainer.storage import read_file
+from dualsweep.trainer.checkpoint import locate
+from dualsweep.trainer.checks.model_files import SCHEDULE_REMEDY
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.flow import MARK, flow_schedule, is_flow
+from dualsweep.trainer.models.spaces import Space
+from dualsweep.trainer.recipe.model import Model, Schedule
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.storage import read_file
 
 _PREDICTIONS = ("epsilon", "v_prediction")
 

@@ -13,9 +13,9 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from trainer.data.examples import Examples, InMemory, Integers
-from trainer.errors import TrainingError
-from trainer.recipe.base import ClassName
+from dualsweep.trainer.data.examples import Examples, InMemory, Integers
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.recipe.base import ClassName
 
 _ENCODED_AT_ONCE = 64
 

@@ -13,11 +13,11 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, SD3Transformer2DModel, UNet2DConditionModel
 from torch import Tensor, nn
 
-from trainer.checks.model_files import unsupported
-from trainer.errors import TrainingError
-from trainer.models.predictor import Condition
-from trainer.models.weight_files import variant_of
-from trainer.recipe.model import Model
+from dualsweep.trainer.checks.model_files import unsupported
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.predictor import Condition
+from dualsweep.trainer.models.weight_files import variant_of
+from dualsweep.trainer.recipe.model import Model
 
 #: The classes of networks that take text.
 TEXT_NETWORKS = (UNet2DConditionModel, SD3Transformer2DModel)

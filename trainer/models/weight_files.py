@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from trainer.storage import is_local, local_path
+from dualsweep.trainer.storage import is_local, local_path
 
 #: What weights are called, without their ends: those of diffusers' models, and of transformers' text encoders.
 _STEMS = r"(?:diffusion_pytorch_model|model|pytorch_model)"

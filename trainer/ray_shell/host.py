@@ -12,11 +12,11 @@ import torch
 from ray.actor import ActorHandle
 from torch import Tensor, distributed
 
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.controller import Controller
-from trainer.dual.coordinator import Coordinator, CoordinatorServer
-from trainer.dual.state import DualState, SlackReport
-from trainer.engine.host import Payload, T
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.controller import Controller
+from dualsweep.trainer.dual.coordinator import Coordinator, CoordinatorServer
+from dualsweep.trainer.dual.state import DualState, SlackReport
+from dualsweep.trainer.engine.host import Payload, T
 
 
 def start_coordinator(controller: Controller) -> ActorHandle[CoordinatorServer]:

@@ -18,18 +18,18 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import WorkerGroupError
 
-from trainer.checks.recipe import check_recipe
-from trainer.config.diagnostics import Diagnostic, InputError
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import Payload
-from trainer.errors import TrainingError
-from trainer.ray_shell.tracebacks import error_in
-from trainer.ray_shell.training_handle import Training, follow, whole
-from trainer.recipe.feasibility import Feasibility
-from trainer.recipe.recipe import Recipe
-from trainer.recipe.run import Resources
-from trainer.result import Result, failed
-from trainer.storage import RESULT, is_local, local_path, read_file, write_files
+from dualsweep.trainer.checks.recipe import check_recipe
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import Payload
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.ray_shell.tracebacks import error_in
+from dualsweep.trainer.ray_shell.training_handle import Training, follow, whole
+from dualsweep.trainer.recipe.feasibility import Feasibility
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.run import Resources
+from dualsweep.trainer.result import Result, failed
+from dualsweep.trainer.storage import RESULT, is_local, local_path, read_file, write_files
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def _worker(config: dict[str, Any]) -> None:
     """Runs in each Ray Train worker. Heavy imports stay here: driver and trial processes do without them."""
     import torch
 
-    from trainer.checkpoint import CheckpointFolder
-    from trainer.engine.worker import run_worker
-    from trainer.ray_shell.host import TrainHost
+    from dualsweep.trainer.checkpoint import CheckpointFolder
+    from dualsweep.trainer.engine.worker import run_worker
+    from dualsweep.trainer.ray_shell.host import TrainHost
 
     job: Job = config["job"]
     torch.set_num_threads(job.threads)
@@ -91,7 +91,7 @@ def run_on_ray(job: Job, storage: str, callbacks: Sequence[Any]) -> None:
         ray.train.TrainingFailedError: the workers kept dying.
     """
 
-    from trainer.ray_shell.host import start_coordinator
+    from dualsweep.trainer.ray_shell.host import start_coordinator
 
     recipe = Recipe.model_validate(job.recipe)
     coordinator = start_coordinator(controller_of(recipe))

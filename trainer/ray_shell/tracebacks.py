@@ -12,7 +12,7 @@ TRACEBACK = "Traceback (most recent call last)"
 _BETWEEN = (TRACEBACK, "During handling of the above", "The above exception was")
 #: Whose frames are nobody's own code: Python's, installed packages', and this program's.
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_OURS = tuple(str(Path(__file__).parent.parent / room) for room in ("trainer", "sweeps", "analysis", "cluster"))
+_OURS = tuple(str(Path(__file__).parents[2] / room) for room in ("dualsweep", "trainer", "sweeps", "analysis", "cluster"))
 _LONGEST = 400
 
 

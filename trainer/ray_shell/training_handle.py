@@ -20,10 +20,10 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.queue import Empty, Queue
 
-from trainer.engine.host import Payload
-from trainer.errors import TrainingError
-from trainer.ray_shell.tracebacks import TRACEBACK, error_in, own_line
-from trainer.storage import ERROR, write_files
+from dualsweep.trainer.engine.host import Payload
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.ray_shell.tracebacks import TRACEBACK, error_in, own_line
+from dualsweep.trainer.storage import ERROR, write_files
 
 
 class _Forward(UserCallback):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from trainer.config.diagnostics import RuleError
+from dualsweep.trainer.config.diagnostics import RuleError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=60)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]

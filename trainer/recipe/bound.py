@@ -7,9 +7,9 @@ from typing import Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from trainer.config.diagnostics import RuleError
-from trainer.recipe.base import Positive, Section
-from trainer.recipe.dual import RELAXABLE, Dual
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.recipe.base import Positive, Section
+from dualsweep.trainer.recipe.dual import RELAXABLE, Dual
 
 Kind = Literal["at_most", "at_least", "equals", "minimax"]
 KEYS: tuple[Kind, ...] = ("at_most", "at_least", "equals")

@@ -6,8 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from trainer.config.diagnostics import RuleError
-from trainer.recipe.base import Name, Positive, Section
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.recipe.base import Name, Positive, Section
 
 
 class Compose(Section):

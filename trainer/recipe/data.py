@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from trainer.config.diagnostics import RuleError
-from trainer.recipe.base import ClassName, Count, Fraction, ImportPath, Section
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.recipe.base import ClassName, Count, Fraction, ImportPath, Section
 
 
 class Data(Section):

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat
 
-from trainer.config.diagnostics import RuleError
-from trainer.recipe.base import Count, Name, NotNegative, Positive, Section
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.recipe.base import Count, Name, NotNegative, Positive, Section
 
 #: Rules whose multipliers are weights that sum to 1, of problems that minimise their largest value.
 ON_SIMPLEX = ("simplex", "mirror")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from trainer.recipe.base import Count, ImportPath, Section
+from dualsweep.trainer.recipe.base import Count, ImportPath, Section
 
 Sampler = Literal["dpmpp_2m", "ddim", "ddpm", "rollout", "langevin"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat
 
-from trainer.recipe.base import Count, Name, NotNegative, Section
+from dualsweep.trainer.recipe.base import Count, Name, NotNegative, Section
 
 
 class Feasibility(Section):

@@ -9,23 +9,23 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, create_model, model_validator
 
-from trainer.config.diagnostics import Keys, RuleError, dotted
-from trainer.recipe.amortised import Amortised
-from trainer.recipe.base import Name, Section
-from trainer.recipe.bound import Bound
-from trainer.recipe.data import Data
-from trainer.recipe.dual import Dual
-from trainer.recipe.evaluation import STEPS, Evaluation
-from trainer.recipe.feasibility import Feasibility
-from trainer.recipe.formulation import SHAPES, Formulation
-from trainer.recipe.model import Model, Schedule
-from trainer.recipe.product import Product
-from trainer.recipe.rollout import Rollout
-from trainer.recipe.run import Checkpoint, Resources
-from trainer.recipe.start import Start
-from trainer.recipe.term_spec import Source, TermSpec
-from trainer.recipe.train import Train
-from trainer.terms.registry import TERMS
+from dualsweep.trainer.config.diagnostics import Keys, RuleError, dotted
+from dualsweep.trainer.recipe.amortised import Amortised
+from dualsweep.trainer.recipe.base import Name, Section
+from dualsweep.trainer.recipe.bound import Bound
+from dualsweep.trainer.recipe.data import Data
+from dualsweep.trainer.recipe.dual import Dual
+from dualsweep.trainer.recipe.evaluation import STEPS, Evaluation
+from dualsweep.trainer.recipe.feasibility import Feasibility
+from dualsweep.trainer.recipe.formulation import SHAPES, Formulation
+from dualsweep.trainer.recipe.model import Model, Schedule
+from dualsweep.trainer.recipe.product import Product
+from dualsweep.trainer.recipe.rollout import Rollout
+from dualsweep.trainer.recipe.run import Checkpoint, Resources
+from dualsweep.trainer.recipe.start import Start
+from dualsweep.trainer.recipe.term_spec import Source, TermSpec
+from dualsweep.trainer.recipe.train import Train
+from dualsweep.trainer.terms.registry import TERMS
 
 
 class Named(NamedTuple):

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trainer.config.diagnostics import Diagnostic, InputError, Key, Keys
-from trainer.config.dotted_keys import NoSuchPlaceError, assign, places
-from trainer.config.yaml_file import Document, load, parse, show, validate
-from trainer.feasibility.defaults import without_tolerance
-from trainer.recipe.recipe import Recipe
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Key, Keys
+from dualsweep.trainer.config.dotted_keys import NoSuchPlaceError, assign, places
+from dualsweep.trainer.config.yaml_file import Document, load, parse, show, validate
+from dualsweep.trainer.feasibility.defaults import without_tolerance
+from dualsweep.trainer.recipe.recipe import Recipe
 
 COMMAND_LINE = "--set"
 
@@ -59,7 +59,7 @@ class OverlaidDocument(Document):
         return replace(diagnostic, keys=(*self.prefix, *keys), file=self.file, line=self.line(keys))
 
     def lay(self, keys: Keys, override: Override) -> None:
-        """Sets the place `keys` (as `trainer.config.dotted_keys.places` gives it) and remembers where the value comes from."""
+        """Sets the place `keys` (as `dotted_keys.places` gives it) and remembers where the value comes from."""
         assign(self.data, keys, override.value)
         self.lines = {at: line for at, line in self.lines.items() if at[: len(keys)] != keys}
         self.lines[keys] = override.line

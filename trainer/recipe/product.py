@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from trainer.recipe.base import Count, Positive, Section
+from dualsweep.trainer.recipe.base import Count, Positive, Section
 
 
 class Product(Section):

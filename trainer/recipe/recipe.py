@@ -6,10 +6,10 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ValidationInfo, model_validator
 
-from trainer.config import yaml_core
-from trainer.recipe.consistency.check import check_fit
-from trainer.recipe.fields import RecipeFields
-from trainer.rewards.registry import Reward
+from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.recipe.consistency.check import check_fit
+from dualsweep.trainer.recipe.fields import RecipeFields
+from dualsweep.trainer.rewards.registry import Reward
 
 #: The key of a validation's context that says that a run has stored what is read.
 STORED = "stored"

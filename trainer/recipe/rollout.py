@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from trainer.config.diagnostics import RuleError
-from trainer.recipe.base import Count, Fraction, Positive, Section
-from trainer.sources.estimators import NAMES
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.recipe.base import Count, Fraction, Positive, Section
+from dualsweep.trainer.sources.estimators import NAMES
 
 if TYPE_CHECKING:
     Gradient = str

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from trainer.recipe.base import Count, NotNegative, Section
+from dualsweep.trainer.recipe.base import Count, NotNegative, Section
 
 
 class Resources(Section):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, FiniteFloat, create_model
 
-from trainer.config.diagnostics import RuleError
-from trainer.recipe.base import Name, Section
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.recipe.base import Name, Section
 
 if TYPE_CHECKING:
-    from trainer.recipe.bound import Bound
-    from trainer.recipe.dual import Dual
+    from dualsweep.trainer.recipe.bound import Bound
+    from dualsweep.trainer.recipe.dual import Dual
 
 # `from` is a word of Python's, so the field is made by its name.
 _From: type[Section] = create_model(

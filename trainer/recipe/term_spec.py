@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from trainer.config.diagnostics import Keys
-from trainer.recipe.base import ClassName
-from trainer.recipe.data import Subset
+from dualsweep.trainer.config.diagnostics import Keys
+from dualsweep.trainer.recipe.base import ClassName
+from dualsweep.trainer.recipe.data import Subset
 
 if TYPE_CHECKING:
-    from trainer.config.diagnostics import Diagnostic
-    from trainer.terms.context import TermContext
+    from dualsweep.trainer.config.diagnostics import Diagnostic
+    from dualsweep.trainer.terms.context import TermContext
 
 #: What a term is evaluated on. `data`: noised examples. `rollout`: the trained model's own sampling trajectories.
 #: `product`: noised samples of the product of models.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat
 
-from trainer.recipe.base import Count, NotNegative, Positive, Section
+from dualsweep.trainer.recipe.base import Count, NotNegative, Positive, Section
 
 
 class Train(Section):

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
 
-from trainer.errors import TrainingError
-from trainer.rewards.head import Head
-from trainer.rewards.preprocessing import Preprocessing
-from trainer.rewards.weights import pretrained, read_weights, renamed
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.rewards.head import Head
+from dualsweep.trainer.rewards.preprocessing import Preprocessing
+from dualsweep.trainer.rewards.weights import pretrained, read_weights, renamed
 
 VISION, TEXT, HEAD = "blip.visual_encoder.", "blip.text_encoder.", "mlp."
 """The three networks of a checkpoint; what else it holds, BLIP's own projections, ImageReward does not use."""

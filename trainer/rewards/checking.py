@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from trainer.config.diagnostics import Diagnostic, Keys
-from trainer.recipe.base import ClassName
-from trainer.rewards.registry import Reward, resolve
-from trainer.rewards.spec import RewardSpec
+from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
+from dualsweep.trainer.recipe.base import ClassName
+from dualsweep.trainer.rewards.registry import Reward, resolve
+from dualsweep.trainer.rewards.spec import RewardSpec
 
 
 def problems(

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPConfig, CLIPModel
 
-from trainer.errors import TrainingError
-from trainer.rewards.open_clip import from_open_clip
-from trainer.rewards.preprocessing import Preprocessing
-from trainer.rewards.weights import names_file, pretrained, read_weights
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.rewards.open_clip import from_open_clip
+from dualsweep.trainer.rewards.preprocessing import Preprocessing
+from dualsweep.trainer.rewards.weights import names_file, pretrained, read_weights
 
 
 @dataclass(frozen=True)

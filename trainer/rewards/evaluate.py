@@ -9,12 +9,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from trainer.config.diagnostics import Keys
-from trainer.data.faults import BadDataError
-from trainer.errors import TrainingError
-from trainer.rewards.checking import no_gradient, problems
-from trainer.rewards.registry import Reward, resolve
-from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec
+from dualsweep.trainer.config.diagnostics import Keys
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.rewards.checking import no_gradient, problems
+from dualsweep.trainer.rewards.registry import Reward, resolve
+from dualsweep.trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec
 
 CONSTANT = 1e-6
 """Values whose standard deviation is below this share of the largest of them differ by rounding alone."""

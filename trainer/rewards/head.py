@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.errors import TrainingError
+from dualsweep.trainer.errors import TrainingError
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainer.rewards.weights import renamed
+from dualsweep.trainer.rewards.weights import renamed
 
 WORDS = (
     ("visual.transformer.resblocks.", "vision_model.encoder.layers."),

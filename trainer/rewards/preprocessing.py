@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.rewards.images import unit
+from dualsweep.trainer.rewards.images import unit
 
 
 @dataclass(frozen=True)

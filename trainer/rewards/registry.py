@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, WithJsonSchema, create_model, model_serializer, model_validator
 
-from trainer.config.diagnostics import RuleError
-from trainer.config.yaml_file import nearest, show
-from trainer.recipe.base import Section
-from trainer.rewards import shipped
-from trainer.rewards.spec import RewardSpec
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.config.yaml_file import nearest, show
+from dualsweep.trainer.recipe.base import Section
+from dualsweep.trainer.rewards import shipped
+from dualsweep.trainer.rewards.spec import RewardSpec
 
 _FORMS = "write a word, `brightness`, or one word with its options, `{jpeg_size: {quality: 80}}`"
 

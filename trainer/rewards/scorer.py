@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec
+from dualsweep.trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainer.rewards.clip import Clip
+    from dualsweep.trainer.rewards.clip import Clip
 
 
 class Scorer(RewardSpec):
@@ -68,6 +68,6 @@ class ClipScorer(Scorer):
         Raises:
             TrainingError: the model cannot be loaded.
         """
-        from trainer.rewards.clip import Clip
+        from dualsweep.trainer.rewards.clip import Clip
 
         return Clip.load(self.model, self.processor or self.model, context.device)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import model_validator
 
-from trainer.config.diagnostics import Diagnostic
-from trainer.recipe.base import ClassName, Section
+from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.recipe.base import ClassName, Section
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from trainer.evaluation.judge_protocol import Judge
+    from dualsweep.trainer.evaluation.judge_protocol import Judge
 
 RewardFunction = Callable[["Tensor"], "Tensor"]
 """From samples [B, *shape] in [-1, 1] to their values [B]."""

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from trainer.errors import TrainingError
+from dualsweep.trainer.errors import TrainingError
 
 FILES = (".safetensors", ".pt", ".pth", ".bin")
 

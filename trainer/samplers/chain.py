@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from trainer.samplers.grid import ancestral
+from dualsweep.trainer.samplers.grid import ancestral
 
 #: The standard deviation of data that a step's variance is made for; images have [-1, 1].
 DETAIL = 0.2

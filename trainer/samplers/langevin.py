@@ -14,10 +14,10 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from trainer.models.schedules import noise_of
-from trainer.recipe.product import Product
-from trainer.samplers.grid import trailing
-from trainer.samplers.rollout import Predict
+from dualsweep.trainer.models.schedules import noise_of
+from dualsweep.trainer.recipe.product import Product
+from dualsweep.trainer.samplers.grid import trailing
+from dualsweep.trainer.samplers.rollout import Predict
 
 
 @dataclass(frozen=True)

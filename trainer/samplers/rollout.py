@@ -1,4 +1,4 @@
-"""Trajectories along the sampler's chain (`trainer.samplers.chain`): what path-wise KLs and policy gradients are taken on, and
+"""Trajectories along the sampler's chain (`trainer/samplers/chain.py`): what path-wise KLs and policy gradients are taken on, and
 what rewards are backpropagated through."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from trainer.samplers.chain import Steps
+from dualsweep.trainer.samplers.chain import Steps
 
 #: A model: (x [B, *shape], t [B]) -> [B, *shape]; one of several prompts also takes which one each sample has, [B].
 Predict = Callable[..., Tensor]

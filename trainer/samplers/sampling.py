@@ -9,13 +9,13 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
-from trainer.models.predictor import Predictor
-from trainer.recipe.fields import Sampling
-from trainer.rng import Stream, in_turn, normals
-from trainer.samplers.chain import steps_of
-from trainer.samplers.grid import Step, chain_of, clean_of, update
-from trainer.samplers.langevin import product_samples
-from trainer.samplers.rollout import Predict, roll_out
+from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.recipe.fields import Sampling
+from dualsweep.trainer.rng import Stream, in_turn, normals
+from dualsweep.trainer.samplers.chain import steps_of
+from dualsweep.trainer.samplers.grid import Step, chain_of, clean_of, update
+from dualsweep.trainer.samplers.langevin import product_samples
+from dualsweep.trainer.samplers.rollout import Predict, roll_out
 
 #: Standard normals [B, *shape] by number: 0 is the start, 1 + k the noise of step k = 0, 1, ….
 Draws = Callable[[int], Tensor]
@@ -36,9 +36,9 @@ def sample(
 ) -> Tensor:
     """Samples [len(positions), *shape] on the CPU.
 
-    `dpmpp_2m`, `ddim` (both deterministic) and `ddpm` (ancestral) are those of `trainer.samplers.grid`. `rollout` is the chain of
-    `trainer.samplers.chain`: samples of a model aligned on it. `langevin` follows the model's own prediction, without guidance,
-    as the terms on products do. A model of several prompts is given them in turn, by position.
+    `dpmpp_2m`, `ddim` (both deterministic) and `ddpm` (ancestral) are those of `grid.py`. `rollout` is the chain of `chain.py`:
+    samples of a model aligned on it. `langevin` follows the model's own prediction, without guidance, as the terms
+    on products do. A model of several prompts is given them in turn, by position.
 
     Raises:
         ValueError: more steps than the schedule has.

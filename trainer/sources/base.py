@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainer.dual.problem import Vector
-from trainer.dual.state import SlackReport
-from trainer.evaluation.drawn import JointDraws, Scale
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.dual.state import SlackReport
+from dualsweep.trainer.evaluation.drawn import JointDraws, Scale
 
 Integers = NDArray[np.int64]
 

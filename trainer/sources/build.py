@@ -7,25 +7,25 @@ from importlib import import_module
 
 import numpy as np
 
-from trainer.checkpoint import locate
-from trainer.data.examples import Examples, InMemory, concatenate
-from trainer.data.splits import Assembled
-from trainer.models.provenance import recipe_of
-from trainer.recipe.evaluation import STEPS
-from trainer.recipe.fields import Sampling
-from trainer.recipe.recipe import Recipe
-from trainer.recipe.term_spec import SamplesOf
-from trainer.recipe.term_spec import Source as Kind
-from trainer.rng import Stream, generator
-from trainer.samplers.chain import steps_of
-from trainer.samplers.sampling import sample
-from trainer.sources import estimators
-from trainer.sources.base import Source
-from trainer.sources.dual_only import DualOnlySource
-from trainer.sources.mixture import MixtureSource, Population
-from trainer.sources.product import ProductSource
-from trainer.sources.rollout import RolloutSource
-from trainer.terms.context import TermContext
+from dualsweep.trainer.checkpoint import locate
+from dualsweep.trainer.data.examples import Examples, InMemory, concatenate
+from dualsweep.trainer.data.splits import Assembled
+from dualsweep.trainer.models.provenance import recipe_of
+from dualsweep.trainer.recipe.evaluation import STEPS
+from dualsweep.trainer.recipe.fields import Sampling
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.term_spec import SamplesOf
+from dualsweep.trainer.recipe.term_spec import Source as Kind
+from dualsweep.trainer.rng import Stream, generator
+from dualsweep.trainer.samplers.chain import steps_of
+from dualsweep.trainer.samplers.sampling import sample
+from dualsweep.trainer.sources import estimators
+from dualsweep.trainer.sources.base import Source
+from dualsweep.trainer.sources.dual_only import DualOnlySource
+from dualsweep.trainer.sources.mixture import MixtureSource, Population
+from dualsweep.trainer.sources.product import ProductSource
+from dualsweep.trainer.sources.rollout import RolloutSource
+from dualsweep.trainer.terms.context import TermContext
 
 
 def build_sources(recipe: Recipe, setting: TermContext, data: Assembled | None) -> list[Source]:

@@ -23,13 +23,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainer.models.log_flow import Flow
-from trainer.rng import Stream, generator
-from trainer.samplers import rollout as rollouts
-from trainer.samplers.rollout import Path
-from trainer.sources.base import AuxiliaryNetwork
-from trainer.sources.rollout import RolloutSource, RolloutStep
-from trainer.terms.context import TermContext
+from dualsweep.trainer.models.log_flow import Flow
+from dualsweep.trainer.rng import Stream, generator
+from dualsweep.trainer.samplers import rollout as rollouts
+from dualsweep.trainer.samplers.rollout import Path
+from dualsweep.trainer.sources.base import AuxiliaryNetwork
+from dualsweep.trainer.sources.rollout import RolloutSource, RolloutStep
+from dualsweep.trainer.terms.context import TermContext
 
 #: The least coefficient of the closeness among all, whose absolute sum is 1.
 LEAST = 0.02

@@ -19,17 +19,17 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from trainer.dual.problem import Vector
-from trainer.errors import TrainingError
-from trainer.evaluation.drawn import JointDraws
-from trainer.samplers.langevin import Annealed
-from trainer.sources.base import Source, ValueAccumulator
-from trainer.sources.mixture_batch import Integers
-from trainer.sources.pool import Pool
-from trainer.sources.product import broken
-from trainer.terms.context import TermContext
-from trainer.terms.losses import Noised, weighted_errors
-from trainer.terms.shipped.kl import KL
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.drawn import JointDraws
+from dualsweep.trainer.samplers.langevin import Annealed
+from dualsweep.trainer.sources.base import Source, ValueAccumulator
+from dualsweep.trainer.sources.mixture_batch import Integers
+from dualsweep.trainer.sources.pool import Pool
+from dualsweep.trainer.sources.product import broken
+from dualsweep.trainer.terms.context import TermContext
+from dualsweep.trainer.terms.losses import Noised, weighted_errors
+from dualsweep.trainer.terms.shipped.kl import KL
 
 
 class DualOnlySource(Source):

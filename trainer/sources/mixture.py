@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.examples import Examples
-from trainer.dual.problem import Vector
-from trainer.evaluation.drawn import JointDraws
-from trainer.sources.base import Source, ValueAccumulator
-from trainer.sources.mixture_batch import GlobalBatch, Integers, Parts, draw, draw_amortised, sizes
-from trainer.sources.noising import fresh, joint_draws, noised, own_shard
-from trainer.terms.context import TermContext
-from trainer.terms.losses import Noised
+from dualsweep.trainer.data.examples import Examples
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.evaluation.drawn import JointDraws
+from dualsweep.trainer.sources.base import Source, ValueAccumulator
+from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Parts, draw, draw_amortised, sizes
+from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, own_shard
+from dualsweep.trainer.terms.context import TermContext
+from dualsweep.trainer.terms.losses import Noised
 
 NOTHING = np.empty(0, dtype=np.int64)
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.amortised.spread import MultiplierRange
-from trainer.dual.problem import Vector
-from trainer.recipe.train import Train
-from trainer.rng import Stream, generator
+from dualsweep.trainer.amortised.spread import MultiplierRange
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.recipe.train import Train
+from dualsweep.trainer.rng import Stream, generator
 
 Integers = NDArray[np.int64]
 

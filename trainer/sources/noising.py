@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.evaluation.drawn import JointDraws
-from trainer.rng import Stream, generator, normals, shard
-from trainer.sources.mixture_batch import GlobalBatch, Integers, Parts
-from trainer.terms.context import TermContext
-from trainer.terms.losses import Noised
+from dualsweep.trainer.evaluation.drawn import JointDraws
+from dualsweep.trainer.rng import Stream, generator, normals, shard
+from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Parts
+from dualsweep.trainer.terms.context import TermContext
+from dualsweep.trainer.terms.losses import Noised
 
 Fetch = Callable[[Integers], Tensor]
 

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.dual.problem import Vector
-from trainer.evaluation.drawn import JointDraws
-from trainer.models.predictor import Predictor
-from trainer.rng import Stream, generator, normals
-from trainer.samplers.langevin import Annealed, product_samples
-from trainer.sources.mixture_batch import Integers, Parts, draw
-from trainer.sources.noising import fresh, joint_draws, noised, own_shard
-from trainer.terms.context import TermContext
-from trainer.terms.losses import Noised
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.evaluation.drawn import JointDraws
+from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.rng import Stream, generator, normals
+from dualsweep.trainer.samplers.langevin import Annealed, product_samples
+from dualsweep.trainer.sources.mixture_batch import Integers, Parts, draw
+from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, own_shard
+from dualsweep.trainer.terms.context import TermContext
+from dualsweep.trainer.terms.losses import Noised
 
 
 class Pool:

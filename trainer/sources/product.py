@@ -11,14 +11,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainer.dual.problem import Vector
-from trainer.evaluation.drawn import JointDraws
-from trainer.sources.base import Source, ValueAccumulator
-from trainer.sources.mixture_batch import Integers
-from trainer.sources.pool import Pool
-from trainer.terms.context import TermContext
-from trainer.terms.losses import Noised, weighted_errors
-from trainer.terms.shipped.kl import KL
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.evaluation.drawn import JointDraws
+from dualsweep.trainer.sources.base import Source, ValueAccumulator
+from dualsweep.trainer.sources.mixture_batch import Integers
+from dualsweep.trainer.sources.pool import Pool
+from dualsweep.trainer.terms.context import TermContext
+from dualsweep.trainer.terms.losses import Noised, weighted_errors
+from dualsweep.trainer.terms.shipped.kl import KL
 
 
 class ProductSource(Source):

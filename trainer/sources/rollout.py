@@ -9,13 +9,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from trainer.dual.problem import Vector
-from trainer.evaluation.drawn import JointDraws, Scale
-from trainer.rng import Stream, drawn, in_turn, normals, shard
-from trainer.samplers.chain import Steps
-from trainer.samplers.rollout import Path, roll_out
-from trainer.sources.base import AuxiliaryNetwork, Integers, Source, SourceStep, ValueAccumulator
-from trainer.terms.context import TermContext
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.evaluation.drawn import JointDraws, Scale
+from dualsweep.trainer.rng import Stream, drawn, in_turn, normals, shard
+from dualsweep.trainer.samplers.chain import Steps
+from dualsweep.trainer.samplers.rollout import Path, roll_out
+from dualsweep.trainer.sources.base import AuxiliaryNetwork, Integers, Source, SourceStep, ValueAccumulator
+from dualsweep.trainer.terms.context import TermContext
 
 #: The Lagrangian's normalised coefficients by column: a number, or one for each trajectory [b].
 Coefficients = Mapping[int, float] | Mapping[int, Tensor]

@@ -10,19 +10,19 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from trainer.amortised.spread import MultiplierRange
-from trainer.engine.host import Host
-from trainer.evaluation.judge_protocol import Judge
-from trainer.models.predictor import Predictor
-from trainer.models.spaces import Pixels, Space
-from trainer.recipe.base import ClassName
-from trainer.recipe.evaluation import Evaluation
-from trainer.recipe.product import Product
-from trainer.recipe.rollout import Rollout
-from trainer.recipe.train import Train
-from trainer.rng import Stream, in_turn, normals
-from trainer.samplers.chain import steps_of
-from trainer.samplers.rollout import Predict, roll_out
+from dualsweep.trainer.amortised.spread import MultiplierRange
+from dualsweep.trainer.engine.host import Host
+from dualsweep.trainer.evaluation.judge_protocol import Judge
+from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.models.spaces import Pixels, Space
+from dualsweep.trainer.recipe.base import ClassName
+from dualsweep.trainer.recipe.evaluation import Evaluation
+from dualsweep.trainer.recipe.product import Product
+from dualsweep.trainer.recipe.rollout import Rollout
+from dualsweep.trainer.recipe.train import Train
+from dualsweep.trainer.rng import Stream, in_turn, normals
+from dualsweep.trainer.samplers.chain import steps_of
+from dualsweep.trainer.samplers.rollout import Predict, roll_out
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
-from trainer.models.flow import is_flow, velocity_scale
+from dualsweep.trainer.models.flow import is_flow, velocity_scale
 
 #: gamma of min-SNR weighting (Hang et al. 2023, arXiv 2303.09556, §3.4).
 MIN_SNR_GAMMA = 5.0

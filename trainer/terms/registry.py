@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from trainer.recipe.term_spec import TermSpec
-from trainer.terms import shipped
+from dualsweep.trainer.recipe.term_spec import TermSpec
+from dualsweep.trainer.terms import shipped
 
 
 def _found() -> dict[str, TermSpec]:

@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from trainer.dual.problem import RELATIVE_LIMIT
-from trainer.recipe.dual import Dual
-from trainer.result import ConstraintOutcome, Z
-from trainer.verdicts.trend import Measured, mean
-from trainer.verdicts.verdict import END, TAIL, Trace
+from dualsweep.trainer.dual.problem import RELATIVE_LIMIT
+from dualsweep.trainer.recipe.dual import Dual
+from dualsweep.trainer.result import ConstraintOutcome, Z
+from dualsweep.trainer.verdicts.trend import Measured, mean
+from dualsweep.trainer.verdicts.verdict import END, TAIL, Trace
 
 #: A multiplier below this is taken as zero: a thousandth of the objective's weight, which is 1.
 ZERO = 1e-3
@@ -29,7 +29,7 @@ class Case:
     `whole` is its trace since the warm-up; for an equality whose multiplier is negative, `whole` and the figures taken from
     it have their signs turned, so that everywhere a growing multiplier presses against a negative slack. `limit` is the
     largest multiplier it can reach; `pressed` whether it ended there. Slacks are net of what a resilient budget has given way
-    by. `steps` are the run's; `measured_by` the recipe's keys that sharpen its slack in training (`trainer.verdicts.keys`).
+    by. `steps` are the run's; `measured_by` the recipe's keys that sharpen its slack in training (`trainer/verdicts/keys.py`).
     """
 
     name: str
@@ -117,7 +117,7 @@ class Case:
 
 
 def limit_of(dual: Dual, relative: bool) -> float:
-    """The largest value a multiplier can have (`trainer.dual.problem.Problem.at_limit`)."""
+    """The largest value a multiplier can have (`dualsweep.trainer.dual.problem.Problem.at_limit`)."""
     return min(dual.cap, RELATIVE_LIMIT) if relative else dual.cap
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from trainer.result import ConstraintOutcome, Z
+from dualsweep.trainer.result import ConstraintOutcome, Z
 
 
 def held_out_alone(outcome: ConstraintOutcome) -> bool:

@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from trainer.dual.problem import RELATIVE_LIMIT
-from trainer.recipe.dual import Dual
-from trainer.recipe.fields import Constraint
-from trainer.result import ConstraintOutcome, Result, Z
-from trainer.verdicts.case import LIGHT, PROPORTIONAL, ZERO, Case, limit_of
-from trainer.verdicts.held_out import evidence_of, gap_of, held_out_alone
-from trainer.verdicts.oscillation import LARGEST, oscillation
-from trainer.verdicts.trend import linearity, slope
-from trainer.verdicts.verdict import Histories, Trace, Verdict, Word
+from dualsweep.trainer.dual.problem import RELATIVE_LIMIT
+from dualsweep.trainer.recipe.dual import Dual
+from dualsweep.trainer.recipe.fields import Constraint
+from dualsweep.trainer.result import ConstraintOutcome, Result, Z
+from dualsweep.trainer.verdicts.case import LIGHT, PROPORTIONAL, ZERO, Case, limit_of
+from dualsweep.trainer.verdicts.held_out import evidence_of, gap_of, held_out_alone
+from dualsweep.trainer.verdicts.oscillation import LARGEST, oscillation
+from dualsweep.trainer.verdicts.trend import linearity, slope
+from dualsweep.trainer.verdicts.verdict import Histories, Trace, Verdict, Word
 
 #: A multiplier moves when it changes by more than this share of its larger end over the tail; less is settled
-#: (`trainer.result.verdict` allows the same).
+#: (`dualsweep.trainer.result.verdict` allows the same).
 MOVING = 0.1
 #: Where the violation is not seen to shrink, a multiplier of at least this weight runs away: the constraint counts as much as
 #: the objective (whose weight is 1) and does not yield. Below it, the multiplier may simply not have had the time.
@@ -37,7 +37,7 @@ def verdicts(
     """One verdict for each constraint, in the recipe's order; none for a run without constraints.
 
     `histories` are of the points by step (`histories_of`); missing and non-finite points are passed over, and a run without
-    any is judged by its result alone. `measured_by` are the keys that advice may name (`trainer.verdicts.keys`).
+    any is judged by its result alone. `measured_by` are the keys that advice may name (`dualsweep.trainer.verdicts.keys`).
     """
     traces = {each.name: Trace.of(histories, each.name, after=dual.warmup) for each in constraints}
     relative = {each.name: each.relative_to is not None for each in constraints}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.recipe import Recipe
 
 
 def measured_by(recipe: Recipe) -> dict[str, str]:

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.dual.problem import Vector
+from dualsweep.trainer.dual.problem import Vector
 
 #: Below this m the spectrum of the model has no peak away from zero (zeta > 1/sqrt(2)): there is nothing to be seen.
 RESONANT = 2.0

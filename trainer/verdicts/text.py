@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.verdicts.verdict import Verdict
+from dualsweep.trainer.verdicts.verdict import Verdict
 
 #: Evidence that is told in one line, in this order; a line is left out where the verdict has none of it.
 _LINES = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.dual.problem import Vector
+from dualsweep.trainer.dual.problem import Vector
 
 #: The largest lag-1 correlation that errors are widened for: estimates nearer to 1 are noise on short series.
 MOST_CORRELATED = 0.9

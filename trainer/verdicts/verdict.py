@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from trainer import metric_names
-from trainer.dual.problem import Vector
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.dual.problem import Vector
 
 Word = Literal[
     "met", "active", "inactive", "noisy", "violated", "undecided", "oscillating", "rising", "falling", "runaway", "infeasible",
@@ -21,7 +21,7 @@ Histories = Mapping[str, Sequence[tuple[int, float]]]
 #: The share of a run, at its end, from which the dynamics are read: before it, the primal itself is still learning.
 TAIL = 0.6
 #: The share at the end that stands for how the run ended: the one over which the delivered multipliers are averaged
-#: (`trainer.dual.settling`).
+#: (`dualsweep.trainer.dual.settling`).
 END = 0.2
 #: The final evaluation's point carries this metric; its multipliers are means, and no part of the trajectory.
 _FINAL = metric_names.SECONDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import qmc
 
-from analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.certified.observations import Observations, Vector
 from tests.analysis.certified.problems import Answer, Problem, problem
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.certified.observations import Observations, Vector
 
 Answer = tuple[Vector, Vector, Vector]
 GAMMA = np.array([[1.0, -0.4, 0.2], [-0.4, 1.0, 0.3], [0.2, 0.3, 0.8]])

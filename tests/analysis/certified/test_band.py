@@ -9,9 +9,9 @@ import pytest
 from scipy.optimize import linprog
 from scipy.stats import qmc
 
-from analysis.certified.band import band
-from analysis.certified.hull import lower_hull
-from analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.certified.band import band
+from dualsweep.analysis.certified.hull import lower_hull
+from dualsweep.analysis.certified.observations import Observations, Vector
 from tests.analysis.certified.problems import Problem, problem
 
 EXACT = 1e-9

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from analysis.certified.band import band
-from analysis.certified.contradictions import consistency
-from analysis.certified.critical import bending
-from analysis.certified.fixed import Fixed, attained_with
-from analysis.certified.observations import Observations, Vector
-from analysis.certified.windows import windows
+from dualsweep.analysis.certified.band import band
+from dualsweep.analysis.certified.contradictions import consistency
+from dualsweep.analysis.certified.critical import bending
+from dualsweep.analysis.certified.fixed import Fixed, attained_with
+from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.certified.windows import windows
 from tests.analysis.certified.drawn import half_squares, measured, problem_of
 from tests.margins import Sampled
 
@@ -45,7 +45,7 @@ def test_a_plane_is_held_against_its_margin_between_the_ends_too(monkeypatch: py
     """One plane with errors x of its height and y of its tilt is off by (x + a y) / sqrt(1 + (l a)^2) margins, a its place: most
     where a = y / (l^2 x), by sqrt(x^2 + (y / l)^2), if that is within the grid."""
     lever, steep, level = 1.5, 4.0, 2 * norm.cdf(2.0) - 1
-    monkeypatch.setattr(import_module("analysis.certified.critical"), "LEVERS", (lever,))
+    monkeypatch.setattr(import_module("dualsweep.analysis.certified.critical"), "LEVERS", (lever,))
     one = replace(straight(1, 0.0), values=np.full((1, 1), 0.5), multiplier_errors=np.full((1, 1), 0.01 * steep / 0.5))
     x, y = np.random.default_rng(5).standard_normal((2, 200_000, 1))
     place = np.linspace(-steep, steep, 81)

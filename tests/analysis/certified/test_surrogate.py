@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.certified.axes import Axis, Box
-from analysis.certified.surrogate import Surrogate
+from dualsweep.analysis.certified.axes import Axis, Box
+from dualsweep.analysis.certified.surrogate import Surrogate
+from dualsweep.trainer.kriging.kernel import joint_covariance
+from dualsweep.trainer.kriging.process import fit
 from tests.analysis.certified.problems import Problem, problem
 from tests.analysis.certified.test_band import trials_of
-from trainer.kriging.kernel import joint_covariance
-from trainer.kriging.process import fit
 
 
 def box_of(case: Problem) -> Box:

@@ -7,8 +7,8 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from analysis.certified.band import band
-from analysis.certified.windows import edges, windows
+from dualsweep.analysis.certified.band import band
+from dualsweep.analysis.certified.windows import edges, windows
 from tests.analysis.certified.drawn import measured, problem_of
 
 
@@ -51,7 +51,7 @@ def test_windows_of_a_line_are_neighbours() -> None:
 
 
 def test_means_over_edges_narrow_the_band_and_without_errors_leave_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    case, module = problem_of("A3"), import_module("analysis.certified.band")
+    case, module = problem_of("A3"), import_module("dualsweep.analysis.certified.band")
     at = case.grid()
     trials, exact = measured(case, 12, 0.02, 0.0, 3), measured(case, 12, 0.0, 0.0, 3)
     wide = []
@@ -67,7 +67,7 @@ def test_means_over_edges_narrow_the_band_and_without_errors_leave_it(monkeypatc
 @pytest.mark.parametrize(("count", "common"), [(5, 0.0), (40, 0.9)])
 def test_how_far_multipliers_errors_tilt_is_what_costs_least(count: int, common: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside any choice alone the band is not wider in the mean."""
-    case, module = problem_of("A3"), import_module("analysis.certified.critical")
+    case, module = problem_of("A3"), import_module("dualsweep.analysis.certified.critical")
     at, trials = case.grid(), measured(case, count, 0.02, common, 1)
     widths = []
     for levers in (module.LEVERS, *((one,) for one in module.LEVERS)):

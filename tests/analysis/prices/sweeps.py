@@ -8,8 +8,8 @@ from typing import Literal
 
 from scipy.stats import qmc
 
-from analysis.certified.observations import Observations, Vector
-from analysis.trials import ConstraintRecord, Direction, SweepRecord, Trial
+from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.trials import ConstraintRecord, Direction, SweepRecord, Trial
 from tests.analysis.certified.problems import Problem
 
 Kind = Literal["at_most", "at_least", "equals"]

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.front import find_front
-from analysis.prices.attained import Attained
-from analysis.prices.budgets import round_step
-from analysis.prices.shadow import Prices, Pricing, shadow_prices
-from analysis.prices.slopes import CHANCE
-from analysis.trials import SweepRecord
+from dualsweep.analysis.front import find_front
+from dualsweep.analysis.prices.attained import Attained
+from dualsweep.analysis.prices.budgets import round_step
+from dualsweep.analysis.prices.shadow import Prices, Pricing, shadow_prices
+from dualsweep.analysis.prices.slopes import CHANCE
+from dualsweep.analysis.trials import SweepRecord
 from tests.analysis.certified.problems import problem
 from tests.analysis.prices.sweeps import record_of, spread, with_prices_off
 from tests.margins import Sampled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.recommendation.points import Vector
+from dualsweep.analysis.recommendation.points import Vector
 
 
 def bent_front(kind: str, count: int, bulge: float) -> tuple[Vector, int]:

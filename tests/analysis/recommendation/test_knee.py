@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.recommendation.knee import Knee, find_knee
-from analysis.recommendation.points import Points
-from analysis.trials import Trial
+from dualsweep.analysis.recommendation.knee import Knee, find_knee
+from dualsweep.analysis.recommendation.points import Points
+from dualsweep.analysis.trials import Trial
 from tests.analysis.recommendation.bent import bent_front
 from tests.margins import Sampled
 

@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.errors import ReviewError
-from analysis.front import find_front
-from analysis.preference import Limit, Preference, read_preference
-from analysis.recommendation.knee import find_knee
-from analysis.recommendation.points import Points
-from analysis.recommendation.recommend import Recommendation, recommend
-from analysis.trials import ConstraintRecord, Direction, SweepRecord, Trial
+from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.front import find_front
+from dualsweep.analysis.preference import Limit, Preference, read_preference
+from dualsweep.analysis.recommendation.knee import find_knee
+from dualsweep.analysis.recommendation.points import Points
+from dualsweep.analysis.recommendation.recommend import Recommendation, recommend
+from dualsweep.analysis.trials import ConstraintRecord, Direction, SweepRecord, Trial
 from tests.analysis.certified.problems import problem
 from tests.analysis.prices.sweeps import record_of
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm
 
-from analysis.certified.band import band
-from analysis.certified.contradictions import consistency, crossing_errors
-from analysis.certified.fixed import Fixed, attained_with
-from analysis.certified.hull import lower_hull
-from analysis.certified.observations import Observations, Vector
-from analysis.recommendation.knee import Knee, find_knee
-from analysis.recommendation.points import Points
-from analysis.trials import Trial
+from dualsweep.analysis.certified.band import band
+from dualsweep.analysis.certified.contradictions import consistency, crossing_errors
+from dualsweep.analysis.certified.fixed import Fixed, attained_with
+from dualsweep.analysis.certified.hull import lower_hull
+from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.recommendation.knee import Knee, find_knee
+from dualsweep.analysis.recommendation.points import Points
+from dualsweep.analysis.trials import Trial
 from tests.analysis.certified.drawn import half_squares, measured, problem_of
 from tests.analysis.recommendation.bent import bent_front
 from tests.benchmarks.coverage import Row

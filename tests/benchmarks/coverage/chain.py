@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dualsweep.trainer.samplers.chain import steps_of
 from tests.benchmarks.coverage import Row
 from tests.known.delivered import NARROW, Line, aligned, moments, rewarded, schedule_of
-from trainer.samplers.chain import steps_of
 
 TIMESTEPS = (50, 100, 200, 300, 1000)
 WIDTHS = (0.1, NARROW, 0.2, 0.5, 1.0)

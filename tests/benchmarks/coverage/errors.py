@@ -15,23 +15,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.controller import reduce
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.dual.problem import ConstrainedProblem
+from dualsweep.trainer.engine.assembly import prepare
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.evaluation.drawn import JointDraws, Scale, drawn_values
+from dualsweep.trainer.evaluation.frechet import APART, to_gaussian
+from dualsweep.trainer.evaluation.jackknife import jackknifed
+from dualsweep.trainer.evaluation.largest import largest_interval
+from dualsweep.trainer.evaluation.shares import Z, share_errors, share_intervals, tv_from_uniform, tv_interval
+from dualsweep.trainer.evaluation.values import expectations
+from dualsweep.trainer.sources.base import ValueAccumulator
+from dualsweep.trainer.sources.mixture_batch import Parts, draw
 from tests.benchmarks.coverage import Row
 from tests.known.test_composition import composed
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.controller import reduce
-from trainer.dual.coordinator import InProcess
-from trainer.dual.problem import ConstrainedProblem
-from trainer.engine.assembly import prepare
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.evaluation.drawn import JointDraws, Scale, drawn_values
-from trainer.evaluation.frechet import APART, to_gaussian
-from trainer.evaluation.jackknife import jackknifed
-from trainer.evaluation.largest import largest_interval
-from trainer.evaluation.shares import Z, share_errors, share_intervals, tv_from_uniform, tv_interval
-from trainer.evaluation.values import expectations
-from trainer.sources.base import ValueAccumulator
-from trainer.sources.mixture_batch import Parts, draw
 
 Array = NDArray[np.float64]
 #: Draws a number of seeds: of one seed the printed value less the truth, and the printed error.

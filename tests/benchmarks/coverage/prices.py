@@ -9,9 +9,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.certified.observations import Observations
-from analysis.prices.shadow import Pricing
-from sweeps.records.replicates import Replicates
+from dualsweep.analysis.certified.observations import Observations
+from dualsweep.analysis.prices.shadow import Pricing
+from dualsweep.sweeps.records.replicates import Replicates
+from dualsweep.trainer.recipe.dual import Dual
+from dualsweep.trainer.result import ConstraintOutcome, Result
 from tests.analysis.certified.problems import problem
 from tests.analysis.prices.sweeps import record_of, spread, with_prices_off
 from tests.benchmarks.coverage import Row
@@ -19,8 +21,6 @@ from tests.benchmarks.coverage.errors import Array, covering_row, z_row
 from tests.trainer.dual.oracles import alignment
 from tests.trainer.dual.test_settling import PRICE, ends, of_oracle, scatter
 from tests.trainer.dual.test_simplex import OR, UNEQUAL
-from trainer.recipe.dual import Dual
-from trainer.result import ConstraintOutcome, Result
 
 
 def rows(scale: float) -> Iterator[Row]:

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dualsweep.trainer.amortised.front import AmortisedFront, FrontPoint, front_in
+from dualsweep.trainer.amortised.measure import measured_at
+from dualsweep.trainer.recipe.amortised import Amortised
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Z
 from tests.benchmarks.common import trained
 from tests.benchmarks.informed_digits.trials import plan_of
 from tests.benchmarks.informed_digits.volumes import Vector
-from trainer.amortised.front import AmortisedFront, FrontPoint, front_in
-from trainer.amortised.measure import measured_at
-from trainer.recipe.amortised import Amortised
-from trainer.recipe.recipe import Recipe
-from trainer.result import Z
 
 #: Its steps, in those of one trial: what `amortised: true` takes in a sweep.
 TRIALS = 3

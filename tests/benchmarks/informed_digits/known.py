@@ -10,13 +10,13 @@ import numpy as np
 import optuna
 from scipy.stats import qmc
 
-from sweeps.dual_informed.of_plan import informed_sampler, outcome_of
-from sweeps.dual_informed.sampler import DualInformedSampler
-from sweeps.planning.plan import Plan
-from sweeps.studies.samplers import distributions
+from dualsweep.sweeps.dual_informed.of_plan import informed_sampler, outcome_of
+from dualsweep.sweeps.dual_informed.sampler import DualInformedSampler
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.studies.samplers import distributions
+from dualsweep.trainer.result import Result
 from tests.benchmarks.bench_informed import value_fit
 from tests.benchmarks.informed_digits.volumes import Vector
-from trainer.result import Result
 
 Rows = Sequence[tuple[Mapping[str, float], Result]]
 _BUDGETS = 9  # the Sobol cloud's points, as a power of two

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sweeps.planning.load import load_plan
-from sweeps.planning.plan import Plan
-from sweeps.tracking.tracker import Tracker
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.tracking.tracker import Tracker
 from tests.benchmarks.informed_digits.known import Rows
 
 

@@ -14,13 +14,13 @@ import numpy as np
 import optuna
 import torch
 
-from sweeps.planning.load import load_plan
-from sweeps.planning.plan import Plan
-from sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.trainer.config.yaml_file import load
+from dualsweep.trainer.result import Result
 from tests.benchmarks.common import trained
 from tests.benchmarks.searching import searched
-from trainer.config.yaml_file import load
-from trainer.result import Result
 
 HERE = Path(__file__).parent
 #: The dense sweep's points along each budget.

@@ -71,10 +71,10 @@ def home_with_token(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """A user's environment: this Python first, nothing of Ray set, our packages importable."""
+    """A user's environment: this Python first, nothing of Ray set."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     path = f"{Path(sys.executable).parent}:{kept.get('PATH', '')}"
-    return {**kept, "HOME": str(home), "PATH": path, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+    return {**kept, "HOME": str(home), "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def free_ports(count: int) -> list[int]:

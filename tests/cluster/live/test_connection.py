@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.connection import connect
-from cluster.errors import ClusterError
+from dualsweep.cluster.connection import connect
+from dualsweep.cluster.errors import ClusterError
 from tests.cluster.live.conftest import SCRIPTS, Head, environment
 
 pytestmark = pytest.mark.ray

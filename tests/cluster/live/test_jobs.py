@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-import cluster
-from cluster.errors import ClusterError
-from cluster.follow import follow
-from cluster.jobs import STOP_GRACE_S, Job, list_jobs, status, stop, submit, wait
-from cluster.preflight import preflight
+from dualsweep.cluster.errors import ClusterError
+from dualsweep.cluster.follow import follow
+from dualsweep.cluster.jobs import STOP_GRACE_S, Job, list_jobs, status, stop, submit, wait
+from dualsweep.cluster.preflight import preflight
 from tests.cluster.live.conftest import REPOSITORY, SCRIPTS, Head, environment
+from tests.house import ROOMS
 
 pytestmark = pytest.mark.ray
 
@@ -24,7 +24,9 @@ def repository(tmp_path: Path) -> Path:
     """A git repository with files that must and must not travel."""
     for script in SCRIPTS.glob("*.py"):
         shutil.copy(script, tmp_path)
-    shutil.copytree(Path(cluster.__file__).parent, tmp_path / "cluster", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPOSITORY / "cluster", tmp_path / "cluster", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPOSITORY / "dualsweep", tmp_path / "dualsweep", ignore=shutil.ignore_patterns("__pycache__", *ROOMS))
+    (tmp_path / "dualsweep" / "cluster").symlink_to("../cluster")
     (tmp_path / "beside.py").write_text("WORD = 'from the working directory'\n")
     (tmp_path / "my sweep.yaml").write_text("name: x\n")
     (tmp_path / ".gitignore").write_text("*.bin\n")
@@ -44,7 +46,7 @@ def run(head: Head, repository: Path, script: str, **env_vars: str) -> Job:
 
 
 def test_a_job_is_followed_to_its_end(head: Head, repository: Path) -> None:
-    checks = preflight(repository / "my sweep.yaml", working_dir=repository, address=head.jobs, modules=["cluster"])
+    checks = preflight(repository / "my sweep.yaml", working_dir=repository, address=head.jobs, modules=["dualsweep"])
     assert {check.level for check in checks} == {"ok"}, [str(check) for check in checks]
     pieces: list[str] = []
     job = follow(run(head, repository, "all.py", SETTING="a b"), pieces.append)
@@ -55,7 +57,7 @@ def test_a_job_is_followed_to_its_end(head: Head, repository: Path) -> None:
     assert job.ended is not None
     assert 0 < job.ended - job.started < 60
     carried = {line.removeprefix("FILE ") for line in log.splitlines() if line.startswith("FILE ")}
-    assert {"my sweep.yaml", "beside.py", ".gitignore", "cluster/jobs.py"} <= carried
+    assert {"my sweep.yaml", "beside.py", ".gitignore", "dualsweep/cluster/jobs.py"} <= carried
     assert not any(".git/" in name or name.endswith(".bin") for name in carried)
     assert "SETTING a b" in log
     assert "ARGUMENTS ['--name', \"it's\", 'my sweep.yaml']" in log
@@ -75,7 +77,7 @@ def test_a_failing_job_says_so(head: Head, repository: Path) -> None:
 
 def test_an_interrupt_ends_the_following_only_and_a_stop_leaves_time_to_tidy_up(head: Head, repository: Path) -> None:
     job = run(head, repository, "slow.py")
-    words = "from cluster.follow import follow; from cluster.jobs import status; import sys; follow(status(*sys.argv[1:]))"
+    words = "import sys; from dualsweep.cluster import follow, jobs; follow.follow(jobs.status(*sys.argv[1:]))"
     command = [sys.executable, "-c", words, head.jobs, job.submission_id]
     with subprocess.Popen(command, env=environment(head.home), stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as follower:
         assert follower.stdout is not None

@@ -10,15 +10,15 @@ from typing import Any
 import optuna
 import pytest
 
-from sweeps.dual_informed.of_plan import outcome_of
-from sweeps.dual_informed.sampler import DualInformedSampler
-from sweeps.planning.load import load_plan
-from sweeps.planning.plan import Plan
-from sweeps.studies.samplers import sampler_for
-from sweeps.studies.study import Study
+from dualsweep.sweeps.dual_informed.of_plan import outcome_of
+from dualsweep.sweeps.dual_informed.sampler import DualInformedSampler
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.studies.samplers import sampler_for
+from dualsweep.sweeps.studies.study import Study
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.result import ConstraintOutcome, Result
 from tests.sweeps.files import RECIPE, plan, write
-from trainer.config.diagnostics import InputError
-from trainer.result import ConstraintOutcome, Result
 
 SWEEP = """\
 name: s

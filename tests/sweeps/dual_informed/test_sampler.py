@@ -16,9 +16,9 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import Trial, TrialState
 
-from sweeps.dual_informed.observing import Budget
-from sweeps.dual_informed.outcome import Outcome, report
-from sweeps.dual_informed.sampler import STOPPED, DualInformedSampler, Front
+from dualsweep.sweeps.dual_informed.observing import Budget
+from dualsweep.sweeps.dual_informed.outcome import Outcome, report
+from dualsweep.sweeps.dual_informed.sampler import STOPPED, DualInformedSampler, Front
 from tests.analysis.certified.problems import problem
 
 TWO = {f"b{i}": Budget(f"g{i}", FloatDistribution(-2.0, 0.0)) for i in range(2)}
@@ -250,5 +250,7 @@ def test_the_example_of_the_guide(tmp_path: Path) -> None:
 
 
 def test_it_needs_neither_ray_nor_torch() -> None:
-    code = "import sys, sweeps.dual_informed; print([name for name in ('ray', 'torch', 'mlflow') if name in sys.modules])"
+    code = (
+        "import sys, dualsweep.sweeps.dual_informed; print([name for name in ('ray', 'torch', 'mlflow') if name in sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.certified.axes import Axis, Box
-from analysis.certified.observations import Observations, Vector
-from sweeps.dual_informed.placing import apart, improvements
-from sweeps.dual_informed.search import SPACING, History, Search
+from dualsweep.analysis.certified.axes import Axis, Box
+from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.sweeps.dual_informed.placing import apart, improvements
+from dualsweep.sweeps.dual_informed.search import SPACING, History, Search
 from tests.analysis.certified.problems import Problem, problem
 from tests.analysis.certified.test_surrogate import box_of
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeps.early_stopping.watched import Bound, Watched
-from trainer.result import ConstraintOutcome, Result
+from dualsweep.sweeps.early_stopping.watched import Bound, Watched
+from dualsweep.trainer.result import ConstraintOutcome, Result
 
 STEPS, EVERY = 600, 10
 Vector = NDArray[np.float64]

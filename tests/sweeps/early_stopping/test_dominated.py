@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweeps.early_stopping.dominated import optimistic
-from sweeps.early_stopping.early_stopper import EarlyStopper, Stop
-from sweeps.early_stopping.watched import Bound, Watched
-from sweeps.planning.schema import Direction, Dominated, EarlyStopping
+from dualsweep.sweeps.early_stopping.dominated import optimistic
+from dualsweep.sweeps.early_stopping.early_stopper import EarlyStopper, Stop
+from dualsweep.sweeps.early_stopping.watched import Bound, Watched
+from dualsweep.sweeps.planning.schema import Direction, Dominated, EarlyStopping
+from dualsweep.trainer.result import ConstraintOutcome, Result, failed
 from tests.margins import Sampled
 from tests.sweeps.early_stopping.dynamics import STEPS, simulate
-from trainer.result import ConstraintOutcome, Result, failed
 
 OBJECTIVES: dict[str, Direction] = {"objective": "minimize", "value/max": "minimize"}
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from analysis.front import non_dominated
-from analysis.hypervolume import hypervolume
-from sweeps.early_stopping.early_stopper import EarlyStopper
-from sweeps.early_stopping.halving import Rungs, Standing, levels, order, spread
-from sweeps.early_stopping.watched import Watched
-from sweeps.planning.schema import Direction, EarlyStopping, Halving
+from dualsweep.analysis.front import non_dominated
+from dualsweep.analysis.hypervolume import hypervolume
+from dualsweep.sweeps.early_stopping.early_stopper import EarlyStopper
+from dualsweep.sweeps.early_stopping.halving import Rungs, Standing, levels, order, spread
+from dualsweep.sweeps.early_stopping.watched import Watched
+from dualsweep.sweeps.planning.schema import Direction, EarlyStopping, Halving
 from tests.margins import Sampled
 
 Points = NDArray[np.float64]

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweeps.early_stopping.early_stopper import EarlyStopper, Stop
-from sweeps.early_stopping.watched import Bound, Watched
-from sweeps.planning.schema import Direction, EarlyStopping
+from dualsweep.sweeps.early_stopping.early_stopper import EarlyStopper, Stop
+from dualsweep.sweeps.early_stopping.watched import Bound, Watched
+from dualsweep.sweeps.planning.schema import Direction, EarlyStopping
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.worker import run_worker
 from tests.margins import Sampled
 from tests.sweeps.early_stopping.dynamics import STEPS, Many, simulate
 from tests.trainer.recipes import digits
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.coordinator import InProcess
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.engine.worker import run_worker
 
 Curve = Callable[[int], float]
 ALONE = EarlyStopping(infeasible=True)

@@ -10,15 +10,15 @@ import torch
 import yaml
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
-from sweeps.checking import checked_recipe
-from trainer.checkpoint import CheckpointFolder
-from trainer.config.diagnostics import InputError
-from trainer.dual.coordinator import InProcess
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.engine.worker import run_worker
-from trainer.errors import TrainingError
-from trainer.recipe.recipe import Recipe
+from dualsweep.sweeps.checking import checked_recipe
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.recipe.recipe import Recipe
 
 RECIPE = """\
 name: aligned

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sweeps.checking import checked_recipe
-from sweeps.cli import app
+from dualsweep.sweeps.checking import checked_recipe
+from dualsweep.sweeps.cli import app
+from dualsweep.trainer.config.diagnostics import InputError
 from tests.trainer.engine.test_loop import run
-from trainer.config.diagnostics import InputError
 
 RECIPE = """\
 name: composed

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.checking import checked_plan, describe
-from sweeps.trials.results import sweep_record
+from dualsweep.sweeps.checking import checked_plan, describe
+from dualsweep.sweeps.trials.results import sweep_record
 from tests.sweeps.files import SWEEP, plan
 
 TIED = SWEEP.replace("constraints.[*].at_most", "constraints.*.at_most")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.planning.kinds import Choice, LogUniform, Uniform
-from sweeps.planning.load import load_plan
-from sweeps.planning.schema import Sweep
+from dualsweep.sweeps.planning.kinds import Choice, LogUniform, Uniform
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.schema import Sweep
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.recipe.load import load_recipe
 from tests.sweeps.files import RECIPE, SWEEP, plan, write
-from trainer.config.diagnostics import InputError
-from trainer.recipe.load import load_recipe
 
 
 def told(path: Path, *overrides: str) -> list[str]:
@@ -288,7 +288,7 @@ def test_a_grid_is_capped_and_says_so(tmp_path: Path) -> None:
 
 
 def test_bad_input_is_answered_at_once(tmp_path: Path) -> None:
-    code = "import sys; from sweeps.planning.load import load_plan\ntry: load_plan(sys.argv[1])\nexcept Exception as error: print(error)\n"
+    code = "import sys; from dualsweep.sweeps.planning.load import load_plan\ntry: load_plan(sys.argv[1])\nexcept Exception as error: print(error)\n"
     code += "print([name for name in ('optuna', 'mlflow', 'numpy', 'torch', 'ray') if name in sys.modules])"
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code, str(write(tmp_path, BAD))], capture_output=True, text=True, check=True)

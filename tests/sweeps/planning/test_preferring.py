@@ -10,15 +10,15 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from analysis.preference import Limit, Preference
-from analysis.reading import read_sweep
-from sweeps.checking import checked_sweep, describe
-from sweeps.planning.load import load_plan
-from sweeps.planning.preferring import read_option
-from sweeps.reports.reviewing import rebuild
+from dualsweep.analysis.preference import Limit, Preference
+from dualsweep.analysis.reading import read_sweep
+from dualsweep.sweeps.checking import checked_sweep, describe
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.preferring import read_option
+from dualsweep.sweeps.reports.reviewing import rebuild
+from dualsweep.trainer.config.diagnostics import InputError
 from tests.analysis.made_up import log_parent, log_trial, made_up_trials, new_store
 from tests.sweeps.files import RECIPE, write
-from trainer.config.diagnostics import InputError
 
 SWEEP = """\
 name: s

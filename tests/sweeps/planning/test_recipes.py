@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.checking import checked_recipe
-from sweeps.planning.load import load_plan
+from dualsweep.sweeps.checking import checked_recipe
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.trainer.recipe.load import load_recipe
 from tests.trainer.engine.test_loop import run
-from trainer.recipe.load import load_recipe
 
 RECIPES = Path(__file__).resolve().parents[3] / "sweeps" / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))

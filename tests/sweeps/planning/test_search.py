@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sweeps.planning.search import apply
-from trainer.config.dotted_keys import NoSuchPlaceError, expand
+from dualsweep.sweeps.planning.search import apply
+from dualsweep.trainer.config.dotted_keys import NoSuchPlaceError, expand
 
 
 def recipe() -> dict[str, Any]:

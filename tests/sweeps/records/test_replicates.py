@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeps.records.replicates import Replicates
+from dualsweep.sweeps.records.replicates import Replicates
+from dualsweep.trainer.recipe.bound import Kind
+from dualsweep.trainer.result import ConstraintOutcome, Result
 from tests.margins import Sampled
-from trainer.recipe.bound import Kind
-from trainer.result import ConstraintOutcome, Result
 
 
 def run(

@@ -9,14 +9,14 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from sweeps.records.explained import Explained, write
-from sweeps.records.trial_record import TrialRecord
-from sweeps.reports.explaining import explain_run, show
-from sweeps.tracking.spool import Spool
+from dualsweep.sweeps.records.explained import Explained, write
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.reports.explaining import explain_run, show
+from dualsweep.sweeps.tracking.spool import Spool
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.result import ConstraintOutcome, Result
 from tests.stores import empty_store
 from tests.trainer.recipes import digits
-from trainer.config.diagnostics import InputError
-from trainer.result import ConstraintOutcome, Result
 
 RECIPE = digits()
 #: `four` rises against a steady violation to the end; `five` is left alone.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.reports.reviewing import place_of
+from dualsweep.sweeps.reports.reviewing import place_of
+from dualsweep.trainer.config.diagnostics import InputError
 from tests.sweeps.files import SWEEP, write
-from trainer.config.diagnostics import InputError
 
 
 @pytest.mark.parametrize("own", ["mlflow.db", "htp://x"])

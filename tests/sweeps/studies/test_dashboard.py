@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sweeps.studies.study import JOURNAL, Study
+from dualsweep.sweeps.studies.study import JOURNAL, Study
 from tests.sweeps.files import plan
 
 pytest.importorskip("optuna_dashboard")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from sweeps.planning.kinds import Choice, Integers, LogUniform, Uniform
-from sweeps.studies.samplers import decode, encode
-from sweeps.studies.study import Study
+from dualsweep.sweeps.planning.kinds import Choice, Integers, LogUniform, Uniform
+from dualsweep.sweeps.studies.samplers import decode, encode
+from dualsweep.sweeps.studies.study import Study
 from tests.sweeps.files import plan
 
 SEARCH = """\

@@ -20,13 +20,13 @@ from typing import Any
 import optuna
 import pytest
 
-from sweeps.checking import checked_sweep
-from sweeps.planning.load import load_plan
-from sweeps.planning.study_address import masked
-from sweeps.studies.storage import open_storage
-from sweeps.studies.study import STUDY, Study
+from dualsweep.sweeps.checking import checked_sweep
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.study_address import masked
+from dualsweep.sweeps.studies.storage import open_storage
+from dualsweep.sweeps.studies.study import STUDY, Study
+from dualsweep.trainer.config.diagnostics import InputError
 from tests.sweeps.files import SWEEP, plan, write
-from trainer.config.diagnostics import InputError
 
 ROOT = Path(__file__).parents[3]
 GOOD = {"four": 0.1, "five": 0.05}

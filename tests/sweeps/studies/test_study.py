@@ -16,9 +16,9 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from sweeps.studies.study import JOURNAL, Study
+from dualsweep.sweeps.studies.study import JOURNAL, Study
+from dualsweep.trainer.config.diagnostics import InputError
 from tests.sweeps.files import SWEEP, plan
-from trainer.config.diagnostics import InputError
 
 GOOD = {"four": 0.1, "five": 0.0}
 
@@ -135,8 +135,8 @@ def test_two_processes_do_not_share_an_output(tmp_path: Path) -> None:
 KILLED = """\
 import sys
 from pathlib import Path
-from sweeps.planning.load import load_plan
-from sweeps.studies.study import Study
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.studies.study import Study
 study = Study(load_plan(sys.argv[1]), Path(sys.argv[2]))
 for number in range(3):
     asked = study.ask()
@@ -196,7 +196,7 @@ def test_without_constraints_values_are_enough(tmp_path: Path) -> None:
     plan(tmp_path)
     (tmp_path / "recipe.yaml").write_text(recipe)
     (tmp_path / "sweep.yaml").write_text(SWEEP.replace("  constraints.[*].at_most: {uniform: [0.08, 0.25]}\n", ""))
-    from sweeps.planning.load import load_plan
+    from dualsweep.sweeps.planning.load import load_plan
 
     with Study(load_plan(tmp_path / "sweep.yaml"), tmp_path / "out") as study:
         assert study.tell(study.ask().number, [1.0]) == "complete"

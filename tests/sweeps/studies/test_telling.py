@@ -8,9 +8,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from sweeps.studies.telling import OLD, seen, told_slacks
-from trainer.recipe.bound import Kind
-from trainer.result import ConstraintOutcome, failed
+from dualsweep.sweeps.studies.telling import OLD, seen, told_slacks
+from dualsweep.trainer.recipe.bound import Kind
+from dualsweep.trainer.result import ConstraintOutcome, failed
 
 
 @pytest.mark.parametrize(

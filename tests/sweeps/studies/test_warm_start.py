@@ -10,13 +10,13 @@ import optuna
 import pytest
 import yaml
 
-from sweeps.planning.load import load_plan
-from sweeps.planning.plan import Plan
-from sweeps.records.trial_record import TrialRecord
-from sweeps.studies.study import STUDY, Study
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.studies.study import STUDY, Study
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.result import ConstraintOutcome, Result, failed
 from tests.sweeps.files import RECIPE, plan, write
-from trainer.config.diagnostics import InputError
-from trainer.result import ConstraintOutcome, Result, failed
 
 SWEEP = """\
 name: s

@@ -8,10 +8,10 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 
-from analysis.tracking_uri import tracking_uri
-from sweeps.planning.study_address import storage_url
-from sweeps.tracking.experiment import client_of, experiment_of
-from trainer.config.uris import of_file, sqlite_file
+from dualsweep.analysis.tracking_uri import tracking_uri
+from dualsweep.sweeps.planning.study_address import storage_url
+from dualsweep.sweeps.tracking.experiment import client_of, experiment_of
+from dualsweep.trainer.config.uris import of_file, sqlite_file
 
 #: A quote of each kind ends MLflow's own SQL, a colon begins a parameter of it, and a `%41` is an A in a URL.
 NAMES = ['it\'s "x" data:v2', "a?b%41 100% #c&d;$e[f]é"]

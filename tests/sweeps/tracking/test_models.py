@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from analysis.front import find_front
-from analysis.reading import read_sweep
-from sweeps.tracking.models import TAG, log_models
+from dualsweep.analysis.front import find_front
+from dualsweep.analysis.reading import read_sweep
+from dualsweep.sweeps.tracking.models import TAG, log_models
+from dualsweep.trainer.engine.sample_command import generate
 from tests.analysis.made_up import log_parent, log_trial, made_up_trials, new_store
 from tests.trainer.models.test_build import train
 from tests.trainer.recipes import digits
-from trainer.engine.sample_command import generate
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.tracking.spool import Spool, read
+from dualsweep.sweeps.tracking.spool import Spool, read
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
@@ -107,7 +107,7 @@ def test_what_the_disk_refuses_waits_for_room_whole_and_in_order(tmp_path: Path)
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from sweeps.tracking.spool import Spool\n"
+        "from dualsweep.sweeps.tracking.spool import Spool\n"
         "spool = Spool(Path(sys.argv[1]))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
         "for step in range(30): spool.point(step, {'x': step}, time_ms=step)\n"

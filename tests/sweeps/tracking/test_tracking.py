@@ -17,11 +17,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from sweeps.planning.plan import Plan
-from sweeps.planning.study_address import masked
-from sweeps.tracking.ledger import Ledger
-from sweeps.tracking.spool import FOLDER, Spool, read
-from sweeps.tracking.tracker import Tracker
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.planning.study_address import masked
+from dualsweep.sweeps.tracking.ledger import Ledger
+from dualsweep.sweeps.tracking.spool import FOLDER, Spool, read
+from dualsweep.sweeps.tracking.tracker import Tracker
 from tests.stores import empty_store
 from tests.sweeps.files import plan
 
@@ -283,8 +283,8 @@ def test_outages_neither_stop_a_run_nor_lose_a_point(server: Server, tmp_path: P
 KILLED = """\
 import sys, time
 from pathlib import Path
-from sweeps.planning.load import load_plan
-from sweeps.tracking.tracker import Tracker
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.tracking.tracker import Tracker
 search = load_plan(sys.argv[1], sys.argv[3:])
 tracker = Tracker(search, Path(sys.argv[2]), print, interval=0.01)
 spool = tracker.trial(0, {})

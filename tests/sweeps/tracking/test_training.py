@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from sweeps.checking import checked_store
-from sweeps.records.explained import Explained
-from sweeps.reports.explaining import explain_run
-from sweeps.tracking.training import log_training
+from dualsweep.sweeps.checking import checked_store
+from dualsweep.sweeps.records.explained import Explained
+from dualsweep.sweeps.reports.explaining import explain_run
+from dualsweep.sweeps.tracking.training import log_training
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.yaml_file import parse, validate
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import ConstraintOutcome, Result
 from tests.sweeps.files import RECIPE
-from trainer.config.diagnostics import InputError
-from trainer.config.yaml_file import parse, validate
-from trainer.recipe.recipe import Recipe
-from trainer.result import ConstraintOutcome, Result
 
 
 def test_a_training_is_logged_once_and_explained_from_there(tmp_path: Path) -> None:

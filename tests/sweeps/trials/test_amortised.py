@@ -10,24 +10,24 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from analysis.reading import read_sweep
-from sweeps.planning.load import load_plan
-from sweeps.planning.plan import Plan
-from sweeps.records.explained import Explained
-from sweeps.tracking.tracker import Tracker
-from sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
+from dualsweep.analysis.reading import read_sweep
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.records.explained import Explained
+from dualsweep.sweeps.tracking.tracker import Tracker
+from dualsweep.sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
+from dualsweep.trainer.amortised.front import FILE
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.ray_shell.launch import result_in
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
 from tests.stores import empty_store
 from tests.sweeps.files import RECIPE, SWEEP, write
-from trainer.amortised.front import FILE
-from trainer.checkpoint import CheckpointFolder
-from trainer.config.diagnostics import InputError
-from trainer.dual.coordinator import InProcess
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.engine.worker import run_worker
-from trainer.ray_shell.launch import result_in
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
 
 QUICK = """\
 model: {unet: {channels: [8, 16]}}
@@ -47,7 +47,7 @@ def quick(folder: Path, *overrides: str) -> Plan:
 
 
 def in_process(recipe: Recipe, output: str, on_report: Any) -> Result:
-    """`trainer.ray_shell.launch.train` without Ray."""
+    """`dualsweep.trainer.ray_shell.launch.train` without Ray."""
     done = result_in(output)
     if done is not None:
         return done

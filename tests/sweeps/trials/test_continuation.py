@@ -9,25 +9,25 @@ from typing import Any
 
 import pytest
 
-from analysis.front import find_front
-from analysis.prices.shadow import Prices
-from analysis.recommendation.recommend import recommend
-from analysis.spreadsheet import write_trials
-from sweeps.checking import checked_plan, describe
-from sweeps.dual_informed.of_plan import outcome_of
-from sweeps.planning.plan import Plan
-from sweeps.records.trial_record import TrialRecord
-from sweeps.records.trial_start import TrialStart, begun_recipe
-from sweeps.studies.study import ProposedTrial, Study
-from sweeps.trials.continuation import Continuing
-from sweeps.trials.results import sweep_record
-from sweeps.trials.runs import OpenTrial
+from dualsweep.analysis.front import find_front
+from dualsweep.analysis.prices.shadow import Prices
+from dualsweep.analysis.recommendation.recommend import recommend
+from dualsweep.analysis.spreadsheet import write_trials
+from dualsweep.sweeps.checking import checked_plan, describe
+from dualsweep.sweeps.dual_informed.of_plan import outcome_of
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.records.trial_start import TrialStart, begun_recipe
+from dualsweep.sweeps.studies.study import ProposedTrial, Study
+from dualsweep.sweeps.trials.continuation import Continuing
+from dualsweep.sweeps.trials.results import sweep_record
+from dualsweep.sweeps.trials.runs import OpenTrial
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.result import ConstraintOutcome
+from dualsweep.trainer.storage import MARKER
 from tests.analysis.made_up import front_text
 from tests.sweeps.dual_informed.test_of_plan import result
 from tests.sweeps.files import RECIPE, plan, write
-from trainer.config.diagnostics import InputError
-from trainer.result import ConstraintOutcome
-from trainer.storage import MARKER
 
 SWEEP = """\
 name: s
@@ -179,7 +179,7 @@ def test_a_continued_recipe(tmp_path: Path) -> None:
 
 
 def plan_with(folder: Path, recipe: str, *overrides: str) -> Plan:
-    from sweeps.planning.load import load_plan
+    from dualsweep.sweeps.planning.load import load_plan
 
     return load_plan(write(folder, SWEEP, recipe), overrides)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dualsweep.trainer.amortised.dual_function import DualFunction
+from dualsweep.trainer.amortised.front import AmortisedFront, FrontPoint
+from dualsweep.trainer.amortised.spread import MultiplierRange
+from dualsweep.trainer.dual.problem import RELATIVE_LIMIT, ConstrainedProblem, Vector
 from tests.analysis.certified import problems
 from tests.analysis.certified.problems import GAMMA, problem
-from trainer.amortised.dual_function import DualFunction
-from trainer.amortised.front import AmortisedFront, FrontPoint
-from trainer.amortised.spread import MultiplierRange
-from trainer.dual.problem import RELATIVE_LIMIT, ConstrainedProblem, Vector
 
 
 def spread_of(size: int, high: float, **more) -> MultiplierRange:

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dualsweep.trainer.amortised.spread import MultiplierRange, sequence
+from dualsweep.trainer.dual.problem import RELATIVE_LIMIT
+from dualsweep.trainer.engine.dual_side import multiplier_range_of
+from dualsweep.trainer.sources.mixture_batch import Parts, draw_amortised
 from tests.trainer.recipes import digits
-from trainer.amortised.spread import MultiplierRange, sequence
-from trainer.dual.problem import RELATIVE_LIMIT
-from trainer.engine.dual_side import multiplier_range_of
-from trainer.sources.mixture_batch import Parts, draw_amortised
 
 
 def spread(**amortised) -> MultiplierRange:

@@ -10,27 +10,27 @@ import pytest
 import torch
 import typer.testing
 
-from sweeps.cli import app
-from sweeps.reports.asked_multipliers import asked_multipliers
+from dualsweep.sweeps.cli import app
+from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
+from dualsweep.trainer.amortised.front import FILE, AmortisedFront
+from dualsweep.trainer.amortised.measure import measured_at
+from dualsweep.trainer.checkpoint import CheckpointFolder, locate
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.assembly import prepare
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.loop import Loop
+from dualsweep.trainer.engine.sample_command import generate, restore
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.build import build_model
+from dualsweep.trainer.models.loading import Library
+from dualsweep.trainer.recipe.load import load_recipe
+from dualsweep.trainer.recipe.model import Model
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.rng import shard
 from tests.trainer.engine.test_loop import aligned, check_resumed, run
 from tests.trainer.recipes import digits
-from trainer.amortised.front import FILE, AmortisedFront
-from trainer.amortised.measure import measured_at
-from trainer.checkpoint import CheckpointFolder, locate
-from trainer.config.diagnostics import InputError
-from trainer.dual.coordinator import InProcess
-from trainer.engine.assembly import prepare
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.engine.loop import Loop
-from trainer.engine.sample_command import generate, restore
-from trainer.errors import TrainingError
-from trainer.models.build import build_model
-from trainer.models.loading import Library
-from trainer.recipe.load import load_recipe
-from trainer.recipe.model import Model
-from trainer.recipe.recipe import Recipe
-from trainer.rng import shard
 
 AMORTISED = {"multipliers": {"low": 0.01, "high": 2.0}, "points": 5}
 

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from dualsweep.trainer.checks.before_loading import check, is_conclusive, summary
+from dualsweep.trainer.data.dataset_info import DIGITS_COUNTS, DIGITS_SIDE
+from dualsweep.trainer.recipe.data import Data
 from tests.trainer.conftest import WriteModule
 from tests.trainer.data.conftest import HEAD, recipe_of
-from trainer.checks.before_loading import check, is_conclusive, summary
-from trainer.data.dataset_info import DIGITS_COUNTS, DIGITS_SIDE
-from trainer.recipe.data import Data
 
 CONSTRAINT = "  - {{name: a, at_most: 1.0, data: {}}}\n"
 FOUR = "constraints:\n" + CONSTRAINT.format("{classes: [4]}")
@@ -218,9 +218,9 @@ def test_a_unet_that_cannot_halve_the_images_is_told() -> None:
 def test_outline_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from trainer.config.yaml_file import parse, validate\n"
-        "from trainer.checks.before_loading import check, is_conclusive\n"
-        "from trainer.recipe.recipe import Recipe\n"
+        "from dualsweep.trainer.config.yaml_file import parse, validate\n"
+        "from dualsweep.trainer.checks.before_loading import check, is_conclusive\n"
+        "from dualsweep.trainer.recipe.recipe import Recipe\n"
         f"document = parse({HEAD + 'data: {source: digits}' + chr(10) + FOUR!r}, 'recipe.yaml')\n"
         "recipe = validate(Recipe, document)\n"
         "assert check(recipe, document) == [] and is_conclusive(recipe)\n"

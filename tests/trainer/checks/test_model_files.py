@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from dualsweep.trainer.checks.before_loading import check
 from tests.trainer.data.conftest import recipe_of
-from trainer.checks.before_loading import check
 
 HEAD = "name: x\nformulation: alignment\ntrain: {steps: 1}\nconstraints: [{name: a, path_kl: {}, at_most: 1.0}]\n"
 
@@ -104,8 +104,8 @@ def test_a_variant_alone_is_loaded(tmp_path: Path) -> None:
     import torch
     from diffusers import UNet2DModel
 
-    from trainer.models.networks import Networks
-    from trainer.recipe.model import Model
+    from dualsweep.trainer.models.networks import Networks
+    from dualsweep.trainer.recipe.model import Model
 
     made = UNet2DModel(
         block_out_channels=(8,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), norm_num_groups=2
@@ -130,8 +130,8 @@ def test_a_file_in_place_of_a_folder_is_told(tmp_path: Path, key: str) -> None:
     "litter", ["step-00000001-backup", "step-00000002.part", "step-final", "step-٣", "step-1", "._step-00000009"]
 )
 def test_names_that_are_no_checkpoints_are_passed_over(tmp_path: Path, litter: str) -> None:
-    from trainer.checkpoint import CheckpointFolder, locate
-    from trainer.checks.model_files import complete
+    from dualsweep.trainer.checkpoint import CheckpointFolder, locate
+    from dualsweep.trainer.checks.model_files import complete
 
     for name in ("step-00000001", litter):
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
@@ -144,8 +144,8 @@ def test_names_that_are_no_checkpoints_are_passed_over(tmp_path: Path, litter: s
 
 @pytest.mark.parametrize("marker", ["", "{", "[1]", '{"training/weights.safetensors": 3}', '{"state.json": "x"}'])
 def test_a_checkpoint_that_was_copied_in_part_is_told(tmp_path: Path, marker: str) -> None:
-    from trainer.checkpoint import read
-    from trainer.errors import TrainingError
+    from dualsweep.trainer.checkpoint import read
+    from dualsweep.trainer.errors import TrainingError
 
     (tmp_path / "complete.json").write_text(marker)
     with pytest.raises(TrainingError, match="take an earlier one"):
@@ -169,6 +169,6 @@ def test_a_run_without_a_checkpoint_is_told(tmp_path: Path) -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = "import sys, trainer.checks.model_files; print([m for m in ('torch', 'numpy', 'diffusers') if m in sys.modules])"
+    code = "import sys, dualsweep.trainer.checks.model_files; print({'torch', 'numpy', 'diffusers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "set()"

@@ -9,11 +9,11 @@ import pytest
 import ray
 from PIL import Image
 
+from dualsweep.trainer.checks.recipe import check_recipe
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.ray_shell.launch import train
+from dualsweep.trainer.recipe.recipe import Recipe
 from tests.trainer.recipes import digits
-from trainer.checks.recipe import check_recipe
-from trainer.config.diagnostics import InputError
-from trainer.ray_shell.launch import train
-from trainer.recipe.recipe import Recipe
 
 
 def test_training_from_python_tells_every_mistake_before_anything_starts(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config.import_path import CannotImportError, import_callable, takes
+from dualsweep.trainer.config.import_path import CannotImportError, import_callable, takes
 
 PARTS = """\
 import math

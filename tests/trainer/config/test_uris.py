@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer.checkpoint import CheckpointFolder
-from trainer.config.diagnostics import Diagnostic, InputError
-from trainer.config.uris import (
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.uris import (
     BadPlaceError,
     ambiguous_login,
     is_local,
@@ -18,7 +18,7 @@ from trainer.config.uris import (
     sqlite_url,
     without_login,
 )
-from trainer.storage import check_writable, read_file, write_files
+from dualsweep.trainer.storage import check_writable, read_file, write_files
 
 
 @pytest.fixture

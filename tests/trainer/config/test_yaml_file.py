@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from trainer.config import yaml_core
-from trainer.config.diagnostics import InputError
-from trainer.config.yaml_file import load, parse, validate
-from trainer.recipe.load import read_overrides
-from trainer.recipe.recipe import Recipe
+from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.yaml_file import load, parse, validate
+from dualsweep.trainer.recipe.load import read_overrides
+from dualsweep.trainer.recipe.recipe import Recipe
 
 #: By the core schema of YAML 1.2, §10.3.2; what differs from 1.1 stands first.
 SCALARS: dict[str, Any] = {

@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from trainer.config.yaml_file import Document, parse, validate
-from trainer.recipe.data import Data
-from trainer.recipe.recipe import Recipe
+from dualsweep.trainer.config.yaml_file import Document, parse, validate
+from dualsweep.trainer.recipe.data import Data
+from dualsweep.trainer.recipe.recipe import Recipe
 
 ReadRecipe = Callable[..., tuple[Recipe, Document]]
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from dualsweep.trainer.checks.before_loading import check
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.splits import assemble
+from dualsweep.trainer.sources.mixture import Population
+from dualsweep.trainer.sources.mixture_batch import Parts
 from tests.trainer.conftest import WriteModule
 from tests.trainer.data.conftest import recipe_of
 from tests.trainer.engine.test_loop import run
 from tests.trainer.recipes import digits
-from trainer.checks.before_loading import check
-from trainer.data.faults import BadDataError
-from trainer.data.splits import assemble
-from trainer.sources.mixture import Population
-from trainer.sources.mixture_batch import Parts
 
 LABELS = np.array([0, 0, 0, 0, 0, 0, 1, 1, 2, 7])
 

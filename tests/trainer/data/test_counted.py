@@ -13,16 +13,16 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.data import examples as module
-from trainer.data import huggingface
-from trainer.data.dataset_info import inspect
-from trainer.data.division import split
-from trainer.data.faults import BadDataError
-from trainer.data.image_listing import list_images
-from trainer.data.pixels import from_array, from_image
-from trainer.data.subsets import subset
-from trainer.data.user_dataset import to_examples
-from trainer.recipe.data import Data, Subset
+from dualsweep.trainer.data import examples as module
+from dualsweep.trainer.data import huggingface
+from dualsweep.trainer.data.dataset_info import inspect
+from dualsweep.trainer.data.division import split
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.image_listing import list_images
+from dualsweep.trainer.data.pixels import from_array, from_image
+from dualsweep.trainer.data.subsets import subset
+from dualsweep.trainer.data.user_dataset import to_examples
+from dualsweep.trainer.recipe.data import Data, Subset
 
 NFC, NFD = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
 
@@ -102,7 +102,7 @@ def test_a_class_is_found_in_either_form_of_its_name(tmp_path: Path, on_disk: st
     root = images(tmp_path / f"folder {on_disk}", **{on_disk: 3, "b": 2})
     data = Data(folder=str(tmp_path / f"folder {written}"), keep={written: 0.5})
     assert inspect(data).class_names == ("b", NFC) and root.is_dir()
-    from trainer.data.load import load
+    from dualsweep.trainer.data.load import load
 
     parts = split(load(data), data, 0)
     assert len(parts.train) == 3 and len(subset(Subset(classes=[written]), parts, ("constraints", 0)).train) == 1

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.data import examples as module
-from trainer.data.examples import InMemory, OnDemand, Origin, concatenate, from_reader, from_tensor
-from trainer.data.faults import BadDataError
-from trainer.errors import TrainingError
+from dualsweep.trainer.data import examples as module
+from dualsweep.trainer.data.examples import InMemory, OnDemand, Origin, concatenate, from_reader, from_tensor
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.errors import TrainingError
 
 ORIGIN = Origin(("data", "call"), lambda row: f"item {row}")
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from dualsweep.trainer.checks.before_loading import check
+from dualsweep.trainer.data import examples as examples_module
+from dualsweep.trainer.data.examples import Examples, OnDemand
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.load import load
 from tests.trainer.data.conftest import data_of, recipe_of
-from trainer.checks.before_loading import check
-from trainer.data import examples as examples_module
-from trainer.data.examples import Examples, OnDemand
-from trainer.data.faults import BadDataError
-from trainer.data.load import load
 
 VALUES = (0, 51, 102, 255)
 

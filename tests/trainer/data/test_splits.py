@@ -10,15 +10,15 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from dualsweep.trainer.checks.after_loading import check_deep
+from dualsweep.trainer.data import digits
+from dualsweep.trainer.data.examples import InMemory
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.portions import portion, stays
+from dualsweep.trainer.data.splits import Split, SubsetRows, assemble, split, subset
+from dualsweep.trainer.recipe.data import Subset
 from tests.trainer.conftest import WriteModule
 from tests.trainer.data.conftest import data_of, recipe_of
-from trainer.checks.after_loading import check_deep
-from trainer.data import digits
-from trainer.data.examples import InMemory
-from trainer.data.faults import BadDataError
-from trainer.data.portions import portion, stays
-from trainer.data.splits import Split, SubsetRows, assemble, split, subset
-from trainer.recipe.data import Subset
 
 DIGITS = digits.load()
 LABELS = load_digits().target

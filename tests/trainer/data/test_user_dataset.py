@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from torch.utils.data import IterableDataset, TensorDataset
 
+from dualsweep.trainer.data import examples as examples_module
+from dualsweep.trainer.data.examples import Examples, OnDemand
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.load import load
+from dualsweep.trainer.data.user_dataset import to_examples
 from tests.trainer.conftest import WriteModule
 from tests.trainer.data.conftest import data_of
-from trainer.data import examples as examples_module
-from trainer.data.examples import Examples, OnDemand
-from trainer.data.faults import BadDataError
-from trainer.data.load import load
-from trainer.data.user_dataset import to_examples
 
 X = torch.linspace(-1, 1, 4 * 3 * 2 * 2).reshape(4, 3, 2, 2)
 LABELS = [3, 7, 7, 3]

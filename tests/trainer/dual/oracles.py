@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
-from trainer.dual.controller import Controller
-from trainer.dual.problem import ConstrainedProblem, Vector
-from trainer.dual.state import DualState, SlackReport
-from trainer.recipe.dual import Dual
+from dualsweep.trainer.dual.controller import Controller
+from dualsweep.trainer.dual.problem import ConstrainedProblem, Vector
+from dualsweep.trainer.dual.state import DualState, SlackReport
+from dualsweep.trainer.recipe.dual import Dual
 
 
 class Oracle(Protocol):

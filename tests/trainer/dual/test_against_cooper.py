@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.dual.first_order import RULES, Gains, ahead
-from trainer.dual.memory import blank
-from trainer.dual.problem import ConstrainedProblem
+from dualsweep.trainer.dual.first_order import RULES, Gains, ahead
+from dualsweep.trainer.dual.memory import blank
+from dualsweep.trainer.dual.problem import ConstrainedProblem
 
 TARGET = torch.tensor([2.0, 0.5, -1.0], dtype=torch.float64)
 RATE, STEPS = 0.1, 60

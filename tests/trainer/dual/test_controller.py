@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from trainer.dual.controller import Controller, reduce
-from trainer.dual.problem import ConstrainedProblem
-from trainer.dual.state import DualState, SlackReport, version_at
-from trainer.recipe.dual import Dual
+from dualsweep.trainer.dual.controller import Controller, reduce
+from dualsweep.trainer.dual.problem import ConstrainedProblem
+from dualsweep.trainer.dual.state import DualState, SlackReport, version_at
+from dualsweep.trainer.recipe.dual import Dual
 
 
 def problem(budgets=(0.5, 0.7), relative=(False, False)):

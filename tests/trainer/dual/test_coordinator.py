@@ -5,10 +5,10 @@ import asyncio
 import numpy as np
 import pytest
 
+from dualsweep.trainer.dual.coordinator import CoordinatorServer, InProcess
+from dualsweep.trainer.dual.state import DualState
+from dualsweep.trainer.errors import CoordinatorLost
 from tests.trainer.dual.test_controller import controller, report
-from trainer.dual.coordinator import CoordinatorServer, InProcess
-from trainer.dual.state import DualState
-from trainer.errors import CoordinatorLost
 
 
 def values(rng):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from trainer.dual.first_order import Gains, ascent, fixed, gain, nu_pi
-from trainer.recipe.dual import Dual
+from dualsweep.trainer.dual.first_order import Gains, ascent, fixed, gain, nu_pi
+from dualsweep.trainer.recipe.dual import Dual
 
 
 def test_ascent_moves_against_the_slack():

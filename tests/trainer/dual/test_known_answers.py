@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from dualsweep.trainer.dual.controller import Controller, reduce
+from dualsweep.trainer.dual.problem import ConstrainedProblem
+from dualsweep.trainer.dual.state import DualState, SlackReport
+from dualsweep.trainer.recipe.dual import Dual
 from tests.trainer.dual.oracles import PLANE, Alignment, alignment, minority, play
-from trainer.dual.controller import Controller, reduce
-from trainer.dual.problem import ConstrainedProblem
-from trainer.dual.state import DualState, SlackReport
-from trainer.recipe.dual import Dual
 
 RULES = [
     Dual(rule="ascent", step_size=0.5), Dual(rule="nu_pi", step_size=0.5, kappa_p=0.3, nu=0.5),

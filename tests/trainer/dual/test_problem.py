@@ -8,14 +8,14 @@ import pytest
 from pydantic import ValidationError
 from scipy.optimize import linprog
 
+from dualsweep.trainer.dual.controller import Controller
+from dualsweep.trainer.dual.problem import ConstrainedProblem, Estimate
+from dualsweep.trainer.engine.dual_side import problem_of
+from dualsweep.trainer.feasibility.deciding import Decision
+from dualsweep.trainer.recipe.dual import ON_SIMPLEX, Dual
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import ConstraintOutcome, outcomes, verdict
 from tests.trainer.recipes import digits
-from trainer.dual.controller import Controller
-from trainer.dual.problem import ConstrainedProblem, Estimate
-from trainer.engine.dual_side import problem_of
-from trainer.feasibility.deciding import Decision
-from trainer.recipe.dual import ON_SIMPLEX, Dual
-from trainer.recipe.recipe import Recipe
-from trainer.result import ConstraintOutcome, outcomes, verdict
 
 KINDS = ConstrainedProblem(
     ("most", "least", "equal", "near"),

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from trainer.dual.damping import Damping
-from trainer.dual.first_order import Gains
-from trainer.dual.secant import damped_bfgs
-from trainer.dual.second_order import Measured, completed, minimiser, newton
+from dualsweep.trainer.dual.damping import Damping
+from dualsweep.trainer.dual.first_order import Gains
+from dualsweep.trainer.dual.secant import damped_bfgs
+from dualsweep.trainer.dual.second_order import Measured, completed, minimiser, newton
 
 
 def measured(slacks, curvature=None, **kwargs):

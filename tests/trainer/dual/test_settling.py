@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
+from dualsweep.trainer.dual.controller import Controller
+from dualsweep.trainer.dual.problem import ConstrainedProblem
+from dualsweep.trainer.dual.settling import settled_errors, settled_multipliers
+from dualsweep.trainer.dual.state import BLOCKS, DualState, SlackReport, pack, unpack
+from dualsweep.trainer.recipe.dual import Dual
 from tests.margins import Sampled
 from tests.trainer.dual.oracles import alignment, play
-from trainer.dual.controller import Controller
-from trainer.dual.problem import ConstrainedProblem
-from trainer.dual.settling import settled_errors, settled_multipliers
-from trainer.dual.state import BLOCKS, DualState, SlackReport, pack, unpack
-from trainer.recipe.dual import Dual
 
 PRICE, RUNS = 1.0, 200
 

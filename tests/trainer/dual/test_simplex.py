@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from dualsweep.trainer.dual.controller import Controller
+from dualsweep.trainer.dual.first_order import Gains, mirror
+from dualsweep.trainer.dual.problem import ConstrainedProblem, Vector
+from dualsweep.trainer.dual.state import SlackReport
+from dualsweep.trainer.recipe.dual import Dual
 from tests.trainer.dual.oracles import play
-from trainer.dual.controller import Controller
-from trainer.dual.first_order import Gains, mirror
-from trainer.dual.problem import ConstrainedProblem, Vector
-from trainer.dual.state import SlackReport
-from trainer.recipe.dual import Dual
 
 
 def minimax(size: int) -> ConstrainedProblem:

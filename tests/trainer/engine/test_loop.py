@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.dual_side import controller_of, problem_of
+from dualsweep.trainer.engine.gradient_primal import Primal
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.loop import Loop
+from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.recipe.recipe import Recipe
 from tests.trainer.recipes import digits
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.coordinator import InProcess
-from trainer.engine.dual_side import controller_of, problem_of
-from trainer.engine.gradient_primal import Primal
-from trainer.engine.host import LocalHost
-from trainer.engine.loop import Loop
-from trainer.engine.worker import run_worker
-from trainer.recipe.recipe import Recipe
 
 
 class Interrupted(Exception):
@@ -231,6 +231,6 @@ def test_loop_has_no_ray_behind_it():
     import sys
 
     kept_out = ("ray", "mlflow", "matplotlib", "plotly")
-    code = f"import sys, trainer.engine.worker; sys.exit(any(name in sys.modules for name in {kept_out}))"
+    code = f"import sys, dualsweep.trainer.engine.worker; sys.exit(any(name in sys.modules for name in {kept_out}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert Loop.__module__ == "trainer.engine.loop"
+    assert Loop.__module__ == "dualsweep.trainer.engine.loop"

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.dual.state import SlackReport
+from dualsweep.trainer.engine.assembly import prepare
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.loop import Loop
 from tests.trainer.recipe.test_formulations import ALIGNMENT, COMBINED
 from tests.trainer.recipes import digits
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.coordinator import InProcess
-from trainer.dual.state import SlackReport
-from trainer.engine.assembly import prepare
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.engine.loop import Loop
 
 #: Each gradient that may take several updates, beside a data term and one on samples of a frozen model.
 GRADIENTS = ("policy_gradient", "dag", "dag_kl")

@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 import torch
 
+from dualsweep.trainer.checkpoint import CheckpointFolder, Snapshot, locate, read
+from dualsweep.trainer.checks import before_loading
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.yaml_file import parse
+from dualsweep.trainer.dual.settling import settled_multipliers
+from dualsweep.trainer.dual.state import DualState
+from dualsweep.trainer.engine.assembly import prepare
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.loop import Loop
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.ray_shell.launch import fingerprint
+from dualsweep.trainer.recipe.load import OverlaidDocument, load_recipe, validate_recipe
+from dualsweep.trainer.recipe.recipe import Recipe
 from tests.trainer.engine.test_loop import Interrupted, Recording, aligned, run, without_time
 from tests.trainer.recipes import digits
-from trainer.checkpoint import CheckpointFolder, Snapshot, locate, read
-from trainer.checks import before_loading
-from trainer.config.diagnostics import InputError
-from trainer.config.yaml_file import parse
-from trainer.dual.settling import settled_multipliers
-from trainer.dual.state import DualState
-from trainer.engine.assembly import prepare
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.engine.loop import Loop
-from trainer.errors import TrainingError
-from trainer.ray_shell.launch import fingerprint
-from trainer.recipe.load import OverlaidDocument, load_recipe, validate_recipe
-from trainer.recipe.recipe import Recipe
 
 QUICK: dict[str, Any] = {"evaluation": {"samples": 0, "loss_draws": 16}}
 

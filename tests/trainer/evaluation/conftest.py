@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from trainer.data.examples import InMemory
-from trainer.evaluation.judge import ConvJudge, train_judge
-from trainer.recipe.evaluation import JudgeSpec
+from dualsweep.trainer.data.examples import InMemory
+from dualsweep.trainer.evaluation.judge import ConvJudge, train_judge
+from dualsweep.trainer.recipe.evaluation import JudgeSpec
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from dualsweep.trainer.data.examples import InMemory
+from dualsweep.trainer.evaluation import copying as module
+from dualsweep.trainer.evaluation.copying import copying, examine, nearest
+from dualsweep.trainer.evaluation.evidence import Evidence, NotMeasured
+from dualsweep.trainer.evaluation.images import Rows
 from tests.margins import Sampled
-from trainer.data.examples import InMemory
-from trainer.evaluation import copying as module
-from trainer.evaluation.copying import copying, examine, nearest
-from trainer.evaluation.evidence import Evidence, NotMeasured
-from trainer.evaluation.images import Rows
 
 
 def _evidence(samples: torch.Tensor, training: torch.Tensor, held_out: torch.Tensor | None = None) -> Evidence:

@@ -11,18 +11,18 @@ from threading import Barrier
 import numpy as np
 import pytest
 
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.dual.problem import ConstrainedProblem
+from dualsweep.trainer.engine.assembly import Prepared, prepare
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.evaluation.final_values import Final, final_values
+from dualsweep.trainer.feasibility.deciding import Deciding
+from dualsweep.trainer.feasibility.standing import Standing
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.sources.mixture import MixtureSource
 from tests.trainer.recipes import digits
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.coordinator import InProcess
-from trainer.dual.problem import ConstrainedProblem
-from trainer.engine.assembly import Prepared, prepare
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.evaluation.final_values import Final, final_values
-from trainer.feasibility.deciding import Deciding
-from trainer.feasibility.standing import Standing
-from trainer.recipe.recipe import Recipe
-from trainer.sources.mixture import MixtureSource
 
 ENDS = (64, 128, 256)
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+from dualsweep.trainer.data.examples import InMemory
+from dualsweep.trainer.evaluation.evidence import Evidence, NotMeasured
+from dualsweep.trainer.evaluation.frechet import between_gaussians, distance, frechet, to_gaussian
+from dualsweep.trainer.evaluation.images import Rows
+from dualsweep.trainer.evaluation.jackknife import jackknifed
+from dualsweep.trainer.evaluation.judge import ConvJudge
 from tests.margins import Sampled
-from trainer.data.examples import InMemory
-from trainer.evaluation.evidence import Evidence, NotMeasured
-from trainer.evaluation.frechet import between_gaussians, distance, frechet, to_gaussian
-from trainer.evaluation.images import Rows
-from trainer.evaluation.jackknife import jackknifed
-from trainer.evaluation.judge import ConvJudge
 
 
 def _covariance(source: np.random.Generator, size: int, rank: int) -> np.ndarray:

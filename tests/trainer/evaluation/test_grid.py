@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.evaluation.grid import GAP, GAP_GREY, sample_grid, save_png
+from dualsweep.trainer.evaluation.grid import GAP, GAP_GREY, sample_grid, save_png
 
 
 def _opened(png: bytes) -> np.ndarray:

@@ -7,15 +7,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.coordinator import InProcess
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.engine.worker import run_worker
-from trainer.recipe.dual import Dual
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
-from trainer.verdicts.judge import verdicts
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.recipe.dual import Dual
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.verdicts.judge import verdicts
 
 SIZE, RARE, COMMON = 16, 6, 400
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.data.examples import InMemory
-from trainer.errors import TrainingError
-from trainer.evaluation import judge as module
-from trainer.evaluation.images import Rows
-from trainer.evaluation.judge import ConvJudge, judge_for, load_judge, save_judge
-from trainer.evaluation.judge_network import fit
-from trainer.evaluation.judge_protocol import classify, embed
-from trainer.recipe.evaluation import JudgeSpec
+from dualsweep.trainer.data.examples import InMemory
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation import judge as module
+from dualsweep.trainer.evaluation.images import Rows
+from dualsweep.trainer.evaluation.judge import ConvJudge, judge_for, load_judge, save_judge
+from dualsweep.trainer.evaluation.judge_network import fit
+from dualsweep.trainer.evaluation.judge_protocol import classify, embed
+from dualsweep.trainer.recipe.evaluation import JudgeSpec
 
 SPEC = JudgeSpec(epochs=2, features=8)
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from sklearn.svm import SVC
 
+from dualsweep.trainer.data.examples import InMemory
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.judge import ConvJudge, train_judge
+from dualsweep.trainer.recipe.evaluation import JudgeSpec
 from tests.margins import Sampled
-from trainer.data.examples import InMemory
-from trainer.errors import TrainingError
-from trainer.evaluation.judge import ConvJudge, train_judge
-from trainer.recipe.evaluation import JudgeSpec
 
 
 def _parts(digits: InMemory, seed: int) -> tuple[np.ndarray, np.ndarray]:

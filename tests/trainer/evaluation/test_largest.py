@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dualsweep.trainer.dual.problem import ConstrainedProblem
+from dualsweep.trainer.engine.dual_side import problem_of
+from dualsweep.trainer.evaluation.drawn import JointDraws, drawn_values
+from dualsweep.trainer.evaluation.largest import is_apart, largest_interval
+from dualsweep.trainer.evaluation.values import objective_metrics
 from tests.margins import Sampled
 from tests.trainer.recipes import digits
-from trainer.dual.problem import ConstrainedProblem
-from trainer.engine.dual_side import problem_of
-from trainer.evaluation.drawn import JointDraws, drawn_values
-from trainer.evaluation.largest import is_apart, largest_interval
-from trainer.evaluation.values import objective_metrics
 
 RUNS = 4_000
 

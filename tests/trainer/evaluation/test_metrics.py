@@ -8,11 +8,11 @@ import pytest
 import torch
 from mlflow.utils.validation import _validate_metric_name
 
-from trainer.data.examples import InMemory
-from trainer.errors import TrainingError
-from trainer.evaluation.images import Rows
-from trainer.evaluation.judge import ConvJudge
-from trainer.evaluation.metrics import SHIPPED, Evidence, NotMeasured, measure, resolve
+from dualsweep.trainer.data.examples import InMemory
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.images import Rows
+from dualsweep.trainer.evaluation.judge import ConvJudge
+from dualsweep.trainer.evaluation.metrics import SHIPPED, Evidence, NotMeasured, measure, resolve
 
 HERE = __name__
 

@@ -5,13 +5,12 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from tests.margins import Sampled
-from trainer.data.examples import InMemory
-from trainer.errors import TrainingError
-from trainer.evaluation.evidence import Evidence, NotMeasured
-from trainer.evaluation.images import Rows
-from trainer.evaluation.judge import ConvJudge
-from trainer.evaluation.shares import (
+from dualsweep.trainer.data.examples import InMemory
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.evidence import Evidence, NotMeasured
+from dualsweep.trainer.evaluation.images import Rows
+from dualsweep.trainer.evaluation.judge import ConvJudge
+from dualsweep.trainer.evaluation.shares import (
     class_shares,
     metric_names,
     share_errors,
@@ -20,6 +19,7 @@ from trainer.evaluation.shares import (
     tv_from_uniform,
     tv_interval,
 )
+from tests.margins import Sampled
 
 
 class Oracle:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from dualsweep.trainer.evaluation.drawn import JointDraws, Scale, drawn_values
+from dualsweep.trainer.evaluation.spread import BIN, _maker, mean_spread
 from tests.margins import Sampled
-from trainer.evaluation.drawn import JointDraws, Scale, drawn_values
-from trainer.evaluation.spread import BIN, _maker, mean_spread
 
 RUNS = 600
 #: The scatter of so many runs is known to 1 / sqrt(2 RUNS): four times that, and what the estimate of a variance is too high.

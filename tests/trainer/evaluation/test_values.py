@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.assembly import prepare
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
+from dualsweep.trainer.evaluation.draws_file import MOST, loaded, stored
+from dualsweep.trainer.evaluation.values import expectations
+from dualsweep.trainer.sources.mixture import MixtureSource
+from dualsweep.trainer.terms.context import TermContext
 from tests.margins import Sampled
 from tests.trainer.recipes import digits
-from trainer.checkpoint import CheckpointFolder
-from trainer.dual.coordinator import InProcess
-from trainer.engine.assembly import prepare
-from trainer.engine.dual_side import controller_of
-from trainer.engine.host import LocalHost
-from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
-from trainer.evaluation.draws_file import MOST, loaded, stored
-from trainer.evaluation.values import expectations
-from trainer.sources.mixture import MixtureSource
-from trainer.terms.context import TermContext
 
 SEEDS = 120
 STAGES = (range(60), range(60, 96))

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.dual.problem import ConstrainedProblem, Vector
-from trainer.evaluation.drawn import JointDraws, drawn_values
-from trainer.feasibility.deciding import Deciding
-from trainer.feasibility.spending import looks
-from trainer.feasibility.standing import Criticals, Slack, Standing, fixed_criticals, judged
+from dualsweep.trainer.dual.problem import ConstrainedProblem, Vector
+from dualsweep.trainer.evaluation.drawn import JointDraws, drawn_values
+from dualsweep.trainer.feasibility.deciding import Deciding
+from dualsweep.trainer.feasibility.spending import looks
+from dualsweep.trainer.feasibility.standing import Criticals, Slack, Standing, fixed_criticals, judged
 
 Codes = NDArray[np.int8]
 Draw = Callable[[np.random.Generator, tuple[int, int]], Vector]
@@ -67,7 +67,7 @@ def judgements(evaluated: list[list[Slack]], truths: Vector, criticals: Sequence
 def trials(found: Codes, ends: tuple[int, ...]) -> tuple[Codes, Vector]:
     """How trials stand of whose m constraints these are the judgements [looks, runs, m], and on how many draws: [runs] each.
 
-    As `trainer.feasibility.deciding.after` and `standing.overall` have it, of all runs at once.
+    As `dualsweep.trainer.feasibility.deciding.after` and `standing.overall` have it, of all runs at once.
     """
     state = np.zeros(found.shape[1:], np.int8)
     standing, used = np.zeros(len(state), np.int8), np.full(len(state), float(ends[-1]))

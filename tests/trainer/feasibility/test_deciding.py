@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dualsweep.trainer.dual.problem import ConstrainedProblem
+from dualsweep.trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
+from dualsweep.trainer.evaluation.draws_file import DRAWS, loaded
+from dualsweep.trainer.feasibility.deciding import Deciding, Decision
+from dualsweep.trainer.feasibility.held_out import HeldOut
+from dualsweep.trainer.feasibility.standing import Standing
+from dualsweep.trainer.feasibility.tolerance import Tolerance
+from dualsweep.trainer.recipe.dual import Dual
+from dualsweep.trainer.result import ConstraintOutcome, Result, verdict
+from dualsweep.trainer.verdicts.judge import verdicts
 from tests.trainer.engine.test_loop import run
 from tests.trainer.recipes import digits
-from trainer.dual.problem import ConstrainedProblem
-from trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
-from trainer.evaluation.draws_file import DRAWS, loaded
-from trainer.feasibility.deciding import Deciding, Decision
-from trainer.feasibility.held_out import HeldOut
-from trainer.feasibility.standing import Standing
-from trainer.feasibility.tolerance import Tolerance
-from trainer.recipe.dual import Dual
-from trainer.result import ConstraintOutcome, Result, verdict
-from trainer.verdicts.judge import verdicts
 
 PROBLEM = ConstrainedProblem(("c",), np.array([0.5]), np.array([False]), tolerances=(Tolerance(0.1),))
 

@@ -7,8 +7,8 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from trainer.feasibility.spending import boundaries, looks
-from trainer.feasibility.standing import fixed_criticals
+from dualsweep.trainer.feasibility.spending import boundaries, looks
+from dualsweep.trainer.feasibility.standing import fixed_criticals
 
 
 @pytest.mark.parametrize("level", [0.05, 0.005])

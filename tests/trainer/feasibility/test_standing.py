@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dualsweep.trainer.feasibility.deciding import after
+from dualsweep.trainer.feasibility.stages import stages
+from dualsweep.trainer.feasibility.standing import Slack, overall, score, standing_of
 from tests.trainer.feasibility.simulation import decided, wrong
 from tests.trainer.recipes import digits
-from trainer.feasibility.deciding import after
-from trainer.feasibility.stages import stages
-from trainer.feasibility.standing import Slack, overall, score, standing_of
 
 ENDS = (256, 512, 1024, 2048)
 

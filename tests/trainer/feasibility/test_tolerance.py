@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from sweeps.checking import checked_plan, describe
-from sweeps.planning.load import load_plan
+from dualsweep.sweeps.checking import checked_plan, describe
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.feasibility.defaults import tolerances, without_tolerance
+from dualsweep.trainer.feasibility.tolerance import Tolerance
+from dualsweep.trainer.recipe.load import load_recipe
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
 from tests.trainer.recipes import digits
-from trainer.config.diagnostics import InputError
-from trainer.feasibility.defaults import tolerances, without_tolerance
-from trainer.feasibility.tolerance import Tolerance
-from trainer.recipe.load import load_recipe
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
 
 DATA: dict[str, Any] = {"classes": [4]}
 SWEEP = """

@@ -11,27 +11,27 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel
 
+from dualsweep.trainer.checkpoint import CheckpointFolder, Snapshot
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.assembly import Prepared, prepare
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.gradient_primal import Primal
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.sample_command import generate, restore
+from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.loading import Library
+from dualsweep.trainer.models.schedules import own_schedule
+from dualsweep.trainer.models.spaces import Latents
+from dualsweep.trainer.recipe.fields import Sampling
+from dualsweep.trainer.recipe.model import Model
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.rng import Stream, normals
+from dualsweep.trainer.samplers.sampling import sample
+from dualsweep.trainer.sources.mixture import MixtureStep
 from tests.trainer import tiny
 from tests.trainer.recipes import digits
-from trainer.checkpoint import CheckpointFolder, Snapshot
-from trainer.dual.coordinator import InProcess
-from trainer.engine.assembly import Prepared, prepare
-from trainer.engine.dual_side import controller_of
-from trainer.engine.gradient_primal import Primal
-from trainer.engine.host import LocalHost
-from trainer.engine.sample_command import generate, restore
-from trainer.engine.worker import run_worker
-from trainer.errors import TrainingError
-from trainer.models.loading import Library
-from trainer.models.schedules import own_schedule
-from trainer.models.spaces import Latents
-from trainer.recipe.fields import Sampling
-from trainer.recipe.model import Model
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
-from trainer.rng import Stream, normals
-from trainer.samplers.sampling import sample
-from trainer.sources.mixture import MixtureStep
 
 
 def train(recipe: Recipe, folder: Path) -> Result:

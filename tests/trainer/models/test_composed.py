@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from dualsweep.trainer.engine.sample_command import generate, restore
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.build import build_model
+from dualsweep.trainer.models.loading import Library
+from dualsweep.trainer.recipe.model import Model
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.sources.build import sampling_of
 from tests.trainer.engine.test_loop import Interrupted, run, without_time
 from tests.trainer.models.test_build import prediction, train
-from trainer.engine.sample_command import generate, restore
-from trainer.errors import TrainingError
-from trainer.models.build import build_model
-from trainer.models.loading import Library
-from trainer.recipe.model import Model
-from trainer.recipe.recipe import Recipe
-from trainer.sources.build import sampling_of
 
 UNETS = {"a": {"unet": {"channels": [8]}}, "b": {"unet": {"channels": [16]}}, "any": {"unet": {"channels": [8, 8]}}}
 

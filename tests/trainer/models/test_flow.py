@@ -11,19 +11,19 @@ import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 
+from dualsweep.trainer.engine.sample_command import restore
+from dualsweep.trainer.models.flow import flow_schedule, is_flow, levels
+from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.models.schedules import own_schedule
+from dualsweep.trainer.recipe.fields import Sampling
+from dualsweep.trainer.recipe.model import Model, Schedule
+from dualsweep.trainer.rng import Stream, normals
+from dualsweep.trainer.samplers.chain import steps_of
+from dualsweep.trainer.samplers.rollout import roll_out
+from dualsweep.trainer.samplers.sampling import sample
+from dualsweep.trainer.terms.losses import Noised, weighted_errors
 from tests.trainer.models.test_build import train
 from tests.trainer.recipes import digits
-from trainer.engine.sample_command import restore
-from trainer.models.flow import flow_schedule, is_flow, levels
-from trainer.models.predictor import Predictor
-from trainer.models.schedules import own_schedule
-from trainer.recipe.fields import Sampling
-from trainer.recipe.model import Model, Schedule
-from trainer.rng import Stream, normals
-from trainer.samplers.chain import steps_of
-from trainer.samplers.rollout import roll_out
-from trainer.samplers.sampling import sample
-from trainer.terms.losses import Noised, weighted_errors
 
 T, MEAN, VARIANCE = 400, 0.7, 0.09
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from diffusers import DDPMScheduler
 
-from trainer.checks.before_loading import check
-from trainer.checks.model_files import signal_left
-from trainer.recipe.load import load_recipe
+from dualsweep.trainer.checks.before_loading import check
+from dualsweep.trainer.checks.model_files import signal_left
+from dualsweep.trainer.recipe.load import load_recipe
 
 RECIPE = """\
 name: r

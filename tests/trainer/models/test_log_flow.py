@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trainer.models.log_flow import Flow
+from dualsweep.trainer.models.log_flow import Flow
 
 
 @pytest.mark.parametrize("shape", [(1,), (5,), (1, 8, 8), (3, 32, 16), (3, 3, 3), (2, 6)])

@@ -10,9 +10,9 @@ import torch
 from diffusers import DiTTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel, UNet2DModel
 from torch import nn
 
-from trainer.errors import TrainingError
-from trainer.models.multiplier_embedding import bind, places
-from trainer.models.predictor import Condition, Predictor, of_network
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.multiplier_embedding import bind, places
+from dualsweep.trainer.models.predictor import Condition, Predictor, of_network
 
 LOW, HIGH = np.array([0.01, 0.02]), np.array([3.0, 2.0])
 

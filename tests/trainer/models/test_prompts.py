@@ -12,21 +12,21 @@ import torch
 import yaml
 from torch import Tensor
 
+from dualsweep.trainer.engine.assembly import prepare
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.loading import Library
+from dualsweep.trainer.models.log_flow import Flow
+from dualsweep.trainer.models.schedules import own_schedule
+from dualsweep.trainer.recipe.fields import Sampling
+from dualsweep.trainer.recipe.model import Model
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.rng import Stream, drawn, in_turn, normals
+from dualsweep.trainer.samplers.rollout import Path as Trajectories
+from dualsweep.trainer.samplers.sampling import sample
+from dualsweep.trainer.sources.rollout import RolloutSource
 from tests.margins import Sampled
 from tests.trainer.models.test_build import LORA, aligned, host_in, latest, prepared, train
-from trainer.engine.assembly import prepare
-from trainer.errors import TrainingError
-from trainer.models.loading import Library
-from trainer.models.log_flow import Flow
-from trainer.models.schedules import own_schedule
-from trainer.recipe.fields import Sampling
-from trainer.recipe.model import Model
-from trainer.recipe.recipe import Recipe
-from trainer.result import Result
-from trainer.rng import Stream, drawn, in_turn, normals
-from trainer.samplers.rollout import Path as Trajectories
-from trainer.samplers.sampling import sample
-from trainer.sources.rollout import RolloutSource
 
 SHAPE = (2, 4, 4)
 TEXTS = ["a red apple", "a blue pear", "a pear"]

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from transformers import CLIPTextModel
 
+from dualsweep.trainer.engine.assembly import Prepared
+from dualsweep.trainer.models import adapters
+from dualsweep.trainer.models.loading import Library
+from dualsweep.trainer.recipe.model import Model
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.terms.context import TermContext
 from tests.trainer.models.test_build import LORA, aligned, prediction, prepared, train
-from trainer.engine.assembly import Prepared
-from trainer.models import adapters
-from trainer.models.loading import Library
-from trainer.recipe.model import Model
-from trainer.recipe.recipe import Recipe
-from trainer.terms.context import TermContext
 
 SHAPE = (2, 4, 4)
 

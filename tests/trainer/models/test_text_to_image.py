@@ -11,17 +11,17 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusion3Pipeline, StableDiffusionXLPipeline
 from torch import Tensor
 
+from dualsweep.trainer.engine.sample_command import restore
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.flow import levels
+from dualsweep.trainer.models.loading import Library
+from dualsweep.trainer.models.schedules import own_schedule
+from dualsweep.trainer.recipe.fields import Sampling
+from dualsweep.trainer.recipe.model import Model
+from dualsweep.trainer.rng import Stream, normals
+from dualsweep.trainer.samplers.sampling import sample
 from tests.trainer.models.test_build import aligned, latest, prediction, prepared, train
 from tests.trainer.tiny import trailing
-from trainer.engine.sample_command import restore
-from trainer.errors import TrainingError
-from trainer.models.flow import levels
-from trainer.models.loading import Library
-from trainer.models.schedules import own_schedule
-from trainer.recipe.fields import Sampling
-from trainer.recipe.model import Model
-from trainer.rng import Stream, normals
-from trainer.samplers.sampling import sample
 
 SHAPE = (2, 4, 4)
 LORA = {"rank": 2, "alpha": 3.0, "targets": ["to_q", "to_v"]}

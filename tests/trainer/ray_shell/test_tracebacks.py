@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.ray_shell.tracebacks import error_in, own_line
+from dualsweep.trainer.config.import_path import import_callable
+from dualsweep.trainer.ray_shell.tracebacks import error_in, own_line
 
 
 def traceback_of(function: Callable[[], object]) -> str:
@@ -49,6 +50,10 @@ def in_a_library() -> None:
     json.loads("{")
 
 
+def in_this_program() -> None:
+    import_callable("nowhere_at_all:part")
+
+
 @pytest.mark.parametrize(
     ("function", "told", "name"),
     [
@@ -56,6 +61,7 @@ def in_a_library() -> None:
         (chained, "tests.trainer.ray_shell.test_tracebacks.OddError: outer [batch] second line", "chained"),
         (nested, "ValueError: invalid literal for int() with base 10: 'x'", "nested"),
         (in_a_library, "json.decoder.JSONDecodeError: Expecting property name", "in_a_library"),
+        (in_this_program, "dualsweep.trainer.config.import_path.CannotImportError: `nowhere_at_all:part`", "in_this_program"),
     ],
 )
 def test_the_error_with_its_type_and_the_users_own_line(function: Callable[[], object], told: str, name: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.recipe import Recipe
 
 REWARD = {"name": "a", "reward": {"call": "my:reward"}, "at_least": 1.0}
 

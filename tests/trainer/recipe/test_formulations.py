@@ -10,10 +10,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.recipe.recipe import Recipe
 from tests.trainer.engine.test_loop import Interrupted, run, without_time
 from tests.trainer.recipes import digits
-from trainer.errors import TrainingError
-from trainer.recipe.recipe import Recipe
 
 UNET = {"unet": {"channels": [8]}}
 ALIGNMENT: dict[str, Any] = {

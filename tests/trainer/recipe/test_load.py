@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config.diagnostics import InputError
-from trainer.recipe.load import load_recipe
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.recipe.load import load_recipe
 
 RECIPE = """\
 name: r
@@ -91,17 +91,17 @@ def test_a_missing_file_is_told_with_the_overrides_problems(tmp_path: Path) -> N
 
 def test_null_survives_the_way_to_the_workers() -> None:
     """`clip: null` switches clipping off; it must not come back as the default on the way."""
+    from dualsweep.trainer.ray_shell.launch import job_for
+    from dualsweep.trainer.recipe.recipe import Recipe
     from tests.trainer.recipes import digits
-    from trainer.ray_shell.launch import job_for
-    from trainer.recipe.recipe import Recipe
 
     recipe = digits(train={"clip": None})
     assert Recipe.model_validate(job_for(recipe, "out").recipe) == recipe
 
 
 def test_a_shared_place_for_checkpoints_keeps_recipes_apart() -> None:
+    from dualsweep.trainer.ray_shell.launch import job_for
     from tests.trainer.recipes import digits
-    from trainer.ray_shell.launch import job_for
 
     one, other = (job_for(digits(seed=seed, checkpoint={"to": "s3://bucket/all"}), "runs/x/") for seed in (0, 1))
     assert one.checkpoints != other.checkpoints and one.checkpoints.startswith("s3://bucket/all/x-")

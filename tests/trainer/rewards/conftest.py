@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dualsweep.trainer.evaluation.judge_protocol import Judge
+from dualsweep.trainer.rewards.registry import resolve
+from dualsweep.trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction
 from tests.trainer import tiny
-from trainer.evaluation.judge_protocol import Judge
-from trainer.rewards.registry import resolve
-from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction
 
 
 def context_of(

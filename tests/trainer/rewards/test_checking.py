@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from trainer.config.yaml_file import parse
-from trainer.rewards.checking import problems
-from trainer.rewards.registry import resolve
+from dualsweep.trainer.config.yaml_file import parse
+from dualsweep.trainer.rewards.checking import problems
+from dualsweep.trainer.rewards.registry import resolve
 
 KEYS = ("constraints", 0, "reward")
 RGB, GREY = (3, 8, 8), (1, 8, 8)

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.rewards.evaluate import Checked, Normalised, checked
+from dualsweep.trainer.rewards.registry import resolve
 from tests.trainer.rewards.conftest import Linear, built, context_of, noise
-from trainer.data.faults import BadDataError
-from trainer.errors import TrainingError
-from trainer.rewards.evaluate import Checked, Normalised, checked
-from trainer.rewards.registry import resolve
 
 X = noise(4, 3, 8, 8).float()
 

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dualsweep.trainer.evaluation.judge_network import ConvJudge
 from tests.trainer.rewards.conftest import Linear, built, noise
-from trainer.evaluation.judge_network import ConvJudge
 
 COLOURS = {"red": (1, -1, -1), "green": (-1, 1, -1), "blue": (-1, -1, 1), "white": (1, 1, 1), "black": (-1, -1, -1)}
 SMOOTH: list[Any] = ["brightness", "contrast", "local_contrast", "saturation", "colourfulness"]

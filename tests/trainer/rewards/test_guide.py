@@ -10,11 +10,11 @@ import pytest
 import torch
 import yaml
 
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.rewards.checking import problems
+from dualsweep.trainer.rewards.evaluate import checked
+from dualsweep.trainer.rewards.registry import REWARDS, resolve
 from tests.trainer.rewards.conftest import context_of, noise
-from trainer.errors import TrainingError
-from trainer.rewards.checking import problems
-from trainer.rewards.evaluate import checked
-from trainer.rewards.registry import REWARDS, resolve
 
 DOCS = Path(__file__).parents[3] / "docs"
 TEXT = (DOCS / "rewards.md").read_text(encoding="utf-8")

@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPModel
 
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.rewards.evaluate import checked
+from dualsweep.trainer.rewards.open_clip import from_open_clip
+from dualsweep.trainer.rewards.registry import resolve
 from tests.trainer.rewards.conftest import SIDE, built, context_of, noise, pictures
 from tests.trainer.rewards.originals import OpenClip, pixels
-from trainer.errors import TrainingError
-from trainer.rewards.evaluate import checked
-from trainer.rewards.open_clip import from_open_clip
-from trainer.rewards.registry import resolve
 
 PROMPT = "a cat"
 

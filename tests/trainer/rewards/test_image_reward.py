@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.rewards.blip import Blip
+from dualsweep.trainer.rewards.evaluate import checked
+from dualsweep.trainer.rewards.preprocessing import Preprocessing
+from dualsweep.trainer.rewards.registry import resolve
+from dualsweep.trainer.rewards.spec import RewardFunction
 from tests.trainer.rewards.conftest import SIDE, built, context_of, noise, pictures
 from tests.trainer.rewards.originals import MEAN, STD, OriginalImageReward, pixels
-from trainer.errors import TrainingError
-from trainer.rewards.blip import Blip
-from trainer.rewards.evaluate import checked
-from trainer.rewards.preprocessing import Preprocessing
-from trainer.rewards.registry import resolve
-from trainer.rewards.spec import RewardFunction
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor
 
+from dualsweep.trainer.rewards.preprocessing import Preprocessing
 from tests.trainer.rewards.conftest import noise, pictures
-from trainer.rewards.preprocessing import Preprocessing
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 13), (64, 64), (64, 47)])

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from pydantic import Field, ValidationError
 
-from trainer.config.diagnostics import InputError
-from trainer.config.yaml_file import parse, validate
-from trainer.recipe.base import Section
-from trainer.rewards import registry, shipped
-from trainer.rewards.registry import REWARDS, Reward, RewardField, resolve
-from trainer.rewards.spec import RewardSpec
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.yaml_file import parse, validate
+from dualsweep.trainer.recipe.base import Section
+from dualsweep.trainer.rewards import registry, shipped
+from dualsweep.trainer.rewards.registry import REWARDS, Reward, RewardField, resolve
+from dualsweep.trainer.rewards.spec import RewardSpec
 
 OWN = """\
 from typing import ClassVar
-from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
+from dualsweep.trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
 
 class Redness(RewardSpec):
     word: ClassVar[str] = "{word}"
@@ -70,7 +70,7 @@ def test_two_rewards_of_one_word_are_refused(more_files: Path) -> None:
 
 def test_naming_a_reward_imports_nothing_heavy() -> None:
     code = (
-        "import sys; import trainer.rewards.registry as r, trainer.rewards.checking as c;"
+        "import sys; import dualsweep.trainer.rewards.registry as r, dualsweep.trainer.rewards.checking as c;"
         "print(list(c.problems(r.resolve({'jpeg_size': {}}), (3, 8, 8), None, ())));"
         "print([name for name in ('torch', 'numpy', 'PIL', 'transformers', 'diffusers') if name in sys.modules])"
     )

@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.rewards.clip import Clip
+from dualsweep.trainer.rewards.evaluate import checked
+from dualsweep.trainer.rewards.registry import resolve
 from tests.trainer.rewards.conftest import SIDE, built, context_of, noise, pictures
-from trainer.errors import TrainingError
-from trainer.rewards.clip import Clip
-from trainer.rewards.evaluate import checked
-from trainer.rewards.registry import resolve
 
 PROMPT = "a cat"
 

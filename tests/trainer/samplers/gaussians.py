@@ -15,8 +15,8 @@ from diffusers import DDPMScheduler
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainer.models.flow import flow_schedule
-from trainer.models.predictor import Predictor
+from dualsweep.trainer.models.flow import flow_schedule
+from dualsweep.trainer.models.predictor import Predictor
 
 Array = NDArray[np.float64]
 #: Standard normal draws [B, 2] by number.

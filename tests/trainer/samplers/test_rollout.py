@@ -8,11 +8,11 @@ import torch
 from diffusers import DDPMScheduler
 from scipy.stats import multivariate_normal
 
+from dualsweep.trainer.models.schedules import noise_schedule
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.samplers.chain import steps_of
+from dualsweep.trainer.samplers.rollout import revisit, roll_out
 from tests.known import models
-from trainer.models.schedules import noise_schedule
-from trainer.recipe.recipe import Recipe
-from trainer.samplers.chain import steps_of
-from trainer.samplers.rollout import revisit, roll_out
 
 
 def path_of(prediction="epsilon", count=7):

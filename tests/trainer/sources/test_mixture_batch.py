@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.recipe.train import Train
-from trainer.rng import BLOCK, Stream, normals, shard
-from trainer.sources.mixture_batch import GlobalBatch, Parts, allocate, sizes
-from trainer.sources.mixture_batch import draw as draw_counts
+from dualsweep.trainer.recipe.train import Train
+from dualsweep.trainer.rng import BLOCK, Stream, normals, shard
+from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Parts, allocate, sizes
+from dualsweep.trainer.sources.mixture_batch import draw as draw_counts
 
 PARTS = Parts.of([np.arange(100), np.arange(100, 105), np.arange(105, 112)])
 TRAIN = Train(steps=1, batch_size=32, floor=3)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from trainer.errors import TrainingError
-from trainer.models.flow import flow_schedule
-from trainer.models.schedules import noise_schedule, own_schedule
-from trainer.recipe.model import Model
-from trainer.recipe.recipe import Recipe
-from trainer.terms.losses import information_weights, weighted_errors
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.flow import flow_schedule
+from dualsweep.trainer.models.schedules import noise_schedule, own_schedule
+from dualsweep.trainer.recipe.model import Model
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.terms.losses import information_weights, weighted_errors
 
 P, Q = (0.4, 0.3), (-0.2, 0.7)  # mean, sd
 

@@ -1,4 +1,4 @@
-"""Primal-dual dynamics with a known critical step size: the model of `trainer.verdicts.oscillation`, noise and projection."""
+"""Primal-dual dynamics with a known critical step size: the model of `trainer/verdicts/oscillation.py`, noise and projection."""
 
 from __future__ import annotations
 

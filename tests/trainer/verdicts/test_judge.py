@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from dualsweep.trainer.recipe.bound import Kind
+from dualsweep.trainer.recipe.dual import Dual
+from dualsweep.trainer.recipe.fields import Constraint
+from dualsweep.trainer.result import ConstraintOutcome, Result, failed
+from dualsweep.trainer.verdicts.judge import verdicts
+from dualsweep.trainer.verdicts.text import COLOURS, evidence_lines, markdown, to_json
+from dualsweep.trainer.verdicts.verdict import Histories, Verdict, histories_of
 from tests.margins import Sampled
 from tests.trainer.recipes import digits
 from tests.trainer.verdicts.dynamics import EVERY, Dynamics
-from trainer.recipe.bound import Kind
-from trainer.recipe.dual import Dual
-from trainer.recipe.fields import Constraint
-from trainer.result import ConstraintOutcome, Result, failed
-from trainer.verdicts.judge import verdicts
-from trainer.verdicts.text import COLOURS, evidence_lines, markdown, to_json
-from trainer.verdicts.verdict import Histories, Verdict, histories_of
 
 STEPS = 1000
 C = digits().constraints[0].model_copy(update={"name": "c"})

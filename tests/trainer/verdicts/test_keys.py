@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from dualsweep.trainer.recipe.dual import Dual
+from dualsweep.trainer.recipe.load import load_recipe
+from dualsweep.trainer.verdicts.judge import verdicts
+from dualsweep.trainer.verdicts.keys import measured_by
 from tests.trainer.verdicts.test_judge import C, histories, result
-from trainer.recipe.dual import Dual
-from trainer.recipe.load import load_recipe
-from trainer.verdicts.judge import verdicts
-from trainer.verdicts.keys import measured_by
 
 RECIPES = Path(__file__).parents[3] / "sweeps" / "recipes"
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
+from dualsweep.trainer.verdicts.oscillation import excess, oscillation, pole
 from tests.margins import Sampled
 from tests.trainer.verdicts.dynamics import EVERY, Dynamics, tail
-from trainer.verdicts.oscillation import excess, oscillation, pole
 
 RUNS = 150
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dualsweep.trainer.verdicts.trend import linearity, mean, slope
 from tests.margins import Sampled
 from tests.trainer.verdicts.test_oscillation import autoregression
-from trainer.verdicts.trend import linearity, mean, slope
 
 
 @pytest.mark.parametrize("phi", [0.0, 0.5, 0.7])

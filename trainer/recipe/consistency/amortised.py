@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trainer.config.diagnostics import RuleError
-from trainer.recipe.fields import RecipeFields
-from trainer.recipe.formulation import SHAPES
-from trainer.recipe.rollout import BALANCING
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.recipe.fields import RecipeFields
+from dualsweep.trainer.recipe.formulation import SHAPES
+from dualsweep.trainer.recipe.rollout import BALANCING
 
 
 def check_amortised(recipe: RecipeFields) -> None:

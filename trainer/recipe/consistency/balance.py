@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.config.diagnostics import RuleError
-from trainer.recipe.bound import Bound
-from trainer.recipe.dual import Dual
-from trainer.recipe.fields import RecipeFields
-from trainer.recipe.rollout import BALANCING
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.recipe.bound import Bound
+from dualsweep.trainer.recipe.dual import Dual
+from dualsweep.trainer.recipe.fields import RecipeFields
+from dualsweep.trainer.recipe.rollout import BALANCING
 
 
 def check_balance(recipe: RecipeFields) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trainer.config.diagnostics import Diagnostic, RuleError, RulesError
-from trainer.recipe.consistency.amortised import check_amortised
-from trainer.recipe.consistency.balance import check_balance
-from trainer.recipe.consistency.composition import composition_is_of_what_is_there, nothing_is_trained
-from trainer.recipe.consistency.feasibility import check_feasibility
-from trainer.recipe.consistency.multipliers import (
+from dualsweep.trainer.config.diagnostics import Diagnostic, RuleError, RulesError
+from dualsweep.trainer.recipe.consistency.amortised import check_amortised
+from dualsweep.trainer.recipe.consistency.balance import check_balance
+from dualsweep.trainer.recipe.consistency.composition import composition_is_of_what_is_there, nothing_is_trained
+from dualsweep.trainer.recipe.consistency.feasibility import check_feasibility
+from dualsweep.trainer.recipe.consistency.multipliers import (
     bounds_fit_the_dual,
     newton_needs_a_chain_that_forgets,
     rule_fits_the_formulation,
     start_fits_the_dual,
 )
-from trainer.recipe.consistency.sizes import (
+from dualsweep.trainer.recipe.consistency.sizes import (
     batch_holds_every_term,
     batch_holds_every_worker,
     black_boxes_need_noise,
@@ -24,7 +24,7 @@ from trainer.recipe.consistency.sizes import (
     steps_end_with_a_dual_step,
     updates_are_of_black_boxes,
 )
-from trainer.recipe.consistency.terms import (
+from dualsweep.trainer.recipe.consistency.terms import (
     guided_is_no_score,
     maximised_is_a_reward,
     model_fits_the_formulation,
@@ -36,7 +36,7 @@ from trainer.recipe.consistency.terms import (
     sampler_has_noise,
     terms_fit_the_formulation,
 )
-from trainer.recipe.fields import RecipeFields
+from dualsweep.trainer.recipe.fields import RecipeFields
 
 
 def check_fit(recipe: RecipeFields, stored: bool = False) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from trainer.config.diagnostics import RuleError
-from trainer.recipe.base import Section
-from trainer.recipe.compose import Compose
-from trainer.recipe.fields import RecipeFields
-from trainer.recipe.formulation import Formulation
-from trainer.recipe.model import Model
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.recipe.base import Section
+from dualsweep.trainer.recipe.compose import Compose
+from dualsweep.trainer.recipe.fields import RecipeFields
+from dualsweep.trainer.recipe.formulation import Formulation
+from dualsweep.trainer.recipe.model import Model
 
 #: The formulations that a model without weights solves by its dual steps alone.
 DUAL_ONLY = ("composition_and", "concept_composition")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trainer.config.diagnostics import RuleError
-from trainer.recipe.fields import RecipeFields
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.recipe.fields import RecipeFields
 
 
 def check_feasibility(recipe: RecipeFields) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from trainer.config.diagnostics import RuleError
-from trainer.recipe.bound import check_bounds
-from trainer.recipe.dual import ON_SIMPLEX
-from trainer.recipe.fields import RecipeFields
-from trainer.recipe.formulation import SHAPES
-from trainer.recipe.model import Schedule
-from trainer.recipe.start import check_start
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.recipe.bound import check_bounds
+from dualsweep.trainer.recipe.dual import ON_SIMPLEX
+from dualsweep.trainer.recipe.fields import RecipeFields
+from dualsweep.trainer.recipe.formulation import SHAPES
+from dualsweep.trainer.recipe.model import Schedule
+from dualsweep.trainer.recipe.start import check_start
 
 #: The fewest timesteps with which these schedules keep of unit variance at most 5 % from the start of a chain of 6 steps; the
 #: others do with any number.
@@ -56,7 +56,7 @@ def newton_needs_a_chain_that_forgets(recipe: RecipeFields) -> None:
             "write eta: 1.0, or dual.rule: secant, which learns the slope",
         )
     if recipe.schedule is None and recipe.leading.load is not None:
-        return  # the loaded model's own: `trainer.checks.model_files.newton_faults`
+        return  # the loaded model's own: `dualsweep.trainer.checks.model_files.newton_faults`
     spec = recipe.schedule or Schedule()
     fewest = SHORTEST.get(spec.name or "", 0)
     if spec.timesteps < fewest:

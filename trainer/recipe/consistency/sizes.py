@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from trainer.config.diagnostics import RuleError
-from trainer.recipe.data import Subset
-from trainer.recipe.evaluation import STEPS
-from trainer.recipe.fields import RecipeFields
-from trainer.recipe.model import Schedule
-from trainer.recipe.term_spec import Everything
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.recipe.data import Subset
+from dualsweep.trainer.recipe.evaluation import STEPS
+from dualsweep.trainer.recipe.fields import RecipeFields
+from dualsweep.trainer.recipe.model import Schedule
+from dualsweep.trainer.recipe.term_spec import Everything
 
 
 def data_fit_the_terms(recipe: RecipeFields) -> None:

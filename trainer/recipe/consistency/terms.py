@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trainer.config.diagnostics import RuleError
-from trainer.recipe.fields import RecipeFields
-from trainer.recipe.formulation import SHAPES
-from trainer.terms.registry import TERMS
+from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.recipe.fields import RecipeFields
+from dualsweep.trainer.recipe.formulation import SHAPES
+from dualsweep.trainer.terms.registry import TERMS
 
 
 def names_are_unique(recipe: RecipeFields) -> None:

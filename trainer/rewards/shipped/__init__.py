@@ -1,4 +1,4 @@
-"""The shipped rewards: one file each, all found by `trainer.rewards.registry`.
+"""The shipped rewards: one file each, all found by `dualsweep.trainer.rewards.registry`.
 
 What several share is in `rewards/`.
 """

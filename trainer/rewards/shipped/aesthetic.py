@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from trainer.rewards.scorer import ClipScorer
-from trainer.rewards.spec import RewardContext, RewardFunction
+from dualsweep.trainer.rewards.scorer import ClipScorer
+from dualsweep.trainer.rewards.spec import RewardContext, RewardFunction
 
 
 class Aesthetic(ClipScorer):
@@ -21,8 +21,8 @@ class Aesthetic(ClipScorer):
     )
 
     def build(self, context: RewardContext) -> RewardFunction:
-        from trainer.rewards.head import Head
-        from trainer.rewards.weights import read_weights
+        from dualsweep.trainer.rewards.head import Head
+        from dualsweep.trainer.rewards.weights import read_weights
 
         clip = self.clip(context)
         head = Head.of(read_weights(self.head, "head"), clip.model.config.projection_dim, context.device, self.head)

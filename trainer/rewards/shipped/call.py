@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from trainer.config.diagnostics import Diagnostic
-from trainer.config.import_path import CannotImportError, import_callable, takes
-from trainer.recipe.base import ClassName, ImportPath
-from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec
+from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.config.import_path import CannotImportError, import_callable, takes
+from dualsweep.trainer.recipe.base import ClassName, ImportPath
+from dualsweep.trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec
 
 
 class Call(RewardSpec):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from trainer.config.diagnostics import Diagnostic
-from trainer.config.yaml_file import nearest, show
-from trainer.recipe.base import ClassName
-from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
+from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.config.yaml_file import nearest, show
+from dualsweep.trainer.recipe.base import ClassName
+from dualsweep.trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,8 +32,8 @@ class ClassProbability(RewardSpec):
     log: bool = Field(False, description="true for the logarithm of the probability", examples=["true"])
 
     def build(self, context: RewardContext) -> RewardFunction:
-        from trainer.data.class_names import find
-        from trainer.errors import TrainingError
+        from dualsweep.trainer.data.class_names import find
+        from dualsweep.trainer.errors import TrainingError
 
         judge, label = context.judge(), find(self.of, context.class_names)
         if judge is None or label is None:
@@ -50,7 +50,7 @@ class ClassProbability(RewardSpec):
         return probability
 
     def mistakes(self, shape: tuple[int, ...] | None, class_names: Sequence[ClassName] | None) -> Iterator[Diagnostic]:
-        from trainer.data.class_names import find  # which knows the recipe, and that knows the rewards
+        from dualsweep.trainer.data.class_names import find  # which knows the recipe, and that knows the rewards
 
         if class_names is not None and not class_names:
             yield Diagnostic(

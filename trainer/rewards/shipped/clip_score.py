@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from trainer.rewards.scorer import ClipScorer, TextScorer
-from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction
+from dualsweep.trainer.rewards.scorer import ClipScorer, TextScorer
+from dualsweep.trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction
 
 
 class ClipScore(TextScorer, ClipScorer):

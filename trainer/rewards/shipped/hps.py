@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from trainer.rewards.scorer import ClipScorer, TextScorer
-from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction
+from dualsweep.trainer.rewards.scorer import ClipScorer, TextScorer
+from dualsweep.trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction
 
 
 class HPS(TextScorer, ClipScorer):

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from trainer.rewards.scorer import TextScorer
-from trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction
+from dualsweep.trainer.rewards.scorer import TextScorer
+from dualsweep.trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction
 
 MEAN, STD = 0.16717362830052426, 1.0333394966054072
 """Of the head's values on the authors' data; those of github.com/THUDM/ImageReward."""
@@ -30,7 +30,7 @@ class ImageReward(TextScorer):
     )
 
     def build(self, context: RewardContext) -> RewardFunction | ByPrompt:
-        from trainer.rewards.blip import Blip
+        from dualsweep.trainer.rewards.blip import Blip
 
         blip = Blip.load(self.model, self.tokenizer, context.device)
         return self.against_text(blip.tokens, lambda x, tokens: (blip.values(x, tokens) - MEAN) / STD, context.prompts)

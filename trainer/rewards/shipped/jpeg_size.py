@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from trainer.rewards.images import unit
-from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
+from dualsweep.trainer.rewards.images import unit
+from dualsweep.trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
 
 if TYPE_CHECKING:
     from torch import Tensor

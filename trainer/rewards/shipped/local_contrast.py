@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from trainer.config.diagnostics import Diagnostic
-from trainer.recipe.base import ClassName
-from trainer.rewards.images import luma, root
-from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
+from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.recipe.base import ClassName
+from dualsweep.trainer.rewards.images import luma, root
+from dualsweep.trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
 
 if TYPE_CHECKING:
     from torch import Tensor

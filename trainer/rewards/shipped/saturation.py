@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from trainer.rewards.images import unit
-from trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
+from dualsweep.trainer.rewards.images import unit
+from dualsweep.trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.rng import Stream, generator
-from trainer.sources.rollout import PlainEstimator, RolloutStep, per_sample
+from dualsweep.trainer.rng import Stream, generator
+from dualsweep.trainer.sources.rollout import PlainEstimator, RolloutStep, per_sample
 
 
 class Backpropagated(RolloutStep):

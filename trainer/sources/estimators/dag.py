@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainer.sources.detailed_balance import BalanceEstimator, BalanceStep, residuals
+from dualsweep.trainer.sources.detailed_balance import BalanceEstimator, BalanceStep, residuals
 
 
 class DAG(BalanceStep):

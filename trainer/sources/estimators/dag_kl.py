@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainer.sources.detailed_balance import BalanceEstimator, BalanceStep, Drawn, residuals
+from dualsweep.trainer.sources.detailed_balance import BalanceEstimator, BalanceStep, Drawn, residuals
 
 
 class DAGKL(BalanceStep):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainer.samplers import rollout as rollouts
-from trainer.samplers.rollout import Path
-from trainer.sources.rollout import Coefficients, PlainEstimator, RolloutSource, RolloutStep
+from dualsweep.trainer.samplers import rollout as rollouts
+from dualsweep.trainer.samplers.rollout import Path
+from dualsweep.trainer.sources.rollout import Coefficients, PlainEstimator, RolloutSource, RolloutStep
 
 
 class PolicyGradient(RolloutStep):

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from trainer.recipe.base import Count, Name, Section
-from trainer.recipe.data import Subset
-from trainer.recipe.term_spec import Everything, Population, SamplesOf, TermSpec
+from dualsweep.trainer.recipe.base import Count, Name, Section
+from dualsweep.trainer.recipe.data import Subset
+from dualsweep.trainer.recipe.term_spec import Everything, Population, SamplesOf, TermSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainer.models.predictor import Predictor
-    from trainer.terms.context import TermContext
-    from trainer.terms.losses import Noised
+    from dualsweep.trainer.models.predictor import Predictor
+    from dualsweep.trainer.terms.context import TermContext
+    from dualsweep.trainer.terms.losses import Noised
 
 
 class ClosenessSpec(Section):
@@ -36,7 +36,7 @@ class Closeness:
 
     def values(self, prediction: Tensor, noised: Noised) -> Tensor:
         """Per-sample distances [B] from predictions [B, *shape]."""
-        from trainer.terms.losses import distances
+        from dualsweep.trainer.terms.losses import distances
 
         return distances(self.model, prediction, noised, self.weight)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainer.recipe.data import Subset
-from trainer.recipe.term_spec import Everything, ImportPaths, Population, TermSpec
+from dualsweep.trainer.recipe.data import Subset
+from dualsweep.trainer.recipe.term_spec import Everything, ImportPaths, Population, TermSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainer.terms.losses import Noised
+    from dualsweep.trainer.terms.losses import Noised
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Denoising:
 
     def values(self, prediction: Tensor, noised: Noised) -> Tensor:
         """Per-sample losses [B] from predictions [B, *shape]."""
-        from trainer.terms.losses import weighted_errors
+        from dualsweep.trainer.terms.losses import weighted_errors
 
         return weighted_errors(noised.schedule, prediction, noised.target, noised.t, self.weight)
 

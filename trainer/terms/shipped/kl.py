@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from trainer.recipe.base import Name, Section
-from trainer.recipe.term_spec import TermSpec
+from dualsweep.trainer.recipe.base import Name, Section
+from dualsweep.trainer.recipe.term_spec import TermSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainer.models.predictor import Predictor
-    from trainer.terms.context import TermContext
-    from trainer.terms.losses import Noised
+    from dualsweep.trainer.models.predictor import Predictor
+    from dualsweep.trainer.terms.context import TermContext
+    from dualsweep.trainer.terms.losses import Noised
 
 
 class KLSpec(Section):
@@ -42,13 +42,13 @@ class KL:
 
     def values(self, prediction: Tensor, noised: Noised) -> Tensor:
         """Per-sample values [B] in nats from predictions [B, *shape] of p."""
-        from trainer.terms.losses import distances
+        from dualsweep.trainer.terms.losses import distances
 
         return distances(self.model, prediction, noised, "elbo", self.timestep)
 
 
 def _build(value: KLSpec, setting: TermContext) -> KL:
-    from trainer.errors import TrainingError
+    from dualsweep.trainer.errors import TrainingError
 
     timesteps = setting.schedule.config.num_train_timesteps
     if value.timestep > timesteps - 2:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from trainer.recipe.base import Name, Section
-from trainer.recipe.term_spec import TermSpec
+from dualsweep.trainer.recipe.base import Name, Section
+from dualsweep.trainer.recipe.term_spec import TermSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainer.models.predictor import Predictor
-    from trainer.samplers.rollout import Path
+    from dualsweep.trainer.models.predictor import Predictor
+    from dualsweep.trainer.samplers.rollout import Path
 
 
 class PathKLSpec(Section):

@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainer.recipe.term_spec import Seen, TermSpec
-from trainer.rewards.checking import problems
-from trainer.rewards.registry import Reward, RewardField
+from dualsweep.trainer.recipe.term_spec import Seen, TermSpec
+from dualsweep.trainer.rewards.checking import problems
+from dualsweep.trainer.rewards.registry import Reward, RewardField
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainer.config.diagnostics import Diagnostic
-    from trainer.models.spaces import Space
-    from trainer.rewards.evaluate import Normalised
-    from trainer.samplers.rollout import Path
-    from trainer.terms.context import TermContext
+    from dualsweep.trainer.config.diagnostics import Diagnostic
+    from dualsweep.trainer.models.spaces import Space
+    from dualsweep.trainer.rewards.evaluate import Normalised
+    from dualsweep.trainer.samplers.rollout import Path
+    from dualsweep.trainer.terms.context import TermContext
 
 PRETRAINED = "pretrained"
 
@@ -46,9 +46,9 @@ class RewardTerm:
 def _build(value: Reward, setting: TermContext) -> RewardTerm:
     import torch
 
-    from trainer.rewards.evaluate import Normalised, checked
-    from trainer.rewards.spec import RewardContext
-    from trainer.rng import in_turn
+    from dualsweep.trainer.rewards.evaluate import Normalised, checked
+    from dualsweep.trainer.rewards.spec import RewardContext
+    from dualsweep.trainer.rng import in_turn
 
     rollout = setting.rollout
     shape = setting.space.decoded(setting.shape)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from trainer.recipe.base import Count, Name, Section
-from trainer.recipe.term_spec import SamplesOf, TermSpec
-from trainer.terms.shipped.denoising import Denoising
+from dualsweep.trainer.recipe.base import Count, Name, Section
+from dualsweep.trainer.recipe.term_spec import SamplesOf, TermSpec
+from dualsweep.trainer.terms.shipped.denoising import Denoising
 
 
 class SamplesSpec(Section):

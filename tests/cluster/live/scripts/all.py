@@ -6,7 +6,7 @@ from pathlib import Path
 
 import ray
 
-from cluster.connection import connect
+from dualsweep.cluster.connection import connect
 
 for path in Path().rglob("*"):
     if path.is_file():

@@ -9,9 +9,9 @@ import urllib.request
 if "late" in sys.argv:
     import ray  # the order is what is tested
 
-import cluster.connection as connection_module
-from cluster.connection import connect
-from cluster.errors import ClusterError
+import dualsweep.cluster.connection as connection_module
+from dualsweep.cluster.connection import connect
+from dualsweep.cluster.errors import ClusterError
 
 
 def status(url: str, token: str | None) -> int:

@@ -10,8 +10,8 @@ from ray import tune
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from cluster.connection import connect
-from cluster.resources import TRIAL_RESOURCES, Ask, concurrency
+from dualsweep.cluster.connection import connect
+from dualsweep.cluster.resources import TRIAL_RESOURCES, Ask, concurrency
 
 
 class Meeting:
