@@ -39,7 +39,7 @@ from dualsweep.sweeps.trials.runs import OpenTrial, Run, trainings_left
 from dualsweep.sweeps.trials.watching import Watch, stopped_tags
 from dualsweep.trainer.amortised.front import front_in
 from dualsweep.trainer.config.diagnostics import InputError
-from dualsweep.trainer.ray_shell.launch import Job, result_in
+from dualsweep.trainer.ray_shell.job import Job, result_in
 from dualsweep.trainer.result import Result, failed
 from dualsweep.trainer.storage import is_local, local_path
 

@@ -19,7 +19,8 @@ from dualsweep.sweeps.tracking.histories import histories, read_points
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.uris import masked
 from dualsweep.trainer.metric_names import sure, tells_of_another
-from dualsweep.trainer.ray_shell.launch import train_checked
+from dualsweep.trainer.ray_shell.job import finished
+from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, is_local, naming, write_file
 
 
@@ -32,15 +33,11 @@ def run_single(checked: Checked, console: Console) -> Explained:
     """
     name = checked.recipe.name
     local = Path(checked.output) if is_local(checked.output) else Path("runs") / name
-    with connect(checked.address) as connection:
-        concurrency(connection.machine, checked.ask)
-        local.mkdir(parents=True, exist_ok=True)
-        terminate_like_interrupt()
-        with Progress(console, total=1) as progress:
-            progress.started(name)
-            result = train_checked(checked.recipe, checked.output, lambda payload: _take(payload, local, name, progress))
-            # Of a training that broke off the command tells the reason, at its end.
-            progress.ended(name, result.status, "" if result.status == "failed" else result.reason, result.seconds)
+    result = finished(checked.output, checked.recipe)
+    if result is None:
+        result = _trained(checked, local, console)
+    else:
+        console.print(f"{name} has ended before, after {result.steps} steps: {result.status}", highlight=False, soft_wrap=True)
     points = [(point["step"], point["metrics"]) for point in read_points(local / "metrics.jsonl")]
     explained = Explained.of(name, points, result, checked.recipe)
     try:
@@ -57,6 +54,22 @@ def run_single(checked: Checked, console: Console) -> Explained:
     if checked.store is not None:
         console.print(_logged(checked.store, checked.output, local, explained), highlight=False, soft_wrap=True)
     return explained
+
+
+def _trained(checked: Checked, local: Path, console: Console) -> Result:
+    from dualsweep.trainer.ray_shell.launch import train_checked  # Ray, which a training that has ended does without
+
+    name = checked.recipe.name
+    with connect(checked.address) as connection:
+        concurrency(connection.machine, checked.ask)
+        local.mkdir(parents=True, exist_ok=True)
+        terminate_like_interrupt()
+        with Progress(console, total=1) as progress:
+            progress.started(name)
+            result = train_checked(checked.recipe, checked.output, lambda payload: _take(payload, local, name, progress))
+            # Of a training that broke off the command tells the reason, at its end.
+            progress.ended(name, result.status, "" if result.status == "failed" else result.reason, result.seconds)
+    return result
 
 
 def _logged(store: str, output: str, local: Path, explained: Explained) -> str:

@@ -20,7 +20,8 @@ from ray.tune.search import Searcher
 from dualsweep.cluster.resources import TRIAL_RESOURCES
 from dualsweep.sweeps.trials.runs import Run
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.ray_shell.launch import Job, result_in, start
+from dualsweep.trainer.ray_shell.job import Job, result_in
+from dualsweep.trainer.ray_shell.launch import start
 from dualsweep.trainer.result import failed
 
 #: Progress is ours to show, and points go to the spool: Tune's own tables and result files are not needed.

@@ -14,7 +14,8 @@ from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.trainer.amortised.front import FILE
 from dualsweep.trainer.config import yaml_core
-from dualsweep.trainer.ray_shell.launch import result_in, train_checked
+from dualsweep.trainer.ray_shell.job import result_in
+from dualsweep.trainer.ray_shell.launch import train_checked
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, read_file, write_file
 

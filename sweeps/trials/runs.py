@@ -23,7 +23,7 @@ from dualsweep.sweeps.records.replicates import Replicates
 from dualsweep.sweeps.records.trial_record import FOLDER, TrialRecord, trial_name
 from dualsweep.sweeps.records.trial_start import begun_recipe
 from dualsweep.sweeps.studies.study import ProposedTrial
-from dualsweep.trainer.ray_shell.launch import Job, job_for
+from dualsweep.trainer.ray_shell.job import Job, job_for
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import is_local, write_file

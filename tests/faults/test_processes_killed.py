@@ -8,32 +8,17 @@ from typing import Any
 
 import psutil
 import pytest
-import torch
 import yaml
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
-from dualsweep.trainer.dual.coordinator import InProcess
-from dualsweep.trainer.engine.dual_side import controller_of
-from dualsweep.trainer.engine.host import LocalHost
-from dualsweep.trainer.engine.worker import run_worker
 from dualsweep.trainer.recipe.recipe import Recipe
-from tests.pipeline.conftest import RECIPE, assert_nothing_left, ray_process, start, wait_for
+from tests.pipeline.conftest import RECIPE, assert_nothing_left, ray_process, start, trained_here, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 def without_time(points: list[dict[str, Any]]) -> list[tuple[int, dict[str, float]]]:
     return [(each["step"], {k: v for k, v in each["metrics"].items() if not k.startswith("system/")}) for each in points]
-
-
-def undisturbed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The points of the same recipe trained in this very process, where nothing can be killed."""
-    monkeypatch.chdir(folder)
-    torch.set_num_threads(1)  # as a worker of one CPU has
-    recipe = Recipe.model_validate(yaml.safe_load((folder / "recipe.yaml").read_text()))
-    host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder / "plain" / "checkpoints")))
-    run_worker(recipe, host, str(folder / "plain"), str(folder / "judges"))
-    return [point for report in host.reports for point in report["points"]]
 
 
 def kill(folder: Path, title: str, checkpoints: CheckpointFolder, after: str, process: Any) -> tuple[psutil.Process, str]:
@@ -63,4 +48,6 @@ def test_killed_worker_and_killed_coordinator_leave_no_trace_in_the_results(
     calls = (folder / "calls").read_text().split()
     assert len(set(calls)) == 3 and calls.count(calls[0]) < 60 and len(calls) < 60 + 2 * 20 + 20, "it went on from checkpoints"
     assert coordinator.pid != worker.pid
-    assert without_time(disturbed) == without_time(undisturbed(folder, monkeypatch))
+    monkeypatch.chdir(folder)
+    recipe = Recipe.model_validate(yaml.safe_load((folder / "recipe.yaml").read_text()))
+    assert without_time(disturbed) == without_time(trained_here(recipe, folder / "plain"))

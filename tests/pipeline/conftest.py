@@ -10,10 +10,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import torch
 import yaml
+
+from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPE = {
@@ -44,6 +53,7 @@ SWEEP = {
 PARTS = """
 import os, time
 from pathlib import Path
+from typing import Any
 import numpy, torch
 
 class Small(torch.nn.Module):
@@ -94,17 +104,32 @@ def put(folder: Path, files: Mapping[str, str]) -> None:
         (folder / name).write_text(text)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+@contextlib.contextmanager
+def working_directory(folder: Path) -> Iterator[Path]:
     """A working directory with `recipe.yaml`, `sweep.yaml`, the module `parts` and modules named like our rooms.
 
     What still runs in it is killed at the end.
     """
-    put(tmp_path, {"recipe.yaml": yaml.safe_dump(RECIPE), "sweep.yaml": yaml.safe_dump(SWEEP), "parts.py": PARTS})
-    put(tmp_path, NAMED_LIKE_ROOMS)
-    yield tmp_path
-    for process in running_in(tmp_path):
+    put(folder, {"recipe.yaml": yaml.safe_dump(RECIPE), "sweep.yaml": yaml.safe_dump(SWEEP), "parts.py": PARTS})
+    put(folder, NAMED_LIKE_ROOMS)
+    yield folder
+    for process in running_in(folder):
         process.kill()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """One such for each test."""
+    with working_directory(tmp_path) as made:
+        yield made
+
+
+def trained_here(recipe: Recipe, output: Path) -> list[dict[str, Any]]:
+    """The points of a recipe trained in this very process, where nothing can be killed."""
+    torch.set_num_threads(1)  # as a worker of one CPU has
+    host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(output / "checkpoints")))
+    run_worker(recipe, host, str(output), str(output / "judges"))
+    return [point for report in host.reports for point in report["points"]]
 
 
 def running_in(folder: Path) -> list[psutil.Process]:

@@ -23,7 +23,7 @@ def test_terminated_in_a_script_s_background_it_ends_its_server(tmp_path: Path) 
     """A shell's background jobs ignore Ctrl-C, so that SIGTERM is all there is."""
     uri = empty_store(tmp_path)
     port = free_port()
-    command = f"trap '' INT; exec {sys.executable} -m sweeps ui --tracking-uri {uri} --port {port}"
+    command = f"trap '' INT; exec {sys.executable} -m dualsweep ui --tracking-uri {uri} --port {port}"
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path.cwd()),

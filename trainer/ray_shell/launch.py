@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import posixpath
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -19,50 +16,16 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import WorkerGroupError
 
 from dualsweep.trainer.checks.recipe import check_recipe
-from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.host import Payload
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.ray_shell.job import MARK, Job, claim, job_for, result_in
 from dualsweep.trainer.ray_shell.tracebacks import error_in
 from dualsweep.trainer.ray_shell.training_handle import Training, follow, whole
-from dualsweep.trainer.recipe.feasibility import Feasibility
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.run import Resources
 from dualsweep.trainer.result import Result, failed
-from dualsweep.trainer.storage import RESULT, is_local, local_path, read_file, write_files
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every worker is handed: plain data only, so that it travels to any node."""
-
-    recipe: dict[str, Any]
-    output: str
-    checkpoints: str
-    judges: str
-    threads: int
-
-
-def job_for(recipe: Recipe, output: str, judges: str | None = None, name: str | None = None) -> Job:
-    """`output` is a folder or fsspec URI; checkpoints lie beneath it unless the recipe sends them elsewhere.
-
-    There they are called `name`, by default the last part of the output's.
-    """
-    output = str(local_path(output)) if is_local(output) else output
-    to = recipe.checkpoint.to
-    # A shared place keeps runs apart by their recipes too: a run must never go on from another's checkpoint.
-    own = f"{name or posixpath.basename(output.rstrip('/'))}-{fingerprint(recipe)}"
-    checkpoints = posixpath.join(to, own) if to else posixpath.join(output, "checkpoints")
-    folder = judges or (posixpath.join(output, "judges") if is_local(output) else "")
-    return Job(recipe.model_dump(), output, checkpoints, folder, recipe.resources.cpus_per_worker)
-
-
-def fingerprint(recipe: Recipe) -> str:
-    """What must be the same for a run to be continued: all that decides its numbers."""
-    unasked = {"start"} if recipe.start is None else set()  # runs from before there were these keys go on
-    unasked |= {"feasibility"} if recipe.feasibility == Feasibility() else set()
-    plain = recipe.model_dump(mode="json", exclude={"resources", "checkpoint"} | unasked)
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+from dualsweep.trainer.storage import read_file
 
 
 def _worker(config: dict[str, Any]) -> None:
@@ -155,7 +118,7 @@ def train(recipe: Recipe, output: str | None = None, on_report: Callable[[Payloa
             or `output` holds a run of another recipe.
     """
     place = job_for(recipe, output or f"runs/{recipe.name}").output
-    if read_file(place, "fingerprint") is None:  # a run that began was checked then
+    if read_file(place, MARK) is None:  # a run that began was checked then
         check_recipe(recipe)
     return train_checked(recipe, place, on_report)
 
@@ -197,25 +160,3 @@ def _followed(job: Job, on_report: Callable[[Payload], None]) -> Result:
     if last.get("result"):
         return Result.from_json(last["result"])
     return result_in(job.output) or failed(reason, last["step"], time.monotonic() - started)
-
-
-def claim(output: str, recipe: Recipe) -> Result | None:
-    """Marks `output` as this recipe's; returns the result where the run there is finished.
-
-    Raises:
-        InputError: another recipe's run is there.
-    """
-    mark = read_file(output, "fingerprint")
-    if mark is None:
-        write_files(output, {"fingerprint": fingerprint(recipe).encode()})
-        return None
-    if mark.decode() != fingerprint(recipe):
-        rule, remedy = "must be empty or hold a run of the same recipe", "choose another --output, or delete that folder"
-        raise InputError([Diagnostic(("--output",), rule, f"{output} with another recipe's run", remedy, "command line", 1)])
-    return result_in(output)
-
-
-def result_in(output: str) -> Result | None:
-    """The result of the run in `output`, where it has ended."""
-    content = read_file(output, RESULT)
-    return Result.from_json(json.loads(content)) if content else None

@@ -23,7 +23,7 @@ from dualsweep.trainer.dual.coordinator import InProcess
 from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.host import LocalHost
 from dualsweep.trainer.engine.worker import run_worker
-from dualsweep.trainer.ray_shell.launch import result_in
+from dualsweep.trainer.ray_shell.job import result_in
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 from tests.stores import empty_store

@@ -23,7 +23,7 @@ from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.host import LocalHost
 from dualsweep.trainer.engine.loop import Loop
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.ray_shell.launch import fingerprint
+from dualsweep.trainer.ray_shell.job import fingerprint
 from dualsweep.trainer.recipe.load import OverlaidDocument, load_recipe, validate_recipe
 from dualsweep.trainer.recipe.recipe import Recipe
 from tests.trainer.engine.test_loop import Interrupted, Recording, aligned, run, without_time

@@ -91,7 +91,7 @@ def test_a_missing_file_is_told_with_the_overrides_problems(tmp_path: Path) -> N
 
 def test_null_survives_the_way_to_the_workers() -> None:
     """`clip: null` switches clipping off; it must not come back as the default on the way."""
-    from dualsweep.trainer.ray_shell.launch import job_for
+    from dualsweep.trainer.ray_shell.job import job_for
     from dualsweep.trainer.recipe.recipe import Recipe
     from tests.trainer.recipes import digits
 
@@ -100,7 +100,7 @@ def test_null_survives_the_way_to_the_workers() -> None:
 
 
 def test_a_shared_place_for_checkpoints_keeps_recipes_apart() -> None:
-    from dualsweep.trainer.ray_shell.launch import job_for
+    from dualsweep.trainer.ray_shell.job import job_for
     from tests.trainer.recipes import digits
 
     one, other = (job_for(digits(seed=seed, checkpoint={"to": "s3://bucket/all"}), "runs/x/") for seed in (0, 1))

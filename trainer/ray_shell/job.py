@@ -1,0 +1,84 @@
+"""A training's job: what workers are handed, where it writes, and whose run lies there. Imports no Ray, to answer at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from dataclasses import dataclass
+from typing import Any
+
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.recipe.feasibility import Feasibility
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.storage import RESULT, is_local, local_path, read_file, write_files
+
+#: The file that says whose run lies in a folder.
+MARK = "fingerprint"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker is handed: plain data only, so that it travels to any node."""
+
+    recipe: dict[str, Any]
+    output: str
+    checkpoints: str
+    judges: str
+    threads: int
+
+
+def job_for(recipe: Recipe, output: str, judges: str | None = None, name: str | None = None) -> Job:
+    """`output` is a folder or fsspec URI; checkpoints lie beneath it unless the recipe sends them elsewhere.
+
+    There they are called `name`, by default the last part of the output's.
+    """
+    output = str(local_path(output)) if is_local(output) else output
+    to = recipe.checkpoint.to
+    # A shared place keeps runs apart by their recipes too: a run must never go on from another's checkpoint.
+    own = f"{name or posixpath.basename(output.rstrip('/'))}-{fingerprint(recipe)}"
+    checkpoints = posixpath.join(to, own) if to else posixpath.join(output, "checkpoints")
+    folder = judges or (posixpath.join(output, "judges") if is_local(output) else "")
+    return Job(recipe.model_dump(), output, checkpoints, folder, recipe.resources.cpus_per_worker)
+
+
+def fingerprint(recipe: Recipe) -> str:
+    """What must be the same for a run to be continued: all that decides its numbers."""
+    unasked = {"start"} if recipe.start is None else set()  # runs from before there were these keys go on
+    unasked |= {"feasibility"} if recipe.feasibility == Feasibility() else set()
+    plain = recipe.model_dump(mode="json", exclude={"resources", "checkpoint"} | unasked)
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def claim(output: str, recipe: Recipe) -> Result | None:
+    """Marks `output` as this recipe's; returns the result where the run there is finished.
+
+    Raises:
+        InputError: another recipe's run is there.
+    """
+    if read_file(output, MARK) is None:
+        write_files(output, {MARK: fingerprint(recipe).encode()})
+        return None
+    return finished(output, recipe)
+
+
+def finished(output: str, recipe: Recipe) -> Result | None:
+    """The result of this recipe's run in `output`, where it has ended; None where there is none, or it goes on.
+
+    Raises:
+        InputError: another recipe's run is there.
+    """
+    mark = read_file(output, MARK)
+    if mark is None:
+        return None
+    if mark.decode() != fingerprint(recipe):
+        rule, remedy = "must be empty or hold a run of the same recipe", "choose another --output, or delete that folder"
+        raise InputError([Diagnostic(("--output",), rule, f"{output} with another recipe's run", remedy, "command line", 1)])
+    return result_in(output)
+
+
+def result_in(output: str) -> Result | None:
+    """The result of the run in `output`, where it has ended."""
+    content = read_file(output, RESULT)
+    return Result.from_json(json.loads(content)) if content else None
