@@ -12,10 +12,10 @@ SETTING = $(if $(filter own old avx2,$(CPU)),$(CPU_$(CPU)),$(error CPU must be o
 THREADS ?= 1
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test test-fast test-slow lint bench clean
 
 help: ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 setup: $(READY) ## .venv with everything
 
@@ -33,6 +33,12 @@ demo: $(READY) ## the main job: a constrained-diffusion sweep on a local Ray clu
 test: $(READY) ## the tests, two at a time, in a network namespace where one can be had: first those without Ray and Chromium
 	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist worksteal --durations=5 -m "not ray and not browser"
 	$(SETTING) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist loadfile --durations=12 -m "ray or browser"
+
+test-fast: $(READY) ## the core alone, without models' files, Ray and Chromium: within two minutes
+	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not ray and not browser" tests/trainer --ignore tests/trainer/models
+
+test-slow: $(READY) ## the cases that `make test` leaves to cheaper ones that test the same
+	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist worksteal --durations=5 --dear -m dear
 
 lint: $(READY) ## formatting, lint and types
 	$(BIN)/ruff format --check .
