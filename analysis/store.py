@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from dualsweep.analysis.database import wrong_with_file
 from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.tracking_uri import wrong_with
-from dualsweep.trainer.config.uris import BadPlaceError, masked, sqlite_file
+from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.uris import BadPlaceError, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

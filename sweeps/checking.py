@@ -15,11 +15,11 @@ from dualsweep.cluster.resources import Ask, concurrency
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.schema import EarlyStopping
-from dualsweep.sweeps.planning.study_address import masked
 from dualsweep.sweeps.records.trial_start import continued_dual_step, continued_steps
 from dualsweep.trainer.checks import before_loading
 from dualsweep.trainer.checks.recipe import check_by_loading
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.yaml_file import Document, load
 from dualsweep.trainer.feasibility.defaults import tolerances
 from dualsweep.trainer.feasibility.tolerance import SHARE, Tolerance

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
-from dualsweep.trainer.config.uris import BadPlaceError, is_local, local_path, masked
+from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.uris import BadPlaceError, is_local, local_path
 
 __all__ = [
     "BadPlaceError",

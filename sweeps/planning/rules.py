@@ -18,9 +18,10 @@ from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.kinds import holds
 from dualsweep.sweeps.planning.schema import Sweep
 from dualsweep.sweeps.planning.search import Parameter, apply
-from dualsweep.sweeps.planning.study_address import masked, storage_url, wrong_with
+from dualsweep.sweeps.planning.study_address import storage_url, wrong_with
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Keys, RulesError
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import BadPlaceError
 from dualsweep.trainer.config.yaml_file import Document, nearest, show, validate
 from dualsweep.trainer.recipe.load import OverlaidDocument

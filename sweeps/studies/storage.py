@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from dualsweep.sweeps.planning.study_address import JOURNAL, file_of, masked
+from dualsweep.sweeps.planning.study_address import JOURNAL, file_of
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.storage import check_writable
 

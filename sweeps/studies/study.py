@@ -29,7 +29,6 @@ from dualsweep.sweeps.dual_informed.outcome import Outcome, report
 from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.study_address import JOURNAL as SCHEME
-from dualsweep.sweeps.planning.study_address import masked
 from dualsweep.sweeps.records.trial_start import ATTRIBUTE as START
 from dualsweep.sweeps.records.trial_start import TrialStart
 from dualsweep.sweeps.studies.samplers import decode, distributions, kept_params, sampler_for
@@ -38,6 +37,7 @@ from dualsweep.sweeps.studies.telling import OLD, seen
 from dualsweep.sweeps.studies.unchanged import check_unchanged, fingerprint
 from dualsweep.sweeps.studies.warm_start import WARM, warm_trials
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.storage import write_file
 
 JOURNAL = "study.journal"

@@ -21,13 +21,14 @@ from dualsweep.sweeps.planning.budgets import NAME, searched_budgets
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.schema import WarmStart
 from dualsweep.sweeps.planning.search import apply
-from dualsweep.sweeps.planning.study_address import masked, storage_url
+from dualsweep.sweeps.planning.study_address import storage_url
 from dualsweep.sweeps.records.explained import RECIPE
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.studies.samplers import decode, distributions, kept_params
 from dualsweep.sweeps.studies.storage import StorageError, open_storage
 from dualsweep.sweeps.studies.telling import OLD, told_slacks
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 

@@ -21,12 +21,12 @@ from dualsweep.analysis.requirements import TAG as REQUIRED
 from dualsweep.analysis.requirements import write_required
 from dualsweep.sweeps.planning.budgets import ranges
 from dualsweep.sweeps.planning.plan import Plan
-from dualsweep.sweeps.planning.study_address import masked
 from dualsweep.sweeps.records.trial_record import trial_name
 from dualsweep.sweeps.records.trial_start import TrialStart, begun_recipe
 from dualsweep.sweeps.tracking.delivery import Delivery, prepare
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
 from dualsweep.sweeps.tracking.spool import FOLDER, Spool
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.recipe.recipe import Recipe, flatten
 
 #: The status of an MLflow run for each end of a trial (`dualsweep.trainer.result.Status`, and `interrupted`).

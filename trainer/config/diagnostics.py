@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.templates import template_hint, unfilled
-from dualsweep.trainer.config.uris import masked
 
 Key = str | int
 Keys = tuple[Key, ...]
