@@ -55,7 +55,7 @@ def _check(tracking_uri: str) -> None:
     try:
         wrong = wrong_with(tracking_uri)
     except BadPlaceError as error:
-        raise ReviewError(f"The tracking URI {error.rule}, but got {error.received}; {error.remedy}.") from None
+        raise ReviewError(f"The tracking URI {error.diagnostic.sentence}.") from None
     if wrong is not None:
         raise ReviewError(f"The tracking URI {wrong[0]}, but got {masked(tracking_uri)!r}; {wrong[1]}.")
     file = sqlite_file(tracking_uri)

@@ -35,7 +35,7 @@ def wrong_with(written: str) -> tuple[str, str] | None:
     try:
         storage_url(written)
     except BadPlaceError as error:
-        return error.rule, error.remedy
+        return error.diagnostic.rule, error.diagnostic.remedy
     if is_local(written):
         return None if written.strip() else ("must name a place", "write e.g. sqlite:///study.db")
     if scheme not in ("journal", *DATABASES):

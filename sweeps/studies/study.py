@@ -36,7 +36,7 @@ from dualsweep.sweeps.studies.storage import StorageError, holding, locked, open
 from dualsweep.sweeps.studies.telling import OLD, seen
 from dualsweep.sweeps.studies.unchanged import check_unchanged, fingerprint
 from dualsweep.sweeps.studies.warm_start import WARM, warm_trials
-from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.storage import write_file
 
@@ -81,13 +81,13 @@ class Study:
             try:
                 held.enter_context(locked(output / "study.lock"))
             except StorageError as error:
-                raise InputError([Diagnostic(("output",), error.rule, error.received, error.remedy, str(output), 1)]) from None
+                raise InputError([error.diagnostic.at(("output",), str(output), 1)]) from None
             try:
                 url, name = _kept_at(plan, output)
                 held.enter_context(holding(url, name))
                 self._study = _open(plan, open_storage(url), name)
             except StorageError as error:
-                raise InputError([plan.document.diagnostic(("storage",), error.rule, error.received, error.remedy)]) from None
+                raise InputError([plan.document.locate(error.diagnostic.at(("storage",)))]) from None
             self._begin(output)
             self._held = held.pop_all()
 

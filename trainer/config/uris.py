@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from dualsweep.trainer.config.diagnostics import UnplacedError
 from dualsweep.trainer.config.masking import masked
 
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?):///")
@@ -16,12 +17,8 @@ _PLAIN, _WITH_DRIVER = "sqlite:///", "sqlite+pysqlite:///"
 MEMORY = ":memory:"
 
 
-class BadPlaceError(ValueError):
-    """A place that cannot be meant: the `rule` it breaks, what was `received`, and the `remedy`."""
-
-    def __init__(self, rule: str, place: str, remedy: str) -> None:
-        self.rule, self.received, self.remedy = rule, repr(masked(place)), remedy
-        super().__init__(f"{rule}, but got {self.received}; {remedy}")
+class BadPlaceError(UnplacedError, ValueError):
+    """A place that cannot be meant."""
 
 
 def is_local(place: str) -> bool:
@@ -40,14 +37,14 @@ def local_path(place: str) -> Path:
         return (Path(path).expanduser() if path.startswith("~") else Path(path)).absolute()
     except RuntimeError:
         remedy = f"fix it, or write ./{path} for a folder of that name"
-        raise BadPlaceError("must be in the home folder of a user of this machine", place, remedy) from None
+        raise BadPlaceError("must be in the home folder of a user of this machine", repr(masked(place)), remedy) from None
 
 
 def _decoded(uri: str) -> str:
     rest = uri[len("file:") :]
     host, slash, path = rest[2:].partition("/") if rest.startswith("//") else ("", "/", rest.lstrip("/"))
     if host not in ("", "localhost") or not slash:
-        raise BadPlaceError("must be a file: URI of this machine", uri, "write file:///path, or the path alone")
+        raise BadPlaceError("must be a file: URI of this machine", repr(masked(uri)), "write file:///path, or the path alone")
     return unquote(path if path.startswith("~") else f"/{path}")
 
 
