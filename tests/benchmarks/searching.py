@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from dualsweep.sweeps.continuation import Continuing
 from dualsweep.sweeps.dual_informed.of_plan import outcome_of
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import begun_recipe
 from dualsweep.sweeps.studies.study import ProposedTrial, Study
-from dualsweep.sweeps.trials.continuation import Continuing
 from dualsweep.trainer.result import Result
 from tests.benchmarks.common import trained
 

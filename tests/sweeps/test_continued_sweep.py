@@ -12,10 +12,10 @@ import yaml
 from rich.console import Console
 
 from dualsweep.analysis.reading import read_sweep
-from dualsweep.sweeps.conduct import Conductor
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.runner import Conductor
 from dualsweep.sweeps.studies.study import Study
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.trainer.checkpoint import CheckpointFolder

@@ -18,11 +18,11 @@ from rich.console import Console
 
 from dualsweep.analysis.front import find_front
 from dualsweep.sweeps.checking import checked_plan, describe
-from dualsweep.sweeps.conduct import Conductor
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.runner import Conductor
 from dualsweep.sweeps.studies.study import JOURNAL, Study
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.results import Results, sweep_record

@@ -20,12 +20,12 @@ from mlflow.entities import Run as Run_
 from rich.console import Console
 
 from dualsweep.analysis.reading import read_sweep
-from dualsweep.sweeps.conduct import Conductor
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.reports.explaining import explain_run
+from dualsweep.sweeps.runner import Conductor
 from dualsweep.sweeps.studies.study import Study
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.results import sweep_record
@@ -209,7 +209,7 @@ def broken_off(file: str, store: str, folder: str) -> None:
 def test_killed_at_any_write_it_comes_back_and_what_ended_is_not_run_again(swept: tuple[Plan, Path], tmp_path: Path) -> None:
     straight, whole_folder = swept
     plan = planned(tmp_path)
-    code = "import sys; from tests.sweeps.test_conduct import broken_off; broken_off(*sys.argv[1:])"
+    code = "import sys; from tests.sweeps.test_runner import broken_off; broken_off(*sys.argv[1:])"
     parts = [sys.executable, "-c", code, str(tmp_path / "sweep.yaml"), plan.tracking_uri, str(tmp_path / "parts")]
     assert subprocess.run(parts, check=False, cwd=Path(__file__).parents[2]).returncode == 0
     assert records(tmp_path / "parts") == records(whole_folder)

@@ -14,12 +14,12 @@ from dualsweep.analysis.prices.shadow import Prices
 from dualsweep.analysis.recommendation.recommend import recommend
 from dualsweep.analysis.spreadsheet import write_trials
 from dualsweep.sweeps.checking import checked_plan, describe
+from dualsweep.sweeps.continuation import Continuing
 from dualsweep.sweeps.dual_informed.of_plan import outcome_of
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import TrialStart, begun_recipe
 from dualsweep.sweeps.studies.study import ProposedTrial, Study
-from dualsweep.sweeps.trials.continuation import Continuing
 from dualsweep.sweeps.trials.results import sweep_record
 from dualsweep.sweeps.trials.runs import OpenTrial
 from dualsweep.trainer.config.diagnostics import InputError

@@ -18,6 +18,7 @@ from dualsweep.cluster.address import gcs_address, probe_gcs
 from dualsweep.cluster.connection import connect
 from dualsweep.cluster.resources import concurrency
 from dualsweep.sweeps.checking import Checked
+from dualsweep.sweeps.continuation import Continuing
 from dualsweep.sweeps.dual_informed.of_plan import outcome_of
 from dualsweep.sweeps.early_stopping.early_stopper import Stop
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
@@ -33,7 +34,6 @@ from dualsweep.sweeps.tracking.artifacts import verdicts_of, write_artifacts, wr
 from dualsweep.sweeps.tracking.spool import read
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
-from dualsweep.sweeps.trials.continuation import Continuing
 from dualsweep.sweeps.trials.results import Results, sweep_record
 from dualsweep.sweeps.trials.runs import OpenTrial, Run, trainings_left
 from dualsweep.sweeps.trials.watching import Watch, stopped_tags
