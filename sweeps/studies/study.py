@@ -15,9 +15,8 @@ import math
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import optuna
 from optuna.samplers import RandomSampler
@@ -30,7 +29,7 @@ from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.study_address import JOURNAL as SCHEME
 from dualsweep.sweeps.records.trial_start import ATTRIBUTE as START
-from dualsweep.sweeps.records.trial_start import TrialStart
+from dualsweep.sweeps.records.trial_start import ProposedTrial, TrialStart
 from dualsweep.sweeps.studies.samplers import decode, distributions, kept_params, sampler_for
 from dualsweep.sweeps.studies.storage import StorageError, holding, locked, open_storage, patient
 from dualsweep.sweeps.studies.telling import OLD, seen
@@ -48,15 +47,6 @@ State = Literal["running", "complete", "failed", "stopped"]
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.PRUNED: "stopped",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ProposedTrial:
-    """A trial to run: its number, from 0, the value of every parameter by name, and its start once that is decided."""
-
-    number: int
-    params: dict[str, Any]
-    start: TrialStart | None = None
 
 
 class Study:

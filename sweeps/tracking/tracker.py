@@ -25,7 +25,7 @@ from dualsweep.sweeps.records.trial_record import trial_name
 from dualsweep.sweeps.records.trial_start import TrialStart, begun_recipe
 from dualsweep.sweeps.tracking.delivery import Delivery, prepare
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
-from dualsweep.sweeps.tracking.spool import FOLDER, Spool
+from dualsweep.sweeps.tracking.spool import FOLDER, Record, Spool, read
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.recipe.recipe import Recipe, flatten
 
@@ -152,6 +152,10 @@ class Tracker:
     def spool(self, number: int, seed: int | None = None) -> Spool:
         """The spool of a trial, or of its training with this seed, as it is."""
         return self._named(trial_name(number, seed))
+
+    def points(self, number: int, seed: int | None = None) -> list[Record]:
+        """What a trial, or its training with this seed, has reported, as far as it is on the disk."""
+        return [each for each in read(self.spool(number, seed).path, 0).records if each["kind"] == "point"]
 
     def _named(self, name: str) -> Spool:
         if name not in self._trials:
