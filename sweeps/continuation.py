@@ -105,10 +105,10 @@ def _predicted(
     convex = _convex(prices[0], trials.prices[row], (here - anchors(trials))[row], box.loose - box.tight)
     found = np.where(box.signed, convex, np.maximum(convex, 0.0))
     multipliers = {name: each.multiplier for name, each in near.record.result.constraints.items()}
-    for budget, price in zip(translator.budgets.values(), found.tolist(), strict=True):
-        whole = sum(multipliers[name] for name in budget.names)
-        for name in budget.names:
-            share = multipliers[name] / whole if whole else 1.0 / len(budget.names)
+    for budget, price in zip(translator.budgets, found.tolist(), strict=True):
+        whole = sum(multipliers[name] for name in budget.constraints)
+        for name in budget.constraints:
+            share = multipliers[name] / whole if whole else 1.0 / len(budget.constraints)
             multipliers[name] = price * share
     return multipliers
 

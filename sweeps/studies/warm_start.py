@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dualsweep.analysis.trials import JUDGED_STATUSES
 from dualsweep.sweeps.dual_informed.of_plan import outcome_of
 from dualsweep.sweeps.dual_informed.outcome import ATTRIBUTE, Outcome
-from dualsweep.sweeps.planning.budgets import NAME, searched_budgets
+from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.schema import WarmStart
 from dualsweep.sweeps.planning.search import apply
@@ -169,11 +169,8 @@ def _unfit(plan: Plan, found: _Found) -> str:
     figures += [found.slacks.get(name, math.nan) for name in plan.constraints]
     if not all(map(math.isfinite, figures)):
         return "without every figure"
-    if plan.sweep.sampler.name == NAME:
-        searched = searched_budgets(plan.parameters, plan.recipe_document)
-        if found.outcome is None or not {name for each in searched for name in each.constraints} <= set(found.outcome.values):
-            return "without multipliers"
-    return ""
+    told = frozenset[str]() if found.outcome is None else frozenset(found.outcome.values)
+    return "without multipliers" if plan.sweep.sampler.name == NAME and not plan.searched <= told else ""
 
 
 def _bounds(recipe: Recipe) -> dict[str, tuple[Any, ...]]:

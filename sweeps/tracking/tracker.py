@@ -19,7 +19,6 @@ from dualsweep.analysis.budgets import write_budgets
 from dualsweep.analysis.preference import PREFER
 from dualsweep.analysis.requirements import TAG as REQUIRED
 from dualsweep.analysis.requirements import write_required
-from dualsweep.sweeps.planning.budgets import ranges
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import trial_name
 from dualsweep.sweeps.records.trial_start import TrialStart, begun_recipe
@@ -183,7 +182,7 @@ class Tracker:
             "dualsweep.status": "running",
             "dualsweep.objectives": json.dumps(plan.objectives),
             "dualsweep.search": json.dumps([each.name for each in plan.parameters]),
-            "dualsweep.budgets": write_budgets(ranges(plan.parameters, plan.recipe_document)),
+            "dualsweep.budgets": write_budgets(plan.ranges),
             REQUIRED: write_required(plan.required),
         }
         if plan.sweep.reference_point is not None:
