@@ -99,7 +99,7 @@ def check_continuation(
 ) -> list[Diagnostic]:
     """Where no trial has a neighbour, or none with multipliers to start from, and `steps` that save nothing."""
     problems = []
-    if any(math.isnan(each.low) for each in budgets) or not budgets:
+    if not budgets or not all(each.is_range for each in budgets):
         received = f"only {', '.join(f'`{each.name}`' for each in parameters)}"
         remedy = "search e.g. `constraints.[*].at_most: {uniform: [0.08, 0.25]}`, or drop it"
         problems.append(sweep.diagnostic(("continuation",), "must go with a search over a constraint's budget", received, remedy))

@@ -192,6 +192,8 @@ def plan_with(folder: Path, recipe: str, *overrides: str) -> Plan:
     ("continuation: true", "continuation: yes please", "sweep.yaml:7: continuation"),
     ("  constraints.[*].at_most: {uniform: [0.08, 0.25]}", "  train.lr: {uniform: [0.001, 0.01]}",
      "sweep.yaml:7: continuation: must go with a search over a constraint's budget, but got only `train.lr`"),
+    ("  constraints.[*].at_most: {uniform: [0.08, 0.25]}", "  constraints.four.at_most: {choice: [0.1]}",
+     "sweep.yaml:7: continuation: must go with a search over a constraint's budget, but got only `constraints.four.at_most`"),
     ("continuation: true", "set: {dual.rule: fixed}\ncontinuation: true", "must come with multipliers that answer to their"),
     ("search:", "search:\n  train.steps: {int: [500, 900]}", None),
 ])  # fmt: skip
