@@ -67,7 +67,7 @@ def certificate(record: SweepRecord, front: Front) -> Certificate:
     if not record.budgets or len(useful) < 2:
         return Certificate()
     trials = _representative(useful, front, _TRIALS)
-    box = Box(tuple(Axis(each.low, each.high, each.sense, each.log) for each in record.budgets))
+    box = _box(record.budgets)
     found = consistency(_observations(record, trials, box), Z)
     said = [_contradiction(trials, each) for each in found.contradictions[:_NAMED]]
     if (more := len(found.contradictions) - len(said)) > 0:
@@ -100,7 +100,7 @@ def slices(record: SweepRecord, front: Front) -> list[Slice]:
     useful = [trial for trial in record.trials if _says_something(trial, budgets)]
     if not budgets or len(useful) < 2:
         return []
-    box = Box(tuple(Axis(each.low, each.high, each.sense, each.log) for each in budgets))
+    box = _box(budgets)
     through = _through(useful, front) if len(budgets) > 1 else [None]
     places, lines = [], []
     for trial in through:
@@ -129,6 +129,10 @@ def _sides(record: SweepRecord, useful: Sequence[Trial], front: Front, box: Box,
 
 def _sign(record: SweepRecord) -> float:
     return -1.0 if record.maximizes else 1.0
+
+
+def _box(budgets: Sequence[Budget]) -> Box:
+    return Box(tuple(Axis(each.low, each.high, each.sense, each.log) for each in budgets))
 
 
 def _asked(trial: Trial, budget: Budget) -> float:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.trials import Budget
+
+_KEYS = ("parameter", "constraints", "sense", "low", "high", "log")
 
 
 def read_budgets(text: str, run_id: str) -> tuple[Budget, ...]:
@@ -31,7 +32,7 @@ def read_budgets(text: str, run_id: str) -> tuple[Budget, ...]:
 
 def write_budgets(budgets: Sequence[Budget]) -> str:
     """Return the tag's text."""
-    return json.dumps([asdict(each) for each in budgets])
+    return json.dumps([{key: getattr(each, key) for key in _KEYS} for each in budgets])
 
 
 def _budget(plain: dict[str, object]) -> Budget:

@@ -70,8 +70,8 @@ def _default_tolerance(
     if reward and params.get("rollout.normalize") == "true":
         return NORMALISED
     searched = next((each for each in budgets if name in each.constraints), None)
-    if searched is not None and not searched.log:
-        return SHARE * (searched.high - searched.low)
+    if searched is not None and searched.tolerance is not None:
+        return searched.tolerance
     if outcome.budget == 0:
         return OF_OBJECTIVE * abs(metrics.get("objective", math.nan))
     return SHARE * abs(outcome.budget)

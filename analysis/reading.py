@@ -21,7 +21,7 @@ from dualsweep.analysis.requirements import TAG, read_required, required_of
 from dualsweep.analysis.store import open_client
 from dualsweep.analysis.trials import MARKS, Budget, Direction, SweepRecord, Trial
 from dualsweep.trainer import metric_names
-from dualsweep.trainer.config.uris import masked
+from dualsweep.trainer.config.masking import masked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

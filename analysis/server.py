@@ -20,7 +20,7 @@ from dualsweep.analysis.links import run_link
 from dualsweep.analysis.proxies import reach_this_machine_directly
 from dualsweep.analysis.store import is_http
 from dualsweep.analysis.trials import SweepRecord
-from dualsweep.trainer.config.uris import masked, without_login
+from dualsweep.trainer.config.masking import masked, without_login
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STOP_SECONDS = 5.0

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from dualsweep.analysis.database import wrong_with_file
 from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.tracking_uri import wrong_with
-from dualsweep.trainer.config.uris import BadPlaceError, masked, sqlite_file
+from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.uris import BadPlaceError, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,7 +55,7 @@ def _check(tracking_uri: str) -> None:
     try:
         wrong = wrong_with(tracking_uri)
     except BadPlaceError as error:
-        raise ReviewError(f"The tracking URI {error.rule}, but got {error.received}; {error.remedy}.") from None
+        raise ReviewError(f"The tracking URI {error.diagnostic.sentence}.") from None
     if wrong is not None:
         raise ReviewError(f"The tracking URI {wrong[0]}, but got {masked(tracking_uri)!r}; {wrong[1]}.")
     file = sqlite_file(tracking_uri)

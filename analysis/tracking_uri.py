@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dualsweep.trainer.config.uris import ambiguous_login, is_local, local_path, of_file, sqlite_file, sqlite_url
+from dualsweep.trainer.config.masking import ambiguous_login
+from dualsweep.trainer.config.uris import is_local, local_path, of_file, sqlite_file, sqlite_url
 
 DEFAULT = "mlflow.db"
 VARIABLE = "MLFLOW_TRACKING_URI"

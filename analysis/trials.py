@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Literal
 from dualsweep.analysis.preference import Preference
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.feasibility.standing import Standing, overall
-from dualsweep.trainer.recipe.bound import Kind
+from dualsweep.trainer.feasibility.tolerance import SHARE
+from dualsweep.trainer.recipe.bound import Kind, Sense
 
 if TYPE_CHECKING:
     from dualsweep.analysis.trial_draws import TrialDraws
     from dualsweep.trainer.amortised.front import AmortisedFront
 
 Direction = Literal["minimize", "maximize"]
-Sense = Literal["at_most", "at_least", "equals"]
 #: The marks of the last review, `dualsweep.analysis.marking`.
 MARKS = ("front", "feasible", "missed", "rank", "knee", "recommended")
 #: Statuses whose last values are a final evaluation; the values of any other trial are not to be trusted.
@@ -138,7 +138,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Budget:
-    """A searched parameter that bounds constraints, all in one sense: their names, and its range in the constraint's unit."""
+    """A searched parameter that bounds constraints, all in one sense: their names, and its range in the constraint's unit.
+
+    `log` where its logarithm is drawn, `whole` where whole numbers alone are. A list of values goes from its least to its
+    largest; the ends are NaN where these are no numbers.
+    """
 
     parameter: str
     constraints: tuple[str, ...]
@@ -146,6 +150,20 @@ class Budget:
     low: float
     high: float
     log: bool = False
+    whole: bool = False
+
+    @property
+    def is_range(self) -> bool:
+        """Whether it varies, over numbers: what a front can be drawn along."""
+        return self.low < self.high
+
+    @property
+    def tolerance(self) -> float | None:
+        """The default tolerance of its constraints that follows from the range, the same for all trials; None where none does.
+
+        Of a logarithmic range each trial's own budget gives it.
+        """
+        return SHARE * (self.high - self.low) if self.is_range and not self.log else None
 
 
 @dataclass(frozen=True)

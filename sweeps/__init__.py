@@ -40,7 +40,7 @@ def sweep(plan: Plan, output: str | None = None, address: str | None = None) -> 
         dualsweep.cluster.errors.ClusterError: the cluster can't be joined or is too small.
     """
     from dualsweep.sweeps.checking import checked_plan
-    from dualsweep.sweeps.conduct import run_sweep
     from dualsweep.sweeps.output import Screen
+    from dualsweep.sweeps.runner import run_sweep
 
     return run_sweep(checked_plan(plan, output, None, address), Screen())

@@ -15,11 +15,11 @@ from dualsweep.cluster.resources import Ask, concurrency
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.schema import EarlyStopping
-from dualsweep.sweeps.planning.study_address import masked
 from dualsweep.sweeps.records.trial_start import continued_dual_step, continued_steps
 from dualsweep.trainer.checks import before_loading
 from dualsweep.trainer.checks.recipe import check_by_loading
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.yaml_file import Document, load
 from dualsweep.trainer.feasibility.defaults import tolerances
 from dualsweep.trainer.feasibility.tolerance import SHARE, Tolerance
@@ -86,12 +86,12 @@ def checked_store(written: str | None) -> str | None:
     """
     if not written and not os.environ.get(VARIABLE):
         return None
+    key = "--tracking-uri" if written else VARIABLE
     try:
         uri = tracking_uri(written)
         wrong, state = wrong_with(written or uri), wrong_with_file(uri) or wrong_with_writing(uri)
     except BadPlaceError as error:
-        wrong, state = None, (error.rule, error.received, error.remedy)
-    key = "--tracking-uri" if written else VARIABLE
+        raise InputError([error.diagnostic.at((key,), "command line", 1)]) from None
     if wrong is not None:
         raise InputError([Diagnostic((key,), wrong[0], repr(written or uri), wrong[1], "command line", 1)])
     if state is not None:
@@ -116,7 +116,7 @@ def _place(output: str | None, name: str) -> str:
     try:
         return str(local_path(place)) if is_local(place) else place
     except BadPlaceError as error:
-        raise InputError([Diagnostic(("--output",), error.rule, error.received, error.remedy, "command line", 1)]) from None
+        raise InputError([error.diagnostic.at(("--output",), "command line", 1)]) from None
 
 
 def _complete(checked: Checked, json_file: Path | None) -> Checked:
@@ -149,7 +149,12 @@ def _resource_problems(checked: Checked) -> Iterator[Diagnostic]:
         document = (
             checked.plan.document if checked.plan is not None and checked.plan.sweep.resources is not None else checked.document
         )
-        yield document.diagnostic(("resources", "workers"), error.rule, error.received, error.remedy)
+        yield document.locate(_of_cluster(error).at(("resources", "workers")))
+
+
+def _of_cluster(error: ClusterError) -> Diagnostic:
+    """What `cluster/` found, which imports nothing of ours."""
+    return Diagnostic((), error.rule, error.received, error.remedy)
 
 
 def _storage_problems(plan: Plan) -> Iterator[Diagnostic]:
@@ -160,7 +165,7 @@ def _storage_problems(plan: Plan) -> Iterator[Diagnostic]:
     try:
         check_reachable(plan.storage)
     except StorageError as error:
-        yield plan.document.diagnostic(("storage",), error.rule, error.received, error.remedy)
+        yield plan.document.locate(error.diagnostic.at(("storage",)))
 
 
 def runs_elsewhere(address: str | None) -> bool:

@@ -82,7 +82,7 @@ def sweep(
     from dualsweep.sweeps.checking import checked_sweep
 
     checked = checked_sweep(file, sets or [], output, json_file, address)
-    from dualsweep.sweeps.conduct import run_sweep
+    from dualsweep.sweeps.runner import run_sweep
 
     with interruptible():
         results = run_sweep(checked, Screen())

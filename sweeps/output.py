@@ -13,7 +13,7 @@ from typing import Any, TextIO, cast
 
 from rich.console import Console
 
-from dualsweep.trainer.config.uris import masked
+from dualsweep.trainer.config.masking import masked
 
 # ruff: noqa: RUF001  # the keys are those characters
 #: How characters of ours are written where there are none.

@@ -17,7 +17,7 @@ from dualsweep.sweeps.records.explained import Explained, write
 from dualsweep.sweeps.reports.explaining import show
 from dualsweep.sweeps.tracking.histories import histories, read_points
 from dualsweep.trainer import metric_names
-from dualsweep.trainer.config.uris import masked
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.metric_names import sure, tells_of_another
 from dualsweep.trainer.ray_shell.job import finished
 from dualsweep.trainer.result import Result

@@ -66,7 +66,7 @@ class TuneTrial(tune.Trainable):
             while (payload := next(self._reports, _OVER)) is None and time.monotonic() < silent_until:
                 pass
         except TrainingError as error:
-            if result_in(self._job.output) is not None:  # its end was written, and the conductor finds it there
+            if result_in(self._job.output) is not None:  # its end was written, and the runner finds it there
                 return {"done": True}
             return {"step": 0, "steps": 0, "seconds": 0.0, "points": [], "result": failed(str(error)).to_json(), "done": True}
         return {"done": True} if payload is _OVER else dict(payload or {})
@@ -78,7 +78,7 @@ class TuneTrial(tune.Trainable):
 _OVER: dict[str, Any] = {}
 
 
-def run_trials(conductor: TrialDriver, count: int, concurrent: int, folder: Path) -> None:
+def run_trials(driver: TrialDriver, count: int, concurrent: int, folder: Path) -> None:
     """Runs `count` trainings, at most `concurrent` at a time. Ctrl-C ends them and returns: what was reported is kept.
 
     Raises:
@@ -88,7 +88,7 @@ def run_trials(conductor: TrialDriver, count: int, concurrent: int, folder: Path
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     for copies in ("ray.train._internal.syncer", "ray.tune.execution.experiment_state"):
         logging.getLogger(copies).setLevel(logging.CRITICAL)  # of Tune's own state, which nothing of ours is read from
-    searcher = _Searcher(conductor)
+    searcher = _Searcher(driver)
     tuner = Tuner(
         tune.with_resources(TuneTrial, dict(TRIAL_RESOURCES)),
         tune_config=tune.TuneConfig(
@@ -103,8 +103,8 @@ def run_trials(conductor: TrialDriver, count: int, concurrent: int, folder: Path
             storage_path=str(folder),
             failure_config=FailureConfig(max_failures=0),
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # trainings keep their own
-            stop=_Reports(conductor, searcher),
-            callbacks=[_Listener(conductor, searcher)],
+            stop=_Reports(driver, searcher),
+            callbacks=[_Listener(driver, searcher)],
             verbose=0,
         ),
     )
@@ -122,11 +122,11 @@ def _refusal(error: BaseException | None) -> OSError | None:
 
 
 class _Searcher(Searcher):
-    """Hands out the conductor's trainings; remembers which of Tune's ids is which."""
+    """Hands out the driver's trainings; remembers which of Tune's ids is which."""
 
-    def __init__(self, conductor: TrialDriver) -> None:
+    def __init__(self, driver: TrialDriver) -> None:
         super().__init__()
-        self._conductor = conductor
+        self._driver = driver
         self.runs: dict[str, Run] = {}
         self.ended: set[str] = set()
 
@@ -135,7 +135,7 @@ class _Searcher(Searcher):
         return {}
 
     def suggest(self, trial_id: str) -> Any:  # a configuration, or Tune's word for the end
-        following = self._conductor.next()
+        following = self._driver.next()
         if following is None:
             return Searcher.FINISHED
         run, job = following
@@ -153,10 +153,10 @@ class _Searcher(Searcher):
 
 
 class _Reports(tune.Stopper):
-    """Passes reports on to the conductor, who may answer that the training is to end: Tune asks this before all else."""
+    """Passes reports on to the driver, who may answer that the training is to end: Tune asks this before all else."""
 
-    def __init__(self, conductor: TrialDriver, searcher: _Searcher) -> None:
-        self._conductor, self._searcher = conductor, searcher
+    def __init__(self, driver: TrialDriver, searcher: _Searcher) -> None:
+        self._driver, self._searcher = driver, searcher
 
     def __getstate__(self) -> dict[str, Any]:
         """As the searcher's."""
@@ -165,7 +165,7 @@ class _Reports(tune.Stopper):
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         if "points" not in result or trial_id in self._searcher.ended:
             return False
-        over = self._conductor.reported(self._searcher.runs[trial_id], result)
+        over = self._driver.reported(self._searcher.runs[trial_id], result)
         if over:
             self._searcher.ended.add(trial_id)
         return over and not result.get("result")  # a training that has reported its result ends by itself
@@ -175,17 +175,17 @@ class _Reports(tune.Stopper):
 
 
 class _Listener(tune.Callback):
-    """Passes starts and ends on to the conductor."""
+    """Passes starts and ends on to the driver."""
 
-    def __init__(self, conductor: TrialDriver, searcher: _Searcher) -> None:
-        self._conductor, self._searcher = conductor, searcher
+    def __init__(self, driver: TrialDriver, searcher: _Searcher) -> None:
+        self._driver, self._searcher = driver, searcher
 
     def __getstate__(self) -> dict[str, Any]:
         """As the searcher's."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._conductor.started(self._searcher.runs[trial.trial_id])
+        self._driver.started(self._searcher.runs[trial.trial_id])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._end(trial, str(trial.get_error() or "its process died"))
@@ -196,4 +196,4 @@ class _Listener(tune.Callback):
     def _end(self, trial: Any, reason: str) -> None:
         if trial.trial_id not in self._searcher.ended:
             self._searcher.ended.add(trial.trial_id)
-            self._conductor.lost(self._searcher.runs[trial.trial_id], reason.strip().splitlines()[-1])
+            self._driver.lost(self._searcher.runs[trial.trial_id], reason.strip().splitlines()[-1])

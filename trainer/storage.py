@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
-from dualsweep.trainer.config.uris import BadPlaceError, is_local, local_path, masked
+from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.uris import BadPlaceError, is_local, local_path
 
 __all__ = [
     "BadPlaceError",
@@ -64,7 +65,7 @@ def check_writable(uri: str, key: str = "--output", file: str = "command line", 
             files, root = filesystem(uri)
             files.exists(root)
     except BadPlaceError as error:
-        raise InputError([Diagnostic((key,), error.rule, error.received, error.remedy, file, line)]) from None
+        raise InputError([error.diagnostic.at((key,), file, line)]) from None
     except Exception as error:
         what = masked(f"{uri!r} ({type(error).__name__}: {error})")
         raise InputError(

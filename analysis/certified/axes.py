@@ -14,13 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from dualsweep.analysis.certified.observations import Vector
-
-Sense = Literal["at_most", "at_least", "equals"]
+from dualsweep.trainer.recipe.bound import Sense
 
 
 @dataclass(frozen=True)

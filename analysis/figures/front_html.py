@@ -16,7 +16,7 @@ from dualsweep.analysis.front import Front
 from dualsweep.analysis.store import is_http
 from dualsweep.analysis.text import number
 from dualsweep.analysis.trials import SweepRecord
-from dualsweep.trainer.config.uris import without_login
+from dualsweep.trainer.config.masking import without_login
 
 #: Where `mlflow ui` answers unless told otherwise.
 LOCAL_UI = "http://127.0.0.1:5000"

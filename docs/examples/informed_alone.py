@@ -1,10 +1,9 @@
 """A front over one budget from Optuna alone; `train` stands for a constrained training of your own."""
 
 import optuna
-from optuna.distributions import FloatDistribution
 from optuna.samplers import TPESampler
 
-from dualsweep.sweeps.dual_informed.observing import Budget
+from dualsweep.analysis.trials import Budget
 from dualsweep.sweeps.dual_informed.outcome import Outcome, report
 from dualsweep.sweeps.dual_informed.sampler import STOPPED, DualInformedSampler
 
@@ -23,7 +22,7 @@ def objective(trial: optuna.Trial) -> float:
 
 
 def main(storage: str | None = None) -> tuple[int, str, float]:
-    budgets = {"budget": Budget("distance", FloatDistribution(0.0, 0.8), "at_most")}
+    budgets = [Budget("budget", ("distance",), "at_most", 0.0, 0.8)]
     sampler = DualInformedSampler(budgets, beside=TPESampler(seed=0), tolerance=0.05, seed=0)
     study = optuna.create_study(storage=storage, study_name="front", load_if_exists=True, sampler=sampler)
     study.optimize(objective, n_trials=30)

@@ -13,59 +13,49 @@ import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from dualsweep.analysis.certified.axes import Axis, Box, Sense
+from dualsweep.analysis.certified.axes import Axis, Box
 from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.trials import Budget
 from dualsweep.sweeps.dual_informed.outcome import ATTRIBUTE, Outcome
 from dualsweep.sweeps.dual_informed.search import History
 
 
-@dataclass(frozen=True)
-class Budget:
-    """A searched parameter that bounds constraints: their names, its distribution, and in which sense it bounds them.
-
-    A tied budget bounds several constraints of the same sense.
-
-    Raises:
-        ValueError: no constraint, a range without extent, or an equality that several constraints share.
-    """
-
-    constraints: str | Sequence[str]
-    distribution: FloatDistribution | IntDistribution
-    sense: Sense = "at_most"
-
-    def __post_init__(self) -> None:
-        if not self.names or not self.distribution.low < self.distribution.high:
-            raise ValueError(f"a budget must bound a constraint and have low < high, but got {self}; fix what is not searched")
-        if self.sense == "equals" and len(self.names) > 1:
-            raise ValueError(
-                f"a budget with sense equals must bound one constraint, but got {self}; give each a parameter of its own"
-            )
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The constraints' names."""
-        return (self.constraints,) if isinstance(self.constraints, str) else tuple(self.constraints)
-
-    @property
-    def axis(self) -> Axis:
-        """The budget's axis of the box."""
-        distribution = self.distribution
-        step = distribution.step if distribution.step is None else float(distribution.step)
-        return Axis(float(distribution.low), float(distribution.high), self.sense, distribution.log, step)
+def distribution(budget: Budget) -> FloatDistribution | IntDistribution:
+    """How Optuna draws a budget."""
+    if budget.whole:
+        return IntDistribution(int(budget.low), int(budget.high), log=budget.log)
+    return FloatDistribution(budget.low, budget.high, log=budget.log)
 
 
 @dataclass(frozen=True)
 class Translator:
-    """Between the user's numbers and those of the search; `maximize` is the direction of the objective."""
+    """Between the user's numbers and those of the search; `maximize` is the direction of the objective.
 
-    budgets: Mapping[str, Budget]
+    A tied budget bounds several constraints of the same sense.
+
+    Raises:
+        ValueError: a budget without a constraint, over no range, or of an equality that several constraints share.
+    """
+
+    budgets: Sequence[Budget]
     maximize: bool
     base: Outcome | None
+
+    def __post_init__(self) -> None:
+        for each in self.budgets:
+            if not each.constraints or not each.is_range:
+                raise ValueError(
+                    f"a budget must bound a constraint and have low < high, but got {each}; fix what is not searched"
+                )
+            if each.sense == "equals" and len(each.constraints) > 1:
+                raise ValueError(
+                    f"a budget with sense equals must bound one constraint, but got {each}; give each a parameter of its own"
+                )
 
     @cached_property
     def box(self) -> Box:
         """The budgets' box, in the order of `budgets`."""
-        return Box(tuple(each.axis for each in self.budgets.values()))
+        return Box(tuple(Axis(each.low, each.high, each.sense, each.log, 1.0 if each.whole else None) for each in self.budgets))
 
     @property
     def sign(self) -> float:
@@ -81,13 +71,13 @@ class Translator:
         """The user's numbers of budgets [m]."""
         numbers = budgets * self.signs
         return {
-            name: round(number) if isinstance(each.distribution, IntDistribution) else float(number)
-            for (name, each), number in zip(self.budgets.items(), numbers, strict=True)
+            each.parameter: round(number) if each.whole else float(number)
+            for each, number in zip(self.budgets, numbers, strict=True)
         }
 
     def asked(self, params: Mapping[str, float]) -> Vector:
         """Budgets [1, m] of a trial's parameters."""
-        return np.array([[float(params[name]) for name in self.budgets]]) * self.signs
+        return np.array([[float(params[each.parameter]) for each in self.budgets]]) * self.signs
 
     def history(self, trials: Sequence[FrozenTrial]) -> History:
         """What the trials say, in their order, the base model first.
@@ -95,7 +85,7 @@ class Translator:
         Raises:
             RuntimeError: trials are complete and none has an outcome.
         """
-        mine = [trial for trial in trials if set(self.budgets) <= set(trial.params)]
+        mine = [trial for trial in trials if {each.parameter for each in self.budgets} <= set(trial.params)]
         complete = [trial for trial in mine if trial.state is TrialState.COMPLETE]
         told = [trial for trial in complete if ATTRIBUTE in trial.user_attrs]
         if complete and not told:
@@ -112,7 +102,7 @@ class Translator:
         return np.concatenate([np.zeros((0, len(self.budgets))), *(self.asked(trial.params) for trial in trials)])
 
     def _nothing(self) -> Observations:
-        shared = [i for i, budget in enumerate(self.budgets.values()) for _ in budget.names]
+        shared = [i for i, budget in enumerate(self.budgets) for _ in budget.constraints]
         return Observations.none(np.array(shared, dtype=np.intp), self.box.signed)
 
     def _free(self, base: Outcome) -> Observations:
@@ -127,9 +117,7 @@ class Translator:
         return joined
 
     def _row(self, asked: Vector, outcome: Outcome) -> Observations:
-        names = [
-            (name, axis.sign) for each, axis in zip(self.budgets.values(), self.box.axes, strict=True) for name in each.names
-        ]
+        names = [(name, axis.sign) for each, axis in zip(self.budgets, self.box.axes, strict=True) for name in each.constraints]
         missing = [name for name, _ in names if name not in outcome.values]
         if missing:
             raise RuntimeError(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 
-from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 
 from dualsweep.analysis.certified.fixed import Fixed, attained_with
 from dualsweep.analysis.noise import known
-from dualsweep.sweeps.dual_informed.observing import Budget, Translator
+from dualsweep.sweeps.dual_informed.observing import Translator
 from dualsweep.sweeps.dual_informed.outcome import Outcome
 from dualsweep.sweeps.dual_informed.sampler import DualInformedSampler
-from dualsweep.sweeps.planning.budgets import SearchedBudget, searched_budgets
-from dualsweep.sweeps.planning.kinds import Choice, Integers, LogUniform
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import SETTLED, ConstraintOutcome, Result
@@ -24,12 +21,12 @@ _LEAST = 0.01
 
 def informed_sampler(plan: Plan, beside: BaseSampler) -> DualInformedSampler:
     """The sampler of a plan's budgets, with another one beside it for the other parameters."""
-    chosen, searched = plan.sweep.sampler, searched_budgets(plan.parameters, plan.recipe_document)
+    chosen = plan.sweep.sampler
     return DualInformedSampler(
-        {each.parameter.name: _budget(each) for each in searched},
+        plan.budgets,
         beside=beside,
         direction="maximize" if plan.recipe.maximizes else "minimize",
-        base=_pretrained(plan.recipe, {name for each in searched for name in each.constraints}),
+        base=_pretrained(plan.recipe, plan.searched),
         ideal=0.0 if _minimises_divergence(plan.recipe) else None,
         tolerance=_TOLERANCE if chosen.tolerance is None else chosen.tolerance,
         seed=chosen.seed,
@@ -45,7 +42,7 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
     of the largest multiplier, since no model minimises its Lagrangian exactly; of one that was not measured it is as large as a
     run must have it to count as settled. A multiplier of 0, which the projection holds there, is exact.
     """
-    searched = {name for each in searched_budgets(plan.parameters, plan.recipe_document) for name in each.constraints}
+    searched = plan.searched
     if not searched or result.status in ("failed", "diverged", "stopped"):
         return None
     sign = -1.0 if plan.recipe.maximizes else 1.0
@@ -71,12 +68,10 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
 
 def translator_of(plan: Plan) -> Translator:
     """Between the plan's searched budgets and the front's, budgets from a list included."""
-    searched = searched_budgets(plan.parameters, plan.recipe_document)
-    base = _pretrained(plan.recipe, {name for each in searched for name in each.constraints})
-    return Translator({each.parameter.name: _budget(each) for each in searched}, plan.recipe.maximizes, base)
+    return Translator(plan.budgets, plan.recipe.maximizes, _pretrained(plan.recipe, plan.searched))
 
 
-def _pretrained(recipe: Recipe, searched: set[str]) -> Outcome | None:
+def _pretrained(recipe: Recipe, searched: frozenset[str]) -> Outcome | None:
     """The pretrained model as a trial for free, where its outcome is known without one: alignment by normalised rewards alone.
 
     Its divergence from itself is 0, and its rewards are 0 by their normalisation, as far as the samples for that tell.
@@ -97,16 +92,6 @@ def _sureness(each: ConstraintOutcome, largest: float) -> float:
     if not each.multiplier:
         return 0.0
     return max(each.multiplier_error, _LEAST * largest) if math.isfinite(each.multiplier_error) else SETTLED * largest
-
-
-def _budget(searched: SearchedBudget) -> Budget:
-    kind, sense = searched.parameter.kind, searched.sense
-    assert sense != "minimax"  # a plan's check
-    if isinstance(kind, Choice):
-        return Budget(searched.constraints, FloatDistribution(float(min(kind.ends)), float(max(kind.ends))), sense)
-    if isinstance(kind, Integers):
-        return Budget(searched.constraints, IntDistribution(kind.low, kind.high), sense)
-    return Budget(searched.constraints, FloatDistribution(kind.low, kind.high, log=isinstance(kind, LogUniform)), sense)
 
 
 def _minimises_divergence(recipe: Recipe) -> bool:

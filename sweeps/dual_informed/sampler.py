@@ -1,11 +1,10 @@
 """`DualInformedSampler`: an Optuna sampler that places the budgets of constrained trainings by their multipliers.
 
-    from optuna.distributions import FloatDistribution
+    from dualsweep.analysis.trials import Budget
     from dualsweep.sweeps.dual_informed.outcome import Outcome, report
-    from dualsweep.sweeps.dual_informed.observing import Budget
     from dualsweep.sweeps.dual_informed.sampler import DualInformedSampler
 
-    budgets = {"b": Budget("four", FloatDistribution(0.08, 0.25))}
+    budgets = [Budget("b", ("four",), "at_most", 0.08, 0.25)]
     study = optuna.create_study(sampler=DualInformedSampler(budgets, beside=TPESampler(seed=0)))
 
     def objective(trial):
@@ -35,7 +34,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dualsweep.analysis.certified.observations import Vector
 from dualsweep.analysis.certified.reading import read
-from dualsweep.sweeps.dual_informed.observing import Budget, Translator
+from dualsweep.analysis.trials import Budget
+from dualsweep.sweeps.dual_informed.observing import Translator, distribution
 from dualsweep.sweeps.dual_informed.outcome import Outcome
 from dualsweep.sweeps.dual_informed.search import History, Search, StopDecision
 
@@ -59,7 +59,7 @@ class DualInformedSampler(BaseSampler):
     """Places budgets by the front's certified band and predicted hypervolume improvement; all else is left to `beside`.
 
     Args:
-        budgets: the searched parameters that are budgets.
+        budgets: the searched parameters that are budgets; each is to be suggested over the same range.
         beside: the sampler of the other parameters; independent draws unless given.
         direction: of the objective that the budgets constrain.
         base: the outcome of a model that was there before (multipliers 0), as a free trial.
@@ -69,12 +69,12 @@ class DualInformedSampler(BaseSampler):
         seed: of the cloud of budgets that are compared.
 
     Raises:
-        ValueError: no budgets, or `z` or `tolerance` below 0.
+        ValueError: no budgets, one that is none (`Translator`), or `z` or `tolerance` below 0.
     """
 
     def __init__(
         self,
-        budgets: Mapping[str, Budget],
+        budgets: Sequence[Budget],
         *,
         beside: BaseSampler | None = None,
         direction: Literal["minimize", "maximize"] = "minimize",
@@ -86,12 +86,12 @@ class DualInformedSampler(BaseSampler):
     ) -> None:
         if not budgets or z < 0 or tolerance < 0:
             raise ValueError(
-                f"a search by multipliers must have a budget, z >= 0 and tolerance >= 0, but got {dict(budgets)}, z={z} and "
+                f"a search by multipliers must have a budget, z >= 0 and tolerance >= 0, but got {list(budgets)}, z={z} and "
                 f"tolerance={tolerance}; search a budget, or take another sampler"
             )
-        self._budgets = dict(budgets)
         self._beside = beside or RandomSampler(seed=seed)
-        self._translator = Translator(self._budgets, direction == "maximize", base)
+        self._translator = Translator(tuple(budgets), direction == "maximize", base)
+        self._distributions = {each.parameter: distribution(each) for each in budgets}
         bound = -np.inf if ideal is None else self._translator.sign * ideal
         self._search = Search(self._translator.box, z, tolerance, bound, seed)
 
@@ -110,7 +110,7 @@ class DualInformedSampler(BaseSampler):
             raise ValueError("a front must rest on a trial, but the study has none with an outcome; run one, or give `base`")
         budgets = np.concatenate([translator.asked(each) for each in at])
         found = read(history.trials, translator.box, budgets, self._search.z, self._search.ideal)
-        prices = {name: found.prices[:, i] for i, name in enumerate(self._budgets)}
+        prices = {name: found.prices[:, i] for i, name in enumerate(self._distributions)}
         lower, upper, objective = found.band.lower, found.band.upper, found.front
         if translator.maximize:
             lower, upper, objective = -upper, -lower, -objective
@@ -119,7 +119,7 @@ class DualInformedSampler(BaseSampler):
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The budgets, and what the other sampler places jointly."""
         others = self._others(self._beside.infer_relative_search_space(study, trial))
-        return {**{name: each.distribution for name, each in self._budgets.items()}, **others}
+        return {**self._distributions, **others}
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         """The next budgets, beside the other sampler's draw."""
@@ -128,10 +128,10 @@ class DualInformedSampler(BaseSampler):
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
         """The other sampler's draw. A budget comes here only where the range it is suggested with is not its own."""
-        if param_name in self._budgets:
+        if param_name in self._distributions:
             raise ValueError(
                 f"`{param_name}` must be suggested with the distribution of its Budget, "
-                f"{self._budgets[param_name].distribution}, but got {param_distribution}; make the two alike"
+                f"{self._distributions[param_name]}, but got {param_distribution}; make the two alike"
             )
         return self._beside.sample_independent(study, trial, param_name, param_distribution)
 
@@ -157,7 +157,7 @@ class DualInformedSampler(BaseSampler):
         self._beside.reseed_rng()
 
     def _others(self, space: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:
-        return {name: each for name, each in space.items() if name not in self._budgets}
+        return {name: each for name, each in space.items() if name not in self._distributions}
 
     def _history(self, study: Study, without: FrozenTrial | None = None, ended: Sequence[FrozenTrial] = ()) -> History:
         number = None if without is None else without.number

@@ -8,7 +8,7 @@ is not put to the test, and to the risk of a wrong stop, at every point; `halvin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dualsweep.analysis.trials import Direction
@@ -106,9 +106,9 @@ class EarlyStopper:
         return Standing(cost(levels, signs), max((-each.best for each in short), default=0.0))
 
 
-def stopped(points: Sequence[Point], stop: Stop, recipe: Recipe, seconds: float) -> Result:
+def stopped(last: Point | None, stop: Stop, recipe: Recipe, seconds: float) -> Result:
     """The result of a training that was stopped: its last point, which is no final evaluation; nothing where it had none."""
-    step, metrics = points[-1] if points else (0, {})
+    step, metrics = last or (0, {})
     nan = math.nan
     outcomes = {
         each.name: ConstraintOutcome(

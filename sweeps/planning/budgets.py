@@ -1,74 +1,56 @@
-"""Which searched parameters are budgets of constraints: what `dual_informed` and `continuation` go by and ask of a sweep.
+"""Which searched parameters are budgets of constraints, told once for a plan, and what is asked of them.
 
 Imports nothing heavy: bad input is answered before.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from dualsweep.analysis.trials import Budget
-from dualsweep.sweeps.planning.kinds import Choice, LogUniform
+from dualsweep.sweeps.planning.kinds import Choice, Integers, LogUniform
 from dualsweep.sweeps.planning.search import Parameter
 from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.dotted_keys import places
 from dualsweep.trainer.config.yaml_file import show
 from dualsweep.trainer.feasibility.defaults import without_tolerance
-from dualsweep.trainer.feasibility.tolerance import SHARE
-from dualsweep.trainer.recipe.bound import KEYS, Kind
+from dualsweep.trainer.recipe.bound import KEYS
 from dualsweep.trainer.recipe.load import OverlaidDocument, tolerance_problems
 from dualsweep.trainer.recipe.recipe import Recipe
 
 NAME = "dual_informed"
 
 
-@dataclass(frozen=True)
-class SearchedBudget:
-    """A parameter that bounds constraints, all in one sense: their names."""
-
-    parameter: Parameter
-    constraints: tuple[str, ...]
-    sense: Kind
-
-
-def searched_budgets(parameters: Sequence[Parameter], recipe: OverlaidDocument) -> list[SearchedBudget]:
-    """The budgets among the parameters, of a recipe as plain data."""
+def searched_budgets(parameters: Sequence[Parameter], recipe: OverlaidDocument) -> tuple[Budget, ...]:
+    """The budgets among the parameters of a search, which a plan has; `recipe` is the base that the parameters vary."""
     found = []
     for parameter in parameters:
         reached = places(parameter.name, recipe.data)
         if all(len(keys) == 3 and keys[0] == "constraints" and keys[2] in KEYS for keys in reached):
             names = tuple(str(recipe.data["constraints"][keys[1]]["name"]) for keys in reached)
-            found.append(SearchedBudget(parameter, names, next(word for word in KEYS if word == reached[0][2])))
-    return found
+            kind, sense = parameter.kind, next(word for word in KEYS if word == reached[0][2])
+            numbers = [float(end) for end in kind.ends if isinstance(end, int | float)]
+            low, high = (min(numbers), max(numbers)) if len(numbers) == len(kind.ends) else (math.nan, math.nan)
+            log, whole = isinstance(kind, LogUniform), isinstance(kind, Integers)
+            found.append(Budget(parameter.name, names, sense, low, high, log, whole))
+    return tuple(found)
 
 
-def ranges(parameters: Sequence[Parameter], recipe: OverlaidDocument) -> list[Budget]:
-    """The searched budgets that are ranges of numbers, as the review reads them; a choice from its least to its largest."""
-    found = []
-    for each in searched_budgets(parameters, recipe):
-        ends = [float(end) for end in each.parameter.kind.ends if isinstance(end, int | float) and not isinstance(end, bool)]
-        if each.sense != "minimax" and len(ends) == len(each.parameter.kind.ends) and min(ends) < max(ends):
-            log = isinstance(each.parameter.kind, LogUniform)
-            found.append(Budget(each.parameter.name, each.constraints, each.sense, min(ends), max(ends), log))
-    return found
-
-
-def range_tolerances(parameters: Sequence[Parameter], base: OverlaidDocument, recipe: Recipe) -> dict[str, float]:
+def range_tolerances(budgets: Sequence[Budget], recipe: Recipe) -> dict[str, float]:
     """The tolerances that follow from the searched ranges, by constraint: one for all trials.
 
-    A logarithmic range gives none (each trial's own budget does), nor do constraints whose tolerance is given, or whose values
-    are normalised.
+    Constraints whose tolerance is given, or whose values are normalised, are left out.
     """
     left_alone = _left_alone(recipe)
-    found = [(name, each) for each in ranges(parameters, base) if not each.log for name in each.constraints]
-    return {name: SHARE * (each.high - each.low) for name, each in found if name not in left_alone}
+    found = [(name, each.tolerance) for each in budgets for name in each.constraints]
+    return {name: tolerance for name, tolerance in found if tolerance is not None and name not in left_alone}
 
 
-def own_tolerances(parameters: Sequence[Parameter], base: OverlaidDocument, recipe: Recipe) -> frozenset[str]:
+def own_tolerances(budgets: Sequence[Budget], recipe: Recipe) -> frozenset[str]:
     """The searched constraints whose tolerance follows from each trial's own budget: not from a range, nor from the recipe."""
-    searched = {name for each in searched_budgets(parameters, base) for name in each.constraints}
-    return frozenset(searched - set(range_tolerances(parameters, base, recipe)) - _left_alone(recipe))
+    searched = {name for each in budgets for name in each.constraints}
+    return frozenset(searched - set(range_tolerances(budgets, recipe)) - _left_alone(recipe))
 
 
 def _left_alone(recipe: Recipe) -> set[str]:
@@ -80,27 +62,26 @@ def _left_alone(recipe: Recipe) -> set[str]:
     return set(given or {}) | (own if recipe.rollout.normalize else set())
 
 
-def check_tolerances(parameters: Sequence[Parameter], base: OverlaidDocument, recipe: Recipe) -> list[Diagnostic]:
+def check_tolerances(budgets: Sequence[Budget], base: OverlaidDocument, recipe: Recipe) -> list[Diagnostic]:
     """Budgets of 0 of which no tolerance can be taken."""
-    searched = {name for each in searched_budgets(parameters, base) for name in each.constraints}
+    searched = {name for each in budgets for name in each.constraints}
     return tolerance_problems(recipe, base, [name for name in without_tolerance(recipe) if name not in searched])
 
 
 def check_informed(
-    sweep: OverlaidDocument, parameters: Sequence[Parameter], base: OverlaidDocument, recipe: Recipe
+    sweep: OverlaidDocument, parameters: Sequence[Parameter], budgets: Sequence[Budget], recipe: Recipe
 ) -> list[Diagnostic]:
     """What `dual_informed` cannot search: no budget, a budget from a list, tied equalities, multipliers that do not move."""
-    budgets = searched_budgets(parameters, base)
     if not budgets:
         received = f"only {', '.join(f'`{each.name}`' for each in parameters)}"
         remedy = "search e.g. `constraints.[*].at_most: {uniform: [0.08, 0.25]}`, or take another sampler"
         return [sweep.diagnostic(("search",), f"must vary a constraint's budget with the sampler `{NAME}`", received, remedy)]
-    problems = []
+    problems, written = [], {each.name: each.written for each in parameters}
     for each in budgets:
-        keys = each.parameter.written.keys
-        if isinstance(each.parameter.kind, Choice):
+        keys, kind = written[each.parameter].keys, written[each.parameter].kind
+        if isinstance(kind, Choice):
             remedy = "write `uniform: [low, high]`, `log_uniform` or `int`, or take another sampler"
-            received = f"`choice: {show(list(each.parameter.kind.values))}`"
+            received = f"`choice: {show(list(kind.values))}`"
             problems.append(sweep.diagnostic(keys, f"must be a range with the sampler `{NAME}`", received, remedy))
         if each.sense == "equals" and len(each.constraints) > 1:
             remedy = "write `constraints.[*].equals`, one parameter for each"
@@ -114,12 +95,11 @@ def check_informed(
 
 
 def check_continuation(
-    sweep: OverlaidDocument, parameters: Sequence[Parameter], base: OverlaidDocument, recipe: Recipe, steps: int | None
+    sweep: OverlaidDocument, parameters: Sequence[Parameter], budgets: Sequence[Budget], recipe: Recipe, steps: int | None
 ) -> list[Diagnostic]:
     """Where no trial has a neighbour, or none with multipliers to start from, and `steps` that save nothing."""
     problems = []
-    budgets = searched_budgets(parameters, base)
-    if not all(isinstance(each, int | float) for budget in budgets for each in budget.parameter.kind.ends) or not budgets:
+    if not budgets or not all(each.is_range for each in budgets):
         received = f"only {', '.join(f'`{each.name}`' for each in parameters)}"
         remedy = "search e.g. `constraints.[*].at_most: {uniform: [0.08, 0.25]}`, or drop it"
         problems.append(sweep.diagnostic(("continuation",), "must go with a search over a constraint's budget", received, remedy))

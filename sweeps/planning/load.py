@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from dualsweep.sweeps.planning.budgets import NAME, check_continuation, check_informed, check_tolerances
+from dualsweep.sweeps.planning.budgets import NAME, check_continuation, check_informed, check_tolerances, searched_budgets
 from dualsweep.sweeps.planning.early_stopping import check_early_stopping
 from dualsweep.sweeps.planning.kinds import WORDS
 from dualsweep.sweeps.planning.plan import Plan
@@ -96,14 +96,15 @@ def _complete(
         return None
     parameters, found = resolve(document, completed, entries, fixed)
     problems += found
+    budgets = searched_budgets(parameters, completed)
     if _sampler_name(document) == NAME and not found and parameters:
-        problems += check_informed(document, parameters, completed, recipe)
+        problems += check_informed(document, parameters, budgets, recipe)
     if sweep is None:
         return None
-    plan = Plan(sweep, document, recipe, completed, tuple(parameters))
+    plan = Plan(sweep, document, recipe, completed, tuple(parameters), budgets)
     if sweep.continuation is not None and not found:
-        problems += check_continuation(document, parameters, completed, recipe, sweep.continuation.steps)
-    problems += check_tolerances(parameters, completed, recipe)
+        problems += check_continuation(document, parameters, budgets, recipe, sweep.continuation.steps)
+    problems += check_tolerances(budgets, completed, recipe)
     problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)
     problems += check_points(document, sweep, parameters, completed)
     own = sweep.mlflow.tracking_uri

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from dualsweep.analysis.requirements import required, unseen
 from dualsweep.analysis.tracking_uri import tracking_uri
-from dualsweep.sweeps.planning.budgets import NAME, own_tolerances, range_tolerances, searched_budgets
+from dualsweep.analysis.trials import Budget
+from dualsweep.sweeps.planning.budgets import NAME, own_tolerances, range_tolerances
 from dualsweep.sweeps.planning.early_stopping import applicable
 from dualsweep.sweeps.planning.kinds import listed
 from dualsweep.sweeps.planning.preferring import preference_of
@@ -34,13 +35,17 @@ AMORTISED_STEPS = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked sweep. `recipe` and `recipe_document` are the base that trials vary, with every fixed value in it."""
+    """A checked sweep. `recipe` and `recipe_document` are the base that trials vary, with every fixed value in it.
+
+    `budgets` are those of the `parameters` that bound constraints, in their order.
+    """
 
     sweep: Sweep
     document: OverlaidDocument
     recipe: Recipe
     recipe_document: OverlaidDocument
     parameters: tuple[Parameter, ...]
+    budgets: tuple[Budget, ...]
 
     @property
     def name(self) -> str:
@@ -52,7 +57,7 @@ class Plan:
         if self.sweep.objectives is not None:
             return self.sweep.objectives
         objective: dict[str, Direction] = {"objective": "maximize" if self.recipe.maximizes else "minimize"}
-        kinds = {each.name: each.kind for each in self.recipe.constraints}
+        kinds = self._kinds
         if kinds and set(kinds.values()) == {"at_most"}:
             return {**objective, metric_names.LARGEST_VALUE: "minimize"}
         directions: dict[str, Direction] = {"at_most": "minimize", "at_least": "maximize"}
@@ -74,28 +79,34 @@ class Plan:
         """The constraints whose budgets decide what may be on the front; None where all do."""
         if self.sweep.front.require == "all":
             return None
-        return required(*self._knobs, self.objectives)
+        return required(self._kinds, self.searched, self.objectives)
 
     @property
     def deciding(self) -> str:
         """The same in words, with the reason."""
-        kinds, searched = self._knobs
         if self.required is not None:
             fixed = ", ".join(f"`{name}`" for name in sorted(self.required))
             who = f"the budgets of {fixed} decide" if fixed else "no budget decides"
             return f"attained: searched budgets are knobs, {who} what may be on it"
-        if not searched or self.sweep.front.require == "all":
+        if not self.searched or self.sweep.front.require == "all":
             return "every budget decides what may be on it"
-        hidden = ", ".join(f"`value/{name}`" for name in unseen(kinds, searched, self.objectives))
+        hidden = ", ".join(f"`value/{name}`" for name in unseen(self._kinds, self.searched, self.objectives))
         return f"every budget decides what may be on it, as no objective is {hidden}, which searched budgets bound"
 
     @property
-    def _knobs(self) -> tuple[dict[str, Kind], frozenset[str]]:
-        """What each constraint asks, and those whose budgets are searched."""
-        found = searched_budgets(self.parameters, self.recipe_document)
-        return {each.name: each.kind for each in self.recipe.constraints}, frozenset(
-            name for each in found for name in each.constraints
-        )
+    def searched(self) -> frozenset[str]:
+        """The constraints whose budgets are searched."""
+        return frozenset(name for each in self.budgets for name in each.constraints)
+
+    @property
+    def ranges(self) -> tuple[Budget, ...]:
+        """The budgets that vary over numbers, which a review draws the front along."""
+        return tuple(each for each in self.budgets if each.is_range)
+
+    @property
+    def _kinds(self) -> dict[str, Kind]:
+        """What each constraint asks."""
+        return {each.name: each.kind for each in self.recipe.constraints}
 
     @property
     def grid_size(self) -> int | None:
@@ -153,12 +164,12 @@ class Plan:
     @property
     def tolerances(self) -> dict[str, float]:
         """The tolerances that follow from the searched ranges, by constraint, the same for all trials."""
-        return range_tolerances(self.parameters, self.recipe_document, self.recipe)
+        return range_tolerances(self.budgets, self.recipe)
 
     @property
     def own_tolerances(self) -> frozenset[str]:
         """The constraints whose tolerance is a share of each trial's own budget."""
-        return own_tolerances(self.parameters, self.recipe_document, self.recipe)
+        return own_tolerances(self.budgets, self.recipe)
 
     @property
     def experiment(self) -> str:

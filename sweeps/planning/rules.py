@@ -18,9 +18,10 @@ from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.kinds import holds
 from dualsweep.sweeps.planning.schema import Sweep
 from dualsweep.sweeps.planning.search import Parameter, apply
-from dualsweep.sweeps.planning.study_address import masked, storage_url, wrong_with
+from dualsweep.sweeps.planning.study_address import storage_url, wrong_with
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Keys, RulesError
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import BadPlaceError
 from dualsweep.trainer.config.yaml_file import Document, nearest, show, validate
 from dualsweep.trainer.recipe.load import OverlaidDocument
@@ -72,7 +73,7 @@ def check_tracking(document: OverlaidDocument, written: str | None, uri: str) ->
         wrong = wrong_with_tracking(uri)
         state = wrong_with_file(uri) or wrong_with_writing(uri) if wrong is None else None
     except BadPlaceError as error:
-        return [document.diagnostic(keys, error.rule, error.received, error.remedy)]
+        return [document.locate(error.diagnostic.at(keys))]
     if state is not None:
         return [document.diagnostic(keys, *state)]
     if wrong is None:
@@ -166,4 +167,4 @@ def _of_the_whole(document: OverlaidDocument, error: ErrorDetails) -> list[Diagn
     cause = error.get("ctx", {}).get("error")
     if not isinstance(cause, RulesError):
         return [document.diagnostic(("amortised",), error["msg"], show(error["input"]), "fix it, or drop `amortised`")]
-    return [document.diagnostic(("amortised",), each.rule, each.received, each.remedy) for each in cause.diagnostics]
+    return [document.locate(each.at(("amortised",))) for each in cause.diagnostics]

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from dualsweep.sweeps.planning.preferring import MetricName, Prefer
-from dualsweep.sweeps.planning.study_address import masked
 from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.recipe.amortised import Amortised
 from dualsweep.trainer.recipe.base import Count, Name, Positive, Section
 from dualsweep.trainer.recipe.run import Resources

@@ -90,7 +90,7 @@ def resolve(
         try:
             expanded = expand(entry.key, recipe.data)
         except NoSuchPlaceError as error:
-            problems.append(sweep.diagnostic(entry.keys[:2], error.rule, error.received, error.remedy))
+            problems.append(sweep.locate(error.diagnostic.at(entry.keys[:2])))
             continue
         clash = next((other for keys in _all(expanded) for at, other in taken.items() if _overlap(keys, at)), None)
         if clash is not None:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dualsweep.trainer.config.uris import BadPlaceError, ambiguous_login, is_local, local_path, masked, sqlite_file, sqlite_url
-
-__all__ = ["DATABASES", "JOURNAL", "file_of", "masked", "storage_url", "wrong_with"]
+from dualsweep.trainer.config.masking import ambiguous_login
+from dualsweep.trainer.config.uris import BadPlaceError, is_local, local_path, sqlite_file, sqlite_url
 
 JOURNAL = "journal://"
 #: SQLAlchemy's dialects that Optuna is kept by, each with or without a driver (`postgresql+psycopg`).
@@ -36,7 +35,7 @@ def wrong_with(written: str) -> tuple[str, str] | None:
     try:
         storage_url(written)
     except BadPlaceError as error:
-        return error.rule, error.remedy
+        return error.diagnostic.rule, error.diagnostic.remedy
     if is_local(written):
         return None if written.strip() else ("must name a place", "write e.g. sqlite:///study.db")
     if scheme not in ("journal", *DATABASES):

@@ -46,6 +46,15 @@ class TrialStart:
         return cls(**plain)
 
 
+@dataclass(frozen=True)
+class ProposedTrial:
+    """A trial to run: its number, from 0, the value of every parameter by name, and its start once that is decided."""
+
+    number: int
+    params: dict[str, Any]
+    start: TrialStart | None = None
+
+
 def _key(seed: int | None) -> str:
     return "" if seed is None else str(seed)
 

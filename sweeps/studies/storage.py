@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from dualsweep.sweeps.planning.study_address import JOURNAL, file_of, masked
-from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.sweeps.planning.study_address import JOURNAL, file_of
+from dualsweep.trainer.config.diagnostics import InputError, UnplacedError
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.storage import check_writable
 
@@ -40,12 +41,8 @@ _WAITS = (1, 2, 4, 8, 16, 30)
 _BUSY = "must not be in use by another sweep"
 
 
-class StorageError(Exception):
-    """A storage can't be used: the `rule` it breaks, what was `received`, and the `remedy`."""
-
-    def __init__(self, rule: str, received: str, remedy: str) -> None:
-        super().__init__(f"{rule}, but got {received}; {remedy}")
-        self.rule, self.received, self.remedy = rule, received, remedy
+class StorageError(UnplacedError):
+    """A storage can't be used."""
 
 
 def check_reachable(url: str) -> None:

@@ -15,9 +15,8 @@ import math
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import optuna
 from optuna.samplers import RandomSampler
@@ -29,15 +28,15 @@ from dualsweep.sweeps.dual_informed.outcome import Outcome, report
 from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.study_address import JOURNAL as SCHEME
-from dualsweep.sweeps.planning.study_address import masked
 from dualsweep.sweeps.records.trial_start import ATTRIBUTE as START
-from dualsweep.sweeps.records.trial_start import TrialStart
+from dualsweep.sweeps.records.trial_start import ProposedTrial, TrialStart
 from dualsweep.sweeps.studies.samplers import decode, distributions, kept_params, sampler_for
 from dualsweep.sweeps.studies.storage import StorageError, holding, locked, open_storage, patient
 from dualsweep.sweeps.studies.telling import OLD, seen
 from dualsweep.sweeps.studies.unchanged import check_unchanged, fingerprint
 from dualsweep.sweeps.studies.warm_start import WARM, warm_trials
-from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.storage import write_file
 
 JOURNAL = "study.journal"
@@ -48,15 +47,6 @@ State = Literal["running", "complete", "failed", "stopped"]
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.PRUNED: "stopped",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ProposedTrial:
-    """A trial to run: its number, from 0, the value of every parameter by name, and its start once that is decided."""
-
-    number: int
-    params: dict[str, Any]
-    start: TrialStart | None = None
 
 
 class Study:
@@ -81,13 +71,13 @@ class Study:
             try:
                 held.enter_context(locked(output / "study.lock"))
             except StorageError as error:
-                raise InputError([Diagnostic(("output",), error.rule, error.received, error.remedy, str(output), 1)]) from None
+                raise InputError([error.diagnostic.at(("output",), str(output), 1)]) from None
             try:
                 url, name = _kept_at(plan, output)
                 held.enter_context(holding(url, name))
                 self._study = _open(plan, open_storage(url), name)
             except StorageError as error:
-                raise InputError([plan.document.diagnostic(("storage",), error.rule, error.received, error.remedy)]) from None
+                raise InputError([plan.document.locate(error.diagnostic.at(("storage",)))]) from None
             self._begin(output)
             self._held = held.pop_all()
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from dualsweep.sweeps.planning.plan import Plan
-from dualsweep.sweeps.planning.study_address import masked
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.yaml_file import show
 
 #: These place, name or save a run; changing them changes no result.

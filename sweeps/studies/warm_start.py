@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, Any
 from dualsweep.analysis.trials import JUDGED_STATUSES
 from dualsweep.sweeps.dual_informed.of_plan import outcome_of
 from dualsweep.sweeps.dual_informed.outcome import ATTRIBUTE, Outcome
-from dualsweep.sweeps.planning.budgets import NAME, searched_budgets
+from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.schema import WarmStart
 from dualsweep.sweeps.planning.search import apply
-from dualsweep.sweeps.planning.study_address import masked, storage_url
+from dualsweep.sweeps.planning.study_address import storage_url
 from dualsweep.sweeps.records.explained import RECIPE
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.studies.samplers import decode, distributions, kept_params
 from dualsweep.sweeps.studies.storage import StorageError, open_storage
 from dualsweep.sweeps.studies.telling import OLD, told_slacks
-from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 
@@ -63,12 +64,12 @@ def warm_trials(plan: Plan) -> tuple[list[FrozenTrial], tuple[str, ...]]:
         try:
             found = list(_in_folder(plan, Path(source.output)) if source.output is not None else _in_storage(plan, source))
         except StorageError as error:
-            raise _problem(plan, position, error.rule, error.received, error.remedy) from None
+            raise _refused(plan, position, error.diagnostic) from None
         wanted = {each.name for each in plan.parameters}
         if found and not any(set(each.params) == wanted for each in found):
             there = ", ".join(f"`{name}`" for name in found[0].params) or "none"
             rule, remedy = "must be a sweep over the same parameters", "search the same keys, or drop this entry"
-            raise _problem(plan, position, rule, there, remedy)
+            raise _refused(plan, position, Diagnostic((), rule, there, remedy))
         made, left_out = [], Counter[str]()
         for each in found:
             reason = _unfit(plan, each)
@@ -81,8 +82,8 @@ def warm_trials(plan: Plan) -> tuple[list[FrozenTrial], tuple[str, ...]]:
     return taken, tuple(said)
 
 
-def _problem(plan: Plan, position: int, rule: str, received: str, remedy: str) -> InputError:
-    return InputError([plan.document.diagnostic(("warm_start", position), rule, received, remedy)])
+def _refused(plan: Plan, position: int, mistake: Diagnostic) -> InputError:
+    return InputError([plan.document.locate(mistake.at(("warm_start", position)))])
 
 
 def _in_folder(plan: Plan, folder: Path) -> Iterator[_Found]:
@@ -168,11 +169,8 @@ def _unfit(plan: Plan, found: _Found) -> str:
     figures += [found.slacks.get(name, math.nan) for name in plan.constraints]
     if not all(map(math.isfinite, figures)):
         return "without every figure"
-    if plan.sweep.sampler.name == NAME:
-        searched = searched_budgets(plan.parameters, plan.recipe_document)
-        if found.outcome is None or not {name for each in searched for name in each.constraints} <= set(found.outcome.values):
-            return "without multipliers"
-    return ""
+    told = frozenset[str]() if found.outcome is None else frozenset(found.outcome.values)
+    return "without multipliers" if plan.sweep.sampler.name == NAME and not plan.searched <= told else ""
 
 
 def _bounds(recipe: Recipe) -> dict[str, tuple[Any, ...]]:

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from dualsweep.sweeps.planning.study_address import masked
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.storage import write_file
 
 FILE = "tracking.json"

@@ -19,14 +19,13 @@ from dualsweep.analysis.budgets import write_budgets
 from dualsweep.analysis.preference import PREFER
 from dualsweep.analysis.requirements import TAG as REQUIRED
 from dualsweep.analysis.requirements import write_required
-from dualsweep.sweeps.planning.budgets import ranges
 from dualsweep.sweeps.planning.plan import Plan
-from dualsweep.sweeps.planning.study_address import masked
 from dualsweep.sweeps.records.trial_record import trial_name
 from dualsweep.sweeps.records.trial_start import TrialStart, begun_recipe
 from dualsweep.sweeps.tracking.delivery import Delivery, prepare
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
-from dualsweep.sweeps.tracking.spool import FOLDER, Spool
+from dualsweep.sweeps.tracking.spool import FOLDER, Record, Spool, read
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.recipe.recipe import Recipe, flatten
 
 #: The status of an MLflow run for each end of a trial (`dualsweep.trainer.result.Status`, and `interrupted`).
@@ -153,6 +152,10 @@ class Tracker:
         """The spool of a trial, or of its training with this seed, as it is."""
         return self._named(trial_name(number, seed))
 
+    def points(self, number: int, seed: int | None = None) -> list[Record]:
+        """What a trial, or its training with this seed, has reported, as far as it is on the disk."""
+        return [each for each in read(self.spool(number, seed).path, 0).records if each["kind"] == "point"]
+
     def _named(self, name: str) -> Spool:
         if name not in self._trials:
             self._trials[name] = Spool(self._folder / f"{name}.jsonl")
@@ -179,7 +182,7 @@ class Tracker:
             "dualsweep.status": "running",
             "dualsweep.objectives": json.dumps(plan.objectives),
             "dualsweep.search": json.dumps([each.name for each in plan.parameters]),
-            "dualsweep.budgets": write_budgets(ranges(plan.parameters, plan.recipe_document)),
+            "dualsweep.budgets": write_budgets(plan.ranges),
             REQUIRED: write_required(plan.required),
         }
         if plan.sweep.reference_point is not None:

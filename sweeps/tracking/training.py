@@ -16,7 +16,7 @@ from dualsweep.sweeps.tracking.delivery import prepare
 from dualsweep.sweeps.tracking.experiment import client_of, experiment_of
 from dualsweep.sweeps.tracking.histories import read_points
 from dualsweep.sweeps.tracking.tracker import RUN_STATUS
-from dualsweep.trainer.config.uris import masked
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.recipe.recipe import flatten
 
 KIND = "training"

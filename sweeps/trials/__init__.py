@@ -1,4 +1,4 @@
-"""Trials and their trainings: what is run, where it starts, what it comes to.
+"""Trials and their trainings: what is run, what it comes to, its runs in MLflow.
 
-Which trial is next is the study's affair.
+Which trial is next, where it starts and when it ends is decided in `sweeps/conductor.py`.
 """

@@ -9,7 +9,6 @@ from typing import Any
 from dualsweep.analysis.judging import judge
 from dualsweep.analysis.trials import SweepRecord
 from dualsweep.sweeps.exits import exit_code
-from dualsweep.sweeps.planning.budgets import ranges
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.trainer.result import Result
@@ -26,7 +25,7 @@ def sweep_record(plan: Plan, records: list[TrialRecord]) -> SweepRecord:
         plan.objectives,
         tuple(point) if point else None,
         trials,
-        tuple(ranges(plan.parameters, plan.recipe_document)),
+        plan.ranges,
         required=plan.required,
         maximizes=plan.recipe.maximizes,
         prefer=plan.preference,

@@ -14,11 +14,11 @@ import pytest
 
 from dualsweep.analysis.bands import Certificate, certificate, slices
 from dualsweep.analysis.budgets import read_budgets, write_budgets
-from dualsweep.analysis.certified.axes import Sense
 from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.front import find_front
 from dualsweep.analysis.judging import constraint_outcomes, judge
 from dualsweep.analysis.trials import Budget, Direction, SweepRecord, Trial
+from dualsweep.trainer.recipe.bound import Sense
 
 COSTS = {"four": 0.004, "five": 0.002}
 

@@ -29,7 +29,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 
 from dualsweep.analysis.certified.observations import Observations, Vector
-from dualsweep.sweeps.dual_informed.observing import Budget
+from dualsweep.analysis.trials import Budget
 from dualsweep.sweeps.dual_informed.outcome import Outcome, report
 from dualsweep.sweeps.dual_informed.sampler import DualInformedSampler
 from tests.analysis.certified.problems import Problem, problem
@@ -81,13 +81,13 @@ def outcome_of(found: Observations) -> Outcome:
 
 def informed(case: Problem, noise: float, seed: int, trials: int, at: Vector, truth: Vector) -> tuple[Vector, Vector]:
     """Mean error in percent after each trial [trials], and the share of the grid within the band [trials]."""
-    budgets = {
-        f"b{i}": Budget(f"g{i}", FloatDistribution(float(low), float(high)))
+    budgets = [
+        Budget(f"b{i}", (f"g{i}",), "at_most", float(low), float(high))
         for i, (low, high) in enumerate(zip(case.tight, case.loose, strict=True))
-    }
+    ]
     sampler = DualInformedSampler(budgets, base=outcome_of(case.base()), tolerance=0.0, seed=seed)
     run = Run(case, sampler, noise, seed)
-    grid = [dict(zip(budgets, map(float, each), strict=True)) for each in at]
+    grid = [dict(zip([budget.parameter for budget in budgets], map(float, each), strict=True)) for each in at]
     errors, covered = np.zeros(trials), np.zeros(trials)
     for k in range(trials):
         run.step()

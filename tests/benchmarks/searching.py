@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from dualsweep.sweeps.conductor import Conductor
 from dualsweep.sweeps.dual_informed.of_plan import outcome_of
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import TrialRecord
-from dualsweep.sweeps.records.trial_start import begun_recipe
-from dualsweep.sweeps.studies.study import ProposedTrial, Study
-from dualsweep.sweeps.trials.continuation import Continuing
+from dualsweep.sweeps.records.trial_start import ProposedTrial, begun_recipe
+from dualsweep.sweeps.runner import with_start
+from dualsweep.sweeps.studies.study import Study
 from dualsweep.trainer.result import Result
 from tests.benchmarks.common import trained
 
@@ -35,9 +36,9 @@ def searched(plan: Plan, folder: Path, trials: int, train: Callable[[ProposedTri
         return trained(recipe, folder / "trials" / str(asked.number))
 
     with Onward(plan, folder) as study:
-        continuing = Continuing(plan, study, folder)
+        conductor = Conductor(plan)
         while study.finished < trials:
-            asked = continuing.decided(next(iter(study.unfinished()), None) or study.ask())
+            asked = with_start(conductor, study, folder, next(iter(study.unfinished()), None) or study.ask())
             result = (train or own)(asked)
             TrialRecord(asked.number, asked.params, result, start=asked.start).save(folder)
             values = [result.metrics.get(each, math.nan) for each in plan.objectives]

@@ -6,7 +6,7 @@ import copy
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,10 @@ def sharded(workers: int) -> Recipe:
     return Recipe.model_validate(plain)
 
 
+def _collect(points: list[dict[str, Any]]) -> Callable[[dict[str, Any]], None]:
+    return lambda payload: points.extend(payload["points"])
+
+
 def multipliers(points: list[dict[str, Any]]) -> dict[int, list[float]]:
     """The multipliers of the two constraints by step, without the final point."""
     return {point["step"]: [point["metrics"][f"multiplier/{name}"] for name in ("four", "five")] for point in points[:50]}
@@ -55,7 +59,7 @@ def test_the_first_50_dual_steps_of_2_and_3_workers_are_those_of_one_process(fol
     assert len(one) == 50 and largest > 0.1
     for workers in (2, 3):
         points: list[dict[str, Any]] = []
-        result = train(sharded(workers), str(folder / str(workers)), lambda payload, to=points: to.extend(payload["points"]))
+        result = train(sharded(workers), str(folder / str(workers)), _collect(points))
         assert result.status in ("converged", "out_of_steps"), result.reason
         other = multipliers(points)
         assert other.keys() == one.keys()

@@ -1,4 +1,4 @@
-"""A whole continued sweep through the conductor, trained in this process, with a kill in its midst; MLflow has the lineage."""
+"""A whole continued sweep through the runner, trained in this process, with a kill in its midst; MLflow has the lineage."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import yaml
 from rich.console import Console
 
 from dualsweep.analysis.reading import read_sweep
-from dualsweep.sweeps.conduct import Conductor
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.runner import Runner
 from dualsweep.sweeps.studies.study import Study
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.trainer.checkpoint import CheckpointFolder
@@ -55,16 +55,16 @@ def sweep(folder: Path, kill_at: int | None = None) -> list[str]:
         tracker = Tracker(plan, out, lambda text: None)
         try:
             with Progress(Console(quiet=True), plan.trials, 1, study.finished) as progress:
-                conductor = Conductor(plan, study, tracker, progress, str(out), out)
-                while (following := conductor.next()) is not None:
+                runner = Runner(plan, study, tracker, progress, str(out), out)
+                while (following := runner.next()) is not None:
                     run, job = following
-                    conductor.started(run)
+                    runner.started(run)
                     recipe = Recipe.model_validate(job.recipe)
                     starts.append(recipe.start.place if recipe.start else "")
                     if run.number == kill_at:
                         raise Killed
                     host = Reporting(InProcess(controller_of(recipe)), CheckpointFolder(job.checkpoints))
-                    host.take = lambda payload, run=run: conductor.reported(run, payload)
+                    host.take = lambda payload, run=run: runner.reported(run, payload)
                     run_worker(recipe, host, job.output, job.judges)
         finally:
             tracker.close()

@@ -18,11 +18,11 @@ from rich.console import Console
 
 from dualsweep.analysis.front import find_front
 from dualsweep.sweeps.checking import checked_plan, describe
-from dualsweep.sweeps.conduct import Conductor
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.runner import Runner
 from dualsweep.sweeps.studies.study import JOURNAL, Study
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.results import Results, sweep_record
@@ -149,7 +149,7 @@ class Conducted:
         self.study = Study(search, output)
         self.tracker = Tracker(search, output, print, interval=0.05)
         self.progress = Progress(Console(quiet=True), search.trials)
-        self.conductor = Conductor(search, self.study, self.tracker, self.progress, str(output), output)
+        self.runner = Runner(search, self.study, self.tracker, self.progress, str(output), output)
 
     def __enter__(self) -> Conducted:
         return self
@@ -159,15 +159,15 @@ class Conducted:
         self.study.close()
 
     def start(self) -> Run:
-        following = self.conductor.next()
+        following = self.runner.next()
         assert following is not None
-        self.conductor.started(following[0])
+        self.runner.started(following[0])
         return following[0]
 
     def report(self, run: Run, until: int, after: int = 0) -> bool:
         """Reports points of a trial whose slack stays at -0.3 while its multiplier rises; whether it was stopped."""
         points = [hopeless(step) for step in range(after + 10, until + 1, 10)]
-        return self.conductor.reported(run, {"step": until, "steps": 1500, "seconds": until / 10, "points": points})
+        return self.runner.reported(run, {"step": until, "steps": 1500, "seconds": until / 10, "points": points})
 
 
 def hopeless(step: int) -> dict[str, Any]:

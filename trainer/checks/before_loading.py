@@ -142,7 +142,7 @@ def _import_faults(recipe: Recipe) -> Iterator[Diagnostic]:
         try:
             function = import_callable(path)
         except CannotImportError as error:
-            yield Diagnostic(keys, error.rule, error.received, error.remedy)
+            yield error.diagnostic.at(keys)
             continue
         if not any(takes(function, count) for count in counts):
             needed = " or ".join(_ARGUMENTS[count] for count in counts)

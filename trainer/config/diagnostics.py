@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.templates import template_hint, unfilled
-from dualsweep.trainer.config.uris import masked
 
 Key = str | int
 Keys = tuple[Key, ...]
@@ -36,6 +37,15 @@ class Diagnostic:
     def key(self) -> str:
         return dotted(self.keys)
 
+    @property
+    def sentence(self) -> str:
+        """The mistake without its place."""
+        return f"{self.rule}, but got {self.received}; {self.remedy}"
+
+    def at(self, keys: Sequence[Key], file: str = "", line: int = 0) -> Self:
+        """The same mistake, told at another key; where a document holds that key, `Document.locate` adds its line."""
+        return replace(self, keys=tuple(keys), file=file, line=line)
+
     def __str__(self) -> str:
         place = unfilled(self.received) if "template" not in self.remedy else ""
         remedy = template_hint(place) if place else self.remedy
@@ -54,6 +64,17 @@ class InputError(Exception):
         return "\n".join(str(diagnostic) for diagnostic in self.diagnostics)
 
 
+class UnplacedError(Exception):
+    """One mistake, found by what does not know where a user wrote it; who knows that tells its `diagnostic` there."""
+
+    def __init__(self, rule: str, received: str, remedy: str) -> None:
+        super().__init__(rule, received, remedy)  # all of them: so it crosses process borders whole
+        self.diagnostic = Diagnostic((), rule, received, remedy)
+
+    def __str__(self) -> str:
+        return self.diagnostic.sentence
+
+
 class RulesError(ValueError):
     """Rules that a value of a section breaks, for validators; pydantic takes it for its own and keeps it.
 
@@ -61,7 +82,7 @@ class RulesError(ValueError):
     """
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
-        super().__init__("\n".join(f"{each.rule}, but got {each.received}; {each.remedy}" for each in diagnostics))
+        super().__init__("\n".join(each.sentence for each in diagnostics))
         self.diagnostics = list(diagnostics)
 
 

@@ -9,18 +9,14 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dualsweep.trainer.config.diagnostics import Key, Keys, dotted
+from dualsweep.trainer.config.diagnostics import Key, Keys, UnplacedError, dotted
 from dualsweep.trainer.config.yaml_file import nearest, show
 
 ALL, EACH = "*", "[*]"
 
 
-class NoSuchPlaceError(Exception):
-    """A dotted key leads nowhere; the parts are those of a `Problem`."""
-
-    def __init__(self, rule: str, received: str, remedy: str) -> None:
-        super().__init__(f"{rule}, but got {received}; {remedy}")
-        self.rule, self.received, self.remedy = rule, received, remedy
+class NoSuchPlaceError(UnplacedError):
+    """A dotted key leads nowhere."""
 
 
 def expand(key: str, data: Any) -> list[tuple[str, list[Keys]]]:

@@ -11,22 +11,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from dualsweep.trainer.config.diagnostics import UnplacedError
 from dualsweep.trainer.config.yaml_file import nearest
 from dualsweep.trainer.errors import TrainingError
 
 
-class CannotImportError(TrainingError):
-    """An import path leads nowhere; `rule`, `received` and `remedy` are those of a `Problem`."""
+class CannotImportError(UnplacedError, TrainingError):
+    """An import path leads nowhere."""
 
     def __init__(self, path: str, received: str, remedy: str) -> None:
-        super().__init__(path, received, remedy)  # all of them: so it crosses process borders whole
-        self.path = path
-        self.rule = "must lead to a function that can be imported"
-        self.received = received
-        self.remedy = remedy
+        super().__init__("must lead to a function that can be imported", received, remedy)
+        self.args = path, received, remedy  # what makes it anew beyond a process border
 
     def __str__(self) -> str:
-        return f"`{self.path}` {self.rule}, but got {self.received}; {self.remedy}"
+        return f"`{self.args[0]}` {self.diagnostic.sentence}"
 
 
 def import_callable(path: str) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
+from dualsweep.trainer.config.diagnostics import Keys
 from dualsweep.trainer.data.class_names import composed
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.storage import BadPlaceError, local_path
@@ -19,7 +19,7 @@ def existing(place: str, keys: Keys) -> Path:
     try:
         path = local_path(place) if place.startswith(("~", "file:")) else Path(place)
     except BadPlaceError as error:
-        raise BadDataError(Diagnostic(keys, error.rule, error.received, error.remedy)) from None
+        raise BadDataError(error.diagnostic.at(keys)) from None
     if path.exists():
         return path
     found = Path(path.anchor)

@@ -88,7 +88,7 @@ def _of_call(path: str, split: Split, keys: Keys) -> SubsetRows:
     try:
         function = import_callable(path)
     except CannotImportError as error:
-        raise BadDataError(Diagnostic(keys, error.rule, error.received, error.remedy)) from error
+        raise BadDataError(error.diagnostic.at(keys)) from error
     if not takes(function, 0):
         return _of_rows(*_selected(function, path, split, keys))
     own = user_dataset.to_examples(user_dataset.invoke(function, path, keys), path, keys)

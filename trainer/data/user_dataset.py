@@ -28,7 +28,7 @@ def load(path: str, keys: Keys = ("data", "call")) -> Examples:
     try:
         function = import_callable(path)
     except CannotImportError as error:
-        raise BadDataError(Diagnostic(keys, error.rule, error.received, error.remedy)) from error
+        raise BadDataError(error.diagnostic.at(keys)) from error
     return to_examples(invoke(function, path, keys), path, keys)
 
 

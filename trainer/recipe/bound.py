@@ -11,8 +11,9 @@ from dualsweep.trainer.config.diagnostics import RuleError
 from dualsweep.trainer.recipe.base import Positive, Section
 from dualsweep.trainer.recipe.dual import RELAXABLE, Dual
 
-Kind = Literal["at_most", "at_least", "equals", "minimax"]
-KEYS: tuple[Kind, ...] = ("at_most", "at_least", "equals")
+Sense = Literal["at_most", "at_least", "equals"]
+Kind = Literal[Sense, "minimax"]
+KEYS: tuple[Sense, ...] = ("at_most", "at_least", "equals")
 
 
 class Bound(Section):

@@ -101,7 +101,7 @@ def lay_over(document: OverlaidDocument, overrides: Iterable[Override]) -> list[
             for keys in places(override.key, document.data):
                 document.lay(keys, override)
         except NoSuchPlaceError as error:
-            problems.append(override.diagnostic(error.rule, error.received, error.remedy))
+            problems.append(error.diagnostic.at((override.key,), override.file, override.line))
     return problems
 
 

@@ -6,22 +6,24 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import Trial, TrialState
 
-from dualsweep.sweeps.dual_informed.observing import Budget
+from dualsweep.analysis.trials import Budget
 from dualsweep.sweeps.dual_informed.outcome import Outcome, report
 from dualsweep.sweeps.dual_informed.sampler import STOPPED, DualInformedSampler, Front
 from tests.analysis.certified.problems import problem
 
-TWO = {f"b{i}": Budget(f"g{i}", FloatDistribution(-2.0, 0.0)) for i in range(2)}
+TWO = [Budget(f"b{i}", (f"g{i}",), "at_most", -2.0, 0.0) for i in range(2)]
+NAMES = [each.parameter for each in TWO]
 BASE = Outcome(0.0, {"g0": 0.0, "g1": 0.0}, {"g0": 0.0, "g1": 0.0})
 
 
@@ -67,7 +69,7 @@ def params(study: optuna.Study) -> list[dict[str, Any]]:
 
 
 def only_budgets(study: optuna.Study) -> list[dict[str, Any]]:
-    return [{name: each[name] for name in TWO} for each in params(study)]
+    return [{name: each[name] for name in NAMES} for each in params(study)]
 
 
 def test_it_is_a_function_of_its_seed() -> None:
@@ -91,7 +93,7 @@ def test_a_study_on_sqlite_goes_on_as_it_would_have(tmp_path: Path) -> None:
 
 
 def test_it_stops_by_itself_and_says_why() -> None:
-    study = optuna.create_study(sampler=DualInformedSampler({"b0": TWO["b0"]}))
+    study = optuna.create_study(sampler=DualInformedSampler(TWO[:1]))
     study.optimize(one, n_trials=50)
     assert 3 < len(study.trials) < 12
     assert "narrower than the tolerance" in study.user_attrs[STOPPED]
@@ -102,7 +104,7 @@ def test_it_stops_by_itself_and_says_why() -> None:
 
 def test_ask_and_tell_with_several_pending() -> None:
     study = optuna.create_study(sampler=sampler())
-    space: dict[str, BaseDistribution] = {name: each.distribution for name, each in TWO.items()}
+    space: dict[str, BaseDistribution] = {each.parameter: FloatDistribution(each.low, each.high) for each in TWO}
     pending = [study.ask(space) for _ in range(4)]
     assert len({str(trial.params) for trial in pending}) == 4
     for trial in pending[:3]:
@@ -135,7 +137,7 @@ def test_failed_and_pruned_trials_are_lived_with() -> None:
 
 def test_the_front_in_the_users_signs() -> None:
     """Maximising -f with values of at least c is the same problem: the same trials, and the mirrored front."""
-    mirrored = {name: Budget(each.constraints, FloatDistribution(0.0, 2.0), "at_least") for name, each in TWO.items()}
+    mirrored = [replace(each, sense="at_least", low=0.0, high=2.0) for each in TWO]
 
     def other(trial: Trial) -> float:
         found = solved([-trial.suggest_float(f"b{i}", 0.0, 2.0) for i in range(2)], "A2")
@@ -156,7 +158,7 @@ def test_the_front_in_the_users_signs() -> None:
     there = front_of(turned, [{name: -number for name, number in each.items()} for each in at])
     assert there.objective == pytest.approx(-here.objective)
     assert there.lower == pytest.approx(-here.upper) and there.upper == pytest.approx(-here.lower)
-    for name in TWO:
+    for name in NAMES:
         assert there.prices[name] == pytest.approx(here.prices[name])
     truth, _, prices = problem("A2").solve(np.array([list(each.values()) for each in at]))
     assert (here.lower <= truth + 1e-9).all() and (truth <= here.upper + 1e-9).all()
@@ -164,31 +166,31 @@ def test_the_front_in_the_users_signs() -> None:
     assert here.prices["b0"] == pytest.approx(prices[:, 0], abs=0.4)
 
 
-@pytest.mark.parametrize(("distribution", "ask"), [
-    (FloatDistribution(0.05, 5.0, log=True), lambda trial: trial.suggest_float("b", 0.05, 5.0, log=True)),
-    (IntDistribution(1, 40), lambda trial: trial.suggest_int("b", 1, 40)),
+@pytest.mark.parametrize(("budget", "ask"), [
+    (Budget("b", ("g",), "at_most", 0.05, 5.0, log=True), lambda trial: trial.suggest_float("b", 0.05, 5.0, log=True)),
+    (Budget("b", ("g",), "at_most", 1.0, 40.0, whole=True), lambda trial: trial.suggest_int("b", 1, 40)),
 ])  # fmt: skip
-def test_logarithmic_and_whole_budgets(distribution: Any, ask: Callable[[Trial], float]) -> None:
+def test_logarithmic_and_whole_budgets(budget: Budget, ask: Callable[[Trial], float]) -> None:
     """P*(b) = 1 / b, with lambda = 1 / b^2."""
 
     def inverse(trial: Trial) -> float:
         b = ask(trial)
-        assert distribution._contains(b) and type(b) is (int if isinstance(distribution, IntDistribution) else float)
+        assert budget.low <= b <= budget.high and type(b) is (int if budget.whole else float)
         report(trial, Outcome(1 / b, {"g": b}, {"g": 1 / b**2}))
         return 1 / b
 
-    study = optuna.create_study(sampler=DualInformedSampler({"b": Budget("g", distribution)}, tolerance=0.0, ideal=0.0))
+    study = optuna.create_study(sampler=DualInformedSampler([budget], tolerance=0.0, ideal=0.0))
     study.optimize(inverse, n_trials=7)
     found = [trial.params["b"] for trial in study.trials]
-    assert found[0] == distribution.low and len(set(found)) == len(found)
-    at = np.linspace(distribution.low, distribution.high, 30)
+    assert found[0] == budget.low and len(set(found)) == len(found)
+    at = np.linspace(budget.low, budget.high, 30)
     front = front_of(study, [{"b": float(b)} for b in at])
     assert (front.lower <= 1 / at + 1e-9).all() and (1 / at <= front.upper + 1e-9).all()
-    assert np.abs(front.objective - 1 / at).mean() < 0.02 / distribution.low
+    assert np.abs(front.objective - 1 / at).mean() < 0.02 / budget.low
 
 
 def test_one_budget_of_several_constraints() -> None:
-    tied = {"b": Budget(("g0", "g1", "g2"), FloatDistribution(-2.0, 0.0))}
+    tied = [Budget("b", ("g0", "g1", "g2"), "at_most", -2.0, 0.0)]
 
     def objective(trial: Trial) -> float:
         outcome = solved([trial.suggest_float("b", -2.0, 0.0)] * 3, "A3")
@@ -232,11 +234,11 @@ def test_misuse_is_answered() -> None:
     with pytest.raises(ValueError, match="a value and a multiplier for each"):
         Outcome(0.0, {"a": 1.0}, {})
     with pytest.raises(ValueError, match="must have a budget"):
-        DualInformedSampler({})
+        DualInformedSampler([])
     with pytest.raises(ValueError, match="low < high"):
-        Budget("g", FloatDistribution(1.0, 1.0))
+        DualInformedSampler([Budget("b", ("g",), "at_most", 1.0, 1.0)])
     with pytest.raises(ValueError, match="must bound one constraint"):
-        Budget(("g", "h"), FloatDistribution(0.0, 1.0), "equals")
+        DualInformedSampler([Budget("b", ("g", "h"), "equals", 0.0, 1.0)])
     with pytest.raises(ValueError, match="rest on a trial"):
         DualInformedSampler(TWO).front(optuna.create_study(), [{"b0": 0.0, "b1": 0.0}])
 

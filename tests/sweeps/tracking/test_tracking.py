@@ -18,10 +18,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from dualsweep.sweeps.planning.plan import Plan
-from dualsweep.sweeps.planning.study_address import masked
 from dualsweep.sweeps.tracking.ledger import Ledger
 from dualsweep.sweeps.tracking.spool import FOLDER, Spool, read
 from dualsweep.sweeps.tracking.tracker import Tracker
+from dualsweep.trainer.config.masking import masked
 from tests.stores import empty_store
 from tests.sweeps.files import plan
 

@@ -65,7 +65,7 @@ def test_what_cannot_be_imported_is_told(here: Path, path: str, message: str) ->
     with pytest.raises(CannotImportError, match=message) as raised:
         import_callable(path)
     again = pickle.loads(pickle.dumps(raised.value))
-    assert str(again) == str(raised.value) and again.remedy == raised.value.remedy
+    assert str(again) == str(raised.value) and again.diagnostic == raised.value.diagnostic
 
 
 def test_takes() -> None:

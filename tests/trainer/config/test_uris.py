@@ -8,16 +8,8 @@ import pytest
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
-from dualsweep.trainer.config.uris import (
-    BadPlaceError,
-    ambiguous_login,
-    is_local,
-    local_path,
-    masked,
-    sqlite_file,
-    sqlite_url,
-    without_login,
-)
+from dualsweep.trainer.config.masking import ambiguous_login, masked, without_login
+from dualsweep.trainer.config.uris import BadPlaceError, is_local, local_path, sqlite_file, sqlite_url
 from dualsweep.trainer.storage import check_writable, read_file, write_files
 
 

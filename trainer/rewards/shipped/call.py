@@ -51,7 +51,7 @@ class Call(RewardSpec):
         try:
             function = import_callable(self.path)
         except CannotImportError as error:
-            yield Diagnostic(("path",), error.rule, error.received, error.remedy)
+            yield error.diagnostic.at(("path",))
             return
         if not takes(function, 1) and not takes(function, 2):
             received = f"`{self.path}`, which cannot"

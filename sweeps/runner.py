@@ -1,4 +1,4 @@
-"""A whole sweep: trials handed out, their reports recorded, told to the study and tracked; the review at the end.
+"""A whole sweep, on Ray: what the conductor decides is done, written down, told to the study and MLflow, and shown.
 
 Everything that matters is on the disk before anything else hears of it: a report goes to the spool, a result to the
 records, and only then to Optuna and MLflow. So a sweep can be killed at any time; the same command goes on.
@@ -6,7 +6,8 @@ records, and only then to Optuna and MLflow. So a sweep can be killed at any tim
 
 from __future__ import annotations
 
-from collections import deque
+import posixpath
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,34 +19,32 @@ from dualsweep.cluster.address import gcs_address, probe_gcs
 from dualsweep.cluster.connection import connect
 from dualsweep.cluster.resources import concurrency
 from dualsweep.sweeps.checking import Checked
+from dualsweep.sweeps.conductor import Conductor, Halt, Reported
 from dualsweep.sweeps.dual_informed.of_plan import outcome_of
-from dualsweep.sweeps.early_stopping.early_stopper import Stop
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
-from dualsweep.sweeps.records.explained import Explained
+from dualsweep.sweeps.records.training_ends import count_ends, load_ends, save_end
 from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.records.trial_start import ProposedTrial
 from dualsweep.sweeps.reports.reviewing import full_link, review_of, show, summary
-from dualsweep.sweeps.studies.study import ProposedTrial, Study
+from dualsweep.sweeps.studies.study import Study
 from dualsweep.sweeps.studies.telling import told_slacks
-from dualsweep.sweeps.tracking.artifacts import verdicts_of, write_artifacts, write_shown
-from dualsweep.sweeps.tracking.spool import read
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
-from dualsweep.sweeps.trials.continuation import Continuing
+from dualsweep.sweeps.trials.mlflow_runs import MlflowRuns
 from dualsweep.sweeps.trials.results import Results, sweep_record
-from dualsweep.sweeps.trials.runs import OpenTrial, Run, trainings_left
-from dualsweep.sweeps.trials.watching import Watch, stopped_tags
+from dualsweep.sweeps.trials.runs import Ended, OpenTrial, Run, Seed
 from dualsweep.trainer.amortised.front import front_in
 from dualsweep.trainer.config.diagnostics import InputError
-from dualsweep.trainer.ray_shell.job import Job, result_in
+from dualsweep.trainer.ray_shell.job import Job, job_for, result_in
 from dualsweep.trainer.result import Result, failed
-from dualsweep.trainer.storage import is_local, local_path
+from dualsweep.trainer.storage import MARKER, is_local, local_path, read_file
 
 
-class Conductor:
-    """Hands out trainings and takes their reports (`sweeps/tune.py`). A trial is one training, or one for each seed.
+class Runner:
+    """Hands out trainings and takes their reports (`sweeps/tune.py`): all that the conductor reads, and all that it leads to.
 
     `place` is where trials write, a folder or URI; `folder` where this driver does.
     """
@@ -53,41 +52,39 @@ class Conductor:
     def __init__(self, plan: Plan, study: Study, tracker: Tracker, progress: Progress, place: str, folder: Path) -> None:
         self._plan, self._study, self._tracker, self._progress = plan, study, tracker, progress
         self._place, self._folder = place, folder
-        self._continuing = Continuing(plan, study, folder)
-        self._watch = Watch(plan, tracker)
-        self._recover()
-        self._unfinished = deque(study.unfinished())
-        self._points: dict[int, OpenTrial] = {}
-        self._waiting: deque[Run] = deque()
+        self._runs = MlflowRuns(plan, tracker, place, folder)
+        records = TrialRecord.load_all(folder)
+        for record in records:  # a kill may have come between a trial's record and what follows it
+            self._tell(record)
+        self._conductor = Conductor(plan, study.unfinished())
+        for record in records:
+            self._recall(record)
 
     def next(self) -> tuple[Run, Job] | None:
-        while not self._waiting and (self._unfinished or self._study.remaining):
-            self._open(self._unfinished.popleft() if self._unfinished else self._study.ask())
-        if not self._waiting:
-            return None
-        run = self._waiting.popleft()
-        return run, run.job(self._place)
+        """The next training and what Ray is to do for it; None when there is none left to start."""
+        while not isinstance(following := self._conductor.next(), Run):
+            if following is None and not self._study.remaining:
+                return None
+            self._take_up(following or self._study.ask())
+        judges = posixpath.join(self._place, "judges") if is_local(self._place) else None
+        return following, job_for(following.recipe, following.output(self._place), judges, following.name)
 
     def started(self, run: Run) -> None:
-        self._begin(run)
+        """Ray has begun a training."""
+        self._runs.begin(run)
         self._progress.started(run.name, run.asked.params)
 
-    def _begin(self, run: Run) -> None:
-        if run.seed is not None and not self._tracker.is_open(run.number):
-            self._tracker.trial(run.number, run.asked.params, begun=run.asked.start)
-        self._tracker.trial(run.number, run.asked.params, run.seed, run.asked.start)
-
     def reported(self, run: Run, payload: dict[str, Any]) -> bool:
-        point = self._points.get(run.number)
-        if point is None or run not in point.waiting:
+        """Takes a report; whether the training is over, by its own last report or because it is to stop."""
+        if not self._conductor.is_running(run):
             return True  # its trial was stopped
         spool, result = self._tracker.spool(run.number, run.seed), payload.get("result")
         for each in payload["points"]:
             final = bool(result) and each is payload["points"][-1]
             taken = spool.point(each["step"], each["metrics"], int(each["time"] * 1000), final=final)
-            stop = self._watch.take(run, each["step"], each["metrics"]) if taken and not final else None
+            stop = self._conductor.take(run, each["step"], each["metrics"]) if taken and not final else None
             if stop and not result:  # what has come to its end keeps it
-                self._stop(point, run, stop, payload["seconds"])
+                self._stop(Halt(run, stop, payload["seconds"]))
                 return True
         self._progress.reported(run.name, payload)
         if result:
@@ -96,7 +93,7 @@ class Conductor:
 
     def lost(self, run: Run, reason: str) -> None:
         """A training without a last report: its result file counts where it wrote one, else it has failed."""
-        if run.number not in self._points or run not in self._points[run.number].waiting:
+        if not self._conductor.is_running(run):
             return  # its trial was stopped
         result = result_in(run.output(self._place))
         if result is None:
@@ -105,60 +102,68 @@ class Conductor:
         self._tracker.spool(run.number, run.seed).point(result.steps, result.metrics, final=True)
         self._end(run, result)
 
-    def _recover(self) -> None:
-        """Makes up for a kill between a trial's record and what follows it: the study is told, its runs are ended."""
-        for record in TrialRecord.load_all(self._folder):
-            self._tell(record)
-            self._watch.recall(record, self._folder)
-            if any(self._tracker.is_open(record.number, seed) for seed in (None, *self._plan.seeds)):
-                self._track(OpenTrial.of(self._plan, record, self._folder))
+    def _recall(self, record: TrialRecord) -> None:
+        """A trial that was over before: the conductor hears of it, and runs in MLflow that a kill left open are ended."""
+        if self._conductor.stops_early and record.result.steps:
+            self._conductor.recall(record, self._reported(record.number))
+        if self._runs.any_open(record):
+            self._runs.end(OpenTrial.of(self._plan, record))
 
-    def _open(self, asked: ProposedTrial) -> None:
-        """Takes up a trial: its trainings that have not ended wait for their turn."""
+    def _take_up(self, asked: ProposedTrial) -> None:
         try:
-            asked = self._continuing.decided(asked)
-            point = OpenTrial(self._plan, asked, self._folder)
+            asked = with_start(self._conductor, self._study, self._folder, asked)
+            ended = load_ends(self._folder, asked.number, self._plan.seeds)
+            trial, halt = self._conductor.take_up(asked, ended, self._reported(asked.number))
         except InputError as error:
             self._record(TrialRecord(asked.number, asked.params, failed(f"these values make no valid recipe: {error}")))
             return
-        self._points[asked.number] = point
-        found = self._watch.resume(point)
-        if found is not None:
-            self._stop(point, *found)
+        if halt is None:
+            self._settle(trial)  # a kill came between an end and what follows it
             return
-        self._waiting += point.waiting
-        self._close(point)  # a kill came between an end and what follows it
+        if halt.run in trial.waiting:
+            self._runs.reopen(halt.run)
+        self._stop(halt)
+
+    def _reported(self, number: int) -> dict[Seed, Reported]:
+        """What each training of a trial has reported, as spooled, where the conductor goes by it."""
+        seeds = self._plan.seeds if self._conductor.stops_early else ()
+        return {seed: self._spooled(number, seed) for seed in seeds}
+
+    def _spooled(self, number: int, seed: Seed) -> Reported:
+        points = [each for each in self._tracker.points(number, seed) if not each.get("final")]
+        seconds = (points[-1]["time_ms"] - points[0]["time_ms"]) / 1000 if points else 0.0
+        return Reported([(each["step"], each["metrics"]) for each in points], seconds)
 
     def _end(self, run: Run, result: Result) -> None:
-        point = self._points[run.number]
-        point.end(run, result)
-        self._watch.end(run, result)
-        self._close(point)
-        self._progress.ended(run.name, result.status, result.reason, result.seconds)
-        record = point.record
+        self._write([(run, result)])
+        trial = self._conductor.end(run, result)
+        self._settle(trial)
+        self._show([(run, result)])
+        record = trial.record
         if record is not None and record.replicates is not None:
             self._progress.say(f"trial {record.id} {record.result.status.replace('_', ' ')}: {record.result.reason}")
 
-    def _stop(self, point: OpenTrial, run: Run, stop: Stop, seconds: float) -> None:
-        """Stops a training, and with it all others of its trial: its figures would be means without one that counts."""
-        others = [each for each in point.waiting if each != run]
-        self._waiting = deque(each for each in self._waiting if each.number != run.number)
-        for each in [run, *others] if run in point.waiting else others:
-            reason = stop if each == run else Stop(stop.rule, f"training {run.name} of this trial was stopped: {stop.reason}")
-            result = self._watch.stopped(each, reason, seconds if each == run else 0.0)
-            point.end(each, result)
-            self._watch.end(each, result)
-            self._progress.ended(each.name, result.status, result.reason, result.seconds)
-        self._close(point)
+    def _stop(self, halt: Halt) -> None:
+        reported = self._reported(halt.run.number)
+        trial, ended = self._conductor.stop(halt, {seed: each.points[-1] for seed, each in reported.items() if each.points})
+        self._write(ended)
+        self._show(ended)
+        self._settle(trial)
 
-    def _close(self, point: OpenTrial) -> None:
+    def _write(self, ended: Sequence[Ended]) -> None:
+        for run, result in ended:
+            if run.seed is not None:
+                save_end(self._folder, run.number, run.seed, result)
+
+    def _show(self, ended: Sequence[Ended]) -> None:
+        for run, result in ended:
+            self._progress.ended(run.name, result.status, result.reason, result.seconds)
+
+    def _settle(self, trial: OpenTrial) -> None:
         """Records a trial whose trainings have all ended, and ends the runs of what has."""
-        record = point.record
-        if record is not None:
+        if (record := trial.record) is not None:
             self._record(record)
-        self._track(point)
-        if record is not None:
-            del self._points[record.number]
+        self._runs.end(trial)
 
     def _record(self, record: TrialRecord) -> None:
         record.save(self._folder)
@@ -173,31 +178,24 @@ class Conductor:
         stopped = result.status == "stopped"
         self._study.tell(record.number, values, told_slacks(result), failed=useless, stopped=stopped, outcome=outcome)
 
-    def _track(self, point: OpenTrial) -> None:
-        """Ends the MLflow runs, so far open, of the trainings that have ended, and of the trial where it has several."""
-        for run, result in point.ended:
-            if not self._tracker.has_begun(run.number, run.seed):  # its process died before it was heard of
-                self._begin(run)
-            if self._tracker.is_open(run.number, run.seed):
-                self._track_run(run, result)
-        record = point.record
-        if record is not None and record.replicates is not None and self._tracker.is_open(record.number):
-            spool, folder = self._tracker.spool(record.number), self._folder / "artifacts" / record.id
-            spool.point(record.result.steps, record.metrics, final=True)
-            for path in write_shown(folder, record.result, record.replicates.shown):
-                spool.artifact(path)
-            spool.tags({"dualsweep.replicates": str(len(record.replicates.runs)), **verdicts_of(folder)})
-            spool.tags(stopped_tags(record.result))
-            self._tracker.end_trial(record.number, record.result.status, record.result.reason)
 
-    def _track_run(self, run: Run, result: Result) -> None:
-        spool = self._tracker.spool(run.number, run.seed)
-        points = [(each["step"], each["metrics"]) for each in read(spool.path, 0).records if each["kind"] == "point"]
-        explained = Explained.of(f"{self._plan.name} {run.name}", points, result, run.recipe)
-        for path in write_artifacts(self._folder / "artifacts" / run.folder, run.output(self._place), points, explained):
-            spool.artifact(path)
-        spool.tags(explained.tags() | stopped_tags(result))
-        self._tracker.end_trial(run.number, result.status, result.reason, run.seed)
+def with_start(conductor: Conductor, study: Study, folder: Path, asked: ProposedTrial) -> ProposedTrial:
+    """A trial with its start, decided on the records in `folder` and kept in the study where it was not yet; else as it is.
+
+    Raises:
+        InputError: the trial's values make no valid recipe.
+    """
+    if not conductor.wants_start(asked):
+        return asked
+    start = conductor.start(asked, TrialRecord.load_all(folder), lambda place: read_file(place, MARKER) is not None)
+    study.keep_start(asked.number, start)
+    return replace(asked, start=start)
+
+
+def _trainings_left(plan: Plan, unfinished: Sequence[ProposedTrial], remaining: int, folder: Path) -> int:
+    """The trainings that a sweep has yet to end: of the trials that were asked for, and of those that may yet be."""
+    ended = sum(count_ends(folder, each.number) for each in unfinished)
+    return (len(unfinished) + remaining) * len(plan.seeds) - ended
 
 
 def run_sweep(checked: Checked, console: Console) -> Results:
@@ -246,7 +244,7 @@ def _run_trials(
     """Runs what is left; returns how the amortised training ended, if that was among it."""
     amortised = None
     unfinished, remaining, seeds = study.unfinished(), study.remaining, len(plan.seeds)
-    left, runs = len(unfinished) + remaining, trainings_left(plan, unfinished, remaining, folder)
+    left, runs = len(unfinished) + remaining, _trainings_left(plan, unfinished, remaining, folder)
     if study.finished or runs < left * seeds:
         ended = f" ({plan.trials * seeds - runs} of {plan.trials * seeds} trainings)" if seeds > 1 else ""
         console.print(f"continuing: {study.finished} of {plan.trials} trials are done{ended}", highlight=False)
@@ -264,7 +262,7 @@ def _run_trials(
 
         total, unit = plan.trials * seeds, "training" if seeds > 1 else "trial"
         with Progress(console, total, concurrent, total - runs, unit) as progress:
-            run_trials(Conductor(plan, study, tracker, progress, checked.output, folder), max(1, runs), concurrent, folder)
+            run_trials(Runner(plan, study, tracker, progress, checked.output, folder), max(1, runs), concurrent, folder)
     return amortised
 
 

@@ -1,4 +1,4 @@
-"""The conductor without Ray: trials of several trainings are recorded, told and tracked as one, whatever is killed when."""
+"""The runner without Ray: trials of several trainings are recorded, told and tracked as one, whatever is killed when."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from mlflow.entities import Run as Run_
 from rich.console import Console
 
 from dualsweep.analysis.reading import read_sweep
-from dualsweep.sweeps.conduct import Conductor
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.reports.explaining import explain_run
+from dualsweep.sweeps.runner import Runner
 from dualsweep.sweeps.studies.study import Study
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.results import sweep_record
@@ -61,12 +61,12 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path]:
 
 
 @contextmanager
-def conducted(plan: Plan, folder: Path) -> Iterator[Conductor]:
-    """A conductor as `run_sweep` makes it; what is not over at the end was interrupted."""
+def conducted(plan: Plan, folder: Path) -> Iterator[Runner]:
+    """A runner as `run_sweep` makes it; what is not over at the end was interrupted."""
     with Study(plan, folder) as study:
         tracker = Tracker(plan, folder, print, interval=0.1)
         with Progress(Console(quiet=True), 6) as progress:
-            yield Conductor(plan, study, tracker, progress, str(folder), folder)
+            yield Runner(plan, study, tracker, progress, str(folder), folder)
         for asked in study.unfinished():
             tracker.interrupt(asked.number)
         assert tracker.close() is None
@@ -85,29 +85,29 @@ def ended(run: Run) -> Result:
     return Result("converged", "settled", 0.01 / budget + off, 0.001, both, "met", 60, 2.0, f"{run.folder}/step-60", metrics)
 
 
-def train(conductor: Conductor, run: Run) -> None:
-    conductor.started(run)
+def train(runner: Runner, run: Run) -> None:
+    runner.started(run)
     result = ended(run)
     points = [{"step": 30, "metrics": {"objective": 9.0}, "time": 1.0}, {"step": 60, "metrics": result.metrics, "time": 2.0}]
     if result.status == "failed":
-        conductor.lost(run, result.reason)
+        runner.lost(run, result.reason)
     else:
         payload = {"step": 60, "steps": 60, "seconds": 2.0, "points": points, "result": result.to_json()}
-        conductor.reported(run, payload)
+        runner.reported(run, payload)
 
 
-def handed_out(conductor: Conductor) -> Iterator[Run]:
-    while (following := conductor.next()) is not None:
+def handed_out(runner: Runner) -> Iterator[Run]:
+    while (following := runner.next()) is not None:
         yield following[0]
 
 
 def go(plan: Plan, folder: Path) -> list[str]:
     """Runs the sweep to its end; the names of the trainings."""
-    with conducted(plan, folder) as conductor:
+    with conducted(plan, folder) as runner:
         runs = []
-        for run in handed_out(conductor):
+        for run in handed_out(runner):
             runs.append(run.name)
-            train(conductor, run)
+            train(runner, run)
     return runs
 
 
@@ -209,7 +209,7 @@ def broken_off(file: str, store: str, folder: str) -> None:
 def test_killed_at_any_write_it_comes_back_and_what_ended_is_not_run_again(swept: tuple[Plan, Path], tmp_path: Path) -> None:
     straight, whole_folder = swept
     plan = planned(tmp_path)
-    code = "import sys; from tests.sweeps.test_conduct import broken_off; broken_off(*sys.argv[1:])"
+    code = "import sys; from tests.sweeps.test_runner import broken_off; broken_off(*sys.argv[1:])"
     parts = [sys.executable, "-c", code, str(tmp_path / "sweep.yaml"), plan.tracking_uri, str(tmp_path / "parts")]
     assert subprocess.run(parts, check=False, cwd=Path(__file__).parents[2]).returncode == 0
     assert records(tmp_path / "parts") == records(whole_folder)

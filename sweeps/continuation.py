@@ -5,15 +5,14 @@ recipe poses the same problem to the same network (`trainer/checks/warm_start_fi
 they are those of other budgets, and on steep fronts far off. The new ones are predicted at the new budgets by the kriging of all
 such trials (`analysis/certified/`), whose slope they are.
 
-A start is decided when a trial is first taken up, and kept in the study before anything is run: whatever is killed, the same
-trial starts from the same place.
+A start is decided when a trial is first taken up, and kept in the study before anything is run (`sweeps/runner.py`): whatever is
+killed, the same trial starts from the same place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,11 +25,9 @@ from dualsweep.sweeps.dual_informed.outcome import Outcome
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import TrialStart
-from dualsweep.sweeps.studies.study import ProposedTrial, Study
 from dualsweep.trainer.checks.warm_start_files import other_problem
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
-from dualsweep.trainer.storage import MARKER, read_file
 
 #: Trials that ended so have weights and multipliers of their budgets; an infeasible one's multipliers are at their limit.
 _USABLE = ("converged", "out_of_steps")
@@ -48,40 +45,32 @@ class _Finished:
 class Continuing:
     """Decides the starts of a sweep's trials."""
 
-    def __init__(self, plan: Plan, study: Study, folder: Path) -> None:
-        self._plan, self._study, self._folder = plan, study, folder
-        self._translator: Translator | None = translator_of(plan) if plan.sweep.continuation is not None else None
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._translator = plan, translator_of(plan)
         self._known: dict[int, _Finished | None] = {}
 
-    def decided(self, asked: ProposedTrial) -> ProposedTrial:
-        """The trial with its start, which is decided and kept here where it was not yet. Without continuation, as it is.
+    def start(self, params: Mapping[str, Any], ended: Iterable[TrialRecord], is_there: Callable[[str], bool]) -> TrialStart:
+        """The start of a trial with these values: at the nearest of the `ended` whose checkpoints are there, else anew.
 
         Raises:
-            InputError: the trial's values make no valid recipe.
+            InputError: the values make no valid recipe.
         """
-        if self._translator is None or asked.start is not None:
-            return asked
-        begun = self._begun(self._translator, asked.params)
-        self._study.keep_start(asked.number, begun)
-        return replace(asked, start=begun)
-
-    def _begun(self, translator: Translator, params: Mapping[str, Any]) -> TrialStart:
-        recipe = self._plan.trial_recipe(params)
-        alike = [each for each in self._finished() if other_problem(recipe, each.recipe) is None]
+        recipe, translator = self._plan.trial_recipe(params), self._translator
+        alike = [each for each in self._finished(ended) if other_problem(recipe, each.recipe) is None]
         here = translator.box.to_units(translator.asked(params))
         there = [translator.box.to_units(translator.asked(each.record.params)) for each in alike]
         order = np.argsort([float(np.linalg.norm(each - here)) for each in there], kind="stable")
         for near in (alike[index] for index in order):
-            if checkpoints := _checkpoints(near.record):
+            if checkpoints := _checkpoints(near.record, is_there):
                 multipliers = _predicted(translator, params, alike, near)
                 cap = recipe.dual.cap
                 limited = {name: min(cap, max(-cap, each)) for name, each in multipliers.items()}
                 return TrialStart.of(near.record.id, checkpoints, limited)
         return TrialStart()
 
-    def _finished(self) -> list[_Finished]:
-        """Every trial that may be continued, by number."""
-        for record in TrialRecord.load_all(self._folder):
+    def _finished(self, ended: Iterable[TrialRecord]) -> list[_Finished]:
+        """Every trial that may be continued."""
+        for record in ended:
             if record.number not in self._known:
                 self._known[record.number] = self._read(record)
         return [each for each in self._known.values() if each is not None]
@@ -91,13 +80,13 @@ class Continuing:
         return None if outcome is None else _Finished(record, self._plan.trial_recipe(record.params), outcome)
 
 
-def _checkpoints(record: TrialRecord) -> dict[int | None, str]:
+def _checkpoints(record: TrialRecord, is_there: Callable[[str], bool]) -> dict[int | None, str]:
     """Those of a trial's trainings, by seed, that are there."""
     runs: Mapping[Any, Result] = {None: record.result} if record.replicates is None else record.replicates.runs
     return {
         seed: each.checkpoint
         for seed, each in runs.items()
-        if each.status in _USABLE and each.checkpoint is not None and read_file(each.checkpoint, MARKER) is not None
+        if each.status in _USABLE and each.checkpoint is not None and is_there(each.checkpoint)
     }
 
 
@@ -116,10 +105,10 @@ def _predicted(
     convex = _convex(prices[0], trials.prices[row], (here - anchors(trials))[row], box.loose - box.tight)
     found = np.where(box.signed, convex, np.maximum(convex, 0.0))
     multipliers = {name: each.multiplier for name, each in near.record.result.constraints.items()}
-    for budget, price in zip(translator.budgets.values(), found.tolist(), strict=True):
-        whole = sum(multipliers[name] for name in budget.names)
-        for name in budget.names:
-            share = multipliers[name] / whole if whole else 1.0 / len(budget.names)
+    for budget, price in zip(translator.budgets, found.tolist(), strict=True):
+        whole = sum(multipliers[name] for name in budget.constraints)
+        for name in budget.constraints:
+            share = multipliers[name] / whole if whole else 1.0 / len(budget.constraints)
             multipliers[name] = price * share
     return multipliers
 

@@ -14,12 +14,13 @@ from dualsweep.analysis.prices.shadow import Prices
 from dualsweep.analysis.recommendation.recommend import recommend
 from dualsweep.analysis.spreadsheet import write_trials
 from dualsweep.sweeps.checking import checked_plan, describe
+from dualsweep.sweeps.conductor import Conductor
 from dualsweep.sweeps.dual_informed.of_plan import outcome_of
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import TrialRecord
-from dualsweep.sweeps.records.trial_start import TrialStart, begun_recipe
-from dualsweep.sweeps.studies.study import ProposedTrial, Study
-from dualsweep.sweeps.trials.continuation import Continuing
+from dualsweep.sweeps.records.trial_start import ProposedTrial, TrialStart, begun_recipe
+from dualsweep.sweeps.runner import with_start
+from dualsweep.sweeps.studies.study import Study
 from dualsweep.sweeps.trials.results import sweep_record
 from dualsweep.sweeps.trials.runs import OpenTrial
 from dualsweep.trainer.config.diagnostics import InputError
@@ -55,11 +56,11 @@ def end(folder: Path, asked: ProposedTrial, status: Any = "converged", checkpoin
     return record
 
 
-def go(study: Study, continuing: Continuing, folder: Path, count: int) -> list[ProposedTrial]:
+def go(study: Study, conductor: Conductor, folder: Path, count: int) -> list[ProposedTrial]:
     """So many trials, one after the other."""
     found = []
     for _ in range(count):
-        found.append(continuing.decided(study.ask()))
+        found.append(with_start(conductor, study, folder, study.ask()))
         record = end(folder, found[-1])
         values = [record.result.metrics[name] for name in study.plan.objectives]
         study.tell(record.number, values, {"four": 0.0, "five": 0.0}, outcome=outcome_of(study.plan, record.result))
@@ -75,7 +76,7 @@ def started(asked: ProposedTrial) -> TrialStart:
 def test_the_nearest_is_continued_with_predicted_multipliers(tmp_path: Path, sweep: str) -> None:
     search = plan(tmp_path, sweep=sweep)
     with Study(search, tmp_path / "out") as study:
-        trials = go(study, Continuing(search, study, tmp_path / "out"), tmp_path / "out", 12)
+        trials = go(study, Conductor(search), tmp_path / "out", 12)
     assert started(trials[0]) == TrialStart()
     predicted, nearest = [], []
     for each in trials[1:]:
@@ -106,7 +107,7 @@ def test_what_cannot_be_continued_is_passed_over(tmp_path: Path) -> None:
         ]):  # fmt: skip
             asked = ProposedTrial(number, {"constraints.four.at_most": budget, "model.unet.channels": channels})
             end(out, asked, status, there)
-        assert started(Continuing(search, study, out).decided(ProposedTrial(5, at))).trial == "0004"
+        assert started(with_start(Conductor(search), study, out, ProposedTrial(5, at))).trial == "0004"
 
 
 @pytest.mark.parametrize("key", ["dual.step_size", "train.lr", "seed"])
@@ -114,32 +115,32 @@ def test_trials_that_differ_in_how_they_are_trained_are_neighbours(tmp_path: Pat
     kind = "{int: [0, 9]}" if key == "seed" else "{log_uniform: [0.001, 0.1]}"
     search, out = plan(tmp_path, sweep=ONE.replace("search:\n", f"search:\n  {key}: {kind}\n")), tmp_path / "out"
     with Study(search, out) as study:
-        assert [started(each).trial for each in go(study, Continuing(search, study, out), out, 2)] == [None, "0000"]
+        assert [started(each).trial for each in go(study, Conductor(search), out, 2)] == [None, "0000"]
 
 
 def test_a_start_is_decided_once(tmp_path: Path) -> None:
     """Trials that end between a kill and the same command again, or beside it, do not change where a trial starts."""
     search, out = plan(tmp_path, sweep=ONE), tmp_path / "out"
     with Study(search, out) as study:
-        continuing = Continuing(search, study, out)
-        beside = [continuing.decided(study.ask()) for _ in range(3)]
+        conductor = Conductor(search)
+        beside = [with_start(conductor, study, out, study.ask()) for _ in range(3)]
         assert [started(each) for each in beside] == [TrialStart()] * 3  # nothing had ended
         end(out, beside[0])
-        fourth = continuing.decided(study.ask())
+        fourth = with_start(conductor, study, out, study.ask())
         assert started(fourth).trial == "0000"
     with Study(search, out) as study:
         for each in beside[1:]:
             end(out, each)
         again = study.unfinished()
-        continuing = Continuing(search, study, out)
-        assert [continuing.decided(each) for each in again] == [*beside, fourth]
+        conductor = Conductor(search)
+        assert [with_start(conductor, study, out, each) for each in again] == [*beside, fourth]
 
 
 def test_several_trainings_start_each_from_that_of_their_seed(tmp_path: Path) -> None:
     search, out = plan(tmp_path, "seeds=2", sweep=ONE), tmp_path / "out"
     with Study(search, out) as study:
-        continuing = Continuing(search, study, out)
-        first = OpenTrial(search, continuing.decided(study.ask()), out)
+        conductor = Conductor(search)
+        first = OpenTrial(search, with_start(conductor, study, out, study.ask()), {})
         for run in first.runs:
             place = out / "trials" / run.folder
             place.mkdir(parents=True)
@@ -147,7 +148,7 @@ def test_several_trainings_start_each_from_that_of_their_seed(tmp_path: Path) ->
             first.end(run, replace(result(run.asked.params), checkpoint=str(place)))
         assert first.record is not None and first.record.start == TrialStart()
         first.record.save(out)
-        second = OpenTrial(search, continuing.decided(study.ask()), out)
+        second = OpenTrial(search, with_start(conductor, study, out, study.ask()), {})
     for run in second.runs:
         assert run.recipe.start is not None
         assert run.recipe.start.place == str(out / "trials" / "0000" / f"seed-{run.seed}")
@@ -191,6 +192,8 @@ def plan_with(folder: Path, recipe: str, *overrides: str) -> Plan:
     ("continuation: true", "continuation: yes please", "sweep.yaml:7: continuation"),
     ("  constraints.[*].at_most: {uniform: [0.08, 0.25]}", "  train.lr: {uniform: [0.001, 0.01]}",
      "sweep.yaml:7: continuation: must go with a search over a constraint's budget, but got only `train.lr`"),
+    ("  constraints.[*].at_most: {uniform: [0.08, 0.25]}", "  constraints.four.at_most: {choice: [0.1]}",
+     "sweep.yaml:7: continuation: must go with a search over a constraint's budget, but got only `constraints.four.at_most`"),
     ("continuation: true", "set: {dual.rule: fixed}\ncontinuation: true", "must come with multipliers that answer to their"),
     ("search:", "search:\n  train.steps: {int: [500, 900]}", None),
 ])  # fmt: skip
@@ -250,12 +253,12 @@ def test_prices_do_not_fall_towards_tight_budgets(tmp_path: Path) -> None:
     search, out = plan(tmp_path, sweep=ONE), tmp_path / "out"
     with Study(search, out) as study:
         end(out, ProposedTrial(0, {"constraints.four.at_most": 0.16}))
-        continuing = Continuing(search, study, out)
+        conductor = Conductor(search)
         for _ in range(2):
             study.ask()
         tight, loose = (
-            started(continuing.decided(ProposedTrial(number, {"constraints.four.at_most": budget}))).multipliers["four"]
-            for number, budget in ((0, 0.08), (1, 0.25))
+            started(with_start(conductor, study, out, asked)).multipliers["four"]
+            for asked in (ProposedTrial(at, {"constraints.four.at_most": budget}) for at, budget in enumerate((0.08, 0.25)))
         )
     own = 0.01 / 0.16**2
     assert own * (1 - 1e-9) <= tight and 0 <= loose <= own * (1 + 1e-9)
@@ -271,7 +274,7 @@ def test_a_price_is_shared_out_as_the_neighbours_is(tmp_path: Path) -> None:
         record = TrialRecord(0, asked.params, replace(done, constraints=only_five, checkpoint=str(out)))
         (out / MARKER).write_text("{}")
         record.save(out)
-        begun = started(Continuing(search, study, out).decided(study.ask()))
+        begun = started(with_start(Conductor(search), study, out, study.ask()))
         assert begun.multipliers["four"] == 0.0 < begun.multipliers["five"]
     fixed, out = plan(tmp_path, sweep=ONE), tmp_path / "fixed"
     with Study(fixed, out) as study:
@@ -280,4 +283,4 @@ def test_a_price_is_shared_out_as_the_neighbours_is(tmp_path: Path) -> None:
         other = {**done.constraints, "five": ConstraintOutcome(0.12, 0.12, 0.0, 0.0, 0.77)}
         (out / MARKER).write_text("{}")
         TrialRecord(0, asked.params, replace(done, constraints=other, checkpoint=str(out))).save(out)
-        assert started(Continuing(fixed, study, out).decided(study.ask())).multipliers["five"] == 0.77
+        assert started(with_start(Conductor(fixed), study, out, study.ask())).multipliers["five"] == 0.77

@@ -1,0 +1,36 @@
+"""How each training of a trial ended, in the output folder, where a trial is several: `records/0007/seed-1.json`.
+
+So whatever is killed, a training whose end is on the disk is never run again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from dualsweep.sweeps.records.trial_record import FOLDER, trial_name
+from dualsweep.trainer.result import Result
+from dualsweep.trainer.storage import write_file
+
+
+def save_end(output: Path, number: int, seed: int, result: Result) -> None:
+    """Writes an end, whole or not at all."""
+    file = _file(output, number, seed)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_file(file, json.dumps(result.to_json()))
+
+
+def load_ends(output: Path, number: int, seeds: Iterable[int | None]) -> dict[int | None, Result]:
+    """By seed, how the trainings of a trial ended, of those that have; nothing of a trial that is one training."""
+    files = {seed: _file(output, number, seed) for seed in seeds if seed is not None}
+    return {seed: Result.from_json(json.loads(file.read_text())) for seed, file in files.items() if file.exists()}
+
+
+def count_ends(output: Path, number: int) -> int:
+    """How many trainings of a trial have ended."""
+    return len(list((output / FOLDER / trial_name(number)).glob("seed-*.json")))
+
+
+def _file(output: Path, number: int, seed: int) -> Path:
+    return output / FOLDER / trial_name(number) / f"seed-{seed}.json"
