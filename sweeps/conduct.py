@@ -30,7 +30,7 @@ from dualsweep.sweeps.reports.reviewing import full_link, review_of, show, summa
 from dualsweep.sweeps.studies.study import ProposedTrial, Study
 from dualsweep.sweeps.studies.telling import told_slacks
 from dualsweep.sweeps.tracking.artifacts import verdicts_of, write_artifacts, write_shown
-from dualsweep.sweeps.tracking.spool import read
+from dualsweep.sweeps.tracking.spool import points_in
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
 from dualsweep.sweeps.trials.continuation import Continuing
@@ -39,6 +39,7 @@ from dualsweep.sweeps.trials.runs import OpenTrial, Run, trainings_left
 from dualsweep.sweeps.trials.watching import Watch, stopped_tags
 from dualsweep.trainer.amortised.front import front_in
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.ray_shell.launch import Job, result_in
 from dualsweep.trainer.result import Result, failed
 from dualsweep.trainer.storage import is_local, local_path
@@ -82,10 +83,9 @@ class Conductor:
         if point is None or run not in point.waiting:
             return True  # its trial was stopped
         spool, result = self._tracker.spool(run.number, run.seed), payload.get("result")
-        for each in payload["points"]:
-            final = bool(result) and each is payload["points"][-1]
-            taken = spool.point(each["step"], each["metrics"], int(each["time"] * 1000), final=final)
-            stop = self._watch.take(run, each["step"], each["metrics"]) if taken and not final else None
+        for each in map(MetricPoint.from_json, payload["points"]):
+            taken = spool.point(each.step, each.metrics, int(each.time * 1000), final=each.final)
+            stop = self._watch.take(run, each.step, each.metrics) if taken and not each.final else None
             if stop and not result:  # what has come to its end keeps it
                 self._stop(point, run, stop, payload["seconds"])
                 return True
@@ -192,7 +192,7 @@ class Conductor:
 
     def _track_run(self, run: Run, result: Result) -> None:
         spool = self._tracker.spool(run.number, run.seed)
-        points = [(each["step"], each["metrics"]) for each in read(spool.path, 0).records if each["kind"] == "point"]
+        points = points_in(spool.path)
         explained = Explained.of(f"{self._plan.name} {run.name}", points, result, run.recipe)
         for path in write_artifacts(self._folder / "artifacts" / run.folder, run.output(self._place), points, explained):
             spool.artifact(path)

@@ -6,16 +6,17 @@ same is decided on it again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from dualsweep.sweeps.early_stopping.early_stopper import EarlyStopper, Stop, stopped
 from dualsweep.sweeps.early_stopping.watched import Watched
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import TrialRecord
-from dualsweep.sweeps.tracking.spool import Record, read
+from dualsweep.sweeps.tracking.spool import points_in
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.runs import OpenTrial, Run
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.result import Result
 
 
@@ -43,12 +44,12 @@ class Watch:
             if result.status == "stopped" and found is None:
                 found = run, Stop(str(result.stopped_by), result.reason), result.seconds
         for run in point.waiting:
-            records = list(self._spooled(run))
-            stop = self._judge.begin(Watched.of(run.name, run.recipe), _points(records))
+            spooled = self._spooled(run)
+            stop = self._judge.begin(Watched.of(run.name, run.recipe), _points(spooled))
             if stop is not None and found is None:
                 if not self._tracker.is_open(run.number, run.seed):
                     self._tracker.trial(run.number, run.asked.params, run.seed, run.asked.start)
-                found = run, stop, (records[-1]["time_ms"] - records[0]["time_ms"]) / 1000
+                found = run, stop, spooled[-1].time - spooled[0].time
         return found
 
     def take(self, run: Run, step: int, metrics: Mapping[str, float]) -> Stop | None:
@@ -64,14 +65,13 @@ class Watch:
         """The result of a training that is stopped after so many seconds."""
         return stopped(list(_points(self._spooled(run))), stop, run.recipe, seconds)
 
-    def _spooled(self, run: Run) -> Iterator[Record]:
+    def _spooled(self, run: Run) -> list[MetricPoint]:
         """The points of a training without its final evaluation."""
-        records = read(self._tracker.spool(run.number, run.seed).path, 0).records
-        return (each for each in records if each["kind"] == "point" and not each.get("final"))
+        return [point for point in points_in(self._tracker.spool(run.number, run.seed).path) if not point.final]
 
 
-def _points(records: Iterator[Record] | list[Record]) -> Iterator[tuple[int, Mapping[str, float]]]:
-    return ((each["step"], each["metrics"]) for each in records)
+def _points(spooled: Iterable[MetricPoint]) -> Iterator[tuple[int, Mapping[str, float]]]:
+    return ((point.step, point.metrics) for point in spooled)
 
 
 def stopped_tags(result: Result) -> dict[str, str]:

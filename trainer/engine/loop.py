@@ -28,6 +28,7 @@ from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.engine.training_metrics import MetricWindow
 from dualsweep.trainer.engine.warm_start import begin
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.result import Status
 from dualsweep.trainer.sources.base import SourceStep, ValueAccumulator
 
@@ -37,7 +38,6 @@ REPORT_SECONDS = 2.0
 TIMED_STEPS = 10
 
 Files = Callable[[Vector], dict[str, bytes]]
-Point = dict[str, Any]
 
 
 class Loop:
@@ -55,8 +55,8 @@ class Loop:
         self.sums = ValueAccumulator(1 + len(self.problem.names))
         self.step, self.bad_steps, self.seconds = 0, 0, 0.0
         self._answer: Callable[[], DualState] | None = None
-        self._points: list[Point] = []
-        self._recent: list[Point] = []
+        self._points: list[MetricPoint] = []
+        self._recent: list[MetricPoint] = []
         self._report_every = TIMED_STEPS
 
     def run(self) -> tuple[Status, str] | None:
@@ -92,7 +92,7 @@ class Loop:
         self.window = MetricWindow.from_json(snapshot.state["window"])
         self.step, self.seconds = snapshot.step, snapshot.state["seconds"]
         self.bad_steps = snapshot.state["bad_steps"]
-        self._points = snapshot.state["points"]
+        self._points = [MetricPoint.from_json(each) for each in snapshot.state["points"]]
         end = snapshot.state["end"]
         return (end[0], end[1]) if end else None
 
@@ -187,7 +187,7 @@ class Loop:
                 "shape": list(self.shape),
                 # A kill may lose what was reported but not yet taken, so points are sent again from here; receivers drop
                 # those they have.
-                "points": self._recent,
+                "points": [point.to_json() for point in self._recent],
             }
             self._recent = []
             self.host.checkpoints.save(Snapshot(self.step, groups, state, self.files(self.settled)))
@@ -202,17 +202,17 @@ class Loop:
 
     def report(self, **extra: Any) -> None:
         """Sends the points since the last report; every worker calls it, the first one's payload counts."""
-        points, self._points = self._points, []
+        points, self._points = [point.to_json() for point in self._points], []
         self.host.report(
             {"step": self.step, "steps": self.recipe.train.steps, "seconds": self.seconds, "points": points, **extra}
         )
 
-    def add_point(self, metrics: dict[str, float]) -> None:
-        """A point at the present step, beside those that the training makes."""
-        self._add(self.step, metrics)
+    def add_final(self, metrics: dict[str, float]) -> None:
+        """The point of the final evaluation, at the present step, beside those that the training makes."""
+        self._add(self.step, metrics, final=True)
 
-    def _add(self, step: int, metrics: dict[str, float]) -> None:
-        point: Point = {"step": step, "time": time.time(), "metrics": metrics}
+    def _add(self, step: int, metrics: dict[str, float], *, final: bool = False) -> None:
+        point = MetricPoint(step, metrics, final, time.time())
         self._points.append(point)
         self._recent.append(point)
 

@@ -61,7 +61,7 @@ def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = Non
     result, images = _evaluate(loop, prepared, end)
     host.checkpoints.flush()
     if result is not None:
-        loop.add_point(result.metrics)
+        loop.add_final(result.metrics)
         if FILE in images:  # checkpoints are moved about, and asked for budgets
             write_files(host.checkpoints.path(loop.step), {FILE: images[FILE]})
         write_files(output, {**images, RESULT: json.dumps(result.to_json(), indent=2).encode()})
