@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import chain
 
 from diffusers import DDPMScheduler
 
 from dualsweep.trainer.data.splits import Assembled, assemble
 from dualsweep.trainer.engine.dual_side import multiplier_range_of
-from dualsweep.trainer.engine.gradient_primal import Primal
+from dualsweep.trainer.engine.gradient_primal import GradientPrimal
 from dualsweep.trainer.engine.host import Host
-from dualsweep.trainer.engine.weighted_primal import Composition
+from dualsweep.trainer.engine.primal import Primal
+from dualsweep.trainer.engine.weighted_primal import WeightedPrimal
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation.judge import judge_for
 from dualsweep.trainer.evaluation.judge_protocol import Judge
@@ -39,7 +39,7 @@ class Prepared:
     data: Assembled | None
     shape: tuple[int, ...]
     schedule: DDPMScheduler
-    primal: Primal | Composition
+    primal: Primal
     sources: list[Source]
     judges: str | None
     space: Space
@@ -63,18 +63,18 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     _check_steps(recipe, schedule)
     spread = multiplier_range_of(recipe)
     predictor: Predictor
-    primal: Primal | Composition
+    primal: Primal
     if recipe.model.compose is not None:
         frozen = frozen_models(recipe, recipe.composed, None, schedule, shape, host.device, space, library)
         predictor = compose(recipe, frozen)
-        primal = Composition(recipe, predictor, host.device)
+        primal = WeightedPrimal(recipe, predictor, host.device)
     else:
         predictor = build(recipe, shape, library)
         frozen = frozen_models(recipe, frozen_names(recipe), predictor, schedule, shape, host.device, space, library)
         if spread is not None:  # after the frozen models: `pretrained` is the model as it was
             predictor.condition_on(spread.low, spread.high, recipe.seed)
             check_shape(predictor, shape)
-        primal = Primal(recipe, predictor, host.device, host.rank, host.world)
+        primal = GradientPrimal(recipe, predictor, host.device, host.rank, host.world)
     del library  # text encoders and networks that no model has
     _check_prompts(recipe, predictor)
     names = data.examples.class_names if data is not None else ()
@@ -85,9 +85,8 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     )  # fmt: skip
     latents = replace(data, examples=encoded(data.examples, space)) if data is not None else None
     sources = build_sources(recipe, setting, latents)
-    if isinstance(primal, Primal):
-        for name, companion in chain.from_iterable(source.companions().items() for source in sources):
-            primal.join(name, companion)
+    for source in sources:
+        primal.train_beside(source.companions())
     return Prepared(recipe, data, shape, schedule, primal, sources, judges, space)
 
 
