@@ -16,9 +16,9 @@ from dualsweep.trainer.dual.state import DualState
 from dualsweep.trainer.engine.assembly import prepare
 from dualsweep.trainer.engine.dual_side import controller_of, multiplier_range_of
 from dualsweep.trainer.engine.host import LocalHost
-from dualsweep.trainer.engine.loop import Loop
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation.drawn import DrawnValues
+from dualsweep.trainer.evaluation.evaluated import Evaluated
 from dualsweep.trainer.evaluation.values import expectations
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.provenance import recipe_of
@@ -28,19 +28,18 @@ from dualsweep.trainer.result import ConstraintOutcome, Status, verdict
 _REFINED = 1
 
 
-def measured(loop: Loop, model: Predictor, spread: MultiplierRange) -> tuple[AmortisedFront, Vector]:
-    """The front, on rank 0 (elsewhere without points), and the multipliers [m] of the recipe's budgets, on every rank.
+def measured(
+    run: Evaluated, model: Predictor, spread: MultiplierRange, count: int, steps: int
+) -> tuple[AmortisedFront, Vector]:  # fmt: skip
+    """The front after `steps` steps, of `count` points and some more, and the multipliers [m] of the recipe's budgets.
 
-    By the same estimator as any run's final values, on the same draws at all points.
+    By the same estimator as any run's final values, on the same draws at all points, which are on rank 0 alone.
     """
-    points = [_point(loop, model, spread, each) for each in spread.measured(_count(loop))]
-    front = AmortisedFront.of(spread, [each for each in points if each is not None], loop.step)
+    front = AmortisedFront.of(spread, measured_points(run, model, spread, spread.measured(count)), steps)
     for _ in range(_REFINED):
-        multipliers = _placed(loop, front, spread)
-        extra = _point(loop, model, spread, multipliers)
-        if extra is not None:
-            front = AmortisedFront.of(spread, [*front.points, extra], loop.step)
-    return front, _placed(loop, front, spread)
+        more = measured_points(run, model, spread, _placed(run, front, spread)[None])
+        front = AmortisedFront.of(spread, [*front.points, *more], steps)
+    return front, _placed(run, front, spread)
 
 
 def measured_at(run: str, multipliers: Vector) -> list[FrontPoint]:
@@ -55,24 +54,21 @@ def measured_at(run: str, multipliers: Vector) -> list[FrontPoint]:
     if checkpoint is None or recipe is None or spread is None:
         raise TrainingError(f"a run must be amortised to be measured at multipliers, but got {run}; give its output folder")
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(posixpath.dirname(checkpoint)))
-    loop = Loop(prepare(recipe, host), host, lambda _: {})
-    snapshot = read(checkpoint)
-    loop.primal.restore(snapshot.groups, snapshot.state["primal"])
-    with loop.primal.averaged(loop.settled) as model:
-        found = [_point(loop, model, spread, each) for each in multipliers]
-    return [each for each in found if each is not None]
+    prepared, snapshot = prepare(recipe, host), read(checkpoint)
+    prepared.primal.restore(snapshot.groups, snapshot.state["primal"])
+    with prepared.primal.averaged(spread.problem.mixture_weights(np.zeros(spread.size))) as model:
+        return measured_points(prepared, model, spread, multipliers)
 
 
-def _count(loop: Loop) -> int:
-    assert loop.recipe.amortised is not None
-    return loop.recipe.amortised.points
-
-
-def _point(loop: Loop, model: Predictor, spread: MultiplierRange, multipliers: Vector) -> FrontPoint | None:
-    model.at(multipliers)
-    draws = range(loop.recipe.evaluation.loss_draws)
-    drawn = expectations(loop.sources, spread.problem.mixture_weights(multipliers), loop.host, draws)
-    return point_of(spread, drawn, multipliers) if drawn is not None else None
+def measured_points(run: Evaluated, model: Predictor, spread: MultiplierRange, multipliers: Vector) -> list[FrontPoint]:
+    """The points at multipliers [n, m]; on rank 0 alone."""
+    points = []
+    for each in multipliers:
+        model.at(each)
+        draws = range(run.evaluation.loss_draws)
+        drawn = expectations(run.sources, spread.problem.mixture_weights(each), run.host, draws)
+        points += [point_of(spread, drawn, each)] if drawn is not None else []
+    return points
 
 
 def point_of(spread: MultiplierRange, drawn: DrawnValues, multipliers: Vector) -> FrontPoint:
@@ -88,13 +84,12 @@ def point_of(spread: MultiplierRange, drawn: DrawnValues, multipliers: Vector) -
     )  # fmt: skip
 
 
-def _placed(loop: Loop, front: AmortisedFront, spread: MultiplierRange) -> Vector:
-    """lambda(b) at the recipe's budgets, as rank 0 finds it; without finite values none."""
-    found = np.zeros(spread.size)
+def _placed(run: Evaluated, front: AmortisedFront, spread: MultiplierRange) -> Vector:
+    """lambda(b) at the recipe's budgets, as rank 0 finds it, on every rank; without finite values none."""
+    found, problem = np.zeros(spread.size), spread.problem
     if front.points and all(np.isfinite(list(each.metrics.values())).all() for each in front.points):
-        problem = spread.problem
         found = front.dual_function().multipliers_for(problem.signs * problem.budgets, problem.softness)
-    told: Vector = loop.host.total(torch.from_numpy(found).to(loop.host.device)).cpu().numpy()
+    told: Vector = run.host.total(torch.from_numpy(found).to(run.host.device)).cpu().numpy()
     return told
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,8 +24,7 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.dual.settling import settled_multipliers
 from dualsweep.trainer.dual.state import DualState, version_at
 from dualsweep.trainer.engine.assembly import Prepared
-from dualsweep.trainer.engine.dual_side import controller_of, problem_of
-from dualsweep.trainer.engine.host import Host
+from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.training_metrics import MetricWindow
 from dualsweep.trainer.engine.warm_start import begin
 from dualsweep.trainer.errors import TrainingError
@@ -38,17 +38,29 @@ REPORT_SECONDS = 2.0
 TIMED_STEPS = 10
 
 Files = Callable[[Vector], dict[str, bytes]]
+#: The status that a run ends with, and the reason.
+Ending = tuple[Status, str]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that is over, after so many steps and seconds; `early` is the end of one that broke off."""
+
+    state: DualState
+    step: int
+    seconds: float
+    early: Ending | None
 
 
 class Loop:
     """One worker's part of one training, from its first step or the last checkpoint to its end."""
 
-    def __init__(self, prepared: Prepared, host: Host, files: Files) -> None:
+    def __init__(self, prepared: Prepared, files: Files) -> None:
         recipe = self.recipe = prepared.recipe
         self.primal, self.sources, self.shape = prepared.primal, prepared.sources, prepared.shape
-        self.host, self.files = host, files
+        self.host, self.files = prepared.host, files
         self._prepared = prepared
-        self.problem = problem_of(recipe)
+        self.problem = prepared.problem
         self.controller = controller_of(recipe)
         self.state = self.controller.first()
         self.window = MetricWindow.empty(len(self.problem.names))
@@ -59,8 +71,8 @@ class Loop:
         self._recent: list[MetricPoint] = []
         self._report_every = TIMED_STEPS
 
-    def run(self) -> tuple[Status, str] | None:
-        """Trains to the end; None when all steps were used, else the early end and its reason."""
+    def run(self) -> Trained:
+        """Trains to the end: until all steps are used, or the run breaks off."""
         end = self._resume()
         self.host.coordinator.begin(self.state, self.host.world)
         started, before = time.monotonic(), self.seconds
@@ -70,14 +82,14 @@ class Loop:
             end = self._early_end()
             self._save_when_due(end)
             self._report_when_due(started)
-        return end
+        return Trained(self.state, self.step, self.seconds, end)
 
     @property
     def settled(self) -> Vector:
         """The Lagrangian's coefficients [1 + m] for the averaged multipliers, which go with the averaged weights."""
         return self.problem.mixture_weights(settled_multipliers(self.state))
 
-    def _resume(self) -> tuple[Status, str] | None:
+    def _resume(self) -> Ending | None:
         """Puts everything back as the last checkpoint has it; returns the end that it had come to, if any.
 
         Only a run without a checkpoint of its own begins, where its recipe says so, from another's.
@@ -157,7 +169,7 @@ class Loop:
             self._add(step, metrics)
             self.window = MetricWindow.empty(len(self.problem.names))
 
-    def _early_end(self) -> tuple[Status, str] | None:
+    def _early_end(self) -> Ending | None:
         if self.bad_steps >= MOST_SKIPPED:
             return (
                 "diverged",
@@ -168,7 +180,7 @@ class Loop:
         why = self.controller.infeasible(self.state)
         return ("infeasible", why) if why else None
 
-    def _save_when_due(self, end: tuple[Status, str] | None) -> None:
+    def _save_when_due(self, end: Ending | None) -> None:
         """Checkpoints lie on dual steps (the sums of an unfinished one are not stored), except where the run ends."""
         period = -(-self.recipe.checkpoint.every // self.recipe.dual.every) * self.recipe.dual.every
         last = end is not None or self.step == self.recipe.train.steps

@@ -30,14 +30,13 @@ def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = Non
     """
     resolve(recipe.evaluation.metrics)  # a wrong import path must cost no training
     prepared = prepare(recipe, host, judges)
-    loop = Loop(prepared, host, partial(_files, prepared))
-    end = loop.run()
-    result, images = evaluate(loop, prepared, end)
+    loop = Loop(prepared, partial(_files, prepared))
+    result, images = evaluate(prepared, loop.run())
     host.checkpoints.flush()
     if result is not None:
         loop.add_final(result.metrics)
         if FILE in images:  # checkpoints are moved about, and asked for budgets
-            write_files(host.checkpoints.path(loop.step), {FILE: images[FILE]})
+            write_files(host.checkpoints.path(result.steps), {FILE: images[FILE]})
         write_files(output, {**images, RESULT: json.dumps(result.to_json(), indent=2).encode()})
     loop.report(result=result.to_json() if result else None)
     return result

@@ -42,7 +42,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> str:
 def begun(recipe: Recipe, folder: Path) -> Loop:
     """A loop that has put everything where it begins."""
     host = LocalHost(Recording(recipe), CheckpointFolder(str(folder / "checkpoints")))
-    loop = Loop(prepare(recipe, host), host, lambda _: {})
+    loop = Loop(prepare(recipe, host), lambda _: {})
     loop._resume()
     return loop
 
