@@ -12,10 +12,10 @@ import numpy as np
 
 from dualsweep.trainer.dual.first_order import RULES, Gains, Move, ahead, gain
 from dualsweep.trainer.dual.problem import RELATIVE_LIMIT, Booleans, ConstrainedProblem, Estimate, Vector
-from dualsweep.trainer.dual.reduction import check, reduce
+from dualsweep.trainer.dual.reduction import usable_estimate
 from dualsweep.trainer.dual.secant import secant
 from dualsweep.trainer.dual.second_order import Measured, newton
-from dualsweep.trainer.dual.state import FIFTHS, DualState, SlackReport, Tail
+from dualsweep.trainer.dual.state import DualState, SlackReport
 from dualsweep.trainer.recipe.dual import Dual
 
 SECOND_ORDER = {"newton": newton, "secant": secant}
@@ -46,38 +46,23 @@ class Controller:
         Raises:
             ValueError: a report of another step, or two of one rank.
         """
-        check(reports, state.version)
-        if len(reports) < world:
-            return self._skip(state)
-        estimate = reduce(reports)
+        estimate = usable_estimate(self.problem, state, reports, world)
+        if estimate is None:
+            return state.skipping()
         slacks = self.problem.slacks(estimate.mean)
         usable = np.isfinite(slacks)
-        if len(usable) and not usable.any():
-            return self._skip(state)
         average = self._averaged(state.average, slacks, usable)
         move = self._moved(state, estimate, average, usable)
         multipliers = move.multipliers
         relaxed = average + self.problem.relaxations(multipliers)
         limited = self.problem.stuck(multipliers, relaxed, self.dual.cap) & usable & (self.dual.rule != "fixed")
+        applied = self._applied(state, multipliers, relaxed, usable)
         return replace(
-            state.with_multipliers(multipliers, self._applied(state, multipliers, relaxed, usable)),
-            version=state.version + 1,
+            state.with_multipliers(multipliers, applied).measuring(self.problem, estimate),
             memory=move.memory,
             average=average,
-            means=estimate.mean,
-            errors=self.problem.slack_errors(estimate),
             at_cap=np.where(limited, state.at_cap + 1, 0),
-            skipped=state.skipped + ~usable,
-            skipped_in_a_row=0,
-            tails=self._tails(state, self.problem.objective(estimate.mean), slacks, move),
-        )
-
-    def _skip(self, state: DualState) -> DualState:
-        return replace(
-            state.with_multipliers(state.multipliers, state.applied),
-            version=state.version + 1,
-            skipped=state.skipped + 1,
-            skipped_in_a_row=state.skipped_in_a_row + 1,
+            tails=state.tails_with(self.total, self.problem.objective(estimate.mean), slacks, multipliers, move.target),
         )
 
     def _averaged(self, average: Vector, slacks: Vector, usable: Booleans) -> Vector:
@@ -133,14 +118,6 @@ class Controller:
     @property
     def _after_warmup(self) -> int:
         return max(1, self.total - self.dual.warmup // self.dual.every)
-
-    def _tails(self, state: DualState, objective: float, slacks: Vector, move: Move) -> tuple[Tail, ...]:
-        tails = list(state.tails)
-        place = 5 * state.version / max(1, self.total)
-        fifth = min(4, int(place))
-        if fifth >= 5 - FIFTHS and np.isfinite(objective) and np.isfinite(slacks).all():
-            tails[fifth - 5] = tails[fifth - 5].add(objective, slacks, move.multipliers, place - fifth, move.target)
-        return tuple(tails)
 
     def infeasible(self, state: DualState) -> str | None:
         """Why the run is infeasible at its budgets, naming the constraint; None while it is not."""

@@ -1,16 +1,70 @@
-"""The reports of all workers at one dual step, reduced to the estimate of the global batch."""
+"""The reports of all workers at one dual step, reduced to the estimate of the global batch; and a dual step that is no more."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dualsweep.trainer.dual.problem import Estimate, Vector
-from dualsweep.trainer.dual.state import SlackReport
+from dualsweep.trainer.dual.problem import ConstrainedProblem, Estimate, Vector
+from dualsweep.trainer.dual.state import DualState, SlackReport
 
 #: Joint samples below which a covariance is no estimate of curvature.
 LEAST_JOINT = 8
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A dual step that moves no multiplier, of a training whose samples have their own: they stay where the run began.
+
+    `total` is the number of dual steps of the whole run.
+    """
+
+    problem: ConstrainedProblem
+    total: int
+
+    def first(self) -> DualState:
+        none = np.zeros(len(self.problem.names))
+        return DualState.beginning(self.problem, none, none)
+
+    def advance(self, state: DualState, reports: Sequence[SlackReport], world: int) -> DualState:
+        """One dual step on the reports of all `world` workers; nothing is told where a report or every value is missing.
+
+        Raises:
+            ValueError: a report of another step, or two of one rank.
+        """
+        estimate = usable_estimate(self.problem, state, reports, world)
+        if estimate is None:
+            return state.skipping()
+        slacks = self.problem.slacks(estimate.mean)
+        return replace(
+            state.with_multipliers(state.multipliers).measuring(self.problem, estimate),
+            average=np.where(np.isfinite(slacks), slacks, state.average),
+            tails=state.tails_with(self.total, self.problem.objective(estimate.mean), slacks, state.multipliers),
+        )
+
+    def infeasible(self, state: DualState) -> str | None:
+        """None: no multiplier is ever at a limit."""
+        return None
+
+
+def usable_estimate(
+    problem: ConstrainedProblem, state: DualState, reports: Sequence[SlackReport], world: int
+) -> Estimate | None:  # fmt: skip
+    """The estimate of the reports of all `world` workers; None without one of them, or without any finite slack.
+
+    A partial sum is no estimate of the global batch's slack.
+
+    Raises:
+        ValueError: a report of another dual step than the state's next, or two of one rank.
+    """
+    check(reports, state.version)
+    if len(reports) < world:
+        return None
+    estimate = reduce(reports)
+    usable = np.isfinite(problem.slacks(estimate.mean))
+    return None if len(usable) and not usable.any() else estimate
 
 
 def reduce(reports: Sequence[SlackReport]) -> Estimate:

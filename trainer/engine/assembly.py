@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from diffusers import DDPMScheduler
 
-from dualsweep.trainer.amortised.spread import MultiplierRange
 from dualsweep.trainer.data.splits import Assembled, assemble
-from dualsweep.trainer.engine.dual_side import multiplier_range_of, problem_of
+from dualsweep.trainer.engine.dual_side import multiplier_policy_of, problem_of
 from dualsweep.trainer.engine.gradient_primal import GradientPrimal
 from dualsweep.trainer.engine.host import Host
+from dualsweep.trainer.engine.multiplier_policy import MultiplierPolicy
 from dualsweep.trainer.engine.primal import Primal
 from dualsweep.trainer.engine.weighted_primal import WeightedPrimal
 from dualsweep.trainer.errors import TrainingError
@@ -36,9 +36,10 @@ from dualsweep.trainer.terms.context import TermContext
 
 @dataclass(frozen=True)
 class Prepared(Evaluated):
-    """All that a training needs: what is evaluated at its end, and the recipe that it is trained by."""
+    """All that a training needs: what is evaluated at its end, and the recipe and the multipliers that it is trained by."""
 
     recipe: Recipe
+    policy: MultiplierPolicy
 
 
 def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
@@ -53,16 +54,16 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     shape = space.coded(data.examples.shape) if data is not None else shape_of(recipe.leading, space)
     schedule = noise_schedule(recipe, shape, space)
     _check_steps(recipe, schedule)
-    spread = multiplier_range_of(recipe)
-    primal, frozen = _models(recipe, host, _Diffusion(shape, schedule, space), library, spread)
+    policy = multiplier_policy_of(recipe)
+    primal, frozen = _models(recipe, host, _Diffusion(shape, schedule, space), library, policy)
     del library  # text encoders and networks that no model has
     _check_prompts(recipe, primal.predictor)
     names = data.examples.class_names if data is not None else ()
     judge = partial(_judge, recipe, data, judges)
     setting = TermContext(
         recipe.seed, recipe.train, recipe.rollout, recipe.product, recipe.evaluation, recipe.normalization_samples, shape,
-        schedule, host, primal.predict, frozen, judge, names, primal.guided, space,
-        primal.predictor.texts, spread, next(((each.column, each.value.to) for each in recipe.terms if each.term.anchors), None),
+        schedule, host, policy, primal.predict, frozen, judge, names, primal.guided, space,
+        primal.predictor.texts, next(((each.column, each.value.to) for each in recipe.terms if each.term.anchors), None),
     )  # fmt: skip
     latents = replace(data, examples=encoded(data.examples, space)) if data is not None else None
     sources = build_sources(recipe, setting, latents)
@@ -72,7 +73,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     deciding = Deciding.of(recipe, problem, np.zeros(len(problem.names)))
     return Prepared(
         problem, primal, sources, host, recipe.seed, recipe.evaluation, recipe.sampling, deciding, schedule, shape, space, data,
-        judge, recipe,
+        judge, recipe, policy,
     )  # fmt: skip
 
 
@@ -85,7 +86,7 @@ class _Diffusion(NamedTuple):
 
 
 def _models(
-    recipe: Recipe, host: Host, diffusion: _Diffusion, library: Library, spread: MultiplierRange | None
+    recipe: Recipe, host: Host, diffusion: _Diffusion, library: Library, policy: MultiplierPolicy
 ) -> tuple[Primal, Mapping[str, Predictor]]:
     """The trained model and the frozen ones by name."""
     shape, schedule, space = diffusion
@@ -94,8 +95,7 @@ def _models(
         return WeightedPrimal(recipe, compose(recipe, frozen), host.device), frozen
     predictor = build(recipe, shape, library)
     frozen = frozen_models(recipe, frozen_names(recipe), predictor, schedule, shape, host.device, space, library)
-    if spread is not None:  # after the frozen models: `pretrained` is the model as it was
-        predictor.condition_on(spread.low, spread.high, recipe.seed)
+    if policy.conditions(predictor):  # after the frozen models: `pretrained` is the model as it was
         check_shape(predictor, shape)
     return GradientPrimal(recipe, predictor, host.device, host.rank, host.world), frozen
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import time
 from dataclasses import dataclass, replace
@@ -13,14 +12,9 @@ import torch
 from torch import Tensor
 
 from dualsweep.trainer import metric_names
-from dualsweep.trainer.amortised.front import FILE, AmortisedFront
-from dualsweep.trainer.amortised.measure import ending, measured, point_of
-from dualsweep.trainer.amortised.spread import MultiplierRange
-from dualsweep.trainer.dual.problem import Vector
-from dualsweep.trainer.dual.settling import settled_errors, settled_multipliers
-from dualsweep.trainer.engine.assembly import Prepared
-from dualsweep.trainer.engine.dual_side import multiplier_range_of
+from dualsweep.trainer.dual.settling import settled_multipliers
 from dualsweep.trainer.engine.loop import Ending, Trained
+from dualsweep.trainer.engine.multiplier_policy import Delivery, MultiplierPolicy
 from dualsweep.trainer.engine.training_metrics import point, standings
 from dualsweep.trainer.evaluation.draws_file import DRAWS, stored
 from dualsweep.trainer.evaluation.evaluated import Evaluated
@@ -32,77 +26,79 @@ from dualsweep.trainer.evaluation.metrics import measure
 from dualsweep.trainer.evaluation.values import held_out_metrics, objective_metrics
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.spaces import decode_in_parts
-from dualsweep.trainer.result import ConstraintOutcome, Result, feasibility, outcomes, verdict
+from dualsweep.trainer.result import ConstraintOutcome, Result, feasibility, outcomes
 from dualsweep.trainer.rng import shard
 from dualsweep.trainer.samplers.sampling import sample
 
 
 @dataclass(frozen=True)
+class FinalEvaluation:
+    """The result of a training, the files beside it, and those of them that its last checkpoint is to hold as well."""
+
+    result: Result
+    files: dict[str, bytes]
+    kept: dict[str, bytes]
+
+
+@dataclass(frozen=True)
 class _Measured:
-    """What was measured of the averaged weights, and the multipliers of it; `spread` and `front` of an amortised model."""
+    """What was measured of the averaged weights, and where."""
 
     final: Final
-    multipliers: Vector
+    delivery: Delivery
     samples: Tensor | None
-    spread: MultiplierRange | None
-    front: AmortisedFront | None
 
 
-def evaluate(run: Prepared, trained: Trained) -> tuple[Result | None, dict[str, bytes]]:
-    """The result of a training that is over, with the files that go with it; None on all ranks but 0."""
+def evaluate(run: Evaluated, policy: MultiplierPolicy, trained: Trained) -> FinalEvaluation | None:
+    """The final evaluation of a training that is over, by all workers; on rank 0 only."""
     started = time.monotonic()
-    found = _measured(run, trained)
+    found = _measured(run, policy, trained)
     if found is None:
-        return None, {}
-    errors = settled_errors(trained.state, run.recipe.dual.rule)
-    constraints = outcomes(run.problem, found.final.trained.estimate(), found.multipliers, errors, found.final.decision)
-    status, reason = _judged(run, found, constraints, trained)
-    metrics, files = _told(run, found, constraints, trained.step)
+        return None
+    drawn, delivery = found.final.trained, found.delivery
+    constraints = outcomes(run.problem, drawn.estimate(), delivery.multipliers, delivery.errors, found.final.decision)
+    status, reason = _judged(run, policy, found, constraints, trained)
+    metrics, files = _told(run, found, constraints)
     feasible = feasibility(status, constraints)
     metrics["feasible"] = float(feasible == "met")
     metrics[metric_names.SECONDS] = trained.seconds + time.monotonic() - started
     result = Result(
-        status=status, reason=reason, objective=run.problem.objective(found.final.trained.mean),
+        status=status, reason=reason, objective=run.problem.objective(drawn.mean),
         objective_error=metrics.get("objective_error", math.nan),
         constraints=constraints, feasible=feasible, steps=trained.step,
         seconds=metrics[metric_names.SECONDS], checkpoint=run.host.checkpoints.path(trained.step), metrics=metrics,
     )  # fmt: skip
-    return result, files
+    kept = delivery.files(drawn)
+    return FinalEvaluation(result, files | kept, kept)
 
 
-def _measured(run: Prepared, trained: Trained) -> _Measured | None:
+def _measured(run: Evaluated, policy: MultiplierPolicy, trained: Trained) -> _Measured | None:
     """Final values of the averaged weights and samples, by all workers; on rank 0 only."""
-    multipliers, spread, front = settled_multipliers(trained.state), multiplier_range_of(run.recipe), None
-    weights = run.problem.mixture_weights(multipliers)
+    weights = run.problem.mixture_weights(settled_multipliers(trained.state))
     with run.primal.averaged(weights) as model:
-        if spread is not None:
-            assert run.recipe.amortised is not None
-            front, multipliers = measured(run, model, spread, run.recipe.amortised.points, trained.step)
-            model.at(multipliers)
-        deciding = replace(run.deciding, relaxations=run.problem.relaxations(multipliers))
+        delivery = policy.deliver(run, model, trained.state, trained.step)
+        deciding = replace(run.deciding, relaxations=run.problem.relaxations(delivery.multipliers))
         final = final_values(run.sources, weights, run.host, deciding)
         samples = _samples(run, model)
-    return None if final is None else _Measured(final, multipliers, samples, spread, front)
+    return None if final is None else _Measured(final, delivery, samples)
 
 
-def _judged(run: Evaluated, found: _Measured, constraints: dict[str, ConstraintOutcome], trained: Trained) -> Ending:
+def _judged(
+    run: Evaluated, policy: MultiplierPolicy, found: _Measured, constraints: dict[str, ConstraintOutcome], trained: Trained
+) -> Ending:
     """The run's status and the reason of it."""
     if not run.problem.complete(found.final.trained.mean):
         return "diverged", "the final objective or a constraint's value is not finite; lower train.lr"
-    if trained.early is not None:
-        return trained.early
-    if found.spread is None:
-        return verdict(trained.state, constraints)
-    return ending(found.spread, trained.state, constraints)
+    return policy.ending(trained.state, constraints) if trained.early is None else trained.early
 
 
 def _told(
-    run: Evaluated, found: _Measured, constraints: dict[str, ConstraintOutcome], step: int
+    run: Evaluated, found: _Measured, constraints: dict[str, ConstraintOutcome]
 ) -> tuple[dict[str, float], dict[str, bytes]]:
     """The metrics of the end and the files beside `result.json`."""
     problem, trained = run.problem, found.final.trained
     estimate = trained.estimate()
-    metrics = point(problem, estimate.mean, problem.slack_errors(estimate), found.multipliers)
+    metrics = point(problem, estimate.mean, problem.slack_errors(estimate), found.delivery.multipliers)
     metrics |= held_out_metrics(found.final.held_out.estimate(), problem)
     metrics |= {
         metric_names.multiplier_error(n): c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)
@@ -112,10 +108,6 @@ def _told(
     if found.samples is not None and len(found.samples):
         more, others = _measure(run, found.samples)
         metrics, files = metrics | more, files | others
-    if found.spread is not None and found.front is not None:
-        last = point_of(found.spread, trained, found.multipliers)
-        whole = AmortisedFront.of(found.spread, [*found.front.points, last], step)
-        files[FILE] = json.dumps(whole.to_json(), indent=2).encode()
     return metrics, files
 
 

@@ -24,7 +24,6 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.dual.settling import settled_multipliers
 from dualsweep.trainer.dual.state import DualState, version_at
 from dualsweep.trainer.engine.assembly import Prepared
-from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.training_metrics import MetricWindow
 from dualsweep.trainer.engine.warm_start import begin
 from dualsweep.trainer.errors import TrainingError
@@ -56,13 +55,13 @@ class Loop:
     """One worker's part of one training, from its first step or the last checkpoint to its end."""
 
     def __init__(self, prepared: Prepared, files: Files) -> None:
-        recipe = self.recipe = prepared.recipe
+        self.recipe = prepared.recipe
         self.primal, self.sources, self.shape = prepared.primal, prepared.sources, prepared.shape
         self.host, self.files = prepared.host, files
         self._prepared = prepared
         self.problem = prepared.problem
-        self.controller = controller_of(recipe)
-        self.state = self.controller.first()
+        self.policy = prepared.policy
+        self.state = self.policy.controller.first()
         self.window = MetricWindow.empty(len(self.problem.names))
         self.sums = ValueAccumulator(1 + len(self.problem.names))
         self.step, self.bad_steps, self.seconds = 0, 0, 0.0
@@ -163,10 +162,7 @@ class Loop:
         every, log_every = self.recipe.dual.every, self.recipe.train.log_every
         step = self.state.version * every
         if step // log_every > (step - every) // log_every:
-            metrics = self.window.metrics(self.problem, self.state)
-            if self.recipe.amortised is not None:  # means over the range: of its single problems they say nothing
-                metrics = {name: value for name, value in metrics.items() if name.split("/")[0] in ("objective", "value")}
-            self._add(step, metrics)
+            self._add(step, self.policy.shown(self.window.metrics(self.problem, self.state)))
             self.window = MetricWindow.empty(len(self.problem.names))
 
     def _early_end(self) -> Ending | None:
@@ -177,7 +173,7 @@ class Loop:
             )
         if self.state.skipped_in_a_row >= MOST_SKIPPED:
             return "diverged", f"{self.state.skipped_in_a_row} dual steps in a row had no finite value; lower train.lr"
-        why = self.controller.infeasible(self.state)
+        why = self.policy.controller.infeasible(self.state)
         return ("infeasible", why) if why else None
 
     def _save_when_due(self, end: Ending | None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from functools import partial
 
-from dualsweep.trainer.amortised.front import FILE
 from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.assembly import Prepared, prepare
@@ -31,14 +30,17 @@ def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = Non
     resolve(recipe.evaluation.metrics)  # a wrong import path must cost no training
     prepared = prepare(recipe, host, judges)
     loop = Loop(prepared, partial(_files, prepared))
-    result, images = evaluate(prepared, loop.run())
+    evaluation = evaluate(prepared, prepared.policy, loop.run())
     host.checkpoints.flush()
-    if result is not None:
-        loop.add_final(result.metrics)
-        if FILE in images:  # checkpoints are moved about, and asked for budgets
-            write_files(host.checkpoints.path(result.steps), {FILE: images[FILE]})
-        write_files(output, {**images, RESULT: json.dumps(result.to_json(), indent=2).encode()})
-    loop.report(result=result.to_json() if result else None)
+    if evaluation is None:
+        loop.report(result=None)
+        return None
+    result = evaluation.result
+    loop.add_final(result.metrics)
+    if evaluation.kept:  # checkpoints are moved about, and asked for budgets
+        write_files(host.checkpoints.path(result.steps), evaluation.kept)
+    write_files(output, {**evaluation.files, RESULT: json.dumps(result.to_json(), indent=2).encode()})
+    loop.report(result=result.to_json())
     return result
 
 
