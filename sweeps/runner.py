@@ -38,6 +38,7 @@ from dualsweep.sweeps.trials.results import Results, sweep_record
 from dualsweep.sweeps.trials.runs import Ended, OpenTrial, Run, Seed
 from dualsweep.trainer.amortised.front import front_in
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.ray_shell.job import Job, job_for, result_in
 from dualsweep.trainer.result import Result, failed
 from dualsweep.trainer.storage import MARKER, is_local, local_path, read_file
@@ -79,10 +80,9 @@ class Runner:
         if not self._conductor.is_running(run):
             return True  # its trial was stopped
         spool, result = self._tracker.spool(run.number, run.seed), payload.get("result")
-        for each in payload["points"]:
-            final = bool(result) and each is payload["points"][-1]
-            taken = spool.point(each["step"], each["metrics"], int(each["time"] * 1000), final=final)
-            stop = self._conductor.take(run, each["step"], each["metrics"]) if taken and not final else None
+        for each in map(MetricPoint.from_json, payload["points"]):
+            taken = spool.point(each.step, each.metrics, int(each.time * 1000), final=each.final)
+            stop = self._conductor.take(run, each.step, each.metrics) if taken and not each.final else None
             if stop and not result:  # what has come to its end keeps it
                 self._stop(Halt(run, stop, payload["seconds"]))
                 return True
@@ -130,9 +130,9 @@ class Runner:
         return {seed: self._spooled(number, seed) for seed in seeds}
 
     def _spooled(self, number: int, seed: Seed) -> Reported:
-        points = [each for each in self._tracker.points(number, seed) if not each.get("final")]
-        seconds = (points[-1]["time_ms"] - points[0]["time_ms"]) / 1000 if points else 0.0
-        return Reported([(each["step"], each["metrics"]) for each in points], seconds)
+        points = [point for point in self._tracker.points(number, seed) if not point.final]
+        seconds = points[-1].time - points[0].time if points else 0.0
+        return Reported([(point.step, point.metrics) for point in points], seconds)
 
     def _end(self, run: Run, result: Result) -> None:
         self._write([(run, result)])

@@ -13,12 +13,13 @@ from dualsweep.cluster.resources import concurrency
 from dualsweep.sweeps.checking import Checked
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.progress import Progress
-from dualsweep.sweeps.records.explained import Explained, write
+from dualsweep.sweeps.records.explained import Explained, Points, write
 from dualsweep.sweeps.reports.explaining import show
 from dualsweep.sweeps.tracking.histories import histories, read_points
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.metric_names import sure, tells_of_another
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.ray_shell.job import finished
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, is_local, naming, write_file
@@ -38,7 +39,7 @@ def run_single(checked: Checked, console: Console) -> Explained:
         result = _trained(checked, local, console)
     else:
         console.print(f"{name} has ended before, after {result.steps} steps: {result.status}", highlight=False, soft_wrap=True)
-    points = [(point["step"], point["metrics"]) for point in read_points(local / "metrics.jsonl")]
+    points = read_points(local / "metrics.jsonl")
     explained = Explained.of(name, points, result, checked.recipe)
     try:
         _written(checked, local, points, explained)
@@ -83,7 +84,7 @@ def _logged(store: str, output: str, local: Path, explained: Explained) -> str:
         return f"MLflow at {masked(store)} did not take the training ({why}); the same command again delivers it"
 
 
-def _written(checked: Checked, local: Path, points: list[tuple[int, dict[str, float]]], explained: Explained) -> None:
+def _written(checked: Checked, local: Path, points: Points, explained: Explained) -> None:
     """Writes the trajectories, the verdicts, and a copy of the result where the output is elsewhere."""
     result = explained.result
     _draw(local, checked.recipe.name, points)
@@ -97,15 +98,15 @@ def _take(payload: dict[str, Any], folder: Path, name: str, progress: Progress) 
     progress.reported(name, payload)
     file = folder / "metrics.jsonl"
     known = read_points(file)
-    last = known[-1]["step"] if known else -1
+    last = known[-1].step if known else -1
     with naming(str(file)), file.open("a", encoding="utf-8") as stream:
-        for point in payload["points"]:
+        for point in map(MetricPoint.from_json, payload["points"]):
             # A resumed run repeats the steps after its checkpoint, with the same values; the final point has the last step.
-            if point["step"] > last or (point["step"] == last and payload.get("result")):
-                stream.write(json.dumps(point) + "\n")
+            if point.step > last or (point.step == last and point.final):
+                stream.write(json.dumps(point.to_json()) + "\n")
 
 
-def _draw(folder: Path, name: str, points: list[tuple[int, dict[str, float]]]) -> None:
+def _draw(folder: Path, name: str, points: Points) -> None:
     from dualsweep.analysis.figures.trajectories import trajectories_png
 
     multipliers, slacks = histories(points)

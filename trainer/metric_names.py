@@ -16,7 +16,7 @@ ON_FRONT, RANK = "pareto/front", "pareto/rank"
 EVALUATION, SCALE, SYSTEM = "eval/", "scale/", "system/"
 FEASIBLE = "feasible"
 OBJECTIVE, LARGEST_VALUE, LARGEST_VIOLATION = "objective", "value/max", "violation/max"
-#: Seconds of the whole run: only the final point has it.
+#: Seconds of the whole run, of the final evaluation alone.
 SECONDS = "system/seconds"
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import write_file
@@ -17,12 +18,9 @@ from dualsweep.trainer.verdicts.keys import measured_by
 from dualsweep.trainer.verdicts.text import markdown, to_json
 from dualsweep.trainer.verdicts.verdict import Verdict, histories_of
 
-if TYPE_CHECKING:
-    pass
-
 #: What is written beside a run's result: the verdicts as data and as a page, and the recipe they are judged with.
 VERDICTS, PAGE, RECIPE = "verdicts.json", "explain.md", "recipe.yaml"
-Points = Sequence[tuple[int, Mapping[str, float]]]
+Points = Sequence[MetricPoint]
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Explained:
 
     @classmethod
     def of(cls, title: str, points: Points, result: Result, recipe: Recipe) -> Self:
-        """From the run's points, (step, metrics) each, the final evaluation's among them."""
+        """From the run's points, the final evaluation's among them."""
         return cls(
             title, result, recipe, verdicts(histories_of(points), result, recipe.dual, recipe.constraints, measured_by(recipe))
         )

@@ -18,9 +18,10 @@ from rich.text import Text
 from dualsweep.sweeps.records.explained import RECIPE, Explained, Points
 from dualsweep.sweeps.reports.pricing import priced_in_folder, priced_in_mlflow
 from dualsweep.sweeps.tracking.histories import read_points
-from dualsweep.sweeps.tracking.spool import FOLDER, read
+from dualsweep.sweeps.tracking.spool import FOLDER, points_in
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.metric_names import sure
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT
@@ -46,14 +47,12 @@ def explain_run(run: str, tracking_uri: str | None) -> Explained:
     if trials != folder and spool.exists():
         if several := sorted(each.name for each in folder.glob("seed-*")):
             raise _refused(run, f"name one of its trainings: {run.rstrip('/')}/{several[0]}")
-        points = [(each["step"], each["metrics"]) for each in read(spool, 0).records if each["kind"] == "point"]
-        found = _explained(run, sweep / "artifacts" / below, f"{sweep.name} {' '.join(below.parts)}", points)
+        found = _explained(run, sweep / "artifacts" / below, f"{sweep.name} {' '.join(below.parts)}", points_in(spool))
         if len(below.parts) > 1:  # one training of several: budgets are priced by their means
             return found
         return replace(found, prices=priced_in_folder(sweep, below.name, maximizes=found.recipe.maximizes))
     if folder.is_dir():
-        recorded = [(point["step"], point["metrics"]) for point in read_points(folder / "metrics.jsonl")]
-        return _explained(run, folder, folder.name, recorded)
+        return _explained(run, folder, folder.name, read_points(folder / "metrics.jsonl"))
     if len(run) == _RUN_ID_LENGTH and set(run) <= set("0123456789abcdef"):
         return _from_mlflow(run, tracking_uri)
     raise _refused(run, "name a folder that `dualsweep train` wrote, SWEEP/trials/0000 of a sweep's, or a run id of 32 digits")
@@ -105,7 +104,7 @@ def _logged_points(client: MlflowClient, run_id: str, metrics: Sequence[str]) ->
     for name in metrics:
         for each in client.get_metric_history(run_id, name):
             points.setdefault((each.step, each.timestamp), {})[name] = each.value
-    return [(step, points[step, time]) for step, time in sorted(points)]
+    return [MetricPoint.from_json({"step": step, "metrics": points[step, time]}) for step, time in sorted(points)]
 
 
 def _refused(run: str, remedy: str) -> InputError:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dualsweep.trainer.metric_point import MetricPoint
+
 _log = logging.getLogger(__name__)
 FOLDER = "spool"
 Record = dict[str, Any]
@@ -154,6 +156,12 @@ def read(path: Path, offset: int, limit: int | None = None) -> Read:
                 records.append(record)
                 ends.append(offset)
     return Read(records, ends, offset)
+
+
+def points_in(path: Path) -> list[MetricPoint]:
+    """The points of a spool, in order."""
+    records = (each for each in read(path, 0).records if each["kind"] == "point")
+    return [MetricPoint.from_json({**each, "time": each["time_ms"] / 1000}) for each in records]
 
 
 def _record(line: bytes) -> Record | None:

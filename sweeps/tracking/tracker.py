@@ -24,8 +24,9 @@ from dualsweep.sweeps.records.trial_record import trial_name
 from dualsweep.sweeps.records.trial_start import TrialStart, begun_recipe
 from dualsweep.sweeps.tracking.delivery import Delivery, prepare
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
-from dualsweep.sweeps.tracking.spool import FOLDER, Record, Spool, read
+from dualsweep.sweeps.tracking.spool import FOLDER, Spool, points_in
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.recipe.recipe import Recipe, flatten
 
 #: The status of an MLflow run for each end of a trial (`dualsweep.trainer.result.Status`, and `interrupted`).
@@ -152,9 +153,9 @@ class Tracker:
         """The spool of a trial, or of its training with this seed, as it is."""
         return self._named(trial_name(number, seed))
 
-    def points(self, number: int, seed: int | None = None) -> list[Record]:
+    def points(self, number: int, seed: int | None = None) -> list[MetricPoint]:
         """What a trial, or its training with this seed, has reported, as far as it is on the disk."""
-        return [each for each in read(self.spool(number, seed).path, 0).records if each["kind"] == "point"]
+        return points_in(self.spool(number, seed).path)
 
     def _named(self, name: str) -> Spool:
         if name not in self._trials:

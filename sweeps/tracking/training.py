@@ -44,9 +44,9 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained) -> s
     recorded = read_points(folder / "metrics.jsonl")
     params = [Param(key, str(value)) for key, value in flatten(explained.recipe).items() if value is not None]
     metrics = [
-        Metric(key, value, int(point["time"] * 1000), point["step"])
+        Metric(key, value, int(point.time * 1000), point.step)
         for point in recorded
-        for key, value in point["metrics"].items()
+        for key, value in point.metrics.items()
         if math.isfinite(value)
     ]
     for start in range(0, len(params), _AT_ONCE):
@@ -55,7 +55,7 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained) -> s
         client.log_batch(run, metrics=metrics[start : start + 10 * _AT_ONCE])
     tags = explained.tags() | {"dualsweep.status": result.status, "dualsweep.reason": result.reason}
     client.log_batch(run, tags=[RunTag(key, value[:8000]) for key, value in tags.items()])
-    for file in write_artifacts(folder / "tracked", output, [(each["step"], each["metrics"]) for each in recorded], explained):
+    for file in write_artifacts(folder / "tracked", output, recorded, explained):
         client.log_artifact(run, str(file))
     client.set_terminated(run, RUN_STATUS.get(result.status, "FINISHED"))
     return str(run)

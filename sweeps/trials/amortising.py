@@ -14,6 +14,7 @@ from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.trainer.amortised.front import FILE
 from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.ray_shell.job import result_in
 from dualsweep.trainer.ray_shell.launch import train_checked
 from dualsweep.trainer.result import Result
@@ -59,9 +60,8 @@ def run_amortised(
 
         def take(payload: dict[str, Any]) -> None:
             progress.reported(NAME, payload)
-            for point in payload["points"]:
-                final = bool(payload.get("result")) and point is payload["points"][-1]
-                spool.point(point["step"], point["metrics"], int(point["time"] * 1000), final=final)
+            for point in map(MetricPoint.from_json, payload["points"]):
+                spool.point(point.step, point.metrics, int(point.time * 1000), final=point.final)
 
         try:
             result = training(recipe, place_of(output), take)

@@ -53,7 +53,7 @@ class MlflowRuns:
 
     def _end_training(self, run: Run, result: Result) -> None:
         spool = self._tracker.spool(run.number, run.seed)
-        points = [(each["step"], each["metrics"]) for each in self._tracker.points(run.number, run.seed)]
+        points = self._tracker.points(run.number, run.seed)
         explained = Explained.of(f"{self._plan.name} {run.name}", points, result, run.recipe)
         for path in write_artifacts(self._folder / "artifacts" / run.folder, run.output(self._place), points, explained):
             spool.artifact(path)

@@ -53,7 +53,7 @@ def loop_of(recipe: Recipe, host: Host | None = None, coordinator: Coordinator |
     if host is None:
         folder = CheckpointFolder(tempfile.mkdtemp(prefix="dualsweep-bench-"))
         host = LocalHost(coordinator or InProcess(controller_of(recipe)), folder)
-    loop = Loop(prepare(recipe, host), host, lambda _: {})
+    loop = Loop(prepare(recipe, host), lambda _: {})
     host.coordinator.begin(loop.state, host.world)
     return loop
 

@@ -31,6 +31,7 @@ from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.results import sweep_record
 from dualsweep.sweeps.trials.runs import Run
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.result import ConstraintOutcome, Result, failed
 from tests.analysis.made_up import new_store
 from tests.sweeps.files import write
@@ -88,11 +89,17 @@ def ended(run: Run) -> Result:
 def train(runner: Runner, run: Run) -> None:
     runner.started(run)
     result = ended(run)
-    points = [{"step": 30, "metrics": {"objective": 9.0}, "time": 1.0}, {"step": 60, "metrics": result.metrics, "time": 2.0}]
+    points = [MetricPoint(30, {"objective": 9.0}, time=1.0), MetricPoint(60, result.metrics, final=True, time=2.0)]
     if result.status == "failed":
         runner.lost(run, result.reason)
     else:
-        payload = {"step": 60, "steps": 60, "seconds": 2.0, "points": points, "result": result.to_json()}
+        payload = {
+            "step": 60,
+            "steps": 60,
+            "seconds": 2.0,
+            "points": [each.to_json() for each in points],
+            "result": result.to_json(),
+        }
         runner.reported(run, payload)
 
 

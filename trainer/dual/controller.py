@@ -12,16 +12,15 @@ import numpy as np
 
 from dualsweep.trainer.dual.first_order import RULES, Gains, Move, ahead, gain
 from dualsweep.trainer.dual.problem import RELATIVE_LIMIT, Booleans, ConstrainedProblem, Estimate, Vector
+from dualsweep.trainer.dual.reduction import usable_estimate
 from dualsweep.trainer.dual.secant import secant
 from dualsweep.trainer.dual.second_order import Measured, newton
-from dualsweep.trainer.dual.state import FIFTHS, DualState, SlackReport, Tail
+from dualsweep.trainer.dual.state import DualState, SlackReport
 from dualsweep.trainer.recipe.dual import Dual
 
 SECOND_ORDER = {"newton": newton, "secant": secant}
 #: Dual steps in a row without one usable value, after which the run is called diverged.
 MOST_SKIPPED = 20
-#: Joint samples below which a covariance is no estimate of curvature.
-LEAST_JOINT = 8
 
 
 @dataclass(frozen=True)
@@ -47,38 +46,23 @@ class Controller:
         Raises:
             ValueError: a report of another step, or two of one rank.
         """
-        _check(reports, state.version)
-        if len(reports) < world:
-            return self._skip(state)
-        estimate = reduce(reports)
+        estimate = usable_estimate(self.problem, state, reports, world)
+        if estimate is None:
+            return state.skipping()
         slacks = self.problem.slacks(estimate.mean)
         usable = np.isfinite(slacks)
-        if len(usable) and not usable.any():
-            return self._skip(state)
         average = self._averaged(state.average, slacks, usable)
         move = self._moved(state, estimate, average, usable)
         multipliers = move.multipliers
         relaxed = average + self.problem.relaxations(multipliers)
         limited = self.problem.stuck(multipliers, relaxed, self.dual.cap) & usable & (self.dual.rule != "fixed")
+        applied = self._applied(state, multipliers, relaxed, usable)
         return replace(
-            state.with_multipliers(multipliers, self._applied(state, multipliers, relaxed, usable)),
-            version=state.version + 1,
+            state.with_multipliers(multipliers, applied).measuring(self.problem, estimate),
             memory=move.memory,
             average=average,
-            means=estimate.mean,
-            errors=self.problem.slack_errors(estimate),
             at_cap=np.where(limited, state.at_cap + 1, 0),
-            skipped=state.skipped + ~usable,
-            skipped_in_a_row=0,
-            tails=self._tails(state, self.problem.objective(estimate.mean), slacks, move),
-        )
-
-    def _skip(self, state: DualState) -> DualState:
-        return replace(
-            state.with_multipliers(state.multipliers, state.applied),
-            version=state.version + 1,
-            skipped=state.skipped + 1,
-            skipped_in_a_row=state.skipped_in_a_row + 1,
+            tails=state.tails_with(self.total, self.problem.objective(estimate.mean), slacks, multipliers, move.target),
         )
 
     def _averaged(self, average: Vector, slacks: Vector, usable: Booleans) -> Vector:
@@ -135,14 +119,6 @@ class Controller:
     def _after_warmup(self) -> int:
         return max(1, self.total - self.dual.warmup // self.dual.every)
 
-    def _tails(self, state: DualState, objective: float, slacks: Vector, move: Move) -> tuple[Tail, ...]:
-        tails = list(state.tails)
-        place = 5 * state.version / max(1, self.total)
-        fifth = min(4, int(place))
-        if fifth >= 5 - FIFTHS and np.isfinite(objective) and np.isfinite(slacks).all():
-            tails[fifth - 5] = tails[fifth - 5].add(objective, slacks, move.multipliers, place - fifth, move.target)
-        return tuple(tails)
-
     def infeasible(self, state: DualState) -> str | None:
         """Why the run is infeasible at its budgets, naming the constraint; None while it is not."""
         stuck = np.nonzero(state.at_cap >= self.dual.patience)[0]
@@ -157,57 +133,3 @@ class Controller:
             for i in stuck
         ]
         return "; ".join(each) + ": loosen that budget, or raise dual.cap if the multiplier was still rising for good reason"
-
-
-def reduce(reports: Sequence[SlackReport]) -> Estimate:
-    """Means and their variances over all workers from (count, sum, sum of squares), in rank order so that every bit repeats.
-
-    An expectation of which no worker saw a sample, or one saw a non-finite loss, comes out as NaN. A covariance comes out
-    where every worker sent products, of pairs with equal counts of at least `LEAST_JOINT` samples. Where every worker sent
-    differences of neighbours, of draws that are one of each stratum, the variance is that of stratified means: half their mean
-    square takes the place of the samples' variance (collapsed strata; Wolter, *Introduction to Variance Estimation*, 2007, 8.2).
-    """
-    ordered = sorted(reports, key=lambda report: report.rank)
-    with np.errstate(all="ignore"):
-        count = np.sum([report.count for report in ordered], axis=0)
-        mean = np.sum([report.total for report in ordered], axis=0) / count
-        second = np.sum([report.squares for report in ordered], axis=0) / count
-        variance = np.maximum(second - mean**2, 0.0) / (count - 1)
-    finite = np.isfinite(mean) & np.isfinite(second) & (count > 0)
-    variance = _stratified(ordered, count, variance)
-    mean, variance = np.where(finite, mean, np.nan), np.where(finite & (count > 1), variance, np.nan)
-    return Estimate(mean, variance, _covariance(ordered, count, mean))
-
-
-def _stratified(ordered: Sequence[SlackReport], count: Vector, variance: Vector) -> Vector:
-    """The variances [1 + m] of means, from differences of neighbours where there are any."""
-    sent = [report.neighbours for report in ordered if report.neighbours is not None]
-    if not ordered or len(sent) < len(ordered):
-        return variance
-    differences, squares = np.sum(sent, axis=0)
-    with np.errstate(all="ignore"):
-        result: Vector = np.where(differences > 0, 0.5 * squares / differences / count, variance)
-    return result
-
-
-def _covariance(ordered: Sequence[SlackReport], count: Vector, mean: Vector) -> Vector | None:
-    """The unbiased covariance of the samples [1 + m, 1 + m], NaN for pairs that were not measured jointly."""
-    products = [report.products for report in ordered if report.products is not None]
-    if not ordered or len(products) < len(ordered):
-        return None
-    joint = (count[:, None] == count[None, :]) & (count[:, None] >= LEAST_JOINT)
-    with np.errstate(all="ignore"):
-        centred = (np.sum(products, axis=0) - np.outer(mean, mean) * count[:, None]) / (count[:, None] - 1.0)
-    result: Vector = np.where(joint & np.isfinite(centred), centred, np.nan)
-    return result
-
-
-def _check(reports: Sequence[SlackReport], version: int) -> None:
-    ranks = [report.rank for report in reports]
-    if len(set(ranks)) != len(ranks):
-        raise ValueError(f"a dual step must have one report of each rank, but got ranks {ranks}; was a call retried?")
-    for report in reports:
-        if report.step != version:
-            raise ValueError(
-                f"a report must be of dual step {version}, but got {report.step} from rank {report.rank}; restore first"
-            )

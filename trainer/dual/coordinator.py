@@ -8,12 +8,31 @@ trial goes back to its checkpoint instead of going on from lost multipliers (a r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from dualsweep.trainer.dual.controller import Controller
 from dualsweep.trainer.dual.state import DualState, SlackReport
 from dualsweep.trainer.errors import CoordinatorLost
+
+
+class DualController(Protocol):
+    """What is done at each dual step: dual ascent moves the multipliers (`Controller`), a `Reduction` none."""
+
+    def first(self) -> DualState:
+        """The state that a run begins with."""
+        ...
+
+    def advance(self, state: DualState, reports: Sequence[SlackReport], world: int) -> DualState:
+        """The state after one dual step on the reports of all `world` workers.
+
+        Raises:
+            ValueError: a report of another step, or two of one rank.
+        """
+        ...
+
+    def infeasible(self, state: DualState) -> str | None:
+        """Why the run is infeasible at its budgets, naming the constraint; None while it is not."""
+        ...
 
 
 class Coordinator(Protocol):
@@ -27,7 +46,7 @@ class Coordinator(Protocol):
 class InProcess:
     """A coordinator for one worker, without Ray: what the actor is measured against, and what tests run on."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, controller: DualController) -> None:
         self._controller = controller
         self._state: DualState | None = None
 
@@ -50,7 +69,7 @@ class CoordinatorServer:
     kept by step. A report that arrives again (a retried call) is counted once.
     """
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, controller: DualController) -> None:
         self._controller = controller
         self._state: DualState | None = None
         self._world = 0

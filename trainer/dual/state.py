@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsweep.trainer.dual.memory import blank
-from dualsweep.trainer.dual.problem import Booleans, ConstrainedProblem, Vector
+from dualsweep.trainer.dual.problem import Booleans, ConstrainedProblem, Estimate, Vector
 from dualsweep.trainer.recipe.dual import Dual
 
 Integers = NDArray[np.int64]
@@ -139,16 +139,54 @@ class DualState:
 
     @classmethod
     def first(cls, problem: ConstrainedProblem, dual: Dual) -> Self:
+        """That of a dual rule."""
         size = len(problem.names)
         start = [dual.start[name] for name in problem.names] if isinstance(dual.start, dict) else [dual.start] * size
         multipliers = problem.project(np.array(start, dtype=np.float64), dual.cap)
+        return cls.beginning(problem, multipliers, blank(dual.rule, size))
+
+    @classmethod
+    def beginning(cls, problem: ConstrainedProblem, multipliers: Vector, memory: Vector) -> Self:
+        """Before the first dual step, at these multipliers [m]."""
+        size = len(problem.names)
         unknown, none = np.full(size, np.nan), np.zeros(size, dtype=np.int64)
         empty = Tail.empty(size)
         return cls(
             version=0, multipliers=multipliers, applied=multipliers, previous=multipliers, signed=problem.signed,
-            memory=blank(dual.rule, size), average=unknown, means=np.full(1 + size, np.nan), errors=unknown, at_cap=none,
+            memory=memory, average=unknown, means=np.full(1 + size, np.nan), errors=unknown, at_cap=none,
             skipped=none, skipped_in_a_row=0, tails=(empty,) * FIFTHS,
         )  # fmt: skip
+
+    def skipping(self) -> Self:
+        """After a dual step without a usable value: every multiplier stays exactly as it is."""
+        return replace(
+            self.with_multipliers(self.multipliers, self.applied),
+            version=self.version + 1,
+            skipped=self.skipped + 1,
+            skipped_in_a_row=self.skipped_in_a_row + 1,
+        )
+
+    def measuring(self, problem: ConstrainedProblem, estimate: Estimate) -> Self:
+        """After a dual step that measured this."""
+        return replace(
+            self,
+            version=self.version + 1,
+            means=estimate.mean,
+            errors=problem.slack_errors(estimate),
+            skipped=self.skipped + ~np.isfinite(problem.slacks(estimate.mean)),
+            skipped_in_a_row=0,
+        )
+
+    def tails_with(
+        self, total: int, objective: float, slacks: Vector, multipliers: Vector, target: Vector | None = None
+    ) -> tuple[Tail, ...]:  # fmt: skip
+        """The sums with the present dual step of `total`; a step without finite values adds nothing."""
+        tails = list(self.tails)
+        place = 5 * self.version / max(1, total)
+        fifth = min(4, int(place))
+        if fifth >= 5 - FIFTHS and np.isfinite(objective) and np.isfinite(slacks).all():
+            tails[fifth - 5] = tails[fifth - 5].add(objective, slacks, multipliers, place - fifth, target)
+        return tuple(tails)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data from which `from_json` restores every bit."""

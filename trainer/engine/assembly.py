@@ -1,20 +1,27 @@
-"""From a recipe to a worker's loop: data, models, terms and sources put together."""
+"""From a recipe to what a worker trains and evaluates: data, models, terms and sources put together."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import chain
+from functools import partial
+from typing import NamedTuple
 
+import numpy as np
 from diffusers import DDPMScheduler
 
 from dualsweep.trainer.data.splits import Assembled, assemble
-from dualsweep.trainer.engine.dual_side import multiplier_range_of
-from dualsweep.trainer.engine.gradient_primal import Primal
+from dualsweep.trainer.engine.dual_side import multiplier_policy_of, problem_of
+from dualsweep.trainer.engine.gradient_primal import GradientPrimal
 from dualsweep.trainer.engine.host import Host
-from dualsweep.trainer.engine.weighted_primal import Composition
+from dualsweep.trainer.engine.multiplier_policy import MultiplierPolicy
+from dualsweep.trainer.engine.primal import Primal
+from dualsweep.trainer.engine.weighted_primal import WeightedPrimal
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.evaluated import Evaluated
 from dualsweep.trainer.evaluation.judge import judge_for
 from dualsweep.trainer.evaluation.judge_protocol import Judge
+from dualsweep.trainer.feasibility.deciding import Deciding
 from dualsweep.trainer.models.build import build, check_shape, compose, shape_of
 from dualsweep.trainer.models.frozen import frozen_models
 from dualsweep.trainer.models.loading import Library
@@ -23,34 +30,20 @@ from dualsweep.trainer.models.schedules import noise_schedule
 from dualsweep.trainer.models.spaces import Space, encoded
 from dualsweep.trainer.recipe.evaluation import STEPS
 from dualsweep.trainer.recipe.recipe import Recipe
-from dualsweep.trainer.sources.base import Source
 from dualsweep.trainer.sources.build import build_sources, frozen_names
 from dualsweep.trainer.terms.context import TermContext
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """All that a training needs. `data` is None for a recipe without data; `judges` is the folder of trained judges.
-
-    `shape` is of the diffusion, in its `space`.
-    """
+class Prepared(Evaluated):
+    """All that a training needs: what is evaluated at its end, and the recipe and the multipliers that it is trained by."""
 
     recipe: Recipe
-    data: Assembled | None
-    shape: tuple[int, ...]
-    schedule: DDPMScheduler
-    primal: Primal | Composition
-    sources: list[Source]
-    judges: str | None
-    space: Space
-
-    def judge(self) -> Judge | None:
-        """The judge of the samples; None for data without two classes."""
-        return _judge(self.recipe, self.data, self.judges)
+    policy: MultiplierPolicy
 
 
 def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
-    """Loads and builds everything, the same on every worker.
+    """Loads and builds everything, the same on every worker; `judges` is the folder of trained judges.
 
     Raises:
         TrainingError: the model, the data or a user's part is unusable.
@@ -61,34 +54,50 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     shape = space.coded(data.examples.shape) if data is not None else shape_of(recipe.leading, space)
     schedule = noise_schedule(recipe, shape, space)
     _check_steps(recipe, schedule)
-    spread = multiplier_range_of(recipe)
-    predictor: Predictor
-    primal: Primal | Composition
-    if recipe.model.compose is not None:
-        frozen = frozen_models(recipe, recipe.composed, None, schedule, shape, host.device, space, library)
-        predictor = compose(recipe, frozen)
-        primal = Composition(recipe, predictor, host.device)
-    else:
-        predictor = build(recipe, shape, library)
-        frozen = frozen_models(recipe, frozen_names(recipe), predictor, schedule, shape, host.device, space, library)
-        if spread is not None:  # after the frozen models: `pretrained` is the model as it was
-            predictor.condition_on(spread.low, spread.high, recipe.seed)
-            check_shape(predictor, shape)
-        primal = Primal(recipe, predictor, host.device, host.rank, host.world)
+    policy = multiplier_policy_of(recipe)
+    primal, frozen = _models(recipe, host, _Diffusion(shape, schedule, space), library, policy)
     del library  # text encoders and networks that no model has
-    _check_prompts(recipe, predictor)
+    _check_prompts(recipe, primal.predictor)
     names = data.examples.class_names if data is not None else ()
+    judge = partial(_judge, recipe, data, judges)
     setting = TermContext(
         recipe.seed, recipe.train, recipe.rollout, recipe.product, recipe.evaluation, recipe.normalization_samples, shape,
-        schedule, host, primal.predict, frozen, lambda: _judge(recipe, data, judges), names, primal.guided, space,
-        predictor.texts, spread, next(((each.column, each.value.to) for each in recipe.terms if each.term.anchors), None),
+        schedule, host, policy, primal.predict, frozen, judge, names, primal.guided, space,
+        primal.predictor.texts, next(((each.column, each.value.to) for each in recipe.terms if each.term.anchors), None),
     )  # fmt: skip
     latents = replace(data, examples=encoded(data.examples, space)) if data is not None else None
     sources = build_sources(recipe, setting, latents)
-    if isinstance(primal, Primal):
-        for name, companion in chain.from_iterable(source.companions().items() for source in sources):
-            primal.join(name, companion)
-    return Prepared(recipe, data, shape, schedule, primal, sources, judges, space)
+    for source in sources:
+        primal.train_beside(source.companions())
+    problem = problem_of(recipe)
+    deciding = Deciding.of(recipe, problem, np.zeros(len(problem.names)))
+    return Prepared(
+        problem, primal, sources, host, recipe.seed, recipe.evaluation, recipe.sampling, deciding, schedule, shape, space, data,
+        judge, recipe, policy,
+    )  # fmt: skip
+
+
+class _Diffusion(NamedTuple):
+    """Its shape, in its space, and its schedule."""
+
+    shape: tuple[int, ...]
+    schedule: DDPMScheduler
+    space: Space
+
+
+def _models(
+    recipe: Recipe, host: Host, diffusion: _Diffusion, library: Library, policy: MultiplierPolicy
+) -> tuple[Primal, Mapping[str, Predictor]]:
+    """The trained model and the frozen ones by name."""
+    shape, schedule, space = diffusion
+    if recipe.model.compose is not None:
+        frozen = frozen_models(recipe, recipe.composed, None, schedule, shape, host.device, space, library)
+        return WeightedPrimal(recipe, compose(recipe, frozen), host.device), frozen
+    predictor = build(recipe, shape, library)
+    frozen = frozen_models(recipe, frozen_names(recipe), predictor, schedule, shape, host.device, space, library)
+    if policy.conditions(predictor):  # after the frozen models: `pretrained` is the model as it was
+        check_shape(predictor, shape)
+    return GradientPrimal(recipe, predictor, host.device, host.rank, host.world), frozen
 
 
 def _check_steps(recipe: Recipe, schedule: DDPMScheduler) -> None:

@@ -1,15 +1,18 @@
-"""What the dual side of a recipe is: its constrained problem, who moves the multipliers, and the range of an amortised one."""
+"""What the dual side of a recipe is: its constrained problem, and the policy of its multipliers."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from dualsweep.trainer.amortised.policy import AmortisedMultipliers
 from dualsweep.trainer.amortised.spread import MultiplierRange
 from dualsweep.trainer.dual.controller import Controller
+from dualsweep.trainer.dual.coordinator import DualController
 from dualsweep.trainer.dual.problem import RELATIVE_LIMIT, ConstrainedProblem
+from dualsweep.trainer.dual.reduction import Reduction
+from dualsweep.trainer.engine.multiplier_policy import DualAscent, MultiplierPolicy
 from dualsweep.trainer.feasibility.defaults import tolerances
 from dualsweep.trainer.feasibility.tolerance import Tolerance
-from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.recipe.formulation import SHAPES
 from dualsweep.trainer.recipe.recipe import Recipe
 
@@ -33,21 +36,30 @@ def problem_of(recipe: Recipe) -> ConstrainedProblem:
     )
 
 
-def controller_of(recipe: Recipe) -> Controller:
-    """The controller of a recipe's whole run; of an amortised one it only reduces, for there are no multipliers to move."""
-    dual = recipe.dual
-    if recipe.amortised is not None:
-        dual = Dual(rule="fixed", every=dual.every, staleness=dual.staleness)
-    return Controller(problem_of(recipe), dual, total=max(1, recipe.train.steps // dual.every))
+def multiplier_policy_of(recipe: Recipe) -> MultiplierPolicy:
+    """Which multipliers a training of this recipe has: the one place where that is decided."""
+    problem, total = problem_of(recipe), max(1, recipe.train.steps // recipe.dual.every)
+    if recipe.amortised is None:
+        return DualAscent(Controller(problem, recipe.dual, total))
+    return AmortisedMultipliers(multiplier_range_of(recipe), Reduction(problem, total), recipe.amortised.points)
 
 
-def multiplier_range_of(recipe: Recipe) -> MultiplierRange | None:
-    """The multipliers that an amortised training draws; None of a recipe that is not amortised."""
-    spec = recipe.amortised
-    if spec is None:
-        return None
-    ranges = [spec.range_of(constraint.name) for constraint in recipe.constraints]
+def controller_of(recipe: Recipe) -> DualController:
+    """What the coordinator of a training of this recipe does at each dual step."""
+    return multiplier_policy_of(recipe).controller
+
+
+def multiplier_range_of(recipe: Recipe) -> MultiplierRange:
+    """The multipliers that an amortised training draws.
+
+    Raises:
+        ValueError: the recipe's is not amortised.
+    """
+    amortised = recipe.amortised
+    if amortised is None:
+        raise ValueError(f"a recipe must have `amortised` to draw multipliers, but {recipe.name} has none; ask its policy")
+    ranges = [amortised.range_of(constraint.name) for constraint in recipe.constraints]
     problem = problem_of(recipe)
     high = np.array([each.high for each in ranges])
     high = np.where(problem.relative, np.minimum(high, RELATIVE_LIMIT), high)
-    return MultiplierRange(problem, np.array([each.low for each in ranges]), high, spec.zeros, recipe.seed)
+    return MultiplierRange(problem, np.array([each.low for each in ranges]), high, amortised.zeros, recipe.seed)

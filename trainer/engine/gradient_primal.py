@@ -1,10 +1,10 @@
-"""The primal side of one worker: model, averaged weights, optimiser."""
+"""The primal side of a model with weights: the model, its averaged weights, its optimiser."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from dualsweep.trainer.rng import Stream, generator
 from dualsweep.trainer.sources.base import AuxiliaryNetwork
 
 
-class Primal:
+class GradientPrimal:
     """One worker's weights, their averages and optimiser. An update depends on these, the surrogate and the step alone."""
 
     def __init__(self, recipe: Recipe, predictor: Predictor, device: torch.device, rank: int, world: int) -> None:
@@ -47,11 +47,12 @@ class Primal:
         self.companions: dict[str, nn.Module] = {}
         self.precision = precision(train.precision, device)
 
-    def join(self, name: str, companion: AuxiliaryNetwork) -> None:
-        """Trains a network beside the model from now on: same steps, own rate; in checkpoints, not in the delivered model."""
-        self.companions[name] = companion.module.to(self.device)
-        self._rates.append(companion.lr)
-        self.optimizer.add_param_group({"params": list(companion.module.parameters()), "lr": companion.lr})
+    def train_beside(self, networks: Mapping[str, AuxiliaryNetwork]) -> None:
+        """Trains networks beside the model from now on: same steps, own rates; in checkpoints, not in the delivered model."""
+        for name, network in networks.items():
+            self.companions[name] = network.module.to(self.device)
+            self._rates.append(network.lr)
+            self.optimizer.add_param_group({"params": list(network.module.parameters()), "lr": network.lr})
 
     def predict(self, x: Tensor, t: Tensor, multipliers: Tensor | None = None) -> Tensor:
         """The present weights' prediction [B, *shape] for x [B, *shape] at timesteps t [B].
@@ -64,7 +65,7 @@ class Primal:
     def guided(
         self, x: Tensor, t: Tensor, prompts: Tensor | None = None, multipliers: Tensor | None = None
     ) -> Tensor:  # fmt: skip
-        """The same with the model's guidance, for sampling; `prompts` [B] are which of its prompts each sample has."""
+        """The prediction [B, *shape] with the model's guidance, for sampling; `prompts` [B] say which prompt each sample has."""
         return self.predictor.guided(x, t, prompts, multipliers)
 
     def begin(self, step: int, coefficients: Vector) -> None:
@@ -128,7 +129,7 @@ class Primal:
             group["lr"] = rate * share
 
     @contextlib.contextmanager
-    def averaged(self, coefficients: Vector) -> Any:
+    def averaged(self, coefficients: Vector) -> Iterator[Predictor]:
         """The predictor with the averaged weights, in evaluation mode, whatever the Lagrangian's `coefficients` are.
 
         The training weights come back afterwards.

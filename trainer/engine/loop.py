@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,11 +24,10 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.dual.settling import settled_multipliers
 from dualsweep.trainer.dual.state import DualState, version_at
 from dualsweep.trainer.engine.assembly import Prepared
-from dualsweep.trainer.engine.dual_side import controller_of, problem_of
-from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.engine.training_metrics import MetricWindow
 from dualsweep.trainer.engine.warm_start import begin
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.result import Status
 from dualsweep.trainer.sources.base import SourceStep, ValueAccumulator
 
@@ -37,30 +37,41 @@ REPORT_SECONDS = 2.0
 TIMED_STEPS = 10
 
 Files = Callable[[Vector], dict[str, bytes]]
-Point = dict[str, Any]
+#: The status that a run ends with, and the reason.
+Ending = tuple[Status, str]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that is over, after so many steps and seconds; `early` is the end of one that broke off."""
+
+    state: DualState
+    step: int
+    seconds: float
+    early: Ending | None
 
 
 class Loop:
     """One worker's part of one training, from its first step or the last checkpoint to its end."""
 
-    def __init__(self, prepared: Prepared, host: Host, files: Files) -> None:
-        recipe = self.recipe = prepared.recipe
+    def __init__(self, prepared: Prepared, files: Files) -> None:
+        self.recipe = prepared.recipe
         self.primal, self.sources, self.shape = prepared.primal, prepared.sources, prepared.shape
-        self.host, self.files = host, files
+        self.host, self.files = prepared.host, files
         self._prepared = prepared
-        self.problem = problem_of(recipe)
-        self.controller = controller_of(recipe)
-        self.state = self.controller.first()
+        self.problem = prepared.problem
+        self.policy = prepared.policy
+        self.state = self.policy.controller.first()
         self.window = MetricWindow.empty(len(self.problem.names))
         self.sums = ValueAccumulator(1 + len(self.problem.names))
         self.step, self.bad_steps, self.seconds = 0, 0, 0.0
         self._answer: Callable[[], DualState] | None = None
-        self._points: list[Point] = []
-        self._recent: list[Point] = []
+        self._points: list[MetricPoint] = []
+        self._recent: list[MetricPoint] = []
         self._report_every = TIMED_STEPS
 
-    def run(self) -> tuple[Status, str] | None:
-        """Trains to the end; None when all steps were used, else the early end and its reason."""
+    def run(self) -> Trained:
+        """Trains to the end: until all steps are used, or the run breaks off."""
         end = self._resume()
         self.host.coordinator.begin(self.state, self.host.world)
         started, before = time.monotonic(), self.seconds
@@ -70,14 +81,14 @@ class Loop:
             end = self._early_end()
             self._save_when_due(end)
             self._report_when_due(started)
-        return end
+        return Trained(self.state, self.step, self.seconds, end)
 
     @property
     def settled(self) -> Vector:
         """The Lagrangian's coefficients [1 + m] for the averaged multipliers, which go with the averaged weights."""
         return self.problem.mixture_weights(settled_multipliers(self.state))
 
-    def _resume(self) -> tuple[Status, str] | None:
+    def _resume(self) -> Ending | None:
         """Puts everything back as the last checkpoint has it; returns the end that it had come to, if any.
 
         Only a run without a checkpoint of its own begins, where its recipe says so, from another's.
@@ -92,7 +103,7 @@ class Loop:
         self.window = MetricWindow.from_json(snapshot.state["window"])
         self.step, self.seconds = snapshot.step, snapshot.state["seconds"]
         self.bad_steps = snapshot.state["bad_steps"]
-        self._points = snapshot.state["points"]
+        self._points = [MetricPoint.from_json(each) for each in snapshot.state["points"]]
         end = snapshot.state["end"]
         return (end[0], end[1]) if end else None
 
@@ -151,13 +162,10 @@ class Loop:
         every, log_every = self.recipe.dual.every, self.recipe.train.log_every
         step = self.state.version * every
         if step // log_every > (step - every) // log_every:
-            metrics = self.window.metrics(self.problem, self.state)
-            if self.recipe.amortised is not None:  # means over the range: of its single problems they say nothing
-                metrics = {name: value for name, value in metrics.items() if name.split("/")[0] in ("objective", "value")}
-            self._add(step, metrics)
+            self._add(step, self.policy.shown(self.window.metrics(self.problem, self.state)))
             self.window = MetricWindow.empty(len(self.problem.names))
 
-    def _early_end(self) -> tuple[Status, str] | None:
+    def _early_end(self) -> Ending | None:
         if self.bad_steps >= MOST_SKIPPED:
             return (
                 "diverged",
@@ -165,10 +173,10 @@ class Loop:
             )
         if self.state.skipped_in_a_row >= MOST_SKIPPED:
             return "diverged", f"{self.state.skipped_in_a_row} dual steps in a row had no finite value; lower train.lr"
-        why = self.controller.infeasible(self.state)
+        why = self.policy.controller.infeasible(self.state)
         return ("infeasible", why) if why else None
 
-    def _save_when_due(self, end: tuple[Status, str] | None) -> None:
+    def _save_when_due(self, end: Ending | None) -> None:
         """Checkpoints lie on dual steps (the sums of an unfinished one are not stored), except where the run ends."""
         period = -(-self.recipe.checkpoint.every // self.recipe.dual.every) * self.recipe.dual.every
         last = end is not None or self.step == self.recipe.train.steps
@@ -187,7 +195,7 @@ class Loop:
                 "shape": list(self.shape),
                 # A kill may lose what was reported but not yet taken, so points are sent again from here; receivers drop
                 # those they have.
-                "points": self._recent,
+                "points": [point.to_json() for point in self._recent],
             }
             self._recent = []
             self.host.checkpoints.save(Snapshot(self.step, groups, state, self.files(self.settled)))
@@ -202,17 +210,17 @@ class Loop:
 
     def report(self, **extra: Any) -> None:
         """Sends the points since the last report; every worker calls it, the first one's payload counts."""
-        points, self._points = self._points, []
+        points, self._points = [point.to_json() for point in self._points], []
         self.host.report(
             {"step": self.step, "steps": self.recipe.train.steps, "seconds": self.seconds, "points": points, **extra}
         )
 
-    def add_point(self, metrics: dict[str, float]) -> None:
-        """A point at the present step, beside those that the training makes."""
-        self._add(self.step, metrics)
+    def add_final(self, metrics: dict[str, float]) -> None:
+        """The point of the final evaluation, at the present step, beside those that the training makes."""
+        self._add(self.step, metrics, final=True)
 
-    def _add(self, step: int, metrics: dict[str, float]) -> None:
-        point: Point = {"step": step, "time": time.time(), "metrics": metrics}
+    def _add(self, step: int, metrics: dict[str, float], *, final: bool = False) -> None:
+        point = MetricPoint(step, metrics, final, time.time())
         self._points.append(point)
         self._recent.append(point)
 

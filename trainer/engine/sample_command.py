@@ -11,9 +11,9 @@ import numpy as np
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from dualsweep.trainer.amortised.front import front_of
 from dualsweep.trainer.checkpoint import locate, read
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.engine.dual_side import multiplier_policy_of
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation.grid import sample_grid, save_png
 from dualsweep.trainer.models.build import build_model
@@ -48,8 +48,8 @@ def restore(checkpoint: str, multipliers: Mapping[str, float] | None = None) -> 
     """
     shape = tuple(read(checkpoint).state["shape"])  # also says what is wrong with an incomplete one
     recipe = recipe_of(checkpoint)
-    if recipe.amortised is not None and multipliers is None:
-        multipliers = front_of(checkpoint).last
+    if multipliers is None:
+        multipliers = multiplier_policy_of(recipe).sampled_at(checkpoint)
     spec = Model(load=checkpoint, multipliers=dict(multipliers) if multipliers is not None else None)
     schedule = own_schedule(spec)
     if schedule is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,10 +13,11 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.models.composed import Composed
 from dualsweep.trainer.models.precision import precision
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.sources.base import AuxiliaryNetwork
 
 
-class Composition:
-    """Stands where `Primal` of `trainer/engine/gradient_primal.py` does for a model that is composed of others ([CCA] Alg. 3)."""
+class WeightedPrimal:
+    """A model that is composed of others, weighted by the multipliers ([CCA] Alg. 3)."""
 
     def __init__(self, recipe: Recipe, predictor: Composed, device: torch.device) -> None:
         self.predictor = predictor.to(device).requires_grad_(False).eval()
@@ -29,8 +30,17 @@ class Composition:
         return prediction
 
     def guided(self, x: Tensor, t: Tensor) -> Tensor:
-        """The same as it samples."""
+        """The weighted prediction [B, *shape] as it is sampled, with its own guidance."""
         return self.predictor.guided(x, t)
+
+    def train_beside(self, networks: Mapping[str, AuxiliaryNetwork]) -> None:
+        """Takes none.
+
+        Raises:
+            ValueError: there are some, which would stay as they are.
+        """
+        if networks:
+            raise ValueError(f"a model without weights must go with no network to train beside it, but got {[*networks]}")
 
     def begin(self, step: int, coefficients: Vector) -> None:
         """Takes the multipliers of a primal step from the Lagrangian's coefficients [1 + m]."""

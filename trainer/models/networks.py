@@ -82,8 +82,8 @@ def _bound(network: nn.Module, origin: Origin) -> nn.Module:
     """The network at the multipliers at which the amortised checkpoints of its origin are taken."""
     for checkpoint, multipliers in origin.bound:
         weights = read_file(checkpoint, CONDITIONING)
-        spread = multiplier_range_of(recipe_of(checkpoint))
-        if weights is not None and spread is not None:
+        if weights is not None:
+            spread = multiplier_range_of(recipe_of(checkpoint))
             bind(network, load_tensors(weights), spread.low, spread.high, values_of(multipliers))
     return network
 

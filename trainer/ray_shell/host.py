@@ -13,13 +13,12 @@ from ray.actor import ActorHandle
 from torch import Tensor, distributed
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
-from dualsweep.trainer.dual.controller import Controller
-from dualsweep.trainer.dual.coordinator import Coordinator, CoordinatorServer
+from dualsweep.trainer.dual.coordinator import Coordinator, CoordinatorServer, DualController
 from dualsweep.trainer.dual.state import DualState, SlackReport
 from dualsweep.trainer.engine.host import Payload, T
 
 
-def start_coordinator(controller: Controller) -> ActorHandle[CoordinatorServer]:
+def start_coordinator(controller: DualController) -> ActorHandle[CoordinatorServer]:
     """The coordinator actor of one trial. Restarted if its process dies; then empty, which its callers are told."""
     actor = ray.remote(CoordinatorServer).options(num_cpus=0, max_restarts=-1, max_task_retries=0)
     started: Any = actor.remote(controller)

@@ -14,7 +14,7 @@ from dualsweep.trainer.data.examples import Examples
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.evaluation.drawn import JointDraws
 from dualsweep.trainer.sources.base import Source, ValueAccumulator
-from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Parts, draw, draw_amortised, sizes
+from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, Parts
 from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, own_shard
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised
@@ -70,17 +70,12 @@ class MixtureSource(Source):
         self.places = np.array(self.columns, dtype=np.int64)
         self.setting, self.forward = setting, setting.predict
         self._fetch, self._populations = examples.fetch, populations
-        self._parts = Parts.grouped([each.groups for each in populations])
+        parts, timesteps = Parts.grouped([each.groups for each in populations]), setting.schedule.config.num_train_timesteps
+        self._mixture = Mixture(self.places, parts, timesteps, setting.train, setting.seed)
         self._terms = _together(terms)
 
     def begin_step(self, step: int, coefficients: Vector) -> MixtureStep:
-        setting, own = self.setting, coefficients[self.places]
-        timesteps, spread = self.setting.schedule.config.num_train_timesteps, self.setting.spread
-        if spread is not None:
-            size = setting.train.batch_size
-            batch = draw_amortised(spread, self.places, self._parts, size, timesteps, setting.seed, step)
-        else:
-            batch = draw(sizes(own, self.places, setting.train), own, self._parts, timesteps, setting.seed, step)
+        batch = self.setting.multipliers.batch(step, coefficients, self._mixture)
         return MixtureStep(self, batch, *own_shard(self.setting, batch, step, self._fetch))
 
     def values(self, prediction: Tensor, noised: Noised, part: np.ndarray) -> Tensor:

@@ -115,6 +115,20 @@ class Parts:
         return picked
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """What the batches of a run are drawn from: the rows of p parts, noised at one of `timesteps`.
+
+    `columns` [p] are the parts' places among the expectations; `train` and `seed` are of the recipe.
+    """
+
+    columns: Integers
+    parts: Parts
+    timesteps: int
+    train: Train
+    seed: int
+
+
 def draw(counts: Integers, weights: Vector, parts: Parts, timesteps: int, seed: int, step: int) -> GlobalBatch:
     """Draws the batch of primal step `step`: `counts` [p] samples of each part, whose mean losses count by `weights` [p].
 

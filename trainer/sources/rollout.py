@@ -15,10 +15,8 @@ from dualsweep.trainer.rng import Stream, drawn, in_turn, normals, shard
 from dualsweep.trainer.samplers.chain import Steps
 from dualsweep.trainer.samplers.rollout import Path, roll_out
 from dualsweep.trainer.sources.base import AuxiliaryNetwork, Integers, Source, SourceStep, ValueAccumulator
+from dualsweep.trainer.sources.step_multipliers import Coefficients
 from dualsweep.trainer.terms.context import TermContext
-
-#: The Lagrangian's normalised coefficients by column: a number, or one for each trajectory [b].
-Coefficients = Mapping[int, float] | Mapping[int, Tensor]
 
 
 def record(sums: ValueAccumulator, values: Mapping[int, Tensor]) -> None:
@@ -71,7 +69,7 @@ class RolloutSource(Source):
         self.columns = tuple(columns)
         self.setting, self.host, self.forward, self.steps = setting, setting.host, setting.sampling, steps
         self.terms = list(terms)
-        self._shape, self.prompts, self._spread = setting.shape, len(setting.prompts), setting.spread
+        self._shape, self.prompts = setting.shape, len(setting.prompts)
         self._estimator = estimator(self, setting)
         self.updates = self._estimator.updates
 
@@ -79,14 +77,9 @@ class RolloutSource(Source):
         return self._estimator.companions()
 
     def begin_step(self, step: int, coefficients: Vector) -> SourceStep:
-        if self._spread is None:
-            return self._estimator.begin_step(step, {column: float(coefficients[column]) for column in self.columns})
         size = self.setting.rollout.batch_size
-        mine = shard(size, self.host.rank, self.host.world)
-        multipliers = self._spread.draw(step, size)[0][mine.start : mine.stop]
-        own = torch.from_numpy(self._spread.problem.mixture_weights(multipliers)).to(self.host.device, torch.float32)
-        asked = torch.from_numpy(multipliers).to(self.host.device, torch.float32)
-        return self._estimator.begin_step(step, {column: own[:, column] for column in self.columns}, asked)
+        own, asked = self.setting.multipliers.trajectories(step, coefficients, self.columns, size, self.host)
+        return self._estimator.begin_step(step, own, **asked)
 
     def facts(self) -> dict[int, dict[str, float]]:
         return {column: term.facts() for column, term in zip(self.columns, self.terms, strict=True) if hasattr(term, "facts")}

@@ -10,7 +10,6 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from dualsweep.trainer.amortised.spread import MultiplierRange
 from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.evaluation.judge_protocol import Judge
 from dualsweep.trainer.models.predictor import Predictor
@@ -23,6 +22,7 @@ from dualsweep.trainer.recipe.train import Train
 from dualsweep.trainer.rng import Stream, in_turn, normals
 from dualsweep.trainer.samplers.chain import steps_of
 from dualsweep.trainer.samplers.rollout import Predict, roll_out
+from dualsweep.trainer.sources.step_multipliers import StepMultipliers
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TermContext:
 
     prompts: the texts of which each trajectory has one; none for models without.
 
-    spread: the multipliers that samples are drawn with, where the training is amortised.
+    multipliers: which ones the samples of a step have.
 
     anchor: the column of the KL whose optimum is the tilted reference, and the frozen model that it is to; None without one.
 
@@ -51,6 +51,7 @@ class TermContext:
     shape: tuple[int, ...]
     schedule: DDPMScheduler
     host: Host
+    multipliers: StepMultipliers
     predict: Predict
     frozen: Mapping[str, Predictor]
     judge: Callable[[], Judge | None] = field(repr=False)
@@ -58,7 +59,6 @@ class TermContext:
     guided: Predict | None = None
     space: Space = field(default_factory=Pixels)
     prompts: tuple[str, ...] = ()
-    spread: MultiplierRange | None = None
     anchor: tuple[int, str] | None = None
 
     @property

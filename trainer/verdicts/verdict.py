@@ -10,6 +10,7 @@ import numpy as np
 
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.metric_point import MetricPoint
 
 Word = Literal[
     "met", "active", "inactive", "noisy", "violated", "undecided", "oscillating", "rising", "falling", "runaway", "infeasible",
@@ -23,8 +24,6 @@ TAIL = 0.6
 #: The share at the end that stands for how the run ended: the one over which the delivered multipliers are averaged
 #: (`dualsweep.trainer.dual.settling`).
 END = 0.2
-#: The final evaluation's point carries this metric; its multipliers are means, and no part of the trajectory.
-_FINAL = metric_names.SECONDS
 #: The metrics of a trace beside its multipliers, each with what stands where a point lacks it.
 _COLUMNS = (("slack", np.nan), ("slack_error", np.nan), ("relaxation", 0.0))
 
@@ -47,15 +46,14 @@ class Verdict:
         return dict(vars(self))
 
 
-def histories_of(points: Iterable[tuple[int, Mapping[str, float]]]) -> dict[str, list[tuple[int, float]]]:
-    """Histories from a run's points, (step, metrics) each, without the final evaluation."""
-    found: dict[str, list[tuple[int, float]]] = {}
-    for step, metrics in points:
-        if _FINAL in metrics:
-            continue
-        for metric, value in metrics.items():
-            found.setdefault(metric, []).append((step, float(value)))
-    return found
+def histories_of(points: Iterable[MetricPoint]) -> dict[str, list[tuple[int, float]]]:
+    """Histories from a run's points, without the final evaluation."""
+    histories: dict[str, list[tuple[int, float]]] = {}
+    for point in points:
+        if not point.final:
+            for metric, value in point.metrics.items():
+                histories.setdefault(metric, []).append((point.step, float(value)))
+    return histories
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
-from dualsweep.trainer.dual.controller import reduce
 from dualsweep.trainer.dual.coordinator import InProcess
 from dualsweep.trainer.dual.problem import ConstrainedProblem
+from dualsweep.trainer.dual.reduction import reduce
 from dualsweep.trainer.engine.assembly import prepare
 from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.host import LocalHost

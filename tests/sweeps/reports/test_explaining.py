@@ -14,6 +14,7 @@ from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.reports.explaining import explain_run, show
 from dualsweep.sweeps.tracking.spool import Spool
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.result import ConstraintOutcome, Result
 from tests.stores import empty_store
 from tests.trainer.recipes import digits
@@ -30,7 +31,8 @@ RESULT = Result(
     {"four": ConstraintOutcome(0.8, 0.5, -0.3, 0.01, 4.5), "five": ConstraintOutcome(-0.08, 0.02, 0.1, 0.01, 0.0)},
     "violated", 100, 2.0, None, FINAL,
 )  # fmt: skip
-TOLD = Explained.of("it", [*POINTS, (100, FINAL)], RESULT, RECIPE)
+RECORDED = [*(MetricPoint(step, metrics, time=float(step)) for step, metrics in POINTS), MetricPoint(100, FINAL, True, 101.0)]
+TOLD = Explained.of("it", RECORDED, RESULT, RECIPE)
 WORDS = {"four": "runaway", "five": "inactive"}
 
 
@@ -40,9 +42,11 @@ def files(folder: Path) -> None:
     (folder / "result.json").write_text(json.dumps(RESULT.to_json()))
 
 
-def test_an_output_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unwritten", [(), ("final", "time")])
+def test_an_output_folder(tmp_path: Path, unwritten: tuple[str, ...]) -> None:
     files(tmp_path / "run")
-    lines = [json.dumps({"step": step, "metrics": metrics}) for step, metrics in [*POINTS, (100, FINAL)]]
+    plain = [{key: value for key, value in each.to_json().items() if key not in unwritten} for each in RECORDED]
+    lines = [json.dumps(each) for each in plain]
     (tmp_path / "run" / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 1')
     found = explain_run(str(tmp_path / "run"), None)
     assert found.recipe.model_dump(mode="json") == RECIPE.model_dump(mode="json") and found.to_json() == TOLD.to_json()

@@ -14,6 +14,7 @@ from dualsweep.sweeps.reports.explaining import explain_run
 from dualsweep.sweeps.tracking.training import log_training
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.yaml_file import parse, validate
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import ConstraintOutcome, Result
 from tests.sweeps.files import RECIPE
@@ -24,11 +25,11 @@ def test_a_training_is_logged_once_and_explained_from_there(tmp_path: Path) -> N
     each = ConstraintOutcome(0.1, 0.12, 0.02, 0.001, 0.3)
     metrics = {"objective": 0.5, "slack/four": 0.02, "multiplier/four": 0.3, "eval/bad": float("nan")}
     result = Result("converged", "settled", 0.5, 0.001, {"four": each, "five": each}, "met", 60, 2.0, None, metrics)
-    points = [{"step": step, "time": 1.0 + step, "metrics": metrics} for step in (30, 60)]
+    points = [MetricPoint(30, metrics, time=31.0), MetricPoint(60, metrics, time=61.0)]
     folder = tmp_path / "a b#c'é"
     folder.mkdir()
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
-    explained = Explained.of("r", [(point["step"], metrics) for point in points], result, recipe)  # type: ignore[misc]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(point.to_json()) + "\n" for point in points))
+    explained = Explained.of("r", points, result, recipe)
     uri = f"sqlite:///{folder}/mlflow.db"
     first = log_training(uri, str(folder), folder, explained)
     assert log_training(uri, str(folder), folder, explained) == first

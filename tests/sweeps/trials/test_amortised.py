@@ -23,6 +23,7 @@ from dualsweep.trainer.dual.coordinator import InProcess
 from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.host import LocalHost
 from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.ray_shell.job import result_in
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
@@ -137,9 +138,8 @@ def test_it_is_a_child_run_whose_front_is_read_back_from_mlflow_alone(tmp_path):
 def test_an_ended_amortised_run_is_explained_by_its_result(tmp_path):
     recipe = quick(tmp_path).amortised_recipe
     assert recipe is not None
-    points: list[tuple[int, Any]] = []
-    result = in_process(
-        recipe, str(tmp_path / "run"), lambda each: points.extend((one["step"], one["metrics"]) for one in each["points"])
-    )
+    points: list[MetricPoint] = []
+    result = in_process(recipe, str(tmp_path / "run"), lambda each: points.extend(map(MetricPoint.from_json, each["points"])))
+    assert [each.final for each in points] == [False] * (len(points) - 1) + [True]
     explained = Explained.of("one", points, result, recipe)
     assert [each.name for each in explained.verdicts] == ["four", "five"]

@@ -15,13 +15,12 @@ from tests.trainer.recipes import digits
 
 
 def spread(**amortised) -> MultiplierRange:
-    found = multiplier_range_of(digits(amortised=amortised))
-    assert found is not None
-    return found
+    return multiplier_range_of(digits(amortised=amortised))
 
 
 def test_a_recipe_that_is_not_amortised_has_none():
-    assert multiplier_range_of(digits()) is None
+    with pytest.raises(ValueError, match="must have `amortised` to draw multipliers, but tiny has none"):
+        multiplier_range_of(digits())
 
 
 def test_ranges_by_name_and_the_limit_of_relative_constraints():
@@ -39,7 +38,6 @@ def test_units_and_multipliers_are_inverse_and_reach_both_ends():
 def test_several_relative_multipliers_stay_in_the_domain_of_the_dual_function():
     relative = [{"name": f"c{k}", "data": {"classes": [k]}, "at_most": 0.0, "relative_to": "objective"} for k in (4, 5)]
     found = multiplier_range_of(digits(constraints=relative, amortised={}))
-    assert found is not None
     drawn, _ = found.draw(0, 4096)
     assert drawn.sum(axis=1).max() <= RELATIVE_LIMIT + 1e-12 and (drawn.sum(axis=1) > 0.9).any()
 

@@ -122,7 +122,7 @@ def test_a_run_is_measured_again_at_any_multipliers(ended):
 def test_samples_at_multipliers_are_those_of_the_conditioned_network(ended, tmp_path):
     recipe = amortised()
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(ended / "checkpoints")))
-    loop = Loop(prepare(recipe, host), host, lambda _: {})
+    loop = Loop(prepare(recipe, host), lambda _: {})
     loop._resume()
     x, t = torch.randn(3, 1, 8, 8), torch.tensor([1, 20, 49])
     bound, *_ = restore(str(locate(str(ended))), {"four": 1.5})

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from dualsweep.trainer.dual.controller import Controller, reduce
+from dualsweep.trainer.dual.controller import Controller
 from dualsweep.trainer.dual.problem import ConstrainedProblem
+from dualsweep.trainer.dual.reduction import reduce
 from dualsweep.trainer.dual.state import DualState, SlackReport, version_at
 from dualsweep.trainer.recipe.dual import Dual
 

@@ -10,7 +10,7 @@ import torch
 from dualsweep.trainer.checkpoint import CheckpointFolder
 from dualsweep.trainer.dual.coordinator import InProcess
 from dualsweep.trainer.engine.dual_side import controller_of, problem_of
-from dualsweep.trainer.engine.gradient_primal import Primal
+from dualsweep.trainer.engine.gradient_primal import GradientPrimal
 from dualsweep.trainer.engine.host import LocalHost
 from dualsweep.trainer.engine.loop import Loop
 from dualsweep.trainer.engine.worker import run_worker
@@ -164,13 +164,13 @@ def test_a_checkpoint_between_log_points_loses_none(tmp_path):
 def used_weights(recipe, tmp_path, monkeypatch):
     """The Lagrangian's coefficients that each primal step began with."""
     used = []
-    original = Primal.begin
+    original = GradientPrimal.begin
 
     def spy(primal, step, weights):
         used.append(weights.copy())
         return original(primal, step, weights)
 
-    monkeypatch.setattr(Primal, "begin", spy)
+    monkeypatch.setattr(GradientPrimal, "begin", spy)
     _, _, states, _ = run(recipe, tmp_path)
     return used, states
 

@@ -44,7 +44,7 @@ def loop_of(gradient: str, updates: int, folder: Path) -> tuple[Loop, Listening]
     recipe = digits(**combined(gradient, updates))
     coordinator = Listening(controller_of(recipe))
     host = LocalHost(coordinator, CheckpointFolder(str(folder)))
-    return Loop(prepare(recipe, host), host, lambda weights: {}), coordinator
+    return Loop(prepare(recipe, host), lambda weights: {}), coordinator
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)

@@ -42,7 +42,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> str:
 def begun(recipe: Recipe, folder: Path) -> Loop:
     """A loop that has put everything where it begins."""
     host = LocalHost(Recording(recipe), CheckpointFolder(str(folder / "checkpoints")))
-    loop = Loop(prepare(recipe, host), host, lambda _: {})
+    loop = Loop(prepare(recipe, host), lambda _: {})
     loop._resume()
     return loop
 
@@ -70,7 +70,7 @@ def test_what_is_taken_over_and_what_begins_anew(source: str, tmp_path: Path, ru
     np.testing.assert_array_equal(loop.state.memory, first.memory)
     np.testing.assert_array_equal(loop.state.average, first.average)
     loop.primal.begin(0, loop.problem.mixture_weights(settled))
-    assert loop.primal.optimizer.param_groups[0]["lr"] == pytest.approx(recipe.train.lr / 3)  # type: ignore[union-attr]
+    assert loop.primal.optimizer.param_groups[0]["lr"] == pytest.approx(recipe.train.lr / 3)  # type: ignore[attr-defined]
 
 
 def test_given_multipliers_stand_above_the_runs_own(source: str, tmp_path: Path) -> None:

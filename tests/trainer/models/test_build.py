@@ -15,7 +15,7 @@ from dualsweep.trainer.checkpoint import CheckpointFolder, Snapshot
 from dualsweep.trainer.dual.coordinator import InProcess
 from dualsweep.trainer.engine.assembly import Prepared, prepare
 from dualsweep.trainer.engine.dual_side import controller_of
-from dualsweep.trainer.engine.gradient_primal import Primal
+from dualsweep.trainer.engine.gradient_primal import GradientPrimal
 from dualsweep.trainer.engine.host import LocalHost
 from dualsweep.trainer.engine.sample_command import generate, restore
 from dualsweep.trainer.engine.worker import run_worker
@@ -192,7 +192,7 @@ def test_rewards_of_decoded_images_reach_the_weights(tmp_path, text_to_image):
     first = prepared(recipe, tmp_path)
     turn = first.sources[0].begin_step(0, np.array([0.0, -1.0]))
     turn.loss(0).backward()
-    assert isinstance(first.primal, Primal)
+    assert isinstance(first.primal, GradientPrimal)
     gradients = [each.grad for each in first.primal.parameters if each.grad is not None]
     assert sum(float(each.square().sum()) for each in gradients) > 0
     result = train(recipe, tmp_path / "a")

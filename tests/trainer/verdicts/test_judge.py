@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.recipe.bound import Kind
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.recipe.fields import Constraint
@@ -251,8 +252,9 @@ def test_the_warm_up_is_left_out() -> None:
 
 
 def test_histories_leave_the_final_evaluation_out() -> None:
-    points = [(5, {"multiplier/c": 0.1}), (10, {"multiplier/c": 0.2}), (10, {"multiplier/c": 0.15, "system/seconds": 3.0})]
-    assert histories_of(points) == {"multiplier/c": [(5, 0.1), (10, 0.2)]}
+    points = [MetricPoint(5, {"multiplier/c": 0.1}), MetricPoint(10, {"multiplier/c": 0.2, "system/seconds": 3.0})]
+    final = MetricPoint(10, {"multiplier/c": 0.15}, final=True)
+    assert histories_of([*points, final]) == {"multiplier/c": [(5, 0.1), (10, 0.2)], "system/seconds": [(10, 3.0)]}
 
 
 def test_the_page_and_the_data_hold_every_verdict() -> None:

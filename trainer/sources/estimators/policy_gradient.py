@@ -7,7 +7,8 @@ from torch import Tensor
 
 from dualsweep.trainer.samplers import rollout as rollouts
 from dualsweep.trainer.samplers.rollout import Path
-from dualsweep.trainer.sources.rollout import Coefficients, PlainEstimator, RolloutSource, RolloutStep
+from dualsweep.trainer.sources.rollout import PlainEstimator, RolloutSource, RolloutStep
+from dualsweep.trainer.sources.step_multipliers import Coefficients
 
 
 class PolicyGradient(RolloutStep):

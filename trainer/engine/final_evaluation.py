@@ -1,0 +1,160 @@
+"""The end of a training: its averaged weights measured and sampled, what became of its constraints, and its result."""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.dual.settling import settled_multipliers
+from dualsweep.trainer.engine.loop import Ending, Trained
+from dualsweep.trainer.engine.multiplier_policy import Delivery, MultiplierPolicy
+from dualsweep.trainer.engine.training_metrics import point, standings
+from dualsweep.trainer.evaluation.draws_file import DRAWS, stored
+from dualsweep.trainer.evaluation.evaluated import Evaluated
+from dualsweep.trainer.evaluation.evidence import Evidence
+from dualsweep.trainer.evaluation.final_values import Final, final_values
+from dualsweep.trainer.evaluation.grid import sample_grid
+from dualsweep.trainer.evaluation.images import Rows
+from dualsweep.trainer.evaluation.metrics import measure
+from dualsweep.trainer.evaluation.values import held_out_metrics, objective_metrics
+from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.models.spaces import decode_in_parts
+from dualsweep.trainer.result import ConstraintOutcome, Result, feasibility, outcomes
+from dualsweep.trainer.rng import shard
+from dualsweep.trainer.samplers.sampling import sample
+
+
+@dataclass(frozen=True)
+class FinalEvaluation:
+    """The result of a training, the files beside it, and those of them that its last checkpoint is to hold as well."""
+
+    result: Result
+    files: dict[str, bytes]
+    kept: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What was measured of the averaged weights, and where."""
+
+    final: Final
+    delivery: Delivery
+    samples: Tensor | None
+
+
+def evaluate(run: Evaluated, policy: MultiplierPolicy, trained: Trained) -> FinalEvaluation | None:
+    """The final evaluation of a training that is over, by all workers; on rank 0 only."""
+    started = time.monotonic()
+    found = _measured(run, policy, trained)
+    if found is None:
+        return None
+    drawn, delivery = found.final.trained, found.delivery
+    constraints = outcomes(run.problem, drawn.estimate(), delivery.multipliers, delivery.errors, found.final.decision)
+    status, reason = _judged(run, policy, found, constraints, trained)
+    metrics, files = _told(run, found, constraints)
+    feasible = feasibility(status, constraints)
+    metrics["feasible"] = float(feasible == "met")
+    metrics[metric_names.SECONDS] = trained.seconds + time.monotonic() - started
+    result = Result(
+        status=status, reason=reason, objective=run.problem.objective(drawn.mean),
+        objective_error=metrics.get("objective_error", math.nan),
+        constraints=constraints, feasible=feasible, steps=trained.step,
+        seconds=metrics[metric_names.SECONDS], checkpoint=run.host.checkpoints.path(trained.step), metrics=metrics,
+    )  # fmt: skip
+    kept = delivery.files(drawn)
+    return FinalEvaluation(result, files | kept, kept)
+
+
+def _measured(run: Evaluated, policy: MultiplierPolicy, trained: Trained) -> _Measured | None:
+    """Final values of the averaged weights and samples, by all workers; on rank 0 only."""
+    weights = run.problem.mixture_weights(settled_multipliers(trained.state))
+    with run.primal.averaged(weights) as model:
+        delivery = policy.deliver(run, model, trained.state, trained.step)
+        deciding = replace(run.deciding, relaxations=run.problem.relaxations(delivery.multipliers))
+        final = final_values(run.sources, weights, run.host, deciding)
+        samples = _samples(run, model)
+    return None if final is None else _Measured(final, delivery, samples)
+
+
+def _judged(
+    run: Evaluated, policy: MultiplierPolicy, found: _Measured, constraints: dict[str, ConstraintOutcome], trained: Trained
+) -> Ending:
+    """The run's status and the reason of it."""
+    if not run.problem.complete(found.final.trained.mean):
+        return "diverged", "the final objective or a constraint's value is not finite; lower train.lr"
+    return policy.ending(trained.state, constraints) if trained.early is None else trained.early
+
+
+def _told(
+    run: Evaluated, found: _Measured, constraints: dict[str, ConstraintOutcome]
+) -> tuple[dict[str, float], dict[str, bytes]]:
+    """The metrics of the end and the files beside `result.json`."""
+    problem, trained = run.problem, found.final.trained
+    estimate = trained.estimate()
+    metrics = point(problem, estimate.mean, problem.slack_errors(estimate), found.delivery.multipliers)
+    metrics |= held_out_metrics(found.final.held_out.estimate(), problem)
+    metrics |= {
+        metric_names.multiplier_error(n): c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)
+    }
+    metrics |= standings(constraints) | _facts(run) | objective_metrics(problem, estimate)
+    files = {DRAWS: stored(trained, run.seed, problem.names, problem.relative.tolist())}
+    if found.samples is not None and len(found.samples):
+        more, others = _measure(run, found.samples)
+        metrics, files = metrics | more, files | others
+    return metrics, files
+
+
+def _facts(run: Evaluated) -> dict[str, float]:
+    """`scale/NAME/mean` and `scale/NAME/std` of rewards, as metrics."""
+    names = ("objective", *run.problem.names)
+    return {
+        metric_names.scale(names[column], word): value
+        for source in run.sources
+        for column, facts in source.facts().items()
+        for word, value in facts.items()
+    }
+
+
+def _samples(run: Evaluated, model: Predictor) -> Tensor | None:
+    """All samples on rank 0, in the order of their positions; each worker makes its share."""
+    spec, host = run.evaluation, run.host
+    mine = shard(spec.samples, host.rank, host.world)
+    own = sample(
+        model, run.schedule, mine, run.shape, sampling=run.sampling, seed=run.seed, batch_size=spec.batch_size
+    )  # fmt: skip
+    gathered = host.gather(own)
+    return decode_in_parts(run.space, torch.cat(gathered), spec.batch_size) if gathered is not None else None
+
+
+def _measure(run: Evaluated, samples: Tensor) -> tuple[dict[str, float], dict[str, bytes]]:
+    """Metrics of the samples, which need data to compare with, and the files that keep them."""
+    spec, data = run.evaluation, run.data
+    stored = io.BytesIO()
+    np.save(stored, samples.numpy())
+    files = {"samples.npy": stored.getvalue()}
+    if spec.grid and samples.ndim == 4:
+        files["samples.png"] = sample_grid(samples[: spec.grid])
+    if data is None:
+        return {}, files
+    everything = data.split.examples
+    trained = np.unique(np.concatenate(data.rows))
+    held_out = Rows(everything, data.split.held_out) if len(data.split.held_out) else None
+    evidence = Evidence(
+        samples,
+        Rows(data.examples, trained),
+        Rows(everything, np.arange(len(everything))),
+        held_out,
+        run.judge(),
+        everything.class_names,
+    )
+    measured = measure(evidence, spec.metrics)
+    if measured.notes:
+        files["notes.txt"] = "\n".join(measured.notes).encode()
+    return measured.values, files
