@@ -113,6 +113,13 @@ class House:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
 
+    def tests(self) -> Iterator[tuple[str, Function]]:
+        """Every test function under `tests/`, with its file's path from there."""
+        for path in sorted((self.root / "tests").rglob("test_*.py")):
+            functions = (node for node in ast.walk(_parsed(path.read_text())) if isinstance(node, Function))
+            name = path.relative_to(self.root / "tests").as_posix()
+            yield from ((name, node) for node in functions if node.name.startswith("test_"))
+
     def functions(self) -> Iterator[tuple[str, Function]]:
         """Every function and method, with its module's name."""
         for name, tree in self.trees.items():
@@ -136,6 +143,15 @@ class House:
                     defined.append((module, node.name))
             defined += [(module, target.id) for node in tree.body for target in _targets(node)]
         return [f"{module}.{name}" for module, name in defined if not named[name] and not name.startswith("__")]
+
+
+def asserted(function: Function) -> int:
+    """How many things a function asserts; each part that `and` joins is one."""
+    return sum(_parts(node.test) for node in ast.walk(function) if isinstance(node, ast.Assert))
+
+
+def _parts(test: ast.expr) -> int:
+    return sum(map(_parts, test.values)) if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else 1
 
 
 def _within(name: str) -> str:

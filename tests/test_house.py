@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dualsweep.trainer import metric_names
-from tests.house import ROOMS, House, circles
+from tests.house import ROOMS, House, asserted, circles
 
 ROOT = Path(__file__).parent.parent
 #: Which rooms each room may import (beside itself).
@@ -30,6 +30,12 @@ SHELL = "trainer.ray_shell"
 KEPT_OUT_OF_THE_CORE = {"ray", "mlflow", "matplotlib", "plotly", "optuna"}
 KEPT_OUT_OF_ANALYSIS = {"ray", "torch", "diffusers", "optuna"}
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
+MOST_ASSERTIONS = 10
+#: Files under tests/ whose tests of a real Ray assert more at once, until they are rearranged.
+ASSERT_MORE = {
+    "cluster/live/test_jobs.py", "faults/test_bad_parts.py", "faults/test_tracking_down.py", "pipeline/test_explain.py",
+    "pipeline/test_submit.py", "pipeline/test_sweep.py", "pipeline/test_train.py",
+}  # fmt: skip
 _CALLBACKS = "ray.train.v2._internal.execution.callback"
 #: What is private elsewhere and used all the same, and why there is no other way.
 PRIVATE = {
@@ -112,6 +118,20 @@ def definitions_that_nobody_uses(house: House) -> list[str]:
     return found + [f"{name} is used: take it out of CALLED_FROM_OUTSIDE" for name in CALLED_FROM_OUTSIDE if name not in unused]
 
 
+def assertions_that_are_too_many(house: House) -> list[str]:
+    """A test whose third assertion fails says nothing of the other twenty: what is costly is made once, by a fixture."""
+    counts = [(file, node.name, asserted(node)) for file, node in house.tests()]
+    many = {file for file, _, count in counts if count > MOST_ASSERTIONS}
+    found = [
+        f"tests/{file}: {name} asserts {count} things: split it, over a fixture of what they share"
+        for file, name, count in counts
+        if count > MOST_ASSERTIONS and file not in ASSERT_MORE
+    ]
+    return found + [
+        f"tests/{file} asserts no more than others: take it out of ASSERT_MORE" for file in sorted(ASSERT_MORE - many)
+    ]
+
+
 def metrics_that_are_spelt_elsewhere(house: House) -> list[str]:
     """A metric's name is made in `trainer/metric_names.py`, and nowhere else."""
     known = [each for each in vars(metric_names).values() if isinstance(each, str) and re.fullmatch(r"[a-z]+/[a-z]*", each)]
@@ -123,7 +143,7 @@ Rule = Callable[[House], list[str]]
 RULES: tuple[Rule, ...] = (
     circles_of_files, circles_of_folders, rooms_that_must_not_be_imported, libraries_in_the_wrong_place,
     private_parts_without_a_reason, files_that_are_too_long, functions_that_are_too_long, definitions_that_nobody_uses,
-    metrics_that_are_spelt_elsewhere,
+    metrics_that_are_spelt_elsewhere, assertions_that_are_too_many,
 )  # fmt: skip
 HOUSE = House(ROOT)
 
@@ -189,6 +209,24 @@ BREACHES: list[tuple[Rule, str, str, str]] = [
     ),
     (metrics_that_are_spelt_elsewhere, "analysis/errors.py", "X = 'system/seconds'", "spells 'system/seconds'"),
     (definitions_that_nobody_uses, "analysis/errors.py", "FORGOTTEN = 1", "analysis.errors.FORGOTTEN"),
+    (
+        assertions_that_are_too_many,
+        "tests/analysis/test_much.py",
+        "def test_it():\n" + "    assert 1\n" * 11,
+        "tests/analysis/test_much.py: test_it asserts 11 things",
+    ),
+    (
+        assertions_that_are_too_many,
+        "tests/test_and.py",
+        "def test_it():\n    for x in y:\n        assert " + " and ".join("abcdefghijk"),
+        "test_it asserts 11 things",
+    ),
+    (
+        assertions_that_are_too_many,
+        "tests/pipeline/test_sweep.py",
+        "def test_it():\n    assert 1",
+        "tests/pipeline/test_sweep.py asserts no",
+    ),
 ]
 
 
@@ -196,6 +234,7 @@ BREACHES: list[tuple[Rule, str, str, str]] = [
 def test_each_rule_bites(rule: Rule, file: str, text: str, said: str, tmp_path: Path) -> None:
     for room in ROOMS:
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__", "*.yaml"))
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     with (tmp_path / file).open("a") as end:
         end.write(f"\n{text}\n")
     found = rule(House(tmp_path))

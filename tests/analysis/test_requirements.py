@@ -133,7 +133,10 @@ def test_undecided_trials_stand_between_and_never_on_the_front(tmp_path_factory:
     page, rows = made.front_html.read_text(), made.trials_csv.read_text().splitlines()
     assert '"kind":"undecided"' in page.replace(" ", "") and MARKS["undecided"].name in page
     assert [line.split(",")[3] for line in rows[1:]] == ["met", "undecided", "violated"]
-    nothing = find_front(replace(sweep, trials=sweep.trials[1:]))
+
+
+def test_without_a_feasible_trial_the_nearest_of_the_undecided_is_named() -> None:
+    nothing = find_front(record(trial(1, 0.1, 0.1, "met", "undecided"), trial(2, 0.2, 0.2, "met", "violated"), decide=None))
     assert nothing.least_violating is not None and nothing.least_violating.trial_id == "0001"
     assert "Trial 0001 is the nearest of the undecided: more draws (feasibility.draws)" in nothing.note
 

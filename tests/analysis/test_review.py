@@ -42,7 +42,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, s
     yield uri, parent, folder
 
 
-def test_publishes_tags_metrics_artifacts_and_a_description(published: tuple[str, str, Path]) -> None:
+def test_publishes_tags_and_metrics_of_every_trial(published: tuple[str, str, Path]) -> None:
     uri, parent, _ = published
     client, record = MlflowClient(uri), read_sweep(uri, parent)
     front = find_front(record)
@@ -57,7 +57,12 @@ def test_publishes_tags_metrics_artifacts_and_a_description(published: tuple[str
         assert data.metrics["pareto/front"] == float(trial.trial_id in front.ids)
         assert data.metrics.get("pareto/rank") == rank
         assert trial.steps == (1500 if trial.metrics else None)  # what the review logs is not the training's
-    run = client.get_run(parent)
+
+
+def test_publishes_metrics_artifacts_and_a_description_of_the_sweep(published: tuple[str, str, Path]) -> None:
+    uri, parent, _ = published
+    client, record = MlflowClient(uri), read_sweep(uri, parent)
+    front, run = find_front(record), client.get_run(parent)
     assert run.data.metrics["front/size"] == len(front.trials) and run.data.metrics["hypervolume"] > 0
     assert {file.path for file in client.list_artifacts(parent)} == {"front.html", "front.png", "trials.csv"}
     description = run.data.tags["mlflow.note.content"]

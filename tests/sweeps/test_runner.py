@@ -136,7 +136,7 @@ def runs_of(plan: Plan) -> dict[str, dict[str, Run_]]:
     return kinds
 
 
-def test_trials_of_two_trainings_are_one_trial_everywhere(swept: tuple[Plan, Path]) -> None:
+def test_trials_of_two_trainings_are_one_trial_in_records_and_study(swept: tuple[Plan, Path]) -> None:
     plan, folder = swept
     assert go(plan, folder) == []
     first, second, _ = TrialRecord.load_all(folder)
@@ -150,7 +150,10 @@ def test_trials_of_two_trainings_are_one_trial_everywhere(swept: tuple[Plan, Pat
     with Study(plan, folder) as study:
         assert study.states == dict.fromkeys(range(3), "complete")
 
-    kinds = runs_of(plan)
+
+def test_they_are_one_trial_in_mlflow_with_a_run_for_each_training_below_it(swept: tuple[Plan, Path]) -> None:
+    plan, folder = swept
+    first, kinds = TrialRecord.load_all(folder)[0], runs_of(plan)
     [sweep], trials = kinds["sweep"].values(), kinds["trial"]
     assert sorted(trials) == ["0000", "0001", "0002"] and len(kinds["replicate"]) == 6
     for name, run in kinds["replicate"].items():

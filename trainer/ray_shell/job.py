@@ -45,9 +45,24 @@ def job_for(recipe: Recipe, output: str, judges: str | None = None, name: str | 
 
 def fingerprint(recipe: Recipe) -> str:
     """What must be the same for a run to be continued: all that decides its numbers."""
+    return _digest(_deciding(recipe))
+
+
+def _fingerprint_of_0_1(recipe: Recipe) -> str:
+    """What 0.1 marked a run of this recipe with: it wrote its own default where None stands since."""
+    plain = _deciding(recipe)
+    for section, key, default in (("evaluation", "sample_steps", 50), ("rollout", "normalization_samples", 1024)):
+        plain[section][key] = default if plain[section][key] is None else plain[section][key]
+    return _digest(plain)
+
+
+def _deciding(recipe: Recipe) -> dict[str, Any]:
     unasked = {"start"} if recipe.start is None else set()  # runs from before there were these keys go on
     unasked |= {"feasibility"} if recipe.feasibility == Feasibility() else set()
-    plain = recipe.model_dump(mode="json", exclude={"resources", "checkpoint"} | unasked)
+    return recipe.model_dump(mode="json", exclude={"resources", "checkpoint"} | unasked)
+
+
+def _digest(plain: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -72,7 +87,7 @@ def finished(output: str, recipe: Recipe) -> Result | None:
     mark = read_file(output, MARK)
     if mark is None:
         return None
-    if mark.decode() != fingerprint(recipe):
+    if mark.decode() not in (fingerprint(recipe), _fingerprint_of_0_1(recipe)):
         rule, remedy = "must be empty or hold a run of the same recipe", "choose another --output, or delete that folder"
         raise InputError([Diagnostic(("--output",), rule, f"{output} with another recipe's run", remedy, "command line", 1)])
     return result_in(output)

@@ -78,25 +78,33 @@ def test_an_interrupted_sweep_is_the_uninterrupted_one(tmp_path: Path) -> None:
     assert parts == straight and straight[0]["constraints.*.at_most"] == 0.08
 
 
+DONE = result({"constraints.four.at_most": 0.1}, error=0.002)
+OFF = ConstraintOutcome(0.13, 0.12, -0.01, 0.002, 0.7)
+
+
+def with_constraints(done: Result, **constraints: ConstraintOutcome) -> Result:
+    return Result(**{**vars(done), "constraints": {**done.constraints, **constraints}})
+
+
 def test_what_a_trial_tells(tmp_path: Path) -> None:
     """A constraint with a fixed budget moves the objective along the trial's plane to where it is met exactly."""
-    search = plan(tmp_path, sweep=ONE)
-    done = result({"constraints.four.at_most": 0.1}, error=0.002)
-    off = ConstraintOutcome(0.13, 0.12, -0.01, 0.002, 0.7)
-    told = outcome_of(search, Result(**{**vars(done), "constraints": {**done.constraints, "five": off}}))
+    search, done = plan(tmp_path, sweep=ONE), DONE
+    told = outcome_of(search, with_constraints(done, five=OFF))
     assert told is not None
     assert told.objective == pytest.approx(done.objective + 0.7 * 0.01)
     assert told.objective_error == pytest.approx(math.hypot(0.002, 0.7 * 0.002))
     assert told.values == {"four": 0.1} and told.multipliers == {"four": pytest.approx(1.0)}
     assert told.value_errors == {"four": 0.002}
     assert told.multiplier_errors == {"four": pytest.approx(0.05)}  # as sure as settled runs are
+
+
+def test_how_sure_its_multipliers_are(tmp_path: Path) -> None:
+    search, done = plan(tmp_path, sweep=ONE), DONE
     for error, told_error in ((0.2, 0.2), (0.0, pytest.approx(0.01))):  # at most 1 of 100 of the largest is believed
         measured = replace(done.constraints["four"], multiplier_error=error)
-        sure = outcome_of(search, Result(**{**vars(done), "constraints": {**done.constraints, "four": measured}}))
+        sure = outcome_of(search, with_constraints(done, four=measured))
         assert sure is not None and sure.multiplier_errors == {"four": told_error}
-    slack = outcome_of(
-        search, Result(**{**vars(done), "constraints": {**done.constraints, "four": replace(off, multiplier=0.0)}})
-    )
+    slack = outcome_of(search, with_constraints(done, four=replace(OFF, multiplier=0.0)))
     assert slack is not None and slack.multiplier_errors == {"four": 0.0}
 
 

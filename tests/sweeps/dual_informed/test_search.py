@@ -133,6 +133,10 @@ def test_the_end_and_its_reason() -> None:
     done = narrow.verdict(gone(case, narrow, 8))
     assert done.stop and "narrower than the tolerance" in done.reason and done.gap <= 0.05
 
+
+def test_noise_ends_it_too_and_so_do_budgets_that_run_out() -> None:
+    case = problem("A1")
+    narrow = Search(box_of(case), tolerance=0.05)
     noisy = narrow.verdict(gone(case, narrow, 8, noise=0.05))
     assert noisy.stop and "noise floor" in noisy.reason
     assert noisy.gap > 0.05 and noisy.floor > noisy.gap - 0.05

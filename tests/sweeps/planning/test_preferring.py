@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from mlflow import MlflowClient
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from dualsweep.analysis.preference import Limit, Preference
 from dualsweep.analysis.reading import read_sweep
+from dualsweep.analysis.trials import SweepRecord
 from dualsweep.sweeps.checking import checked_sweep, describe
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.preferring import read_option
@@ -97,40 +99,90 @@ def test_bad_options_are_told(option: str, said: str) -> None:
     assert said in str(caught.value)
 
 
-def test_the_front_is_rebuilt_from_mlflow_with_what_is_preferred(tmp_path: Path) -> None:
-    """The option is kept in MLflow: tags, description, table and JSON agree, now and when it is left out the next time."""
-    uri, experiment = new_store(tmp_path)
+class Rebuilt(NamedTuple):
+    """A sweep in MLflow with a preference, its front rebuilt with that and then with another: its JSON, and what was printed."""
+
+    uri: str
+    parent: str
+    folder: Path
+    first: dict[str, Any]
+    printed: str
+    made: dict[str, Any]
+
+    @property
+    def record(self) -> SweepRecord:
+        return read_sweep(self.uri, self.parent)
+
+    @property
+    def expected(self) -> str:
+        """The trial that the second preference asks for."""
+        record = self.record
+        meeting = [t for t in record.trials if record.admitted(t) and t.metric("value/max") <= 0.15]
+        return min(meeting, key=lambda t: t.metric("objective")).trial_id
+
+    @property
+    def tagged(self) -> dict[str, str]:
+        return {t.trial_id: t.marked["recommended"] for t in self.record.trials if t.marked["recommended"] != "none"}
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Rebuilt:
+    folder = tmp_path_factory.mktemp("rebuilt")
+    uri, experiment = new_store(folder)
     tags = {"dualsweep.prefer": json.dumps(Preference({"objective": 1.0}).to_json())}
     parent = log_parent(uri, experiment, tags=tags)
     for trial in made_up_trials(14):
         log_trial(uri, experiment, parent, trial)
     console = Console(width=200, record=True)
-    first = rebuild(parent, uri, tmp_path / "out", console)
-    record = read_sweep(uri, parent)
-    best = min((t for t in record.trials if t.trial_id in first["front"]), key=lambda t: t.metric("objective"))
-    assert first["recommended"]["trial"] == first["recommended"]["preferred"] == best.trial_id
-    assert "the best by your weights (objective 1, in parts of the ranges along the front)" in console.export_text()
+    first = rebuild(parent, uri, folder / "out", console)
+    printed = console.export_text()
+    return Rebuilt(
+        uri,
+        parent,
+        folder,
+        first,
+        printed,
+        rebuild(parent, uri, folder / "out", console, "{meets: {value/max: {at_most: 0.15}}}"),
+    )
 
-    wish = "{meets: {value/max: {at_most: 0.15}}}"
-    made = rebuild(parent, uri, tmp_path / "out", console, wish)
-    assert rebuild(parent, uri, tmp_path / "out", console) == made
-    record = read_sweep(uri, parent)
-    meeting = [t for t in record.trials if record.admitted(t) and t.metric("value/max") <= 0.15]
-    expected = min(meeting, key=lambda t: t.metric("objective")).trial_id
-    assert made["recommended"]["preferred"] == expected != first["recommended"]["preferred"]
+
+def test_the_front_is_rebuilt_with_what_the_sweep_prefers(rebuilt: Rebuilt) -> None:
+    first = rebuilt.first
+    best = min((t for t in rebuilt.record.trials if t.trial_id in first["front"]), key=lambda t: t.metric("objective"))
+    assert first["recommended"]["trial"] == first["recommended"]["preferred"] == best.trial_id
+    assert "the best by your weights (objective 1, in parts of the ranges along the front)" in rebuilt.printed
+
+
+def test_a_preference_by_option_is_kept_in_mlflow(rebuilt: Rebuilt, tmp_path: Path) -> None:
+    """So it holds when it is left out the next time."""
+    made, expected = rebuilt.made, rebuilt.expected
+    assert rebuild(rebuilt.parent, rebuilt.uri, tmp_path, Console(width=200, quiet=True)) == made
+    assert made["recommended"]["preferred"] == expected != rebuilt.first["recommended"]["preferred"]
     knee = made["recommended"]["knee"]
-    tagged = {t.trial_id: t.marked["recommended"] for t in record.trials if t.marked["recommended"] != "none"}
-    assert tagged == (
+    assert rebuilt.tagged == (
         {expected: "preferred", knee: "knee"} if knee not in (None, expected) else {expected: "preferred" + ", knee" * bool(knee)}
     )
-    with (tmp_path / "out" / "trials.csv").open(newline="") as file:
+
+
+def test_tags_description_table_and_json_agree(rebuilt: Rebuilt) -> None:
+    uri, parent, made, expected, tagged = rebuilt.uri, rebuilt.parent, rebuilt.made, rebuilt.expected, rebuilt.tagged
+    with (rebuilt.folder / "out" / "trials.csv").open(newline="") as file:
         rows = {row["trial"]: row for row in csv.DictReader(file)}
     assert {name: row["recommended"] for name, row in rows.items() if row["recommended"]} == tagged
     assert {price["trial"] for price in made["prices"]} >= set(made["front"])
     assert all(rows[p["trial"]]["price/four"] == p["verdict"] for p in made["prices"])
     text = MlflowClient(uri).get_run(parent).data.tags["mlflow.note.content"]
     assert "### Which point to take" in text and "### What budgets cost" in text and f"preferred: [{expected}]" in text
+
+
+def test_none_forgets_the_preference_and_one_of_nothing_is_refused(tmp_path: Path) -> None:
+    uri, experiment = new_store(tmp_path)
+    parent = log_parent(uri, experiment, tags={"dualsweep.prefer": json.dumps(Preference({"objective": 1.0}).to_json())})
+    for trial in made_up_trials(4):
+        log_trial(uri, experiment, parent, trial)
+    console = Console(width=200, quiet=True)
     with pytest.raises(InputError, match=r"must be a metric of the sweep's runs, but got `eval/none`"):
         rebuild(parent, uri, tmp_path / "out", console, "{meets: {eval/none: {at_most: 1}}}")
+    assert read_sweep(uri, parent).prefer is not None
     forgotten = rebuild(parent, uri, tmp_path / "out", console, "none")
     assert forgotten["recommended"]["preferred"] is None and read_sweep(uri, parent).prefer is None

@@ -45,12 +45,17 @@ def test_means_and_intervals_are_those_of_the_t_test() -> None:
     assert replicates.result.objective == pytest.approx(np.mean(objectives))
     assert replicates.intervals["objective"] == pytest.approx((high - low) / 2)
     assert replicates.result.objective_error == pytest.approx(stats.sem(objectives))
+    assert replicates.intervals.keys() == {"objective", "value/a", "slack/a"}
+
+
+def test_the_trial_has_the_figures_of_all_its_trainings() -> None:
+    slacks = [0.1, 0.16, 0.13]
+    replicates = of(*(run(1.0, [s]) for s in slacks))
     outcome = replicates.result.constraints["a"]
     assert outcome.slack == pytest.approx(0.13) and outcome.slack_error == pytest.approx(float(stats.sem(slacks)))
     assert replicates.result.metrics["objective_error"] == replicates.result.objective_error
     assert replicates.result.metrics["slack_error/a"] == outcome.slack_error and outcome.multiplier_error == 0
     assert replicates.result.seconds == 6 and replicates.result.steps == 100
-    assert replicates.intervals.keys() == {"objective", "value/a", "slack/a"}
 
 
 def test_trainings_that_agree_by_luck_are_no_surer_than_their_own_errors_allow() -> None:

@@ -70,7 +70,12 @@ def test_another_sweeps_trials_are_in_the_study_and_not_of_the_sweep(tmp_path: P
         study.tell(1, [1.0, 2.0], {"four": 0.1, "five": 0.1})
     with Study(search, tmp_path / "out") as study:
         assert study.unfinished() == [asked[0]] and study.states == {0: "running", 1: "complete"} and study.remaining == 2
-        study.tell(0, None, failed=True)
+
+
+def test_another_sweeps_trials_are_optunas_with_all_they_have(tmp_path: Path, earlier: Path) -> None:
+    with Study(plan(tmp_path, f"warm_start=[{earlier}]", sweep=SWEEP), tmp_path / "out") as study:
+        study.tell(study.ask().number, None, failed=True)
+        study.tell(study.ask().number, [1.0, 2.0], {"four": 0.1, "five": 0.1})
     first, second, *own = in_optuna(tmp_path / "out")
     assert [each.state.name for each in own] == ["FAIL", "COMPLETE"] and own[1].values == [1.0, 2.0]
     assert first.user_attrs["dualsweep.warm_start"] == f"{earlier} 0000" and second.params["dual.every"] == 5

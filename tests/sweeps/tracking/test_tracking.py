@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from mlflow import MlflowClient
@@ -56,40 +57,57 @@ def one_trial(tracker: Tracker, number: int, steps: range) -> None:
         spool.point(step, {"objective": step / 100, "value/four": 1.0})
 
 
-def test_a_sweep_is_a_parent_run_with_a_child_for_each_trial(search: Plan, tmp_path: Path) -> None:
-    (tmp_path / "recipe.txt").write_text("here")
-    (tmp_path / "samples").mkdir()
-    (tmp_path / "samples" / "grid.txt").write_text("grid")
-    tracker = Tracker(search, tmp_path / "out", said, interval=0.1)
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, str]:
+    """A sweep of three trials that ended in three ways, all delivered, and its parent run's id."""
+    folder = tmp_path_factory.mktemp("tracked")
+    search = plan(folder, f"mlflow.tracking_uri={empty_store(folder)}", "reference_point=[1, 2]")
+    (folder / "recipe.txt").write_text("here")
+    (folder / "samples").mkdir()
+    (folder / "samples" / "grid.txt").write_text("grid")
+    tracker = Tracker(search, folder / "out", said, interval=0.1)
     for number, status in enumerate(["converged", "failed", "interrupted"]):
         one_trial(tracker, number, range(0, 50, 10))
         tracker.end_trial(number, status, f"because {number}")
-    tracker.trial(0, PARAMS).artifact(tmp_path / "recipe.txt")
+    tracker.trial(0, PARAMS).artifact(folder / "recipe.txt")
     tracker.end_trial(0, "converged", "because 0")
-    tracker.sweep.artifact(tmp_path / "samples", "pictures")
+    tracker.sweep.artifact(folder / "samples", "pictures")
     tracker.end("done", "FINISHED", "the band is narrow")
-    assert tracker.close() is None
+    assert tracker.close() is None and tracker.run_id is not None
+    return search, tracker.run_id
+
+
+def test_a_sweep_is_a_parent_run_that_says_what_was_searched(tracked: tuple[Plan, str]) -> None:
+    search, run_id = tracked
     (parent,) = runs(search, "sweep")
-    children = runs(search, "trial")
-    assert tracker.run_id == parent.info.run_id and parent.info.status == "FINISHED"
+    assert run_id == parent.info.run_id and parent.info.status == "FINISHED"
     assert (parent.data.tags["dualsweep.status"], parent.data.tags["dualsweep.reason"]) == ("done", "the band is narrow")
     assert json.loads(parent.data.tags["dualsweep.objectives"]) == {"objective": "minimize", "value/max": "minimize"}
     assert list(json.loads(parent.data.tags["dualsweep.objectives"])) == list(search.objectives)
     assert json.loads(parent.data.tags["dualsweep.search"]) == list(PARAMS)
     assert json.loads(parent.data.tags["dualsweep.reference_point"]) == [1, 2]
     assert parent.data.params["search.dual.step_size"] == "log_uniform [0.003, 0.3]"
+
+
+def test_each_trial_is_a_child_of_it_with_its_points_and_its_end(tracked: tuple[Plan, str]) -> None:
+    search, run_id = tracked
+    children = runs(search, "trial")
     assert [child.info.status for child in children] == ["FINISHED", "FAILED", "KILLED"]
     assert [child.data.tags["dualsweep.trial"] for child in children] == ["0000", "0001", "0002"]
     for number, child in enumerate(children):
-        assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert child.data.tags["mlflow.parentRunId"] == run_id
         assert child.data.tags["dualsweep.reason"] == f"because {number}"
         assert json.loads(child.data.tags["dualsweep.params"]) == PARAMS
         assert (child.data.params["constraints.five.at_most"], child.data.params["train.steps"]) == ("0.2", "1500")
         assert history(search, child) == [(step, step / 100) for step in range(0, 50, 10)]
-    client = MlflowClient(search.tracking_uri)
-    assert [each.path for each in client.list_artifacts(children[0].info.run_id)] == ["recipe.txt"]
-    assert [each.path for each in client.list_artifacts(parent.info.run_id, "pictures")] == ["pictures/grid.txt"]
-    assert str(parent.info.artifact_uri).startswith(f"file://{tmp_path}/mlruns/digits-minority/")
+
+
+def test_artifacts_lie_beside_the_store_in_an_experiment_of_the_sweeps_name(tracked: tuple[Plan, str]) -> None:
+    search, run_id = tracked
+    client, folder = MlflowClient(search.tracking_uri), search.tracking_uri.removeprefix("sqlite:///").removesuffix("/mlflow.db")
+    assert [each.path for each in client.list_artifacts(runs(search, "trial")[0].info.run_id)] == ["recipe.txt"]
+    assert [each.path for each in client.list_artifacts(run_id, "pictures")] == ["pictures/grid.txt"]
+    assert str(client.get_run(run_id).info.artifact_uri).startswith(f"file://{folder}/mlruns/digits-minority/")
     experiment = client.get_experiment_by_name("digits-minority")
     assert experiment is not None and experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
@@ -223,61 +241,96 @@ class Server:
         self.process.wait()
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+class Outage(NamedTuple):
+    """What a sweep met whose server was not there, came, was killed in its midst, and came back for the next process.
+
+    `seconds`: that the first points took, and the end. `early`: whether all was delivered before there was a server; `while_up`:
+    points of trials there once there was one; `told` and `left`: what was said meanwhile, and at the end.
+    """
+
+    tracked: Plan
+    seconds: tuple[float, float]
+    early: bool
+    while_up: list[int]
+    told: list[str]
+    left: str | None
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that is not started yet."""
+    folder = tmp_path_factory.mktemp("server")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    empty_store(tmp_path, "server.db")
-    server = Server(tmp_path, port)
+    empty_store(folder, "server.db")
+    server = Server(folder, port)
     yield server
     if server.process is not None and server.process.poll() is None:
         server.kill()
 
 
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def fail_at_once(environment: pytest.MonkeyPatch) -> None:
     """MLflow's client tries a server that refuses it twice, without waiting in between: a call fails at once."""
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    environment.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    environment.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+
+
+@pytest.fixture(scope="module")
+def outage(server: Server) -> Iterator[Outage]:
+    """The server is left running, for looks at what it has."""
+    folder = server.folder
+    with pytest.MonkeyPatch.context() as environment:
+        fail_at_once(environment)
+        tracked = plan(folder, f"mlflow.tracking_uri={server.uri}")
+        (folder / "recipe.txt").write_text("here")
+        told: list[str] = []
+        tracker = Tracker(tracked, folder / "out", told.append, interval=0.2)
+        start = time.monotonic()
+        one_trial(tracker, 0, range(5))
+        first = time.monotonic() - start
+        deadline = time.monotonic() + 60
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.05)
+        early = tracker.flush(1)
+        said_early = list(told)
+        server.start()
+        assert tracker.flush(60)
+        one_trial(tracker, 0, range(5, 10))
+        assert tracker.flush(60)
+        while_up = [len(history(tracked, run)) for run in runs(tracked, "trial")]
+        server.kill()  # and it is not back before the end of the process
+        one_trial(tracker, 1, range(15))
+        tracker.sweep.artifact(folder / "recipe.txt")
+        tracker.end_trial(1, "converged", "")
+        start = time.monotonic()
+        left = tracker.close(timeout=5)
+        last = time.monotonic() - start
+        server.start()
+        assert Tracker(tracked, folder / "out", told.append, interval=0.2).close(timeout=60) is None
+        yield Outage(tracked, (first, last), early, while_up, said_early, left)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("at_once")
-def test_outages_neither_stop_a_run_nor_lose_a_point(server: Server, tmp_path: Path) -> None:
-    tracked = plan(tmp_path, f"mlflow.tracking_uri={server.uri}")
-    (tmp_path / "recipe.txt").write_text("here")
-    told: list[str] = []
-    tracker = Tracker(tracked, tmp_path / "out", told.append, interval=0.2)
-    start = time.monotonic()
-    one_trial(tracker, 0, range(5))
-    assert time.monotonic() - start < 1  # the run does not wait for MLflow
-    deadline = time.monotonic() + 60
-    while not told and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not tracker.flush(1)  # tried again and again, and told once
-    assert len(told) == 1 and told[0].startswith(f"MLflow at {server.uri} cannot be written to (")
-    assert "training goes on, and points are kept in" in told[0]
-    server.start()
-    assert tracker.flush(60)
-    one_trial(tracker, 0, range(5, 10))
-    assert tracker.flush(60)
-    assert [len(history(tracked, run)) for run in runs(tracked, "trial")] == [10]
-    server.kill()  # and it is not back before the end of the process
-    one_trial(tracker, 1, range(15))
-    tracker.sweep.artifact(tmp_path / "recipe.txt")
-    tracker.end_trial(1, "converged", "")
-    start = time.monotonic()
-    left = tracker.close(timeout=5)
-    assert left is not None and time.monotonic() - start < 10
-    assert "the same `dualsweep sweep` command again delivers them" in left
-    server.start()
-    assert Tracker(tracked, tmp_path / "out", told.append, interval=0.2).close(timeout=60) is None
+def test_outages_do_not_stop_a_run_and_are_told_once(outage: Outage) -> None:
+    first, last = outage.seconds
+    assert first < 1 and last < 10  # neither the run nor its end waits for MLflow
+    assert not outage.early  # tried again and again, and told once
+    assert len(outage.told) == 1
+    assert outage.told[0].startswith(f"MLflow at {outage.tracked.tracking_uri} cannot be written to (")
+    assert "training goes on, and points are kept in" in outage.told[0]
+    assert outage.left is not None and "the same `dualsweep sweep` command again delivers them" in outage.left
+
+
+@pytest.mark.slow
+def test_outages_lose_no_point_and_double_none(outage: Outage) -> None:
+    tracked = outage.tracked
+    assert outage.while_up == [10]
     (parent,), children = runs(tracked, "sweep"), runs(tracked, "trial")
     assert [history(tracked, run) for run in children] == [[(step, step / 100) for step in range(last)] for last in (10, 15)]
     assert children[1].info.status == "FINISHED"
-    assert [each.path for each in MlflowClient(server.uri).list_artifacts(parent.info.run_id)] == ["recipe.txt"]
+    client = MlflowClient(tracked.tracking_uri)
+    assert [each.path for each in client.list_artifacts(parent.info.run_id)] == ["recipe.txt"]
 
 
 KILLED = """\
@@ -318,8 +371,8 @@ def sent(output: Path) -> int:
     return int(json.loads(ledger.read_text())["runs"].get("0000", {"offset": 0})["offset"]) if ledger.exists() else 0
 
 
-@pytest.mark.usefixtures("at_once")
-def test_a_server_that_was_never_there_holds_nothing_up(tmp_path: Path) -> None:
+def test_a_server_that_was_never_there_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_at_once(monkeypatch)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from mlflow import MlflowClient
@@ -103,26 +103,46 @@ def test_what_cannot_be_amortised_is_told_before_anything_starts(tmp_path, overr
     assert message in str(error.value)
 
 
-def test_it_is_a_child_run_whose_front_is_read_back_from_mlflow_alone(tmp_path):
-    plan, out = quick(tmp_path), tmp_path / "out"
+class Swept(NamedTuple):
+    """A sweep of one trial with an amortised training, which was broken off and killed on the way.
 
-    def said(text: str) -> None:
-        raise AssertionError(f"nothing should go wrong, but got {text}")
+    `waits`: whether it was waiting before it began, after Ctrl-C, after its end, and after a kill before its run was told.
+    """
 
-    tracker = Tracker(plan, out, said, interval=0.1)
-    assert is_waiting(plan, str(out), tracker)
+    plan: Plan
+    out: Path
+    waits: list[bool]
+    again: Result
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    folder = tmp_path_factory.mktemp("swept")
+    plan, out, quiet = quick(folder), folder / "out", Console(quiet=True)
+    tracker = Tracker(plan, out, pytest.fail, interval=0.1)
+    waits = [is_waiting(plan, str(out), tracker)]
     with pytest.raises(KeyboardInterrupt):
-        run_amortised(plan, str(out), out, tracker, Console(quiet=True), broken_off)
-    assert is_waiting(plan, str(out), tracker)
-    run_amortised(plan, str(out), out, tracker, Console(quiet=True), in_process)
-    assert not is_waiting(plan, str(out), tracker)
-    tracker.amortised(recipe_of(plan))  # a kill came before its run was told of the end
-    assert is_waiting(plan, str(out), tracker)
-    assert run_amortised(plan, str(out), out, tracker, Console(quiet=True), in_process) == ended_in(plan, str(out))
+        run_amortised(plan, str(out), out, tracker, quiet, broken_off)
+    waits.append(is_waiting(plan, str(out), tracker))
+    run_amortised(plan, str(out), out, tracker, quiet, in_process)
+    waits.append(is_waiting(plan, str(out), tracker))
+    tracker.amortised(recipe_of(plan))
+    waits.append(is_waiting(plan, str(out), tracker))
+    again = run_amortised(plan, str(out), out, tracker, quiet, in_process)
     tracker.trial(0, {"dual.step_size": 0.1, "constraints.four.at_most": 0.1, "constraints.five.at_most": 0.2})
     tracker.end_trial(0, "converged", "")
     tracker.end("done", "FINISHED")
     assert tracker.close() is None
+    return Swept(plan, out, waits, again)
+
+
+def test_it_waits_until_it_has_ended_and_its_run_was_told(swept: Swept) -> None:
+    assert swept.waits == [True, True, False, True]
+    assert swept.again == ended_in(swept.plan, str(swept.out))
+
+
+def test_it_is_a_child_run_whose_front_is_read_back_from_mlflow_alone(swept: Swept) -> None:
+    plan, out = swept.plan, swept.out
     record = read_sweep(plan.tracking_uri, plan.experiment)
     stored = json.loads((Path(place_of(str(out))) / FILE).read_text())
     assert record.amortised is not None and json.loads(json.dumps(record.amortised.to_json())) == stored

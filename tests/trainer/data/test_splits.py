@@ -211,6 +211,12 @@ def test_assemble_numbers_all_examples_at_once(module: WriteModule) -> None:
     assert np.array_equal(found.held_out_rows[0], found.split.held_out_objective)
     train, held_out = found.rows[1:], found.held_out_rows[1:]
     assert [len(rows) for rows in train[1::2]] == [3, 6] and [len(rows) for rows in held_out[1::2]] == [1, 2]
+
+
+def test_the_parts_of_constraints_are_divided_too_and_hold_their_own_examples(module: WriteModule) -> None:
+    module("my_own", OWN)
+    found = assemble(recipe_of(TEXT)[0])
+    train, held_out = found.rows[1:], found.held_out_rows[1:]
     assert sorted([*train[1], *held_out[1]]) == list(range(1797, 1801))
     assert sorted([*train[3], *held_out[3]]) == list(range(1801, 1809))
     assert sorted([*train[2], *held_out[2]]) == list(range(8))

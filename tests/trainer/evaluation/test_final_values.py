@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -93,25 +93,34 @@ def budgeted(budget: float, ends: tuple[int, ...] = ENDS) -> Deciding:
     return Deciding(problem, np.zeros(2), ends, two=True)
 
 
-@pytest.mark.parametrize(
-    "budget, standing, looks",
-    [
-        (lambda value, error: value + 30 * error, "met", 1),
-        (lambda value, error: value - 30 * error, "violated", 1),
-        (lambda value, error: value, None, None),
-    ],
+class Runs(NamedTuple):
+    """One final evaluation by one worker, by two, and by two again; what is known of it beforehand, None where nothing is."""
+
+    deciding: Deciding
+    one: Final
+    two: Final
+    again: Final
+    standing: Standing | None
+    looks: int | None
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(30.0, "met", 1), (-30.0, "violated", 1), (0.0, None, None)],
+    ids=["far above", "far below", "at the value"],
 )
-def test_two_workers_draw_and_decide_as_one_and_a_repeat_to_the_bit(
-    prepared: Prepared,
-    four: tuple[float, float],
-    budget: Callable[[float, float], float],
-    standing: Standing | None,
-    looks: int | None,
-) -> None:
-    """Far off it stops at the first look; at the value it goes on until the rule says so, by the draws of all looks before."""
-    deciding = budgeted(budget(*four))
+def runs(request: pytest.FixtureRequest, prepared: Prepared, four: tuple[float, float]) -> Runs:
+    """With a budget that is some standard errors of the first look away from the value."""
+    away, standing, looks = request.param
+    deciding = budgeted(four[0] + away * four[1])
     (one,), (two, silent), (again, _) = (final_of(prepared, world, deciding) for world in (1, 2, 2))
     assert one is not None and two is not None and again is not None and silent is None
+    return Runs(deciding, one, two, again, standing, looks)
+
+
+def test_it_is_decided_by_the_documented_rule(runs: Runs) -> None:
+    """Far off it stops at the first look; at the value it goes on until the rule says so, by the draws of all looks before."""
+    deciding, one, two, _, standing, looks = runs
     assert two.decision.standings == one.decision.standings and standing in (None, one.decision.standings[0])
     assert two.trained.counts.tolist() == one.trained.counts.tolist()
     stages = two.trained.sets[0].stages
@@ -122,6 +131,10 @@ def test_two_workers_draw_and_decide_as_one_and_a_repeat_to_the_bit(
         sets = tuple(replace(each, values=each.values[: ENDS[number]], stages=stages[: number + 1]) for each in two.trained.sets)
         decision = deciding.look(decision, number, replace(two.trained, sets=sets), two.held_out)
     assert decision.standings == two.decision.standings and (decision.final or len(stages) == len(ENDS))
+
+
+def test_two_workers_draw_as_one_and_a_repeat_to_the_bit(runs: Runs) -> None:
+    _, one, two, again, *_ = runs
     for mine, other in zip(two.trained.sets + two.held_out.sets, again.trained.sets + again.held_out.sets, strict=True):
         assert mine.values.tobytes() == other.values.tobytes()
     assert again.decision == two.decision

@@ -55,6 +55,9 @@ def test_edges_and_what_is_not_known() -> None:
     assert (
         standing_of(Slack(0.3, 0.1), "equals", 0.0) == "violated" and standing_of(Slack(0.0, 0.1), "equals", 0.0) == "undecided"
     )
+
+
+def test_all_constraints_together_are_as_the_worst_of_them_and_a_later_look_never_takes_back() -> None:
     assert overall([]) == "met" and overall(["met", "undecided"]) == "undecided"
     assert overall(["met", "undecided", "violated"]) == "violated"
     assert after("met", "undecided") == "met" and after("met", "violated") == "violated" and after("undecided", "met") == "met"

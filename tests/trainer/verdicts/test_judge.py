@@ -116,11 +116,14 @@ def test_dual_steps_count_and_not_primal_steps() -> None:
     assert one(run, result(0, 1)).evidence == one(stretched, result(0, 1), every=5).evidence
 
 
-def test_runaway_and_infeasible_name_the_best_value_and_the_budget_that_is_met() -> None:
+def test_runaway_names_the_best_value_and_the_budget_that_is_met() -> None:
     rising = histories(lambda t: 5 * t, lambda t: -0.31)
     runaway = one(rising, result(-0.3, 5.0), step_size=0.016)
     assert runaway.word == "runaway" and runaway.evidence["linearity"] > 0.99
     assert "best value 0.8" in runaway.sentence and "constraints.c.at_most 0.8" in runaway.suggestion
+
+
+def test_infeasible_names_them_too_unless_the_violation_was_still_shrinking() -> None:
     capped = histories(lambda t: min(10.0, 20 * t), lambda t: -0.31)
     infeasible = one(capped, result(-0.3, 10.0, status="infeasible"))
     assert infeasible.word == "infeasible" and "best value 0.8," in infeasible.sentence
