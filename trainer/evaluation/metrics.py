@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.import_path import import_callable
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.evaluation.copying import copying
 from dualsweep.trainer.evaluation.evidence import Evidence, Metric, NotMeasured
-from dualsweep.trainer.evaluation.frechet import frechet
-from dualsweep.trainer.evaluation.shares import class_shares
+from dualsweep.trainer.evaluation.shipped.class_shares import class_shares
+from dualsweep.trainer.evaluation.shipped.copying import copying
+from dualsweep.trainer.evaluation.shipped.frechet import frechet
 
 __all__ = ["LONGEST", "SHIPPED", "Evidence", "Measured", "Metric", "NotMeasured", "measure", "resolve"]
 
