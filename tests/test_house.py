@@ -60,7 +60,9 @@ CALLED_FROM_OUTSIDE = {
     "sweeps.tune.on_trial_error": "Ray Tune",
 }
 #: Whose modules are found by being there.
-PLUG_INS = ("trainer.rewards.shipped.", "trainer.terms.shipped.", "trainer.sources.estimators.")
+PLUG_INS = (
+    "trainer.rewards.shipped.", "trainer.terms.shipped.", "trainer.sources.estimators.", "trainer.evaluation.shipped.",
+)  # fmt: skip
 
 
 def circles_of_files(house: House) -> list[str]:

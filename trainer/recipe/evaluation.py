@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import Field
 
+from dualsweep.trainer.evaluation import shipped
 from dualsweep.trainer.recipe.base import Count, ImportPath, Section
+
+if TYPE_CHECKING:
+    Metric = str
+else:
+    Metric = Literal[shipped.NAMES]
 
 Sampler = Literal["dpmpp_2m", "ddim", "ddpm", "rollout", "langevin"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
@@ -48,8 +54,8 @@ class Evaluation(Section):
         "(`feasibility.draws`)",
         examples=["4096"],
     )  # fmt: skip
-    metrics: list[Literal["class_shares", "frechet", "copying"] | ImportPath] = Field(
-        ["class_shares", "frechet", "copying"],
+    metrics: list[Metric | ImportPath] = Field(
+        list(shipped.BY_DEFAULT),
         description="metrics of the samples: shipped names, or import paths of functions `(Evidence) -> dict of floats`",
         examples=["[class_shares, frechet]"],
     )
