@@ -23,7 +23,7 @@ from dualsweep.trainer.samplers.chain import Steps, steps_of
 from dualsweep.trainer.samplers.grid import chain_of
 from dualsweep.trainer.samplers.langevin import product_samples
 from dualsweep.trainer.samplers.rollout import roll_out
-from dualsweep.trainer.samplers.sampling import walk
+from dualsweep.trainer.samplers.walk import walk
 from tests.benchmarks.coverage import Row
 from tests.trainer.samplers.gaussians import PREDICTIONS, Draws, Gaussian, exact, grid, moments, published, schedule_of
 

@@ -22,6 +22,7 @@ from dualsweep.trainer.recipe.model import Model, Schedule
 from dualsweep.trainer.recipe.product import Product
 from dualsweep.trainer.recipe.rollout import Rollout
 from dualsweep.trainer.recipe.run import Checkpoint, Resources
+from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.recipe.start import Start
 from dualsweep.trainer.recipe.term_spec import Source, TermSpec
 from dualsweep.trainer.recipe.train import Train
@@ -39,18 +40,6 @@ class Named(NamedTuple):
     @property
     def where(self) -> str:
         return dotted(self.keys)
-
-
-class Sampling(NamedTuple):
-    """A sampler, by its name in recipes; its number of steps; the noise eta of `rollout`.
-
-    The steps of `langevin` are its noise levels, `product` is how it goes through each.
-    """
-
-    sampler: str
-    steps: int
-    eta: float
-    product: Product = Product()
 
 
 class _Words(Section):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -10,15 +9,14 @@ from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
 from dualsweep.trainer.models.predictor import Predictor
-from dualsweep.trainer.recipe.fields import Sampling
+from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.rng import Stream, in_turn, normals
 from dualsweep.trainer.samplers.chain import steps_of
-from dualsweep.trainer.samplers.grid import Step, chain_of, clean_of, update
+from dualsweep.trainer.samplers.grid import chain_of
 from dualsweep.trainer.samplers.langevin import product_samples
 from dualsweep.trainer.samplers.rollout import Predict, roll_out
+from dualsweep.trainer.samplers.walk import Draws, walk
 
-#: Standard normals [B, *shape] by number: 0 is the start, 1 + k the noise of step k = 0, 1, ….
-Draws = Callable[[int], Tensor]
 #: Chains from which the sizes of Langevin steps are taken.
 PILOT = 64
 
@@ -87,20 +85,6 @@ def _walked(
 ) -> Tensor:  # fmt: skip
     chain = chain_of(schedule, sampling.sampler, sampling.steps)
     return walk(predict, schedule, chain, _draws(seed, positions, shape, device)).float().cpu()
-
-
-def walk(predict: Predict, schedule: DDPMScheduler, chain: Sequence[Step], draws: Draws) -> Tensor:
-    """Samples [B, *shape] at the end of a chain: it starts at draw 0, and step k takes draw 1 + k where it has noise."""
-    x = draws(0)
-    last = torch.zeros_like(x)
-    for number, step in enumerate(chain):
-        t = torch.full((len(x),), step.timestep, device=x.device, dtype=torch.int64)
-        clean = clean_of(schedule, step.signal, x, predict(x, t))
-        led = clean + step.lead * (clean - last) if step.lead else clean
-        x, last = update(x, led, step.signal, step.following, step.sigma), clean
-        if step.sigma:
-            x = x + step.sigma * draws(1 + number)
-    return x
 
 
 def _draws(seed: int, positions: range, shape: tuple[int, ...], device: torch.device) -> Draws:

@@ -12,8 +12,8 @@ from dualsweep.trainer.data.examples import Examples, InMemory, concatenate
 from dualsweep.trainer.data.splits import Assembled
 from dualsweep.trainer.models.provenance import recipe_of
 from dualsweep.trainer.recipe.evaluation import STEPS
-from dualsweep.trainer.recipe.fields import Sampling
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.recipe.term_spec import SamplesOf
 from dualsweep.trainer.recipe.term_spec import Source as Kind
 from dualsweep.trainer.rng import Stream, generator

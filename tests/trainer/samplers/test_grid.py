@@ -12,10 +12,11 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor, nn
 
 from dualsweep.trainer.models.predictor import Predictor
-from dualsweep.trainer.recipe.fields import Sampling
+from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.rng import Stream, normals
 from dualsweep.trainer.samplers.grid import ancestral, chain_of, clean_of, condensed, trailing, update
-from dualsweep.trainer.samplers.sampling import sample, walk
+from dualsweep.trainer.samplers.sampling import sample
+from dualsweep.trainer.samplers.walk import walk
 from tests.trainer.samplers.gaussians import PREDICTIONS, Gaussian, exact, grid, moments, published, schedule_of
 
 TOTALS, COUNTS = (50, 80, 128, 200, 300, 1000), (7, 15, 20, 29, 30, 31, 50, 70)
