@@ -62,6 +62,7 @@ CALLED_FROM_OUTSIDE = {
 #: Whose modules are found by being there.
 PLUG_INS = (
     "trainer.rewards.shipped.", "trainer.terms.shipped.", "trainer.sources.estimators.", "trainer.evaluation.shipped.",
+    "trainer.samplers.shipped.",
 )  # fmt: skip
 
 
