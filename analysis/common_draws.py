@@ -81,7 +81,7 @@ Member = tuple[int, JointDraws, Vector]
 
 
 def _paired(members: Sequence[Member]) -> list[list[Member]]:
-    """Those whose draws are of the same units, as far as the shorter of them goes."""
+    """Groups of trials whose draws are of the same units, as far as the shorter of them goes."""
     found: list[list[Member]] = []
     for member in members:
         mine = next((group for group in found if _same(group[0][1], member[1])), None)

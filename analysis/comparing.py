@@ -238,7 +238,7 @@ def _course(label: str, record: SweepRecord, total: int, referred: SweepRecord) 
 
 
 def _samples(trial: Trial) -> float:
-    """Of all trainings that a trial is the mean of; those of a trial that ended before its first point are not known, and 0."""
+    """Samples of all trainings that a trial is the mean of; 0 of one that ended before its first point, as they are not known."""
     return float((trial.steps or 0) * (trial.batch_size or 0) * trial.replicates)
 
 

@@ -55,7 +55,7 @@ def notes(comparison: Comparison) -> list[str]:
 
 
 def comparison_table(comparison: Comparison, *, width: int = 120) -> Table:
-    """The same for the terminal; where `width` characters are too few for the ranges, medians alone."""
+    """The comparison as a table for the terminal; where `width` characters are too few for the ranges, medians alone."""
     table = _table(comparison, ranges=True)
     return table if Console(width=1000).measure(table).maximum <= width else _table(comparison, ranges=False)
 
@@ -73,7 +73,7 @@ def _table(comparison: Comparison, ranges: bool) -> Table:
 
 
 def markdown(comparison: Comparison) -> str:
-    """The same as Markdown, with the sweeps' runs below it."""
+    """The comparison as Markdown, with the sweeps' runs below it."""
     head, table = rows(comparison)
     lines = [heading(comparison), "", _line(head), "|" + "---|" * len(head), *(_line(cells) for cells in table), ""]
     lines += [f"{note}\n" for note in notes(comparison)]

@@ -41,7 +41,7 @@ def unseen(kinds: Mapping[str, Kind | None], searched: Collection[str], objectiv
 
 
 def required_of(trials: Iterable[Trial], budgets: Iterable[Budget], objectives: Collection[str]) -> frozenset[str] | None:
-    """The same of a sweep that did not record it, from its trials' constraints and its searched budgets."""
+    """The constraints that decide the front of a sweep that did not record them, from its trials' and its searched budgets."""
     kinds = {each.name: each.kind for trial in trials for each in trial.constraints}
     searched = {name for budget in budgets for name in budget.constraints if name in kinds}
     return required(kinds, searched, objectives)

@@ -18,7 +18,7 @@ def number(value: float | None) -> str:
 
 
 def _digits(value: float) -> str:
-    """With an exponent only below 1e-6, as on the page: a table breaks a line in `7.3e-05`."""
+    """Four significant digits, with an exponent only below 1e-6, as on the page: a table breaks a line in `7.3e-05`."""
     text = f"{value:.4g}"
     return f"{Decimal(text):f}" if 1e-6 <= abs(value) < 1e-4 else text
 

@@ -165,7 +165,7 @@ def _git(root: Path, *arguments: str) -> list[str] | None:
 
 
 def _walked_names(root: Path, prefix: str, above: "_Rules") -> Iterator[str]:
-    """The same without git: each folder's ignore files hold for all below it."""
+    """Paths below `prefix` that the ignore files let through, where there is no git: each folder's hold for all below it."""
     rules = [*above, *_rules(root, prefix)]
     for path in sorted((root / prefix).iterdir()):
         descend = path.is_dir() and not path.is_symlink()
@@ -188,7 +188,7 @@ def _rules(root: Path, prefix: str) -> _Rules:
 
 
 def _ignored(name: str, rules: _Rules) -> bool:
-    """As git has it, the innermost file that says anything about `name` decides, be it by an exception (`!`)."""
+    """Whether `name` is ignored: as in git, the innermost file that speaks of it decides, be it by an exception (`!`)."""
     said: dict[str, bool] = {}
     for kind, folder, spec in rules:
         if (verdict := spec.check_file(name.removeprefix(folder)).include) is not None:

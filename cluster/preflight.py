@@ -127,7 +127,7 @@ def check_modules(modules: Sequence[str], cargo: WorkingDirPackage) -> list[Chec
 
 
 def check_server(server: JobServer) -> Check:
-    """It has answered, so this records how."""
+    """Records how the job server has answered."""
     how = "with the authentication token" if server.headers else "without authentication"
     return Check("job server", "ok", "the job server answers and lets us in", f"{server.url}, {how}")
 

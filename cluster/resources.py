@@ -64,7 +64,7 @@ class Machine:
 
     @property
     def parts(self) -> tuple["Machine", ...]:
-        """Its nodes; itself when it is one."""
+        """The machine's nodes; itself when it is one."""
         return self.nodes or (self,)
 
 

@@ -29,6 +29,10 @@ from dualsweep.sweeps.options import (
 )
 from dualsweep.sweeps.output import Screen
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.samplers import shipped as samplers
+
+#: The samplers' words, for help and errors.
+SAMPLERS = f"{', '.join(samplers.NAMES[:-1])} or {samplers.NAMES[-1]}"
 
 app = typer.Typer(
     name="dualsweep", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -97,9 +101,7 @@ def sample(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder or URI (…/step-00001500).", show_default=False)],
     count: Annotated[int, typer.Option("--count", min=1, help="Samples to make.")] = 16,
     output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=at_home)] = Path("samples"),
-    sampler: Annotated[
-        str | None, typer.Option("--sampler", help="dpmpp_2m, ddim, ddpm, rollout or langevin; by default as in the recipe.")
-    ] = None,
+    sampler: Annotated[str | None, typer.Option("--sampler", help=f"{SAMPLERS}; by default as in the recipe.")] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of the sampler; by default as in the recipe.")
     ] = None,
@@ -115,12 +117,12 @@ def sample(
 ) -> None:
     """Samples of a trained model, as PNG and NPY."""
     from dualsweep.trainer.config.diagnostics import Diagnostic
-    from dualsweep.trainer.recipe.evaluation import SAMPLERS
     from dualsweep.trainer.storage import check_writable
 
-    if sampler is not None and sampler not in SAMPLERS:
-        rule, remedy = f"must be {', '.join(SAMPLERS[:-1])} or {SAMPLERS[-1]}", "name one of them"
-        raise InputError([Diagnostic(("--sampler",), rule, repr(sampler), remedy, "command line", 1)])
+    if sampler is not None and sampler not in samplers.NAMES:
+        raise InputError(
+            [Diagnostic(("--sampler",), f"must be {SAMPLERS}", repr(sampler), "name one of them", "command line", 1)]
+        )
     check_writable(str(output))
     from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
     from dualsweep.trainer.engine.sample_command import find_checkpoint, generate

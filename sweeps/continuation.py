@@ -81,7 +81,7 @@ class Continuing:
 
 
 def _checkpoints(record: TrialRecord, is_there: Callable[[str], bool]) -> dict[int | None, str]:
-    """Those of a trial's trainings, by seed, that are there."""
+    """The checkpoints of a trial's trainings, by seed, that are there."""
     runs: Mapping[Any, Result] = {None: record.result} if record.replicates is None else record.replicates.runs
     return {
         seed: each.checkpoint

@@ -24,7 +24,7 @@ def at_home(path: Path | None) -> Path | None:
 
 
 def file_for_json(path: Path | None) -> Path | None:
-    """As `at_home`; `-` is refused, since on the output JSON would stand among lines for people.
+    """The file for `--json`, with `~` replaced; `-` is refused, since on the output JSON would stand among lines for people.
 
     Raises:
         InputError: it is `-`.

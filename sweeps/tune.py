@@ -159,7 +159,7 @@ class _Reports(tune.Stopper):
         self._driver, self._searcher = driver, searcher
 
     def __getstate__(self) -> dict[str, Any]:
-        """As the searcher's."""
+        """Pickles nothing: Tune keeps a copy of what it was given, for a way of continuing that we don't use."""
         return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -181,7 +181,7 @@ class _Listener(tune.Callback):
         self._driver, self._searcher = driver, searcher
 
     def __getstate__(self) -> dict[str, Any]:
-        """As the searcher's."""
+        """Pickles nothing: Tune keeps a copy of what it was given, for a way of continuing that we don't use."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

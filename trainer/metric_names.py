@@ -66,7 +66,7 @@ def scale(name: str, word: str) -> str:
 
 
 def held_out(metric: str) -> str:
-    """The same of held-out data."""
+    """The name of a metric's figure on held-out data."""
     return f"{EVALUATION}{metric}"
 
 

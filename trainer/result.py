@@ -123,7 +123,7 @@ def failed(reason: str, steps: int = 0, seconds: float = 0.0) -> Result:
 
 
 def feasibility(status: Status, constraints: Mapping[str, ConstraintOutcome]) -> Standing:
-    """That of a run with these ends; undecided where they are no final evaluation."""
+    """The standing of a run whose constraints ended so; undecided where they come from no final evaluation."""
     return overall(each.standing for each in constraints.values()) if status in EVALUATED else "undecided"
 
 

@@ -66,7 +66,7 @@ def drawn(count: int, seed: int, step: int, total: int) -> torch.Tensor | None:
 
 
 def in_turn(count: int, positions: range) -> torch.Tensor | None:
-    """The same for samples that are measured: position k has prompt k modulo `count`."""
+    """Prompts of samples that are measured, by position: position k has prompt k modulo `count`; None of a single prompt."""
     return torch.arange(positions.start, positions.stop) % count if count > 1 else None
 
 

@@ -73,7 +73,7 @@ class Planes:
 
     @classmethod
     def choices(cls, trials: Observations, weights: Vector, intercepts: Vector, at: Vector) -> list[Planes]:
-        """With margins by each of `LEVERS`, from the intercepts [n] of the trials' planes, d_j of d_j - lambda_j . b."""
+        """Planes with margins by each of `LEVERS`, from the intercepts [n] of the trials' planes, d_j of d_j - lambda_j . b."""
         heights = weights @ intercepts - at @ (weights @ trials.prices).T
         own, factors = point_errors(trials, weights) ** 2, stretch(trials, weights)
         # sum_j w_j^2 e_jk^2 (g_jk - b_k)^2 is a parabola in each b_k: all planes at all budgets in one product

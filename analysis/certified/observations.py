@@ -149,7 +149,7 @@ class Observations:
         return self._over_budgets(self.multiplier_errors**2)
 
     def joined(self, other: Observations) -> Observations:
-        """These trials and then the other's."""
+        """All observations of both, these first."""
         names = ("asked", "objective", "values", "multipliers", "objective_error", "value_errors", "multiplier_errors")
         both = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names}
         if self.reached is not None or other.reached is not None:

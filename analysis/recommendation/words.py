@@ -37,7 +37,7 @@ def listed(parts: Sequence[str]) -> str:
 
 
 def own_budgets(record: SweepRecord, trial: Trial) -> str:
-    """Of a trial of the attained front that is not known to meet the searched budgets it was given: a sentence that says so."""
+    """A sentence that says so where a trial of the attained front is not known to meet the searched budgets it was given."""
     if record.required is None or trial.standing in ("met", None):
         return ""
     names = [f"`{each.name}`" for each in trial.constraints if each.standing == trial.standing]

@@ -136,7 +136,7 @@ class DualInformedSampler(BaseSampler):
         return self._beside.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """For the other sampler."""
+        """Tells the sampler of the other parameters that a trial begins."""
         self._beside.before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
@@ -153,7 +153,7 @@ class DualInformedSampler(BaseSampler):
                 return
 
     def reseed_rng(self) -> None:
-        """For the other sampler; budgets are a function of the seed and the study."""
+        """Reseeds the sampler of the other parameters; budgets are a function of the seed and the study."""
         self._beside.reseed_rng()
 
     def _others(self, space: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:

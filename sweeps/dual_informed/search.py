@@ -147,7 +147,7 @@ class Search:
         return tight
 
     def _allowed(self, history: History, at: Vector, tight: Vector) -> Vector:
-        """Those budgets that keep their distance, lie in the shrunk box and are not known to be infeasible."""
+        """Which budgets `at` keep their distance, lie in the shrunk box and are not known to be infeasible."""
         trials = history.trials
         infeasible = trials.asked[self._missed(trials).any(axis=1)]
         hopeless = np.any(np.all(at[:, None, :] <= infeasible[None, :, :] + 1e-12, axis=2), axis=1)

@@ -73,7 +73,7 @@ class Watched:
             self.histories.setdefault(metric, []).append((step, float(value)))
 
     def end(self, result: Result, metrics: Iterable[str]) -> None:
-        """It has ended: of its points only what other trials are compared with is kept, the level of `metrics` and the gains."""
+        """Ends the trial: of its points only what others are compared with is kept, the level of `metrics` and the gains."""
         self.levels = {metric: self.now(metric) for metric in metrics}
         self.gains = self._gained(result)
         self.result, self.histories = result, {}

@@ -83,7 +83,7 @@ class Plan:
 
     @property
     def deciding(self) -> str:
-        """The same in words, with the reason."""
+        """Which budgets decide what may be on the front, in words with the reason."""
         if self.required is not None:
             fixed = ", ".join(f"`{name}`" for name in sorted(self.required))
             who = f"the budgets of {fixed} decide" if fixed else "no budget decides"
@@ -136,7 +136,7 @@ class Plan:
 
     @property
     def amortised_recipe(self) -> Recipe | None:
-        """That of the sweep's amortised training, in whole dual steps; None where there is none."""
+        """The recipe of the sweep's amortised training, in whole dual steps; None where there is none."""
         spec = self.sweep.amortised
         if spec is None:
             return None

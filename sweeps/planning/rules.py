@@ -67,7 +67,7 @@ def check_points(
 
 
 def check_tracking(document: OverlaidDocument, written: str | None, uri: str) -> list[Diagnostic]:
-    """As far as MLflow's store can be told without asking MLflow: at a sweep's end it would be too late."""
+    """What is wrong with MLflow's store, as far as that can be told without MLflow: at a sweep's end it would be too late."""
     keys: Keys = ("mlflow", "tracking_uri")
     try:
         wrong = wrong_with_tracking(uri)
@@ -83,7 +83,7 @@ def check_tracking(document: OverlaidDocument, written: str | None, uri: str) ->
 
 
 def check_storage(document: OverlaidDocument, tracking_uri: str) -> list[Diagnostic]:
-    """As far as the study's storage can be told without connecting to it."""
+    """What is wrong with the study's storage, as far as that can be told without connecting to it."""
     written = document.data.get("storage")
     if not isinstance(written, str):
         return []

@@ -195,7 +195,7 @@ def _mean(values: Sequence[float], errors: Sequence[float]) -> tuple[float, floa
 
 
 def _variance(values: Sequence[float], errors: Sequence[float]) -> float:
-    """Of one training's figure, over seeds and evaluations: max(s^2, mean e^2); an unknown error counts as 0."""
+    """The variance of one training's figure over seeds and evaluations: max(s^2, mean e^2); an unknown error counts as 0."""
     within = float(np.mean(np.nan_to_num(np.asarray(errors, dtype=np.float64)) ** 2))
     return max(float(np.var(values, ddof=1)), within) if len(values) > 1 else within
 

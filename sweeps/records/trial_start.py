@@ -32,7 +32,7 @@ class TrialStart:
         return {"trial": self.trial, "checkpoints": dict(self.checkpoints), "multipliers": dict(self.multipliers)}
 
     def checkpoint(self, seed: int | None) -> str:
-        """That of the neighbour's training with this seed; where there is none of it, the first one."""
+        """The checkpoint of the neighbour's training with this seed; where there is none of it, the first one."""
         return self.checkpoints.get(_key(seed)) or next(iter(self.checkpoints.values()))
 
     @classmethod

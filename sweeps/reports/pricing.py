@@ -9,7 +9,7 @@ from dualsweep.sweeps.records.trial_record import FOLDER, TrialRecord
 
 
 def priced_in_folder(sweep: Path, trial_id: str, *, maximizes: bool) -> tuple[str, ...]:
-    """Of a trial in a sweep's folder; none where its records are not there."""
+    """Sentences on the prices of a trial in a sweep's folder; none where its records are not there."""
     if not (sweep / FOLDER).is_dir():
         return ()
     trials = tuple(record.as_trial() for record in TrialRecord.load_all(sweep))
@@ -17,7 +17,7 @@ def priced_in_folder(sweep: Path, trial_id: str, *, maximizes: bool) -> tuple[st
 
 
 def priced_in_mlflow(tracking_uri: str, sweep_run: str, trial_id: str) -> tuple[str, ...]:
-    """Of a trial whose sweep MLflow holds.
+    """Sentences on the prices of a trial whose sweep MLflow holds.
 
     Raises:
         ReviewError: there is no such sweep.

@@ -158,7 +158,7 @@ class Sobol(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """The same point's value of one parameter."""
+        """The value of one parameter at the trial's point."""
         return self.sample_relative(study, trial, self._distributions)[param_name]
 
 

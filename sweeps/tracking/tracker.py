@@ -110,7 +110,7 @@ class Tracker:
         return self._named(AMORTISED).status == "RUNNING"
 
     def end_amortised(self, status: str, reason: str) -> None:
-        """Its end, as a trial's."""
+        """Ends the amortised training's run with a status and a reason, as a trial's."""
         spool = self._named(AMORTISED)
         spool.tags({"dualsweep.status": status, "dualsweep.reason": reason})
         spool.end(RUN_STATUS.get(status, "FINISHED"))

@@ -48,12 +48,12 @@ class Results:
 
     @property
     def exit_code(self) -> int:
-        """That of `dualsweep sweep`: 0, 3 where some trials failed or diverged, 1 where all did (`dualsweep.sweeps.exits`)."""
+        """The exit code of `dualsweep sweep`: 0, 3 where some trials failed or diverged, 1 where all did."""
         return exit_code([record.result for record in self.trials], beside=self.amortised)
 
     @property
     def strict_exit_code(self) -> int:
-        """That of `dualsweep sweep --strict`: 3 also unless all trials meet their budgets."""
+        """The exit code of `dualsweep sweep --strict`: 3 also unless all trials meet their budgets."""
         return exit_code([record.result for record in self.trials], beside=self.amortised, strict=True)
 
     def to_json(self) -> dict[str, Any]:

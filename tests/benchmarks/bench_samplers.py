@@ -20,12 +20,11 @@ from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.recipe.product import Product
 from dualsweep.trainer.rng import Stream, normals
 from dualsweep.trainer.samplers.chain import Steps, steps_of
-from dualsweep.trainer.samplers.grid import chain_of
 from dualsweep.trainer.samplers.langevin import product_samples
 from dualsweep.trainer.samplers.rollout import roll_out
-from dualsweep.trainer.samplers.sampling import walk
+from dualsweep.trainer.samplers.walk import walk
 from tests.benchmarks.coverage import Row
-from tests.trainer.samplers.gaussians import PREDICTIONS, Draws, Gaussian, exact, grid, moments, published, schedule_of
+from tests.trainer.samplers.gaussians import CHAINS, PREDICTIONS, Draws, Gaussian, exact, grid, moments, published, schedule_of
 
 TOTALS, COUNTS = (50, 80, 128, 200, 300, 1000), (7, 15, 20, 29, 30, 31, 50, 70)
 NARROW, WIDE = Gaussian(0.2), Gaussian(0.5)
@@ -123,7 +122,7 @@ def _annealed(model: Predictor, schedule: DDPMScheduler, spec: Product, sizes: S
 
 def _walked(model: Predictor, schedule: DDPMScheduler, sampler: str, count: int) -> tuple[float, float]:
     """The first coordinate's mean and sd after `count` steps."""
-    chain = chain_of(schedule, sampler, count)
+    chain = CHAINS[sampler](schedule, count)
     return _moments(*moments(lambda draws: walk(model, schedule, chain, draws), 1 + count))
 
 

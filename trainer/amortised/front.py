@@ -38,7 +38,7 @@ class FrontPoint:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The same by the names of metrics: `objective`, `value/NAME`, `value/max`, `multiplier/NAME`."""
+        """The point's figures by the names of metrics: `objective`, `value/NAME`, `value/max`, `multiplier/NAME`."""
         found = {"objective": self.objective}
         for word, each in (("value", self.values), ("multiplier", self.multipliers)):
             found |= {f"{word}/{name}": value for name, value in each.items()}
@@ -65,7 +65,7 @@ class AmortisedFront:
 
     @classmethod
     def of(cls, spread: MultiplierRange, points: Sequence[FrontPoint], steps: int) -> Self:
-        """That of a training of `steps` steps."""
+        """The front that `points` make, measured along a training of `steps` steps over the range `spread`."""
         problem = spread.problem
 
         def named(values: Sequence[Any]) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class AmortisedFront:
         return np.array([named[name] for name in self.names], dtype=np.float64)
 
     def dual_function(self) -> DualFunction:
-        """That of the points, with every constraint at most and the objective minimised."""
+        """The dual function through the points, with every constraint turned to at_most and the objective minimised."""
         from dualsweep.trainer.amortised.dual_function import DualFunction
 
         spread = self.spread

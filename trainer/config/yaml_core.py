@@ -44,7 +44,7 @@ class Loader(yaml.SafeLoader):
         self.alias_lines: dict[tuple[int, int], int] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """As PyYAML's, but remembers the lines of aliases in lists: their nodes have those of what they stand for."""
+        """Composes a node as PyYAML does, and remembers the lines of aliases in lists: nodes have those of what they stand for."""
         if isinstance(index, int) and self.check_event(yaml.AliasEvent):
             self.alias_lines[id(parent), index] = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
         return super().compose_node(parent, index)
@@ -66,7 +66,7 @@ class Loader(yaml.SafeLoader):
         raise yaml.constructor.ConstructorError(None, None, "a number of too many digits for 64 bits", node.start_mark)
 
     def construct_word(self, node: Any) -> str:
-        """Of `<<` where it is a value."""
+        """The word `<<` where it stands as a value, as text."""
         return str(self.construct_scalar(node))
 
     def construct_yaml_float(self, node: Any) -> float:

@@ -47,7 +47,7 @@ class Document:
         return self.locate(Diagnostic(tuple(keys), rule, received, remedy))
 
     def locate(self, diagnostic: Diagnostic) -> Diagnostic:
-        """The same, with this file and the line where its keys were written."""
+        """The diagnostic with this file and the line where its keys were written."""
         return replace(diagnostic, file=self.file, line=self.line(diagnostic.keys))
 
 

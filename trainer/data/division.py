@@ -74,7 +74,7 @@ def draw_held_out(labels: Integers, holdout: float, seed: int) -> tuple[Integers
 
 
 def thin(rows: Integers, labels: Integers, ranks: Integers, shares: NDArray[np.float64]) -> Integers:
-    """Of each class k among `rows`, the first `portion(count, shares[k])` by rank; sorted."""
+    """The rows that stay of each class k: the first `portion(count, shares[k])` of its rows by rank; sorted."""
     kept = [np.empty(0, dtype=np.int64)]
     for label, places in enumerate(_by_class(labels[rows])):
         mine = rows[places]

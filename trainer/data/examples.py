@@ -52,7 +52,7 @@ class Examples(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one example: (C, H, W) for images; other lengths from `call` only."""
+        """The shape of one example: (C, H, W) for images; another number of axes comes from `call` alone."""
         ...
 
     def fetch(self, rows: Integers) -> torch.Tensor:

@@ -150,7 +150,7 @@ _FLOATING = "must hold floating-point numbers, images in [-1, 1]"
 
 
 def _tensor(x: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor | None:
-    """The same as a tensor; None for an array of what is no number: of objects, words, dates or records."""
+    """The array as a tensor on the CPU; None where it holds no numbers but objects, words, dates or records."""
     try:
         return torch.as_tensor(x).detach().cpu()
     except TypeError:

@@ -64,7 +64,7 @@ class Learned:
         return result & (self.forgiven < FORGIVEN) & bool(self.state.min() >= 1)
 
     def see(self, multipliers: Vector, measured: Measured, damping: Damping, overshot: bool, gains: Gains) -> Learned:
-        """With the change of the slacks since the last point, where it stands out of the noise.
+        """What is known after one more dual step: learns from the slacks' change since the last point where it exceeds the noise.
 
         After an overshoot that the difference does not explain, the primal has not answered in full: the next difference
         sets the Hessian anew, and is taken over 1 + k steps. A Hessian that stalls is forgotten.

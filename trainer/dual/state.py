@@ -67,7 +67,7 @@ class Tail:
         return cls(0, 0.0, zeros, zeros, zeros, np.zeros(BLOCKS, dtype=np.int64), blocks, none, blocks)
 
     def add(self, objective: float, slacks: Vector, multipliers: Vector, share: float, target: Vector | None = None) -> Tail:
-        """With one more dual step, at `share` in [0, 1] of the fifth."""
+        """The tail with one more dual step, at `share` in [0, 1] of the fifth."""
         here = np.arange(BLOCKS) == min(BLOCKS - 1, int(share * BLOCKS))
         at_bound = False if target is None else np.abs(target) <= _AT_BOUND
         aim = np.zeros(len(multipliers)) if target is None else target
@@ -202,7 +202,7 @@ class DualState:
         return cls(**values, tails=(*[Tail.empty(size)] * (FIFTHS - len(tails)), *tails))
 
     def with_multipliers(self, multipliers: Vector, applied: Vector | None = None) -> Self:
-        """With the next version's multipliers, which primal steps apply as they are unless `applied` is given."""
+        """The state with the next version's multipliers, which primal steps apply as they are unless `applied` is given."""
         used = multipliers if applied is None else applied
         return replace(self, multipliers=multipliers, applied=used, previous=self.applied)
 

@@ -28,8 +28,8 @@ from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.schedules import noise_schedule
 from dualsweep.trainer.models.spaces import Space, encoded
-from dualsweep.trainer.recipe.evaluation import STEPS
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.samplers.registry import SAMPLERS
 from dualsweep.trainer.sources.build import build_sources, frozen_names
 from dualsweep.trainer.terms.context import TermContext
 
@@ -101,9 +101,9 @@ def _models(
 
 
 def _check_steps(recipe: Recipe, schedule: DDPMScheduler) -> None:
-    """Those over the recipe's own schedule are checked with it; a loaded model's is known only now."""
+    """Refuses more sampling steps than a loaded model's schedule has, which is known only now."""
     total, steps = schedule.config.num_train_timesteps, recipe.sampling.steps
-    if recipe.evaluation.samples and recipe.sampling.sampler in STEPS and steps > total:
+    if recipe.evaluation.samples and SAMPLERS[recipe.sampling.sampler].on_schedule and steps > total:
         raise TrainingError(
             f"evaluation.sample_steps must be at most the loaded schedule's {total} timesteps, but got {steps}; write "
             f"sample_steps: {total}"

@@ -97,7 +97,7 @@ class GradientPrimal:
         return norm
 
     def _average_gradients(self) -> None:
-        """As DDP does, in one message; a parameter that this step didn't use has a gradient of zero."""
+        """Averages gradients over workers as DDP does, in one message; a parameter that the step didn't use has one of zero."""
         parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
         for each in parameters:
             if each.grad is None:

@@ -125,7 +125,7 @@ class Loop:
                 self._settle()
 
     def _update(self, coefficients: Vector) -> None:
-        """As many updates of the weights as the source with the most updates asks for.
+        """Updates the weights as often as the source with the most updates asks for.
 
         A source of fewer updates draws anew when its own are done: each update is along the whole Lagrangian's gradient, and no
         batch serves more updates than its source foresees. Values are of the weights that the step begins with.

@@ -29,7 +29,7 @@ class MetricWindow:
         return cls(0, np.zeros(1 + constraints), np.zeros(constraints), np.zeros(constraints))
 
     def add(self, problem: ConstrainedProblem, state: DualState) -> MetricWindow:
-        """With the means of `state`; a dual step without finite means adds nothing."""
+        """The window with the means of `state`; a dual step without finite means adds nothing."""
         if not problem.complete(state.means):
             return self
         slacks = problem.slacks(state.means)

@@ -42,7 +42,7 @@ class JointDraws:
     pool: str = ""
 
     def joined(self, later: JointDraws) -> JointDraws:
-        """With the draws of a later stage of the same expectations."""
+        """These draws and those of a later stage of the same expectations."""
         if self.columns != later.columns:
             raise ValueError(f"stages must be of the same expectations, but got {self.columns} and {later.columns}")
         return replace(
@@ -81,8 +81,8 @@ class Scale:
 
 @dataclass(frozen=True)
 class Moments:
-    """Of q estimates: mean [q], covariance [q, q], third central moment [q], how many independent units they rest on [q], and
-    the degrees of freedom [q] of the t distribution that their errors have where these are few."""
+    """Moments of q estimates: mean [q], covariance [q, q], third central moment [q], how many independent units they rest on
+    [q], and the degrees of freedom [q] of the t distribution that their errors have where these are few."""
 
     mean: Vector
     covariance: Vector
@@ -105,7 +105,7 @@ class DrawnValues:
     scales: tuple[Scale, ...] = ()
 
     def joined(self, later: DrawnValues) -> DrawnValues:
-        """With a later stage of the same evaluation; the scale was taken before and is the same."""
+        """These values and those of a later stage of the same evaluation; the scale was taken before and is the same."""
         paired = zip(self.sets, later.sets, strict=True)
         return replace(self, sets=tuple(first.joined(second) for first, second in paired))
 
@@ -132,7 +132,7 @@ class DrawnValues:
         return Estimate(self.mean, found.variance, of_means=found.covariance)
 
     def moments(self, rows: Vector) -> Moments:
-        """Of the combinations `rows` [q, 1 + m] of the means: the slacks are such, but for their budgets."""
+        """The moments of combinations `rows` [q, 1 + m] of the means: slacks are such combinations, but for their budgets."""
         mean = self.mean
         used = np.abs(rows) > 0
         value = np.where(used, rows * np.where(used, mean, 0.0), 0.0).sum(1)

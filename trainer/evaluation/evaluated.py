@@ -15,7 +15,7 @@ from dualsweep.trainer.evaluation.judge_protocol import Judge
 from dualsweep.trainer.feasibility.deciding import Deciding
 from dualsweep.trainer.models.spaces import Space
 from dualsweep.trainer.recipe.evaluation import Evaluation
-from dualsweep.trainer.recipe.fields import Sampling
+from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.sources.base import Source
 
 

@@ -8,18 +8,17 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.import_path import import_callable
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.evaluation.copying import copying
+from dualsweep.trainer.evaluation import shipped
 from dualsweep.trainer.evaluation.evidence import Evidence, Metric, NotMeasured
-from dualsweep.trainer.evaluation.frechet import frechet
-from dualsweep.trainer.evaluation.shares import class_shares
 
 __all__ = ["LONGEST", "SHIPPED", "Evidence", "Measured", "Metric", "NotMeasured", "measure", "resolve"]
 
-SHIPPED: dict[str, Metric] = {"class_shares": class_shares, "frechet": frechet, "copying": copying}
+SHIPPED: dict[str, Metric] = {name: getattr(import_module(f"{shipped.__name__}.{name}"), name) for name in shipped.NAMES}
 LONGEST = 250  # characters of a metric's name in MLflow
 
 

@@ -38,7 +38,7 @@ BIN = 8
 
 @dataclass(frozen=True)
 class MeanSpread:
-    """Of the means of q columns: covariance [q, q] and third central moment [q].
+    """How far the means of q columns vary: covariance [q, q] and third central moment [q].
 
     units is how many independent draws there were, degrees [q] the degrees of freedom of the variances; of draws on units,
     numbers [N] are theirs and shares [N, q] what each put into the means' errors.
@@ -64,7 +64,7 @@ class _Residuals:
     fit: Integers
 
     def degrees(self, squares: Vector) -> Vector:
-        """Of the sums of squares [n, q]: [q], infinite where a sum is 0."""
+        """Degrees of freedom [q] of the sums of `squares` [n, q] over rows; infinite where a sum is 0."""
         each = np.bincount(self.fit) ** 2 / np.bincount(self.fit, self.pairs)
         parts = np.stack([np.bincount(self.fit, column) for column in squares.T])
         whole = parts.sum(1)

@@ -23,7 +23,7 @@ from dualsweep.trainer.recipe.recipe import Recipe
 
 @dataclass(frozen=True)
 class Decision:
-    """Of each constraint [m]: its standing so far, and what held-out data say, None where it has none."""
+    """What is decided of each constraint [m] so far: its standing, and what held-out data say; None where it has none."""
 
     standings: tuple[Standing, ...]
     held_out: tuple[HeldOut | None, ...]

@@ -45,7 +45,7 @@ class Criticals(NamedTuple):
 
 
 def fixed_criticals(confidence: float, among: int, kind: Kind) -> Criticals:
-    """Those of one look at a fixed number of draws, of a constraint `among` so many."""
+    """Critical values of one look at a fixed number of draws, for one constraint `among` so many."""
     sides = 2 if kind == "equals" else 1
     quantile = NormalDist().inv_cdf
     return Criticals(quantile(confidence), -quantile((1.0 - confidence) / (sides * max(1, among))))
@@ -90,6 +90,6 @@ def standing_of(
 
 
 def overall(standings: Iterable[Standing]) -> Standing:
-    """That of a whole trial: met where every constraint is, violated where one is."""
+    """The standing of a whole trial: met where every constraint is, violated where one is."""
     found = set(standings)
     return "violated" if "violated" in found else "undecided" if "undecided" in found else "met"

@@ -78,7 +78,7 @@ def load(network: nn.Module, folder: Path) -> None:
 
 
 def _load_plain(network: nn.Module, weights: dict[str, Any], metadata: dict[str, Any] | None, folder: Path) -> None:
-    """For networks to which diffusers gives no adapters: the layout that `files` writes."""
+    """Loads an adapter onto a network to which diffusers gives none, from the layout that `files` writes."""
     from peft import LoraConfig, set_peft_model_state_dict
 
     if not metadata:

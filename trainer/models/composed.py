@@ -37,7 +37,7 @@ class Composed(Predictor):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Those of a part of several prompts, which stand for the same samples in all; none where each part has one."""
+        """The prompts of a part that has several, which stand for the same samples in all parts; none where each part has one."""
         return next((part.texts for part in self.parts.values() if len(part.texts) > 1), ())
 
     def weigh(self, shares: Mapping[str, float]) -> Self:

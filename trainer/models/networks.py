@@ -45,7 +45,7 @@ class Networks:
         return self._frozen[origin]
 
     def trained(self, spec: Model) -> nn.Module:
-        """The same to be trained: weights of its own, or an adapter of its own on a frozen base."""
+        """The network of `spec` to be trained: with weights of its own, or an adapter of its own on a frozen base."""
         origin = origin_of(spec)
         if not origin.adapters and not isinstance(spec.lora, Lora):
             return _bound(_read(origin.base), origin)
@@ -89,7 +89,7 @@ def _bound(network: nn.Module, origin: Origin) -> nn.Module:
 
 
 def values_of(multipliers: Multipliers) -> Vector:
-    """Their numbers [m]."""
+    """The multipliers' numbers [m], in their order."""
     return np.array([value for _, value in multipliers])
 
 

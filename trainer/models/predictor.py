@@ -108,7 +108,7 @@ class Predictor(nn.Module):
         return self
 
     def under(self, schedule: DDPMScheduler) -> Self:
-        """This model under a schedule: with one of flow matching, its network's velocities are turned into v-predictions."""
+        """This model under a schedule: one of flow matching turns its network's velocities into v-predictions."""
         self.levels = levels(schedule) if is_flow(schedule) else None
         return self
 
@@ -198,5 +198,5 @@ class Predictor(nn.Module):
 
 
 def of_network(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of the weights that a checkpoint stores those of the network itself."""
+    """The network's own weights among those that a checkpoint stores."""
     return {name: value for name, value in weights.items() if not name.startswith(_CONDITIONING)}

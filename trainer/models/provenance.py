@@ -34,7 +34,7 @@ class Origin(NamedTuple):
 
 
 def origin_of(spec: Model) -> Origin:
-    """That of a model that is loaded, without an adapter that is still to be made."""
+    """The origin of a loaded model, without an adapter that is still to be made."""
     own = (spec.lora,) if isinstance(spec.lora, str) else ()
     checkpoint = locate(str(spec.load))
     bound = _bound(spec, checkpoint)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from diffusers import DDPMScheduler
-from torch import Tensor
 
 from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.checks.model_files import SCHEDULE_REMEDY
@@ -132,12 +131,3 @@ def _schedule_config(place: str) -> dict[str, Any] | None:
         except (OSError, ValueError):
             continue
     return None
-
-
-def noise_of(schedule: DDPMScheduler, x: Tensor, t: Tensor, prediction: Tensor) -> Tensor:
-    """The noise [B, *shape] that a prediction for x [B, *shape] at t [B] means, whatever the models predict."""
-    if schedule.config.prediction_type != "v_prediction":
-        return prediction
-    signal = schedule.alphas_cumprod.to(x.device)[t].view(-1, *[1] * (x.ndim - 1))
-    noise: Tensor = signal.sqrt() * prediction + (1 - signal).sqrt() * x
-    return noise

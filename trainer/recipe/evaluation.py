@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from dualsweep.trainer.evaluation import shipped
 from dualsweep.trainer.recipe.base import Count, ImportPath, Section
+from dualsweep.trainer.samplers.registry import SAMPLERS
 
-Sampler = Literal["dpmpp_2m", "ddim", "ddpm", "rollout", "langevin"]
-SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
-#: Of the samplers that go through the schedule: their steps unless others are given.
-STEPS: Mapping[str, int] = {"dpmpp_2m": 20, "ddim": 50, "ddpm": 50}
+if TYPE_CHECKING:
+    Metric = str
+    Sampler = str
+else:
+    Metric = Literal[shipped.NAMES]
+    Sampler = Literal[tuple(SAMPLERS)]
+
+
+def _steps_by_default() -> str:
+    """The samplers through the schedule, with the numbers of their steps."""
+    found: dict[int, list[str]] = {}
+    for word, sampler in SAMPLERS.items():
+        if isinstance(sampler.steps, int):
+            found.setdefault(sampler.steps, []).append(f"`{word}`")
+    return ", or of ".join(f"{' or '.join(words)}, {steps} unless given" for steps, words in found.items())
 
 
 class JudgeSpec(Section):
@@ -38,8 +50,7 @@ class Evaluation(Section):
         examples=["dpmpp_2m"],
     )  # fmt: skip
     sample_steps: Count | None = Field(
-        None, description="steps of `dpmpp_2m`, 20 unless given, or of `ddim` or `ddpm`, 50 unless given; at most the schedule's "
-        "timesteps",
+        None, description=f"steps of {_steps_by_default()}; at most the schedule's timesteps",
         examples=["20"],
     )  # fmt: skip
     batch_size: Count = Field(250, description="images sampled at a time by one worker", examples=["250"])
@@ -48,8 +59,8 @@ class Evaluation(Section):
         "(`feasibility.draws`)",
         examples=["4096"],
     )  # fmt: skip
-    metrics: list[Literal["class_shares", "frechet", "copying"] | ImportPath] = Field(
-        ["class_shares", "frechet", "copying"],
+    metrics: list[Metric | ImportPath] = Field(
+        list(shipped.BY_DEFAULT),
         description="metrics of the samples: shipped names, or import paths of functions `(Evidence) -> dict of floats`",
         examples=["[class_shares, frechet]"],
     )

@@ -5,6 +5,7 @@ Each part owns its section; the text under a field is what errors and the guide 
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, create_model, model_validator
@@ -15,16 +16,18 @@ from dualsweep.trainer.recipe.base import Name, Section
 from dualsweep.trainer.recipe.bound import Bound
 from dualsweep.trainer.recipe.data import Data
 from dualsweep.trainer.recipe.dual import Dual
-from dualsweep.trainer.recipe.evaluation import STEPS, Evaluation
+from dualsweep.trainer.recipe.evaluation import Evaluation
 from dualsweep.trainer.recipe.feasibility import Feasibility
 from dualsweep.trainer.recipe.formulation import SHAPES, Formulation
 from dualsweep.trainer.recipe.model import Model, Schedule
 from dualsweep.trainer.recipe.product import Product
 from dualsweep.trainer.recipe.rollout import Rollout
 from dualsweep.trainer.recipe.run import Checkpoint, Resources
+from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.recipe.start import Start
 from dualsweep.trainer.recipe.term_spec import Source, TermSpec
 from dualsweep.trainer.recipe.train import Train
+from dualsweep.trainer.samplers.registry import SAMPLERS
 from dualsweep.trainer.terms.registry import TERMS
 
 
@@ -39,18 +42,6 @@ class Named(NamedTuple):
     @property
     def where(self) -> str:
         return dotted(self.keys)
-
-
-class Sampling(NamedTuple):
-    """A sampler, by its name in recipes; its number of steps; the noise eta of `rollout`.
-
-    The steps of `langevin` are its noise levels, `product` is how it goes through each.
-    """
-
-    sampler: str
-    steps: int
-    eta: float
-    product: Product = Product()
 
 
 class _Words(Section):
@@ -173,8 +164,10 @@ class RecipeFields(Section):
         without bias by Langevin steps alone.
         """
         found = sampler or self.evaluation.sampler or self._own_sampler
-        steps = {"rollout": self.rollout.steps, "langevin": self.product.levels}.get(found)
-        steps = steps or self.evaluation.sample_steps or min(STEPS[found], (self.schedule or Schedule()).timesteps)
+        told = SAMPLERS[found].steps
+        if isinstance(told, str):
+            return Sampling(found, attrgetter(told)(self), self.rollout.eta, self.product)
+        steps = self.evaluation.sample_steps or min(told, (self.schedule or Schedule()).timesteps)
         return Sampling(found, steps, self.rollout.eta, self.product)
 
     @property

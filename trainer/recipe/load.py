@@ -51,7 +51,7 @@ class OverlaidDocument(Document):
         return OverlaidDocument(self.file, copy.deepcopy(self.data[key]), lines, (*self.prefix, key), origins)
 
     def locate(self, diagnostic: Diagnostic) -> Diagnostic:
-        """The same, with the file and line of the value that was laid over, where one was."""
+        """The diagnostic with the file and line of its value: of what was laid over it, where something was."""
         keys = diagnostic.keys
         for length in range(len(keys), -1, -1):
             if (origin := self.origins.get(keys[:length])) is not None:

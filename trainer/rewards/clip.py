@@ -52,7 +52,7 @@ class Clip:
         return cls(found.to(device), Preprocessing.of(pixels), tokenizer)
 
     def whole(self) -> Self:
-        """The same, but nothing of an image is cut off: black around it makes it square."""
+        """The scorer with whole images: none is cut, black around it makes it square."""
         return replace(self, preprocessing=replace(self.preprocessing, whole=True))
 
     def images(self, x: Tensor) -> Tensor:

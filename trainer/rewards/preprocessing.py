@@ -28,7 +28,7 @@ class Preprocessing:
 
     @classmethod
     def of(cls, processor: Any) -> Self:
-        """That of a transformers image processor for CLIP."""
+        """The preprocessing of a transformers image processor for CLIP."""
         size, crop = processor.size, processor.crop_size
         resize = size["shortest_edge"] or (size["height"], size["width"])
         return cls(

@@ -59,7 +59,7 @@ class _Named(Section):
 
     @model_serializer
     def _plain(self) -> dict[str, Any]:
-        """As it was written: a reward that comes to be shipped later does not change how this one is stored."""
+        """The reward as it was written: one that comes to be shipped later does not change how this one is stored."""
         return {self.spec.word: self.spec.model_dump(mode="json", by_alias=True)}
 
     def _given(self) -> dict[str, RewardSpec]:

@@ -94,5 +94,5 @@ class RewardSpec(Section):
         yield from ()
 
     def missing_packages(self) -> list[str]:
-        """Those of `packages` that are not installed."""
+        """The names among `packages` that are not installed."""
         return [package for package in self.packages if find_spec(package) is None]

@@ -20,22 +20,16 @@ grid, and so end elsewhere where n does not divide T (its issues 9261, 11347, 12
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise, repeat
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
 #: How finely `condensed` timesteps end: the i-th of n from the clean end is about T (i/n)^POWER.
 POWER = 2.5
-#: The log √snr from which `dpmpp_2m` begins where noise is predicted: below it, the sample stands in the prediction's last digits
-#: alone. The value is the one that diffusers names for cosine schedules (`lambda_min_clipped`).
-LEAST_LOG_SNR = -5.1
-#: How many of the steps then lie in what would be the first of them: the longer a step there, the more of an error it carries on.
-APPROACH = 2
 
 
 def trailing(total: int, count: int) -> tuple[int, ...]:
@@ -82,8 +76,22 @@ class Step(NamedTuple):
     lead: float = 0.0
 
 
-def chain_of(schedule: DDPMScheduler, sampler: str, count: int) -> list[Step]:
-    """The `count` steps of `ddim`, `ddpm` or `dpmpp_2m` over a training schedule, from noise to data.
+def evenly(schedule: DDPMScheduler, count: int) -> tuple[int, ...]:
+    """`trailing` timesteps of a schedule."""
+    return trailing(schedule.config.num_train_timesteps, count)
+
+
+def chain_of(
+    schedule: DDPMScheduler, count: int, *,
+    timesteps: Callable[[DDPMScheduler, int], Sequence[int]] = evenly,
+    sigma: Callable[[float, float], float] = lambda signal, following: 0.0,
+    leads: Callable[[Sequence[float]], Iterable[float]] = lambda signal: repeat(0.0),
+) -> list[Step]:  # fmt: skip
+    """`count` steps over a training schedule, from noise to data.
+
+    timesteps  (schedule, count) -> those at which the model is asked, falling
+    sigma      (cumulative alpha before, after a step) -> its noise
+    leads      the cumulative alphas before each step -> their leads
 
     Raises:
         ValueError: more steps than the schedule has.
@@ -91,47 +99,10 @@ def chain_of(schedule: DDPMScheduler, sampler: str, count: int) -> list[Step]:
     total = schedule.config.num_train_timesteps
     if count > total:
         raise ValueError(f"the sampler must take at most the schedule's {total} steps, but got {count}; lower sample_steps")
-    timesteps = _multistep(schedule, count) if sampler == "dpmpp_2m" else trailing(total, count)
-    signal = [float(schedule.alphas_cumprod[t]) for t in timesteps]
+    at = timesteps(schedule, count)
+    signal = [float(schedule.alphas_cumprod[t]) for t in at]
     following = [*signal[1:], 1.0]
-    sigma = map(ancestral, signal, following) if sampler == "ddpm" else repeat(0.0)
-    lead = _leads(signal) if sampler == "dpmpp_2m" else repeat(0.0)
-    return [Step(*each) for each in zip(timesteps, signal, following, sigma, lead, strict=False)]
-
-
-def _multistep(schedule: DDPMScheduler, count: int) -> tuple[int, ...]:
-    """`condensed` timesteps; where the noise is predicted, from where it tells something of the sample, and first with care.
-
-    A step to a' carries an error of the prediction on times √a' / √a, so that the first, which would be the longest, is divided
-    evenly in log √snr. Measured with a network that learned two clusters in the plane, cosine schedule, 20 steps: energy distance
-    to the data 12 from T - 1, 0.04 from the first informed timestep, 0.004 so (50 steps of ddpm: 0.004, of ddim: 1.3).
-    """
-    total = schedule.config.num_train_timesteps
-    if schedule.config.prediction_type == "v_prediction":
-        return condensed(total, count)
-    at = [_half_log_snr(float(each)) for each in schedule.alphas_cumprod]
-    informed = max((t for t, each in enumerate(at) if each >= LEAST_LOG_SNR), default=total - 1) + 1
-    plain = condensed(max(informed, count), count)
-    if informed == total or count <= APPROACH + 2:
-        return plain
-    first, second, *rest = condensed(max(informed, count), count - APPROACH)
-    levels = [at[first] + (at[second] - at[first]) * (1 + each) / (1 + APPROACH) for each in range(APPROACH)]
-    gap = np.arange(first - 1, second, -1)
-    between = sorted({int(gap[np.abs(np.array(at)[gap] - level).argmin()]) for level in levels if len(gap)}, reverse=True)
-    return (first, *between, second, *rest) if len(between) == APPROACH else plain  # too few timesteps for it
-
-
-def _leads(signal: Sequence[float]) -> list[float]:
-    """h / (2 h before); 0 for the first step, which has none before it, and for the last, which ends at no noise."""
-    at = [_half_log_snr(each) for each in (*signal, 1.0)]
-    lengths = [after - before for before, after in pairwise(at)]
-    return [0.0, *(h / (2 * before) if before > 0 and h < math.inf else 0.0 for before, h in pairwise(lengths))]
-
-
-def _half_log_snr(signal: float) -> float:
-    if 0 < signal < 1:
-        return 0.5 * math.log(signal / (1 - signal))
-    return math.inf if signal > 0 else -math.inf
+    return [Step(*each) for each in zip(at, signal, following, map(sigma, signal, following), leads(signal), strict=False)]
 
 
 def _in_range(schedule: DDPMScheduler, clean: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from dualsweep.trainer.models.schedules import noise_of
 from dualsweep.trainer.recipe.product import Product
 from dualsweep.trainer.samplers.grid import trailing
 from dualsweep.trainer.samplers.rollout import Predict
@@ -58,6 +57,15 @@ def product_samples(
         if keep:
             kept.append((x, timestep))
     return Annealed(x, used, kept)
+
+
+def noise_of(schedule: DDPMScheduler, x: Tensor, t: Tensor, prediction: Tensor) -> Tensor:
+    """The noise [B, *shape] that a prediction for x [B, *shape] at t [B] means, whatever the models predict."""
+    if schedule.config.prediction_type != "v_prediction":
+        return prediction
+    signal = schedule.alphas_cumprod.to(x.device)[t].view(-1, *[1] * (x.ndim - 1))
+    noise: Tensor = signal.sqrt() * prediction + (1 - signal).sqrt() * x
+    return noise
 
 
 def _size(z: Tensor, score: Tensor, ratio: float) -> Tensor:

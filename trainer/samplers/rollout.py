@@ -43,7 +43,7 @@ class Path:
         return path
 
     def under(self, model: Predict) -> Path:
-        """The same states with the means of a frozen model, which is asked where it was not before."""
+        """The path with the means that a frozen model has at its states; the model is asked only once."""
         if model not in self.known:
             self.known[model] = revisit(model, self).means
         return self.with_means(self.known[model])
@@ -120,7 +120,7 @@ def roll_out(
 
 
 def revisit(model: Predict, path: Path, recompute: bool = False) -> Path:
-    """The same states with the means of the present weights, with gradients to them."""
+    """The path with the means that `model` has now at its states, with gradients to its weights."""
     means = []
     for number, state in enumerate(path.states):
         means.append(path.steps.mean(number, state, _ask(model, path.steps, number, state, path.prompts, recompute)))

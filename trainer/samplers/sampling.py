@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -10,17 +9,11 @@ from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
 from dualsweep.trainer.models.predictor import Predictor
-from dualsweep.trainer.recipe.fields import Sampling
-from dualsweep.trainer.rng import Stream, in_turn, normals
-from dualsweep.trainer.samplers.chain import steps_of
-from dualsweep.trainer.samplers.grid import Step, chain_of, clean_of, update
-from dualsweep.trainer.samplers.langevin import product_samples
-from dualsweep.trainer.samplers.rollout import Predict, roll_out
-
-#: Standard normals [B, *shape] by number: 0 is the start, 1 + k the noise of step k = 0, 1, ….
-Draws = Callable[[int], Tensor]
-#: Chains from which the sizes of Langevin steps are taken.
-PILOT = 64
+from dualsweep.trainer.recipe.sampling import Sampling
+from dualsweep.trainer.rng import in_turn
+from dualsweep.trainer.samplers.chains import Chains
+from dualsweep.trainer.samplers.registry import SAMPLERS
+from dualsweep.trainer.samplers.rollout import Predict
 
 
 @torch.no_grad()
@@ -34,74 +27,24 @@ def sample(
     seed: int,
     batch_size: int,
 ) -> Tensor:
-    """Samples [len(positions), *shape] on the CPU.
+    """Samples [len(positions), *shape] on the CPU, by a sampler of `shipped/`.
 
-    `dpmpp_2m`, `ddim` (both deterministic) and `ddpm` (ancestral) are those of `grid.py`. `rollout` is the chain of `chain.py`:
-    samples of a model aligned on it. `langevin` follows the model's own prediction, without guidance, as the terms
-    on products do. A model of several prompts is given them in turn, by position.
+    A model of several prompts is given them in turn, by position, unless the sampler follows the model's own prediction.
 
     Raises:
         ValueError: more steps than the schedule has.
     """
-    chunks = [positions[start : start + batch_size] for start in range(0, len(positions), batch_size)]
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    if sampling.sampler == "langevin":
-        return _annealed(model, schedule, sampling, chunks, shape, seed, device)
-    predict = model.guided if isinstance(model, Predictor) else model
-    chunk = _rolled if sampling.sampler == "rollout" else _walked
-    count = len(model.texts) if isinstance(model, Predictor) else 0
-    samples = []
-    for each in chunks:
-        prompts = in_turn(count, each)
-        bound = predict if prompts is None else partial(predict, prompts=prompts)
-        samples.append(chunk(bound, schedule, sampling, each, shape, seed, device))
-    return torch.cat(samples) if samples else torch.empty((0, *shape))
-
-
-def _annealed(
-    predict: Predict, schedule: DDPMScheduler, sampling: Sampling, chunks: list[range], shape: tuple[int, ...], seed: int,
-    device: torch.device,
-) -> Tensor:  # fmt: skip
-    """The step sizes are those of a pilot's chains, so that a sample does not depend on the others of its batch."""
-    spec = sampling.product.model_copy(update={"levels": sampling.steps})
-    draws = partial(_draws, seed, shape=shape, device=device)
-    if not chunks:
+    if not positions:
         return torch.empty((0, *shape))
-    sizes = product_samples(predict, schedule, spec, draws(range(PILOT))).sizes
-    samples = [product_samples(predict, schedule, spec, draws(each), sizes=sizes).samples for each in chunks]
-    return torch.cat([each.float().cpu() for each in samples])
-
-
-def _rolled(
-    predict: Predict, schedule: DDPMScheduler, sampling: Sampling, positions: range, shape: tuple[int, ...], seed: int,
-    device: torch.device,
-) -> Tensor:  # fmt: skip
-    steps = steps_of(schedule, sampling.steps, sampling.eta)
-    noise = normals(seed, Stream.SAMPLING, 0, positions, (len(steps), *shape)).to(device)
-    return roll_out(predict, steps, noise).samples.float().cpu()
-
-
-def _walked(
-    predict: Predict, schedule: DDPMScheduler, sampling: Sampling, positions: range, shape: tuple[int, ...], seed: int,
-    device: torch.device,
-) -> Tensor:  # fmt: skip
-    chain = chain_of(schedule, sampling.sampler, sampling.steps)
-    return walk(predict, schedule, chain, _draws(seed, positions, shape, device)).float().cpu()
-
-
-def walk(predict: Predict, schedule: DDPMScheduler, chain: Sequence[Step], draws: Draws) -> Tensor:
-    """Samples [B, *shape] at the end of a chain: it starts at draw 0, and step k takes draw 1 + k where it has noise."""
-    x = draws(0)
-    last = torch.zeros_like(x)
-    for number, step in enumerate(chain):
-        t = torch.full((len(x),), step.timestep, device=x.device, dtype=torch.int64)
-        clean = clean_of(schedule, step.signal, x, predict(x, t))
-        led = clean + step.lead * (clean - last) if step.lead else clean
-        x, last = update(x, led, step.signal, step.following, step.sigma), clean
-        if step.sigma:
-            x = x + step.sigma * draws(1 + number)
-    return x
-
-
-def _draws(seed: int, positions: range, shape: tuple[int, ...], device: torch.device) -> Draws:
-    return lambda number: normals(seed, Stream.SAMPLING, number, positions, shape).to(device)
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    sampler = SAMPLERS[sampling.sampler]
+    guided = model if sampler.guided and isinstance(model, Predictor) else None
+    predict: Predict = model if guided is None else guided.guided
+    prompts = 0 if guided is None else len(guided.texts)
+    draw = sampler.prepare(predict, Chains(schedule, sampling, seed, shape, device))
+    samples = []
+    for start in range(0, len(positions), batch_size):
+        batch = positions[start : start + batch_size]
+        asked = in_turn(prompts, batch)
+        samples.append(draw(predict if asked is None else partial(predict, prompts=asked), batch).float().cpu())
+    return torch.cat(samples)

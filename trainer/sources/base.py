@@ -119,7 +119,7 @@ class ValueAccumulator:
         self.values[:, at] += np.stack([np.full(len(at), len(plain)), plain.sum(0), (plain**2).sum(0)])
 
     def report(self, step: int, rank: int) -> SlackReport:
-        """This worker's report of dual step `step`; the sums start anew."""
+        """The report of this worker for dual step `step`; the sums start anew."""
         (count, total, squares), products, neighbours = self.values, self.products, self.neighbours
         self.values, self.products, self.neighbours = np.zeros_like(self.values), None, np.zeros_like(self.neighbours)
         return SlackReport(step, rank, count, total, squares, products, neighbours)

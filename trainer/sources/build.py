@@ -11,13 +11,13 @@ from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.data.examples import Examples, InMemory, concatenate
 from dualsweep.trainer.data.splits import Assembled
 from dualsweep.trainer.models.provenance import recipe_of
-from dualsweep.trainer.recipe.evaluation import STEPS
-from dualsweep.trainer.recipe.fields import Sampling
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.recipe.term_spec import SamplesOf
 from dualsweep.trainer.recipe.term_spec import Source as Kind
 from dualsweep.trainer.rng import Stream, generator
 from dualsweep.trainer.samplers.chain import steps_of
+from dualsweep.trainer.samplers.registry import SAMPLERS
 from dualsweep.trainer.samplers.sampling import sample
 from dualsweep.trainer.sources import estimators
 from dualsweep.trainer.sources.base import Source
@@ -95,7 +95,7 @@ def sampling_of(recipe: Recipe, name: str) -> Sampling:
     if checkpoint is not None:
         return recipe_of(checkpoint).sampling
     own = recipe.evaluation.sampler
-    return recipe.sampling_by(own if own in STEPS else "dpmpp_2m")
+    return recipe.sampling_by(own if own is not None and SAMPLERS[own].on_schedule else "dpmpp_2m")
 
 
 def _number(name: str) -> tuple[int]:

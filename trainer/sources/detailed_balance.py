@@ -177,7 +177,7 @@ class BalanceStep(RolloutStep):
 
 
 class BalanceEstimator:
-    """It learns a flow beside the model."""
+    """An estimator that learns a flow network beside the model."""
 
     step: type[BalanceStep]
 

@@ -52,7 +52,7 @@ class Estimator(Protocol):
         ...
 
     def begin_step(self, step: int, coefficients: Coefficients, multipliers: Tensor | None = None) -> SourceStep:
-        """Its part of primal step `step`, for the Lagrangian's normalised coefficients by column.
+        """The estimator's part of primal step `step`, for the Lagrangian's normalised coefficients by column.
 
         Where each of this shard's b trajectories has `multipliers` [b, m] of its own, coefficients are [b].
         """
@@ -155,7 +155,7 @@ class RolloutStep:
 
 
 class PlainEstimator:
-    """It learns nothing of its own."""
+    """An estimator without a network of its own to learn."""
 
     step: type[RolloutStep]
 

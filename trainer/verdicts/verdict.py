@@ -95,5 +95,5 @@ class Trace:
         return Trace(self.steps[keep], self.multipliers[keep], self.slacks[keep], self.errors[keep])
 
     def turned(self) -> Trace:
-        """With the signs of multipliers and slacks exchanged: an equality that is pressed from the other side."""
+        """The trace with the signs of multipliers and slacks exchanged: of an equality that is pressed from the other side."""
         return Trace(self.steps, -self.multipliers, -self.slacks, self.errors)

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from dualsweep.trainer.data.examples import InMemory
-from dualsweep.trainer.evaluation import copying as module
-from dualsweep.trainer.evaluation.copying import copying, examine, nearest
 from dualsweep.trainer.evaluation.evidence import Evidence, NotMeasured
 from dualsweep.trainer.evaluation.images import Rows
+from dualsweep.trainer.evaluation.shipped import copying as module
+from dualsweep.trainer.evaluation.shipped.copying import copying, examine, nearest
 from tests.margins import Sampled
 
 

@@ -8,10 +8,10 @@ import scipy.linalg
 
 from dualsweep.trainer.data.examples import InMemory
 from dualsweep.trainer.evaluation.evidence import Evidence, NotMeasured
-from dualsweep.trainer.evaluation.frechet import between_gaussians, distance, frechet, to_gaussian
 from dualsweep.trainer.evaluation.images import Rows
 from dualsweep.trainer.evaluation.jackknife import jackknifed
 from dualsweep.trainer.evaluation.judge import ConvJudge
+from dualsweep.trainer.evaluation.shipped.frechet import between_gaussians, distance, frechet, to_gaussian
 from tests.margins import Sampled
 
 

@@ -10,15 +10,8 @@ from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation.evidence import Evidence, NotMeasured
 from dualsweep.trainer.evaluation.images import Rows
 from dualsweep.trainer.evaluation.judge import ConvJudge
-from dualsweep.trainer.evaluation.shares import (
-    class_shares,
-    metric_names,
-    share_errors,
-    share_intervals,
-    tallies,
-    tv_from_uniform,
-    tv_interval,
-)
+from dualsweep.trainer.evaluation.shares import share_errors, share_intervals, tallies, tv_from_uniform, tv_interval
+from dualsweep.trainer.evaluation.shipped.class_shares import class_shares, metric_names
 from tests.margins import Sampled
 
 

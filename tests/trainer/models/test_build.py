@@ -23,9 +23,9 @@ from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.schedules import own_schedule
 from dualsweep.trainer.models.spaces import Latents
-from dualsweep.trainer.recipe.fields import Sampling
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.rng import Stream, normals
 from dualsweep.trainer.samplers.sampling import sample

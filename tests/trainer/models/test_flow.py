@@ -15,8 +15,8 @@ from dualsweep.trainer.engine.sample_command import restore
 from dualsweep.trainer.models.flow import flow_schedule, is_flow, levels
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.schedules import own_schedule
-from dualsweep.trainer.recipe.fields import Sampling
 from dualsweep.trainer.recipe.model import Model, Schedule
+from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.rng import Stream, normals
 from dualsweep.trainer.samplers.chain import steps_of
 from dualsweep.trainer.samplers.rollout import roll_out

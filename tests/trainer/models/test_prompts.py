@@ -17,9 +17,9 @@ from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.log_flow import Flow
 from dualsweep.trainer.models.schedules import own_schedule
-from dualsweep.trainer.recipe.fields import Sampling
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.rng import Stream, drawn, in_turn, normals
 from dualsweep.trainer.samplers.rollout import Path as Trajectories

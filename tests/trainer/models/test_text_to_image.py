@@ -16,8 +16,8 @@ from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.flow import levels
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.schedules import own_schedule
-from dualsweep.trainer.recipe.fields import Sampling
 from dualsweep.trainer.recipe.model import Model
+from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.rng import Stream, normals
 from dualsweep.trainer.samplers.sampling import sample
 from tests.trainer.models.test_build import aligned, latest, prediction, prepared, train

@@ -17,11 +17,14 @@ from torch import Tensor, nn
 
 from dualsweep.trainer.models.flow import flow_schedule
 from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.samplers.shipped import ddim, ddpm, dpmpp_2m
 
 Array = NDArray[np.float64]
 #: Standard normal draws [B, 2] by number.
 Draws = Callable[[int], Tensor]
 PREDICTIONS = ("epsilon", "v_prediction", "flow")
+#: What each sampler through the schedule makes of (schedule, number of steps).
+CHAINS = {"dpmpp_2m": dpmpp_2m.chain, "ddim": ddim.chain, "ddpm": ddpm.chain}
 
 
 @dataclass(frozen=True)

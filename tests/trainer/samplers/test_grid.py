@@ -12,11 +12,13 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor, nn
 
 from dualsweep.trainer.models.predictor import Predictor
-from dualsweep.trainer.recipe.fields import Sampling
+from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.rng import Stream, normals
-from dualsweep.trainer.samplers.grid import ancestral, chain_of, clean_of, condensed, trailing, update
-from dualsweep.trainer.samplers.sampling import sample, walk
-from tests.trainer.samplers.gaussians import PREDICTIONS, Gaussian, exact, grid, moments, published, schedule_of
+from dualsweep.trainer.samplers.grid import ancestral, clean_of, condensed, trailing, update
+from dualsweep.trainer.samplers.sampling import sample
+from dualsweep.trainer.samplers.shipped import ddim, dpmpp_2m
+from dualsweep.trainer.samplers.walk import walk
+from tests.trainer.samplers.gaussians import CHAINS, PREDICTIONS, Gaussian, exact, grid, moments, published, schedule_of
 
 TOTALS, COUNTS = (50, 80, 128, 200, 300, 1000), (7, 15, 20, 29, 30, 31, 50, 70)
 NARROW = Gaussian(0.2)
@@ -31,7 +33,7 @@ CELLS = [
 def made(total: int, count: int, sampler: str, prediction: str, of: Gaussian) -> tuple[float, float, float]:
     """Mean of the first coordinate and the least and largest sd of a coordinate, without sampling."""
     schedule = schedule_of(prediction, total)
-    model, chain = exact(of, schedule, prediction), chain_of(schedule, sampler, count)
+    model, chain = exact(of, schedule, prediction), CHAINS[sampler](schedule, count)
     mean, covariance = moments(lambda draws: walk(model, schedule, chain, draws), 1 + count)
     sd = np.sqrt(np.diag(covariance))
     return float(mean[0]), float(sd.min()), float(sd.max())
@@ -91,7 +93,7 @@ def test_a_schedule_that_reaches_no_signal_and_no_noise_is_sampled(sampler):
     assert float(schedule.alphas_cumprod[0]) == 1.0 and float(schedule.alphas_cumprod[-1]) == 0.0
     model = exact(NARROW, schedule, "v_prediction")
     for count in (20, 200):
-        chain = chain_of(schedule, sampler, count)
+        chain = CHAINS[sampler](schedule, count)
         mean, covariance = moments(partial(walk, model, schedule, chain), 1 + count)
         sd = np.sqrt(np.diag(covariance))
         if sampler != "dpmpp_2m":
@@ -119,7 +121,7 @@ class Tilted(nn.Module):
 def test_an_amortised_model_is_sampled_at_each_multiplier(multiplier):
     schedule = schedule_of("epsilon", 200)
     model = Predictor(Tilted(schedule)).at(np.array([multiplier]))
-    chain = chain_of(schedule, "dpmpp_2m", 20)
+    chain = dpmpp_2m.chain(schedule, 20)
     mean, covariance = moments(lambda draws: walk(model.guided, schedule, chain, draws), 1)
     assert mean == pytest.approx([0.3 + 0.04 * multiplier, -0.2 + 0.02 * multiplier], abs=0.01)
     assert np.sqrt(np.diag(covariance)) == pytest.approx([0.2, 0.2], rel=0.03)
@@ -143,7 +145,7 @@ def test_where_the_steps_divide_the_timesteps_ddim_is_that_of_diffusers(predicti
     for t in theirs.timesteps:
         # The noise is read from the bounded sample, as ancestral and multistep updates have it.
         expected = theirs.step(bent(expected, t), t, expected, use_clipped_model_output=True).prev_sample
-    found = walk(bent, schedule, chain_of(schedule, "ddim", 20), lambda _: x)
+    found = walk(bent, schedule, ddim.chain(schedule, 20), lambda _: x)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -165,7 +167,7 @@ def test_a_step_of_ddpm_is_that_of_diffusers(prediction):
 def test_the_multistep_solver_is_that_of_diffusers_on_our_timesteps(prediction):
     options = {"beta_schedule": "scaled_linear", "prediction_type": prediction}
     schedule = DDPMScheduler(300, clip_sample=False, **options)
-    chain = chain_of(schedule, "dpmpp_2m", 17)
+    chain = dpmpp_2m.chain(schedule, 17)
     theirs = DPMSolverMultistepScheduler(300, algorithm_type="dpmsolver++", final_sigmas_type="zero", **options)
     theirs.set_timesteps(timesteps=[step.timestep for step in chain])
     x = expected = normals(0, Stream.SAMPLING, 0, range(4), (3,))
@@ -188,4 +190,4 @@ def test_samples_do_not_depend_on_the_batch():
 def test_more_steps_than_timesteps_are_refused():
     schedule = schedule_of("epsilon", 50)
     with pytest.raises(ValueError, match="at most the schedule's 50 steps, but got 51; lower sample_steps"):
-        chain_of(schedule, "dpmpp_2m", 51)
+        dpmpp_2m.chain(schedule, 51)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dualsweep.trainer.config.diagnostics import RuleError
 from dualsweep.trainer.recipe.data import Subset
-from dualsweep.trainer.recipe.evaluation import STEPS
 from dualsweep.trainer.recipe.fields import RecipeFields
 from dualsweep.trainer.recipe.model import Schedule
 from dualsweep.trainer.recipe.term_spec import Everything
+from dualsweep.trainer.samplers.registry import SAMPLERS
 
 
 def data_fit_the_terms(recipe: RecipeFields) -> None:
@@ -28,7 +28,7 @@ def samplers_fit_the_schedule(recipe: RecipeFields) -> None:
         return  # the loaded model's own is known only then
     timesteps = (recipe.schedule or Schedule()).timesteps
     evaluation = recipe.evaluation
-    scheduled = evaluation.samples > 0 and recipe.sampling.sampler in STEPS
+    scheduled = evaluation.samples > 0 and SAMPLERS[recipe.sampling.sampler].on_schedule
     for key, steps, used in (
         ("evaluation.sample_steps", recipe.sampling.steps, scheduled),
         ("rollout.steps", recipe.rollout.steps, bool(recipe.terms_on("rollout"))),

@@ -6,6 +6,6 @@ Listed by name alone, so that nothing is imported before it is used; what severa
 
 from __future__ import annotations
 
-from pkgutil import iter_modules
+from dualsweep.trainer.config.plug_ins import words
 
-NAMES: tuple[str, ...] = tuple(sorted(each.name for each in iter_modules(__path__)))
+NAMES = words(__path__)

@@ -28,7 +28,7 @@ FEWEST = 3  # leaving one out, its neighbour must still have another
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Of M images: the distance [M] to the nearest training image, root mean square per pixel, and its position [M]."""
+    """How near M images lie to the training images: distance [M] to the nearest (root mean square per pixel), its position [M]."""
 
     distance: NDArray[np.float64]
     position: Integers
@@ -36,7 +36,7 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Nearness:
-    """Of M images: the distances [M] to their nearest training images, and which of them count as copies [M]."""
+    """Which of M images are copies: distances [M] to their nearest training images, and whether each counts as a copy [M]."""
 
     distance: NDArray[np.float64]
     copied: NDArray[np.bool_]

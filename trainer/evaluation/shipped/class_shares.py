@@ -1,0 +1,50 @@
+"""How often each class is sampled, as the judge sees it, and how sure that is."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.evidence import Evidence, needed_judge
+from dualsweep.trainer.evaluation.images import Rows
+from dualsweep.trainer.evaluation.judge_protocol import classify
+from dualsweep.trainer.evaluation.shares import share_errors, share_intervals, tallies, tv_from_uniform, tv_interval
+
+
+def class_shares(evidence: Evidence) -> dict[str, float]:
+    """`share/CLASS` of every class with `share_low/CLASS`, `share_high/CLASS` and, unless it is too rare or too frequent,
+    `share_error/CLASS`; and `tv_from_uniform`, the shares' total-variation distance from 1/K each, with `_low` and `_high`.
+
+    Raises:
+        TrainingError: the judge's classes are not as many as the data's.
+    """
+    probabilities = classify(needed_judge(evidence), Rows.of(evidence.samples))
+    names = evidence.class_names or tuple(range(probabilities.shape[1]))
+    if len(names) != probabilities.shape[1]:
+        raise TrainingError(
+            f"the judge's probabilities(x) must have a column for each of the data's {len(names)} classes, but got "
+            f"{probabilities.shape[1]}; fix the judge, in the order {list(names)}"
+        )
+    counts, called = tallies(probabilities), metric_names(names)
+    errors, (low, high) = share_errors(counts), share_intervals(counts)
+    each = {
+        f"{word}/{name}": float(found)
+        for word, column in (
+            ("share", counts / counts.sum()), ("share_error", errors), ("share_low", low), ("share_high", high)
+        )
+        for name, found in zip(called, column, strict=True)
+        if not np.isnan(found)
+    }  # fmt: skip
+    least, most = tv_interval(counts)
+    distance = tv_from_uniform(counts / counts.sum())
+    return {**each, "tv_from_uniform": distance, "tv_from_uniform_low": least, "tv_from_uniform_high": most}
+
+
+def metric_names(names: tuple[int | str, ...]) -> list[str]:
+    """The class names as metrics of MLflow can hold them; where two would be one, their positions tell them apart."""
+    legal = [re.sub(r"[^A-Za-z0-9_.\- ]", "_", str(name)) for name in names]
+    # A name that is only dots would be read as a folder above.
+    legal = [name if name.strip(". ") else f"class_{position}" for position, name in enumerate(legal)]
+    return [name if legal.count(name) == 1 else f"{name}_{position}" for position, name in enumerate(legal)]
