@@ -33,8 +33,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 MOST_ASSERTIONS = 10
 #: Files under tests/ whose tests of a real Ray assert more at once, until they are rearranged.
 ASSERT_MORE = {
-    "cluster/live/test_jobs.py", "faults/test_bad_parts.py", "faults/test_tracking_down.py", "pipeline/test_explain.py",
-    "pipeline/test_submit.py", "pipeline/test_sweep.py", "pipeline/test_train.py",
+    "cluster/live/test_jobs.py", "faults/test_tracking_down.py", "pipeline/test_submit.py", "pipeline/test_sweep.py",
 }  # fmt: skip
 _CALLBACKS = "ray.train.v2._internal.execution.callback"
 #: What is private elsewhere and used all the same, and why there is no other way.

@@ -14,7 +14,7 @@ from dualsweep.trainer.result import Result
 
 
 class MlflowRuns:
-    """Those of one sweep, through its tracker, which spools. `place` is where trials write, `folder` where this driver does."""
+    """The MLflow runs of one sweep, through its tracker. `place` is where trials write, `folder` where this driver does."""
 
     def __init__(self, plan: Plan, tracker: Tracker, place: str, folder: Path) -> None:
         self._plan, self._tracker, self._place, self._folder = plan, tracker, place, folder

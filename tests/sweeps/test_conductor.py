@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -14,7 +15,7 @@ from dualsweep.sweeps.early_stopping.early_stopper import Point, Stop
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import ProposedTrial, TrialStart
-from dualsweep.sweeps.trials.runs import Run
+from dualsweep.sweeps.trials.runs import Ended, OpenTrial, Run
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.result import ConstraintOutcome, Result, failed
 from tests.sweeps.files import SWEEP, plan
@@ -104,7 +105,18 @@ def test_values_that_make_no_recipe_are_refused_and_open_nothing(tmp_path: Path)
     assert conductor.next() is None
 
 
-def test_one_training_that_stops_stops_its_trial_and_no_other(tmp_path: Path) -> None:
+class Halted(NamedTuple):
+    """Two trials of three trainings each; the second training of the first trial was stopped, and what became of the others."""
+
+    conductor: Conductor
+    trial: OpenTrial
+    other: OpenTrial
+    stop: Stop
+    ends: list[Ended]
+
+
+@pytest.fixture
+def halted(tmp_path: Path) -> Halted:
     search = plan(tmp_path, "seeds=3", sweep=STOPPING)
     conductor = Conductor(search)
     trial, _ = conductor.take_up(proposed(search, 0), {}, {})
@@ -112,15 +124,24 @@ def test_one_training_that_stops_stops_its_trial_and_no_other(tmp_path: Path) ->
     second = trial.waiting[1]
     found = stops_at(conductor, second, points(1500))
     assert found is not None and (found[0], found[1].rule) == (530, "infeasible")
-
     over, ends = conductor.stop(Halt(second, found[1], 53.0), {0: hopeless(100), 1: hopeless(530)})
-    assert over is trial and [run.seed for run, _ in ends] == [1, 0, 2], "the one that stopped first, the others by their seeds"
-    assert [(result.steps, result.seconds) for _, result in ends] == [(530, 53.0), (100, 0.0), (0, 0.0)]
-    assert {result.stopped_by for _, result in ends} == {"infeasible"} and ends[0][1].reason == found[1].reason
-    assert ends[1][1].reason == f"training 0000-seed-1 of this trial was stopped: {found[1].reason}"
+    assert over is trial
+    return Halted(conductor, trial, other, found[1], ends)
+
+
+def test_one_training_that_stops_stops_its_trial_and_no_other(halted: Halted) -> None:
+    conductor, trial, other, _, _ = halted
     assert trial.record is not None and trial.record.result.status == "stopped"
     assert not any(conductor.is_running(run) for run in trial.runs) and all(conductor.is_running(run) for run in other.runs)
     assert names(conductor) == ["0001-seed-0", "0001-seed-1", "0001-seed-2"]
+
+
+def test_each_training_of_a_stopped_trial_says_which_was_stopped_and_why(halted: Halted) -> None:
+    _, _, _, stop, ends = halted
+    assert [run.seed for run, _ in ends] == [1, 0, 2], "the one that stopped first, the others by their seeds"
+    assert [(result.steps, result.seconds) for _, result in ends] == [(530, 53.0), (100, 0.0), (0, 0.0)]
+    assert {result.stopped_by for _, result in ends} == {"infeasible"} and ends[0][1].reason == stop.reason
+    assert ends[1][1].reason == f"training 0000-seed-1 of this trial was stopped: {stop.reason}"
 
 
 def test_after_a_kill_the_same_is_decided_on_what_was_reported(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class Loader(yaml.SafeLoader):
         self.alias_lines: dict[tuple[int, int], int] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Composes a node as PyYAML does, and remembers the lines of aliases in lists: nodes have those of what they stand for."""
+        """Composes a node as PyYAML does, and remembers the lines of aliases in lists: nodes have their targets'."""
         if isinstance(index, int) and self.check_event(yaml.AliasEvent):
             self.alias_lines[id(parent), index] = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
         return super().compose_node(parent, index)

@@ -53,7 +53,7 @@ def begin(prepared: Prepared, start: Start, problem: ConstrainedProblem, state: 
 
 
 def _multipliers(checkpoint: str, snapshot: Snapshot, start: Start, problem: ConstrainedProblem) -> Mapping[str, float]:
-    """The multipliers to start from: those given, else those at which the run settled; a constraint it lacks must be given one."""
+    """The multipliers to start from: those given, else those at which the run settled; constraints it lacks need one given."""
     names = [str(each["name"]) for each in yaml_core.read(snapshot.files["recipe.yaml"].decode()).get("constraints", [])]
     if missing := [name for name in problem.names if name not in (*names, *start.multipliers)]:
         raise TrainingError(

@@ -28,7 +28,7 @@ FEWEST = 3  # leaving one out, its neighbour must still have another
 
 @dataclass(frozen=True)
 class Neighbours:
-    """How near M images lie to the training images: distance [M] to the nearest (root mean square per pixel), its position [M]."""
+    """How near M images lie to the training images: distance [M] to the nearest (RMS per pixel), its position [M]."""
 
     distance: NDArray[np.float64]
     position: Integers
