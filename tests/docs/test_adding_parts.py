@@ -1,0 +1,132 @@
+"""CONTRIBUTING's recipes of "Adding a part", walked: one file put into a copy of the trainer, no edit elsewhere, and it works."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+#: What each test runs in the copy starts with this; what it finds is the last line that it prints.
+HEAD = """
+import json, sys, tempfile
+from pathlib import Path
+from dualsweep import trainer
+from dualsweep.trainer.checks.recipe import check_recipe
+from dualsweep.trainer.recipe.recipe import Recipe
+
+assert Path(trainer.__file__).resolve().is_relative_to(Path.cwd()), trainer.__file__
+
+def checked(**sections):
+    recipe = Recipe.model_validate({
+        "name": "added", "formulation": "constrained_training", "model": {"call": "small:build"}, "schedule": {"timesteps": 20},
+        "data": {"source": "digits"}, "train": {"steps": 3, "batch_size": 16}, **sections,
+    })
+    assert not {"torch", "numpy"} & set(sys.modules)
+    check_recipe(recipe)
+    return recipe
+
+def trained(recipe):
+    import torch
+    from dualsweep.trainer.checkpoint import CheckpointFolder
+    from dualsweep.trainer.dual.coordinator import InProcess
+    from dualsweep.trainer.engine.dual_side import controller_of
+    from dualsweep.trainer.engine.host import LocalHost
+    from dualsweep.trainer.engine.worker import run_worker
+
+    torch.set_num_threads(1)
+    host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(tempfile.mkdtemp()))
+    return run_worker(recipe, host, "out"), host
+"""
+SMALL = """
+def build():
+    import torch
+
+    class Small(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x, t):
+            return self.scale * x
+
+    return Small()
+"""
+
+
+class Copy:
+    """A copy of the package and of `trainer/`, to which one file is added."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("dualsweep", "trainer"):
+            shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "small.py").write_text(SMALL)
+
+    def add(self, example: str, place: str) -> None:
+        shutil.copy(ROOT / "docs/examples" / example, self.folder / place / example)
+
+    def run(self, code: str) -> Any:
+        """What `code` prints last, as JSON."""
+        done = subprocess.run(
+            [sys.executable, "-c", HEAD + code], cwd=self.folder, capture_output=True, text=True, check=False,
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+def test_a_metric_is_one_file(copy: Copy) -> None:
+    copy.add("brightness.py", "trainer/evaluation/shipped")
+    told = copy.run("""
+result, _ = trained(checked(evaluation={"samples": 12, "sample_steps": 3, "metrics": ["brightness"], "judge": {"epochs": 1}}))
+print(json.dumps(result.metrics))
+""")
+    pixels = np.load(copy.folder / "out/samples.npy").reshape(12, -1).mean(1, dtype=np.float64)
+    assert told["eval/brightness"] == pytest.approx(pixels.mean(), rel=1e-9)
+    assert told["eval/brightness_error"] == pytest.approx(pixels.std(ddof=1) / 12**0.5, rel=1e-9)
+
+
+def test_a_sampler_is_one_file(copy: Copy) -> None:
+    """On N(1.5, 0.2^2), where the equation's solution is known, beside DDIM, which is of first order."""
+    copy.add("heun.py", "trainer/samplers/shipped")
+    told = copy.run("""
+recipe = checked(schedule={"timesteps": 1000, "name": "linear"}, evaluation={"sampler": "heun"})
+import torch
+from diffusers import DDPMScheduler
+from dualsweep.trainer.rng import Stream, normals
+from dualsweep.trainer.samplers.sampling import sample
+
+schedule = DDPMScheduler(1000, beta_schedule="linear", clip_sample=False)
+signal, (mean, sd) = schedule.alphas_cumprod.double(), (1.5, 0.2)
+
+class Exact(torch.nn.Module):
+    def forward(self, x, t):
+        a = signal[t][:, None]
+        return (1 - a).sqrt() * (x.double() - a.sqrt() * mean) / (a * sd**2 + 1 - a)
+
+start, last = normals(0, Stream.SAMPLING, 0, range(64), (1,)).double(), signal[-1]
+exact = mean + sd * (start - last.sqrt() * mean) / (last * sd**2 + 1 - last).sqrt()
+
+def error(sampler, steps):
+    sampling = recipe.sampling_by(sampler)._replace(steps=steps)
+    return float((sample(Exact(), schedule, range(64), (1,), sampling=sampling, seed=0, batch_size=20) - exact).abs().max())
+
+print(json.dumps([recipe.sampling.steps, *[error(name, steps) for name in ("heun", "ddim") for steps in (50, 100)]]))
+""")
+    steps, *errors = told
+    heun, ddim = errors[:2], errors[2:]
+    assert steps == 25 and heun[1] < 0.012
+    assert heun[0] > 2.5 * heun[1] and ddim[0] < 2.0 * ddim[1]  # second order falls faster
+    assert heun[0] < ddim[0] / 2 and heun[1] < ddim[1] / 3
