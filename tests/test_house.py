@@ -68,6 +68,7 @@ CALLED_FROM_OUTSIDE = {
 PLUG_INS = (
     "trainer.rewards.shipped.", "trainer.terms.shipped.", "trainer.sources.estimators.", "trainer.evaluation.shipped.",
     "trainer.samplers.shipped.",
+    "trainer.data.sources.",
 )  # fmt: skip
 
 

@@ -28,8 +28,8 @@ def checked(**sections):
         "name": "added", "formulation": "constrained_training", "model": {"call": "small:build"}, "schedule": {"timesteps": 20},
         "data": {"source": "digits"}, "train": {"steps": 3, "batch_size": 16}, **sections,
     })
-    assert not {"torch", "numpy"} & set(sys.modules)
     check_recipe(recipe)
+    assert not {"torch", "numpy"} & set(sys.modules), "checking input must import nothing heavy"
     return recipe
 
 def trained(recipe):
@@ -130,3 +130,39 @@ print(json.dumps([recipe.sampling.steps, *[error(name, steps) for name in ("heun
     assert steps == 25 and heun[1] < 0.012
     assert heun[0] > 2.5 * heun[1] and ddim[0] < 2.0 * ddim[1]  # second order falls faster
     assert heun[0] < ddim[0] / 2 and heun[1] < ddim[1] / 3
+
+
+def test_a_data_source_is_one_file(copy: Copy) -> None:
+    copy.add("blobs.py", "trainer/data/sources")
+    told = copy.run("""
+from dualsweep.trainer.checks.before_loading import summary
+from dualsweep.trainer.config.diagnostics import InputError
+
+sections = {
+    "data": {"blobs": {"count": 100, "spread": 0.1}, "keep": {2: 0.5}}, "evaluation": {"samples": 0, "loss_draws": 64},
+}
+rare = {"name": "rare", "data": {"classes": [2]}, "at_most": 10.0}
+try:
+    checked(**sections, constraints=[rare, {**rare, "name": "none", "data": {"classes": [3]}}])
+except InputError as error:
+    refused = [str(each) for each in error.diagnostics]
+recipe = checked(**sections, constraints=[rare])
+said = summary(recipe.data)
+
+import numpy as np
+from dualsweep.trainer.data.splits import assemble
+
+data = assemble(recipe)
+everything = data.split.examples
+points = everything.fetch(np.arange(100)).double().numpy()
+centres = [points[everything.labels == blob].mean(0).tolist() for blob in range(3)]
+result, _ = trained(recipe)
+print(json.dumps([said, refused, [len(rows) for rows in data.rows], centres, result.constraints["rare"].value]))
+""")
+    said, refused, rows, centres, value = told
+    assert said == "100 examples, 83 trained on: 0 34, 1 33, 2 16"
+    assert len(refused) == 1 and "constraints.1.data.classes.0: must be a class of the data, but got 3" in refused[0]
+    assert rows == [83, 16]
+    corners = [[0.6, 0.0], [-0.3, 0.3 * 3**0.5], [-0.3, -0.3 * 3**0.5]]
+    assert np.abs(np.array(centres) - corners).max() < 5 * 0.1 / 33**0.5
+    assert 0 < value < 10

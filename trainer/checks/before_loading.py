@@ -15,7 +15,7 @@ from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
 from dualsweep.trainer.config.import_path import CannotImportError, import_callable, takes
 from dualsweep.trainer.config.yaml_file import Document, show
 from dualsweep.trainer.data.class_names import composed, find, same
-from dualsweep.trainer.data.dataset_info import DatasetInfo, inspect
+from dualsweep.trainer.data.dataset_info import DatasetInfo
 from dualsweep.trainer.data.faults import (
     BadDataError,
     nothing_kept,
@@ -24,7 +24,7 @@ from dualsweep.trainer.data.faults import (
     without_classes,
     without_labels,
 )
-from dualsweep.trainer.data.image_listing import passed_over
+from dualsweep.trainer.data.load import inspect
 from dualsweep.trainer.data.portions import portion, stays
 from dualsweep.trainer.recipe.base import ClassName
 from dualsweep.trainer.recipe.data import Data, Subset
@@ -77,7 +77,8 @@ def summary(data: Data) -> str:
         else:
             classes = f"{len(names):,} classes of {min(kept):,} to {max(kept):,}"
         said += f", {'' if sum(kept) == known.total else f'{sum(kept):,} '}trained on: {classes}"
-    over = passed_over(data.folder) if data.folder is not None else []
+    source, value = data.named
+    over = source.passed_over(value)
     if over:
         more = f" and {len(over) - _LISTED_FILES:,} more" if len(over) > _LISTED_FILES else ""
         said += f"; not counted, as their names are of no image: {', '.join(over[:_LISTED_FILES])}{more}"
@@ -87,8 +88,8 @@ def summary(data: Data) -> str:
 def _term_faults(recipe: Recipe, known: DatasetInfo) -> Iterator[Diagnostic]:
     """What the terms themselves find wrong."""
     shape = tuple(recipe.leading.shape) if recipe.leading.shape else None
-    if recipe.data is not None and known.side is not None:
-        shape = (1 if recipe.data.grey or recipe.data.source == "digits" else 3, known.side, known.side)
+    if known.shape is not None:
+        shape = known.shape
     inherited = recipe.model.load is not None and may_be_ours(recipe.model.load)
     prompted = True if recipe.model.texts else None if inherited else False
     for each in recipe.terms:
@@ -101,11 +102,12 @@ def _data_faults(recipe: Recipe, data: Data, known: DatasetInfo) -> Iterator[Dia
     yield from _keep_faults(data, known)
     for keys, population in _subsets(recipe):
         yield from _subset_faults(population, keys, data, known)
-    yield from side_faults(recipe, known.side)
+    if known.shape is not None:
+        yield from shape_faults(recipe, known.shape)
 
 
 def is_conclusive(recipe: Recipe) -> bool:
-    """Whether `check` has found all there is: only the packaged digits need not be read to be known.
+    """Whether `check` has found all there is: some sources, as the packaged digits, need not be read to be known.
 
     Then a constraint of classes is known too, and one of positions unless some of them may be held out.
     """
@@ -113,7 +115,7 @@ def is_conclusive(recipe: Recipe) -> bool:
         return True
     subsets = [population for _, population in _subsets(recipe)]
     drawn = recipe.data.holdout > 0 and any(subset.indices is not None for subset in subsets)
-    return recipe.data.source is not None and not drawn and all(subset.call is None for subset in subsets)
+    return recipe.data.named[0].conclusive and not drawn and all(subset.call is None for subset in subsets)
 
 
 def _subsets(recipe: Recipe) -> Iterator[tuple[Keys, Subset]]:
@@ -124,13 +126,26 @@ def _subsets(recipe: Recipe) -> Iterator[tuple[Keys, Subset]]:
             yield each.keys, population
 
 
-def side_faults(recipe: Recipe, *sides: int | None) -> Iterator[Diagnostic]:
-    """A UNet halves its input at each resolution but the first, so the sides must allow that; None is not known."""
+def shape_faults(recipe: Recipe, shape: tuple[int, ...]) -> Iterator[Diagnostic]:
+    """What a model of ours or of diffusers' cannot be given: examples that are no images, or of sides that do not fit."""
+    load = recipe.leading.load
+    if recipe.leading.call is not None or (load is not None and may_be_ours(load)):
+        return
+    if len(shape) != 3:
+        kind = "unet" if recipe.leading.unet is not None else "load"
+        rule, received = "must go with images [C, H, W]", f"examples of shape {list(shape)}"
+        yield Diagnostic(("model", kind), rule, received, "use `model.call` with a model for such data")
+        return
+    yield from _side_faults(recipe, *shape[1:])
+
+
+def _side_faults(recipe: Recipe, *sides: int) -> Iterator[Diagnostic]:
+    """A UNet halves its input at each resolution but the first, so the sides must allow that."""
     if recipe.model.unet is None:
         return
     halvings = len(recipe.model.unet.channels) - 1
     for side in sides:
-        if side is not None and side % 2**halvings:
+        if side % 2**halvings:
             rule = f"must halve images of side {side} without remainder"
             received = f"{halvings + 1} resolutions, which need a multiple of {2**halvings}"
             yield Diagnostic(("model", "unet", "channels"), rule, received, "give fewer channels, or other images")
@@ -153,7 +168,7 @@ def _import_faults(recipe: Recipe) -> Iterator[Diagnostic]:
 def _import_paths(recipe: Recipe) -> Iterator[tuple[Keys, str, Sequence[int]]]:
     """The user's parts: where each stands, its path, and the numbers of arguments it may be called with."""
     paths: list[tuple[Keys, str | None]] = [
-        (("data", "call"), recipe.data.call if recipe.data else None),
+        *_data_functions(recipe.data),
         (("model", "call"), recipe.model.call),
         *((("models", name, "call"), model.call) for name, model in recipe.models.items()),
         (("evaluation", "judge", "call"), recipe.evaluation.judge.call),
@@ -167,6 +182,13 @@ def _import_paths(recipe: Recipe) -> Iterator[tuple[Keys, str, Sequence[int]]]:
     for position, metric in enumerate(recipe.evaluation.metrics):
         if ":" in metric:
             yield ("evaluation", "metrics", position), metric, (1,)
+
+
+def _data_functions(data: Data | None) -> list[tuple[Keys, str | None]]:
+    if data is None:
+        return []
+    source, value = data.named
+    return [(("data", source.word), source.function(value))]
 
 
 def _keep_faults(data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:

@@ -18,13 +18,13 @@ from dualsweep.trainer.data.labels import number, word
 from dualsweep.trainer.data.pixels import from_array, from_image
 from dualsweep.trainer.data.saved_dataset import is_saved, local, split_directory
 from dualsweep.trainer.recipe.base import ClassName
-from dualsweep.trainer.recipe.data import Data
+from dualsweep.trainer.recipe.source_options import SourceOptions
 
 _DATASET, _IMAGE, _LABEL = ("data", "dataset"), ("data", "image_column"), ("data", "label_column")
 
 
-def load(data: Data) -> Examples:
-    """One split of `data.dataset`: images from `image_column`, classes from `label_column`.
+def load(name: str, options: SourceOptions) -> Examples:
+    """One split of the data set of that id or path: images from `image_column`, classes from `label_column`.
 
     The image column holds images, or arrays as `pixels.from_array` takes them; the label column holds class labels, whole
     numbers or words. Where the names of the classes are all whole numbers, they are those numbers: `{4: 0.1}`, not `{"4": 0.1}`.
@@ -32,17 +32,15 @@ def load(data: Data) -> Examples:
     Raises:
         BadDataError: it does not load, lacks a column, or an image or label cannot be read.
     """
-    if data.dataset is None:
-        raise ValueError("`data.dataset` must be given, but got None; load other sources by `dualsweep.trainer.data.load`")
-    dataset = _open(data.dataset, data.split)
-    for keys, column in ((_IMAGE, data.image_column), (_LABEL, data.label_column)):
+    dataset = _open(name, options.split)
+    for keys, column in ((_IMAGE, options.image_column), (_LABEL, options.label_column)):
         if column is not None and column not in dataset.column_names:
             raise BadDataError(
                 Diagnostic(keys, "must be a column of the data set", f"'{column}'", nearest(column, dataset.column_names))
             )
-    labels, names = (None, ()) if data.label_column is None else _labels(dataset, data.label_column)
-    origin = Origin(_IMAGE, lambda row: f"row {row} of {data.dataset}")
-    read = _reader(dataset, data.image_column, origin, data.size, data.grey)
+    labels, names = (None, ()) if options.label_column is None else _labels(dataset, options.label_column)
+    origin = Origin(_IMAGE, lambda row: f"row {row} of {name}")
+    read = _reader(dataset, options.image_column, origin, options.size, options.grey)
     return from_reader(read, len(dataset), origin, labels, names, in_threads=True)
 
 

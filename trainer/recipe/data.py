@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, create_model, model_validator
 
 from dualsweep.trainer.config.diagnostics import RuleError
-from dualsweep.trainer.recipe.base import ClassName, Count, Fraction, ImportPath, Section
+from dualsweep.trainer.data.registry import SOURCES
+from dualsweep.trainer.data.source_spec import SourceSpec
+from dualsweep.trainer.recipe.base import ClassName, Fraction, ImportPath, Section
+from dualsweep.trainer.recipe.source_options import SourceOptions
 
 
-class Data(Section):
-    """The training data, the distribution q of the objective: exactly one of `source`, `folder`, `dataset` and `call`."""
+class _Keys(Section):
+    """The keys of all sources, of which exactly one is given."""
 
-    source: Literal["digits"] | None = Field(None, description="a packaged data set", examples=["digits"])
-    folder: str | None = Field(None, description="a folder of images, with one sub-folder for each class", examples=["images/"])
-    dataset: str | None = Field(None, description="a Hugging Face datasets id, or a local path of one", examples=["ylecun/mnist"])
-    call: ImportPath | None = Field(
-        None,
-        description="the import path of a function `() -> Dataset` of x or (x, label), x in [-1, 1]",
-        examples=["my_data:load"],
+    @property
+    def named(self) -> tuple[SourceSpec, Any]:
+        """The source that is named, and its value."""
+        return next((source, getattr(self, word)) for word, source in SOURCES.items() if getattr(self, word) is not None)
+
+
+_Sources: type[_Keys] = create_model(
+    "_Sources",
+    __base__=_Keys,
+    **{
+        word: (source.value | None, Field(None, description=source.description, examples=[source.example]))
+        for word, source in SOURCES.items()
+    },
+)  # type: ignore[call-overload]  # the fields are known only when the sources have been found
+_LISTED = [f"`{word}`" for word in SOURCES]
+
+
+class Data(SourceOptions, _Sources):
+    __doc__ = (
+        f"The training data, the distribution q of the objective: exactly one of {', '.join(_LISTED[:-1])} and {_LISTED[-1]}."
     )
-    split: str = Field("train", description="the split of `dataset`", examples=["train"])
-    image_column: str = Field("image", description="the column of `dataset` that holds the image", examples=["image"])
-    label_column: str | None = Field(None, description="the column of `dataset` that holds the class", examples=["label"])
-    size: Count | None = Field(None, description="the side, in pixels, to which images are resized and cropped", examples=["32"])
-    grey: bool = Field(False, description="true to read images as one channel", examples=["true"])
+
     keep: dict[ClassName, Fraction] = Field({}, description="the share of each class that is kept", examples=["{4: 0.1}"])
     holdout: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
         0.0, description="the share of every class that is never trained on", examples=["0.1"]
@@ -36,18 +48,17 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        self.exactly_one("source", "folder", "dataset", "call")
+        self.exactly_one(*SOURCES)
         return self
 
     @model_validator(mode="after")
     def _goes_with_its_source(self) -> Self:
-        columns, images = {"split": "train", "image_column": "image", "label_column": None}, {"size": None, "grey": False}
-        for sources, defaults in ((("dataset",), columns), (("folder", "dataset"), images)):
-            for name, default in defaults.items():
-                given = getattr(self, name)
-                if given != default and all(getattr(self, source) is None for source in sources):
-                    places = " or ".join(f"`{source}`" for source in sources)
-                    raise RuleError(name, f"must go with {places}", f"{given!r}", "remove it")
+        source, _ = self.named
+        for name, field in SourceOptions.model_fields.items():
+            given = getattr(self, name)
+            if given != field.default and name not in source.options:
+                places = " or ".join(f"`{word}`" for word, other in SOURCES.items() if name in other.options)
+                raise RuleError(name, f"must go with {places}", f"{given!r}", "remove it")
         return self
 
 

@@ -12,10 +12,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from dualsweep.trainer.checks.before_loading import check, is_conclusive, summary
-from dualsweep.trainer.data.dataset_info import DIGITS_COUNTS, DIGITS_SIDE
-from dualsweep.trainer.recipe.data import Data
+from dualsweep.trainer.data.sources.digits import COUNTS, SIDE
 from tests.trainer.conftest import WriteModule
-from tests.trainer.data.conftest import HEAD, recipe_of
+from tests.trainer.data.conftest import HEAD, data_of, recipe_of
 
 CONSTRAINT = "  - {{name: a, at_most: 1.0, data: {}}}\n"
 FOUR = "constraints:\n" + CONSTRAINT.format("{classes: [4]}")
@@ -27,8 +26,8 @@ def told(text: str, head: str = HEAD) -> list[str]:
 
 def test_table_of_digits_is_that_of_scikit_learn() -> None:
     digits = load_digits()
-    assert tuple(np.bincount(digits.target)) == DIGITS_COUNTS
-    assert digits.images.shape[1:] == (DIGITS_SIDE, DIGITS_SIDE)
+    assert tuple(np.bincount(digits.target)) == COUNTS
+    assert digits.images.shape[1:] == (SIDE, SIDE)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +135,7 @@ def test_folder_classes_and_counts(tmp_path: Path) -> None:
 
 
 def test_what_is_counted_is_told_and_what_is_not(tmp_path: Path) -> None:
-    assert summary(Data(source="digits", keep={4: 0.1})) == (
+    assert summary(data_of(source="digits", keep={4: 0.1})) == (
         "1,797 examples, 1,634 trained on: 0 178, 1 182, 2 177, 3 183, 4 18, 5 182, 6 181, 7 179, 8 174, 9 180"
     )
     for name in ("a", "b"):
@@ -145,14 +144,14 @@ def test_what_is_counted_is_told_and_what_is_not(tmp_path: Path) -> None:
             Image.new("L", (2, 2)).save(tmp_path / name / f"{number}.png")
     for name in ("a/x.heic", "a/.DS_Store", "notes.md"):
         (tmp_path / name).touch()
-    assert summary(Data(folder=str(tmp_path), holdout=0.25)) == (
+    assert summary(data_of(folder=str(tmp_path), holdout=0.25)) == (
         "8 examples, 6 trained on: a 3, b 3; not counted, as their names are of no image: a/x.heic, notes.md"
     )
     for number in range(20):
         (tmp_path / f"c{number}").mkdir()
         Image.new("L", (2, 2)).save(tmp_path / f"c{number}" / "x.png")
-    assert summary(Data(folder=str(tmp_path))).startswith("28 examples, trained on: 22 classes of 1 to 4; not counted")
-    assert summary(Data(call="anything:it")) == ""
+    assert summary(data_of(folder=str(tmp_path))).startswith("28 examples, trained on: 22 classes of 1 to 4; not counted")
+    assert summary(data_of(call="anything:it")) == ""
 
 
 def test_folder_without_classes_refuses_them(tmp_path: Path) -> None:

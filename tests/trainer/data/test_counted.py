@@ -14,15 +14,15 @@ import torch
 from PIL import Image
 
 from dualsweep.trainer.data import examples as module
-from dualsweep.trainer.data import huggingface
-from dualsweep.trainer.data.dataset_info import inspect
 from dualsweep.trainer.data.division import split
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.image_listing import list_images
+from dualsweep.trainer.data.load import inspect, load
 from dualsweep.trainer.data.pixels import from_array, from_image
 from dualsweep.trainer.data.subsets import subset
 from dualsweep.trainer.data.user_dataset import to_examples
-from dualsweep.trainer.recipe.data import Data, Subset
+from dualsweep.trainer.recipe.data import Subset
+from tests.trainer.data.conftest import data_of
 
 NFC, NFD = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
 
@@ -100,10 +100,8 @@ def test_an_image_that_is_a_link_to_nothing_is_refused_by_name(tmp_path: Path, t
 @pytest.mark.parametrize(("on_disk", "written"), [(NFD, NFC), (NFC, NFD), (NFC, NFC)])
 def test_a_class_is_found_in_either_form_of_its_name(tmp_path: Path, on_disk: str, written: str) -> None:
     root = images(tmp_path / f"folder {on_disk}", **{on_disk: 3, "b": 2})
-    data = Data(folder=str(tmp_path / f"folder {written}"), keep={written: 0.5})
+    data = data_of(folder=str(tmp_path / f"folder {written}"), keep={written: 0.5})
     assert inspect(data).class_names == ("b", NFC) and root.is_dir()
-    from dualsweep.trainer.data.load import load
-
     parts = split(load(data), data, 0)
     assert len(parts.train) == 3 and len(subset(Subset(classes=[written]), parts, ("constraints", 0)).train) == 1
 
@@ -225,8 +223,8 @@ def test_a_declared_class_without_a_row_is_told_as_that(tmp_path: Path) -> None:
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])})
     rows = {"image": [Image.new("L", (2, 2), i) for i in range(4)], "label": [0, 0, 1, 1]}
     datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "saved")
-    data = Data(dataset=str(tmp_path / "saved"), label_column="label", keep={"a": 0.0})
-    parts = split(huggingface.load(data), data, 0)
+    data = data_of(dataset=str(tmp_path / "saved"), label_column="label", keep={"a": 0.0})
+    parts = split(load(data), data, 0)
     for name, words in (("c", "which no example of the data is of"), ("a", "after `keep`")):
         with pytest.raises(BadDataError, match=rf"none for \[.{name}.\].*{words}") as caught:
             subset(Subset(classes=[name]), parts, ("constraints", 0))
@@ -244,7 +242,7 @@ def test_a_file_is_not_asked_of_the_hub(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(
         BadDataError, match=f"give its folder, `{folder}`" if there else "must be a hub id or a local path that exists"
     ):
-        inspect(Data(dataset=name))
+        inspect(data_of(dataset=name))
 
 
 def test_a_folder_of_parquet_files_is_loaded(tmp_path: Path) -> None:
@@ -254,4 +252,4 @@ def test_a_folder_of_parquet_files_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "ds").mkdir()
     rows = datasets.Dataset.from_dict({"image": [Image.new("L", (2, 2), i) for i in range(4)]}, features=features)
     rows.to_parquet(str(tmp_path / "ds" / "train.parquet"))
-    assert len(huggingface.load(Data(dataset=str(tmp_path / "ds")))) == 4
+    assert len(load(data_of(dataset=str(tmp_path / "ds")))) == 4

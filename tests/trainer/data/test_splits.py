@@ -11,10 +11,10 @@ import torch
 from sklearn.datasets import load_digits
 
 from dualsweep.trainer.checks.after_loading import check_deep
-from dualsweep.trainer.data import digits
 from dualsweep.trainer.data.examples import InMemory
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.portions import portion, stays
+from dualsweep.trainer.data.sources import digits
 from dualsweep.trainer.data.splits import Split, SubsetRows, assemble, split, subset
 from dualsweep.trainer.recipe.data import Subset
 from tests.trainer.conftest import WriteModule

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dualsweep.trainer.config.diagnostics import RuleError
-from dualsweep.trainer.recipe.bound import check_bounds
+from dualsweep.trainer.recipe.consistency.bounds import check_bounds
 from dualsweep.trainer.recipe.dual import ON_SIMPLEX
 from dualsweep.trainer.recipe.fields import RecipeFields
 from dualsweep.trainer.recipe.formulation import SHAPES

@@ -1,0 +1,62 @@
+"""Hugging Face data sets, by hub id or from a local directory."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.config.yaml_file import nearest
+from dualsweep.trainer.data.dataset_info import DatasetInfo, image_shape
+from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.saved_dataset import describe, is_saved, local
+from dualsweep.trainer.data.source_spec import SourceSpec
+from dualsweep.trainer.recipe.source_options import SourceOptions
+
+if TYPE_CHECKING:
+    from dualsweep.trainer.data.examples import Examples
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def _inspect(dataset: str, options: SourceOptions) -> DatasetInfo:
+    shape = image_shape(options.size, options.grey)
+    labelled = options.label_column is not None
+    unknown = DatasetInfo(labelled, None if labelled else (), shape=shape)
+    path = local(dataset)
+    if path is None:
+        if not _HUB_ID.fullmatch(dataset):
+            remedy = "write e.g. `ylecun/mnist`, or the path of a directory"
+            raise BadDataError(
+                Diagnostic(("data", "dataset"), "must be a hub id or a local path that exists", f"'{dataset}'", remedy)
+            )
+        return unknown
+    if not is_saved(path):
+        return unknown
+    saved = describe(path, options.split)
+    faults = [
+        Diagnostic(("data", key), "must be a column of the data set", f"'{column}'", nearest(column, saved.columns))
+        for key, column in (("image_column", options.image_column), ("label_column", options.label_column))
+        if column is not None and saved.columns and column not in saved.columns
+    ]
+    if faults:
+        raise BadDataError(*faults)
+    names = saved.class_names.get(str(options.label_column)) if labelled else ()
+    return DatasetInfo(labelled, names, shape=shape)
+
+
+def _load(dataset: str, options: SourceOptions) -> Examples:
+    from dualsweep.trainer.data import huggingface
+
+    return huggingface.load(dataset, options)
+
+
+SOURCE = SourceSpec(
+    word="dataset",
+    value=str,
+    inspect=_inspect,
+    load=_load,
+    description="a Hugging Face datasets id, or a local path of one",
+    example="ylecun/mnist",
+    options=("split", "image_column", "label_column", "size", "grey"),
+)

@@ -1,0 +1,41 @@
+"""A folder of images, one sub-folder for each class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dualsweep.trainer.data.dataset_info import DatasetInfo, image_shape
+from dualsweep.trainer.data.image_listing import list_images, passed_over
+from dualsweep.trainer.data.source_spec import SourceSpec
+from dualsweep.trainer.recipe.source_options import SourceOptions
+
+if TYPE_CHECKING:
+    from dualsweep.trainer.data.examples import Examples
+
+
+def _inspect(folder: str, options: SourceOptions) -> DatasetInfo:
+    listing, shape = list_images(folder), image_shape(options.size, options.grey)
+    if listing.labels is None:
+        return DatasetInfo(False, (), total=len(listing.files), shape=shape)
+    counts = [0] * len(listing.class_names)
+    for label in listing.labels:
+        counts[label] += 1
+    return DatasetInfo(True, listing.class_names, tuple(counts), len(listing.files), shape, listing.without_images)
+
+
+def _load(folder: str, options: SourceOptions) -> Examples:
+    from dualsweep.trainer.data import image_folder
+
+    return image_folder.load(folder, options.size, options.grey)
+
+
+SOURCE = SourceSpec(
+    word="folder",
+    value=str,
+    inspect=_inspect,
+    load=_load,
+    description="a folder of images, with one sub-folder for each class",
+    example="images/",
+    options=("size", "grey"),
+    passed_over=passed_over,
+)
