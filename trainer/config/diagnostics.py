@@ -43,7 +43,7 @@ class Diagnostic:
         return f"{self.rule}, but got {self.received}; {self.remedy}"
 
     def at(self, keys: Sequence[Key], file: str = "", line: int = 0) -> Self:
-        """The same mistake, told at another key; where a document holds that key, `Document.locate` adds its line."""
+        """The diagnostic told at other keys; where a document holds that key, `Document.locate` adds its line."""
         return replace(self, keys=tuple(keys), file=file, line=line)
 
     def __str__(self) -> str:

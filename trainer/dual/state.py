@@ -139,7 +139,7 @@ class DualState:
 
     @classmethod
     def first(cls, problem: ConstrainedProblem, dual: Dual) -> Self:
-        """That of a dual rule."""
+        """The state before the first dual step of a rule: at its starting multipliers, projected, with a blank memory."""
         size = len(problem.names)
         start = [dual.start[name] for name in problem.names] if isinstance(dual.start, dict) else [dual.start] * size
         multipliers = problem.project(np.array(start, dtype=np.float64), dual.cap)
@@ -147,7 +147,7 @@ class DualState:
 
     @classmethod
     def beginning(cls, problem: ConstrainedProblem, multipliers: Vector, memory: Vector) -> Self:
-        """Before the first dual step, at these multipliers [m]."""
+        """The state before the first dual step, at these multipliers [m]."""
         size = len(problem.names)
         unknown, none = np.full(size, np.nan), np.zeros(size, dtype=np.int64)
         empty = Tail.empty(size)

@@ -78,7 +78,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
 
 
 class _Diffusion(NamedTuple):
-    """Its shape, in its space, and its schedule."""
+    """What is diffused: the shape of a sample, in which space it is, and the noise schedule."""
 
     shape: tuple[int, ...]
     schedule: DDPMScheduler

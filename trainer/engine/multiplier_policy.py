@@ -57,7 +57,7 @@ class MultiplierPolicy(StepMultipliers, Protocol):
         ...
 
     def shown(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Of a training point's metrics those that say something."""
+        """The metrics of a training point that say something under this policy."""
         ...
 
     def deliver(self, run: Evaluated, model: Predictor, state: DualState, steps: int) -> Delivery:

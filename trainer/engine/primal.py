@@ -28,12 +28,12 @@ class Primal(Protocol):
 
     @property
     def predict(self) -> Predict:
-        """Its prediction [B, *shape] for x [B, *shape] at timesteps t [B], with gradients where they are enabled."""
+        """The model's prediction [B, *shape] for x [B, *shape] at timesteps t [B], with gradients where they are enabled."""
         ...
 
     @property
     def guided(self) -> Predict:
-        """Its prediction as it is sampled, with its own guidance."""
+        """The model's prediction as it is sampled, with its own guidance."""
         ...
 
     def train_beside(self, networks: Mapping[str, AuxiliaryNetwork]) -> None:

@@ -108,7 +108,7 @@ class Predictor(nn.Module):
         return self
 
     def under(self, schedule: DDPMScheduler) -> Self:
-        """This model under a schedule: one of flow matching turns its network's velocities into v-predictions."""
+        """Puts this model under a schedule, and returns it: flow matching turns its network's velocities into v-predictions."""
         self.levels = levels(schedule) if is_flow(schedule) else None
         return self
 
