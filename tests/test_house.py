@@ -69,6 +69,7 @@ PLUG_INS = (
     "trainer.rewards.shipped.", "trainer.terms.shipped.", "trainer.sources.estimators.", "trainer.evaluation.shipped.",
     "trainer.samplers.shipped.",
     "trainer.data.sources.",
+    "trainer.dual.rules.",
 )  # fmt: skip
 
 

@@ -166,3 +166,38 @@ print(json.dumps([said, refused, [len(rows) for rows in data.rows], centres, res
     corners = [[0.6, 0.0], [-0.3, 0.3 * 3**0.5], [-0.3, -0.3 * 3**0.5]]
     assert np.abs(np.array(centres) - corners).max() < 5 * 0.1 / 33**0.5
     assert 0 < value < 10
+
+
+def test_a_dual_rule_is_one_file(copy: Copy) -> None:
+    """Beside the update written out by hand, on the slacks that the training met."""
+    copy.add("heavy_ball.py", "trainer/dual/rules")
+    told = copy.run("""
+from dualsweep.trainer.config.yaml_file import parse, validate
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.recipe.dual import Dual
+
+try:
+    validate(Dual, parse("rule: heavy_bal\\nmomentum: 1.0", "dual.yaml"))
+except InputError as error:
+    refused = [str(each) for each in error.diagnostics]
+recipe = checked(
+    dual={"rule": "heavy_ball", "step_size": 0.25, "momentum": 0.5, "staleness": 0},
+    constraints=[
+        {"name": "low", "data": {"classes": [4]}, "at_most": 0.2}, {"name": "high", "data": {"classes": [5]}, "at_most": 9.0},
+    ],
+    train={"steps": 12, "batch_size": 16, "log_every": 1}, evaluation={"samples": 0, "loss_draws": 64},
+)
+_, host = trained(recipe)
+points = [point["metrics"] for report in host.reports for point in report["points"]]
+print(json.dumps([refused, points]))
+""")
+    refused, points = told
+    assert "did you mean `heavy_ball`?" in refused[0] and "momentum: must be less than 1" in refused[1]
+    assert len(points) == 13  # the last has the final values
+    for name in ("low", "high"):
+        velocity = multiplier = 0.0
+        for point in points[:12]:
+            velocity = 0.5 * velocity - point[f"slack/{name}"]
+            multiplier = max(0.0, multiplier + 0.25 * velocity)
+            assert point[f"multiplier/{name}"] == pytest.approx(multiplier, rel=1e-12)
+    assert points[11]["multiplier/low"] > 1.0 and points[11]["multiplier/high"] == 0.0

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dualsweep.trainer.dual.first_order import RULES, Gains, Move, ahead, gain
+from dualsweep.trainer.dual.gains import gain, gains_of
 from dualsweep.trainer.dual.problem import RELATIVE_LIMIT, Booleans, ConstrainedProblem, Estimate, Vector
 from dualsweep.trainer.dual.reduction import usable_estimate
-from dualsweep.trainer.dual.secant import secant
-from dualsweep.trainer.dual.second_order import Measured, newton
+from dualsweep.trainer.dual.registry import RULES
+from dualsweep.trainer.dual.rule import DualRule, Gains, Move
+from dualsweep.trainer.dual.second_order import Measured
 from dualsweep.trainer.dual.state import DualState, SlackReport
 from dualsweep.trainer.recipe.dual import Dual
 
-SECOND_ORDER = {"newton": newton, "secant": secant}
 #: Dual steps in a row without one usable value, after which the run is called diverged.
 MOST_SKIPPED = 20
 
@@ -77,20 +77,20 @@ class Controller:
         if self._warming(state):
             return Move(state.multipliers, state.memory, np.full(len(average), np.nan))
         safe = np.where(usable, average, 0.0)
-        if self.dual.rule in SECOND_ORDER:
-            rule = SECOND_ORDER[self.dual.rule]
-            move = rule(state.multipliers, state.memory, self._measured(estimate, safe, usable), self._gain(state), self._gains)
+        if self._rule.second_order:
+            measured = self._measured(estimate, safe, usable)
+            move = self._rule.move(state.multipliers, state.memory, measured, self._gain(state), self._gains)
             return replace(move, multipliers=self.problem.project(move.multipliers, self.dual.cap))
         relaxed = safe + self.problem.relaxations(state.multipliers)
-        move = RULES[self.dual.rule](state.multipliers, state.memory, relaxed, self._gain(state), self._gains)
+        move = self._rule.move(state.multipliers, state.memory, relaxed, self._gain(state), self._gains)
         multipliers = np.where(usable, move.multipliers, state.multipliers)
         return Move(self.problem.project(multipliers, self.dual.cap), np.where(usable, move.memory, state.memory))
 
     def _applied(self, state: DualState, multipliers: Vector, relaxed: Vector, usable: Booleans) -> Vector | None:
         """What the primal applies where that is not the multipliers: the augmented Lagrangian's, at the newest slacks."""
-        if self.dual.rule != "augmented_lagrangian" or self._warming(state):
+        if self._rule.ahead is None or self._warming(state):
             return None
-        used = np.where(usable, ahead(multipliers, relaxed, self._gain(state), self._gains), multipliers)
+        used = np.where(usable, self._rule.ahead(multipliers, relaxed, self._gain(state), self._gains), multipliers)
         return self.problem.project(used, self.dual.cap)
 
     def _measured(self, estimate: Estimate, slacks: Vector, usable: Booleans) -> Measured:
@@ -113,7 +113,11 @@ class Controller:
 
     @property
     def _gains(self) -> Gains:
-        return Gains.of(self.dual, self.problem.names, self.problem.softness)
+        return gains_of(self.dual, self.problem.names, self.problem.softness)
+
+    @property
+    def _rule(self) -> DualRule:
+        return RULES[self.dual.rule]
 
     @property
     def _after_warmup(self) -> int:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from dualsweep.trainer.dual.damping import Damping
 from dualsweep.trainer.dual.problem import Vector
-from dualsweep.trainer.dual.secant import Learned
+from dualsweep.trainer.dual.registry import RULES
 
 
 def blank(rule: str, size: int) -> Vector:
-    """The memory of a rule before its first step: [m], for second-order ones [k, m]."""
-    rows = {"newton": Damping.ROWS, "secant": Damping.ROWS + Learned.ROWS + size}
-    return np.zeros((rows[rule], size)) if rule in rows else np.zeros(size)
+    """The memory of a rule before its first step: [m], or [k, m] of one that says how many rows it needs."""
+    rows = RULES[rule].rows
+    return np.zeros(size) if rows is None else np.zeros((rows(size), size))

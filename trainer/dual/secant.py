@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dualsweep.trainer.dual.damping import NOISE, RUN, Damping
-from dualsweep.trainer.dual.first_order import Gains, Move
 from dualsweep.trainer.dual.problem import Booleans, Vector
+from dualsweep.trainer.dual.rule import Gains, Move
 from dualsweep.trainer.dual.second_order import Measured, completed, residual, step
 
 #: Moves below this share of the trust radius tell nothing of curvature: the primal's own movement drowns their effect.

@@ -1,4 +1,4 @@
-"""Second-order dual steps, and Newton's rule with a measured Hessian; secant.py learns one from the steps themselves.
+"""Second-order dual steps, which two rules share: `newton`, whose Hessian is measured, and `secant`, which learns one.
 
 Near a solution the slacks answer to the multipliers as s(lambda + d) = s + H d, with H [m, m] the Hessian of minus the dual
 function, positive semi-definite. Both rules take the d that minimises s . d + d . H d / 2 with lambda + d inside its domain
@@ -14,8 +14,8 @@ import numpy as np
 from scipy.optimize import brentq, lsq_linear
 
 from dualsweep.trainer.dual.damping import Damping
-from dualsweep.trainer.dual.first_order import Gains, Move
 from dualsweep.trainer.dual.problem import Booleans, Vector
+from dualsweep.trainer.dual.rule import Gains
 
 #: Ridge on the Hessian, a share of its diagonal: perfectly correlated constraints share their step.
 RIDGE = 1e-6
@@ -42,18 +42,6 @@ class Measured:
     highest: Vector
     relative: Booleans | None = None
     limit: float = np.inf
-
-
-def newton(multipliers: Vector, memory: Vector, measured: Measured, gain: float, gains: Gains) -> Move:
-    """lambda <- lambda - w H^-1 s with H from the samples' covariance (`Problem.curvature`).
-
-    The covariance belongs to the model that the slacks were measured on, so the step is Newton's on the dual function where that
-    model is the best response, and a scaled ascent where it lags. memory: [4, m].
-    """
-    damping = Damping.unpack(memory).see(residual(multipliers, measured), measured.errors)
-    hessian = completed(measured.curvature, measured, gains)
-    moved = multipliers + step(multipliers, damping, measured, hessian, gain, gains.trust)
-    return Move(moved, damping.pack(), multipliers + full_step(multipliers, measured, hessian, np.inf))
 
 
 def residual(multipliers: Vector, measured: Measured) -> Vector:

@@ -30,6 +30,7 @@ from __future__ import annotations
 import numpy as np
 
 from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.dual.registry import RULES
 from dualsweep.trainer.dual.state import DualState
 
 #: Relaxation times a block: from a run that lasts one of them to one whose blocks hardly correlate.
@@ -50,7 +51,7 @@ def settled_multipliers(state: DualState) -> Vector:
 
 def settled_errors(state: DualState, rule: str = "ascent") -> Vector:
     """The standard errors [m] of `settled_multipliers` of a run by a dual rule: 0 of one that did not move, NaN where too few
-    steps tell, and of all that move by the secant rule.
+    steps tell, and of all that move by a rule that tells nothing of them, as the secant rule.
     """
     known = 0
     while known < len(state.tails) and state.tails[-1 - known].whole:
@@ -60,9 +61,10 @@ def settled_errors(state: DualState, rule: str = "ascent") -> Vector:
     blocks = np.concatenate([tail.blocks / tail.counts[:, None] for tail in state.tails[-known:]])
     settled, result = settled_multipliers(state), np.zeros(len(state.multipliers))
     moved = np.ptp(blocks, axis=0) > _STILL * np.abs(blocks).max(axis=0)
-    if rule == "secant":
+    told_by = RULES[rule].settles_by
+    if told_by == "nothing":
         result[moved] = np.nan
-    elif rule == "newton":
+    elif told_by == "targets":
         targets = np.concatenate([tail.targets / tail.counts[:, None] for tail in state.tails[-known:]])
         result[moved] = _about(targets[:, moved], settled[moved])
     else:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, FiniteFloat
+from pydantic import BeforeValidator, Field, FiniteFloat, create_model
 
 from dualsweep.trainer.config.diagnostics import RuleError
-from dualsweep.trainer.recipe.base import Count, Name, NotNegative, Positive, Section
+from dualsweep.trainer.dual.registry import RULES
+from dualsweep.trainer.recipe.base import Count, Name, Positive, Section
+
+if TYPE_CHECKING:
+    RuleWord = str
+else:
+    RuleWord = Literal[tuple(RULES)]
 
 #: Rules whose multipliers are weights that sum to 1, of problems that minimise their largest value.
-ON_SIMPLEX = ("simplex", "mirror")
+ON_SIMPLEX = tuple(word for word, rule in RULES.items() if rule.on_simplex)
 #: Rules under which a budget may relax itself at a cost (`alpha`).
-RELAXABLE = ("ascent", "nu_pi", "resilient", "augmented_lagrangian", "newton", "secant")
+RELAXABLE = tuple(word for word, rule in RULES.items() if rule.relaxes)
 
 
 def _each(what: str, fits: Callable[[float], bool]) -> BeforeValidator:
@@ -31,18 +37,24 @@ def _each(what: str, fits: Callable[[float], bool]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-class Dual(Section):
-    """How the multipliers move (docs/method.md, "Dual rules")."""
+class _Step(Section):
+    """The rule, and how far it goes."""
 
-    rule: Literal[
-        "ascent", "nu_pi", "fixed", "resilient", "simplex", "mirror", "augmented_lagrangian", "newton", "secant"
-    ] = Field("ascent", description="the dual rule", examples=["ascent"])  # fmt: skip
+    rule: RuleWord = Field("ascent", description="the dual rule", examples=["ascent"])
     step_size: Annotated[Positive | dict[Name, Positive], _each("a finite number > 0", lambda value: value > 0)] = Field(
         0.03, description="the dual step size, one number or one for each constraint: eta of ascent, kappa_i of nu_pi, rho of "
         "augmented_lagrangian, of newton and secant the steps of ascent where nothing better is known", examples=["0.03"],
     )  # fmt: skip
-    kappa_p: NotNegative = Field(0.0, description="the proportional gain of nu_pi", examples=["1.0"])
-    nu: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(0.0, description="the averaging coefficient of nu_pi", examples=["0.9"])
+
+
+_Rules: type[_Step] = create_model(
+    "_Rules", __base__=_Step, **{key: own for rule in RULES.values() for key, own in rule.keys.items()}
+)  # type: ignore[call-overload]  # the keys are known only when the rules have been found
+
+
+class Dual(_Rules):
+    """How the multipliers move (docs/method.md, "Dual rules")."""
+
     alpha: Positive | None = Field(
         None, description="the cost of relaxing budgets (those without their own `alpha`): by u it costs alpha u^2 / 2; none for "
         "hard budgets", examples=["2.0"],

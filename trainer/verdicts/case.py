@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from dualsweep.trainer.dual.problem import RELATIVE_LIMIT
+from dualsweep.trainer.dual.registry import RULES
+from dualsweep.trainer.dual.rule import DualRule
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.result import ConstraintOutcome, Z
 from dualsweep.trainer.verdicts.trend import Measured, mean
@@ -18,8 +20,6 @@ from dualsweep.trainer.verdicts.verdict import END, TAIL, Trace
 ZERO = 1e-3
 #: A mean multiplier up to this, a hundredth of the objective's weight, is what noise leaves of zero.
 LIGHT = 0.01
-#: Rules whose multipliers move in proportion to `dual.step_size`, near a solution at least, and rules that `dual.trust` bounds.
-PROPORTIONAL, TRUSTED = ("ascent", "nu_pi", "resilient", "simplex", "mirror"), ("newton", "secant")
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,10 @@ class Case:
         return abs(self.multiplier) <= (LIGHT if len(ends) else ZERO) or bool(len(ends) and np.quantile(ends, 0.25) <= ZERO)
 
     @property
+    def rule(self) -> DualRule:
+        return RULES[self.dual.rule]
+
+    @property
     def dual_steps(self) -> float:
         """Dual steps from one point to the next."""
         return float(np.median(np.diff(self.whole.steps))) / self.dual.every if len(self.whole.steps) > 1 else 1.0
@@ -109,8 +113,8 @@ class Case:
 
     def step_of(self, factor: float) -> str:
         """What to set so that the multiplier moves `factor` times as far in a step."""
-        if self.dual.rule not in PROPORTIONAL:
-            return f"a {'larger' if factor > 1 else 'smaller'} {'dual.trust' if self.dual.rule in TRUSTED else 'dual.step_size'}"
+        if not self.rule.proportional:
+            return f"a {'larger' if factor > 1 else 'smaller'} {self.rule.sized_by}"
         sizes = self.dual.step_size
         key, size = (f"dual.step_size.{self.name}", sizes[self.name]) if isinstance(sizes, dict) else ("dual.step_size", sizes)
         return f"{key} {factor * size:.2g}"

@@ -11,7 +11,7 @@ from dualsweep.trainer.dual.problem import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.recipe.fields import Constraint
 from dualsweep.trainer.result import ConstraintOutcome, Result, Z
-from dualsweep.trainer.verdicts.case import LIGHT, PROPORTIONAL, ZERO, Case, limit_of
+from dualsweep.trainer.verdicts.case import LIGHT, ZERO, Case, limit_of
 from dualsweep.trainer.verdicts.held_out import evidence_of, gap_of, held_out_alone
 from dualsweep.trainer.verdicts.oscillation import LARGEST, oscillation
 from dualsweep.trainer.verdicts.trend import linearity, slope
@@ -222,7 +222,7 @@ def _against_violation(case: Case) -> str:
     if not case.end_slack.below(Z):
         return f"train longer, or {sharper}: in training it is within errors, which the multiplier goes by"
     if float(np.max(ends)) >= (1 - MOVING) * float(np.max(seen)):
-        factor = f", or {case.step_of(2.0)}" if case.dual.rule in PROPORTIONAL else ""
+        factor = f", or {case.step_of(2.0)}" if case.rule.proportional else ""
         return f"train longer{factor}: the multiplier stands at its highest and the violation is not gone"
     return f"train longer, or {sharper}: the multiplier came down to {ends[-1]:.3g} before the violation was gone"
 

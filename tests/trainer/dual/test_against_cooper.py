@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from dualsweep.trainer.dual.first_order import RULES, Gains, ahead
 from dualsweep.trainer.dual.memory import blank
 from dualsweep.trainer.dual.problem import ConstrainedProblem
+from dualsweep.trainer.dual.registry import RULES
+from dualsweep.trainer.dual.rule import Gains
+from dualsweep.trainer.dual.rules.augmented_lagrangian import ahead
 
 TARGET = torch.tensor([2.0, 0.5, -1.0], dtype=torch.float64)
 RATE, STEPS = 0.1, 60
@@ -75,7 +77,7 @@ def ours(rule: str, gains: Gains, *, alternating: bool = False, memory: np.ndarr
         applied = PROBLEM.project(ahead(multipliers, slacks(x), 1.0, gains), np.inf) if augmented else multipliers
         before = slacks(x)
         x = x - RATE * (x - TARGET.numpy() + PROBLEM.coefficients(applied)[1:] @ ROWS)
-        move = RULES[rule](multipliers, memory, slacks(x) if alternating else before, 1.0, gains)
+        move = RULES[rule].move(multipliers, memory, slacks(x) if alternating else before, 1.0, gains)
         multipliers, memory = PROBLEM.project(move.multipliers, np.inf), move.memory
         history.append(multipliers)
     return np.array(history)
@@ -100,7 +102,9 @@ def test_nu_pi(kappa_p, nu):
     def dual(parameters):
         return cooper.optim.nuPI(parameters, lr=1.0, Kp=kappa_p, Ki=0.1, ema_nu=nu, init_type=zeros, maximize=True)
 
-    np.testing.assert_allclose(ours("nu_pi", Gains(0.1, kappa_p, nu)), coopers(SIMULTANEOUS, dual), atol=1e-6)
+    np.testing.assert_allclose(
+        ours("nu_pi", Gains(0.1, own={"kappa_p": kappa_p, "nu": nu})), coopers(SIMULTANEOUS, dual), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("rho", [0.5, 3.0])

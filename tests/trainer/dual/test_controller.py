@@ -146,7 +146,7 @@ def test_a_retried_or_foreign_report_is_refused():
 
 
 def test_the_state_survives_json_bit_for_bit():
-    c = controller(Dual(step_size=0.1, rule="nu_pi", kappa_p=0.3, average=0.5), total=2)
+    c = controller(Dual.model_validate({"step_size": 0.1, "rule": "nu_pi", "kappa_p": 0.3, "average": 0.5}), total=2)
     state, rng = c.first(), np.random.default_rng(0)
     for step in range(3):
         state = c.advance(state, [report([rng.random(4), rng.random(3), rng.random(1)], step)], 1)

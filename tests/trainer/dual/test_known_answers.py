@@ -13,7 +13,7 @@ from dualsweep.trainer.recipe.dual import Dual
 from tests.trainer.dual.oracles import PLANE, Alignment, alignment, minority, play
 
 RULES = [
-    Dual(rule="ascent", step_size=0.5), Dual(rule="nu_pi", step_size=0.5, kappa_p=0.3, nu=0.5),
+    Dual(rule="ascent", step_size=0.5), Dual.model_validate({"rule": "nu_pi", "step_size": 0.5, "kappa_p": 0.3, "nu": 0.5}),
     Dual(rule="augmented_lagrangian", step_size=0.3), Dual(rule="newton"), Dual(rule="secant"),
 ]  # fmt: skip
 SHORT = [Dual(rule="ascent", step_size=0.1), Dual(rule="augmented_lagrangian", step_size=0.05), Dual(rule="secant")]

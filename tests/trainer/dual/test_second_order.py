@@ -7,9 +7,10 @@ import pytest
 from scipy.optimize import minimize
 
 from dualsweep.trainer.dual.damping import Damping
-from dualsweep.trainer.dual.first_order import Gains
+from dualsweep.trainer.dual.rule import Gains
+from dualsweep.trainer.dual.rules.newton import newton
 from dualsweep.trainer.dual.secant import damped_bfgs
-from dualsweep.trainer.dual.second_order import Measured, completed, minimiser, newton
+from dualsweep.trainer.dual.second_order import Measured, completed, minimiser
 
 
 def measured(slacks, curvature=None, **kwargs):

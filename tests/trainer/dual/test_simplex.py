@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from dualsweep.trainer.dual.controller import Controller
-from dualsweep.trainer.dual.first_order import Gains, mirror
 from dualsweep.trainer.dual.problem import ConstrainedProblem, Vector
+from dualsweep.trainer.dual.rule import Gains
+from dualsweep.trainer.dual.rules.mirror import mirror
 from dualsweep.trainer.dual.state import SlackReport
 from dualsweep.trainer.recipe.dual import Dual
 from tests.trainer.dual.oracles import play
