@@ -41,6 +41,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if here(item)]
 
 
+@pytest.fixture(autouse=True)
+def no_store_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow writes the store that a test sets into this process's environment, where commands look for theirs."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
 @pytest.fixture(scope="session")
 def seed_of_tests(request: pytest.FixtureRequest) -> int:
     """For fixtures that draw or train for several tests; a test asks for `sampled`."""
