@@ -170,7 +170,8 @@ def test_what_the_store_will_never_take_is_left_out_alone_and_told_once(store: S
         if request == "log_batch" and any(getattr(each, "step", None) == 3 for each in sent):
             raise MlflowException("no threes\nand a trace", INVALID_PARAMETER_VALUE)
 
-    store.before, told = refuse, []
+    told: list[str] = []
+    store.before = refuse
     filled(tmp_path, "sweep", range(6))
     made = opened(tmp_path, told.append)
     made.deliver()
@@ -223,7 +224,8 @@ def test_params_that_have_another_value_now_go_into_a_tag(store: Store, tmp_path
 def test_artifacts_come_after_everything_else_and_again_after_a_failure(store: Store, tmp_path: Path) -> None:
     (tmp_path / "grid.png").write_text("x")
     (tmp_path / "page.html").write_text("x")
-    into, told = spool(tmp_path, "sweep"), []
+    told: list[str] = []
+    into = spool(tmp_path, "sweep")
     for name in ("grid.png", "gone.png", "page.html"):
         into.artifact(tmp_path / name, "pictures")
     filled(tmp_path, "0000", range(2))
