@@ -11,11 +11,17 @@ SETTING = $(if $(filter own old avx2,$(CPU)),$(CPU_$(CPU)),$(error CPU must be o
 # Threads of each test process of the first half of the tests, which make none of their own.
 THREADS ?= 1
 READY := $(VENV)/.ready
+# The core's tests with the lowest versions that pyproject.toml allows; a floor there is what passed here. uv takes torch from PyPI, unless
+# FLOORS_TORCH names another build, `make test-floors FLOORS_TORCH=torch==2.13.0+cpu`, in an index or folder that uv's own UV_EXTRA_INDEX_URL
+# or UV_FIND_LINKS tells. torch's floor is 2.13 because that is the lowest that was tested, not because a lower one failed.
+FLOORS := .venv-floors
+FLOORS_TORCH ?=
+UV ?= $(BIN)/uv
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test test-floors lint bench clean
 
 help: ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 setup: $(READY) ## .venv with everything
 
@@ -33,6 +39,11 @@ demo: $(READY) ## the main job: a constrained-diffusion sweep on a local Ray clu
 test: $(READY) ## the tests, two at a time, in a network namespace where one can be had: first those without Ray and Chromium
 	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist worksteal --durations=5 -m "not ray and not browser"
 	$(SETTING) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist loadfile --durations=12 -m "ray or browser"
+
+test-floors: $(READY) ## the core's tests with the lowest versions that pyproject.toml allows, on Python 3.11
+	$(UV) venv --quiet --clear --python 3.11 $(FLOORS)
+	$(UV) pip install --quiet --python $(FLOORS)/bin/python --resolution lowest-direct $(FLOORS_TORCH) -e '.[dev]'
+	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(FLOORS)/bin/python -m tests.isolated $(FLOORS)/bin/python -m pytest -n 2 --dist worksteal -m "not ray and not browser and not slow" tests/trainer tests/analysis
 
 lint: $(READY) ## formatting, lint and types
 	$(BIN)/ruff format --check .
