@@ -11,8 +11,14 @@ SETTING = $(if $(filter own old avx2,$(CPU)),$(CPU_$(CPU)),$(error CPU must be o
 # Threads of each test process of the first half of the tests, which make none of their own.
 THREADS ?= 1
 READY := $(VENV)/.ready
+# The core's tests with the lowest versions that pyproject.toml allows; a floor there is what passed here. uv takes torch from PyPI, unless
+# FLOORS_TORCH names another build, `make test-floors FLOORS_TORCH=torch==2.13.0+cpu`, in an index or folder that uv's own UV_EXTRA_INDEX_URL
+# or UV_FIND_LINKS tells. torch's floor is 2.13 because that is the lowest that was tested, not because a lower one failed.
+FLOORS := .venv-floors
+FLOORS_TORCH ?=
+UV ?= $(BIN)/uv
 
-.PHONY: help setup demo test test-fast test-slow lint bench clean
+.PHONY: help setup demo test test-fast test-slow test-floors coverage lint bench clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -40,6 +46,15 @@ test-fast: $(READY) ## the core alone, without models' files, Ray and Chromium: 
 test-slow: $(READY) ## the cases that `make test` leaves to cheaper ones that test the same
 	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist worksteal --durations=5 --dear -m dear
 
+test-floors: $(READY) ## the core's tests with the lowest versions that pyproject.toml allows, on Python 3.11
+	$(UV) venv --quiet --clear --python 3.11 $(FLOORS)
+	$(UV) pip install --quiet --python $(FLOORS)/bin/python --resolution lowest-direct $(FLOORS_TORCH) -e '.[dev]'
+	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(FLOORS)/bin/python -m tests.isolated $(FLOORS)/bin/python -m pytest -n 2 --dist worksteal -m "not ray and not browser and not slow" tests/trainer tests/analysis
+
+coverage: $(READY) ## lines and branches by room that the first half of the tests reaches; at least 90 % of the core's branches
+	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist worksteal -m "not ray and not browser" --cov --cov-report=
+	$(BIN)/python -m tests.covered
+
 lint: $(READY) ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -49,4 +64,4 @@ bench: $(READY) ## every figure of the README, measured (about an hour)
 	for name in demo digits step_cost coordinator ddp; do $(BIN)/python -m tests.isolated $(BIN)/python -m tests.benchmarks.bench_$$name || exit 1; done
 
 clean: ## removes what runs and tools left behind (not .venv)
-	rm -rf runs mlflow.db mlartifacts .pytest_cache .mypy_cache .ruff_cache
+	rm -rf runs mlflow.db mlartifacts .coverage .pytest_cache .mypy_cache .ruff_cache

@@ -213,7 +213,8 @@ def kept_of_the_start(name: str, timesteps: int) -> float:
     """Of a chain of 6 steps on data of unit variance, whose noise is predicted exactly: each mean is a share of its state."""
     steps = steps_of(noise_schedule(digits(schedule={"name": name, "timesteps": timesteps}), (1, 8, 8)), 6, 1.0)
     states = zip(steps.signal, steps.next_signal, steps.kept, strict=True)
-    return float(math.prod((a * following) ** 0.5 + kept * (1 - a) ** 0.5 for a, following, kept in states) ** 2)
+    shares = [math.sqrt(a * following) + kept * math.sqrt(1 - a) for a, following, kept in states]
+    return math.prod(shares) ** 2
 
 
 @pytest.mark.parametrize("name", multipliers.SHORTEST)
