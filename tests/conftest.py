@@ -42,9 +42,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def no_store_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLflow writes the store that a test sets into this process's environment, where commands look for theirs."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def no_store_of_another_test() -> Iterator[None]:
+    """MLflow writes the store that a test sets into this process's environment, where commands look for theirs.
+
+    Not by `monkeypatch`, which would then be undone after all other fixtures of a test, a changed working directory with it.
+    """
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -137,7 +137,8 @@ def running_in(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+            # This process is none of them, wherever a test has put it: what is found here may be killed.
+            if process.pid != os.getpid() and process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 
