@@ -68,7 +68,8 @@ class Runner:
                 return None
             self._take_up(following or self._study.ask())
         judges = posixpath.join(self._place, "judges") if is_local(self._place) else None
-        return following, job_for(following.recipe, following.output(self._place), judges, following.name)
+        storage = posixpath.join(self._place if not is_local(self._place) else str(local_path(self._place)), "ray")
+        return following, job_for(following.recipe, following.output(self._place), judges, following.name, storage)
 
     def started(self, run: Run) -> None:
         """Ray has begun a training."""
@@ -262,7 +263,8 @@ def _run_trials(
 
         total, unit = plan.trials * seeds, "training" if seeds > 1 else "trial"
         with Progress(console, total, concurrent, total - runs, unit) as progress:
-            run_trials(Runner(plan, study, tracker, progress, checked.output, folder), max(1, runs), concurrent, folder)
+            runner = Runner(plan, study, tracker, progress, checked.output, folder)
+            run_trials(runner, max(1, runs), concurrent, folder, warm=plan.sweep.hosting == "warm")
     return amortised
 
 

@@ -21,7 +21,8 @@ from dualsweep.cluster.resources import TRIAL_RESOURCES
 from dualsweep.sweeps.trials.runs import Run
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.ray_shell.job import Job, result_in
-from dualsweep.trainer.ray_shell.launch import start
+from dualsweep.trainer.ray_shell.slot import FRESH, Renewal, Slots
+from dualsweep.trainer.ray_shell.training_handle import Training
 from dualsweep.trainer.result import failed
 
 #: Progress is ours to show, and points go to the spool: Tune's own tables and result files are not needed.
@@ -45,18 +46,30 @@ class TrialDriver(Protocol):
 
 #: A step without a report ends after so many seconds, so that Tune can end one that is silent.
 _SILENCE = 1.0
+#: A training that is to be stopped has so many seconds to come to a dual step; other processes would take as long to start.
+_STOPPING = 10.0
 
 
 class TuneTrial(tune.Trainable):
-    """One training, which is one of Tune's trials, in a process of its own; its workers are Ray Train's. A step is a report.
+    """One training, which is one of Tune's trials. Its process and its slot's, Ray Train's workers, take one after another.
 
-    A class and not a function, because Tune waits for `cleanup` before it ends the process: so a training that is stopped has
-    given back its workers and its placement group when its process goes.
+    A class and not a function, because Tune waits for `cleanup` before it ends the process: so a slot has given back its workers
+    and its placement group when this process goes. A step is a report.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._job: Job = config["job"]
-        self._training = start(self._job)
+        self._slots = Slots(config["renewal"])
+        self._begin(config["job"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Takes the next training; the one before has ended, or is stopped now."""
+        self._training.stop(_STOPPING)
+        self._begin(new_config["job"])
+        return True
+
+    def _begin(self, job: Job) -> None:
+        self._job = job
+        self._training = Training(job, self._slots)
         self._reports = self._training.reports()
 
     def step(self) -> dict[str, Any]:
@@ -72,14 +85,16 @@ class TuneTrial(tune.Trainable):
         return {"done": True} if payload is _OVER else dict(payload or {})
 
     def cleanup(self) -> None:
-        self._training.stop()
+        self._slots.kill()
 
 
 _OVER: dict[str, Any] = {}
 
 
-def run_trials(driver: TrialDriver, count: int, concurrent: int, folder: Path) -> None:
+def run_trials(driver: TrialDriver, count: int, concurrent: int, folder: Path, *, warm: bool = True) -> None:
     """Runs `count` trainings, at most `concurrent` at a time. Ctrl-C ends them and returns: what was reported is kept.
+
+    `warm`: processes take one training after another; else each training has its own.
 
     Raises:
         OSError: what is reported can't be written down.
@@ -88,14 +103,14 @@ def run_trials(driver: TrialDriver, count: int, concurrent: int, folder: Path) -
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     for copies in ("ray.train._internal.syncer", "ray.tune.execution.experiment_state"):
         logging.getLogger(copies).setLevel(logging.CRITICAL)  # of Tune's own state, which nothing of ours is read from
-    searcher = _Searcher(driver)
+    searcher = _Searcher(driver, Renewal() if warm else FRESH)
     tuner = Tuner(
         tune.with_resources(TuneTrial, dict(TRIAL_RESOURCES)),
         tune_config=tune.TuneConfig(
             num_samples=count,
             max_concurrent_trials=concurrent,
             search_alg=searcher,
-            reuse_actors=False,
+            reuse_actors=warm,
             trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
         ),
         run_config=RunConfig(
@@ -124,9 +139,9 @@ def _refusal(error: BaseException | None) -> OSError | None:
 class _Searcher(Searcher):
     """Hands out the driver's trainings; remembers which of Tune's ids is which."""
 
-    def __init__(self, driver: TrialDriver) -> None:
+    def __init__(self, driver: TrialDriver, renewal: Renewal) -> None:
         super().__init__()
-        self._driver = driver
+        self._driver, self._renewal = driver, renewal
         self.runs: dict[str, Run] = {}
         self.ended: set[str] = set()
 
@@ -140,7 +155,7 @@ class _Searcher(Searcher):
             return Searcher.FINISHED
         run, job = following
         self.runs[trial_id] = run
-        return {"name": run.name, "job": job}
+        return {"name": run.name, "job": job, "renewal": self._renewal}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Results are taken when they are reported; this hears only of trials that ended without one (see `_Listener`)."""

@@ -38,11 +38,8 @@ ASSERT_MORE = {
 _CALLBACKS = "ray.train.v2._internal.execution.callback"
 #: What is private elsewhere and used all the same, and why there is no other way.
 PRIVATE = {
-    ("trainer.ray_shell.training_handle", "ray.train.v2._internal.execution.callback.ControllerCallback"): "reports as they come",
-    (
-        "trainer.ray_shell.training_handle",
-        "ray.train.v2._internal.execution.callback.WorkerGroupCallback",
-    ): "reports as they come",
+    ("trainer.ray_shell.slot", "ray.train.v2._internal.execution.callback.ControllerCallback"): "what a slot is killed by",
+    ("trainer.ray_shell.slot", "ray.train.v2._internal.execution.callback.WorkerGroupCallback"): "what a slot is killed by",
     ("cluster.auth", "ray._raylet.Config"): "whether a token is asked for is told nowhere else",
     ("sweeps.studies.study", "_trial_id"): "a trial's id in its storage, by which Optuna's own storages are asked",
 }
@@ -50,13 +47,13 @@ PRIVATE = {
 CALLED_FROM_OUTSIDE = {
     "trainer.amortised.measure.measured_at": "users, docs/amortised.md",
     "trainer.config.yaml_core.ignore_aliases": "PyYAML",
-    "trainer.ray_shell.training_handle.after_report": "Ray Train",
-    "trainer.ray_shell.training_handle.after_controller_start": "Ray Train",
-    "trainer.ray_shell.training_handle.after_worker_group_start": "Ray Train",
+    "trainer.ray_shell.slot.after_controller_start": "Ray Train",
+    "trainer.ray_shell.slot.after_worker_group_start": "Ray Train",
     "sweeps.entry.main": "the command, and `python -m dualsweep`",
     "sweeps.output.writelines": "whoever writes to a stream",
     "sweeps.tracking.sampling_model._load_pyfunc": "MLflow",
     "sweeps.tune.setup": "Ray Tune",
+    "sweeps.tune.reset_config": "Ray Tune",
     "sweeps.tune.cleanup": "Ray Tune",
     "sweeps.tune.suggest": "Ray Tune",
     "sweeps.tune.on_trial_complete": "Ray Tune",

@@ -7,5 +7,5 @@ class TrainingError(Exception):
     """A run cannot go on, for a reason that trying again will not fix (a model's output of another shape, NaN data)."""
 
 
-class CoordinatorLost(Exception):  # noqa: N818  # the same
-    """The coordinator answered from an empty state: its process was replaced. Start again from the checkpoint."""
+class TrainingStopped(Exception):  # noqa: N818  # nothing went wrong
+    """A run was asked to end at its next dual step. All of its workers are told so at the same one."""

@@ -217,6 +217,11 @@ class Sweep(Section):
     concurrency: Count | None = Field(
         None, description="trials at a time, at most; left out, as many as the cluster holds", examples=["2"]
     )
+    hosting: Literal["warm", "fresh"] = Field(
+        "warm",
+        description="`warm`: processes take one training after another, which start at once; `fresh`: each training has its own",
+        examples=["fresh"],
+    )
     mlflow: Tracking = Field(
         Tracking(), description="where MLflow keeps the sweep", examples=["{tracking_uri: sqlite:///mlflow.db}"]
     )

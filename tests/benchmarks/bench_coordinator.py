@@ -8,6 +8,7 @@ One worker of one thread, staleness 1, a dual step for every primal step, on a l
 from __future__ import annotations
 
 import argparse
+import tempfile
 
 import torch
 
@@ -24,13 +25,18 @@ def main() -> None:
     from dualsweep.cluster.connection import connect
 
     with connect("local"):
-        from dualsweep.trainer.ray_shell.host import ActorCoordinator, start_coordinator
+        import ray
+
+        from dualsweep.trainer.ray_shell.host import ActorCoordinator
+        from dualsweep.trainer.ray_shell.job import job_for
+        from dualsweep.trainer.ray_shell.slot import start_actor
 
         recipe = digits(dual={"staleness": 1, "every": 1})  # the dearest case
-        actor = start_coordinator(controller_of(recipe))
+        actor = start_actor()
+        number = ray.get(actor.give.remote(job_for(recipe, tempfile.mkdtemp()), controller_of(recipe)))
         loops = {
             "in-process": loop_of(recipe),
-            "coordinator actor": loop_of(recipe, coordinator=ActorCoordinator(actor, 0, 1)),
+            "coordinator actor": loop_of(recipe, coordinator=ActorCoordinator(actor, number, 0, 1)),
         }
         times = interleaved({name: loop.advance for name, loop in loops.items()}, options.rounds, options.steps)
         ratio = show(times, "in-process")["coordinator actor"]

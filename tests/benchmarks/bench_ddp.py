@@ -62,18 +62,20 @@ def worker(config: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     batch, world = config["batch"], ray.train.get_context().get_world_size()
     recipe = digits(train={"batch_size": batch * world}, resources={"workers": world}, dual={"every": config["every"]})
-    host = TrainHost(config["coordinator"], CheckpointFolder(tempfile.mkdtemp()))
+    host = TrainHost(config["slot"], 0, CheckpointFolder(tempfile.mkdtemp()))
     loop = loop_of(recipe, host)
     times = interleaved({"bare DDP": bare(batch), "dualsweep": loop.advance}, config["rounds"], config["steps"])
     ray.train.report(times)
 
 
 def measure(workers: int, options: argparse.Namespace) -> dict[str, list[float]]:
+    import ray
     from ray.train import RunConfig, ScalingConfig, UserCallback
     from ray.train.torch import TorchTrainer
     from ray.util.queue import Queue
 
-    from dualsweep.trainer.ray_shell.host import start_coordinator
+    from dualsweep.trainer.ray_shell.job import job_for
+    from dualsweep.trainer.ray_shell.slot import start_actor
 
     class Take(UserCallback):
         def __init__(self, queue: Queue) -> None:
@@ -84,7 +86,9 @@ def measure(workers: int, options: argparse.Namespace) -> dict[str, list[float]]
 
     queue = Queue(actor_options={"num_cpus": 0})
     recipe = digits(train={"batch_size": options.batch * workers}, dual={"every": options.every})
-    config = {"coordinator": start_coordinator(controller_of(recipe)), **vars(options)}
+    slot = start_actor()
+    ray.get(slot.give.remote(job_for(recipe, tempfile.mkdtemp()), controller_of(recipe)))
+    config = {"slot": slot, **vars(options)}
     run = RunConfig(storage_path=tempfile.mkdtemp(), callbacks=[Take(queue)])  # type: ignore[list-item]  # Ray takes its own kind
     scaling = ScalingConfig(num_workers=workers, resources_per_worker={"CPU": 1})
     TorchTrainer(worker, train_loop_config=config, scaling_config=scaling, run_config=run).fit()

@@ -68,7 +68,7 @@ def test_the_first_50_dual_steps_of_2_and_3_workers_are_those_of_one_process(fol
 
 
 def attempts(output: Path) -> int:
-    return len(list((output / "ray").glob("attempt-*")))
+    return len(list((output / "ray").glob("slot-*")))
 
 
 def with_parts(**changes: Any) -> dict[str, Any]:

@@ -33,6 +33,7 @@ SWEEP: dict[str, Any] = {
     "sampler": {"name": "grid", "seed": 0},
     "trials": 2,
     "concurrency": 1,
+    "hosting": "fresh",  # or what a stopped trial held would be the next one's
     "early_stopping": {"infeasible": True},
     "mlflow": {"tracking_uri": "sqlite:///mlflow.db"},
 }

@@ -1,8 +1,8 @@
 """The coordinator of one trial: the single owner of the multipliers, in a process of its own or in the worker's.
 
-Workers send one `SlackReport` a dual step and receive the next `DualState`. The actor starts empty and is given its state
-by the workers (`begin`), who have it from the checkpoint: an actor that was restarted refuses to answer, so that the
-trial goes back to its checkpoint instead of going on from lost multipliers (a restarted actor is empty, measured).
+Workers send one `SlackReport` a dual step and receive the next `DualState`. The coordinator starts empty and is given its
+state by the workers (`begin`), who have it from the checkpoint: where its process dies, the trial goes back to its checkpoint
+instead of going on from lost multipliers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dualsweep.trainer.dual.state import DualState, SlackReport
-from dualsweep.trainer.errors import CoordinatorLost
+from dualsweep.trainer.errors import TrainingStopped
 
 
 class DualController(Protocol):
@@ -33,6 +33,9 @@ class DualController(Protocol):
     def infeasible(self, state: DualState) -> str | None:
         """Why the run is infeasible at its budgets, naming the constraint; None while it is not."""
         ...
+
+
+_EMPTY = "the coordinator must be given its state before a report; call begin first"
 
 
 class Coordinator(Protocol):
@@ -57,7 +60,7 @@ class InProcess:
 
     def exchange(self, report: SlackReport) -> Callable[[], DualState]:
         if self._state is None:
-            raise CoordinatorLost("the coordinator must be given its state before a report; call begin first")
+            raise ValueError(_EMPTY)
         state = self._state = self._controller.advance(self._state, [report], 1)
         return lambda: state
 
@@ -74,6 +77,13 @@ class CoordinatorServer:
         self._state: DualState | None = None
         self._world = 0
         self._waiting: dict[int, _Round] = {}
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Ends the training: from the first dual step on that has no answer yet, all workers are told so instead."""
+        self._stopped = True
+        for turn in self._waiting.values():
+            turn.refuse()
 
     async def begin(self, state: DualState, world: int) -> None:
         """Starts (again) from `state`; reports of an earlier attempt are forgotten."""
@@ -83,17 +93,20 @@ class CoordinatorServer:
         """Waits until every worker has reported this dual step, and returns the state after it.
 
         Raises:
-            CoordinatorLost: the actor holds no state: it was restarted.
-            ValueError: a report of a dual step that was already taken, the last one excepted.
+            TrainingStopped: the training is to end.
+            ValueError: there is no state yet, or a report of a dual step that was already taken, the last one excepted.
         """
         if self._state is None:
-            raise CoordinatorLost("the coordinator was restarted and has lost its state; the trial goes on from its checkpoint")
+            raise ValueError(_EMPTY)
         if report.step == self._state.version - 1:
             return self._state
         if report.step < self._state.version:
             raise ValueError(f"a report must be of dual step {self._state.version} or later, but got {report.step}")
         turn = self._waiting.setdefault(report.step, _Round())
         turn.reports[report.rank] = report
+        if self._stopped:
+            turn.refuse()
+            return await turn.answer
         while (ready := self._waiting.get(self._state.version)) is not None and len(ready.reports) == self._world:
             del self._waiting[self._state.version]
             self._state = self._controller.advance(self._state, list(ready.reports.values()), self._world)
@@ -107,3 +120,8 @@ class _Round:
     def __init__(self) -> None:
         self.reports: dict[int, SlackReport] = {}
         self.answer: asyncio.Future[DualState] = asyncio.get_running_loop().create_future()
+
+    def refuse(self) -> None:
+        """Answers that the training is to end."""
+        if not self.answer.done():
+            self.answer.set_exception(TrainingStopped("the training was asked to end"))

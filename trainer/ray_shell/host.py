@@ -1,9 +1,9 @@
-"""The worker loop hosted by Ray Train: a `Host` over its context, and the coordinator as an actor."""
+"""The worker loop hosted by Ray Train: a `Host` over its context, and the slot's actor as the coordinator."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import ray
 import ray.train
@@ -13,48 +13,45 @@ from ray.actor import ActorHandle
 from torch import Tensor, distributed
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
-from dualsweep.trainer.dual.coordinator import Coordinator, CoordinatorServer, DualController
+from dualsweep.trainer.dual.coordinator import Coordinator
 from dualsweep.trainer.dual.state import DualState, SlackReport
 from dualsweep.trainer.engine.host import Payload, T
-
-
-def start_coordinator(controller: DualController) -> ActorHandle[CoordinatorServer]:
-    """The coordinator actor of one trial. Restarted if its process dies; then empty, which its callers are told."""
-    actor = ray.remote(CoordinatorServer).options(num_cpus=0, max_restarts=-1, max_task_retries=0)
-    started: Any = actor.remote(controller)
-    return cast("ActorHandle[CoordinatorServer]", started)
+from dualsweep.trainer.ray_shell.slot_actor import SlotCoordinator
 
 
 class ActorCoordinator:
-    """A worker's view of the coordinator actor."""
+    """A worker's view of the coordinator of one training, `number` of the slot."""
 
-    def __init__(self, actor: ActorHandle[CoordinatorServer], rank: int, world: int) -> None:
-        self._actor, self._rank, self._world = actor, rank, world
+    def __init__(self, actor: ActorHandle[SlotCoordinator], number: int, rank: int, world: int) -> None:
+        self._actor, self._number, self._rank, self._world = actor, number, rank, world
 
     def begin(self, state: DualState, world: int) -> None:
         """Every worker has read the same state from the same checkpoint; the first one's is taken before any reports."""
         if self._rank == 0:
-            ray.get(self._actor.begin.remote(state, world))
+            ray.get(self._actor.begin.remote(self._number, state, world))
         if self._world > 1:
             distributed.barrier()
 
     def exchange(self, report: SlackReport) -> Callable[[], DualState]:
-        answer: Any = self._actor.exchange.remote(report)
+        answer: Any = self._actor.exchange.remote(self._number, report)
         return lambda: ray.get(answer)
 
 
 class TrainHost:
-    """A worker of a Ray Train run; to be made inside its training function."""
+    """A worker of a Ray Train run, for training `number` of its slot; to be made inside its training function."""
 
-    def __init__(self, actor: ActorHandle[CoordinatorServer], checkpoints: CheckpointFolder) -> None:
+    def __init__(self, actor: ActorHandle[SlotCoordinator], number: int, checkpoints: CheckpointFolder) -> None:
         context = ray.train.get_context()
         self.rank, self.world = context.get_world_rank(), context.get_world_size()
         self.device: torch.device = ray.train.torch.get_device()
-        self.coordinator: Coordinator = ActorCoordinator(actor, self.rank, self.world)
+        self.coordinator: Coordinator = ActorCoordinator(actor, number, self.rank, self.world)
         self.checkpoints = checkpoints
+        self._actor, self._number = actor, number
 
     def report(self, payload: Payload) -> None:
-        ray.train.report(payload)
+        """Returns once the slot's actor has it, where Train's own `report` would wait for its controller to look."""
+        if self.rank == 0:
+            ray.get(self._actor.report.remote(self._number, payload))
 
     def gather(self, own: T) -> list[T] | None:
         if self.world == 1:

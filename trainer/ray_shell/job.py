@@ -27,12 +27,16 @@ class Job:
     checkpoints: str
     judges: str
     threads: int
+    storage: str
 
 
-def job_for(recipe: Recipe, output: str, judges: str | None = None, name: str | None = None) -> Job:
+def job_for(
+    recipe: Recipe, output: str, judges: str | None = None, name: str | None = None, storage: str | None = None
+) -> Job:  # fmt: skip
     """`output` is a folder or fsspec URI; checkpoints lie beneath it unless the recipe sends them elsewhere.
 
-    There they are called `name`, by default the last part of the output's.
+    There they are called `name`, by default the last part of the output's. `storage` is where Ray Train keeps the state of the
+    processes, by default below the output.
     """
     output = str(local_path(output)) if is_local(output) else output
     to = recipe.checkpoint.to
@@ -40,7 +44,8 @@ def job_for(recipe: Recipe, output: str, judges: str | None = None, name: str | 
     own = f"{name or posixpath.basename(output.rstrip('/'))}-{fingerprint(recipe)}"
     checkpoints = posixpath.join(to, own) if to else posixpath.join(output, "checkpoints")
     folder = judges or (posixpath.join(output, "judges") if is_local(output) else "")
-    return Job(recipe.model_dump(), output, checkpoints, folder, recipe.resources.cpus_per_worker)
+    threads = recipe.resources.cpus_per_worker
+    return Job(recipe.model_dump(), output, checkpoints, folder, threads, storage or posixpath.join(output, "ray"))
 
 
 def fingerprint(recipe: Recipe) -> str:

@@ -3,107 +3,19 @@
 from __future__ import annotations
 
 import os
-import posixpath
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import ray
-import ray.train
-from ray.exceptions import RayError
-from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2.api.exceptions import WorkerGroupError
 
 from dualsweep.trainer.checks.recipe import check_recipe
-from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.host import Payload
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.ray_shell.job import MARK, Job, claim, job_for, result_in
-from dualsweep.trainer.ray_shell.tracebacks import error_in
-from dualsweep.trainer.ray_shell.training_handle import Training, follow, whole
+from dualsweep.trainer.ray_shell.training_handle import follow
 from dualsweep.trainer.recipe.recipe import Recipe
-from dualsweep.trainer.recipe.run import Resources
 from dualsweep.trainer.result import Result, failed
 from dualsweep.trainer.storage import read_file
-
-
-def _worker(config: dict[str, Any]) -> None:
-    """Runs in each Ray Train worker. Heavy imports stay here: driver and trial processes do without them."""
-    import torch
-
-    from dualsweep.trainer.checkpoint import CheckpointFolder
-    from dualsweep.trainer.engine.worker import run_worker
-    from dualsweep.trainer.ray_shell.host import TrainHost
-
-    job: Job = config["job"]
-    torch.set_num_threads(job.threads)
-    recipe = Recipe.model_validate(job.recipe)
-    host = TrainHost(config["coordinator"], CheckpointFolder(job.checkpoints, recipe.checkpoint.keep))
-    run_worker(recipe, host, job.output, job.judges or None)
-
-
-def run_on_ray(job: Job, storage: str, callbacks: Sequence[Any]) -> None:
-    """Trains `job`, starting again from its checkpoint when a worker or the coordinator dies, `retries` times.
-
-    An error of the code that comes again is one that every attempt ends with, as runs repeat exactly. What went on is learned
-    through `callbacks`; the result is the last report's.
-
-    Raises:
-        TrainingError: with a reason that trying again won't fix.
-        ray.train.TrainingFailedError: the workers kept dying.
-    """
-
-    from dualsweep.trainer.ray_shell.host import start_coordinator
-
-    recipe = Recipe.model_validate(job.recipe)
-    coordinator = start_coordinator(controller_of(recipe))
-    try:
-        _attempts(job, recipe, storage, coordinator, callbacks)
-    finally:
-        ray.kill(coordinator)  # now, and not when Python collects it
-
-
-def _attempts(job: Job, recipe: Recipe, storage: str, coordinator: Any, callbacks: Sequence[Any]) -> None:
-    retries, before = recipe.resources.retries, ""
-    for attempt in range(retries + 1):
-        trainer = TorchTrainer(
-            _worker,
-            train_loop_config={"job": job, "coordinator": coordinator},
-            torch_config=TorchConfig(),
-            scaling_config=_scaling(recipe.resources),
-            run_config=RunConfig(
-                name=f"attempt-{attempt}-{time.time_ns()}",
-                storage_path=storage,
-                callbacks=[*callbacks],
-                failure_config=FailureConfig(0),
-            ),
-        )
-        try:
-            trainer.fit()
-            return
-        except WorkerGroupError as error:
-            for failure in error.worker_failures.values():
-                cause = failure if isinstance(failure, TrainingError) else failure.__cause__
-                if isinstance(cause, TrainingError):
-                    raise TrainingError(str(cause)) from None
-            said = error_in(whole(error))
-            again = said == before and not any(isinstance(each, RayError) for each in error.worker_failures.values())
-            if attempt == retries or again:
-                raise
-            before = said
-
-
-def _scaling(resources: Resources) -> ScalingConfig:
-    per_worker: dict[str, float] = {"CPU": resources.cpus_per_worker}
-    if resources.gpus_per_worker:
-        per_worker["GPU"] = resources.gpus_per_worker
-    return ScalingConfig(num_workers=resources.workers, use_gpu=resources.gpus_per_worker > 0, resources_per_worker=per_worker)
-
-
-def start(job: Job) -> Training:
-    """Starts `job` on Ray, to be followed."""
-    return Training(lambda callbacks: run_on_ray(job, posixpath.join(job.output, "ray"), callbacks), job.output)
 
 
 def train(recipe: Recipe, output: str | None = None, on_report: Callable[[Payload], None] = lambda payload: None) -> Result:
@@ -152,9 +64,9 @@ def _followed(job: Job, on_report: Callable[[Payload], None]) -> Result:
         last.update(payload)
         on_report(payload)
 
-    reason = "the workers ended without a result"
+    reason = "its workers ended without a result"
     try:
-        follow(start(job), take)
+        follow(job, take)
     except TrainingError as error:
         reason = str(error)
     if last.get("result"):

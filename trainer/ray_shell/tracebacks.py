@@ -31,10 +31,13 @@ def error_in(text: str) -> str:
 def own_line(text: str) -> str:
     """`file:line in function` of the last frame that is the user's own code; empty where there is none."""
     frames = [found for line in text.splitlines() if (found := _FRAME.match(line))]
-    own = [
-        each for each in frames if not each["file"].startswith((*_LIBRARIES, *_OURS, "<")) and "-packages/" not in each["file"]
-    ]
+    own = [each for each in frames if is_own(each["file"])]
     return f"{own[-1]['file']}:{own[-1]['line']} in {own[-1]['name']}" if own else ""
+
+
+def is_own(file: str) -> bool:
+    """Whether a source file is the user's own: none of Python's, of an installed package's or of this program's."""
+    return not file.startswith((*_LIBRARIES, *_OURS, "<")) and "-packages/" not in file
 
 
 def _is_message(line: str) -> bool:

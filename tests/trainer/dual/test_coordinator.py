@@ -1,4 +1,4 @@
-"""The coordinator's waiting: one step for all, whatever the order; a restarted one refuses."""
+"""The coordinator's waiting: one step for all, whatever the order; an empty one refuses, and a stopped one tells all alike."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 
 from dualsweep.trainer.dual.coordinator import CoordinatorServer, InProcess
 from dualsweep.trainer.dual.state import DualState
-from dualsweep.trainer.errors import CoordinatorLost
+from dualsweep.trainer.errors import TrainingStopped
 from tests.trainer.dual.test_controller import controller, report
 
 
@@ -59,12 +59,39 @@ def test_a_repeated_report_is_counted_once():
 
 
 def test_an_empty_coordinator_refuses():
-    with pytest.raises(CoordinatorLost, match="restarted"):
+    with pytest.raises(ValueError, match="call begin first"):
         asyncio.run(CoordinatorServer(controller()).exchange(report([[1], [1], [1]])))
-    with pytest.raises(CoordinatorLost):
+    with pytest.raises(ValueError, match="call begin first"):
         InProcess(controller()).exchange(report([[1], [1], [1]]))
 
 
 def test_in_process_serves_one_worker_only():
     with pytest.raises(ValueError, match="exactly one worker, but got 2"):
         InProcess(controller()).begin(controller().first(), 2)
+
+
+@pytest.mark.parametrize("stopped_after", range(7), ids=lambda number: f"after {number} reports")
+def test_all_workers_are_stopped_at_the_same_dual_step(stopped_after: int) -> None:
+    """Whenever that is asked for, also between two reports of one dual step: no worker takes a step that another doesn't."""
+
+    async def scenario() -> list[int]:
+        server, rng = CoordinatorServer(controller()), np.random.default_rng(0)
+        await server.begin(controller().first(), 2)
+        sent = 0
+
+        async def worker(rank: int, taken: list[int]) -> None:
+            nonlocal sent
+            for step in range(4):
+                if sent == stopped_after:
+                    server.stop()
+                sent += 1
+                await server.exchange(report(values(rng), step, rank))
+                taken[rank] += 1
+
+        taken = [0, 0]
+        ends = await asyncio.gather(worker(0, taken), worker(1, taken), return_exceptions=True)
+        assert all(isinstance(end, TrainingStopped) for end in ends), ends
+        return taken
+
+    taken = asyncio.run(scenario())
+    assert taken == [stopped_after // 2] * 2

@@ -1,0 +1,238 @@
+"""A slot: a Ray Train run whose workers take one training after another, with the actor that hands them out."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.execution.callback import (  # no public hooks name the controller and the placement group
+    ControllerCallback,
+    WorkerGroupCallback,
+)
+from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+from dualsweep.trainer.engine.dual_side import controller_of
+from dualsweep.trainer.engine.host import Payload
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.ray_shell.job import Job
+from dualsweep.trainer.ray_shell.slot_actor import Left, SlotCoordinator
+from dualsweep.trainer.ray_shell.worker import work
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.run import Resources
+
+#: Seconds that one question for the next message may last.
+_PATIENCE = 0.5
+
+
+def start_actor() -> Any:
+    """The handle of a new actor for a slot."""
+    return ray.remote(SlotCoordinator).options(num_cpus=0).remote()
+
+
+class _Announce(ControllerCallback, WorkerGroupCallback):
+    """Tells what a slot can be killed by: its controller, an actor, and its placement group."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def after_controller_start(self, train_run_context: Any) -> None:
+        self._actor.announce.remote(ray.get_runtime_context().current_actor)
+
+    def after_worker_group_start(self, worker_group: Any) -> None:
+        self._actor.announce.remote(worker_group.get_worker_group_state().placement_group_handle.placement_group)
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """When a slot's processes have done enough: after so many trainings, or when a worker holds so much more than at first.
+
+    `growth` is the factor on the memory after the first training, `grown` bytes that are added to it.
+    """
+
+    trainings: int = 100
+    growth: float = 1.5
+    grown: int = 256 * 2**20
+
+
+#: A training has its processes for itself.
+FRESH = Renewal(trainings=1)
+
+
+class Slot:
+    """Train's `fit` in a thread of its own, as it hands out nothing while it runs. One training at a time.
+
+    `storage` is where Train keeps its state, a folder or URI that all nodes reach.
+    """
+
+    def __init__(self, resources: Resources, storage: str, renewal: Renewal) -> None:
+        self._resources, self._renewal = resources, renewal
+        self._actor = start_actor()
+        self._controller: Any = None
+        self._group: PlacementGroup | None = None
+        self._problem: BaseException | None = None
+        self._trainings, self._first, self._worn, self._edited = 0, 0, False, False
+        self._running: int | None = None
+        self._thread = threading.Thread(target=self._fit, args=(storage,), name="ray-train", daemon=True)
+        self._thread.start()
+
+    def _fit(self, storage: str) -> None:
+        trainer = TorchTrainer(
+            work,
+            train_loop_config={"slot": self._actor},
+            torch_config=TorchConfig(),
+            scaling_config=_scaling(self._resources),
+            run_config=RunConfig(
+                name=f"slot-{time.time_ns()}",
+                storage_path=storage,
+                callbacks=[_Announce(self._actor)],  # type: ignore[list-item]  # Ray takes its own kind as well
+                failure_config=FailureConfig(0),
+            ),
+        )
+        try:
+            trainer.fit()
+        except BaseException as error:
+            self._problem = error
+
+    def takes(self, resources: Resources) -> bool:
+        """Whether it can take another training, of these resources."""
+        same = (resources.workers, resources.cpus_per_worker, resources.gpus_per_worker) == (
+            self._resources.workers,
+            self._resources.cpus_per_worker,
+            self._resources.gpus_per_worker,
+        )
+        return same and not self._worn and self._running is None and self._thread.is_alive()
+
+    def reports(self, job: Job) -> Iterator[Payload | None]:
+        """Trains `job`: each report, the last one included, and None now and then while there is none.
+
+        Raises:
+            EditedModules: the user's modules have changed since they were imported, and nothing was trained.
+            BaseException: what Train raised, where the training broke off.
+        """
+        self._running = ray.get(self._actor.give.remote(job, controller_of(Recipe.model_validate(job.recipe))))
+        while self._running is not None:
+            over = not self._thread.is_alive()  # asked before the actor: what was reported before the end is there by then
+            message = self._next()
+            if message is None and over:
+                raise self._problem or TrainingError("its workers ended without a result")
+            if self._running is not None:
+                yield message if isinstance(message, dict) else None
+
+    def stop(self, seconds: float) -> None:
+        """Ends the training that runs, at its next dual step; where that isn't within so many seconds, the slot is killed."""
+        end = time.monotonic() + seconds
+        with contextlib.suppress(RayError):
+            ray.get(self._actor.stop.remote(self._running))
+        with contextlib.suppress(EditedModules):
+            while self._running is not None and self._thread.is_alive() and time.monotonic() < end:
+                self._next()
+        if self._running is not None or self._edited:
+            self.kill()
+
+    def _next(self) -> Any:
+        """The next message, a report among them; handles and ends are noted. None where there is none.
+
+        So it is without the actor as well, whose loss ends the workers too.
+        """
+        try:
+            message = ray.get(self._actor.next.remote(_PATIENCE))
+        except RayError:
+            time.sleep(_PATIENCE)
+            return None
+        if isinstance(message, Left):
+            self._leave(message)
+        elif isinstance(message, PlacementGroup):
+            self._group = message
+        elif message is not None and not isinstance(message, dict):
+            self._controller = message
+        return message
+
+    def _leave(self, left: Left) -> None:
+        if left.training != self._running:
+            return
+        self._running = None
+        if left.edited:
+            self._edited = self._worn = True
+            raise EditedModules(left.edited)
+        self._trainings += 1
+        self._first = self._first or left.memory
+        most = self._renewal.growth * self._first + self._renewal.grown
+        self._worn = self._trainings >= self._renewal.trainings or left.memory > most
+
+    def end(self, seconds: float = 30) -> None:
+        """Lets the workers go, and waits for the slot's end."""
+        with contextlib.suppress(RayError):
+            if self._running is None and not self._edited:  # else workers may wait for each other
+                ray.get(self._actor.end.remote())
+                self._thread.join(seconds)
+        self.kill()
+
+    def kill(self, seconds: float = 30) -> None:
+        """Ends the slot, its workers and its placement group, and waits for its thread: Ray's shutdown crashes the process
+        (SIGSEGV) while a thread is in a call. After the end it does nothing.
+
+        Killed rather than asked to abort: Ctrl-C reaches the controller's process too, which then answers only after seconds.
+        The controller first, which would take the loss of its workers for a failure and start others; then the placement
+        group, which Train's own cleaner removes only after it has missed the controller, once a second.
+        """
+        running, end = self._thread.is_alive(), time.monotonic() + seconds
+        while self._thread.is_alive() and time.monotonic() < end:
+            with contextlib.suppress(RayError, EditedModules):
+                if self._controller is not None:
+                    ray.kill(self._controller)
+                self._next()
+        if running and self._group is not None:
+            with contextlib.suppress(RayError):
+                remove_placement_group(self._group)
+        with contextlib.suppress(RayError):
+            ray.kill(self._actor)
+
+
+class EditedModules(Exception):  # noqa: N818  # nothing went wrong
+    """A slot's workers have imported modules that have changed since."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(f"modules have changed since they were imported: {', '.join(names)}")
+
+
+class Slots:
+    """The slot that one trial after another is trained on, renewed where that is due: at most one is there at a time."""
+
+    def __init__(self, renewal: Renewal = FRESH) -> None:
+        self._renewal = renewal
+        self._slot: Slot | None = None
+
+    def slot(self, resources: Resources, storage: str) -> Slot:
+        """A slot for a training of these resources: the one that is there, else a new one in its place."""
+        if self._slot is not None and not self._slot.takes(resources):
+            self.end()
+        if self._slot is None:
+            self._slot = Slot(resources, storage, self._renewal)
+        return self._slot
+
+    def end(self) -> None:
+        """Ends the slot that is there."""
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.end()
+
+    def kill(self) -> None:
+        """Ends it at once, whatever it does."""
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.kill()
+
+
+def _scaling(resources: Resources) -> ScalingConfig:
+    per_worker: dict[str, float] = {"CPU": resources.cpus_per_worker}
+    if resources.gpus_per_worker:
+        per_worker["GPU"] = resources.gpus_per_worker
+    return ScalingConfig(num_workers=resources.workers, use_gpu=resources.gpus_per_worker > 0, resources_per_worker=per_worker)

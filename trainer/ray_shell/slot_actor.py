@@ -1,0 +1,107 @@
+"""The central actor of a slot: hands its workers one training after another, owns their multipliers, takes their reports."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dualsweep.trainer.dual.coordinator import CoordinatorServer, DualController
+from dualsweep.trainer.dual.state import DualState, SlackReport
+from dualsweep.trainer.ray_shell.job import Job
+
+if TYPE_CHECKING:  # torch comes with it, which this process does without
+    from dualsweep.trainer.engine.host import Payload
+
+
+@dataclass(frozen=True)
+class Left:
+    """A training that all workers of a slot have left, or one that a worker would not take up.
+
+    `memory` is the largest of what a worker holds afterwards, bytes; `edited` the user's modules whose files have changed since
+    a worker imported them: it has not trained, as it would have trained with what is there no more.
+    """
+
+    training: int
+    memory: int = 0
+    edited: tuple[str, ...] = ()
+
+
+class SlotCoordinator:
+    """The body of the actor. Trainings are numbered from 0; what arrives of an earlier one than the present is dropped.
+
+    There is one for each slot and not for each training, so that a training's start starts no process. All that it knows of a
+    training's multipliers its workers have given it, from the checkpoint: when it dies, so does the slot, and nothing is lost.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: list[Job] = []
+        self._ends = False
+        self._changed = asyncio.Condition()
+        self._dual: CoordinatorServer | None = None
+        self._left: dict[int, Left] = {}
+        self._messages: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def give(self, job: Job, controller: DualController) -> int:
+        """The next training for all workers; its number."""
+        async with self._changed:
+            self._dual, self._left = CoordinatorServer(controller), {}
+            self._jobs.append(job)
+            self._changed.notify_all()
+        return len(self._jobs) - 1
+
+    async def end(self) -> None:
+        """There are no more trainings: workers return."""
+        async with self._changed:
+            self._ends = True
+            self._changed.notify_all()
+
+    async def training(self, number: int) -> Job | None:
+        """Waits for a training, and returns it; None where there are no more."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._ends or len(self._jobs) > number)
+        return self._jobs[number] if len(self._jobs) > number else None
+
+    async def begin(self, training: int, state: DualState, world: int) -> None:
+        """Multipliers start from `state`."""
+        await self._coordinator(training).begin(state, world)
+
+    async def exchange(self, training: int, report: SlackReport) -> DualState:
+        """See `CoordinatorServer.exchange`."""
+        return await self._coordinator(training).exchange(report)
+
+    async def report(self, training: int, payload: Payload) -> None:
+        """Takes a report of rank 0."""
+        if training == len(self._jobs) - 1:
+            await self._messages.put(payload)
+
+    async def leave(self, rank: int, world: int, left: Left) -> None:
+        """A worker is done with a training: told on when the last one is, or the first that has refused it."""
+        if left.training != len(self._jobs) - 1:
+            return
+        self._left[rank] = left
+        if left.edited:
+            await self._messages.put(left)
+        elif len(self._left) == world:
+            await self._messages.put(Left(left.training, max(each.memory for each in self._left.values())))
+
+    async def stop(self, training: int) -> None:
+        """Ends a training at its next dual step."""
+        if training == len(self._jobs) - 1:
+            self._coordinator(training).stop()
+
+    async def announce(self, handle: Any) -> None:
+        """Takes what the slot can be killed by."""
+        await self._messages.put(handle)
+
+    async def next(self, seconds: float) -> Any:
+        """The next report, `Left` or announced handle; None where there is none for so long."""
+        try:
+            return await asyncio.wait_for(self._messages.get(), seconds)
+        except TimeoutError:
+            return None
+
+    def _coordinator(self, training: int) -> CoordinatorServer:
+        if self._dual is None or training != len(self._jobs) - 1:
+            raise ValueError(f"the slot's present training is {len(self._jobs) - 1}, but got a word of {training}")
+        return self._dual

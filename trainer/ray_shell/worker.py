@@ -1,0 +1,76 @@
+"""What a slot's workers do: one training after another, until there are no more.
+
+Processes, imports and the process group stay, so that the start of a training costs no more than to be handed it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import time
+from typing import Any
+
+import ray
+import ray.train
+
+from dualsweep.trainer.ray_shell.job import Job
+from dualsweep.trainer.ray_shell.own_modules import OwnModules
+from dualsweep.trainer.ray_shell.slot_actor import Left
+
+
+def work(config: dict[str, Any]) -> None:
+    """Runs in each Ray Train worker, for the slot's life; `config["slot"]` is its actor.
+
+    An error of a training is one of the slot: other workers may wait for this one, and what a library was in the middle of is
+    not known.
+    """
+    slot, own = config["slot"], OwnModules()
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    number = 0
+    while (job := ray.get(slot.training.remote(number))) is not None:
+        left = Left(number, edited=own.edited())
+        if not left.edited:
+            started = time.time()
+            _train(job, slot, number)
+            own.note(started)
+            left = Left(number, _memory())
+            if number == 0:
+                gc.freeze()  # modules and all else that stays: no later collection looks through it again
+        ray.get(slot.leave.remote(rank, world, left))
+        number += 1
+
+
+def _train(job: Job, slot: Any, number: int) -> None:
+    """One training; returns at its end, or where it was asked to end. Heavy imports stay here: others do without them."""
+    import torch
+
+    from dualsweep.trainer.checkpoint import CheckpointFolder
+    from dualsweep.trainer.engine.worker import run_worker
+    from dualsweep.trainer.errors import TrainingStopped
+    from dualsweep.trainer.ray_shell.host import TrainHost
+    from dualsweep.trainer.recipe.recipe import Recipe
+
+    torch.set_num_threads(job.threads)
+    recipe = Recipe.model_validate(job.recipe)
+    checkpoints = CheckpointFolder(job.checkpoints, recipe.checkpoint.keep)
+    try:
+        run_worker(recipe, TrainHost(slot, number, checkpoints), job.output, job.judges or None)
+    except TrainingStopped:
+        checkpoints.flush()
+
+
+def _memory() -> int:
+    """Bytes that this process holds once what the training left is freed: resident, and on the device."""
+    import psutil
+    import torch
+
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)  # or what is free here and there counts as held
+    on_device = 0
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        on_device = torch.cuda.memory_reserved()
+    return int(psutil.Process().memory_info().rss) + on_device
