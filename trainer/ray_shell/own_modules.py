@@ -34,7 +34,8 @@ class OwnModules:
 
 def _own() -> list[tuple[str, str]]:
     files = [(name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items())]
-    return [(name, file) for name, file in files if isinstance(file, str) and is_own(file)]
+    # A path that is not absolute is a library's word, such as the "_ops.py" of torch.ops.
+    return [(name, file) for name, file in files if isinstance(file, str) and Path(file).is_absolute() and is_own(file)]
 
 
 def _stamp(file: str) -> _Seen:

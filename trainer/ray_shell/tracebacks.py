@@ -7,12 +7,15 @@ import sysconfig
 from itertools import takewhile
 from pathlib import Path
 
+import dualsweep
+
 _FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<name>.+)')
 TRACEBACK = "Traceback (most recent call last)"
 _BETWEEN = (TRACEBACK, "During handling of the above", "The above exception was")
 #: Whose frames are nobody's own code: Python's, installed packages', and this program's.
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_OURS = tuple(str(Path(__file__).parents[2] / room) for room in ("dualsweep", "trainer", "sweeps", "analysis", "cluster"))
+_ROOMS = ("trainer", "sweeps", "analysis", "cluster")
+_OURS = (str(Path(dualsweep.__file__).parent), *(str(Path(__file__).parents[2] / room) for room in _ROOMS))
 _LONGEST = 400
 
 
