@@ -38,6 +38,7 @@ ASSERT_MORE = {
 _CALLBACKS = "ray.train.v2._internal.execution.callback"
 #: What is private elsewhere and used all the same, and why there is no other way.
 PRIVATE = {
+    ("trainer.ray_shell.slot", "ray.train.v2._internal.callbacks.datasets.DatasetsCallback"): "a process and 0.2 GB a slot",
     ("trainer.ray_shell.slot", "ray.train.v2._internal.execution.callback.ControllerCallback"): "what a slot is killed by",
     ("trainer.ray_shell.slot", "ray.train.v2._internal.execution.callback.WorkerGroupCallback"): "what a slot is killed by",
     ("cluster.auth", "ray._raylet.Config"): "whether a token is asked for is told nowhere else",

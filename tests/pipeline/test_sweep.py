@@ -231,7 +231,7 @@ def test_ctrl_c_then_kill_9_and_one_failing_trial(folder: Path) -> None:
     assert "continuing: 1 of 3 trials are done" in said and "trial 0000" not in said
     assert_nothing_left(folder)
     took = training_steps(folder)
-    assert took[0] == 60 and sum(took) - before == 60 - resumed_at, "from its checkpoint, and not the first again"
+    assert sum(took) - before == 60 - resumed_at, "from its checkpoint, and not the first again"
     check_end(folder, first, second)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
-from tests.pipeline.conftest import interrupt, run, start, wait_for, working_directory
+from tests.pipeline.conftest import RECIPE, assert_nothing_left, interrupt, run, start, wait_for, working_directory
 
 pytestmark = pytest.mark.ray
 
@@ -107,3 +109,19 @@ def test_samples_come_from_the_checkpoint(trained: Trained) -> None:
     assert len(list((folder / "five").glob("0*.png"))) == 5 and np.load(folder / "three" / "samples.npy").shape == (3, 1, 8, 8)
     own = np.load(folder / "one" / "samples.npy")
     np.testing.assert_allclose(samples, own[:5], atol=1e-5)  # the same seed and sampler as the run's own evaluation
+
+
+def test_it_says_which_of_many_examples_is_bad(trained: Trained) -> None:
+    """Too many to be read before the run."""
+    folder, parts = trained.folder, {"model": {"call": "parts:good"}, "evaluation": {"samples": 0, "loss_draws": 16}}
+    indices = {"name": "some", "data": {"indices": [0, 1, 2, 4]}, "at_most": 0.3}
+    plain = {**RECIPE, **parts, "data": {"call": "parts:Broken"}, "constraints": [indices]}
+    (folder / "nan.yaml").write_text(yaml.safe_dump(plain))
+    said = run(folder, "train", "nan.yaml", "--output", "nan", "--json", "nan.json", code=1)
+    assert_nothing_left(folder)
+    failed = json.loads((folder / "nan.json").read_text())
+    assert (failed["status"], failed["objective"], failed["checkpoint"]) == ("failed", None, None)
+    assert f"dualsweep: failed: {failed['reason']}" in said and "Traceback" not in said
+    found = re.search(r"data\.call: .* finite.* nan .*item (\d+) of parts:Broken|item (\d+) of parts:Broken", failed["reason"])
+    assert found is not None and int(next(filter(None, found.groups()))) % 7 == 3, failed["reason"]
+    assert not (folder / "nan" / "result.json").exists(), "the same command with a mended part must run"

@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback  # a process for data sets, of which Train is handed none
 from ray.train.v2._internal.execution.callback import (  # no public hooks name the controller and the placement group
     ControllerCallback,
     WorkerGroupCallback,
@@ -35,6 +36,14 @@ _PATIENCE = 0.5
 def start_actor() -> Any:
     """The handle of a new actor for a slot."""
     return ray.remote(SlotCoordinator).options(num_cpus=0).remote()
+
+
+class _Trainer(TorchTrainer):
+    """Ray Train's, with one process fewer."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks = super()._create_default_callbacks()  # type: ignore[misc]  # types are of Train V1, what runs is V2
+        return [each for each in callbacks if not isinstance(each, DatasetsCallback)]
 
 
 class _Announce(ControllerCallback, WorkerGroupCallback):
@@ -84,7 +93,7 @@ class Slot:
         self._thread.start()
 
     def _fit(self, storage: str) -> None:
-        trainer = TorchTrainer(
+        trainer = _Trainer(
             work,
             train_loop_config={"slot": self._actor},
             torch_config=TorchConfig(),
