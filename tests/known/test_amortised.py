@@ -33,7 +33,11 @@ def aligned(count: int, prefix: str, gradient: str, steps: int, batch: int) -> d
 
 @pytest.mark.parametrize(
     ("count", "prefix", "gradient", "steps", "batch"),
-    [(1, "", "backpropagation", 300, 96), (2, "", "backpropagation", 500, 128), (1, "black_box_", "policy_gradient", 600, 768)],
+    [
+        (1, "", "backpropagation", 300, 96),
+        (2, "", "backpropagation", 500, 128),
+        pytest.param(1, "black_box_", "policy_gradient", 600, 768, marks=pytest.mark.dear),  # its gradient: test_answers.py
+    ],
 )
 def test_alignment_has_the_exact_kl_and_reward_at_every_multiplier(tmp_path, sampled, count, prefix, gradient, steps, batch):
     recipe = Recipe.model_validate(aligned(count, prefix, gradient, steps, batch))

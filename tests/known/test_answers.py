@@ -18,10 +18,11 @@ from tests.known.cases import CASES
 from tests.known.verdicts import judge
 from tests.margins import Sampled
 
-#: One of each kind where several are alike: the third reward of m = 3 does not bind, so that it has m = 2 in it.
+#: One of each kind where several are alike: the third reward of m = 3 does not bind, so that it has m = 2 in it. Products of
+#: models are in `test_composition.py`.
 HERE = [
     "alignment, m = 1", "alignment, m = 3", "alignment by policy gradient, m = 3", "alignment, resilient",
-    "AND in the plane, unequal covariances, m = 3", "OR of disjoint components, m = 3", "minority classes",
+    "OR of disjoint components, m = 3", "minority classes",
     "point-wise KL on the line", "infeasible reward", "infeasible class",
 ]  # fmt: skip
 

@@ -27,7 +27,7 @@ CASES = {
     "a pair on the line": (["left", "right"], 24_576, 10), "equal covariances": (["oval_0", "oval_1"], 49_152, 4),
     "unequal covariances": (["oval_0", "oval_2"], 28_672, 8), "three": (["oval_0", "oval_1", "oval_2"], 28_672, 10),
 }  # fmt: skip
-#: What these are about is in the answers of `test_answers.py` as well: three models, equal covariances, and differences of means.
+#: What these are about is in the two that are left as well: more models, equal covariances, and differences of means.
 DEAR = ("a pair on the line", "equal covariances", "three")
 
 

@@ -23,11 +23,11 @@ from dualsweep.trainer.ray_shell.slot import Renewal, Slots
 from dualsweep.trainer.ray_shell.training_handle import Training
 from dualsweep.trainer.recipe.recipe import Recipe
 from tests.known.cases import THRESHOLDS, backpropagation
-from tests.pipeline.conftest import RECIPE, ray_process, running_in, trained_here, working_directory
+from tests.pipeline.conftest import RECIPE, ROOT, ray_process, running_in, trained_here, working_directory
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-#: One that keeps 600 MB more with each training, and one that imports a module of the user's.
+#: One that keeps 350 MB more with each training, and one that imports a module of the user's.
 MORE = """
 import os
 from pathlib import Path
@@ -36,7 +36,7 @@ import parts
 kept = []
 
 def leaks():
-    kept.append(os.urandom(1 << 20) * 600)
+    kept.append(os.urandom(1 << 20) * 350)
     return parts.Small()
 
 def edited():
@@ -54,11 +54,13 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with working_directory(tmp_path_factory.mktemp("hosting")) as made:
         (made / "more.py").write_text(MORE)
         os.chdir(made)
-        try:
-            with connect("local"):
-                yield made
-        finally:
-            os.chdir(before)
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("PYTHONPATH", str(ROOT))  # some of the models are those of `tests.known`
+            try:
+                with connect("local"):
+                    yield made
+            finally:
+                os.chdir(before)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,7 @@ def test_a_slot_is_renewed_when_its_memory_has_grown(there: Path, slots: Slots) 
     for number, model in enumerate(["more:leaks", "more:leaks", "parts:good"]):
         points_of(slots, job(f"grown-{number}", model))
     workers = Path("calls").read_text().split()[before:]
-    assert [workers.count(each) // 60 for each in dict.fromkeys(workers)] == [2, 1], "600 MB more than after its first"
+    assert [workers.count(each) // 60 for each in dict.fromkeys(workers)] == [2, 1], "700 MB more than after its first"
 
 
 def test_modules_that_were_edited_between_trainings_are_seen(there: Path, slots: Slots) -> None:
@@ -145,32 +147,17 @@ def test_modules_that_were_edited_between_trainings_are_seen(there: Path, slots:
     assert (eight, also, wide) == (["8"], ["8"], ["1024"]) and third not in (first, second)
 
 
-def test_a_training_that_does_not_come_to_a_dual_step_is_killed_with_its_slot_and_holds_nothing(
-    there: Path, slots: Slots
-) -> None:
-    Path("slow").touch()
-    stopped = Training(job("hung", dual={"step_size": 0.05, "every": 60}), slots)
-    reports, before = stopped.reports(), steps_taken()
-    while steps_taken() == before:
-        next(reports)
-    stopped.stop(1)
-    Path("slow").unlink()
-    assert steps_taken() - before < 50
-    wait_until(all_is_free)
-
-
-def test_a_failed_training_is_tried_again_where_that_may_help_and_does_not_reach_the_next(there: Path, slots: Slots) -> None:
-    """At once where it says so itself; else once more, to see an error of the code come again."""
+def test_a_failed_training_is_tried_again_where_that_may_help(there: Path, slots: Slots) -> None:
+    """At once it has failed where it says so itself; else it is tried once more, to see an error of the code come again."""
     with pytest.raises(TrainingError, match=r"\(2, 1, 8, 8\).*\(2, 1, 4, 4\)"):
         points_of(slots, job("shape", "parts:halves"))
-    assert slots_started("shape") == 1
+    assert slots_started("shape") == 0, "on the slot that was there"
     with pytest.raises(
         TrainingError, match=r"^ValueError: this model takes zeros only \(all of it is in .*parts\.py:\d+ in forward"
     ):
         points_of(slots, job("raises", "parts:Picky"))
     assert slots_started("raises") == 2 and "parts.py" in Path("out/raises/error.txt").read_text()
-    points_of(slots, job("after-failed"))
-    assert [result_in(f"out/{name}") is None for name in ("shape", "raises", "after-failed")] == [True, True, False]
+    assert result_in("out/shape") is None and result_in("out/raises") is None
 
 
 def test_a_killed_worker_and_a_killed_coordinator_leave_no_trace_in_the_points(there: Path, slots: Slots) -> None:
@@ -197,7 +184,7 @@ def test_a_killed_worker_and_a_killed_coordinator_leave_no_trace_in_the_points(t
 def sharded(workers: int) -> dict[str, Any]:
     """Shards of unequal sizes, with a point of every dual step."""
     train = {"steps": 50, "batch_size": 17, "lr": 2e-3, "log_every": 1}
-    return {"model": RECIPE["model"], "train": train, "resources": {"workers": workers}}
+    return {"train": train, "resources": {"workers": workers}}
 
 
 def multipliers(points: list[dict[str, Any]]) -> np.ndarray:
@@ -228,6 +215,20 @@ def test_two_workers_align_a_gaussian_to_two_rewards(there: Path, slots: Slots) 
     ]
     samples = np.load("out/aligned/samples.npy")
     assert samples.shape == (2000, 2) and np.abs(samples.mean(0) - list(THRESHOLDS.values())[:2]).max() < 0.1
+
+
+def test_a_training_that_does_not_come_to_a_dual_step_is_killed_with_its_slot_and_holds_nothing(
+    there: Path, slots: Slots
+) -> None:
+    Path("slow").touch()
+    stopped = Training(job("hung", dual={"step_size": 0.05, "every": 60}), slots)
+    reports, before = stopped.reports(), steps_taken()
+    while steps_taken() == before:
+        next(reports)
+    stopped.stop(1)
+    Path("slow").unlink()
+    assert steps_taken() - before < 50
+    wait_until(all_is_free)
 
 
 def test_nothing_of_a_slot_is_left(there: Path, slots: Slots) -> None:
