@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from dualsweep.sweeps.time_left import TimeLeft
 from dualsweep.trainer import metric_names
 
 #: Seconds between two lines of one trial where there is no terminal.
@@ -56,8 +57,8 @@ class Progress:
     """Follows the trainings of one command; use it as a context. `total` of them, `concurrent` at a time, called `unit`."""
 
     def __init__(self, console: Console, total: int, concurrent: int = 1, done: int = 0, unit: str = "trial") -> None:
-        self._console, self._total, self._concurrent, self._unit = console, total, concurrent, unit
-        self._done, self._ended_seconds = done, list[float]()
+        self._console, self._total, self._unit = console, total, unit
+        self._done, self._time_left = done, TimeLeft(total, concurrent, time.monotonic())
         self._running: dict[str, TrialState] = {}
         self._live = Live(self._table(), console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
 
@@ -77,6 +78,7 @@ class Progress:
     def started(self, name: str, params: Mapping[str, Any] | None = None) -> None:
         shown = ", ".join(f"{key}={_short(value)}" for key, value in (params or {}).items())
         self._running[name] = TrialState(name, shown)
+        self._time_left.started(name, time.monotonic())
         if not self._live:
             self.say(f"trial {name} starts{': ' + shown if shown else ''}")
         self._refresh()
@@ -95,7 +97,7 @@ class Progress:
     def ended(self, name: str, status: str, reason: str, seconds: float) -> None:
         self._running.pop(name, None)
         self._done += 1
-        self._ended_seconds.append(seconds)
+        self._time_left.ended(name, time.monotonic())
         left = self._sweep_left()
         more = f", about {_clock(left)} left" if left and self._done < self._total else ""
         told = f"trial {name} {status.replace('_', ' ')} after {_clock(seconds)}" + (f": {reason}" if reason else "")
@@ -103,13 +105,9 @@ class Progress:
         self._refresh()
 
     def _sweep_left(self) -> float | None:
-        """Seconds until all trials are done: those running and those to come, at the pace of those that ended."""
-        if not self._ended_seconds:
-            return None
-        mean = sum(self._ended_seconds) / len(self._ended_seconds)
-        waiting = self._total - self._done - len(self._running)
-        running = max((state.left or mean for state in self._running.values()), default=0.0)
-        return running + mean * waiting / self._concurrent
+        """Seconds until all trials are done: those running and those to come."""
+        steps_left = {name: state.left for name, state in self._running.items()}
+        return self._time_left.left(time.monotonic(), self._done, steps_left)
 
     def _refresh(self) -> None:
         if self._live:
