@@ -11,4 +11,7 @@ class ClusterError(Exception):
         self.rule = rule
         self.received = received
         self.remedy = remedy
-        super().__init__(f"{rule}, but got {received}; {remedy}")
+        super().__init__(rule, received, remedy)  # all of them: so it crosses process borders whole
+
+    def __str__(self) -> str:
+        return f"{self.rule}, but got {self.received}; {self.remedy}"

@@ -82,8 +82,15 @@ class RulesError(ValueError):
     """
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
-        super().__init__("\n".join(each.sentence for each in diagnostics))
+        super().__init__(diagnostics)
         self.diagnostics = list(diagnostics)
+
+    def __str__(self) -> str:
+        return "\n".join(each.sentence for each in self.diagnostics)
+
+    def __reduce__(self) -> tuple[type[RulesError], tuple[list[Diagnostic]]]:
+        """So that one rule, too, crosses process borders."""
+        return RulesError, (self.diagnostics,)
 
 
 class RuleError(RulesError):

@@ -170,7 +170,7 @@ class Slot:
         self._running = None
         if left.edited:
             self._edited = self._worn = True
-            raise EditedModules(left.edited)
+            raise EditedModules(f"modules have changed since they were imported: {', '.join(left.edited)}")
         self._trainings += 1
         self._first = self._first or left.memory
         most = self._renewal.growth * self._first + self._renewal.grown
@@ -207,9 +207,6 @@ class Slot:
 
 class EditedModules(Exception):  # noqa: N818  # nothing went wrong
     """A slot's workers have imported modules that have changed since."""
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        super().__init__(f"modules have changed since they were imported: {', '.join(names)}")
 
 
 class Slots:
