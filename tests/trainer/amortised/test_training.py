@@ -224,6 +224,7 @@ def test_the_command_samples_at_the_recipes_budgets_unless_asked(ended, tmp_path
         (["amortised.multiplier={}"], "amortised.multiplier: must be a known key"),
         (["amortised={by_constraint: {six: {high: 1}}}"], "must name constraints, but got 'six'"),
         (["amortised={}", "constraints=[]"], "must go with constraints that have budgets, but got no constraint"),
+        (["amortised={}", "start={from: there, multipliers: {four: 1.0}}"], "`start.multipliers` must be left out with `amort"),
         (["amortised={}", "train.batches=separate"], "`train.batches` must be mixture with `amortised`, but got separate"),
         (["amortised={}", "constraints.four.at_most=null", "constraints.four.equals=0.1"], "must be at_most or at_least with"),
     ],

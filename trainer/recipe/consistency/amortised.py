@@ -31,6 +31,13 @@ def check_amortised(recipe: RecipeFields) -> None:
                 each.budget,
                 "write one of them, or drop `amortised`",
             )
+    if recipe.start is not None and recipe.start.multipliers:
+        raise RuleError(
+            "start.multipliers",
+            "must be left out with `amortised`, which draws its multipliers anew at each step",
+            dict(recipe.start.multipliers),
+            "drop them: weights are taken over without",
+        )
     if recipe.train.batches != "mixture":
         raise RuleError("train.batches", "must be mixture with `amortised`", recipe.train.batches, "drop it")
     if recipe.rollout.gradient in BALANCING and recipe.terms_on("rollout"):
