@@ -61,7 +61,7 @@ lint: $(READY) ## formatting, lint and types
 	$(BIN)/mypy
 
 bench: $(READY) ## every figure of the README, measured (about an hour)
-	for name in demo digits step_cost coordinator ddp; do $(BIN)/python -m tests.isolated $(BIN)/python -m tests.benchmarks.bench_$$name || exit 1; done
+	for name in demo digits step_cost coordinator ddp trial_start; do $(BIN)/python -m tests.isolated $(BIN)/python -m tests.benchmarks.bench_$$name || exit 1; done
 
 clean: ## removes what runs and tools left behind (not .venv)
 	rm -rf runs mlflow.db mlartifacts .coverage .pytest_cache .mypy_cache .ruff_cache

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable
 from typing import Any
 
 from dualsweep.trainer.engine.dual_side import controller_of
-from tests.benchmarks.common import digits
+from tests.benchmarks.common import digits, holds
 
 
 def bare(batch: int) -> Callable[[], object]:
@@ -112,7 +113,7 @@ def main() -> None:
             ratio = statistics.median(b / a for a, b in zip(times["dualsweep"], times["bare DDP"], strict=True))
             shown = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
             print(f"{workers} worker{'s' if workers > 1 else ''}: {shown} samples/s; dualsweep reaches {ratio:.3f} of bare DDP")
-    print("required: two workers at least 0.95 of bare DDP")
+    sys.exit(not holds("two workers, of bare DDP", ratio, ">= 0.95"))
 
 
 if __name__ == "__main__":

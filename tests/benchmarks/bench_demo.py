@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.benchmarks.common import holds
 from tests.isolated import prefix
 
 ROOT = Path(__file__).parent.parent.parent
@@ -50,10 +51,13 @@ def main() -> None:
         time.sleep(1)
     seconds = time.monotonic() - started
     plain = json.loads(results.read_text())
-    print(
-        f"exit code {process.returncode}, {len(plain['trials'])} trials in {seconds / 60:.1f} min   (required: 12 in at most 8)"
-    )
-    print(f"peak memory {peak / 1e9:.2f} GB, the sum of proportional set sizes   (required: at most 5)")
+    ended = sum(trial["status"] not in ("failed", "diverged") for trial in plain["trials"])
+    kept = [
+        holds("trials that came to an end of their own", ended, ">= 12"),
+        holds("minutes", seconds / 60, "<= 8"),
+        holds("peak memory, GB, the sum of proportional set sizes", peak / 1e9, "<= 5"),
+    ]
+    sys.exit(process.returncode or not all(kept))
 
 
 if __name__ == "__main__":

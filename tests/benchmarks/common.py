@@ -75,6 +75,14 @@ def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, steps: i
     return times
 
 
+def holds(what: str, found: float, bound: str) -> bool:
+    """Prints a figure beside its bound, `<= 1.10` or `>= 0.95`, and whether it holds. What is not a number doesn't."""
+    sign, number = bound.split()
+    kept = found <= float(number) if sign == "<=" else found >= float(number)
+    print(f"{what}: {found:.3g}   (required: {bound}): {'holds' if kept else 'FAILS'}")
+    return kept
+
+
 def show(times: Mapping[str, list[float]], against: str) -> dict[str, float]:
     """Prints medians, and each case's ratio to `against` round by round; returns the median ratios."""
     ratios = {name: [a / b for a, b in zip(each, times[against], strict=True)] for name, each in times.items()}
