@@ -122,7 +122,8 @@ def main() -> None:
     )
     figure(rows, options.figure)
     rules = zip(("minorities, %", "TV ratio", "FD ratio"), mean * (100, 1, 1), (">= 25", "<= 0.33", "<= 0.40"), strict=True)
-    sys.exit(not all([holds(*rule) for rule in rules]))
+    kept = [holds(*rule) for rule in rules]
+    sys.exit(not all(kept))
 
 
 if __name__ == "__main__":
