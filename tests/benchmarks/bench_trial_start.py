@@ -35,7 +35,7 @@ RECIPE: dict[str, Any] = {
     "data": {"source": "digits", "keep": {4: 0.1}},
     "constraints": [{"name": "four", "data": {"classes": [4]}, "at_most": 0.3}],
     "dual": {"step_size": 0.05},
-    "train": {"steps": 170, "batch_size": 16, "lr": 2e-3},
+    "train": {"steps": 60, "batch_size": 16, "lr": 2e-3},
     "evaluation": {"samples": 0, "loss_draws": 64, "metrics": [], "grid": 0},
     "feasibility": {"draws": 64},
 }
