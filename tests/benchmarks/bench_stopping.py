@@ -157,7 +157,7 @@ def release(options: argparse.Namespace) -> int:
     folder = options.folder or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     budgets = {"constraints.four.at_most": {"uniform": [-1.0, -0.5]}}
-    sweep = {**SWEEP, "search": budgets, "sampler": {"name": "random", "seed": 0}}
+    sweep = {**SWEEP, "hosting": "fresh", "points": [], "search": budgets, "sampler": {"name": "random", "seed": 0}}
     recipe = {**TINY, "train": {**TINY["train"], "steps": 400, "log_every": 5}}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     (folder / "parts.py").write_text(PARTS)

@@ -12,6 +12,7 @@ from dualsweep.trainer.dual.coordinator import InProcess
 from dualsweep.trainer.engine.dual_side import controller_of, problem_of
 from dualsweep.trainer.engine.gradient_primal import GradientPrimal
 from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.loop import Loop
 from dualsweep.trainer.engine.worker import run_worker
 from dualsweep.trainer.recipe.recipe import Recipe
 from tests.trainer.recipes import digits
@@ -223,3 +224,13 @@ def test_the_loop_resumes_a_run_that_had_ended(tmp_path):
     first, *_ = run(recipe, tmp_path)
     again, *_ = run(recipe, tmp_path)
     assert (again.status, again.steps, again.reason) == (first.status, first.steps, first.reason)
+
+
+def test_loop_has_no_ray_behind_it():
+    import subprocess
+    import sys
+
+    kept_out = ("ray", "mlflow", "matplotlib", "plotly")
+    code = f"import sys, dualsweep.trainer.engine.worker; sys.exit(any(name in sys.modules for name in {kept_out}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert Loop.__module__ == "dualsweep.trainer.engine.loop"
