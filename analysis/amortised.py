@@ -89,15 +89,15 @@ def sentence(record: SweepRecord) -> str:
     if front is None:
         return ""
     head = f"Amortised front: {len(front.points)} points of one network after {front.steps} steps"
-    found = gap(record)
-    if found is None:
+    front_gap = gap(record)
+    if front_gap is None:
         return f"{head}; no trial is within its range of multipliers, so there is nothing to compare."
-    where = f"trial {found.trial.trial_id}"
-    worst = f"at most {_percent(found.worst)} of its range worse than separate training (at {where})"
-    if found.worst <= 0:
-        worst = f"better than separate training throughout, by at least {_percent(-found.worst)} of its range (at {where})"
-    mean = f"{_percent(abs(found.mean))} {'worse' if found.mean > 0 else 'better'} on average"
-    return f"{head}; {worst}, {mean}, over the {found.compared} of {found.judged} trials within its range."
+    where = f"trial {front_gap.trial.trial_id}"
+    worst = f"at most {_percent(front_gap.worst)} of its range worse than separate training (at {where})"
+    if front_gap.worst <= 0:
+        worst = f"better than separate training throughout, by at least {_percent(-front_gap.worst)} of its range (at {where})"
+    mean = f"{_percent(abs(front_gap.mean))} {'worse' if front_gap.mean > 0 else 'better'} on average"
+    return f"{head}; {worst}, {mean}, over the {front_gap.compared} of {front_gap.judged} trials within its range."
 
 
 def _percent(part: float) -> str:

@@ -68,27 +68,27 @@ def certificate(record: SweepRecord, front: Front) -> Certificate:
         return Certificate()
     trials = _representative(useful, front, _TRIALS)
     box = _box(record.budgets)
-    found = consistency(_observations(record, trials, box), Z)
-    said = [_contradiction(trials, each) for each in found.contradictions[:_NAMED]]
-    if (more := len(found.contradictions) - len(said)) > 0:
+    findings = consistency(_observations(record, trials, box), Z)
+    said = [_contradiction(trials, each) for each in findings.contradictions[:_NAMED]]
+    if (more := len(findings.contradictions) - len(said)) > 0:
         said.append(f"So {'does' if more == 1 else 'do'} {more} more pair{'' if more == 1 else 's'} of trials.")
     if said:
         said.append("The band holds only if the trainings converged.")
-    if found.short:
-        ids = [trials[row].trial_id for row in found.short]
+    if findings.short:
+        ids = [trials[row].trial_id for row in findings.short]
         shown = ids if len(ids) <= _NAMED else [*ids[:_NAMED], f"{len(ids) - _NAMED} more"]
         one = len(ids) == 1
         said.append(
             f"Trial{'' if one else 's'} {listed(shown)} did not reach the front: chords of other trials lie below. "
             f"The multipliers of {'it' if one else 'these'} are not used for the band."
         )
-    return Certificate(not found.contradictions, tuple(said))
+    return Certificate(not findings.contradictions, tuple(said))
 
 
-def _contradiction(trials: Sequence[Trial], found: Contradiction) -> str:
-    by = f", {found.depth / found.error:.1f} standard errors" if found.error else ""
-    below, plane = trials[found.below].trial_id, trials[found.plane].trial_id
-    return f"Trial {below} lies below the plane of trial {plane} by {number(found.depth)}{by}."
+def _contradiction(trials: Sequence[Trial], contradiction: Contradiction) -> str:
+    by = f", {contradiction.depth / contradiction.error:.1f} standard errors" if contradiction.error else ""
+    below, plane = trials[contradiction.below].trial_id, trials[contradiction.plane].trial_id
+    return f"Trial {below} lies below the plane of trial {plane} by {number(contradiction.depth)}{by}."
 
 
 def slices(record: SweepRecord, front: Front) -> list[Slice]:
@@ -120,10 +120,10 @@ def slices(record: SweepRecord, front: Front) -> list[Slice]:
 
 def _sides(record: SweepRecord, useful: Sequence[Trial], front: Front, box: Box, at: Vector) -> Vector:
     """Lower side, upper side and predicted front [3, N] at budgets `at` [N, m], in the objective's own direction."""
-    found = band(_observations(record, _representative(useful, front, _TRIALS), box), at, Z)
+    bounds = band(_observations(record, _representative(useful, front, _TRIALS), box), at, Z)
     few = _representative(useful, front, _NUMBERS // (1 + len(record.budgets)))
     middle, _ = Surrogate.of(_observations(record, few, box), box).predict(at)
-    sides = np.stack([found.lower, found.upper, np.clip(middle, found.lower, found.upper)])
+    sides = np.stack([bounds.lower, bounds.upper, np.clip(middle, bounds.lower, bounds.upper)])
     return sides if _sign(record) > 0 else -sides[[1, 0, 2]]
 
 

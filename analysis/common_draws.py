@@ -34,7 +34,7 @@ def read_draws(client: MlflowClient, trials: Sequence[Trial]) -> dict[str, Trial
     Of at most `_MOST` trials: each is a request to the store, and a band rests on no more.
     """
     judged = {each.trial_id: each.run_id for each in trials if each.status in JUDGED_STATUSES and each.replicates == 1}
-    found = {}
+    trial_draws = {}
     for trial_id, run_id in judged.items() if len(judged) <= _MOST else ():
         if DRAWS not in {each.path for each in client.list_artifacts(run_id)}:
             continue
@@ -42,10 +42,10 @@ def read_draws(client: MlflowClient, trials: Sequence[Trial]) -> dict[str, Trial
             data = Path(client.download_artifacts(run_id, DRAWS, folder)).read_bytes()
         try:
             drawn, seed = loaded(data)
-            found[trial_id] = TrialDraws(drawn, seed, *naming(data))
+            trial_draws[trial_id] = TrialDraws(drawn, seed, *naming(data))
         except ValueError:  # of another version: the trial counts as independent
             continue
-    return found
+    return trial_draws
 
 
 def correlations(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> Vector | None:
@@ -57,10 +57,10 @@ def correlations(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> V
         rows = trial.rows(names) if trial is not None else None
         if trial is None or rows is None:
             continue
-        for each in trial.drawn.sets:
-            if len(each.values) > 1 and np.isfinite(each.values).all():
-                groups.setdefault((trial.seed, each.columns, each.pool, each.stratified), []).append(
-                    (place, each, rows[:, list(each.columns)])
+        for draws in trial.drawn.sets:
+            if len(draws.values) > 1 and np.isfinite(draws.values).all():
+                groups.setdefault((trial.seed, draws.columns, draws.pool, draws.stratified), []).append(
+                    (place, draws, rows[:, list(draws.columns)])
                 )
     for members in groups.values():
         for alike in _paired(members):
@@ -71,10 +71,10 @@ def correlations(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> V
     if not pairs:
         return None
     with np.errstate(all="ignore"):
-        found = covariance / np.outer(sizes, sizes)
-    found = np.where(np.isfinite(found), found, 0.0)
-    np.fill_diagonal(found, 1.0)
-    return found
+        correlation = covariance / np.outer(sizes, sizes)
+    correlation = np.where(np.isfinite(correlation), correlation, 0.0)
+    np.fill_diagonal(correlation, 1.0)
+    return correlation
 
 
 Member = tuple[int, JointDraws, Vector]
@@ -82,14 +82,14 @@ Member = tuple[int, JointDraws, Vector]
 
 def _paired(members: Sequence[Member]) -> list[list[Member]]:
     """Groups of trials whose draws are of the same units, as far as the shorter of them goes."""
-    found: list[list[Member]] = []
+    groups: list[list[Member]] = []
     for member in members:
-        mine = next((group for group in found if _same(group[0][1], member[1])), None)
+        mine = next((group for group in groups if _same(group[0][1], member[1])), None)
         if mine is None:
-            found.append([member])
+            groups.append([member])
         else:
             mine.append(member)
-    return found
+    return groups
 
 
 def _same(one: JointDraws, other: JointDraws) -> bool:

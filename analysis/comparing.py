@@ -84,10 +84,10 @@ class Group:
 
     def middle(self, of: Callable[[Course], float]) -> tuple[float, float, float]:
         """The least, median and largest of a number of the sweeps; the median of an even number with infinities is infinite."""
-        found = sorted(of(course) for course in self.courses)
-        half = len(found) // 2
-        median = found[half] if len(found) % 2 else (found[half - 1] + found[half]) / 2
-        return found[0], median, found[-1]
+        ordered = sorted(of(course) for course in self.courses)
+        half = len(ordered) // 2
+        median = ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+        return ordered[0], median, ordered[-1]
 
 
 @dataclass(frozen=True)

@@ -43,15 +43,15 @@ def rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 def notes(comparison: Comparison) -> list[str]:
     """What a reader must know beside the table."""
-    found = []
+    lines = []
     unfinished = sum(course.unfinished for course in comparison.courses)
     if unfinished:
-        found.append(f"{unfinished} trials that have not ended are left out.")
+        lines.append(f"{unfinished} trials that have not ended are left out.")
     for axis in AXES:
         lacking = sorted({course.name for course in comparison.courses if axis not in course.costs})
         if lacking:
-            found.append(f"{AXES[axis][0].upper()}{AXES[axis][1:]}: not recorded by {', '.join(lacking)}, so not compared.")
-    return found
+            lines.append(f"{AXES[axis][0].upper()}{AXES[axis][1:]}: not recorded by {', '.join(lacking)}, so not compared.")
+    return lines
 
 
 def comparison_table(comparison: Comparison, *, width: int = 120) -> Table:
@@ -100,18 +100,18 @@ def _group(group: Group, comparison: Comparison, wanted: float) -> dict[str, Any
         "to_95": {axis: _finite(group.middle(lambda each, at=axis: each.cost_of(at, wanted))[1]) for axis in comparison.axes},  # type: ignore[misc]  # a default binds it
         "sweeps": [
             {
-                "name": each.name,
-                "run_id": each.run_id,
-                "seed": each.seed or None,
-                "trials": len(each.volumes),
-                "feasible": each.feasible,
-                "unfinished": each.unfinished,
-                "hypervolume": list(each.volumes),
-                "costs": {axis: list(each.costs[axis]) for axis in comparison.axes},
-                "share_of_best": _finite(_share(each, comparison)),
-                "to_95": {axis: _finite(each.cost_of(axis, wanted)) for axis in comparison.axes},
+                "name": sweep.name,
+                "run_id": sweep.run_id,
+                "seed": sweep.seed or None,
+                "trials": len(sweep.volumes),
+                "feasible": sweep.feasible,
+                "unfinished": sweep.unfinished,
+                "hypervolume": list(sweep.volumes),
+                "costs": {axis: list(sweep.costs[axis]) for axis in comparison.axes},
+                "share_of_best": _finite(_share(sweep, comparison)),
+                "to_95": {axis: _finite(sweep.cost_of(axis, wanted)) for axis in comparison.axes},
             }
-            for each in group.courses
+            for sweep in group.courses
         ],
     }
 

@@ -89,8 +89,8 @@ def _revisions() -> tuple[set[str], str]:
     before: set[str] = set()
     for place in (spec.submodule_search_locations or []) if spec else []:
         for file in (Path(place) / "store" / "db_migrations" / "versions").glob("*.py"):
-            found = dict(_REVISION.findall(file.read_text(encoding="utf-8")))
-            known.add(found.get("revision", ""))
-            before.add(found.get("down_revision", ""))
+            migration = dict(_REVISION.findall(file.read_text(encoding="utf-8")))
+            known.add(migration.get("revision", ""))
+            before.add(migration.get("down_revision", ""))
     newest = known - before - {""}
     return known, newest.pop() if len(newest) == 1 else ""

@@ -37,7 +37,7 @@ def constraint_outcomes(
         quantity, _, name = key.partition("/")
         if quantity in _QUANTITIES and name and name != _AGGREGATE:
             names.add(name)
-    found = []
+    records = []
     for name in sorted(names):
         kind = _kind(name, params)
         figures = (metrics.get(f"{quantity}/{name}", math.nan) for quantity in _QUANTITIES)
@@ -51,8 +51,8 @@ def constraint_outcomes(
             tolerance = _default_tolerance(outcome, metrics, params, budgets)
         outcome = replace(outcome, tolerance=tolerance)
         said = _STANDINGS.get(metrics.get(metric_names.standing(name), math.nan))
-        found.append(replace(outcome, standing=said or _judged_anew(outcome, len(names))))
-    return tuple(found)
+        records.append(replace(outcome, standing=said or _judged_anew(outcome, len(names))))
+    return tuple(records)
 
 
 def _judged_anew(outcome: ConstraintRecord, among: int) -> Standing:

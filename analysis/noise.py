@@ -32,10 +32,12 @@ def standard_error(trial: Trial, metric: str) -> float:
     if quantity == "value" and name == "max":
         values = {outcome.value: outcome for outcome in trial.constraints if math.isfinite(outcome.value)}
         return values[max(values)].slack_error if values else math.nan
-    found = next((outcome for outcome in trial.constraints if outcome.name == name), None)
-    if found is None:
+    constraint = next((outcome for outcome in trial.constraints if outcome.name == name), None)
+    if constraint is None:
         return math.nan
-    return {"value": found.slack_error, "slack": found.slack_error, "multiplier": found.multiplier_error}.get(quantity, math.nan)
+    return {"value": constraint.slack_error, "slack": constraint.slack_error, "multiplier": constraint.multiplier_error}.get(
+        quantity, math.nan
+    )
 
 
 def _told(trial: Trial, metric: str) -> float:

@@ -80,13 +80,17 @@ def read_preference(text: str, run_id: str) -> Preference:
         ReviewError: it is no preference.
     """
     try:
-        found = Preference.from_json(json.loads(text))
-        numbers = [*found.weights.values(), *(limit.bound for limit in found.meets)]
-        good = bool(found.weights) != bool(found.meets) and all(map(math.isfinite, numbers)) and found.scale in ("range", "unit")
+        preference = Preference.from_json(json.loads(text))
+        numbers = [*preference.weights.values(), *(limit.bound for limit in preference.meets)]
+        good = (
+            bool(preference.weights) != bool(preference.meets)
+            and all(map(math.isfinite, numbers))
+            and preference.scale in ("range", "unit")
+        )
         if (
             not good
-            or any(limit.sense not in ("at_most", "at_least") for limit in found.meets)
-            or any(w < 0 for w in found.weights.values())
+            or any(limit.sense not in ("at_most", "at_least") for limit in preference.meets)
+            or any(w < 0 for w in preference.weights.values())
         ):
             raise ValueError
     except (ValueError, TypeError, AttributeError):
@@ -94,4 +98,4 @@ def read_preference(text: str, run_id: str) -> Preference:
             f'The tag dualsweep.prefer of run {run_id} must be a JSON object such as {{"weights": {{"objective": 1}}}} or '
             f'{{"best": "objective", "meets": {{"value/four": {{"at_most": 0.1}}}}}}, but got {text!r}. Correct or delete it.'
         ) from None
-    return found
+    return preference

@@ -126,15 +126,15 @@ def _run_or_none(client: MlflowClient, run_id: str) -> Run | None:
 def _find_experiment(client: MlflowClient, tracking_uri: str, name: str) -> Experiment:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is None and name.isdigit():
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None and name.isdigit():
         try:
-            found = client.get_experiment(name)
+            experiment = client.get_experiment(name)
         except MlflowException:
-            found = None
-    if found is not None and found.lifecycle_stage == "active":
-        return found
-    deleted = " It was deleted in MLflow and can be restored there." if found is not None else ""
+            experiment = None
+    if experiment is not None and experiment.lifecycle_stage == "active":
+        return experiment
+    deleted = " It was deleted in MLflow and can be restored there." if experiment is not None else ""
     known = [other.name for other in client.search_experiments(max_results=_PAGE)]
     raise ReviewError(
         f"The sweep must be the name or id of an experiment in {masked(tracking_uri)!r}, or the id of a sweep's run, "

@@ -59,14 +59,14 @@ def read_required(text: str, run_id: str) -> frozenset[str] | None:
         ReviewError: it is neither.
     """
     try:
-        found = json.loads(text)
+        parsed = json.loads(text)
     except json.JSONDecodeError:
-        found = text
-    if found is None:
+        parsed = text
+    if parsed is None:
         return None
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+    if not isinstance(parsed, list) or not all(isinstance(each, str) for each in parsed):
         raise ReviewError(
             f"The tag {TAG} of run {run_id} must be a JSON list of constraints' names, or null where all budgets decide, but got "
             f"{text!r}. Correct or delete the tag."
         )
-    return frozenset(found)
+    return frozenset(parsed)

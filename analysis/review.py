@@ -48,12 +48,12 @@ class Review:
     @property
     def said(self) -> Mapping[str, Sequence[str]]:
         """What there is to say of single trials' prices, by id."""
-        found: dict[str, list[str]] = {}
+        remarks: dict[str, list[str]] = {}
         for price in self.prices.prices:
-            found.setdefault(price.trial_id, []).append(price.sentence)
+            remarks.setdefault(price.trial_id, []).append(price.sentence)
         for trial_id, trouble in self.prices.troubles.items():
-            found.setdefault(trial_id, []).append(trouble)
-        return found
+            remarks.setdefault(trial_id, []).append(trouble)
+        return remarks
 
     @property
     def front_ids(self) -> tuple[str, ...]:

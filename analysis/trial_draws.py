@@ -28,6 +28,6 @@ class TrialDraws:
             return None
         whole = np.eye(1 + len(self.names))
         places = [1 + self.names.index(name) for name in names]
-        found: Vector = whole[[0, *places]]
-        found[1:, 0] -= [float(self.relative[place - 1]) for place in places]
-        return found
+        combinations: Vector = whole[[0, *places]]
+        combinations[1:, 0] -= [float(self.relative[place - 1]) for place in places]
+        return combinations

@@ -187,12 +187,12 @@ def _cpu_slots(node: Machine, ask: Ask) -> int | None:
 
 def _gpu_slots(node: Machine, ask: Ask) -> int | None:
     """Workers that fit by GPU on one node; None when workers ask for none. A fraction never spans two GPUs."""
-    each = _grains(ask.gpus_per_worker)
-    if not each:
+    per_worker = _grains(ask.gpus_per_worker)
+    if not per_worker:
         return None
-    if each < RAY_GRAIN:
-        return floor(node.gpus) * (RAY_GRAIN // each)
-    return _grains(node.gpus) // each
+    if per_worker < RAY_GRAIN:
+        return floor(node.gpus) * (RAY_GRAIN // per_worker)
+    return _grains(node.gpus) // per_worker
 
 
 def _sum(machine: Machine, slots: Callable[[Machine], int | None]) -> int | None:

@@ -240,11 +240,11 @@ def _of_problem(recipe: Recipe, plan: Plan | None) -> Iterator[str]:
     if plan is not None:
         within |= dict.fromkeys(plan.own_tolerances, f"{100 * SHARE:g} % of the trial's budget")
         within |= {name: Tolerance(each) for name, each in plan.tolerances.items()}
-    for each in recipe.terms:
-        if each.column == 0:
-            yield f"  {'maximise' if recipe.maximizes else 'minimise'}      {each.term.word}"
+    for named in recipe.terms:
+        if named.column == 0:
+            yield f"  {'maximise' if recipe.maximizes else 'minimise'}      {named.term.word}"
             continue
-        constraint = recipe.constraints[each.column - 1]
+        constraint = recipe.constraints[named.column - 1]
         relative = " above the objective" if constraint.relative_to else ""
         bound = (
             "as small as the others"
@@ -252,4 +252,4 @@ def _of_problem(recipe: Recipe, plan: Plan | None) -> Iterator[str]:
             else f"{constraint.kind.replace('_', ' ')} {constraint.budget:g}"
         )
         told = f" (tolerance {within[constraint.name]})" if constraint.budget is not None else ""
-        yield f"  constraint    {constraint.name}: {each.term.word} {bound}{relative}{told}"
+        yield f"  constraint    {constraint.name}: {named.term.word} {bound}{relative}{told}"

@@ -124,11 +124,11 @@ class Conductor:
         trial = self._open[run.number]
         self._waiting = deque(each for each in self._waiting if each.number != run.number)
         ended = []
-        for each in sorted(trial.waiting, key=lambda waiting: waiting != run):  # this one first, the others by their seeds
-            stop, seconds = (halt.stop, halt.seconds) if each == run else (Stop(halt.stop.rule, because), 0.0)
-            ended.append((each, stopped(last.get(each.seed), stop, each.recipe, seconds)))
-        for each, result in ended:
-            self._end(trial, each, result)
+        for training in sorted(trial.waiting, key=lambda waiting: waiting != run):  # this one first, the others by their seeds
+            stop, seconds = (halt.stop, halt.seconds) if training == run else (Stop(halt.stop.rule, because), 0.0)
+            ended.append((training, stopped(last.get(training.seed), stop, training.recipe, seconds)))
+        for training, result in ended:
+            self._end(trial, training, result)
         self._forget_if_over(trial)
         return trial, ended
 

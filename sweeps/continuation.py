@@ -103,9 +103,9 @@ def _predicted(
     _, prices = Surrogate.of(trials, translator.box).predict(here)
     box = translator.box
     convex = _convex(prices[0], trials.prices[row], (here - anchors(trials))[row], box.loose - box.tight)
-    found = np.where(box.signed, convex, np.maximum(convex, 0.0))
+    predicted = np.where(box.signed, convex, np.maximum(convex, 0.0))
     multipliers = {name: each.multiplier for name, each in near.record.result.constraints.items()}
-    for budget, price in zip(translator.budgets, found.tolist(), strict=True):
+    for budget, price in zip(translator.budgets, predicted.tolist(), strict=True):
         whole = sum(multipliers[name] for name in budget.constraints)
         for name in budget.constraints:
             share = multipliers[name] / whole if whole else 1.0 / len(budget.constraints)

@@ -81,9 +81,9 @@ class Runner:
         if not self._conductor.is_running(run):
             return True  # its trial was stopped
         spool, result = self._tracker.spool(run.number, run.seed), payload.get("result")
-        for each in map(MetricPoint.from_json, payload["points"]):
-            taken = spool.point(each.step, each.metrics, int(each.time * 1000), final=each.final)
-            stop = self._conductor.take(run, each.step, each.metrics) if taken and not each.final else None
+        for point in map(MetricPoint.from_json, payload["points"]):
+            taken = spool.point(point.step, point.metrics, int(point.time * 1000), final=point.final)
+            stop = self._conductor.take(run, point.step, point.metrics) if taken and not point.final else None
             if stop and not result:  # what has come to its end keeps it
                 self._stop(Halt(run, stop, payload["seconds"]))
                 return True

@@ -22,10 +22,10 @@ _COMMAND = "python -m dualsweep"
 
 def repository(file: Path) -> Path:
     """What travels: the git repository that holds the file, else the working directory."""
-    found = subprocess.run(
+    completed = subprocess.run(
         ["git", "-C", str(file.absolute().parent), "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=False
     )
-    return Path(found.stdout.strip()) if found.returncode == 0 else Path.cwd()
+    return Path(completed.stdout.strip()) if completed.returncode == 0 else Path.cwd()
 
 
 def submit_file(

@@ -55,13 +55,13 @@ def room_of(file: str) -> str:
 
 def by_file(report: Mapping[str, Any]) -> dict[str, Reached]:
     """The files of coverage.py's JSON report, by their paths from the root."""
-    found = {}
+    reached = {}
     for file, about in report["files"].items():
         counts = about["summary"]
-        found[(ROOT / file).resolve().relative_to(ROOT).as_posix()] = Reached(
+        reached[(ROOT / file).resolve().relative_to(ROOT).as_posix()] = Reached(
             counts["num_statements"], counts["covered_lines"], counts["num_branches"], counts["covered_branches"]
         )
-    return found
+    return reached
 
 
 def by_room(files: Mapping[str, Reached]) -> dict[str, Reached]:

@@ -16,6 +16,7 @@ from pathlib import Path
 ROOMS = ("trainer", "sweeps", "analysis", "cluster")
 DOOR = "dualsweep"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 #: Decorators by which a library calls what they stand on.
 _CALLED_BY_DECORATOR = ("validator", "serializer", "command", "callback")
 
@@ -28,12 +29,12 @@ class House:
 
     @cached_property
     def files(self) -> dict[str, Path]:
-        found = {}
+        paths = {}
         for room in ROOMS:
             for path in sorted((self.root / room).rglob("*.py")):
                 name = ".".join(path.relative_to(self.root).with_suffix("").parts)
-                found[name.removesuffix(".__init__")] = path
-        return found
+                paths[name.removesuffix(".__init__")] = path
+        return paths
 
     @cached_property
     def trees(self) -> dict[str, ast.Module]:
@@ -67,27 +68,27 @@ class House:
     @cached_property
     def libraries(self) -> dict[str, set[str]]:
         """The top-level packages beyond the rooms that each module imports anywhere."""
-        found: dict[str, set[str]] = {}
+        packages: dict[str, set[str]] = {}
         for module, tree in self.trees.items():
             nodes = list(ast.walk(tree))
             names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
             names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
-            found[module] = {name.split(".")[0] for name in names} - {DOOR}
-        return found
+            packages[module] = {name.split(".")[0] for name in names} - {DOOR}
+        return packages
 
     @cached_property
     def folders(self) -> dict[str, dict[str, set[str]]]:
         """By room, which of its folders import which others of it; a file at its top counts as one."""
-        found: dict[str, dict[str, set[str]]] = {room: {} for room in ROOMS}
+        by_room: dict[str, dict[str, set[str]]] = {room: {} for room in ROOMS}
         for name, others in self.imports.items():
             room, here = name.split(".")[0], ".".join(name.split(".")[:2])
-            mine = found[room].setdefault(here, set())
+            mine = by_room[room].setdefault(here, set())
             mine |= {".".join(each.split(".")[:2]) for each in others if each.split(".")[0] == room} - {here, room}
-        return found
+        return by_room
 
     def private(self) -> set[tuple[str, str]]:
         """(module, name) of what is used of other packages that is private there: modules, names, and attributes not ours."""
-        ours, found = self._names_of_ours(), set()
+        ours, uses = self._names_of_ours(), set()
         for module, tree in self.trees.items():
             for node in ast.walk(tree):
                 if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] != DOOR:
@@ -98,8 +99,8 @@ class House:
                     names = [node.attr]
                 else:
                     continue
-                found |= {(module, name) for name in names if re.search(r"(^|\.)_(?!_)", name)}
-        return found
+                uses |= {(module, name) for name in names if re.search(r"(^|\.)_(?!_)", name)}
+        return uses
 
     def _names_of_ours(self) -> set[str]:
         nodes = [node for tree in self.trees.values() for node in ast.walk(tree)]
@@ -119,6 +120,13 @@ class House:
             functions = (node for node in ast.walk(_parsed(path.read_text())) if isinstance(node, Function))
             name = path.relative_to(self.root / "tests").as_posix()
             yield from ((name, node) for node in functions if node.name.startswith("test_"))
+
+    def all_functions(self) -> Iterator[tuple[str, Function]]:
+        """Every function of the rooms and under `tests/`, with its file's path from the root."""
+        for top in (*ROOMS, "tests"):
+            for path in sorted((self.root / top).rglob("*.py")):
+                nodes = (node for node in ast.walk(_parsed(path.read_text())) if isinstance(node, Function))
+                yield from ((path.relative_to(self.root).as_posix(), node) for node in nodes)
 
     def functions(self) -> Iterator[tuple[str, Function]]:
         """Every function and method, with its module's name."""
@@ -150,6 +158,18 @@ def asserted(function: Function) -> int:
     return sum(_parts(node.test) for node in ast.walk(function) if isinstance(node, ast.Assert))
 
 
+def spread(function: Function, name: str) -> int:
+    """Over how many lines a function uses a local variable; of a comprehension's own variable, the longest comprehension."""
+    whole = [node for node in ast.walk(function) if isinstance(node, _COMPREHENSIONS)]
+    inside = {id(node) for comprehension in whole for node in ast.walk(comprehension)}
+    places = [[node for node in ast.walk(scope) if isinstance(node, ast.Name) and node.id == name] for scope in whole]
+    places.append(
+        [node for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == name and id(node) not in inside]
+    )
+    lines = [[node.lineno for node in nodes] for nodes in places if nodes]
+    return max((max(each) - min(each) + 1 for each in lines), default=0)
+
+
 def _parts(test: ast.expr) -> int:
     return sum(map(_parts, test.values)) if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else 1
 
@@ -169,7 +189,7 @@ def circles(arrows: Mapping[str, set[str]]) -> list[list[str]]:
     number: dict[str, int] = {}
     lowest: dict[str, int] = {}
     stack: list[str] = []
-    found: list[list[str]] = []
+    components: list[list[str]] = []
 
     def visit(node: str) -> None:
         number[node] = lowest[node] = len(number)
@@ -184,12 +204,12 @@ def circles(arrows: Mapping[str, set[str]]) -> list[list[str]]:
             together = stack[stack.index(node) :]
             del stack[stack.index(node) :]
             if len(together) > 1:
-                found.append(sorted(together))
+                components.append(sorted(together))
 
     for node in arrows:
         if node not in number:
             visit(node)
-    return found
+    return components
 
 
 def _called_by_a_library(node: Function | ast.ClassDef) -> bool:

@@ -69,15 +69,15 @@ class Sampled:
         """Each entry of `found` is at least `bound`; `name` and `method` as in `near`."""
         self._keep(name, found, np.asarray(bound, np.float64), np.inf, method)
 
-    def _keep(self, name: str, found: Any, low: ArrayLike, high: ArrayLike, method: str) -> None:
-        values, below, above = np.broadcast_arrays(np.asarray(found, np.float64), low, high)
-        if values.shape != np.shape(found):
-            raise ValueError(f"the bounds of {name} must fit it, but it has shape {np.shape(found)} and they {values.shape}")
+    def _keep(self, name: str, figure: Any, low: ArrayLike, high: ArrayLike, method: str) -> None:
+        values, below, above = np.broadcast_arrays(np.asarray(figure, np.float64), low, high)
+        if values.shape != np.shape(figure):
+            raise ValueError(f"the bounds of {name} must fit it, but it has shape {np.shape(figure)} and they {values.shape}")
         if self.measuring:
             if any(each.name == name for each in self.kept):
                 raise ValueError(f"a figure's name must be its own in a test, but {name!r} came twice")
-            found, low, high = (each.ravel().tolist() for each in (values, below, above))
-            self.kept.append(Kept(name, found, low, high, method))
+            figure, low, high = (each.ravel().tolist() for each in (values, below, above))
+            self.kept.append(Kept(name, figure, low, high, method))
             return
         outside = ~((below <= values) & (values <= above))  # so that NaN is outside
         assert not outside.any(), f"{name} must be in [{below}, {above}], but got {values}"
@@ -110,13 +110,13 @@ def margin(kept: Iterable[Kept]) -> Margin:
     where it stands between them.
     """
     all_of_it = list(kept)
-    found, low, high = (np.array([getattr(each, key) for each in all_of_it]) for key in ("found", "low", "high"))  # [seeds, n]
+    measured, low, high = (np.array([getattr(each, key) for each in all_of_it]) for key in ("found", "low", "high"))  # [seeds, n]
     seeds, method = len(all_of_it), all_of_it[0].method
-    if found.shape[1] and not np.isfinite(found).all():
+    if measured.shape[1] and not np.isfinite(measured).all():
         return Margin(seeds, np.nan, np.nan, np.nan, np.nan, method)
     nearest = Margin(seeds, np.nan, np.nan, np.nan, np.inf, method)
-    for entry in range(found.shape[1]):
-        values, below, above = found[:, entry], low[:, entry], high[:, entry]
+    for entry in range(measured.shape[1]):
+        values, below, above = measured[:, entry], low[:, entry], high[:, entry]
         half = (above - below) / 2 if np.isfinite(above - below).all() else np.ones(seeds)
         for bound, room in ((below, values - below), (above, above - values)):
             if not np.isfinite(bound).all():

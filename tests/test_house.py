@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dualsweep.trainer import metric_names
-from tests.house import ROOMS, House, asserted, circles
+from tests.house import ROOMS, House, asserted, circles, spread
 
 ROOT = Path(__file__).parent.parent
 #: Which rooms each room may import (beside itself).
@@ -31,6 +31,7 @@ KEPT_OUT_OF_THE_CORE = {"ray", "mlflow", "matplotlib", "plotly", "optuna"}
 KEPT_OUT_OF_ANALYSIS = {"ray", "torch", "diffusers", "optuna"}
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 MOST_ASSERTIONS = 10
+VAGUE, LONGEST_VAGUE = ("each", "found"), 3
 #: Files under tests/ whose tests of a real Ray assert more at once, until they are rearranged.
 ASSERT_MORE = {
     "cluster/live/test_jobs.py", "faults/test_tracking_down.py", "pipeline/test_submit.py", "pipeline/test_sweep.py",
@@ -88,20 +89,20 @@ def rooms_that_must_not_be_imported(house: House) -> list[str]:
 
 def libraries_in_the_wrong_place(house: House) -> list[str]:
     """The core never imports Ray, MLflow or plotting; analysis reads MLflow and needs no Ray or torch."""
-    found = []
+    violations = []
     for module, names in house.libraries.items():
         core = module.startswith("trainer") and not module.startswith(SHELL)
         kept_out = KEPT_OUT_OF_THE_CORE if core else KEPT_OUT_OF_ANALYSIS if module.startswith("analysis") else set()
-        found += [f"{module} imports {name}" for name in sorted(names & kept_out)]
-    return found
+        violations += [f"{module} imports {name}" for name in sorted(names & kept_out)]
+    return violations
 
 
 def private_parts_without_a_reason(house: House) -> list[str]:
     used = house.private()
-    found = [
+    unexplained = [
         f"{module} uses {name}, which is private: use another, or say why in PRIVATE" for module, name in used - set(PRIVATE)
     ]
-    return found + [f"{module} no longer uses {name}: take it out of PRIVATE" for module, name in set(PRIVATE) - used]
+    return unexplained + [f"{module} no longer uses {name}: take it out of PRIVATE" for module, name in set(PRIVATE) - used]
 
 
 def files_that_are_too_long(house: House) -> list[str]:
@@ -124,12 +125,12 @@ def assertions_that_are_too_many(house: House) -> list[str]:
     """A test whose third assertion fails says nothing of the other twenty: what is costly is made once, by a fixture."""
     counts = [(file, node.name, asserted(node)) for file, node in house.tests()]
     many = {file for file, _, count in counts if count > MOST_ASSERTIONS}
-    found = [
+    violations = [
         f"tests/{file}: {name} asserts {count} things: split it, over a fixture of what they share"
         for file, name, count in counts
         if count > MOST_ASSERTIONS and file not in ASSERT_MORE
     ]
-    return found + [
+    return violations + [
         f"tests/{file} asserts no more than others: take it out of ASSERT_MORE" for file in sorted(ASSERT_MORE - many)
     ]
 
@@ -141,11 +142,21 @@ def metrics_that_are_spelt_elsewhere(house: House) -> list[str]:
     return [f"{module} spells {text!r}; use metric_names" for module, text in texts if text.startswith(tuple(known))]
 
 
+def names_that_say_nothing(house: House) -> list[str]:
+    """`each` and `found` do where one expression says the rest; a variable that is used for longer is named for what it holds."""
+    return [
+        f"{file}: {node.name} uses `{name}` over {lines} lines: name it for what it holds"
+        for file, node in house.all_functions()
+        for name in VAGUE
+        if (lines := spread(node, name)) > LONGEST_VAGUE
+    ]
+
+
 Rule = Callable[[House], list[str]]
 RULES: tuple[Rule, ...] = (
     circles_of_files, circles_of_folders, rooms_that_must_not_be_imported, libraries_in_the_wrong_place,
     private_parts_without_a_reason, files_that_are_too_long, functions_that_are_too_long, definitions_that_nobody_uses,
-    metrics_that_are_spelt_elsewhere, assertions_that_are_too_many,
+    metrics_that_are_spelt_elsewhere, assertions_that_are_too_many, names_that_say_nothing,
 )  # fmt: skip
 HOUSE = House(ROOT)
 
@@ -228,6 +239,18 @@ BREACHES: list[tuple[Rule, str, str, str]] = [
         "tests/pipeline/test_sweep.py",
         "def test_it():\n    assert 1",
         "tests/pipeline/test_sweep.py asserts no",
+    ),
+    (
+        names_that_say_nothing,
+        "cluster/errors.py",
+        "def f(xs):\n    for each in xs:\n        print()\n        print()\n        print(each)",
+        "f uses `each` over 4 lines",
+    ),
+    (
+        names_that_say_nothing,
+        "tests/test_names.py",
+        "def f(xs):\n    return [\n        found + 1\n        for found\n        in xs\n        if found]",
+        "f uses `found` over 4 lines",
     ),
 ]
 

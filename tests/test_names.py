@@ -204,7 +204,7 @@ def test_the_wheel_holds_the_rooms_in_one_package_that_a_type_checker_knows(type
     said = checked(typed, "--python-executable", str(tmp_path / "venv" / "bin" / "python"))
     assert "Success" in said and all(each in said for each in REVEALED), said
     code = "import dualsweep; from dualsweep.sweeps.cli import app; print(dualsweep.__file__, dualsweep.__version__)"
-    found = subprocess.run(
+    completed = subprocess.run(
         [str(tmp_path / "venv/bin/python"), "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
-    assert found.stdout.split()[0] == str(site / "dualsweep" / "__init__.py")
+    assert completed.stdout.split()[0] == str(site / "dualsweep" / "__init__.py")

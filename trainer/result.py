@@ -168,11 +168,13 @@ def verdict(state: DualState, constraints: Mapping[str, ConstraintOutcome]) -> t
     return "converged", f"{kept}, and multipliers and objective have settled"
 
 
-def _by(each: ConstraintOutcome) -> str:
+def _by(outcome: ConstraintOutcome) -> str:
     """By how much a constraint is violated, where it is on held-out data alone by how much there."""
-    if each.held_out is not None and each.held_out.standing == "violated" and each.violation <= each.tolerance:
-        return f"on held-out data by {-each.held_out.slack:.4g} ± {each.held_out.error:.2g} ({each.held_out.images} images)"
-    return f"by {each.violation:.4g} ± {each.slack_error:.2g}"
+    if outcome.held_out is not None and outcome.held_out.standing == "violated" and outcome.violation <= outcome.tolerance:
+        return (
+            f"on held-out data by {-outcome.held_out.slack:.4g} ± {outcome.held_out.error:.2g} ({outcome.held_out.images} images)"
+        )
+    return f"by {outcome.violation:.4g} ± {outcome.slack_error:.2g}"
 
 
 def _kept(constraints: Mapping[str, ConstraintOutcome]) -> str:
@@ -183,10 +185,10 @@ def _kept(constraints: Mapping[str, ConstraintOutcome]) -> str:
     return "every constraint is met" if constraints else ""
 
 
-def _uneven(each: ConstraintOutcome) -> bool:
+def _uneven(outcome: ConstraintOutcome) -> bool:
     """Whether a constraint has weight without being among the largest, which a solution of a minimax problem excludes."""
-    tolerance = Z * each.slack_error + SETTLED * abs(each.budget)
-    return each.kind == "minimax" and each.multiplier > SETTLED and each.slack > tolerance
+    tolerance = Z * outcome.slack_error + SETTLED * abs(outcome.budget)
+    return outcome.kind == "minimax" and outcome.multiplier > SETTLED and outcome.slack > tolerance
 
 
 def _moving(first: Tail, last: Tail, names: list[str]) -> list[str]:

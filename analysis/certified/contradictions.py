@@ -72,14 +72,14 @@ def consistency(trials: Observations, z: float) -> Consistency:
     beyond = depths - limit * errors - rounding
     flagged = np.flatnonzero((beyond > 0).any(axis=0))
     short = tuple(int(j) for j in flagged if z > 0 and _above_a_chord(trials, int(j)))
-    found = []
+    contradictions = []
     for plane in (int(j) for j in flagged if int(j) not in short):
         sure = np.where(beyond[:, plane] > 0, depths[:, plane] / np.maximum(errors[:, plane], rounding), -np.inf)
         below = int(np.argmax(sure))
         if below not in short:
-            found.append(Contradiction(below, plane, float(depths[below, plane]), float(errors[below, plane])))
+            contradictions.append(Contradiction(below, plane, float(depths[below, plane]), float(errors[below, plane])))
     allowed = np.where((beyond > 0).any(axis=0), own - np.max(beyond, axis=0, initial=-np.inf), own)
-    return Consistency(short, tuple(found), allowed)
+    return Consistency(short, tuple(contradictions), allowed)
 
 
 def crossing_errors(trials: Observations) -> Vector:

@@ -84,17 +84,17 @@ class Planes:
             basis += [np.ones(len(at)), -2.0 * b, b**2]
             parabolas += [squares @ (errors[:, k] * off**power) for power in (2, 1, 0)]
         turned = np.column_stack(basis) @ np.array(parabolas) if basis else np.zeros(heights.shape)
-        found = []
+        by_lever = []
         for lever in LEVERS:
             margins = np.sqrt(np.maximum(own + lever**2 * turned, 0.0)) * factors
-            found.append(cls(weights, at, heights, np.maximum(margins, _LEAST * margins.max(initial=0.0))))
-        return found
+            by_lever.append(cls(weights, at, heights, np.maximum(margins, _LEAST * margins.max(initial=0.0))))
+        return by_lever
 
     def binding(self) -> dict[int, NDArray[np.intp]]:
         """Each plane that may be the highest somewhere, with rows [B] of `at` that span where."""
         best = (self.heights - _SELECTED * self.margins).max(axis=1, keepdims=True, initial=-np.inf)
         may = self.heights + _SELECTED * self.margins >= best
-        found = {}
+        spanning_rows = {}
         for plane in np.flatnonzero(may.any(axis=0)):
             rows = np.flatnonzero(may[:, plane])
             budgets = self.at[rows]
@@ -103,8 +103,8 @@ class Planes:
                 places = np.linspace(0, len(rows) - 1, min(_PLACES, len(rows))).astype(np.intp)
             else:
                 places = np.array(sorted({*budgets.argmin(axis=0), *budgets.argmax(axis=0), len(rows) // 2}))
-            found[int(plane)] = rows[places]
-        return found
+            spanning_rows[int(plane)] = rows[places]
+        return spanning_rows
 
 
 def point_errors(trials: Observations, weights: Vector) -> Vector:

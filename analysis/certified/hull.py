@@ -38,13 +38,13 @@ def lower_hull(at: Vector, points: Vector, heights: Vector, signed: NDArray[np.b
     height = max(float(np.ptp(heights)), 1e-12 * max(1.0, float(np.abs(heights).max())))
     scaled = (points - low) / unit, (heights - heights.min()) / height, (at - low) / unit
     if points.shape[1] > QHULL_UP_TO:
-        found = _by_programs(*scaled, signed)
+        scaled_heights = _by_programs(*scaled, signed)
     else:
         try:
-            found = _by_facets(*scaled, signed)
+            scaled_heights = _by_facets(*scaled, signed)
         except QhullError:  # points in one plane, as equalities may have them
-            found = _by_programs(*scaled, signed)
-    result: Vector = found * height + heights.min()
+            scaled_heights = _by_programs(*scaled, signed)
+    result: Vector = scaled_heights * height + heights.min()
     return result
 
 
@@ -64,21 +64,21 @@ def _by_facets(points: Vector, heights: Vector, at: Vector, signed: NDArray[np.b
     normals, offsets = equations[:, :-1], equations[:, -1]
     sides, lower = np.abs(normals[:, -1]) <= _TINY, normals[:, -1] < -_TINY
     planes = -np.column_stack([normals[lower, :-1], offsets[lower]]) / normals[lower, -1:]
-    budgets, found = np.column_stack([at, np.ones(len(at))]), np.empty(len(at))
+    budgets, hull_heights = np.column_stack([at, np.ones(len(at))]), np.empty(len(at))
     for start in range(0, len(at), _BLOCK):  # as many budgets as stay in the processor's cache with all facets
-        found[start : start + _BLOCK] = (budgets[start : start + _BLOCK] @ planes.T).max(axis=1)
+        hull_heights[start : start + _BLOCK] = (budgets[start : start + _BLOCK] @ planes.T).max(axis=1)
     outside = (at @ normals[sides, :-1].T + offsets[sides] > 1e-7).any(axis=1)
-    return np.where(outside | (found > 2.0), np.inf, found)
+    return np.where(outside | (hull_heights > 2.0), np.inf, hull_heights)
 
 
 def _by_programs(points: Vector, heights: Vector, at: Vector, signed: NDArray[np.bool_]) -> Vector:
     """One linear program over the mixture's weights for each budget."""
-    found = np.full(len(at), np.inf)
+    hull_heights = np.full(len(at), np.inf)
     equal = np.vstack([np.ones(len(points)), points[:, signed].T])
     for position, budget in enumerate(at):
         program = linprog(
             heights, points[:, ~signed].T, budget[~signed] + _TINY, equal, np.concatenate([[1.0], budget[signed]]), (0, None)
         )
         if program.status == 0:
-            found[position] = program.fun
-    return found
+            hull_heights[position] = program.fun
+    return hull_heights

@@ -34,14 +34,14 @@ def windows(points: Vector, usable: NDArray[np.bool_]) -> Vector:
     scaled = chosen / np.where(span > 0, span, 1.0)
     order = np.argsort(((scaled[:, None] - scaled[None]) ** 2).sum(axis=2), axis=1, kind="stable")
     along = np.lexsort(scaled.T)
-    found, width = [own], 2
+    weights, width = [own], 2
     while width * 4 ** points.shape[1] <= len(rows):
         centres = along[:: max(1, width // 4)]
         means = np.zeros((len(centres), size))
         np.put_along_axis(means, rows[order[centres, :width]], 1.0 / width, axis=1)
-        found.append(np.unique(means, axis=0))
+        weights.append(np.unique(means, axis=0))
         width *= 2
-    return np.concatenate(found)
+    return np.concatenate(weights)
 
 
 def edges(points: Vector, usable: NDArray[np.bool_]) -> Vector:

@@ -43,12 +43,12 @@ def loosenings(record: SweepRecord, priced: tuple[str, ...]) -> tuple[Loosening,
         for o in t.constraints
     }
     tied = {name.removeprefix(_TIED) for name in record.searched if name.startswith(_TIED)}
-    found: dict[tuple[str, ...], str] = {}
+    groups: dict[tuple[str, ...], str] = {}
     for name in priced:
         kind = kinds[name]
         together = tuple(other for other in priced if kinds[other] == kind) if kind in tied and kind != "equals" else (name,)
-        found[together] = kind
-    return tuple(_loosening(record, names, kind) for names, kind in found.items())
+        groups[together] = kind
+    return tuple(_loosening(record, names, kind) for names, kind in groups.items())
 
 
 def _loosening(record: SweepRecord, names: tuple[str, ...], kind: str) -> Loosening:

@@ -105,12 +105,12 @@ def _alike(one: Trial, other: Trial, metric: str) -> bool:
 
 def _barely(trial: Trial, limits: Sequence[Limit]) -> list[str]:
     """The limits that a trial keeps by less than its noise."""
-    found = []
+    barely_kept = []
     for limit in limits:
         room, error = abs(trial.metric(limit.metric) - limit.bound), known(standard_error(trial, limit.metric))
         if room <= APART * error:
-            found.append(f"it keeps {limit} by {room:.2g}, less than its noise (± {APART * error:.2g})")
-    return found
+            barely_kept.append(f"it keeps {limit} by {room:.2g}, less than its noise (± {APART * error:.2g})")
+    return barely_kept
 
 
 def _nearest(feasible: Sequence[Trial], preference: Preference, none: str, pricing: Pricing) -> Choice:

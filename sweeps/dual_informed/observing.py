@@ -42,14 +42,14 @@ class Translator:
     base: Outcome | None
 
     def __post_init__(self) -> None:
-        for each in self.budgets:
-            if not each.constraints or not each.is_range:
+        for budget in self.budgets:
+            if not budget.constraints or not budget.is_range:
                 raise ValueError(
-                    f"a budget must bound a constraint and have low < high, but got {each}; fix what is not searched"
+                    f"a budget must bound a constraint and have low < high, but got {budget}; fix what is not searched"
                 )
-            if each.sense == "equals" and len(each.constraints) > 1:
+            if budget.sense == "equals" and len(budget.constraints) > 1:
                 raise ValueError(
-                    f"a budget with sense equals must bound one constraint, but got {each}; give each a parameter of its own"
+                    f"a budget with sense equals must bound one constraint, but got {budget}; give each a parameter of its own"
                 )
 
     @cached_property

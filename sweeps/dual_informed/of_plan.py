@@ -88,10 +88,10 @@ def _pretrained(recipe: Recipe, searched: frozenset[str]) -> Outcome | None:
     return Outcome(0.0, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0), value_errors=dict.fromkeys(names, error))
 
 
-def _sureness(each: ConstraintOutcome, largest: float) -> float:
-    if not each.multiplier:
+def _sureness(outcome: ConstraintOutcome, largest: float) -> float:
+    if not outcome.multiplier:
         return 0.0
-    return max(each.multiplier_error, _LEAST * largest) if math.isfinite(each.multiplier_error) else SETTLED * largest
+    return max(outcome.multiplier_error, _LEAST * largest) if math.isfinite(outcome.multiplier_error) else SETTLED * largest
 
 
 def _minimises_divergence(recipe: Recipe) -> bool:

@@ -109,9 +109,9 @@ class DualInformedSampler(BaseSampler):
         if not len(history.trials):
             raise ValueError("a front must rest on a trial, but the study has none with an outcome; run one, or give `base`")
         budgets = np.concatenate([translator.asked(each) for each in at])
-        found = read(history.trials, translator.box, budgets, self._search.z, self._search.ideal)
-        prices = {name: found.prices[:, i] for i, name in enumerate(self._distributions)}
-        lower, upper, objective = found.band.lower, found.band.upper, found.front
+        reading = read(history.trials, translator.box, budgets, self._search.z, self._search.ideal)
+        prices = {name: reading.prices[:, i] for i, name in enumerate(self._distributions)}
+        lower, upper, objective = reading.band.lower, reading.band.upper, reading.front
         if translator.maximize:
             lower, upper, objective = -upper, -lower, -objective
         return Front(lower, upper, objective, prices)

@@ -111,16 +111,16 @@ def stopped(last: Point | None, stop: Stop, recipe: Recipe, seconds: float) -> R
     step, metrics = last or (0, {})
     nan = math.nan
     outcomes = {
-        each.name: ConstraintOutcome(
-            value=metrics.get(metric_names.value(each.name), nan),
-            budget=metrics.get(metric_names.budget(each.name), nan),
-            slack=metrics.get(metric_names.slack(each.name), nan),
-            slack_error=metrics.get(metric_names.slack_error(each.name), nan),
-            multiplier=metrics.get(metric_names.multiplier(each.name), nan),
-            kind=each.kind,
-            relaxation=metrics.get(metric_names.relaxation(each.name), 0.0),
+        constraint.name: ConstraintOutcome(
+            value=metrics.get(metric_names.value(constraint.name), nan),
+            budget=metrics.get(metric_names.budget(constraint.name), nan),
+            slack=metrics.get(metric_names.slack(constraint.name), nan),
+            slack_error=metrics.get(metric_names.slack_error(constraint.name), nan),
+            multiplier=metrics.get(metric_names.multiplier(constraint.name), nan),
+            kind=constraint.kind,
+            relaxation=metrics.get(metric_names.relaxation(constraint.name), 0.0),
         )
-        for each in recipe.constraints
+        for constraint in recipe.constraints
     }
     return Result(
         status="stopped", reason=stop.reason, objective=metrics.get("objective", nan), objective_error=nan,

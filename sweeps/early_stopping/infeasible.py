@@ -36,13 +36,13 @@ def infeasible(trial: Watched, ended: Iterable[Watched]) -> str | None:
     """Why a running trial cannot become feasible, in words; None while it may. `ended` are the sweep's other trials."""
     ended = list(ended)
     for bound in trial.bounds:
-        found = shortfall(trial, bound, ended)
-        if found is not None and _pressed(trial, trial.trace(bound)):
+        deficit = shortfall(trial, bound, ended)
+        if deficit is not None and _pressed(trial, trial.trace(bound)):
             left = trial.steps - trial.step
-            price = f"while its multiplier rises ({found.multiplier:.3g})" if trial.moving else "and its multiplier is fixed"
+            price = f"while its multiplier rises ({deficit.multiplier:.3g})" if trial.moving else "and its multiplier is fixed"
             return (
-                f"`{bound.name}` cannot be met within the {left} steps that are left: its slack is {found.now.value:+.3g} ± "
-                f"{found.now.error:.1g}, and by its trend at best {found.best:+.3g} at step {trial.steps}, {price}"
+                f"`{bound.name}` cannot be met within the {left} steps that are left: its slack is {deficit.now.value:+.3g} ± "
+                f"{deficit.now.error:.1g}, and by its trend at best {deficit.best:+.3g} at step {trial.steps}, {price}"
             )
     return None
 

@@ -110,9 +110,9 @@ class Watched:
         """By how much each slack of the final evaluation is above that of the last fifth of training."""
         if result.status not in JUDGED_STATUSES:
             return {}
-        found = {}
+        gains = {}
         for name, outcome in result.constraints.items():
             trained = mean(Trace.of(self.histories, name).last(END).slacks).value
             if math.isfinite(trained) and math.isfinite(outcome.slack):
-                found[name] = outcome.slack + outcome.relaxation - trained
-        return found
+                gains[name] = outcome.slack + outcome.relaxation - trained
+        return gains

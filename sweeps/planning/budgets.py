@@ -24,7 +24,7 @@ NAME = "dual_informed"
 
 def searched_budgets(parameters: Sequence[Parameter], recipe: OverlaidDocument) -> tuple[Budget, ...]:
     """The budgets among the parameters of a search, which a plan has; `recipe` is the base that the parameters vary."""
-    found = []
+    budgets = []
     for parameter in parameters:
         reached = places(parameter.name, recipe.data)
         if all(len(keys) == 3 and keys[0] == "constraints" and keys[2] in KEYS for keys in reached):
@@ -33,8 +33,8 @@ def searched_budgets(parameters: Sequence[Parameter], recipe: OverlaidDocument) 
             numbers = [float(end) for end in kind.ends if isinstance(end, int | float)]
             low, high = (min(numbers), max(numbers)) if len(numbers) == len(kind.ends) else (math.nan, math.nan)
             log, whole = isinstance(kind, LogUniform), isinstance(kind, Integers)
-            found.append(Budget(parameter.name, names, sense, low, high, log, whole))
-    return tuple(found)
+            budgets.append(Budget(parameter.name, names, sense, low, high, log, whole))
+    return tuple(budgets)
 
 
 def range_tolerances(budgets: Sequence[Budget], recipe: Recipe) -> dict[str, float]:
@@ -77,16 +77,16 @@ def check_informed(
         remedy = "search e.g. `constraints.[*].at_most: {uniform: [0.08, 0.25]}`, or take another sampler"
         return [sweep.diagnostic(("search",), f"must vary a constraint's budget with the sampler `{NAME}`", received, remedy)]
     problems, written = [], {each.name: each.written for each in parameters}
-    for each in budgets:
-        keys, kind = written[each.parameter].keys, written[each.parameter].kind
+    for budget in budgets:
+        keys, kind = written[budget.parameter].keys, written[budget.parameter].kind
         if isinstance(kind, Choice):
             remedy = "write `uniform: [low, high]`, `log_uniform` or `int`, or take another sampler"
             received = f"`choice: {show(list(kind.values))}`"
             problems.append(sweep.diagnostic(keys, f"must be a range with the sampler `{NAME}`", received, remedy))
-        if each.sense == "equals" and len(each.constraints) > 1:
+        if budget.sense == "equals" and len(budget.constraints) > 1:
             remedy = "write `constraints.[*].equals`, one parameter for each"
             rule = f"must set one constraint with the sampler `{NAME}`"
-            problems.append(sweep.diagnostic(keys[:2], rule, f"{len(each.constraints)} equalities", remedy))
+            problems.append(sweep.diagnostic(keys[:2], rule, f"{len(budget.constraints)} equalities", remedy))
     if recipe.dual.rule == "fixed":
         remedy = "write a dual rule that moves the multipliers, such as ascent, or take another sampler"
         rule = f"must come with multipliers that answer to their budgets with the sampler `{NAME}`"

@@ -40,11 +40,11 @@ def check_early_stopping(
         received = f"{points} (train.steps {recipe.train.steps} by train.log_every {recipe.train.log_every})"
         remedy = f"write train.log_every {max(1, recipe.train.steps // LEAST_POINTS)}, or drop `{key}`"
         return [document.diagnostic((key,), f"must have at least {LEAST_POINTS} points of a trial to go by", received, remedy)]
-    found = applicable(asked, recipe, objectives)
+    usable = applicable(asked, recipe, objectives)
     missing = [
-        name for name in ("infeasible", "dominated", "halving") if getattr(asked, name) and not (found and getattr(found, name))
+        name for name in ("infeasible", "dominated", "halving") if getattr(asked, name) and not (usable and getattr(usable, name))
     ]
-    if not missing or (document.data.get(key) is True and found is not None):
+    if not missing or (document.data.get(key) is True and usable is not None):
         return []
     if "infeasible" in missing and document.data.get(key) is not True:
         rule, received = "must come with a constraint that has a budget", "a recipe without one"

@@ -133,9 +133,9 @@ def _choice(document: Document, keys: Keys, value: Any) -> Choice | Diagnostic:
         return document.diagnostic(keys, "must be a list of at least one value", show(value), "write e.g. `choice: [1, 5, 10]`")
     if not all(_finite(each) for each in value):
         return document.diagnostic(keys, "must hold finite numbers", show(value), "leave out inf and nan")
-    for position, each in enumerate(value):
-        if any(same(each, other) for other in value[:position]):
-            return document.diagnostic(keys, "must hold each value once", f"{show(each)} twice", "keep one of them")
+    for position, choice in enumerate(value):
+        if any(same(choice, other) for other in value[:position]):
+            return document.diagnostic(keys, "must hold each value once", f"{show(choice)} twice", "keep one of them")
     return Choice(tuple(value))
 
 

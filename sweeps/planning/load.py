@@ -94,15 +94,15 @@ def _complete(
         unchanged = _read([], lambda: validate_recipe(base))
         problems += resolve(document, base, entries, fixed)[1] if unchanged is not None else []
         return None
-    parameters, found = resolve(document, completed, entries, fixed)
-    problems += found
+    parameters, search_problems = resolve(document, completed, entries, fixed)
+    problems += search_problems
     budgets = searched_budgets(parameters, completed)
-    if _sampler_name(document) == NAME and not found and parameters:
+    if _sampler_name(document) == NAME and not search_problems and parameters:
         problems += check_informed(document, parameters, budgets, recipe)
     if sweep is None:
         return None
     plan = Plan(sweep, document, recipe, completed, tuple(parameters), budgets)
-    if sweep.continuation is not None and not found:
+    if sweep.continuation is not None and not search_problems:
         problems += check_continuation(document, parameters, budgets, recipe, sweep.continuation.steps)
     problems += check_tolerances(budgets, completed, recipe)
     problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)

@@ -60,9 +60,9 @@ def check_points(
             try:
                 validate(Recipe, Document(recipe.file, apply(recipe.data, point)))
             except InputError as error:
-                found = error.diagnostics[0]
-                rule = f"must make a valid recipe, in which `{found.key}` {found.rule}"
-                problems.append(document.diagnostic(keys, rule, found.received, found.remedy))
+                diagnostic = error.diagnostics[0]
+                rule = f"must make a valid recipe, in which `{diagnostic.key}` {diagnostic.rule}"
+                problems.append(document.diagnostic(keys, rule, diagnostic.received, diagnostic.remedy))
     return problems
 
 

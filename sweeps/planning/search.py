@@ -99,11 +99,11 @@ def resolve(
                 sweep.diagnostic(entry.keys[:2], "must set what nothing else sets", f"the same place as {clash}", remedy)
             )
         taken.update(dict.fromkeys(_all(expanded), f"`search.{entry.key}`"))
-        found = [Parameter(name, entry.kind, entry) for name, _ in expanded]
-        ends = _check_ends(sweep, recipe, found)
+        new_parameters = [Parameter(name, entry.kind, entry) for name, _ in expanded]
+        ends = _check_ends(sweep, recipe, new_parameters)
         problems += ends
         if not ends and clash is None:
-            parameters += found
+            parameters += new_parameters
     return parameters, problems or _check_corners(sweep, recipe, parameters)
 
 

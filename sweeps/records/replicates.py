@@ -84,12 +84,12 @@ class Replicates:
     @cached_property
     def intervals(self) -> dict[str, float]:
         """Half-widths of the 95 % intervals of the metrics' means; empty with fewer than two sound trainings."""
-        found = {}
+        half_widths = {}
         for metric in _names(self.sound):
             values, errors = _measured(self.sound, metric)
             if len(values) > 1 and "_error" not in metric and not metric.startswith(_NO_FIGURES):
-                found[metric] = float(student.ppf(0.5 + LEVEL / 2, len(values) - 1)) * _mean(values, errors)[1]
-        return found
+                half_widths[metric] = float(student.ppf(0.5 + LEVEL / 2, len(values) - 1)) * _mean(values, errors)[1]
+        return half_widths
 
     @cached_property
     def feasibility(self) -> float | None:
@@ -119,26 +119,27 @@ class Replicates:
         return ends[len(ends) // 2]
 
     def _outcome(self, name: str) -> ConstraintOutcome:
-        each = [run.constraints[name] for run in self.sound]
-        slack, slack_error = _mean([one.slack for one in each], [one.slack_error for one in each])
-        multiplier, multiplier_error = _mean([one.multiplier for one in each], [one.multiplier_error for one in each])
+        outcomes = [run.constraints[name] for run in self.sound]
+        slack, slack_error = _mean([one.slack for one in outcomes], [one.slack_error for one in outcomes])
+        multiplier, multiplier_error = _mean([one.multiplier for one in outcomes], [one.multiplier_error for one in outcomes])
         value, budget, relaxation, tolerance = (
-            float(np.mean([getattr(one, figure) for one in each])) for figure in ("value", "budget", "relaxation", "tolerance")
+            float(np.mean([getattr(one, figure) for one in outcomes]))
+            for figure in ("value", "budget", "relaxation", "tolerance")
         )
-        known = len(each) > 1 or math.isfinite(each[0].multiplier_error)
-        measured = Slack(slack + relaxation, slack_error, degrees=len(each) - 1 if len(each) > 1 else math.inf)
-        standing = standing_of(measured, each[0].kind, tolerance, among=len(self.sound[0].constraints))
+        known = len(outcomes) > 1 or math.isfinite(outcomes[0].multiplier_error)
+        measured = Slack(slack + relaxation, slack_error, degrees=len(outcomes) - 1 if len(outcomes) > 1 else math.inf)
+        standing = standing_of(measured, outcomes[0].kind, tolerance, among=len(self.sound[0].constraints))
         return ConstraintOutcome(
-            value, budget, slack, slack_error, multiplier, each[0].kind, relaxation,
+            value, budget, slack, slack_error, multiplier, outcomes[0].kind, relaxation,
             multiplier_error if known else math.nan, tolerance, standing,
         )  # fmt: skip
 
     def _metrics(self, error: float, constraints: Mapping[str, ConstraintOutcome], feasible: Standing) -> dict[str, float]:
         means = {name: _mean(*_measured(self.sound, name))[0] for name in _names(self.sound)}
-        for name, each in constraints.items():
-            means[f"slack_error/{name}"] = each.slack_error
-            if math.isfinite(each.multiplier_error):
-                means[f"multiplier_error/{name}"] = each.multiplier_error
+        for name, outcome in constraints.items():
+            means[f"slack_error/{name}"] = outcome.slack_error
+            if math.isfinite(outcome.multiplier_error):
+                means[f"multiplier_error/{name}"] = outcome.multiplier_error
         means |= standings(constraints)
         return {**means, "objective_error": error, "feasible": float(feasible == "met")}
 
@@ -162,9 +163,9 @@ class Replicates:
         return sorted({each.status for each in self.runs.values()} - JUDGED_STATUSES)
 
     def _left_out(self) -> Iterator[tuple[int, str]]:
-        for seed, each in sorted(self.runs.items()):
-            if each.status not in JUDGED_STATUSES:
-                yield seed, f"{each.status}, {each.reason}"
+        for seed, result in sorted(self.runs.items()):
+            if result.status not in JUDGED_STATUSES:
+                yield seed, f"{result.status}, {result.reason}"
 
 
 def _names(runs: Sequence[Result]) -> list[str]:

@@ -87,10 +87,10 @@ class TrialRecord:
         result = self.result
         outcomes = tuple(
             ConstraintRecord(
-                name, each.value, each.budget, each.slack, each.slack_error, each.multiplier, each.kind == "equals",
-                each.multiplier_error, each.kind, each.relaxation, each.tolerance, each.standing,
+                name, outcome.value, outcome.budget, outcome.slack, outcome.slack_error, outcome.multiplier, outcome.kind == "equals",
+                outcome.multiplier_error, outcome.kind, outcome.relaxation, outcome.tolerance, outcome.standing,
             )
-            for name, each in result.constraints.items()
+            for name, outcome in result.constraints.items()
         )  # fmt: skip
         metrics, intervals = split_intervals(self.metrics)
         return Trial(

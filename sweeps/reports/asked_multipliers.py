@@ -19,7 +19,7 @@ def asked_multipliers(checkpoint: str, multipliers: str | None, budgets: str | N
     option, text = ("--multipliers", multipliers) if multipliers is not None else ("--budgets", budgets)
     if multipliers is not None and budgets is not None:
         raise _problem("--budgets", "must not stand beside --multipliers", "both", "keep one")
-    found = _read(option, str(text))
+    requested = _read(option, str(text))
     from dualsweep.trainer.amortised.front import front_of
     from dualsweep.trainer.errors import TrainingError
     from dualsweep.trainer.models.provenance import recipe_of
@@ -27,14 +27,14 @@ def asked_multipliers(checkpoint: str, multipliers: str | None, budgets: str | N
     names = [each.name for each in recipe_of(checkpoint).constraints]
     if recipe_of(checkpoint).amortised is None:
         raise _problem(option, "must go with an amortised run", f"{checkpoint}, which has one set of multipliers", "drop it")
-    if unknown := sorted(set(found) - set(names)):
+    if unknown := sorted(set(requested) - set(names)):
         raise _problem(option, f"must be of the run's constraints, {', '.join(names)}", unknown[0], "name one of them")
     if multipliers is not None:
-        if negative := [name for name, value in found.items() if value < 0]:
-            raise _problem(option, "must be ≥ 0", f"{found[negative[0]]:g} for {negative[0]}", "write 0 for none")
-        return found
+        if negative := [name for name, value in requested.items() if value < 0]:
+            raise _problem(option, "must be ≥ 0", f"{requested[negative[0]]:g} for {negative[0]}", "write 0 for none")
+        return requested
     try:
-        return front_of(checkpoint).multipliers_for(found)
+        return front_of(checkpoint).multipliers_for(requested)
     except RuleError as error:
         raise InputError([_written(option, each) for each in error.diagnostics]) from None
     except TrainingError as error:
@@ -42,7 +42,7 @@ def asked_multipliers(checkpoint: str, multipliers: str | None, budgets: str | N
 
 
 def _read(option: str, text: str) -> dict[str, float]:
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for part in text.split(","):
         name, equals, value = part.partition("=")
         try:
@@ -51,8 +51,8 @@ def _read(option: str, text: str) -> dict[str, float]:
             number = math.nan
         if not equals or not name.strip() or not math.isfinite(number):
             raise _problem(option, "must be NAME=VALUE,…", repr(part), "write e.g. four=0.3,five=0.1")
-        found[name.strip()] = number
-    return found
+        numbers[name.strip()] = number
+    return numbers
 
 
 def _problem(option: str, rule: str, received: str, remedy: str) -> InputError:

@@ -47,10 +47,10 @@ def explain_run(run: str, tracking_uri: str | None) -> Explained:
     if trials != folder and spool.exists():
         if several := sorted(each.name for each in folder.glob("seed-*")):
             raise _refused(run, f"name one of its trainings: {run.rstrip('/')}/{several[0]}")
-        found = _explained(run, sweep / "artifacts" / below, f"{sweep.name} {' '.join(below.parts)}", points_in(spool))
+        explained = _explained(run, sweep / "artifacts" / below, f"{sweep.name} {' '.join(below.parts)}", points_in(spool))
         if len(below.parts) > 1:  # one training of several: budgets are priced by their means
-            return found
-        return replace(found, prices=priced_in_folder(sweep, below.name, maximizes=found.recipe.maximizes))
+            return explained
+        return replace(explained, prices=priced_in_folder(sweep, below.name, maximizes=explained.recipe.maximizes))
     if folder.is_dir():
         return _explained(run, folder, folder.name, read_points(folder / "metrics.jsonl"))
     if len(run) == _RUN_ID_LENGTH and set(run) <= set("0123456789abcdef"):
@@ -91,11 +91,13 @@ def _from_mlflow(run_id: str, tracking_uri: str | None) -> Explained:
     with tempfile.TemporaryDirectory() as folder:
         for name in (RESULT, RECIPE):
             client.download_artifacts(run_id, name, folder)
-        found = _explained(run_id, Path(folder), str(run.info.run_name), _logged_points(client, run_id, list(run.data.metrics)))
+        explained = _explained(
+            run_id, Path(folder), str(run.info.run_name), _logged_points(client, run_id, list(run.data.metrics))
+        )
     tags = run.data.tags
     if tags["dualsweep.kind"] != "trial" or not {"mlflow.parentRunId", "dualsweep.trial"} <= set(tags):
-        return found
-    return replace(found, prices=priced_in_mlflow(uri, tags["mlflow.parentRunId"], tags["dualsweep.trial"]))
+        return explained
+    return replace(explained, prices=priced_in_mlflow(uri, tags["mlflow.parentRunId"], tags["dualsweep.trial"]))
 
 
 def _logged_points(client: MlflowClient, run_id: str, metrics: Sequence[str]) -> Points:
@@ -121,11 +123,13 @@ def show(explained: Explained, console: Console) -> None:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column()
-    for each in explained.verdicts:
-        table.add_row(Text(f"  {each.name}", "bold"), Text(each.word, f"bold {COLOURS[each.word]}"), Text(each.sentence))
-        if each.suggestion:
-            table.add_row("", "", Text(f"→ {each.suggestion}", "bold"))
-        for line in evidence_lines(each):
+    for verdict in explained.verdicts:
+        table.add_row(
+            Text(f"  {verdict.name}", "bold"), Text(verdict.word, f"bold {COLOURS[verdict.word]}"), Text(verdict.sentence)
+        )
+        if verdict.suggestion:
+            table.add_row("", "", Text(f"→ {verdict.suggestion}", "bold"))
+        for line in evidence_lines(verdict):
             table.add_row("", "", Text(line, "dim"))
     if explained.verdicts:
         console.print(table)

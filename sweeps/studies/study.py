@@ -100,13 +100,13 @@ class Study:
 
     def _warm_up(self) -> None:
         """Takes over other sweeps' trials, once; what a kill left undone is done by the next start."""
-        found, self.said = warm_trials(self.plan)
+        transferred, self.said = warm_trials(self.plan)
         there = {each.user_attrs.get(WARM) for each in self._trials()}
-        for trial in found:
+        for trial in transferred:
             if trial.user_attrs[WARM] not in there:
                 self._study.add_trial(trial)
         if self.plan.sweep.warm_start:
-            self._study.set_user_attr(_WARM, len(found))
+            self._study.set_user_attr(_WARM, len(transferred))
 
     def __enter__(self) -> Self:
         return self

@@ -62,20 +62,20 @@ def warm_trials(plan: Plan) -> tuple[list[FrozenTrial], tuple[str, ...]]:
     said = []
     for position, source in enumerate(plan.sweep.warm_start):
         try:
-            found = list(_in_folder(plan, Path(source.output)) if source.output is not None else _in_storage(plan, source))
+            candidates = list(_in_folder(plan, Path(source.output)) if source.output is not None else _in_storage(plan, source))
         except StorageError as error:
             raise _refused(plan, position, error.diagnostic) from None
         wanted = {each.name for each in plan.parameters}
-        if found and not any(set(each.params) == wanted for each in found):
-            there = ", ".join(f"`{name}`" for name in found[0].params) or "none"
+        if candidates and not any(set(each.params) == wanted for each in candidates):
+            there = ", ".join(f"`{name}`" for name in candidates[0].params) or "none"
             rule, remedy = "must be a sweep over the same parameters", "search the same keys, or drop this entry"
             raise _refused(plan, position, Diagnostic((), rule, there, remedy))
         made, left_out = [], Counter[str]()
-        for each in found:
-            reason = _unfit(plan, each)
+        for candidate in candidates:
+            reason = _unfit(plan, candidate)
             left_out[reason] += 1
             if not reason:
-                made.append(_frozen(plan, source.name, each))
+                made.append(_frozen(plan, source.name, candidate))
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if reason)
         said.append(f"warm start: {len(made)} trials of {source.name}" + (f"; left out: {reasons}" if reasons else ""))
         taken += made
@@ -136,13 +136,13 @@ def _metrics(plan: Plan, study: optuna.Study) -> list[str]:
 
 def _decoded(plan: Plan, params: Mapping[str, Any]) -> dict[str, Any]:
     """Values of choices as YAML has them; those that are none of this sweep's stay as they are, and are outside."""
-    kinds, found = {each.name: each.kind for each in plan.parameters}, dict(params)
+    kinds, decoded = {each.name: each.kind for each in plan.parameters}, dict(params)
     for name in set(kinds) & set(params):
         try:
-            found[name] = decode(kinds[name], params[name])
+            decoded[name] = decode(kinds[name], params[name])
         except ValueError:
             continue
-    return found
+    return decoded
 
 
 def _outcome(plan: Plan, result: Result) -> Outcome | None:
@@ -152,24 +152,24 @@ def _outcome(plan: Plan, result: Result) -> Outcome | None:
         return None
 
 
-def _unfit(plan: Plan, found: _Found) -> str:
+def _unfit(plan: Plan, candidate: _Found) -> str:
     """Why a trial is left out; empty where it is not."""
-    if set(found.params) != {each.name for each in plan.parameters}:
+    if set(candidate.params) != {each.name for each in plan.parameters}:
         return "over other parameters"
     try:
-        kept_params(plan, found.params)
-        mine = plan.trial_recipe(found.params)
+        kept_params(plan, candidate.params)
+        mine = plan.trial_recipe(candidate.params)
     except (ValueError, InputError):
         return "outside the ranges"
-    if not found.values:
+    if not candidate.values:
         return "without an end to rely on"
-    if found.recipe is not None and _bounds(found.recipe) != _bounds(mine):
+    if candidate.recipe is not None and _bounds(candidate.recipe) != _bounds(mine):
         return "with other constraints"
-    figures = [found.values.get(name, math.nan) for name in plan.objectives]
-    figures += [found.slacks.get(name, math.nan) for name in plan.constraints]
+    figures = [candidate.values.get(name, math.nan) for name in plan.objectives]
+    figures += [candidate.slacks.get(name, math.nan) for name in plan.constraints]
     if not all(map(math.isfinite, figures)):
         return "without every figure"
-    told = frozenset[str]() if found.outcome is None else frozenset(found.outcome.values)
+    told = frozenset[str]() if candidate.outcome is None else frozenset(candidate.outcome.values)
     return "without multipliers" if plan.sweep.sampler.name == NAME and not plan.searched <= told else ""
 
 
@@ -177,17 +177,17 @@ def _bounds(recipe: Recipe) -> dict[str, tuple[Any, ...]]:
     return {each.name: (each.kind, each.budget, each.relative_to) for each in recipe.constraints}
 
 
-def _frozen(plan: Plan, source: str, found: _Found) -> FrozenTrial:
+def _frozen(plan: Plan, source: str, candidate: _Found) -> FrozenTrial:
     from optuna.trial import TrialState, create_trial
 
-    outcome = {ATTRIBUTE: found.outcome.to_json()} if found.outcome is not None else {}
-    bounds = {name: -found.slacks[name] for name in plan.constraints}
+    outcome = {ATTRIBUTE: candidate.outcome.to_json()} if candidate.outcome is not None else {}
+    bounds = {name: -candidate.slacks[name] for name in plan.constraints}
     return create_trial(
         state=TrialState.COMPLETE,
-        values=[found.values[name] for name in plan.objectives],
-        params=kept_params(plan, found.params),
+        values=[candidate.values[name] for name in plan.objectives],
+        params=kept_params(plan, candidate.params),
         distributions=distributions(plan),
-        user_attrs={WARM: f"{source} {found.name}", **outcome},
+        user_attrs={WARM: f"{source} {candidate.name}", **outcome},
         system_attrs={OLD: list(bounds.values())},
         constraints=bounds,
     )

@@ -45,8 +45,8 @@ def write_shown(folder: Path, result: Result, seed: int) -> list[Path]:
 
 def verdicts_of(folder: Path) -> dict[str, str]:
     """The words for each constraint of a trial of several trainings, as tags; the most frequent first where they differ."""
-    found: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for file in sorted(folder.glob(f"seed-*/{VERDICTS}")):
         for each in json.loads(file.read_text(encoding="utf-8")):
-            found.setdefault(each["name"], Counter())[each["word"]] += 1
-    return {f"dualsweep.verdict.{name}": ", ".join(word for word, _ in words.most_common()) for name, words in found.items()}
+            counts.setdefault(each["name"], Counter())[each["word"]] += 1
+    return {f"dualsweep.verdict.{name}": ", ".join(word for word, _ in words.most_common()) for name, words in counts.items()}

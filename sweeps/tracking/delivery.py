@@ -124,10 +124,10 @@ class Delivery:
         if entry.run_id is None:
             tags = self._marks(client, name)
             wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items() if key != "mlflow.parentRunId")
-            found = client.search_runs([self._experiment], wanted, max_results=1)
+            existing = client.search_runs([self._experiment], wanted, max_results=1)
             run = (
-                found[0]
-                if found
+                existing[0]
+                if existing
                 else client.create_run(self._experiment, self._started(name), tags, _run_name(self.ledger, name))
             )
             entry.run_id = run.info.run_id

@@ -31,14 +31,14 @@ def client_of(uri: str) -> MlflowClient:
 
 def experiment_of(client: MlflowClient, uri: str, name: str) -> str:
     """The experiment's id; it is created where it is not there, and restored where it was deleted."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         experiment_id = client.create_experiment(name, artifact_location=_artifacts(uri, name))
     else:
-        experiment_id = found.experiment_id
-        if found.lifecycle_stage != "active":
+        experiment_id = experiment.experiment_id
+        if experiment.lifecycle_stage != "active":
             client.restore_experiment(experiment_id)
-    if found is None or "mlflow.experimentKind" not in found.tags:  # opens the runs, not MLflow's page for chat models
+    if experiment is None or "mlflow.experimentKind" not in experiment.tags:  # opens the runs, not MLflow's page for chat models
         client.set_experiment_tag(experiment_id, "mlflow.experimentKind", "custom_model_development")
     return str(experiment_id)
 

@@ -13,13 +13,13 @@ History = dict[str, list[tuple[int, float]]]
 
 def histories(points: Iterable[MetricPoint]) -> tuple[History, History]:
     """Multipliers and slacks by constraint, each a list of (step, value), from points in order, the final one among them."""
-    found: dict[str, History] = {"multiplier": {}, "slack": {}}
+    by_kind: dict[str, History] = {"multiplier": {}, "slack": {}}
     for point in points:
         for metric, value in point.metrics.items():
             kind, _, constraint = metric.partition("/")
-            if kind in found and constraint:
-                found[kind].setdefault(constraint, []).append((point.step, value))
-    return found["multiplier"], found["slack"]
+            if kind in by_kind and constraint:
+                by_kind[kind].setdefault(constraint, []).append((point.step, value))
+    return by_kind["multiplier"], by_kind["slack"]
 
 
 def read_points(file: Path) -> list[MetricPoint]:

@@ -37,9 +37,11 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained) -> s
     # A digest, as MLflow's filters take no quotes within a value.
     mark = {"dualsweep.kind": KIND, "dualsweep.training": hashlib.sha256(output.encode()).hexdigest()[:32]}
     wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in mark.items())
-    found = client.search_runs([experiment], wanted, max_results=1)
+    existing = client.search_runs([experiment], wanted, max_results=1)
     run = (
-        found[0] if found else client.create_run(experiment, tags=mark | {"dualsweep.output": masked(output)}, run_name=name)
+        existing[0]
+        if existing
+        else client.create_run(experiment, tags=mark | {"dualsweep.output": masked(output)}, run_name=name)
     ).info.run_id
     recorded = read_points(folder / "metrics.jsonl")
     params = [Param(key, str(value)) for key, value in flatten(explained.recipe).items() if value is not None]

@@ -44,13 +44,13 @@ def record(*trials: Trial, front: AmortisedFront | None = None) -> SweepRecord:
 
 def test_the_gap_is_at_equal_values_and_in_parts_of_the_fronts_range():
     """Separate trials 0.1 below and 0.02 above b^2 / 2, whose range is 2; one is beyond the multipliers' range, one diverged."""
-    found = gap(
+    front_gap = gap(
         record(
             trial(0, -1.0, 0.4), trial(1, -0.5, 0.145), trial(2, -3.0, 0.1), trial(3, -1.0, -9.0, "diverged"), front=tilted()
         )
     )  # fmt: skip
-    assert found is not None and (found.trial.trial_id, found.compared, found.judged) == ("0000", 2, 3)
-    assert found.worst == pytest.approx(0.05, abs=0.002) and found.mean == pytest.approx(0.02, abs=0.002)
+    assert front_gap is not None and (front_gap.trial.trial_id, front_gap.compared, front_gap.judged) == ("0000", 2, 3)
+    assert front_gap.worst == pytest.approx(0.05, abs=0.002) and front_gap.mean == pytest.approx(0.02, abs=0.002)
 
 
 def test_rewards_that_are_at_least_are_read_in_their_own_sense():
@@ -68,9 +68,9 @@ def test_rewards_that_are_at_least_are_read_in_their_own_sense():
     ],
 )
 def test_what_is_said_of_it(trials, said):
-    found = record(*trials, front=tilted())
-    assert sentence(found).startswith("Amortised front: 17 points of one network after 300 steps; ") and said in sentence(found)
-    assert sentence(found)[:15] in describe(found, find_front(found), hypervolume=None, reference_point=None)
+    sweep = record(*trials, front=tilted())
+    assert sentence(sweep).startswith("Amortised front: 17 points of one network after 300 steps; ") and said in sentence(sweep)
+    assert sentence(sweep)[:15] in describe(sweep, find_front(sweep), hypervolume=None, reference_point=None)
     assert sentence(record(*trials)) == "" and gap(record(*trials)) is None
 
 
@@ -87,9 +87,9 @@ def test_the_line_is_what_no_other_point_dominates_on_the_axes():
 
 def test_the_page_has_every_point_and_knows_what_is_better():
     for front, better in ((tilted(), "minimize"), (tilted("at_least"), "maximize")):
-        found = record(trial(0, -1.0, 0.5), trial(1, -0.5, 0.15), front=front)
+        sweep = record(trial(0, -1.0, 0.5), trial(1, -0.5, 0.15), front=front)
         assert direction_of(front, "value/a", {}) == better and direction_of(front, "objective", {}) == "minimize"
-        page = front_html(found, find_front(found), hypervolume=None, reference_point=None, history=(0.0, 0.0))
+        page = front_html(sweep, find_front(sweep), hypervolume=None, reference_point=None, history=(0.0, 0.0))
         assert json.dumps(float(f"{front.points[3].metrics['objective']:.7g}")) in page
 
 

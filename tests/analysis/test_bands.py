@@ -53,10 +53,10 @@ def sweep(count: int, *, names: tuple[str, ...] = ("four",), maximize: bool = Fa
 @pytest.mark.parametrize(("maximize", "at_least"), [(False, False), (True, False), (False, True), (True, True)])
 def test_the_band_holds_the_known_front_in_every_direction(maximize: bool, at_least: bool) -> None:
     record = sweep(6, maximize=maximize, at_least=at_least)
-    (found,) = slices(record, find_front(record))
-    assert found.through is None
-    truth = np.array([(-1 if maximize else 1) * known({"four": abs(number)}) for number in found.at])
-    lower, upper, front = np.array(found.lower), np.array(found.upper), np.array(found.front)
+    (band,) = slices(record, find_front(record))
+    assert band.through is None
+    truth = np.array([(-1 if maximize else 1) * known({"four": abs(number)}) for number in band.at])
+    lower, upper, front = np.array(band.lower), np.array(band.upper), np.array(band.front)
     assert (lower <= truth + 1e-9).all() and (truth <= upper + 1e-9).all()
     inside = np.isfinite(lower) & np.isfinite(upper)
     spread = known({"four": 0.08}) - known({"four": 0.25})
@@ -67,16 +67,16 @@ def test_the_band_holds_the_known_front_in_every_direction(maximize: bool, at_le
 def test_with_several_budgets_it_is_a_slice_through_each_trial_of_the_front() -> None:
     record = sweep(20, names=("four", "five"))
     front = find_front(record)
-    found = slices(record, front)
-    assert {(each.budget.constraints[0], each.through) for each in found} == {
+    bands = slices(record, front)
+    assert {(each.budget.constraints[0], each.through) for each in bands} == {
         (name, trial_id) for name in COSTS for trial_id in front.ids
     }
     by_id = {trial.trial_id: trial for trial in record.trials}
-    for each in found[:6]:
-        other = ({"four", "five"} - set(each.budget.constraints)).pop()
-        kept = by_id[each.through or ""].metrics[f"budget/{other}"]
-        truth = np.array([known({each.budget.constraints[0]: number, other: kept}) for number in each.at])
-        assert (np.array(each.lower) <= truth + 1e-9).all() and (truth <= np.array(each.upper) + 1e-9).all()
+    for band in bands[:6]:
+        other = ({"four", "five"} - set(band.budget.constraints)).pop()
+        kept = by_id[band.through or ""].metrics[f"budget/{other}"]
+        truth = np.array([known({band.budget.constraints[0]: number, other: kept}) for number in band.at])
+        assert (np.array(band.lower) <= truth + 1e-9).all() and (truth <= np.array(band.upper) + 1e-9).all()
 
 
 def test_no_band_where_nothing_certifies_one() -> None:
@@ -95,11 +95,11 @@ def test_trials_that_contradict_each_other_are_named_and_the_band_is_not_called_
     metrics = {**steep.metrics, "multiplier/four": 3 * steep.metrics["multiplier/four"]}
     wrong = replace(steep, metrics=metrics, constraints=constraint_outcomes(metrics, {}))
     trials = tuple(wrong if trial is steep else trial for trial in record.trials)
-    found = certificate(replace(record, trials=trials), find_front(record))
-    assert not found.certified and found.sentences[-1] == "The band holds only if the trainings converged."
-    assert len(found.sentences) > 1
+    contradicted = certificate(replace(record, trials=trials), find_front(record))
+    assert not contradicted.certified and contradicted.sentences[-1] == "The band holds only if the trainings converged."
+    assert len(contradicted.sentences) > 1
     below = {trial.trial_id for trial in by_budget[:-1]}
-    for sentence in found.sentences[:-1]:
+    for sentence in contradicted.sentences[:-1]:
         said = re.fullmatch(r"Trial (\d+) lies below the plane of trial (\d+) by [\d.e-]+(, [\d.]+ standard errors)?\.", sentence)
         said_more = re.fullmatch(r"So (does 1 more pair|do \d+ more pairs) of trials\.", sentence)
         assert said_more or (said is not None and said[1] in below and said[2] == steep.trial_id)

@@ -31,22 +31,22 @@ COMMON = np.random.default_rng(0).standard_normal((DRAWS, 3)) @ np.array([[1.0, 
 
 def test_the_correlations_are_those_of_the_draws() -> None:
     trials = [drawn(place, COMMON, relative=True) for place in range(2)]
-    found = correlations(trials, ["five", "four"])  # another order than that of the file
+    matrix = correlations(trials, ["five", "four"])  # another order than that of the file
     columns = []
     for trial in trials:
         joint, apart = (each.values for each in trial.drawn.sets)
         columns += [joint[:, 0], apart[:, 0], joint[:, 1] - joint[:, 0]]
     wanted = np.array(np.corrcoef(np.array(columns)))
     wanted[np.ix_([1, 4], [0, 2, 3, 5])] = wanted[np.ix_([0, 2, 3, 5], [1, 4])] = 0.0  # five was drawn apart
-    assert found is not None and found == pytest.approx(wanted, abs=1e-9)
-    assert found[0, 3] == pytest.approx(0.8, abs=0.05) and np.linalg.eigvalsh(found)[0] >= -1e-9
+    assert matrix is not None and matrix == pytest.approx(wanted, abs=1e-9)
+    assert matrix[0, 3] == pytest.approx(0.8, abs=0.05) and np.linalg.eigvalsh(matrix)[0] >= -1e-9
 
 
 def test_trials_pair_as_far_as_both_go_and_not_with_other_seeds_or_without_draws() -> None:
     trials = [drawn(0, COMMON), drawn(1, COMMON, count=1000), drawn(2, COMMON, seed=1), None]
-    found = correlations(trials, ["four"])
-    assert found is not None and found[0, 2] == pytest.approx(0.8, abs=0.1)
-    assert (found[:4, 4:] == 0).all() and np.diag(found) == pytest.approx(1.0)
+    matrix = correlations(trials, ["four"])
+    assert matrix is not None and matrix[0, 2] == pytest.approx(0.8, abs=0.1)
+    assert (matrix[:4, 4:] == 0).all() and np.diag(matrix) == pytest.approx(1.0)
     assert correlations(trials[2:], ["four"]) is None and correlations(trials, ["six"]) is None
 
 

@@ -56,14 +56,14 @@ def drawn(name: str, sampler: str, seed: int, count: int) -> SweepRecord:
 
 def by_hand(sweep: SweepRecord) -> list[tuple[float, float, float]]:
     """(samples, worker-seconds, hypervolume) after each trial."""
-    found, samples, seconds, points = [], 0.0, 0.0, []
-    for each in sweep.trials:
-        assert each.steps is not None
-        samples, seconds = samples + 8 * each.steps, seconds + 2 * 2.0 * each.steps
-        if each.standing == "met":
-            points.append([each.metrics[name] for name in TWO])
-        found.append((samples, seconds, by_cells(points, REFERENCE)))
-    return found
+    course, samples, seconds, points = [], 0.0, 0.0, []
+    for sweep_trial in sweep.trials:
+        assert sweep_trial.steps is not None
+        samples, seconds = samples + 8 * sweep_trial.steps, seconds + 2 * 2.0 * sweep_trial.steps
+        if sweep_trial.standing == "met":
+            points.append([sweep_trial.metrics[name] for name in TWO])
+        course.append((samples, seconds, by_cells(points, REFERENCE)))
+    return course
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -102,9 +102,9 @@ def test_the_median_of_costs_counts_sweeps_that_never_got_there() -> None:
     quick, slow, never = ([trial(0, (1, 1))], [trial(0, (9, 9)), trial(1, (1, 1))], [trial(0, (9, 9))])
     comparison = compare([record("a", quick), record("b", slow), record("c", never)], "sampler")
     (group,) = comparison.groups
-    assert group.middle(lambda each: each.cost_of("trials", 80.0)) == (1.0, 2.0, math.inf)
+    assert group.middle(lambda course: course.cost_of("trials", 80.0)) == (1.0, 2.0, math.inf)
     pair = Group("pair", (group.courses[0], group.courses[2]))
-    assert pair.middle(lambda each: each.cost_of("trials", 80.0)) == (1.0, math.inf, math.inf)
+    assert pair.middle(lambda course: course.cost_of("trials", 80.0)) == (1.0, math.inf, math.inf)
     said = summary(comparison)["groups"][0]
     assert said["to_95"]["trials"] == 2 and [each["to_95"]["trials"] for each in said["sweeps"]] == [1, 2, None]
 
@@ -180,9 +180,9 @@ def comparison() -> Comparison:
 def test_the_page_holds_every_line_and_needs_no_network(comparison: Comparison) -> None:
     page = compare_html(comparison)
     assert len(page.encode()) < 3_000_000 and not re.search(r"""(?:src|href)=["']https?://""", page)
-    found = re.search(r'<script type="application/json" id="comparison">(.*?)</script>', page, re.S)
-    assert found is not None
-    figure = json.loads(found.group(1))
+    matched = re.search(r'<script type="application/json" id="comparison">(.*?)</script>', page, re.S)
+    assert matched is not None
+    figure = json.loads(matched.group(1))
     lines = [each for each in figure["data"] if "name" in each]
     assert len(lines) == 3 * 3 and sum(each["showlegend"] for each in lines) == 3
     assert [each["name"] for each in lines if each["showlegend"]] == [

@@ -32,9 +32,9 @@ def page(record: SweepRecord) -> str:
 
 
 def payload(html: str) -> dict[str, object]:
-    found = re.search(r'<script type="application/json" id="review">(.*?)</script>', html, re.S)
-    assert found is not None
-    loaded = json.loads(found.group(1))
+    matched = re.search(r'<script type="application/json" id="review">(.*?)</script>', html, re.S)
+    assert matched is not None
+    loaded = json.loads(matched.group(1))
     assert isinstance(loaded, dict)
     return loaded
 

@@ -75,7 +75,7 @@ def record(*trials: Trial) -> SweepRecord:
 
 
 def test_feasible_comes_before_any_objective() -> None:
-    found = find_front(
+    front = find_front(
         record(
             trial("better-but-infeasible", 0.0, 0.0, standing="violated", violation=0.5),
             trial("better-but-unknown", 0.0, 0.0, standing=None),
@@ -86,8 +86,8 @@ def test_feasible_comes_before_any_objective() -> None:
             trial("nan", math.nan, 0.0, standing="met"),
         )
     )
-    assert found.ids == ("left", "right")  # along the first objective
-    assert found.ranks == {
+    assert front.ids == ("left", "right")  # along the first objective
+    assert front.ranks == {
         "left": 1,
         "right": 1,
         "dominated": 2,
@@ -96,16 +96,16 @@ def test_feasible_comes_before_any_objective() -> None:
         "better-but-unknown": None,
         "nan": None,
     }
-    assert found.least_violating is None
+    assert front.least_violating is None
 
 
 def test_without_a_feasible_trial_the_front_is_empty_and_the_least_violating_is_named() -> None:
-    found = find_front(
+    front = find_front(
         record(trial("a", 1, 1, standing="violated", violation=0.3), trial("b", 2, 2, standing="violated", violation=0.2))
     )
-    assert found.trials == ()
-    assert found.least_violating is not None and found.least_violating.trial_id == "b"
-    assert "Trial b violates least, by 0.2" in found.note
+    assert front.trials == ()
+    assert front.least_violating is not None and front.least_violating.trial_id == "b"
+    assert "Trial b violates least, by 0.2" in front.note
 
 
 def test_equal_violations_share_a_rank() -> None:

@@ -82,9 +82,11 @@ def test_a_trial_that_lost_its_slacks_among_others_that_have_them_is_doubted() -
 
 
 def test_constraints_are_found_by_name_and_aggregates_are_not_constraints() -> None:
-    found = constraint_outcomes({"value/a/b": 1.0, "slack/a/b": 2.0, "value/max": 1.0, "violation/max": 0.0, "eval/x": 1.0}, {})
-    assert [outcome.name for outcome in found] == ["a/b"]
-    assert found[0].slack == 2.0 and math.isnan(found[0].multiplier)
+    outcomes = constraint_outcomes(
+        {"value/a/b": 1.0, "slack/a/b": 2.0, "value/max": 1.0, "violation/max": 0.0, "eval/x": 1.0}, {}
+    )
+    assert [outcome.name for outcome in outcomes] == ["a/b"]
+    assert outcomes[0].slack == 2.0 and math.isnan(outcomes[0].multiplier)
 
 
 @pytest.mark.parametrize(

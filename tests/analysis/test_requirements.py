@@ -76,10 +76,10 @@ def test_a_missed_knob_is_a_mark_and_a_missed_requirement_decides() -> None:
     missed = trial(0, 5.0, 0.1, "violated", "met")  # the lowest value of all, though it was asked for a lower one
     others = trial(1, 1.0, 1.0, "met", "met"), trial(2, 0.5, 0.5, "met", "violated"), trial(3, 0.4, 0.4, "met", "undecided")
     sweep = record(missed, *others)
-    found = find_front(sweep)
-    assert set(found.ids) == {"0000", "0001"} and found.ranks == {"0000": 1, "0001": 1, "0003": 2, "0002": 3}
-    assert kinds(sweep, found) == ["front_missed", "front", "infeasible", "undecided"]
-    assert found.note.startswith("2 of 4 trials are on the front; 2 keep the budgets that are fixed; 1 on it missed the budget")
+    front = find_front(sweep)
+    assert set(front.ids) == {"0000", "0001"} and front.ranks == {"0000": 1, "0001": 1, "0003": 2, "0002": 3}
+    assert kinds(sweep, front) == ["front_missed", "front", "infeasible", "undecided"]
+    assert front.note.startswith("2 of 4 trials are on the front; 2 keep the budgets that are fixed; 1 on it missed the budget")
     before = replace(sweep, required=None)
     assert find_front(before).ids == ("0001",) and kinds(before, find_front(before))[0] == "infeasible"
 
@@ -101,12 +101,13 @@ def test_the_attained_front_is_the_brute_force_one(seed: int) -> None:
     assert all(front.ranks[name] is None for name in ("0090", "0091")), "no final evaluation, no place"
     assert reference_point_of(sweep) is not None and hypervolume_history(sweep)[-1] > 0
     by_kind = dict(zip((each.trial_id for each in trials), kinds(sweep, front), strict=True))
-    for each in trials:
-        asked = next((outcome.standing for outcome in each.constraints if outcome.name == "a"), None)
-        if each.trial_id in expected:
+    for sweep_trial in trials:
+        asked = next((outcome.standing for outcome in sweep_trial.constraints if outcome.name == "a"), None)
+        if sweep_trial.trial_id in expected:
             own = "violated" if asked == "violated" else asked
             assert (
-                by_kind[each.trial_id] == {"violated": "front_missed", "undecided": "front_undecided", "met": "front"}[str(own)]
+                by_kind[sweep_trial.trial_id]
+                == {"violated": "front_missed", "undecided": "front_undecided", "met": "front"}[str(own)]
             )
 
 

@@ -119,9 +119,9 @@ def main() -> int:
             cold = swept(budgets, seed, options.trials, options.steps, False)
             warm = swept(budgets, seed, options.trials, options.steps, options.continuation)
             pairs.append((cold, warm))
-            for each, name in ((cold, "cold"), (warm, "continued")):
-                shown = f"objective {each.objectives[1:].mean():.4f}, slacks {each.slacks[1:].mean():+.4f}"
-                shown += f" (worst {each.slacks[1:].min(1).mean():+.4f}), {each.steps.sum()} steps"
+            for sweep, name in ((cold, "cold"), (warm, "continued")):
+                shown = f"objective {sweep.objectives[1:].mean():.4f}, slacks {sweep.slacks[1:].mean():+.4f}"
+                shown += f" (worst {sweep.slacks[1:].min(1).mean():+.4f}), {sweep.steps.sum()} steps"
                 print(f"{budgets} budgets, seed {seed}, {name:>9}: {shown}", flush=True)
         missed |= judged(budgets, pairs)
     return int(missed)

@@ -47,18 +47,18 @@ def main() -> None:
     options = parser.parse_args()
     bare = problem(1.0, 1, 0, {})
     names, thresholds = ([each[key] for each in bare["constraints"]] for key in ("name", "at_least"))
-    found, kl = exact_alignment(bare)
-    least = kl - float(found @ thresholds)
+    multipliers, kl = exact_alignment(bare)
+    least = kl - float(multipliers @ thresholds)
     print(f"exact: KL {kl:.4f}, rewards {thresholds}, Lagrangian {least:.4f}")
     for seed in range(options.seeds):
         for name, rollout in VARIANTS.items():
             ahead = rollout["gradient"] != "policy_gradient" and rollout["flow"].get("look_ahead") != "none"
             steps = options.evaluations // (BATCH * (1 + STEPS * ahead))
-            spec = problem(dict(zip(names, map(float, found), strict=True)), steps, seed, rollout)
+            spec = problem(dict(zip(names, map(float, multipliers), strict=True)), steps, seed, rollout)
             started = time.monotonic()
             result = train(Recipe.model_validate(spec), Path(tempfile.mkdtemp(prefix="dualsweep-bench-")))
             values = np.array([each.value for each in result.constraints.values()])
-            above = result.objective - float(found @ values) - least
+            above = result.objective - float(multipliers @ values) - least
             shown = f"KL {result.objective:.4f}, rewards {values.round(3)}, Lagrangian + {above:.4f}"
             print(f"seed {seed} {name:>22}: {steps} steps, {shown}, {time.monotonic() - started:.0f} s", flush=True)
 

@@ -59,18 +59,18 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "runs/bench-decided")
     options = parser.parse_args()
     plan = load_plan(ROOT / "sweeps/digits.yaml")
-    found: dict[int, Counter[Standing]] = {times: Counter() for times in REQUIRED}
+    tallies: dict[int, Counter[Standing]] = {times: Counter() for times in REQUIRED}
     for seed in range(options.seeds):
         rng = np.random.default_rng(seed)
         for number in range(options.trials):
             recipe, folder = recipe_of(plan, seed, rng), options.folder / f"{seed}-{number:02d}"
-            for times, counts in found.items():
+            for times, counts in tallies.items():
                 result = ended(recipe, folder, times)
                 counts[result.feasible] += result.status not in ("failed", "diverged")
                 slacks = ", ".join(f"{each.slack:+.4f} ± {each.slack_error:.4f}" for each in result.constraints.values())
                 print(f"{folder.name} at {times} x: {result.feasible} ({result.status}; {slacks})", flush=True)
     missed = False
-    for times, counts in found.items():
+    for times, counts in tallies.items():
         decided = 1.0 - counts["undecided"] / counts.total()
         missed |= decided < REQUIRED[times]
         print(f"{times} x the default cap: {decided:.0%} of {counts.total()} decided; required {REQUIRED[times]:.0%}")

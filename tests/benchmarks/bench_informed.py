@@ -61,10 +61,10 @@ class Run:
         """One more trial."""
         trial = self.study.ask(self.space)
         budgets = np.array([[trial.params[name] for name in self.space]])
-        found = self.case.observe(budgets, self.noise, self.rng)
-        report(trial, outcome_of(found))
-        self.study.tell(trial, [float(found.objective[0]), *budgets[0].tolist()])
-        self.trials = self.trials.joined(found)
+        observed = self.case.observe(budgets, self.noise, self.rng)
+        report(trial, outcome_of(observed))
+        self.study.tell(trial, [float(observed.objective[0]), *budgets[0].tolist()])
+        self.trials = self.trials.joined(observed)
 
 
 def outcome_of(found: Observations) -> Outcome:

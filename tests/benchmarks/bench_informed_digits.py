@@ -99,10 +99,10 @@ class Truth:
     def trials_to(self, measure: str, search: str, rows: Rows) -> float:
         """How many trials a search needed."""
         if measure in VOLUMES:
-            found = course(
+            volumes = course(
                 points_of(self.case, rows), [row[1].feasible != "violated" for row in rows], self.reference, VOLUMES[measure]
             )
-            return needed((found >= WANTED * self.volumes[measure]).tolist())
+            return needed((volumes >= WANTED * self.volumes[measure]).tolist())
         if search.endswith(ON):
             return np.nan
         told = self.fronts.by_multipliers if search == INFORMED else self.fronts.by_values
@@ -229,16 +229,16 @@ def main() -> int:
         make_dense(options.cache / "trainings")
         return 0
     cases = options.cases.split(",")
-    found = run_all(cases, options.seeds, options.cache / "trainings")
+    searches = run_all(cases, options.seeds, options.cache / "trainings")
     if options.record:
-        for (case, name, seed), rows in found.items():
+        for (case, name, seed), rows in searches.items():
             sampler, continued = _sampler(name)
             plan = plan_of(case, sampler, seed, continued)
             print(case, name, seed, record(plan, rows, options.record, options.cache / "record"))
     met = []
     for case in cases:
         truth = Truth(case)
-        met.append(show(case, truth, found, options.seeds))
+        met.append(show(case, truth, searches, options.seeds))
         show_amortised(case, truth, options.seeds, options.cache / "trainings")
     print(
         f"\nrequired: attained, at most {AT_MOST} of the best of the others in trials and in compute:",

@@ -47,10 +47,10 @@ def row(test: str, name: str, found: Margin) -> str:
     return f"| `{place}` | {name} | {figures} | {shown(found)} | {found.method} |"
 
 
-def shown(found: Margin) -> str:
-    if not found.holds:
-        return f"{found.margin:.1f} **too near**"
-    return f"{found.margin:.1f}" if found.margin < 100 else "> 100"
+def shown(summary: Margin) -> str:
+    if not summary.holds:
+        return f"{summary.margin:.1f} **too near**"
+    return f"{summary.margin:.1f}" if summary.margin < 100 else "> 100"
 
 
 def tell(kept: Path, nearest: bool) -> bool:

@@ -44,23 +44,23 @@ def first_order() -> Iterator[Row]:
     """DDIM and DDPM beside their published updates on the even grid, at every number of steps."""
     for sampler, prediction, total in product(("ddim", "ddpm"), PREDICTIONS, TOTALS):
         schedule = schedule_of(prediction, total)
-        model, found, expected = exact(NARROW, schedule, prediction), [], []
+        model, measured, expected = exact(NARROW, schedule, prediction), [], []
         for count in (each for each in COUNTS if each <= total):
-            found.append(_walked(model, schedule, sampler, count))
+            measured.append(_walked(model, schedule, sampler, count))
             expected.append(published(NARROW, schedule.alphas_cumprod.double().numpy()[grid(total, count)], sampler))
-        yield _beside(f"{sampler}, {prediction}, T = {total}", found, expected)
+        yield _beside(f"{sampler}, {prediction}, T = {total}", measured, expected)
 
 
 def along_rollouts() -> Iterator[Row]:
     """Delivered samples of the alignment chain beside the recursion of mean and variance over its documented steps."""
     for prediction, total in product(PREDICTIONS, TOTALS):
         schedule = schedule_of(prediction, total)
-        model, found, expected = exact(NARROW, schedule, prediction), [], []
+        model, measured, expected = exact(NARROW, schedule, prediction), [], []
         for count in (each for each in COUNTS if each <= total):
             steps = steps_of(schedule, count, 1.0)
-            found.append(_moments(*moments(partial(_delivered, model, steps), count)))
+            measured.append(_moments(*moments(partial(_delivered, model, steps), count)))
             expected.append(_recursion(NARROW, steps.signal, steps.next_signal, steps.kept, (*steps.sigma, 0.0)))
-        yield _beside(f"rollout, {prediction}, T = {total}", found, expected)
+        yield _beside(f"rollout, {prediction}, T = {total}", measured, expected)
 
 
 def by_langevin() -> Iterator[Row]:

@@ -136,13 +136,13 @@ def saving(options: argparse.Namespace) -> int:
 def played(plan: Plan, rules: EarlyStopping, ended: list[Ended]) -> dict[int, int]:
     """At which step each stopped trial is stopped, trials one after the other."""
     judge, stops = EarlyStopper(rules, plan.objectives), dict[int, int]()
-    for i, each in enumerate(ended):
-        trial = Watched.of(f"{i:04d}", plan.trial_recipe(each.params))
+    for i, finished in enumerate(ended):
+        trial = Watched.of(f"{i:04d}", plan.trial_recipe(finished.params))
         judge.begin(trial)
-        stop = next((step for step, metrics in each.points if judge.take(trial.name, step, metrics)), None)
+        stop = next((step for step, metrics in finished.points if judge.take(trial.name, step, metrics)), None)
         if stop is not None:
             stops[i] = stop
-        result = {**each.result, "status": "stopped"} if stop is not None else each.result
+        result = {**finished.result, "status": "stopped"} if stop is not None else finished.result
         judge.end(trial.name, Result.from_json(result))
     return stops
 

@@ -117,11 +117,11 @@ def test_links(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     (root / "package" / "room").symlink_to("../room")
     (root / "package" / "itself").symlink_to(".")
     (root / "package" / "up").symlink_to("..")
-    found = collect(root)
+    package = collect(root)
     carried = {"main.py", "small.yaml", ".gitignore", "room/__init__.py", "room/inner/deep.py", "package/__init__.py"}
-    assert {name for name, _ in found.files} == carried | {"package/room/__init__.py", "package/room/inner/deep.py"}
-    assert dict(found.files)["package/room/__init__.py"] == 1
-    assert set(found.left_links) == {"data", "broken", "package/itself", "package/up"}
+    assert {name for name, _ in package.files} == carried | {"package/room/__init__.py", "package/room/inner/deep.py"}
+    assert dict(package.files)["package/room/__init__.py"] == 1
+    assert set(package.left_links) == {"data", "broken", "package/itself", "package/up"}
 
 
 def test_nothing_to_carry(root: Path) -> None:

@@ -79,9 +79,9 @@ def by_name(found: tuple[Check, ...]) -> dict[str, Check]:
 
 
 def test_all_is_well(url: str, repository: Path) -> None:
-    found = preflight(repository / "sweep.yaml", working_dir=repository, address=url, modules=["sweeps"])
-    assert {check.level for check in found} == {"ok"}, [str(check) for check in found]
-    assert set(by_name(found)) == {"file", "upload size", "links", "packages", "job server", "ray version"}
+    preflight_checks = preflight(repository / "sweep.yaml", working_dir=repository, address=url, modules=["sweeps"])
+    assert {check.level for check in preflight_checks} == {"ok"}, [str(check) for check in preflight_checks]
+    assert set(by_name(preflight_checks)) == {"file", "upload size", "links", "packages", "job server", "ray version"}
 
 
 def test_the_token_is_found_but_only_sent_when_asked_for(
@@ -134,10 +134,10 @@ def test_files_that_would_not_arrive(repository: Path, tmp_path: Path) -> None:
 
 
 def test_every_failure_is_told_at_once(repository: Path, tmp_path: Path) -> None:
-    found = preflight(tmp_path / "gone.yaml", working_dir=repository, address="127.0.0.1:1")
-    assert [check.name for check in failures(found)] == ["file", "job server"]
-    found = preflight(tmp_path / "gone.yaml", working_dir=tmp_path / "gone", address="ray://x:1")
-    assert [check.name for check in failures(found)] == ["files", "job server"]
+    preflight_checks = preflight(tmp_path / "gone.yaml", working_dir=repository, address="127.0.0.1:1")
+    assert [check.name for check in failures(preflight_checks)] == ["file", "job server"]
+    preflight_checks = preflight(tmp_path / "gone.yaml", working_dir=tmp_path / "gone", address="ray://x:1")
+    assert [check.name for check in failures(preflight_checks)] == ["files", "job server"]
 
 
 def test_sizes(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,9 +153,11 @@ def test_sizes(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_packages_that_are_not_carried_are_a_warning(repository: Path) -> None:
-    found = by_name(preflight(repository / "x", working_dir=repository, address="127.0.0.1:1", modules=["sweeps", "mine"]))
-    assert found["packages"].level == "warn"
-    assert found["packages"].value == "mine not in the working directory"
+    checks_by_name = by_name(
+        preflight(repository / "x", working_dir=repository, address="127.0.0.1:1", modules=["sweeps", "mine"])
+    )
+    assert checks_by_name["packages"].level == "warn"
+    assert checks_by_name["packages"].value == "mine not in the working directory"
 
 
 def test_a_check_reads_as_one_line() -> None:

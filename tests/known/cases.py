@@ -220,9 +220,9 @@ def minority_classes() -> Case:
 
     def judge(result: Mapping[str, Any]) -> list[Verdict]:
         model, *_ = restore(str(result["checkpoint"]))
-        found = dict(model.inner.named_parameters())["logits"].softmax(0).detach().double().numpy()
+        weights = dict(model.inner.named_parameters())["logits"].softmax(0).detach().double().numpy()
         return [
-            Near("class weights", found[list(few)], shares[list(few)], 0.16, relative=True),
+            Near("class weights", weights[list(few)], shares[list(few)], 0.16, relative=True),
             Near("λ", column(result, "multiplier"), wanted, 0.20, relative=True),
         ]
 

@@ -64,7 +64,7 @@ def aligned(seed: int, eta: float, count: int, updates: int, price: float = 2.0)
     before, start = exact.affine(pretrained, steps, 1), moments(pretrained, steps)
     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
     rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: min(1.0, 4 * (1 - done / updates)))
-    source, found = torch.Generator().manual_seed(seed), []
+    source, kls = torch.Generator().manual_seed(seed), []
     for done in range(1, updates + 1):
         path = roll_out(model, steps, torch.randn(64, count, 1, generator=source))
         loss = path.divergences(pretrained).sum(1).mean() - price * path.samples.mean()
@@ -75,8 +75,8 @@ def aligned(seed: int, eta: float, count: int, updates: int, price: float = 2.0)
         if done < 5 or done % 10 == 0:
             after = exact.affine(model, steps, 1)
             delivered = exact.propagated(after, steps, np.eye(1))[-1]
-            found.append((exact.path_kl(after, before, steps), exact.gaussian_kl(*delivered, *start)))
-    return np.array(found)
+            kls.append((exact.path_kl(after, before, steps), exact.gaussian_kl(*delivered, *start)))
+    return np.array(kls)
 
 
 class Rewarded(NamedTuple):

@@ -20,21 +20,21 @@ Moves = list[tuple[Array, Array]]
 
 def affine(model: Callable[..., torch.Tensor], steps: Steps, d: int) -> Moves:
     """The slope [d, d] and the shift [d] of each step's mean, for a model whose predictions are affine in x."""
-    x, found = torch.cat([torch.zeros(1, d), torch.eye(d)]), []
+    x, moves = torch.cat([torch.zeros(1, d), torch.eye(d)]), []
     for number, timestep in enumerate(steps.timesteps):
         with torch.no_grad():
             moved = steps.mean(number, x, model(x, torch.full((d + 1,), timestep))).double().numpy()
-        found.append(((moved[1:] - moved[0]).T, moved[0]))
-    return found
+        moves.append(((moved[1:] - moved[0]).T, moved[0]))
+    return moves
 
 
 def propagated(moves: Moves, steps: Steps, start: Array) -> list[tuple[Array, Array]]:
     """Mean [d] and covariance [d, d] of each state of a chain that starts at N(0, start), and of the sample, in closed form."""
-    found = [(np.zeros(len(start)), start)]
+    states = [(np.zeros(len(start)), start)]
     for (slope, shift), sigma in zip(moves, (*steps.sigma, 0.0), strict=True):
-        mean, covariance = found[-1]
-        found.append((slope @ mean + shift, slope @ covariance @ slope.T + sigma**2 * np.eye(len(start))))
-    return found
+        mean, covariance = states[-1]
+        states.append((slope @ mean + shift, slope @ covariance @ slope.T + sigma**2 * np.eye(len(start))))
+    return states
 
 
 def sampler_moments(model: Gaussian, steps: Steps) -> tuple[Array, Array]:
@@ -68,11 +68,11 @@ def alignment(mean: Array, covariance: Array, rewards: Array, thresholds: Array,
             continue
         if np.linalg.matrix_rank(priced[np.ix_(which, which)]) < which.sum():
             continue  # rewards that depend on each other: some of them alone do as well
-        found = np.zeros(len(wanted))
-        found[which] = np.linalg.solve(priced[np.ix_(which, which)], wanted[which])
-        value = float(0.5 * found @ priced @ found - found @ wanted)
-        if (found >= 0).all() and value < least:
-            best, least = found, value
+        candidate = np.zeros(len(wanted))
+        candidate[which] = np.linalg.solve(priced[np.ix_(which, which)], wanted[which])
+        value = float(0.5 * candidate @ priced @ candidate - candidate @ wanted)
+        if (candidate >= 0).all() and value < least:
+            best, least = candidate, value
     return best, float(0.5 * best @ hessian @ best)
 
 

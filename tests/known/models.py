@@ -140,12 +140,12 @@ narrow_points, plane_points = partial(_points, *NARROW), partial(_points, *PLANE
 def digits_like() -> list[tuple[Tensor, int]]:
     """Ten separated classes on a line with the counts of method.md §4; the data of `data: {call: …}`."""
     source = torch.Generator().manual_seed(0)
-    found = []
+    examples = []
     for label, count in enumerate(COUNTS):
         x = torch.randn(count, 1, generator=source)
         x = (x - x.mean()) / x.std(correction=0)  # a class's few examples have its exact mean and width
-        found += [(CENTRES[label] + WIDTH * each, label) for each in x]
-    return found
+        examples += [(CENTRES[label] + WIDTH * each, label) for each in x]
+    return examples
 
 
 def first(x: Tensor) -> Tensor:

@@ -48,16 +48,16 @@ def test_alignment_has_the_exact_kl_and_reward_at_every_multiplier(tmp_path, sam
     rewards = np.array([REWARDS[name] for name in names])
     hessian = rewards @ covariance @ rewards.T
     compared = 0
-    for number, each in enumerate(front_in(tmp_path).points):
-        multipliers = np.array([each.multipliers[name] for name in names])
+    for number, point in enumerate(front_in(tmp_path).points):
+        multipliers = np.array([point.multipliers[name] for name in names])
         if multipliers.max() < 0.2:
             continue  # a KL of next to nothing has no relative error
         compared += 1
         wanted = rewards @ mean + hessian @ multipliers
-        tolerance = 0.05 * np.abs(wanted).max() + 5 * max(each.value_errors.values())
+        tolerance = 0.05 * np.abs(wanted).max() + 5 * max(point.value_errors.values())
         kl = 0.5 * multipliers @ hessian @ multipliers
-        sampled.near(f"KL at point {number}", each.objective, kl, rel=0.05 if not prefix else 0.12)
-        sampled.near(f"rewards at point {number}", list(each.values.values()), wanted, abs=tolerance)
+        sampled.near(f"KL at point {number}", point.objective, kl, rel=0.05 if not prefix else 0.12)
+        sampled.near(f"rewards at point {number}", list(point.values.values()), wanted, abs=tolerance)
     assert compared >= 4
     wanted, kl = exact.alignment(mean, covariance, rewards, np.array([THRESHOLDS[name] for name in names]))
     found = np.array([each.multiplier for each in result.constraints.values()])
@@ -84,11 +84,11 @@ def test_fine_tuning_has_the_exact_distance_and_loss_at_every_multiplier(tmp_pat
     offsets = [models.Gaussian(*each).offset.detach() for each in (models.PLANE, models.AWAY)]
     distance = float((offsets[0] - offsets[1]).square().mean())
     points = front_in(tmp_path).points
-    for number, each in enumerate(points):
-        price = each.multipliers["close"]
+    for number, point in enumerate(points):
+        price = point.multipliers["close"]
         exact_distance = distance / (1 + price) ** 2
-        sampled.near(f"distance at point {number}", each.values["close"], exact_distance, rel=0.05, abs=0.01 * distance)
-        above = each.objective - points[0].objective
+        sampled.near(f"distance at point {number}", point.values["close"], exact_distance, rel=0.05, abs=0.01 * distance)
+        above = point.objective - points[0].objective
         exact_loss = distance * (price / (1 + price)) ** 2
         sampled.near(f"loss at point {number}", above, exact_loss, abs=0.025 * distance)
     wanted = (distance / 0.05) ** 0.5 - 1

@@ -60,10 +60,10 @@ def test_the_product_of_gaussians_by_dual_steps_alone(case: str, tmp_path: Path,
         train={"steps": dual_steps, "batch_size": 32_768}, product={"samples": chains, **LANGEVIN},
     )  # fmt: skip
     result = train(spec, tmp_path, sampled.seed)
-    found = np.array([each.value for each in result.constraints.values()])
+    measured = np.array([each.value for each in result.constraints.values()])
     sampled.near("multipliers", multipliers(result), wanted, abs=0.03)
-    sampled.near("KLs beside their mean", found / found.mean(), 1.0, abs=0.08)
-    sampled.near("KLs", found, kls, rel=0.10)
+    sampled.near("KLs beside their mean", measured / measured.mean(), 1.0, abs=0.08)
+    sampled.near("KLs", measured, kls, rel=0.10)
     made = generate(str(result.checkpoint), 8000, tmp_path / "made", sampler=None, steps=None, seed=sampled.seed)
     samples = made.double().numpy()
     mean, covariance = exact.product_of_gaussians(means, covariances, multipliers(result))
@@ -81,9 +81,9 @@ def test_two_models_are_not_given_equal_weights_for_being_two(tmp_path: Path, sa
         "composition_and", ["left", "right"], "kl", [1], dual={"rule": "fixed"}, train={"steps": 1},
         product={"samples": 8192, **LANGEVIN},
     )  # fmt: skip
-    found = [each.value for each in train(spec, tmp_path, sampled.seed).constraints.values()]
+    measured = [each.value for each in train(spec, tmp_path, sampled.seed).constraints.values()]
     assert kls[1] - kls[0] > 4
-    sampled.near("difference of the KLs", found[1] - found[0], kls[1] - kls[0], rel=0.1)
+    sampled.near("difference of the KLs", measured[1] - measured[0], kls[1] - kls[0], rel=0.1)
 
 
 @pytest.mark.parametrize("names", [["oval_0", "oval_2"], ["oval_0", "oval_1", "oval_2"]])
@@ -103,9 +103,9 @@ def test_concepts_of_gaussians(names: list[str], tmp_path: Path, sampled: Sample
         weights = weights * np.exp(0.5 / (1 + step / 50) * (kls - kls.max()))
         weights /= weights.sum()
     result = train(spec, tmp_path, sampled.seed)
-    found = np.array([each.value for each in result.constraints.values()])
+    measured = np.array([each.value for each in result.constraints.values()])
     sampled.near("multipliers", multipliers(result), weights, abs=0.03)
-    sampled.near("KLs", found, kls, rel=0.05)
+    sampled.near("KLs", measured, kls, rel=0.05)
     shares = json.loads((Path(str(result.checkpoint)) / "composition.json").read_text())
     assert list(shares) == names and list(shares.values()) == pytest.approx(multipliers(result))
     made = generate(str(result.checkpoint), 4000, tmp_path / "made", sampler=None, steps=None, seed=sampled.seed)

@@ -52,11 +52,11 @@ def test_a_shift_of_the_last_mean_alone_costs_more_than_it_moves() -> None:
 
 @pytest.mark.parametrize("gradient", ["backpropagation", "policy_gradient", "dag"])
 def test_the_reward_that_a_run_reports_is_that_of_fresh_samples(gradient: str, sampled: Sampled, tmp_path: Path) -> None:
-    found = rewarded(sampled.seed, gradient, tmp_path)
-    away = {"fresh samples": found.reported - found.fresh, "the exact mean": found.reported - found.exact}
-    sampled.near(f"reported reward less that of {list(away)}, in errors", np.array(list(away.values())) / found.error, 0, abs=7)
-    sampled.near("the width of fresh samples", found.width, found.exact_width, rel=0.03)
-    sampled.at_least("how far the model was moved", found.exact, -0.99)
+    reward = rewarded(sampled.seed, gradient, tmp_path)
+    away = {"fresh samples": reward.reported - reward.fresh, "the exact mean": reward.reported - reward.exact}
+    sampled.near(f"reported reward less that of {list(away)}, in errors", np.array(list(away.values())) / reward.error, 0, abs=7)
+    sampled.near("the width of fresh samples", reward.width, reward.exact_width, rel=0.03)
+    sampled.at_least("how far the model was moved", reward.exact, -0.99)
 
 
 def test_timesteps_fall_from_the_noisiest_to_the_finest() -> None:

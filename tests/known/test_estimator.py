@@ -41,10 +41,10 @@ def test_it_is_within_two_per_cent(pair: str, prediction: str, start: int, sampl
         both = [models.Gaussian(*each)(noised.noisy, noised.t) for each in (p, q)]
     if prediction == "v_prediction":  # v = (eps - sqrt(1 - a) x_t) / sqrt(a)
         both = [(each - (1 - signal).sqrt() * noised.noisy) / signal.sqrt() for each in both]
-    found = float(weighted_errors(schedule, both[0], both[1], noised.t, "elbo", start).mean())
+    kl = float(weighted_errors(schedule, both[0], both[1], noised.t, "elbo", start).mean())
     kept = float(schedule.alphas_cumprod[start]) if start else 1.0
     (mean, covariance), (other_mean, other_covariance) = (
         (kept**0.5 * np.array(each[0]), kept * np.array(each[1]) + (1 - kept) * np.eye(size)) for each in (p, q)
     )
     wanted = exact.gaussian_kl(mean, covariance, other_mean, other_covariance)
-    sampled.near("KL", found, wanted, rel=0.02)
+    sampled.near("KL", kl, wanted, rel=0.02)

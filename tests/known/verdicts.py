@@ -75,8 +75,8 @@ class Ending:
 def judge(sampled: Sampled, verdicts: Sequence[Verdict]) -> None:
     """Asserts what was found, the figures as what chance moves."""
     assert verdicts
-    for each in verdicts:
-        if isinstance(each, Near):
-            sampled.near(each.name, each.values, each.wanted, abs=each.within * each.scale)
+    for verdict in verdicts:
+        if isinstance(verdict, Near):
+            sampled.near(verdict.name, verdict.values, verdict.wanted, abs=verdict.within * verdict.scale)
         else:
-            assert each.ok, f"{each.required}, but got {each.found}"
+            assert verdict.ok, f"{verdict.required}, but got {verdict.found}"

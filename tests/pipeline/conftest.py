@@ -134,23 +134,23 @@ def trained_here(recipe: Recipe, output: Path) -> list[dict[str, Any]]:
 
 def running_in(folder: Path) -> list[psutil.Process]:
     """The processes whose working directory is `folder`: the command's, and all that Ray has started for it."""
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             # This process is none of them, wherever a test has put it: what is found here may be killed.
             if process.pid != os.getpid() and process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes
 
 
 def ray_process(folder: Path, title: str) -> psutil.Process | None:
     """The newest actor's process of that class, e.g. `RayTrainWorker`."""
-    found = []
+    titled = []
     for process in running_in(folder):
         with contextlib.suppress(psutil.Error):  # it may end between one question and the next
             if f"ray::{title}" in " ".join(process.cmdline()[:1]):
-                found.append((process.create_time(), process.pid, process))
-    return max(found)[-1] if found else None
+                titled.append((process.create_time(), process.pid, process))
+    return max(titled)[-1] if titled else None
 
 
 def assert_nothing_left(folder: Path, seconds: float = 20) -> None:

@@ -64,19 +64,19 @@ class Watcher:
 
         Trials must have run one at a time: all that was there when one was stopped is its own.
         """
-        found = []
+        released = []
         for trial, at in sorted(self._stopped.items()):
             before = [there for when, there in self._looks if when <= at]
             if not before:
                 continue
             seen = {one: [when for when, there in self._looks if one in there] for one in before[-1]}
             last = max(seen, key=lambda one: seen[one][-1], default="")
-            found.append(
+            released.append(
                 Release(trial, max(0.0, seen[last][-1] - at), at - min(seen[last]), last)
                 if last
                 else Release(trial, math.nan, math.nan, "")
             )
-        return found
+        return released
 
     def _watch(self) -> None:
         while not self._over.wait(0.1):

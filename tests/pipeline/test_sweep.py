@@ -34,9 +34,9 @@ CURVES |= {f"{kind}/{name}" for kind in ("value", "slack", "multiplier") for nam
 def runs_of(folder: Path, experiment: str = "tiny-sweep") -> tuple[MlflowClient, Run, dict[str, Run]]:
     """The sweep's one parent run, and its children by trial id."""
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    found = client.get_experiment_by_name(experiment)
-    assert found is not None
-    runs = client.search_runs([found.experiment_id])
+    known = client.get_experiment_by_name(experiment)
+    assert known is not None
+    runs = client.search_runs([known.experiment_id])
     [parent] = [each for each in runs if each.data.tags["dualsweep.kind"] == "sweep"]
     children = {each.data.tags["dualsweep.trial"]: each for each in runs if each.data.tags["dualsweep.kind"] == "trial"}
     assert all(each.data.tags["mlflow.parentRunId"] == parent.info.run_id for each in children.values())

@@ -51,11 +51,11 @@ def points(until: int) -> list[Point]:
 
 def names(conductor: Conductor) -> list[str]:
     """The trainings that wait, as they are handed out."""
-    found = []
+    handed_out = []
     while isinstance(following := conductor.next(), Run):
-        found.append(following.name)
+        handed_out.append(following.name)
     assert following is None
-    return found
+    return handed_out
 
 
 def stops_at(conductor: Conductor, run: Run, reported: list[Point]) -> tuple[int, Stop] | None:
@@ -122,11 +122,11 @@ def halted(tmp_path: Path) -> Halted:
     trial, _ = conductor.take_up(proposed(search, 0), {}, {})
     other, _ = conductor.take_up(proposed(search, 1), {}, {})
     second = trial.waiting[1]
-    found = stops_at(conductor, second, points(1500))
-    assert found is not None and (found[0], found[1].rule) == (530, "infeasible")
-    over, ends = conductor.stop(Halt(second, found[1], 53.0), {0: hopeless(100), 1: hopeless(530)})
+    stopped_at = stops_at(conductor, second, points(1500))
+    assert stopped_at is not None and (stopped_at[0], stopped_at[1].rule) == (530, "infeasible")
+    over, ends = conductor.stop(Halt(second, stopped_at[1], 53.0), {0: hopeless(100), 1: hopeless(530)})
     assert over is trial
-    return Halted(conductor, trial, other, found[1], ends)
+    return Halted(conductor, trial, other, stopped_at[1], ends)
 
 
 def test_one_training_that_stops_stops_its_trial_and_no_other(halted: Halted) -> None:

@@ -58,13 +58,13 @@ def end(folder: Path, asked: ProposedTrial, status: Any = "converged", checkpoin
 
 def go(study: Study, conductor: Conductor, folder: Path, count: int) -> list[ProposedTrial]:
     """So many trials, one after the other."""
-    found = []
+    trials = []
     for _ in range(count):
-        found.append(with_start(conductor, study, folder, study.ask()))
-        record = end(folder, found[-1])
+        trials.append(with_start(conductor, study, folder, study.ask()))
+        record = end(folder, trials[-1])
         values = [record.result.metrics[name] for name in study.plan.objectives]
         study.tell(record.number, values, {"four": 0.0, "five": 0.0}, outcome=outcome_of(study.plan, record.result))
-    return found
+    return trials
 
 
 def started(asked: ProposedTrial) -> TrialStart:
@@ -79,15 +79,15 @@ def test_the_nearest_is_continued_with_predicted_multipliers(tmp_path: Path, swe
         trials = go(study, Conductor(search), tmp_path / "out", 12)
     assert started(trials[0]) == TrialStart()
     predicted, nearest = [], []
-    for each in trials[1:]:
-        others = trials[: each.number]
-        near = min(others, key=lambda other: sum((other.params[name] - each.params[name]) ** 2 for name in each.params))
-        assert started(each).trial == f"{near.number:04d}"
-        assert started(each).checkpoint(None) == str(tmp_path / "out" / "trials" / f"{near.number:04d}")
+    for proposed in trials[1:]:
+        others = trials[: proposed.number]
+        near = min(others, key=lambda other: sum((other.params[name] - proposed.params[name]) ** 2 for name in proposed.params))
+        assert started(proposed).trial == f"{near.number:04d}"
+        assert started(proposed).checkpoint(None) == str(tmp_path / "out" / "trials" / f"{near.number:04d}")
         truth, there = (
-            {name: one.multiplier for name, one in result(trial.params).constraints.items()} for trial in (each, near)
+            {name: one.multiplier for name, one in result(trial.params).constraints.items()} for trial in (proposed, near)
         )
-        predicted.append(max(abs(started(each).multipliers[name] / truth[name] - 1) for name in truth))
+        predicted.append(max(abs(started(proposed).multipliers[name] / truth[name] - 1) for name in truth))
         nearest.append(max(abs(there[name] / truth[name] - 1) for name in truth))
     assert sum(predicted[5:]) < 0.5 * sum(nearest[5:])
     assert max(predicted[5:]) < 0.25

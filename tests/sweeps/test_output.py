@@ -29,12 +29,12 @@ def written(text: str, encoding: str) -> str:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "cp437", "koi8-r", "shift_jis", "utf-8", "utf-16"])
 def test_every_encoding_takes_every_text(encoding: str) -> None:
     text = "λ ≤ 0.1 ± 0.02 → “é” 漢字 😀 \ud800"
-    found = written(text, encoding) if encoding != "utf-8" else written(text[:-1], encoding)
-    assert "0.1" in found and "0.02" in found
+    output = written(text, encoding) if encoding != "utf-8" else written(text[:-1], encoding)
+    assert "0.1" in output and "0.02" in output
     if encoding in ("ascii", "latin-1"):
-        assert found.startswith("lambda <= 0.1 " + ("+-" if encoding == "ascii" else "±") + " 0.02 -> ")
+        assert output.startswith("lambda <= 0.1 " + ("+-" if encoding == "ascii" else "±") + " 0.02 -> ")
     if encoding == "utf-8":
-        assert found == text[:-1]
+        assert output == text[:-1]
 
 
 class Broken(io.StringIO):

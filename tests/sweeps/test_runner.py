@@ -78,11 +78,11 @@ def ended(run: Run) -> Result:
     budget, off = run.asked.params["constraints.*.at_most"], 0.01 * run.recipe.seed
     if (run.number, run.seed) == (1, 1):
         return failed("its worker died")
-    each = ConstraintOutcome(budget - off, budget, off, 0.001, 0.3)
+    outcome = ConstraintOutcome(budget - off, budget, off, 0.001, 0.3)
     metrics = {"objective": 0.01 / budget + off, "value/max": budget - off, "feasible": 1.0, "violation/max": 0.0}
     for name in ("four", "five"):
-        metrics |= {f"value/{name}": each.value, f"slack/{name}": off, f"slack_error/{name}": 0.001, f"budget/{name}": budget}
-    both = {"four": each, "five": each}
+        metrics |= {f"value/{name}": outcome.value, f"slack/{name}": off, f"slack_error/{name}": 0.001, f"budget/{name}": budget}
+    both = {"four": outcome, "five": outcome}
     return Result("converged", "settled", 0.01 / budget + off, 0.001, both, "met", 60, 2.0, f"{run.folder}/step-60", metrics)
 
 
@@ -125,14 +125,14 @@ def records(folder: Path) -> dict[str, Any]:
 def runs_of(plan: Plan) -> dict[str, dict[str, Run_]]:
     """MLflow's runs by kind, and by trial and seed."""
     client = MlflowClient(plan.tracking_uri)
-    found = client.get_experiment_by_name(plan.experiment)
-    assert found is not None
+    experiment = client.get_experiment_by_name(plan.experiment)
+    assert experiment is not None
     kinds: dict[str, dict[str, Run_]] = {}
-    for each in client.search_runs([found.experiment_id]):
-        tags = each.data.tags
+    for run in client.search_runs([experiment.experiment_id]):
+        tags = run.data.tags
         kind, name = tags["dualsweep.kind"], f"{tags.get('dualsweep.trial', '')} {tags.get('dualsweep.seed', '')}".strip()
         assert name not in kinds.setdefault(kind, {}), "a run that is there twice"
-        kinds[kind][name] = each
+        kinds[kind][name] = run
     return kinds
 
 

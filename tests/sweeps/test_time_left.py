@@ -18,7 +18,7 @@ Event = tuple[str, str, float]
 
 def told(events: list[Event], total: int, concurrent: int) -> list[tuple[float, float]]:
     """At each end from the third on but the last: the seconds that were told, and those that it took."""
-    clock, done, found = TimeLeft(total, concurrent, 0.0), 0, []
+    clock, done, estimates = TimeLeft(total, concurrent, 0.0), 0, []
     last = max(at for *_, at in events)
     running: set[str] = set()
     for name, what, at in events:
@@ -32,8 +32,8 @@ def told(events: list[Event], total: int, concurrent: int) -> list[tuple[float, 
         left = clock.left(at, done, dict.fromkeys(running))
         assert left is not None
         if 3 <= done < total:
-            found.append((left, last - at))
-    return found
+            estimates.append((left, last - at))
+    return estimates
 
 
 @pytest.mark.parametrize("file", RECORDED, ids=lambda file: file.stem)

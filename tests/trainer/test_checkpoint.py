@@ -50,12 +50,12 @@ def test_an_interrupted_checkpoint_is_never_read(uri):
     folder.flush()
     files, root = fsspec.core.url_to_fs(uri)
     files.rm(f"{root}/step-00000002/complete.json")
-    assert (found := folder.latest()) and found.step == 1
+    assert (latest := folder.latest()) and latest.step == 1
     with pytest.raises(TrainingError, match="interrupted"):
         read(folder.path(2))
     folder.save(snapshot(2, 3.0))  # the resumed run writes it again
     folder.flush()
-    assert (found := folder.latest()) and found.groups["weights"]["a"][0, 0] == 3.0
+    assert (latest := folder.latest()) and latest.groups["weights"]["a"][0, 0] == 3.0
 
 
 def test_a_file_cut_short_is_refused(tmp_path):

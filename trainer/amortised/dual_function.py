@@ -68,12 +68,12 @@ class DualFunction:
         middle = values.mean(axis=0)
         heights = objective + (values * multipliers).sum(axis=1)
         bent, away = heights - multipliers @ middle, values - middle
-        found = []
+        fits = []
         for part in _KNEES:
             scale = _Scale(part * spread.high, spread.high)
             process, cost = _fit(scale, multipliers, bent, away)
-            found.append((cost, scale, process))
-        _, scale, process = min(found, key=lambda each: each[0])
+            fits.append((cost, scale, process))
+        _, scale, process = min(fits, key=lambda each: each[0])
         return cls(spread, scale, process, middle, multipliers, heights, values)
 
     def at(self, multipliers: Vector) -> tuple[Vector, Vector]:
@@ -97,15 +97,15 @@ class DualFunction:
         known = self.heights - self.multipliers @ budgets - 0.5 * (self.multipliers**2) @ soft
         relative = self.spread.problem.relative
         room: Any = [{"type": "ineq", "fun": lambda units: RELATIVE_LIMIT - float(scale.multipliers(units)[relative].sum())}]
-        best, found = np.inf, self.multipliers[int(np.argmax(known))]
+        best, multipliers = np.inf, self.multipliers[int(np.argmax(known))]
         for start in scale.units(self.multipliers[np.argsort(-known)[:_STARTS]]):
             ended = minimize(
                 minus, start, jac=True, method="SLSQP", bounds=[(0.0, 1.0)] * len(start),
                 constraints=room if relative.sum() > 1 else [], options={"ftol": 1e-12, "maxiter": 200},
             )  # fmt: skip
             if ended.fun < best:
-                best, found = float(ended.fun), scale.multipliers(np.clip(ended.x, 0.0, 1.0))
-        return np.where(found < 1e-2 * self.spread.low, 0.0, found)
+                best, multipliers = float(ended.fun), scale.multipliers(np.clip(ended.x, 0.0, 1.0))
+        return np.where(multipliers < 1e-2 * self.spread.low, 0.0, multipliers)
 
     def front(self, budgets: Vector) -> tuple[Vector, Vector]:
         """P* [N] and its multipliers [N, m] at budgets [N, m]."""

@@ -39,10 +39,10 @@ class FrontPoint:
     @property
     def metrics(self) -> dict[str, float]:
         """The point's figures by the names of metrics: `objective`, `value/NAME`, `value/max`, `multiplier/NAME`."""
-        found = {"objective": self.objective}
-        for word, each in (("value", self.values), ("multiplier", self.multipliers)):
-            found |= {f"{word}/{name}": value for name, value in each.items()}
-        return found | {metric_names.LARGEST_VALUE: max(self.values.values())}
+        metrics = {"objective": self.objective}
+        for word, by_name in (("value", self.values), ("multiplier", self.multipliers)):
+            metrics |= {f"{word}/{name}": value for name, value in by_name.items()}
+        return metrics | {metric_names.LARGEST_VALUE: max(self.values.values())}
 
 
 @dataclass(frozen=True)
@@ -121,15 +121,15 @@ class AmortisedFront:
         spread = self.spread
         wanted = spread.problem.signs * self._row({**self.budgets, **budgets})
         dual = self.dual_function()
-        found = dual.multipliers_for(wanted, spread.problem.softness)
-        reached = dual.at(found[None])[1][0] - spread.problem.relaxations(found)
+        multipliers = dual.multipliers_for(wanted, spread.problem.softness)
+        reached = dual.at(multipliers[None])[1][0] - spread.problem.relaxations(multipliers)
         for i, name in enumerate(self.names):
             tolerance = 0.01 * float(np.ptp(dual.values[:, i]))
-            if found[i] >= _AT_THE_END * spread.high[i] and reached[i] > wanted[i] + tolerance:
+            if multipliers[i] >= _AT_THE_END * spread.high[i] and reached[i] > wanted[i] + tolerance:
                 value, asked = spread.problem.signs[i] * reached[i], {**self.budgets, **budgets}[name]
                 received = f"{asked:g} for {name}, which is at {value:.4g} with the largest, {spread.high[i]:g}"
                 raise RuleError("", "must be a budget that the range of multipliers reaches", received, "loosen it")
-        return dict(zip(self.names, found.tolist(), strict=True))
+        return dict(zip(self.names, multipliers.tolist(), strict=True))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -151,8 +151,8 @@ def front_of(checkpoint: str) -> AmortisedFront:
     Raises:
         TrainingError: it has none.
     """
-    found = front_in(checkpoint)
-    if found is None:
+    front = front_in(checkpoint)
+    if front is None:
         run = posixpath.dirname(posixpath.dirname(checkpoint.rstrip("/")))
         raise TrainingError(f"a run must be amortised and ended to have {FILE}, but {run} has none; train it to its end")
-    return found
+    return front

@@ -83,10 +83,10 @@ class AmortisedMultipliers:
     def ending(self, state: DualState, constraints: Mapping[str, ConstraintOutcome]) -> tuple[Status, str]:
         """How it ended at its own budgets: infeasible where the range of multipliers does not reach them."""
         beyond = [
-            f"`{name}` is at {each.value:.4g}, off its budget {each.budget:.4g}, "
+            f"`{name}` is at {outcome.value:.4g}, off its budget {outcome.budget:.4g}, "
             f"with the largest multiplier of the range, {high:g}"
-            for (name, each), high in zip(constraints.items(), self.spread.high, strict=True)
-            if each.standing == "violated" and each.multiplier >= 0.99 * high
+            for (name, outcome), high in zip(constraints.items(), self.spread.high, strict=True)
+            if outcome.standing == "violated" and outcome.multiplier >= 0.99 * high
         ]
         if beyond:
             return "infeasible", "; ".join(beyond) + ": loosen that budget, or raise amortised.multipliers.high"
@@ -116,11 +116,11 @@ def measured(
 def measured_points(run: Evaluated, model: Predictor, spread: MultiplierRange, multipliers: Vector) -> list[FrontPoint]:
     """The points at multipliers [n, m]; on rank 0 alone."""
     points = []
-    for each in multipliers:
-        model.at(each)
+    for row in multipliers:
+        model.at(row)
         draws = range(run.evaluation.loss_draws)
-        drawn = expectations(run.sources, spread.problem.mixture_weights(each), run.host, draws)
-        points += [point_of(spread, drawn, each)] if drawn is not None else []
+        drawn = expectations(run.sources, spread.problem.mixture_weights(row), run.host, draws)
+        points += [point_of(spread, drawn, row)] if drawn is not None else []
     return points
 
 
@@ -139,8 +139,8 @@ def point_of(spread: MultiplierRange, drawn: DrawnValues, multipliers: Vector) -
 
 def _placed(run: Evaluated, front: AmortisedFront, spread: MultiplierRange) -> Vector:
     """lambda(b) at the recipe's budgets, as rank 0 finds it, on every rank; without finite values none."""
-    found, problem = np.zeros(spread.size), spread.problem
+    multipliers, problem = np.zeros(spread.size), spread.problem
     if front.points and all(np.isfinite(list(each.metrics.values())).all() for each in front.points):
-        found = front.dual_function().multipliers_for(problem.signs * problem.budgets, problem.softness)
-    told: Vector = run.host.total(torch.from_numpy(found).to(run.host.device)).cpu().numpy()
+        multipliers = front.dual_function().multipliers_for(problem.signs * problem.budgets, problem.softness)
+    told: Vector = run.host.total(torch.from_numpy(multipliers).to(run.host.device)).cpu().numpy()
     return told

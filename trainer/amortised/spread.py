@@ -30,10 +30,10 @@ class MultiplierRange:
 
         Where the sum over relative constraints would leave it, these are scaled together.
         """
-        found = self.low * np.expm1(units * np.log1p(self.high / self.low))
-        total = found[:, self.problem.relative].sum(axis=1, keepdims=True)
+        unscaled = self.low * np.expm1(units * np.log1p(self.high / self.low))
+        total = unscaled[:, self.problem.relative].sum(axis=1, keepdims=True)
         scale = np.minimum(1.0, RELATIVE_LIMIT / np.maximum(total, 1e-300))
-        result: Vector = np.where(self.problem.relative, found * scale, found)
+        result: Vector = np.where(self.problem.relative, unscaled * scale, unscaled)
         return result
 
     def units(self, multipliers: Vector) -> Vector:

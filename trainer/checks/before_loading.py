@@ -120,10 +120,10 @@ def is_conclusive(recipe: Recipe) -> bool:
 
 def _subsets(recipe: Recipe) -> Iterator[tuple[Keys, Subset]]:
     """The parts of the data that terms name, and where."""
-    for each in recipe.terms:
-        population = each.term.population(each.value) if each.term.population else None
+    for named in recipe.terms:
+        population = named.term.population(named.value) if named.term.population else None
         if isinstance(population, Subset):
-            yield each.keys, population
+            yield named.keys, population
 
 
 def shape_faults(recipe: Recipe, shape: tuple[int, ...]) -> Iterator[Diagnostic]:
@@ -176,9 +176,9 @@ def _import_paths(recipe: Recipe) -> Iterator[tuple[Keys, str, Sequence[int]]]:
     for keys, path in paths:
         if path is not None:
             yield keys, path, (0,)
-    for each in recipe.terms:
-        for below, path, counts in each.term.import_paths(each.value):
-            yield (*each.keys, *below), path, counts
+    for named in recipe.terms:
+        for below, path, counts in named.term.import_paths(named.value):
+            yield (*named.keys, *below), path, counts
     for position, metric in enumerate(recipe.evaluation.metrics):
         if ":" in metric:
             yield ("evaluation", "metrics", position), metric, (1,)

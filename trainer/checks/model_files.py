@@ -82,14 +82,14 @@ def _faults(keys: Keys, model: Model) -> Iterator[Diagnostic]:
 def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Diagnostic]:
     places = [folder, folder / "unet", folder / "transformer"]
     configs = [read_json(each / "config.json") for each in places]
-    found = [each.get("_class_name") for each in configs]
-    network = next((each for each in found if each in NETWORKS), None)
+    class_names = [each.get("_class_name") for each in configs]
+    network = next((each for each in class_names if each in NETWORKS), None)
     if network is None:
-        received = f"{show(model.load)}, which holds {next((each for each in found if each), 'none')}"
+        received = f"{show(model.load)}, which holds {next((each for each in class_names if each), 'none')}"
         rule = f"must be a run of ours with a checkpoint, or a diffusers model or pipeline of {', '.join(NETWORKS)}"
         yield Diagnostic((*keys, "load"), rule, received, "give the folder that holds config.json or model_index.json")
         return
-    yield from _network_faults(keys, model, places[found.index(network)], configs[found.index(network)])
+    yield from _network_faults(keys, model, places[class_names.index(network)], configs[class_names.index(network)])
     takes_text = network in OF_TEXT
     if takes_text and not model.texts:
         yield Diagnostic(
@@ -122,11 +122,13 @@ def _network_faults(keys: Keys, model: Model, folder: Path, config: Mapping[str,
     if (odd := unsupported(config)) is not None:
         received = f"{show(model.load)} with {odd}, which is not supported"
         yield Diagnostic(place, "must be a network of (x, t), with a text or a class at most", received, "use another model")
-    found = variants(folder)
-    if found is not None and len(found) != 1:
+    weight_variants = variants(folder)
+    if weight_variants is not None and len(weight_variants) != 1:
         names = sorted(each.name for each in folder.iterdir() if each.name != "config.json")
         received = f"{folder} with {', '.join(names[:6]) or 'no more than its configuration'}"
-        remedy = "give a folder that `save_pretrained` wrote" if not found else f"rename that of one variant to {WEIGHTS}"
+        remedy = (
+            "give a folder that `save_pretrained` wrote" if not weight_variants else f"rename that of one variant to {WEIGHTS}"
+        )
         yield Diagnostic(place, f"must hold weights, {WEIGHTS} or one variant of them", received, remedy)
 
 
@@ -221,9 +223,9 @@ def complete(folder: Path) -> Iterator[Path]:
     if (folder / MARKER).is_file():
         yield folder
     for above in (folder, folder / "checkpoints"):
-        for each in sorted(above.iterdir()) if above.is_dir() else ():
-            if step_of(each.name) is not None and (each / MARKER).is_file():
-                yield each
+        for candidate in sorted(above.iterdir()) if above.is_dir() else ():
+            if step_of(candidate.name) is not None and (candidate / MARKER).is_file():
+                yield candidate
 
 
 def read_json(path: Path) -> dict[str, Any]:

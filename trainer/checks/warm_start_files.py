@@ -42,17 +42,17 @@ def start_faults(recipe: Recipe) -> Iterator[Diagnostic]:
     if recipe.start is None or not is_local(recipe.start.place):
         return
     place, keys = recipe.start.place, ("start", "from")
-    found = list(complete(local_path(place))) if local_path(place).is_dir() else []
-    if not found:
+    checkpoints = list(complete(local_path(place))) if local_path(place).is_dir() else []
+    if not checkpoints:
         what = "which holds no complete one" if local_path(place).exists() else "which is not there"
         remedy = "give another, or drop `start`"
         yield Diagnostic(keys, "must be a run's output or a checkpoint of ours", f"{show(place)}, {what}", remedy)
         return
-    written = read_json(found[-1] / MARKER)
+    written = read_json(checkpoints[-1] / MARKER)
     if "training/weights.safetensors" in written and "training/optimizer.safetensors" not in written:
         received = f"{show(place)}, which an older version wrote without it"
         yield Diagnostic(keys, "must hold the optimiser's state", received, f"take its weights alone by model: {{load: {place}}}")
-    yield from _recipe_faults(recipe, _recipe(found[-1]))
+    yield from _recipe_faults(recipe, _recipe(checkpoints[-1]))
 
 
 def _recipe(checkpoint: Path) -> dict[str, Any]:

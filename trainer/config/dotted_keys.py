@@ -29,13 +29,13 @@ def expand(key: str, data: Any) -> list[tuple[str, list[Keys]]]:
         NoSuchPlaceError: the key is empty, goes through a plain value, names no entry of a list, or has a wild-card
             with nothing to stand for.
     """
-    found: dict[str, list[Keys]] = {}
+    by_name: dict[str, list[Keys]] = {}
     words = key.split(".")
     if not all(words):
         raise NoSuchPlaceError("must be words joined by dots", show(key), "write it as e.g. `train.steps`")
     for labels, keys in _places(data, words, ()):
-        found.setdefault(".".join(labels), []).append(keys)
-    return list(found.items())
+        by_name.setdefault(".".join(labels), []).append(keys)
+    return list(by_name.items())
 
 
 def places(key: str, data: Any) -> list[Keys]:

@@ -34,15 +34,15 @@ def import_callable(path: str) -> Callable[..., Any]:
         CannotImportError: the module is absent or fails while it is imported, or holds no such callable.
     """
     module_name, _, attributes = path.partition(":")
-    found: Any = _import(path, module_name)
+    target: Any = _import(path, module_name)
     owner = f"module `{module_name}`"
     for attribute in attributes.split("."):
-        if not hasattr(found, attribute):
-            raise CannotImportError(path, f"{owner} without `{attribute}`", nearest(attribute, _callables(found)))
-        found, owner = getattr(found, attribute), f"`{attribute}`"
-    if not callable(found):
-        raise CannotImportError(path, f"a {type(found).__name__}, which cannot be called", "name a function or a class")
-    return found  # type: ignore[no-any-return]  # `callable` does not tell mypy what a user's function returns
+        if not hasattr(target, attribute):
+            raise CannotImportError(path, f"{owner} without `{attribute}`", nearest(attribute, _callables(target)))
+        target, owner = getattr(target, attribute), f"`{attribute}`"
+    if not callable(target):
+        raise CannotImportError(path, f"a {type(target).__name__}, which cannot be called", "name a function or a class")
+    return target  # type: ignore[no-any-return]  # `callable` does not tell mypy what a user's function returns
 
 
 def takes(function: Callable[..., Any], count: int) -> bool:

@@ -54,13 +54,13 @@ def without_login(uri: str) -> str:
     return _URI.sub(lambda found: _without_login(found, ""), uri)
 
 
-def _without_login(found: re.Match[str], mask: str = "***@") -> str:
-    scheme, rest = found.groups()
+def _without_login(matched: re.Match[str], mask: str = "***@") -> str:
+    scheme, rest = matched.groups()
     login, at, host = rest.rpartition("@")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     known = _WITH_USERS.match(scheme.lower())
     if not at or not (_may_have_login(scheme.lower(), authority) or known):
-        return found.group()
+        return matched.group()
     user, colon, _ = login.partition(":")
     shown = f"{user}:" if colon and mask and known else ""
     return f"{scheme}://{shown}{mask}{host}"

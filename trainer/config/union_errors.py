@@ -14,17 +14,17 @@ Location = tuple[Any, ...]
 def merged(errors: Sequence[Mapping[str, Any]], data: Any) -> list[dict[str, Any]]:
     """The errors with places that are in `data`, one for each value; each has its `loc` there."""
     groups: dict[Location, list[dict[str, Any]]] = {}
-    found: list[dict[str, Any]] = []
+    unbranched: list[dict[str, Any]] = []
     for error in errors:
         place, branched = _placed(tuple(error["loc"]), data, str(error["type"]))
         one = {**error, "loc": place}
         if branched is None:
-            found.append(one)
+            unbranched.append(one)
         elif branched in groups:
             groups[branched].append(one)
         else:
             groups[branched] = [one]
-    return [*found, *(each for place, group in groups.items() for each in _one_of(place, group))]
+    return [*unbranched, *(each for place, group in groups.items() for each in _one_of(place, group))]
 
 
 def _placed(loc: Location, data: Any, kind: str) -> tuple[Location, Location | None]:

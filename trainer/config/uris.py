@@ -54,10 +54,10 @@ def sqlite_file(url: str) -> Path | None:
     As SQLAlchemy reads it: `%3F` is a `?`. After `file:` SQLite decodes the path once more, and takes what follows a `?` for
     options.
     """
-    found = _SQLITE.match(url)
-    if found is None:
+    matched = _SQLITE.match(url)
+    if matched is None:
         return None
-    path, _, query = url[found.end() :].partition("?")
+    path, _, query = url[matched.end() :].partition("?")
     path = unquote(path)
     if path.startswith("file:"):
         path, _, more = path.removeprefix("file:").partition("?")
@@ -69,14 +69,14 @@ def sqlite_file(url: str) -> Path | None:
 
 def sqlite_url(url: str) -> str:
     """An SQLite URL with its path made absolute; any other as it is. Options of SQLite's own, after `file:`, stay."""
-    file, found = sqlite_file(url), _SQLITE.match(url)
-    if file is None or found is None:
+    file, matched = sqlite_file(url), _SQLITE.match(url)
+    if file is None or matched is None:
         return url
-    path, _, query = url[found.end() :].partition("?")
+    path, _, query = url[matched.end() :].partition("?")
     options = "" if query in ("", "uri=true") else f"?{query}"
     if options and unquote(path).startswith("file:"):
         return f"{_WITH_DRIVER}file:{quote(quote(str(file)))}{options}"
-    return of_file(file, found.group()) + options
+    return of_file(file, matched.group()) + options
 
 
 def of_file(file: Path, prefix: str = _PLAIN) -> str:

@@ -121,12 +121,12 @@ class OnDemand:
         if not len(rows):
             return torch.empty((0, *self.shape))
         numbers: Sequence[int] = rows.tolist()
-        each = list(map(self.read, numbers) if self.threads == 1 else self._pool.map(self.read, numbers))
-        for row, example in zip(numbers, each, strict=True):
+        examples = list(map(self.read, numbers) if self.threads == 1 else self._pool.map(self.read, numbers))
+        for row, example in zip(numbers, examples, strict=True):
             if tuple(example.shape) != self.shape:
                 received = f"{_sides(example.shape)} after {_sides(self.shape)}"
                 raise self.origin.fault(row, "must hold examples of one shape", received, _SIZE_REMEDY)
-        batch = torch.stack(each)
+        batch = torch.stack(examples)
         refuse_odd(batch, rows, self.origin)
         if not self._judged and len(batch) >= _ENOUGH:
             self._judged.append(True)

@@ -44,8 +44,8 @@ def list_images(folder: str) -> Listing:
     if not root.is_dir():
         raise _fault("must be a folder", _what_is(root, folder), _near(root))
     beside = _once(path for path in _visible(root) if _is_image(path))
-    found = _by_class(root)
-    classes = {name: files for name, files in found.items() if files}
+    by_class = _by_class(root)
+    classes = {name: files for name, files in by_class.items() if files}
     if beside and classes:
         received = f"{len(beside)} images beside the sub-folder `{min(classes)}`"
         raise _fault("must hold either images or sub-folders of images", received, "put every image into a sub-folder, or none")
@@ -56,17 +56,17 @@ def list_images(folder: str) -> Listing:
     names = ordered(classes)
     files = tuple(file for name in names for file in classes[str(name)])
     labels = tuple(label for label, name in enumerate(names) for _ in classes[str(name)])
-    return Listing(files, labels, names, tuple(sorted(set(found) - set(classes))))
+    return Listing(files, labels, names, tuple(sorted(set(by_class) - set(classes))))
 
 
 def passed_over(folder: str) -> list[str]:
     """The files at and below a folder that `list_images` takes for no images: neither hidden nor of a known suffix."""
     root = existing(folder, _KEYS)
-    found = []
+    paths = []
     for place, below, files in os.walk(root):
         below[:] = [name for name in below if not name.startswith(".")]
-        found += [Path(place, name) for name in files if not name.startswith(".")]
-    return sorted(str(path.relative_to(root)) for path in found if path.suffix.lower() not in SUFFIXES)
+        paths += [Path(place, name) for name in files if not name.startswith(".")]
+    return sorted(str(path.relative_to(root)) for path in paths if path.suffix.lower() not in SUFFIXES)
 
 
 def _by_class(root: Path) -> dict[str, list[Path]]:
@@ -77,10 +77,10 @@ def _by_class(root: Path) -> dict[str, list[Path]]:
     """
     tops = sorted((path for path in _visible(root) if path.is_dir()), key=lambda path: (path.is_symlink(), path.name))
     owners = {path.resolve(): path for path in reversed(tops) if not path.is_symlink()}
-    found: dict[str, list[Path]] = {composed(path.name): [] for path in tops}
+    by_class: dict[str, list[Path]] = {composed(path.name): [] for path in tops}
     for path in tops:
-        found[composed(path.name)] += _images_of(path, root.resolve(), owners)
-    return {name: _once(files) for name, files in sorted(found.items())}
+        by_class[composed(path.name)] += _images_of(path, root.resolve(), owners)
+    return {name: _once(files) for name, files in sorted(by_class.items())}
 
 
 def _once(images: Iterable[Path]) -> list[Path]:

@@ -22,10 +22,10 @@ def existing(place: str, keys: Keys) -> Path:
         raise BadDataError(error.diagnostic.at(keys)) from None
     if path.exists():
         return path
-    found = Path(path.anchor)
+    resolved = Path(path.anchor)
     for part in path.relative_to(path.anchor).parts:
-        inner = found / part
-        if not inner.exists() and found.is_dir():
-            inner = next((each for each in sorted(found.iterdir()) if composed(each.name) == composed(part)), inner)
-        found = inner
-    return found if found.exists() else path
+        inner = resolved / part
+        if not inner.exists() and resolved.is_dir():
+            inner = next((each for each in sorted(resolved.iterdir()) if composed(each.name) == composed(part)), inner)
+        resolved = inner
+    return resolved if resolved.exists() else path

@@ -46,13 +46,13 @@ def assemble(recipe: Recipe) -> Assembled:
     nothing = np.empty(0, dtype=np.int64)
     subsets = [SubsetRows(nothing, nothing)] * (1 + len(recipe.constraints))
     faults: list[Diagnostic] = []
-    for each in recipe.terms:
-        population = each.term.population(each.value) if each.term.population else None
+    for named in recipe.terms:
+        population = named.term.population(named.value) if named.term.population else None
         try:
             if isinstance(population, Everything):
-                subsets[each.column] = SubsetRows(parts.train, parts.held_out_objective)
+                subsets[named.column] = SubsetRows(parts.train, parts.held_out_objective)
             elif isinstance(population, Subset):
-                subsets[each.column] = subset(population, parts, each.keys)
+                subsets[named.column] = subset(population, parts, named.keys)
         except BadDataError as error:
             faults.extend(error.diagnostics)
     if faults:

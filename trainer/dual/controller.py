@@ -130,10 +130,10 @@ class Controller:
             return None
         values = self.problem.values(state.means)
         where = {"at_most": "above", "at_least": "below"}
-        each = [
+        reasons = [
             f"`{self.problem.names[i]}` is at {values[i]:.4g}, {where.get(self.problem.kinds[i], 'off')} its budget "
             f"{self.problem.budgets[i]:.4g}, with its multiplier at the limit ({state.multipliers[i]:.4g}) for "
             f"{state.at_cap[i]} dual steps"
             for i in stuck
         ]
-        return "; ".join(each) + ": loosen that budget, or raise dual.cap if the multiplier was still rising for good reason"
+        return "; ".join(reasons) + ": loosen that budget, or raise dual.cap if the multiplier was still rising for good reason"

@@ -52,13 +52,13 @@ class _Measured:
 def evaluate(run: Evaluated, policy: MultiplierPolicy, trained: Trained) -> FinalEvaluation | None:
     """The final evaluation of a training that is over, by all workers; on rank 0 only."""
     started = time.monotonic()
-    found = _measured(run, policy, trained)
-    if found is None:
+    measured = _measured(run, policy, trained)
+    if measured is None:
         return None
-    drawn, delivery = found.final.trained, found.delivery
-    constraints = outcomes(run.problem, drawn.estimate(), delivery.multipliers, delivery.errors, found.final.decision)
-    status, reason = _judged(run, policy, found, constraints, trained)
-    metrics, files = _told(run, found, constraints)
+    drawn, delivery = measured.final.trained, measured.delivery
+    constraints = outcomes(run.problem, drawn.estimate(), delivery.multipliers, delivery.errors, measured.final.decision)
+    status, reason = _judged(run, policy, measured, constraints, trained)
+    metrics, files = _told(run, measured, constraints)
     feasible = feasibility(status, constraints)
     metrics["feasible"] = float(feasible == "met")
     metrics[metric_names.SECONDS] = trained.seconds + time.monotonic() - started
@@ -84,29 +84,29 @@ def _measured(run: Evaluated, policy: MultiplierPolicy, trained: Trained) -> _Me
 
 
 def _judged(
-    run: Evaluated, policy: MultiplierPolicy, found: _Measured, constraints: dict[str, ConstraintOutcome], trained: Trained
+    run: Evaluated, policy: MultiplierPolicy, measured: _Measured, constraints: dict[str, ConstraintOutcome], trained: Trained
 ) -> Ending:
     """The run's status and the reason of it."""
-    if not run.problem.complete(found.final.trained.mean):
+    if not run.problem.complete(measured.final.trained.mean):
         return "diverged", "the final objective or a constraint's value is not finite; lower train.lr"
     return policy.ending(trained.state, constraints) if trained.early is None else trained.early
 
 
 def _told(
-    run: Evaluated, found: _Measured, constraints: dict[str, ConstraintOutcome]
+    run: Evaluated, measured: _Measured, constraints: dict[str, ConstraintOutcome]
 ) -> tuple[dict[str, float], dict[str, bytes]]:
     """The metrics of the end and the files beside `result.json`."""
-    problem, trained = run.problem, found.final.trained
+    problem, trained = run.problem, measured.final.trained
     estimate = trained.estimate()
-    metrics = point(problem, estimate.mean, problem.slack_errors(estimate), found.delivery.multipliers)
-    metrics |= held_out_metrics(found.final.held_out.estimate(), problem)
+    metrics = point(problem, estimate.mean, problem.slack_errors(estimate), measured.delivery.multipliers)
+    metrics |= held_out_metrics(measured.final.held_out.estimate(), problem)
     metrics |= {
         metric_names.multiplier_error(n): c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)
     }
     metrics |= standings(constraints) | _facts(run) | objective_metrics(problem, estimate)
     files = {DRAWS: stored(trained, run.seed, problem.names, problem.relative.tolist())}
-    if found.samples is not None and len(found.samples):
-        more, others = _measure(run, found.samples)
+    if measured.samples is not None and len(measured.samples):
+        more, others = _measure(run, measured.samples)
         metrics, files = metrics | more, files | others
     return metrics, files
 

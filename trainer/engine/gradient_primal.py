@@ -99,16 +99,16 @@ class GradientPrimal:
     def _average_gradients(self) -> None:
         """Averages gradients over workers as DDP does, in one message; a parameter that the step didn't use has one of zero."""
         parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
-        for each in parameters:
-            if each.grad is None:
-                each.grad = torch.zeros_like(each)
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
         flat = nn.utils.parameters_to_vector([each.grad for each in parameters])
         distributed.all_reduce(flat)
         flat /= self.world
         start = 0
-        for each in parameters:
-            each.grad = flat[start : start + each.numel()].view_as(each)
-            start += each.numel()
+        for parameter in parameters:
+            parameter.grad = flat[start : start + parameter.numel()].view_as(parameter)
+            start += parameter.numel()
 
     def _seed_dropout(self, step: int) -> None:
         """Dropout, and whatever else a user's model draws, depends on (seed, step, rank)."""

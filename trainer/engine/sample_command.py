@@ -69,10 +69,10 @@ def draw(
     """
     sampling = model.recipe.sampling_by(sampler)
     sampling = sampling._replace(steps=steps or sampling.steps)
-    found = sample(
+    samples = sample(
         model.predictor, model.schedule, range(count), model.shape, sampling=sampling, seed=seed, batch_size=batch_size
     )
-    return decode_in_parts(model.space, found, batch_size)
+    return decode_in_parts(model.space, samples, batch_size)
 
 
 def find_checkpoint(place: str) -> str:
@@ -81,9 +81,9 @@ def find_checkpoint(place: str) -> str:
     Raises:
         InputError: there is none.
     """
-    found = locate(place)
-    if found is not None:
-        return found
+    checkpoint = locate(place)
+    if checkpoint is not None:
+        return checkpoint
     rule, remedy = (
         "must be a checkpoint or a run's output folder",
         "give the path that `checkpoint` has in the run's result.json",

@@ -78,13 +78,13 @@ def point(problem: ConstrainedProblem, means: Vector, slack_errors: Vector, mult
     if problem.names:
         metrics[metric_names.LARGEST_VALUE] = float(values.max())
     metrics[metric_names.LARGEST_VIOLATION] = float(np.max(problem.violations(slacks), initial=0.0))
-    found = [
+    constraint_standings = [
         standing_of(Slack(float(slack), float(error)), kind, float(tolerance), problem.confidence, len(problem.names))
         for slack, error, kind, tolerance in zip(
             slacks + relaxations, slack_errors, problem.kinds, problem.tolerated(means), strict=True
         )
     ]
-    metrics["feasible"] = float(overall(found) == "met")
+    metrics["feasible"] = float(overall(constraint_standings) == "met")
     return metrics
 
 

@@ -112,19 +112,19 @@ class DrawnValues:
     @property
     def counts(self) -> Integers:
         """The draws [1 + m] of each expectation."""
-        found = np.zeros(self.size, dtype=np.int64)
-        for each in self.sets:
-            found[list(each.columns)] = len(each.values)
-        return found
+        counts = np.zeros(self.size, dtype=np.int64)
+        for draws in self.sets:
+            counts[list(draws.columns)] = len(draws.values)
+        return counts
 
     @property
     def mean(self) -> Vector:
         """[1 + m]; NaN of an expectation without draws, or with one that is not finite."""
-        found = np.full(self.size, np.nan)
-        for each in self.sets:
-            if len(each.values):
-                found[list(each.columns)] = each.values.mean(0)
-        return np.where(np.isfinite(found), found, np.nan)
+        means = np.full(self.size, np.nan)
+        for draws in self.sets:
+            if len(draws.values):
+                means[list(draws.columns)] = draws.values.mean(0)
+        return np.where(np.isfinite(means), means, np.nan)
 
     def estimate(self) -> Estimate:
         """The means with their covariances."""
@@ -153,16 +153,16 @@ class DrawnValues:
 
     def _parts(self, rows: Vector) -> list[_Part]:
         """The spreads of what was drawn apart."""
-        found = [
-            _Part(list(each.columns), each.spread(rows[:, each.columns]), each.pool if each.units is not None else None)
-            for each in self.sets
-            if len(each.values)
+        parts = [
+            _Part(list(draws.columns), draws.spread(rows[:, draws.columns]), draws.pool if draws.units is not None else None)
+            for draws in self.sets
+            if len(draws.values)
         ]
         mean = np.nan_to_num(self.mean)
         for scale in self.scales:
             columns = list(scale.columns)
-            found.append(_Part(columns, scale.spread(rows[:, columns], mean[columns]), None))
-        return found
+            parts.append(_Part(columns, scale.spread(rows[:, columns], mean[columns]), None))
+        return parts
 
 
 @dataclass(frozen=True)

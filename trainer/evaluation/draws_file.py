@@ -29,12 +29,12 @@ def stored(drawn: DrawnValues, seed: int, names: Sequence[str] = (), relative: S
     arrays: dict[str, np.ndarray] = {}
     described = []
     for number, whole in enumerate(drawn.sets):
-        each = _first(whole)
-        arrays[f"columns_{number}"], arrays[f"values_{number}"] = np.array(each.columns), each.values.astype(np.float32)
-        for name, found in (("units", each.units), ("groups", each.groups)):
-            if found is not None:
-                arrays[f"{name}_{number}"] = found
-        described.append({"stages": each.stages, "stratified": each.stratified, "pool": each.pool})
+        draws = _first(whole)
+        arrays[f"columns_{number}"], arrays[f"values_{number}"] = np.array(draws.columns), draws.values.astype(np.float32)
+        for name, assignment in (("units", draws.units), ("groups", draws.groups)):
+            if assignment is not None:
+                arrays[f"{name}_{number}"] = assignment
+        described.append({"stages": draws.stages, "stratified": draws.stratified, "pool": draws.pool})
     head = {"seed": seed, "size": drawn.size, "sets": described, "names": list(names), "relative": [bool(e) for e in relative]}
     written = io.BytesIO()
     np.savez_compressed(written, head=np.frombuffer(json.dumps(head).encode(), dtype=np.uint8), **arrays)  # type: ignore[arg-type]  # numpy types no names
@@ -53,10 +53,10 @@ def loaded(data: bytes) -> tuple[DrawnValues, int]:
             sets = [
                 JointDraws(
                     tuple(int(column) for column in file[f"columns_{number}"]), file[f"values_{number}"].astype(np.float64),
-                    tuple(each["stages"]), each["stratified"], _known(file, f"units_{number}"),
-                    _known(file, f"groups_{number}"), each["pool"],
+                    tuple(description["stages"]), description["stratified"], _known(file, f"units_{number}"),
+                    _known(file, f"groups_{number}"), description["pool"],
                 )
-                for number, each in enumerate(head["sets"])
+                for number, description in enumerate(head["sets"])
             ]  # fmt: skip
     except Exception as error:
         raise ValueError(f"{DRAWS} must be as a final evaluation writes it, but got {type(error).__name__}: {error}") from error

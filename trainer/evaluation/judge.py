@@ -52,11 +52,11 @@ def judge_for(
     if labels is None or len(np.unique(labels[labels >= 0])) < 2:
         return None
     path = None if cache_dir is None else Path(cache_dir) / f"judge-{_key(examples, labels, spec, seed)}.safetensors"
-    found = load_judge(path) if path else None
-    if found is None:
+    judge = load_judge(path) if path else None
+    if judge is None:
         trained = fit(examples, labels, tuple(examples.shape), len(examples.class_names), spec, seed, torch.device(device))
-        found = _shared(trained, path) if path else trained
-    return found.to(device)
+        judge = _shared(trained, path) if path else trained
+    return judge.to(device)
 
 
 def _own(path: str) -> Judge:

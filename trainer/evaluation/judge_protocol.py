@@ -54,9 +54,9 @@ def _asked(judge: Judge, method: str, images: Rows) -> NDArray[np.float64]:
                 f"fix {type(judge).__name__}.{method}"
             ) from error
         if not isinstance(answer, torch.Tensor) or answer.ndim != 2 or len(answer) != len(chunk):
-            found = f"shape {list(answer.shape)}" if isinstance(answer, torch.Tensor) else f"a {type(answer).__name__}"
+            received = f"shape {list(answer.shape)}" if isinstance(answer, torch.Tensor) else f"a {type(answer).__name__}"
             raise TrainingError(
-                f"the judge's {method}(x) must be a tensor [{len(chunk)}, any] for x of {list(chunk.shape)}, but got {found}; "
+                f"the judge's {method}(x) must be a tensor [{len(chunk)}, any] for x of {list(chunk.shape)}, but got {received}; "
                 f"fix {type(judge).__name__}.{method}"
             )
         answers.append(answer.double().cpu().numpy())

@@ -36,15 +36,15 @@ def resolve(names: Sequence[str]) -> dict[str, Metric]:
     Raises:
         ValueError: neither a shipped name nor an import path.
     """
-    found: dict[str, Metric] = {}
+    metrics: dict[str, Metric] = {}
     for name in names:
         if name not in SHIPPED and ":" not in name:
             raise ValueError(
                 f"a metric must be one of {sorted(SHIPPED)} or an import path `package.module:function`, but got '{name}'; "
                 "name one of these, or write your function's import path"
             )
-        found[name] = SHIPPED[name] if name in SHIPPED else import_callable(name)
-    return found
+        metrics[name] = SHIPPED[name] if name in SHIPPED else import_callable(name)
+    return metrics
 
 
 def measure(evidence: Evidence, names: Sequence[str]) -> Measured:

@@ -65,11 +65,11 @@ class _Residuals:
 
     def degrees(self, squares: Vector) -> Vector:
         """Degrees of freedom [q] of the sums of `squares` [n, q] over rows; infinite where a sum is 0."""
-        each = np.bincount(self.fit) ** 2 / np.bincount(self.fit, self.pairs)
+        fit_degrees = np.bincount(self.fit) ** 2 / np.bincount(self.fit, self.pairs)
         parts = np.stack([np.bincount(self.fit, column) for column in squares.T])
         whole = parts.sum(1)
-        found = whole**2 / (parts**2 / (each + 2.0)).sum(1) - 2.0
-        return np.where(whole > 0, np.maximum(found, min(1.0, each.sum())), np.inf)
+        found = whole**2 / (parts**2 / (fit_degrees + 2.0)).sum(1) - 2.0
+        return np.where(whole > 0, np.maximum(found, min(1.0, fit_degrees.sum())), np.inf)
 
 
 def mean_spread(

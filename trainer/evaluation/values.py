@@ -65,9 +65,9 @@ def objective_metrics(problem: ConstrainedProblem, estimate: Estimate) -> dict[s
         return error
     values, covariance = problem.values(estimate.mean), problem.value_covariance(estimate)
     low, high = largest_interval(values, problem.value_errors(estimate))
-    found = {"value_low/max": low, "value_high/max": high}
+    metrics = {"value_low/max": low, "value_high/max": high}
     if problem.simplex:
-        found |= {"objective_low": low, "objective_high": high} | (error if is_apart(values, covariance) else {})
+        metrics |= {"objective_low": low, "objective_high": high} | (error if is_apart(values, covariance) else {})
     else:
-        found |= error
-    return {name: value for name, value in found.items() if np.isfinite(value)}
+        metrics |= error
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}

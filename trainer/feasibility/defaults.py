@@ -14,21 +14,21 @@ def tolerances(recipe: Recipe) -> dict[str, Tolerance | None]:
 
     Where the largest value is minimised nothing is required, and 0 stands.
     """
-    given, found = recipe.feasibility.tolerance, dict[str, Tolerance | None]()
+    given, by_constraint = recipe.feasibility.tolerance, dict[str, Tolerance | None]()
     normalised = recipe.rollout.normalize
     words = {each.column: each.term for each in recipe.terms}
     for column, constraint in enumerate(recipe.constraints, start=1):
         own = given.get(constraint.name) if isinstance(given, dict) else given
         budget = constraint.budget
         if own is not None:
-            found[constraint.name] = Tolerance(own)
+            by_constraint[constraint.name] = Tolerance(own)
         elif normalised and words[column].normalised:
-            found[constraint.name] = Tolerance(NORMALISED)
+            by_constraint[constraint.name] = Tolerance(NORMALISED)
         elif budget is None or budget != 0:
-            found[constraint.name] = Tolerance(SHARE * abs(budget or 0.0))
+            by_constraint[constraint.name] = Tolerance(SHARE * abs(budget or 0.0))
         else:
-            found[constraint.name] = Tolerance(OF_OBJECTIVE, of_objective=True) if constraint.relative_to else None
-    return found
+            by_constraint[constraint.name] = Tolerance(OF_OBJECTIVE, of_objective=True) if constraint.relative_to else None
+    return by_constraint
 
 
 def without_tolerance(recipe: Recipe) -> list[str]:

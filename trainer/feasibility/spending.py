@@ -34,17 +34,17 @@ def boundaries(level: float, shares: tuple[float, ...]) -> tuple[float, ...]:
             scores that vary together more than those of growing samples.
     """
     spent = [level * share**POWER for share in shares]
-    found = [float(-ndtri(spent[0]))]
-    scores = np.linspace(_LOWEST, found[0], _POINTS)
+    thresholds = [float(-ndtri(spent[0]))]
+    scores = np.linspace(_LOWEST, thresholds[0], _POINTS)
     mass = np.exp(-0.5 * scores**2) / math.sqrt(2.0 * math.pi) * _weights(scores)
     for before, now, allowed in zip(shares[:-1], shares[1:], np.diff(spent), strict=True):
         walked, step = scores * math.sqrt(before), math.sqrt(now - before)
-        found.append(float(brentq(partial(_excess, mass, walked / step, math.sqrt(now) / step, allowed), -2.0, 10.0)))
-        scores = np.linspace(_LOWEST, found[-1], _POINTS)
+        thresholds.append(float(brentq(partial(_excess, mass, walked / step, math.sqrt(now) / step, allowed), -2.0, 10.0)))
+        scores = np.linspace(_LOWEST, thresholds[-1], _POINTS)
         steps = (scores[:, None] * math.sqrt(now) - walked) / step
         density = np.exp(-0.5 * steps**2) @ mass * math.sqrt(now / (2.0 * math.pi)) / step
         mass = density * _weights(scores)
-    return tuple(found)
+    return tuple(thresholds)
 
 
 def looks(confidence: float, among: int, kind: Kind, shares: tuple[float, ...]) -> list[Criticals]:

@@ -126,10 +126,10 @@ def check_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
         ) from error
     finally:
         predictor.train()
-    found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-    if found != (2, *shape):
+    received = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if received != (2, *shape):
         raise TrainingError(
-            f"the model's output must have its input's shape {(2, *shape)}, but got {found}; "
+            f"the model's output must have its input's shape {(2, *shape)}, but got {received}; "
             "one prediction for each value of the sample is needed"
         )
 

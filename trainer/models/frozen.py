@@ -38,7 +38,7 @@ def frozen_models(
         TrainingError: a model can't be loaded, is of another shape, has another number of prompts, or was trained with another
             noise schedule or latent space.
     """
-    found: dict[str, Predictor] = {}
+    models: dict[str, Predictor] = {}
     for name in dict.fromkeys(names):
         if name in recipe.models or predictor is None:
             one = build_model(recipe.models[name], shape, recipe.seed, library, trained=False).to(device)
@@ -51,8 +51,8 @@ def frozen_models(
         else:
             one = Predictor(sharing(predictor.inner), predictor.condition, predictor.guidance).under(schedule)
             one.multipliers = predictor.multipliers
-        found[name] = one.to(device).requires_grad_(False).eval()
-    return found
+        models[name] = one.to(device).requires_grad_(False).eval()
+    return models
 
 
 def _check_prompts(name: str, own: Predictor, predictor: Predictor) -> None:

@@ -99,11 +99,11 @@ def condition(network: nn.Module, low: Vector, high: Vector, seed: int) -> Condi
 
 def bind(network: nn.Module, weights: Mapping[str, Tensor], low: Vector, high: Vector, multipliers: Vector) -> None:
     """Makes `network` the plain one for these multipliers [m]; the tensors it had are left as they are, others may hold them."""
-    found = places(network)
-    conditioning = Conditioning(low, high, [each.out_features for each in found])
+    layers = places(network)
+    conditioning = Conditioning(low, high, [each.out_features for each in layers])
     conditioning.load_state_dict(dict(weights))
     with torch.no_grad():
-        for place, added in zip(found, conditioning(torch.tensor(multipliers, dtype=torch.float32)[None]), strict=True):
+        for place, added in zip(layers, conditioning(torch.tensor(multipliers, dtype=torch.float32)[None]), strict=True):
             before = place.bias if place.bias is not None else torch.zeros(place.out_features)
             wanted = place.weight.requires_grad
             place.bias = nn.Parameter(before + added[0].to(before), requires_grad=wanted)

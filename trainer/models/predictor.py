@@ -46,12 +46,12 @@ class Condition(nn.Module):
         Raises:
             ValueError: there are several prompts, and none is said.
         """
-        found = {name: _rows(self.get_buffer(f"{kind}_{name}"), prompts, len(x)) for name in self.names}
+        arguments = {name: _rows(self.get_buffer(f"{kind}_{name}"), prompts, len(x)) for name in self.names}
         if self.pixels is not None:
             size = [side * self.pixels for side in x.shape[2:]]
             # The size before and after cropping, with no crop between them (Podell et al. 2023, arXiv 2307.01952, §2.2).
-            found["time_ids"] = x.new_tensor([*size, 0, 0, *size]).expand(len(x), 6)
-        return found
+            arguments["time_ids"] = x.new_tensor([*size, 0, 0, *size]).expand(len(x), 6)
+        return arguments
 
 
 def _rows(table: Tensor, prompts: Tensor | None, count: int) -> Tensor:

@@ -29,9 +29,9 @@ def condition_of(spec: Model, network: nn.Module, parts: dict[str, Any], encoder
         )
     if isinstance(network, TEXT_NETWORKS):
         _check_text(spec)
-        found = text_condition(spec, network, parts, encoders)
+        condition = text_condition(spec, network, parts, encoders)
     elif (classes := _classes(network)) is not None:
-        found = _label(spec, network, classes)
+        condition = _label(spec, network, classes)
     else:
         for key in ("prompt", "prompts", "label", "negative_prompt", "guidance"):
             if getattr(spec, key) is not None:
@@ -40,12 +40,12 @@ def condition_of(spec: Model, network: nn.Module, parts: dict[str, Any], encoder
                     f"{type(network).__name__}; drop `{key}`"
                 )
         return None
-    if spec.guidance not in (None, 1.0) and not found.has_unconditional:
+    if spec.guidance not in (None, 1.0) and not condition.has_unconditional:
         raise TrainingError(
             f"a model's `guidance` must go with a network that also knows no class, but {spec.load} has no such "
             "embedding; drop it"
         )
-    return found
+    return condition
 
 
 def _check_text(spec: Model) -> None:

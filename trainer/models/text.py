@@ -43,13 +43,13 @@ class Encoders:
             if "requires_safety_checker" in takes:
                 given["requires_safety_checker"] = False
             try:
-                found = kind.from_pretrained(place, variant=variant_of(place, "text_encoder"), **{**given, part: network})
+                pipeline = kind.from_pretrained(place, variant=variant_of(place, "text_encoder"), **{**given, part: network})
             except (OSError, ValueError, ImportError) as error:
                 raise TrainingError(
                     f"a pipeline's text encoders must be readable, but got {str(error).splitlines()[0]} for {place!r}; "
                     "fix that folder, or install what is missing"
                 ) from error
-            self._kept[place] = found
+            self._kept[place] = pipeline
         return self._kept[place]
 
 
@@ -133,10 +133,10 @@ def _check_length(text: str, pipeline: Any) -> None:
 def _check_sizes(spec: Model, network: Any, pooled: int) -> None:
     """SDXL's base takes the pooled text and six numbers of the image's size; its refiner others."""
     config = network.config
-    wanted, found = config["projection_class_embeddings_input_dim"], pooled + 6 * config["addition_time_embed_dim"]
-    if wanted != found:
+    wanted, total = config["projection_class_embeddings_input_dim"], pooled + 6 * config["addition_time_embed_dim"]
+    if wanted != total:
         raise TrainingError(
-            f"an SDXL network must take a pooled text of {pooled} numbers and six sizes, {found} in all, but {spec.load} takes "
+            f"an SDXL network must take a pooled text of {pooled} numbers and six sizes, {total} in all, but {spec.load} takes "
             f"{wanted}; use a base model, not a refiner"
         )
 

@@ -27,11 +27,11 @@ def _each(what: str, fits: Callable[[float], bool]) -> BeforeValidator:
     """One check, and one message, for a number or a mapping of numbers."""
 
     def check(value: Any) -> Any:
-        for each in value.values() if isinstance(value, dict) else [value]:
-            number = isinstance(each, int | float) and not isinstance(each, bool)
-            if not (number and math.isfinite(each) and fits(each)):
+        for given in value.values() if isinstance(value, dict) else [value]:
+            number = isinstance(given, int | float) and not isinstance(given, bool)
+            if not (number and math.isfinite(given) and fits(given)):
                 rule = f"must be {what} (without quotes), or one for each constraint"
-                raise RuleError("", rule, f"{each!r}", "write a number, or `{NAME: number, …}`")
+                raise RuleError("", rule, f"{given!r}", "write a number, or `{NAME: number, …}`")
         return value
 
     return BeforeValidator(check)

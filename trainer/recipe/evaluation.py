@@ -20,11 +20,11 @@ else:
 
 def _steps_by_default() -> str:
     """The samplers through the schedule, with the numbers of their steps."""
-    found: dict[int, list[str]] = {}
+    by_steps: dict[int, list[str]] = {}
     for word, sampler in SAMPLERS.items():
         if isinstance(sampler.steps, int):
-            found.setdefault(sampler.steps, []).append(f"`{word}`")
-    return ", or of ".join(f"{' or '.join(words)}, {steps} unless given" for steps, words in found.items())
+            by_steps.setdefault(sampler.steps, []).append(f"`{word}`")
+    return ", or of ".join(f"{' or '.join(words)}, {steps} unless given" for steps, words in by_steps.items())
 
 
 class JudgeSpec(Section):

@@ -127,16 +127,16 @@ class RecipeFields(Section):
     @property
     def terms(self) -> list[Named]:
         """The objective's term, where there is one, then each constraint's."""
-        found = []
+        terms = []
         objective = self.objective or SHAPES[self.formulation].objective
         if objective is not None:
             holder = objective if isinstance(objective, Objective) else Objective.model_validate(objective)
             term, value = holder.term
-            found.append(Named(0, ("objective", term.word), term, value))
+            terms.append(Named(0, ("objective", term.word), term, value))
         for position, constraint in enumerate(self.constraints):
             term, value = constraint.term
-            found.append(Named(1 + position, ("constraints", position, term.word), term, value))
-        return found
+            terms.append(Named(1 + position, ("constraints", position, term.word), term, value))
+        return terms
 
     @property
     def maximizes(self) -> bool:
@@ -163,12 +163,12 @@ class RecipeFields(Section):
         A model that was aligned along trajectories has its rewards along these, and the weighted score of a product is followed
         without bias by Langevin steps alone.
         """
-        found = sampler or self.evaluation.sampler or self._own_sampler
-        told = SAMPLERS[found].steps
+        sampler_name = sampler or self.evaluation.sampler or self._own_sampler
+        told = SAMPLERS[sampler_name].steps
         if isinstance(told, str):
-            return Sampling(found, attrgetter(told)(self), self.rollout.eta, self.product)
+            return Sampling(sampler_name, attrgetter(told)(self), self.rollout.eta, self.product)
         steps = self.evaluation.sample_steps or min(told, (self.schedule or Schedule()).timesteps)
-        return Sampling(found, steps, self.rollout.eta, self.product)
+        return Sampling(sampler_name, steps, self.rollout.eta, self.product)
 
     @property
     def _own_sampler(self) -> str:

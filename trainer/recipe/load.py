@@ -116,13 +116,13 @@ def validate_recipe(document: OverlaidDocument, problems: Sequence[Diagnostic] =
     Raises:
         InputError: with `problems` and all that the schema finds.
     """
-    found = list(problems)
+    diagnostics = list(problems)
     try:
         recipe = validate(Recipe, document)
     except InputError as error:
-        found += error.diagnostics
-    if found:
-        raise InputError(found)
+        diagnostics += error.diagnostics
+    if diagnostics:
+        raise InputError(diagnostics)
     return recipe
 
 

@@ -37,9 +37,9 @@ class Clip:
         try:
             if names_file(model):
                 config, weights = CLIPConfig.from_pretrained(processor), from_open_clip(read_weights(model, "model"))
-                found = pretrained(CLIPModel, None, config=config, state_dict=weights)
+                network = pretrained(CLIPModel, None, config=config, state_dict=weights)
             else:
-                found = pretrained(CLIPModel, model)
+                network = pretrained(CLIPModel, model)
             pixels, tokenizer = AutoImageProcessor.from_pretrained(processor), AutoTokenizer.from_pretrained(processor)
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
             reason = str(error).partition("\n")[0]
@@ -49,7 +49,7 @@ class Clip:
                 f"but got {model!r} and {processor!r} ({reason}); give a directory with its files, or a "
                 "hub id that this machine can reach"
             ) from error
-        return cls(found.to(device), Preprocessing.of(pixels), tokenizer)
+        return cls(network.to(device), Preprocessing.of(pixels), tokenizer)
 
     def whole(self) -> Self:
         """The scorer with whole images: none is cut, black around it makes it square."""

@@ -56,9 +56,9 @@ class Checked:
             ) from error
         if not isinstance(values, Tensor) or values.is_complex() or values.shape != x.shape[:1]:
             real = isinstance(values, Tensor) and not values.is_complex()
-            found = f"shape {list(values.shape)}" if isinstance(values, Tensor) and real else _kind(values)
+            received = f"shape {list(values.shape)}" if isinstance(values, Tensor) and real else _kind(values)
             raise TrainingError(
-                f"a reward must return one value for each sample, a tensor [B] of shape {list(x.shape[:1])}, but got {found} "
+                f"a reward must return one value for each sample, a tensor [B] of shape {list(x.shape[:1])}, but got {received} "
                 f"from {self.name} for samples of {list(x.shape)}; fix it"
             )
         wide = values if values.dtype in (torch.float32, torch.float64) else values.float()
@@ -132,10 +132,10 @@ class Normalised:
         wide = values.detach().double().cpu()
         std = float(wide.std()) if len(wide) > 1 else 0.0
         if len(wide) < 2 or std <= CONSTANT * float(wide.abs().max()):
-            found = f"{len(wide)} samples" if len(wide) < 2 else f"{float(wide.mean()):g} for all of {len(wide)} samples"
+            received = f"{len(wide)} samples" if len(wide) < 2 else f"{float(wide.mean()):g} for all of {len(wide)} samples"
             raise TrainingError(
                 f"the reward {name} must vary over at least two samples of the pretrained model to be normalised, but got "
-                f"{found}; choose another reward, or leave it unnormalised"
+                f"{received}; choose another reward, or leave it unnormalised"
             )
         return cls(float(wide.mean()), std)
 

@@ -19,15 +19,15 @@ _FORMS = "write a word, `brightness`, or one word with its options, `{jpeg_size:
 
 def _discovered() -> dict[str, type[RewardSpec]]:
     """Every `RewardSpec` that a module of `shipped` defines, by its word, in the order of the words."""
-    found: dict[str, type[RewardSpec]] = {}
+    by_word: dict[str, type[RewardSpec]] = {}
     for info in pkgutil.iter_modules(shipped.__path__):
         module = import_module(f"{shipped.__name__}.{info.name}")
-        for each in vars(module).values():
-            if isinstance(each, type) and issubclass(each, RewardSpec) and each.__module__ == module.__name__:
-                if each.word in found:
-                    raise RuleError("", "a reward's word must be unique", f"'{each.word}' twice", "rename one of them")
-                found[each.word] = each
-    return dict(sorted(found.items()))
+        for member in vars(module).values():
+            if isinstance(member, type) and issubclass(member, RewardSpec) and member.__module__ == module.__name__:
+                if member.word in by_word:
+                    raise RuleError("", "a reward's word must be unique", f"'{member.word}' twice", "rename one of them")
+                by_word[member.word] = member
+    return dict(sorted(by_word.items()))
 
 
 REWARDS: dict[str, type[RewardSpec]] = _discovered()

@@ -33,14 +33,14 @@ def read_weights(name: str, option: str) -> dict[str, Tensor]:
     """
     try:
         path = _local(name)
-        found = load_file(path) if path.endswith(".safetensors") else torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = load_file(path) if path.endswith(".safetensors") else torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, ValueError, SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
         reason = str(error).partition("\n")[0]
         raise TrainingError(
             f"`{option}` must be a readable file of weights, but got {name} ({reason}); give a {', '.join(FILES)} file, or "
             "`owner/repository/file` of the hub, which this machine can reach"
         ) from error
-    weights = found.get("state_dict", found) if isinstance(found, dict) else found
+    weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else checkpoint
     if not isinstance(weights, dict) or not all(isinstance(each, Tensor) for each in weights.values()):
         raise TrainingError(
             f"`{option}` must hold a state dict, but got a {type(weights).__name__} in {name}; save its state_dict()"

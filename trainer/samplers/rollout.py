@@ -56,22 +56,22 @@ class Path:
 
     def log_likelihoods(self) -> Tensor:
         """log N(x_{k+1}; mean_k, sigma_k^2) of the steps that have noise, up to a constant, [B, K - 1]."""
-        each = [
+        by_step = [
             -(state - mean).square().flatten(1).sum(1) / (2 * sigma**2)
             for state, mean, sigma in zip(self.states[1:], self.means[:-1], self.steps.sigma, strict=True)
         ]
-        return _columns(each, self.samples)
+        return _columns(by_step, self.samples)
 
     def noising_log_likelihoods(self) -> Tensor:
         """log q(x_k | x_{k+1}) of the noising process between the two noise levels, up to a constant, [B, K - 1].
 
         q = N(sqrt(a) x_{k+1}, (1 - a) I) with a the ratio of their cumulative alphas.
         """
-        each = []
+        by_step = []
         for number, (before, after) in enumerate(pairwise(self.states)):
             ratio = self.steps.signal[number] / self.steps.next_signal[number]
-            each.append(-(before - ratio**0.5 * after).square().flatten(1).sum(1) / (2 * (1 - ratio)))
-        return _columns(each, self.samples)
+            by_step.append(-(before - ratio**0.5 * after).square().flatten(1).sum(1) / (2 * (1 - ratio)))
+        return _columns(by_step, self.samples)
 
     def predicted(self) -> list[Tensor]:
         """The sample that the model predicts at each state: K tensors [B, *shape], of which the last is the sample."""
@@ -84,11 +84,11 @@ class Path:
         The last step is measured by the chain's resolution.
         """
         others, deviations = self.under(model).means, (*self.steps.sigma, self.steps.resolution)
-        each = [
+        by_step = [
             (mean - other).square().flatten(1).sum(1) / (2 * sigma**2)
             for mean, other, sigma in zip(self.means, others, deviations, strict=True)
         ]
-        return torch.stack(each, dim=1)
+        return torch.stack(by_step, dim=1)
 
 
 def _columns(each: list[Tensor], samples: Tensor) -> Tensor:

@@ -30,11 +30,11 @@ from dualsweep.trainer.terms.context import TermContext
 
 def build_sources(recipe: Recipe, setting: TermContext, data: Assembled | None) -> list[Source]:
     """One source for each kind of draw that the recipe's terms need, in the order of `BUILDERS`."""
-    found: list[Source] = []
+    sources: list[Source] = []
     for name, builder in BUILDERS.items():
         if recipe.terms_on(name):
-            found.append(builder(recipe, setting, data))
-    return found
+            sources.append(builder(recipe, setting, data))
+    return sources
 
 
 def _data_source(recipe: Recipe, setting: TermContext, data: Assembled | None) -> Source:
@@ -42,11 +42,11 @@ def _data_source(recipe: Recipe, setting: TermContext, data: Assembled | None) -
     wanted = [each.term.population(each.value) if each.term.population else None for each in terms]
     examples, first = _with_samples(recipe, setting, data, [each for each in wanted if isinstance(each, SamplesOf)])
     populations = []
-    for each, population in zip(terms, wanted, strict=True):
+    for named, population in zip(terms, wanted, strict=True):
         if isinstance(population, SamplesOf):
             populations.append(Population.samples(first[population.model] + np.arange(population.count)))
         elif data is not None:
-            populations.append(_population(data, each.column, recipe))
+            populations.append(_population(data, named.column, recipe))
     if examples is None:
         raise ValueError("terms on data must have data or samples, but got neither; give `data`")
     built = [each.term.build(each.value, setting) for each in terms]

@@ -103,14 +103,14 @@ class Balance:
         look_ahead = self.spec.flow.look_ahead
         if look_ahead == "none":
             return torch.zeros(len(guide.samples), len(guide.steps) - 1, device=guide.samples.device)
-        each = []
+        log_rewards = []
         for signal, predicted in zip(guide.steps.signal[:-1], guide.predicted()[:-1], strict=True):
             gamma = signal if look_ahead == "signal" else 1.0
             there = Path(guide.steps, [], [predicted], guide.prompts)
             terms = zip(self.source.columns, self.source.terms, strict=True)
             values = {column: term.values(there) for column, term in terms if column != self.anchor}
-            each.append(gamma * self.log_reward(values, coefficients))
-        return torch.stack(each, dim=1)
+            log_rewards.append(gamma * self.log_reward(values, coefficients))
+        return torch.stack(log_rewards, dim=1)
 
     def learned(self, drawn: Drawn) -> Tensor:
         """The learned part of log F(x_k), k < K - 1, [B, K - 1], with gradients to the flow."""

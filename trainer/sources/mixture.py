@@ -92,29 +92,29 @@ class MixtureSource(Source):
     @torch.no_grad()
     def measure(self, coefficients: Vector, held_out: bool, draws: range) -> list[JointDraws]:
         """The expectation is over the training data themselves, but over what held-out data and samples were drawn from."""
-        found = []
+        measured = []
         for part, population in enumerate(self._populations):
             groups, column = population.held_out if held_out else population.groups, self.columns[part]
             drawn = fresh(self.setting, column, groups, draws, in_turn=held_out or population.sampled)
             values = []
-            for _, each in noised(self.setting, column, drawn, draws, self._fetch):
-                prediction = self.forward(each.noisy, each.t)
-                values.append(self.values(prediction, each, np.full(len(each.t), part))[:, None])
+            for _, batch in noised(self.setting, column, drawn, draws, self._fetch):
+                prediction = self.forward(batch.noisy, batch.t)
+                values.append(self.values(prediction, batch, np.full(len(batch.t), part))[:, None])
             pool = "examples" if held_out or population.sampled else None
-            found += joint_draws(self.setting, [column], drawn, values, pool)
-        return found
+            measured += joint_draws(self.setting, [column], drawn, values, pool)
+        return measured
 
 
 def _together(terms: Sequence[DataTerm]) -> list[tuple[DataTerm, list[int]]]:
     """Each of the different terms, with the parts that it is of."""
-    found: list[tuple[DataTerm, list[int]]] = []
+    distinct: list[tuple[DataTerm, list[int]]] = []
     for part, term in enumerate(terms):
-        same = next((parts for other, parts in found if other == term), None)
+        same = next((parts for other, parts in distinct if other == term), None)
         if same is None:
-            found.append((term, [part]))
+            distinct.append((term, [part]))
         else:
             same.append(part)
-    return found
+    return distinct
 
 
 class MixtureStep:

@@ -98,13 +98,13 @@ class RolloutSource(Source):
         mine, size = shard(len(draws), self.host.rank, self.host.world), self.setting.evaluation.batch_size
         if held_out or not len(mine):
             return []
-        own, found = draws[mine.start : mine.stop], []
+        own, batches = draws[mine.start : mine.stop], []
         for start in range(0, len(own), size):
             positions = own[start : start + size]
             noise = self.noise(Stream.EVALUATION, 0, positions)
             path = roll_out(self.forward, self.steps, noise, in_turn(self.prompts, positions))
-            found.append(torch.stack([per_sample(each) for each in self.values(path).values()], dim=1))
-        plain = torch.cat(found).double().cpu().numpy()
+            batches.append(torch.stack([per_sample(each) for each in self.values(path).values()], dim=1))
+        plain = torch.cat(batches).double().cpu().numpy()
         return [JointDraws(self.columns, plain, (len(plain),), groups=turns(self.prompts, own))]
 
     def scales(self) -> list[Scale]:

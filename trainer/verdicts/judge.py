@@ -43,11 +43,11 @@ def verdicts(
     relative = {each.name: each.relative_to is not None for each in constraints}
     last = {name: float(trace.multipliers[-1]) for name, trace in traces.items() if len(trace.steps)}
     full = sum(value for name, value in last.items() if relative[name]) >= RELATIVE_LIMIT * (1 - 1e-9)
-    found = []
+    judged = []
     for name, trace in traces.items():
         outcome = result.constraints.get(name)
         if outcome is None or not math.isfinite(outcome.slack):
-            found.append(_unknown(name, trace, result))
+            judged.append(_unknown(name, trace, result))
             continue
         limit = limit_of(dual, relative[name])
         end = abs(last.get(name, outcome.multiplier))
@@ -55,8 +55,8 @@ def verdicts(
         turned = outcome.kind == "equals" and outcome.multiplier < 0
         sharper = (measured_by or {}).get(name, "train.batch_size")
         case = Case(name, outcome, trace.turned() if turned else trace, dual, limit, pressed, result.steps, sharper)
-        found.append(next(verdict for rule in _RULES if (verdict := rule(case)) is not None))
-    return found
+        judged.append(next(verdict for rule in _RULES if (verdict := rule(case)) is not None))
+    return judged
 
 
 def _unknown(name: str, trace: Trace, result: Result) -> Verdict:
@@ -87,16 +87,18 @@ def _infeasible(case: Case) -> Verdict | None:
 
 
 def _oscillating(case: Case) -> Verdict | None:
-    found = oscillation(case.tail.multipliers, case.dual_steps) if case.dual.rule != "fixed" else None
-    if found is None:
+    detected = oscillation(case.tail.multipliers, case.dual_steps) if case.dual.rule != "fixed" else None
+    if detected is None:
         return None
-    size = f"at least {found.excess:.0f}x" if found.excess >= LARGEST else f"{found.excess:.2g}x"
+    size = f"at least {detected.excess:.0f}x" if detected.excess >= LARGEST else f"{detected.excess:.2g}x"
     sentence = (
-        f"step size {size} too large: the multiplier oscillates with period {found.period:.3g} dual steps "
-        f"({found.mean:.2g} ± {found.swing:.1g})"
+        f"step size {size} too large: the multiplier oscillates with period {detected.period:.3g} dual steps "
+        f"({detected.mean:.2g} ± {detected.swing:.1g})"
     )
-    advice = f"try {case.step_of(1 / found.excess)}"
-    return _verdict(case, "oscillating", sentence, advice, **{f"oscillation_{key}": value for key, value in vars(found).items()})
+    advice = f"try {case.step_of(1 / detected.excess)}"
+    return _verdict(
+        case, "oscillating", sentence, advice, **{f"oscillation_{key}": value for key, value in vars(detected).items()}
+    )
 
 
 def _rising(case: Case) -> Verdict | None:

@@ -7,11 +7,11 @@ from dualsweep.trainer.recipe.recipe import Recipe
 
 def measured_by(recipe: Recipe) -> dict[str, str]:
     """By constraint, the keys in whose values its slack gets more samples in training, as people read them."""
-    found = {}
-    for each in recipe.terms:
-        if each.column:
-            found[recipe.constraints[each.column - 1].name] = _keys(recipe, each.term.source)
-    return found
+    by_constraint = {}
+    for named in recipe.terms:
+        if named.column:
+            by_constraint[recipe.constraints[named.column - 1].name] = _keys(recipe, named.term.source)
+    return by_constraint
 
 
 def _keys(recipe: Recipe, source: str) -> str:

@@ -51,11 +51,11 @@ def evidence_lines(verdict: Verdict) -> list[str]:
 def markdown(title: str, status: str, reason: str, verdicts: Sequence[Verdict]) -> str:
     """All verdicts of a run as a Markdown page."""
     parts = [f"# {title}", f"{status.replace('_', ' ')}: {reason}"]
-    for each in verdicts:
-        parts.append(f"## {each.name}: {each.word}\n\n{each.sentence}")
-        if each.suggestion:
-            parts.append(f"**{each.suggestion}**")
-        parts.append("\n".join(f"- {line}" for line in evidence_lines(each)))
+    for verdict in verdicts:
+        parts.append(f"## {verdict.name}: {verdict.word}\n\n{verdict.sentence}")
+        if verdict.suggestion:
+            parts.append(f"**{verdict.suggestion}**")
+        parts.append("\n".join(f"- {line}" for line in evidence_lines(verdict)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -157,14 +157,14 @@ def _tilt(rewards: Vector, multipliers: Vector) -> tuple[Vector, Vector]:
 
 def _matched(rewards: Vector, moments: Vector) -> Vector:
     """The tilts [N, k] that have these moments [N, k]; NaN where Newton finds none."""
-    found = np.zeros_like(moments)
+    tilts = np.zeros_like(moments)
     products = (rewards[:, :, None] * rewards[:, None, :]).reshape(len(rewards), -1)
     for _ in range(25 if moments.shape[1] else 0):
-        densities, _ = _tilt(rewards, found)
+        densities, _ = _tilt(rewards, tilts)
         means = densities @ rewards
         second = (densities @ products).reshape(len(means), *2 * rewards.shape[1:])
         covariance = second - means[:, :, None] * means[:, None, :] + 1e-12 * np.eye(rewards.shape[1])
         step = np.linalg.solve(covariance, (moments - means)[:, :, None])[:, :, 0]
-        found = np.clip(found + np.clip(step, -1.0, 1.0), -50.0, 50.0)
-    missed = np.abs(_tilt(rewards, found)[0] @ rewards - moments).max(axis=1, initial=0.0) > 1e-9
-    return np.where(missed[:, None], np.nan, found)
+        tilts = np.clip(tilts + np.clip(step, -1.0, 1.0), -50.0, 50.0)
+    missed = np.abs(_tilt(rewards, tilts)[0] @ rewards - moments).max(axis=1, initial=0.0) > 1e-9
+    return np.where(missed[:, None], np.nan, tilts)

@@ -35,10 +35,10 @@ def test_exact_trials_certify_the_whole_front(name: str, count: int) -> None:
     case = problem(name)
     at = thinned(case)
     truth = case.solve(at)[0]
-    found = band(trials_of(case, count, 0.0, count), at, 2.0)
-    assert (found.lower <= truth + EXACT).all() and (truth <= found.upper + EXACT).all()
-    assert np.isfinite(found.gap).all()
-    assert found.floor == pytest.approx(0, abs=1e-7)
+    bounds = band(trials_of(case, count, 0.0, count), at, 2.0)
+    assert (bounds.lower <= truth + EXACT).all() and (truth <= bounds.upper + EXACT).all()
+    assert np.isfinite(bounds.gap).all()
+    assert bounds.floor == pytest.approx(0, abs=1e-7)
 
 
 def test_the_band_closes_where_a_trial_was() -> None:
@@ -56,10 +56,10 @@ def test_noisy_trials_cover_94_percent(name: str, noise: float) -> None:
     truth = case.solve(at)[0]
     inside = []
     for seed in range(6):
-        found = band(trials_of(case, 12, noise, seed), at, 2.0)
-        closed = np.isfinite(found.upper)
+        bounds = band(trials_of(case, 12, noise, seed), at, 2.0)
+        closed = np.isfinite(bounds.upper)
         assert closed.mean() > 0.6  # landing off the tightest corner leaves a rim open
-        inside.append(((found.lower <= truth) & (truth <= found.upper))[closed].mean())
+        inside.append(((bounds.lower <= truth) & (truth <= bounds.upper))[closed].mean())
     assert np.mean(inside) >= 0.94
 
 
@@ -102,9 +102,9 @@ def test_the_hull_is_the_best_mixture(size: int, equality: bool) -> None:
         )  # fmt: skip
         solved.append(program.fun if program.status == 0 and program.fun is not None else np.inf)
     wanted = np.array(solved)
-    found = lower_hull(at, points, heights, signed)
-    assert (np.isinf(found) == np.isinf(wanted)).all()
-    assert found[np.isfinite(wanted)] == pytest.approx(wanted[np.isfinite(wanted)], abs=1e-6)
+    hull = lower_hull(at, points, heights, signed)
+    assert (np.isinf(hull) == np.isinf(wanted)).all()
+    assert hull[np.isfinite(wanted)] == pytest.approx(wanted[np.isfinite(wanted)], abs=1e-6)
     assert size == 5 or 0 < np.isfinite(wanted).sum() < 25
 
 

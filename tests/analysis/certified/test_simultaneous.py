@@ -78,11 +78,11 @@ def test_the_whole_band_covers_the_whole_front(name: str, count: int, common: fl
 
 
 def test_means_of_neighbours_are_planes_and_points_too() -> None:
-    found = windows(np.linspace(0, 1, 40)[:, None], np.arange(40) != 7)
-    assert found.sum(axis=1) == pytest.approx(1.0) and (found[:, 7] == 0).all()
-    sizes = np.round(1 / (found**2).sum(axis=1)).astype(int)
+    weights = windows(np.linspace(0, 1, 40)[:, None], np.arange(40) != 7)
+    assert weights.sum(axis=1) == pytest.approx(1.0) and (weights[:, 7] == 0).all()
+    sizes = np.round(1 / (weights**2).sum(axis=1)).astype(int)
     assert set(sizes) == {1, 2, 4, 8}
-    for row in found:
+    for row in weights:
         assert np.ptp(np.flatnonzero(row)) <= np.count_nonzero(row)  # neighbours, but for the one that is left out
 
 
@@ -163,16 +163,16 @@ def raised(trials: Observations, row: int, by: float) -> Observations:
 @pytest.mark.parametrize("count", [12, 40])
 def test_a_plane_that_is_too_high_is_found_and_both_are_named(count: int, sampled: Sampled) -> None:
     """By 10 of its own errors, of which 6 are left to a neighbour that lies above it by the front's curvature."""
-    case, found, false, sweeps = problem_of("A1"), 0, 0, 40
+    case, detected, false, sweeps = problem_of("A1"), 0, 0, 40
     for seed in range(1000 * sampled.seed, 1000 * sampled.seed + sweeps):
         trials = measured(case, count, 0.02, 0.0, seed)
         exact = consistency(trials, 2.0)
         false += bool(exact.contradictions or exact.short)
         row = int(np.argsort(trials.attained[:, 0])[count // 2])
         spoilt = consistency(raised(trials, row, 10.0), 2.0)
-        found += any(each.plane == row and each.below != row for each in spoilt.contradictions)
+        detected += any(each.plane == row and each.below != row for each in spoilt.contradictions)
     error = 4 * np.sqrt(0.05 * 0.95 / sweeps)
-    sampled.at_least("found", found / sweeps, 0.95 - error)
+    sampled.at_least("found", detected / sweeps, 0.95 - error)
     sampled.at_most("flagged of exact sweeps", false / sweeps, 0.05 + error)
 
 

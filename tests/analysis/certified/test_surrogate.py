@@ -24,19 +24,23 @@ def test_derivatives_of_the_kernel() -> None:
     def values(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return joint_covariance(a, b, lengths)[:4, :5]
 
-    found = joint_covariance(left, right, lengths).reshape(4, 4, 4, 5)  # [what, left, what, right]
+    covariance = joint_covariance(left, right, lengths).reshape(4, 4, 4, 5)  # [what, left, what, right]
     distance = np.sqrt((((left[:, None] - right[None]) / lengths) ** 2).sum(axis=2))
     r = np.sqrt(5) * distance
-    assert found[0, :, 0, :] == pytest.approx((1 + r + r**2 / 3) * np.exp(-r))
+    assert covariance[0, :, 0, :] == pytest.approx((1 + r + r**2 / 3) * np.exp(-r))
     for i in range(3):
         e = step * np.eye(3)[i]
-        assert found[1 + i, :, 0, :] == pytest.approx((values(left + e, right) - values(left - e, right)) / (2 * step), abs=1e-6)
-        assert found[0, :, 1 + i, :] == pytest.approx((values(left, right + e) - values(left, right - e)) / (2 * step), abs=1e-6)
+        assert covariance[1 + i, :, 0, :] == pytest.approx(
+            (values(left + e, right) - values(left - e, right)) / (2 * step), abs=1e-6
+        )
+        assert covariance[0, :, 1 + i, :] == pytest.approx(
+            (values(left, right + e) - values(left, right - e)) / (2 * step), abs=1e-6
+        )
         for j in range(3):
             h = step * np.eye(3)[j]
             both = values(left + e, right + h) - values(left + e, right - h)
             both -= values(left - e, right + h) - values(left - e, right - h)
-            assert found[1 + i, :, 1 + j, :] == pytest.approx(both / (4 * step**2), abs=1e-5)
+            assert covariance[1 + i, :, 1 + j, :] == pytest.approx(both / (4 * step**2), abs=1e-5)
     joint = joint_covariance(left, left, lengths)
     assert joint == pytest.approx(joint.T) and np.linalg.eigvalsh(joint).min() > 0
 

@@ -18,14 +18,14 @@ def everyone(points: np.ndarray) -> np.ndarray:
 
 def test_the_edges_of_a_square_with_its_middle_are_eight() -> None:
     points = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.5, 0.5]])
-    found = edges(points, everyone(points))
-    np.testing.assert_allclose(found.sum(axis=1), 1.0)
-    members = sorted(tuple(np.flatnonzero(row).tolist()) for row in found)
+    weights = edges(points, everyone(points))
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0)
+    members = sorted(tuple(np.flatnonzero(row).tolist()) for row in weights)
     assert members == [(0, 1), (0, 3), (0, 4), (1, 2), (1, 4), (2, 3), (2, 4), (3, 4)]
     # Without the middle none has it, and units make no difference.
     usable = np.array([True, True, True, True, False])
     assert not edges(points, usable)[:, 4].any()
-    np.testing.assert_array_equal(edges(points * [1.0, 1e6], everyone(points)), found)
+    np.testing.assert_array_equal(edges(points * [1.0, 1e6], everyone(points)), weights)
 
 
 @pytest.mark.parametrize(

@@ -28,17 +28,17 @@ def record_of(
     return SweepRecord("1", "known", "f" * 32, objectives, None, trials, maximizes=maximizes)
 
 
-def _trial(found: Observations, j: int, kinds: Sequence[Kind], maximizes: bool, params: Sequence[str]) -> Trial:
+def _trial(observations: Observations, j: int, kinds: Sequence[Kind], maximizes: bool, params: Sequence[str]) -> Trial:
     outcomes = []
     for k, (name, kind) in enumerate(zip("abc", kinds, strict=False)):
         sign = -1.0 if kind == "at_least" else 1.0
-        value, budget = sign * float(found.values[j, k]), sign * float(found.asked[j, found.shared[k]])
-        price, error = float(found.multipliers[j, k]), float(found.multiplier_errors[j, k])
-        slack, uncertain = sign * (budget - value), float(found.value_errors[j, k])
+        value, budget = sign * float(observations.values[j, k]), sign * float(observations.asked[j, observations.shared[k]])
+        price, error = float(observations.multipliers[j, k]), float(observations.multiplier_errors[j, k])
+        slack, uncertain = sign * (budget - value), float(observations.value_errors[j, k])
         outcomes.append(ConstraintRecord(name, value, budget, slack, uncertain, price, kind == "equals", error, kind))
     metrics = {
-        "objective": (-1 if maximizes else 1) * float(found.objective[j]),
-        "objective_error": float(found.objective_error[j]),
+        "objective": (-1 if maximizes else 1) * float(observations.objective[j]),
+        "objective_error": float(observations.objective_error[j]),
     }
     metrics |= {f"value/{outcome.name}": outcome.value for outcome in outcomes}
     settings = dict.fromkeys(params, 0.0)

@@ -69,18 +69,18 @@ def test_noise_alone_is_flagged_no_more_often_than_stated(sampled: Sampled) -> N
 def test_the_trouble_is_the_certificate_of_the_band() -> None:
     """Without errors a trial is in trouble exactly where another one lies below its plane (`Observations.excess`)."""
     case = problem("A3")
-    found = with_prices_off(case.observe(spread(case, 16), 0.0, np.random.default_rng(0)), 1.3)
-    prices = priced(record_of(found))
-    assert [f"{j:04d}" in prices.troubles for j in range(16)] == list(found.excess > 1e-5 * np.ptp(found.objective))
+    observations = with_prices_off(case.observe(spread(case, 16), 0.0, np.random.default_rng(0)), 1.3)
+    prices = priced(record_of(observations))
+    assert [f"{j:04d}" in prices.troubles for j in range(16)] == list(observations.excess > 1e-5 * np.ptp(observations.objective))
     assert "at its own multipliers, trial" in next(iter(prices.troubles.values()))
 
 
 def test_signs_of_the_user_change_no_price() -> None:
     """A maximised objective and at_least constraints are the same problem told in other signs."""
     case = problem("A2")
-    found = case.observe(spread(case, 8), 0.0, np.random.default_rng(0))
-    one = priced(record_of(found))
-    other = priced(record_of(found, ("at_least", "at_least"), maximizes=True))
+    observations = case.observe(spread(case, 8), 0.0, np.random.default_rng(0))
+    one = priced(record_of(observations))
+    other = priced(record_of(observations, ("at_least", "at_least"), maximizes=True))
     for a, b in zip(one.prices, other.prices, strict=True):
         np.testing.assert_allclose((a.price, a.low, a.high, a.slope), (b.price, b.low, b.high, b.slope))
         assert a.sentence == b.sentence
@@ -104,22 +104,22 @@ def test_an_equality_has_a_price_of_either_sign() -> None:
 
 def test_constraints_that_share_a_budget_have_one_price_their_sum() -> None:
     case = problem("A3")
-    found = case.observe(spread(case, 8), 0.0, np.random.default_rng(0))
-    prices = priced(record_of(found, params=["constraints.*.at_most"]))
+    observations = case.observe(spread(case, 8), 0.0, np.random.default_rng(0))
+    prices = priced(record_of(observations, params=["constraints.*.at_most"]))
     assert len(prices.prices) == 8 and not prices.unconverged
-    np.testing.assert_allclose([p.price for p in prices.prices], found.multipliers.sum(axis=1))
+    np.testing.assert_allclose([p.price for p in prices.prices], observations.multipliers.sum(axis=1))
     assert "Loosening `a`, `b` and `c` together by 0.1 buys" in prices.prices[0].sentence
 
 
 def test_the_sentence_has_the_gain_and_its_interval() -> None:
     case = problem("A1")
-    found = case.observe(np.array([[-2.0], [-1.0], [-0.01]]), 0.0, np.random.default_rng(0))
-    found = replace(found, multiplier_errors=np.array([[0.1], [0.05], [0.02]]))
-    prices = priced(record_of(found)).prices
+    observations = case.observe(np.array([[-2.0], [-1.0], [-0.01]]), 0.0, np.random.default_rng(0))
+    observations = replace(observations, multiplier_errors=np.array([[0.1], [0.05], [0.02]]))
+    prices = priced(record_of(observations)).prices
     assert prices[1].step == 0.1 and prices[1].gain == pytest.approx(0.1)
     assert prices[1].sentence == "Loosening `a` by 0.1 buys 0.1 of the objective (0.09 to 0.11)."
     assert "nothing that can be told from noise (at most 0.005 of" in prices[2].sentence
-    off = priced(record_of(with_prices_off(found, 2.0))).prices[1]
+    off = priced(record_of(with_prices_off(observations, 2.0))).prices[1]
     assert off.sentence == (
         "The price of `a` has not converged: the multiplier says 2 ± 0.1, the other trials' values 0.505 to 1.5."
     )

@@ -49,11 +49,14 @@ CURVE = [(x, 10 * (x - 1) ** 4) for x in np.linspace(0, 1, 101)]
 
 
 def test_the_knee_is_where_one_range_is_traded_for_another() -> None:
-    found = made(sweep(CURVE))
-    assert found.knee is not None and found.knee.metric("objective") == pytest.approx(0.37)
-    assert found.knee_reason.startswith(f"Trial {found.knee.trial_id}: the knee.")
-    assert "Going on to 0036 buys 0.01 of objective and costs 0.1 of eval/frechet; going on to 0038 buys 0.0" in found.knee_reason
-    assert found.trial is found.knee and found.words_of(found.knee) == ("knee",)
+    recommendation = made(sweep(CURVE))
+    assert recommendation.knee is not None and recommendation.knee.metric("objective") == pytest.approx(0.37)
+    assert recommendation.knee_reason.startswith(f"Trial {recommendation.knee.trial_id}: the knee.")
+    assert (
+        "Going on to 0036 buys 0.01 of objective and costs 0.1 of eval/frechet; going on to 0038 buys 0.0"
+        in recommendation.knee_reason
+    )
+    assert recommendation.trial is recommendation.knee and recommendation.words_of(recommendation.knee) == ("knee",)
 
 
 def test_scale_direction_and_order_do_not_move_it() -> None:
@@ -92,9 +95,9 @@ def test_what_noise_may_have_bent_is_no_knee_and_what_it_hides_is_not_claimed() 
     straight = made(sweep(bent, noise=0.1))
     assert straight.knee is None and "it bulges by 0.1 ± 0.1" in straight.knee_reason
     curve = [(x, (x - 1) ** 4) for x in np.linspace(0, 1, 21)]
-    found = made(sweep(curve, noise=0.06))
-    assert found.knee is not None and "are not told apart from it" in found.knee_reason
-    assert "Going on to" not in found.knee_reason  # both neighbours lie within the noise
+    recommendation = made(sweep(curve, noise=0.06))
+    assert recommendation.knee is not None and "are not told apart from it" in recommendation.knee_reason
+    assert "Going on to" not in recommendation.knee_reason  # both neighbours lie within the noise
 
 
 def test_few_points_and_equal_ones() -> None:
@@ -121,9 +124,9 @@ def test_weights_are_by_brute_force_and_in_their_scale() -> None:
         ({"objective": 1.0, "eval/frechet": 2.0}, "unit", min(CURVE, key=lambda p: p[0] + 2 * p[1])),
         ({"eval/frechet": 1.0}, "range", CURVE[-1]),
     ):
-        found = made(sweep(CURVE, prefer=Preference(weights, scale)))  # type: ignore[arg-type]
-        assert found.preferred is not None and found.preferred.metric("objective") == best[0]
-        assert found.trial is found.preferred and "the best by your weights" in found.preferred_reason
+        recommendation = made(sweep(CURVE, prefer=Preference(weights, scale)))  # type: ignore[arg-type]
+        assert recommendation.preferred is not None and recommendation.preferred.metric("objective") == best[0]
+        assert recommendation.trial is recommendation.preferred and "the best by your weights" in recommendation.preferred_reason
     noisy = made(sweep(CURVE, noise=0.1, prefer=Preference({"objective": 1.0, "eval/frechet": 2.0})))
     assert "more are not told apart from it by them" in noisy.preferred_reason
 
@@ -132,33 +135,38 @@ MEETS = Preference(best="objective", meets=(Limit("eval/frechet", "at_most", 5.0
 
 
 def test_the_cheapest_that_meets_is_by_brute_force_also_off_the_front() -> None:
-    found = made(sweep(CURVE, prefer=MEETS))
-    assert found.preferred is not None
-    assert found.preferred.metric("objective") == min(x for x, y in CURVE if y <= 5)
-    assert found.preferred_reason.startswith(
-        f"Trial {found.preferred.trial_id}: the best objective (0.16) of the 85 feasible trials with"
+    recommendation = made(sweep(CURVE, prefer=MEETS))
+    assert recommendation.preferred is not None
+    assert recommendation.preferred.metric("objective") == min(x for x, y in CURVE if y <= 5)
+    assert recommendation.preferred_reason.startswith(
+        f"Trial {recommendation.preferred.trial_id}: the best objective (0.16) of the 85 feasible trials with"
     )
-    assert "eval/frechet ≤ 5" in found.preferred_reason
+    assert "eval/frechet ≤ 5" in recommendation.preferred_reason
     record = sweep([(1, 2), (2, 3)], prefer=Preference(best="objective", meets=(Limit("eval/recall", "at_least", 0.5),)))
     better = replace(record.trials[1], metrics={**record.trials[1].metrics, "eval/recall": 0.6})
     worse = replace(record.trials[0], metrics={**record.trials[0].metrics, "eval/recall": 0.4})
-    found = made(replace(record, trials=(worse, better)))
-    assert found.preferred is better and "the only feasible trial with eval/recall ≥ 0.5" in found.preferred_reason
+    recommendation = made(replace(record, trials=(worse, better)))
+    assert (
+        recommendation.preferred is better and "the only feasible trial with eval/recall ≥ 0.5" in recommendation.preferred_reason
+    )
 
 
 def test_noise_in_what_is_met_and_in_the_best_is_told() -> None:
-    found = made(sweep([(1.0, 4.95), (1.05, 4.0), (3.0, 1.0)], noise=0.1, prefer=MEETS))
-    assert "0001 is not told apart from it in objective" in found.preferred_reason
-    assert "It keeps eval/frechet ≤ 5 by 0.05, less than its noise (± 0.1)" in found.preferred_reason
+    recommendation = made(sweep([(1.0, 4.95), (1.05, 4.0), (3.0, 1.0)], noise=0.1, prefer=MEETS))
+    assert "0001 is not told apart from it in objective" in recommendation.preferred_reason
+    assert "It keeps eval/frechet ≤ 5 by 0.05, less than its noise (± 0.1)" in recommendation.preferred_reason
 
 
 def test_where_nothing_meets_it_names_the_nearest_and_what_it_lacks() -> None:
     wish = Preference(best="objective", meets=(Limit("objective", "at_most", 0.2), Limit("eval/frechet", "at_most", 0.1)))
-    found = made(sweep(CURVE, prefer=wish))
-    assert found.preferred is None and found.trial is None and found.nearest is not None
+    recommendation = made(sweep(CURVE, prefer=wish))
+    assert recommendation.preferred is None and recommendation.trial is None and recommendation.nearest is not None
     short = [max(max(0, x - 0.2), max(0, y - 0.1) / 10) for x, y in CURVE]
-    assert found.nearest.metric("objective") == CURVE[int(np.argmin(short))][0]
-    assert "comes nearest: objective is" in found.preferred_reason and "too much and eval/frechet is" in found.preferred_reason
+    assert recommendation.nearest.metric("objective") == CURVE[int(np.argmin(short))][0]
+    assert (
+        "comes nearest: objective is" in recommendation.preferred_reason
+        and "too much and eval/frechet is" in recommendation.preferred_reason
+    )
     unknown = made(sweep(CURVE, prefer=Preference(best="objective", meets=(Limit("eval/frechett", "at_most", 1.0),))))
     assert (
         "No trial has the metric eval/frechett" in unknown.preferred_reason
@@ -188,10 +196,12 @@ def test_where_nothing_is_feasible_the_nearest_is_named_with_its_price() -> None
         return replace(trial, standing="violated", constraints=(outcome,), status="infeasible")
 
     none = replace(record, trials=(missing(record.trials[0], 0.3), missing(record.trials[1], 0.2)))
-    found = made(none)
-    assert found.knee is None and found.nearest is not None and found.nearest.trial_id == "0001"
-    assert found.knee_reason.startswith("Nothing is feasible; trial 0001 comes nearest: `a` misses its budget -1.2 by 0.2.")
-    assert "buys" in found.knee_reason
+    recommendation = made(none)
+    assert recommendation.knee is None and recommendation.nearest is not None and recommendation.nearest.trial_id == "0001"
+    assert recommendation.knee_reason.startswith(
+        "Nothing is feasible; trial 0001 comes nearest: `a` misses its budget -1.2 by 0.2."
+    )
+    assert "buys" in recommendation.knee_reason
     assert made(sweep([])).knee_reason == "The sweep has no trials yet, so there is no front."
 
 

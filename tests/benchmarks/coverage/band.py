@@ -73,12 +73,12 @@ def _whole(name: str, count: int, common: float, sweeps: int) -> Iterator[Row]:
     covered, margins = 0, np.zeros((min(sweeps, _WIDTHS), 2))
     for seed in range(sweeps):
         trials = measured(case, count, _NOISE, common, seed)
-        found = band(trials, at, _Z)
-        covered += bool((found.lower <= truth + _EXACT).all() and (truth <= found.upper + _EXACT).all())
+        bounds = band(trials, at, _Z)
+        covered += bool((bounds.lower <= truth + _EXACT).all() and (truth <= bounds.upper + _EXACT).all())
         if seed >= len(margins):
             continue
         bare = band(trials, at, 0.0)
-        ours = _Sides(found.lower, found.upper).width - _Sides(bare.lower, bare.upper).width
+        ours = _Sides(bounds.lower, bounds.upper).width - _Sides(bare.lower, bare.upper).width
         theirs = _bonferroni(trials, at, z).width - _bonferroni(trials, at, 0.0).width
         closed = np.isfinite(ours) & np.isfinite(theirs)
         margins[seed] = ours[closed].mean(), theirs[closed].mean()
@@ -111,15 +111,15 @@ def _fixed() -> Row:
 
 
 def _contradictions(count: int, sweeps: int) -> Iterator[Row]:
-    case, rng, false, found = problem_of("A1"), np.random.default_rng(count), 0, 0
+    case, rng, false, detected = problem_of("A1"), np.random.default_rng(count), 0, 0
     for seed in range(sweeps):
         trials = measured(case, count, _NOISE, 0.0, seed)
         exact = consistency(trials, 2.0)
         false += bool(exact.contradictions or exact.short)
         plane = int(rng.integers(count))
         spoilt = consistency(_too_high(trials, plane), 2.0)
-        found += plane in spoilt.short or any(each.plane == plane for each in spoilt.contradictions)
-    share, power = false / sweeps, found / sweeps
+        detected += plane in spoilt.short or any(each.plane == plane for each in spoilt.contradictions)
+    share, power = false / sweeps, detected / sweeps
     yield Row(f"exact convex sweeps contradicted, {count} trials", "≤ 5 %", f"{100 * share:.1f} % of {sweeps}", share <= 0.05)
     yield Row(f"plane 6 errors above another trial found, {count} trials", "≥ 95 %", f"{100 * power:.1f} %", power >= 0.95)
 

@@ -72,14 +72,14 @@ def _loss(place: Array) -> Array:
 
 def _noise(kind: str, rng: np.random.Generator, size: int) -> Array:
     """[size] of mean 0 and deviation 1."""
-    found: Array = rng.standard_normal(size)
+    noise: Array = rng.standard_normal(size)
     if kind == "exponential":
-        found = rng.exponential(size=size) - 1.0
+        noise = rng.exponential(size=size) - 1.0
     elif kind == "t5":
-        found = rng.standard_t(5, size) / (5 / 3) ** 0.5
+        noise = rng.standard_t(5, size) / (5 / 3) ** 0.5
     elif kind == "rare":
-        found = (((rng.random(size) < 0.1) - 0.1) / 0.3).astype(np.float64)
-    return found
+        noise = (((rng.random(size) < 0.1) - 0.1) / 0.3).astype(np.float64)
+    return noise
 
 
 def value(kind: str, rng: np.random.Generator) -> tuple[float, float]:
@@ -162,9 +162,9 @@ def _shares(runs: int) -> Iterator[Row]:
     rng = np.random.default_rng(0)
     for expected in (5.0, 20.0, 250.0, 495.0):
         counts = rng.binomial(500, expected / 500, 10 * runs)
-        each = np.array([share_errors(np.array([count, 500 - count]))[0] for count in counts])
-        known = np.isfinite(each)
-        z = (counts[known] - expected) / 500 / each[known]
+        errors = np.array([share_errors(np.array([count, 500 - count]))[0] for count in counts])
+        known = np.isfinite(errors)
+        z = (counts[known] - expected) / 500 / errors[known]
         yield z_row(f"class share, {expected:g} of 500 expected, error printed in {known.mean():.0%}", z)
     for expected in (0.1, 1.0, 3.0):
         counts = rng.binomial(500, expected / 500, 10 * runs)
@@ -188,19 +188,19 @@ def _frechet(runs: int) -> Iterator[Row]:
         rng, reference = np.random.default_rng(0), (np.zeros(width), np.eye(width), np.eye(width))
         spread = 1.2 if apart else 1.0
         truth = width * (apart**2 + (np.sqrt(spread) - 1) ** 2)
-        found, errors = np.array(
+        distances, errors = np.array(
             [
                 jackknifed(partial(to_gaussian, *reference), apart + np.sqrt(spread) * rng.standard_normal((size, width)))
                 for _ in range(many)
             ]
         ).T
-        claim = f"Fréchet distance {truth:.2f}, {size} samples of {width} features, {len(found)} seeds"
+        claim = f"Fréchet distance {truth:.2f}, {size} samples of {width} features, {len(distances)} seeds"
         if truth:
-            yield z_row(claim, (found - truth) / errors)
-        low, high = (np.maximum(0.0, found + sign * Z * errors) for sign in (-1, 1))
+            yield z_row(claim, (distances - truth) / errors)
+        low, high = (np.maximum(0.0, distances + sign * Z * errors) for sign in (-1, 1))
         yield covering_row(f"{claim}, interval", float(((low <= truth) & (truth <= high)).mean()))
         if not truth:
-            printed = float((found >= APART * errors).mean())
+            printed = float((distances >= APART * errors).mean())
             yield Row(f"{claim}, error printed", "≤ 5 %", f"{printed:.1%}", printed <= 0.05)
 
 

@@ -83,9 +83,9 @@ def _prices(runs: int) -> Iterator[Row]:
         multipliers, errors = ends(steps, rate, 3 * runs)
         for together in (1, 3):
             pairs = zip(_groups(multipliers, together)[:runs], _groups(errors, together)[:runs], strict=True)
-            found, told = np.array([_priced(one, its) for one, its in pairs]).T
+            prices, told = np.array([_priced(one, its) for one, its in pairs]).T
             what = "price" if together == 1 else f"price of {together} constraints that share a budget"
-            z = (found - together * PRICE) / told
+            z = (prices - together * PRICE) / told
             claim = f"{what}, {steps} dual steps over {rate} relaxation times"
             if together == 1:
                 yield z_row(claim, z)
@@ -125,11 +125,11 @@ def _priced(multipliers: Array, errors: Array) -> tuple[float, float]:
     """The price and its error of a trial whose constraints share a budget, beside one other trial."""
     size = len(multipliers)
     nothing = np.zeros((2, size))
-    found = Observations(
+    observations = Observations(
         np.array([[0.0], [1.0]]), np.array([0.0, -1.0]), np.array([[0.0] * size, [1.0] * size]), np.stack([multipliers] * 2),
         np.zeros(2), nothing, np.stack([errors] * 2), np.zeros(size, dtype=np.intp), np.zeros(size, dtype=np.bool_),
     )  # fmt: skip
-    record = record_of(found, params=["constraints.*.at_most"])
+    record = record_of(observations, params=["constraints.*.at_most"])
     (price,) = Pricing(record).of(record.trials[:1]).prices
     return price.price, price.error
 

@@ -55,6 +55,6 @@ class Fronts:
     def by_values(self, rows: Rows) -> Vector:
         """The front [N] by a Gaussian process of the objective over the budgets asked for."""
         asked = np.array([[params[each.name] for each in self.plan.parameters] for params, _ in rows])
-        found = SimpleNamespace(asked=asked, objective=np.array([result.objective for _, result in rows]))
+        observations = SimpleNamespace(asked=asked, objective=np.array([result.objective for _, result in rows]))
         case: Any = SimpleNamespace(loose=self.loose, tight=self.tight, size=len(self.tight))
-        return value_fit(case, found, 0.02, self.at, 0)  # type: ignore[arg-type]  # it has what is used of it
+        return value_fit(case, observations, 0.02, self.at, 0)  # type: ignore[arg-type]  # it has what is used of it

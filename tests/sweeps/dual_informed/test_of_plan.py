@@ -44,25 +44,25 @@ def result(params: dict[str, Any], status: Any = "converged", error: float = 0.0
 
 
 def go(study: Study, count: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    while len(found) < count and study.remaining:
+    proposals: list[dict[str, Any]] = []
+    while len(proposals) < count and study.remaining:
         asked = study.ask()
         done = result(asked.params)
         values = [done.metrics[name] for name in study.plan.objectives]
         study.tell(asked.number, values, dict.fromkeys(done.constraints, 0.0), outcome=outcome_of(study.plan, done))
-        found.append(asked.params)
-    return found
+        proposals.append(asked.params)
+    return proposals
 
 
 def test_it_starts_at_the_tightest_budgets_and_ends_by_itself(tmp_path: Path) -> None:
     with Study(plan(tmp_path, sweep=SWEEP), tmp_path / "out") as study:
-        found = go(study, 40)
-        assert 3 < len(found) < 40
+        proposals = go(study, 40)
+        assert 3 < len(proposals) < 40
         assert study.remaining == 0 and "narrower than the tolerance" in (study.stopped or "")
         with pytest.raises(RuntimeError, match="lower the sampler's `tolerance`"):
             study.ask()
-    assert [found[0][f"constraints.{name}.at_most"] for name in ("four", "five")] == [0.08, 0.08]
-    assert len({params["dual.step_size"] for params in found}) == len(found)
+    assert [proposals[0][f"constraints.{name}.at_most"] for name in ("four", "five")] == [0.08, 0.08]
+    assert len({params["dual.step_size"] for params in proposals}) == len(proposals)
     with Study(plan(tmp_path, "sampler.tolerance=0.1", sweep=SWEEP), tmp_path / "out") as study:
         assert study.stopped is None and len(go(study, 1)) == 1  # the same sweep, made finer
 
@@ -152,8 +152,8 @@ def test_the_pretrained_model_is_a_trial_for_free(tmp_path: Path) -> None:
         (("rollout.normalize=false",), False),
         (("search.constraints.high.at_most=null",), False),
     ):
-        found = load_plan(tmp_path / "sweep.yaml", overrides)
-        sampler = sampler_for(found, 0)
+        search = load_plan(tmp_path / "sweep.yaml", overrides)
+        sampler = sampler_for(search, 0)
         assert isinstance(sampler, DualInformedSampler)
         study = optuna.create_study()
         if not known:
@@ -162,7 +162,7 @@ def test_the_pretrained_model_is_a_trial_for_free(tmp_path: Path) -> None:
             continue
         front = sampler.front(study, at)
         assert front.lower == [0.0] and front.upper == [0.0]
-        with Study(found, tmp_path / "out") as asked:
+        with Study(search, tmp_path / "out") as asked:
             assert asked.ask().params == {"constraints.far.at_least": 0.9, "constraints.high.at_most": -0.5}
 
 

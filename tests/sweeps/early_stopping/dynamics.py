@@ -40,13 +40,13 @@ class Many:
 
     def points(self, i: int) -> list[tuple[int, dict[str, float]]]:
         """What training i reports."""
-        found = []
+        reports = []
         for k in range(len(self.slacks)):
             slack, budget = float(self.slacks[k, i]), float(self.budget[i])
             metrics = {"objective": float(self.objectives[k, i]), "value/g": budget - slack, "value/max": budget - slack}
             metrics |= {"slack/g": slack, "slack_error/g": float(self.errors[k, i]), "budget/g": budget}
-            found.append(((k + 1) * EVERY, metrics | {"multiplier/g": float(self.multipliers[k, i])}))
-        return found
+            reports.append(((k + 1) * EVERY, metrics | {"multiplier/g": float(self.multipliers[k, i])}))
+        return reports
 
     def result(self, i: int) -> Result:
         """How training i ends, evaluated without noise: its weights are the training weights, so averaging gains nothing."""

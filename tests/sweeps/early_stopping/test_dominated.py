@@ -67,11 +67,11 @@ def said(trial: Watched, other: Watched, feasible: bool = True, required: frozen
 
 
 def points(trial: Watched) -> list[tuple[int, dict[str, float]]]:
-    found: dict[int, dict[str, float]] = {}
+    by_step: dict[int, dict[str, float]] = {}
     for metric, values in trial.histories.items():
         for step, value in values:
-            found.setdefault(step, {})[metric] = value
-    return sorted(found.items())
+            by_step.setdefault(step, {})[metric] = value
+    return sorted(by_step.items())
 
 
 def test_worse_in_everything_is_dominated_and_worse_in_one_thing_is_not() -> None:

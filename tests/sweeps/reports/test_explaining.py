@@ -48,11 +48,11 @@ def test_an_output_folder(tmp_path: Path, unwritten: tuple[str, ...]) -> None:
     plain = [{key: value for key, value in each.to_json().items() if key not in unwritten} for each in RECORDED]
     lines = [json.dumps(each) for each in plain]
     (tmp_path / "run" / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 1')
-    found = explain_run(str(tmp_path / "run"), None)
-    assert found.recipe.model_dump(mode="json") == RECIPE.model_dump(mode="json") and found.to_json() == TOLD.to_json()
-    assert {each.name: each.word for each in found.verdicts} == WORDS
-    assert found.tags() == {"dualsweep.verdict.four": "runaway", "dualsweep.verdict.five": "inactive"}
-    assert json.loads((tmp_path / "run" / "verdicts.json").read_text()) == found.to_json()
+    explained = explain_run(str(tmp_path / "run"), None)
+    assert explained.recipe.model_dump(mode="json") == RECIPE.model_dump(mode="json") and explained.to_json() == TOLD.to_json()
+    assert {each.name: each.word for each in explained.verdicts} == WORDS
+    assert explained.tags() == {"dualsweep.verdict.four": "runaway", "dualsweep.verdict.five": "inactive"}
+    assert json.loads((tmp_path / "run" / "verdicts.json").read_text()) == explained.to_json()
 
 
 def test_a_trial_of_a_sweep_has_its_prices(tmp_path: Path) -> None:
@@ -64,11 +64,11 @@ def test_a_trial_of_a_sweep_has_its_prices(tmp_path: Path) -> None:
         bound = {"a": ConstraintOutcome(value, value, 0.0, 0.0, price, multiplier_error=0.0)}
         result = Result("converged", "", value**2 / 2, 0.0, bound, "met", 1, 1.0, None, {"objective": value**2 / 2})
         TrialRecord(number, {"constraints.a.at_most": value}, result).save(tmp_path)
-    found = explain_run(str(tmp_path / "trials" / "0001"), None)
-    assert found.prices == ("Loosening `a` by 0.1 buys 0.05 of the objective.",)  # the slope to the next looser one is 0.5
+    explained = explain_run(str(tmp_path / "trials" / "0001"), None)
+    assert explained.prices == ("Loosening `a` by 0.1 buys 0.05 of the objective.",)  # the slope to the next looser one is 0.5
     console = Console(record=True, width=120)
-    show(found, console)
-    assert found.prices[0] in console.export_text()
+    show(explained, console)
+    assert explained.prices[0] in console.export_text()
 
 
 def test_a_trial_of_a_sweep(tmp_path: Path) -> None:
@@ -95,9 +95,9 @@ def test_a_run_in_mlflow(tmp_path: Path) -> None:
     files(tmp_path / "files")
     for name in ("result.json", "recipe.yaml"):
         client.log_artifact(run, str(tmp_path / "files" / name))
-    found = explain_run(run, uri)
-    assert {each.name: each.word for each in found.verdicts} == WORDS
-    assert found.verdicts[0].evidence["multiplier_peak"] == 5.0, "the final evaluation is no part of the trajectory"
+    explained = explain_run(run, uri)
+    assert {each.name: each.word for each in explained.verdicts} == WORDS
+    assert explained.verdicts[0].evidence["multiplier_peak"] == 5.0, "the final evaluation is no part of the trajectory"
     with pytest.raises(InputError, match="--tracking-uri"):
         explain_run("0" * 32, uri)
 

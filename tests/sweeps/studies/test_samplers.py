@@ -50,13 +50,13 @@ def answer(params: dict[str, Any], objectives: int) -> tuple[list[float], dict[s
 
 
 def go(study: Study, count: int) -> list[dict[str, Any]]:
-    found = []
+    proposals = []
     for _ in range(count):
         asked = study.ask()
         values, slacks = answer(asked.params, len(study.plan.objectives))
         study.tell(asked.number, values, slacks)
-        found.append(asked.params)
-    return found
+        proposals.append(asked.params)
+    return proposals
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ def test_an_interrupted_search_is_the_uninterrupted_one(tmp_path: Path, name: st
 @pytest.mark.parametrize("name", ["tpe", "nsga2", "random", "quasi_random"])
 def test_values_are_in_their_ranges_and_none_repeats(tmp_path: Path, name: str) -> None:
     with Study(plan(tmp_path, f"sampler={name}", sweep=SEARCH), tmp_path / "out") as study:
-        found = go(study, 12)
-    for params in found:
+        proposals = go(study, 12)
+    for params in proposals:
         assert 0.003 <= params["dual.step_size"] <= 0.3
         assert 0.08 <= params["constraints.*.at_most"] <= 0.25
         assert params["dual.every"] in range(1, 9) and isinstance(params["dual.every"], int)
         assert params["model.unet.channels"] in ([16, 32], [32, 64])
-    assert len({str(params) for params in found}) == len(found)
+    assert len({str(params) for params in proposals}) == len(proposals)
 
 
 def test_a_grid_gives_every_point_once_and_no_more(tmp_path: Path) -> None:

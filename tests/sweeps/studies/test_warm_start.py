@@ -32,9 +32,11 @@ NAMES = ("dual.step_size", "dual.every", "constraints.four.at_most", "constraint
 
 def result(params: Mapping[str, Any]) -> Result:
     budgets = {name: float(params[f"constraints.{name}.at_most"]) for name in ("four", "five")}
-    each = {name: ConstraintOutcome(b + 0.01, b, -0.01, 0.001, 0.01 / b**2) for name, b in budgets.items()}
+    outcomes = {name: ConstraintOutcome(b + 0.01, b, -0.01, 0.001, 0.01 / b**2) for name, b in budgets.items()}
     objective = sum(0.01 / b for b in budgets.values())
-    return Result("converged", "", objective, 0.001, each, "undecided", 1, 1.0, None, {"objective": objective, "value/max": 0.2})
+    return Result(
+        "converged", "", objective, 0.001, outcomes, "undecided", 1, 1.0, None, {"objective": objective, "value/max": 0.2}
+    )
 
 
 def ended(folder: Path, search: Plan, *rows: tuple[float, int, float, float] | None) -> list[dict[str, Any]]:
@@ -107,10 +109,10 @@ def test_a_study_in_a_storage_may_be_the_source(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
     with Study(plan(tmp_path, f"storage={url}", sweep=SWEEP), tmp_path / "first") as study:
         asked = [study.ask() for _ in range(3)]
-        for each in asked[:2]:
-            done = result(each.params)
+        for trial in asked[:2]:
+            done = result(trial.params)
             values, slacks = list(done.metrics.values()), {name: one.slack for name, one in done.constraints.items()}
-            study.tell(each.number, values, slacks, failed=each.number == 1)
+            study.tell(trial.number, values, slacks, failed=trial.number == 1)
     name = yaml.safe_load((tmp_path / "first" / STUDY).read_text())["study"]
     warm = [f"warm_start=[{{storage: '{url}', study: {name}}}]", "trials=1"]
     with Study(plan(tmp_path, *warm, sweep=SWEEP), tmp_path / "second") as study:

@@ -64,9 +64,9 @@ class Store:
         if run_id not in self.runs:
             raise MlflowException("no such run", RESOURCE_DOES_NOT_EXIST)
         run = self.runs[run_id]
-        for each in params:
-            assert each.key not in run.data.params, "MLflow never changes a param"
-            run.data.params[each.key] = each.value
+        for param in params:
+            assert param.key not in run.data.params, "MLflow never changes a param"
+            run.data.params[param.key] = param.value
         run.data.tags |= {each.key: each.value for each in tags}
         self.points[run_id] |= {(each.key, each.step, each.value): None for each in metrics}  # one of each, in their order
 

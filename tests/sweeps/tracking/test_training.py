@@ -22,9 +22,9 @@ from tests.sweeps.files import RECIPE
 
 def test_a_training_is_logged_once_and_explained_from_there(tmp_path: Path) -> None:
     recipe = validate(Recipe, parse(RECIPE, "r.yaml"))
-    each = ConstraintOutcome(0.1, 0.12, 0.02, 0.001, 0.3)
+    outcome = ConstraintOutcome(0.1, 0.12, 0.02, 0.001, 0.3)
     metrics = {"objective": 0.5, "slack/four": 0.02, "multiplier/four": 0.3, "eval/bad": float("nan")}
-    result = Result("converged", "settled", 0.5, 0.001, {"four": each, "five": each}, "met", 60, 2.0, None, metrics)
+    result = Result("converged", "settled", 0.5, 0.001, {"four": outcome, "five": outcome}, "met", 60, 2.0, None, metrics)
     points = [MetricPoint(30, metrics, time=31.0), MetricPoint(60, metrics, time=61.0)]
     folder = tmp_path / "a b#c'é"
     folder.mkdir()

@@ -29,10 +29,12 @@ def test_ranges_by_name_and_the_limit_of_relative_constraints():
 
 
 def test_units_and_multipliers_are_inverse_and_reach_both_ends():
-    found = spread()
+    multiplier_range = spread()
     units = np.random.default_rng(0).random((50, 2))
-    assert found.units(found.multipliers(units)) == pytest.approx(units)
-    assert found.multipliers(np.array([[0.0, 0.0], [1.0, 1.0]])) == pytest.approx(np.array([[0, 0], [3.0, RELATIVE_LIMIT]]))
+    assert multiplier_range.units(multiplier_range.multipliers(units)) == pytest.approx(units)
+    assert multiplier_range.multipliers(np.array([[0.0, 0.0], [1.0, 1.0]])) == pytest.approx(
+        np.array([[0, 0], [3.0, RELATIVE_LIMIT]])
+    )
 
 
 def test_several_relative_multipliers_stay_in_the_domain_of_the_dual_function():
@@ -43,11 +45,11 @@ def test_several_relative_multipliers_stay_in_the_domain_of_the_dual_function():
 
 
 def test_draws_are_even_over_the_range_but_for_the_zeros(sampled):
-    found = replace(spread(zeros=0.2), seed=sampled.seed)
-    drawn, more = found.draw(3, 4096, more=2)
+    multiplier_range = replace(spread(zeros=0.2), seed=sampled.seed)
+    drawn, more = multiplier_range.draw(3, 4096, more=2)
     sampled.near("share of zeros", (drawn == 0).mean(axis=0), [0.2, 0.2], abs=0.01)
     sampled.near("share of double zeros", ((drawn[:, 0] == 0) & (drawn[:, 1] == 0)).mean(), 0.04, abs=0.01)
-    for column in found.units(drawn).T:
+    for column in multiplier_range.units(drawn).T:
         ordered = np.sort(column[column > 0])
         assert np.abs(ordered - (np.arange(len(ordered)) + 0.5) / len(ordered)).max() < 0.01
     assert more.shape == (4096, 2) and np.abs(np.sort(more[:, 1]) - (np.arange(4096) + 0.5) / 4096).max() < 0.01
@@ -62,20 +64,20 @@ def test_a_sequence_goes_on_where_it_was_and_depends_on_the_seed():
 @pytest.mark.parametrize("points", [3, 32])
 def test_what_is_measured_begins_without_multipliers_and_reaches_the_end(points):
     one = spread(by_constraint={"four": {}})
-    found = one.measured(points)
-    assert found.shape == (points, 2) and (found[0] == 0).all() and found.max(axis=0) == pytest.approx(one.high)
-    assert points < 10 or (found[8:] == 0).any(axis=1).sum() >= 4  # faces
-    assert (one.problem.project(found[-1], 3.0) == pytest.approx(found[-1])) and (found >= 0).all()
+    multipliers = one.measured(points)
+    assert multipliers.shape == (points, 2) and (multipliers[0] == 0).all() and multipliers.max(axis=0) == pytest.approx(one.high)
+    assert points < 10 or (multipliers[8:] == 0).any(axis=1).sum() >= 4  # faces
+    assert (one.problem.project(multipliers[-1], 3.0) == pytest.approx(multipliers[-1])) and (multipliers >= 0).all()
 
 
 def test_a_batch_estimates_the_mean_of_the_normalised_lagrangians(sampled):
     """Every draw's expected weighted value, over the range, against a sum over the same multipliers without sampling parts."""
-    found = replace(spread(), seed=sampled.seed)
+    multiplier_range = replace(spread(), seed=sampled.seed)
     rows = [np.array([0]), np.array([1]), np.array([2])]
     values = np.array([1.0, -3.0, 10.0])
-    batch = draw_amortised(found, np.arange(3), Parts.of(rows), 1 << 18, 50, sampled.seed, 0)
+    batch = draw_amortised(multiplier_range, np.arange(3), Parts.of(rows), 1 << 18, 50, sampled.seed, 0)
     assert batch.multipliers is not None
-    exact = (found.problem.mixture_weights(batch.multipliers) @ values).mean()
+    exact = (multiplier_range.problem.mixture_weights(batch.multipliers) @ values).mean()
     sampled.near("mean", (batch.weight * values[batch.part]).sum(), exact, abs=0.025)
     assert (batch.index == batch.part).all()
     sampled.near("timesteps", np.bincount(batch.timestep, minlength=50), (1 << 18) / 50, abs=100)

@@ -82,7 +82,7 @@ def tiny_model() -> torch.nn.Module:
 def test_shards_add_up_to_the_global_batch(tmp_path):
     """Two workers' surrogates and gradients, averaged, are one worker's."""
     recipe = amortised(train={"batch_size": 17})
-    found = {}
+    mean_gradients = {}
     for world in (1, 2):
         gradients = []
         for rank in range(world):
@@ -94,9 +94,9 @@ def test_shards_add_up_to_the_global_batch(tmp_path):
             turn.loss(0).backward()
             own = prepared.primal.predictor.parameters()
             gradients.append(torch.cat([each.grad.flatten() for each in own if each.grad is not None]))
-        found[world] = torch.stack(gradients).mean(0)
+        mean_gradients[world] = torch.stack(gradients).mean(0)
     assert len(shard(17, 0, 2)) != len(shard(17, 1, 2))
-    assert torch.allclose(found[1], found[2], atol=1e-6) and found[1].abs().max() > 1e-3
+    assert torch.allclose(mean_gradients[1], mean_gradients[2], atol=1e-6) and mean_gradients[1].abs().max() > 1e-3
 
 
 def test_the_front_holds_every_point_and_the_result_is_at_its_own_budgets(ended):

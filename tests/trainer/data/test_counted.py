@@ -130,9 +130,9 @@ def clear(mode: str) -> Image.Image:
 def through(kind: str, image: Image.Image, **options: Any) -> Image.Image:
     stream = io.BytesIO()
     image.save(stream, kind, **options)
-    found = Image.open(io.BytesIO(stream.getvalue()))
-    found.load()
-    return found
+    reopened = Image.open(io.BytesIO(stream.getvalue()))
+    reopened.load()
+    return reopened
 
 
 @pytest.mark.parametrize("grey", [False, True])
@@ -184,9 +184,9 @@ def test_an_image_read_later_is_refused_then(monkeypatch: pytest.MonkeyPatch) ->
     x = torch.zeros(20, 1, 2, 2)
     x[17] = 255.0
     monkeypatch.setattr(module, "IN_MEMORY_BYTES", 0)
-    found = to_examples(list(x), "m:f", ("data", "call"))
+    examples = to_examples(list(x), "m:f", ("data", "call"))
     with pytest.raises(BadDataError, match="255 in item 17"):
-        found.fetch(np.arange(20))
+        examples.fetch(np.arange(20))
 
 
 def test_images_from_0_to_1_are_warned_of_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,15 +46,15 @@ def greys(examples: Examples) -> list[int]:
 
 
 def test_a_saved_data_set_with_class_labels(saved: str) -> None:
-    found = load(data_of(dataset=saved, label_column="label"))
-    assert found.class_names == ("cat", "dog") and found.labels is not None and found.labels.tolist() == [1, 0, 1, 1]
-    assert found.shape == (3, 8, 8) and greys(found) == list(VALUES)
+    examples = load(data_of(dataset=saved, label_column="label"))
+    assert examples.class_names == ("cat", "dog") and examples.labels is not None and examples.labels.tolist() == [1, 0, 1, 1]
+    assert examples.shape == (3, 8, 8) and greys(examples) == list(VALUES)
 
 
 def test_whole_numbers_as_labels_size_and_grey(saved: str) -> None:
-    found = load(data_of(dataset=saved, label_column="number", grey=True, size=4))
-    assert found.class_names == (5, 7) and found.labels is not None and found.labels.tolist() == [1, 0, 1, 0]
-    assert found.shape == (1, 4, 4) and greys(found) == list(VALUES)
+    examples = load(data_of(dataset=saved, label_column="number", grey=True, size=4))
+    assert examples.class_names == (5, 7) and examples.labels is not None and examples.labels.tolist() == [1, 0, 1, 0]
+    assert examples.shape == (1, 4, 4) and greys(examples) == list(VALUES)
 
 
 def test_without_label_column_there_are_no_labels(saved: str) -> None:
@@ -91,9 +91,9 @@ def test_columns_of_arrays(tmp_path: Path, dtype: str) -> None:
     features = datasets.Features({"pixels": datasets.Array2D((8, 6), dtype)})
     path = str(tmp_path / "arrays")
     datasets.Dataset.from_dict({"pixels": list(arrays if dtype == "uint8" else scaled)}, features=features).save_to_disk(path)
-    found = load(data_of(dataset=path, image_column="pixels"))
-    assert found.shape == (1, 8, 6)
-    assert torch.allclose(found.fetch(np.arange(4))[:, 0], torch.from_numpy(scaled).float(), atol=1e-6)
+    examples = load(data_of(dataset=path, image_column="pixels"))
+    assert examples.shape == (1, 8, 6)
+    assert torch.allclose(examples.fetch(np.arange(4))[:, 0], torch.from_numpy(scaled).float(), atol=1e-6)
 
 
 def test_large_data_is_decoded_on_demand(saved: str, monkeypatch: pytest.MonkeyPatch) -> None:

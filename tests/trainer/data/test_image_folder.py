@@ -35,9 +35,9 @@ def test_classes_files_and_values_in_order(tmp_path: Path) -> None:
     for place, value in (("dog/b.png", 3), ("dog/a.PNG", 2), ("cat/deep/x.bmp", 1), ("cat/.hidden.png", 9), (".git/x.png", 9)):
         save(tmp_path / place, value)
     (tmp_path / "cat" / "notes.txt").write_text("no image")
-    found = load(data_of(folder=str(tmp_path)))
-    assert found.class_names == ("cat", "dog") and found.labels is not None and found.labels.tolist() == [0, 1, 1]
-    assert found.shape == (3, 8, 8)
+    examples = load(data_of(folder=str(tmp_path)))
+    assert examples.class_names == ("cat", "dog") and examples.labels is not None and examples.labels.tolist() == [0, 1, 1]
+    assert examples.shape == (3, 8, 8)
     assert values(tmp_path, grey=True) == [1, 2, 3]
 
 
@@ -51,9 +51,9 @@ def test_numbered_folders_are_numbers_in_order(tmp_path: Path) -> None:
 def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
     save(tmp_path / "x.png", 0)
     save(tmp_path / "y.png", 255)
-    found = load(data_of(folder=str(tmp_path), grey=True))
-    assert found.labels is None and found.class_names == ()
-    assert found.fetch(np.array([0, 1]))[:, 0, 0, 0].tolist() == [-1, 1]
+    examples = load(data_of(folder=str(tmp_path), grey=True))
+    assert examples.labels is None and examples.class_names == ()
+    assert examples.fetch(np.array([0, 1]))[:, 0, 0, 0].tolist() == [-1, 1]
 
 
 def test_images_are_read_on_demand_where_there_are_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,11 +104,11 @@ def test_arrays_of_any_layout(shape: tuple[int, ...], dtype: type) -> None:
     array: NDArray[Any] = np.ones(shape, dtype=dtype)
     if shape == (4, 4, 4) and np.issubdtype(dtype, np.integer):
         array[:, :, 3] = 255  # opaque
-    found = from_array(array, None, False)
+    image = from_array(array, None, False)
     expected = 1.0 if np.issubdtype(dtype, np.floating) else 1 / 127.5 - 1
     channels = 1 if len(shape) == 2 or 1 in shape else 4 if np.issubdtype(dtype, np.floating) and shape == (4, 4, 4) else 3
-    assert found.shape == (channels, 4, 4) and found.dtype == torch.float32
-    assert torch.allclose(found, torch.full_like(found, expected))
+    assert image.shape == (channels, 4, 4) and image.dtype == torch.float32
+    assert torch.allclose(image, torch.full_like(image, expected))
 
 
 @pytest.mark.parametrize(

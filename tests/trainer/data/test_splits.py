@@ -114,24 +114,24 @@ def test_keep_that_cannot_be(keep: dict[int | str, float], message: str) -> None
 @pytest.mark.parametrize("classes", [[4], ["4"], [3, 4], [4, 5, 7], [0, 0]])
 def test_classes_are_the_kept_rows_of_these_classes(classes: list[int | str]) -> None:
     parts = divided(keep=MINORITIES, holdout=0.3)
-    found, wanted = rows_of({"classes": classes}, parts), {int(each) for each in classes}
-    assert found.examples is None
-    assert found.train.tolist() == [row for row in parts.train if LABELS[row] in wanted]
+    subset_rows, wanted = rows_of({"classes": classes}, parts), {int(each) for each in classes}
+    assert subset_rows.examples is None
+    assert subset_rows.train.tolist() == [row for row in parts.train if LABELS[row] in wanted]
     held = [row for row in parts.held_out if LABELS[row] in wanted]
     if classes == [3, 4]:  # in the proportion of training: all the threes, a tenth of the fours
-        assert counts(found.held_out) == [0, 0, 0, 55, portion(55, 0.1), 0, 0, 0, 0, 0]
-        assert set(found.held_out) <= set(held)
+        assert counts(subset_rows.held_out) == [0, 0, 0, 55, portion(55, 0.1), 0, 0, 0, 0, 0]
+        assert set(subset_rows.held_out) <= set(held)
     else:
-        assert found.held_out.tolist() == held
+        assert subset_rows.held_out.tolist() == held
 
 
 def test_indices_are_positions_before_keep() -> None:
     parts = divided(keep={4: 0.1}, holdout=0.3)
     fours = np.flatnonzero(LABELS == 4).tolist()
-    found = rows_of({"indices": fours[::-1]}, parts)
-    assert found.train.tolist() == [row for row in fours if row not in set(parts.held_out)]
-    assert len(found.train) == stays(181, 0.3) > counts(parts.train)[4]
-    assert found.held_out.tolist() == [row for row in fours if row in set(parts.held_out)]
+    subset_rows = rows_of({"indices": fours[::-1]}, parts)
+    assert subset_rows.train.tolist() == [row for row in fours if row not in set(parts.held_out)]
+    assert len(subset_rows.train) == stays(181, 0.3) > counts(parts.train)[4]
+    assert subset_rows.held_out.tolist() == [row for row in fours if row in set(parts.held_out)]
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_indices_are_positions_before_keep() -> None:
 def test_a_function_of_labels_gives_a_mask_or_positions(module: WriteModule, body: str) -> None:
     module("my_mask", f"def rare(labels):\n    return {body}\n")
     parts = divided(keep={4: 0.1}, holdout=0.3)
-    found = rows_of({"call": "my_mask:rare"}, parts)
+    subset_rows = rows_of({"call": "my_mask:rare"}, parts)
     expected = rows_of({"indices": np.flatnonzero(LABELS == 4).tolist()}, parts)
-    assert np.array_equal(found.train, expected.train) and np.array_equal(found.held_out, expected.held_out)
+    assert np.array_equal(subset_rows.train, expected.train) and np.array_equal(subset_rows.held_out, expected.held_out)
 
 
 def test_a_function_of_labels_sees_class_names(module: WriteModule) -> None:
@@ -204,27 +204,27 @@ OWN = "import torch\ndef small():\n    return torch.zeros(4, 8, 8)\ndef large(co
 def test_assemble_numbers_all_examples_at_once(module: WriteModule) -> None:
     module("my_own", OWN)
     recipe, document = recipe_of(TEXT)
-    found = assemble(recipe)
+    assembled = assemble(recipe)
     assert check_deep(recipe, document) == []
-    assert len(found.examples) == 1797 + 4 + 8 and len(found.split.examples) == 1797
-    assert np.array_equal(found.rows[0], found.split.train)
-    assert np.array_equal(found.held_out_rows[0], found.split.held_out_objective)
-    train, held_out = found.rows[1:], found.held_out_rows[1:]
+    assert len(assembled.examples) == 1797 + 4 + 8 and len(assembled.split.examples) == 1797
+    assert np.array_equal(assembled.rows[0], assembled.split.train)
+    assert np.array_equal(assembled.held_out_rows[0], assembled.split.held_out_objective)
+    train, held_out = assembled.rows[1:], assembled.held_out_rows[1:]
     assert [len(rows) for rows in train[1::2]] == [3, 6] and [len(rows) for rows in held_out[1::2]] == [1, 2]
 
 
 def test_the_parts_of_constraints_are_divided_too_and_hold_their_own_examples(module: WriteModule) -> None:
     module("my_own", OWN)
-    found = assemble(recipe_of(TEXT)[0])
-    train, held_out = found.rows[1:], found.held_out_rows[1:]
+    assembled = assemble(recipe_of(TEXT)[0])
+    train, held_out = assembled.rows[1:], assembled.held_out_rows[1:]
     assert sorted([*train[1], *held_out[1]]) == list(range(1797, 1801))
     assert sorted([*train[3], *held_out[3]]) == list(range(1801, 1809))
     assert sorted([*train[2], *held_out[2]]) == list(range(8))
-    assert bool((found.examples.fetch(train[1]) == 0).all()) and bool((found.examples.fetch(held_out[3]) == 1).all())
-    assert torch.equal(found.examples.fetch(train[0]), DIGITS.fetch(train[0])) and set(LABELS[train[0]]) == {4}
+    assert bool((assembled.examples.fetch(train[1]) == 0).all()) and bool((assembled.examples.fetch(held_out[3]) == 1).all())
+    assert torch.equal(assembled.examples.fetch(train[0]), DIGITS.fetch(train[0])) and set(LABELS[train[0]]) == {4}
     for mine, held in zip(train, held_out, strict=True):
         assert not set(mine) & set(held)
-        assert not set(mine) & set(found.held_out_rows[0])
+        assert not set(mine) & set(assembled.held_out_rows[0])
 
 
 def test_assembling_twice_gives_the_same(module: WriteModule) -> None:

@@ -56,10 +56,10 @@ class Items:
     ],
 )
 def test_every_form_gives_the_same_tensor(result: Any) -> None:
-    found = made(result)
-    assert found.shape == (3, 2, 2) and torch.equal(found.fetch(np.arange(4)), X)
-    if found.labels is not None:
-        assert found.class_names == (3, 7) and found.labels.tolist() == [0, 1, 1, 0]
+    examples = made(result)
+    assert examples.shape == (3, 2, 2) and torch.equal(examples.fetch(np.arange(4)), X)
+    if examples.labels is not None:
+        assert examples.class_names == (3, 7) and examples.labels.tolist() == [0, 1, 1, 0]
 
 
 def test_forms_without_labels_have_none() -> None:
@@ -108,9 +108,9 @@ def test_labels_of_large_data_come_from_targets_else_from_the_items(monkeypatch:
     changed.target_transform = str
     slow = made(changed)
     assert set(reads) == {0, 1, 2, 3}
-    for found in (quick, slow):
-        assert found.labels is not None and found.labels.tolist() == [0, 1, 1, 0] and found.class_names == (3, 7)
-        assert torch.equal(found.fetch(np.array([2, 1])), X[[2, 1]])
+    for examples in (quick, slow):
+        assert examples.labels is not None and examples.labels.tolist() == [0, 1, 1, 0] and examples.class_names == (3, 7)
+        assert torch.equal(examples.fetch(np.array([2, 1])), X[[2, 1]])
 
 
 class Endless(IterableDataset[torch.Tensor]):

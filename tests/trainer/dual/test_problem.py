@@ -76,15 +76,16 @@ def test_projection_is_the_solution_of_the_quadratic_program(seed):
         tuple(f"c{i}" for i in range(size)), np.zeros(size), relative, () if simplex else kinds, simplex=simplex
     )
     point = rng.normal(size=size) * float(rng.choice([0.3, 1.0, 5.0]))
-    found = problem.project(point, cap)
+    projected = problem.project(point, cap)
     low, high = (np.zeros(size), np.ones(size)) if simplex else (problem.lowest(cap), np.full(size, cap))
-    assert (found >= low).all() and (found <= high).all()
+    assert (projected >= low).all() and (projected <= high).all()
     row, total = (np.ones(size), 1.0) if simplex else (relative.astype(float), 0.95)
-    assert row @ found <= total + 1e-12 and (not simplex or row @ found == pytest.approx(1.0, abs=1e-12))
-    # The variational inequality (point - found) . (y - found) <= 0 for all y of the domain, at its worst y by a linear program.
+    assert row @ projected <= total + 1e-12 and (not simplex or row @ projected == pytest.approx(1.0, abs=1e-12))
+    # The variational inequality (point - projected) . (y - projected) <= 0 for all y of the domain,
+    # at its worst y by a linear program.
     sums: dict[str, Any] = {"A_eq": row[None], "b_eq": [total]} if simplex else {"A_ub": row[None], "b_ub": [total]}
-    worst: Any = linprog(-(point - found), bounds=list(zip(low, high, strict=True)), **sums)
-    assert -worst.fun - (point - found) @ found <= 1e-9 * max(1.0, cap)
+    worst: Any = linprog(-(point - projected), bounds=list(zip(low, high, strict=True)), **sums)
+    assert -worst.fun - (point - projected) @ projected <= 1e-9 * max(1.0, cap)
 
 
 def test_curvature_is_the_derivative_of_the_slacks_by_finite_differences():
@@ -171,11 +172,11 @@ DECISION = Decision(("met", "violated", "undecided", "met"), (None,) * 4)
 
 
 def test_outcomes_say_their_kind_and_relaxation():
-    found = outcomes(KINDS, Estimate(MEANS, np.full(5, 0.01)), np.array([0.1, 0.2, -0.4, 0.0]), np.full(4, 0.01), DECISION)
-    assert [each.kind for each in found.values()] == ["at_most", "at_least", "equals", "equals"]
-    assert [each.standing for each in found.values()] == list(DECISION.standings)
-    assert (found["least"].budget, found["least"].value, found["least"].slack) == (2.0, 1.5, -0.5)
-    assert found["equal"].relaxation == pytest.approx(-0.2)
+    by_name = outcomes(KINDS, Estimate(MEANS, np.full(5, 0.01)), np.array([0.1, 0.2, -0.4, 0.0]), np.full(4, 0.01), DECISION)
+    assert [each.kind for each in by_name.values()] == ["at_most", "at_least", "equals", "equals"]
+    assert [each.standing for each in by_name.values()] == list(DECISION.standings)
+    assert (by_name["least"].budget, by_name["least"].value, by_name["least"].slack) == (2.0, 1.5, -0.5)
+    assert by_name["equal"].relaxation == pytest.approx(-0.2)
 
 
 def recipe(constraints, **dual) -> Recipe:

@@ -40,11 +40,11 @@ def ended(steps, rate, lag, noise=0.3, runs=RUNS, seed=0, price=PRICE, **dual):
 
 def ends(steps, rate, runs, lag=1.0, seed=0, **how):
     """Multipliers [runs] and their errors; at most `RUNS` share a controller, whose step costs their number's square."""
-    found = []
+    parts = []
     for part in range(-(-runs // RUNS)):
         state = ended(steps, rate, lag, seed=[seed, part], **how)
-        found.append((settled_multipliers(state), settled_errors(state)))
-    multipliers, errors = np.concatenate(found, axis=1)
+        parts.append((settled_multipliers(state), settled_errors(state)))
+    multipliers, errors = np.concatenate(parts, axis=1)
     return multipliers[:runs], errors[:runs]
 
 
@@ -56,12 +56,12 @@ def scatter(steps, rate, lag, runs, seed=0, price=PRICE, **how):
 
 def of_oracle(oracle, dual, steps, runs, samples=64, first=0):
     """z [runs, m] of whole runs on an exact oracle with sampled slacks; 0 of a multiplier that is exactly right."""
-    found = []
+    deviations = []
     for seed in range(first, first + runs):
         last = play(oracle, dual, steps, samples=samples, seed=seed)[-1]
         off, errors = settled_multipliers(last) - oracle.solution, settled_errors(last, dual.rule)
-        found.append(np.divide(off, errors, out=np.zeros_like(off), where=(off != 0) | (errors != 0)))
-    return np.array(found)
+        deviations.append(np.divide(off, errors, out=np.zeros_like(off), where=(off != 0) | (errors != 0)))
+    return np.array(deviations)
 
 
 @pytest.mark.parametrize("lag", [1.0, 0.2])

@@ -47,9 +47,9 @@ def test_nearest_and_copies_agree_with_brute_force(cells: int, monkeypatch: pyte
     training = torch.randn((60, 2, 3, 3), generator=source)
     images = torch.cat([torch.randn((20, 2, 3, 3), generator=source), training[5:8] + 0.01])
     distances, positions, copied = _brute(images, training, [None] * len(images))
-    found = nearest(images, Rows.of(training), _none(len(images)))
-    assert found.position.tolist() == positions
-    np.testing.assert_allclose(found.distance, distances, rtol=1e-12)
+    neighbours = nearest(images, Rows.of(training), _none(len(images)))
+    assert neighbours.position.tolist() == positions
+    np.testing.assert_allclose(neighbours.distance, distances, rtol=1e-12)
     near = examine(images, Rows.of(training))
     assert near.copied.tolist() == copied
     assert near.copied[-3:].all()
@@ -75,10 +75,10 @@ def test_distance_is_root_mean_square_per_pixel() -> None:
 
 def test_exact_copies_are_at_zero_and_all_counted() -> None:
     training = torch.randn((200, 1, 8, 8), generator=torch.Generator().manual_seed(2)).clamp(-1, 1)
-    found = copying(_evidence(training[:50].clone(), training))
-    assert found["nearest_distance"] == 0.0
-    assert found["nearest_distance_q05"] == 0.0
-    assert found["copied_share"] == 1.0
+    metrics = copying(_evidence(training[:50].clone(), training))
+    assert metrics["nearest_distance"] == 0.0
+    assert metrics["nearest_distance_q05"] == 0.0
+    assert metrics["copied_share"] == 1.0
 
 
 def test_a_copy_of_a_doubled_training_image_counts() -> None:
@@ -91,9 +91,9 @@ def test_a_copy_of_a_doubled_training_image_counts() -> None:
 def test_rows_name_images_of_a_larger_set() -> None:
     images = torch.arange(10.0).reshape(10, 1, 1, 1)
     training = Rows(InMemory(images), np.array([2, 5, 9]))
-    found = nearest(torch.tensor([[[[6.6]]], [[[2.1]]]]), training, _none(2))
-    assert found.position.tolist() == [1, 0]
-    assert found.distance.tolist() == pytest.approx([1.6, 0.1])
+    neighbours = nearest(torch.tensor([[[[6.6]]], [[[2.1]]]]), training, _none(2))
+    assert neighbours.position.tolist() == [1, 0]
+    assert neighbours.distance.tolist() == pytest.approx([1.6, 0.1])
 
 
 def test_fresh_data_are_no_copies_beside_the_reference(sampled: Sampled) -> None:
@@ -102,14 +102,14 @@ def test_fresh_data_are_no_copies_beside_the_reference(sampled: Sampled) -> None
     training = torch.randn((1000, 1, 2, 2), generator=source)
     fresh, held_out = (torch.randn((500, 1, 2, 2), generator=source) for _ in range(2))
     for name, reference in (("held out", held_out), ("training", None)):
-        found = copying(_evidence(fresh, training, reference))
-        ratio = found["nearest_distance"] / found["nearest_distance_reference"]
+        metrics = copying(_evidence(fresh, training, reference))
+        ratio = metrics["nearest_distance"] / metrics["nearest_distance_reference"]
         sampled.near(f"nearest distance of that of the {name}", ratio, 1.0, abs=0.2)
         error = math.sqrt(2 * 0.25 / 500)
         sampled.near(
-            f"copied share beside that of the {name}", found["copied_share"], found["copied_share_reference"], abs=5 * error
+            f"copied share beside that of the {name}", metrics["copied_share"], metrics["copied_share_reference"], abs=5 * error
         )
-        sampled.between(f"copied share, {name}", found["copied_share"], 0.3, 0.7)  # why the share alone says little
+        sampled.between(f"copied share, {name}", metrics["copied_share"], 0.3, 0.7)  # why the share alone says little
 
 
 def test_held_out_images_are_the_reference_where_there_are_any() -> None:

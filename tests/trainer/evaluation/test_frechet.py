@@ -82,9 +82,9 @@ def test_a_distance_is_unbiased_and_its_error_covers(sampled: Sampled) -> None:
         noise = rng.standard_normal((203, 8))
         far.append(jackknifed(partial(to_gaussian, *reference), 0.3 + np.sqrt(1.2) * noise))
         near.append(jackknifed(partial(to_gaussian, *reference), noise))
-    (found, errors), (zero, its_errors) = np.array(far).T, np.array(near).T
+    (distances, errors), (zero, its_errors) = np.array(far).T, np.array(near).T
     exact = 8 * 0.09 + 8 * (np.sqrt(1.2) - 1) ** 2
-    z = (found - exact) / errors
+    z = (distances - exact) / errors
     sampled.near("mean z", z.mean(), 0.0, abs=0.65)
     sampled.near("sd of z", z.std(ddof=1), 1.0, abs=0.42)
     sampled.at_least("covered at 0", np.mean(zero <= 1.96 * its_errors), 0.9)
@@ -95,9 +95,9 @@ def test_the_plain_formula_is_far_off_where_the_corrected_is_not(sampled: Sample
     rng, exact = np.random.default_rng(sampled.seed), 64 * 0.01 + 64 * (np.sqrt(1.2) - 1) ** 2
     samples = 0.1 + np.sqrt(1.2) * rng.standard_normal((500, 64))
     reference = (np.zeros(64), np.eye(64), np.eye(64))
-    found, error = jackknifed(partial(to_gaussian, *reference), samples)
+    corrected, error = jackknifed(partial(to_gaussian, *reference), samples)
     plain = between_gaussians(samples.mean(0), np.cov(samples.T), *reference[:2])
-    sampled.near("corrected", found, exact, abs=0.7)
+    sampled.near("corrected", corrected, exact, abs=0.7)
     sampled.near("error", error, 0.124, abs=0.07)
     sampled.at_least("plain", plain, exact + 1.5)
 

@@ -146,11 +146,11 @@ def test_two_processes_race_for_one_cache(tmp_path: Path, digits: InMemory) -> N
     racers = [context.Process(target=_race, args=args) for _ in range(2)]
     for racer in racers:
         racer.start()
-    found = [answers.get(timeout=60) for _ in racers]
+    checksums = [answers.get(timeout=60) for _ in racers]
     for racer in racers:
         racer.join(timeout=60)
         assert racer.exitcode == 0
-    assert found[0] == found[1]
+    assert checksums[0] == checksums[1]
     (path,) = tmp_path.iterdir()
     assert load_judge(path) is not None
 

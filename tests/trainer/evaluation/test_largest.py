@@ -57,7 +57,7 @@ def test_slacks_of_a_minimax_problem_have_the_error_of_differences(sampled: Samp
         estimate = drawn_values(3, [JointDraws((1, 2), values, (100,))]).estimate()
         told.append(minimax().slack_errors(estimate))
         slacks.append(minimax().slacks(estimate.mean))
-    found = np.array(told).mean(0)
-    assert found[1] == 0.0  # u is its own value
-    sampled.near("told", found[0], np.sqrt(2 / 100), rel=0.05)
+    slack_errors = np.array(told).mean(0)
+    assert slack_errors[1] == 0.0  # u is its own value
+    sampled.near("told", slack_errors[0], np.sqrt(2 / 100), rel=0.05)
     sampled.near("scatter", np.std(slacks, axis=0)[0], np.sqrt(2 / 100), rel=0.16)

@@ -42,10 +42,10 @@ def test_distance_from_uniform_at_its_ends() -> None:
 
 def test_metric_holds_a_share_for_every_class() -> None:
     samples = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
-    found = class_shares(_evidence(samples, ("cat", 7)))
-    assert (found["share/cat"], found["share/7"], found["tv_from_uniform"]) == (0.75, 0.25, 0.25)
-    assert found["share_low/7"] == pytest.approx(1 - 0.975 ** (1 / 4))  # the chance of any at all is 0.025
-    assert {name.rpartition("/")[0] or name for name in found} == {
+    metrics = class_shares(_evidence(samples, ("cat", 7)))
+    assert (metrics["share/cat"], metrics["share/7"], metrics["tv_from_uniform"]) == (0.75, 0.25, 0.25)
+    assert metrics["share_low/7"] == pytest.approx(1 - 0.975 ** (1 / 4))  # the chance of any at all is 0.025
+    assert {name.rpartition("/")[0] or name for name in metrics} == {
         "share",
         "share_low",
         "share_high",
@@ -108,7 +108,7 @@ def test_without_a_judge_there_are_no_shares() -> None:
 def test_shares_of_the_digits_are_their_counts(digits: InMemory, judge: ConvJudge, sampled: Sampled) -> None:
     assert digits.labels is not None
     rows = Rows(digits, np.arange(len(digits)))
-    found = class_shares(Evidence(digits.images, rows, rows, None, judge, digits.class_names))
+    metrics = class_shares(Evidence(digits.images, rows, rows, None, judge, digits.class_names))
     for name, count in enumerate(np.bincount(digits.labels)):
-        sampled.near(f"share of {name}", found[f"share/{name}"], count / len(digits), abs=0.005)
-    sampled.at_most("distance from uniform", found["tv_from_uniform"], 0.02)
+        sampled.near(f"share of {name}", metrics[f"share/{name}"], count / len(digits), abs=0.005)
+    sampled.at_most("distance from uniform", metrics["tv_from_uniform"], 0.02)

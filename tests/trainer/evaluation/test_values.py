@@ -41,9 +41,9 @@ class Gathering(LocalHost):
 def source(tmp_path: Path) -> MixtureSource:
     recipe = digits(evaluation={"batch_size": 20}, data={"holdout": 0.2})
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(tmp_path)))
-    (found,) = prepare(recipe, host).sources
-    assert isinstance(found, MixtureSource)
-    return found
+    (mixture,) = prepare(recipe, host).sources
+    assert isinstance(mixture, MixtureSource)
+    return mixture
 
 
 def ranked(source: MixtureSource, setting: TermContext, rank: int, world: int) -> MixtureSource:
@@ -63,14 +63,14 @@ def drawn_by(source: MixtureSource, workers: int, draws: range, *, seed: int = 0
 
 
 def test_errors_are_the_scatter_over_seeds(source: MixtureSource, sampled: Sampled) -> None:
-    found = []
+    estimates = []
     for seed in range(SEEDS * sampled.seed, SEEDS * (1 + sampled.seed)):
         first, later = (drawn_by(source, 1, draws, seed=seed) for draws in STAGES)
         joined = first.joined(later)
         assert joined.counts.tolist() == [96] * 3
-        found.append(joined.estimate())
-    scatter = np.std([each.mean for each in found], axis=0, ddof=1)
-    told = np.sqrt(np.mean([each.variance for each in found], axis=0))
+        estimates.append(joined.estimate())
+    scatter = np.std([each.mean for each in estimates], axis=0, ddof=1)
+    told = np.sqrt(np.mean([each.variance for each in estimates], axis=0))
     sampled.near("told / scatter", told / scatter, 1.0, abs=0.28)
 
 
@@ -86,9 +86,9 @@ def test_draws_do_not_depend_on_the_number_of_workers(source: MixtureSource, hel
 
 def test_held_out_images_are_drawn_equally_often(source: MixtureSource) -> None:
     drawn = drawn_by(source, 1, range(700), held_out=True)
-    for each, population in zip(drawn.sets, source._populations, strict=True):
-        assert each.units is not None
-        numbers, counts = np.unique(each.units, return_counts=True)
+    for draws, population in zip(drawn.sets, source._populations, strict=True):
+        assert draws.units is not None
+        numbers, counts = np.unique(draws.units, return_counts=True)
         assert set(numbers) <= set(population.held_out[0]) and counts.max() - counts.min() <= 1
         assert len(numbers) == min(700, len(population.held_out[0]))
 

@@ -36,42 +36,42 @@ LONGEST = 64  # evaluations at a time
 
 def evaluations(noise: str, ends: tuple[int, ...], count: int, rng: np.random.Generator) -> list[list[Slack]]:
     """`count` independent slacks whose truth is 0, each at every look."""
-    found: list[list[Slack]] = []
+    slacks: list[list[Slack]] = []
     for start in range(0, count, LONGEST):
-        found += _some(noise, ends, min(LONGEST, count - start), rng)
-    return found
+        slacks += _some(noise, ends, min(LONGEST, count - start), rng)
+    return slacks
 
 
 def _some(noise: str, ends: tuple[int, ...], size: int, rng: np.random.Generator) -> list[list[Slack]]:
     problem = ConstrainedProblem(tuple(map(str, range(size))), np.full(size, TREND), np.zeros(size, dtype=np.bool_))
     deciding = Deciding(problem, np.zeros(size), ends)
-    drawn, found = None, []
+    drawn, slacks = None, []
     for length in np.diff(ends, prepend=0):
         timesteps = (np.arange(length)[:, None] + rng.random((int(length), size))) / length
         values = 1.0 / (SOFT + timesteps) + NOISES[noise](rng, (int(length), size))
         stage = drawn_values(1 + size, [JointDraws(tuple(range(1, 1 + size)), values, (int(length),), stratified=True)])
         drawn = stage if drawn is None else drawn.joined(stage)
-        found.append(deciding.slacks(drawn))
-    return [list(each) for each in zip(*found, strict=True)]
+        slacks.append(deciding.slacks(drawn))
+    return [list(each) for each in zip(*slacks, strict=True)]
 
 
 def judgements(evaluated: list[list[Slack]], truths: Vector, criticals: Sequence[Criticals]) -> Codes:
     """The product's judgement [looks, count] of each slack at each look, its truth shifted by `truths` [count]."""
-    each = [
+    codes = [
         [CODES[judged(slack._replace(value=slack.value + truth), "at_most", 0.0, beyond)] for slack, beyond in pairs]
         for pairs, truth in zip((zip(at, criticals, strict=True) for at in evaluated), truths.tolist(), strict=True)
     ]
-    return np.array(each, dtype=np.int8).T
+    return np.array(codes, dtype=np.int8).T
 
 
-def trials(found: Codes, ends: tuple[int, ...]) -> tuple[Codes, Vector]:
+def trials(codes: Codes, ends: tuple[int, ...]) -> tuple[Codes, Vector]:
     """How trials stand of whose m constraints these are the judgements [looks, runs, m], and on how many draws: [runs] each.
 
     As `dualsweep.trainer.feasibility.deciding.after` and `standing.overall` have it, of all runs at once.
     """
-    state = np.zeros(found.shape[1:], np.int8)
+    state = np.zeros(codes.shape[1:], np.int8)
     standing, used = np.zeros(len(state), np.int8), np.full(len(state), float(ends[-1]))
-    for now, end in zip(found, ends, strict=True):
+    for now, end in zip(codes, ends, strict=True):
         state = np.where((state == 0) | (now < 0), now, state)
         whole = np.where((state < 0).any(1), -1, (state > 0).all(1))
         used = np.where((standing == 0) & (whole != 0), end, used)
@@ -95,13 +95,13 @@ def wrong(noise: str, m: int, ends: tuple[int, ...], runs: int, seed: int) -> di
     def at(truth: float) -> Codes:
         return judgements(evaluated, np.full(runs * m, truth), criticals).reshape(shape)
 
-    far, found = at(50.0 * error), dict[str, float]()
+    far, rates = at(50.0 * error), dict[str, float]()
     for word, side in (("met", -1), ("violated", 1)):
         edge = at(side * 1e-6 * error)
         one = np.concatenate([edge[:, :, :1], far[:, :, 1:]], axis=2)
         for which, judgement in (("one", one), ("all", edge)):
-            found[f"wrongly {word}, {which}"] = float((trials(judgement, ends)[0] == -side).mean())
-    return found
+            rates[f"wrongly {word}, {which}"] = float((trials(judgement, ends)[0] == -side).mean())
+    return rates
 
 
 def decided(noise: str, m: int, ends: tuple[int, ...], runs: int, seed: int) -> tuple[float, float, float]:

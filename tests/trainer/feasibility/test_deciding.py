@@ -47,12 +47,12 @@ def test_held_out_data_can_contradict_but_not_confirm(
     trained: tuple[float, float], held_out: tuple[float, float] | None, standing: Standing, told: Standing | None
 ) -> None:
     deciding = Deciding(PROBLEM, np.zeros(1), (400,), two=held_out is not None)
-    found = deciding.look(deciding.first(), 0, drawn(*trained), NOTHING if held_out is None else drawn(*held_out, seed=1))
-    assert found.standings == (standing,)
-    assert (found.held_out[0].standing if found.held_out[0] else None) == told
-    assert found.final == (standing != "undecided")
-    if held_out is not None and found.held_out[0] is not None:
-        assert found.held_out[0].images == 400 and found.held_out[0].error == pytest.approx(held_out[1], rel=0.01)
+    decision = deciding.look(deciding.first(), 0, drawn(*trained), NOTHING if held_out is None else drawn(*held_out, seed=1))
+    assert decision.standings == (standing,)
+    assert (decision.held_out[0].standing if decision.held_out[0] else None) == told
+    assert decision.final == (standing != "undecided")
+    if held_out is not None and decision.held_out[0] is not None:
+        assert decision.held_out[0].images == 400 and decision.held_out[0].error == pytest.approx(held_out[1], rel=0.01)
 
 
 def test_on_held_out_data_these_alone_decide_where_there_are_some() -> None:
@@ -114,8 +114,8 @@ def test_explain_says_what_held_out_data_contradict_or_leave_open() -> None:
 def test_converged_asks_that_nothing_be_violated() -> None:
     from tests.trainer.dual.test_simplex import settled
 
-    each = ConstraintOutcome(0.5, 0.5, 0.0, 0.1, 0.3, decided="undecided")
-    level = {"a": each, "b": replace(each, decided="met")}
+    outcome = ConstraintOutcome(0.5, 0.5, 0.0, 0.1, 0.3, decided="undecided")
+    level = {"a": outcome, "b": replace(outcome, decided="met")}
     assert verdict(settled(2), level)[0] == "converged" and "undecided: `a`" in verdict(settled(2), level)[1]
-    status, reason = verdict(settled(2), {**level, "b": replace(each, decided="violated", slack=-0.2)})
+    status, reason = verdict(settled(2), {**level, "b": replace(outcome, decided="violated", slack=-0.2)})
     assert status == "out_of_steps" and "`b` by 0.2 ± 0.1 (tolerance 0)" in reason

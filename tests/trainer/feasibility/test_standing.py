@@ -21,9 +21,9 @@ ENDS = (256, 512, 1024, 2048)
 @pytest.mark.parametrize("noise, seed", [("normal", 1), ("exponential", 2), ("minus exponential", 3), ("t5", 4)])
 def test_at_the_edge_of_the_tolerance_it_is_seldom_wrongly_met_or_violated(noise: str, seed: int) -> None:
     """A small part of tests/benchmarks/coverage/feasibility.py; 0.085 is 5 sd of 1,000 runs above 0.05."""
-    found = wrong(noise, 1, ENDS, 1_000, seed)
-    assert max(found.values()) <= 0.085, found
-    assert min(found["wrongly met, one"], found["wrongly violated, one"]) >= 0.015, found  # and no confidence is wasted
+    rates = wrong(noise, 1, ENDS, 1_000, seed)
+    assert max(rates.values()) <= 0.085, rates
+    assert min(rates["wrongly met, one"], rates["wrongly violated, one"]) >= 0.015, rates  # and no confidence is wasted
 
 
 def test_as_many_draws_decide_more_trials_than_one_fixed_test() -> None:

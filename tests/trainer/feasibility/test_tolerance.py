@@ -96,9 +96,9 @@ def test_a_budget_of_0_asks_for_a_tolerance_unless_it_is_searched(tmp_path: Path
 
 
 def test_results_of_before_are_judged_anew_with_the_default_tolerance() -> None:
-    each = {"value": 0.501, "budget": 0.5, "slack": -0.001, "slack_error": 0.001, "multiplier": 0.1, "kind": "at_most"}
+    outcome = {"value": 0.501, "budget": 0.5, "slack": -0.001, "slack_error": 0.001, "multiplier": 0.1, "kind": "at_most"}
     plain = {
-        "status": "converged", "reason": "", "objective": 1.0, "objective_error": 0.1, "constraints": {"a": each},
+        "status": "converged", "reason": "", "objective": 1.0, "objective_error": 0.1, "constraints": {"a": outcome},
         "feasible": False, "steps": 1, "seconds": 1.0, "checkpoint": None, "metrics": {}, "stopped_by": None,
     }  # fmt: skip
     result = Result.from_json(plain)

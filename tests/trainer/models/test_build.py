@@ -45,9 +45,9 @@ def host_in(recipe: Recipe, folder: Path) -> LocalHost:
 
 
 def latest(folder: Path) -> Snapshot:
-    found = CheckpointFolder(str(folder / "checkpoints")).latest()
-    assert found is not None
-    return found
+    snapshot = CheckpointFolder(str(folder / "checkpoints")).latest()
+    assert snapshot is not None
+    return snapshot
 
 
 def prepared(recipe: Recipe, folder: Path) -> Prepared:

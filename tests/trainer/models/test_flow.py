@@ -74,12 +74,12 @@ def test_the_simple_loss_is_the_squared_error_of_the_velocity():
 def test_deterministic_sampling_is_eulers_method_on_the_flow():
     predictor, schedule = model()
     noise = normals(3, Stream.SAMPLING, 0, range(6), (1,))
-    found = sample(predictor, schedule, range(6), (1,), sampling=Sampling("ddim", 10, 1.0), seed=3, batch_size=6)
+    samples = sample(predictor, schedule, range(6), (1,), sampling=Sampling("ddim", 10, 1.0), seed=3, batch_size=6)
     s = [*levels(schedule)[T // 10 - 1 :: T // 10].flip(0).tolist(), 0.0]
     x = noise * (s[0] ** 2 + (1 - s[0]) ** 2) ** 0.5
     for now, after in pairwise(s):
         x = x + (after - now) * Velocity()(x, torch.full((6,), now * T))
-    torch.testing.assert_close(found, x, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(samples, x, rtol=1e-3, atol=1e-3)
 
 
 def test_the_stochastic_sampler_has_the_datas_moments(sampled):

@@ -57,9 +57,9 @@ NETWORKS = {"UNet2DModel": unet, "UNet2DConditionModel": text_unet, "SD3Transfor
 def network(request) -> tuple[nn.Module, Condition | None]:
     torch.manual_seed(0)
     made, condition = NETWORKS[request.param]()
-    for each in made.parameters():  # some last layers start at zero, behind which nothing could be seen
-        if not each.any():
-            nn.init.normal_(each, std=0.05)
+    for parameter in made.parameters():  # some last layers start at zero, behind which nothing could be seen
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.05)
     return made.eval(), condition
 
 

@@ -49,9 +49,9 @@ def rolled(recipe: Recipe, folder: Path, rank: int = 0, world: int = 1) -> tuple
 
 def test_each_prompt_has_its_share_of_a_batch(sampled: Sampled) -> None:
     for total, count in ((12, 3), (10, 4), (4, 9)):
-        found = drawn(count, 0, 5, total)
-        assert found is not None and len(found) == total
-        share = torch.bincount(found, minlength=count).float() - total / count
+        indices = drawn(count, 0, 5, total)
+        assert indices is not None and len(indices) == total
+        share = torch.bincount(indices, minlength=count).float() - total / count
         assert share.abs().max() < 2 and (total % count or not share.any())
     every = torch.stack([drawn(9, sampled.seed, step, 4) for step in range(4000)])  # type: ignore[misc]
     sampled.near("shares of nine prompts", np.bincount(every.flatten(), minlength=9) / every.numel(), 1 / 9, abs=0.013)
@@ -79,11 +79,11 @@ def test_samples_have_the_prompts_in_turn(text_to_image: str) -> None:
     model = library.predictor(Model(load=text_to_image, prompts=TEXTS))
     schedule = own_schedule(Model(load=text_to_image, prompt="a"))
     assert schedule is not None
-    found = sample(model, schedule, range(5), SHAPE, sampling=sampling, seed=1, batch_size=2)
+    samples = sample(model, schedule, range(5), SHAPE, sampling=sampling, seed=1, batch_size=2)
     for position in range(5):
         one = library.predictor(Model(load=text_to_image, prompt=TEXTS[position % 3]))
         alone = sample(one, schedule, range(position, position + 1), SHAPE, sampling=sampling, seed=1, batch_size=2)
-        torch.testing.assert_close(found[position : position + 1], alone)
+        torch.testing.assert_close(samples[position : position + 1], alone)
 
 
 def test_the_trained_and_the_frozen_model_have_one_prompt_at_a_sample(tmp_path: Path, text_to_image: str) -> None:

@@ -63,9 +63,9 @@ def stored_adapter(spec: Model, folder: Path) -> None:
     """One with random weights, as diffusers keeps it."""
     network = Library().predictor(spec).inner
     with torch.no_grad():
-        for name, each in network.named_parameters():
+        for name, parameter in network.named_parameters():
             if "lora_B" in name:
-                each.normal_()
+                parameter.normal_()
     folder.mkdir()
     for name, content in adapters.files(network).items():
         (folder / name).write_bytes(content)
@@ -84,10 +84,10 @@ def test_adapters_on_one_base_share_its_weights(tmp_path: Path, text_to_image: s
     frozen, trained = frozen_of(first).frozen, first.primal.predictor
     places = weights(frozen["plain"].inner)
     assert weights(frozen["a"].inner) == weights(frozen["b"].inner) == weights(trained.inner) == places
-    found = {name: prediction(frozen[name], SHAPE) for name in specs}
-    assert not torch.allclose(found["a"], found["b"], atol=1e-5)
+    predictions = {name: prediction(frozen[name], SHAPE) for name in specs}
+    assert not torch.allclose(predictions["a"], predictions["b"], atol=1e-5)
     for name, spec in specs.items():
-        torch.testing.assert_close(found[name], prediction(Library().predictor(Model.model_validate(spec)), SHAPE))
+        torch.testing.assert_close(predictions[name], prediction(Library().predictor(Model.model_validate(spec)), SHAPE))
     assert [name for name, each in trained.named_parameters() if each.requires_grad] == [
         name for name, _ in trained.named_parameters() if "lora_" in name
     ]

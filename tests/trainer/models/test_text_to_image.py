@@ -60,14 +60,14 @@ def test_predictions_are_those_of_the_pipelines_own_denoising(place: str, negati
     for x, t, expected in asked:
         with torch.no_grad():
             if model.levels is None:
-                found = model.guided(x, t.expand(2))
+                predicted = model.guided(x, t.expand(2))
             else:  # at the pipeline's own level of noise, which lies between two of ours
                 s = t.float() / len(levels(schedule))
                 model.levels = s.expand(len(levels(schedule)))
                 scale = (s**2 + (1 - s) ** 2).sqrt()
                 v = model.guided(x / scale, torch.zeros(2, dtype=torch.int64))
-                found = (v - (1 - 2 * s) * x / scale) / scale
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+                predicted = (v - (1 - 2 * s) * x / scale) / scale
+        torch.testing.assert_close(predicted, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_sdxl_is_told_the_size_of_the_image_whatever_it_is(sdxl: str) -> None:

@@ -19,10 +19,10 @@ def job(name: str) -> Job:
 
 async def messages(actor: SlotCoordinator) -> list[Any]:
     """All that was put so far."""
-    found = []
+    received = []
     while (message := await actor.next(0.01)) is not None:
-        found.append(message)
-    return found
+        received.append(message)
+    return received
 
 
 def test_every_worker_gets_every_training_and_a_late_one_waits() -> None:

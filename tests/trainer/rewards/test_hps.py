@@ -31,9 +31,9 @@ def original() -> OpenClip:
 
 @pytest.fixture
 def tokens(clip_folder: Path) -> Tensor:
-    found: Tensor = AutoTokenizer.from_pretrained(clip_folder)(PROMPT, return_tensors="pt").input_ids[0]
-    assert found.tolist()[0] == 0 and found.tolist()[-1] == 1
-    return found
+    token_ids: Tensor = AutoTokenizer.from_pretrained(clip_folder)(PROMPT, return_tensors="pt").input_ids[0]
+    assert token_ids.tolist()[0] == 0 and token_ids.tolist()[-1] == 1
+    return token_ids
 
 
 SAVED: dict[str, Callable[[dict[str, Tensor], Path], None]] = {

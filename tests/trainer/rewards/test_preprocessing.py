@@ -34,10 +34,10 @@ def test_preprocessing_is_the_processors(
     processor = AutoImageProcessor.from_pretrained(tmp_path)
     x, images = pictures(3, height, width, 70, 186)
     expected = processor(images, return_tensors="pt")["pixel_values"]
-    found = Preprocessing.of(processor)(x)
-    assert found.shape == expected.shape
-    assert (found - expected).abs().max() < 1.2 / 255 / 0.26
-    assert (found - expected).abs().mean() < 0.5 / 255 / 0.26
+    preprocessed = Preprocessing.of(processor)(x)
+    assert preprocessed.shape == expected.shape
+    assert (preprocessed - expected).abs().max() < 1.2 / 255 / 0.26
+    assert (preprocessed - expected).abs().mean() < 0.5 / 255 / 0.26
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 27), (13, 40), (8, 5), (20, 9), (20, 20), (40, 1)])

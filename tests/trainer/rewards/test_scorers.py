@@ -143,6 +143,6 @@ def test_a_model_that_lacks_weights_is_refused(clip_folder: Path, tmp_path: Path
 def test_each_image_has_its_own_text(clip_folder: Path) -> None:
     clip = Clip.load(str(clip_folder), str(clip_folder), torch.device("cpu"))
     x = noise(2, 3, SIDE, SIDE).float()
-    each = [built({"clip_score": {"model": str(clip_folder), "prompt": prompt}})(x) for prompt in ("a cat", "a dog")]
+    scores = [built({"clip_score": {"model": str(clip_folder), "prompt": prompt}})(x) for prompt in ("a cat", "a dog")]
     found = 100 * clip.cosines(x, clip.texts(["a cat", "a dog"]))
-    torch.testing.assert_close(found, torch.stack([each[0][0], each[1][1]]), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(found, torch.stack([scores[0][0], scores[1][1]]), rtol=1e-5, atol=1e-4)

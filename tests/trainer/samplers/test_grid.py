@@ -67,9 +67,9 @@ def test_draws_have_these_moments(total, count, sampler, prediction, sampled):
 def test_grids_are_distinct_and_begin_at_noise(total):
     for count in (each for each in (1, 2, *COUNTS, total) if each <= total):
         assert list(trailing(total, count)) == grid(total, count)
-        for found in (trailing(total, count), condensed(total, count)):
-            assert len(found) == count and found[0] == total - 1 and found[-1] >= 0
-            assert (np.diff(found) < 0).all()
+        for timesteps in (trailing(total, count), condensed(total, count)):
+            assert len(timesteps) == count and timesteps[0] == total - 1 and timesteps[-1] >= 0
+            assert (np.diff(timesteps) < 0).all()
     assert condensed(total, total) == trailing(total, total)
 
 
@@ -179,12 +179,12 @@ def test_the_multistep_solver_is_that_of_diffusers_on_our_timesteps(prediction):
 def test_samples_do_not_depend_on_the_batch():
     schedule = schedule_of("epsilon", 50)
     for sampler in ("dpmpp_2m", "ddim", "ddpm"):
-        each = [
+        samples = [
             sample(exact(NARROW, schedule, "epsilon"), schedule, rows, (2,), sampling=Sampling(sampler, 7, 1.0), seed=3,
                    batch_size=size)
             for rows, size in ((range(70), 70), (range(70), 9), (range(40, 70), 11))
         ]  # fmt: skip
-        assert torch.equal(each[0], each[1]) and torch.equal(each[0][40:], each[2])
+        assert torch.equal(samples[0], samples[1]) and torch.equal(samples[0][40:], samples[2])
 
 
 def test_more_steps_than_timesteps_are_refused():

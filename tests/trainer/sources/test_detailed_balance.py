@@ -54,12 +54,12 @@ def test_the_part_ahead_counts_with_the_learned_one_at_both_ends_of_a_step() -> 
     source = torch.Generator().manual_seed(0)
     learned, ahead, likelihoods, reference = torch.randn(4, BATCH, STEPS - 1, generator=source).unbind()
     final = torch.randn(BATCH, generator=source)
-    found = residuals(learned, likelihoods, drawn(reference, final, ahead))
+    residual = residuals(learned, likelihoods, drawn(reference, final, ahead))
     for sample in range(BATCH):
         flow = [*(learned + ahead)[sample].tolist(), float(final[sample])]
         for k in range(STEPS - 1):
             by_hand = flow[k] + float(likelihoods[sample, k]) - flow[k + 1] - float(reference[sample, k])
-            assert float(found[sample, k]) == pytest.approx(by_hand, abs=1e-5)
+            assert float(residual[sample, k]) == pytest.approx(by_hand, abs=1e-5)
 
 
 class Host:
@@ -87,10 +87,10 @@ def test_the_baseline_is_the_mean_over_the_other_samples_of_all_workers() -> Non
     source = torch.Generator().manual_seed(1)
     whole = torch.randn(2 * BATCH, STEPS - 1, generator=source)
     mine, other = whole[:BATCH], whole[BATCH:]
-    found = step_of(other.sum(0), 2 * BATCH)._less_the_others(mine)
+    centred = step_of(other.sum(0), 2 * BATCH)._less_the_others(mine)
     for sample in range(BATCH):
         others = torch.cat([whole[:sample], whole[sample + 1 :]])
-        torch.testing.assert_close(found[sample], mine[sample] - others.mean(0))
+        torch.testing.assert_close(centred[sample], mine[sample] - others.mean(0))
 
 
 def test_the_baseline_has_no_gradient_and_one_sample_has_none() -> None:

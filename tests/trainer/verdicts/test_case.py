@@ -34,10 +34,10 @@ def case(multipliers: Any = 0.3, slacks: Any = 0.0, dual: Dual | None = None, **
 
 
 def test_the_tail_is_the_last_three_fifths_and_the_end_the_last() -> None:
-    found = case(multipliers=np.arange(10) / 10, slacks=np.arange(10) / 10)
-    assert found.end.steps.tolist() == [90, 100] and found.multiplier == pytest.approx(0.85)
-    assert found.tail.steps.tolist() == [50, 60, 70, 80, 90, 100]
-    assert found.end_slack.value == pytest.approx(0.85)
+    constraint_case = case(multipliers=np.arange(10) / 10, slacks=np.arange(10) / 10)
+    assert constraint_case.end.steps.tolist() == [90, 100] and constraint_case.multiplier == pytest.approx(0.85)
+    assert constraint_case.tail.steps.tolist() == [50, 60, 70, 80, 90, 100]
+    assert constraint_case.end_slack.value == pytest.approx(0.85)
 
 
 def test_without_points_the_results_multiplier_counts() -> None:
@@ -92,17 +92,17 @@ def test_dual_steps_between_points_are_counted_and_not_primal_steps() -> None:
     ],
 )
 def test_a_budget_that_is_missed_by_more_is_farther_out(kind: str, value: float, slack: float, looser: float, key: str) -> None:
-    found = case(kind=kind, value=value, slack=slack, slacks=-0.4)
-    assert found.value_at(slack) == pytest.approx(value) and found.value_at(-0.4) == pytest.approx(looser)
-    assert found.loosest_needed() == pytest.approx(value)  # the better of the end, -0.3, and of the training, -0.4
-    assert found.budget_key(value) == f"constraints.{key} {value:g}"
+    constraint_case = case(kind=kind, value=value, slack=slack, slacks=-0.4)
+    assert constraint_case.value_at(slack) == pytest.approx(value) and constraint_case.value_at(-0.4) == pytest.approx(looser)
+    assert constraint_case.loosest_needed() == pytest.approx(value)  # the better of the end, -0.3, and of the training, -0.4
+    assert constraint_case.budget_key(value) == f"constraints.{key} {value:g}"
 
 
 def test_an_equality_that_presses_from_above_is_seen_with_its_signs_turned() -> None:
     """Its trace is turned where the case is made; the figures that people read are turned back."""
-    found = case(kind="equals", multiplier=-0.3, multipliers=0.3, value=0.3, slack=0.2)
-    assert found.side == -1.0 and found.multiplier == pytest.approx(-0.3)
-    assert found.value_at(-0.2) == pytest.approx(0.3) and found.value_at(0.0) == pytest.approx(0.5)
+    constraint_case = case(kind="equals", multiplier=-0.3, multipliers=0.3, value=0.3, slack=0.2)
+    assert constraint_case.side == -1.0 and constraint_case.multiplier == pytest.approx(-0.3)
+    assert constraint_case.value_at(-0.2) == pytest.approx(0.3) and constraint_case.value_at(0.0) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

@@ -84,9 +84,9 @@ def walk(step_size: float, slack: float, noise: float) -> float:
 
 def test_a_multiplier_that_only_noise_holds_up_is_noisy_and_inactive_at_the_step_size_suggested(sampled: Sampled) -> None:
     case = Dynamics(rate=0.8, target=-0.2, noise=1.0)
-    found = [one(case.run(0.1, 2 * STEPS, seed), result(0.2, 0.1), step_size=0.1) for seed in sampled.seeds(20)]
-    noisy = [each for each in found if each.word == "noisy"]
-    sampled.at_least("share that is noisy", len(noisy) / len(found), 0.5)
+    judged = [one(case.run(0.1, 2 * STEPS, seed), result(0.2, 0.1), step_size=0.1) for seed in sampled.seeds(20)]
+    noisy = [each for each in judged if each.word == "noisy"]
+    sampled.at_least("share that is noisy", len(noisy) / len(judged), 0.5)
     sampled.near("mean multiplier", np.mean([each.evidence["multiplier"] for each in noisy]), walk(0.1, 0.2, 1.0), rel=0.3)
     step_sizes = [float(each.suggestion.split("dual.step_size ")[1].split(" ")[0]) for each in noisy]
     # A slower walk needs longer to have a mean.
@@ -137,13 +137,13 @@ def test_infeasible_names_them_too_unless_the_violation_was_still_shrinking() ->
 
 def test_relative_constraints_are_at_their_limit_when_their_sum_is() -> None:
     both = [RELATIVE, RELATIVE.model_copy(update={"name": "d"})]
-    found = dict(histories(lambda t: min(0.65, 2 * t), lambda t: -0.1))
-    found |= {name.replace("/c", "/five"): series for name, series in found.items()}
-    found["multiplier/d"] = [(step, 0.3) for step, _ in found["multiplier/c"]]
+    traces = dict(histories(lambda t: min(0.65, 2 * t), lambda t: -0.1))
+    traces |= {name.replace("/c", "/five"): series for name, series in traces.items()}
+    traces["multiplier/d"] = [(step, 0.3) for step, _ in traces["multiplier/c"]]
     outcome = ConstraintOutcome(0.12, 0.02, -0.1, 0.01, 0.65)
     met = ConstraintOutcome(0.01, 0.02, 0.01, 0.01, 0.3)
     ended = Result("infeasible", "", 1.0, 0.1, {"five": outcome, "d": met}, "violated", STEPS, 1.0, None)
-    assert [each.word for each in verdicts(found, ended, Dual(), both)] == ["infeasible", "active"]
+    assert [each.word for each in verdicts(traces, ended, Dual(), both)] == ["infeasible", "active"]
 
 
 @pytest.mark.parametrize("constants", [0.7, 1.5, 2.5])
@@ -206,10 +206,10 @@ def test_minimising_the_largest_value_has_no_budget_to_tighten() -> None:
         "c": ConstraintOutcome(0.5, 0.5, 0.0, 0.01, 1.0, "minimax"),
         "d": ConstraintOutcome(0.2, 0.5, 0.3, 0.01, 0.0, "minimax"),
     }
-    found = {**histories(lambda t: 1.0, lambda t: 0.0)}
-    found |= {"multiplier/d": [(step, 0.0) for step, _ in found["multiplier/c"]]}
+    traces = {**histories(lambda t: 1.0, lambda t: 0.0)}
+    traces |= {"multiplier/d": [(step, 0.0) for step, _ in traces["multiplier/c"]]}
     ended = Result("converged", "", 1.0, 0.1, outcomes, "met", STEPS, 1.0, None)
-    largest, other = verdicts(found, ended, Dual(rule="simplex", cap=0.5), [C, C.model_copy(update={"name": "d"})])
+    largest, other = verdicts(traces, ended, Dual(rule="simplex", cap=0.5), [C, C.model_copy(update={"name": "d"})])
     assert (largest.word, other.word) == ("active", "inactive") and not other.suggestion and "largest" in largest.sentence
 
 

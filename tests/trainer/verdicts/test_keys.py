@@ -19,10 +19,10 @@ RECIPES = Path(__file__).parents[3] / "sweeps" / "recipes"
 @pytest.mark.parametrize("file", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_keys_are_those_that_measure_the_constraint(file: Path) -> None:
     recipe, _ = load_recipe(file, [])
-    found = measured_by(recipe)
-    assert set(found) == {each.name for each in recipe.constraints}
+    keys_by_name = measured_by(recipe)
+    assert set(keys_by_name) == {each.name for each in recipe.constraints}
     along = {recipe.constraints[each.column - 1].name for each in recipe.terms if each.column and each.term.source == "rollout"}
-    for name, keys in found.items():
+    for name, keys in keys_by_name.items():
         assert (keys == "rollout.batch_size") == (name in along)
         assert all(isinstance(reduce(getattr, key.split("."), recipe), int) for key in keys.split(", "))
 

@@ -39,22 +39,22 @@ def test_a_swing_without_noise_gives_its_pole_to_the_last_digits_also_with_a_tre
 
 def test_an_autoregression_gives_its_poles_and_a_moving_average_part_does_not_bias_them(sampled: Sampled) -> None:
     """ARMA(2, 1): least squares on it is off by 0.1 and more, however long the series."""
-    z, found = 0.9 * cmath.exp(0.4j), []
+    z, poles = 0.9 * cmath.exp(0.4j), []
     for seed in sampled.seeds(10):
         noise = np.random.default_rng(seed).standard_normal(20_000)
-        found.append(pole(lfilter([1, -0.8], [1, -2 * z.real, abs(z) ** 2], noise)))
-    sampled.near("pole", [np.mean(found).real, np.mean(found).imag], [z.real, z.imag], abs=0.01)
+        poles.append(pole(lfilter([1, -0.8], [1, -2 * z.real, abs(z) ** 2], noise)))
+    sampled.near("pole", [np.mean(poles).real, np.mean(poles).imag], [z.real, z.imag], abs=0.01)
 
 
 @pytest.mark.parametrize("factor", [4, 8, 16])
 @pytest.mark.parametrize("case", [Dynamics(), Dynamics(delay=1), Dynamics(rate=0.2)], ids=["plain", "stale", "fast"])
 def test_too_large_a_step_size_is_seen_and_by_how_much(case: Dynamics, factor: float, sampled: Sampled) -> None:
-    found = [
+    oscillations = [
         oscillation(tail(case.run(factor * case.critical, 1500, seed)), EVERY)
         for seed in sampled.seeds(800 if factor == 4 else 400)
     ]
-    seen = [each for each in found if each is not None]
-    sampled.at_least("share that is seen", len(seen) / len(found), {4: 0.15, 8: 0.75, 16: 0.8}[int(factor)])
+    seen = [each for each in oscillations if each is not None]
+    sampled.at_least("share that is seen", len(seen) / len(oscillations), {4: 0.15, 8: 0.75, 16: 0.8}[int(factor)])
     near = (0.65, 1.45) if case.delay == 0 and factor > 4 else (0.5, 2.0)
     method = (
         "noise damps what is seen: 28 % low where the slack is fast, up to 50 % high where only the strongest swings are seen"
@@ -86,9 +86,9 @@ def test_a_step_size_up_to_twice_the_critical_is_not_called_too_large(factor: fl
 def test_the_suggested_step_size_ends_the_oscillation(sampled: Sampled) -> None:
     case, ended = Dynamics(), []
     for seed in sampled.seeds(RUNS):
-        found = oscillation(tail(case.run(16 * case.critical, 1500, seed)), EVERY)
-        if found is not None:
-            ended.append(oscillation(tail(case.run(16 * case.critical / found.excess, 1500, seed)), EVERY) is None)
+        swing = oscillation(tail(case.run(16 * case.critical, 1500, seed)), EVERY)
+        if swing is not None:
+            ended.append(oscillation(tail(case.run(16 * case.critical / swing.excess, 1500, seed)), EVERY) is None)
     sampled.at_least("share that is seen", len(ended) / RUNS, 0.8)
     sampled.at_least("share that is ended", np.mean(ended), 0.9)
 

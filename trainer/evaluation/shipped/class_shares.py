@@ -29,17 +29,17 @@ def class_shares(evidence: Evidence) -> dict[str, float]:
         )
     counts, called = tallies(probabilities), metric_names(names)
     errors, (low, high) = share_errors(counts), share_intervals(counts)
-    each = {
-        f"{word}/{name}": float(found)
+    class_metrics = {
+        f"{word}/{name}": float(statistic)
         for word, column in (
             ("share", counts / counts.sum()), ("share_error", errors), ("share_low", low), ("share_high", high)
         )
-        for name, found in zip(called, column, strict=True)
-        if not np.isnan(found)
+        for name, statistic in zip(called, column, strict=True)
+        if not np.isnan(statistic)
     }  # fmt: skip
     least, most = tv_interval(counts)
     distance = tv_from_uniform(counts / counts.sum())
-    return {**each, "tv_from_uniform": distance, "tv_from_uniform_low": least, "tv_from_uniform_high": most}
+    return {**class_metrics, "tv_from_uniform": distance, "tv_from_uniform_low": least, "tv_from_uniform_high": most}
 
 
 def metric_names(names: tuple[int | str, ...]) -> list[str]:

@@ -80,9 +80,9 @@ def examine(images: torch.Tensor, training: Rows, own: Integers | None = None) -
     """How near images [M, *shape] come to the training images; `own` [M] says which training image each of them is, and leaves it
     out."""
     left_out = np.empty((len(images), 0), dtype=np.int64) if own is None else own[:, None]
-    found = nearest(images, training, left_out)
-    others = nearest(training.at(found.position), training, np.column_stack([left_out, found.position]))
-    return Nearness(found.distance, found.distance <= others.distance)
+    neighbours = nearest(images, training, left_out)
+    others = nearest(training.at(neighbours.position), training, np.column_stack([left_out, neighbours.position]))
+    return Nearness(neighbours.distance, neighbours.distance <= others.distance)
 
 
 def nearest(images: torch.Tensor, training: Rows, left_out: Integers) -> Neighbours:

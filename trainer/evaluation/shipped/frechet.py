@@ -43,10 +43,10 @@ def frechet(evidence: Evidence) -> dict[str, float]:
     if len(samples) < LEAST_PER_FEATURE * samples.shape[1]:
         return {"frechet": distance(samples, data)}
     _check(samples, data)
-    found, error = jackknifed(partial(to_gaussian, *_rooted(data)), samples)
-    low, high = (max(0.0, found + sign * Z * error) for sign in (-1.0, 1.0))
-    told = {"frechet": max(0.0, found), "frechet_low": low, "frechet_high": high}
-    return told | ({"frechet_error": error} if found >= APART * error else {})
+    estimate, error = jackknifed(partial(to_gaussian, *_rooted(data)), samples)
+    low, high = (max(0.0, estimate + sign * Z * error) for sign in (-1.0, 1.0))
+    told = {"frechet": max(0.0, estimate), "frechet_low": low, "frechet_high": high}
+    return told | ({"frechet_error": error} if estimate >= APART * error else {})
 
 
 def distance(first: Reals, second: Reals) -> float:

@@ -23,12 +23,12 @@ def check_amortised(recipe: RecipeFields) -> None:
     names = [each.name for each in recipe.constraints]
     if unknown := [name for name in spec.by_constraint if name not in names]:
         raise RuleError("amortised.by_constraint", "must name constraints", f"{unknown[0]!r}", f"write one of {names}")
-    for position, each in enumerate(recipe.constraints):
-        if each.kind == "equals":
+    for position, constraint in enumerate(recipe.constraints):
+        if constraint.kind == "equals":
             raise RuleError(
                 f"constraints.{position}.equals",
                 "must be at_most or at_least with `amortised`, whose multipliers are not negative",
-                each.budget,
+                constraint.budget,
                 "write one of them, or drop `amortised`",
             )
     if recipe.start is not None and recipe.start.multipliers:

@@ -17,9 +17,9 @@ def names_are_unique(recipe: RecipeFields) -> None:
 
 def models_are_known(recipe: RecipeFields) -> None:
     known = {"pretrained", *recipe.models}
-    for each in recipe.terms:
-        if unknown := [name for name in each.term.models(each.value) if name not in known]:
-            raise RuleError(each.where, "must name an entry of `models`", f"{unknown[0]!r}", f"write one of {sorted(known)}")
+    for named in recipe.terms:
+        if unknown := [name for name in named.term.models(named.value) if name not in known]:
+            raise RuleError(named.where, "must name an entry of `models`", f"{unknown[0]!r}", f"write one of {sorted(known)}")
 
 
 def objective_fits_the_formulation(recipe: RecipeFields) -> None:
@@ -52,23 +52,23 @@ def maximised_is_a_reward(recipe: RecipeFields) -> None:
 
 def terms_fit_the_formulation(recipe: RecipeFields) -> None:
     sources = SHAPES[recipe.formulation].sources
-    for each in recipe.terms:
-        if each.term.source not in sources:
+    for named in recipe.terms:
+        if named.term.source not in sources:
             words = sorted(word for word, term in TERMS.items() if term.source in sources)
             raise RuleError(
-                each.where,
+                named.where,
                 f"must be a term of the formulation {recipe.formulation}",
-                each.term.word,
+                named.term.word,
                 f"write one of {words}, or formulation: combined",
             )
 
 
 def sampler_has_noise(recipe: RecipeFields) -> None:
-    for each in recipe.terms:
-        if each.term.needs_noise and recipe.rollout.eta == 0:
+    for named in recipe.terms:
+        if named.term.needs_noise and recipe.rollout.eta == 0:
             raise RuleError(
                 "rollout.eta",
-                f"must be above 0 with {each.term.word}, which is infinite for a deterministic sampler",
+                f"must be above 0 with {named.term.word}, which is infinite for a deterministic sampler",
                 "0",
                 "write eta: 1.0",
             )

@@ -34,8 +34,8 @@ def jpeg_size(x: Tensor, quality: int) -> Tensor:
     shades = unit(x.detach())
     pixels = (shades * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     sizes = []
-    for each in pixels:
+    for image in pixels:
         file = BytesIO()
-        Image.fromarray(each[..., 0] if each.shape[-1] == 1 else each).save(file, format="JPEG", quality=quality)
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, format="JPEG", quality=quality)
         sizes.append(file.tell() / 1000)
     return shades.new_tensor(sizes)
