@@ -160,14 +160,14 @@ def asserted(function: Function) -> int:
 
 def spread(function: Function, name: str) -> int:
     """Over how many lines a function uses a local variable; of a comprehension's own variable, the longest comprehension."""
-    whole = [node for node in ast.walk(function) if isinstance(node, _COMPREHENSIONS)]
-    inside = {id(node) for comprehension in whole for node in ast.walk(comprehension)}
-    places = [[node for node in ast.walk(scope) if isinstance(node, ast.Name) and node.id == name] for scope in whole]
-    places.append(
-        [node for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == name and id(node) not in inside]
-    )
-    lines = [[node.lineno for node in nodes] for nodes in places if nodes]
-    return max((max(each) - min(each) + 1 for each in lines), default=0)
+    nodes = list(ast.walk(function))
+    if not any(isinstance(node, ast.Name) and node.id == name for node in nodes):
+        return 0
+    scopes = [list(ast.walk(node)) for node in nodes if isinstance(node, _COMPREHENSIONS)]
+    inside = {id(node) for scope in scopes for node in scope}
+    scopes.append([node for node in nodes if id(node) not in inside])
+    uses = [[node.lineno for node in scope if isinstance(node, ast.Name) and node.id == name] for scope in scopes]
+    return max(max(lines) - min(lines) + 1 for lines in uses if lines)
 
 
 def _parts(test: ast.expr) -> int:

@@ -87,8 +87,9 @@ class TrialRecord:
         result = self.result
         outcomes = tuple(
             ConstraintRecord(
-                name, outcome.value, outcome.budget, outcome.slack, outcome.slack_error, outcome.multiplier, outcome.kind == "equals",
-                outcome.multiplier_error, outcome.kind, outcome.relaxation, outcome.tolerance, outcome.standing,
+                name, outcome.value, outcome.budget, outcome.slack, outcome.slack_error, outcome.multiplier,
+                outcome.kind == "equals", outcome.multiplier_error, outcome.kind, outcome.relaxation, outcome.tolerance,
+                outcome.standing,
             )
             for name, outcome in result.constraints.items()
         )  # fmt: skip

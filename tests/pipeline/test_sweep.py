@@ -120,14 +120,14 @@ def check_trainings(client: MlflowClient, folder: Path, trial: dict[str, Any], c
     assert [each["seed"] for each in trial["replicates"]] == [0, 1]
     objectives = [each["objective"] for each in trial["replicates"]]
     assert trial["objective"] == pytest.approx(sum(objectives) / 2) and objectives[0] != objectives[1]
-    for each in trial["replicates"]:
-        name = f"{trial['id']}/seed-{each['seed']}"
+    for training in trial["replicates"]:
+        name = f"{trial['id']}/seed-{training['seed']}"
         child = children[name]
-        assert child.info.status == "FINISHED" and child.data.params["seed"] == str(each["seed"])
-        assert child.data.metrics == pytest.approx(each["metrics"])
+        assert child.info.status == "FINISHED" and child.data.params["seed"] == str(training["seed"])
+        assert child.data.metrics == pytest.approx(training["metrics"])
         assert child.data.tags.get("dualsweep.continued_from") == trial["continued_from"]
         if trial["continued_from"] is not None:
-            neighbour = folder / "runs" / "tiny-sweep" / "trials" / trial["continued_from"] / f"seed-{each['seed']}"
+            neighbour = folder / "runs" / "tiny-sweep" / "trials" / trial["continued_from"] / f"seed-{training['seed']}"
             assert child.data.params["start.from"] == str(neighbour / "checkpoints" / "step-00000060")
         assert_whole_curve(client, child, trial["steps"])
         assert artifacts(client, child) >= {"recipe.yaml", "samples.png", "trajectories.png", "result.json", "explain.md"}
