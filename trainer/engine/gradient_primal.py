@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from diffusers.training_utils import EMAModel
 from torch import Tensor, distributed, nn
 
 from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.engine.averaged_weights import AveragedWeights
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.precision import precision
 from dualsweep.trainer.models.predictor import Predictor
@@ -41,8 +41,7 @@ class GradientPrimal:
             raise TrainingError("the model must have trainable parameters, but got none; check requires_grad")
         train = recipe.train
         self.optimizer = torch.optim.AdamW(self.parameters, lr=train.lr, weight_decay=train.weight_decay, fused=True)
-        # Warm-up of the average: min(decay, (1 + n) / (10 + n)), so that short runs aren't ruled by their first weights.
-        self.ema = EMAModel(self.parameters, decay=train.ema, foreach=True)
+        self.average = AveragedWeights(self.parameters, train.ema)
         self._rates = [train.lr]
         self.companions: dict[str, nn.Module] = {}
         self.precision = precision(train.precision, device)
@@ -93,7 +92,7 @@ class GradientPrimal:
         norm = math.hypot(*(float(nn.utils.clip_grad_norm_(group["params"], clip)) for group in groups))
         if math.isfinite(norm):
             self.optimizer.step()
-            self.ema.step(self.parameters)
+            self.average.update()
         return norm
 
     def _average_gradients(self) -> None:
@@ -134,14 +133,12 @@ class GradientPrimal:
 
         The training weights come back afterwards.
         """
-        self.ema.store(self.parameters)
-        self.ema.copy_to(self.parameters)
-        self.predictor.eval()
-        try:
-            yield self.predictor
-        finally:
-            self.predictor.train()
-            self.ema.restore(self.parameters)
+        with self.average.in_place():
+            self.predictor.eval()
+            try:
+                yield self.predictor
+            finally:
+                self.predictor.train()
 
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """Tensors by group, copied to the CPU, and the plain numbers beside them.
@@ -149,7 +146,7 @@ class GradientPrimal:
         The groups are `weights`, `average`, `optimizer` and, where there are some, `companions`.
         """
         weights = {name: _copied(value) for name, value in self.predictor.stored().items()}
-        average = {str(i): _copied(value) for i, value in enumerate(self.ema.shadow_params)}
+        average = {str(i): _copied(value) for i, value in enumerate(self.average.tensors)}
         optimizer = {
             f"{i}.{name}": _copied(value)
             for i, values in self.optimizer.state_dict()["state"].items()
@@ -162,14 +159,14 @@ class GradientPrimal:
                 for owner, module in self.companions.items()
                 for name, value in module.state_dict().items()
             }
-        return groups, {"ema_steps": self.ema.optimization_step}
+        return groups, {"ema_steps": self.average.updates}
 
     def restore(self, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
         """Puts back what `state` returned, bit for bit."""
         self.predictor.put_back(groups["weights"])
-        for i, shadow in enumerate(self.ema.shadow_params):
+        for i, shadow in enumerate(self.average.tensors):
             shadow.copy_(groups["average"][str(i)])
-        self.ema.optimization_step = numbers["ema_steps"]
+        self.average.updates = numbers["ema_steps"]
         values: dict[int, dict[str, Tensor]] = {}
         for key, value in groups["optimizer"].items():
             index, name = key.split(".", 1)

@@ -9,12 +9,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from diffusers import SD3Transformer2DModel, UNet2DConditionModel
 from torch import nn
 
 from dualsweep.trainer.checks.model_files import ADAPTER
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.models.text import TEXT_NETWORKS, pipeline_of
+from dualsweep.trainer.models.kinds import TEXT_NETWORKS, is_a
+from dualsweep.trainer.models.text import pipeline_of
 from dualsweep.trainer.recipe.model import Lora
 
 _NAME = "default"
@@ -45,7 +45,7 @@ def add(network: nn.Module, spec: Lora) -> None:
     _inject(network, config)
 
 
-def load(network: nn.Module, folder: Path) -> None:
+def load(network: Any, folder: Path) -> None:
     """The adapter that lies in `folder` or is that file, put on the network.
 
     Raises:
@@ -56,7 +56,7 @@ def load(network: nn.Module, folder: Path) -> None:
     pipeline, part = _layout(network)
     try:
         # With the configuration, adapters of SDXL that other programs wrote are understood too.
-        known = {"unet_config": network.config} if isinstance(network, UNet2DConditionModel) else {}
+        known = {"unet_config": network.config} if is_a(network, "UNet2DConditionModel") else {}
         weights, *alphas, metadata = pipeline.lora_state_dict(str(folder), return_lora_metadata=True, **known)
     except (OSError, ValueError) as error:
         raise TrainingError(
@@ -67,7 +67,7 @@ def load(network: nn.Module, folder: Path) -> None:
     if len(own) != len(weights) or not own:
         other = next((name for name in weights if not name.startswith(f"{part}.")), "nothing")
         raise TrainingError(f"lora must adapt the {part} alone, but {folder} holds {other}; save that one's adapter apart")
-    if isinstance(network, TEXT_NETWORKS):
+    if is_a(network, *TEXT_NETWORKS):
         network.load_lora_adapter(
             weights, prefix=part, network_alphas=alphas[0] if alphas else None, adapter_name=_NAME, metadata=metadata
         )
@@ -94,11 +94,11 @@ def _load_plain(network: nn.Module, weights: dict[str, Any], metadata: dict[str,
         )
 
 
-def _inject(network: nn.Module, config: Any) -> None:
+def _inject(network: Any, config: Any) -> None:
     from peft import inject_adapter_in_model
 
     inject_adapter_in_model(config, network, adapter_name=_NAME)
-    if isinstance(network, TEXT_NETWORKS):
+    if is_a(network, *TEXT_NETWORKS):
         network._hf_peft_config_loaded = True  # what its own add_adapter notes
 
 
@@ -117,7 +117,7 @@ def files(network: nn.Module) -> dict[str, bytes]:
 
 def _layout(network: nn.Module) -> tuple[Any, str]:
     """The pipeline in whose layout the network's adapters lie, and the network's name in it; other networks keep to the first."""
-    return pipeline_of(network), "transformer" if isinstance(network, SD3Transformer2DModel) else "unet"
+    return pipeline_of(network), "transformer" if is_a(network, "SD3Transformer2DModel") else "unet"
 
 
 def _plain(value: Any) -> Any:

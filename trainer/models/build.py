@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import diffusers
 import torch
-from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from dualsweep.trainer.checkpoint import locate
@@ -81,7 +81,7 @@ def _unet(spec: UNet, shape: tuple[int, ...]) -> nn.Module:
         raise TrainingError(f"model.unet must be given images [C, H, W], but got samples of shape {shape}; use model.call")
     levels = len(spec.channels)
     attention = [False] * (levels - 1) + [spec.attention]
-    model: nn.Module = UNet2DModel(
+    model: nn.Module = diffusers.UNet2DModel(
         sample_size=shape[1:],
         in_channels=shape[0],
         out_channels=shape[0],

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from diffusers import DDPMScheduler, UNet2DModel
-from diffusers.models.modeling_utils import ModelMixin
+import diffusers
+from diffusers import DDPMScheduler
 from safetensors.torch import save as save_tensors
 
 from dualsweep.trainer.checks.model_files import COMPOSITION, CONDITIONING
 from dualsweep.trainer.models import adapters
 from dualsweep.trainer.models.composed import Composed
+from dualsweep.trainer.models.kinds import is_a
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.text import part_of
 
@@ -22,7 +24,7 @@ def stored_files(predictor: Predictor, schedule: DDPMScheduler) -> dict[str, byt
     pipeline where that is all that the pipeline needs; the weights of a composed model; those of an embedding of multipliers,
     without which the network is the model at multipliers of 0.
     """
-    network = predictor.inner
+    network: Any = predictor.inner
     files: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory() as folder:
         schedule.save_pretrained(Path(folder) / "scheduler")
@@ -30,11 +32,11 @@ def stored_files(predictor: Predictor, schedule: DDPMScheduler) -> dict[str, byt
             files[COMPOSITION] = json.dumps(predictor.shares, indent=2).encode()
         elif predictor.adapted:
             files |= adapters.files(network)
-        elif isinstance(network, ModelMixin):
+        elif is_a(network, "ModelMixin"):
             network.save_pretrained(Path(folder) / part_of(network), safe_serialization=True, max_shard_size="1TB")
         if predictor.conditioning is not None:
             files[CONDITIONING] = save_tensors({name: each.cpu() for name, each in predictor.conditioning.state_dict().items()})
-        if type(network) is UNet2DModel and not predictor.adapted and predictor.condition is None:
+        if is_a(network, "UNet2DModel") and type(network) is diffusers.UNet2DModel and _unconditional(predictor):
             index = {
                 "_class_name": "DDPMPipeline",
                 "scheduler": ["diffusers", "DDPMScheduler"],
@@ -42,3 +44,7 @@ def stored_files(predictor: Predictor, schedule: DDPMScheduler) -> dict[str, byt
             }
             files["model_index.json"] = json.dumps(index).encode()
         return files | {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def _unconditional(predictor: Predictor) -> bool:
+    return not predictor.adapted and predictor.condition is None

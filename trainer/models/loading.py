@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline
 
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.networks import Networks, values_of
@@ -55,7 +55,7 @@ class Library:
 def _latents(place: str, kind: str, device: torch.device) -> Latents:
     if kind != "AutoencoderKL":
         raise TrainingError(f"a pipeline's vae must be an AutoencoderKL, but {place} has {kind}; use another model")
-    vae = AutoencoderKL.from_pretrained(place, subfolder="vae", variant=variant_of(place, "vae"))
+    vae = diffusers.AutoencoderKL.from_pretrained(place, subfolder="vae", variant=variant_of(place, "vae"))
     if vae.config.get("latents_mean") is not None:
         raise TrainingError(
             f"a pipeline's vae must scale its latents by one number, but {place} has latents_mean for each channel; "
@@ -67,7 +67,7 @@ def _latents(place: str, kind: str, device: torch.device) -> Latents:
 def pipeline_parts(place: str) -> dict[str, Any]:
     """The index of a pipeline, each part's library and class by its name; empty where `place` is none."""
     try:
-        index = DiffusionPipeline.load_config(place)
+        index = diffusers.DiffusionPipeline.load_config(place)
     except (OSError, ValueError):
         return {}
     return {name: value for name, value in index.items() if isinstance(value, list | tuple)}

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from diffusers.models.embeddings import TimestepEmbedding
 from torch import Tensor, nn
 
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.kinds import is_a
 from dualsweep.trainer.rng import Stream, generator
 
 #: Units of the embedding's hidden layers.
@@ -73,7 +73,7 @@ def places(network: nn.Module) -> list[nn.Linear]:
     found = [
         each.linear_2
         for name, each in network.named_modules()
-        if isinstance(each, TimestepEmbedding) and name.rpartition(".")[2].startswith("time")
+        if is_a(each, "TimestepEmbedding") and name.rpartition(".")[2].startswith("time")
     ]
     return [getattr(each, "base_layer", each) for each in found]  # a layer under an adapter
 

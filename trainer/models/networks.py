@@ -11,7 +11,6 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
-from diffusers import UNet2DModel
 from safetensors.torch import load as load_tensors
 from torch import nn
 
@@ -134,7 +133,7 @@ def network_config(place: str) -> tuple[dict[str, Any], dict[str, str]]:
     errors = []
     for where in ({}, {"subfolder": "unet"}, {"subfolder": "transformer"}):
         try:
-            config: dict[str, Any] = UNet2DModel.load_config(place, **where)
+            config: dict[str, Any] = diffusers.UNet2DModel.load_config(place, **where)
         except (OSError, ValueError) as error:
             errors.append(str(error).splitlines()[0])
             continue

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers.models.embeddings import LabelEmbedding
 from torch import nn
 
 from dualsweep.trainer.checks.model_files import unsupported
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.kinds import TEXT_NETWORKS, is_a
 from dualsweep.trainer.models.predictor import Condition
-from dualsweep.trainer.models.text import TEXT_NETWORKS, Encoders, text_condition
+from dualsweep.trainer.models.text import Encoders, text_condition
 from dualsweep.trainer.recipe.model import Model
 
 
@@ -21,13 +21,13 @@ def condition_of(spec: Model, network: nn.Module, parts: dict[str, Any], encoder
     Raises:
         TrainingError: the network must be given a prompt or class and is not, or is given one that it does not take.
     """
-    odd = unsupported(getattr(network, "config", {})) if not isinstance(network, TEXT_NETWORKS) else None
+    odd = unsupported(getattr(network, "config", {})) if not is_a(network, *TEXT_NETWORKS) else None
     if odd is not None:
         raise TrainingError(
             f"a loaded network must be one of (x, t), with a text or a class at most, but {spec.load} has {odd}, which is not "
             "supported; use another model"
         )
-    if isinstance(network, TEXT_NETWORKS):
+    if is_a(network, *TEXT_NETWORKS):
         _check_text(spec)
         condition = text_condition(spec, network, parts, encoders)
     elif (classes := _classes(network)) is not None:
@@ -80,7 +80,7 @@ def _label(spec: Model, network: nn.Module, classes: int) -> Condition:
             f"a class-conditional model must have a `label` from 0 to {classes - 1}, but got {spec.label} for {spec.load}; "
             "change it"
         )
-    tables = [each for each in network.modules() if isinstance(each, LabelEmbedding)]
+    tables: list[Any] = [each for each in network.modules() if is_a(each, "LabelEmbedding")]
     for table in tables:
         table.dropout_prob = 0.0  # dropping classes at random would make two passes on one state disagree
     unconditional = any(table.embedding_table.num_embeddings > classes for table in tables)

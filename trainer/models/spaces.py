@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import diffusers
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 
 from dualsweep.trainer.data.examples import Examples, InMemory, Integers
@@ -65,7 +65,7 @@ class Latents:
 
     latent = True
 
-    def __init__(self, vae: AutoencoderKL, device: torch.device) -> None:
+    def __init__(self, vae: diffusers.AutoencoderKL, device: torch.device) -> None:
         self.vae = vae.to(device).requires_grad_(False).eval()
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.scale = float(vae.config.scaling_factor)

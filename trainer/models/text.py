@@ -1,6 +1,6 @@
 """The prompts of a text-to-image model, embedded by the pipeline of diffusers that its network belongs to.
 
-Pipelines bring transformers along, so they are imported where a prompt is embedded.
+Pipelines bring transformers along: diffusers imports them where they are first named.
 """
 
 from __future__ import annotations
@@ -9,18 +9,17 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, SD3Transformer2DModel, UNet2DConditionModel
 from torch import Tensor, nn
 
 from dualsweep.trainer.checks.model_files import unsupported
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.kinds import is_a
 from dualsweep.trainer.models.predictor import Condition
 from dualsweep.trainer.models.weight_files import variant_of
 from dualsweep.trainer.recipe.model import Model
 
-#: The classes of networks that take text.
-TEXT_NETWORKS = (UNet2DConditionModel, SD3Transformer2DModel)
 _AT_ONCE = 16
 #: Tokens that the last, longest encoder of Stable Diffusion 3 is given.
 _LONGEST = 256
@@ -30,9 +29,9 @@ class Encoders:
     """The tokenizers and text encoders of pipelines, each loaded once and kept as long as this object is."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, DiffusionPipeline] = {}
+        self._kept: dict[str, diffusers.DiffusionPipeline] = {}
 
-    def of(self, place: str, network: Any, parts: dict[str, Any]) -> DiffusionPipeline:
+    def of(self, place: str, network: Any, parts: dict[str, Any]) -> diffusers.DiffusionPipeline:
         """The pipeline at `place` around its network, without its other parts; `parts` are the entries of its index."""
         if place not in self._kept:
             kind, part = pipeline_of(network), part_of(network)
@@ -58,14 +57,12 @@ def part_of(network: nn.Module) -> str:
     return "transformer" if "Transformer" in type(network).__name__ else "unet"
 
 
-def pipeline_of(network: nn.Module) -> Any:
+def pipeline_of(network: Any) -> Any:
     """The pipeline whose embedding of prompts, and whose layout of adapters, is that of the network."""
-    from diffusers import StableDiffusion3Pipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
-
-    if isinstance(network, SD3Transformer2DModel):
-        return StableDiffusion3Pipeline
-    xl = isinstance(network, UNet2DConditionModel) and network.config.get("addition_embed_type") == "text_time"
-    return StableDiffusionXLPipeline if xl else StableDiffusionPipeline
+    if is_a(network, "SD3Transformer2DModel"):
+        return diffusers.StableDiffusion3Pipeline
+    xl = is_a(network, "UNet2DConditionModel") and network.config.get("addition_embed_type") == "text_time"
+    return diffusers.StableDiffusionXLPipeline if xl else diffusers.StableDiffusionPipeline
 
 
 def text_condition(spec: Model, network: Any, parts: dict[str, Any], encoders: Encoders) -> Condition:
@@ -83,7 +80,7 @@ def text_condition(spec: Model, network: Any, parts: dict[str, Any], encoders: E
     rows: list[Tensor] = [torch.cat(each) for each in zip(*pieces, strict=True)]
     names = ["encoder_hidden_states"]
     if len(rows) > 1:
-        names.append("pooled_projections" if isinstance(network, SD3Transformer2DModel) else "text_embeds")
+        names.append("pooled_projections" if is_a(network, "SD3Transformer2DModel") else "text_embeds")
     without = _encoded(pipeline, texts[:1], spec, True)[1::2]
     if "text_embeds" in names:
         _check_sizes(spec, network, rows[1].shape[1])
@@ -145,4 +142,4 @@ def _pixels(place: str, parts: dict[str, Any]) -> int:
     """How many pixels of an image a latent stands for, along a side."""
     if not (parts.get("vae") or [None])[0]:
         return 1
-    return int(2 ** (len(AutoencoderKL.load_config(place, subfolder="vae")["block_out_channels"]) - 1))
+    return int(2 ** (len(diffusers.AutoencoderKL.load_config(place, subfolder="vae")["block_out_channels"]) - 1))
