@@ -34,7 +34,7 @@ MOST_ASSERTIONS = 10
 VAGUE, LONGEST_VAGUE = ("each", "found"), 3
 #: Files under tests/ whose tests of a real Ray assert more at once, until they are rearranged.
 ASSERT_MORE = {
-    "cluster/live/test_jobs.py", "faults/test_tracking_down.py", "pipeline/test_submit.py", "pipeline/test_sweep.py",
+    "cluster/live/test_jobs.py",
 }  # fmt: skip
 _CALLBACKS = "ray.train.v2._internal.execution.callback"
 #: What is private elsewhere and used all the same, and why there is no other way.

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -37,66 +38,117 @@ MINE = {
 }
 
 
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+class Submitted(NamedTuple):
+    """What the commands said of three jobs, in turn, and which jobs and places of code they came to."""
+
+    home: Path
+    store: str
+    swept: str
+    again: str
+    followed: str
+    listed: list[list[str]]
+    stopped: str
+    swept_from: list[str]
+    trained_from: list[str]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that is no repository and has nothing of ours: what the cluster has installed runs."""
+    folder = tmp_path_factory.mktemp("alone")
+    put(folder, {**MINE, **NAMED_LIKE_ROOMS})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's clone of this repository, with a recipe, a sweep and a module of their own."""
-    for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
-        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path_factory.mktemp("repository")
     tracked = subprocess.run(
         ["git", "-C", str(ROOT), "ls-files", "dualsweep", "trainer", "sweeps", "analysis", "cluster", ".gitignore"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     for name in tracked.stdout.split():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name, follow_symlinks=False)
-    put(tmp_path, MINE)
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    yield tmp_path
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name, follow_symlinks=False)
+    put(folder, MINE)
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    return folder
 
 
-def test_jobs_are_followed_looked_up_and_stopped(head: Head, repository: Path) -> None:
-    """A sweep to its end, with code 0 though nobody meets its budget; of this machine nothing is asked but the token."""
-    results, store = head.home / "results", f"sqlite:///{head.home}/mlflow.db"
-    address, home = ["--address", head.jobs], str(head.home)
-    refused = run(repository, "submit", "mine/sweep.yaml", *address, HOME=str(repository), code=2)
+@pytest.fixture(scope="module")
+def user(head: Head) -> Iterator[dict[str, Any]]:
+    """The environment of a user whose home holds the head's token."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+            environment.delenv(name, raising=False)
+        yield {"HOME": str(head.home)}
+
+
+@pytest.fixture(scope="module")
+def submitted(head: Head, alone: Path, repository: Path, user: dict[str, Any]) -> Submitted:
+    """A sweep to its end, with a metric of the user's; the same again, strictly; a long training that is broken off."""
+    store, where = f"sqlite:///{head.home}/mlflow.db", head.home / "where"
+    address = ["--address", head.jobs]
+    sweep = ["submit", "mine/sweep.yaml", *address, "--set", f"mlflow.tracking_uri={store}"]
+    sweep += ["--set", "evaluation.metrics=[class_shares, 'analysis.metrics:brightness']", "--output", str(head.home / "results")]
+    swept = run(alone, *sweep, **user)
+    swept_from = where.read_text().splitlines()
+    again = run(alone, *sweep, "--strict", code=3, **user)
+
+    before = where.stat().st_mtime_ns
+    # A budget that holds, or it would end by itself as infeasible.
+    long = ["--set", "train.steps=200000", "--set", "constraints.four.at_most=9", "--output", str(head.home / "long")]
+    following = start(repository, "submit", "mine/recipe.yaml", *address, *long, **user)
+    wait_for(lambda: where.stat().st_mtime_ns > before, following)
+    followed = interrupt(following)
+    assert following.returncode == 0, followed
+    jobs = [
+        line.split()[:2] for line in run(repository, "status", *address, **user).splitlines() if line.startswith("raysubmit_")
+    ]
+    stopped = run(repository, "stop", jobs[0][0], *address, **user) + run(repository, "status", jobs[0][0], *address, **user)
+    return Submitted(head.home, store, swept, again, followed, jobs, stopped, swept_from, where.read_text().splitlines())
+
+
+def test_of_this_machine_nothing_is_asked_but_the_token(head: Head, repository: Path, user: dict[str, Any]) -> None:
+    refused = run(repository, "submit", "mine/sweep.yaml", "--address", head.jobs, HOME=str(repository), code=2)
     assert "fail  job server" in refused and "authentication token" in refused and "submitted" not in refused
 
-    sets = ["--set", f"mlflow.tracking_uri={store}"]
-    said = run(repository, "submit", "mine/sweep.yaml", *address, *sets, "--output", str(results), HOME=home)
-    preflight = [line for line in said.splitlines() if line.startswith("ok ")]
-    assert len(preflight) == 6 and any("with the authentication token" in line for line in preflight), said
-    assert "trial 0000 starts" in said and "1/1" in said and "job server" in said and "SUCCEEDED" in said
-    submitted = re.search(r"submitted as (\S+)", said)
-    assert submitted is not None
-    assert all("working_dir_files" in path for path in (head.home / "where").read_text().splitlines()), "the copy that travelled"
-    record = json.loads((results / "records" / "0000.json").read_text())["result"]
+
+def test_a_sweep_is_followed_to_its_end_with_code_0_though_nobody_meets_its_budget(submitted: Submitted) -> None:
+    said = submitted.swept
+    assert "trial 0000 starts" in said and "1/1" in said and "job server" in said and "SUCCEEDED" in said, said
+    record = json.loads((submitted.home / "results" / "records" / "0000.json").read_text())["result"]
     assert record["status"] in ("out_of_steps", "infeasible") and record["feasible"] == "violated"
-    client = MlflowClient(store)
+    client = MlflowClient(submitted.store)
     experiment = client.get_experiment_by_name("tiny-sweep")
     assert experiment is not None
     states = {each.data.tags["dualsweep.kind"]: each.info.status for each in client.search_runs([experiment.experiment_id])}
     assert states == {"sweep": "FINISHED", "trial": "FINISHED"}
 
-    alone = head.home / "alone"  # no repository, and nothing of ours: what the cluster has installed runs
-    put(alone, {**MINE, **NAMED_LIKE_ROOMS})
-    parts = ["--set", "evaluation.metrics=[class_shares, 'analysis.metrics:brightness']", "--output", str(head.home / "theirs")]
-    strictly = run(alone, "submit", "mine/sweep.yaml", *address, *sets, *parts, "--strict", code=3, HOME=home)
-    assert "warn  packages" in strictly and "eval/brightness" in (head.home / "theirs/records/0000.json").read_text()
-    assert not any("working_dir_files" in path for path in (head.home / "where").read_text().splitlines())
-    assert "FAILED" in strictly and "exit code 3: some trials failed or diverged, or under --strict" in strictly, strictly
 
-    before = (head.home / "where").stat().st_mtime_ns
-    # A budget that holds, or it would end by itself as infeasible.
-    loose = ["--set", "constraints.four.at_most=9"]
-    long = ["--set", "train.steps=200000", *loose, "--output", str(head.home / "long")]
-    following = start(repository, "submit", "mine/recipe.yaml", *address, *long, HOME=home)
-    wait_for(lambda: (head.home / "where").stat().st_mtime_ns > before, following)
-    said = interrupt(following)
-    assert following.returncode == 0 and "no longer following; the job goes on" in said, said
-    listed = [
-        line.split()[:2] for line in run(repository, "status", *address, HOME=home).splitlines() if line.startswith("raysubmit_")
-    ]
-    assert [status for _, status in listed] == ["RUNNING", "FAILED", "SUCCEEDED"] and listed[2][0] == submitted[1], "newest first"
-    job = listed[0][0]
-    assert f"{job}  STOPPED" in run(repository, "stop", job, *address, HOME=home)
-    assert f"{job}  STOPPED" in run(repository, "status", job, *address, HOME=home)
+def test_without_a_repository_what_the_cluster_has_installed_runs_with_the_users_own_modules(submitted: Submitted) -> None:
+    assert "warn  packages" in submitted.swept
+    assert "eval/brightness" in (submitted.home / "results/records/0000.json").read_text()
+    assert not any("working_dir_files" in path for path in submitted.swept_from)
+
+
+def test_the_same_again_trains_nothing_and_strictly_fails(submitted: Submitted) -> None:
+    said = submitted.again
+    assert "trial 0000 starts" not in said and "FAILED" in said, said
+    assert "exit code 3: some trials failed or diverged, or under --strict" in said, said
+
+
+def test_a_repository_travels_and_an_interrupt_ends_the_following_only(submitted: Submitted) -> None:
+    said = submitted.followed
+    passed = [line for line in said.splitlines() if line.startswith("ok ")]
+    assert len(passed) == 6 and any("with the authentication token" in line for line in passed), said
+    assert all("working_dir_files" in path for path in submitted.trained_from), "the copy that travelled"
+    assert "no longer following; the job goes on" in said, said
+
+
+def test_jobs_are_listed_newest_first_and_stopped(submitted: Submitted) -> None:
+    assert [status for _, status in submitted.listed] == ["RUNNING", "FAILED", "SUCCEEDED"]
+    named = re.search(r"submitted as (\S+)", submitted.swept)
+    assert named is not None and submitted.listed[2][0] == named[1]
+    assert submitted.stopped.count(f"{submitted.listed[0][0]}  STOPPED") == 2, "by `stop`, and by `status` afterwards"

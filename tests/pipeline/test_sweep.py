@@ -1,66 +1,28 @@
-"""`dualsweep sweep` and `dualsweep front` on a real local Ray and a real MLflow store: the whole, and broken off in two ways."""
+"""`dualsweep sweep` and `dualsweep front` on a real local Ray and a real MLflow, which isn't there at first."""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
-import os
-import shutil
-import signal
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 import pytest
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from dualsweep.analysis.hypervolume import hypervolume
+from dualsweep.analysis.server import ui
 from dualsweep.sweeps.reports.explaining import explain_run
-from dualsweep.trainer.checkpoint import CheckpointFolder
-from tests.pipeline.conftest import RECIPE, assert_nothing_left, interrupt, run, start, wait_for
+from tests.cluster.live.conftest import free_ports
+from tests.pipeline.conftest import RECIPE, SWEEP, assert_nothing_left, run, working_directory
+from tests.pipeline.runs_in_mlflow import CURVES, artifacts, assert_whole_curve, curves, runs_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-
-CURVES = {"objective", "lagrangian", "value/max", "violation/max", "feasible"}
-CURVES |= {f"{kind}/{name}" for kind in ("value", "slack", "multiplier") for name in ("four", "five")}
-
-
-def runs_of(folder: Path, experiment: str = "tiny-sweep") -> tuple[MlflowClient, Run, dict[str, Run]]:
-    """The sweep's one parent run, and its children by trial id."""
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    known = client.get_experiment_by_name(experiment)
-    assert known is not None
-    runs = client.search_runs([known.experiment_id])
-    [parent] = [each for each in runs if each.data.tags["dualsweep.kind"] == "sweep"]
-    children = {each.data.tags["dualsweep.trial"]: each for each in runs if each.data.tags["dualsweep.kind"] == "trial"}
-    assert all(each.data.tags["mlflow.parentRunId"] == parent.info.run_id for each in children.values())
-    below = [each for each in runs if each.data.tags["dualsweep.kind"] == "replicate"]
-    for each in below:
-        assert each.data.tags["mlflow.parentRunId"] == children[each.data.tags["dualsweep.trial"]].info.run_id
-        children[f"{each.data.tags['dualsweep.trial']}/seed-{each.data.tags['dualsweep.seed']}"] = each
-    assert len(runs) == 1 + len(children), "a run that is there twice"
-    return client, parent, children
-
-
-def artifacts(client: MlflowClient, run: Run) -> set[str]:
-    return {each.path for each in client.list_artifacts(run.info.run_id)}
-
-
-def steps(client: MlflowClient, run: Run, metric: str) -> list[int]:
-    return [each.step for each in client.get_metric_history(run.info.run_id, metric)]
-
-
-def assert_whole_curve(client: MlflowClient, run: Run, last: int = 60) -> None:
-    """A point every 5 steps, none of them twice, and the final evaluation on the last step."""
-    for metric in CURVES - {"feasible"}:
-        assert steps(client, run, metric) == [*range(5, last + 1, 5), last], metric
-    assert steps(client, run, "eval/frechet") == [last]
 
 
 def check_json(plain: dict[str, Any], count: int) -> None:
@@ -87,13 +49,13 @@ def check_json(plain: dict[str, Any], count: int) -> None:
     assert all(each["multiplier_error"] >= 0 for trial in plain["trials"] for each in trial["constraints"].values())
 
 
-def check_mlflow(folder: Path, plain: dict[str, Any]) -> tuple[MlflowClient, Run, dict[str, Run]]:
+def check_mlflow(folder: Path, store: str, plain: dict[str, Any]) -> None:
     """What reviewers rely on in the MLflow UI (design.md §4), of trials that are two trainings."""
-    client, parent, children = runs_of(folder)
+    client, parent, children = runs_of(store)
     assert parent.info.status == "FINISHED" and artifacts(client, parent) >= {"front.html", "front.png", "trials.csv"}
     assert sorted(children) == [f"{each['id']}{run}" for each in plain["trials"] for run in ("", "/seed-0", "/seed-1")]
     for trial in plain["trials"]:
-        check_trainings(client, folder, trial, children)
+        check_trainings(client, folder, store, trial, children)
         child = children[trial["id"]]
         tags, params = child.data.tags, child.data.params
         assert child.info.status == "FINISHED" and tags["dualsweep.status"] == trial["status"]
@@ -112,10 +74,9 @@ def check_mlflow(folder: Path, plain: dict[str, Any]) -> tuple[MlflowClient, Run
         assert artifacts(client, child) >= {"recipe.yaml", "samples.png", "trajectories.png", "result.json"}
         named = {plain["recommended"]["knee"], plain["recommended"]["preferred"]}
         assert (tags["dualsweep.recommended"] != "none") == (trial["id"] in named)
-    return client, parent, children
 
 
-def check_trainings(client: MlflowClient, folder: Path, trial: dict[str, Any], children: dict[str, Run]) -> None:
+def check_trainings(client: MlflowClient, folder: Path, store: str, trial: dict[str, Any], children: dict[str, Run]) -> None:
     """Each training has a run of its own below the trial's; the trial's figures are their means."""
     assert [each["seed"] for each in trial["replicates"]] == [0, 1]
     objectives = [each["objective"] for each in trial["replicates"]]
@@ -129,13 +90,13 @@ def check_trainings(client: MlflowClient, folder: Path, trial: dict[str, Any], c
         if trial["continued_from"] is not None:
             neighbour = folder / "runs" / "tiny-sweep" / "trials" / trial["continued_from"] / f"seed-{training['seed']}"
             assert child.data.params["start.from"] == str(neighbour / "checkpoints" / "step-00000060")
-        assert_whole_curve(client, child, trial["steps"])
+        assert_whole_curve(curves(client, child), trial["steps"])
         assert artifacts(client, child) >= {"recipe.yaml", "samples.png", "trajectories.png", "result.json", "explain.md"}
         verdicts = json.loads((folder / "runs" / "tiny-sweep" / "artifacts" / name / "verdicts.json").read_text())
         assert [one["name"] for one in verdicts] == ["four", "five"]
         assert all(child.data.tags[f"dualsweep.verdict.{one['name']}"] == one["word"] for one in verdicts)
         # The same from MLflow alone, and from the training's folder.
-        assert explain_run(child.info.run_id, f"sqlite:///{folder}/mlflow.db").to_json() == verdicts
+        assert explain_run(child.info.run_id, store).to_json() == verdicts
         assert explain_run(str(folder / "runs" / "tiny-sweep" / "trials" / name), None).to_json() == verdicts
 
 
@@ -151,108 +112,92 @@ def check_study(folder: Path, plain: dict[str, Any]) -> None:
         )
 
 
-def test_a_sweep_from_nothing_the_same_command_again_and_its_front_from_mlflow_alone(folder: Path) -> None:
-    plain = yaml.safe_load((folder / "sweep.yaml").read_text())
-    plain |= {"trials": 2, "seeds": 2, "storage": "sqlite:///study.db", "continuation": {"steps": 40}, "concurrency": 1}
-    (folder / "sweep.yaml").write_text(yaml.safe_dump(plain))
-    run(folder, "sweep", "sweep.yaml", "--json", "r.json")
-    assert_nothing_left(folder)
-    first = json.loads((folder / "r.json").read_text())
-    check_json(first, 2)
-    assert [each["continued_from"] for each in first["trials"]] == [None, "0000"]
-    check_study(folder, first)
-    _, parent, children = check_mlflow(folder, first)
+class Swept(NamedTuple):
+    """A sweep of two trials of two trainings, the second continued from the first; then the same twice, and `front`."""
 
-    said = run(folder, "sweep", "sweep.yaml", "--json", "again.json")
-    assert "starts" not in said
-    assert json.loads((folder / "again.json").read_text()) == first
-    _, again, same = check_mlflow(folder, first)
-    assert again.info.run_id == parent.info.run_id and again.info.start_time == parent.info.start_time
-    assert {name: each.info for name, each in same.items()} == {name: each.info for name, each in children.items()}
+    folder: Path
+    elsewhere: Path
+    store: str
+    without_mlflow: str
+    delivered: str
+    again: str
+    front: str
+    first: dict[str, Any]
+    second: dict[str, Any]
+    runs: list[dict[str, Any]]
 
-    shutil.rmtree(folder / "runs")
-    store = f"sqlite:///{folder}/mlflow.db"
-    said = run(folder, "front", "tiny-sweep", "--tracking-uri", store, "--output", "other", "--json", "front.json")
-    rebuilt = json.loads((folder / "front.json").read_text())
-    assert rebuilt == {key: first[key] for key in ("front", "hypervolume", "reference_point", "recommended", "prices")}
-    assert all(each in said for each in first["front"])
-    assert {"front.html", "front.png", "trials.csv"} <= {each.name for each in (folder / "other").iterdir()}
-    with (folder / "other" / "trials.csv").open() as file:
+    @property
+    def rebuilt(self) -> dict[str, Any]:
+        """The JSON file of `front`."""
+        plain: dict[str, Any] = json.loads((self.elsewhere / "front.json").read_text())
+        return plain
+
+
+def infos(store: str) -> dict[str, Any]:
+    """What MLflow tells of each run beside its data, the sweep's own under ``."""
+    _, parent, children = runs_of(store)
+    return {"": parent.info, **{name: child.info for name, child in children.items()}}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
+    """MLflow can't be reached the first time; the same command then finds it; a third time there is nothing to do."""
+    [port] = free_ports(1)
+    store = f"http://127.0.0.1:{port}"
+    plain = {**SWEEP, "trials": 2, "seeds": 2, "storage": "sqlite:///study.db", "continuation": {"steps": 40}, "concurrency": 1}
+    plain |= {"mlflow": {"tracking_uri": store}}
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    with working_directory(tmp_path_factory.mktemp("swept")) as folder:
+        (folder / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, "model": {"call": "parts:good"}}))
+        (folder / "sweep.yaml").write_text(yaml.safe_dump(plain))
+        without = run(folder, "sweep", "sweep.yaml", "--json", "r.json")
+        assert_nothing_left(folder)
+        with ui(f"sqlite:///{folder}/server.db", artifacts_destination=str(folder / "artifacts"), port=port):
+            delivered = run(folder, "sweep", "sweep.yaml", "--json", "again.json")
+            runs = [infos(store)]
+            again = run(folder, "sweep", "sweep.yaml")
+            runs.append(infos(store))
+            front = ["front", "tiny-sweep", "--tracking-uri", store, "--output", "other", "--json", "front.json"]
+            said = run(elsewhere, *front)
+            first, second = (json.loads((folder / name).read_text()) for name in ("r.json", "again.json"))
+            yield Swept(folder, elsewhere, store, without, delivered, again, said, first, second, runs)
+
+
+def test_without_mlflow_a_sweep_ends_with_its_front_and_says_once_what_is_missing(swept: Swept) -> None:
+    said = swept.without_mlflow
+    assert said.count("cannot be written to") == 1 and said.count("were not delivered to MLflow") == 1, said
+    assert (swept.folder / "runs" / "tiny-sweep" / "front.html").stat().st_size > 1000 and "front.html" in said
+
+
+def test_the_json_file(swept: Swept) -> None:
+    check_json(swept.first, 2)
+    assert [each["continued_from"] for each in swept.first["trials"]] == [None, "0000"]
+
+
+def test_the_study(swept: Swept) -> None:
+    check_study(swept.folder, swept.first)
+
+
+def test_the_same_command_delivers_everything_and_trains_nothing(swept: Swept) -> None:
+    """So that MLflow has what reviewers rely on."""
+    for said in (swept.delivered, swept.again):
+        assert "starts" not in said and "not delivered" not in said and "cannot be written" not in said, said
+    assert swept.second == swept.first
+    check_mlflow(swept.folder, swept.store, swept.first)
+
+
+def test_a_third_time_no_run_is_touched(swept: Swept) -> None:
+    first, second = swept.runs
+    assert first.keys() == second.keys() and first[""].run_id == second[""].run_id
+    assert first[""].start_time == second[""].start_time
+    assert {name: first[name] for name in first if name} == {name: second[name] for name in first if name}
+
+
+def test_its_front_from_mlflow_alone(swept: Swept) -> None:
+    """In a folder that has nothing of the sweep."""
+    parts = ("front", "hypervolume", "reference_point", "recommended", "prices")
+    assert swept.rebuilt == {key: swept.first[key] for key in parts}
+    assert all(each in swept.front for each in swept.first["front"])
+    assert {"front.html", "front.png", "trials.csv"} <= {each.name for each in (swept.elsewhere / "other").iterdir()}
+    with (swept.elsewhere / "other" / "trials.csv").open() as file:
         assert {row["trial"]: row["continued_from"] for row in csv.DictReader(file)} == {"0000": "", "0001": "0000"}
-
-
-def interruptible_sweep(folder: Path) -> list[str]:
-    """Three trials, one at a time: two that train, then one whose model is of another shape. The command's arguments."""
-    (folder / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, "model": {"call": "parts:good"}}))
-    plain = yaml.safe_load((folder / "sweep.yaml").read_text())
-    plain |= {"search": {"model.call": {"choice": ["parts:good", "parts:halves"]}, "dual.step_size": {"choice": [0.02, 0.05]}}}
-    # Seed 10 shuffles the grid so that of its first three points only the last one fails.
-    plain |= {"sampler": {"name": "grid", "seed": 10}, "trials": 3, "concurrency": 1}
-    (folder / "sweep.yaml").write_text(yaml.safe_dump(plain))
-    return ["sweep", "sweep.yaml", "--json", "r.json"]
-
-
-def training_steps(folder: Path) -> list[int]:
-    """Training steps that each worker process took, in the order of the processes."""
-    return list(Counter((folder / "calls").read_text().split()).values())
-
-
-def test_ctrl_c_then_kill_9_and_one_failing_trial(folder: Path) -> None:
-    arguments = interruptible_sweep(folder)
-    output = folder / "runs" / "tiny-sweep"
-    checkpoints = CheckpointFolder(str(output / "trials" / "0001" / "checkpoints"))
-
-    process = start(folder, *arguments)
-    wait_for((output / "records" / "0000.json").exists, process)
-    (folder / "slow").touch()
-    wait_for(checkpoints.newest, process)
-    said = interrupt(process)
-    assert process.returncode == 130 and "to continue" in said and "the same command" in said, said
-    assert_nothing_left(folder)
-    client, parent, children = runs_of(folder)
-    first, second = children["0000"], children["0001"]
-    assert sorted(children) == ["0000", "0001"] and parent.info.status == "KILLED"
-    assert first.info.status == "FINISHED" and first.data.tags["dualsweep.status"] in ("converged", "out_of_steps")
-    assert second.info.status == "KILLED" and second.data.tags["dualsweep.status"] == "interrupted"
-    assert_whole_curve(client, first)
-    kept = Path(checkpoints.newest() or "").name
-    assert 20 <= int(kept.removeprefix("step-")) < 60
-
-    process = start(folder, *arguments)
-    wait_for(lambda: Path(checkpoints.newest() or "").name > kept, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert_nothing_left(folder)
-    resumed_at = int(Path(checkpoints.newest() or "").name.removeprefix("step-"))
-    before = sum(training_steps(folder))
-
-    (folder / "slow").unlink()
-    said = run(folder, *arguments, code=3)
-    assert "continuing: 1 of 3 trials are done" in said and "trial 0000" not in said
-    assert_nothing_left(folder)
-    took = training_steps(folder)
-    assert sum(took) - before == 60 - resumed_at, "from its checkpoint, and not the first again"
-    check_end(folder, first, second)
-
-
-def check_end(folder: Path, first: Run, second: Run) -> None:
-    """Three trials, in the same child runs as before; the failed one says why; nothing is left open anywhere."""
-    plain = json.loads((folder / "r.json").read_text())
-    good, resumed, failed = plain["trials"]
-    assert [each["id"] for each in plain["trials"]] == ["0000", "0001", "0002"]
-    assert failed["status"] == "failed" and "(2, 1, 8, 8)" in failed["reason"] and "(2, 1, 4, 4)" in failed["reason"]
-    assert {good["status"], resumed["status"]} <= {"converged", "out_of_steps"} and resumed["steps"] == 60
-    client, parent, children = runs_of(folder)
-    assert sorted(children) == ["0000", "0001", "0002"] and parent.info.status == "FINISHED"
-    assert children["0000"].info == first.info, "the first trial's run was touched"
-    assert children["0001"].info.run_id == second.info.run_id and children["0001"].info.status == "FINISHED"
-    for name in ("0000", "0001"):
-        assert_whole_curve(client, children[name])
-    tags = children["0002"].data.tags
-    assert children["0002"].info.status == "FAILED" and tags["dualsweep.status"] == "failed"
-    assert tags["dualsweep.verdict.four"] == tags["dualsweep.verdict.five"] == "unknown"
-    assert "(2, 1, 4, 4)" in tags["dualsweep.reason"] and "recipe.yaml" in artifacts(client, children["0002"])
-    storage = JournalStorage(JournalFileBackend(str(folder / "runs" / "tiny-sweep" / "study.journal")))
-    [study] = optuna.get_all_study_summaries(storage)
-    states = [each.state.name for each in optuna.load_study(study_name=study.study_name, storage=storage).trials]
-    assert states == ["COMPLETE", "COMPLETE", "FAIL"]
