@@ -47,7 +47,7 @@ from dualsweep.trainer.engine.worker import run_worker
 from dualsweep.trainer.result import Result
 from tests.benchmarks.common import ROOT
 from tests.pipeline.conftest import PARTS, RECIPE
-from tests.pipeline.test_stopping import SWEEP, TINY
+from tests.pipeline.test_hosting import ONE_LAYER, TWO_BUDGETS
 
 MOST_SECONDS = 5.0
 RULES = {
@@ -157,8 +157,8 @@ def release(options: argparse.Namespace) -> int:
     folder = options.folder or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     budgets = {"constraints.four.at_most": {"uniform": [-1.0, -0.5]}}
-    sweep = {**SWEEP, "hosting": "fresh", "points": [], "search": budgets, "sampler": {"name": "random", "seed": 0}}
-    recipe = {**TINY, "train": {**TINY["train"], "steps": 400, "log_every": 5}}
+    sweep = {**TWO_BUDGETS, "hosting": "fresh", "points": [], "search": budgets, "sampler": {"name": "random", "seed": 0}}
+    recipe = {**ONE_LAYER, "train": {**ONE_LAYER["train"], "steps": 400, "log_every": 5}}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     (folder / "parts.py").write_text(PARTS)
     done, seconds, ok = len(list((folder / "runs" / "stopping" / "records").glob("*.json"))), list[float](), True

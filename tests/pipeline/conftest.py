@@ -132,6 +132,11 @@ def trained_here(recipe: Recipe, output: Path) -> list[dict[str, Any]]:
     return [point for report in host.reports for point in report["points"]]
 
 
+def without_time(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What a training's metrics are whenever and wherever it runs."""
+    return {name: value for name, value in metrics.items() if not name.startswith("system/")}
+
+
 def running_in(folder: Path) -> list[psutil.Process]:
     """The processes whose working directory is `folder`: the command's, and all that Ray has started for it."""
     processes = []

@@ -2,105 +2,63 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
-import ray
+import yaml
 
-from dualsweep.cluster.connection import connect
+from dualsweep.sweeps import load_plan, sweep
 from dualsweep.trainer.checkpoint import CheckpointFolder
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.ray_shell.job import Job, job_for, result_in
+from dualsweep.trainer.ray_shell.job import job_for, result_in
 from dualsweep.trainer.ray_shell.launch import train
-from dualsweep.trainer.ray_shell.slot import Renewal, Slots
+from dualsweep.trainer.ray_shell.slot import Slots
 from dualsweep.trainer.ray_shell.training_handle import Training
 from dualsweep.trainer.recipe.recipe import Recipe
 from tests.known.cases import THRESHOLDS, backpropagation
-from tests.pipeline.conftest import RECIPE, ROOT, ray_process, running_in, trained_here, working_directory
+from tests.pipeline.conftest import RECIPE, put, ray_process, running_in, trained_here
+from tests.pipeline.hosted import (
+    all_is_free,
+    job,
+    points_of,
+    slots,
+    slots_started,
+    steps_taken,
+    there,
+    timeless,
+    title_of,
+    wait_until,
+    workers_since,
+)  # fmt: skip
 
+__all__ = ["slots", "there"]
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-#: One that keeps 350 MB more with each training, and one that imports a module of the user's.
-MORE = """
-import os
-from pathlib import Path
-import parts
-
-kept = []
-
-def leaks():
-    kept.append(os.urandom(1 << 20) * 350)
-    return parts.Small()
-
-def edited():
-    import width
-    with Path("widths").open("a") as widths:
-        widths.write(f"{os.getpid()} {width.WIDTH}\\n")
-    return parts.Small()
-"""
-
-
-@pytest.fixture(scope="module")
-def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A working directory with the user's parts, on a Ray of two CPUs."""
-    before = Path.cwd()
-    with working_directory(tmp_path_factory.mktemp("hosting")) as made:
-        (made / "more.py").write_text(MORE)
-        os.chdir(made)
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("PYTHONPATH", str(ROOT))  # some of the models are those of `tests.known`
-            try:
-                with connect("local"):
-                    yield made
-            finally:
-                os.chdir(before)
-
-
-@pytest.fixture(scope="module")
-def slots(there: Path) -> Iterator[Slots]:
-    """What one test leaves to the next: a slot that is there, or is not."""
-    made = Slots(Renewal())
-    yield made
-    made.end()
-
-
-def job(name: str, model: str = "parts:good", **changes: Any) -> Job:
-    """A training of 60 steps with no more evaluation than must be."""
-    quick = {"evaluation": {"samples": 0, "loss_draws": 16, "metrics": []}}
-    recipe = Recipe.model_validate({**RECIPE, "model": {"call": model}, **quick, **changes})
-    return job_for(recipe, f"out/{name}", "judges")
-
-
-def points_of(slots: Slots, job: Job) -> list[dict[str, Any]]:
-    """Trains to the end; the points that were reported, without the time they were made."""
-    reports = [payload for payload in Training(job, slots).reports() if payload is not None]
-    return [without_time(point) for payload in reports for point in payload["points"]]
-
-
-def without_time(point: dict[str, Any]) -> dict[str, Any]:
-    metrics = {name: value for name, value in point["metrics"].items() if not name.startswith("system/")}
-    return {**point, "metrics": metrics, "time": None}
-
-
-def workers_since(calls: int = 0) -> list[str]:
-    """The processes that took training steps, in turn, after so many of them."""
-    return list(dict.fromkeys(Path("calls").read_text().split()[calls:]))
-
-
-def slots_started(name: str) -> int:
-    """How many slots were started for a training."""
-    return len(list(Path("out", name, "ray").glob("slot-*")))
-
-
-def steps_taken() -> int:
-    return len(Path("calls").read_text().split()) if Path("calls").exists() else 0
+#: Losses are not below 0: of the two budgets one is beyond any price. The model is a single layer, so that steps cost little.
+ONE_LAYER: dict[str, Any] = {
+    **RECIPE,
+    "model": {"call": "parts:good"},
+    "constraints": [{"name": "four", "data": {"classes": [4]}, "at_most": 5.0}],
+    "dual": {"step_size": 5e-4},  # or the multiplier is at its cap, and the trial infeasible by itself, before anybody looks
+    "train": {"steps": 2000, "batch_size": 8, "lr": 2e-3, "log_every": 10},
+    "evaluation": {"samples": 1, "sample_steps": 1, "loss_draws": 16, "metrics": [], "grid": 0},
+    "checkpoint": {"every": 1000},
+}
+TWO_BUDGETS: dict[str, Any] = {
+    "name": "stopping",
+    "recipe": "tiny.yaml",
+    "search": {"constraints.four.at_most": {"choice": [5.0, -0.5]}},
+    "sampler": {"name": "random", "seed": 0},
+    "points": [{"constraints.four.at_most": -0.5}, {"constraints.four.at_most": 5.0}],
+    "trials": 2,
+    "concurrency": 1,
+    "early_stopping": {"infeasible": True},
+    "mlflow": {"tracking_uri": "sqlite:///mlflow.db"},
+}
 
 
 def test_trainings_in_one_process_are_those_of_their_own_to_the_bit_and_start_at_once(there: Path, slots: Slots) -> None:
@@ -109,7 +67,7 @@ def test_trainings_in_one_process_are_those_of_their_own_to_the_bit_and_start_at
     result = train(Recipe.model_validate(job("", seed=0).recipe), "out/fresh", lambda payload: alone[0].extend(payload["points"]))
     assert result.status == "out_of_steps" and result == result_in("out/fresh")
     alone[1] = trained_here(Recipe.model_validate(job("", seed=1).recipe), there / "here")
-    alone = {seed: list(map(without_time, points)) for seed, points in alone.items()}
+    alone = {seed: list(map(timeless, points)) for seed, points in alone.items()}
     assert alone[0] != alone[1]
     before, seconds = steps_taken(), []
     for number, seed in enumerate((1, 0, 1)):
@@ -167,7 +125,7 @@ def test_a_killed_worker_and_a_killed_coordinator_leave_no_trace_in_the_points(t
     checkpoints, victims = CheckpointFolder(killed.checkpoints), [""]
     points: dict[tuple[int, bool], dict[str, Any]] = {}
     for payload in Training(killed, slots).reports():
-        points |= {(point["step"], point["final"]): without_time(point) for point in (payload or {"points": []})["points"]}
+        points |= {(point["step"], point["final"]): timeless(point) for point in (payload or {"points": []})["points"]}
         newest = checkpoints.newest() or ""
         if len(victims) < 3 and newest > victims[-1]:
             victim = ray_process(there, ["RayTrainWorker", "SlotCoordinator"][len(victims) - 1])
@@ -177,7 +135,7 @@ def test_a_killed_worker_and_a_killed_coordinator_leave_no_trace_in_the_points(t
     Path("slow").unlink()
     steps = Path("calls").read_text().split()[before:]
     assert len(set(steps)) == 3 and steps.count(steps[0]) < 60 and len(steps) < 60 + 2 * 20 + 20, "it went on from checkpoints"
-    plain = [without_time(point) for point in trained_here(Recipe.model_validate(killed.recipe), there / "plain")]
+    plain = [timeless(point) for point in trained_here(Recipe.model_validate(killed.recipe), there / "plain")]
     assert list(points.values()) == plain
 
 
@@ -201,7 +159,7 @@ def test_workers_of_another_number_take_their_place_and_their_multipliers_are_th
     # Relative to the largest of the trajectory: one that comes down to almost nothing keeps the rounding errors of what it was.
     assert len(one) == 50 and one.max() > 0.1
     assert np.abs(several - one).max() <= 1e-5 * one.max()
-    assert len([each for each in running_in(there) if "RayTrainWorker" in _title(each)]) == workers
+    assert len([each for each in running_in(there) if "RayTrainWorker" in title_of(each)]) == workers
 
 
 def test_two_workers_align_a_gaussian_to_two_rewards(there: Path, slots: Slots) -> None:
@@ -215,6 +173,14 @@ def test_two_workers_align_a_gaussian_to_two_rewards(there: Path, slots: Slots) 
     ]
     samples = np.load("out/aligned/samples.npy")
     assert samples.shape == (2000, 2) and np.abs(samples.mean(0) - list(THRESHOLDS.values())[:2]).max() < 0.1
+
+
+def test_nothing_of_a_slot_is_left(there: Path, slots: Slots) -> None:
+    """Nor does one stay that has done its number of trainings."""
+    slots.end()
+    ours = re.compile("ray::(SlotCoordinator|RayTrainWorker|TrainController|.*Cleaner)")
+    wait_until(lambda: not [each for each in running_in(there) if ours.match(title_of(each))])
+    wait_until(all_is_free)
 
 
 def test_a_training_that_does_not_come_to_a_dual_step_is_killed_with_its_slot_and_holds_nothing(
@@ -231,28 +197,17 @@ def test_a_training_that_does_not_come_to_a_dual_step_is_killed_with_its_slot_an
     wait_until(all_is_free)
 
 
-def test_nothing_of_a_slot_is_left(there: Path, slots: Slots) -> None:
-    """Nor does one stay that has done its number of trainings."""
-    slots.end()
-    ours = re.compile("ray::(SlotCoordinator|RayTrainWorker|TrainController|.*Cleaner)")
-    wait_until(lambda: not [each for each in running_in(there) if ours.match(_title(each))])
+def test_a_stopped_trial_makes_way_for_the_next(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the same process: it ends at its next dual step, and the sweep with all that it held."""
+    put(there, {"tiny.yaml": yaml.safe_dump(ONE_LAYER), "budgets.yaml": yaml.safe_dump(TWO_BUDGETS)})
+    before = steps_taken()
+    stopped, good = sweep(load_plan("budgets.yaml")).to_json()["trials"]
+    said, calls = capsys.readouterr().out, Path("calls").read_text().split()[before:]
+    assert (stopped["status"], stopped["stopped_by"], good["feasible"]) == ("stopped", "infeasible", "met")
+    assert 600 <= stopped["steps"] < 1900 and len(set(calls)) == 1 and len(calls) < 2000 + 1900
+    assert f"trial {stopped['id']} stopped after" in said and "cannot be met within" in said
     wait_until(all_is_free)
 
-
-def all_is_free() -> bool:
-    """Whether no placement group holds a CPU."""
-    return bool(ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"])
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, [_title(each) for each in psutil.process_iter()]
-        time.sleep(0.2)
-
-
-def _title(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline()[:1])
-    except psutil.Error:
-        return ""
+    again = sweep(load_plan("budgets.yaml")).to_json()
+    assert "starts" not in capsys.readouterr().out, "a stopped trial is stopped for good"
+    assert again["front"] == [good["id"]] and again["trials"] == [stopped, good]

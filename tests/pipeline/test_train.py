@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
-from tests.pipeline.conftest import RECIPE, assert_nothing_left, interrupt, run, start, wait_for, working_directory
+from tests.pipeline.conftest import RECIPE, assert_nothing_left, interrupt, run, start, wait_for, without_time, working_directory
 
 pytestmark = pytest.mark.ray
 
@@ -43,10 +43,6 @@ def points(folder: Path) -> dict[tuple[int, bool], dict[str, float]]:
     """Metrics by step; the final evaluation stands at the last step, beside the last training point."""
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     return {(each["step"], each["final"]): each["metrics"] for each in lines}
-
-
-def without_time(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if not name.startswith("system/")}
 
 
 def test_the_json_file_and_the_output_folder(trained: Trained) -> None:

@@ -62,12 +62,14 @@ def head() -> Iterator[Head]:
             end(started, mark)
 
 
-@pytest.fixture(autouse=True)
-def home_with_token(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def home_with_token(head: Head) -> Iterator[None]:
     """This process finds the head's token where a user's would."""
-    for name in [name for name in os.environ if name.startswith("RAY_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(head.home))
+    with pytest.MonkeyPatch.context() as changed:
+        for name in [name for name in os.environ if name.startswith("RAY_")]:
+            changed.delenv(name)
+        changed.setenv("HOME", str(head.home))
+        yield
 
 
 def environment(home: Path) -> dict[str, str]:

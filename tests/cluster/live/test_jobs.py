@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -19,20 +20,21 @@ from tests.house import ROOMS
 pytestmark = pytest.mark.ray
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A git repository with files that must and must not travel."""
+    folder = tmp_path_factory.mktemp("repository")
     for script in SCRIPTS.glob("*.py"):
-        shutil.copy(script, tmp_path)
-    shutil.copytree(REPOSITORY / "cluster", tmp_path / "cluster", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(REPOSITORY / "dualsweep", tmp_path / "dualsweep", ignore=shutil.ignore_patterns("__pycache__", *ROOMS))
-    (tmp_path / "dualsweep" / "cluster").symlink_to("../cluster")
-    (tmp_path / "beside.py").write_text("WORD = 'from the working directory'\n")
-    (tmp_path / "my sweep.yaml").write_text("name: x\n")
-    (tmp_path / ".gitignore").write_text("*.bin\n")
-    (tmp_path / "big.bin").write_bytes(b"0" * 2**20)
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    return tmp_path
+        shutil.copy(script, folder)
+    shutil.copytree(REPOSITORY / "cluster", folder / "cluster", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPOSITORY / "dualsweep", folder / "dualsweep", ignore=shutil.ignore_patterns("__pycache__", *ROOMS))
+    (folder / "dualsweep" / "cluster").symlink_to("../cluster")
+    (folder / "beside.py").write_text("WORD = 'from the working directory'\n")
+    (folder / "my sweep.yaml").write_text("name: x\n")
+    (folder / ".gitignore").write_text("*.bin\n")
+    (folder / "big.bin").write_bytes(b"0" * 2**20)
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    return folder
 
 
 def run(head: Head, repository: Path, script: str, **env_vars: str) -> Job:
@@ -45,28 +47,43 @@ def run(head: Head, repository: Path, script: str, **env_vars: str) -> Job:
     )
 
 
-def test_a_job_is_followed_to_its_end(head: Head, repository: Path) -> None:
-    checks = preflight(repository / "my sweep.yaml", working_dir=repository, address=head.jobs, modules=["dualsweep"])
-    assert {check.level for check in checks} == {"ok"}, [str(check) for check in checks]
+class Followed(NamedTuple):
+    """A job that was followed to its end, what was written meanwhile, and what it had written when it was followed once more."""
+
+    job: Job
+    log: str
+    again: str
+
+
+@pytest.fixture(scope="module")
+def followed(head: Head, repository: Path) -> Followed:
     pieces: list[str] = []
     job = follow(run(head, repository, "all.py", SETTING="a b"), pieces.append)
-    log = "".join(pieces)
-    assert job.status == "SUCCEEDED", job.message
-    assert (job.over, job.exit_code) == (True, 0)
-    assert job.started is not None
-    assert job.ended is not None
-    assert 0 < job.ended - job.started < 60
+    again: list[str] = []
+    assert follow(job, again.append) == job, "one that has ended can be followed, too"
+    return Followed(job, "".join(pieces), "".join(again))
+
+
+def test_what_a_job_needs_is_there(head: Head, repository: Path) -> None:
+    checks = preflight(repository / "my sweep.yaml", working_dir=repository, address=head.jobs, modules=["dualsweep"])
+    assert {check.level for check in checks} == {"ok"}, [str(check) for check in checks]
+
+
+def test_a_job_is_followed_to_its_end(followed: Followed) -> None:
+    job = followed.job
+    assert (job.status, job.over, job.exit_code) == ("SUCCEEDED", True, 0), job.message
+    assert job.started is not None and job.ended is not None and 0 < job.ended - job.started < 60
+    assert followed.log.count("ARGUMENTS") == 1 and followed.again == followed.log, "nothing is written twice"
+
+
+def test_a_job_has_its_files_its_arguments_and_its_cluster(followed: Followed) -> None:
+    log = followed.log
     carried = {line.removeprefix("FILE ") for line in log.splitlines() if line.startswith("FILE ")}
     assert {"my sweep.yaml", "beside.py", ".gitignore", "dualsweep/cluster/jobs.py"} <= carried
     assert not any(".git/" in name or name.endswith(".bin") for name in carried)
-    assert "SETTING a b" in log
-    assert "ARGUMENTS ['--name', \"it's\", 'my sweep.yaml']" in log
-    assert log.count("ARGUMENTS") == 1, "nothing is written twice"
+    assert "SETTING a b" in log and "ARGUMENTS ['--name', \"it's\", 'my sweep.yaml']" in log
     for line in ("STARTED False", "CPUS 2.0", "WORD from the working directory"):
         assert line in log, "it joins its cluster without being given an address"
-    again: list[str] = []
-    assert follow(job, again.append) == job, "one that has ended can be followed, too"
-    assert "".join(again) == log
 
 
 def test_a_failing_job_says_so(head: Head, repository: Path) -> None:
