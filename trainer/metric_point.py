@@ -9,6 +9,9 @@ from typing import Any, Self
 
 from dualsweep.trainer import metric_names
 
+#: A live report of a training: its `step` of so many `steps`, `seconds` so far, and the `points` since the last one.
+Payload = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class MetricPoint:

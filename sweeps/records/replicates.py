@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtr, stdtrit
 
 from dualsweep.analysis.trials import JUDGED_STATUSES
 from dualsweep.trainer import metric_names
@@ -88,7 +88,7 @@ class Replicates:
         for metric in _names(self.sound):
             values, errors = _measured(self.sound, metric)
             if len(values) > 1 and "_error" not in metric and not metric.startswith(_NO_FIGURES):
-                half_widths[metric] = float(student.ppf(0.5 + LEVEL / 2, len(values) - 1)) * _mean(values, errors)[1]
+                half_widths[metric] = float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2)) * _mean(values, errors)[1]
         return half_widths
 
     @cached_property
@@ -211,7 +211,7 @@ def _chance(outcomes: Sequence[ConstraintOutcome]) -> float:
     if scale == 0:
         met = abs(mean) <= allowed if outcomes[0].kind == "equals" else mean >= -allowed
         return float(met)
-    above = float(student.cdf((mean + allowed) / scale, count - 1))
+    above = float(stdtr(count - 1, (mean + allowed) / scale))
     if outcomes[0].kind != "equals":
         return above
-    return max(0.0, above - float(student.cdf((mean - allowed) / scale, count - 1)))
+    return max(0.0, above - float(stdtr(count - 1, (mean - allowed) / scale)))

@@ -34,10 +34,10 @@ def main() -> None:
 
         recipe = digits(dual={"staleness": 1, "every": 1})  # the dearest case
         actor = start_actor()
-        number = ray.get(actor.give.remote(job_for(recipe, tempfile.mkdtemp()), controller_of(recipe)))
+        number = ray.get(actor.give.remote(job_for(recipe, tempfile.mkdtemp())))
         loops = {
             "in-process": loop_of(recipe),
-            "coordinator actor": loop_of(recipe, coordinator=ActorCoordinator(actor, number, 0, 1)),
+            "coordinator actor": loop_of(recipe, coordinator=ActorCoordinator(actor, number, controller_of(recipe), 0, 1)),
         }
         times = interleaved({name: loop.advance for name, loop in loops.items()}, options.rounds, options.steps)
         ratio = show(times, "in-process")["coordinator actor"]

@@ -63,7 +63,7 @@ def worker(config: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     batch, world = config["batch"], ray.train.get_context().get_world_size()
     recipe = digits(train={"batch_size": batch * world}, resources={"workers": world}, dual={"every": config["every"]})
-    host = TrainHost(config["slot"], 0, CheckpointFolder(tempfile.mkdtemp()))
+    host = TrainHost(config["slot"], 0, controller_of(recipe), CheckpointFolder(tempfile.mkdtemp()))
     loop = loop_of(recipe, host)
     times = interleaved({"bare DDP": bare(batch), "dualsweep": loop.advance}, config["rounds"], config["steps"])
     ray.train.report(times)
@@ -88,7 +88,7 @@ def measure(workers: int, options: argparse.Namespace) -> dict[str, list[float]]
     queue = Queue(actor_options={"num_cpus": 0})
     recipe = digits(train={"batch_size": options.batch * workers}, dual={"every": options.every})
     slot = start_actor()
-    ray.get(slot.give.remote(job_for(recipe, tempfile.mkdtemp()), controller_of(recipe)))
+    ray.get(slot.give.remote(job_for(recipe, tempfile.mkdtemp())))
     config = {"slot": slot, **vars(options)}
     run = RunConfig(storage_path=tempfile.mkdtemp(), callbacks=[Take(queue)])  # type: ignore[list-item]  # Ray takes its own kind
     scaling = ScalingConfig(num_workers=workers, resources_per_worker={"CPU": 1})

@@ -21,8 +21,9 @@ from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.trainer.checkpoint import CheckpointFolder
 from dualsweep.trainer.dual.coordinator import InProcess
 from dualsweep.trainer.engine.dual_side import controller_of
-from dualsweep.trainer.engine.host import LocalHost, Payload
+from dualsweep.trainer.engine.host import LocalHost
 from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.recipe.recipe import Recipe
 from tests.stores import empty_store
 

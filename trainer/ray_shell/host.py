@@ -13,22 +13,25 @@ from ray.actor import ActorHandle
 from torch import Tensor, distributed
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
-from dualsweep.trainer.dual.coordinator import Coordinator
+from dualsweep.trainer.dual.coordinator import Coordinator, DualController
 from dualsweep.trainer.dual.state import DualState, SlackReport
-from dualsweep.trainer.engine.host import Payload, T
+from dualsweep.trainer.engine.host import T
+from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.slot_actor import SlotCoordinator
 
 
 class ActorCoordinator:
     """A worker's view of the coordinator of one training, `number` of the slot."""
 
-    def __init__(self, actor: ActorHandle[SlotCoordinator], number: int, rank: int, world: int) -> None:
-        self._actor, self._number, self._rank, self._world = actor, number, rank, world
+    def __init__(
+        self, actor: ActorHandle[SlotCoordinator], number: int, controller: DualController, rank: int, world: int
+    ) -> None:  # fmt: skip
+        self._actor, self._number, self._controller, self._rank, self._world = actor, number, controller, rank, world
 
     def begin(self, state: DualState, world: int) -> None:
         """Every worker has read the same state from the same checkpoint; the first one's is taken before any reports."""
         if self._rank == 0:
-            ray.get(self._actor.begin.remote(self._number, state, world))
+            ray.get(self._actor.begin.remote(self._number, self._controller, state, world))
         if self._world > 1:
             distributed.barrier()
 
@@ -40,11 +43,13 @@ class ActorCoordinator:
 class TrainHost:
     """A worker of a Ray Train run, for training `number` of its slot; to be made inside its training function."""
 
-    def __init__(self, actor: ActorHandle[SlotCoordinator], number: int, checkpoints: CheckpointFolder) -> None:
+    def __init__(
+        self, actor: ActorHandle[SlotCoordinator], number: int, controller: DualController, checkpoints: CheckpointFolder
+    ) -> None:  # fmt: skip
         context = ray.train.get_context()
         self.rank, self.world = context.get_world_rank(), context.get_world_size()
         self.device: torch.device = ray.train.torch.get_device()
-        self.coordinator: Coordinator = ActorCoordinator(actor, number, self.rank, self.world)
+        self.coordinator: Coordinator = ActorCoordinator(actor, number, controller, self.rank, self.world)
         self.checkpoints = checkpoints
         self._actor, self._number = actor, number
 

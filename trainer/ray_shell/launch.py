@@ -9,8 +9,8 @@ from collections.abc import Callable
 import ray
 
 from dualsweep.trainer.checks.recipe import check_recipe
-from dualsweep.trainer.engine.host import Payload
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import MARK, Job, claim, job_for, result_in
 from dualsweep.trainer.ray_shell.training_handle import follow
 from dualsweep.trainer.recipe.recipe import Recipe

@@ -12,21 +12,20 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback  # a process for data sets, of which Train is handed none
 from ray.train.v2._internal.execution.callback import (  # no public hooks name the controller and the placement group
     ControllerCallback,
     WorkerGroupCallback,
 )
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from dualsweep.trainer.engine.dual_side import controller_of
-from dualsweep.trainer.engine.host import Payload
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import Job
+from dualsweep.trainer.ray_shell.process_group import ProcessGroup
 from dualsweep.trainer.ray_shell.slot_actor import Left, SlotCoordinator
 from dualsweep.trainer.ray_shell.worker import work
-from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.run import Resources
 
 #: Seconds that one question for the next message may last.
@@ -38,11 +37,11 @@ def start_actor() -> Any:
     return ray.remote(SlotCoordinator).options(num_cpus=0).remote()
 
 
-class _Trainer(TorchTrainer):
+class _Trainer(DataParallelTrainer):
     """Ray Train's, with one process fewer."""
 
     def _create_default_callbacks(self) -> list[Any]:
-        callbacks = super()._create_default_callbacks()  # type: ignore[misc]  # types are of Train V1, what runs is V2
+        callbacks = super()._create_default_callbacks()
         return [each for each in callbacks if not isinstance(each, DatasetsCallback)]
 
 
@@ -96,7 +95,7 @@ class Slot:
         trainer = _Trainer(
             work,
             train_loop_config={"slot": self._actor},
-            torch_config=TorchConfig(),
+            backend_config=ProcessGroup(),
             scaling_config=_scaling(self._resources),
             run_config=RunConfig(
                 name=f"slot-{time.time_ns()}",
@@ -126,7 +125,7 @@ class Slot:
             EditedModules: the user's modules have changed since they were imported, and nothing was trained.
             BaseException: what Train raised, where the training broke off.
         """
-        self._running = ray.get(self._actor.give.remote(job, controller_of(Recipe.model_validate(job.recipe))))
+        self._running = ray.get(self._actor.give.remote(job))
         while self._running is not None:
             over = not self._thread.is_alive()  # asked before the actor: what was reported before the end is there by then
             message = self._next()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dualsweep.trainer.dual.coordinator import CoordinatorServer, DualController
 from dualsweep.trainer.dual.state import DualState, SlackReport
+from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import Job
-
-if TYPE_CHECKING:  # torch comes with it, which this process does without
-    from dualsweep.trainer.engine.host import Payload
 
 
 @dataclass(frozen=True)
@@ -39,13 +37,14 @@ class SlotCoordinator:
         self._ends = False
         self._changed = asyncio.Condition()
         self._dual: CoordinatorServer | None = None
+        self._stopped = False
         self._left: dict[int, Left] = {}
         self._messages: asyncio.Queue[Any] = asyncio.Queue()
 
-    async def give(self, job: Job, controller: DualController) -> int:
+    async def give(self, job: Job) -> int:
         """The next training for all workers; its number."""
         async with self._changed:
-            self._dual, self._left = CoordinatorServer(controller), {}
+            self._dual, self._stopped, self._left = None, False, {}
             self._jobs.append(job)
             self._changed.notify_all()
         return len(self._jobs) - 1
@@ -62,13 +61,20 @@ class SlotCoordinator:
             await self._changed.wait_for(lambda: self._ends or len(self._jobs) > number)
         return self._jobs[number] if len(self._jobs) > number else None
 
-    async def begin(self, training: int, state: DualState, world: int) -> None:
-        """Multipliers start from `state`."""
-        await self._coordinator(training).begin(state, world)
+    async def begin(self, training: int, controller: DualController, state: DualState, world: int) -> None:
+        """Multipliers start from `state`, and are moved by `controller`."""
+        self._check(training)
+        self._dual = CoordinatorServer(controller)
+        await self._dual.begin(state, world)
+        if self._stopped:
+            self._dual.stop()
 
     async def exchange(self, training: int, report: SlackReport) -> DualState:
         """See `CoordinatorServer.exchange`."""
-        return await self._coordinator(training).exchange(report)
+        self._check(training)
+        if self._dual is None:
+            raise ValueError("a training must begin before its dual steps; rank 0 says where its multipliers start")
+        return await self._dual.exchange(report)
 
     async def report(self, training: int, payload: Payload) -> None:
         """Takes a report of rank 0."""
@@ -88,7 +94,9 @@ class SlotCoordinator:
     async def stop(self, training: int) -> None:
         """Ends a training at its next dual step."""
         if training == len(self._jobs) - 1:
-            self._coordinator(training).stop()
+            self._stopped = True
+            if self._dual is not None:
+                self._dual.stop()
 
     async def announce(self, handle: Any) -> None:
         """Takes what the slot can be killed by."""
@@ -101,7 +109,6 @@ class SlotCoordinator:
         except TimeoutError:
             return None
 
-    def _coordinator(self, training: int) -> CoordinatorServer:
-        if self._dual is None or training != len(self._jobs) - 1:
+    def _check(self, training: int) -> None:
+        if training != len(self._jobs) - 1:
             raise ValueError(f"the slot's present training is {len(self._jobs) - 1}, but got a word of {training}")
-        return self._dual

@@ -9,8 +9,8 @@ from typing import Any
 from ray.exceptions import RayError
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
-from dualsweep.trainer.engine.host import Payload
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import Job
 from dualsweep.trainer.ray_shell.slot import EditedModules, Slot, Slots
 from dualsweep.trainer.ray_shell.tracebacks import TRACEBACK, error_in, own_line

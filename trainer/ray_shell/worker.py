@@ -47,6 +47,7 @@ def _train(job: Job, slot: Any, number: int) -> None:
     import torch
 
     from dualsweep.trainer.checkpoint import CheckpointFolder
+    from dualsweep.trainer.engine.dual_side import controller_of
     from dualsweep.trainer.engine.worker import run_worker
     from dualsweep.trainer.errors import TrainingStopped
     from dualsweep.trainer.ray_shell.host import TrainHost
@@ -56,7 +57,8 @@ def _train(job: Job, slot: Any, number: int) -> None:
     recipe = Recipe.model_validate(job.recipe)
     checkpoints = CheckpointFolder(job.checkpoints, recipe.checkpoint.keep)
     try:
-        run_worker(recipe, TrainHost(slot, number, checkpoints), job.output, job.judges or None)
+        host = TrainHost(slot, number, controller_of(recipe), checkpoints)
+        run_worker(recipe, host, job.output, job.judges or None)
     except TrainingStopped:
         checkpoints.flush()
 

@@ -30,10 +30,10 @@ def test_every_worker_gets_every_training_and_a_late_one_waits() -> None:
         actor = SlotCoordinator()
         waiting = [asyncio.ensure_future(actor.training(0)) for _ in range(2)]
         await asyncio.sleep(0)
-        assert await actor.give(job("a"), controller()) == 0
+        assert await actor.give(job("a")) == 0
         first = await asyncio.gather(*waiting)
         late = asyncio.ensure_future(actor.training(1))
-        assert await actor.give(job("b"), controller()) == 1
+        assert await actor.give(job("b")) == 1
         end = asyncio.ensure_future(actor.training(2))
         await actor.end()
         return [*first, await late, await actor.training(1), await end]
@@ -44,13 +44,13 @@ def test_every_worker_gets_every_training_and_a_late_one_waits() -> None:
 def test_a_training_has_ended_when_the_last_worker_has_left_and_reports_of_an_earlier_one_are_dropped() -> None:
     async def scenario() -> tuple[list[Any], list[Any], list[Any]]:
         actor = SlotCoordinator()
-        await actor.give(job("a"), controller())
+        await actor.give(job("a"))
         await actor.report(0, {"step": 1})
         await actor.leave(1, 2, Left(0, memory=5))
         before = await messages(actor)
         await actor.leave(0, 2, Left(0, memory=3))
         after = await messages(actor)
-        await actor.give(job("b"), controller())
+        await actor.give(job("b"))
         await actor.report(0, {"step": 2})
         await actor.leave(0, 2, Left(0, memory=7))
         await actor.stop(0)
@@ -62,7 +62,7 @@ def test_a_training_has_ended_when_the_last_worker_has_left_and_reports_of_an_ea
 def test_one_refusal_is_enough() -> None:
     async def scenario() -> list[Any]:
         actor = SlotCoordinator()
-        await actor.give(job("a"), controller())
+        await actor.give(job("a"))
         await actor.leave(1, 2, Left(0, edited=("parts",)))
         return await messages(actor)
 
@@ -73,10 +73,10 @@ def test_only_the_present_training_is_coordinated_and_stopped() -> None:
     async def scenario() -> None:
         actor = SlotCoordinator()
         with pytest.raises(ValueError, match="present training is -1"):
-            await actor.begin(0, controller().first(), 1)
-        await actor.give(job("a"), controller())
-        await actor.give(job("b"), controller())
-        await actor.begin(1, controller().first(), 1)
+            await actor.begin(0, controller(), controller().first(), 1)
+        await actor.give(job("a"))
+        await actor.give(job("b"))
+        await actor.begin(1, controller(), controller().first(), 1)
         with pytest.raises(ValueError, match="present training is 1, but got a word of 0"):
             await actor.exchange(0, report([[1], [1], [1]]))
         await actor.stop(0)
@@ -84,5 +84,22 @@ def test_only_the_present_training_is_coordinated_and_stopped() -> None:
         await actor.stop(1)
         with pytest.raises(TrainingStopped):
             await actor.exchange(1, report([[1], [1], [1]], 1))
+
+    asyncio.run(scenario())
+
+
+def test_a_training_that_is_stopped_before_it_begins_ends_at_its_first_dual_step() -> None:
+    async def scenario() -> None:
+        actor = SlotCoordinator()
+        await actor.give(job("a"))
+        with pytest.raises(ValueError, match="must begin before its dual steps"):
+            await actor.exchange(0, report([[1], [1], [1]]))
+        await actor.stop(0)
+        await actor.begin(0, controller(), controller().first(), 1)
+        with pytest.raises(TrainingStopped):
+            await actor.exchange(0, report([[1], [1], [1]]))
+        await actor.give(job("b"))
+        await actor.begin(1, controller(), controller().first(), 1)
+        assert (await actor.exchange(1, report([[1], [1], [1]]))).version == 1
 
     asyncio.run(scenario())
