@@ -33,7 +33,7 @@ def data() -> list[Any]:
     return [images[np.concatenate(kept)], *(images[kept[c]] for c in MINORITIES)]
 
 
-def train(config: dict[str, float]) -> None:
+def train(config: dict[str, Any]) -> None:
     import mlflow
     import numpy as np
     import torch
@@ -52,7 +52,7 @@ def train(config: dict[str, float]) -> None:
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.99))
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0, fused=True)
 
-    def losses(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    def losses(network: torch.nn.Module, x: torch.Tensor) -> Any:
         noise, t = torch.randn_like(x), torch.randint(0, 200, (len(x),))
         target = schedule.get_velocity(x, noise, t)
         return ((network(schedule.add_noise(x, noise, t), t).sample - target) ** 2).flatten(1).mean(1)
@@ -99,7 +99,11 @@ def train(config: dict[str, float]) -> None:
         samples = torch.randn(SAMPLES, 1, 8, 8)
         for t in sampler.timesteps:
             samples = sampler.step(average(samples, t).sample, t, samples).prev_sample
-    metrics = {"objective": final[0], "value_max": max(value - final[0] for value in final[1:]), **judged(samples)}
+    metrics: dict[str, float] = {
+        "objective": float(final[0]),
+        "value_max": float(max(value - final[0] for value in final[1:])),
+        **judged(samples),
+    }
     log(mlflow, config, history, metrics, samples)
     tune.report(metrics)
 
@@ -116,7 +120,7 @@ def judged(samples: Any) -> dict[str, float]:
     return {f"share/{c}": float((classes == c).mean()) for c in MINORITIES}
 
 
-def log(mlflow: Any, config: dict[str, float], history: list[Any], metrics: dict[str, float], samples: Any) -> None:
+def log(mlflow: Any, config: dict[str, Any], history: list[Any], metrics: dict[str, float], samples: Any) -> None:
     """One run with all points in one call, and the samples as a picture."""
     import matplotlib
     from mlflow.entities import Metric
