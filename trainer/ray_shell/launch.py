@@ -47,7 +47,6 @@ def train_checked(recipe: Recipe, output: str, on_report: Callable[[Payload], No
         return done
     ours = not ray.is_initialized()
     if ours:
-        os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # how often reports are fetched; 2 s by default
         ray.init(address="local", include_dashboard=True, log_to_driver=False)
     try:
         return _followed(job, on_report)

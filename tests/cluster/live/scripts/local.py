@@ -44,7 +44,7 @@ with connect("local") as connection:
     assert connection.dashboard_url is not None
     assert connection.dashboard_url.startswith("http://127.0.0.1:"), connection.dashboard_url
     assert connection.machine.cpus >= 1
-    assert os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] == "0.1"
+    assert os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] == "0.5"
     assert os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] == "77", "what the user has set stays"
     print("WORD", ray.get(word.remote()))
     print("STATUS", status(connection.dashboard_url, None), status(connection.dashboard_url, "wrong"))
