@@ -20,7 +20,7 @@ from dualsweep.cluster.resources import Machine, local_cluster_cpus
 
 NESTED_TRAIN: Mapping[str, str] = MappingProxyType(
     {
-        # What a worker's loss or end costs until the controller's next poll. Reports don't wait for it: a slot's go their own way.
+        # What a worker's loss or end waits for. Reports don't: a slot's go their own way.
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
         # On a busy cluster a trial may queue for its workers; at Ray's 60 s its controller would start over, again and again.
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",

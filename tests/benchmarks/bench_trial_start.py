@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -23,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from scipy import stats
 
+from tests.benchmarks.common import Interval, holds
 from tests.isolated import prefix
 
 RECIPE: dict[str, Any] = {
@@ -166,14 +165,6 @@ def side(name: str, count: int) -> tuple[float, float]:
     return (last - first) / (count - 1), (used_last - used) / (count - 1)
 
 
-def interval(ratios: list[float]) -> tuple[float, float, float]:
-    """The geometric mean of repeated ratios, and its 95 % interval by Student's t of their logarithms."""
-    logs = [math.log(each) for each in ratios]
-    middle = statistics.fmean(logs)
-    half = float(stats.t.ppf(0.975, len(logs) - 1)) * statistics.stdev(logs) / math.sqrt(len(logs)) if len(logs) > 1 else math.inf
-    return math.exp(middle), math.exp(middle - half), math.exp(middle + half)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=40)
@@ -197,20 +188,14 @@ def main() -> None:
         within.append(mine / nested)
         beside.append(cpu - training_cpu)
         print(f"ours {mine:.2f} s, {cpu:.2f} CPU-s a trial; plain Tune functions {plain:.2f} s", flush=True)
-        ratio, low, high = interval(ratios)
-        if len(ratios) > 1 and math.log(high / low) / 2 <= HALF_WIDTH:
+        if len(ratios) > 1 and Interval.of(ratios).half_width <= HALF_WIDTH:
             break
-    measured = math.log(high / low) / 2 <= HALF_WIDTH
-    nested_ratio, used = statistics.median(within), statistics.median(beside)
-    over_plain = f"{ratio:.2f} [{low:.2f}, {high:.2f}]"
-    rows = [
-        ("seconds a trial over plain Tune functions'", over_plain, OVER_PLAIN, measured and low <= OVER_PLAIN),
-        ("seconds a trial over those of Train inside Tune", f"{nested_ratio:.3f}", OVER_NESTED, nested_ratio <= OVER_NESTED),
-        ("CPU seconds a trial beside its training", f"{used:.2f}", CPU_BESIDE, used <= CPU_BESIDE),
+    kept = [
+        Interval.of(ratios).holds("seconds a trial over plain Tune functions'", f"<= {OVER_PLAIN}", HALF_WIDTH),
+        holds("seconds a trial over those of Train inside Tune", statistics.median(within), f"<= {OVER_NESTED}"),
+        holds("CPU seconds a trial beside its training", statistics.median(beside), f"<= {CPU_BESIDE}"),
     ]
-    for name, found, most, holds in rows:
-        print(f"{name}: {found}   (at most {most}: {'holds' if holds else 'FAILS' if measured else 'not measured'})")
-    sys.exit(not all(holds for *_, holds in rows))
+    sys.exit(not all(kept))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,33 @@ def train(config: dict[str, Any]) -> None:
     import mlflow
     import numpy as np
     import torch
-    from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
+    from diffusers import DDIMScheduler
     from ray import tune
+
+    parts, average, losses, history = trained(config)
+    rng = np.random.default_rng(1)
+    average.eval()
+    with torch.no_grad():
+        final = [
+            np.mean([losses(average, rows[rng.integers(len(rows), size=256)]).mean().item() for _ in range(DRAWS // 256)])
+            for rows in parts
+        ]
+        sampler = DDIMScheduler(200, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
+        sampler.set_timesteps(SAMPLE_STEPS)
+        samples = torch.randn(SAMPLES, 1, 8, 8)
+        for t in sampler.timesteps:
+            samples = sampler.step(average(samples, t).sample, t, samples).prev_sample
+    largest = float(max(value - final[0] for value in final[1:]))
+    metrics: dict[str, float] = {"objective": float(final[0]), "value_max": largest, **judged(samples)}
+    log(mlflow, config, history, metrics, samples)
+    tune.report(metrics)
+
+
+def trained(config: dict[str, Any]) -> tuple[list[Any], Any, Callable[..., Any], list[tuple[int, dict[str, float]]]]:
+    """The data of each part, the averaged network, the losses [B] of a network on examples, and the points by step."""
+    import numpy as np
+    import torch
+    from diffusers import DDPMScheduler, UNet2DModel
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     torch.set_num_threads(1)
@@ -88,24 +114,7 @@ def train(config: dict[str, Any]) -> None:
                 named |= {f"multiplier/{c}": v for c, v in zip(MINORITIES, multipliers, strict=True)}
                 history.append((step + 1, {"objective": means[0], **named}))
 
-    average.eval()
-    with torch.no_grad():
-        final = [
-            np.mean([losses(average, rows[rng.integers(len(rows), size=256)]).mean().item() for _ in range(DRAWS // 256)])
-            for rows in parts
-        ]
-        sampler = DDIMScheduler(200, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
-        sampler.set_timesteps(SAMPLE_STEPS)
-        samples = torch.randn(SAMPLES, 1, 8, 8)
-        for t in sampler.timesteps:
-            samples = sampler.step(average(samples, t).sample, t, samples).prev_sample
-    metrics: dict[str, float] = {
-        "objective": float(final[0]),
-        "value_max": float(max(value - final[0] for value in final[1:])),
-        **judged(samples),
-    }
-    log(mlflow, config, history, metrics, samples)
-    tune.report(metrics)
+    return parts, average, losses, history
 
 
 def judged(samples: Any) -> dict[str, float]:

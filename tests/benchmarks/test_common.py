@@ -1,0 +1,49 @@
+"""What a benchmark calls measured, and what it says holds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.benchmarks.common import Interval, holds
+
+
+def test_an_interval_covers_the_ratio_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    inside = 0
+    for ratios in np.exp(rng.normal(math.log(1.3), 0.05, (2000, 4))):
+        interval = Interval.of(list(ratios))
+        inside += interval.low <= 1.3 <= interval.high
+    assert abs(inside / 2000 - 0.95) < 4 * math.sqrt(0.95 * 0.05 / 2000)
+
+
+def test_it_is_students_of_the_logarithms() -> None:
+    ratios = [1.1, 1.2, 1.4]
+    expected = stats.t.interval(0.95, 2, np.log(ratios).mean(), stats.sem(np.log(ratios)))
+    interval = Interval.of(ratios)
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.exp(expected)))
+    assert interval.half_width == pytest.approx((expected[1] - expected[0]) / 2)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "bound", "kept"),
+    [
+        ([1.0, 1.01, 1.02], ">= 1.0", True),
+        ([0.9, 0.91, 0.92], ">= 1.0", False),
+        ([0.97, 1.01, 1.0], ">= 1.0", True),
+        ([1.19, 1.2, 1.21], "<= 1.2", True),
+        ([1.29, 1.3, 1.31], "<= 1.2", False),
+        ([0.5, 1.0, 2.0], "<= 1.2", False),  # it may be, but nobody knows
+        ([1.0], "<= 1.2", False),
+    ],
+)
+def test_a_ratio_holds_where_its_interval_reaches_the_bound_and_is_narrow(ratios: list[float], bound: str, kept: bool) -> None:
+    assert Interval.of(ratios).holds("a ratio", bound, 0.05) == kept
+
+
+def test_what_is_no_number_does_not_hold() -> None:
+    assert holds("a figure", 2.0, "<= 2") and holds("a figure", 2.0, ">= 2")
+    assert not holds("a figure", math.nan, "<= 2") and not holds("a figure", math.nan, ">= 2")
