@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.bench_demo [--rounds 3]
 
-Both sides run from the command to its end, in turn; trials that failed count as not done. `less evaluated` is the demo with no more
-evaluation than the other side has. Prints each side's floor, its primal steps alone on two cores. Memory is the sum of
+Both sides run from the command to its end, in turn; trials that failed count as not done. `less evaluated` is the demo with no
+more evaluation than the other side has. Prints each side's floor, its primal steps alone on two cores. Memory is the sum of
 proportional set sizes over all processes, looked at once a second. Exits with 1 where a row fails, or isn't measured: where the
 ratio's 95 % interval is not within 5 %.
 """

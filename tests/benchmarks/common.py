@@ -92,20 +92,22 @@ class Interval:
     """A repeated ratio's geometric mean, and its 95 % interval by Student's t of the logarithms; without end for one alone."""
 
     middle: float
-    low: float
-    high: float
+    half_width: float  # in parts of the ratio
 
     @classmethod
     def of(cls, ratios: Sequence[float]) -> Interval:
         logs, count = [math.log(ratio) for ratio in ratios], len(ratios)
         middle = statistics.fmean(logs)
         half = float(stdtrit(count - 1, 0.975)) * statistics.stdev(logs) / math.sqrt(count) if count > 1 else math.inf
-        return cls(math.exp(middle), math.exp(middle - half), math.exp(middle + half))
+        return cls(math.exp(middle), half)
 
     @property
-    def half_width(self) -> float:
-        """In parts of the ratio."""
-        return math.log(self.high / self.low) / 2
+    def low(self) -> float:
+        return self.middle * math.exp(-self.half_width)
+
+    @property
+    def high(self) -> float:
+        return self.middle * math.exp(self.half_width)
 
     def holds(self, what: str, bound: str, half_width: float) -> bool:
         """Prints the ratio beside its bound, as `holds` does; it holds where its interval reaches it and is so narrow."""
