@@ -14,7 +14,8 @@ import tempfile
 import torch
 
 from dualsweep.trainer.engine.dual_side import controller_of
-from tests.benchmarks.common import digits, holds, interleaved, loop_of, show
+from tests.benchmarks.common import digits, interleaved, loop_of, show
+from tests.benchmarks.rows import holds
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from typing import Any
 
 from dualsweep.trainer.engine.dual_side import controller_of
-from tests.benchmarks.common import digits, holds
+from tests.benchmarks.common import digits
+from tests.benchmarks.rows import holds
 
 
 def bare(batch: int) -> Callable[[], object]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.benchmarks.common import Interval, holds
+from tests.benchmarks.rows import Interval, holds
 from tests.isolated import prefix
 
 ROOT = Path(__file__).parent.parent.parent

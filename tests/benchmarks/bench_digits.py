@@ -22,7 +22,7 @@ import numpy as np
 from dualsweep.trainer.config.yaml_file import load
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
-from tests.benchmarks.common import holds
+from tests.benchmarks.rows import holds
 
 ROOT = Path(__file__).parent.parent.parent
 MINORITIES = (4, 5, 7)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.benchmarks.common import digits, holds, interleaved, loop_of, show
+from tests.benchmarks.common import digits, interleaved, loop_of, show
+from tests.benchmarks.rows import holds
 
 #: What the ratio to an unconstrained step must be.
 BOUNDS = {"3 constraints": "<= 1.10", "50 constraints": "<= 1.25"}

@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from tests.benchmarks.common import Interval, holds
+from tests.benchmarks.rows import Interval, holds
 from tests.isolated import prefix
 
 RECIPE: dict[str, Any] = {

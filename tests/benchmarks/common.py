@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-from scipy.special import stdtrit
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
 from dualsweep.trainer.config.yaml_file import load
@@ -77,46 +73,6 @@ def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, steps: i
                 cases[name]()
             times[name].append((time.perf_counter() - started) / steps)
     return times
-
-
-def holds(what: str, found: float, bound: str) -> bool:
-    """Prints a figure beside its bound, `<= 1.10` or `>= 0.95`, and whether it holds. What is not a number doesn't."""
-    sign, number = bound.split()
-    kept = found <= float(number) if sign == "<=" else found >= float(number)
-    print(f"{what}: {found:.3g}   (required: {bound}): {'holds' if kept else 'FAILS'}")
-    return kept
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A repeated ratio's geometric mean, and its 95 % interval by Student's t of the logarithms; without end for one alone."""
-
-    middle: float
-    half_width: float  # in parts of the ratio
-
-    @classmethod
-    def of(cls, ratios: Sequence[float]) -> Interval:
-        logs, count = [math.log(ratio) for ratio in ratios], len(ratios)
-        middle = statistics.fmean(logs)
-        half = float(stdtrit(count - 1, 0.975)) * statistics.stdev(logs) / math.sqrt(count) if count > 1 else math.inf
-        return cls(math.exp(middle), half)
-
-    @property
-    def low(self) -> float:
-        return self.middle * math.exp(-self.half_width)
-
-    @property
-    def high(self) -> float:
-        return self.middle * math.exp(self.half_width)
-
-    def holds(self, what: str, bound: str, half_width: float) -> bool:
-        """Prints the ratio beside its bound, as `holds` does; it holds where its interval reaches it and is so narrow."""
-        sign, number = bound.split()
-        reached = self.low <= float(number) if sign == "<=" else self.high >= float(number)
-        measured = self.half_width <= half_width
-        verdict = "not measured: the interval is too wide" if not measured else "holds" if reached else "FAILS"
-        print(f"{what}: {self.middle:.3g} [{self.low:.3g}, {self.high:.3g}]   (required: {bound}): {verdict}", flush=True)
-        return measured and reached
 
 
 def show(times: Mapping[str, list[float]], against: str) -> dict[str, float]:
