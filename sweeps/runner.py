@@ -92,6 +92,10 @@ class Runner:
             self._end(run, Result.from_json(result))
         return bool(result)
 
+    def recovers(self, run: Run, reason: str) -> None:
+        """The training's own process died, and another goes on from its checkpoint."""
+        self._progress.say(f"trial {run.name}: its own process died ({reason}); another goes on from its checkpoint")
+
     def lost(self, run: Run, reason: str) -> None:
         """A training without a last report: its result file counts where it wrote one, else it has failed."""
         if not self._conductor.is_running(run):

@@ -40,6 +40,9 @@ class TrialDriver(Protocol):
     def reported(self, run: Run, payload: dict[str, Any]) -> bool:
         """Takes a report; whether the training is over, by its own last report or because it is to stop."""
 
+    def recovers(self, run: Run, reason: str) -> None:
+        """The training's own process died; another one goes on from its checkpoint."""
+
     def lost(self, run: Run, reason: str) -> None:
         """The training ended without a result."""
 
@@ -48,6 +51,8 @@ class TrialDriver(Protocol):
 _SILENCE = 1.0
 #: A training that is to be stopped has so many seconds to come to a dual step; other processes would take as long to start.
 _STOPPING = 10.0
+#: How often a training whose own process died goes on from its checkpoint; one more death fails it.
+MOST_DEATHS = 3
 
 
 class TuneTrial(tune.Trainable):
@@ -116,7 +121,7 @@ def run_trials(driver: TrialDriver, count: int, concurrent: int, folder: Path, *
         run_config=RunConfig(
             name="tune",
             storage_path=str(folder),
-            failure_config=FailureConfig(max_failures=0),
+            failure_config=FailureConfig(max_failures=MOST_DEATHS),
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # trainings keep their own
             stop=_Reports(driver, searcher),
             callbacks=[_Listener(driver, searcher)],
@@ -194,16 +199,22 @@ class _Listener(tune.Callback):
 
     def __init__(self, driver: TrialDriver, searcher: _Searcher) -> None:
         self._driver, self._searcher = driver, searcher
+        self._begun: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickles nothing: Tune keeps a copy of what it was given, for a way of continuing that we don't use."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._driver.started(self._searcher.runs[trial.trial_id])
+        if trial.trial_id not in self._begun:
+            self._begun.add(trial.trial_id)
+            self._driver.started(self._searcher.runs[trial.trial_id])
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._driver.recovers(self._searcher.runs[trial.trial_id], _last_line(trial.get_error()))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._end(trial, str(trial.get_error() or "its process died"))
+        self._end(trial, _last_line(trial.get_error()))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._end(trial, "its workers ended without a result")
@@ -211,4 +222,9 @@ class _Listener(tune.Callback):
     def _end(self, trial: Any, reason: str) -> None:
         if trial.trial_id not in self._searcher.ended:
             self._searcher.ended.add(trial.trial_id)
-            self._driver.lost(self._searcher.runs[trial.trial_id], reason.strip().splitlines()[-1])
+            self._driver.lost(self._searcher.runs[trial.trial_id], reason)
+
+
+def _last_line(error: BaseException | None) -> str:
+    """What a process died of, as far as Ray knows."""
+    return (str(error or "").strip().splitlines() or ["its process died"])[-1]

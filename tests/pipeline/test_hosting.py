@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -197,15 +199,29 @@ def test_a_training_that_does_not_come_to_a_dual_step_is_killed_with_its_slot_an
     wait_until(all_is_free)
 
 
-def test_a_stopped_trial_makes_way_for_the_next(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """In the same process: it ends at its next dual step, and the sweep with all that it held."""
+def kill_the_trial_after_its_checkpoint(folder: Path, checkpoints: Path) -> None:
+    wait_until(lambda: bool(CheckpointFolder(str(checkpoints)).newest()), 200)
+    trial = ray_process(folder, "ResourceTrainable")
+    assert trial is not None
+    trial.kill()
+
+
+def test_a_stopped_trial_makes_way_for_the_next_which_outlasts_its_own_process(
+    there: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one ends at its next dual step, the next goes on in the same process, and from its checkpoint when that is killed."""
     put(there, {"tiny.yaml": yaml.safe_dump(ONE_LAYER), "budgets.yaml": yaml.safe_dump(TWO_BUDGETS)})
     before = steps_taken()
-    stopped, good = sweep(load_plan("budgets.yaml")).to_json()["trials"]
+    with ThreadPoolExecutor() as beside:
+        killed = beside.submit(kill_the_trial_after_its_checkpoint, there, there / "runs/stopping/trials/0001/checkpoints")
+        stopped, good = sweep(load_plan("budgets.yaml")).to_json()["trials"]
+        killed.result()
     said, calls = capsys.readouterr().out, Path("calls").read_text().split()[before:]
+    first, second = Counter(calls).values()
     assert (stopped["status"], stopped["stopped_by"], good["feasible"]) == ("stopped", "infeasible", "met")
-    assert 600 <= stopped["steps"] < 1900 and len(set(calls)) == 1 and len(calls) < 2000 + 1900
+    assert 600 <= stopped["steps"] < 1900 and stopped["steps"] + 1000 <= first < stopped["steps"] + 2000 and second == 1000
     assert f"trial {stopped['id']} stopped after" in said and "cannot be met within" in said
+    assert "trial 0001: its own process died" in said and said.count("trial 0001 starts") == 1
     wait_until(all_is_free)
 
     again = sweep(load_plan("budgets.yaml")).to_json()
