@@ -111,11 +111,7 @@ class Slot:
 
     def takes(self, resources: Resources) -> bool:
         """Whether it can take another training, of these resources."""
-        same = (resources.workers, resources.cpus_per_worker, resources.gpus_per_worker) == (
-            self._resources.workers,
-            self._resources.cpus_per_worker,
-            self._resources.gpus_per_worker,
-        )
+        same = _scaling(resources) == _scaling(self._resources)
         return same and not self._worn and self._running is None and self._thread.is_alive()
 
     def reports(self, job: Job) -> Iterator[Payload | None]:
