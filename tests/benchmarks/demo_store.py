@@ -51,6 +51,7 @@ class MadeTrial:
     tags: dict[str, str]
     params: dict[str, str]
     metrics: dict[str, float]
+    asked: dict[str, float]
 
 
 def demo_store(folder: Path, count: int, pictures: Sequence[bytes] = ()) -> str:
@@ -103,7 +104,7 @@ def made_trials(plan: Plan, parent: str, count: int, seed: int = 0) -> Iterator[
             "dualsweep.status": "out_of_steps", "dualsweep.reason": _reason(metrics), "dualsweep.params": json.dumps(asked),
             **{f"dualsweep.verdict.{name}": "met" if metrics[f"standing/{name}"] > 0 else "short_of_steps" for name in NAMES},
         }  # fmt: skip
-        yield MadeTrial(rng.bytes(16).hex(), f"trial {number:04d}", start, start + 27_744, tags, params, metrics)
+        yield MadeTrial(rng.bytes(16).hex(), f"trial {number:04d}", start, start + 27_744, tags, params, metrics, asked)
 
 
 def _reason(metrics: dict[str, float]) -> str:
