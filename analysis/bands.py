@@ -152,7 +152,7 @@ def _says_something(trial: Trial, budgets: Sequence[Budget]) -> bool:
 
 def _representative(trials: Sequence[Trial], front: Front, most: int) -> list[Trial]:
     """The front's trials, and of the rest as many as there is room for, evenly over the sweep; fewer only widen the band."""
-    best = frozenset(front.ids)
+    best = front.members
     first = [trial for trial in trials if trial.trial_id in best]
     rest = [trial for trial in trials if trial.trial_id not in best]
     kept = [_evenly(each, room) for each, room in ((first, most), (rest, most - min(len(first), most)))]

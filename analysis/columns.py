@@ -104,7 +104,7 @@ def view_range(column: Column, record: SweepRecord, front: Front) -> tuple[float
 
     A diverged trial may be a thousand times worse than the rest, which would press the front into a line.
     """
-    on_front = set(front.ids)
+    on_front = front.members
     values = np.asarray(column.values, dtype=np.float64)
     finite = values[np.isfinite(values)]
     if not len(finite):

@@ -9,40 +9,36 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dualsweep.analysis.store import artifacts_of, download
 from dualsweep.analysis.trial_draws import TrialDraws
 from dualsweep.analysis.trials import JUDGED_STATUSES, Trial
 from dualsweep.trainer.evaluation.drawn import JointDraws
 from dualsweep.trainer.evaluation.draws_file import DRAWS, loaded, naming
 from dualsweep.trainer.evaluation.spread import mean_spread
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
 Vector = NDArray[np.float64]
 _MOST = 200
 
 
-def read_draws(client: MlflowClient, trials: Sequence[Trial]) -> dict[str, TrialDraws]:
+def read_draws(tracking_uri: str, trials: Sequence[Trial]) -> dict[str, TrialDraws]:
     """What single trainings drew in their final evaluations, by trial id; without those that kept nothing that can be read.
 
     Of at most `_MOST` trials: each is a request to the store, and a band rests on no more.
     """
-    judged = {each.trial_id: each.run_id for each in trials if each.status in JUDGED_STATUSES and each.replicates == 1}
+    judged = [each for each in trials if each.status in JUDGED_STATUSES and each.replicates == 1]
     trial_draws = {}
-    for trial_id, run_id in judged.items() if len(judged) <= _MOST else ():
-        if DRAWS not in {each.path for each in client.list_artifacts(run_id)}:
+    for trial in judged if len(judged) <= _MOST else ():
+        if DRAWS not in artifacts_of(tracking_uri, trial):
             continue
         with tempfile.TemporaryDirectory() as folder:
-            data = Path(client.download_artifacts(run_id, DRAWS, folder)).read_bytes()
+            data = download(tracking_uri, trial, DRAWS, folder).read_bytes()
         try:
             drawn, seed = loaded(data)
-            trial_draws[trial_id] = TrialDraws(drawn, seed, *naming(data))
+            trial_draws[trial.trial_id] = TrialDraws(drawn, seed, *naming(data))
         except ValueError:  # of another version: the trial counts as independent
             continue
     return trial_draws

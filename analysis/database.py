@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.uris import sqlite_file
-from dualsweep.trainer.config.yaml_file import show
+from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.storage import check_writable
 
 #: How every SQLite file begins that is not empty.

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import moocore
 import numpy as np
@@ -41,6 +42,11 @@ class Front:
     def ids(self) -> tuple[str, ...]:
         """The ids of the trials on the front."""
         return tuple(trial.trial_id for trial in self.trials)
+
+    @cached_property
+    def members(self) -> frozenset[str]:
+        """The same ids, to ask of many trials whether they are among them."""
+        return frozenset(self.ids)
 
 
 def to_minimise(points: ArrayLike, directions: Sequence[Direction]) -> NDArray[np.float64]:

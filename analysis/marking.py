@@ -48,7 +48,7 @@ def marks_of(trial: Trial, review: Review) -> dict[str, str]:
     """Return a trial's tags, without the prefix `dualsweep.`."""
     rank = review.front.ranks[trial.trial_id]
     return {
-        "front": _word(trial.trial_id in review.front.ids),
+        "front": _word(trial.trial_id in review.front.members),
         "feasible": trial.standing or "unknown",
         "missed": ", ".join(trial.missed)[:_LONGEST] or "none",
         "rank": "none" if rank is None else str(rank),

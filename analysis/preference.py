@@ -84,6 +84,7 @@ def read_preference(text: str, run_id: str) -> Preference:
         numbers = [*preference.weights.values(), *(limit.bound for limit in preference.meets)]
         good = (
             bool(preference.weights) != bool(preference.meets)
+            and bool(preference.best) == bool(preference.meets)
             and all(map(math.isfinite, numbers))
             and preference.scale in ("range", "unit")
         )

@@ -59,7 +59,7 @@ def _row(record: SweepRecord, front: Front, trial: Trial) -> dict[str, object]:
         "run_id": trial.run_id,
         "status": trial.status,
         "feasible": trial.standing or "",
-        "front": "true" if trial.trial_id in front.ids else "false",
+        "front": "true" if trial.trial_id in front.members else "false",
         "rank": front.ranks[trial.trial_id],
         "seconds": trial.seconds,
         "steps": trial.steps,

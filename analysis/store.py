@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dualsweep.analysis.database import wrong_with_file
 from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.tracking_uri import wrong_with
+from dualsweep.analysis.trials import Trial
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import BadPlaceError, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 _CONNECT_SECONDS = 5.0
 
@@ -49,6 +52,23 @@ def open_client(tracking_uri: str) -> MlflowClient:
             f"{masked(_first_line(error))}. Fix that store, or name another."
         ) from None
     return client
+
+
+def artifacts_of(tracking_uri: str, trial: Trial) -> set[str]:
+    """Return the names of the artifacts of a trial's run."""
+    return {each.path for each in _artifacts(tracking_uri, trial).list_artifacts()}
+
+
+def download(tracking_uri: str, trial: Trial, name: str, folder: str) -> Path:
+    """Bring an artifact of a trial's run into a folder, and return its file; what stores raise where there is none differs."""
+    return Path(_artifacts(tracking_uri, trial).download_artifacts(name, folder))  # type: ignore[no-untyped-call]  # MLflow's
+
+
+def _artifacts(tracking_uri: str, trial: Trial) -> ArtifactRepository:
+    """By the run's URI, which was read with it: the client reads the whole run three times before it gets to a file."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(trial.artifacts, tracking_uri)
 
 
 def _check(tracking_uri: str) -> None:

@@ -8,16 +8,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from dualsweep.analysis.front import Front
-from dualsweep.analysis.store import open_client
+from dualsweep.analysis.store import download, open_client
 from dualsweep.analysis.trials import JUDGED_STATUSES, SweepRecord, Trial
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 SAMPLES = "samples.png"
 _SIDE = 132
@@ -32,12 +28,12 @@ def thumbnails(tracking_uri: str, record: SweepRecord, front: Front) -> dict[str
     Raises:
         ReviewError: there is no store at the tracking URI.
     """
-    client = open_client(tracking_uri)
+    open_client(tracking_uri)
     ended = [trial for trial in record.trials if trial.status in JUDGED_STATUSES and front.ranks[trial.trial_id]]
     ended.sort(key=lambda trial: (front.ranks[trial.trial_id] or 0, trial.trial_id))
     made: dict[str, str] = {}
     room = _BYTES
-    for trial, picture in _pictures(client, ended[:_RUNS]):
+    for trial, picture in _pictures(tracking_uri, ended[:_RUNS]):
         room -= len(picture)
         if room < 0:
             break
@@ -45,21 +41,20 @@ def thumbnails(tracking_uri: str, record: SweepRecord, front: Front) -> dict[str
     return made
 
 
-def _pictures(client: MlflowClient, trials: Sequence[Trial]) -> Iterator[tuple[Trial, str]]:
+def _pictures(tracking_uri: str, trials: Sequence[Trial]) -> Iterator[tuple[Trial, str]]:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(_AT_A_TIME) as pool:
-        for trial, picture in zip(trials, pool.map(lambda each: _picture(client, each, Path(folder)), trials), strict=True):
+        shrinking = pool.map(lambda each: _picture(tracking_uri, each, Path(folder)), trials)
+        for trial, picture in zip(trials, shrinking, strict=True):
             if picture is not None:
                 yield trial, picture
 
 
-def _picture(client: MlflowClient, trial: Trial, folder: Path) -> str | None:
-    from mlflow.exceptions import MlflowException
-
+def _picture(tracking_uri: str, trial: Trial, folder: Path) -> str | None:
     into = folder / trial.run_id
     into.mkdir()
     try:
-        return shrunk(Path(client.download_artifacts(trial.run_id, SAMPLES, str(into))).read_bytes())
-    except (MlflowException, OSError):  # no such artifact, or what lies there is no picture
+        return shrunk(download(tracking_uri, trial, SAMPLES, str(into)).read_bytes())
+    except Exception:  # no such artifact, for which every store has an error of its own, or what lies there is no picture
         return None
 
 

@@ -101,6 +101,8 @@ class Trial:
     continued_from: str | None = None
     #: What the last review wrote of it (`analysis/marking.py`): its tags without `dualsweep.`; empty before the first review.
     marked: Mapping[str, str] = field(default_factory=dict)
+    #: The URI of its run's artifacts, empty where it is from no store.
+    artifacts: str = ""
     #: The address of its model in MLflow, empty where none was logged.
     model: str = ""
     #: How many trainings, alike but for their seeds, the trial is the mean of; `intervals` has the half-width of each metric's

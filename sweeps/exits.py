@@ -8,8 +8,10 @@ budget was met asks for that (`--strict`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from dualsweep.trainer.result import Result
+if TYPE_CHECKING:
+    from dualsweep.trainer.result import Result
 
 DONE, FAILED, BAD_INPUT, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130
 

@@ -14,7 +14,7 @@ import typer
 
 from dualsweep.sweeps.exits import FAILED, INTERRUPTED
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
-from dualsweep.trainer.config.yaml_file import show
+from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.storage import local_path, write_file
 
 

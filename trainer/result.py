@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from dualsweep.trainer.dual.problem import ConstrainedProblem, Estimate, Vector
-from dualsweep.trainer.dual.state import DualState, Tail
-from dualsweep.trainer.feasibility.deciding import Decision
 from dualsweep.trainer.feasibility.held_out import HeldOut
 from dualsweep.trainer.feasibility.standing import Slack, Standing, overall, standing_of
 from dualsweep.trainer.feasibility.tolerance import SHARE
 from dualsweep.trainer.recipe.bound import Kind
+
+if TYPE_CHECKING:
+    from dualsweep.trainer.dual.problem import ConstrainedProblem, Estimate, Vector
+    from dualsweep.trainer.dual.state import DualState, Tail
+    from dualsweep.trainer.feasibility.deciding import Decision
 
 Status = Literal["converged", "out_of_steps", "infeasible", "diverged", "failed", "stopped"]
 

@@ -1,16 +1,18 @@
 """The review page: one HTML file with everything in it, for MLflow's artifact viewer and for the disk.
 
-The page needs no network. plotly.js is embedded gzipped and unpacked by the browser, about 2 MB instead of 5. What trials say
-(parameters, reasons, names) reaches the page as escaped text only. Its parts lie in `page/`.
+The page needs no network. plotly.js and what is known of the trials are embedded gzipped and unpacked by the browser: plotly.js
+takes 2 MB instead of 5, a thousand trials 0.4 instead of 1.5. What trials say (parameters, reasons, names) reaches the page as
+escaped text only. Its parts lie in `page/`.
 """
 
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Mapping, Sequence
 
-from dualsweep.analysis.figures.pages import filled, json_for_script, part
+from dualsweep.analysis.figures.pages import filled, packed, part
 from dualsweep.analysis.figures.payload import payload
 from dualsweep.analysis.front import Front
 from dualsweep.analysis.store import is_http
@@ -21,7 +23,7 @@ from dualsweep.trainer.config.masking import without_login
 #: Where `mlflow ui` answers unless told otherwise.
 LOCAL_UI = "http://127.0.0.1:5000"
 _CODE = re.compile("`([^`]*)`")
-_SCRIPTS = ("common.js", "card.js", "scatter.js", "parallel.js", "table.js", "plotly.js", "start.js")
+_SCRIPTS = ("plotly.js", "common.js", "card.js", "scatter.js", "parallel.js", "table.js", "start.js")
 
 
 def front_html(
@@ -54,7 +56,7 @@ def front_html(
         "VOLUME": html.escape(_volume_text(record, hypervolume, reference_point)),
         "ADVICE": "".join("<p>" + _CODE.sub(r"<code>\1</code>", html.escape(line)) + "</p>" for line in advice),
         "CSS": part("page.css"),
-        "REVIEW": json_for_script(known),
+        "REVIEW": packed(json.dumps(known, ensure_ascii=False, allow_nan=False, separators=(",", ":"))),
         "SCRIPT": "\n".join(map(part, _SCRIPTS)),
     }
     return filled("page.html", pieces)

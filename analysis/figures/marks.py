@@ -101,7 +101,7 @@ AMORTISED = "#0f766e"
 
 def kinds(record: SweepRecord, front: Front) -> list[str]:
     """Return the key of each trial's mark [trials]."""
-    on_front = frozenset(front.ids)
+    on_front = front.members
     return [_kind(record, trial, trial.trial_id in on_front) for trial in record.trials]
 
 

@@ -30,10 +30,14 @@ def filled(template: str, pieces: Mapping[str, str]) -> str:
 
 @functools.cache
 def _packed_plotly() -> str:
-    """plotly.js, gzipped, in base 64."""
     from plotly.offline import get_plotlyjs
 
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
+    return packed(get_plotlyjs())
+
+
+def packed(text: str) -> str:
+    """Text gzipped, in base 64, which may stand anywhere in HTML; `unpacked` in `page/plotly.js` reads it."""
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
 def json_for_script(payload: object) -> str:

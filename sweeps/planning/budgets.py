@@ -13,7 +13,7 @@ from dualsweep.sweeps.planning.kinds import Choice, Integers, LogUniform
 from dualsweep.sweeps.planning.search import Parameter
 from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.dotted_keys import places
-from dualsweep.trainer.config.yaml_file import show
+from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.feasibility.defaults import without_tolerance
 from dualsweep.trainer.recipe.bound import KEYS
 from dualsweep.trainer.recipe.load import OverlaidDocument, tolerance_problems

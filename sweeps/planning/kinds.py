@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
-from dualsweep.trainer.config.yaml_file import Document, nearest, show
+from dualsweep.trainer.config.wording import nearest, show
+from dualsweep.trainer.config.yaml_file import Document
 
 
 @dataclass(frozen=True)

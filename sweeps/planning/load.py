@@ -29,7 +29,8 @@ from dualsweep.sweeps.planning.rules import (
 from dualsweep.sweeps.planning.schema import Sweep
 from dualsweep.sweeps.planning.search import Written, check_grid, read_search, resolve
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
-from dualsweep.trainer.config.yaml_file import load, nearest, show, validate
+from dualsweep.trainer.config.wording import nearest, show
+from dualsweep.trainer.config.yaml_file import load, validate
 from dualsweep.trainer.recipe.load import OverlaidDocument, Override, is_sweep, lay_over, read_overrides, validate_recipe
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.storage import local_path

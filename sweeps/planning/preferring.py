@@ -18,7 +18,8 @@ from pydantic import Field, FiniteFloat, model_validator
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, RuleError
-from dualsweep.trainer.config.yaml_file import Document, nearest, show, validate
+from dualsweep.trainer.config.wording import nearest, show
+from dualsweep.trainer.config.yaml_file import Document, validate
 from dualsweep.trainer.recipe.base import Section
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Keys, RulesError
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import BadPlaceError
-from dualsweep.trainer.config.yaml_file import Document, nearest, show, validate
+from dualsweep.trainer.config.wording import nearest, show
+from dualsweep.trainer.config.yaml_file import Document, validate
 from dualsweep.trainer.recipe.load import OverlaidDocument
 from dualsweep.trainer.recipe.recipe import Recipe
 

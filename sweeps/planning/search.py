@@ -16,7 +16,8 @@ from typing import Any
 from dualsweep.sweeps.planning.kinds import Integers, Kind, LogUniform, Uniform, listed, read_kind, tried
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Keys
 from dualsweep.trainer.config.dotted_keys import NoSuchPlaceError, assign, expand, places
-from dualsweep.trainer.config.yaml_file import Document, show, validate
+from dualsweep.trainer.config.wording import show
+from dualsweep.trainer.config.yaml_file import Document, validate
 from dualsweep.trainer.recipe.load import OverlaidDocument, Override
 from dualsweep.trainer.recipe.recipe import Recipe
 

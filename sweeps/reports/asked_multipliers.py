@@ -51,6 +51,8 @@ def _read(option: str, text: str) -> dict[str, float]:
             number = math.nan
         if not equals or not name.strip() or not math.isfinite(number):
             raise _problem(option, "must be NAME=VALUE,…", repr(part), "write e.g. four=0.3,five=0.1")
+        if name.strip() in numbers:
+            raise _problem(option, "must have each name once", f"`{name.strip()}` twice", "keep one of the two")
         numbers[name.strip()] = number
     return numbers
 

@@ -9,7 +9,7 @@ from typing import Any
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.masking import masked
-from dualsweep.trainer.config.yaml_file import show
+from dualsweep.trainer.config.wording import show
 
 #: These place, name or save a run; changing them changes no result.
 _FREE = {"name", "resources", "checkpoint"}

@@ -16,6 +16,7 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,8 +73,16 @@ class Delivery:
 
     def waiting(self) -> int:
         """Records and artifacts that MLflow does not have yet."""
-        entries = [(name, self.ledger.runs.get(name, Entry())) for name in self.names()]
-        return sum(len(read(self._path(name), entry.offset).records) + len(entry.artifacts) for name, entry in entries)
+        return sum(1 for name in self.names() for _ in self._undelivered(name))
+
+    def has_all(self) -> bool:
+        """Whether MLflow has all that was spooled: at once, where counting reads all of it."""
+        return not any(True for name in self.names() for _ in self._undelivered(name))
+
+    def _undelivered(self, name: str) -> Iterator[object]:
+        entry = self.ledger.runs.get(name, Entry())  # not `entry`, which adds one under the writer's feet
+        yield from entry.artifacts
+        yield from (record for record, _ in read(self._path(name), entry.offset) if record is not None)
 
     def deliver(self) -> None:
         """Sends all that waits. A run that was deleted in MLflow is begun anew when there is more to say of it."""
@@ -149,21 +158,22 @@ class Delivery:
         return {"dualsweep.kind": "replicate", **tags, "dualsweep.seed": seed, "mlflow.parentRunId": above}
 
     def _started(self, name: str) -> int | None:
-        first = read(self._path(name), 0, limit=10).records
+        first = (record for record, _ in islice(read(self._path(name)), 10) if record is not None)
         return next((record["time_ms"] for record in first if "time_ms" in record), None)
 
     def _batch(self, name: str, entry: Entry) -> list[tuple[Record, int]]:
         """The next records, as many as one request holds, each with the offset where it ends."""
-        there = read(self._path(name), entry.offset, limit=_METRICS)
         batch: list[tuple[Record, int]] = []
-        metrics = 0
-        for record, end in zip(there.records, there.ends, strict=True):
-            metrics += len(record.get("metrics", ())) + 1
-            if batch and metrics > _METRICS:
+        metrics, passed = 0, entry.offset
+        for record, passed in read(self._path(name), entry.offset):
+            if record is None:
+                continue
+            metrics += sum(1 for _ in _points(record))
+            if batch and (metrics > _METRICS or len(batch) == _METRICS):
                 return batch
-            batch.append((record, end))
-        if not batch and there.offset > entry.offset:  # nothing but broken lines
-            entry.offset = there.offset
+            batch.append((record, passed))
+        if not batch and passed > entry.offset:  # nothing but broken lines
+            entry.offset = passed
             self.ledger.save()
         return batch
 

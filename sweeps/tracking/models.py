@@ -15,13 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from dualsweep.analysis.front import Front
-from dualsweep.analysis.store import open_client
+from dualsweep.analysis.store import download, open_client
 from dualsweep.analysis.trials import Trial
 from dualsweep.sweeps.tracking import sampling_model
-from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.checks.model_files import ADAPTER
 from dualsweep.trainer.storage import MARKER, RESULT, filesystem
 
@@ -43,7 +41,7 @@ def log_models(tracking_uri: str, front: Front, say: Callable[[str], None]) -> d
     gone = []
     for trial in front.trials:
         uri = f"runs:/{trial.run_id}/{FOLDER}"
-        if trial.model == uri or _log(client, trial, uri):
+        if trial.model == uri or _log(client, tracking_uri, trial, uri):
             made[trial.trial_id] = uri
         else:
             gone.append(trial.trial_id)
@@ -53,10 +51,10 @@ def log_models(tracking_uri: str, front: Front, say: Callable[[str], None]) -> d
     return made
 
 
-def _log(client: MlflowClient, trial: Trial, uri: str) -> bool:
+def _log(client: MlflowClient, tracking_uri: str, trial: Trial, uri: str) -> bool:
     """Upload a trial's model; says whether its checkpoint was there."""
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = _checkpoint(client, trial, Path(folder))
+        checkpoint = _checkpoint(tracking_uri, trial, Path(folder))
         if checkpoint is None or not _deliver(checkpoint, Path(folder) / "checkpoint"):
             return False
         save(Path(folder) / FOLDER, Path(folder) / "checkpoint")
@@ -65,13 +63,18 @@ def _log(client: MlflowClient, trial: Trial, uri: str) -> bool:
     return True
 
 
-def _checkpoint(client: MlflowClient, trial: Trial, folder: Path) -> str | None:
+def _checkpoint(tracking_uri: str, trial: Trial, folder: Path) -> str | None:
     """Where the trial's checkpoint is, from its artifact `result.json`; None where it is not, or was never logged."""
     try:
-        result = json.loads(Path(client.download_artifacts(trial.run_id, RESULT, str(folder))).read_bytes())
+        result = json.loads(download(tracking_uri, trial, RESULT, str(folder)).read_bytes())
         place = result.get("checkpoint")
+    except Exception:  # no such artifact, for which every store has an error of its own, or no JSON
+        return None
+    from dualsweep.trainer.checkpoint import locate  # loads torch, which takes seconds
+
+    try:
         return locate(str(place)) if place else None
-    except (MlflowException, OSError, ValueError):
+    except (OSError, ValueError):
         return None
 
 

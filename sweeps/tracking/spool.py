@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,13 @@ class Spool:
         self._refused: list[bytes] = []
         self._told = False
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = read(path, 0)
-        if path.exists() and path.stat().st_size > whole.offset:
-            os.truncate(path, whole.offset)
-        for record in whole.records:
-            self._remember(record)
+        whole = 0
+        for record, end in read(path):
+            whole = end
+            if record is not None:
+                self._remember(record)
+        if path.exists() and path.stat().st_size > whole:
+            os.truncate(path, whole)
 
     @property
     def status(self) -> str | None:
@@ -131,36 +133,22 @@ class _Point:
     nonfinite: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True)
-class Read:
-    """Whole records from an offset on, each with the offset at which it ends; `offset` is where to read on."""
-
-    records: list[Record]
-    ends: list[int]
-    offset: int
-
-
-def read(path: Path, offset: int, limit: int | None = None) -> Read:
-    """Reads all records, or `limit` of them, from a byte offset on. Lines that are no records are passed over."""
-    records: list[Record] = []
-    ends: list[int] = []
+def read(path: Path, offset: int = 0) -> Iterator[tuple[Record | None, int]]:
+    """Reads the whole lines from a byte offset on, one by one: each line's record, None where it is none, and where it ends."""
     if not path.exists():
-        return Read(records, ends, offset)
+        return
     with path.open("rb") as file:
         file.seek(offset)
         for line in file:
-            if not line.endswith(b"\n") or (limit is not None and len(records) >= limit):
+            if not line.endswith(b"\n"):
                 break
             offset += len(line)
-            if (record := _record(line)) is not None:
-                records.append(record)
-                ends.append(offset)
-    return Read(records, ends, offset)
+            yield _record(line), offset
 
 
 def points_in(path: Path) -> list[MetricPoint]:
     """The points of a spool, in order."""
-    records = (each for each in read(path, 0).records if each["kind"] == "point")
+    records = (record for record, _ in read(path) if record is not None and record["kind"] == "point")
     return [MetricPoint.from_json({**each, "time": each["time_ms"] / 1000}) for each in records]
 
 

@@ -123,10 +123,10 @@ class Tracker:
     def flush(self, timeout: float) -> bool:
         """Waits at most `timeout` seconds until MLflow has all that was spooled; says whether it has."""
         deadline = time.monotonic() + timeout
-        while self.delivery.waiting() and time.monotonic() < deadline and self._thread.is_alive():
+        while not self.delivery.has_all() and time.monotonic() < deadline and self._thread.is_alive():
             self._wake.set()
             time.sleep(0.05)
-        return not self.delivery.waiting()
+        return self.delivery.has_all()
 
     def close(self, timeout: float = 30.0) -> str | None:
         """Ends the thread after a last attempt, within `timeout` seconds. Returns what was not delivered, for the user."""

@@ -19,6 +19,7 @@ from dualsweep.analysis.trials import SweepRecord, Trial
 from dualsweep.trainer.amortised.front import AmortisedFront, FrontPoint
 from dualsweep.trainer.amortised.spread import MultiplierRange
 from dualsweep.trainer.dual.problem import ConstrainedProblem
+from tests.analysis.page import text_in
 
 
 def tilted(kind: str = "at_most") -> AmortisedFront:
@@ -89,7 +90,7 @@ def test_the_page_has_every_point_and_knows_what_is_better():
     for front, better in ((tilted(), "minimize"), (tilted("at_least"), "maximize")):
         sweep = record(trial(0, -1.0, 0.5), trial(1, -0.5, 0.15), front=front)
         assert direction_of(front, "value/a", {}) == better and direction_of(front, "objective", {}) == "minimize"
-        page = front_html(sweep, find_front(sweep), hypervolume=None, reference_point=None, history=(0.0, 0.0))
+        page = text_in(front_html(sweep, find_front(sweep), hypervolume=None, reference_point=None, history=(0.0, 0.0)))
         assert json.dumps(float(f"{front.points[3].metrics['objective']:.7g}")) in page
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -23,20 +22,13 @@ from dualsweep.analysis.figures.trajectories import trajectories_png
 from dualsweep.analysis.front import find_front
 from dualsweep.analysis.trials import Direction, SweepRecord
 from tests.analysis.made_up import HOSTILE, made_up_sweep
+from tests.analysis.page import payload
 
 THREE: dict[str, Direction] = {"objective": "minimize", "value/max": "minimize", "eval/fid": "maximize"}
 
 
 def page(record: SweepRecord) -> str:
     return front_html(record, find_front(record), hypervolume=0.5, reference_point=[1.0] * len(record.objectives), history=())
-
-
-def payload(html: str) -> dict[str, object]:
-    matched = re.search(r'<script type="application/json" id="review">(.*?)</script>', html, re.S)
-    assert matched is not None
-    loaded = json.loads(matched.group(1))
-    assert isinstance(loaded, dict)
-    return loaded
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -49,7 +41,7 @@ def test_the_page_holds_every_trial_and_needs_no_network() -> None:
     loaded = payload(html)
     assert isinstance(loaded["trials"], list) and len(loaded["trials"]) == 40
     assert not re.search(r"""(?:src|href)=["']https?://(?!127\.0\.0\.1:5000/#)""", html)
-    keys = [column["key"] for column in loaded["columns"]]  # type: ignore[attr-defined]  # it is JSON
+    keys = [column["key"] for column in loaded["columns"]]
     assert keys[:2] == ["objective", "value/max"]
     assert {"multiplier/four", "slack/five", "value/seven", "eval/fid", "worst slack", "param:dual.step_size"} <= set(keys)
 
@@ -69,10 +61,10 @@ def test_the_page_knows_intervals_lineage_stopped_trials_and_names() -> None:
     assert (trials[1]["continued_from"], trials[1]["intervals"], trials[1]["marks"]) == ("0000", {"objective": 0.01}, ["knee"])
     assert trials[2]["kind"] == "stopped" and trials[0]["continued_from"] is None
     assert loaded["thumbnails"] == {"0000": "data:image/webp;base64,AA=="}
-    assert [(band["budget"], band["through"]) for band in loaded["bands"]] == [(0, None)]  # type: ignore[attr-defined]
+    assert [(band["budget"], band["through"]) for band in loaded["bands"]] == [(0, None)]
     axes = ["param:constraints.*.at_most", "value/max"]
     assert loaded["budgets"] == [{"constraints": ["four", "five", "seven"], "axes": axes}]
-    assert loaded["parallel"][-2:] == ["objective", "value/max"]  # type: ignore[index]  # it is JSON
+    assert loaded["parallel"][-2:] == ["objective", "value/max"]
 
 
 def test_the_page_of_a_thousand_trials_is_small() -> None:
@@ -95,7 +87,7 @@ def test_what_a_trial_says_stays_text() -> None:
     html = page(replace(record, experiment_name=HOSTILE, trials=hostile))
     assert "<script>window.hacked" not in html and "<b>bold" not in html
     assert html.count("<script") == 3 and html.count("</script>") == 3
-    assert payload(html)["trials"][0]["reason"] == HOSTILE  # type: ignore[index]  # it is JSON
+    assert payload(html)["trials"][0]["reason"] == HOSTILE
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -13,7 +13,8 @@ from dualsweep.trainer.checks.own_name import name_taken
 from dualsweep.trainer.checks.warm_start_files import start_faults
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
 from dualsweep.trainer.config.import_path import CannotImportError, import_callable, takes
-from dualsweep.trainer.config.yaml_file import Document, show
+from dualsweep.trainer.config.wording import show
+from dualsweep.trainer.config.yaml_file import Document
 from dualsweep.trainer.data.class_names import composed, find, same
 from dualsweep.trainer.data.dataset_info import DatasetInfo
 from dualsweep.trainer.data.faults import (

@@ -12,7 +12,7 @@ import yaml
 
 from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
-from dualsweep.trainer.config.yaml_file import show
+from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.models.weight_files import variants
 from dualsweep.trainer.recipe.model import Lora, Model
 from dualsweep.trainer.recipe.recipe import Recipe

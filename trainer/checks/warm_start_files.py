@@ -11,7 +11,7 @@ import yaml
 from dualsweep.trainer.checks.model_files import complete, read_json
 from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.config.diagnostics import Diagnostic
-from dualsweep.trainer.config.yaml_file import show
+from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.recipe.bound import KEYS
 from dualsweep.trainer.recipe.model import Schedule
 from dualsweep.trainer.recipe.recipe import Recipe, flatten

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dualsweep.trainer.config.diagnostics import Key, Keys, UnplacedError, dotted
-from dualsweep.trainer.config.yaml_file import nearest, show
+from dualsweep.trainer.config.wording import nearest, show
 
 ALL, EACH = "*", "[*]"
 

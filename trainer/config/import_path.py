@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from dualsweep.trainer.config.diagnostics import UnplacedError
-from dualsweep.trainer.config.yaml_file import nearest
+from dualsweep.trainer.config.wording import nearest
 from dualsweep.trainer.errors import TrainingError
 
 

@@ -5,7 +5,6 @@ A key written twice is an error, as is a template that was not filled in.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import types
@@ -20,12 +19,11 @@ from pydantic.fields import FieldInfo
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Key, Keys, RulesError
 from dualsweep.trainer.config.union_errors import merged
+from dualsweep.trainer.config.wording import nearest, show
 from dualsweep.trainer.config.yaml_core import decoded
 from dualsweep.trainer.config.yaml_tree import parse_tree
 
 Model = TypeVar("Model", bound=BaseModel)
-#: Valid words that an error lists.
-MOST_LISTED = 25
 
 
 @dataclass
@@ -49,22 +47,6 @@ class Document:
     def locate(self, diagnostic: Diagnostic) -> Diagnostic:
         """The diagnostic with this file and the line where its keys were written."""
         return replace(diagnostic, file=self.file, line=self.line(diagnostic.keys))
-
-
-def show(value: object) -> str:
-    """A value as an error quotes it: its Python form, cut at 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def nearest(word: object, valid: Sequence[object]) -> str:
-    """'did you mean `x`?' where a valid word is near, else all the valid words."""
-    words = [str(each) for each in valid]
-    near = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
-    listed = (
-        ", ".join(words[:MOST_LISTED]) + (f" and {len(words) - MOST_LISTED} more" if len(words) > MOST_LISTED else "") or "none"
-    )
-    return f"did you mean `{near[0]}`? Valid: {listed}" if near else f"valid: {listed}"
 
 
 def load(path: str | Path) -> Document:

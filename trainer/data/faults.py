@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
-from dualsweep.trainer.config.yaml_file import nearest, show
+from dualsweep.trainer.config.wording import nearest, show
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.recipe.base import ClassName
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from dualsweep.trainer.config.diagnostics import Diagnostic
-from dualsweep.trainer.config.yaml_file import nearest
+from dualsweep.trainer.config.wording import nearest
 from dualsweep.trainer.data.class_names import as_declared
 from dualsweep.trainer.data.examples import Examples, Integers, Origin, from_reader
 from dualsweep.trainer.data.faults import BadDataError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dualsweep.trainer.config.diagnostics import Diagnostic
-from dualsweep.trainer.config.yaml_file import nearest
+from dualsweep.trainer.config.wording import nearest
 from dualsweep.trainer.data.class_names import composed, ordered
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.paths import existing

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dualsweep.trainer.config.diagnostics import Diagnostic
-from dualsweep.trainer.config.yaml_file import nearest, show
+from dualsweep.trainer.config.wording import nearest, show
 from dualsweep.trainer.data.class_names import as_declared
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.paths import existing

@@ -10,7 +10,7 @@ import torch
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
 from dualsweep.trainer.config.import_path import CannotImportError, import_callable, takes
-from dualsweep.trainer.config.yaml_file import show
+from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.data import user_dataset
 from dualsweep.trainer.data.division import Split, draw_held_out, label_of, thin
 from dualsweep.trainer.data.examples import Examples, Integers

@@ -20,7 +20,7 @@ ClassName = int | str
 class Section(BaseModel):
     """Strict: no unknown keys, no silent conversions, frozen once read."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     def exactly_one(self, *names: str) -> None:
         """Raises ValueError unless exactly one of the named keys is given."""

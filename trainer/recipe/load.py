@@ -13,7 +13,8 @@ from typing import Any
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Key, Keys
 from dualsweep.trainer.config.dotted_keys import NoSuchPlaceError, assign, places
-from dualsweep.trainer.config.yaml_file import Document, load, parse, show, validate
+from dualsweep.trainer.config.wording import show
+from dualsweep.trainer.config.yaml_file import Document, load, parse, validate
 from dualsweep.trainer.feasibility.defaults import without_tolerance
 from dualsweep.trainer.recipe.recipe import Recipe
 

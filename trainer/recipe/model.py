@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.config.yaml_core import decoded
-from dualsweep.trainer.config.yaml_file import show
 from dualsweep.trainer.recipe.base import Count, Fraction, ImportPath, Name, NotNegative, Positive, Section
 from dualsweep.trainer.recipe.compose import Compose
 from dualsweep.trainer.storage import local_path

@@ -6,10 +6,11 @@ import pkgutil
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field, WithJsonSchema, create_model, model_serializer, model_validator
+from pydantic import Field, GetJsonSchemaHandler, create_model, model_serializer, model_validator
+from pydantic_core import CoreSchema
 
 from dualsweep.trainer.config.diagnostics import RuleError
-from dualsweep.trainer.config.yaml_file import nearest, show
+from dualsweep.trainer.config.wording import nearest, show
 from dualsweep.trainer.recipe.base import Section
 from dualsweep.trainer.rewards import shipped
 from dualsweep.trainer.rewards.spec import RewardSpec
@@ -94,13 +95,20 @@ def _or_short(spec: type[RewardSpec], schema: dict[str, Any]) -> dict[str, Any]:
     return schema if spec.short is None else {"anyOf": [schema, schema["properties"][spec.short]]}
 
 
+class _JsonSchema:
+    """The field's JSON schema, made when it is asked for: that of every reward takes longer than reading a recipe."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return _json_schema()
+
+
 if TYPE_CHECKING:
     Reward = _Named
     RewardField = _Named
 else:
     _words = {word: (spec | None, Field(None, description=spec.__doc__)) for word, spec in REWARDS.items()}
     Reward = create_model("Reward", __base__=_Named, __module__=__name__, __doc__=_Named.__doc__, **_words)
-    RewardField = Annotated[Reward, WithJsonSchema(_json_schema())]
+    RewardField = Annotated[Reward, _JsonSchema()]
     """The type of a recipe's field that names a reward; its values are `Reward`."""
 
 

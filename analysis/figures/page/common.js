@@ -1,6 +1,11 @@
 // What all parts of the page share: the review (see front_html.py), links, which trials pass the filters, makers of elements.
-const review = JSON.parse(document.getElementById("review").textContent);
 const byId = (id) => document.getElementById(id);
+const review = await (async () => JSON.parse(await unpacked("review")))().catch((error) => {
+  byId("loading").textContent = `This browser cannot read the page: ${error}. trials.csv beside it has the trials.`;
+  byId("loading").className = "error";
+  document.body.dataset.ready = "failed";
+  throw error;
+});
 const columns = new Map(review.columns.map((column) => [column.key, column]));
 review.trials.forEach((trial, index) => { trial.index = index; });
 const trialOf = new Map(review.trials.map((trial) => [trial.id, trial]));

@@ -215,6 +215,7 @@ def test_a_preference_survives_its_tag_and_a_bad_tag_is_refused() -> None:
         '{"weights": {"a": -1}}',
         '{"best": "a", "meets": {"b": {"below": 1}}}',
         '{"weights": {"a": NaN}}',
+        '{"meets": {"b": {"at_most": 1}}}',
     ):
         with pytest.raises(ReviewError, match=r"dualsweep\.prefer of run r must be"):
             read_preference(text, "r")

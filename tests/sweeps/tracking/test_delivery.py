@@ -132,6 +132,13 @@ def test_points_of_any_sizes_arrive_once_each_and_in_order(seed: int, store: Sto
     assert store.requests.total() == asked  # nothing waits: the store isn't asked
 
 
+def test_requests_are_as_large_as_a_store_takes(store: Store, tmp_path: Path) -> None:
+    filled(tmp_path, "sweep", range(2000))
+    filled(tmp_path, "0000", range(100), size=50)
+    opened(tmp_path).deliver()
+    assert store.requests["log_batch"] == 2 + 5
+
+
 @pytest.mark.parametrize("request_number", range(1, 7))
 def test_a_store_that_fails_at_any_request_gets_the_rest_later(request_number: int, store: Store, tmp_path: Path) -> None:
     filled(tmp_path, "sweep", range(3), size=700)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from dualsweep.sweeps.tracking.spool import Spool, read
+from dualsweep.sweeps.tracking.spool import Record, Spool, read
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
 
+def records_in(path: Path, offset: int = 0) -> list[Record]:
+    return [record for record, _ in read(path, offset) if record is not None]
+
+
 def points(path: Path) -> list[tuple[int, dict[str, float]]]:
-    return [(record["step"], record["metrics"]) for record in read(path, 0).records if record["kind"] == "point"]
+    return [(record["step"], record["metrics"]) for record in records_in(path) if record["kind"] == "point"]
 
 
 def test_records_come_back_in_order(tmp_path: Path) -> None:
@@ -26,7 +32,7 @@ def test_records_come_back_in_order(tmp_path: Path) -> None:
     assert spool.point(10, {"objective": 0.5}, time_ms=1000)
     spool.artifact(tmp_path / "recipe.yaml")
     spool.end("FINISHED")
-    records = read(spool.path, 0).records
+    records = records_in(spool.path)
     assert [record["kind"] for record in records] == ["status", "params", "tags", "point", "artifact", "status"]
     assert records[1]["params"] == {"a.b": "1", "flag": "true", "none": "null", "list": "[1, 2]", "text": "x"}
     assert records[3] == {"kind": "point", "step": 10, "time_ms": 1000, "metrics": {"objective": 0.5}}
@@ -51,7 +57,7 @@ def test_a_final_point_may_stand_on_the_last_step_and_be_replaced(tmp_path: Path
     again = Spool(path)
     assert not again.point(30, {"x": 2.0}, time_ms=9000, final=True)  # the same once more: a kill just after it
     assert again.point(30, {"x": 2.5}, time_ms=4000, final=True)  # another: the newest is what counts
-    times = [record["time_ms"] for record in read(path, 0).records]
+    times = [record["time_ms"] for record in records_in(path)]
     assert times == [5000, 5001, 5002]
     assert not again.point(20, {"x": 0.0}, final=True)
 
@@ -59,7 +65,7 @@ def test_a_final_point_may_stand_on_the_last_step_and_be_replaced(tmp_path: Path
 def test_figures_that_are_not_finite_stand_apart(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "0001.jsonl")
     spool.point(1, {"a": math.nan, "b": math.inf, "c": -math.inf, "d": 1.0})
-    record = read(spool.path, 0).records[0]
+    record = records_in(spool.path)[0]
     assert (record["metrics"], record["nonfinite"]) == ({"d": 1.0}, {"a": "nan", "b": "inf", "c": "-inf"})
 
 
@@ -68,7 +74,7 @@ def test_a_torn_last_line_is_passed_over_and_cut_off(tmp_path: Path) -> None:
     Spool(path).point(1, {"x": 1.0})
     whole = path.read_bytes()
     path.write_bytes(whole + whole[: len(whole) // 2])
-    assert len(read(path, 0).records) == 1 and read(path, 0).offset == len(whole)
+    assert [end for _, end in read(path)] == [len(whole)]
     Spool(path).point(2, {"x": 2.0})
     assert points(path) == [(1, {"x": 1.0}), (2, {"x": 2.0})]
 
@@ -89,10 +95,21 @@ def test_reading_goes_on_where_it_stopped(tmp_path: Path) -> None:
     spool = Spool(path)
     for step in range(5):
         spool.point(step, {"x": step})
-    first = read(path, 0, limit=2)
-    rest = read(path, first.offset)
-    assert [record["step"] for record in (*first.records, *rest.records)] == [0, 1, 2, 3, 4]
-    assert first.ends[-1] == first.offset and read(path, rest.offset).records == []
+    ends = [end for _, end in read(path)]
+    assert ends[-1] == path.stat().st_size and len(ends) == 5
+    assert [record["step"] for record in records_in(path, ends[1])] == [2, 3, 4] and records_in(path, ends[-1]) == []
+
+
+def test_a_long_spool_is_opened_in_the_memory_of_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "0001.jsonl"
+    record = {"kind": "point", "time_ms": 5, "metrics": {"objective": 0.5}}
+    path.write_text("".join(f"{json.dumps({**record, 'step': step})}\n" for step in range(20_000)))
+    tracemalloc.start()
+    spool = Spool(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < path.stat().st_size / 4
+    assert [spool.point(step, {"objective": 1.0}) for step in (19_999, 20_000)] == [False, True]
 
 
 def test_a_disk_that_refuses_does_not_end_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -193,6 +193,7 @@ def test_asking_for_multipliers_and_budgets(ended):
     [
         (["--multipliers", "four=0.3", "--budgets", "five=1"], "--budgets: must not stand beside --multipliers"),
         (["--multipliers", "four"], "--multipliers: must be NAME=VALUE,…, but got 'four'"),
+        (["--multipliers", "four=1, four=2"], "--multipliers: must have each name once, but got `four` twice; keep one"),
         (["--multipliers", "six=1"], "must be of the run's constraints, four, five, but got six"),
         (["--multipliers", "four=-1"], "must be ≥ 0, but got -1 for four"),
         (["--budgets", "four=-9"], "must be a budget that the range of multipliers reaches, but got -9 for four"),

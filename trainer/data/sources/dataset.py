@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from dualsweep.trainer.config.diagnostics import Diagnostic
-from dualsweep.trainer.config.yaml_file import nearest
+from dualsweep.trainer.config.wording import nearest
 from dualsweep.trainer.data.dataset_info import DatasetInfo, image_shape
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.saved_dataset import describe, is_saved, local

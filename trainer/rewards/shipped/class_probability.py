@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from dualsweep.trainer.config.diagnostics import Diagnostic
-from dualsweep.trainer.config.yaml_file import nearest, show
+from dualsweep.trainer.config.wording import nearest, show
 from dualsweep.trainer.recipe.base import ClassName
 from dualsweep.trainer.rewards.spec import RewardContext, RewardFunction, RewardSpec
 

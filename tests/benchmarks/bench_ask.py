@@ -1,0 +1,121 @@
+"""A suggestion after 500 and 1,000 finished trials: `Study.ask()` beside Optuna's own samplers with the same trials, in turns.
+
+    python -m tests.benchmarks.bench_ask [--finished 500 1000] [--rounds 10] [--gp]
+
+Trials as the demo's, over its search space, in journals on the disk; Optuna's study has been open all the time, with its sampler
+seeded and started as ours. `--gp` adds one suggestion of Optuna's GPSampler, which takes minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import optuna
+from optuna.samplers import BaseSampler, GPSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
+
+from dualsweep.sweeps.dual_informed.outcome import Outcome
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.studies.samplers import distributions
+from dualsweep.sweeps.studies.study import Study
+from tests.benchmarks.common import ROOT, holds
+from tests.benchmarks.demo_store import NAMES, MadeTrial, made_trials
+from tests.benchmarks.intervals import ratio
+
+#: Required: of Optuna's TPE, and seconds of `dual_informed`.
+OF_OPTUNA, INFORMED = 1.2, 0.2
+
+
+class Onward(Study):
+    """A study that goes on where its sampler would end it, at the same cost."""
+
+    @property
+    def stopped(self) -> None:
+        """Never, which is judged all the same."""
+        _ = super().stopped
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--finished", type=int, nargs="+", default=[500, 1000])
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--gp", action="store_true")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    kept = [each for finished in options.finished for each in measured(finished, options.rounds, options.gp)]
+    sys.exit(not all(kept))
+
+
+def measured(finished: int, rounds: int, gp: bool) -> list[bool]:
+    """What holds after so many trials."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        sets = {name: [f"sampler.name={name}", "trials=100000"] for name in ("tpe", "dual_informed")}
+        plans = {name: load_plan(ROOT / "sweeps/digits.yaml", each) for name, each in sets.items()}
+        trials = list(made_trials(plans["tpe"], "", finished))
+        ours = {name: filled(plan, folder / name, trials) for name, plan in plans.items()}
+        asks: dict[str, Callable[[], object]] = {name: study.ask for name, study in ours.items()}
+        asks["Optuna's TPE"] = plain(plans["tpe"], folder, trials, TPESampler(seed=1, n_startup_trials=5))
+        if gp:
+            asks["Optuna's GPSampler"] = plain(plans["tpe"], folder, trials, GPSampler(seed=1, n_startup_trials=5))
+        seconds: dict[str, list[float]] = {name: [] for name in asks}
+        for turn in range(rounds + 1):  # the first is for warming up
+            for name, ask in asks.items() if turn % 2 else reversed(asks.items()):
+                if turn < 2 or "GP" not in name:
+                    started = time.perf_counter()
+                    ask()
+                    seconds[name].append(time.perf_counter() - started)
+        for study in ours.values():
+            study.close()
+    medians = {name: statistics.median(each[1:]) for name, each in seconds.items()}
+    print(f"{finished} finished: " + ", ".join(f"{name} {1000 * each:.0f} ms" for name, each in medians.items()))
+    of = ratio(f"{finished} finished, tpe of Optuna's TPE", seconds["tpe"][1:], seconds["Optuna's TPE"][1:])
+    return [
+        holds(f"{finished} finished, tpe of Optuna's", of, f"<= {OF_OPTUNA}"),
+        holds(f"{finished} finished, dual_informed, s", medians["dual_informed"], f"<= {INFORMED}"),
+    ]
+
+
+def filled(plan: Plan, output: Path, trials: Sequence[MadeTrial]) -> Study:
+    """Our study with these trials, told as the conductor does."""
+    study, space = Onward(plan, output), distributions(plan)
+    for number, trial in enumerate(trials):
+        study._write(number, create_trial(state=TrialState.RUNNING, params=trial.asked, distributions=space))
+        metrics = trial.metrics
+        values, multipliers = ({name: metrics[f"{what}/{name}"] for name in NAMES} for what in ("value", "multiplier"))
+        errors, unsure = ({name: metrics[f"{what}_error/{name}"] for name in NAMES} for what in ("slack", "multiplier"))
+        outcome = Outcome(metrics["objective"], values, multipliers, metrics["objective_error"], errors, unsure)
+        study.tell(number, [metrics[name] for name in plan.objectives], _slacks(trial), outcome=outcome)
+    return study
+
+
+def plain(plan: Plan, folder: Path, trials: Sequence[MadeTrial], sampler: BaseSampler) -> Callable[[], object]:
+    """What asks Optuna's own study with the same trials, and of the constraints those that decide, as our samplers see them."""
+    storage = JournalStorage(JournalFileBackend(str(folder / f"{type(sampler).__name__}.journal")))
+    study = optuna.create_study(storage=storage, sampler=sampler, directions=[*plan.objectives.values()])
+    space, required = distributions(plan), frozenset(NAMES) if plan.required is None else plan.required
+    for trial in trials:
+        constraints = {name: -slack for name, slack in _slacks(trial).items() if name in required}
+        values = [trial.metrics[name] for name in plan.objectives]
+        study.add_trial(create_trial(values=values, params=trial.asked, distributions=space, constraints=constraints))
+    return lambda: study.ask(space)
+
+
+def _slacks(trial: MadeTrial) -> dict[str, float]:
+    """What the study is told of the constraints: with their tolerances."""
+    return {name: trial.metrics[f"slack/{name}"] + trial.metrics[f"tolerance/{name}"] for name in NAMES}
+
+
+if __name__ == "__main__":
+    main()

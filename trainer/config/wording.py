@@ -1,0 +1,26 @@
+"""How errors show what was received, and what may have been meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+#: Valid words that an error lists.
+_MOST_LISTED = 25
+
+
+def show(value: object) -> str:
+    """A value as an error quotes it: its Python form, cut at 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def nearest(word: object, valid: Sequence[object]) -> str:
+    """'did you mean `x`?' where a valid word is near, else all the valid words."""
+    words = [str(each) for each in valid]
+    near = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
+    listed = (
+        ", ".join(words[:_MOST_LISTED]) + (f" and {len(words) - _MOST_LISTED} more" if len(words) > _MOST_LISTED else "")
+        or "none"
+    )
+    return f"did you mean `{near[0]}`? Valid: {listed}" if near else f"valid: {listed}"
