@@ -75,11 +75,11 @@ class GradientPrimal:
         self._set_lr(step)
         self._seed_dropout(step)
 
-    def update(self, surrogate: Callable[[], Tensor]) -> float:
+    def update(self, surrogate: Callable[[], Tensor]) -> Tensor:
         """One update of the weights along the gradient of a scalar, averaged over workers.
 
-        Returns the norm of the global gradient before clipping. With a non-finite gradient nothing moves; every worker sees
-        the same norm, so all agree.
+        Returns the norm of the global gradient before clipping, a scalar on the device. With a non-finite gradient nothing
+        moves, which the device decides; every worker has the same norm, so all agree.
         """
         with self.precision:
             loss = surrogate()
@@ -87,12 +87,14 @@ class GradientPrimal:
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if not self._synchronised:
             self._average_gradients()
-        clip, groups = self.recipe.train.clip or math.inf, self.optimizer.param_groups
+        clip = self.recipe.train.clip or math.inf
         # Each network by its own norm: a companion's large gradient is not to shorten the model's step.
-        norm = math.hypot(*(float(nn.utils.clip_grad_norm_(group["params"], clip)) for group in groups))
-        if math.isfinite(norm):
-            self.optimizer.step()
-            self.average.update()
+        norms = [nn.utils.clip_grad_norm_(group["params"], clip) for group in self.optimizer.param_groups]
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        void = (~norm.isfinite()).float()
+        self.optimizer.found_inf = void  # type: ignore[attr-defined]  # where torch's own GradScaler says it
+        self.optimizer.step()
+        self.average.update(void)
         return norm
 
     def _average_gradients(self) -> None:

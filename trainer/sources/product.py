@@ -13,9 +13,10 @@ from torch import Tensor
 
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.evaluation.drawn import JointDraws
-from dualsweep.trainer.sources.base import Source, ValueAccumulator
+from dualsweep.trainer.sources.base import Inputs, Source
 from dualsweep.trainer.sources.mixture_batch import Integers
 from dualsweep.trainer.sources.pool import Pool
+from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised, weighted_errors
 from dualsweep.trainer.terms.shipped.kl import KL
@@ -47,11 +48,9 @@ class ProductSource(Source):
         return [] if held_out else self._pool.measure(coefficients, draws, values)
 
 
-def broken(x: Tensor) -> str | None:
-    """What is wrong with samples of the product; None where nothing is."""
-    if bool(torch.isfinite(x).all()):
-        return None
-    return "samples of the product must be finite, but got NaN or infinity; lower product.snr"
+def samples_of_the_product(x: Tensor) -> Inputs:
+    """What a step on samples x [B, *shape] of the product is given."""
+    return Inputs.of(x, lambda _: "samples of the product must be finite, but got NaN or infinity; lower product.snr")
 
 
 class ProductStep:
@@ -73,5 +72,5 @@ class ProductStep:
             values = self._source.values(self._prediction, self._noised)
             sums.add_joint(self._source.columns, values)
 
-    def input_error(self) -> str | None:
-        return broken(self._noised.x)
+    def inputs(self) -> Inputs:
+        return samples_of_the_product(self._noised.x)
