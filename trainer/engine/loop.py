@@ -140,7 +140,8 @@ class Loop:
                 if within == 0:
                     steps[place : place + 1] = [source.begin_step(self.step * -(-most // source.updates) + draw, coefficients)]
             updates = [number % source.updates for source in self.sources]
-            self.updates.add(self.step, self.primal.update(partial(_lagrangian, steps, updates)), steps)
+            surrogates = [partial(_lagrangian, steps, updates, piece) for piece in range(self.recipe.train.accumulate)]
+            self.updates.add(self.step, self.primal.update(surrogates), steps)
             if number == 0:
                 for source_step in steps:
                     source_step.add_to(self.sums)
@@ -218,6 +219,6 @@ class Loop:
         self._recent.append(point)
 
 
-def _lagrangian(steps: Sequence[SourceStep], updates: Sequence[int]) -> Tensor:
-    """The surrogate of the normalised Lagrangian on this worker's shard, each source's at its own update."""
-    return torch.stack([step.loss(number) for step, number in zip(steps, updates, strict=True)]).sum()
+def _lagrangian(steps: Sequence[SourceStep], updates: Sequence[int], piece: int) -> Tensor:
+    """The surrogate of the normalised Lagrangian on a piece of this worker's shard, each source's at its own update."""
+    return torch.stack([step.loss(number, piece) for step, number in zip(steps, updates, strict=True)]).sum()

@@ -44,8 +44,11 @@ class Inputs:
 class SourceStep(Protocol):
     """One source's draws of a primal step, on this worker's shard of the global batch. Nothing here waits for the device."""
 
-    def loss(self, number: int) -> Tensor:
-        """The surrogate of update `number` < `Source.updates`, a scalar; averaged over workers, its gradient is the batch's."""
+    def loss(self, number: int, piece: int = 0) -> Tensor:
+        """The surrogate of update `number` < `Source.updates` on `piece` < `train.accumulate` of the shard, a scalar.
+
+        Summed over pieces and averaged over workers, its gradient is the batch's.
+        """
         ...
 
     def add_to(self, sums: ValueAccumulator) -> None:

@@ -98,7 +98,7 @@ class DualOnlyStep:
         self._source, self._coefficients, self._rows, self._noised = source, coefficients, rows, noised
         self._values: Tensor | None = None
 
-    def loss(self, number: int) -> Tensor:
+    def loss(self, number: int, piece: int = 0) -> Tensor:
         """The sum of this shard's values, which says whether they are finite: there is nothing to train."""
         self._values = self._source.values(self._rows, self._noised, self._coefficients)
         return self._values.sum()

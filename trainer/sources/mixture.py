@@ -13,6 +13,7 @@ from torch import Tensor
 from dualsweep.trainer.data.examples import Examples
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.evaluation.drawn import JointDraws
+from dualsweep.trainer.rng import shard
 from dualsweep.trainer.sources.base import Inputs, Source
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, Parts
 from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, own_shard
@@ -131,19 +132,21 @@ class MixtureStep:
         self._weight = sent((batch.weight[within] * host.world).astype(np.float32), host.device)
         own = batch.multipliers[within].astype(np.float32) if batch.multipliers is not None else None
         self._multipliers = sent(own, host.device) if own is not None else None
-        self._values: Tensor | None = None
+        self._values: list[Tensor] = []
 
-    def loss(self, number: int) -> Tensor:
-        asked = {"multipliers": self._multipliers} if self._multipliers is not None else {}
-        prediction = self._source.forward(self._noised.noisy, self._noised.t, **asked)
-        values = self._source.values(prediction, self._noised, self._part)
+    def loss(self, number: int, piece: int = 0) -> Tensor:
+        own = shard(len(self._part), piece, self._source.setting.train.accumulate)
+        within = slice(own.start, own.stop)
+        asked = {"multipliers": self._multipliers[within]} if self._multipliers is not None else {}
+        noised = self._noised.part(within)
+        prediction = self._source.forward(noised.noisy, noised.t, **asked)
+        values = self._source.values(prediction, noised, self._part[within])
         if number == 0:
-            self._values = values.detach()
-        return values @ self._weight
+            self._values.append(values.detach())
+        return values @ self._weight[within]
 
     def add_to(self, sums: ValueAccumulator) -> None:
-        if self._values is not None:
-            sums.add_stratified(self._source.places[self._part], self._values)
+        sums.add_stratified(self._source.places[self._part], torch.cat(self._values))
 
     def inputs(self) -> Inputs:
         rows = self._batch.index[self._mine.start : self._mine.stop]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.evaluation.drawn import JointDraws
+from dualsweep.trainer.rng import shard
 from dualsweep.trainer.sources.base import Inputs, Source
 from dualsweep.trainer.sources.mixture_batch import Integers
 from dualsweep.trainer.sources.pool import Pool
@@ -58,19 +59,19 @@ class ProductStep:
 
     def __init__(self, source: ProductSource, noised: Noised) -> None:
         self._source, self._noised = source, noised
-        self._prediction: Tensor | None = None
+        self._predictions: list[Tensor] = []
 
-    def loss(self, number: int) -> Tensor:
-        setting, noised = self._source.setting, self._noised
+    def loss(self, number: int, piece: int = 0) -> Tensor:
+        setting = self._source.setting
+        own = shard(len(self._noised.t), piece, setting.train.accumulate)
+        noised = self._noised.part(slice(own.start, own.stop))
         prediction = self._source.forward(noised.noisy, noised.t)
-        self._prediction = prediction.detach()
+        self._predictions.append(prediction.detach())
         losses = weighted_errors(setting.schedule, prediction, noised.target, noised.t, setting.train.loss_weight)
         return losses.sum() * (setting.host.world / setting.train.batch_size)
 
     def add_to(self, sums: ValueAccumulator) -> None:
-        if self._prediction is not None:
-            values = self._source.values(self._prediction, self._noised)
-            sums.add_joint(self._source.columns, values)
+        sums.add_joint(self._source.columns, self._source.values(torch.cat(self._predictions), self._noised))
 
     def inputs(self) -> Inputs:
         return samples_of_the_product(self._noised.x)

@@ -78,9 +78,9 @@ def spoiled(primal: GradientPrimal, monkeypatch: pytest.MonkeyPatch, bad: range)
     """Makes the gradients of the updates `bad` infinite in one weight of many."""
     update, number = primal.update, iter(range(1000))
 
-    def spoiling(surrogate: Any) -> torch.Tensor:
+    def spoiling(surrogates: Any) -> torch.Tensor:
         size = torch.inf if next(number) in bad else 0.0
-        return update(lambda: surrogate() + size * primal.parameters[3].flatten()[0].nan_to_num())
+        return update([*surrogates, lambda: size * primal.parameters[3].flatten()[0].nan_to_num()])
 
     monkeypatch.setattr(primal, "update", spoiling)
 

@@ -27,8 +27,9 @@ from tests.trainer.recipes import digits
 
 FOUR = {"name": "four", "data": {"classes": [4]}, "at_most": 0.5}
 CLOSE = {"name": "memory", "closeness": {"samples": 16}, "at_most": 0.1}
+SMALL = {"unet": {"channels": [8]}}
 TWO_TERMS: dict[str, Any] = {
-    "formulation": "combined", "models": ALIGNMENT["models"], "model": ALIGNMENT["model"], "constraints": [FOUR, CLOSE],
+    "formulation": "combined", "models": ALIGNMENT["models"], "model": SMALL, "constraints": [FOUR, CLOSE],
 }  # fmt: skip
 CASES: dict[str, dict[str, Any]] = {
     "no constraint": {"constraints": []},
@@ -46,13 +47,14 @@ CASES: dict[str, dict[str, Any]] = {
         "schedule": {"prediction": "v_prediction"}, "train": {"precision": "bf16", "clip": None},
         "model": {"unet": {"channels": [8, 16], "norm_groups": 8, "dropout": 0.2}},
     },
+    "in pieces, two terms, activations again": {**TWO_TERMS, "train": {"accumulate": 3, "checkpointing": True}},
     "flow": {"schedule": {"prediction": "flow"}},
 }  # fmt: skip
 
 
 def begun(folder: Path, every: int = 10, **sections: Any) -> Loop:
     """A loop after its first dual step."""
-    recipe = digits(**{**sections, "dual": {"step_size": 0.1, "every": every}})
+    recipe = digits(**{"model": SMALL, **sections, "dual": {"step_size": 0.1, "every": every}})
     loop = Loop(prepare(recipe, LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder)))), lambda _: {})
     loop.host.coordinator.begin(loop.state, 1)
     for _ in range(every):
@@ -112,8 +114,8 @@ def summed_at_once(self: Any, columns: Any, values: Tensor) -> None:
     self.sums = np.bincount(columns, values.detach().double().cpu().numpy(), 3)
 
 
-def decided_here(update: Callable[..., Tensor], self: Any, surrogate: Callable[[], Tensor]) -> Tensor:
-    return torch.tensor(float(update(self, surrogate)))
+def decided_here(update: Callable[..., Tensor], self: Any, surrogates: Any) -> Tensor:
+    return torch.tensor(float(update(self, surrogates)))
 
 
 #: What was there before, line by line: each waits once a step.
