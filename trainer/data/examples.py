@@ -165,8 +165,8 @@ class Concatenated:
     def fetch(self, rows: Integers) -> torch.Tensor:
         batch = torch.empty((len(rows), *self.shape))
         later = rows >= len(self.first)
-        batch[torch.from_numpy(~later)] = self.first.fetch(rows[~later])
-        batch[torch.from_numpy(later)] = self.second.fetch(rows[later] - len(self.first))
+        batch[torch.from_numpy(np.flatnonzero(~later))] = self.first.fetch(rows[~later])
+        batch[torch.from_numpy(np.flatnonzero(later))] = self.second.fetch(rows[later] - len(self.first))
         return batch
 
 

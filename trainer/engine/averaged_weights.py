@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.optim.sgd import sgd
 
 
 class AveragedWeights:
@@ -17,22 +17,39 @@ class AveragedWeights:
     """
 
     def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
-        self._parameters, self._decay = list(parameters), decay
-        self.tensors = [parameter.detach().clone() for parameter in self._parameters]
-        self.updates = 0
+        self._parameters, self._decay = [parameter.detach() for parameter in parameters], decay
+        self.tensors = [parameter.clone() for parameter in self._parameters]
+        self._updates = torch.zeros((), device=self.tensors[0].device)
+
+    @property
+    def updates(self) -> int:
+        """How many there were. Waits for the device, which alone knows which ones were void."""
+        return int(self._updates)
+
+    @updates.setter
+    def updates(self, number: int) -> None:
+        self._updates.fill_(number)
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Takes the present weights into the averages; the first update makes them the averages."""
-        n, self.updates = self.updates, self.updates + 1
-        decay = min(self._decay, (1 + n) / (10 + n)) if n else 0.0
-        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        average(self.tensors, self._parameters, n)
+    def update(self, void: Tensor) -> None:
+        """Takes the present weights into the averages; the first update makes them the averages. Nothing moves where `void` is 1.
+
+        A step of gradient descent on half the squared distance to the weights, of the size 1 - decay: as torch's is fused, it
+        neither waits to know whether it is void nor needs room for the differences.
+        """
+        rate = (9 / (10 + self._updates)).clamp(min=1 - self._decay).where(self._updates > 0, 1.0)
+        sgd(
+            self.tensors, self._parameters, [None] * len(self.tensors), fused=True, found_inf=void,
+            lr=rate,  # type: ignore[arg-type]  # a tensor on the device is what the fused form is made for
+            weight_decay=1.0, maximize=True,  # the gradient: 1 * average - weight
+            momentum=0.0, dampening=0.0, nesterov=False,
+        )  # fmt: skip
+        self._updates += 1 - void
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
         """The averages stand where the weights do; the weights come back afterwards."""
-        kept = [parameter.detach().clone() for parameter in self._parameters]
+        kept = [parameter.clone() for parameter in self._parameters]
         self._put(self.tensors)
         try:
             yield

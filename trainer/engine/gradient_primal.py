@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, distributed, nn
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.averaged_weights import AveragedWeights
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.activation_checkpointing import checkpoint_activations
 from dualsweep.trainer.models.precision import precision
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -27,6 +29,8 @@ class GradientPrimal:
         self.recipe, self.device = recipe, device
         self.rank, self.world = rank, world
         self.predictor = predictor.to(device)
+        if recipe.train.checkpointing:
+            checkpoint_activations(self.predictor)
         self.forward: nn.Module = self.predictor
         # DDP overlaps the exchange of gradients with their computation, but wants one forward pass for each backward pass.
         once = all(each.term.source == "data" for each in recipe.terms)
@@ -75,25 +79,37 @@ class GradientPrimal:
         self._set_lr(step)
         self._seed_dropout(step)
 
-    def update(self, surrogate: Callable[[], Tensor]) -> float:
-        """One update of the weights along the gradient of a scalar, averaged over workers.
+    def update(self, surrogates: Sequence[Callable[[], Tensor]]) -> Tensor:
+        """One update of the weights along the gradient of the sum of scalars, averaged over workers.
 
-        Returns the norm of the global gradient before clipping. With a non-finite gradient nothing moves; every worker sees
-        the same norm, so all agree.
+        Each is computed when the one before is done with, so that one's activations are kept at a time.
+
+        Returns the norm of the global gradient before clipping, a scalar on the device. With a non-finite gradient nothing
+        moves, which the device decides; every worker has the same norm, so all agree.
         """
-        with self.precision:
-            loss = surrogate()
         self.optimizer.zero_grad(set_to_none=False)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        for number, surrogate in enumerate(surrogates, start=1):
+            with self._exchanging(number == len(surrogates)):
+                with self.precision:
+                    loss = surrogate()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if not self._synchronised:
             self._average_gradients()
-        clip, groups = self.recipe.train.clip or math.inf, self.optimizer.param_groups
+        clip = self.recipe.train.clip or math.inf
         # Each network by its own norm: a companion's large gradient is not to shorten the model's step.
-        norm = math.hypot(*(float(nn.utils.clip_grad_norm_(group["params"], clip)) for group in groups))
-        if math.isfinite(norm):
-            self.optimizer.step()
-            self.average.update()
+        norms = [nn.utils.clip_grad_norm_(group["params"], clip) for group in self.optimizer.param_groups]
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        void = (~norm.isfinite()).float()
+        self.optimizer.found_inf = void  # type: ignore[attr-defined]  # where torch's own GradScaler says it
+        self.optimizer.step()
+        self.average.update(void)
         return norm
+
+    def _exchanging(self, last: bool) -> AbstractContextManager[None]:
+        """Where gradients are exchanged with the other workers: once an update, with its last backward pass."""
+        if last or not isinstance(self.forward, nn.parallel.DistributedDataParallel):
+            return contextlib.nullcontext()
+        return self.forward.no_sync()
 
     def _average_gradients(self) -> None:
         """Averages gradients over workers as DDP does, in one message; a parameter that the step didn't use has one of zero."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,11 +24,12 @@ from dualsweep.trainer.dual.settling import settled_multipliers
 from dualsweep.trainer.dual.state import DualState, version_at
 from dualsweep.trainer.engine.assembly import Prepared
 from dualsweep.trainer.engine.training_metrics import MetricWindow
+from dualsweep.trainer.engine.update_log import UpdateLog
 from dualsweep.trainer.engine.warm_start import begin
-from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.result import Status
-from dualsweep.trainer.sources.base import SourceStep, ValueAccumulator
+from dualsweep.trainer.sources.base import SourceStep
+from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
 
 #: Seconds between two live reports, about.
 REPORT_SECONDS = 2.0
@@ -64,7 +64,8 @@ class Loop:
         self.state = self.policy.controller.first()
         self.window = MetricWindow.empty(len(self.problem.names))
         self.sums = ValueAccumulator(1 + len(self.problem.names))
-        self.step, self.bad_steps, self.seconds = 0, 0, 0.0
+        self.updates = UpdateLog()
+        self.step, self.seconds = 0, 0.0
         self._answer: Callable[[], DualState] | None = None
         self._points: list[MetricPoint] = []
         self._recent: list[MetricPoint] = []
@@ -102,13 +103,13 @@ class Loop:
         self.state = DualState.from_json(snapshot.state["dual"])
         self.window = MetricWindow.from_json(snapshot.state["window"])
         self.step, self.seconds = snapshot.step, snapshot.state["seconds"]
-        self.bad_steps = snapshot.state["bad_steps"]
+        self.updates.bad = snapshot.state["bad_steps"]
         self._points = [MetricPoint.from_json(each) for each in snapshot.state["points"]]
         end = snapshot.state["end"]
         return (end[0], end[1]) if end else None
 
     def advance(self) -> None:
-        """One primal step and, where one ends with it, the report of a dual step."""
+        """One primal step and, where one ends with it, the report of a dual step, which alone waits for the device."""
         dual = self.recipe.dual
         wanted = version_at(self.step, dual.every, dual.staleness)
         if wanted > self.state.version:
@@ -120,6 +121,7 @@ class Loop:
         self.step += 1
         if self.step % dual.every == 0:
             self._settle()
+            self.updates.read()
             self._answer = self.host.coordinator.exchange(self.sums.report(self.step // dual.every - 1, self.host.rank))
             if dual.staleness == 0:
                 self._settle()
@@ -138,20 +140,11 @@ class Loop:
                 if within == 0:
                     steps[place : place + 1] = [source.begin_step(self.step * -(-most // source.updates) + draw, coefficients)]
             updates = [number % source.updates for source in self.sources]
-            self._check_finite(self.primal.update(partial(_lagrangian, steps, updates)), steps)
+            surrogates = [partial(_lagrangian, steps, updates, piece) for piece in range(self.recipe.train.accumulate)]
+            self.updates.add(self.step, self.primal.update(surrogates), steps)
             if number == 0:
                 for source_step in steps:
                     source_step.add_to(self.sums)
-
-    def _check_finite(self, norm: float, steps: Sequence[SourceStep]) -> None:
-        """Counts updates in a row that a non-finite gradient made void; bad inputs are an error at once."""
-        if np.isfinite(norm):
-            self.bad_steps = 0
-            return
-        self.bad_steps += 1
-        for source_step in steps:
-            if error := source_step.input_error():
-                raise TrainingError(f"{error} (step {self.step})")
 
     def _settle(self) -> None:
         """Takes the coordinator's outstanding answer, if any, and logs its point when one is due."""
@@ -166,10 +159,10 @@ class Loop:
             self.window = MetricWindow.empty(len(self.problem.names))
 
     def _early_end(self) -> Ending | None:
-        if self.bad_steps >= MOST_SKIPPED:
+        if self.updates.most >= MOST_SKIPPED:
             return (
                 "diverged",
-                f"{self.bad_steps} steps in a row had a gradient that is not finite; lower train.lr or set train.clip",
+                f"{self.updates.most} steps in a row had a gradient that is not finite; lower train.lr or set train.clip",
             )
         if self.state.skipped_in_a_row >= MOST_SKIPPED:
             return "diverged", f"{self.state.skipped_in_a_row} dual steps in a row had no finite value; lower train.lr"
@@ -190,7 +183,7 @@ class Loop:
                 "dual": self.state.to_json(),
                 "window": self.window.to_json(),
                 "seconds": self.seconds,
-                "bad_steps": self.bad_steps,
+                "bad_steps": self.updates.bad,
                 "end": end,
                 "shape": list(self.shape),
                 # A kill may lose what was reported but not yet taken, so points are sent again from here; receivers drop
@@ -204,6 +197,7 @@ class Loop:
         if self.step % self._report_every and self.step != self.recipe.train.steps:
             return
         if self._report_every == TIMED_STEPS:
+            self.updates.read()  # what is not computed yet is not timed
             seconds = (time.monotonic() - started) / TIMED_STEPS
             self._report_every = self.host.agree(max(TIMED_STEPS + 1, int(REPORT_SECONDS / max(seconds, 1e-4))))
         self.report()
@@ -225,6 +219,6 @@ class Loop:
         self._recent.append(point)
 
 
-def _lagrangian(steps: Sequence[SourceStep], updates: Sequence[int]) -> Tensor:
-    """The surrogate of the normalised Lagrangian on this worker's shard, each source's at its own update."""
-    return torch.stack([step.loss(number) for step, number in zip(steps, updates, strict=True)]).sum()
+def _lagrangian(steps: Sequence[SourceStep], updates: Sequence[int], piece: int) -> Tensor:
+    """The surrogate of the normalised Lagrangian on a piece of this worker's shard, each source's at its own update."""
+    return torch.stack([step.loss(number, piece) for step, number in zip(steps, updates, strict=True)]).sum()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -48,10 +48,10 @@ class Primal(Protocol):
         """To be called before anything of primal step `step` is computed, with the Lagrangian's coefficients [1 + m]."""
         ...
 
-    def update(self, surrogate: Callable[[], Tensor]) -> float:
-        """One update along the gradient of a scalar, averaged over workers.
+    def update(self, surrogates: Sequence[Callable[[], Tensor]]) -> Tensor:
+        """One update along the gradient of the sum of scalars, averaged over workers; they are computed one after another.
 
-        Returns the norm of that gradient, 0 where there are no weights; not finite where the update was void.
+        Returns the norm of that gradient, a scalar on the device; not finite where the update was void, 0 without weights.
         """
         ...
 

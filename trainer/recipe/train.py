@@ -14,6 +14,10 @@ class Train(Section):
 
     steps: Count = Field(description="primal steps", examples=["1500"])
     batch_size: Count = Field(64, description="samples of a global batch, over all workers", examples=["64"])
+    accumulate: Count = Field(
+        1, description="parts in which a worker computes its share of a batch, so that the activations of one alone are kept",
+        examples=["4"],
+    )  # fmt: skip
     lr: Positive = Field(1e-3, description="learning rate of AdamW", examples=["2.0e-3"])
     lr_schedule: Literal["constant", "cosine", "wsd"] = Field(
         "constant", description="how the learning rate falls; `wsd`: warm-up, stable, then linear decay", examples=["wsd"]
@@ -39,4 +43,8 @@ class Train(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="the precision of the forward pass; `auto`: bf16 where the GPU has it", examples=["auto"]
     )
+    checkpointing: bool = Field(
+        False, description="true to compute the activations of the network's blocks again instead of keeping them: less memory, "
+        "more time", examples=["true"],
+    )  # fmt: skip
     log_every: Count = Field(10, description="primal steps between two points of the metrics", examples=["10"])

@@ -6,34 +6,57 @@ their values, and gives the surrogate whose gradient is that of their part of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from torch import Tensor, nn
 
 from dualsweep.trainer.dual.problem import Vector
-from dualsweep.trainer.dual.state import SlackReport
 from dualsweep.trainer.evaluation.drawn import JointDraws, Scale
+from dualsweep.trainer.sources.value_accumulator import Integers, ValueAccumulator
 
-Integers = NDArray[np.int64]
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is kept of a step's inputs until it is known whether its update was finite.
+
+    largest [B]  of each the largest magnitude, on the device; NaN where one of its numbers is
+    fault        what is wrong, from the places of those that are not finite
+    """
+
+    largest: Tensor
+    fault: Callable[[Integers], str]
+
+    @classmethod
+    def of(cls, x: Tensor, fault: Callable[[Integers], str]) -> Self:
+        """Those of x [B, ...]."""
+        return cls(torch.linalg.vector_norm(x.detach().flatten(1), torch.inf, dim=1), fault)
+
+    def error(self) -> str | None:
+        """What is wrong with the inputs; None where nothing is. Waits for the device."""
+        bad = np.flatnonzero(~np.isfinite(self.largest.cpu().numpy()))
+        return self.fault(bad) if len(bad) else None
 
 
 class SourceStep(Protocol):
-    """One source's draws of a primal step, on this worker's shard of the global batch."""
+    """One source's draws of a primal step, on this worker's shard of the global batch. Nothing here waits for the device."""
 
-    def loss(self, number: int) -> Tensor:
-        """The surrogate of update `number` < `Source.updates`, a scalar; averaged over workers, its gradient is the batch's."""
+    def loss(self, number: int, piece: int = 0) -> Tensor:
+        """The surrogate of update `number` < `Source.updates` on `piece` < `train.accumulate` of the shard, a scalar.
+
+        Summed over pieces and averaged over workers, its gradient is the batch's.
+        """
         ...
 
     def add_to(self, sums: ValueAccumulator) -> None:
         """Adds the per-sample values, which are known after `loss(0)`."""
         ...
 
-    def input_error(self) -> str | None:
-        """What is wrong with the inputs, for an update that was not finite; None where nothing is."""
+    def inputs(self) -> Inputs | None:
+        """What an update that was not finite may be blamed on; None where it is nothing that was given."""
         ...
 
 
@@ -81,45 +104,3 @@ class Source(Protocol):
     def facts(self) -> dict[int, dict[str, float]]:
         """By column, what the run is to keep of its terms: the scale of a reward, say; nothing unless a source says otherwise."""
         return {}
-
-
-class ValueAccumulator:
-    """Counts, sums and sums of squares of per-sample values, each [1 + m], over the primal steps of one dual step.
-
-    `products` [1 + m, 1 + m] are the sums of products of values that were measured on the same samples, None without any and
-    NaN for pairs that were not. `neighbours` [2, 1 + m] are the numbers and sums of squared differences of neighbours, of
-    values in the order of strata.
-    """
-
-    def __init__(self, columns: int) -> None:
-        self.values, self.neighbours = np.zeros((3, columns)), np.zeros((2, columns))
-        self.products: Vector | None = None
-
-    def add_stratified(self, columns: Integers, values: Tensor) -> None:
-        """`values` [B], each of the expectation that `columns` [B] says; those of one expectation in the order of strata."""
-        plain, size = values.detach().double().cpu().numpy(), self.values.shape[1]
-        for row, power in enumerate((None, plain, plain**2)):
-            self.values[row] += np.bincount(columns, power, size)
-        order = np.argsort(columns, kind="stable")
-        same = np.diff(columns[order]) == 0
-        there, squares = columns[order][1:][same], np.diff(plain[order])[same] ** 2
-        self.neighbours += np.stack([np.bincount(there, amounts, size) for amounts in (None, squares)])
-
-    def add_joint(self, columns: Sequence[int], values: Tensor) -> None:
-        """`values` [B, k] of k expectations, the `columns`, on the same B samples."""
-        plain, at = values.detach().double().cpu().numpy(), list(columns)
-        self._add_rows(at, plain)
-        pairs = np.ix_(at, at)
-        if self.products is None:
-            self.products = np.full([self.values.shape[1]] * 2, np.nan)
-        before = np.where(self.values[0, at] > len(plain), self.products[pairs], 0.0)
-        self.products[pairs] = before + plain.T @ plain
-
-    def _add_rows(self, at: list[int], plain: np.ndarray) -> None:
-        self.values[:, at] += np.stack([np.full(len(at), len(plain)), plain.sum(0), (plain**2).sum(0)])
-
-    def report(self, step: int, rank: int) -> SlackReport:
-        """The report of this worker for dual step `step`; the sums start anew."""
-        (count, total, squares), products, neighbours = self.values, self.products, self.neighbours
-        self.values, self.products, self.neighbours = np.zeros_like(self.values), None, np.zeros_like(self.neighbours)
-        return SlackReport(step, rank, count, total, squares, products, neighbours)

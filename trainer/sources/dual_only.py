@@ -23,10 +23,11 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation.drawn import JointDraws
 from dualsweep.trainer.samplers.langevin import Annealed
-from dualsweep.trainer.sources.base import Source, ValueAccumulator
+from dualsweep.trainer.sources.base import Inputs, Source
 from dualsweep.trainer.sources.mixture_batch import Integers
 from dualsweep.trainer.sources.pool import Pool
-from dualsweep.trainer.sources.product import broken
+from dualsweep.trainer.sources.product import samples_of_the_product
+from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised, weighted_errors
 from dualsweep.trainer.terms.shipped.kl import KL
@@ -97,7 +98,7 @@ class DualOnlyStep:
         self._source, self._coefficients, self._rows, self._noised = source, coefficients, rows, noised
         self._values: Tensor | None = None
 
-    def loss(self, number: int) -> Tensor:
+    def loss(self, number: int, piece: int = 0) -> Tensor:
         """The sum of this shard's values, which says whether they are finite: there is nothing to train."""
         self._values = self._source.values(self._rows, self._noised, self._coefficients)
         return self._values.sum()
@@ -106,5 +107,5 @@ class DualOnlyStep:
         if self._values is not None:
             sums.add_joint(self._source.columns, self._values)
 
-    def input_error(self) -> str | None:
-        return broken(self._noised.x)
+    def inputs(self) -> Inputs:
+        return samples_of_the_product(self._noised.x)

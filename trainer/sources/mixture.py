@@ -13,11 +13,14 @@ from torch import Tensor
 from dualsweep.trainer.data.examples import Examples
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.evaluation.drawn import JointDraws
-from dualsweep.trainer.sources.base import Source, ValueAccumulator
+from dualsweep.trainer.rng import shard
+from dualsweep.trainer.sources.base import Inputs, Source
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, Parts
 from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, own_shard
+from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised
+from dualsweep.trainer.transfer import sent
 
 NOTHING = np.empty(0, dtype=np.int64)
 
@@ -82,12 +85,13 @@ class MixtureSource(Source):
         """Per-sample values [B]; `part` [B] says of which term each is."""
         if len(self._terms) == 1:
             return self._terms[0][0].values(prediction, noised)
-        values = torch.zeros(len(part), device=prediction.device)
-        for term, which in self._terms:
-            mask = torch.from_numpy(np.isin(part, which)).to(prediction.device)
-            if mask.any():
-                values[mask] = term.values(prediction[mask], noised.part(mask)).to(values.dtype)
-        return values
+        places = [np.flatnonzero(np.isin(part, which)) for _, which in self._terms]
+        values = []
+        for (term, _), own in zip(self._terms, places, strict=True):
+            if len(own):
+                rows = sent(own, prediction.device)
+                values.append(term.values(prediction[rows], noised.part(rows)).float())
+        return torch.cat(values)[sent(np.argsort(np.concatenate(places)), prediction.device)]
 
     @torch.no_grad()
     def measure(self, coefficients: Vector, held_out: bool, draws: range) -> list[JointDraws]:
@@ -125,26 +129,30 @@ class MixtureStep:
         within, host = slice(mine.start, mine.stop), source.setting.host
         self._part = batch.part[within]
         # Data-parallel training averages gradients over workers; times `world` it is the sum over the global batch.
-        self._weight = torch.from_numpy(batch.weight[within] * host.world).to(host.device, torch.float32)
-        own = batch.multipliers[within] if batch.multipliers is not None else None
-        self._multipliers = torch.from_numpy(own).to(host.device, torch.float32) if own is not None else None
-        self._values: Tensor | None = None
+        self._weight = sent((batch.weight[within] * host.world).astype(np.float32), host.device)
+        own = batch.multipliers[within].astype(np.float32) if batch.multipliers is not None else None
+        self._multipliers = sent(own, host.device) if own is not None else None
+        self._values: list[Tensor] = []
 
-    def loss(self, number: int) -> Tensor:
-        asked = {"multipliers": self._multipliers} if self._multipliers is not None else {}
-        prediction = self._source.forward(self._noised.noisy, self._noised.t, **asked)
-        values = self._source.values(prediction, self._noised, self._part)
+    def loss(self, number: int, piece: int = 0) -> Tensor:
+        own = shard(len(self._part), piece, self._source.setting.train.accumulate)
+        within = slice(own.start, own.stop)
+        asked = {"multipliers": self._multipliers[within]} if self._multipliers is not None else {}
+        noised = self._noised.part(within)
+        prediction = self._source.forward(noised.noisy, noised.t, **asked)
+        values = self._source.values(prediction, noised, self._part[within])
         if number == 0:
-            self._values = values.detach()
-        return values @ self._weight
+            self._values.append(values.detach())
+        return values @ self._weight[within]
 
     def add_to(self, sums: ValueAccumulator) -> None:
-        if self._values is not None:
-            sums.add_stratified(self._source.places[self._part], self._values)
+        sums.add_stratified(self._source.places[self._part], torch.cat(self._values))
 
-    def input_error(self) -> str | None:
-        bad = ~torch.isfinite(self._noised.x).flatten(1).all(1)
-        if not bad.any():
-            return None
-        rows = self._batch.index[self._mine.start : self._mine.stop][bad.cpu().numpy()]
-        return f"data must be finite, but a step drew NaN or infinity at positions {rows[:5].tolist()}; fix or drop them"
+    def inputs(self) -> Inputs:
+        rows = self._batch.index[self._mine.start : self._mine.stop]
+
+        def fault(bad: Integers) -> str:
+            drawn = rows[bad[:5]].tolist()
+            return f"data must be finite, but a step drew NaN or infinity at positions {drawn}; fix or drop them"
+
+        return Inputs.of(self._noised.x, fault)

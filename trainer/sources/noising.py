@@ -15,6 +15,7 @@ from dualsweep.trainer.rng import Stream, generator, normals, shard
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Parts
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised
+from dualsweep.trainer.transfer import sent
 
 Fetch = Callable[[Integers], Tensor]
 
@@ -27,9 +28,9 @@ def own_shard(setting: TermContext, batch: GlobalBatch, step: int, fetch: Fetch)
     host = setting.host
     mine = shard(len(batch.part), host.rank, host.world)
     within = slice(mine.start, mine.stop)
-    x = fetch(batch.index[within]).to(host.device)
-    noise = normals(setting.seed, Stream.NOISE, step, mine, tuple(x.shape[1:])).to(host.device)
-    return mine, Noised(setting.schedule, x, noise, torch.from_numpy(batch.timestep[within]).to(host.device))
+    x = sent(fetch(batch.index[within]), host.device)
+    noise = sent(normals(setting.seed, Stream.NOISE, step, mine, tuple(x.shape[1:])), host.device)
+    return mine, Noised(setting.schedule, x, noise, sent(batch.timestep[within], host.device))
 
 
 @dataclass(frozen=True)

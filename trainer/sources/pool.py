@@ -18,6 +18,7 @@ from dualsweep.trainer.sources.mixture_batch import Integers, Parts, draw
 from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, own_shard
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised
+from dualsweep.trainer.transfer import sent
 
 
 class Pool:
@@ -44,7 +45,7 @@ class Pool:
         timesteps = setting.schedule.config.num_train_timesteps
         parts = Parts.of([np.arange(len(samples))])
         batch = draw(np.array([setting.train.batch_size]), np.ones(1), parts, timesteps, setting.seed, step)
-        mine, own = own_shard(setting, batch, step, lambda rows: samples[torch.from_numpy(rows)])
+        mine, own = own_shard(setting, batch, step, lambda rows: samples[sent(rows, samples.device)])
         return batch.index[mine.start : mine.stop], own
 
     def measure(self, coefficients: Vector, draws: range, values: Callable[[Integers, Noised], Tensor]) -> list[JointDraws]:

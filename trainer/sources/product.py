@@ -13,9 +13,11 @@ from torch import Tensor
 
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.evaluation.drawn import JointDraws
-from dualsweep.trainer.sources.base import Source, ValueAccumulator
+from dualsweep.trainer.rng import shard
+from dualsweep.trainer.sources.base import Inputs, Source
 from dualsweep.trainer.sources.mixture_batch import Integers
 from dualsweep.trainer.sources.pool import Pool
+from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised, weighted_errors
 from dualsweep.trainer.terms.shipped.kl import KL
@@ -47,11 +49,9 @@ class ProductSource(Source):
         return [] if held_out else self._pool.measure(coefficients, draws, values)
 
 
-def broken(x: Tensor) -> str | None:
-    """What is wrong with samples of the product; None where nothing is."""
-    if bool(torch.isfinite(x).all()):
-        return None
-    return "samples of the product must be finite, but got NaN or infinity; lower product.snr"
+def samples_of_the_product(x: Tensor) -> Inputs:
+    """What a step on samples x [B, *shape] of the product is given."""
+    return Inputs.of(x, lambda _: "samples of the product must be finite, but got NaN or infinity; lower product.snr")
 
 
 class ProductStep:
@@ -59,19 +59,19 @@ class ProductStep:
 
     def __init__(self, source: ProductSource, noised: Noised) -> None:
         self._source, self._noised = source, noised
-        self._prediction: Tensor | None = None
+        self._predictions: list[Tensor] = []
 
-    def loss(self, number: int) -> Tensor:
-        setting, noised = self._source.setting, self._noised
+    def loss(self, number: int, piece: int = 0) -> Tensor:
+        setting = self._source.setting
+        own = shard(len(self._noised.t), piece, setting.train.accumulate)
+        noised = self._noised.part(slice(own.start, own.stop))
         prediction = self._source.forward(noised.noisy, noised.t)
-        self._prediction = prediction.detach()
+        self._predictions.append(prediction.detach())
         losses = weighted_errors(setting.schedule, prediction, noised.target, noised.t, setting.train.loss_weight)
         return losses.sum() * (setting.host.world / setting.train.batch_size)
 
     def add_to(self, sums: ValueAccumulator) -> None:
-        if self._prediction is not None:
-            values = self._source.values(self._prediction, self._noised)
-            sums.add_joint(self._source.columns, values)
+        sums.add_joint(self._source.columns, self._source.values(torch.cat(self._predictions), self._noised))
 
-    def input_error(self) -> str | None:
-        return broken(self._noised.x)
+    def inputs(self) -> Inputs:
+        return samples_of_the_product(self._noised.x)

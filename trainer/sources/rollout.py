@@ -14,9 +14,11 @@ from dualsweep.trainer.evaluation.drawn import JointDraws, Scale
 from dualsweep.trainer.rng import Stream, drawn, in_turn, normals, shard
 from dualsweep.trainer.samplers.chain import Steps
 from dualsweep.trainer.samplers.rollout import Path, roll_out
-from dualsweep.trainer.sources.base import AuxiliaryNetwork, Integers, Source, SourceStep, ValueAccumulator
+from dualsweep.trainer.sources.base import AuxiliaryNetwork, Inputs, Source, SourceStep
 from dualsweep.trainer.sources.step_multipliers import Coefficients
+from dualsweep.trainer.sources.value_accumulator import Integers, ValueAccumulator
 from dualsweep.trainer.terms.context import TermContext
+from dualsweep.trainer.transfer import sent
 
 
 def record(sums: ValueAccumulator, values: Mapping[int, Tensor]) -> None:
@@ -86,7 +88,7 @@ class RolloutSource(Source):
 
     def noise(self, stream: Stream, step: int, positions: range) -> Tensor:
         """[len(positions), K, *shape]."""
-        return normals(self.setting.seed, stream, step, positions, (len(self.steps), *self._shape)).to(self.host.device)
+        return sent(normals(self.setting.seed, stream, step, positions, (len(self.steps), *self._shape)), self.host.device)
 
     def values(self, path: Path) -> dict[int, Tensor]:
         """Each term's values, [B] or [B, K], by its column."""
@@ -150,7 +152,7 @@ class RolloutStep:
     def add_to(self, sums: ValueAccumulator) -> None:
         record(sums, self._measured)
 
-    def input_error(self) -> str | None:
+    def inputs(self) -> Inputs | None:
         return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from diffusers import DDPMScheduler
@@ -41,12 +41,12 @@ class Noised:
             target = self.schedule.get_velocity(self.x, self.noise, self.t)
         return target
 
-    def part(self, mask: Tensor) -> Noised:
-        """The rows where `mask` [B] is true; what was computed once is not computed again."""
-        rows = Noised(self.schedule, self.x[mask], self.noise[mask], self.t[mask])
+    def part(self, places: Tensor | slice) -> Noised:
+        """The rows at `places`, numbers [n] or a slice; what was computed once is not computed again."""
+        rows = Noised(self.schedule, self.x[places], self.noise[places], self.t[places])
         for name in ("noisy", "target"):
             if name in self.__dict__:
-                rows.__dict__[name] = self.__dict__[name][mask]
+                rows.__dict__[name] = self.__dict__[name][places]
         return rows
 
 
@@ -60,11 +60,20 @@ def weighted_errors(
     another model's prediction ([CCA] Lemma 2). `first` is that of `information_weights`.
     """
     errors: Tensor = (prediction.float() - target).square().flatten(1).mean(1)
+    if weight == "simple" and not is_flow(schedule):
+        return errors
+    by_timestep = _weights(schedule, weight, first, t.device)[t]
+    return errors * (by_timestep * prediction[0].numel() if weight == "elbo" else by_timestep)
+
+
+@lru_cache(maxsize=32)
+def _weights(schedule: DDPMScheduler, weight: str, first: int, device: torch.device) -> Tensor:
+    """The weights [T] of all timesteps; once a run, as they are made on the host."""
     if weight == "simple":
-        return errors * velocity_scale(schedule.alphas_cumprod.to(t.device)[t]) if is_flow(schedule) else errors
-    if weight == "min_snr":
-        return errors * _min_snr(schedule, t)
-    return errors * (information_weights(schedule, first).to(t.device)[t] * prediction[0].numel())
+        made = velocity_scale(schedule.alphas_cumprod)
+    else:
+        made = _min_snr(schedule) if weight == "min_snr" else information_weights(schedule, first)
+    return made.to(device)
 
 
 def distances(model: nn.Module, prediction: Tensor, noised: Noised, weight: str, first: int = 0) -> Tensor:
@@ -88,7 +97,7 @@ def information_weights(schedule: DDPMScheduler, first: int = 0) -> Tensor:
     2305.08891), log snr is infinite there, but the integral is not: |eps error|^2 d log snr = (1 - a) |v error|^2 d snr. Of that
     form is the interval that ends at the first of them, by the trapezoidal rule in snr; the others tell nothing more.
     """
-    cumulative = schedule.alphas_cumprod.double()
+    cumulative = schedule.alphas_cumprod.cpu().double()
     snr = cumulative / (1 - cumulative)
     between = (cumulative > 0) & (cumulative < 1)
     inner, fading = between[:-1] & between[1:], between[:-1] & (cumulative[1:] <= 0)
@@ -106,8 +115,8 @@ def information_weights(schedule: DDPMScheduler, first: int = 0) -> Tensor:
     return result
 
 
-def _min_snr(schedule: DDPMScheduler, t: Tensor) -> Tensor:
-    cumulative = schedule.alphas_cumprod.to(t.device)[t]
+def _min_snr(schedule: DDPMScheduler) -> Tensor:
+    cumulative = schedule.alphas_cumprod
     snr: Tensor = (cumulative / (1 - cumulative)).clamp(min=1e-8)
     divisor = snr + 1 if schedule.config.prediction_type == "v_prediction" else snr
     return snr.clamp(max=MIN_SNR_GAMMA) / divisor

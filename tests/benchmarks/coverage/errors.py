@@ -28,8 +28,8 @@ from dualsweep.trainer.evaluation.largest import largest_interval
 from dualsweep.trainer.evaluation.shares import Z, share_errors, share_intervals, tv_from_uniform, tv_interval
 from dualsweep.trainer.evaluation.shipped.frechet import APART, to_gaussian
 from dualsweep.trainer.evaluation.values import expectations
-from dualsweep.trainer.sources.base import ValueAccumulator
 from dualsweep.trainer.sources.mixture_batch import Parts, draw
+from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
 from tests.benchmarks.coverage import Row
 from tests.known.test_composition import composed
 

@@ -62,7 +62,7 @@ def test_what_is_taken_over_and_what_begins_anew(source: str, tmp_path: Path, ru
         assert groups[name].keys() == there.groups[name].keys()
         assert all(torch.equal(value, there.groups[name][key]) for key, value in groups[name].items()), name
     assert numbers == there.state["primal"]
-    assert (loop.step, loop.state.version, loop.seconds, loop.bad_steps) == (0, 0, 0.0, 0)
+    assert (loop.step, loop.state.version, loop.seconds, loop.updates.bad) == (0, 0, 0.0, 0)
     settled = settled_multipliers(DualState.from_json(there.state["dual"]))
     for mine in (loop.state.multipliers, loop.state.applied, loop.state.previous):
         np.testing.assert_array_equal(mine, settled)

@@ -36,7 +36,7 @@ def test_a_step_takes_the_multipliers_and_the_delivered_model_gives_them_back(pr
 
 
 def test_nothing_is_trained_or_stored(primal: Primal) -> None:
-    assert primal.state() == ({}, {}) and primal.update(lambda: torch.tensor(2.0)) == 0.0
+    assert primal.state() == ({}, {}) and primal.update([lambda: torch.tensor(2.0)]) == 0.0
     primal.train_beside({})
     with pytest.raises(ValueError, match=r"no network to train beside it, but got \['flow'\]"):
         primal.train_beside({"flow": AuxiliaryNetwork(torch.nn.Linear(1, 1), 0.1)})

@@ -64,6 +64,25 @@ def batch_holds_every_worker(recipe: RecipeFields) -> None:
             )
 
 
+def accumulation_divides_batches(recipe: RecipeFields) -> None:
+    """Every worker has a sample for each part: one without would wait for none of the others' gradients."""
+    accumulate, size, workers = recipe.train.accumulate, recipe.train.batch_size, recipe.resources.workers
+    if accumulate > 1 and recipe.terms_on("rollout"):
+        raise RuleError(
+            "train.accumulate",
+            "must be 1 with terms on trajectories, whose batches are not divided",
+            accumulate,
+            "drop it; for less memory lower rollout.batch_size, or write rollout.activation_checkpointing: true",
+        )
+    if accumulate > max(1, size // workers):
+        raise RuleError(
+            "train.accumulate",
+            "must be at most the number of samples that a worker has of a batch",
+            f"{accumulate} for train.batch_size {size} over {workers} {'worker' if workers == 1 else 'workers'}",
+            "lower it, or enlarge the batch",
+        )
+
+
 def steps_end_with_a_dual_step(recipe: RecipeFields) -> None:
     steps, every = recipe.train.steps, recipe.dual.every
     if steps % every:

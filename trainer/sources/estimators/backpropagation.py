@@ -15,7 +15,7 @@ from dualsweep.trainer.sources.rollout import PlainEstimator, RolloutStep, per_s
 class Backpropagated(RolloutStep):
     """The gradient through the sampler: exact without truncation (AlignProp, arXiv 2310.03739)."""
 
-    def loss(self, number: int) -> Tensor:
+    def loss(self, number: int, piece: int = 0) -> Tensor:
         spec = self._source.setting.rollout
         path = self._rolled_out(self._through(), spec.activation_checkpointing)
         values = self._source.values(path)

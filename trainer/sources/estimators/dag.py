@@ -13,7 +13,7 @@ class DAG(BalanceStep):
     On the model's own trajectories d_k grad log p is the score-function gradient of step k's KL to F(x_{k+1}) r_k / F(x_k).
     """
 
-    def loss(self, number: int) -> Tensor:
+    def loss(self, number: int, piece: int = 0) -> Tensor:
         drawn = self._kept = self._kept or self._draw()
         learned = self._balance.learned(drawn)
         likelihoods, last = self._revisited(drawn)

@@ -15,7 +15,7 @@ class DAGKL(BalanceStep):
     clipped, as in PPO.
     """
 
-    def loss(self, number: int) -> Tensor:
+    def loss(self, number: int, piece: int = 0) -> Tensor:
         drawn = self._kept = self._kept or self._begin()
         clip_range, (now, last) = self._balance.spec.clip_range, self._revisited(drawn)
         ratio = (now - self._before).exp()

@@ -26,7 +26,7 @@ class PolicyGradient(RolloutStep):
         super().__init__(source, step, coefficients, multipliers)
         self._path: Path | None = None
 
-    def loss(self, number: int) -> Tensor:
+    def loss(self, number: int, piece: int = 0) -> Tensor:
         spec, source = self._source.setting.rollout, self._source
         if self._path is None:
             self._path = self._drawn()

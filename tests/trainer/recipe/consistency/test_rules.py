@@ -107,6 +107,11 @@ BREACHES = [
         sizes.batch_holds_every_worker, {**ALIGNMENT, "resources": {"workers": 64}}, {"resources": {"workers": 65}},
         "rollout.batch_size",
     ),
+    Breach(
+        sizes.accumulation_divides_batches, {**DATA, "resources": {"workers": 2}, "train": {"steps": 20, "accumulate": 32}},
+        {"train": {"steps": 20, "accumulate": 33}}, "train.accumulate",
+    ),
+    Breach(sizes.accumulation_divides_batches, ALIGNMENT, {"train": {"steps": 20, "accumulate": 2}}, "train.accumulate"),
     Breach(sizes.steps_end_with_a_dual_step, {**DATA, "dual": {"every": 10}}, {"dual": {"every": 7}}, "train.steps"),
     Breach(
         sizes.updates_are_of_black_boxes, {**ALIGNMENT, "rollout": {"gradient": "policy_gradient", "updates": 2}},

@@ -1,0 +1,78 @@
+"""Sums of per-sample values against brute force, however many batches are kept, and with values that are not finite."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dualsweep.trainer.dual.state import SlackReport
+from dualsweep.trainer.sources import value_accumulator
+from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
+
+SIZE = 4
+
+
+def batches(seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Batches of several sizes, one of them empty, in which expectation 2 has no value at first and one at last."""
+    rng = np.random.default_rng(seed)
+    made = [(rng.choice([0, 1, 3], count), rng.normal(3.0, 1.0, count).astype(np.float32)) for count in (1, 7, 0, 32)]
+    return [*made, (np.array([0, 2, 0]), np.array([1.0, -2.0, 4.0], dtype=np.float32))]
+
+
+def by_hand(drawn: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Counts, sums, sums of squares, numbers of neighbours and sums of their squared differences, [5, SIZE]."""
+    sums = np.zeros((5, SIZE))
+    for columns, values in drawn:
+        for column in range(SIZE):
+            own = values[columns == column].astype(np.float64)
+            pairs = [(own[k + 1] - own[k]) ** 2 for k in range(len(own) - 1)]
+            sums[:, column] += [len(own), own.sum(), (own**2).sum(), len(pairs), sum(pairs)]
+    return sums
+
+
+def told(report: SlackReport) -> np.ndarray:
+    assert report.neighbours is not None
+    return np.stack([report.count, report.total, report.squares, *report.neighbours])
+
+
+@pytest.mark.parametrize("table", [1, 60, 2**20])
+def test_stratified_values(table: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(value_accumulator, "LARGEST_TABLE", table)
+    sums = ValueAccumulator(SIZE)
+    for seed in range(2):  # the second report begins anew
+        for columns, values in batches(seed):
+            sums.add_stratified(columns, torch.from_numpy(values))
+        report = sums.report(seed, 1)
+        np.testing.assert_allclose(told(report), by_hand(batches(seed)), rtol=1e-13)
+        assert (report.step, report.rank, report.products) == (seed, 1, None)
+
+
+def test_what_is_not_finite_stays_in_its_own_expectation() -> None:
+    sums, drawn = ValueAccumulator(SIZE), batches()
+    drawn[1][1][np.flatnonzero(drawn[1][0] == 1)[0]] = np.nan
+    for columns, values in drawn:
+        sums.add_stratified(columns, torch.from_numpy(values))
+    report, others = told(sums.report(0, 0)), [0, 2, 3]
+    assert np.isnan(report[1:3, 1]).all()
+    np.testing.assert_allclose(report[:, others], by_hand(drawn)[:, others], rtol=1e-13)
+
+
+def test_values_on_the_same_samples() -> None:
+    rng, sums = np.random.default_rng(0), ValueAccumulator(SIZE)
+    first, second = rng.normal(size=(2, 5, 2)).astype(np.float32)
+    for values in (first, second):
+        sums.add_joint([3, 1], torch.from_numpy(values))
+    sums.add_stratified(np.array([0, 0]), torch.tensor([1.0, 2.0]))
+    report, both = sums.report(0, 0), np.concatenate([first, second]).astype(np.float64)
+    np.testing.assert_array_equal(report.count, [2, 10, 0, 10])
+    np.testing.assert_allclose(report.total[[3, 1]], both.sum(0), rtol=1e-12)
+    np.testing.assert_allclose(report.squares[[3, 1]], (both**2).sum(0), rtol=1e-12)
+    assert report.products is not None
+    np.testing.assert_allclose(report.products[np.ix_([3, 1], [3, 1])], both.T @ both, rtol=1e-12)
+    assert np.isnan(report.products[[0, 2]]).all() and np.isnan(report.products[:, [0, 2]]).all()
+
+
+def test_without_values_the_report_is_of_none() -> None:
+    report = ValueAccumulator(2).report(3, 0)
+    assert not told(report)[:, :2].any() and report.products is None

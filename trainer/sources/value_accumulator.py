@@ -1,0 +1,100 @@
+"""Per-sample values over the primal steps of a dual step, which stay on the device until its report is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.dual.state import SlackReport
+from dualsweep.trainer.transfer import sent
+
+Integers = NDArray[np.int64]
+
+#: Numbers of the table by which kept values are summed, at most: however long a dual step is, no more is kept.
+LARGEST_TABLE = 2**20
+
+
+class ValueAccumulator:
+    """Counts, sums and sums of squares of per-sample values, each [1 + m], over the primal steps of one dual step.
+
+    Beside them the sums of products of values that were measured on the same samples, and the numbers and sums of squared
+    differences of neighbours, of values in the order of strata. All sums are taken in float64: on the device, or where it has
+    no float64 on the host. Only `report` waits for the device.
+    """
+
+    def __init__(self, columns: int) -> None:
+        self._columns = columns
+        self._forget()
+
+    def _forget(self) -> None:
+        self._counts = np.zeros((2, self._columns))
+        self._kept: list[tuple[Integers, Tensor]] = []
+        self._stratified: Tensor | None = None
+        self._joint: dict[tuple[int, ...], tuple[int, Tensor]] = {}
+
+    def add_stratified(self, columns: Integers, values: Tensor) -> None:
+        """`values` [B], each of the expectation that `columns` [B] says; those of one expectation in the order of strata."""
+        if not len(columns):
+            return
+        self._kept.append((columns, values.detach()))
+        if sum(len(of) for of, _ in self._kept) * self._columns > LARGEST_TABLE:
+            self._fold()
+
+    def add_joint(self, columns: Sequence[int], values: Tensor) -> None:
+        """`values` [B, k] of k expectations, the `columns`, on the same B samples."""
+        plain = _wide(values.detach())
+        sums = torch.cat([plain.sum(0, keepdim=True), plain.T @ plain])
+        count, before = self._joint.get(tuple(columns), (0, torch.zeros_like(sums)))
+        self._joint[tuple(columns)] = count + len(plain), before + sums
+
+    def _fold(self) -> None:
+        """Sums of the kept values: one row of a table for each batch and expectation, padded by zeros.
+
+        Each sum has an order of its own, so that every bit repeats; and what isn't finite stays in its own expectation.
+        """
+        if not self._kept:
+            return
+        rows = np.concatenate([self._columns * number + columns for number, (columns, _) in enumerate(self._kept)])
+        lengths = np.bincount(rows, minlength=self._columns * len(self._kept))
+        place = np.arange(lengths.max())
+        there = place < lengths[:, None]
+        table = np.full(there.shape, len(rows))
+        table[there] = np.argsort(rows, kind="stable")
+        wide = _wide(torch.cat([values for _, values in self._kept]))
+        self._kept = []
+        values = torch.cat([wide, wide.new_zeros(1)])[sent(table, wide.device)]
+        differences = values.diff(dim=1) * sent(there[:, 1:], wide.device)
+        sums = torch.stack([values.sum(1), values.square().sum(1), differences.square().sum(1)])
+        sums = sums.view(3, -1, self._columns).sum(1)
+        self._stratified = sums if self._stratified is None else self._stratified + sums
+        self._counts += np.stack([lengths, np.maximum(lengths - 1, 0)]).reshape(2, -1, self._columns).sum(1)
+
+    def report(self, step: int, rank: int) -> SlackReport:
+        """The report of this worker for dual step `step`; the sums start anew. Waits for the device."""
+        self._fold()
+        total, squares, neighbours = np.zeros((3, self._columns)) if self._stratified is None else _read(self._stratified)
+        count, pairs = self._counts
+        products: Vector | None = None
+        for columns, (samples, sums) in self._joint.items():
+            at, plain = list(columns), _read(sums)
+            products = np.full((self._columns, self._columns), np.nan) if products is None else products
+            products[np.ix_(at, at)] = plain[1:]
+            count[at] += samples
+            total[at] += plain[0]
+            squares[at] += plain[1:].diagonal()
+        self._forget()
+        return SlackReport(step, rank, count, total, squares, products, np.stack([pairs, neighbours]))
+
+
+def _wide(values: Tensor) -> Tensor:
+    """In float64; on the host where the device has none."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
+def _read(sums: Tensor) -> Vector:
+    return sums.cpu().numpy()
