@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,8 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.evaluation.drawn import JointDraws
 from dualsweep.trainer.sources.base import Source, ValueAccumulator
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, Parts
-from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, own_shard
+from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, noised_share
+from dualsweep.trainer.sources.supply import Supply
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised
 
@@ -64,7 +65,7 @@ class MixtureSource(Source):
 
     def __init__(
         self, setting: TermContext, columns: Sequence[int], terms: Sequence[DataTerm], populations: Sequence[Population],
-        examples: Examples,
+        examples: Examples, loaders: int | None = None,
     ) -> None:  # fmt: skip
         self.columns = tuple(columns)
         self.places = np.array(self.columns, dtype=np.int64)
@@ -73,10 +74,31 @@ class MixtureSource(Source):
         parts, timesteps = Parts.grouped([each.groups for each in populations]), setting.schedule.config.num_train_timesteps
         self._mixture = Mixture(self.places, parts, timesteps, setting.train, setting.seed)
         self._terms = _together(terms)
+        self._drawn = np.zeros(len(populations), dtype=np.int64)
+        self._supply = Supply(examples, self._mixture, setting.host, loaders)
 
     def begin_step(self, step: int, coefficients: Vector) -> MixtureStep:
-        batch = self.setting.multipliers.batch(step, coefficients, self._mixture)
-        return MixtureStep(self, batch, *own_shard(self.setting, batch, step, self._fetch))
+        first, host = self._drawn, self.setting.host
+        batch = self.setting.multipliers.batch(step, coefficients, self._mixture, first)
+        self._drawn = first + np.bincount(batch.part, minlength=len(first))
+        mine = batch.own(host.rank, host.world)
+        x, counted = self._supply.take(batch, mine, first), len(mine) > 0
+        if not counted:  # networks need not bear an empty batch: another worker's draw, which counts there alone
+            batch, mine = replace(batch, weight=np.zeros_like(batch.weight)), np.zeros(1, dtype=np.int64)
+            x = self._fetch(batch.index[mine])
+        return MixtureStep(self, batch, mine, noised_share(self.setting, batch, mine, x, step), counted)
+
+    def close(self) -> None:
+        """Ends the processes that read ahead."""
+        self._supply.close()
+
+    def state(self) -> dict[str, list[int]]:
+        """How many draws each part has had: where the next step goes on, whatever the multipliers were."""
+        return {"drawn": self._drawn.tolist()}
+
+    def restore(self, state: Mapping[str, list[int]]) -> None:
+        """Without positions, of a checkpoint of 0.1, each part begins with its first draw, which that version did not make."""
+        self._drawn = np.array(state.get("drawn", [0] * len(self._drawn)), dtype=np.int64)
 
     def values(self, prediction: Tensor, noised: Noised, part: np.ndarray) -> Tensor:
         """Per-sample values [B]; `part` [B] says of which term each is."""
@@ -118,15 +140,14 @@ def _together(terms: Sequence[DataTerm]) -> list[tuple[DataTerm, list[int]]]:
 
 
 class MixtureStep:
-    """One batch of the mixture."""
+    """One batch of the mixture; `counted`: whether the values of this worker's draws at `mine` positions are its to report."""
 
-    def __init__(self, source: MixtureSource, batch: GlobalBatch, mine: range, noised: Noised) -> None:
-        self._source, self._batch, self._mine, self._noised = source, batch, mine, noised
-        within, host = slice(mine.start, mine.stop), source.setting.host
-        self._part = batch.part[within]
+    def __init__(self, source: MixtureSource, batch: GlobalBatch, mine: Integers, noised: Noised, counted: bool) -> None:
+        self._source, self._batch, self._mine, self._noised, self._counted = source, batch, mine, noised, counted
+        host, self._part = source.setting.host, batch.part[mine]
         # Data-parallel training averages gradients over workers; times `world` it is the sum over the global batch.
-        self._weight = torch.from_numpy(batch.weight[within] * host.world).to(host.device, torch.float32)
-        own = batch.multipliers[within] if batch.multipliers is not None else None
+        self._weight = torch.from_numpy(batch.weight[mine] * host.world).to(host.device, torch.float32)
+        own = batch.multipliers[mine] if batch.multipliers is not None else None
         self._multipliers = torch.from_numpy(own).to(host.device, torch.float32) if own is not None else None
         self._values: Tensor | None = None
 
@@ -139,12 +160,12 @@ class MixtureStep:
         return values @ self._weight
 
     def add_to(self, sums: ValueAccumulator) -> None:
-        if self._values is not None:
+        if self._values is not None and self._counted:
             sums.add_stratified(self._source.places[self._part], self._values)
 
     def input_error(self) -> str | None:
         bad = ~torch.isfinite(self._noised.x).flatten(1).all(1)
         if not bad.any():
             return None
-        rows = self._batch.index[self._mine.start : self._mine.stop][bad.cpu().numpy()]
+        rows = self._batch.index[self._mine][bad.cpu().numpy()]
         return f"data must be finite, but a step drew NaN or infinity at positions {rows[:5].tolist()}; fix or drop them"
