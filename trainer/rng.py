@@ -1,18 +1,24 @@
 """Every random draw as a function of (seed, step, position in the global batch), so that a resumed run equals an
 uninterrupted one and the number of workers changes nothing but the order of floating-point sums.
 
-Uniform draws come from one counter-based generator a step. Normal draws are made in blocks of positions, each block with
-its own generator: a worker makes only the blocks its shard touches, whatever the world size.
+Uniform draws of a step come from one counter-based generator. Which examples are drawn does not depend on the step: the k-th draw
+of a part of the data is the k-th number of a sequence of its own, so that it is known before it is known when it is drawn. Normal
+draws are made in blocks of positions, each block with its own generator: a worker makes only the blocks its positions touch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 BLOCK = 32
+#: Numbers of a sequence that are made together.
+UNIFORM_BLOCK = 1024
 
 
 class Stream(IntEnum):
@@ -32,6 +38,7 @@ class Stream(IntEnum):
     NORMALIZATION = 12
     PROMPT = 13
     MULTIPLIERS = 14
+    EXAMPLES = 15
 
 
 def generator(seed: int, stream: Stream, *counters: int) -> np.random.Generator:
@@ -41,17 +48,40 @@ def generator(seed: int, stream: Stream, *counters: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed, int(stream)], counter=[0, 0, first, second]))
 
 
-def normals(seed: int, stream: Stream, step: int, positions: range, shape: tuple[int, ...]) -> torch.Tensor:
-    """Standard normal draws [len(positions), *shape] for consecutive positions of the global batch."""
+def uniforms(seed: int, stream: Stream, sequence: int, numbers: range) -> NDArray[np.float64]:
+    """The numbers of these places [n] in an endless sequence of uniform draws in [0, 1): a function of (seed, sequence,
+    place).
+    """
+    if not numbers:
+        return np.empty(0)
+    first, last = numbers[0] // UNIFORM_BLOCK, numbers[-1] // UNIFORM_BLOCK
+    blocks = np.concatenate([_uniform_block(seed, stream, sequence, block) for block in range(first, last + 1)])
+    return blocks[numbers[0] - first * UNIFORM_BLOCK :: numbers.step][: len(numbers)]
+
+
+@lru_cache(maxsize=512)  # 4 MB: the present block of every part, and those that are read ahead
+def _uniform_block(seed: int, stream: Stream, sequence: int, block: int) -> NDArray[np.float64]:
+    return generator(seed, stream, sequence, block).random(UNIFORM_BLOCK)
+
+
+def normals(
+    seed: int, stream: Stream, step: int, positions: range | NDArray[np.int64], shape: tuple[int, ...]
+) -> torch.Tensor:  # fmt: skip
+    """Standard normal draws [len(positions), *shape] for positions of the global batch, ascending."""
     if not len(positions):
         return torch.empty((0, *shape))
-    first, last = positions.start // BLOCK, (positions.stop - 1) // BLOCK
-    blocks = []
-    for block in range(first, last + 1):
-        source = torch.Generator().manual_seed(int(generator(seed, stream, step, block).integers(2**63)))
-        blocks.append(torch.randn((BLOCK, *shape), generator=source))
-    offset = positions.start - first * BLOCK
-    return torch.cat(blocks)[offset : offset + len(positions)]
+    places = np.asarray(positions)
+    blocks, block_of = np.unique(places // BLOCK, return_inverse=True)
+    drawn = torch.cat([_normal_block(seed, stream, step, int(block), shape) for block in blocks])
+    at = block_of * BLOCK + places % BLOCK
+    if at[-1] - at[0] + 1 == len(at):  # one range, which needs no copy
+        return drawn[at[0] : at[-1] + 1]
+    return drawn[torch.from_numpy(at)]
+
+
+def _normal_block(seed: int, stream: Stream, step: int, block: int, shape: Sequence[int]) -> torch.Tensor:
+    source = torch.Generator().manual_seed(int(generator(seed, stream, step, block).integers(2**63)))
+    return torch.randn((BLOCK, *shape), generator=source)
 
 
 def drawn(count: int, seed: int, step: int, total: int) -> torch.Tensor | None:

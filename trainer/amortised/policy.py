@@ -24,7 +24,7 @@ from dualsweep.trainer.evaluation.drawn import DrawnValues
 from dualsweep.trainer.evaluation.values import expectations
 from dualsweep.trainer.result import ConstraintOutcome, Status, verdict
 from dualsweep.trainer.rng import shard
-from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Mixture, draw_amortised
+from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, draw_amortised
 from dualsweep.trainer.sources.step_multipliers import Coefficients
 
 if TYPE_CHECKING:
@@ -43,9 +43,8 @@ class AmortisedMultipliers:
     controller: Reduction
     points: int
 
-    def batch(self, step: int, coefficients: Vector, mixture: Mixture) -> GlobalBatch:
-        size = mixture.train.batch_size
-        return draw_amortised(self.spread, mixture.columns, mixture.parts, size, mixture.timesteps, mixture.seed, step)
+    def batch(self, step: int, coefficients: Vector, mixture: Mixture, first: Integers) -> GlobalBatch:
+        return draw_amortised(self.spread, mixture, first, step)
 
     def trajectories(
         self, step: int, coefficients: Vector, columns: Sequence[int], size: int, host: Host

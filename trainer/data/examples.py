@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys, dotted
 from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.readers import Reader
 from dualsweep.trainer.recipe.base import ClassName
 
 Integers = NDArray[np.int64]
@@ -98,7 +99,8 @@ class InMemory:
 class OnDemand:
     """Examples read each time they are fetched: `read(row)` gives one [*shape] float32.
 
-    `threads` must be 1 unless `read` may be called from several threads at once.
+    `threads` must be 1 unless `read` may be called from several threads at once. `reader` reads the same in other processes,
+    where it can be pickled; pixels as they are, before they are scaled.
     """
 
     read: Callable[[int], torch.Tensor]
@@ -108,6 +110,7 @@ class OnDemand:
     threads: int = 1
     labels: Integers | None = None
     class_names: tuple[ClassName, ...] = ()
+    reader: Reader | None = None
     _judged: list[bool] = field(default_factory=list, init=False)
 
     def __len__(self) -> int:
@@ -127,11 +130,22 @@ class OnDemand:
                 received = f"{_sides(example.shape)} after {_sides(self.shape)}"
                 raise self.origin.fault(row, "must hold examples of one shape", received, _SIZE_REMEDY)
         batch = torch.stack(examples)
+        self.judge(batch, rows)
+        return batch
+
+    @property
+    def judged(self) -> bool:
+        """Whether enough have been seen to tell how they are scaled."""
+        return bool(self._judged)
+
+    def judge(self, batch: torch.Tensor, rows: Integers) -> None:
+        """Raises `BadDataError` for an odd example of those read, `batch` [B, *shape] of `rows` [B]; warns once of half a
+        range.
+        """
         refuse_odd(batch, rows, self.origin)
         if not self._judged and len(batch) >= _ENOUGH:
             self._judged.append(True)
             warn_of_half_range(batch, self.origin)
-        return batch
 
 
 _SIZE_REMEDY = "make them alike; images of a folder or of a Hugging Face data set are resized by `data.size`"
@@ -181,6 +195,13 @@ def concatenate(first: Examples, second: Examples) -> Examples:
     return Concatenated(first, second)
 
 
+def on_demand(examples: Examples) -> list[tuple[int, OnDemand]]:
+    """Those of `examples` that are read when they are fetched, with the row that the first of them has."""
+    if isinstance(examples, Concatenated):
+        return on_demand(examples.first) + [(len(examples.first) + first, each) for first, each in on_demand(examples.second)]
+    return [(0, examples)] if isinstance(examples, OnDemand) else []
+
+
 def from_tensor(images: torch.Tensor, labels: Integers | None, class_names: tuple[ClassName, ...], origin: Origin) -> Examples:
     """Examples [N, *shape] that are in memory already, checked once.
 
@@ -202,6 +223,7 @@ def from_reader(
     labels: Integers | None = None,
     class_names: tuple[ClassName, ...] = (),
     in_threads: bool = False,
+    reader: Reader | None = None,
 ) -> InMemory | OnDemand:
     """Examples that `read(row)` yields one by one: all read now where they fit into memory, else when they are fetched.
 
@@ -211,7 +233,7 @@ def from_reader(
     _refuse_empty(count, origin)
     shape = tuple(read(0).shape)
     threads = min(_MOST_THREADS, os.cpu_count() or 1) if in_threads else 1
-    lazy = OnDemand(read, count, shape, origin, threads, labels, class_names)
+    lazy = OnDemand(read, count, shape, origin, threads, labels, class_names, reader)
     if count * math.prod(shape) * 4 > IN_MEMORY_BYTES:
         return lazy
     lazy._judged.append(True)  # all of it is judged below

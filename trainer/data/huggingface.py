@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.wording import nearest
@@ -15,8 +14,9 @@ from dualsweep.trainer.data.class_names import as_declared
 from dualsweep.trainer.data.examples import Examples, Integers, Origin, from_reader
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.labels import number, word
-from dualsweep.trainer.data.pixels import from_array, from_image
+from dualsweep.trainer.data.readers import ColumnReader
 from dualsweep.trainer.data.saved_dataset import is_saved, local, split_directory
+from dualsweep.trainer.data.scaling import scaled
 from dualsweep.trainer.recipe.base import ClassName
 from dualsweep.trainer.recipe.source_options import SourceOptions
 
@@ -40,8 +40,8 @@ def load(name: str, options: SourceOptions) -> Examples:
             )
     labels, names = (None, ()) if options.label_column is None else _labels(dataset, options.label_column)
     origin = Origin(_IMAGE, lambda row: f"row {row} of {name}")
-    read = _reader(dataset, options.image_column, origin, options.size, options.grey)
-    return from_reader(read, len(dataset), origin, labels, names, in_threads=True)
+    reader = _reader(dataset, options)
+    return from_reader(_checked(reader, origin), len(dataset), origin, labels, names, in_threads=True, reader=reader)
 
 
 def _open(name: str, split: str) -> Any:
@@ -75,18 +75,19 @@ def _labels(dataset: Any, column: str) -> tuple[Integers, tuple[ClassName, ...]]
     return labels, as_declared(names)
 
 
-def _reader(dataset: Any, column: str, origin: Origin, size: int | None, grey: bool) -> Callable[[int], torch.Tensor]:
+def _reader(dataset: Any, options: SourceOptions) -> ColumnReader:
     import datasets
 
+    column = options.image_column
     is_image = isinstance(dataset.features[column], datasets.Image)
     plain = dataset.select_columns([column]).with_format(None if is_image else "numpy")
+    return ColumnReader(plain, column, options.size, options.grey)
 
+
+def _checked(reader: ColumnReader, origin: Origin) -> Callable[[int], torch.Tensor]:
     def read(row: int) -> torch.Tensor:
         try:
-            value = plain[row][column]
-            if isinstance(value, Image.Image):
-                return from_image(value, size, grey)
-            return from_array(np.asarray(value), size, grey)
+            return scaled(torch.from_numpy(reader(row)))
         except Exception as error:  # a damaged image, or an array that is none
             received = f"{type(error).__name__}: {error}"
             raise origin.fault(row, "must hold images", received, "fix or leave out that row") from error

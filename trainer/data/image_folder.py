@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from PIL import Image
 
 from dualsweep.trainer.data.examples import Examples, Origin, from_reader
 from dualsweep.trainer.data.image_listing import list_images
-from dualsweep.trainer.data.pixels import from_image
+from dualsweep.trainer.data.readers import FileReader
+from dualsweep.trainer.data.scaling import scaled
 
 
 def load(folder: str, size: int | None, grey: bool) -> Examples:
@@ -19,13 +19,13 @@ def load(folder: str, size: int | None, grey: bool) -> Examples:
     """
     listing = list_images(folder)
     origin = Origin(("data", "folder"), lambda row: f"file {listing.files[row]}")
+    reader = FileReader(tuple(map(str, listing.files)), size, grey)
 
     def read(row: int) -> torch.Tensor:
         try:
-            with Image.open(listing.files[row]) as image:
-                return from_image(image, size, grey)
+            return scaled(torch.from_numpy(reader(row)))
         except Exception as error:  # PIL raises a dozen kinds for damaged files, SyntaxError among them
             raise origin.fault(row, "must hold readable images", str(error), "fix or remove that file") from error
 
     labels = None if listing.labels is None else np.array(listing.labels, dtype=np.int64)
-    return from_reader(read, len(listing.files), origin, labels, listing.class_names, in_threads=True)
+    return from_reader(read, len(listing.files), origin, labels, listing.class_names, in_threads=True, reader=reader)

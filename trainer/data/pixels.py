@@ -1,11 +1,13 @@
-"""One image, however it comes, as a tensor [C, H, W] float32 in [-1, 1]."""
+"""One image, however it comes, as an array [C, H, W]: pixels 0..255, or numbers that are in [-1, 1] already.
+
+Without torch, which the processes that read images ahead do without.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -14,9 +16,9 @@ _CHANNELS = (1, 3, 4)
 _GROUND = 255
 
 
-def from_image(image: Image.Image, size: int | None, grey: bool) -> torch.Tensor:
+def from_image(image: Image.Image, size: int | None, grey: bool) -> NDArray[np.uint8]:
     """Turned upright, on white where it is transparent, made RGB (or grey), its shorter side resized to `size` and the centre
-    cropped; 0..255 to -1..1.
+    cropped.
 
     Raises:
         ValueError: the image's numbers have no known range (32-bit whole numbers or floating point).
@@ -24,9 +26,8 @@ def from_image(image: Image.Image, size: int | None, grey: bool) -> torch.Tensor
     upright = _opaque(ImageOps.exif_transpose(_of_8_bits(image))).convert("L" if grey else "RGB")
     if size is not None:
         upright = ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC)
-    pixels = torch.from_numpy(np.array(upright, dtype=np.float32))
-    pixels = pixels[None] if grey else pixels.permute(2, 0, 1)
-    return pixels.contiguous() / 127.5 - 1
+    pixels = np.array(upright)
+    return pixels[None] if grey else pixels.transpose(2, 0, 1)
 
 
 def _of_8_bits(image: Image.Image) -> Image.Image:
@@ -51,8 +52,8 @@ def _opaque(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, (_GROUND, _GROUND, _GROUND, 255)), straight)
 
 
-def from_array(array: NDArray[Any], size: int | None, grey: bool) -> torch.Tensor:
-    """An array [H, W], [H, W, C] or [C, H, W], C of 1, 3 or 4: whole numbers 0..255 are pixels; others are kept as they are.
+def from_array(array: NDArray[Any], size: int | None, grey: bool) -> NDArray[Any]:
+    """An array [H, W], [H, W, C] or [C, H, W], C of 1, 3 or 4: whole numbers 0..255 are pixels, uint8; others stay, float32.
 
     Grey pixels stay grey, [1, H, W]; a fourth channel of pixels is alpha. Floating-point numbers are in [-1, 1] already.
 
@@ -75,4 +76,4 @@ def from_array(array: NDArray[Any], size: int | None, grey: bool) -> torch.Tenso
         raise ValueError(f"an array of {array.dtype}; images are of whole or floating-point numbers")
     if (grey and array.shape[2] != 1) or (size is not None and array.shape[:2] != (size, size)):
         raise ValueError(f"floating-point numbers of shape {list(array.shape)}, which `size` and `grey` cannot change")
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1), dtype=np.float32))
+    return np.ascontiguousarray(array.transpose(2, 0, 1), dtype=np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def to_examples(result: Any, path: str, keys: Keys) -> Examples:
     Raises:
         BadDataError: it is of another form.
     """
-    origin = Origin(keys, lambda row: f"item {row} of {path}")
+    origin = Origin(keys, partial(_item, path))
     if isinstance(result, torch.Tensor | np.ndarray):
         return from_tensor(_batch(result, origin), None, (), origin)
     if _is_pair(result):
@@ -70,8 +71,12 @@ def to_examples(result: Any, path: str, keys: Keys) -> Examples:
     return _from_items(result, origin)
 
 
+def _item(path: str, row: int) -> str:
+    return f"item {row} of {path}"
+
+
 class _Reader:
-    """Reads items one by one, noting their labels on the way."""
+    """Reads items one by one, noting their labels on the way, which do not go with it to another process."""
 
     def __init__(self, items: Any, origin: Origin) -> None:
         self.items, self.origin = items, origin
@@ -88,6 +93,9 @@ class _Reader:
             self.labels[row] = word(item[1], row, self.origin)
         return _example(item[0] if parts else item, row, self.origin)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "labels": {}}
+
     def _item(self, row: int) -> Any:
         try:
             return self.items[row]
@@ -98,7 +106,7 @@ class _Reader:
 
 def _from_items(items: Any, origin: Origin) -> Examples:
     reader, count = _Reader(items, origin), len(items)
-    examples = from_reader(reader, count, origin)
+    examples = from_reader(reader, count, origin, reader=reader)
     if not reader.labelled:
         return examples
     words = None if isinstance(examples, InMemory) else _targets(items, count, origin)

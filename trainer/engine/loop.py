@@ -76,12 +76,16 @@ class Loop:
         end = self._resume()
         self.host.coordinator.begin(self.state, self.host.world)
         started, before = time.monotonic(), self.seconds
-        while self.step < self.recipe.train.steps and end is None:
-            self.advance()
-            self.seconds = before + time.monotonic() - started
-            end = self._early_end()
-            self._save_when_due(end)
-            self._report_when_due(started)
+        try:
+            while self.step < self.recipe.train.steps and end is None:
+                self.advance()
+                self.seconds = before + time.monotonic() - started
+                end = self._early_end()
+                self._save_when_due(end)
+                self._report_when_due(started)
+        finally:
+            for source in self.sources:
+                source.close()
         return Trained(self.state, self.step, self.seconds, end)
 
     @property
@@ -104,6 +108,8 @@ class Loop:
         self.window = MetricWindow.from_json(snapshot.state["window"])
         self.step, self.seconds = snapshot.step, snapshot.state["seconds"]
         self.updates.bad = snapshot.state["bad_steps"]
+        for source, drawn in zip(self.sources, snapshot.state.get("sources", [{}] * len(self.sources)), strict=True):
+            source.restore(drawn)
         self._points = [MetricPoint.from_json(each) for each in snapshot.state["points"]]
         end = snapshot.state["end"]
         return (end[0], end[1]) if end else None
@@ -184,6 +190,7 @@ class Loop:
                 "window": self.window.to_json(),
                 "seconds": self.seconds,
                 "bad_steps": self.updates.bad,
+                "sources": [source.state() for source in self.sources],
                 "end": end,
                 "shape": list(self.shape),
                 # A kill may lose what was reported but not yet taken, so points are sent again from here; receivers drop

@@ -19,7 +19,7 @@ from dualsweep.trainer.dual.state import DualState
 from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.evaluation.drawn import DrawnValues
 from dualsweep.trainer.result import ConstraintOutcome, Status, verdict
-from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Mixture, draw, sizes
+from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, draw, sizes
 from dualsweep.trainer.sources.step_multipliers import Coefficients, StepMultipliers
 
 if TYPE_CHECKING:
@@ -83,10 +83,9 @@ class DualAscent:
 
     controller: Controller
 
-    def batch(self, step: int, coefficients: Vector, mixture: Mixture) -> GlobalBatch:
+    def batch(self, step: int, coefficients: Vector, mixture: Mixture, first: Integers) -> GlobalBatch:
         own = coefficients[mixture.columns]
-        counts = sizes(own, mixture.columns, mixture.train)
-        return draw(counts, own, mixture.parts, mixture.timesteps, mixture.seed, step)
+        return draw(mixture, sizes(own, mixture.columns, mixture.train), first, own, step)
 
     def trajectories(
         self, step: int, coefficients: Vector, columns: Sequence[int], size: int, host: Host

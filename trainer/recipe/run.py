@@ -15,6 +15,12 @@ class Resources(Section):
     workers: Count = Field(1, description="Ray Train workers of a trial", examples=["2"])
     cpus_per_worker: Count = Field(1, description="CPUs of a worker", examples=["1"])
     gpus_per_worker: NotNegative = Field(0.0, description="GPUs of a worker", examples=["1"])
+    loaders: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="processes of a worker that read ahead of the steps where data do not fit into memory; 0: what is drawn is "
+        "read when it is drawn; left out: one for each CPU, 8 at most, and none for data of `call`",
+        examples=["4"],
+    )
     retries: Annotated[int, Field(ge=0)] = Field(
         2, description="times a trial whose worker died is started again", examples=["2"]
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -88,6 +88,18 @@ class Source(Protocol):
         One a primal step, unless another source has more updates; what is drawn depends on the number alone.
         """
         ...
+
+    def state(self) -> Mapping[str, Any]:
+        """The plain numbers that a checkpoint stores of what has been drawn; none unless a source says otherwise."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Puts back what `state` returned; an earlier version's checkpoint holds nothing of it."""
+        return
+
+    def close(self) -> None:
+        """Lets go of what only steps need: none begins afterwards."""
+        return
 
     def measure(self, coefficients: Vector, held_out: bool, draws: range) -> list[JointDraws]:
         """Values of the present model on this worker's share of the final `draws` of each term; none where there is nothing.

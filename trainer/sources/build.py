@@ -51,7 +51,7 @@ def _data_source(recipe: Recipe, setting: TermContext, data: Assembled | None) -
         raise ValueError("terms on data must have data or samples, but got neither; give `data`")
     built = [each.term.build(each.value, setting) for each in terms]
     columns = [each.column for each in terms]
-    return MixtureSource(setting, columns, built, populations, examples)
+    return MixtureSource(setting, columns, built, populations, examples, recipe.resources.loaders)
 
 
 def _with_samples(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +16,8 @@ from dualsweep.trainer.evaluation.drawn import JointDraws
 from dualsweep.trainer.rng import shard
 from dualsweep.trainer.sources.base import Inputs, Source
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, Parts
-from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, own_shard
+from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, noised_share
+from dualsweep.trainer.sources.supply import Supply
 from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised
@@ -67,7 +68,7 @@ class MixtureSource(Source):
 
     def __init__(
         self, setting: TermContext, columns: Sequence[int], terms: Sequence[DataTerm], populations: Sequence[Population],
-        examples: Examples,
+        examples: Examples, loaders: int | None = None,
     ) -> None:  # fmt: skip
         self.columns = tuple(columns)
         self.places = np.array(self.columns, dtype=np.int64)
@@ -76,10 +77,31 @@ class MixtureSource(Source):
         parts, timesteps = Parts.grouped([each.groups for each in populations]), setting.schedule.config.num_train_timesteps
         self._mixture = Mixture(self.places, parts, timesteps, setting.train, setting.seed)
         self._terms = _together(terms)
+        self._drawn = np.zeros(len(populations), dtype=np.int64)
+        self._supply = Supply(examples, self._mixture, setting.host, loaders)
 
     def begin_step(self, step: int, coefficients: Vector) -> MixtureStep:
-        batch = self.setting.multipliers.batch(step, coefficients, self._mixture)
-        return MixtureStep(self, batch, *own_shard(self.setting, batch, step, self._fetch))
+        first, host = self._drawn, self.setting.host
+        batch = self.setting.multipliers.batch(step, coefficients, self._mixture, first)
+        self._drawn = first + np.bincount(batch.part, minlength=len(first))
+        mine = batch.own(host.rank, host.world)
+        x, counted = self._supply.take(batch, mine, first), len(mine) > 0
+        if not counted:  # networks need not bear an empty batch: another worker's draw, which counts there alone
+            batch, mine = replace(batch, weight=np.zeros_like(batch.weight)), np.zeros(1, dtype=np.int64)
+            x = self._fetch(batch.index[mine])
+        return MixtureStep(self, batch, mine, noised_share(self.setting, batch, mine, x, step), counted)
+
+    def close(self) -> None:
+        """Ends the processes that read ahead."""
+        self._supply.close()
+
+    def state(self) -> dict[str, list[int]]:
+        """How many draws each part has had: where the next step goes on, whatever the multipliers were."""
+        return {"drawn": self._drawn.tolist()}
+
+    def restore(self, state: Mapping[str, list[int]]) -> None:
+        """Without positions, of a checkpoint of 0.1, each part begins with its first draw, which that version did not make."""
+        self._drawn = np.array(state.get("drawn", [0] * len(self._drawn)), dtype=np.int64)
 
     def values(self, prediction: Tensor, noised: Noised, part: np.ndarray) -> Tensor:
         """Per-sample values [B]; `part` [B] says of which term each is."""
@@ -122,15 +144,14 @@ def _together(terms: Sequence[DataTerm]) -> list[tuple[DataTerm, list[int]]]:
 
 
 class MixtureStep:
-    """One batch of the mixture."""
+    """One batch of the mixture; `counted`: whether the values of this worker's draws at `mine` positions are its to report."""
 
-    def __init__(self, source: MixtureSource, batch: GlobalBatch, mine: range, noised: Noised) -> None:
-        self._source, self._batch, self._mine, self._noised = source, batch, mine, noised
-        within, host = slice(mine.start, mine.stop), source.setting.host
-        self._part = batch.part[within]
+    def __init__(self, source: MixtureSource, batch: GlobalBatch, mine: Integers, noised: Noised, counted: bool) -> None:
+        self._source, self._batch, self._mine, self._noised, self._counted = source, batch, mine, noised, counted
+        host, self._part = source.setting.host, batch.part[mine]
         # Data-parallel training averages gradients over workers; times `world` it is the sum over the global batch.
-        self._weight = sent((batch.weight[within] * host.world).astype(np.float32), host.device)
-        own = batch.multipliers[within].astype(np.float32) if batch.multipliers is not None else None
+        self._weight = sent((batch.weight[mine] * host.world).astype(np.float32), host.device)
+        own = batch.multipliers[mine].astype(np.float32) if batch.multipliers is not None else None
         self._multipliers = sent(own, host.device) if own is not None else None
         self._values: list[Tensor] = []
 
@@ -146,10 +167,11 @@ class MixtureStep:
         return values @ self._weight[within]
 
     def add_to(self, sums: ValueAccumulator) -> None:
-        sums.add_stratified(self._source.places[self._part], torch.cat(self._values))
+        if self._counted:
+            sums.add_stratified(self._source.places[self._part], torch.cat(self._values))
 
     def inputs(self) -> Inputs:
-        rows = self._batch.index[self._mine.start : self._mine.stop]
+        rows = self._batch.index[self._mine]
 
         def fault(bad: Integers) -> str:
             drawn = rows[bad[:5]].tolist()

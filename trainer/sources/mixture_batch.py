@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from dualsweep.trainer.amortised.spread import MultiplierRange
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.recipe.train import Train
-from dualsweep.trainer.rng import Stream, generator
+from dualsweep.trainer.rng import Stream, generator, uniforms
 
 Integers = NDArray[np.int64]
+#: Each byte with its bits in reverse order.
+_REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class GlobalBatch:
     """B draws in the order of their positions.
 
     part      [B] the part each draw belongs to
+    number    [B] which of its part's draws it is, counted from the run's first
     index     [B] its row in the training tensor
     timestep  [B] in 0..T-1
     weight    [B] the weights of the loss: the normalised coefficient of the part over the part's size
@@ -33,10 +37,19 @@ class GlobalBatch:
     """
 
     part: Integers
+    number: Integers
     index: Integers
     timestep: Integers
     weight: Vector
     multipliers: Vector | None = None
+
+    def own(self, rank: int, world: int) -> Integers:
+        """The positions [b] of worker `rank`: of every part the draws whose number is `rank` modulo `world`.
+
+        So a worker knows what it will need of each part whatever the multipliers become. Shares differ by as many draws as
+        there are parts at most.
+        """
+        return np.flatnonzero(self.number % world == rank)
 
 
 def allocate(coefficients: Vector, size: int, floors: Integers) -> Integers:
@@ -104,6 +117,12 @@ class Parts:
         groups = np.array([len(groups) for groups in parts], dtype=np.int64)
         return cls(np.concatenate(lists), np.cumsum(lengths) - lengths, lengths, np.cumsum(groups) - groups, groups)
 
+    def within(self, rows: range) -> list[int]:
+        """The parts all of whose rows are in this range."""
+        ends = np.append(self.first, len(self.starts))
+        spans = [self.rows[self.starts[a] : self.starts[b - 1] + self.lengths[b - 1]] for a, b in pairwise(ends) if a < b]
+        return [part for part, each in enumerate(spans) if len(each) and rows.start <= each.min() and each.max() < rows.stop]
+
     def pick(self, part: Integers, uniform: Vector) -> Integers:
         """The rows [B] that uniform numbers [B] in [0, 1) stand for: of each one's part a group, and in it a row."""
         place = uniform * self.groups[part]
@@ -128,39 +147,66 @@ class Mixture:
     train: Train
     seed: int
 
+    def rows(self, counts: Integers, first: Integers) -> Integers:
+        """The rows of the next `counts` [p] draws of each part, from its number `first` [p] on, one part after another.
 
-def draw(counts: Integers, weights: Vector, parts: Parts, timesteps: int, seed: int, step: int) -> GlobalBatch:
-    """Draws the batch of primal step `step`: `counts` [p] samples of each part, whose mean losses count by `weights` [p].
+        Rows are drawn with replacement; which one a draw has is a function of (seed, part, number) alone.
+        """
+        places = (range(start, start + count) for start, count in zip(first.tolist(), counts.tolist(), strict=True))
+        uniform = [uniforms(self.seed, Stream.EXAMPLES, part, each) for part, each in enumerate(places)]
+        return self.parts.pick(np.repeat(np.arange(len(counts)), counts), np.concatenate(uniform))
 
-    Rows are drawn with replacement. Timesteps are stratified within each part (one in each of n equal strata), which lowers
-    the variance of its mean. Positions interleave the parts, so that every shard holds its share of each.
+    def rows_of(self, part: int, numbers: range) -> Integers:
+        """The rows of the draws of one part with these numbers."""
+        return self.parts.pick(np.full(len(numbers), part), uniforms(self.seed, Stream.EXAMPLES, part, numbers))
+
+
+def draw(mixture: Mixture, counts: Integers, first: Integers, weights: Vector, step: int) -> GlobalBatch:
+    """The batch of primal step `step`: the next `counts` [p] draws of each part, from its number `first` [p] on.
+
+    Their mean losses count by `weights` [p]. Timesteps are stratified within each part (one in each of n equal strata), which
+    lowers the variance of its mean.
     """
-    total = int(counts.sum())
-    uniform = generator(seed, Stream.BATCH, step).random((3, total))
     part = np.repeat(np.arange(len(counts)), counts)
-    place = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
-    index = parts.pick(part, uniform[0])
-    strata = np.minimum((place + uniform[1]) * timesteps / counts[part], timesteps - 1).astype(np.int64)
+    place = np.arange(len(part)) - np.repeat(np.cumsum(counts) - counts, counts)
+    number = first[part] + place
+    order = _by_worker(number)
+    # The strata of a part go up with the position, so that a worker's draws of it are neighbours in t (ValueAccumulator).
+    strata = np.empty_like(place)
+    strata[np.argsort(part[order], kind="stable")] = place
+    uniform, part = generator(mixture.seed, Stream.BATCH, step).random(len(part)), part[order]
+    timestep = np.minimum((strata + uniform) * mixture.timesteps / counts[part], mixture.timesteps - 1).astype(np.int64)
     weight = (weights / np.maximum(counts, 1))[part]
-    order = np.argsort((place + uniform[2]) / counts[part], kind="stable")
-    return GlobalBatch(part[order], index[order], strata[order], weight[order])
+    return GlobalBatch(part, number[order], mixture.rows(counts, first)[order], timestep, weight)
 
 
-def draw_amortised(
-    spread: MultiplierRange, columns: Integers, parts: Parts, size: int, timesteps: int, seed: int, step: int
-) -> GlobalBatch:  # fmt: skip
-    """Draws the batch of primal step `step` where each of its `size` samples has multipliers of its own.
+def draw_amortised(spread: MultiplierRange, mixture: Mixture, first: Integers, step: int) -> GlobalBatch:
+    """The batch of primal step `step` where each of its samples has multipliers of its own; `first` [p] as for `draw`.
 
     A sample's part is drawn by what its own Lagrangian puts on each, `columns` [p] of the normalised coefficients, so the batch's
     mean is an unbiased estimate of the mean of the normalised Lagrangians over the range, with no weights but signs. Multipliers,
     parts and timesteps are coordinates of one low-discrepancy sequence.
     """
+    size, columns = mixture.train.batch_size, mixture.columns
     multipliers, uniform = spread.draw(step, size, more=2)
     weights = spread.problem.mixture_weights(multipliers)[:, columns]
     shares = np.abs(weights).cumsum(axis=1)
     total = shares[:, -1]  # below 1 where other terms are on other sources
     part = (uniform[:, :1] * total[:, None] >= shares).sum(axis=1).clip(max=len(columns) - 1)
-    index = parts.pick(part, generator(seed, Stream.BATCH, step).random(size))
-    timestep = (uniform[:, 1] * timesteps).astype(np.int64)
-    sign = np.sign(np.take_along_axis(weights, part[:, None], axis=1)[:, 0])
-    return GlobalBatch(part, index, timestep, sign * total / size, multipliers)
+    counts, by_part = np.bincount(part, minlength=len(columns)), np.argsort(part, kind="stable")
+    number, index = np.empty((2, size), dtype=np.int64)
+    number[by_part] = np.arange(size) - np.repeat(np.cumsum(counts) - counts - first, counts)
+    index[by_part] = mixture.rows(counts, first)
+    timestep = (uniform[:, 1] * mixture.timesteps).astype(np.int64)
+    weight = np.sign(np.take_along_axis(weights, part[:, None], axis=1)[:, 0]) * total / size
+    order = _by_worker(number)
+    return GlobalBatch(part[order], number[order], index[order], timestep[order], weight[order], multipliers[order])
+
+
+def _by_worker(numbers: Integers) -> Integers:
+    """An order [B] of draws that depends on their numbers alone, in which each worker's are together (see `GlobalBatch.own`).
+
+    By their lowest eight bits in reverse: for any power of two up to 256, the numbers of one remainder lie together. A worker
+    then makes little more than its own noise, which comes in blocks of positions; with other numbers of workers it makes more.
+    """
+    return np.argsort(_REVERSED[numbers & 255], kind="stable")

@@ -1,4 +1,4 @@
-"""Noised examples for a worker: its shard of a primal step's batch, and its share of the draws that final values are taken on."""
+"""Noised examples for a worker: its share of a primal step's batch, and its share of the draws that final values are taken on."""
 
 from __future__ import annotations
 
@@ -20,17 +20,11 @@ from dualsweep.trainer.transfer import sent
 Fetch = Callable[[Integers], Tensor]
 
 
-def own_shard(setting: TermContext, batch: GlobalBatch, step: int, fetch: Fetch) -> tuple[range, Noised]:
-    """This worker's positions in the global batch of primal step `step`, and the noised examples there, on its device.
-
-    `fetch` gives the examples [B, *shape] of rows [B].
-    """
-    host = setting.host
-    mine = shard(len(batch.part), host.rank, host.world)
-    within = slice(mine.start, mine.stop)
-    x = sent(fetch(batch.index[within]), host.device)
-    noise = sent(normals(setting.seed, Stream.NOISE, step, mine, tuple(x.shape[1:])), host.device)
-    return mine, Noised(setting.schedule, x, noise, sent(batch.timestep[within], host.device))
+def noised_share(setting: TermContext, batch: GlobalBatch, mine: Integers, x: Tensor, step: int) -> Noised:
+    """The examples x [b, *shape] at a worker's positions [b] in the global batch of primal step `step`, noised, on its device."""
+    device = setting.host.device
+    noise = sent(normals(setting.seed, Stream.NOISE, step, mine, tuple(x.shape[1:])), device)
+    return Noised(setting.schedule, sent(x, device), noise, sent(batch.timestep[mine], device))
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from dualsweep.trainer.evaluation.drawn import JointDraws
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.rng import Stream, generator, normals
 from dualsweep.trainer.samplers.langevin import Annealed, product_samples
-from dualsweep.trainer.sources.mixture_batch import Integers, Parts, draw
-from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, own_shard
+from dualsweep.trainer.sources.mixture_batch import Integers, Mixture, Parts, draw
+from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, noised_share
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised
 from dualsweep.trainer.transfer import sent
@@ -40,13 +40,14 @@ class Pool:
         return self._drawn[1]
 
     def batch(self, step: int, coefficients: Vector) -> tuple[Integers, Noised]:
-        """This worker's shard of primal step `step`: `train.batch_size` samples, stratified in t, and their rows in the pool."""
-        setting, samples = self._setting, self.at(coefficients).samples
-        timesteps = setting.schedule.config.num_train_timesteps
-        parts = Parts.of([np.arange(len(samples))])
-        batch = draw(np.array([setting.train.batch_size]), np.ones(1), parts, timesteps, setting.seed, step)
-        mine, own = own_shard(setting, batch, step, lambda rows: samples[sent(rows, samples.device)])
-        return batch.index[mine.start : mine.stop], own
+        """This worker's share of primal step `step`: `train.batch_size` samples, stratified in t, and their rows in the pool."""
+        setting, samples, count = self._setting, self.at(coefficients).samples, np.array([self._setting.train.batch_size])
+        timesteps, parts = setting.schedule.config.num_train_timesteps, Parts.of([np.arange(len(samples))])
+        mixture = Mixture(np.zeros(1, dtype=np.int64), parts, timesteps, setting.train, setting.seed)
+        batch = draw(mixture, count, count * step, np.ones(1), step)
+        mine = batch.own(setting.host.rank, setting.host.world)
+        rows = batch.index[mine]
+        return rows, noised_share(setting, batch, mine, samples[sent(rows, samples.device)], step)
 
     def measure(self, coefficients: Vector, draws: range, values: Callable[[Integers, Noised], Tensor]) -> list[JointDraws]:
         """This worker's share of the final `draws`, each chain equally often; `values` [b, k] are by rows in the pool [b]."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.host import Host
-from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Mixture
+from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture
 
 #: The Lagrangian's normalised coefficients by column: a number, or one for each trajectory [b].
 Coefficients = Mapping[int, float] | Mapping[int, Tensor]
@@ -21,8 +21,8 @@ class StepMultipliers(Protocol):
     `coefficients` [1 + m] are the Lagrangian's normalised ones at the multipliers of the dual state.
     """
 
-    def batch(self, step: int, coefficients: Vector, mixture: Mixture) -> GlobalBatch:
-        """The global batch of noised examples of primal step `step`."""
+    def batch(self, step: int, coefficients: Vector, mixture: Mixture, first: Integers) -> GlobalBatch:
+        """The global batch of noised examples of primal step `step`, of each part from its draw number `first` [p] on."""
         ...
 
     def trajectories(

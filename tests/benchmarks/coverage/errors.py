@@ -28,7 +28,8 @@ from dualsweep.trainer.evaluation.largest import largest_interval
 from dualsweep.trainer.evaluation.shares import Z, share_errors, share_intervals, tv_from_uniform, tv_interval
 from dualsweep.trainer.evaluation.shipped.frechet import APART, to_gaussian
 from dualsweep.trainer.evaluation.values import expectations
-from dualsweep.trainer.sources.mixture_batch import Parts, draw
+from dualsweep.trainer.recipe.train import Train
+from dualsweep.trainer.sources.mixture_batch import Mixture, Parts, draw
 from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
 from tests.benchmarks.coverage import Row
 from tests.known.test_composition import composed
@@ -132,9 +133,10 @@ def difference_of_rewards(rng: np.random.Generator) -> tuple[float, float]:
 def training_slack(rng: np.random.Generator) -> tuple[float, float]:
     """The controller's slack of a dual step over 5 primal steps of 48 and 16 draws each, relative to the objective."""
     problem, sums = ConstrainedProblem(("a",), np.array([0.5]), np.array([True])), ValueAccumulator(2)
-    parts = Parts.of([np.arange(10), np.arange(10)])
+    parts, counts, first = Parts.of([np.arange(10), np.arange(10)]), np.array([48, 16]), np.zeros(2, dtype=np.int64)
     for step in range(5):
-        batch = draw(np.array([48, 16]), np.ones(2), parts, 1000, int(rng.integers(2**31)), step)
+        mixture = Mixture(np.arange(2), parts, 1000, Train(steps=5), int(rng.integers(2**31)))
+        batch = draw(mixture, counts, first, np.ones(2), step)
         values = _loss((batch.timestep + 0.5) / 1000) + rng.standard_normal(len(batch.part)) + 0.2 * batch.part
         sums.add_stratified(batch.part, torch.from_numpy(values))
     estimate = reduce([sums.report(0, 0)])

@@ -10,7 +10,8 @@ import pytest
 from dualsweep.trainer.amortised.spread import MultiplierRange, sequence
 from dualsweep.trainer.dual.problem import RELATIVE_LIMIT
 from dualsweep.trainer.engine.dual_side import multiplier_range_of
-from dualsweep.trainer.sources.mixture_batch import Parts, draw_amortised
+from dualsweep.trainer.recipe.train import Train
+from dualsweep.trainer.sources.mixture_batch import Mixture, Parts, draw_amortised
 from tests.trainer.recipes import digits
 
 
@@ -75,9 +76,25 @@ def test_a_batch_estimates_the_mean_of_the_normalised_lagrangians(sampled):
     multiplier_range = replace(spread(), seed=sampled.seed)
     rows = [np.array([0]), np.array([1]), np.array([2])]
     values = np.array([1.0, -3.0, 10.0])
-    batch = draw_amortised(multiplier_range, np.arange(3), Parts.of(rows), 1 << 18, 50, sampled.seed, 0)
+    mixture = Mixture(np.arange(3), Parts.of(rows), 50, Train(steps=1, batch_size=1 << 18), sampled.seed)
+    batch = draw_amortised(multiplier_range, mixture, np.zeros(3, dtype=np.int64), 0)
     assert batch.multipliers is not None
     exact = (multiplier_range.problem.mixture_weights(batch.multipliers) @ values).mean()
     sampled.near("mean", (batch.weight * values[batch.part]).sum(), exact, abs=0.025)
     assert (batch.index == batch.part).all()
     sampled.near("timesteps", np.bincount(batch.timestep, minlength=50), (1 << 18) / 50, abs=100)
+
+
+def test_the_kth_example_of_a_part_is_the_same_in_whatever_batches_it_comes():
+    """Draws of 4 steps of 32 are those of 8 steps of 16 by part and number, of each part from its first on."""
+    spread_of_seed, parts = replace(spread(), seed=4), Parts.of([np.arange(1000), np.arange(1000, 1100), np.arange(2000, 2010)])
+    examples: dict[int, dict[tuple[int, int], int]] = {}
+    for size in (32, 16):
+        mixture, first = Mixture(np.arange(3), parts, 50, Train(steps=1, batch_size=size), 4), np.zeros(3, dtype=np.int64)
+        examples[size] = {}
+        for step in range(128 // size):
+            batch = draw_amortised(spread_of_seed, mixture, first, step)
+            first = first + np.bincount(batch.part, minlength=3)
+            keys = zip(batch.part.tolist(), batch.number.tolist(), strict=True)
+            examples[size] |= dict(zip(keys, batch.index.tolist(), strict=True))
+    assert examples[32] == examples[16] and len(examples[32]) == 128 and len(set(examples[32].values())) > 50

@@ -18,11 +18,11 @@ from dualsweep.trainer.data.division import split
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.image_listing import list_images
 from dualsweep.trainer.data.load import inspect, load
-from dualsweep.trainer.data.pixels import from_array, from_image
 from dualsweep.trainer.data.subsets import subset
 from dualsweep.trainer.data.user_dataset import to_examples
 from dualsweep.trainer.recipe.data import Subset
 from tests.trainer.data.conftest import data_of
+from tests.trainer.data.tensors import from_array, from_image
 
 NFC, NFD = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
 

@@ -14,8 +14,8 @@ from dualsweep.trainer.data import examples as examples_module
 from dualsweep.trainer.data.examples import OnDemand
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.load import load
-from dualsweep.trainer.data.pixels import from_array, from_image
 from tests.trainer.data.conftest import data_of
+from tests.trainer.data.tensors import from_array, from_image
 
 
 def save(path: Path, value: int = 0, size: tuple[int, int] = (8, 8), mode: str = "L") -> None:

@@ -5,19 +5,31 @@ import pytest
 import torch
 
 from dualsweep.trainer.recipe.train import Train
-from dualsweep.trainer.rng import BLOCK, Stream, normals, shard
-from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Parts, allocate, sizes
+from dualsweep.trainer.rng import BLOCK, UNIFORM_BLOCK, Stream, generator, normals, shard, uniforms
+from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Mixture, Parts, allocate, sizes
 from dualsweep.trainer.sources.mixture_batch import draw as draw_counts
 
 PARTS = Parts.of([np.arange(100), np.arange(100, 105), np.arange(105, 112)])
 TRAIN = Train(steps=1, batch_size=32, floor=3)
 FLOORS = np.array([1, 3, 3, 3, 3])
+FIRST = np.zeros(3, dtype=np.int64)
 
 
-def draw(coefficients: np.ndarray, parts: Parts, timesteps: int, train: Train, seed: int, step: int) -> GlobalBatch:
+def draw(
+    coefficients: np.ndarray, parts: Parts, timesteps: int, train: Train, seed: int, step: int, first: np.ndarray = FIRST
+) -> GlobalBatch:
     """As the trainer's source of data draws it, with the objective first."""
-    counts = sizes(coefficients, np.arange(len(coefficients)), train)
-    return draw_counts(counts, coefficients / coefficients.sum(), parts, timesteps, seed, step)
+    columns = np.arange(len(coefficients))
+    mixture = Mixture(columns, parts, timesteps, train, seed)
+    return draw_counts(mixture, sizes(coefficients, columns, train), first, coefficients / coefficients.sum(), step)
+
+
+def examples_of(batches: list[GlobalBatch], part: int) -> np.ndarray:
+    """The rows of one part's draws by their numbers."""
+    numbers = np.concatenate([each.number[each.part == part] for each in batches])
+    rows = np.concatenate([each.index[each.part == part] for each in batches])
+    assert sorted(numbers) == list(range(len(numbers)))
+    return rows[np.argsort(numbers)]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -66,17 +78,43 @@ def test_rows_come_from_their_part_and_times_are_stratified_within_it():
         assert (np.abs(strata - np.arange(n)) <= 1).all()
 
 
-def test_draws_depend_on_seed_and_step_alone():
+def test_timesteps_depend_on_seed_and_step_and_examples_on_neither_step_nor_multipliers():
     one, same = draw(np.ones(3), PARTS, 40, TRAIN, 3, 7), draw(np.ones(3), PARTS, 40, TRAIN, 3, 7)
-    np.testing.assert_array_equal(one.index, same.index)
+    np.testing.assert_array_equal(one.timestep, same.timestep)
     for seed, step in ((4, 7), (3, 8)):
         assert (draw(np.ones(3), PARTS, 40, TRAIN, seed, step).timestep != one.timestep).any()
+    np.testing.assert_array_equal(draw(np.ones(3), PARTS, 40, TRAIN, 3, 8).index, one.index)
+    assert (draw(np.ones(3), PARTS, 40, TRAIN, 4, 7).index != one.index).any()
+
+
+def test_the_kth_example_of_a_part_is_the_same_whatever_the_multipliers_did():
+    """Two histories of multipliers, one of which jumps: each part's draws are one sequence, begun anew by none."""
+    histories = []
+    for history in ([(1, 1, 1)] * 12, [(1, 0, 0), (0, 1, 0), (0.1, 0, 5), (1, 3, 0.2)] * 3):
+        batches, first = [], FIRST
+        for step, coefficients in enumerate(history):
+            batches.append(draw(np.array(coefficients, dtype=float), PARTS, 40, TRAIN, 3, step, first))
+            first = first + np.bincount(batches[-1].part, minlength=3)
+        histories.append([examples_of(batches, part) for part in range(3)])
+    for part, (one, other) in enumerate(zip(*histories, strict=True)):
+        shared = min(len(one), len(other))
+        assert shared >= 36 and (one[:shared] == other[:shared]).all() and len(set(one.tolist())) > 4, part
+
+
+def test_a_sequence_is_the_same_in_whatever_pieces_it_is_taken():
+    whole = uniforms(5, Stream.EXAMPLES, 2, range(3 * UNIFORM_BLOCK))
+    assert whole[0] == generator(5, Stream.EXAMPLES, 2, 0).random() and len(np.unique(whole)) == len(whole)
+    for numbers in (range(0), range(7, 9), range(1000, 2100), range(1023, 3000, 3), range(5, 3 * UNIFORM_BLOCK, 700)):
+        np.testing.assert_array_equal(
+            uniforms(5, Stream.EXAMPLES, 2, numbers), whole[numbers.start : numbers.stop : numbers.step]
+        )
+    assert not np.isin(uniforms(5, Stream.EXAMPLES, 3, range(100)), whole).any()
 
 
 def test_every_row_is_drawn_equally_often(sampled):
     counts = np.zeros(112)
     for step in range(1200):
-        batch = draw(np.ones(3), PARTS, 40, Train(steps=1, batch_size=48), sampled.seed, step)
+        batch = draw(np.ones(3), PARTS, 40, Train(steps=1, batch_size=48), sampled.seed, step, FIRST + 16 * step)
         counts += np.bincount(batch.index, minlength=112)
     expected = np.repeat([1 / 100, 1 / 5, 1 / 7], [100, 5, 7]) * 1200 * 16
     sampled.near("counts", counts / expected, 1.0, abs=0.6)
@@ -104,6 +142,8 @@ def test_noise_is_the_same_however_it_is_sharded(world):
     whole = normals(5, Stream.NOISE, 9, range(100), (2, 3))
     parts = [normals(5, Stream.NOISE, 9, shard(100, rank, world), (2, 3)) for rank in range(world)]
     assert torch.equal(torch.cat(parts), whole)
+    for rank in range(world):
+        assert torch.equal(normals(5, Stream.NOISE, 9, np.arange(rank, 100, world), (2, 3)), whole[rank::world])
 
 
 def test_noise_is_standard_normal_and_independent_between_steps_and_blocks(sampled):
@@ -115,9 +155,24 @@ def test_noise_is_standard_normal_and_independent_between_steps_and_blocks(sampl
     sampled.at_most("largest correlation", correlation.abs().max(), 0.4)
 
 
-def test_shards_hold_their_share_of_every_part():
-    batch = draw(np.array([1.0, 0.5, 0.5]), PARTS, 40, Train(steps=1, batch_size=64), 0, 0)
+@pytest.mark.parametrize("world", [1, 2, 3, 4, 7])
+def test_workers_have_every_worldth_draw_of_every_part(world):
+    batch = draw(np.array([1.0, 0.5, 0.5]), PARTS, 40, Train(steps=1, batch_size=64), 0, 0, np.array([5, 0, 1023]))
+    shares = [batch.own(rank, world) for rank in range(world)]
+    assert sorted(np.concatenate(shares)) == list(range(64))
     whole = np.bincount(batch.part, minlength=3)
-    for rank in range(2):
-        mine = shard(64, rank, 2)
-        assert np.abs(np.bincount(batch.part[mine.start : mine.stop], minlength=3) - whole / 2).max() <= 3
+    for rank, mine in enumerate(shares):
+        assert (batch.number[mine] % world == rank).all()
+        assert np.abs(np.bincount(batch.part[mine], minlength=3) - whole / world).max() < 1
+
+
+@pytest.mark.parametrize("world", [2, 4, 8])
+def test_a_worker_has_positions_that_lie_together_and_neighbouring_timesteps(world):
+    """So it makes its own noise alone, and differences of neighbours stay differences within a stratum or two."""
+    batch = draw(np.array([1.0, 1.0, 1.0]), PARTS, 4000, Train(steps=1, batch_size=192), 0, 0, np.array([3, 70, 509]))
+    for rank in range(world):
+        mine = batch.own(rank, world)
+        assert (np.diff(mine) == 1).all()
+        for part in range(3):
+            gaps = np.diff(batch.timestep[mine][batch.part[mine] == part])
+            assert (gaps > 0).all() and gaps.max() < 2 * 4000 / 64

@@ -1,0 +1,183 @@
+"""Examples read ahead of the steps that will draw them: what is drawn is known long before it is known when."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from dualsweep.trainer.data.examples import Integers, OnDemand
+from dualsweep.trainer.data.loader import Reading
+from dualsweep.trainer.data.loaders import Loaders
+from dualsweep.trainer.data.scaling import scaled
+
+#: Bytes of examples that a worker holds ahead, of each data set that it reads.
+CAPACITY = 256 * 2**20
+#: Steps whose examples are read ahead, and examples for each loader, at least, as far as the memory goes.
+_STEPS, _FOR_EACH = 4, 4
+#: How much the present step counts in what a step is expected to take of a part.
+_PRESENT = 0.3
+
+
+@dataclass
+class _Queue:
+    """What is read ahead of one part: the slots of its next draws in order, the last of them before draw `following`.
+
+    `expected` is what a step takes of it, about, and `target` how far it is to be read ahead.
+    """
+
+    following: int
+    slots: deque[int] = field(default_factory=deque)
+    expected: float | None = None
+    target: int = 0
+
+    @property
+    def excess(self) -> int:
+        return len(self.slots) - self.target
+
+
+class ReadAhead:
+    """Serves the draws of some parts in the order of their numbers, read by `count` loader processes into `capacity` bytes.
+
+    The draws of part p are `first[p]`, `first[p] + stride`, …, and `rows(p, numbers)` are their rows of `examples`. How far
+    each part is read ahead follows what steps have taken of it; what was read too far is dropped when others need its place, to
+    be read again. So multipliers that move cost time at most: what is drawn, and which error it raises, is what
+    `examples.fetch` has.
+    """
+
+    def __init__(
+        self, examples: OnDemand, rows: Callable[[int, range], Integers], first: Mapping[int, int], stride: int, count: int,
+        capacity: int,
+    ) -> None:  # fmt: skip
+        if examples.reader is None:
+            raise ValueError("examples must have a reader to be read ahead, but got none; fetch them")
+        self._examples, self._rows, self._stride, self._count = examples, rows, stride, count
+        dtype = np.asarray(examples.reader(0)).dtype
+        self.loaders = Loaders(Reading(examples.reader, examples.shape, dtype.str), count, capacity)
+        self._queues = {part: _Queue(number) for part, number in first.items()}
+        slots = len(self.loaders.slots)
+        self._free = list(range(slots))
+        self._ready, self._good = np.zeros(slots, dtype=bool), np.zeros(slots, dtype=bool)
+
+    def take(self, parts: Integers, numbers: Integers, device: torch.device) -> torch.Tensor:
+        """The examples [b, *shape], float32, of the next draws of each part: `numbers` [b] of `parts` [b], in any order.
+
+        Pixels go to the `device` as they are, and are scaled there.
+
+        Raises:
+            BadDataError: one is not finite, of another shape than the first, or cannot be read.
+            TrainingError: a loader process has ended.
+            ValueError: the numbers are not the next ones.
+        """
+        batch = np.empty((len(parts), *self._examples.shape), self.loaders.slots.dtype)
+        rows, pending, later = np.empty(len(parts), dtype=np.int64), dict[int, int](), deque[int]()
+        for part, queue in self._queues.items():
+            self._claim(queue, part, np.flatnonzero(parts == part), numbers, rows, pending, later)
+        odd: list[int] = []
+        while pending or later:
+            self._start(later, pending, rows)
+            ready = [slot for slot in pending if self._ready[slot]]
+            for slot in ready:
+                place = pending.pop(slot)
+                batch[place] = self.loaders.slots[slot]
+                self._free.append(slot)
+                if not self._good[slot]:
+                    odd.append(place)
+            if not ready:
+                self._wait()
+        self._refill(parts)
+        return self._judged(scaled(torch.from_numpy(batch).to(device)), rows, odd)
+
+    def _claim(
+        self, queue: _Queue, part: int, places: Integers, numbers: Integers, rows: Integers, pending: dict[int, int],
+        later: deque[int],
+    ) -> None:  # fmt: skip
+        """Notes the rows of one part's draws at `places` of a batch, and which of them have a slot and which come `later`."""
+        places = places[np.argsort(numbers[places])]
+        first = queue.following - self._stride * len(queue.slots)
+        asked = range(first, first + self._stride * len(places), self._stride)
+        if numbers[places].tolist() != list(asked):
+            raise ValueError(f"draws of part {part} must be taken in order, {asked} next, but got {numbers[places].tolist()}")
+        rows[places] = self._rows(part, asked)
+        for place in places.tolist():
+            if queue.slots:
+                pending[queue.slots.popleft()] = place
+            else:
+                queue.following += self._stride
+                later.append(place)
+
+    def _start(self, later: deque[int], pending: dict[int, int], rows: Integers) -> None:
+        """Has the draws at `later` places read, as far as there are slots for them; they are `pending` then."""
+        tasks = []
+        while later and (slot := self._slot(-math.inf)) is not None:
+            place = later.popleft()
+            pending[slot] = place
+            tasks.append((int(rows[place]), slot))
+        self._submit(tasks)
+
+    def _submit(self, tasks: list[tuple[int, int]]) -> None:
+        self._ready[[slot for _, slot in tasks]] = False
+        self.loaders.submit(tasks)
+
+    def _wait(self) -> None:
+        for slot, good in self.loaders.done():
+            self._ready[slot], self._good[slot] = True, good
+
+    def _slot(self, least: float) -> int | None:
+        """A free slot, else that of the last draw of a part with `least` draws ahead of its target, or more; None where none
+        is.
+        """
+        if self._free:
+            return self._free.pop()
+        queues = [each for each in self._queues.values() if each.slots and self._ready[each.slots[-1]]]
+        longest = max(queues, key=lambda queue: queue.excess, default=None)
+        if longest is None or longest.excess < least:
+            return None
+        longest.following -= self._stride
+        return longest.slots.pop()
+
+    def _refill(self, parts: Integers) -> None:
+        """Sets how far each part is to be read ahead, and has that read: first what will be drawn first."""
+        for part, queue in self._queues.items():
+            count = float(np.count_nonzero(parts == part))
+            queue.expected = count if queue.expected is None else _PRESENT * count + (1 - _PRESENT) * queue.expected
+        step = sum(queue.expected or 0.0 for queue in self._queues.values())
+        if not step:
+            return
+        steps = min(max(_STEPS, _FOR_EACH * self._count / step), len(self.loaders.slots) / step)
+        wanted: list[tuple[float, int]] = []
+        for part, queue in self._queues.items():
+            expected = queue.expected or 0.0
+            queue.target = math.ceil(steps * expected)
+            wanted += [(place / expected, part) for place in range(len(queue.slots), queue.target)]
+        rows = {part: self._following(part, queue) for part, queue in self._queues.items()}
+        tasks = []
+        for _, part in sorted(wanted):
+            slot = self._slot(1)
+            if slot is None:
+                break
+            tasks.append((rows[part].popleft(), slot))
+            self._queues[part].slots.append(slot)
+            self._queues[part].following += self._stride
+        self._submit(tasks)
+
+    def _following(self, part: int, queue: _Queue) -> deque[int]:
+        count = max(0, queue.target - len(queue.slots))
+        numbers = range(queue.following, queue.following + self._stride * count, self._stride)
+        return deque(self._rows(part, numbers).tolist())
+
+    def _judged(self, examples: torch.Tensor, rows: Integers, odd: list[int]) -> torch.Tensor:
+        """The examples, those at `odd` places read here, where they are or the error is had; pixels are always in range."""
+        for place in sorted(odd):
+            examples[place] = self._examples.fetch(rows[place : place + 1])[0].to(examples.device)
+        if self.loaders.slots.dtype != np.uint8 or not self._examples.judged:
+            self._examples.judge(examples, rows)
+        return examples
+
+    def close(self) -> None:
+        """Ends the loaders at once; after the end it does nothing."""
+        self.loaders.close()

@@ -1,0 +1,74 @@
+"""Where the examples of a training's steps come from: memory, files as they are drawn, or loader processes that read ahead."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualsweep.trainer.data.examples import Examples, OnDemand, on_demand
+from dualsweep.trainer.data.read_ahead import CAPACITY, ReadAhead
+from dualsweep.trainer.engine.host import Host
+from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture
+
+
+class Supply:
+    """Serves the draws of one worker. Data sets that are read when they are fetched have `loaders` processes each that read
+    ahead.
+
+    `loaders` None: as many as there would be threads to read them, if more than one; so none for a user's own data set, which
+    need not bear other processes.
+    """
+
+    def __init__(self, examples: Examples, mixture: Mixture, host: Host, loaders: int | None) -> None:
+        self._examples, self._mixture, self._host, self._loaders = examples, mixture, host, loaders
+        self._ahead: list[tuple[list[int], ReadAhead]] | None = None
+
+    def take(self, batch: GlobalBatch, mine: Integers, first: Integers) -> Tensor:
+        """The examples [b, *shape] at this worker's positions [b] in a batch, on its device.
+
+        `first` [p] are the parts' first draws in it; the next batch goes on where it ends.
+
+        Raises:
+            BadDataError: one is not finite, of another shape than the first, or cannot be read.
+        """
+        if self._ahead is None:
+            self._ahead = self._started(first)
+        device, parts = self._host.device, batch.part[mine]
+        taken, left = torch.empty((len(mine), *self._examples.shape), device=device), np.full(len(mine), True)
+        for served, ahead in self._ahead:
+            places = np.isin(parts, served)
+            examples = ahead.take(parts[places], batch.number[mine][places], device)
+            if places.all():
+                return examples
+            taken[torch.from_numpy(places)], left = examples, left & ~places
+        if left.all():
+            return self._examples.fetch(batch.index[mine]).to(device)
+        taken[torch.from_numpy(left)] = self._examples.fetch(batch.index[mine][left]).to(device)
+        return taken
+
+    def _started(self, first: Integers) -> list[tuple[list[int], ReadAhead]]:
+        """What reads ahead, each with the parts that it serves: those all of whose rows are of its data set."""
+        readers = []
+        for start, examples in on_demand(self._examples):
+            unasked = examples.threads if examples.threads > 1 else 0
+            count = unasked if self._loaders is None else self._loaders
+            served = self._mixture.parts.within(range(start, start + len(examples)))
+            if examples.reader is not None and count and served:
+                readers.append((served, self._reader(start, examples, {part: int(first[part]) for part in served}, count)))
+        return readers
+
+    def _reader(self, start: int, examples: OnDemand, first: dict[int, int], count: int) -> ReadAhead:
+        rank, world = self._host.rank, self._host.world
+
+        def rows(part: int, numbers: range) -> Integers:
+            return self._mixture.rows_of(part, numbers) - start
+
+        own = {part: number + (rank - number) % world for part, number in first.items()}
+        return ReadAhead(examples, rows, own, world, count, CAPACITY)
+
+    def close(self) -> None:
+        """Ends all loaders; a later step fetches what it draws."""
+        for _, ahead in self._ahead or ():
+            ahead.close()
+        self._ahead = []
