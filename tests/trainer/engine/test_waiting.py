@@ -48,6 +48,7 @@ CASES: dict[str, dict[str, Any]] = {
         "model": {"unet": {"channels": [8, 16], "norm_groups": 8, "dropout": 0.2}},
     },
     "in pieces, two terms, activations again": {**TWO_TERMS, "train": {"accumulate": 3, "checkpointing": True}},
+    "fp16": {"train": {"precision": "fp16"}},
     "flow": {"schedule": {"prediction": "flow"}},
 }  # fmt: skip
 
