@@ -49,6 +49,7 @@ class GradientPrimal:
         self._rates = [train.lr]
         self.companions: dict[str, nn.Module] = {}
         self.precision = precision(train.precision, device)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=train.precision == "fp16")
 
     def train_beside(self, networks: Mapping[str, AuxiliaryNetwork]) -> None:
         """Trains networks beside the model from now on: same steps, own rates; in checkpoints, not in the delivered model."""
@@ -92,9 +93,10 @@ class GradientPrimal:
             with self._exchanging(number == len(surrogates)):
                 with self.precision:
                     loss = surrogate()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if not self._synchronised:
             self._average_gradients()
+        self._scaler.unscale_(self.optimizer)
         clip = self.recipe.train.clip or math.inf
         # Each network by its own norm: a companion's large gradient is not to shorten the model's step.
         norms = [nn.utils.clip_grad_norm_(group["params"], clip) for group in self.optimizer.param_groups]
@@ -103,6 +105,7 @@ class GradientPrimal:
         self.optimizer.found_inf = void  # type: ignore[attr-defined]  # where torch's own GradScaler says it
         self.optimizer.step()
         self.average.update(void)
+        self._scaler.update()
         return norm
 
     def _exchanging(self, last: bool) -> AbstractContextManager[None]:
@@ -175,7 +178,7 @@ class GradientPrimal:
                 for owner, module in self.companions.items()
                 for name, value in module.state_dict().items()
             }
-        return groups, {"ema_steps": self.average.updates}
+        return groups, {"ema_steps": self.average.updates, "scaler": self._scaler.state_dict()}
 
     def restore(self, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
         """Puts back what `state` returned, bit for bit."""
@@ -183,6 +186,8 @@ class GradientPrimal:
         for i, shadow in enumerate(self.average.tensors):
             shadow.copy_(groups["average"][str(i)])
         self.average.updates = numbers["ema_steps"]
+        if scaler := numbers.get("scaler"):  # a run in another precision, or of before, has none
+            self._scaler.load_state_dict(scaler)
         values: dict[int, dict[str, Tensor]] = {}
         for key, value in groups["optimizer"].items():
             index, name = key.split(".", 1)

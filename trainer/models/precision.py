@@ -10,5 +10,7 @@ import torch
 
 def precision(name: str, device: torch.device) -> Any:
     """The autocast context of the forward pass; `auto` is bf16 where the GPU has it."""
-    wanted = name == "bf16" or (name == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
-    return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else contextlib.nullcontext()
+    if name == "auto":
+        name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(name)
+    return torch.autocast(device.type, dtype=dtype) if dtype is not None else contextlib.nullcontext()

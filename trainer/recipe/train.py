@@ -40,9 +40,10 @@ class Train(Section):
     constraint_batch: Count = Field(
         16, description="samples of each constraint's batch with `batches: separate`", examples=["16"]
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="the precision of the forward pass; `auto`: bf16 where the GPU has it", examples=["auto"]
-    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="the precision of the forward pass; `auto`: bf16 where the GPU has it; `fp16`, for GPUs without it, "
+        "scales gradients", examples=["auto"],
+    )  # fmt: skip
     checkpointing: bool = Field(
         False, description="true to compute the activations of the network's blocks again instead of keeping them: less memory, "
         "more time", examples=["true"],

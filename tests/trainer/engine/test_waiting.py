@@ -30,6 +30,7 @@ CLOSE = {"name": "memory", "closeness": {"samples": 16}, "at_most": 0.1}
 SMALL = {"unet": {"channels": [8]}}
 TWO_TERMS: dict[str, Any] = {
     "formulation": "combined", "models": ALIGNMENT["models"], "model": SMALL, "constraints": [FOUR, CLOSE],
+    "objective": {"data": {"all": True}},
 }  # fmt: skip
 CASES: dict[str, dict[str, Any]] = {
     "no constraint": {"constraints": []},
@@ -40,6 +41,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "balanced": {"data": {"balance": True}},
     "two terms": TWO_TERMS,
+    "a KL along trajectories": {**TWO_TERMS, "objective": {"path_kl": {}}, "rollout": {"steps": 3, "batch_size": 4}},
     "separate": {"train": {"batches": "separate", "constraint_batch": 4}},
     "min_snr": {"train": {"loss_weight": "min_snr"}},
     "elbo, two terms": {**TWO_TERMS, "train": {"loss_weight": "elbo"}},
@@ -48,6 +50,7 @@ CASES: dict[str, dict[str, Any]] = {
         "model": {"unet": {"channels": [8, 16], "norm_groups": 8, "dropout": 0.2}},
     },
     "in pieces, two terms, activations again": {**TWO_TERMS, "train": {"accumulate": 3, "checkpointing": True}},
+    "fp16": {"train": {"precision": "fp16"}},
     "flow": {"schedule": {"prediction": "flow"}},
 }  # fmt: skip
 
