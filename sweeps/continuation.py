@@ -57,8 +57,8 @@ class Continuing:
         """
         recipe, translator = self._plan.trial_recipe(params), self._translator
         alike = [each for each in self._finished(ended) if other_problem(recipe, each.recipe) is None]
-        here = translator.box.to_units(translator.asked(params))
-        there = [translator.box.to_units(translator.asked(each.record.params)) for each in alike]
+        here = translator.box.to_units(translator.asked([params]))
+        there = [translator.box.to_units(translator.asked([each.record.params])) for each in alike]
         order = np.argsort([float(np.linalg.norm(each - here)) for each in there], kind="stable")
         for near in (alike[index] for index in order):
             if checkpoints := _checkpoints(near.record, is_there):
@@ -99,7 +99,7 @@ def _predicted(
     neighbour's multipliers.
     """
     trials = translator.observed([(each.record.params, each.outcome) for each in alike])
-    row, here = len(trials) - len(alike) + list(alike).index(near), translator.asked(params)
+    row, here = len(trials) - len(alike) + list(alike).index(near), translator.asked([params])
     _, prices = Surrogate.of(trials, translator.box).predict(here)
     box = translator.box
     convex = _convex(prices[0], trials.prices[row], (here - anchors(trials))[row], box.loose - box.tight)

@@ -75,9 +75,10 @@ class Translator:
             for each, number in zip(self.budgets, numbers, strict=True)
         }
 
-    def asked(self, params: Mapping[str, float]) -> Vector:
-        """Budgets [1, m] of a trial's parameters."""
-        return np.array([[float(params[each.parameter]) for each in self.budgets]]) * self.signs
+    def asked(self, params: Sequence[Mapping[str, float]]) -> Vector:
+        """Budgets [N, m] of the parameters of N trials."""
+        names = [each.parameter for each in self.budgets]
+        return np.array([[float(each[name]) for name in names] for each in params]).reshape(-1, len(names)) * self.signs
 
     def history(self, trials: Sequence[FrozenTrial]) -> History:
         """What the trials say, in their order, the base model first.
@@ -85,7 +86,8 @@ class Translator:
         Raises:
             RuntimeError: trials are complete and none has an outcome.
         """
-        mine = [trial for trial in trials if {each.parameter for each in self.budgets} <= set(trial.params)]
+        names = {each.parameter for each in self.budgets}
+        mine = [trial for trial in trials if names <= trial.params.keys()]
         complete = [trial for trial in mine if trial.state is TrialState.COMPLETE]
         told = [trial for trial in complete if ATTRIBUTE in trial.user_attrs]
         if complete and not told:
@@ -94,46 +96,48 @@ class Translator:
                 "call dualsweep.sweeps.dual_informed.report(trial, Outcome(...)) before the trial ends"
             )
         rows = [(trial.params, Outcome.from_json(trial.user_attrs[ATTRIBUTE])) for trial in told]
-        failed = [each for each in mine if each.state.is_finished() and each not in told]
-        pending = [trial for trial in mine if trial.state is TrialState.RUNNING]
-        return History(self.observed(rows), self._many(failed), self._many(pending), int(self.base is not None))
-
-    def _many(self, trials: Sequence[FrozenTrial]) -> Vector:
-        return np.concatenate([np.zeros((0, len(self.budgets))), *(self.asked(trial.params) for trial in trials)])
+        heard = {trial.number for trial in told}
+        failed = self.asked([each.params for each in mine if each.state.is_finished() and each.number not in heard])
+        pending = self.asked([each.params for each in mine if each.state is TrialState.RUNNING])
+        return History(self.observed(rows), failed, pending, int(self.base is not None))
 
     def _nothing(self) -> Observations:
         shared = [i for i, budget in enumerate(self.budgets) for _ in budget.constraints]
         return Observations.none(np.array(shared, dtype=np.intp), self.box.signed)
 
     def _free(self, base: Outcome) -> Observations:
-        row = self._row(np.zeros((1, len(self.budgets))), base)
+        row = self._rows(np.zeros((1, len(self.budgets))), [base])
         return replace(row, asked=row.attained)
 
     def observed(self, trials: Sequence[tuple[Mapping[str, float], Outcome]]) -> Observations:
         """Trials by their parameters and outcomes, the base model first."""
         joined = self._nothing() if self.base is None else self._free(self.base)
-        for params, outcome in trials:
-            joined = joined.joined(self._row(self.asked(params), outcome))
-        return joined
+        if not trials:
+            return joined
+        return joined.joined(self._rows(self.asked([params for params, _ in trials]), [outcome for _, outcome in trials]))
 
-    def _row(self, asked: Vector, outcome: Outcome) -> Observations:
+    def _rows(self, asked: Vector, outcomes: Sequence[Outcome]) -> Observations:
+        """Trials with budgets `asked` [n, m] and these outcomes [n]."""
         names = [(name, axis.sign) for each, axis in zip(self.budgets, self.box.axes, strict=True) for name in each.constraints]
-        missing = [name for name, _ in names if name not in outcome.values]
-        if missing:
-            raise RuntimeError(
-                f"an outcome must tell of every constraint with a searched budget, but got nothing of {missing}; "
-                f"it has {sorted(outcome.values)}"
-            )
-        nothing = self._nothing()
-        reached = outcome.objective if outcome.attained is None else outcome.attained
+        for outcome in outcomes:
+            if missing := [name for name, _ in names if name not in outcome.values]:
+                raise RuntimeError(
+                    f"an outcome must tell of every constraint with a searched budget, but got nothing of {missing}; "
+                    f"it has {sorted(outcome.values)}"
+                )
         return replace(
-            nothing,
+            self._nothing(),
             asked=asked,
-            objective=np.array([self.sign * outcome.objective]),
-            reached=np.array([self.sign * reached if outcome.attains else np.inf]),
-            values=np.array([[sign * outcome.values[name] for name, sign in names]]),
-            multipliers=np.array([[outcome.multipliers[name] for name, _ in names]]),
-            objective_error=np.array([outcome.objective_error]),
-            value_errors=np.array([[outcome.value_errors.get(name, 0.0) for name, _ in names]]),
-            multiplier_errors=np.array([[outcome.multiplier_errors.get(name, 0.0) for name, _ in names]]),
+            objective=np.array([self.sign * each.objective for each in outcomes]),
+            reached=np.array([self._reached(each) for each in outcomes]),
+            values=np.array([[sign * each.values[name] for name, sign in names] for each in outcomes]),
+            multipliers=np.array([[each.multipliers[name] for name, _ in names] for each in outcomes]),
+            objective_error=np.array([each.objective_error for each in outcomes]),
+            value_errors=np.array([[each.value_errors.get(name, 0.0) for name, _ in names] for each in outcomes]),
+            multiplier_errors=np.array([[each.multiplier_errors.get(name, 0.0) for name, _ in names] for each in outcomes]),
         )
+
+    def _reached(self, outcome: Outcome) -> float:
+        if not outcome.attains:
+            return np.inf
+        return self.sign * (outcome.objective if outcome.attained is None else outcome.attained)

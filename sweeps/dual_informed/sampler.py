@@ -108,7 +108,7 @@ class DualInformedSampler(BaseSampler):
         history, translator = self._history(study), self._translator
         if not len(history.trials):
             raise ValueError("a front must rest on a trial, but the study has none with an outcome; run one, or give `base`")
-        budgets = np.concatenate([translator.asked(each) for each in at])
+        budgets = translator.asked(at)
         reading = read(history.trials, translator.box, budgets, self._search.z, self._search.ideal)
         prices = {name: reading.prices[:, i] for i, name in enumerate(self._distributions)}
         lower, upper, objective = reading.band.lower, reading.band.upper, reading.front

@@ -159,13 +159,14 @@ class Study:
                 f"A new trial must be within the plan's {self.plan.trials}, but {self.stopped or 'all were asked for'}; "
                 "raise `trials`, or lower the sampler's `tolerance`."
             )
-        history, number = [seen(each, self.plan.required) for each in self._trials()], len(self._own())
+        trials, number, required = self._trials(), len(self._own()), self.plan.required
+        storage = InMemoryStorage()
         memory = optuna.create_study(
-            directions=list(self.plan.objectives.values()),
-            storage=InMemoryStorage(),
-            sampler=sampler_for(self.plan, len(history)),
+            directions=list(self.plan.objectives.values()), storage=storage, sampler=sampler_for(self.plan, len(trials))
         )
-        memory.add_trials(history)
+        within = storage.get_study_id_from_name(memory.study_name)
+        for each in trials:  # as `add_trials`, which checks each of them again
+            storage.create_new_trial(within, seen(each, required))
         if number < len(self.plan.points):
             memory.enqueue_trial(kept_params(self.plan, self.plan.points[number]))
         with _quiet():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING
+from typing import Self
+
+from optuna.trial import FrozenTrial
 
 from dualsweep.trainer.result import ConstraintOutcome, Result
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
 #: How Optuna kept constraints until version 4, and the only form that optuna-dashboard (0.21) shows: a list beside the names.
 OLD = "constraints"
@@ -27,9 +25,23 @@ def _told(each: ConstraintOutcome) -> float:
     return (-abs(beyond) if each.kind == "equals" else beyond) + each.tolerance
 
 
-def seen(trial: FrozenTrial, required: frozenset[str] | None) -> FrozenTrial:
+class SeenTrial(FrozenTrial):
+    """A trial that samplers look at and nothing changes: copies share what it holds, where Optuna would copy all of it."""
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> Self:
+        """A trial of Optuna's as it is."""
+        mine = cls.__new__(cls)
+        vars(mine).update(vars(trial))
+        return mine
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self.of(self)
+
+
+def seen(trial: FrozenTrial, required: frozenset[str] | None) -> SeenTrial:
     """A trial as samplers are to see it: its constraints once, and of these only what decides what may be on the front."""
-    plain, named = copy.copy(trial), f"{OLD}:"
+    plain, named = SeenTrial.of(trial), f"{OLD}:"
     plain.system_attrs = {
         key: value
         for key, value in trial.system_attrs.items()

@@ -118,6 +118,18 @@ def test_from_disk_the_legend_draws_every_kind_of_mark(
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
+def test_a_browser_that_cannot_unpack_the_page_is_told_where_the_trials_are(from_disk: tuple[SweepRecord, Review]) -> None:
+    _, made = from_disk
+    with chromium() as old:
+        old.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": "delete window.DecompressionStream"})
+        old.get(made.front_html.as_uri())
+        until(lambda: old.execute_script("return document.body.dataset.ready") == "failed")
+        said = old.find_element(By.ID, "loading").text
+    assert said.startswith("This browser cannot read the page: ReferenceError") and said.endswith(
+        "trials.csv beside it has the trials."
+    )
+
+
 def test_from_disk_the_card_shows_the_trial_and_the_point_is_a_link(
     browser: webdriver.Chrome, from_disk: tuple[SweepRecord, Review]
 ) -> None:

@@ -63,21 +63,20 @@ def measured(finished: int, rounds: int, gp: bool) -> list[bool]:
         folder = Path(place)
         sets = {name: [f"sampler.name={name}", "trials=100000"] for name in ("tpe", "dual_informed")}
         plans = {name: load_plan(ROOT / "sweeps/digits.yaml", each) for name, each in sets.items()}
-        trials = list(made_trials(plans["tpe"], "", finished))
-        ours = {name: filled(plan, folder / name, trials) for name, plan in plans.items()}
-        asks: dict[str, Callable[[], object]] = {name: study.ask for name, study in ours.items()}
-        asks["Optuna's TPE"] = plain(plans["tpe"], folder, trials, TPESampler(seed=1, n_startup_trials=5))
+        made = list(made_trials(plans["tpe"], "", finished + rounds + 1))
+        trials, later = made[:finished], made[finished:]
+        asks = {name: ours(plan, folder / name, trials) for name, plan in plans.items()}
+        asks["Optuna's TPE"] = optunas(plans["tpe"], folder, trials, TPESampler(seed=1, n_startup_trials=5))
         if gp:
-            asks["Optuna's GPSampler"] = plain(plans["tpe"], folder, trials, GPSampler(seed=1, n_startup_trials=5))
+            asks["Optuna's GPSampler"] = optunas(plans["tpe"], folder, trials, GPSampler(seed=1, n_startup_trials=5))
         seconds: dict[str, list[float]] = {name: [] for name in asks}
-        for turn in range(rounds + 1):  # the first is for warming up
+        for turn, trial in enumerate(later):  # the first is for warming up
             for name, ask in asks.items() if turn % 2 else reversed(asks.items()):
                 if turn < 2 or "GP" not in name:
                     started = time.perf_counter()
-                    ask()
+                    tell = ask()
                     seconds[name].append(time.perf_counter() - started)
-        for study in ours.values():
-            study.close()
+                    tell(trial)
     medians = {name: statistics.median(each[1:]) for name, each in seconds.items()}
     print(f"{finished} finished: " + ", ".join(f"{name} {1000 * each:.0f} ms" for name, each in medians.items()))
     of = ratio(f"{finished} finished, tpe of Optuna's TPE", seconds["tpe"][1:], seconds["Optuna's TPE"][1:])
@@ -87,21 +86,34 @@ def measured(finished: int, rounds: int, gp: bool) -> list[bool]:
     ]
 
 
-def filled(plan: Plan, output: Path, trials: Sequence[MadeTrial]) -> Study:
-    """Our study with these trials, told as the conductor does."""
+Tell = Callable[[MadeTrial], object]
+
+
+def ours(plan: Plan, output: Path, trials: Sequence[MadeTrial]) -> Callable[[], Tell]:
+    """What asks our study, which has these trials; it returns what tells of the trial that was asked for."""
     study, space = Onward(plan, output), distributions(plan)
     for number, trial in enumerate(trials):
         study._write(number, create_trial(state=TrialState.RUNNING, params=trial.asked, distributions=space))
-        metrics = trial.metrics
-        values, multipliers = ({name: metrics[f"{what}/{name}"] for name in NAMES} for what in ("value", "multiplier"))
-        errors, unsure = ({name: metrics[f"{what}_error/{name}"] for name in NAMES} for what in ("slack", "multiplier"))
-        outcome = Outcome(metrics["objective"], values, multipliers, metrics["objective_error"], errors, unsure)
-        study.tell(number, [metrics[name] for name in plan.objectives], _slacks(trial), outcome=outcome)
-    return study
+        _told(study, number, trial)
+
+    def ask() -> Tell:
+        number = study.ask().number
+        return lambda trial: _told(study, number, trial)
+
+    return ask
 
 
-def plain(plan: Plan, folder: Path, trials: Sequence[MadeTrial], sampler: BaseSampler) -> Callable[[], object]:
-    """What asks Optuna's own study with the same trials, and of the constraints those that decide, as our samplers see them."""
+def _told(study: Study, number: int, trial: MadeTrial) -> None:
+    """As the conductor does."""
+    metrics = trial.metrics
+    values, multipliers = ({name: metrics[f"{what}/{name}"] for name in NAMES} for what in ("value", "multiplier"))
+    errors, unsure = ({name: metrics[f"{what}_error/{name}"] for name in NAMES} for what in ("slack", "multiplier"))
+    outcome = Outcome(metrics["objective"], values, multipliers, metrics["objective_error"], errors, unsure)
+    study.tell(number, [metrics[name] for name in study.plan.objectives], _slacks(trial), outcome=outcome)
+
+
+def optunas(plan: Plan, folder: Path, trials: Sequence[MadeTrial], sampler: BaseSampler) -> Callable[[], Tell]:
+    """The same of Optuna's own study, with those of the constraints that decide, as our samplers see them."""
     storage = JournalStorage(JournalFileBackend(str(folder / f"{type(sampler).__name__}.journal")))
     study = optuna.create_study(storage=storage, sampler=sampler, directions=[*plan.objectives.values()])
     space, required = distributions(plan), frozenset(NAMES) if plan.required is None else plan.required
@@ -109,7 +121,12 @@ def plain(plan: Plan, folder: Path, trials: Sequence[MadeTrial], sampler: BaseSa
         constraints = {name: -slack for name, slack in _slacks(trial).items() if name in required}
         values = [trial.metrics[name] for name in plan.objectives]
         study.add_trial(create_trial(values=values, params=trial.asked, distributions=space, constraints=constraints))
-    return lambda: study.ask(space)
+
+    def ask() -> Tell:
+        live = study.ask(space)
+        return lambda trial: study.tell(live, [trial.metrics[name] for name in plan.objectives])
+
+    return ask
 
 
 def _slacks(trial: MadeTrial) -> dict[str, float]:

@@ -25,7 +25,7 @@ def main() -> None:
     options = parser.parse_args()
     files = [*sorted((ROOT / "sweeps/recipes").glob("*.yaml")), ROOT / "sweeps/digits.yaml"]
     seconds(["--help"])  # writes the compiled modules
-    checks = {file.name: [seconds(["check", str(file)]) for _ in range(options.rounds)] for file in files}
+    checks = {str(file.relative_to(ROOT)): [seconds(["check", str(file)]) for _ in range(options.rounds)] for file in files}
     helps = [seconds(["--help"]) for _ in range(options.rounds)]
     kept = [holds(f"check {name}, s", statistics.median(each), f"<= {CHECK}") for name, each in checks.items()]
     kept.append(holds("--help, s", statistics.median(helps), f"<= {HELP}"))

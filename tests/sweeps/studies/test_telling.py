@@ -40,3 +40,12 @@ def test_samplers_see_only_what_decides() -> None:
     study.add_trials([seen(trial, frozenset())])
     assert study.best_trials, "with no budget that decides it is no violation to have missed one"
     assert len(trial.constraints) == 4, "the trial that is kept stays as it was"
+
+
+def test_a_trial_that_samplers_see_is_not_copied_deeply() -> None:
+    trial = create_trial(value=1.0, user_attrs={"told": {"by": "name"}})
+    study = optuna.create_study()
+    study.add_trial(seen(trial, None))
+    (kept,) = study.get_trials(deepcopy=False)
+    assert kept.user_attrs["told"] is trial.user_attrs["told"]
+    assert (kept.number, kept.values) == (0, [1.0]) and trial.number == -1
