@@ -24,8 +24,13 @@ _AT_ONCE = 512 // TASK.size
 MOST_SLOTS = 1024
 #: Seconds after which a process is asked whether it still lives.
 _PATIENCE = 1.0
-#: One thread each, whatever the libraries of linear algebra would take.
-_ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB")}
+#: One thread each, whatever the libraries of linear algebra would take; and the memory of one image serves the next, which glibc
+#: would give back to the system and fetch anew, page by page, each time.
+_ENVIRONMENT = {
+    **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB")},
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**27),
+}
 
 
 class Loaders:
@@ -44,7 +49,7 @@ class Loaders:
         self.slots = np.frombuffer(shared, reading.dtype, number * math.prod(reading.shape)).reshape(number, *reading.shape)
         (tasks, self._tasks), (self._answers, answers) = os.pipe(), os.pipe()
         command = [sys.executable, "-m", "dualsweep.trainer.data.loader", *map(str, (memory, tasks, answers, start))]
-        environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}
         self.processes = [
             subprocess.Popen(command, pass_fds=(memory, tasks, answers), env=environment, stdin=subprocess.DEVNULL)
             for _ in range(count)

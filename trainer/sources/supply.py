@@ -11,6 +11,9 @@ from dualsweep.trainer.data.read_ahead import CAPACITY, ReadAhead
 from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, own_draws
 
+#: Steps that took as many of each part as the one before, from which on the next is taken to do so too.
+_STEADY = 3
+
 
 class Supply:
     """Serves the draws of one worker. Data sets that are read when they are fetched have `loaders` processes each that read
@@ -23,7 +26,7 @@ class Supply:
     def __init__(self, examples: Examples, mixture: Mixture, host: Host, loaders: int | None) -> None:
         self._examples, self._mixture, self._host, self._loaders = examples, mixture, host, loaders
         self._ahead: list[tuple[list[int], ReadAhead]] | None = None
-        self._counts: Integers | None = None
+        self._counts, self._steady = np.empty(0, dtype=np.int64), 0
 
     def take(self, batch: GlobalBatch, mine: Integers, first: Integers) -> Tensor:
         """The examples [b, *shape] at this worker's positions [b] in a batch, on its device.
@@ -50,12 +53,14 @@ class Supply:
         return taken
 
     def _following(self, batch: GlobalBatch, first: Integers) -> tuple[Integers, Integers]:
-        """The parts and numbers of the draws that come next if as many of each part are asked for as twice before; none if
-        not.
+        """The parts and numbers of this worker's draws in the next batch, where as many of each part come as did for a while.
+
+        None where they change: what is put together for nothing takes time from what reads.
         """
-        counts, before = np.bincount(batch.part, minlength=len(first)), self._counts
+        counts = np.bincount(batch.part, minlength=len(first))
+        self._steady = self._steady + 1 if np.array_equal(counts, self._counts) else 0
         self._counts = counts
-        if before is None or not np.array_equal(counts, before):
+        if self._steady < _STEADY:
             return batch.part[:0], batch.number[:0]
         return own_draws(counts, first + counts, self._host.rank, self._host.world)
 
