@@ -30,7 +30,7 @@ class Reading:
     dtype: str
 
 
-def main() -> None:
+def serve() -> None:
     """Reads until there are no more tasks; the arguments are file descriptors, and where the reading lies in the memory."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the training process ends its loaders
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -58,4 +58,4 @@ def _read(reading: Reading, row: int, slot: np.ndarray) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    serve()

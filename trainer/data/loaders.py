@@ -24,8 +24,13 @@ _AT_ONCE = 512 // TASK.size
 MOST_SLOTS = 1024
 #: Seconds after which a process is asked whether it still lives.
 _PATIENCE = 1.0
-#: One thread each, whatever the libraries of linear algebra would take.
-_ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB")}
+#: One thread each, whatever the libraries of linear algebra would take; and the memory of one image serves the next, which glibc
+#: would give back to the system and fetch anew, page by page, each time.
+_ENVIRONMENT = {
+    **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB")},
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**27),
+}
 
 
 class Loaders:
@@ -44,19 +49,14 @@ class Loaders:
         self.slots = np.frombuffer(shared, reading.dtype, number * math.prod(reading.shape)).reshape(number, *reading.shape)
         (tasks, self._tasks), (self._answers, answers) = os.pipe(), os.pipe()
         command = [sys.executable, "-m", "dualsweep.trainer.data.loader", *map(str, (memory, tasks, answers, start))]
-        environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(sys.path)}
-        self._processes = [
+        environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}
+        self.processes = [
             subprocess.Popen(command, pass_fds=(memory, tasks, answers), env=environment, stdin=subprocess.DEVNULL)
             for _ in range(count)
         ]
         for end in (memory, tasks, answers):
             os.close(end)
-        self._end = weakref.finalize(self, _end, self._processes, (self._tasks, self._answers))
-
-    @property
-    def pids(self) -> list[int]:
-        """The processes, as long as they are there."""
-        return [each.pid for each in self._processes if each.poll() is None]
+        self._end = weakref.finalize(self, _end, self.processes, (self._tasks, self._answers))
 
     def submit(self, tasks: Sequence[tuple[int, int]]) -> None:
         """Has each row read into its slot, in this order; a slot takes one at a time.
@@ -68,7 +68,7 @@ class Loaders:
             try:
                 os.write(self._tasks, b"".join(TASK.pack(*task) for task in tasks[first : first + _AT_ONCE]))
             except BrokenPipeError:
-                raise _lost(self._processes[0].wait()) from None
+                raise _lost(self.processes[0].wait()) from None
 
     def done(self) -> list[tuple[int, bool]]:
         """Slots that are done, and whether they now hold their example; waits for one at least.
@@ -77,17 +77,21 @@ class Loaders:
             TrainingError: a process has ended.
         """
         while not select.select([self._answers], [], [], _PATIENCE)[0]:
-            for process in self._processes:
+            for process in self.processes:
                 if process.poll() is not None:
                     raise _lost(process.returncode)
         answers = os.read(self._answers, MOST_SLOTS * ANSWER.size)
         if not answers:
-            raise _lost(self._processes[0].wait())
+            raise _lost(self.processes[0].wait())
         slots = [slot for (slot,) in ANSWER.iter_unpack(answers)]
         return [(slot, True) if slot >= 0 else (~slot, False) for slot in slots]
 
+    def kill(self) -> None:
+        """Ends the processes at once: they hold nothing that could be lost. Whoever waits for an answer is told of it."""
+        _kill(self.processes)
+
     def close(self) -> None:
-        """Ends the processes at once; after the end it does nothing."""
+        """Ends the processes, and lets go of the pipes; after the end it does nothing."""
         self._end()
 
 
@@ -99,10 +103,14 @@ def _lost(code: int) -> TrainingError:
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]], descriptors: Sequence[int]) -> None:
+    _kill(processes)
     for each in descriptors:
         os.close(each)
+
+
+def _kill(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     for process in processes:
-        process.kill()  # it holds nothing that could be lost
+        process.kill()
     for process in processes:
         process.wait()
 

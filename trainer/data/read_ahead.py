@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dualsweep.trainer.data.examples import Integers, OnDemand
 from dualsweep.trainer.data.loader import Reading
 from dualsweep.trainer.data.loaders import Loaders
-from dualsweep.trainer.data.scaling import scaled
+from dualsweep.trainer.data.scaling import scale_into, scaled
 
 #: Bytes of examples that a worker holds ahead, of each data set that it reads.
 CAPACITY = 256 * 2**20
@@ -40,6 +43,15 @@ class _Queue:
         return len(self.slots) - self.target
 
 
+@dataclass(frozen=True)
+class _Guess:
+    """A batch that is put together before it is asked for, in a thread, from `slots` by place."""
+
+    slots: list[int]
+    batch: NDArray[Any]
+    done: Future[None]
+
+
 class ReadAhead:
     """Serves the draws of some parts in the order of their numbers, read by `count` loader processes into `capacity` bytes.
 
@@ -62,53 +74,104 @@ class ReadAhead:
         slots = len(self.loaders.slots)
         self._free = list(range(slots))
         self._ready, self._good = np.zeros(slots, dtype=bool), np.zeros(slots, dtype=bool)
+        self._rooms = [np.empty(0), np.empty(0)]
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="examples")
+        self._guess: _Guess | None = None
 
-    def take(self, parts: Integers, numbers: Integers, device: torch.device) -> torch.Tensor:
+    def take(
+        self, parts: Integers, numbers: Integers, device: torch.device, following: tuple[Integers, Integers] | None = None
+    ) -> torch.Tensor:  # fmt: skip
         """The examples [b, *shape], float32, of the next draws of each part: `numbers` [b] of `parts` [b], in any order.
 
-        Pixels go to the `device` as they are, and are scaled there.
+        `following` are the parts and numbers that will probably be asked for next: they are put together meanwhile. Pixels go
+        to a device as they are, and are scaled there. The batch after the next is written over this one: fresh memory for each
+        costs more than what is done in it.
 
         Raises:
             BadDataError: one is not finite, of another shape than the first, or cannot be read.
             TrainingError: a loader process has ended.
             ValueError: the numbers are not the next ones.
         """
-        batch = np.empty((len(parts), *self._examples.shape), self.loaders.slots.dtype)
-        rows, pending, later = np.empty(len(parts), dtype=np.int64), dict[int, int](), deque[int]()
+        guess, self._guess = self._guess, None
+        if guess is not None:
+            guess.done.result()  # it takes no longer than the steps before did
+        rows, slots = self._claimed(parts, numbers)
+        if guess is not None and guess.slots == slots:  # the same draws in the same places
+            batch, odd = guess.batch, [place for place, slot in enumerate(guess.slots) if not self._good[slot]]
+            self._free += guess.slots
+        else:
+            batch = self._room(len(parts), device)
+            odd = self._put_together(rows, slots, batch)
+        self._rooms.reverse()  # this one is in use now
+        self._refill(parts)
+        if following is not None:
+            self._guess = self._guessed(*following, device)
+        return self._judged(scaled(torch.from_numpy(batch).to(device)), rows, odd)
+
+    def _room(self, count: int, device: torch.device) -> NDArray[Any]:
+        """A batch [count, *shape] that is not in use: of numbers, or for a device of pixels, which are less to be moved."""
+        pixels = device.type != "cpu" and self.loaders.slots.dtype == np.uint8
+        if len(self._rooms[0]) < count:
+            self._rooms[0] = np.empty((count, *self._examples.shape), np.uint8 if pixels else np.float32)
+        return self._rooms[0][:count]
+
+    def _put(self, batch: NDArray[Any], place: int, slot: int) -> None:
+        """Copies a slot; pixels are scaled one image at a time, which stays in the cache."""
+        if batch.dtype == self.loaders.slots.dtype:
+            batch[place] = self.loaders.slots[slot]
+        else:
+            scale_into(batch[place], self.loaders.slots[slot])
+
+    def _claimed(self, parts: Integers, numbers: Integers) -> tuple[Integers, list[int | None]]:
+        """The rows [b] of the next draws, which are given out with this, and by place the slots of those that have one."""
+        rows, slots = np.empty(len(parts), dtype=np.int64), list[int | None]([None] * len(parts))
         for part, queue in self._queues.items():
-            self._claim(queue, part, np.flatnonzero(parts == part), numbers, rows, pending, later)
-        odd: list[int] = []
+            places = _in_order(part, parts, numbers)
+            first = queue.following - self._stride * len(queue.slots)
+            asked = range(first, first + self._stride * len(places), self._stride)
+            if numbers[places].tolist() != list(asked):
+                raise ValueError(f"draws of part {part} must be taken in order, {asked} next, but got {numbers[places].tolist()}")
+            rows[places] = self._rows(part, asked)
+            for place in places.tolist():
+                if queue.slots:
+                    slots[place] = queue.slots.popleft()
+                else:
+                    queue.following += self._stride
+        return rows, slots
+
+    def _put_together(self, rows: Integers, slots: Sequence[int | None], batch: NDArray[Any]) -> list[int]:
+        """Fills the batch as slots become ready, those without one as there is room for them; returns the odd places."""
+        pending = {slot: place for place, slot in enumerate(slots) if slot is not None}
+        later, odd = deque(place for place, slot in enumerate(slots) if slot is None), list[int]()
         while pending or later:
             self._start(later, pending, rows)
             ready = [slot for slot in pending if self._ready[slot]]
             for slot in ready:
                 place = pending.pop(slot)
-                batch[place] = self.loaders.slots[slot]
+                self._put(batch, place, slot)
                 self._free.append(slot)
                 if not self._good[slot]:
                     odd.append(place)
             if not ready:
                 self._wait()
-        self._refill(parts)
-        return self._judged(scaled(torch.from_numpy(batch).to(device)), rows, odd)
+        return odd
 
-    def _claim(
-        self, queue: _Queue, part: int, places: Integers, numbers: Integers, rows: Integers, pending: dict[int, int],
-        later: deque[int],
-    ) -> None:  # fmt: skip
-        """Notes the rows of one part's draws at `places` of a batch, and which of them have a slot and which come `later`."""
-        places = places[np.argsort(numbers[places])]
-        first = queue.following - self._stride * len(queue.slots)
-        asked = range(first, first + self._stride * len(places), self._stride)
-        if numbers[places].tolist() != list(asked):
-            raise ValueError(f"draws of part {part} must be taken in order, {asked} next, but got {numbers[places].tolist()}")
-        rows[places] = self._rows(part, asked)
-        for place in places.tolist():
-            if queue.slots:
-                pending[queue.slots.popleft()] = place
-            else:
-                queue.following += self._stride
-                later.append(place)
+    def _guessed(self, parts: Integers, numbers: Integers, device: torch.device) -> _Guess | None:
+        """Begins to put these draws together; None where some are not even on their way."""
+        slots = np.empty(len(parts), dtype=np.int64)
+        for part, queue in self._queues.items():
+            places = _in_order(part, parts, numbers)
+            if len(places) > len(queue.slots):
+                return None
+            slots[places] = [queue.slots[number] for number in range(len(places))]
+        batch, chosen = self._room(len(parts), device), slots.tolist()
+        return _Guess(chosen, batch, self._thread.submit(self._fill, chosen, batch))
+
+    def _fill(self, slots: Sequence[int], batch: NDArray[Any]) -> None:
+        for place, slot in enumerate(slots):
+            while not self._ready[slot]:
+                self._wait()
+            self._put(batch, place, slot)
 
     def _start(self, later: deque[int], pending: dict[int, int], rows: Integers) -> None:
         """Has the draws at `later` places read, as far as there are slots for them; they are `pending` then."""
@@ -180,4 +243,12 @@ class ReadAhead:
 
     def close(self) -> None:
         """Ends the loaders at once; after the end it does nothing."""
+        self.loaders.kill()
+        self._thread.shutdown()  # it waits for answers of which there are no more
         self.loaders.close()
+
+
+def _in_order(part: int, parts: Integers, numbers: Integers) -> Integers:
+    """The places of a part's draws, in the order of their numbers."""
+    places = np.flatnonzero(parts == part)
+    return places[np.argsort(numbers[places])]

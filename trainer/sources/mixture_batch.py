@@ -167,10 +167,8 @@ def draw(mixture: Mixture, counts: Integers, first: Integers, weights: Vector, s
     Their mean losses count by `weights` [p]. Timesteps are stratified within each part (one in each of n equal strata), which
     lowers the variance of its mean.
     """
-    part = np.repeat(np.arange(len(counts)), counts)
-    place = np.arange(len(part)) - np.repeat(np.cumsum(counts) - counts, counts)
-    number = first[part] + place
-    order = _by_worker(number)
+    part, number = numbered(counts, first)
+    order, place = _by_worker(number), number - first[part]
     # The strata of a part go up with the position, so that a worker's draws of it are neighbours in t (ValueAccumulator).
     strata = np.empty_like(place)
     strata[np.argsort(part[order], kind="stable")] = place
@@ -178,6 +176,20 @@ def draw(mixture: Mixture, counts: Integers, first: Integers, weights: Vector, s
     timestep = np.minimum((strata + uniform) * mixture.timesteps / counts[part], mixture.timesteps - 1).astype(np.int64)
     weight = (weights / np.maximum(counts, 1))[part]
     return GlobalBatch(part, number[order], mixture.rows(counts, first)[order], timestep, weight)
+
+
+def numbered(counts: Integers, first: Integers) -> tuple[Integers, Integers]:
+    """The part and the number of the next `counts` [p] draws of each part, one part after another."""
+    part = np.repeat(np.arange(len(counts)), counts)
+    return part, np.arange(len(part)) - np.repeat(np.cumsum(counts) - counts - first, counts)
+
+
+def own_draws(counts: Integers, first: Integers, rank: int, world: int) -> tuple[Integers, Integers]:
+    """The parts and numbers of the draws that `draw` gives a worker, in the order of its positions."""
+    part, number = numbered(counts, first)
+    order = _by_worker(number)
+    mine = order[number[order] % world == rank]
+    return part[mine], number[mine]
 
 
 def draw_amortised(spread: MultiplierRange, mixture: Mixture, first: Integers, step: int) -> GlobalBatch:

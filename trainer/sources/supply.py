@@ -9,7 +9,10 @@ from torch import Tensor
 from dualsweep.trainer.data.examples import Examples, OnDemand, on_demand
 from dualsweep.trainer.data.read_ahead import CAPACITY, ReadAhead
 from dualsweep.trainer.engine.host import Host
-from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture
+from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, own_draws
+
+#: Steps that took as many of each part as the one before, from which on the next is taken to do so too.
+_STEADY = 3
 
 
 class Supply:
@@ -23,6 +26,7 @@ class Supply:
     def __init__(self, examples: Examples, mixture: Mixture, host: Host, loaders: int | None) -> None:
         self._examples, self._mixture, self._host, self._loaders = examples, mixture, host, loaders
         self._ahead: list[tuple[list[int], ReadAhead]] | None = None
+        self._counts, self._steady = np.empty(0, dtype=np.int64), 0
 
     def take(self, batch: GlobalBatch, mine: Integers, first: Integers) -> Tensor:
         """The examples [b, *shape] at this worker's positions [b] in a batch, on its device.
@@ -34,11 +38,12 @@ class Supply:
         """
         if self._ahead is None:
             self._ahead = self._started(first)
-        device, parts = self._host.device, batch.part[mine]
+        device, parts, next_parts, next_numbers = self._host.device, batch.part[mine], *self._following(batch, first)
         taken, left = torch.empty((len(mine), *self._examples.shape), device=device), np.full(len(mine), True)
         for served, ahead in self._ahead:
-            places = np.isin(parts, served)
-            examples = ahead.take(parts[places], batch.number[mine][places], device)
+            places, later = np.isin(parts, served), np.isin(next_parts, served)
+            following = (next_parts[later], next_numbers[later]) if later.any() else None
+            examples = ahead.take(parts[places], batch.number[mine][places], device, following)
             if places.all():
                 return examples
             taken[torch.from_numpy(places)], left = examples, left & ~places
@@ -46,6 +51,18 @@ class Supply:
             return self._examples.fetch(batch.index[mine]).to(device)
         taken[torch.from_numpy(left)] = self._examples.fetch(batch.index[mine][left]).to(device)
         return taken
+
+    def _following(self, batch: GlobalBatch, first: Integers) -> tuple[Integers, Integers]:
+        """The parts and numbers of this worker's draws in the next batch, where as many of each part come as did for a while.
+
+        None where they change: what is put together for nothing takes time from what reads.
+        """
+        counts = np.bincount(batch.part, minlength=len(first))
+        self._steady = self._steady + 1 if np.array_equal(counts, self._counts) else 0
+        self._counts = counts
+        if self._steady < _STEADY:
+            return batch.part[:0], batch.number[:0]
+        return own_draws(counts, first + counts, self._host.rank, self._host.world)
 
     def _started(self, first: Integers) -> list[tuple[list[int], ReadAhead]]:
         """What reads ahead, each with the parts that it serves: those all of whose rows are of its data set."""

@@ -61,14 +61,25 @@ def ahead(examples: Examples, first: dict[int, int] | None = None, **options: in
         reading.close()
 
 
-def taken(reading: ReadAhead, first: list[int], counts: Sequence[int], stride: int = 1) -> tuple[torch.Tensor, Integers]:
-    """The next `counts` draws of each part, in an order that mixes them, and their rows; `first` moves on."""
+def taken(
+    reading: ReadAhead, first: list[int], counts: Sequence[int], stride: int = 1, guessed: bool = True
+) -> tuple[torch.Tensor, Integers]:
+    """The next `counts` draws of each part, in an order that mixes them, and their rows; `first` moves on.
+
+    `guessed`: it is said to the reading that the same counts in the same order come next.
+    """
     numbers = [np.arange(start, start + stride * count, stride) for start, count in zip(first, counts, strict=True)]
     drawn = np.concatenate([rows(part, range(each[0], each[-1] + 1, stride)) for part, each in enumerate(numbers) if len(each)])
     first[:] = [start + stride * count for start, count in zip(first, counts, strict=True)]
-    order = np.random.default_rng(sum(first)).permutation(len(drawn))
+    order = np.random.default_rng(len(drawn)).permutation(len(drawn))
     parts = np.repeat(np.arange(len(counts)), counts)
-    return reading.take(parts[order], np.concatenate(numbers)[order], CPU), drawn[order]
+    whole = np.concatenate(numbers)
+    step = parts[order], whole[order] + stride * np.array(counts)[parts[order]]
+    return reading.take(parts[order], whole[order], CPU, step if guessed else None), drawn[order]
+
+
+def pids_of(reading: ReadAhead) -> list[int]:
+    return [each.pid for each in reading.loaders.processes]
 
 
 def alive(pids: Sequence[int]) -> list[int]:
@@ -91,16 +102,30 @@ HISTORIES = {
 }
 
 
+@pytest.mark.parametrize("guessed", [True, False])
 @pytest.mark.parametrize("slots", [1, 3, 400])
 @pytest.mark.parametrize("history", HISTORIES)
-def test_what_is_taken_is_what_is_fetched_to_the_bit(folder: Path, history: str, slots: int) -> None:
+def test_what_is_taken_is_what_is_fetched_to_the_bit(folder: Path, history: str, slots: int, guessed: bool) -> None:
     examples = load(data_of(folder=str(folder), size=SIDE))
     first = [3, 1000]
     with ahead(examples, {0: 3, 1: 1000}, capacity=slots * 3 * SIDE * SIDE) as reading:
         assert len(reading.loaders.slots) == slots
         for counts in HISTORIES[history]:
-            found, drawn = taken(reading, first, counts)
+            found, drawn = taken(reading, first, counts, guessed=guessed)
             assert torch.equal(found, examples.fetch(drawn)) and found.is_contiguous()
+
+
+def test_a_batch_that_was_guessed_is_there_when_it_is_asked_for(folder: Path) -> None:
+    """Steps that take the same: from the second on each finds its batch put together, unlike one that takes something else."""
+    first, put = [0, 0], []
+    with ahead(load(data_of(folder=str(folder), size=SIDE))) as reading:
+        together = reading._put_together
+        reading._put_together = lambda *given: put.append(1) or together(*given)  # type: ignore[method-assign, func-returns-value]
+        unguessed = []
+        for counts in [(6, 2)] * 4 + [(5, 3)] * 3:
+            taken(reading, first, counts)
+            unguessed.append(len(put))
+    assert unguessed == [1, 1, 1, 1, 2, 2, 2]
 
 
 def test_a_worker_of_several_takes_every_other_draw(folder: Path) -> None:
@@ -199,7 +224,7 @@ def test_half_a_range_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptur
 
 def test_loaders_are_light_and_have_one_thread_each(folder: Path) -> None:
     with ahead(load(data_of(folder=str(folder), size=SIDE)), count=3) as reading:
-        pids, end = reading.loaders.pids, time.monotonic() + 20
+        pids, end = pids_of(reading), time.monotonic() + 20
         while not all("_imaging" in libraries(pid) for pid in pids) and time.monotonic() < end:
             time.sleep(0.05)
         taken(reading, [0, 0], (8, 0))
@@ -215,19 +240,19 @@ def libraries(pid: int) -> str:
 def test_loaders_end_when_they_are_closed_or_forgotten(folder: Path) -> None:
     examples = load(data_of(folder=str(folder), size=SIDE))
     with ahead(examples) as reading:
-        closed = reading.loaders.pids
+        closed = pids_of(reading)
         assert len(alive(closed)) == 2
     assert not alive(closed)
     assert isinstance(examples, OnDemand)
     forgotten = ReadAhead(examples, rows, {0: 0}, 1, 2, CAPACITY)
-    pids = forgotten.loaders.pids
+    pids = pids_of(forgotten)
     del forgotten
     assert len(pids) == 2 and not alive(pids)
 
 
 def test_a_loader_that_dies_ends_the_training_with_what_to_do(folder: Path) -> None:
     with ahead(load(data_of(folder=str(folder), size=SIDE)), count=1) as reading:
-        os.kill(reading.loaders.pids[0], signal.SIGKILL)
+        os.kill(pids_of(reading)[0], signal.SIGKILL)
         with pytest.raises(TrainingError, match=r"one ended with -9; .* write fewer resources\.loaders"):
             taken(reading, [0, 0], (8, 0))
 
@@ -237,12 +262,12 @@ import sys, time, numpy as np, torch
 from dualsweep.trainer.data import examples as module
 module.IN_MEMORY_BYTES = 0
 from tests.trainer.data.conftest import data_of
-from tests.trainer.data.test_read_ahead import rows
+from tests.trainer.data.test_read_ahead import pids_of, rows
 from dualsweep.trainer.data.load import load
 from dualsweep.trainer.data.read_ahead import ReadAhead
 reading = ReadAhead(load(data_of(folder=sys.argv[1], size=16)), rows, {0: 0}, 1, 2, 2**20)
 reading.take(np.zeros(4, dtype=np.int64), np.arange(4), torch.device("cpu"))
-print(*reading.loaders.pids, flush=True)
+print(*pids_of(reading), flush=True)
 time.sleep(600)
 """
 

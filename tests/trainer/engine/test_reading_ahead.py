@@ -130,7 +130,7 @@ def summed(steps: Sequence[SourceStep], models: Sequence[torch.nn.Module]) -> tu
 
 def test_a_worker_without_draws_adds_nothing(folder: Path, tmp_path: Path) -> None:
     """Seven workers of 4 draws: the gradient and the sums are one worker's."""
-    found = {}
+    results = {}
     for world in (1, 7):
         begun, models = [], []
         for rank in range(world):
@@ -140,9 +140,9 @@ def test_a_worker_without_draws_adds_nothing(folder: Path, tmp_path: Path) -> No
             host.rank, host.world = rank, world
             begun.append(prepared.sources[0].begin_step(0, np.array([0.5, 0.3, 0.2])))
             models.append(prepared.primal.predictor)
-        found[world] = summed(begun, models)
-    assert torch.allclose(found[1][0], found[7][0], atol=1e-6) and found[1][0].abs().max() > 1e-3
-    assert np.allclose(found[1][1], found[7][1]) and found[1][1][0].sum() == 4
+        results[world] = summed(begun, models)
+    assert torch.allclose(results[1][0], results[7][0], atol=1e-6) and results[1][0].abs().max() > 1e-3
+    assert np.allclose(results[1][1], results[7][1]) and results[1][1][0].sum() == 4
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import torch
 
 from dualsweep.trainer.recipe.train import Train
 from dualsweep.trainer.rng import BLOCK, UNIFORM_BLOCK, Stream, generator, normals, shard, uniforms
-from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Mixture, Parts, allocate, sizes
+from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Mixture, Parts, allocate, own_draws, sizes
 from dualsweep.trainer.sources.mixture_batch import draw as draw_counts
 
 PARTS = Parts.of([np.arange(100), np.arange(100, 105), np.arange(105, 112)])
@@ -158,7 +158,10 @@ def test_noise_is_standard_normal_and_independent_between_steps_and_blocks(sampl
 @pytest.mark.parametrize("world", [1, 2, 3, 4, 7])
 def test_workers_have_every_worldth_draw_of_every_part(world):
     batch = draw(np.array([1.0, 0.5, 0.5]), PARTS, 40, Train(steps=1, batch_size=64), 0, 0, np.array([5, 0, 1023]))
-    shares = [batch.own(rank, world) for rank in range(world)]
+    shares, counts = [batch.own(rank, world) for rank in range(world)], np.bincount(batch.part)
+    for rank, mine in enumerate(shares):
+        parts, numbers = own_draws(counts, np.array([5, 0, 1023]), rank, world)
+        assert (parts == batch.part[mine]).all() and (numbers == batch.number[mine]).all()
     assert sorted(np.concatenate(shares)) == list(range(64))
     whole = np.bincount(batch.part, minlength=3)
     for rank, mine in enumerate(shares):
