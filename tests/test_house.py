@@ -44,6 +44,9 @@ PRIVATE = {
 CALLED_FROM_OUTSIDE = {
     "trainer.amortised.measure.measured_at": "users, docs/amortised.md",
     "trainer.config.yaml_core.ignore_aliases": "PyYAML",
+    "trainer.ray_shell.process_group.backend_cls": "Ray Train",
+    "trainer.ray_shell.process_group.on_shutdown": "Ray Train",
+    "trainer.ray_shell.process_group.on_start": "Ray Train",
     "trainer.ray_shell.slot.after_controller_start": "Ray Train",
     "trainer.ray_shell.slot.after_worker_group_start": "Ray Train",
     "sweeps.entry.main": "the command, and `python -m dualsweep`",
@@ -57,6 +60,7 @@ CALLED_FROM_OUTSIDE = {
     "sweeps.tune.stop_all": "Ray Tune",
     "sweeps.tune.on_trial_start": "Ray Tune",
     "sweeps.tune.on_trial_error": "Ray Tune",
+    "sweeps.tune.on_trial_recover": "Ray Tune",
 }
 #: Whose modules are found by being there.
 PLUG_INS = (

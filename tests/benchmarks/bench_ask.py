@@ -28,9 +28,10 @@ from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.studies.samplers import distributions
 from dualsweep.sweeps.studies.study import Study
-from tests.benchmarks.common import ROOT, holds
+from tests.benchmarks.common import ROOT
 from tests.benchmarks.demo_store import NAMES, MadeTrial, made_trials
 from tests.benchmarks.intervals import ratio
+from tests.benchmarks.rows import holds
 
 #: Required: of Optuna's TPE, and seconds of `dual_informed`.
 OF_OPTUNA, INFORMED = 1.2, 0.2

@@ -44,7 +44,8 @@ from dualsweep.trainer.recipe.data import Data
 from dualsweep.trainer.recipe.train import Train
 from dualsweep.trainer.sources.mixture_batch import Mixture, Parts, draw, sizes
 from dualsweep.trainer.sources.supply import Supply
-from tests.benchmarks.common import digits, holds
+from tests.benchmarks.common import digits
+from tests.benchmarks.rows import holds
 
 SIDE, BATCH, CLASSES, WARM_UP = 256, 64, 4, 6
 

@@ -23,8 +23,8 @@ import torch
 from dualsweep.analysis.figures.pages import packed
 from dualsweep.trainer.evaluation.grid import sample_grid
 from tests.analysis.page import packed_in, payload
-from tests.benchmarks.common import holds
 from tests.benchmarks.demo_store import demo_store
+from tests.benchmarks.rows import holds
 
 #: Required of each trial in seconds; of the page in MB.
 REVIEW, MARKING, PAGE, PICTURES, EXPONENT = 0.01, 0.008, 3, 5, 1

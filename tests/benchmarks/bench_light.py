@@ -13,7 +13,8 @@ import statistics
 import subprocess
 import sys
 
-from tests.benchmarks.common import ROOT, holds
+from tests.benchmarks.common import ROOT
+from tests.benchmarks.rows import holds
 
 #: Required processor seconds.
 CHECK, HELP = 0.8, 0.4

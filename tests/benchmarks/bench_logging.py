@@ -27,8 +27,9 @@ from mlflow.entities import Metric
 from dualsweep.sweeps.tracking.delivery import Delivery
 from dualsweep.sweeps.tracking.ledger import Ledger
 from dualsweep.sweeps.tracking.spool import FOLDER, Spool
-from tests.benchmarks.common import digits, holds, interleaved, loop_of
+from tests.benchmarks.common import digits, interleaved, loop_of
 from tests.benchmarks.intervals import ratio
+from tests.benchmarks.rows import holds
 from tests.stores import empty_store
 
 #: Required: points a second of those of single calls, and of those of full batches; processor's time, of training's; MB.

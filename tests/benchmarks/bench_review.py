@@ -22,7 +22,7 @@ from dualsweep.sweeps.reports.reviewing import rebuild
 from dualsweep.trainer.evaluation.grid import sample_grid
 from tests.analysis.browser import chromium, wait_until_drawn
 from tests.analysis.made_up import NAMES, log_parent, log_trial, made_up_trials, new_store
-from tests.benchmarks.common import holds
+from tests.benchmarks.rows import holds
 
 _WITH_SAMPLES = 200
 #: Required seconds of `dualsweep front`, MB of the page, seconds until it answers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections import Counter
@@ -224,6 +225,10 @@ def test_a_stopped_trial_makes_way_for_the_next_which_outlasts_its_own_process(
     assert "trial 0001: its own process died" in said and said.count("trial 0001 starts") == 1
     wait_until(all_is_free)
 
+
+def test_a_stopped_trial_is_stopped_for_good(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same command again: in the folder of the test before."""
+    first = [json.loads((there / f"runs/stopping/records/000{number}.json").read_text())["result"] for number in (0, 1)]
     again = sweep(load_plan("budgets.yaml")).to_json()
-    assert "starts" not in capsys.readouterr().out, "a stopped trial is stopped for good"
-    assert again["front"] == [good["id"]] and again["trials"] == [stopped, good]
+    assert "starts" not in capsys.readouterr().out
+    assert again["front"] == ["0001"] and [trial["status"] for trial in again["trials"]] == [each["status"] for each in first]

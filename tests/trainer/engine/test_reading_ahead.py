@@ -24,8 +24,9 @@ from dualsweep.trainer.engine.host import LocalHost
 from dualsweep.trainer.engine.loop import Loop
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.sources import supply
-from dualsweep.trainer.sources.base import SourceStep, ValueAccumulator
+from dualsweep.trainer.sources.base import SourceStep
 from dualsweep.trainer.sources.mixture import MixtureStep
+from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
 from tests.trainer.engine.test_loop import Interrupted, run
 from tests.trainer.recipes import digits
 
@@ -124,7 +125,8 @@ def summed(steps: Sequence[SourceStep], models: Sequence[torch.nn.Module]) -> tu
         step.loss(0).backward()
         step.add_to(values)
         gradients.append(torch.cat([each.grad.flatten() for each in model.parameters() if each.grad is not None]))
-        sums += values.values
+        report = values.report(0, 0)
+        sums += np.stack([report.count, report.total, report.squares])
     return torch.stack(gradients).mean(0), sums
 
 
