@@ -157,14 +157,15 @@ class MixtureStep:
 
     def loss(self, number: int, piece: int = 0) -> Tensor:
         own = shard(len(self._part), piece, self._source.setting.train.accumulate)
-        within = slice(own.start, own.stop)
+        # Of fewer draws than pieces some have none: one draw then counts for nothing, as networks fail on a batch of none.
+        within = slice(own.start, own.stop) if len(own) else slice(0, 1)
         asked = {"multipliers": self._multipliers[within]} if self._multipliers is not None else {}
         noised = self._noised.part(within)
         prediction = self._source.forward(noised.noisy, noised.t, **asked)
         values = self._source.values(prediction, noised, self._part[within])
-        if number == 0:
+        if number == 0 and len(own):
             self._values.append(values.detach())
-        return values @ self._weight[within]
+        return values @ (self._weight[within] if len(own) else torch.zeros_like(self._weight[:1]))
 
     def add_to(self, sums: ValueAccumulator) -> None:
         if self._counted:

@@ -116,13 +116,14 @@ def test_two_workers_draw_what_one_draws(folder: Path, tmp_path: Path, size: int
         assert torch.equal(x, one._noised.x)
 
 
-def summed(steps: Sequence[SourceStep], models: Sequence[torch.nn.Module]) -> tuple[torch.Tensor, np.ndarray]:
+def summed(steps: Sequence[SourceStep], models: Sequence[torch.nn.Module], pieces: int) -> tuple[torch.Tensor, np.ndarray]:
     """The mean over workers of the gradients of their losses, and the sums of their values."""
     gradients, sums = [], np.zeros((3, 3))
     for step, model in zip(steps, models, strict=True):
         values = ValueAccumulator(3)
         model.zero_grad()
-        step.loss(0).backward()
+        for piece in range(pieces):
+            step.loss(0, piece).backward()
         step.add_to(values)
         gradients.append(torch.cat([each.grad.flatten() for each in model.parameters() if each.grad is not None]))
         report = values.report(0, 0)
@@ -130,19 +131,24 @@ def summed(steps: Sequence[SourceStep], models: Sequence[torch.nn.Module]) -> tu
     return torch.stack(gradients).mean(0), sums
 
 
-def test_a_worker_without_draws_adds_nothing(folder: Path, tmp_path: Path) -> None:
-    """Seven workers of 4 draws: the gradient and the sums are one worker's."""
+#: Attention fails on a batch of none.
+ATTENTIVE = {"unet": {"channels": [8, 16], "attention": True}}
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_worker_without_draws_adds_nothing(folder: Path, tmp_path: Path, pieces: int) -> None:
+    """Seven workers of 4 draws, or pieces without any: the gradient and the sums are one worker's."""
     results = {}
     for world in (1, 7):
         begun, models = [], []
         for rank in range(world):
-            asked = recipe(folder, 0, train={"batch_size": 4, "floor": 1})
+            asked = recipe(folder, 0, train={"batch_size": 4, "floor": 1, "accumulate": pieces}, model=ATTENTIVE)
             host = LocalHost(InProcess(controller_of(asked)), CheckpointFolder(str(tmp_path)))
             prepared = prepare(asked, host)
             host.rank, host.world = rank, world
             begun.append(prepared.sources[0].begin_step(0, np.array([0.5, 0.3, 0.2])))
             models.append(prepared.primal.predictor)
-        results[world] = summed(begun, models)
+        results[world] = summed(begun, models, pieces)
     assert torch.allclose(results[1][0], results[7][0], atol=1e-6) and results[1][0].abs().max() > 1e-3
     assert np.allclose(results[1][1], results[7][1]) and results[1][1][0].sum() == 4
 
