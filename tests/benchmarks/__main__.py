@@ -22,11 +22,17 @@ from tests.isolated import prefix
 #: By name, with the arguments that it takes here.
 BENCHMARKS: dict[str, list[str]] = {
     "step_cost": [],
+    "loop": [],
     "digits": [],
     "coordinator": [],
     "ddp": [],
+    "data_path": [],
     "trial_start": [],
+    "ask": [],
     "demo": [],
+    "logging": [],
+    "front": [],
+    "light": [],
 }
 
 
