@@ -124,8 +124,13 @@ class Counting(InProcess):
         return super().exchange(report)
 
 
-def test_a_run_that_was_broken_off_goes_on_to_the_same_end(own: Path) -> None:
-    """From step 10 of 20; the same to the bit where the processor's arithmetic is that of the fixture's."""
+#: Six standard deviations, over seeds, of what the steps after the checkpoint come to: which examples a step draws is another matter
+#: than in 0.1. Untrained weights or a multiplier of 0 are further away.
+SPREAD = {"objective": 0.15, "value/four": 0.19, "slack/five": 0.4, "multiplier/four": 0.047}
+
+
+def test_a_run_that_was_broken_off_goes_on_to_the_end_it_would_have_come_to(own: Path) -> None:
+    """From step 10 of 20, whose points are kept as they were."""
     torch.set_num_threads(1)
     recipe, _ = load_recipe(own / "recipe.yaml")
     folder = own / "runs" / "tiny"
@@ -137,8 +142,9 @@ def test_a_run_that_was_broken_off_goes_on_to_the_same_end(own: Path) -> None:
     then = {point["step"]: point["metrics"] for point in map(json.loads, (KEPT / "runs/tiny/metrics.jsonl").open())}
     now = {point["step"]: point["metrics"] for report in host.reports for point in report["points"]}
     assert sorted(now) == [5, 10, 15, 20]
-    for step, name in itertools.product(now, ("objective", "value/four", "slack/five", "multiplier/four")):
-        assert now[step][name] == pytest.approx(then[step][name], rel=1e-2, abs=2e-3), f"{name} at {step}"
+    for step, name in itertools.product(now, SPREAD):
+        allowed = SPREAD[name] if step > 10 else 0.0
+        assert now[step][name] == pytest.approx(then[step][name], rel=0.0, abs=allowed), f"{name} at {step}"
 
 
 @pytest.mark.parametrize("trial", [None, "0000", "0001"])

@@ -64,7 +64,11 @@ def _fingerprint_of_0_1(recipe: Recipe) -> str:
 def _deciding(recipe: Recipe) -> dict[str, Any]:
     unasked = {"start"} if recipe.start is None else set()  # runs from before there were these keys go on
     unasked |= {"feasibility"} if recipe.feasibility == Feasibility() else set()
-    return recipe.model_dump(mode="json", exclude={"resources", "checkpoint"} | unasked)
+    plain = recipe.model_dump(mode="json", exclude={"resources", "checkpoint"} | unasked)
+    for key, without in (("accumulate", 1), ("checkpointing", False)):
+        if plain["train"][key] == without:
+            del plain["train"][key]
+    return plain
 
 
 def _digest(plain: dict[str, Any]) -> str:
