@@ -124,8 +124,8 @@ class Counting(InProcess):
         return super().exchange(report)
 
 
-#: Six standard deviations, over seeds, of what the steps after the checkpoint come to: which examples a step draws is another matter
-#: than in 0.1. Untrained weights or a multiplier of 0 are further away.
+#: Six standard deviations, over seeds, of what the steps after the checkpoint come to: a step draws other examples than in 0.1.
+#: Untrained weights or a multiplier of 0 are further away.
 SPREAD = {"objective": 0.15, "value/four": 0.19, "slack/five": 0.4, "multiplier/four": 0.047}
 
 
