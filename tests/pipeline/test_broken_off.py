@@ -103,7 +103,7 @@ def test_ctrl_c_leaves_what_was_done_and_says_how_to_continue(broken_off: Broken
 
 
 def test_each_time_it_goes_on_from_its_checkpoint_and_trains_nothing_again(broken_off: BrokenOff) -> None:
-    assert "continuing: 1 of 3 trials are done" in broken_off.ended and "trial 0000" not in broken_off.ended
+    assert "continuing: 1 of 3 trials are done" in broken_off.ended and "trial 0000 starts" not in broken_off.ended
     first, second, third, *_ = training_steps(broken_off.folder)
     assert first + second == broken_off.steps_before and 60 + broken_off.kept <= first < 120
     assert broken_off.resumed_at - broken_off.kept <= second <= 60 - broken_off.kept, "Ctrl-C left a whole checkpoint"
