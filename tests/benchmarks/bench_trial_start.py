@@ -60,7 +60,9 @@ def ours(count: int) -> list[tuple[float, float]]:
     process = subprocess.Popen([sys.executable, "-m", "dualsweep", "sweep", "sweep.yaml"], stdout=subprocess.DEVNULL)
     ends: list[tuple[float, float]] = []
     records = Path("runs/seconds/records")
-    while process.poll() is None:
+    running = True
+    while running:
+        running = process.poll() is None  # asked first: the last record is there before the end
         done = len(list(records.glob("*.json"))) if records.exists() else 0
         ends += [(time.monotonic(), busy())] * (done - len(ends))
         time.sleep(0.01)
