@@ -30,8 +30,7 @@ from dualsweep.sweeps.studies.samplers import distributions
 from dualsweep.sweeps.studies.study import Study
 from tests.benchmarks.common import ROOT
 from tests.benchmarks.demo_store import NAMES, MadeTrial, made_trials
-from tests.benchmarks.intervals import ratio
-from tests.benchmarks.rows import holds
+from tests.benchmarks.rows import RUNS, Interval, holds
 
 #: Required: of Optuna's TPE, and seconds of `dual_informed`.
 OF_OPTUNA, INFORMED = 1.2, 0.2
@@ -80,9 +79,9 @@ def measured(finished: int, rounds: int, gp: bool) -> list[bool]:
                     tell(trial)
     medians = {name: statistics.median(each[1:]) for name, each in seconds.items()}
     print(f"{finished} finished: " + ", ".join(f"{name} {1000 * each:.0f} ms" for name, each in medians.items()))
-    of = ratio(f"{finished} finished, tpe of Optuna's TPE", seconds["tpe"][1:], seconds["Optuna's TPE"][1:])
+    of = Interval.over(seconds["tpe"][1:], seconds["Optuna's TPE"][1:])
     return [
-        holds(f"{finished} finished, tpe of Optuna's", of, f"<= {OF_OPTUNA}"),
+        of.holds(f"{finished} finished, tpe of Optuna's", f"<= {OF_OPTUNA}", RUNS),
         holds(f"{finished} finished, dual_informed, s", medians["dual_informed"], f"<= {INFORMED}"),
     ]
 

@@ -6,7 +6,7 @@ Two figures, on two cores. First images a second with a network so small that lo
 whose multipliers move, against the peer: a DataLoader over the same decoding, with replacement, batch 64, whose batches go as
 pixels to the training process and are scaled there into memory that is kept, as ours are. Then one loader and a network that
 takes as long as loading: a step beside the larger of the two alone, each measured while another process keeps the other core
-busy. Ends with 1 where a figure misses its bound, which holds for the mean over rounds; the interval is of 95 %, by Student's t.
+busy. Ends with 1 where a ratio's 95 % interval misses its bound or is wider than 2 % to a side.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from scipy import stats
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
@@ -45,7 +44,7 @@ from dualsweep.trainer.recipe.train import Train
 from dualsweep.trainer.sources.mixture_batch import Mixture, Parts, draw, sizes
 from dualsweep.trainer.sources.supply import Supply
 from tests.benchmarks.common import digits
-from tests.benchmarks.rows import holds
+from tests.benchmarks.rows import STEPS, Interval
 
 SIDE, BATCH, CLASSES, WARM_UP = 256, 64, 4, 6
 
@@ -148,12 +147,6 @@ def busy() -> Iterator[None]:
         other.wait()
 
 
-def told(name: str, ratios: list[float]) -> float:
-    mean, error = statistics.mean(ratios), stats.sem(ratios) * stats.t.ppf(0.975, len(ratios) - 1)
-    print(f"{name}: {mean:.3f} ± {error:.3f} ({len(ratios)} rounds)", flush=True)
-    return mean
-
-
 def throughput(examples: Examples, files: tuple[str, ...], asked: Any) -> list[bool]:
     """Images a second of ours beside the peer's, in turn."""
     other, step, kept = peer(files, asked.loaders), network(8), []
@@ -167,8 +160,11 @@ def throughput(examples: Examples, files: tuple[str, ...], asked: Any) -> list[b
         supply.close()
         for name, seconds in times.items():
             print(f"m = {constraints}, {name}: {BATCH / statistics.median(seconds):.0f} images a second")
-        ratios = [theirs / own for own, theirs in zip(times["ours"], times["peer"], strict=True)]
-        kept.append(holds(f"m = {constraints}", told("ours over the peer", ratios), ">= 0.95"))
+        kept.append(
+            Interval.over(times["peer"], times["ours"]).holds(
+                f"m = {constraints}: images a second over the peer's", ">= 0.95", STEPS
+            )
+        )
     return kept
 
 
@@ -191,7 +187,7 @@ def overlap(examples: Examples, asked: Any) -> bool:
         ratios.append(together / max(loading, alone))
         print(f"loading {1000 * loading:.1f} ms, network {1000 * alone:.1f} ms, together {1000 * together:.1f} ms", flush=True)
     supply.close()
-    return holds("a step over the larger of the two", told("together over the larger", ratios), "<= 1.05")
+    return Interval.of(ratios).holds("a step over the larger of loading and network", "<= 1.05", STEPS)
 
 
 def main() -> int:

@@ -30,6 +30,7 @@ def bare(batch: int) -> Callable[[], object]:
     from dualsweep.trainer.data.splits import assemble
     from dualsweep.trainer.models.build import build
     from dualsweep.trainer.models.schedules import noise_schedule
+    from tests.benchmarks.common import bare_step
 
     recipe = digits([])
     data = assemble(recipe)
@@ -37,19 +38,7 @@ def bare(batch: int) -> Callable[[], object]:
     model: Any = build(recipe, data.examples.shape)
     if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
         model = DistributedDataParallel(model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, fused=True)
-    images = data.examples.fetch(data.rows[0])
-
-    def step() -> None:
-        x = images[torch.randint(len(images), (batch,))]
-        noise, t = torch.randn_like(x), torch.randint(schedule.config.num_train_timesteps, (batch,))
-        target = schedule.get_velocity(x, noise, t)
-        loss = (model(schedule.add_noise(x, noise, t), t) - target).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
+    return bare_step(model, data, schedule, batch)
 
 
 def worker(config: dict[str, Any]) -> None:

@@ -20,12 +20,11 @@ from pathlib import Path
 
 import psutil
 
-from tests.benchmarks.rows import Interval, holds
+from tests.benchmarks.rows import RUNS, Interval, holds
 from tests.isolated import prefix
 
 ROOT = Path(__file__).parent.parent.parent
 TRIALS, STEPS, CORES = 12, 400, 2
-HALF_WIDTH = 0.05
 LESS = ("--set", "evaluation.metrics=[class_shares]", "--set", "evaluation.grid=64")
 
 
@@ -124,8 +123,8 @@ def main() -> None:
     for name, size in sorted(peak.items(), key=lambda item: -item[1]):
         print(f"  {size / 1e6:6.0f} MB  {name}")
     kept = [
-        Interval.of(more).holds("trials an hour over those by hand, with our evaluation and review", ">= 1.0", HALF_WIDTH),
-        Interval.of(less).holds("trials an hour over those by hand, with no more evaluation", ">= 1.15", HALF_WIDTH),
+        Interval.of(more).holds("trials an hour over those by hand, with our evaluation and review", ">= 1.0", RUNS),
+        Interval.of(less).holds("trials an hour over those by hand, with no more evaluation", ">= 1.15", RUNS),
         holds("peak memory, GB, the sum of proportional set sizes", sum(peak.values()) / 1e9, "<= 4.0"),
     ]
     sys.exit(not all(kept))

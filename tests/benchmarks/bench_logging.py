@@ -28,8 +28,7 @@ from dualsweep.sweeps.tracking.delivery import Delivery
 from dualsweep.sweeps.tracking.ledger import Ledger
 from dualsweep.sweeps.tracking.spool import FOLDER, Spool
 from tests.benchmarks.common import digits, interleaved, loop_of
-from tests.benchmarks.intervals import ratio
-from tests.benchmarks.rows import holds
+from tests.benchmarks.rows import RUNS, Interval, holds
 from tests.stores import empty_store
 
 #: Required: points a second of those of single calls, and of those of full batches; processor's time, of training's; MB.
@@ -64,7 +63,7 @@ def main() -> None:
     for name, each in rates.items():
         print(f"{name:>10}: {statistics.median(each[1:]):8.0f} points a second")
     kept = [
-        holds(f"points a second, of {told}", ratio(told, rates["delivery"][1:], rates[name][1:]), f">= {bound}")
+        Interval.over(rates["delivery"][1:], rates[name][1:]).holds(f"points a second, of {told}", f">= {bound}", RUNS)
         for name, told, bound in (("calls", "single calls'", CALLS), ("batches", "full batches'", BATCHES))
     ]
     kept.append(holds("processor's time of spool and delivery, of training's", _share_of_training(), f"<= {TRAINING}"))

@@ -9,6 +9,7 @@ constraints, draws that resume, a dual step for every five primal steps by a coo
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,31 +19,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from dualsweep.trainer.data.splits import assemble
 from dualsweep.trainer.models.build import build
 from dualsweep.trainer.models.schedules import noise_schedule
-from tests.benchmarks.common import digits, interleaved, loop_of, show
+from tests.benchmarks.common import bare_step, digits, interleaved, loop_of
+from tests.benchmarks.rows import STEPS, Interval
 
 
-def bare(batch: int) -> Callable[[], object]:
-    """A plain step at `batch` samples."""
+def bare(batch: int, averaged: bool) -> Callable[[], object]:
+    """A plain step at `batch` samples, with clipping and averaged weights or without."""
     recipe = digits([])
     data = assemble(recipe)
-    schedule = noise_schedule(recipe, data.examples.shape)
     model: Any = build(recipe, data.examples.shape)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.995))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, fused=True)
-    images = data.examples.fetch(data.rows[0])
-
-    def step() -> None:
-        x = images[torch.randint(len(images), (batch,))]
-        noise, t = torch.randn_like(x), torch.randint(schedule.config.num_train_timesteps, (batch,))
-        target = schedule.get_velocity(x, noise, t)
-        loss = (model(schedule.add_noise(x, noise, t), t) - target).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        average.update_parameters(model)
-
-    return step
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.995)) if averaged else None
+    return bare_step(model, data, noise_schedule(recipe, data.examples.shape), batch, average)
 
 
 def main() -> None:
@@ -54,8 +41,17 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     recipe = digits(train={"batch_size": options.batch}, dual={"every": options.every})
-    cases = {"bare": bare(options.batch), "dualsweep": loop_of(recipe).advance}
-    show(interleaved(cases, options.rounds, options.steps), "bare")
+    cases = {"bare": bare(options.batch, True), "plainer": bare(options.batch, False), "dualsweep": loop_of(recipe).advance}
+    times = interleaved(cases, options.rounds, options.steps)
+    kept = [
+        Interval.over(times["bare"], times["dualsweep"]).holds(
+            "steps a second over a bare loop's that clips and averages", ">= 1.0", STEPS
+        ),
+        Interval.over(times["plainer"], times["dualsweep"]).holds(
+            "steps a second over a bare loop's that does neither", ">= 0.97", STEPS
+        ),
+    ]
+    sys.exit(not all(kept))
 
 
 if __name__ == "__main__":

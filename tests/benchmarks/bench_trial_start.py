@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from tests.benchmarks.rows import Interval, holds
+from tests.benchmarks.rows import RUNS, Interval, holds
 from tests.isolated import prefix
 
 RECIPE: dict[str, Any] = {
@@ -44,7 +44,6 @@ SWEEP: dict[str, Any] = {
 }  # fmt: skip
 #: What the ratio's interval must reach.
 OVER_PLAIN, OVER_NESTED, CPU_BESIDE = 1.2, 0.2, 0.3
-HALF_WIDTH = 0.05
 
 
 def busy() -> float:
@@ -190,10 +189,10 @@ def main() -> None:
         within.append(mine / nested)
         beside.append(cpu - training_cpu)
         print(f"ours {mine:.2f} s, {cpu:.2f} CPU-s a trial; plain Tune functions {plain:.2f} s", flush=True)
-        if len(ratios) > 1 and Interval.of(ratios).half_width <= HALF_WIDTH:
+        if len(ratios) > 1 and Interval.of(ratios).half_width <= RUNS:
             break
     kept = [
-        Interval.of(ratios).holds("seconds a trial over plain Tune functions'", f"<= {OVER_PLAIN}", HALF_WIDTH),
+        Interval.of(ratios).holds("seconds a trial over plain Tune functions'", f"<= {OVER_PLAIN}", RUNS),
         holds("seconds a trial over those of Train inside Tune", statistics.median(within), f"<= {OVER_NESTED}"),
         holds("CPU seconds a trial beside its training", statistics.median(beside), f"<= {CPU_BESIDE}"),
     ]

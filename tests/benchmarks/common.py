@@ -11,8 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.optim.swa_utils import AveragedModel
+
 from dualsweep.trainer.checkpoint import CheckpointFolder
 from dualsweep.trainer.config.yaml_file import load
+from dualsweep.trainer.data.splits import Assembled
 from dualsweep.trainer.dual.coordinator import Coordinator, InProcess
 from dualsweep.trainer.engine.assembly import prepare
 from dualsweep.trainer.engine.dual_side import controller_of
@@ -56,6 +60,29 @@ def loop_of(recipe: Recipe, host: Host | None = None, coordinator: Coordinator |
     loop = Loop(prepare(recipe, host), lambda _: {})
     host.coordinator.begin(loop.state, host.world)
     return loop
+
+
+def bare_step(
+    model: torch.nn.Module, data: Assembled, schedule: Any, batch: int, average: AveragedModel | None = None
+) -> Callable[[], None]:
+    """A plain step of torch on `batch` samples of the objective's data; with averaged weights it clips, too."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, fused=True)
+    images = data.examples.fetch(data.rows[0])
+
+    def step() -> None:
+        x = images[torch.randint(len(images), (batch,))]
+        noise, t = torch.randn_like(x), torch.randint(schedule.config.num_train_timesteps, (batch,))
+        target = schedule.get_velocity(x, noise, t)
+        loss = (model(schedule.add_noise(x, noise, t), t) - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        if average is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if average is not None:
+            average.update_parameters(model)
+
+    return step
 
 
 def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, steps: int, warmup: int = 20) -> dict[str, list[float]]:

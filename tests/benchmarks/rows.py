@@ -14,6 +14,8 @@ from scipy.special import stdtrit
 
 #: The environment variable with the file that rows are added to, for the table of them all.
 ROWS = "DUALSWEEP_BENCH_ROWS"
+#: Half the widest interval that counts as measured, in parts of the ratio: of steps, and of whole runs.
+STEPS, RUNS = 0.02, 0.05
 
 
 def holds(what: str, found: float, bound: str) -> bool:
@@ -46,6 +48,11 @@ class Interval:
         middle = statistics.fmean(logs)
         half = float(stdtrit(count - 1, 0.975)) * statistics.stdev(logs) / math.sqrt(count) if count > 1 else math.inf
         return cls(math.exp(middle), half)
+
+    @classmethod
+    def over(cls, measured: Sequence[float], against: Sequence[float]) -> Interval:
+        """That of two measurements which took turns, round by round."""
+        return cls.of([one / other for one, other in zip(measured, against, strict=True)])
 
     @property
     def low(self) -> float:
