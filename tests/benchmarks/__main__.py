@@ -23,7 +23,8 @@ from tests.isolated import prefix
 BENCHMARKS: dict[str, list[str]] = {
     "step_cost": [],
     "loop": [],
-    "digits": [],
+    "quality": [],
+    "alignment_cost": [],
     "coordinator": [],
     "ddp": [],
     "data_path": [],

@@ -31,14 +31,14 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def digits(constraints: list[dict[str, Any]] | None = None, **sections: dict[str, Any]) -> Recipe:
-    """The shipped recipe with sections merged over it; None keeps its three constraints."""
+    """The shipped recipe with sections merged over it, of steps without end unless they say; None keeps its three constraints."""
     plain = copy.deepcopy(load(ROOT / "sweeps/recipes/digits.yaml").data)
     if constraints is not None:
         plain["constraints"] = constraints
+    plain["train"]["steps"] = 10**8
     for name, section in sections.items():
         plain[name] = {**plain.get(name, {}), **section}
     plain["checkpoint"] = {"every": 10**9}
-    plain["train"]["steps"] = 10**8
     return Recipe.model_validate(plain)
 
 
