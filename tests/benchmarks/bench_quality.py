@@ -3,7 +3,7 @@
     python -m tests.benchmarks.bench_quality [--seeds 0 1 2] [--steps 1500] [--samples 2000]
 
 Ours trains `sweeps/recipes/digits.yaml`; the others train as many seconds of one thread's processor, with the same network,
-learning rate (falling by the share of the seconds that are used), averaged weights and dual step size, and batches of 64 and 3 x 16.
+learning rate (falling by the share of seconds used), averaged weights and dual step size, and batches of 64 and 3 x 16.
 All are sampled by `dpmpp_2m` in 20 steps and judged by a support vector machine that is no part of any. Then the last of ours is
 sampled by diffusers' DDIM in 50 steps, too: seconds, Fréchet distance in a judge's features, and class shares of both.
 """
