@@ -31,9 +31,11 @@ BENCHMARKS: dict[str, list[str]] = {
     "trial_start": [],
     "ask": [],
     "demo": [],
+    "memory": [],
     "logging": [],
     "front": [],
     "light": [],
+    "growth": [],
 }
 
 

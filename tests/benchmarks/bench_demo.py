@@ -20,27 +20,13 @@ from pathlib import Path
 
 import psutil
 
+from tests.benchmarks.memory import proportional_set_sizes
 from tests.benchmarks.rows import RUNS, Interval, holds
 from tests.isolated import prefix
 
 ROOT = Path(__file__).parent.parent.parent
 TRIALS, STEPS, CORES = 12, 400, 2
 LESS = ("--set", "evaluation.metrics=[class_shares]", "--set", "evaluation.grid=64")
-
-
-def proportional_set_sizes(root: psutil.Process) -> dict[str, int]:
-    """Bytes by kind of process, over a process and all its descendants; shared pages are counted once."""
-    sizes: dict[str, int] = {}
-    for process in [root, *root.children(recursive=True)]:
-        try:
-            rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-            command = process.cmdline() or [process.name()]
-        except (FileNotFoundError, ProcessLookupError, PermissionError, psutil.Error):
-            continue  # it ended meanwhile
-        title = command[0].split(".")[0] if command[0].startswith("ray::") else Path(command[min(1, len(command) - 1)]).name
-        size = sum(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
-        sizes[title] = sizes.get(title, 0) + size
-    return sizes
 
 
 def watched(command: list[str], folder: Path) -> tuple[float, dict[str, int]]:

@@ -13,7 +13,7 @@ Times = dict[str, list[float]]
 
 
 def measured(worker: Callable[[dict[str, Any]], None], workers: int, recipe: Recipe, config: dict[str, Any]) -> Times:
-    """What rank 0 of so many workers of one core reports; each runs `worker(config)`, with the `slot` of a training of `recipe`."""
+    """What rank 0 of so many workers of one core reports: each runs `worker(config)` with the `slot` of a training."""
     import ray
     from ray.train import RunConfig, ScalingConfig, UserCallback
     from ray.train.torch import TorchTrainer

@@ -12,7 +12,9 @@ import psutil
 import pytest
 import ray
 
+from dualsweep.cluster import connection
 from dualsweep.cluster.connection import connect
+from dualsweep.cluster.resources import local_cluster_cpus
 from dualsweep.trainer.ray_shell.job import Job, job_for
 from dualsweep.trainer.ray_shell.slot import Renewal, Slots
 from dualsweep.trainer.ray_shell.training_handle import Training
@@ -41,13 +43,14 @@ def edited():
 
 @pytest.fixture(scope="module")
 def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A working directory with the user's parts, on a Ray of two CPUs."""
+    """A working directory with the user's parts, on a Ray of three CPUs at least, however many the machine has."""
     before = Path.cwd()
     with working_directory(tmp_path_factory.mktemp("hosting")) as made:
         (made / "more.py").write_text(MORE)
         os.chdir(made)
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("PYTHONPATH", str(ROOT))  # some of the models are those of `tests.known`
+            environment.setattr(connection, "local_cluster_cpus", lambda machine: max(3, local_cluster_cpus(machine)))
             try:
                 with connect("local"):
                     yield made

@@ -157,7 +157,7 @@ def multipliers(points: list[dict[str, Any]]) -> np.ndarray:
 def test_workers_of_another_number_take_their_place_and_their_multipliers_are_those_of_one(
     workers: int, there: Path, slots: Slots
 ) -> None:
-    one = multipliers(trained_here(Recipe.model_validate(job("", **sharded(1)).recipe), there / "one"))
+    one = multipliers(trained_here(Recipe.model_validate(job("", **sharded(1)).recipe), there / f"one-{workers}"))
     several = multipliers(points_of(slots, job(f"workers-{workers}", **sharded(workers))))
     # Relative to the largest of the trajectory: one that comes down to almost nothing keeps the rounding errors of what it was.
     assert len(one) == 50 and one.max() > 0.1
