@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 
@@ -162,7 +163,14 @@ def test_workers_of_another_number_take_their_place_and_their_multipliers_are_th
     # Relative to the largest of the trajectory: one that comes down to almost nothing keeps the rounding errors of what it was.
     assert len(one) == 50 and one.max() > 0.1
     assert np.abs(several - one).max() <= 1e-5 * one.max()
-    assert len([each for each in running_in(there) if "RayTrainWorker" in title_of(each)]) == workers
+    processes = [each for each in running_in(there) if "RayTrainWorker" in title_of(each)]
+    listened = {
+        place.laddr.ip.removeprefix("::ffff:")
+        for each in processes
+        for place in each.net_connections()
+        if place.status == psutil.CONN_LISTEN
+    }
+    assert len(processes) == workers and listened == {"127.0.0.1"}
 
 
 def test_two_workers_align_a_gaussian_to_two_rewards(there: Path, slots: Slots) -> None:

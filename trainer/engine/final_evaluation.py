@@ -129,16 +129,24 @@ def _samples(run: Evaluated, model: Predictor) -> Tensor | None:
     own = sample(
         model, run.schedule, mine, run.shape, sampling=run.sampling, seed=run.seed, batch_size=spec.batch_size
     )  # fmt: skip
-    gathered = host.gather(own)
-    return decode_in_parts(run.space, torch.cat(gathered), spec.batch_size) if gathered is not None else None
+    gathered = host.gather(_as_file(own))
+    if gathered is None:
+        return None
+    whole = [torch.from_numpy(np.load(io.BytesIO(part), allow_pickle=False)) for part in gathered]
+    return decode_in_parts(run.space, torch.cat(whole), spec.batch_size)
+
+
+def _as_file(samples: Tensor) -> bytes:
+    """The bytes of an `.npy` file."""
+    written = io.BytesIO()
+    np.save(written, samples.numpy(), allow_pickle=False)
+    return written.getvalue()
 
 
 def _measure(run: Evaluated, samples: Tensor) -> tuple[dict[str, float], dict[str, bytes]]:
     """Metrics of the samples, which need data to compare with, and the files that keep them."""
     spec, data = run.evaluation, run.data
-    stored = io.BytesIO()
-    np.save(stored, samples.numpy())
-    files = {"samples.npy": stored.getvalue()}
+    files = {"samples.npy": _as_file(samples)}
     if spec.grid and samples.ndim == 4:
         files["samples.png"] = sample_grid(samples[: spec.grid])
     if data is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,14 +12,12 @@ from dualsweep.trainer.checkpoint import CheckpointFolder
 from dualsweep.trainer.dual.coordinator import Coordinator
 from dualsweep.trainer.metric_point import Payload
 
-T = TypeVar("T")
-
 
 class Host(Protocol):
     """Rank and world, where to compute, whom to report to, where checkpoints lie.
 
-    `report` must be called by all workers the same number of times. `gather` brings what every rank passes to rank 0
-    (None elsewhere); `agree` gives every rank the number that rank 0 passed; `total` the sum over ranks of a tensor.
+    `report` must be called by all workers the same number of times. `gather` brings the bytes that every rank passes to
+    rank 0 (None elsewhere); `agree` gives every rank the number that rank 0 passed; `total` the sum over ranks of a tensor.
     """
 
     rank: int
@@ -30,7 +28,7 @@ class Host(Protocol):
 
     def report(self, payload: Payload) -> None: ...
 
-    def gather(self, own: T) -> list[T] | None: ...
+    def gather(self, own: bytes) -> list[bytes] | None: ...
 
     def agree(self, number: int) -> int: ...
 
@@ -51,7 +49,7 @@ class LocalHost:
     def report(self, payload: Payload) -> None:
         self.reports.append(payload)
 
-    def gather(self, own: T) -> list[T] | None:
+    def gather(self, own: bytes) -> list[bytes] | None:
         return [own]
 
     def agree(self, number: int) -> int:

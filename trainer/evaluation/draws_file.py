@@ -3,14 +3,15 @@
 Of set k of joint draws it holds `columns_k`, `values_k` [n, q] in float32 and, where there are some, `units_k` and `groups_k`
 [n]; in `head`, as JSON, the `seed`, `size`, the constraints' `names` and which are `relative`, and for each set its stages, pool,
 and whether it is stratified. The first `MOST` draws of a set are kept: they are there to tell how the means of two trials vary
-together.
+together. Workers send each other theirs in the same form, whole and in float64 (`sent`, `received`): nothing that is unpickled.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,19 +27,13 @@ def stored(drawn: DrawnValues, seed: int, names: Sequence[str] = (), relative: S
 
     `names` and `relative` are of the constraints, whose expectations are 1, 2, …: a relative one's value is less the objective.
     """
-    arrays: dict[str, np.ndarray] = {}
-    described = []
-    for number, whole in enumerate(drawn.sets):
-        draws = _first(whole)
-        arrays[f"columns_{number}"], arrays[f"values_{number}"] = np.array(draws.columns), draws.values.astype(np.float32)
-        for name, assignment in (("units", draws.units), ("groups", draws.groups)):
-            if assignment is not None:
-                arrays[f"{name}_{number}"] = assignment
-        described.append({"stages": draws.stages, "stratified": draws.stratified, "pool": draws.pool})
-    head = {"seed": seed, "size": drawn.size, "sets": described, "names": list(names), "relative": [bool(e) for e in relative]}
-    written = io.BytesIO()
-    np.savez_compressed(written, head=np.frombuffer(json.dumps(head).encode(), dtype=np.uint8), **arrays)  # type: ignore[arg-type]  # numpy types no names
-    return written.getvalue()
+    head = {"seed": seed, "size": drawn.size, "names": list(names), "relative": [bool(each) for each in relative]}
+    return _written([_first(whole) for whole in drawn.sets], np.float32, np.savez_compressed, head)
+
+
+def sent(sets: Sequence[JointDraws]) -> bytes:
+    """What one worker drew, for another."""
+    return _written(sets, np.float64, np.savez, {})
 
 
 def loaded(data: bytes) -> tuple[DrawnValues, int]:
@@ -47,6 +42,34 @@ def loaded(data: bytes) -> tuple[DrawnValues, int]:
     Raises:
         ValueError: it is no such file.
     """
+    sets, head = _read(data)
+    return drawn_values(head["size"], sets), head["seed"]
+
+
+def received(data: bytes) -> list[JointDraws]:
+    """What `sent` wrote.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return _read(data)[0]
+
+
+def _written(sets: Sequence[JointDraws], real: type[np.floating], save: Callable[..., None], head: dict[str, Any]) -> bytes:
+    arrays: dict[str, np.ndarray] = {}
+    described = []
+    for number, draws in enumerate(sets):
+        arrays[f"columns_{number}"], arrays[f"values_{number}"] = np.array(draws.columns), draws.values.astype(real)
+        for name, assignment in (("units", draws.units), ("groups", draws.groups)):
+            if assignment is not None:
+                arrays[f"{name}_{number}"] = assignment
+        described.append({"stages": draws.stages, "stratified": draws.stratified, "pool": draws.pool})
+    written = io.BytesIO()
+    save(written, head=np.frombuffer(json.dumps({**head, "sets": described}).encode(), dtype=np.uint8), **arrays)
+    return written.getvalue()
+
+
+def _read(data: bytes) -> tuple[list[JointDraws], dict[str, Any]]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             head = json.loads(file["head"].tobytes())
@@ -60,7 +83,7 @@ def loaded(data: bytes) -> tuple[DrawnValues, int]:
             ]  # fmt: skip
     except Exception as error:
         raise ValueError(f"{DRAWS} must be as a final evaluation writes it, but got {type(error).__name__}: {error}") from error
-    return drawn_values(head["size"], sets), head["seed"]
+    return sets, head
 
 
 def naming(data: bytes) -> tuple[tuple[str, ...], tuple[bool, ...]]:

@@ -11,6 +11,7 @@ from dualsweep.trainer import metric_names
 from dualsweep.trainer.dual.problem import ConstrainedProblem, Estimate, Vector
 from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
+from dualsweep.trainer.evaluation.draws_file import received, sent
 from dualsweep.trainer.evaluation.largest import is_apart, largest_interval
 from dualsweep.trainer.sources.base import Source
 
@@ -23,11 +24,11 @@ def expectations(
     The ranges of successive stages continue one another (`DrawnValues.joined`); what is drawn does not depend on the number of
     workers.
     """
-    gathered = host.gather([each for source in sources for each in source.measure(coefficients, held_out, draws)])
+    gathered = host.gather(sent([each for source in sources for each in source.measure(coefficients, held_out, draws)]))
     if gathered is None:
         return None
     parts: dict[tuple[int, ...], list[JointDraws]] = {}
-    for each in (one for rank in gathered for one in rank):
+    for each in (one for rank in gathered for one in received(rank)):
         parts.setdefault(each.columns, []).append(each)
     scales = [] if held_out else [scale for source in sources for scale in source.scales()]
     return drawn_values(len(coefficients), [_whole(each) for each in parts.values()], scales)

@@ -15,8 +15,8 @@ from torch import Tensor, distributed
 from dualsweep.trainer.checkpoint import CheckpointFolder
 from dualsweep.trainer.dual.coordinator import Coordinator, DualController
 from dualsweep.trainer.dual.state import DualState, SlackReport
-from dualsweep.trainer.engine.host import T
 from dualsweep.trainer.metric_point import Payload
+from dualsweep.trainer.ray_shell.collectives import agreed, gathered
 from dualsweep.trainer.ray_shell.slot_actor import SlotCoordinator
 
 
@@ -58,19 +58,11 @@ class TrainHost:
         if self.rank == 0:
             ray.get(self._actor.report.remote(self._number, payload))
 
-    def gather(self, own: T) -> list[T] | None:
-        if self.world == 1:
-            return [own]
-        gathered: list[Any] | None = [None] * self.world if self.rank == 0 else None
-        distributed.gather_object(own, gathered)
-        return gathered
+    def gather(self, own: bytes) -> list[bytes] | None:
+        return [own] if self.world == 1 else gathered(own, self.device)
 
     def agree(self, number: int) -> int:
-        if self.world == 1:
-            return number
-        numbers = [number]
-        distributed.broadcast_object_list(numbers)
-        return numbers[0]
+        return number if self.world == 1 else agreed(number, self.device)
 
     def total(self, tensor: Tensor) -> Tensor:
         if self.world > 1:

@@ -15,7 +15,7 @@ from dualsweep.trainer.engine.assembly import prepare
 from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.host import LocalHost
 from dualsweep.trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
-from dualsweep.trainer.evaluation.draws_file import MOST, loaded, stored
+from dualsweep.trainer.evaluation.draws_file import MOST, loaded, sent, stored
 from dualsweep.trainer.evaluation.values import expectations
 from dualsweep.trainer.sources.mixture import MixtureSource
 from dualsweep.trainer.terms.context import TermContext
@@ -31,7 +31,7 @@ class Gathering(LocalHost):
 
     def __init__(self, others: list[MixtureSource], held_out: bool, draws: range) -> None:
         super().__init__(others[0].setting.host.coordinator, others[0].setting.host.checkpoints)
-        self._rest = [each.measure(np.ones(3), held_out, draws) for each in others[1:]]
+        self._rest = [sent(each.measure(np.ones(3), held_out, draws)) for each in others[1:]]
 
     def gather(self, own):
         return [own, *self._rest]
