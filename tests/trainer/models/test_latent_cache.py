@@ -308,8 +308,9 @@ print(space.count, hashlib.sha256(latents.numpy().tobytes()).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_encode_once_between_them(cache: Path) -> None:
-    racers = [subprocess.Popen([sys.executable, "-c", RACER], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    racers = [subprocess.Popen([sys.executable, "-c", RACER], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [racer.communicate(timeout=300)[0].split() for racer in racers]
-    assert sorted(count for count, _ in said) == ["0", "0", "150"]
+    assert sorted(count for count, _ in said) == ["0", "150"]
     assert len({digest for _, digest in said}) == 1 and only(cache).exists()
