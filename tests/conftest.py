@@ -52,6 +52,14 @@ def no_store_of_another_test() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_latents_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests encode is kept among their own files."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DUALSWEEP_LATENTS", str(tmp_path_factory.mktemp("latents")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def seed_of_tests(request: pytest.FixtureRequest) -> int:
     """For fixtures that draw or train for several tests; a test asks for `sampled`."""

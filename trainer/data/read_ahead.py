@@ -89,7 +89,7 @@ class ReadAhead:
 
         Raises:
             BadDataError: one is not finite, of another shape than the first, or cannot be read.
-            TrainingError: a loader process has ended.
+            TrainingError: loader processes end again and again.
             ValueError: the numbers are not the next ones.
         """
         guess, self._guess = self._guess, None

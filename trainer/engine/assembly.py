@@ -23,11 +23,12 @@ from dualsweep.trainer.evaluation.judge import judge_for
 from dualsweep.trainer.evaluation.judge_protocol import Judge
 from dualsweep.trainer.feasibility.deciding import Deciding
 from dualsweep.trainer.models.build import build, check_shape, compose, shape_of
+from dualsweep.trainer.models.encoding import encoded
 from dualsweep.trainer.models.frozen import frozen_models
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.schedules import noise_schedule
-from dualsweep.trainer.models.spaces import Space, encoded
+from dualsweep.trainer.models.spaces import Space
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.samplers.registry import SAMPLERS
 from dualsweep.trainer.sources.build import build_sources, frozen_names

@@ -15,6 +15,7 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.averaged_weights import AveragedWeights
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.activation_checkpointing import checkpoint_activations
+from dualsweep.trainer.models.compilation import compile_network
 from dualsweep.trainer.models.precision import precision
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -31,6 +32,8 @@ class GradientPrimal:
         self.predictor = predictor.to(device)
         if recipe.train.checkpointing:
             checkpoint_activations(self.predictor)
+        if recipe.train.compile:
+            compile_network(self.predictor, device)
         self.forward: nn.Module = self.predictor
         # DDP overlaps the exchange of gradients with their computation, but wants one forward pass for each backward pass.
         once = all(each.term.source == "data" for each in recipe.terms)

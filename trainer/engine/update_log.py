@@ -32,12 +32,13 @@ class UpdateLog:
         """Waits for the device.
 
         Raises:
-            TrainingError: inputs were not finite, which made an update void.
+            TrainingError: inputs were not finite, which made an update void, or a reward was not.
         """
         unread, self._unread, self.most = self._unread, [], self.bad
         norms = torch.stack([norm for _, norm, _ in unread]).cpu().numpy() if unread else np.empty(0)
         for (step, _, inputs), finite in zip(unread, np.isfinite(norms), strict=True):
             self.bad = 0 if finite else self.bad + 1
             self.most = max(self.most, self.bad)
-            if error := None if finite else next(filter(None, (each.error() for each in inputs)), None):
+            suspected = [each for each in inputs if each.always or not finite]
+            if error := next(filter(None, (each.error() for each in suspected)), None):
                 raise TrainingError(f"{error} (step {step})")

@@ -6,18 +6,14 @@ z = (mean of the encoder - shift) * scale.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
 from typing import Protocol
 
 import diffusers
 import torch
 from torch import Tensor
 
-from dualsweep.trainer.data.examples import Examples, InMemory, Integers
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.recipe.base import ClassName
-
-_ENCODED_AT_ONCE = 64
 
 
 class Space(Protocol):
@@ -35,6 +31,10 @@ class Space(Protocol):
 
     def encode(self, x: Tensor) -> Tensor:
         """Data [B, *shape], on any device, to the diffusion's space, on the device of x; without gradients."""
+        ...
+
+    def identity(self) -> str:
+        """A digest of all that `encode` depends on beside the data."""
         ...
 
     def decode(self, z: Tensor) -> Tensor:
@@ -55,6 +55,9 @@ class Pixels:
 
     def encode(self, x: Tensor) -> Tensor:
         return x
+
+    def identity(self) -> str:
+        return "pixels"
 
     def decode(self, z: Tensor) -> Tensor:
         return z
@@ -88,6 +91,17 @@ class Latents:
         mean: Tensor = self.vae.encode(x.to(self.vae.device, self.vae.dtype)).latent_dist.mode()
         return ((mean - self.shift) * self.scale).to(x.device, x.dtype)
 
+    def identity(self) -> str:
+        device, config = self.vae.device, {key: value for key, value in self.vae.config.items() if not key.startswith("_")}
+        where = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+        setting = [device.type, where, torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.__version__]
+        told = [config, self.scale, self.shift, *setting, torch.backends.cudnn.allow_tf32, diffusers.__version__]
+        digest = hashlib.sha256(repr(told).encode())
+        for name, weight in sorted(self.vae.state_dict().items()):
+            digest.update(repr((name, weight.dtype, weight.shape)).encode())
+            digest.update(weight.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
     def decode(self, z: Tensor) -> Tensor:
         images: Tensor = self.vae.decode(z.to(self.vae.device, self.vae.dtype) / self.scale + self.shift).sample
         return images.to(z.device, z.dtype)
@@ -99,42 +113,6 @@ def decode_in_parts(space: Space, z: Tensor, batch_size: int) -> Tensor:
     if not space.latent or not len(z):
         return z
     return torch.cat([space.decode(part).clamp(-1, 1) for part in torch.split(z, batch_size)])
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """Examples that are encoded each time they are fetched."""
-
-    examples: Examples
-    space: Space
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    @property
-    def labels(self) -> Integers | None:
-        return self.examples.labels
-
-    @property
-    def class_names(self) -> tuple[ClassName, ...]:
-        return self.examples.class_names
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.space.coded(self.examples.shape)
-
-    def fetch(self, rows: Integers) -> Tensor:
-        return self.space.encode(self.examples.fetch(rows)) if len(rows) else torch.empty((0, *self.shape))
-
-
-def encoded(examples: Examples, space: Space) -> Examples:
-    """The examples in the space of the diffusion; those that lie in memory are encoded now, once."""
-    if not space.latent:
-        return examples
-    if not isinstance(examples, InMemory):
-        return Encoded(examples, space)
-    parts = [space.encode(part) for part in torch.split(examples.images, _ENCODED_AT_ONCE)]
-    return InMemory(torch.cat(parts), examples.labels, examples.class_names)
 
 
 def same(first: Space, second: Space) -> bool:

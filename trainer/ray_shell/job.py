@@ -65,7 +65,7 @@ def _deciding(recipe: Recipe) -> dict[str, Any]:
     unasked = {"start"} if recipe.start is None else set()  # runs from before there were these keys go on
     unasked |= {"feasibility"} if recipe.feasibility == Feasibility() else set()
     plain = recipe.model_dump(mode="json", exclude={"resources", "checkpoint"} | unasked)
-    for key, without in (("accumulate", 1), ("checkpointing", False)):
+    for key, without in (("accumulate", 1), ("checkpointing", False), ("compile", False)):
         if plain["train"][key] == without:
             del plain["train"][key]
     return plain

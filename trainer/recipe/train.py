@@ -48,4 +48,7 @@ class Train(Section):
         False, description="true to compute the activations of the network's blocks again instead of keeping them: less memory, "
         "more time", examples=["true"],
     )  # fmt: skip
+    compile: bool = Field(
+        False, description="true to compile the trained network by torch.compile: slower to start, then faster", examples=["true"]
+    )
     log_every: Count = Field(10, description="primal steps between two points of the metrics", examples=["10"])

@@ -29,6 +29,7 @@ class Checked:
     def __init__(self, name: str, reward: RewardFunction | ByPrompt, gradient: bool = False) -> None:
         self.name, self.reward, self.gradient = name, reward, gradient
         self._tried = not gradient
+        self._unread: list[Tensor] = []
 
     def __call__(self, x: Tensor, prompts: Tensor | None = None) -> Tensor:
         """The values [B], at least float32, of samples x [B, *shape] in [-1, 1], on the device of x.
@@ -39,11 +40,32 @@ class Checked:
             TrainingError: the reward fails, or returns something other than one finite value for each sample, or values
                 without a gradient with respect to x where `gradient` is asked for.
         """
+        values = self.later(x, prompts)
+        self._unread.pop()
+        if wrong := int((~values.isfinite()).sum()):
+            raise TrainingError(self.fault(wrong, len(values)))
+        return values
+
+    def later(self, x: Tensor, prompts: Tensor | None = None) -> Tensor:
+        """As a call, but does not wait for the device: that the values are finite is for whoever takes them by `unread`."""
         if not self._tried:
             self._try_gradient(x[:1], prompts[:1] if prompts is not None else None)
             self._tried = True
         with torch.set_grad_enabled(self.gradient and torch.is_grad_enabled()):
-            return self._finite(self._values(x, prompts))
+            values = self._values(x, prompts)
+        self._unread.append(values.detach())
+        return values
+
+    def unread(self) -> Tensor:
+        """All values [N] that `later` returned and nobody has taken yet."""
+        values, self._unread = self._unread, []
+        return torch.cat(values) if values else torch.empty(0)
+
+    def fault(self, wrong: int, count: int) -> str:
+        """What is to be said where so many values of `count` are not finite."""
+        return (
+            f"a reward must return finite values, but got NaN or infinity for {wrong} of {count} samples from {self.name}; fix it"
+        )
 
     def _values(self, x: Tensor, prompts: Tensor | None) -> Tensor:
         try:
@@ -69,15 +91,6 @@ class Checked:
             return self.reward(x)
         first = torch.zeros(len(x), dtype=torch.int64)
         return self.reward.function(x, first if prompts is None else prompts)
-
-    def _finite(self, values: Tensor) -> Tensor:
-        wrong = int((~values.isfinite()).sum())
-        if wrong:
-            raise TrainingError(
-                f"a reward must return finite values, but got NaN or infinity for {wrong} of {len(values)} samples from "
-                f"{self.name}; fix it"
-            )
-        return values
 
     @torch.enable_grad()
     def _try_gradient(self, x: Tensor, prompts: Tensor | None) -> None:

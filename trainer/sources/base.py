@@ -21,14 +21,16 @@ from dualsweep.trainer.sources.value_accumulator import Integers, ValueAccumulat
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is kept of a step's inputs until it is known whether its update was finite.
+    """What is kept of a step's inputs until the host reads what the device has made of them.
 
     largest [B]  of each the largest magnitude, on the device; NaN where one of its numbers is
     fault        what is wrong, from the places of those that are not finite
+    always       whether it is wrong also where the update was finite
     """
 
     largest: Tensor
     fault: Callable[[Integers], str]
+    always: bool = False
 
     @classmethod
     def of(cls, x: Tensor, fault: Callable[[Integers], str]) -> Self:
@@ -56,7 +58,7 @@ class SourceStep(Protocol):
         ...
 
     def inputs(self) -> Inputs | None:
-        """What an update that was not finite may be blamed on; None where it is nothing that was given."""
+        """What was given for an update, and must be finite; None where it is nothing."""
         ...
 
 

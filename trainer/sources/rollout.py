@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dualsweep.trainer.dual.problem import Vector
+from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation.drawn import JointDraws, Scale
 from dualsweep.trainer.rng import Stream, drawn, in_turn, normals, shard
 from dualsweep.trainer.samplers.chain import Steps
@@ -18,6 +20,7 @@ from dualsweep.trainer.sources.base import AuxiliaryNetwork, Inputs, Source, Sou
 from dualsweep.trainer.sources.step_multipliers import Coefficients
 from dualsweep.trainer.sources.value_accumulator import Integers, ValueAccumulator
 from dualsweep.trainer.terms.context import TermContext
+from dualsweep.trainer.terms.shipped.reward import RewardTerm
 from dualsweep.trainer.transfer import sent
 
 
@@ -94,6 +97,20 @@ class RolloutSource(Source):
         """Each term's values, [B] or [B, K], by its column."""
         return {column: term.values(path) for column, term in zip(self.columns, self.terms, strict=True)}
 
+    def unread(self) -> Inputs | None:
+        """The rewards' values since this was last asked for, of which it is not known yet whether they are finite."""
+        rewards = [term.reward for term in self.terms if isinstance(term, RewardTerm)]
+        values = [reward.unread() for reward in rewards]
+        if not sum(map(len, values)):
+            return None
+        ends = np.cumsum([len(each) for each in values])
+
+        def fault(bad: Integers) -> str:
+            first = int(np.searchsorted(ends, bad[0], side="right"))
+            return rewards[first].fault(int((bad < ends[first]).sum()), len(values[first]))
+
+        return Inputs(torch.cat(values).abs(), fault, always=True)
+
     @torch.no_grad()
     def measure(self, coefficients: Vector, held_out: bool, draws: range) -> list[JointDraws]:
         """There is no held-out data to sample: then nothing."""
@@ -106,6 +123,8 @@ class RolloutSource(Source):
             noise = self.noise(Stream.EVALUATION, 0, positions)
             path = roll_out(self.forward, self.steps, noise, in_turn(self.prompts, positions))
             batches.append(torch.stack([per_sample(each) for each in self.values(path).values()], dim=1))
+        if (unread := self.unread()) and (error := unread.error()):
+            raise TrainingError(error)
         plain = torch.cat(batches).double().cpu().numpy()
         return [JointDraws(self.columns, plain, (len(plain),), groups=turns(self.prompts, own))]
 
@@ -153,7 +172,7 @@ class RolloutStep:
         record(sums, self._measured)
 
     def inputs(self) -> Inputs | None:
-        return None
+        return self._source.unread()
 
 
 class PlainEstimator:

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from dualsweep.trainer.data import examples as examples_module
+from dualsweep.trainer.data import loaders
 from dualsweep.trainer.data.examples import Examples, Integers, OnDemand, Origin, from_reader
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.load import load
@@ -250,11 +251,49 @@ def test_loaders_end_when_they_are_closed_or_forgotten(folder: Path) -> None:
     assert len(pids) == 2 and not alive(pids)
 
 
-def test_a_loader_that_dies_ends_the_training_with_what_to_do(folder: Path) -> None:
-    with ahead(load(data_of(folder=str(folder), size=SIDE)), count=1) as reading:
-        os.kill(pids_of(reading)[0], signal.SIGKILL)
-        with pytest.raises(TrainingError, match=r"one ended with -9; .* write fewer resources\.loaders"):
-            taken(reading, [0, 0], (8, 0))
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_loaders_that_are_killed_are_started_again_and_nothing_changes(
+    folder: Path, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Killed at any moment: before a step, while the next ones are read, all or one of them."""
+    examples, first = load(data_of(folder=str(folder), size=SIDE)), [0, 0]
+    with ahead(examples, count=count, capacity=20 * 3 * SIDE * SIDE) as reading:
+        for step, counts in enumerate([(6, 2), (0, 8), (30, 25)] * 4):
+            if step % 4 == 1:
+                before = pids_of(reading)
+                for pid in before[: 1 + step // 4]:
+                    os.kill(pid, signal.SIGKILL)
+            found, drawn = taken(reading, first, counts)
+            assert torch.equal(found, examples.fetch(drawn))
+        assert len(alive(pids_of(reading))) == count and not alive(before)
+    assert len(caplog.records) == 3 and "ended with -9; all are started again" in caplog.text
+
+
+class Deadly(Numbers):
+    """Ends its process at row 21, draw 3 of part 0."""
+
+    def __call__(self, row: int) -> np.ndarray:
+        if row == 21:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(row)
+
+
+def test_loaders_that_end_again_and_again_end_the_training_with_what_to_do() -> None:
+    origin = Origin(("data", "call"), lambda row: f"item {row}")
+    examples = from_reader(lambda row: torch.from_numpy(Numbers()(row)), 40, origin, reader=Deadly())
+    message = r"one ended with -9, after 3 others within 10 minutes; .* write fewer resources\.loaders"
+    with ahead(examples) as reading, pytest.raises(TrainingError, match=message):
+        taken(reading, [0, 0], (8, 0))
+
+
+def test_ends_that_are_long_ago_do_not_count(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaders, "WITHIN", 0.0)
+    examples, first = load(data_of(folder=str(folder), size=SIDE)), [0, 0]
+    with ahead(examples, count=1) as reading:
+        for _ in range(loaders.MOST_ENDS + 2):
+            os.kill(pids_of(reading)[0], signal.SIGKILL)
+            found, drawn = taken(reading, first, (3, 1))
+            assert torch.equal(found, examples.fetch(drawn))
 
 
 ORPHANS = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,13 @@ from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.gradient_primal import GradientPrimal
 from dualsweep.trainer.engine.host import LocalHost
 from dualsweep.trainer.engine.loop import Loop
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.rewards.evaluate import Checked
 from dualsweep.trainer.sources.mixture import MixtureSource
 from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
+from tests.trainer.conftest import WriteModule
 from tests.trainer.engine.waiting import Device, Waited
-from tests.trainer.recipe.test_formulations import ALIGNMENT
+from tests.trainer.recipe.test_formulations import ALIGNMENT, COMBINED
 from tests.trainer.recipes import digits
 
 FOUR = {"name": "four", "data": {"classes": [4]}, "at_most": 0.5}
@@ -32,6 +36,7 @@ TWO_TERMS: dict[str, Any] = {
     "formulation": "combined", "models": ALIGNMENT["models"], "model": SMALL, "constraints": [FOUR, CLOSE],
     "objective": {"data": {"all": True}},
 }  # fmt: skip
+ROLLOUT = ALIGNMENT["rollout"]
 CASES: dict[str, dict[str, Any]] = {
     "no constraint": {"constraints": []},
     "one constraint": {"constraints": [FOUR]},
@@ -52,6 +57,14 @@ CASES: dict[str, dict[str, Any]] = {
     "in pieces, two terms, activations again": {**TWO_TERMS, "train": {"accumulate": 3, "checkpointing": True}},
     "fp16": {"train": {"precision": "fp16"}},
     "flow": {"schedule": {"prediction": "flow"}},
+    "rewards by backpropagation": ALIGNMENT,
+    "rewards, truncated, activations again": {
+        **ALIGNMENT, "rollout": {**ROLLOUT, "truncation": {"kind": "uniform"}, "activation_checkpointing": True},
+    },
+    "black boxes": {**ALIGNMENT, "rollout": {**ROLLOUT, "gradient": "policy_gradient", "updates": 2}},
+    "black boxes, by balance": {**ALIGNMENT, "rollout": {**ROLLOUT, "gradient": "dag"}},
+    "black boxes, by policy gradient on balance": {**ALIGNMENT, "rollout": {**ROLLOUT, "gradient": "dag_kl", "updates": 2}},
+    "rewards and data": COMBINED,
 }  # fmt: skip
 
 
@@ -136,3 +149,47 @@ def test_a_step_as_it_was_is_noticed(line: str, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(owner, name, lambda *args: before(*args))
     with pytest.raises(Waited):
         unread(loop, Device(monkeypatch), 1)
+
+
+def checked_at_once(self: Checked, x: Tensor, prompts: Tensor | None = None) -> Tensor:
+    values = self._values(x, prompts)
+    assert values.isfinite().all()
+    return values
+
+
+@pytest.mark.parametrize("case", ["rewards by backpropagation", "black boxes"])
+def test_rewards_that_are_checked_at_every_call_are_noticed(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = begun(tmp_path, **CASES[case])
+    monkeypatch.setattr(Checked, "later", checked_at_once)
+    with pytest.raises(Waited):
+        unread(loop, Device(monkeypatch), 1)
+
+
+ODD = """
+extra = 0.0
+
+def odd(x):
+    return x.mean((1, 2, 3)) + extra
+"""
+
+
+@pytest.mark.parametrize("gradient", ["backpropagation", "policy_gradient", "dag", "dag_kl"])
+@pytest.mark.parametrize("extra", [np.nan, np.inf])
+def test_a_reward_that_is_not_finite_is_told_at_the_dual_step(
+    gradient: str, extra: float, tmp_path: Path, module: WriteModule
+) -> None:
+    """Also where its gradient is finite, and the weights were updated along it."""
+    module("odd_reward", ODD)
+    constraints = [ALIGNMENT["constraints"][0], {"name": "odd", "reward": {"call": "odd_reward:odd"}, "at_least": 0.1}]
+    loop = begun(tmp_path, **{**ALIGNMENT, "constraints": constraints, "rollout": {**ROLLOUT, "gradient": gradient}})
+    reward: Any = sys.modules["odd_reward"]
+    reward.extra = extra
+    loop.advance()
+    reward.extra = 0.0
+    for _ in range(8):
+        loop.advance()
+    with pytest.raises(TrainingError, match=r"NaN or infinity for (\d+) of \1 samples from .*odd; fix it \(step 10\)"):
+        loop.advance()
+    reward.extra = extra
+    with pytest.raises(TrainingError, match=r"NaN or infinity for 8 of 8 samples from .*odd; fix it$"):
+        loop.sources[0].measure(np.ones(3) / 3, False, range(8))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dualsweep.trainer.config.diagnostics import Diagnostic
     from dualsweep.trainer.models.spaces import Space
-    from dualsweep.trainer.rewards.evaluate import Normalised
+    from dualsweep.trainer.rewards.evaluate import Checked, Normalised
     from dualsweep.trainer.samplers.rollout import Path
     from dualsweep.trainer.terms.context import TermContext
 
@@ -29,14 +29,14 @@ class RewardTerm:
     `standardised` [N] are these samples' own values on that scale.
     """
 
-    reward: Callable[[Tensor, Tensor | None], Tensor]
+    reward: Checked
     scale: Normalised | None
     space: Space
     standardised: Tensor | None = None
 
     def values(self, path: Path) -> Tensor:
-        """Per-sample values [B]."""
-        values = self.reward(self.space.decode(path.samples), path.prompts)
+        """Per-sample values [B]; that they are finite is for whoever asks the reward for what is `unread`."""
+        values = self.reward.later(self.space.decode(path.samples), path.prompts)
         return self.scale(values) if self.scale else values
 
     def facts(self) -> dict[str, float]:
