@@ -10,6 +10,7 @@ without them, here and everywhere else but in Optuna.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import uuid
@@ -25,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dualsweep.sweeps.dual_informed.of_plan import informed_sampler
 from dualsweep.sweeps.dual_informed.outcome import Outcome, report
+from dualsweep.sweeps.dual_informed.sampler import DualInformedSampler
 from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.study_address import JOURNAL as SCHEME
@@ -140,9 +142,14 @@ class Study:
         if self.plan.sweep.sampler.name != NAME:
             return None
         if self._judged is None or self._judged[0] != self.finished:
-            verdict = informed_sampler(self.plan, RandomSampler()).verdict(self._study)  # which asks nothing of the one beside it
+            verdict = self._informed.verdict(self._study)
             self._judged = self.finished, verdict.reason if verdict.stop else None
         return self._judged[1]
+
+    @functools.cached_property
+    def _informed(self) -> DualInformedSampler:
+        """Judges the end, and keeps the verdict of many trials; it asks nothing of the sampler beside it."""
+        return informed_sampler(self.plan, RandomSampler())
 
     def unfinished(self) -> list[ProposedTrial]:
         """Trials asked for and not told, by number: after an interruption these come first, as they are."""
