@@ -195,7 +195,7 @@ def _of_points(noise: Noise, points: Vector, margins: Vector) -> Vector:
     high, low = np.zeros((2, noise.own.shape[1]), np.float32)
     scaled = csr_array((points / np.where(margins > 0, margins, np.inf)[:, None]).astype(np.float32))
     for start in range(0, len(points), _TOGETHER):
-        errors = scaled[start : start + _TOGETHER] @ noise.own
+        errors = np.asarray(scaled[start : start + _TOGETHER] @ noise.own)
         np.maximum(high, errors.max(axis=0), out=high)
         np.minimum(low, errors.min(axis=0), out=low)
     return np.concatenate([high, -low])

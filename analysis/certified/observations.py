@@ -118,8 +118,8 @@ class Observations:
     def within_covariance(self) -> Vector:
         """The covariance [n, 1 + K, 1 + K] of (f, g_1 .. g_K) of each trial."""
         if self.covariance is None:  # a thousand trials' `errors_covariance` would be 0.1 GB of zeros
-            return self.variances[:, :, None] * np.eye(1 + len(self.shared))
-        return np.einsum("jajb->jab", self.errors_covariance)
+            return np.asarray(self.variances[:, :, None] * np.eye(1 + len(self.shared)))
+        return np.asarray(np.einsum("jajb->jab", self.errors_covariance))
 
     @property
     def loads(self) -> Vector:

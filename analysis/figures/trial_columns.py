@@ -19,6 +19,7 @@ from dualsweep.analysis.trials import ConstraintRecord, Trial
 _DIGITS, _MOST_DIGITS = 5, 15
 _WORDS = ("relation", "standing")
 _NUMBERS = ("value", "budget", "slack", "room", "slack_error", "multiplier", "tolerance")
+_Known = Mapping[tuple[float | None, ...], str]
 Packed = str | list[Any] | dict[str, list[Any]]
 
 
@@ -64,7 +65,7 @@ def _names(records: Any) -> list[str]:
     return list(dict.fromkeys(name for record in records for name in record))
 
 
-def _settings(name: str, trials: Sequence[Trial], known: Mapping[object, str]) -> Packed:
+def _settings(name: str, trials: Sequence[Trial], known: _Known) -> Packed:
     """A parameter as it is shown; the key of its column where the page shows the column's numbers the same."""
     values = [trial.params.get(name) for trial in trials]
     texts = [None if value is None else setting(value) for value in values]
@@ -75,13 +76,13 @@ def _settings(name: str, trials: Sequence[Trial], known: Mapping[object, str]) -
     return _packed(texts)
 
 
-def _outcomes(outcomes: Sequence[ConstraintRecord | None], known: Mapping[object, str]) -> dict[str, Packed]:
+def _outcomes(outcomes: Sequence[ConstraintRecord | None], known: _Known) -> dict[str, Packed]:
     """One constraint over the trials; where its `relation` is null the trial has none of that name."""
     told = {field: _packed([getattr(each, field, None) for each in outcomes]) for field in _WORDS}
     return told | {field: _numbers([getattr(each, field, math.nan) for each in outcomes], known) for field in _NUMBERS}
 
 
-def _numbers(values: Sequence[float], known: Mapping[object, str]) -> Packed:
+def _numbers(values: Sequence[float], known: _Known) -> Packed:
     return known.get(_alike(values)) or _packed(rounded(values))
 
 

@@ -34,7 +34,7 @@ from dualsweep.sweeps.records.trial_start import ATTRIBUTE as START
 from dualsweep.sweeps.records.trial_start import ProposedTrial, TrialStart
 from dualsweep.sweeps.studies.samplers import decode, distributions, kept_params, sampler_for
 from dualsweep.sweeps.studies.storage import StorageError, holding, locked, open_storage, patient
-from dualsweep.sweeps.studies.telling import OLD, seen
+from dualsweep.sweeps.studies.telling import OLD, SeenTrials
 from dualsweep.sweeps.studies.unchanged import check_unchanged, fingerprint
 from dualsweep.sweeps.studies.warm_start import WARM, warm_trials
 from dualsweep.trainer.config.diagnostics import InputError
@@ -69,6 +69,7 @@ class Study:
         #: What a user should know of the trials taken over from other sweeps, in words.
         self.said: tuple[str, ...] = ()
         self._judged: tuple[int, str | None] | None = None  # the end is judged once for each trial that has ended
+        self._seen = SeenTrials(plan.required)
         with contextlib.ExitStack() as held:
             try:
                 held.enter_context(locked(output / "study.lock"))
@@ -166,20 +167,22 @@ class Study:
                 f"A new trial must be within the plan's {self.plan.trials}, but {self.stopped or 'all were asked for'}; "
                 "raise `trials`, or lower the sampler's `tolerance`."
             )
-        trials, number, required = self._trials(), len(self._own()), self.plan.required
+        trials = self._trials()
+        number = sum(WARM not in each.user_attrs for each in trials)
         storage = InMemoryStorage()
         memory = optuna.create_study(
             directions=list(self.plan.objectives.values()), storage=storage, sampler=sampler_for(self.plan, len(trials))
         )
         within = storage.get_study_id_from_name(memory.study_name)
         for each in trials:  # as `add_trials`, which checks each of them again
-            storage.create_new_trial(within, seen(each, required))
+            storage.create_new_trial(within, self._seen.of(each))
         if number < len(self.plan.points):
             memory.enqueue_trial(kept_params(self.plan, self.plan.points[number]))
         with _quiet():
             memory.ask(distributions(self.plan))
-        self._write(number, memory.get_trials(deepcopy=False)[-1])
-        return self._asked(number, self._own()[number])
+        asked = memory.get_trials(deepcopy=False)[-1]
+        self._write(number, asked)
+        return self._asked(number, asked)
 
     @patient
     def _write(self, number: int, trial: FrozenTrial) -> None:

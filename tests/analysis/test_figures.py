@@ -69,7 +69,7 @@ def test_the_page_knows_intervals_lineage_stopped_trials_and_names() -> None:
 
 def test_the_page_of_a_thousand_trials_is_small() -> None:
     html = page(made_up_sweep(1000))
-    assert len(packed_in(html)) <= 250 * 1000 and len(html.encode()) <= 2_500_000
+    assert len(packed_in(html)) <= 250 * 1000 and len(html.encode()) <= 900_000
 
 
 def test_the_page_holds_numbers_as_exactly_as_they_are_shown() -> None:
