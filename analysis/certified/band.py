@@ -74,10 +74,10 @@ def band(trials: Observations, at: Vector, z: float, ideal: float = -np.inf) -> 
 
 def _narrowest(choices: Sequence[Planes], factors: Sequence[float], points: Vector) -> tuple[float, Vector]:
     """The planes whose margins, with those of the points [Q], take off least in the mean: their factor and the lower side [N]."""
-    candidates = []
+    candidates, least = [], choices[0].heights.max(axis=1, initial=-np.inf)  # the heights are the same in all
     for planes, c in zip(choices, factors, strict=True):
-        lower = (planes.heights - c * planes.margins).max(axis=1, initial=-np.inf)
-        least = planes.heights.max(axis=1, initial=-np.inf)
+        off_heights = c * planes.margins
+        lower = np.subtract(planes.heights, off_heights, out=off_heights).max(axis=1, initial=-np.inf)
         off = (least - lower)[np.isfinite(lower)]
         candidates.append((float(off.mean() if len(off) else 0.0) + c * float(points.mean() if len(points) else 0.0), c, lower))
     _, c, lower = min(candidates, key=lambda each: each[0])

@@ -84,12 +84,14 @@ def consistency(trials: Observations, z: float) -> Consistency:
 
 def crossing_errors(trials: Observations) -> Vector:
     """Standard errors [n, n] of f_i + lambda_j . g_i - f_j - lambda_j . g_j for trial i [row] at j's multipliers [column]."""
-    covariance, loads = trials.errors_covariance, trials.loads
-    there = np.einsum("ja,iaib,jb->ij", loads, covariance, loads, optimize=True)
-    mixed = np.einsum("ja,iajb,jb->ij", loads, covariance, loads, optimize=True)
-    own = np.diag(trials.own_covariance)
+    loads, own_covariance = trials.loads, trials.own_covariance
+    there, own = np.einsum("ja,iab,jb->ij", loads, trials.within_covariance, loads, optimize=True), np.diag(own_covariance)
+    if trials.covariance is None:
+        mixed = own_covariance
+    else:
+        mixed = np.einsum("ja,iajb,jb->ij", loads, trials.errors_covariance, loads, optimize=True)
     away = trials.values[:, None, :] - trials.values[None, :, :]
-    tilt = ((away * trials.multiplier_errors[None]) ** 2).sum(axis=2)
+    tilt = np.einsum("ijk,jk->ij", away**2, trials.multiplier_errors**2)
     return np.asarray(np.sqrt(np.maximum(there + own[None, :] - 2.0 * mixed, 0.0) + tilt))
 
 

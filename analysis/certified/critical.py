@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from scipy.stats import norm
 
 from dualsweep.analysis.certified.observations import Observations, Vector
@@ -34,6 +35,8 @@ _PLACES = 17
 LEVERS = (1.25, 1.5, 3.0)
 #: No plane's margin is below this part of the largest one: draws are of single precision, whose rounding would be many of it.
 _LEAST = 1e-6
+#: The errors of so many points are drawn at a time.
+_TOGETHER = 64
 #: The critical value that margins are shared out for; it needs to be about right only.
 _TYPICAL = 3.0
 
@@ -49,12 +52,15 @@ class Noise:
     def of(cls, trials: Observations) -> Noise:
         rng, size = np.random.default_rng(0), len(trials)
         draws = min(max(_DRAWS, _NUMBERS // size), _MOST_DRAWS)
+        own = rng.standard_normal((size, draws))
         covariance = trials.own_covariance
         errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-        scale = np.where(errors > 0, errors, 1.0)
-        # of the correlations, so that rounding is small beside the least of the errors and not beside the largest
-        values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
-        own = errors[:, None] * ((vectors * np.sqrt(np.maximum(values, 0.0))) @ rng.standard_normal((size, draws)))
+        if trials.covariance is not None:
+            scale = np.where(errors > 0, errors, 1.0)
+            # of the correlations, so that rounding is small beside the least of the errors and not beside the largest
+            values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
+            own = (vectors * np.sqrt(np.maximum(values, 0.0))) @ own
+        own *= errors[:, None]
         prices = rng.standard_normal((size, len(trials.shared), draws)) * trials.multiplier_errors[:, :, None]
         return cls(own.astype(np.float32), prices.astype(np.float32))
 
@@ -86,17 +92,21 @@ class Planes:
         turned = np.column_stack(basis) @ np.array(parabolas) if basis else np.zeros(heights.shape)
         by_lever = []
         for lever in LEVERS:
-            margins = np.sqrt(np.maximum(own + lever**2 * turned, 0.0)) * factors
-            by_lever.append(cls(weights, at, heights, np.maximum(margins, _LEAST * margins.max(initial=0.0))))
+            margins = lever**2 * turned  # in place from here on: of many trials it is the memory that takes the time
+            margins += own
+            np.sqrt(np.maximum(margins, 0.0, out=margins), out=margins)
+            margins *= factors
+            by_lever.append(cls(weights, at, heights, np.maximum(margins, _LEAST * margins.max(initial=0.0), out=margins)))
         return by_lever
 
     def binding(self) -> dict[int, NDArray[np.intp]]:
         """Each plane that may be the highest somewhere, with rows [B] of `at` that span where."""
-        best = (self.heights - _SELECTED * self.margins).max(axis=1, keepdims=True, initial=-np.inf)
-        may = self.heights + _SELECTED * self.margins >= best
+        off = _SELECTED * self.margins
+        best = (self.heights - off).max(axis=1, keepdims=True, initial=-np.inf)
+        may = np.ascontiguousarray((np.add(self.heights, off, out=off) >= best).T)  # [P, N]
         spanning_rows = {}
-        for plane in np.flatnonzero(may.any(axis=0)):
-            rows = np.flatnonzero(may[:, plane])
+        for plane in np.flatnonzero(may.any(axis=1)):
+            rows = np.flatnonzero(may[plane])
             budgets = self.at[rows]
             if budgets.shape[1] == 1:  # a plane's error in margins may be largest between the ends
                 rows = rows[np.argsort(budgets[:, 0])]
@@ -109,7 +119,11 @@ class Planes:
 
 def point_errors(trials: Observations, weights: Vector) -> Vector:
     """Standard errors [Q] of means of the trials' own heights with weights [Q, n]."""
-    result: Vector = np.sqrt(np.maximum(((weights @ trials.own_covariance) * weights).sum(axis=1), 0.0))
+    if trials.covariance is None:
+        variances = weights**2 @ trials.own_variances
+    else:
+        variances = ((weights @ trials.own_covariance) * weights).sum(axis=1)
+    result: Vector = np.sqrt(np.maximum(variances, 0.0))
     return result
 
 
@@ -135,7 +149,7 @@ def point_margins(trials: Observations, weights: Vector) -> Vector:
     away = trials.values[None, :, :] - trials.values[:, None, :]
     turned = ((trials.multipliers[:, None, :] - trials.multipliers[None, :, :]) * away).sum(axis=2)
     far = np.maximum(np.nansum((away / sure[:, None, :]) ** 2, axis=2), _TYPICAL**2)
-    own, sigma = np.einsum("jajb,jb->ja", trials.errors_covariance, trials.loads)[:, 1:], np.sqrt(trials.own_variances)
+    own, sigma = np.einsum("jab,jb->ja", trials.within_covariance, trials.loads)[:, 1:], np.sqrt(trials.own_variances)
     own /= np.where(sigma > 0, sigma, np.nan)[:, None]
     correlated = np.minimum(np.nansum((own / sure) ** 2, axis=1), 1.0)
     bend = 0.5 * np.max(turned / far, axis=1, initial=0.0) * (trials.value_errors > 0).any(axis=1)
@@ -167,15 +181,24 @@ def critical(trials: Observations, choices: Sequence[Planes], points: Vector, z:
     if z <= 0:
         return [0.0] * len(choices)
     noise = Noise.of(trials)
-    of_points = _largest(points @ noise.own, stretch(trials, points) * point_errors(trials, points))
+    of_points = _of_points(noise, points, stretch(trials, points) * point_errors(trials, points))
     largest = [np.maximum(of_points, of_planes) for of_planes in _of_planes(trials, choices, noise)]
     return [float(np.quantile(each, 2.0 * norm.cdf(z) - 1.0)) for each in largest]
 
 
-def _largest(draws: Vector, margins: Vector) -> Vector:
-    """The largest of errors [S, R] in units of their margins [S], in each of 2 R draws: those given and their negatives."""
-    scaled = draws / np.where(margins > 0, margins, np.inf)[:, None].astype(draws.dtype)
-    return np.concatenate([scaled.max(axis=0, initial=0.0), -scaled.min(axis=0, initial=0.0)])
+def _of_points(noise: Noise, points: Vector, margins: Vector) -> Vector:
+    """The largest of the errors of points, means with weights [Q, n], in units of their margins [Q], in each of 2 R draws: those
+    given and their negatives.
+
+    A few points at a time, whose errors stay in the processor's cache; most are means of few trials.
+    """
+    high, low = np.zeros((2, noise.own.shape[1]), np.float32)
+    scaled = csr_array((points / np.where(margins > 0, margins, np.inf)[:, None]).astype(np.float32))
+    for start in range(0, len(points), _TOGETHER):
+        errors = np.asarray(scaled[start : start + _TOGETHER] @ noise.own)
+        np.maximum(high, errors.max(axis=0), out=high)
+        np.minimum(low, errors.min(axis=0), out=low)
+    return np.concatenate([high, -low])
 
 
 def _of_planes(trials: Observations, choices: Sequence[Planes], noise: Noise) -> list[Vector]:
@@ -191,7 +214,7 @@ def _of_planes(trials: Observations, choices: Sequence[Planes], noise: Noise) ->
     for plane in sorted(set().union(*binding)):
         weights = choices[0].weights[plane]
         some = np.flatnonzero(weights)
-        draws = np.tensordot(weights[some].astype(np.float32), parts[some], axes=1)
+        draws = np.einsum("j,jkr->kr", weights[some].astype(np.float32), parts[some]) if len(some) > 1 else parts[some[0]]
         for choice, (planes, places) in enumerate(zip(choices, binding, strict=True)):
             if plane not in places:
                 continue

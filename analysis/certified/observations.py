@@ -103,13 +103,23 @@ class Observations:
         return self.objective if self.reached is None else self.reached
 
     @property
+    def variances(self) -> Vector:
+        """The variances [n, 1 + K] of (f, g_1 .. g_K)."""
+        return np.column_stack([self.objective_error, self.value_errors]) ** 2
+
+    @property
     def errors_covariance(self) -> Vector:
         """The covariance [n, 1 + K, n, 1 + K] of (f, g_1 .. g_K) of every two trials."""
         size, width = len(self), 1 + len(self.shared)
-        if self.covariance is not None:
-            return self.covariance.reshape(size, width, size, width)
-        errors = np.column_stack([self.objective_error, self.value_errors])
-        return np.diag((errors**2).ravel()).reshape(size, width, size, width)
+        dense = np.diag(self.variances.ravel()) if self.covariance is None else self.covariance
+        return dense.reshape(size, width, size, width)
+
+    @property
+    def within_covariance(self) -> Vector:
+        """The covariance [n, 1 + K, 1 + K] of (f, g_1 .. g_K) of each trial."""
+        if self.covariance is None:  # a thousand trials' `errors_covariance` would be 0.1 GB of zeros
+            return np.asarray(self.variances[:, :, None] * np.eye(1 + len(self.shared)))
+        return np.asarray(np.einsum("jajb->jab", self.errors_covariance))
 
     @property
     def loads(self) -> Vector:
@@ -119,6 +129,8 @@ class Observations:
     @property
     def own_covariance(self) -> Vector:
         """The covariance [n, n] of the trials' own heights f_j + lambda_j . g_j."""
+        if self.covariance is None:
+            return np.diag(self.own_variances)
         loads = self.loads
         result: Vector = np.einsum("ja,jaib,ib->ji", loads, self.errors_covariance, loads)
         return result

@@ -37,9 +37,10 @@ def windows(points: Vector, usable: NDArray[np.bool_]) -> Vector:
     weights, width = [own], 2
     while width * 4 ** points.shape[1] <= len(rows):
         centres = along[:: max(1, width // 4)]
-        means = np.zeros((len(centres), size))
-        np.put_along_axis(means, rows[order[centres, :width]], 1.0 / width, axis=1)
-        weights.append(np.unique(means, axis=0))
+        members = np.unique(np.sort(order[centres, :width], axis=1), axis=0)
+        means = np.zeros((len(members), size))
+        np.put_along_axis(means, rows[members], 1.0 / width, axis=1)
+        weights.append(means)
         width *= 2
     return np.concatenate(weights)
 

@@ -1,7 +1,7 @@
 """The review page: one HTML file with everything in it, for MLflow's artifact viewer and for the disk.
 
 The page needs no network. plotly.js and what is known of the trials are embedded gzipped and unpacked by the browser: plotly.js
-takes 2 MB instead of 5, a thousand trials 0.4 instead of 1.5. What trials say (parameters, reasons, names) reaches the page as
+takes half a megabyte, a thousand trials a quarter of one. What trials say (parameters, reasons, names) reaches the page as
 escaped text only. Its parts lie in `page/`.
 """
 

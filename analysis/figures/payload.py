@@ -9,10 +9,10 @@ from dualsweep.analysis.amortised import direction_of
 from dualsweep.analysis.bands import Slice, certificate, slices
 from dualsweep.analysis.columns import Column, columns, default_axes, view_range
 from dualsweep.analysis.figures.marks import MARKS, kinds
+from dualsweep.analysis.figures.trial_columns import rounded, trial_columns
 from dualsweep.analysis.front import Front
 from dualsweep.analysis.links import run_link
-from dualsweep.analysis.text import setting, verdict
-from dualsweep.analysis.trials import Budget, ConstraintRecord, SweepRecord, Trial
+from dualsweep.analysis.trials import Budget, SweepRecord
 from dualsweep.trainer import metric_names
 
 RUN_URL = "/" + run_link("{experiment}", "{run}")
@@ -48,10 +48,7 @@ def payload(
         "columns": [_column(column, record, front) for column in available],
         "marks": {key: vars(mark) for key, mark in MARKS.items()},
         "history": [_finite(value) for value in history],
-        "trials": [
-            _trial(trial, kind, front, named.get(trial.trial_id, ()))
-            for trial, kind in zip(record.trials, kinds(record, front), strict=True)
-        ],
+        "trials": trial_columns(record.trials, kinds(record, front), front, named, available),
         "thumbnails": dict(thumbnails),
         "budgets": [_budget(each, record) for each in record.budgets],
         "bands": [_band(each, record.budgets) for each in bands],
@@ -71,46 +68,13 @@ def _column(column: Column, record: SweepRecord, front: Front) -> dict[str, obje
         "group": column.group,
         "range": limits,
         "log": column.group == "searched parameters" and _spans_decades(column),
-        "values": [_finite(value) for value in column.values],
+        "values": rounded(column.values),
     }
 
 
 def _spans_decades(column: Column) -> bool:
     known = [value for value in column.values if math.isfinite(value)]
     return bool(known) and min(known) > 0 and max(known) / min(known) > _LOG_FROM
-
-
-def _trial(trial: Trial, kind: str, front: Front, named: Sequence[str]) -> dict[str, object]:
-    return {
-        "id": trial.trial_id,
-        "run": trial.run_id,
-        "status": trial.status,
-        "reason": trial.reason,
-        "doubt": trial.doubt,
-        "kind": kind,
-        "verdict": verdict(trial),
-        "rank": front.ranks[trial.trial_id],
-        "marks": list(named),
-        "continued_from": trial.continued_from,
-        "params": {name: setting(value) for name, value in trial.params.items()},
-        "constraints": [_outcome(outcome) for outcome in trial.constraints],
-        "intervals": {name: _finite(width) for name, width in trial.intervals.items() if math.isfinite(width)},
-    }
-
-
-def _outcome(outcome: ConstraintRecord) -> dict[str, object]:
-    return {
-        "name": outcome.name,
-        "relation": outcome.relation,
-        "value": _finite(outcome.value),
-        "budget": _finite(outcome.budget),
-        "slack": _finite(outcome.slack),
-        "room": _finite(outcome.room),
-        "slack_error": _finite(outcome.slack_error),
-        "multiplier": _finite(outcome.multiplier),
-        "tolerance": _finite(outcome.tolerance),
-        "standing": outcome.standing,
-    }
 
 
 def _budget(budget: Budget, record: SweepRecord) -> dict[str, object]:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -37,7 +38,7 @@ from dualsweep.analysis.certified.reading import read
 from dualsweep.analysis.trials import Budget
 from dualsweep.sweeps.dual_informed.observing import Translator, distribution
 from dualsweep.sweeps.dual_informed.outcome import Outcome
-from dualsweep.sweeps.dual_informed.search import History, Search, StopDecision
+from dualsweep.sweeps.dual_informed.search import JUDGED_EACH_UP_TO, Search, StopDecision, judged_at
 
 STOPPED = "dualsweep.stopped"
 
@@ -94,10 +95,14 @@ class DualInformedSampler(BaseSampler):
         self._distributions = {each.parameter: distribution(each) for each in budgets}
         bound = -np.inf if ideal is None else self._translator.sign * ideal
         self._search = Search(self._translator.box, z, tolerance, bound, seed)
+        self._judged: tuple[tuple[str, int, int], StopDecision] | None = None
 
     def verdict(self, study: Study) -> StopDecision:
-        """Whether the search is over, and why; asked of a study at any time."""
-        return self._search.verdict(self._history(study))
+        """Whether the search is over, and why; asked of a study at any time.
+
+        Of more than `JUDGED_EACH_UP_TO` ended trials it is that of the first `judged_at` of them.
+        """
+        return self._judge(study, study.get_trials(deepcopy=False))
 
     def front(self, study: Study, at: Sequence[Mapping[str, float]]) -> Front:
         """The front as the study knows it, at budgets given by their parameters' names.
@@ -105,7 +110,8 @@ class DualInformedSampler(BaseSampler):
         Raises:
             ValueError: no trial of the study has an outcome yet.
         """
-        history, translator = self._history(study), self._translator
+        translator = self._translator
+        history = translator.history(study.get_trials(deepcopy=False))
         if not len(history.trials):
             raise ValueError("a front must rest on a trial, but the study has none with an outcome; run one, or give `base`")
         budgets = translator.asked(at)
@@ -124,7 +130,7 @@ class DualInformedSampler(BaseSampler):
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         """The next budgets, beside the other sampler's draw."""
         others = self._beside.sample_relative(study, trial, self._others(search_space))
-        return {**others, **self._translator.params(self._search.ask(self._history(study, without=trial)))}
+        return {**others, **self._translator.params(self._search.ask(self._translator.history(self._trials(study, trial))))}
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
         """The other sampler's draw. A budget comes here only where the range it is suggested with is not its own."""
@@ -144,7 +150,7 @@ class DualInformedSampler(BaseSampler):
         self._beside.after_trial(study, trial, state, values)
         ended = copy.copy(trial)  # the storage hears of the end only after this
         ended.state = state
-        verdict = self._search.verdict(self._history(study, without=trial, ended=(ended,)))
+        verdict = self._judge(study, self._trials(study, without=trial, ended=(ended,)))
         if verdict.stop:
             study.set_user_attr(STOPPED, verdict.reason)
             try:
@@ -159,7 +165,18 @@ class DualInformedSampler(BaseSampler):
     def _others(self, space: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:
         return {name: each for name, each in space.items() if name not in self._distributions}
 
-    def _history(self, study: Study, without: FrozenTrial | None = None, ended: Sequence[FrozenTrial] = ()) -> History:
-        number = None if without is None else without.number
-        others = [each for each in study.get_trials(deepcopy=False) if each.number != number]
-        return self._translator.history([*others, *ended])
+    def _judge(self, study: Study, trials: Sequence[FrozenTrial]) -> StopDecision:
+        """The verdict of these trials. One of many trials is kept, as it costs seconds: it is the same until the next is due."""
+        ended = [each for each in trials if each.state.is_finished()]
+        if len(ended) <= JUDGED_EACH_UP_TO:
+            return self._search.verdict(self._translator.history(trials))
+        first = sorted(ended, key=lambda each: (each.datetime_complete or datetime.max, each.number))[: judged_at(len(ended))]
+        key = study.study_name, len(first), first[-1].number
+        if self._judged is None or self._judged[0] != key:
+            counted = {each.number for each in first}
+            history = self._translator.history([t for t in trials if t.number in counted or not t.state.is_finished()])
+            self._judged = key, self._search.verdict(history)
+        return self._judged[1]
+
+    def _trials(self, study: Study, without: FrozenTrial, ended: Sequence[FrozenTrial] = ()) -> list[FrozenTrial]:
+        return [*(each for each in study.get_trials(deepcopy=False) if each.number != without.number), *ended]

@@ -6,7 +6,8 @@
    budgets have no tight end, the corners at both of their ends come first.
 3. Then `placing.place`, at least `SPACING` of the box away from every other trial (nearer, noise would be bisected) and never
    at budgets all at least as tight as some that proved infeasible.
-4. The end is reached where no trial could narrow the band by more than the tolerance.
+4. The end is reached where no trial could narrow the band by more than the tolerance; of many trials it is judged after some
+   of them only (`judged_at`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,18 @@ SPACING = 0.03
 #: A trial that misses its budgets by more than this, in units of the box and beyond its errors, was infeasible.
 MISSED = 0.1
 _TRIES, _HALVINGS = 2, 6
+#: Up to so many ended trials the end is judged after each; of more after each 2^k of them, a 16th to a 32nd of their number.
+JUDGED_EACH_UP_TO, _PARTS = 128, 16
+
+
+def judged_at(ended: int) -> int:
+    """After how many trials, of those that have ended, the end was judged last.
+
+    A verdict takes about the square of their number. At steps that grow with it a search asks for a 16th of its trials too many,
+    at most, and the verdict's share of a suggestion stays well below a second.
+    """
+    step = 1 if ended <= JUDGED_EACH_UP_TO else 2 ** ((ended // _PARTS).bit_length() - 1)
+    return ended - ended % step
 
 
 @dataclass(frozen=True)

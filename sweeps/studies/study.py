@@ -10,6 +10,7 @@ without them, here and everywhere else but in Optuna.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import uuid
@@ -25,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dualsweep.sweeps.dual_informed.of_plan import informed_sampler
 from dualsweep.sweeps.dual_informed.outcome import Outcome, report
+from dualsweep.sweeps.dual_informed.sampler import DualInformedSampler
 from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.study_address import JOURNAL as SCHEME
@@ -32,7 +34,7 @@ from dualsweep.sweeps.records.trial_start import ATTRIBUTE as START
 from dualsweep.sweeps.records.trial_start import ProposedTrial, TrialStart
 from dualsweep.sweeps.studies.samplers import decode, distributions, kept_params, sampler_for
 from dualsweep.sweeps.studies.storage import StorageError, holding, locked, open_storage, patient
-from dualsweep.sweeps.studies.telling import OLD, seen
+from dualsweep.sweeps.studies.telling import OLD, SeenTrials
 from dualsweep.sweeps.studies.unchanged import check_unchanged, fingerprint
 from dualsweep.sweeps.studies.warm_start import WARM, warm_trials
 from dualsweep.trainer.config.diagnostics import InputError
@@ -67,6 +69,7 @@ class Study:
         #: What a user should know of the trials taken over from other sweeps, in words.
         self.said: tuple[str, ...] = ()
         self._judged: tuple[int, str | None] | None = None  # the end is judged once for each trial that has ended
+        self._seen = SeenTrials(plan.required)
         with contextlib.ExitStack() as held:
             try:
                 held.enter_context(locked(output / "study.lock"))
@@ -140,9 +143,14 @@ class Study:
         if self.plan.sweep.sampler.name != NAME:
             return None
         if self._judged is None or self._judged[0] != self.finished:
-            verdict = informed_sampler(self.plan, RandomSampler()).verdict(self._study)  # which asks nothing of the one beside it
+            verdict = self._informed.verdict(self._study)
             self._judged = self.finished, verdict.reason if verdict.stop else None
         return self._judged[1]
+
+    @functools.cached_property
+    def _informed(self) -> DualInformedSampler:
+        """Judges the end, and keeps the verdict of many trials; it asks nothing of the sampler beside it."""
+        return informed_sampler(self.plan, RandomSampler())
 
     def unfinished(self) -> list[ProposedTrial]:
         """Trials asked for and not told, by number: after an interruption these come first, as they are."""
@@ -159,20 +167,22 @@ class Study:
                 f"A new trial must be within the plan's {self.plan.trials}, but {self.stopped or 'all were asked for'}; "
                 "raise `trials`, or lower the sampler's `tolerance`."
             )
-        trials, number, required = self._trials(), len(self._own()), self.plan.required
+        trials = self._trials()
+        number = sum(WARM not in each.user_attrs for each in trials)
         storage = InMemoryStorage()
         memory = optuna.create_study(
             directions=list(self.plan.objectives.values()), storage=storage, sampler=sampler_for(self.plan, len(trials))
         )
         within = storage.get_study_id_from_name(memory.study_name)
         for each in trials:  # as `add_trials`, which checks each of them again
-            storage.create_new_trial(within, seen(each, required))
+            storage.create_new_trial(within, self._seen.of(each))
         if number < len(self.plan.points):
             memory.enqueue_trial(kept_params(self.plan, self.plan.points[number]))
         with _quiet():
             memory.ask(distributions(self.plan))
-        self._write(number, memory.get_trials(deepcopy=False)[-1])
-        return self._asked(number, self._own()[number])
+        asked = memory.get_trials(deepcopy=False)[-1]
+        self._write(number, asked)
+        return self._asked(number, asked)
 
     @patient
     def _write(self, number: int, trial: FrozenTrial) -> None:

@@ -15,7 +15,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from tests.analysis.page import payload
+from tests.analysis.page import own
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -87,7 +87,7 @@ def points(browser: webdriver.Chrome) -> list[dict[str, object]]:
 def point_at(browser: webdriver.Chrome, trial_id: str) -> None:
     """Put the pointer on a trial's point and wait for its card."""
     page = browser.execute_script("return document.documentElement.outerHTML")
-    index = [trial["id"] for trial in payload(page)["trials"]].index(trial_id)
+    index = own(page, "id").index(trial_id)
     place = next(point for point in browser.execute_script(POINTS) if point["index"] == index)
     plot = browser.find_element(By.ID, "plot")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)

@@ -28,3 +28,16 @@ def payload(html: str) -> dict[str, Any]:
     loaded = json.loads(text_in(html))
     assert isinstance(loaded, dict)
     return loaded
+
+
+def listed(loaded: dict[str, Any], packed: Any) -> list[Any]:
+    """A list [trials] of the page's, which may name a column or hold each value once."""
+    if isinstance(packed, str):
+        return next(list(column["values"]) for column in loaded["columns"] if column["key"] == packed)
+    return packed if isinstance(packed, list) else [packed["of"][place] for place in packed["at"]]
+
+
+def own(html: str, key: str) -> list[Any]:
+    """What each trial of the page has of its own under this key: its id, its reason, its kind."""
+    loaded = payload(html)
+    return listed(loaded, loaded["trials"]["own"][key])

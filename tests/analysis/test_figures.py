@@ -19,10 +19,11 @@ from dualsweep.analysis.figures.front_html import base_url_of, front_html
 from dualsweep.analysis.figures.front_png import front_png, marker_path
 from dualsweep.analysis.figures.marks import MARKS, on_front
 from dualsweep.analysis.figures.trajectories import trajectories_png
+from dualsweep.analysis.figures.trial_columns import rounded
 from dualsweep.analysis.front import find_front
 from dualsweep.analysis.trials import Direction, SweepRecord
 from tests.analysis.made_up import HOSTILE, made_up_sweep
-from tests.analysis.page import payload
+from tests.analysis.page import listed, own, packed_in, payload
 
 THREE: dict[str, Direction] = {"objective": "minimize", "value/max": "minimize", "eval/fid": "maximize"}
 
@@ -39,7 +40,7 @@ def test_the_page_holds_every_trial_and_needs_no_network() -> None:
     record = made_up_sweep(40)
     html = page(record)
     loaded = payload(html)
-    assert isinstance(loaded["trials"], list) and len(loaded["trials"]) == 40
+    assert own(html, "id") == [trial.trial_id for trial in record.trials] and len(record.trials) == 40
     assert not re.search(r"""(?:src|href)=["']https?://(?!127\.0\.0\.1:5000/#)""", html)
     keys = [column["key"] for column in loaded["columns"]]
     assert keys[:2] == ["objective", "value/max"]
@@ -56,10 +57,9 @@ def test_the_page_knows_intervals_lineage_stopped_trials_and_names() -> None:
         thumbnails={"0000": "data:image/webp;base64,AA=="},
     )  # fmt: skip
     loaded = payload(html)
-    trials = loaded["trials"]
-    assert isinstance(trials, list)
-    assert (trials[1]["continued_from"], trials[1]["intervals"], trials[1]["marks"]) == ("0000", {"objective": 0.01}, ["knee"])
-    assert trials[2]["kind"] == "stopped" and trials[0]["continued_from"] is None
+    assert own(html, "continued_from")[:2] == [None, "0000"] and own(html, "kind")[2] == "stopped"
+    intervals = loaded["trials"]["intervals"]
+    assert listed(loaded, intervals["objective"])[:3] == [None, 0.01, None] and loaded["trials"]["marks"] == {"1": ["knee"]}
     assert loaded["thumbnails"] == {"0000": "data:image/webp;base64,AA=="}
     assert [(band["budget"], band["through"]) for band in loaded["bands"]] == [(0, None)]
     axes = ["param:constraints.*.at_most", "value/max"]
@@ -68,8 +68,33 @@ def test_the_page_knows_intervals_lineage_stopped_trials_and_names() -> None:
 
 
 def test_the_page_of_a_thousand_trials_is_small() -> None:
-    record = made_up_sweep(1000)
-    assert len(page(record).encode()) <= 5_000_000
+    html = page(made_up_sweep(1000))
+    assert len(packed_in(html)) <= 250 * 1000 and len(html.encode()) <= 900_000
+
+
+def test_the_page_holds_numbers_as_exactly_as_they_are_shown() -> None:
+    """To four digits in tables, and apart in figures where they differ by a ten thousandth of what they span."""
+    near = [1000.0 + step * 1e-6 for step in range(1000)]
+    assert np.diff([value for value in rounded(near) if value is not None]) == pytest.approx(1e-6, abs=2e-8)
+    for values in (near, [0.123456789, -1e-9, math.nan, 98765.4321], [0.5], [0.0, 0.0], [-1.7e308, 1.7e308], [math.nan]):
+        for told, exact in zip(rounded(values), values, strict=True):
+            assert (told is None) == math.isnan(exact)
+            assert told is None or told == pytest.approx(exact, rel=5.1e-5, abs=0)
+
+
+def test_the_page_says_constraints_of_trials_that_have_other_ones() -> None:
+    first, second, *rest = made_up_sweep(12).trials
+    second = replace(second, constraints=second.constraints[:1], params={"dual.step_size": 3, "else": "a"})
+    record = replace(made_up_sweep(12), trials=(first, second, *rest))
+    loaded = payload(page(record))
+    names = [outcome.name for outcome in first.constraints]
+    told = {name: {key: listed(loaded, each) for key, each in loaded["trials"]["constraints"][name].items()} for name in names}
+    assert told[names[1]]["relation"][1] is None and told[names[0]]["relation"][1] == "≤"
+    for place, outcome in enumerate(first.constraints):
+        assert told[names[place]]["multiplier"][0] == pytest.approx(outcome.multiplier, rel=5.1e-5)
+        assert told[names[place]]["slack_error"][0] == pytest.approx(outcome.slack_error, rel=5.1e-5)
+    assert listed(loaded, loaded["trials"]["params"]["dual.step_size"])[1] == "3"
+    assert listed(loaded, loaded["trials"]["params"]["else"])[:2] == [None, "a"]
 
 
 def test_what_a_trial_says_stays_text() -> None:
@@ -87,7 +112,7 @@ def test_what_a_trial_says_stays_text() -> None:
     html = page(replace(record, experiment_name=HOSTILE, trials=hostile))
     assert "<script>window.hacked" not in html and "<b>bold" not in html
     assert html.count("<script") == 3 and html.count("</script>") == 3
-    assert payload(html)["trials"][0]["reason"] == HOSTILE
+    assert own(html, "reason") == [HOSTILE] * 20
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -7,7 +7,22 @@ const review = await (async () => JSON.parse(await unpacked("review")))().catch(
   throw error;
 });
 const columns = new Map(review.columns.map((column) => [column.key, column]));
-review.trials.forEach((trial, index) => { trial.index = index; });
+/** Records of the trials, which the page holds by column (see trial_columns.py). */
+const trialsOf = (packed) => {
+  const listOf = (list) => (typeof list === "string" ? columns.get(list).values : Array.isArray(list) ? list : list.at.map((i) => list.of[i]));
+  const listsOf = (lists) => Object.entries(lists).map(([name, list]) => [name, listOf(list)]);
+  const at = (lists, index) => Object.fromEntries(lists.map(([name, list]) => [name, list[index]]));
+  const there = (lists, index) => Object.fromEntries(lists.map(([name, list]) => [name, list[index]]).filter(([, value]) => value !== null));
+  const own = listsOf(packed.own), intervals = listsOf(packed.intervals);
+  const params = listsOf(packed.params).map(([name, list]) => [name, list.map((value) => (typeof value === "number" ? number(value) : value))]);
+  const constraints = Object.entries(packed.constraints).map(([name, lists]) => [name, listsOf(lists)]);
+  return listOf(packed.own.id).map((_, index) => ({
+    index, ...at(own, index), marks: packed.marks[index] || [], params: there(params, index), intervals: there(intervals, index),
+    constraints: constraints.map(([name, lists]) => ({ name, ...at(lists, index) })).filter((outcome) => outcome.relation !== null),
+  }));
+};
+const number = (value) => (value === null || value === undefined ? "—" : String(Number(value.toPrecision(4))));
+review.trials = trialsOf(review.trials);
 const trialOf = new Map(review.trials.map((trial) => [trial.id, trial]));
 const onFront = (trial) => trial.kind.startsWith("front");
 const at = (key, trial) => (columns.has(key) ? columns.get(key).values[trial.index] : null);
@@ -54,7 +69,6 @@ const element = (tag, text, cls) => {
   if (cls) made.className = cls;
   return made;
 };
-const number = (value) => (value === null || value === undefined ? "—" : String(Number(value.toPrecision(4))));
 const openLink = (trial, text) => {
   const link = element("a", text);
   Object.assign(link, { href: runUrl(trial), target: "_blank", rel: "noopener", title: "open the run in MLflow" });

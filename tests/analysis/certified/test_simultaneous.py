@@ -10,8 +10,8 @@ import pytest
 from scipy.stats import norm
 
 from dualsweep.analysis.certified.band import band
-from dualsweep.analysis.certified.contradictions import consistency
-from dualsweep.analysis.certified.critical import bending
+from dualsweep.analysis.certified.contradictions import consistency, crossing_errors
+from dualsweep.analysis.certified.critical import bending, point_errors, point_margins
 from dualsweep.analysis.certified.fixed import Fixed, attained_with
 from dualsweep.analysis.certified.observations import Observations, Vector
 from dualsweep.analysis.certified.windows import windows
@@ -63,6 +63,22 @@ def test_without_errors_and_without_a_margin_there_is_none() -> None:
     exact = replace(straight(3, 0.0), objective_error=np.zeros(3), covariance=None)
     sides = band(exact, GRID, 2.0)
     assert sides.lower == pytest.approx(1 - GRID[:, 0]) and sides.upper == pytest.approx(1 - GRID[:, 0])
+
+
+@pytest.mark.parametrize(("name", "count"), [("A1", 60), ("A3", 20)])
+def test_a_covariance_that_has_only_variances_changes_nothing(name: str, count: int) -> None:
+    """Independent trials take a shorter way than trials on common draws, to the same figures but for which draws are whose."""
+    alone = measured(problem_of(name), count, 0.02, 0.0, 0)
+    alone = replace(alone, covariance=None)
+    at, width = alone.attained, (1 + len(alone.shared)) * count
+    spelt = replace(alone, covariance=alone.errors_covariance.reshape(width, width))
+    short, long = band(alone, at, 2.0), band(spelt, at, 2.0)
+    assert short.critical == pytest.approx(long.critical, rel=0.03)
+    assert np.mean(short.gap) == pytest.approx(np.mean(long.gap), rel=0.02)
+    assert crossing_errors(alone) == pytest.approx(crossing_errors(spelt), abs=1e-7)  # of a trial at its own: 0 but for rounding
+    means = windows(alone.attained, np.ones(count, dtype=np.bool_))
+    assert point_errors(alone, means) == pytest.approx(point_errors(spelt, means))
+    assert point_margins(alone, means) == pytest.approx(point_margins(spelt, means))
 
 
 @pytest.mark.parametrize(("name", "count", "common"), [("A1", 5, 0.0), ("H1", 12, 0.9), ("A1", 40, 0.0), ("H3", 5, 0.0)])

@@ -15,10 +15,10 @@ import optuna
 import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import RandomSampler, TPESampler
-from optuna.trial import Trial, TrialState
+from optuna.trial import Trial, TrialState, create_trial
 
 from dualsweep.analysis.trials import Budget
-from dualsweep.sweeps.dual_informed.outcome import Outcome, report
+from dualsweep.sweeps.dual_informed.outcome import ATTRIBUTE, Outcome, report
 from dualsweep.sweeps.dual_informed.sampler import STOPPED, DualInformedSampler, Front
 from tests.analysis.certified.problems import problem
 
@@ -100,6 +100,25 @@ def test_it_stops_by_itself_and_says_why() -> None:
     assert isinstance(study.sampler, DualInformedSampler)
     verdict = study.sampler.verdict(study)
     assert verdict.stop and verdict.reason == study.user_attrs[STOPPED] and verdict.gap <= 0.05
+
+
+def test_of_many_trials_the_end_is_judged_by_the_first_ones() -> None:
+    """With 136 to 143 ended trials it is that of the first 136, which leave the tight corner open, whoever asks."""
+    study = optuna.create_study(sampler=DualInformedSampler(TWO[:1]))
+    space: dict[str, BaseDistribution] = {"b0": FloatDistribution(-2.0, 0.0)}
+    for b in [*np.linspace(-1.5, 0.0, 136), *[-2.0] * 7]:
+        study.add_trial(create_trial(value=0.0, params={"b0": b}, distributions=space, user_attrs=outcome_of(b)))
+    assert isinstance(study.sampler, DualInformedSampler)
+    assert len(study.trials) == 143 and "band is open" in study.sampler.verdict(study).reason
+    study.enqueue_trial({"b0": -2.0})
+    study.optimize(one, n_trials=1)
+    assert "narrower than the tolerance" in study.user_attrs[STOPPED]
+    another = DualInformedSampler(TWO[:1]).verdict(study)  # one that has seen nothing of it
+    assert another.stop and another.reason == study.sampler.verdict(study).reason
+
+
+def outcome_of(b: float) -> dict[str, Any]:
+    return {ATTRIBUTE: solved([b], "A1").to_json()}
 
 
 def test_ask_and_tell_with_several_pending() -> None:

@@ -10,7 +10,7 @@ import pytest
 from dualsweep.analysis.certified.axes import Axis, Box
 from dualsweep.analysis.certified.observations import Observations, Vector
 from dualsweep.sweeps.dual_informed.placing import apart, improvements
-from dualsweep.sweeps.dual_informed.search import SPACING, History, Search
+from dualsweep.sweeps.dual_informed.search import JUDGED_EACH_UP_TO, SPACING, History, Search, judged_at
 from tests.analysis.certified.problems import Problem, problem
 from tests.analysis.certified.test_surrogate import box_of
 
@@ -152,6 +152,14 @@ def test_the_noise_floor_is_not_the_end_while_trials_could_narrow_the_band() -> 
     search = Search(box_of(case))
     verdict = search.verdict(gone(case, search, 3, noise=0.02))
     assert not verdict.stop and verdict.gap > verdict.floor > 0
+
+
+def test_the_end_is_judged_after_each_trial_and_of_many_after_a_sixteenth_more_at_most() -> None:
+    due = np.array([judged_at(ended) for ended in range(5000)])
+    assert (due[: JUDGED_EACH_UP_TO + 1] == np.arange(JUDGED_EACH_UP_TO + 1)).all()
+    assert (np.diff(due) >= 0).all() and (due <= np.arange(5000)).all()
+    assert (np.arange(5000) - due < np.arange(5000) / 16 + 1).all()
+    assert len(set(due[2500:])) <= 32  # seconds each
 
 
 def test_hypervolume_improvements_are_areas() -> None:
