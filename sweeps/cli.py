@@ -23,6 +23,7 @@ from dualsweep.sweeps.options import (
     Sets,
     Strict,
     Tracking,
+    Trust,
     at_home,
     interruptible,
     write_json,
@@ -50,7 +51,7 @@ def _checked(file: Path, sets: list[str] | None, output: str | None, json_file: 
 
 
 @app.command()
-def check(file: File, sets: Sets = None, address: Address = None) -> None:
+def check(file: File, sets: Sets = None, address: Address = None, trust: Trust = False) -> None:
     """Validate a recipe or sweep and print the resolved plan; runs and writes nothing."""
     from dualsweep.sweeps.checking import describe
 
@@ -61,7 +62,7 @@ def check(file: File, sets: Sets = None, address: Address = None) -> None:
 @app.command()
 def train(
     file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None, store: Tracking = None,
-    strict: Strict = False,
+    strict: Strict = False, trust: Trust = False,
 ) -> None:  # fmt: skip
     """One constrained training; the same command again continues an interrupted one."""
     from dualsweep.sweeps.checking import checked_recipe, checked_store
@@ -80,7 +81,8 @@ def train(
 
 @app.command()
 def sweep(
-    file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None, strict: Strict = False
+    file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None,
+    strict: Strict = False, trust: Trust = False,
 ) -> None:  # fmt: skip
     """A sweep; the same command again continues it and never reruns a finished trial."""
     from dualsweep.sweeps.checking import checked_sweep
@@ -114,6 +116,7 @@ def sample(
         str | None,
         typer.Option("--budgets", help="NAME=VALUE,… of an amortised run; the recipe's where left out.", show_default=False),
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Samples of a trained model, as PNG and NPY."""
     from dualsweep.trainer.config.diagnostics import Diagnostic
@@ -244,6 +247,7 @@ def submit(
     sets: Sets = None,
     output: Output = None,
     strict: Strict = False,
+    trust: Trust = False,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Follow the logs to the end.")] = True,
 ) -> None:
     """Submit a recipe or sweep to a Ray cluster, after a preflight, and follow its logs."""

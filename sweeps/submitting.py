@@ -14,6 +14,7 @@ from dualsweep.cluster.preflight import failures, preflight
 from dualsweep.sweeps.exits import BAD_INPUT, DONE, FAILED, MEANINGS
 from dualsweep.trainer.checks.own_name import name_taken
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.trust import trusts_all
 
 #: The packages that the job needs beside the repository's own; the preflight can only look for what travels.
 MODULES = ("dualsweep",)
@@ -54,6 +55,7 @@ def submit_file(
     if output:
         arguments += ["--output", output]
     arguments += ["--strict"] if strict else []
+    arguments += ["--trust"] if trusts_all() else []
     job = submit(file, address=address, working_dir=root, entrypoint_args=arguments)
     console.print(f"submitted as {job.submission_id}", highlight=False)
     where = f"{job.submission_id} --address {job.address}"

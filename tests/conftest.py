@@ -52,6 +52,14 @@ def no_store_of_another_test() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def state_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What runs note of themselves for this user is noted for the tests alone."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def seed_of_tests(request: pytest.FixtureRequest) -> int:
     """For fixtures that draw or train for several tests; a test asks for `sampled`."""
