@@ -31,6 +31,7 @@ from dualsweep.sweeps.options import (
 from dualsweep.sweeps.output import Screen
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.samplers import shipped as samplers
+from dualsweep.trainer.trust import trust_all
 
 #: The samplers' words, for help and errors.
 SAMPLERS = f"{', '.join(samplers.NAMES[:-1])} or {samplers.NAMES[-1]}"
@@ -53,6 +54,7 @@ def _checked(file: Path, sets: list[str] | None, output: str | None, json_file: 
 @app.command()
 def check(file: File, sets: Sets = None, address: Address = None, trust: Trust = False) -> None:
     """Validate a recipe or sweep and print the resolved plan; runs and writes nothing."""
+    trust_all(trust)
     from dualsweep.sweeps.checking import describe
 
     for line in describe(_checked(file, sets, None, None, address)):
@@ -65,6 +67,7 @@ def train(
     strict: Strict = False, trust: Trust = False,
 ) -> None:  # fmt: skip
     """One constrained training; the same command again continues an interrupted one."""
+    trust_all(trust)
     from dualsweep.sweeps.checking import checked_recipe, checked_store
 
     checked = replace(checked_recipe(file, sets or [], output, json_file, address), store=checked_store(store))
@@ -85,6 +88,7 @@ def sweep(
     strict: Strict = False, trust: Trust = False,
 ) -> None:  # fmt: skip
     """A sweep; the same command again continues it and never reruns a finished trial."""
+    trust_all(trust)
     from dualsweep.sweeps.checking import checked_sweep
 
     checked = checked_sweep(file, sets or [], output, json_file, address)
@@ -119,6 +123,7 @@ def sample(
     trust: Trust = False,
 ) -> None:
     """Samples of a trained model, as PNG and NPY."""
+    trust_all(trust)
     from dualsweep.trainer.config.diagnostics import Diagnostic
     from dualsweep.trainer.storage import check_writable
 
@@ -251,6 +256,7 @@ def submit(
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Follow the logs to the end.")] = True,
 ) -> None:
     """Submit a recipe or sweep to a Ray cluster, after a preflight, and follow its logs."""
+    trust_all(trust)
     from dualsweep.sweeps.checking import check_file_only
 
     kind = check_file_only(file, sets or [])

@@ -16,7 +16,6 @@ from dualsweep.sweeps.exits import FAILED, INTERRUPTED
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.storage import local_path, write_file
-from dualsweep.trainer.trust import trust_all
 
 
 def at_home(path: Path | None) -> Path | None:
@@ -36,12 +35,6 @@ def file_for_json(path: Path | None) -> Path | None:
     return at_home(path)
 
 
-def trusting(trusted: bool) -> bool:
-    """What `--trust` says, said to this process."""
-    trust_all(trusted)
-    return trusted
-
-
 File = Annotated[Path, typer.Argument(help="A recipe or a sweep, in YAML.", show_default=False, callback=at_home)]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="key=value to lay over the file; may be repeated.", show_default=False)
@@ -53,14 +46,7 @@ Json = Annotated[
     Path | None, typer.Option("--json", help="File for the results as JSON.", show_default=False, callback=file_for_json)
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit code 3 unless every trial is known to meet its budgets.")]
-Trust = Annotated[
-    bool,
-    typer.Option(
-        "--trust",
-        callback=trusting,
-        help="Run the code that checkpoints name by import path, whoever wrote them (docs/SECURITY.md).",
-    ),
-]
+Trust = Annotated[bool, typer.Option("--trust", help="Run the code that checkpoints name, whoever wrote them.")]
 Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster to join, host:port or auto; a local one when left out.", show_default=False),

@@ -29,7 +29,7 @@ _all_trusted = False
 
 def trust_all(trusted: bool = True) -> None:
     """From now on this process follows the import paths of every checkpoint, or again of its user's own alone."""
-    global _all_trusted  # noqa: PLW0603  # what a user said on the command line holds for the process
+    global _all_trusted  # what a user said on the command line holds for the process
     _all_trusted = trusted
 
 

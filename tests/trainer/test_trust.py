@@ -13,7 +13,6 @@ from dualsweep.sweeps.cli import app
 from dualsweep.sweeps.tracking.models import save
 from dualsweep.sweeps.tracking.sampling_model import _load_pyfunc
 from dualsweep.trainer import trust
-from dualsweep.trainer.amortised.measure import measured_at
 from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.engine.sample_command import generate, restore
@@ -26,7 +25,7 @@ from tests.trainer.models.test_composed import recipe
 from tests.trainer.recipes import digits
 
 MODULE = "strangers_module"
-CODE = f"""
+CODE = """
 from pathlib import Path
 Path(__file__).with_name("ran").touch()
 from tests.trainer.models.test_build import network, points
