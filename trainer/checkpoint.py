@@ -126,7 +126,7 @@ def read(uri: str) -> Snapshot:
         sizes: dict[str, int] = json.loads(files.cat_file(marker))
         content = {name: files.cat_file(inside(files, root, name)) for name in sizes}
         wrong = next((name for name, size in sizes.items() if len(content[name]) != size), None)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise TrainingError(
             f"a checkpoint must hold the files that its {MARKER} lists, but got {type(error).__name__}: {error} in {uri}; "
             "take an earlier one"

@@ -21,10 +21,12 @@ from dualsweep.trainer.errors import TrainingError
 __all__ = [
     "BadPlaceError",
     "OutsideError",
+    "as_file_name",
     "check_writable",
     "filesystem",
     "inside",
     "is_local",
+    "lies_below",
     "local_path",
     "naming",
     "read_file",
@@ -74,6 +76,17 @@ def inside(files: Any, root: str, name: str) -> str:
         rule, remedy = "a file of a run must lie in that run's folder", "it was made to reach other files: take another run"
         raise OutsideError(rule, f"{show(name)} in {root}", remedy)
     return path
+
+
+def lies_below(path: Path, folder: Path) -> bool:
+    """Whether a file or folder of this machine lies below another, with all that is in it and wherever links lead."""
+    root = os.path.realpath(folder)
+    return all(Path(os.path.realpath(each)).is_relative_to(root) for each in (path, *path.rglob("*")))
+
+
+def as_file_name(name: str) -> str:
+    """A name that anyone may have given, as that of one file or folder: no part of it leads elsewhere or is hidden."""
+    return re.sub(r"[^\w.-]", "-", name).lstrip(".")[:100] or "-"
 
 
 def check_writable(uri: str, key: str = "--output", file: str = "command line", line: int = 1) -> None:

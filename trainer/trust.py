@@ -58,7 +58,7 @@ def is_own(checkpoint: str) -> bool:
     """Whether a run of this user on this machine wrote the checkpoint as it is, and noted it."""
     try:
         return (_folder() / _checksum(_content(checkpoint))).is_file()
-    except (OSError, RuntimeError, ValueError, AttributeError):
+    except (OSError, RuntimeError, ValueError, TypeError, TrainingError):  # RecursionError is a RuntimeError
         return False
 
 

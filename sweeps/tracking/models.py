@@ -84,14 +84,15 @@ def _deliver(checkpoint: str, into: Path) -> bool:
     files, root = filesystem(checkpoint)
     try:
         sizes: dict[str, int] = json.loads(files.cat_file(inside(files, root, MARKER)))
+        paths = {name: inside(files, root, name) for name in sizes}
         whole = any(name in sizes for name in _WHOLE)
         needed = [name for name in sizes if not name.startswith("training/") or (not whole and name in _WEIGHTS)]
         own = is_own(checkpoint)  # and so is its copy then
-        content = {name: files.cat_file(inside(files, root, name)) for name in needed}
+        content = {name: files.cat_file(paths[name]) for name in needed}
         for name, data in content.items():
             (into / name).parent.mkdir(parents=True, exist_ok=True)
             (into / name).write_bytes(data)
-    except (OSError, ValueError, TypeError, AttributeError, TrainingError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, TrainingError):
         return False
     if own:
         remember(content, checkpoint)

@@ -25,7 +25,7 @@ from dualsweep.analysis.publish import publish
 from dualsweep.analysis.reading import read_sweep
 from dualsweep.analysis.recommendation.recommend import recommend
 from dualsweep.analysis.review import review
-from dualsweep.analysis.thumbnails import thumbnails
+from dualsweep.analysis.thumbnails import _picture, thumbnails
 from dualsweep.analysis.trials import SweepRecord
 from tests.analysis.made_up import HOSTILE, front_text, log_parent, log_trial, made_up_sweep, made_up_trials, new_store
 from tests.analysis.page import text_in
@@ -249,3 +249,13 @@ def test_the_description_fits_mlflows_limit_and_is_safe() -> None:
     cells = {line.replace("\\|", "").count("|") for line in rows}
     assert cells == {9} and not any("<script" in line.replace("\\<", "") for line in rows[2:])
     assert escape("a\n|b*") == r"a \|b\*"
+
+
+def test_a_server_names_no_folder_of_this_machine(tmp_path: Path) -> None:
+    there, work = tmp_path / "there", tmp_path / "work" / "below"
+    there.mkdir()
+    work.mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(there / "samples.png")
+    trial = replace(made_up_trials(1)[0], run_id="../../outside", artifacts=there.as_uri())
+    assert _picture(f"sqlite:///{tmp_path}/mlflow.db", 0, trial, work)
+    assert {each.name for each in tmp_path.iterdir()} == {"there", "work"}
