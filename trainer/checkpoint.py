@@ -19,7 +19,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.storage import MARKER, filesystem, inside, naming, step_of
+from dualsweep.trainer.storage import MARKER, answering, filesystem, inside, naming, step_of
 from dualsweep.trainer.trust import remember
 
 
@@ -101,14 +101,19 @@ class CheckpointFolder:
 
 
 def locate(place: str) -> str | None:
-    """The checkpoint folder meant by `place`: itself, or the newest below a run's output or its `checkpoints`, or None."""
+    """The checkpoint folder meant by `place`: itself, or the newest below a run's output or its `checkpoints`, or None.
+
+    Raises:
+        BadPlaceError: it is a URI that can't be reached.
+    """
     files, root = filesystem(place)
-    if files.exists(posixpath.join(root, MARKER)):
-        return place
-    for folder in (posixpath.join(place, "checkpoints"), place):
-        newest = CheckpointFolder(folder).newest()
-        if newest is not None:
-            return newest
+    with answering(place):
+        if files.exists(posixpath.join(root, MARKER)):
+            return place
+        for folder in (posixpath.join(place, "checkpoints"), place):
+            newest = CheckpointFolder(folder).newest()
+            if newest is not None:
+                return newest
     return None
 
 

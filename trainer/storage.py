@@ -49,13 +49,37 @@ def step_of(name: str) -> int | None:
 
 
 def filesystem(place: str) -> tuple[Any, str]:
-    """The fsspec file system of a place, and its root there; a local path is taken as it is, whatever characters it has."""
+    """The fsspec file system of a place, and its root there; a local path is taken as it is, whatever characters it has.
+
+    Raises:
+        BadPlaceError: it is no URI, or no file system for it is installed.
+    """
     import fsspec
 
     if is_local(place):
         return fsspec.filesystem("file"), str(local_path(place))
-    found: tuple[Any, str] = fsspec.core.url_to_fs(place)
-    return found
+    with answering(place):
+        found: tuple[Any, str] = fsspec.core.url_to_fs(place)
+        return found
+
+
+@contextlib.contextmanager
+def answering(place: str) -> Iterator[None]:
+    """Tells of a URI that leads nowhere as a mistake of input: every file system has errors of its own, whole pages of them.
+
+    Raises:
+        BadPlaceError: it does.
+    """
+    try:
+        yield
+    except (BadPlaceError, TrainingError):
+        raise
+    except Exception as error:
+        if is_local(place):
+            raise
+        what = f"{show(place)} ({type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]})"
+        remedy = "name a path, or a URI that this machine can reach with what is installed"
+        raise BadPlaceError("must be a place that answers", masked(what), remedy) from None
 
 
 class OutsideError(UnplacedError, TrainingError):

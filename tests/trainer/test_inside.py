@@ -23,7 +23,7 @@ OUTSIDE = ["../secret", "a/../../secret", "/etc/hostname", "", ".", "..", "a//b"
 @pytest.mark.parametrize("scheme", ["", "memory://run"])
 def test_a_name_that_leads_out_is_refused_whatever_the_store(tmp_path, name, scheme):
     files, root = filesystem(scheme or str(tmp_path))
-    with pytest.raises(OutsideError, match="must lie in that run's folder, but got .*; it was made to reach other files"):
+    with pytest.raises(OutsideError, match=r"must lie in that run's folder, but got .*; it was made to reach other files"):
         inside(files, root, name)
 
 
