@@ -62,7 +62,7 @@ class Loader(yaml.SafeLoader):
         self._extents: dict[int, tuple[int, int]] = {}  # of each node: its nodes, and how deep they are nested
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Composes a node as PyYAML does, within bounds, and remembers the lines of aliases in lists: nodes have their targets'."""
+        """Composes a node as PyYAML does, within bounds; notes the lines of aliases in lists, whose nodes have others."""
         line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
         alias = self.check_event(yaml.AliasEvent)
         if isinstance(index, int) and alias:
@@ -83,9 +83,13 @@ class Loader(yaml.SafeLoader):
 
     def _check_bounds(self, line: int) -> None:
         if self._deepest > MOST_NESTED:
-            raise BoundError(f"lists or sections nested too deeply, more than {MOST_NESTED} in each other", "nest them less", line)
+            raise BoundError(
+                f"lists or sections nested too deeply, more than {MOST_NESTED} in each other", "nest them less", line
+            )
         if self._count > MOST_NODES:
-            raise BoundError(f"more than {MOST_NODES:,} keys and entries, aliases of aliases counted each time", "write less", line)
+            raise BoundError(
+                f"more than {MOST_NODES:,} keys and entries, aliases of aliases counted each time", "write less", line
+            )
 
     def scan_flow_scalar(self, style: str) -> Any:
         """As PyYAML does, which fails where an escape names no character."""

@@ -106,7 +106,9 @@ def validate(model: type[Model], document: Document) -> Model:
         problems = [each for one in found[:MOST_TOLD] for each in _problems(model, document, one)]
         problems.sort(key=lambda problem: problem.line)
         if len(found) > MOST_TOLD:
-            problems.append(document.diagnostic((), "must be right", f"{len(found) - MOST_TOLD} more mistakes", "fix these first"))
+            problems.append(
+                document.diagnostic((), "must be right", f"{len(found) - MOST_TOLD} more mistakes", "fix these first")
+            )
         raise InputError(problems) from None
 
 
