@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
+from dualsweep.cluster.cargo import LINKS, SECRETS
 from dualsweep.sweeps.exits import INTERRUPTED, broken, exit_code
 from dualsweep.sweeps.options import (
     Address,
@@ -254,15 +255,23 @@ def submit(
     strict: Strict = False,
     trust: Trust = False,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Follow the logs to the end.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would travel, by size; asks no server.")] = False,
+    secrets: Annotated[bool, typer.Option(SECRETS, help="Carry files that look like secrets.")] = False,
+    links: Annotated[bool, typer.Option(LINKS, help="Carry what links out of the working directory lead to.")] = False,
 ) -> None:
     """Submit a recipe or sweep to a Ray cluster, after a preflight, and follow its logs."""
     trust_all(trust)
     from dualsweep.sweeps.checking import check_file_only
 
     kind = check_file_only(file, sets or [])
-    from dualsweep.sweeps.submitting import submit_file
+    from dualsweep.sweeps.submitting import show_cargo, submit_file
 
-    raise typer.Exit(submit_file(kind, file, address, sets or [], output, Screen(), following=follow, strict=strict))
+    allowed = [flag for flag, said in ((SECRETS, secrets), (LINKS, links)) if said]
+    if dry_run:
+        show_cargo(file, allowed, Screen())
+        return
+    code = submit_file(kind, file, address, sets or [], output, Screen(), following=follow, strict=strict, allowed=allowed)
+    raise typer.Exit(code)
 
 
 @app.command()
