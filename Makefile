@@ -10,6 +10,8 @@ CPU_avx2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCT
 SETTING = $(if $(filter own old avx2,$(CPU)),$(CPU_$(CPU)),$(error CPU must be own, old or avx2, but got $(CPU)))
 # Threads of each test process of the first half of the tests, which make none of their own.
 THREADS ?= 1
+# Examples of `make fuzz`.
+FUZZ ?= 20000
 READY := $(VENV)/.ready
 # The core's tests with the lowest versions that pyproject.toml allows; a floor there is what passed here. uv takes torch from PyPI, unless
 # FLOORS_TORCH names another build, `make test-floors FLOORS_TORCH=torch==2.13.0+cpu`, in an index or folder that uv's own UV_EXTRA_INDEX_URL
@@ -18,7 +20,7 @@ FLOORS := .venv-floors
 FLOORS_TORCH ?=
 UV ?= $(BIN)/uv
 
-.PHONY: help setup demo test test-fast test-slow test-floors coverage lint bench clean
+.PHONY: help setup demo test test-fast test-slow test-floors fuzz coverage lint bench clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -50,6 +52,9 @@ test-floors: $(READY) ## the core's tests with the lowest versions that pyprojec
 	$(UV) venv --quiet --clear --python 3.11 $(FLOORS)
 	$(UV) pip install --quiet --python $(FLOORS)/bin/python --resolution lowest-direct $(FLOORS_TORCH) -e '.[dev]'
 	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(FLOORS)/bin/python -m tests.isolated $(FLOORS)/bin/python -m pytest -n 2 --dist worksteal -m "not ray and not browser and not slow" tests/trainer tests/analysis
+
+fuzz: $(READY) ## FUZZ (20,000) files and options that nobody would write, drawn anew each time: each is found good or told by line
+	FUZZ=$(FUZZ) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q --timeout 7200 tests/fuzz
 
 coverage: $(READY) ## lines and branches by room that the first half of the tests reaches; at least 90 % of the core's branches
 	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist worksteal -m "not ray and not browser" --cov --cov-report=

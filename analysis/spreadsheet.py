@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import unicodedata
 from pathlib import Path
 
 from dualsweep.analysis.front import Front
@@ -15,6 +16,8 @@ from dualsweep.analysis.trials import SweepRecord, Trial
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.storage import write_file
 
+#: What begins a formula to a spreadsheet, behind blanks and quotes; in any of the widths that characters have.
+_FORMULAS = ("=", "+", "-", "@", "|", "%")
 _QUANTITIES = ("value", "budget", "slack", "slack_error", "tolerance", "standing", "multiplier", "multiplier_error")
 
 
@@ -28,7 +31,8 @@ def write_trials(path: Path, record: SweepRecord, front: Front, prices: Prices, 
     allow the price of its budget to be, the sum of those that share it) and `price/NAME` (agrees, disagrees or slack); seconds,
     steps, continued_from (the trial whose end it started from), reason, recommended (preferred, knee or both). An objective that
     is also a searched parameter's or a constraint's column appears once. Where trials are several trainings there are also
-    replicates, feasibility and `interval/METRIC` of each objective and each slack.
+    replicates, feasibility and `interval/METRIC` of each objective and each slack. Texts that would be formulas to a spreadsheet
+    have a quote in front.
     """
     rows = [
         _row(record, front, trial) | _priced(prices, trial) | {"recommended": ", ".join(recommendation.words_of(trial))}
@@ -41,9 +45,10 @@ def write_trials(path: Path, record: SweepRecord, front: Front, prices: Prices, 
     names += [*(_replicated(record, record.trials[0]) if record.replicated else ()), "seconds", "steps"]
     names += ["continued_from", "reason", "recommended"]
     file = io.StringIO(newline="")
-    writer = csv.DictWriter(file, list(dict.fromkeys(names)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    columns = list(dict.fromkeys(names))
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(map(_no_formula, columns))
+    writer.writerows([_no_formula(row.get(name, "")) for name in columns] for row in rows)
     write_file(path, file.getvalue())
 
 
@@ -90,6 +95,20 @@ def _replicated(record: SweepRecord, trial: Trial) -> dict[str, object]:
     metrics = dict.fromkeys([*record.objectives, *(metric_names.slack(name) for name in record.constraint_names)])
     intervals = {metric_names.interval(name): trial.intervals.get(name) for name in metrics}
     return {"replicates": trial.replicates, "feasibility": trial.feasibility, **intervals}
+
+
+def _no_formula(value: object) -> object:
+    """A text that spreadsheets would compute, with the quote in front that makes it a text to them.
+
+    Source: OWASP, "CSV Injection". Numbers stay, whatever their sign.
+    """
+    if not isinstance(value, str) or not unicodedata.normalize("NFKC", value).lstrip(" '\"\t\r\n").startswith(_FORMULAS):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def _cell(value: object) -> object:

@@ -43,14 +43,14 @@ def thumbnails(tracking_uri: str, record: SweepRecord, front: Front) -> dict[str
 
 def _pictures(tracking_uri: str, trials: Sequence[Trial]) -> Iterator[tuple[Trial, str]]:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(_AT_A_TIME) as pool:
-        shrinking = pool.map(lambda each: _picture(tracking_uri, each, Path(folder)), trials)
+        shrinking = pool.map(lambda each: _picture(tracking_uri, *each, Path(folder)), enumerate(trials))
         for trial, picture in zip(trials, shrinking, strict=True):
             if picture is not None:
                 yield trial, picture
 
 
-def _picture(tracking_uri: str, trial: Trial, folder: Path) -> str | None:
-    into = folder / trial.run_id
+def _picture(tracking_uri: str, place: int, trial: Trial, folder: Path) -> str | None:
+    into = folder / str(place)  # and not by a name that a server gives
     into.mkdir()
     try:
         return shrunk(download(tracking_uri, trial, SAMPLES, str(into)).read_bytes())

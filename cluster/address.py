@@ -60,14 +60,23 @@ def job_server_url(address: str | None) -> str:
     urls = [name for name in named if name.startswith(("http://", "https://"))]
     given = address if address is not None else (urls[0] if urls else JOB_SERVER)
     url = (given if "://" in given else f"http://{given}").rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_server(url):
         raise ClusterError(
             "jobs are submitted to the http:// or https:// address of the job server (Ray's dashboard)",
             given,
             f"give for example {JOB_SERVER}",
         )
     return url
+
+
+def _is_server(url: str) -> bool:
+    """Whether a connection can be made to what a URL names: a host, and no port or one that is a number."""
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that don't close, a port that is none
+        return False
+    return named and parts.scheme in ("http", "https") and not any(each.isspace() or not each.isprintable() for each in url)
 
 
 def probe_gcs(address: str, timeout_s: float = PROBE_TIMEOUT_S) -> None:

@@ -10,13 +10,14 @@ import shutil
 import stat
 import subprocess
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
 from dualsweep.cluster.errors import ClusterError
+from dualsweep.cluster.secret_files import secret_files
 
 MIB = 2**20
 
@@ -25,6 +26,9 @@ UPLOAD_CAP_BYTES = 100 * MIB
 
 NEVER = frozenset({".git", ".venv", "venv", "__pycache__"})
 """Folders that are never carried, at any depth: Ray's own list."""
+
+SECRETS, LINKS = "--carry-secrets", "--follow-links"
+"""What allows files to travel that look like secrets, and those that links out of the working directory lead to."""
 
 _IGNORE_FILES = (".gitignore", ".rayignore")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -55,14 +59,16 @@ class WorkingDirPackage:
         return sorted(self.files, key=lambda file: -file[1])[:count]
 
 
-def collect(working_dir: Path) -> WorkingDirPackage:
+def collect(working_dir: Path, allowed: Collection[str] = ()) -> WorkingDirPackage:
     """List what would be carried.
 
     In a git work tree: what is tracked, and what is neither tracked nor ignored. Elsewhere: what no `.gitignore` on the way
     excludes. In both, `.rayignore` (in the syntax of `.gitignore`) excludes as well, tracked files too.
 
+    `allowed` are those of `SECRETS` and `LINKS` that may be among them.
+
     Raises:
-        ClusterError: not a folder, or nothing to carry.
+        ClusterError: not a folder, nothing to carry, or what must not leave this machine unasked.
     """
     root = working_dir.resolve()
     if not root.is_dir():
@@ -79,7 +85,31 @@ def collect(working_dir: Path) -> WorkingDirPackage:
         raise ClusterError(
             "the working directory must hold files to carry", f"none in {root}", "check its .gitignore and .rayignore"
         )
+    _check_leaving(root, [name for name, _ in files], allowed)
     return WorkingDirPackage(root, tuple(sorted(files)), tuple(links))
+
+
+def _check_leaving(root: Path, names: Sequence[str], allowed: Collection[str]) -> None:
+    out = [name for name in names if LINKS not in allowed and _leads_out(root, name)]
+    secret = [name for name in secret_files(root, names) if SECRETS not in allowed and name not in out]
+    found = [(SECRETS, "that look like secrets", secret), (LINKS, "that lead out of the working directory", out)]
+    refused = [(flag, f"files {what}: {_listed(which)}") for flag, what, which in found if which]
+    if refused:
+        raise ClusterError(
+            "what travels must hold neither secrets nor what lies elsewhere",
+            "; ".join(received for _, received in refused),
+            f"name them in .gitignore or .rayignore, or say {' '.join(flag for flag, _ in refused)} to carry them all the same",
+        )
+
+
+def _leads_out(root: Path, name: str) -> bool:
+    """Whether a file is a link, or lies behind one, to what is not in the root, or to what is never carried."""
+    target = (root / name).resolve()
+    return not target.is_relative_to(root) or not NEVER.isdisjoint(target.relative_to(root).parts)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
 def pack(cargo: WorkingDirPackage, target: Path, cap_bytes: int = UPLOAD_CAP_BYTES) -> int:

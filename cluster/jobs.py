@@ -4,7 +4,7 @@ import contextlib
 import shlex
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,17 +56,19 @@ def submit(
     env_vars: Mapping[str, str] | None = None,
     pip: Sequence[str] = (),
     submission_id: str | None = None,
+    allowed: Collection[str] = (),
 ) -> Job:
     """Submit a job that runs `entrypoint_args` followed by `file`, in an uploaded copy of `working_dir`.
 
     `entrypoint_args` is a command as a list, such as `["python", "-m", "dualsweep", "sweep"]`; it is quoted here. `env_vars` hold
     in the job and all its workers. `pip` names requirements that the nodes install first. A `submission_id` must be new.
+    `allowed`: as `dualsweep.cluster.cargo.collect` takes it.
 
     Raises:
         ClusterError: whatever `dualsweep.cluster.preflight.preflight` would have found, or the job server's refusal.
     """
     name = inside(file, working_dir)
-    cargo = collect(working_dir)
+    cargo = collect(working_dir, allowed)
     if not cargo.carries(name):
         raise ClusterError(
             "the file must be among what is carried", f"{name}, which is ignored or missing", "check .gitignore and .rayignore"

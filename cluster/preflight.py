@@ -1,7 +1,7 @@
 """Checks before a submit: everything that can be known to go wrong, before anything is uploaded."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -29,14 +29,18 @@ class Check:
         return f"{self.level:<4}  {self.name}: {self.rule}: {self.value}{advice}"
 
 
-def preflight(file: Path, *, working_dir: Path, address: str | None, modules: Sequence[str] = ()) -> tuple[Check, ...]:
+def preflight(
+    file: Path, *, working_dir: Path, address: str | None, modules: Sequence[str] = (), allowed: Collection[str] = ()
+) -> tuple[Check, ...]:
     """Check whether submitting `file` would work. Nothing is uploaded or run.
+
+    `allowed`: as `dualsweep.cluster.cargo.collect` takes it.
 
     `modules` are the top-level Python packages that the entrypoint imports: carried along, or to be installed on the cluster.
     Failed checks come back as checks; a submit that ignores them fails with the same words.
     """
     checks: list[Check] = []
-    cargo = _tried(checks, "files", lambda: collect(working_dir))
+    cargo = _tried(checks, "files", lambda: collect(working_dir, allowed))
     if cargo is not None:
         checks += [check_file(file, cargo), check_size(cargo), check_links(cargo), *check_modules(modules, cargo)]
     server = _tried(checks, "job server", lambda: reach(address))

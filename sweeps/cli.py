@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
+from dualsweep.cluster.cargo import LINKS, SECRETS
 from dualsweep.sweeps.exits import INTERRUPTED, broken, exit_code
 from dualsweep.sweeps.options import (
     Address,
@@ -23,6 +24,7 @@ from dualsweep.sweeps.options import (
     Sets,
     Strict,
     Tracking,
+    Trust,
     at_home,
     interruptible,
     write_json,
@@ -30,6 +32,7 @@ from dualsweep.sweeps.options import (
 from dualsweep.sweeps.output import Screen
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.samplers import shipped as samplers
+from dualsweep.trainer.trust import trust_all
 
 #: The samplers' words, for help and errors.
 SAMPLERS = f"{', '.join(samplers.NAMES[:-1])} or {samplers.NAMES[-1]}"
@@ -50,8 +53,9 @@ def _checked(file: Path, sets: list[str] | None, output: str | None, json_file: 
 
 
 @app.command()
-def check(file: File, sets: Sets = None, address: Address = None) -> None:
+def check(file: File, sets: Sets = None, address: Address = None, trust: Trust = False) -> None:
     """Validate a recipe or sweep and print the resolved plan; runs and writes nothing."""
+    trust_all(trust)
     from dualsweep.sweeps.checking import describe
 
     for line in describe(_checked(file, sets, None, None, address)):
@@ -61,9 +65,10 @@ def check(file: File, sets: Sets = None, address: Address = None) -> None:
 @app.command()
 def train(
     file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None, store: Tracking = None,
-    strict: Strict = False,
+    strict: Strict = False, trust: Trust = False,
 ) -> None:  # fmt: skip
     """One constrained training; the same command again continues an interrupted one."""
+    trust_all(trust)
     from dualsweep.sweeps.checking import checked_recipe, checked_store
 
     checked = replace(checked_recipe(file, sets or [], output, json_file, address), store=checked_store(store))
@@ -80,9 +85,11 @@ def train(
 
 @app.command()
 def sweep(
-    file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None, strict: Strict = False
+    file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None,
+    strict: Strict = False, trust: Trust = False,
 ) -> None:  # fmt: skip
     """A sweep; the same command again continues it and never reruns a finished trial."""
+    trust_all(trust)
     from dualsweep.sweeps.checking import checked_sweep
 
     checked = checked_sweep(file, sets or [], output, json_file, address)
@@ -114,8 +121,10 @@ def sample(
         str | None,
         typer.Option("--budgets", help="NAME=VALUE,… of an amortised run; the recipe's where left out.", show_default=False),
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Samples of a trained model, as PNG and NPY."""
+    trust_all(trust)
     from dualsweep.trainer.config.diagnostics import Diagnostic
     from dualsweep.trainer.storage import check_writable
 
@@ -244,15 +253,25 @@ def submit(
     sets: Sets = None,
     output: Output = None,
     strict: Strict = False,
+    trust: Trust = False,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Follow the logs to the end.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would travel, by size; asks no server.")] = False,
+    secrets: Annotated[bool, typer.Option(SECRETS, help="Carry files that look like secrets.")] = False,
+    links: Annotated[bool, typer.Option(LINKS, help="Carry what links out of the working directory lead to.")] = False,
 ) -> None:
     """Submit a recipe or sweep to a Ray cluster, after a preflight, and follow its logs."""
+    trust_all(trust)
     from dualsweep.sweeps.checking import check_file_only
 
     kind = check_file_only(file, sets or [])
-    from dualsweep.sweeps.submitting import submit_file
+    from dualsweep.sweeps.submitting import show_cargo, submit_file
 
-    raise typer.Exit(submit_file(kind, file, address, sets or [], output, Screen(), following=follow, strict=strict))
+    allowed = [flag for flag, said in ((SECRETS, secrets), (LINKS, links)) if said]
+    if dry_run:
+        show_cargo(file, allowed, Screen())
+        return
+    code = submit_file(kind, file, address, sets or [], output, Screen(), following=follow, strict=strict, allowed=allowed)
+    raise typer.Exit(code)
 
 
 @app.command()

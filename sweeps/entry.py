@@ -13,6 +13,7 @@ from dualsweep.sweeps.options import no_path, refused_by_the_machine
 from dualsweep.sweeps.output import tolerate
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.uris import BadPlaceError
+from dualsweep.trainer.config.wording import printable
 from dualsweep.trainer.errors import TrainingError
 
 
@@ -27,16 +28,16 @@ def main() -> None:
             print(problem, file=sys.stderr)
         sys.exit(BAD_INPUT)
     except (ClusterError, BadPlaceError, ReviewError) as error:
-        print(f"dualsweep: {error}", file=sys.stderr)
+        print(f"dualsweep: {printable(str(error))}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except TrainingError as error:
-        print(f"dualsweep: {error}", file=sys.stderr)
+        print(f"dualsweep: {printable(str(error))}", file=sys.stderr)
         sys.exit(FAILED)
     except OSError as error:
         if told := no_path(error):
-            print(f"dualsweep: {told}", file=sys.stderr)
+            print(f"dualsweep: {printable(told)}", file=sys.stderr)
             sys.exit(BAD_INPUT)
         if not (told := refused_by_the_machine(error)):
             raise
-        print(f"dualsweep: {told}", file=sys.stderr)
+        print(f"dualsweep: {printable(told)}", file=sys.stderr)
         sys.exit(FAILED)

@@ -46,6 +46,7 @@ Json = Annotated[
     Path | None, typer.Option("--json", help="File for the results as JSON.", show_default=False, callback=file_for_json)
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit code 3 unless every trial is known to meet its budgets.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Run the code that checkpoints name, whoever wrote them.")]
 Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster to join, host:port or auto; a local one when left out.", show_default=False),

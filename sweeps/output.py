@@ -9,11 +9,14 @@ from __future__ import annotations
 import codecs
 import errno
 import sys
+from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.wording import printable
 
 # ruff: noqa: RUF001  # the keys are those characters
 #: How characters of ours are written where there are none.
@@ -95,6 +98,11 @@ class Screen(Console):
     def __init__(self) -> None:
         stream = sys.stdout if isinstance(sys.stdout, Tolerant) else Tolerant(sys.stdout)
         super().__init__(file=cast("TextIO", stream), markup=False, highlight=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """As Rich does, but a name that somebody gave in MLflow, say, commands no terminal: its escapes are shown."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 def tolerate() -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dualsweep.cluster.cargo import collect
 from dualsweep.cluster.follow import follow
 from dualsweep.cluster.jobs import Job, list_jobs, status, stop, submit
 from dualsweep.cluster.preflight import failures, preflight
 from dualsweep.sweeps.exits import BAD_INPUT, DONE, FAILED, MEANINGS
 from dualsweep.trainer.checks.own_name import name_taken
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.trust import trusts_all
 
 #: The packages that the job needs beside the repository's own; the preflight can only look for what travels.
 MODULES = ("dualsweep",)
@@ -38,12 +40,16 @@ def submit_file(
     *,
     following: bool = True,
     strict: bool = False,
+    allowed: Sequence[str] = (),
 ) -> int:
-    """Submits and follows; the exit code: the job's own, 1 where it was stopped, 2 refused by the preflight."""
+    """Submits and follows; the exit code: the job's own, 1 where it was stopped, 2 refused by the preflight.
+
+    `allowed` are the flags of `dualsweep.cluster.cargo` for what must not travel unasked.
+    """
     root = repository(file)
     if (taken := name_taken(root)) is not None:
         raise InputError([taken])
-    checks = preflight(file, working_dir=root, address=address, modules=MODULES)
+    checks = preflight(file, working_dir=root, address=address, modules=MODULES, allowed=allowed)
     for each in checks:
         console.print(str(each), highlight=False, soft_wrap=True)
     if failures(checks):
@@ -54,7 +60,8 @@ def submit_file(
     if output:
         arguments += ["--output", output]
     arguments += ["--strict"] if strict else []
-    job = submit(file, address=address, working_dir=root, entrypoint_args=arguments)
+    arguments += ["--trust"] if trusts_all() else []
+    job = submit(file, address=address, working_dir=root, entrypoint_args=arguments, allowed=allowed)
     console.print(f"submitted as {job.submission_id}", highlight=False)
     where = f"{job.submission_id} --address {job.address}"
     hint = f"dualsweep status {where}; dualsweep stop {where}"
@@ -68,6 +75,21 @@ def submit_file(
         return DONE
     console.print(_line(ended), highlight=False, soft_wrap=True)
     return DONE if ended.status == "SUCCEEDED" else ended.exit_code or FAILED
+
+
+def show_cargo(file: Path, allowed: Sequence[str], console: Console) -> None:
+    """Prints what a submit would carry, the largest first; nothing is uploaded, and no server is asked.
+
+    Raises:
+        ClusterError: something among it must not travel unasked.
+    """
+    cargo = collect(repository(file), allowed)
+    for name, size in sorted(cargo.files, key=lambda each: (-each[1], each[0])):
+        console.print(f"{size:>12,}  {name}", highlight=False, soft_wrap=True)
+    total = f"{cargo.size_bytes:>12,}  bytes in {len(cargo.files)} files of {cargo.root} would travel"
+    console.print(total, highlight=False, soft_wrap=True)
+    for name in cargo.left_links:
+        console.print(f"{'link':>12}  {name} would not", highlight=False, soft_wrap=True)
 
 
 def show_status(job_id: str | None, address: str | None, console: Console) -> None:

@@ -53,9 +53,10 @@ def no_store_of_another_test() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_latents_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What tests encode is kept among their own files."""
+def state_and_latents_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What runs note of themselves for this user, and what they encode, is kept among the tests' own files."""
     with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         environment.setenv("DUALSWEEP_LATENTS", str(tmp_path_factory.mktemp("latents")))
         yield
 

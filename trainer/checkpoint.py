@@ -13,12 +13,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.storage import MARKER, filesystem, naming, step_of
+from dualsweep.trainer.storage import MARKER, answering, filesystem, inside, naming, step_of
+from dualsweep.trainer.trust import remember
 
 
 @dataclass(frozen=True)
@@ -92,20 +94,26 @@ class CheckpointFolder:
                 self._files.makedirs(posixpath.dirname(path), exist_ok=True)
                 with self._files.open(path, "wb") as stream:
                     stream.write(data)
+        remember(content, self.path(snapshot.step))
         for old in [step for step in self._complete() if step < snapshot.step][: -self._keep + 1 or None]:
             self._files.rm(self._inside(old), recursive=True)
         return self.path(snapshot.step)
 
 
 def locate(place: str) -> str | None:
-    """The checkpoint folder meant by `place`: itself, or the newest below a run's output or its `checkpoints`, or None."""
+    """The checkpoint folder meant by `place`: itself, or the newest below a run's output or its `checkpoints`, or None.
+
+    Raises:
+        BadPlaceError: it is a URI that can't be reached.
+    """
     files, root = filesystem(place)
-    if files.exists(posixpath.join(root, MARKER)):
-        return place
-    for folder in (posixpath.join(place, "checkpoints"), place):
-        newest = CheckpointFolder(folder).newest()
-        if newest is not None:
-            return newest
+    with answering(place):
+        if files.exists(posixpath.join(root, MARKER)):
+            return place
+        for folder in (posixpath.join(place, "checkpoints"), place):
+            newest = CheckpointFolder(folder).newest()
+            if newest is not None:
+                return newest
     return None
 
 
@@ -113,7 +121,7 @@ def read(uri: str) -> Snapshot:
     """Reads one checkpoint folder.
 
     Raises:
-        TrainingError: the folder is no complete checkpoint, or a file of it is short.
+        TrainingError: the folder is no complete checkpoint, or a file of it is short, is none of ours or lies elsewhere.
     """
     files, root = filesystem(uri)
     marker = posixpath.join(root, MARKER)
@@ -121,9 +129,9 @@ def read(uri: str) -> Snapshot:
         raise TrainingError(f"a checkpoint must hold {MARKER}, but {uri} has none; it was interrupted: take an earlier one")
     try:
         sizes: dict[str, int] = json.loads(files.cat_file(marker))
-        content = {name: files.cat_file(posixpath.join(root, name)) for name in sizes}
+        content = {name: files.cat_file(inside(files, root, name)) for name in sizes}
         wrong = next((name for name, size in sizes.items() if len(content[name]) != size), None)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise TrainingError(
             f"a checkpoint must hold the files that its {MARKER} lists, but got {type(error).__name__}: {error} in {uri}; "
             "take an earlier one"
@@ -132,10 +140,16 @@ def read(uri: str) -> Snapshot:
         raise TrainingError(
             f"{wrong} of a checkpoint must have {sizes[wrong]} bytes, but got {len(content[wrong])} in {uri}; take an earlier one"
         )
-    state = json.loads(content.pop("state.json"))
-    groups = {
-        posixpath.basename(name).removesuffix(".safetensors"): load_tensors(content.pop(name))
-        for name in sizes
-        if name.startswith("training/")
-    }
-    return Snapshot(state.pop("step"), groups, state, content)
+    try:
+        state = json.loads(content.pop("state.json"))
+        groups = {
+            posixpath.basename(name).removesuffix(".safetensors"): load_tensors(content.pop(name))
+            for name in sizes
+            if name.startswith("training/")
+        }
+        return Snapshot(state.pop("step"), groups, state, content)
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+        raise TrainingError(
+            f"a checkpoint must hold state.json and safetensors, but got {type(error).__name__}: {error} in {uri}; "
+            "take another one"
+        ) from None

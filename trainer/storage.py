@@ -12,15 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, UnplacedError
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import BadPlaceError, is_local, local_path
+from dualsweep.trainer.config.wording import show
+from dualsweep.trainer.errors import TrainingError
 
 __all__ = [
     "BadPlaceError",
+    "OutsideError",
+    "as_file_name",
     "check_writable",
     "filesystem",
+    "inside",
     "is_local",
+    "lies_below",
     "local_path",
     "naming",
     "read_file",
@@ -43,13 +49,68 @@ def step_of(name: str) -> int | None:
 
 
 def filesystem(place: str) -> tuple[Any, str]:
-    """The fsspec file system of a place, and its root there; a local path is taken as it is, whatever characters it has."""
+    """The fsspec file system of a place, and its root there; a local path is taken as it is, whatever characters it has.
+
+    Raises:
+        BadPlaceError: it is no URI, or no file system for it is installed.
+    """
     import fsspec
 
     if is_local(place):
         return fsspec.filesystem("file"), str(local_path(place))
-    found: tuple[Any, str] = fsspec.core.url_to_fs(place)
-    return found
+    with answering(place):
+        found: tuple[Any, str] = fsspec.core.url_to_fs(place)
+        return found
+
+
+@contextlib.contextmanager
+def answering(place: str) -> Iterator[None]:
+    """Tells of a URI that leads nowhere as a mistake of input: every file system has errors of its own, whole pages of them.
+
+    Raises:
+        BadPlaceError: it does.
+    """
+    try:
+        yield
+    except (BadPlaceError, TrainingError):
+        raise
+    except Exception as error:
+        if is_local(place):
+            raise
+        what = f"{show(place)} ({type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]})"
+        remedy = "name a path, or a URI that this machine can reach with what is installed"
+        raise BadPlaceError("must be a place that answers", masked(what), remedy) from None
+
+
+class OutsideError(UnplacedError, TrainingError):
+    """A name that was read from a file or a server leads out of the folder that it is of."""
+
+
+def inside(files: Any, root: str, name: str) -> str:
+    """The path of `name`, as a checkpoint, a spool or an archive gives it, below `root` of a file system, which it never leaves.
+
+    Raises:
+        OutsideError: the name is absolute, climbs by `..`, is empty or no name at all, or is, here, a link that leads out.
+    """
+    parts = re.split(r"[/\\\\]", name) if isinstance(name, str) else [""]
+    path = posixpath.join(root, str(name))
+    plain = all(part not in ("", ".", "..") for part in parts) and "\0" not in name and not re.match(r"\w+:", name)
+    here = "file" in ((files.protocol,) if isinstance(files.protocol, str) else files.protocol)
+    if not plain or (here and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))):
+        rule, remedy = "a file of a run must lie in that run's folder", "it was made to reach other files: take another run"
+        raise OutsideError(rule, f"{show(name)} in {root}", remedy)
+    return path
+
+
+def lies_below(path: Path, folder: Path) -> bool:
+    """Whether a file or folder of this machine lies below another, with all that is in it and wherever links lead."""
+    root = os.path.realpath(folder)
+    return all(Path(os.path.realpath(each)).is_relative_to(root) for each in (path, *path.rglob("*")))
+
+
+def as_file_name(name: str) -> str:
+    """A name that anyone may have given, as that of one file or folder: no part of it leads elsewhere or is hidden."""
+    return re.sub(r"[^\w.-]", "-", name).lstrip(".")[:100] or "-"
 
 
 def check_writable(uri: str, key: str = "--output", file: str = "command line", line: int = 1) -> None:
@@ -141,7 +202,11 @@ def naming(path: str) -> Iterator[None]:
 
 
 def read_file(place: str, name: str) -> bytes | None:
-    """A file's content, or None where there is none."""
+    """A file's content, or None where there is none.
+
+    Raises:
+        OutsideError: it is a link that leads out of `place`.
+    """
     system, root = filesystem(place)
-    path = posixpath.join(root, name)
+    path = inside(system, root, name)
     return bytes(system.cat_file(path)) if system.exists(path) else None

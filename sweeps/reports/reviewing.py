@@ -25,6 +25,7 @@ from dualsweep.analysis.trials import SweepRecord
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.planning.preferring import read_option
 from dualsweep.sweeps.tracking.delivery import prepare
+from dualsweep.trainer.storage import as_file_name
 
 
 class Reviewed(NamedTuple):
@@ -103,7 +104,7 @@ def rebuild(name: str, store: str | None, output: Path | None, console: Console,
         InputError: `prefer` is no preference for this sweep.
     """
     uri, sweep = place_of(name, store)
-    reviewed = review_of(uri, sweep, output or Path("runs") / name_of_folder(sweep), console, prefer)
+    reviewed = review_of(uri, sweep, output or Path("runs") / as_file_name(sweep), console, prefer)
     show(reviewed.record, reviewed.review, console, full_link(uri, reviewed.view))
     return summary(reviewed.review)
 
@@ -141,10 +142,6 @@ def _print_links(base_url: str, tracking_uri: str, sweep: str, console: Console)
     view = saved_view_link(open_client(tracking_uri), record)
     if view:
         console.print(f"charts: {base_url.rstrip('/')}/{view}", highlight=False, soft_wrap=True)
-
-
-def name_of_folder(sweep: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in sweep)
 
 
 def place_of(name: str | None, written: str | None) -> tuple[str, str]:

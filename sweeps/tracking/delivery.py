@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from dualsweep.sweeps.tracking.experiment import client_of, experiment_of
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
 from dualsweep.sweeps.tracking.spool import Record, read
+from dualsweep.trainer.storage import lies_below
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -235,7 +236,9 @@ class Delivery:
         """Artifacts after everything else: where their store fails, points have still arrived."""
         while entry.artifacts:
             path, folder = entry.artifacts[0]
-            if Path(path).is_dir():
+            if not lies_below(Path(path), self._spool.parent):
+                self._on_refused(f"the artifact {path} lies outside {self._spool.parent}, and is left out")
+            elif Path(path).is_dir():
                 client.log_artifacts(entry.run_id or "", path, folder)
             elif Path(path).exists():
                 client.log_artifact(entry.run_id or "", path, folder)

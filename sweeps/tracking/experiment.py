@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualsweep.trainer.config.uris import sqlite_file
+from dualsweep.trainer.storage import as_file_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,4 +46,4 @@ def experiment_of(client: MlflowClient, uri: str, name: str) -> str:
 def _artifacts(uri: str, name: str) -> str | None:
     """Artifacts lie beside an SQLite store, wherever the command was run; a server has its own place for them."""
     file = sqlite_file(uri)
-    return None if file is None else (file.parent / "mlruns" / re.sub(r"[^\w.-]", "_", name)).as_uri()
+    return None if file is None else (file.parent / "mlruns" / as_file_name(name)).as_uri()

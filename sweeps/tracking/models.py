@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import posixpath
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -21,7 +20,9 @@ from dualsweep.analysis.store import download, open_client
 from dualsweep.analysis.trials import Trial
 from dualsweep.sweeps.tracking import sampling_model
 from dualsweep.trainer.checks.model_files import ADAPTER
-from dualsweep.trainer.storage import MARKER, RESULT, filesystem
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.storage import MARKER, RESULT, filesystem, inside
+from dualsweep.trainer.trust import is_own, remember
 
 FOLDER = "model"
 TAG = "dualsweep.model"
@@ -82,14 +83,19 @@ def _deliver(checkpoint: str, into: Path) -> bool:
     """Copy what sampling needs of a checkpoint; says whether all of it was there."""
     files, root = filesystem(checkpoint)
     try:
-        sizes: dict[str, int] = json.loads(files.cat_file(posixpath.join(root, MARKER)))
+        sizes: dict[str, int] = json.loads(files.cat_file(inside(files, root, MARKER)))
+        paths = {name: inside(files, root, name) for name in sizes}
         whole = any(name in sizes for name in _WHOLE)
         needed = [name for name in sizes if not name.startswith("training/") or (not whole and name in _WEIGHTS)]
-        for name in needed:
+        own = is_own(checkpoint)  # and so is its copy then
+        content = {name: files.cat_file(paths[name]) for name in needed}
+        for name, data in content.items():
             (into / name).parent.mkdir(parents=True, exist_ok=True)
-            (into / name).write_bytes(files.cat_file(posixpath.join(root, name)))
-    except (OSError, ValueError):
+            (into / name).write_bytes(data)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, TrainingError):
         return False
+    if own:
+        remember(content, checkpoint)
     (into / MARKER).write_text(json.dumps({name: sizes[name] for name in needed}))
     return all((into / name).stat().st_size == sizes[name] for name in needed)
 

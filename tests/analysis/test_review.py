@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 import zlib
 from base64 import b64decode
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from dualsweep.analysis.publish import publish
 from dualsweep.analysis.reading import read_sweep
 from dualsweep.analysis.recommendation.recommend import recommend
 from dualsweep.analysis.review import review
-from dualsweep.analysis.thumbnails import thumbnails
+from dualsweep.analysis.thumbnails import _picture, thumbnails
 from dualsweep.analysis.trials import SweepRecord
 from tests.analysis.made_up import HOSTILE, front_text, log_parent, log_trial, made_up_sweep, made_up_trials, new_store
 from tests.analysis.page import text_in
@@ -249,3 +250,29 @@ def test_the_description_fits_mlflows_limit_and_is_safe() -> None:
     cells = {line.replace("\\|", "").count("|") for line in rows}
     assert cells == {9} and not any("<script" in line.replace("\\<", "") for line in rows[2:])
     assert escape("a\n|b*") == r"a \|b\*"
+
+
+def test_a_server_names_no_folder_of_this_machine(tmp_path: Path) -> None:
+    there, work = tmp_path / "there", tmp_path / "work" / "below"
+    there.mkdir()
+    work.mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(there / "samples.png")
+    trial = replace(made_up_trials(1)[0], run_id="../../outside", artifacts=there.as_uri())
+    assert _picture(f"sqlite:///{tmp_path}/mlflow.db", 0, trial, work)
+    assert {each.name for each in tmp_path.iterdir()} == {"there", "work"}
+
+
+def test_no_cell_is_a_formula_and_numbers_stay_numbers(tmp_path: Path) -> None:
+    attacks = ["=1+1", "+1+A1", "-2+3", "@SUM(1)", "\t=1", " =1", "\r\n=1", "\uff1d1", '"=1', "|calc", "%0"]
+    trials = [
+        replace(trial, reason=attack, params={attack: attack, "n": -0.5, "text": "-0.5"})
+        for trial, attack in zip(made_up_trials(len(attacks)), attacks, strict=True)
+    ]
+    record = replace(made_up_sweep(len(attacks)), trials=tuple(trials))
+    made = review(record, tmp_path)
+    head, *rows = csv.reader(io.StringIO(made.trials_csv.read_bytes().decode(), newline=""))
+    cells = {cell for row in [head, *rows] for cell in row}
+    odd = {each for each in cells if unicodedata.normalize("NFKC", each).strip("\"'\t\r\n ")[:1] in tuple("=+-@|%")}
+    assert {each[0] for each in odd if not each.lstrip("-").replace(".", "").replace("e-", "").isdigit()} == {"'"}
+    assert {f"'{attack}" for attack in attacks} <= cells
+    assert {row[head.index("n")] for row in rows} == {row[head.index("text")] for row in rows} == {"-0.5"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dualsweep.cluster import cargo
-from dualsweep.cluster.cargo import MIB, collect, pack
+from dualsweep.cluster.cargo import LINKS, MIB, collect, pack
 from dualsweep.cluster.errors import ClusterError
 
 
@@ -117,7 +117,7 @@ def test_links(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     (root / "package" / "room").symlink_to("../room")
     (root / "package" / "itself").symlink_to(".")
     (root / "package" / "up").symlink_to("..")
-    package = collect(root)
+    package = collect(root, [LINKS])
     carried = {"main.py", "small.yaml", ".gitignore", "room/__init__.py", "room/inner/deep.py", "package/__init__.py"}
     assert {name for name, _ in package.files} == carried | {"package/room/__init__.py", "package/room/inner/deep.py"}
     assert dict(package.files)["package/room/__init__.py"] == 1

@@ -116,3 +116,18 @@ def test_a_closed_pipe_ends_nothing(tmp_path: Path) -> None:
     environment = {"CODE": code, "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(["bash", "-c", command], capture_output=True, env=environment, check=False, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "") and (tmp_path / "end").read_text() == "done"
+
+
+@pytest.mark.parametrize(
+    "attack", ["\x1b]0;title\x07", "\x1b[2J", "\x1b]52;c;eA==\x07", "\x9b31m", "\r\x1b[1A", "\u202e", "\x08"]
+)
+def test_no_text_commands_the_terminal(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    table = Table(f"head {attack}")
+    table.add_row(f"cell {attack}")
+    for each in (f"plain {attack} end", table):
+        Screen().print(each, soft_wrap=True)
+    output = stream.getvalue()
+    assert "plain" in output and "cell" in output
+    assert all(line.isprintable() for line in output.split("\n"))

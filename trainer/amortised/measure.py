@@ -16,18 +16,20 @@ from dualsweep.trainer.engine.dual_side import controller_of, multiplier_range_o
 from dualsweep.trainer.engine.host import LocalHost
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.provenance import recipe_of
+from dualsweep.trainer.trust import check_all_may_run
 
 
 def measured_at(run: str, multipliers: Vector) -> list[FrontPoint]:
     """The points of an ended amortised run at other multipliers [n, m], in this process, by the draws of its own.
 
     Raises:
-        TrainingError: `run`, an output or checkpoint, holds none.
+        TrainingError: `run`, an output or checkpoint, holds none, or names code and is not trusted.
     """
     checkpoint = locate(run)
     recipe = recipe_of(checkpoint) if checkpoint is not None else None
     if checkpoint is None or recipe is None or recipe.amortised is None:
         raise TrainingError(f"a run must be amortised to be measured at multipliers, but got {run}; give its output folder")
+    check_all_may_run(checkpoint)
     spread = multiplier_range_of(recipe)
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(posixpath.dirname(checkpoint)))
     prepared, snapshot = prepare(recipe, host), read(checkpoint)

@@ -8,6 +8,10 @@ from typing import Self
 
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.templates import template_hint, unfilled
+from dualsweep.trainer.config.wording import one_line, shortened
+
+#: Characters of a key and of what was received that an error quotes.
+_MOST_OF_KEY, _MOST_RECEIVED = 120, 600
 
 Key = str | int
 Keys = tuple[Key, ...]
@@ -50,7 +54,8 @@ class Diagnostic:
         place = unfilled(self.received) if "template" not in self.remedy else ""
         remedy = template_hint(place) if place else self.remedy
         where = f"{self.file}:{self.line}: " if self.file else ""
-        return masked(f"{where}{self.key}: {self.rule}, but got {self.received}; {remedy}")
+        key, received = shortened(self.key, _MOST_OF_KEY), shortened(self.received, _MOST_RECEIVED)
+        return one_line(masked(f"{where}{key}: {self.rule}, but got {received}; {remedy}"))
 
 
 class InputError(Exception):

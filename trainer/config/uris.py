@@ -11,10 +11,13 @@ from urllib.parse import quote, unquote
 
 from dualsweep.trainer.config.diagnostics import UnplacedError
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.wording import show
 
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?):///")
 _PLAIN, _WITH_DRIVER = "sqlite:///", "sqlite+pysqlite:///"
 MEMORY = ":memory:"
+#: Bytes of a path and of each name in it that Linux and others take.
+_MOST_BYTES, _MOST_OF_NAME = 4095, 255
 
 
 class BadPlaceError(UnplacedError, ValueError):
@@ -30,9 +33,15 @@ def local_path(place: str) -> Path:
     """The absolute path of a local place: `~` and `~user` are home folders, and `file:` URIs are decoded.
 
     Raises:
-        BadPlaceError: there is no such user, or the URI names another machine.
+        BadPlaceError: there is no such user, the URI names another machine, or no file system holds such a path.
     """
     path = _decoded(place) if place.lower().startswith("file:") else place
+    sizes = [len(each.encode(errors="replace")) for each in (path, *path.split("/"))]
+    if sizes[0] > _MOST_BYTES or max(sizes[1:]) > _MOST_OF_NAME:
+        received = f"{show(place)} of {len(place)} characters"
+        raise BadPlaceError("must be a path that a file system can hold", masked(received), "give a shorter one")
+    if "\0" in path:
+        raise BadPlaceError("must be a path that a file system can hold", masked(show(place)), "take the zero out")
     try:
         return (Path(path).expanduser() if path.startswith("~") else Path(path)).absolute()
     except RuntimeError:

@@ -15,6 +15,21 @@ def show(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def one_line(text: str) -> str:
+    """A text as one line that shows every character: what breaks a line or commands a terminal is written as its escape."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def printable(text: str) -> str:
+    """`one_line` of each line of a text, with its tabs."""
+    return "\n".join("\t".join(map(one_line, line.split("\t"))) for line in text.split("\n"))
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of at most so many characters, without its middle where it has more."""
+    return text if len(text) <= most else f"{text[: most - most // 3 - 3]}...{text[-(most // 3) :]}"
+
+
 def nearest(word: object, valid: Sequence[object]) -> str:
     """'did you mean `x`?' where a valid word is near, else all the valid words."""
     words = [str(each) for each in valid]

@@ -24,6 +24,12 @@ _SCALARS = (
 _FORMS = {f"{_TAG}{name}": re.compile(rf"(?:{form})\Z") for name, form, _ in _SCALARS}
 #: Of a whole number, zeros in front included; Python itself reads no more than some thousand.
 _MOST_DIGITS = 400
+#: Control characters but for tabs and ends of lines, halves of characters, and what turns the direction of what follows.
+_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+#: Bytes of a text, and keys and entries in it, aliases counted each time: a few lines of aliases of aliases can mean billions.
+MOST_BYTES, MOST_NODES = 4_000_000, 100_000
+#: Sections and lists in each other; no recipe comes near, and Python's own limit is told without a line.
+MOST_NESTED = 50
 _KNOWN = {*_FORMS, *(f"{_TAG}{name}" for name in ("str", "seq", "map", "merge"))}
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -34,20 +40,63 @@ _BYTE_ORDER_MARKS = (
 )
 
 
+class BoundError(yaml.YAMLError):
+    """A text is larger or deeper than any recipe or sweep, and would take a machine's time or memory."""
+
+    def __init__(self, received: str, remedy: str, line: int) -> None:
+        super().__init__(f"it holds {received}, in line {line}")
+        self.received, self.remedy, self.line = received, remedy, line
+
+
 class Loader(yaml.SafeLoader):
     """PyYAML's safe loader with the types of YAML 1.2; tags of other types, which would make other objects, are refused."""
 
     yaml_implicit_resolvers: Any = {}  # noqa: RUF012  # none of YAML 1.1's; PyYAML says no ClassVar
 
     def __init__(self, text: str) -> None:
+        if len(text) > MOST_BYTES:
+            raise BoundError(f"more than {MOST_BYTES:,} characters", "write less, and name data by its path", 1)
         super().__init__(text)
         self.alias_lines: dict[tuple[int, int], int] = {}
+        self._count, self._depth, self._deepest = 0, 0, 0
+        self._extents: dict[int, tuple[int, int]] = {}  # of each node: its nodes, and how deep they are nested
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Composes a node as PyYAML does, and remembers the lines of aliases in lists: nodes have their targets'."""
-        if isinstance(index, int) and self.check_event(yaml.AliasEvent):
-            self.alias_lines[id(parent), index] = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
-        return super().compose_node(parent, index)
+        """Composes a node as PyYAML does, within bounds; notes the lines of aliases in lists, whose nodes have others."""
+        line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
+        alias = self.check_event(yaml.AliasEvent)
+        if isinstance(index, int) and alias:
+            self.alias_lines[id(parent), index] = line
+        before, around = self._count, self._deepest
+        self._count, self._depth = self._count + 1, self._depth + 1
+        self._deepest = self._depth
+        self._check_bounds(line)
+        node = super().compose_node(parent, index)
+        if alias:  # of one that holds itself `yaml_tree` tells
+            size, height = self._extents.get(id(node), (1, 0))
+            self._count, self._deepest = before + size, self._depth + height
+        else:
+            self._extents[id(node)] = self._count - before, self._deepest - self._depth
+        self._check_bounds(line)
+        self._depth, self._deepest = self._depth - 1, max(around, self._deepest)
+        return node
+
+    def _check_bounds(self, line: int) -> None:
+        if self._deepest > MOST_NESTED:
+            raise BoundError(
+                f"lists or sections nested too deeply, more than {MOST_NESTED} in each other", "nest them less", line
+            )
+        if self._count > MOST_NODES:
+            raise BoundError(
+                f"more than {MOST_NODES:,} keys and entries, aliases of aliases counted each time", "write less", line
+            )
+
+    def scan_flow_scalar(self, style: str) -> Any:
+        """As PyYAML does, which fails where an escape names no character."""
+        try:
+            return super().scan_flow_scalar(style)  # type: ignore[no-untyped-call]
+        except (ValueError, OverflowError):
+            raise yaml.scanner.ScannerError(None, None, "an escape that names no character", self.get_mark()) from None
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         form = _FORMS.get(node.tag)
@@ -56,6 +105,14 @@ class Loader(yaml.SafeLoader):
             what = "is not used here" if node.tag not in _KNOWN else "does not fit its value"
             raise yaml.constructor.ConstructorError(None, None, f"the tag {word} {what}", node.start_mark)
         return super().construct_object(node, deep)
+
+    def construct_scalar(self, node: Any) -> Any:
+        """As PyYAML does, without characters that a terminal would obey in place of showing them."""
+        text = super().construct_scalar(node)
+        if (odd := _COMMANDS.search(text)) is not None:
+            what = f"the character {odd.group()!r}, which terminals obey"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark)
+        return text
 
     def construct_yaml_int(self, node: Any) -> int:
         text = str(self.construct_scalar(node))

@@ -23,6 +23,8 @@ from dualsweep.trainer.config.wording import nearest, show
 from dualsweep.trainer.config.yaml_core import decoded
 from dualsweep.trainer.config.yaml_tree import parse_tree
 
+#: Mistakes of a file that are told at once: nobody reads more, and each takes its time to word.
+MOST_TOLD = 100
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -101,8 +103,13 @@ def validate(model: type[Model], document: Document) -> Model:
         return model.model_validate(document.data)
     except ValidationError as error:
         found = merged(error.errors(include_url=False), document.data)
-        problems = [each for one in found for each in _problems(model, document, one)]
-        raise InputError(sorted(problems, key=lambda problem: problem.line)) from None
+        problems = [each for one in found[:MOST_TOLD] for each in _problems(model, document, one)]
+        problems.sort(key=lambda problem: problem.line)
+        if len(found) > MOST_TOLD:
+            problems.append(
+                document.diagnostic((), "must be right", f"{len(found) - MOST_TOLD} more mistakes", "fix these first")
+            )
+        raise InputError(problems) from None
 
 
 def _problems(model: type[BaseModel], document: Document, error: Mapping[str, Any]) -> list[Diagnostic]:

@@ -9,10 +9,8 @@ import yaml
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Keys
 from dualsweep.trainer.config.templates import template_hint, unfilled
-from dualsweep.trainer.config.yaml_core import Loader
+from dualsweep.trainer.config.yaml_core import BoundError, Loader
 
-#: Keys and entries that a file may have, aliases counted each time: a few lines of aliases of aliases can mean billions.
-MOST_NODES = 100_000
 _IN_QUOTES = "put it in quotes: "
 
 
@@ -45,6 +43,8 @@ def parse_tree(text: str, file: str) -> Tree | None:
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
         raise _refused(file, line, "must be YAML", f"the character {error.character!r}", "remove it") from None
+    except BoundError as error:
+        raise _refused(file, error.line, "must be of a size that a person reads", error.received, error.remedy) from None
     except yaml.YAMLError as error:
         raise _wrong_syntax(text, file, error) from None
     except RecursionError:
@@ -85,18 +85,8 @@ class _Walk:
     def __init__(self, loader: Loader, text: str, file: str, tree: Tree) -> None:
         self._loader, self._text, self._file, self._tree = loader, text, file, tree
         self._open: set[int] = set()
-        self._count = 0
 
     def walk(self, node: yaml.Node, keys: Keys, line: int = 1) -> None:
-        self._count += 1
-        if self._count > MOST_NODES:
-            raise _refused(
-                self._file,
-                line,
-                f"must hold at most {MOST_NODES:,} keys and entries",
-                "more, by aliases of aliases",
-                "write less",
-            )
         if not isinstance(node, yaml.CollectionNode):
             return
         if id(node) in self._open:

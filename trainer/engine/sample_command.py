@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dualsweep.trainer.checkpoint import locate, read
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.engine.dual_side import multiplier_policy_of
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation.grid import sample_grid, save_png
@@ -25,7 +26,7 @@ from dualsweep.trainer.models.spaces import Space, decode_in_parts
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.samplers.sampling import sample
-from dualsweep.trainer.storage import write_file
+from dualsweep.trainer.storage import BadPlaceError, write_file
 
 
 class Restored(NamedTuple):
@@ -81,14 +82,17 @@ def find_checkpoint(place: str) -> str:
     Raises:
         InputError: there is none.
     """
-    checkpoint = locate(place)
+    try:
+        checkpoint = locate(place)
+    except BadPlaceError as error:
+        raise InputError([error.diagnostic.at(("CHECKPOINT",), "command line", 1)]) from None
     if checkpoint is not None:
         return checkpoint
     rule, remedy = (
         "must be a checkpoint or a run's output folder",
         "give the path that `checkpoint` has in the run's result.json",
     )
-    raise InputError([Diagnostic(("CHECKPOINT",), rule, repr(place), remedy, "command line", 1)])
+    raise InputError([Diagnostic(("CHECKPOINT",), rule, show(place), remedy, "command line", 1)])
 
 
 def generate(

@@ -24,6 +24,7 @@ from dualsweep.trainer.recipe.model import Model, UNet
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.rng import Stream, generator, in_turn
 from dualsweep.trainer.storage import read_file
+from dualsweep.trainer.trust import check_may_run
 
 
 def build(recipe: Recipe, shape: tuple[int, ...], library: Library | None = None) -> Predictor:
@@ -72,6 +73,9 @@ def _composed(spec: Model, library: Library) -> Composed | None:
             )
     recipe = recipe_of(checkpoint)
     shape = tuple(json.loads(read_file(checkpoint, "state.json") or b"{}")["shape"])
+    for name in recipe.composed:
+        if (path := recipe.models[name].call) is not None:
+            check_may_run(checkpoint, path)
     parts = {name: build_model(recipe.models[name], shape, recipe.seed, library, trained=False) for name in recipe.composed}
     return compose(recipe, parts).weigh(json.loads(shares))
 

@@ -27,6 +27,7 @@ from dualsweep.trainer.models.provenance import Multipliers, Origin, origin_of, 
 from dualsweep.trainer.models.weight_files import variant_of
 from dualsweep.trainer.recipe.model import Lora, Model
 from dualsweep.trainer.storage import read_file
+from dualsweep.trainer.trust import check_may_run
 
 
 class Networks:
@@ -74,7 +75,10 @@ def _read(place: str) -> nn.Module:
     for part in ("unet", "transformer"):
         if (config := read_file(checkpoint, f"{part}/config.json")) is not None:
             return _from_files(config, read_in(checkpoint, f"{part}/{WEIGHTS}"))
-    return _called(checkpoint, rooted(recipe_of(checkpoint).model))
+    model = recipe_of(checkpoint).model
+    if model.call is not None:
+        check_may_run(checkpoint, model.call)
+    return _called(checkpoint, rooted(model))
 
 
 def _bound(network: nn.Module, origin: Origin) -> nn.Module:
@@ -94,7 +98,9 @@ def values_of(multipliers: Multipliers) -> Vector:
 
 def _from_files(config: bytes, weights: bytes) -> nn.Module:
     plain = json.loads(config)
-    network: nn.Module = getattr(diffusers, plain["_class_name"]).from_config(plain)
+    if (kind := plain.get("_class_name")) not in NETWORKS:
+        raise TrainingError(f"a checkpoint's network must be one of {', '.join(NETWORKS)}, but got {kind!r}; take another one")
+    network: nn.Module = getattr(diffusers, kind).from_config(plain)
     network.load_state_dict(load_tensors(weights))
     return network
 

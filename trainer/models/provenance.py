@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import yaml
+
 from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.checks.model_files import ADAPTER
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.storage import read_file
+from dualsweep.trainer.trust import check_may_run
 
 _CONDITIONS = ("prompt", "prompts", "negative_prompt", "label", "guidance")
 #: Of these a model has one.
@@ -85,15 +88,27 @@ def bound_of(spec: Model) -> Multipliers | None:
 
 
 def recipe_of(checkpoint: str) -> Recipe:
-    """The recipe that lies in a checkpoint."""
-    return Recipe.stored(read_in(checkpoint, "recipe.yaml").decode())
+    """The recipe that lies in a checkpoint. Raises `TrainingError` where there is none of this version."""
+    try:
+        return Recipe.stored(read_in(checkpoint, "recipe.yaml").decode())
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise TrainingError(
+            f"a checkpoint must hold a recipe that this version reads, but got {what} in {checkpoint}; take another one"
+        ) from None
 
 
 def rooted(spec: Model) -> Model:
-    """What a chain of checkpoints was made from, with the conditions of its last link."""
+    """What a chain of checkpoints was made from, with the conditions of its last link.
+
+    Raises:
+        TrainingError: it is a function that only a stranger's checkpoint names, or the conditions are of another kind of network.
+    """
     if spec.load is None or (checkpoint := locate(spec.load)) is None:
         return spec
     root = rooted(recipe_of(checkpoint).leading)
+    if root.call is not None:
+        check_may_run(checkpoint, root.call)
     given = {key: getattr(spec, key) for key in _CONDITIONS if getattr(spec, key) is not None}
     if given and root.load is None:
         key = next(iter(given))

@@ -13,6 +13,7 @@ from dualsweep.trainer.recipe.feasibility import Feasibility
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, is_local, local_path, read_file, write_files
+from dualsweep.trainer.trust import trusts_all
 
 #: The file that says whose run lies in a folder.
 MARK = "fingerprint"
@@ -28,6 +29,7 @@ class Job:
     judges: str
     threads: int
     storage: str
+    trust: bool
 
 
 def job_for(
@@ -45,7 +47,8 @@ def job_for(
     checkpoints = posixpath.join(to, own) if to else posixpath.join(output, "checkpoints")
     folder = judges or (posixpath.join(output, "judges") if is_local(output) else "")
     threads = recipe.resources.cpus_per_worker
-    return Job(recipe.model_dump(), output, checkpoints, folder, threads, storage or posixpath.join(output, "ray"))
+    state = storage or posixpath.join(output, "ray")
+    return Job(recipe.model_dump(), output, checkpoints, folder, threads, state, trusts_all())
 
 
 def fingerprint(recipe: Recipe) -> str:

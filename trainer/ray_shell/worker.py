@@ -52,7 +52,9 @@ def _train(job: Job, slot: Any, number: int) -> None:
     from dualsweep.trainer.errors import TrainingStopped
     from dualsweep.trainer.ray_shell.host import TrainHost
     from dualsweep.trainer.recipe.recipe import Recipe
+    from dualsweep.trainer.trust import trust_all
 
+    trust_all(job.trust)
     torch.set_num_threads(job.threads)
     recipe = Recipe.model_validate(job.recipe)
     checkpoints = CheckpointFolder(job.checkpoints, recipe.checkpoint.keep)

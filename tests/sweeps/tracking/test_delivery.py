@@ -253,6 +253,25 @@ def test_artifacts_come_after_everything_else_and_again_after_a_failure(store: S
     assert told == [f"the artifact {tmp_path / 'gone.png'} is no longer there, and is left out"]
 
 
+@pytest.mark.parametrize("way", ["file", "link", "folder", "ledger"])
+def test_nothing_beside_the_output_is_sent_whatever_a_spool_says(store: Store, tmp_path: Path, way: str) -> None:
+    secret, output = tmp_path / "id_rsa", tmp_path / "run"
+    secret.write_text("secret")
+    (output / "a").mkdir(parents=True)
+    (output / "a" / "link").symlink_to(secret)
+    into, told = spool(output, "sweep"), list[str]()
+    into.artifact({"file": secret, "link": output / "a" / "link", "folder": output / "a", "ledger": output / "b"}[way])
+    if way == "ledger":
+        (output / "b").touch()
+        opened(output).deliver()
+        store.artifacts.clear()
+        ledger = opened(output).ledger
+        ledger.entry("sweep").artifacts = [(str(secret), None)]
+        ledger.save()
+    opened(output, told.append).deliver()
+    assert store.artifacts == [] and len(told) == 1 and told[0].endswith(f"lies outside {output}, and is left out")
+
+
 def test_broken_lines_are_passed_over_and_not_waited_for(store: Store, tmp_path: Path) -> None:
     filled(tmp_path, "sweep", range(1))
     path = tmp_path / FOLDER / "sweep.jsonl"

@@ -14,7 +14,7 @@ from tests.trainer.dual.test_controller import controller, report
 
 
 def job(name: str) -> Job:
-    return Job({}, name, name, "", 1, name)
+    return Job({}, name, name, "", 1, name, False)
 
 
 async def messages(actor: SlotCoordinator) -> list[Any]:

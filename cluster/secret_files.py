@@ -1,0 +1,112 @@
+"""Files that hold secrets, told by their names and by how a private key begins: none of them travels unasked."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec
+
+#: In the syntax of `.gitignore`, without regard to case. Examples and public halves, which people commit, are left out.
+_NAMES = """
+.env
+.env.*
+*.env
+.envrc
+*.pem
+*.key
+*.p8
+*.p12
+*.pfx
+*.jks
+*.keystore
+*.ppk
+*.kdbx
+*.ovpn
+id_*
+*_rsa
+*_dsa
+*_ecdsa
+*_ed25519
+.ssh/
+.gnupg/
+.aws/
+.azure/
+.gcloud/
+gcloud/
+.kube/
+.oci/
+.ray/
+.docker/
+.huggingface/
+.netrc
+_netrc
+.pgpass
+.my.cnf
+.mylogin.cnf
+.pypirc
+.npmrc
+.yarnrc
+.gem/credentials
+.cargo/credentials*
+.git-credentials
+.dockercfg
+.dockerconfigjson
+.databrickscfg
+.htpasswd
+.vault-token
+.vault_pass*
+.boto
+.s3cfg
+.passwd-s3fs
+.terraformrc
+*.tfvars
+*.tfstate
+*.tfstate.backup
+rclone.conf
+kubeconfig
+*.kubeconfig
+kaggle.json
+credentials
+credentials.*
+*credentials*.json
+client_secret*
+*service[-_]account*.json
+auth_token
+*.token
+secret
+secrets
+secret.*
+secrets.*
+!*.pub
+!*.py
+!*.md
+!*.rst
+!*.example
+!*.sample
+!*.template
+!*.dist
+"""
+_SPEC = GitIgnoreSpec.from_lines(_NAMES.lower().split())
+_KEY = re.compile(
+    rb"\s*(-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File|-----BEGIN PGP PRIVATE)|\{[^}]{0,2000}\"private_key\"\s*:"
+)
+_BEGINNING = 4096
+
+
+def secret_files(root: Path, names: Iterable[str]) -> list[str]:
+    """Those of `names` below `root` that look like secrets, by their own name, that of what a link leads to, or a key in them."""
+    return [name for name in names if _named(root, name) or _holds_key(root / name)]
+
+
+def _named(root: Path, name: str) -> bool:
+    resolved = (root / name).resolve()
+    target = resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else resolved.as_posix().lstrip("/")
+    return any(bool(_SPEC.check_file(each.lower()).include) for each in {name, target})
+
+
+def _holds_key(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _KEY.match(file.read(_BEGINNING)) is not None
+    except OSError:
+        return False
