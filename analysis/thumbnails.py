@@ -43,7 +43,7 @@ def thumbnails(tracking_uri: str, record: SweepRecord, front: Front) -> dict[str
 
 def _pictures(tracking_uri: str, trials: Sequence[Trial]) -> Iterator[tuple[Trial, str]]:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(_AT_A_TIME) as pool:
-        shrinking = pool.map(lambda each: _picture(tracking_uri, *each, Path(folder)), enumerate(trials))
+        shrinking = pool.map(lambda each: _picture(tracking_uri, each[0], each[1], Path(folder)), enumerate(trials))
         for trial, picture in zip(trials, shrinking, strict=True):
             if picture is not None:
                 yield trial, picture
