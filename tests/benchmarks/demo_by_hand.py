@@ -83,12 +83,12 @@ def trained(config: dict[str, Any]) -> tuple[list[Any], Any, Callable[..., Any],
         target = schedule.get_velocity(x, noise, t)
         return ((network(schedule.add_noise(x, noise, t), t).sample - target) ** 2).flatten(1).mean(1)
 
-    multipliers, sums, counts = np.zeros(3), np.zeros(4), np.zeros(4)
+    multipliers, sums, counts = np.full(3, 0.1), np.zeros(4), np.zeros(4)
     history: list[tuple[int, dict[str, float]]] = []
     for step in range(STEPS):
         coefficients = np.array([1 - multipliers.sum(), *multipliers])  # budgets are relative to the objective
         shares = np.abs(coefficients) / np.abs(coefficients).sum()
-        sizes = np.maximum(np.floor(shares * BATCH).astype(int), [1, 3, 3, 3])
+        sizes = np.maximum(np.floor(shares * BATCH).astype(int), [1, 8, 8, 8])
         sizes[0] = max(1, BATCH - sizes[1:].sum())
         part = np.repeat(np.arange(4), sizes)
         x = torch.cat([rows[rng.integers(len(rows), size=size)] for rows, size in zip(parts, sizes, strict=True)])
@@ -98,7 +98,7 @@ def trained(config: dict[str, Any]) -> tuple[list[Any], Any, Callable[..., Any],
         (values @ torch.tensor(weights, dtype=torch.float32)).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * min(1, (step + 1) / 50) * max(0.02, min(1.0, (STEPS - step) / 160))
+            group["lr"] = 2e-3 * min(1, (step + 1) / 50) * max(0.02, min(1.0, (STEPS - step) / 280))
         optimizer.step()
         average.update_parameters(model)
         plain = values.detach().numpy()
@@ -107,7 +107,8 @@ def trained(config: dict[str, Any]) -> tuple[list[Any], Any, Callable[..., Any],
         if (step + 1) % DUAL_EVERY == 0:
             means = sums / counts
             slack = config["budget"] - (means[1:] - means[0])
-            multipliers = np.maximum(0.0, multipliers - config["step_size"] * slack)
+            falling = 0.5 * (1.0 + math.cos(math.pi * step / STEPS))
+            multipliers = np.maximum(0.0, multipliers - falling * config["step_size"] * slack)
             sums, counts = np.zeros(4), np.zeros(4)
             if (step + 1) % LOG_EVERY == 0:
                 named = {f"slack/{c}": v for c, v in zip(MINORITIES, slack, strict=True)}
@@ -162,7 +163,7 @@ def main(folder: Path) -> None:
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     search = OptunaSearch(metric=["objective", "value_max"], mode=["min", "min"], sampler=optuna.samplers.TPESampler(seed=0))
     space = {
-        "step_size": tune.loguniform(0.05, 0.5),
+        "step_size": tune.loguniform(0.05, 0.25),
         "budget": tune.uniform(-0.06, 0.08),
         "store": store,
         "pictures": str(folder),

@@ -93,7 +93,7 @@ def made_trials(plan: Plan, parent: str, count: int, seed: int = 0) -> Iterator[
     rng = np.random.default_rng(seed)
     recipe = {name: _text(value) for name, value in flatten(plan.trial_recipe({STEP_SIZE: 0.1, BUDGET: 0.0})).items()}
     for number in range(count):
-        asked = {STEP_SIZE: float(0.05 * 10 ** rng.random()), BUDGET: float(rng.uniform(-0.06, 0.08))}
+        asked = {STEP_SIZE: float(0.05 * 5 ** rng.random()), BUDGET: float(rng.uniform(-0.06, 0.08))}
         params = (
             recipe | {f"constraints.{name}.at_most": str(asked[BUDGET]) for name in NAMES} | {STEP_SIZE: str(asked[STEP_SIZE])}
         )
