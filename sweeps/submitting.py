@@ -54,13 +54,7 @@ def submit_file(
         console.print(str(each), highlight=False, soft_wrap=True)
     if failures(checks):
         return BAD_INPUT
-    arguments = [*_COMMAND.split(), kind]
-    for text in sets:
-        arguments += ["--set", text]
-    if output:
-        arguments += ["--output", output]
-    arguments += ["--strict"] if strict else []
-    arguments += ["--trust"] if trusts_all() else []
+    arguments = _arguments(kind, sets, output, strict)
     job = submit(file, address=address, working_dir=root, entrypoint_args=arguments, allowed=allowed)
     console.print(f"submitted as {job.submission_id}", highlight=False)
     where = f"{job.submission_id} --address {job.address}"
@@ -75,6 +69,16 @@ def submit_file(
         return DONE
     console.print(_line(ended), highlight=False, soft_wrap=True)
     return DONE if ended.status == "SUCCEEDED" else ended.exit_code or FAILED
+
+
+def _arguments(kind: str, sets: Sequence[str], output: str | None, strict: bool) -> list[str]:
+    """The command that the job runs, without its file."""
+    arguments = [*_COMMAND.split(), kind]
+    for text in sets:
+        arguments += ["--set", text]
+    arguments += ["--output", output] if output else []
+    arguments += ["--strict"] if strict else []
+    return arguments + (["--trust"] if trusts_all() else [])
 
 
 def show_cargo(file: Path, allowed: Sequence[str], console: Console) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,12 +21,13 @@ __all__ = ["root"]  # the fixture: with git, and without
 SECRET = [
     ".env", ".env.local", "prod.env", ".ENV", "sub/.env", "a.pem", "A.PEM", "id_rsa", ".ssh/id_ed25519", ".ssh/config",
     ".aws/credentials", ".aws/config", ".netrc", "_netrc", ".pgpass", ".pypirc", ".npmrc", ".git-credentials", "x/server.key",
-    "store.p12", "store.jks", ".kube/config", "kubeconfig", ".docker/config.json", "my-service-account.json", "client_secret_1.json",
+    "store.p12", "store.jks", ".kube/config", "kubeconfig", ".docker/config.json", "my-service-account.json",
     "secrets.yaml", ".streamlit/secrets.toml", "kaggle.json", ".ray/auth_token", "prod.tfvars", "terraform.tfstate", ".envrc",
     "application_default_credentials.json", ".config/gcloud/a.db", ".databrickscfg", ".huggingface/token", "deploy_rsa",
+    "client_secret_1.json",
 ]  # fmt: skip
-PLAIN = ["sweep.yaml", "README.md", "environment.yaml", "env.py", "tokens.py", "id_rsa.pub", ".env.example", "secrets.py", "keys.md",
-         "data/identity.csv", "src/credentials.py", "monkey.txt", "idea.txt"]  # fmt: skip
+PLAIN = ["sweep.yaml", "README.md", "environment.yaml", "env.py", "tokens.py", "id_rsa.pub", ".env.example", "secrets.py",
+         "keys.md", "data/identity.csv", "src/credentials.py", "monkey.txt", "idea.txt"]  # fmt: skip
 KEYS = ["-----BEGIN RSA PRIVATE KEY-----\nx", "-----BEGIN OPENSSH PRIVATE KEY-----\nx", "\n-----BEGIN PRIVATE KEY-----",
         "PuTTY-User-Key-File-3: x", '{"type": "service_account",\n "private_key": "x"}']  # fmt: skip
 
@@ -79,8 +81,8 @@ def test_a_tracked_secret_is_refused_too_and_by_every_way(tmp_path: Path) -> Non
     git(tmp_path, "init", "-q")
     fill(tmp_path, {"sweep.yaml": "", ".env": "x"})
     git(tmp_path, "add", "-f", ".env")
-    where = {"working_dir": tmp_path, "address": "127.0.0.1:1"}
-    with pytest.raises(ClusterError, match="look like secrets: .env"):
+    where: dict[str, Any] = {"working_dir": tmp_path, "address": "127.0.0.1:1"}
+    with pytest.raises(ClusterError, match=r"look like secrets: \.env"):
         submit(tmp_path / "sweep.yaml", **where, entrypoint_args=["true"])
     assert [each.name for each in failures(preflight(tmp_path / "sweep.yaml", **where))] == ["files", "job server"]
     assert [each.name for each in failures(preflight(tmp_path / "sweep.yaml", **where, allowed=[SECRETS]))] == ["job server"]
@@ -93,10 +95,13 @@ def test_a_dry_run_prints_what_would_travel_by_size(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("sys.stdout", output)
     show_cargo(tmp_path / "sweep.yaml", [], Screen())
     lines = [line.split() for line in output.getvalue().splitlines()]
-    assert (
-        lines[:3] == [["2,000", "big.txt"], ["10", "sweep.yaml"], ["1", "small.txt"]]
-        and lines[3][:5] == "2,011 bytes in 3 files".split()
-    )
+    assert lines[:3] == [["2,000", "big.txt"], ["10", "sweep.yaml"], ["1", "small.txt"]] and lines[3][:5] == [
+        "2,011",
+        "bytes",
+        "in",
+        "3",
+        "files",
+    ]
     (tmp_path / ".env").touch()
-    with pytest.raises(ClusterError, match="look like secrets: .env"):
+    with pytest.raises(ClusterError, match=r"look like secrets: \.env"):
         show_cargo(tmp_path / "sweep.yaml", [], Screen())

@@ -94,7 +94,7 @@ class Loader(yaml.SafeLoader):
     def scan_flow_scalar(self, style: str) -> Any:
         """As PyYAML does, which fails where an escape names no character."""
         try:
-            return super().scan_flow_scalar(style)  # type: ignore[no-untyped-call]
+            return super().scan_flow_scalar(style)
         except (ValueError, OverflowError):
             raise yaml.scanner.ScannerError(None, None, "an escape that names no character", self.get_mark()) from None
 

@@ -102,12 +102,12 @@ def validate(model: type[Model], document: Document) -> Model:
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
-        found = merged(error.errors(include_url=False), document.data)
-        problems = [each for one in found[:MOST_TOLD] for each in _problems(model, document, one)]
+        mistakes = merged(error.errors(include_url=False), document.data)
+        problems = [each for one in mistakes[:MOST_TOLD] for each in _problems(model, document, one)]
         problems.sort(key=lambda problem: problem.line)
-        if len(found) > MOST_TOLD:
+        if len(mistakes) > MOST_TOLD:
             problems.append(
-                document.diagnostic((), "must be right", f"{len(found) - MOST_TOLD} more mistakes", "fix these first")
+                document.diagnostic((), "must be right", f"{len(mistakes) - MOST_TOLD} more mistakes", "fix these first")
             )
         raise InputError(problems) from None
 
