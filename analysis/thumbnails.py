@@ -7,6 +7,7 @@ import io
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 from PIL import Image
@@ -43,7 +44,7 @@ def thumbnails(tracking_uri: str, record: SweepRecord, front: Front) -> dict[str
 
 def _pictures(tracking_uri: str, trials: Sequence[Trial]) -> Iterator[tuple[Trial, str]]:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(_AT_A_TIME) as pool:
-        shrinking = pool.map(lambda each: _picture(tracking_uri, each[0], each[1], Path(folder)), enumerate(trials))
+        shrinking = pool.map(lambda place, each: _picture(tracking_uri, place, each, Path(folder)), count(), trials)
         for trial, picture in zip(trials, shrinking, strict=True):
             if picture is not None:
                 yield trial, picture

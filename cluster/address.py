@@ -43,7 +43,7 @@ def gcs_address(address: str | None) -> str | None:
             ),
         )
     host, _, port = given.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or not port.isdecimal() or not 0 < int(port[:6]) < 65536:
         raise ClusterError("an address must be local, auto or host:port", repr(given), "give for example 10.0.0.1:6379")
     return given
 

@@ -54,7 +54,7 @@ def submit_file(
         console.print(str(each), highlight=False, soft_wrap=True)
     if failures(checks):
         return BAD_INPUT
-    arguments = [*_COMMAND.split(), kind, *_options(sets, output, strict)]
+    arguments = _arguments(kind, sets, output, strict)
     job = submit(file, address=address, working_dir=root, entrypoint_args=arguments, allowed=allowed)
     console.print(f"submitted as {job.submission_id}", highlight=False)
     where = f"{job.submission_id} --address {job.address}"
@@ -71,9 +71,14 @@ def submit_file(
     return DONE if ended.status == "SUCCEEDED" else ended.exit_code or FAILED
 
 
-def _options(sets: Sequence[str], output: str | None, strict: bool) -> list[str]:
-    options = [word for text in sets for word in ("--set", text)] + (["--output", output] if output else [])
-    return options + ["--strict"] * strict + ["--trust"] * trusts_all()
+def _arguments(kind: str, sets: Sequence[str], output: str | None, strict: bool) -> list[str]:
+    """The command that the job runs, without its file."""
+    arguments = [*_COMMAND.split(), kind]
+    for text in sets:
+        arguments += ["--set", text]
+    arguments += ["--output", output] if output else []
+    arguments += ["--strict"] if strict else []
+    return arguments + (["--trust"] if trusts_all() else [])
 
 
 def show_cargo(file: Path, allowed: Sequence[str], console: Console) -> None:

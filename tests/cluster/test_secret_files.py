@@ -22,9 +22,9 @@ SECRET = [
     ".env", ".env.local", "prod.env", ".ENV", "sub/.env", "a.pem", "A.PEM", "id_rsa", ".ssh/id_ed25519", ".ssh/config",
     ".aws/credentials", ".aws/config", ".netrc", "_netrc", ".pgpass", ".pypirc", ".npmrc", ".git-credentials", "x/server.key",
     "store.p12", "store.jks", ".kube/config", "kubeconfig", ".docker/config.json", "my-service-account.json",
-    "client_secret_1.json",
     "secrets.yaml", ".streamlit/secrets.toml", "kaggle.json", ".ray/auth_token", "prod.tfvars", "terraform.tfstate", ".envrc",
     "application_default_credentials.json", ".config/gcloud/a.db", ".databrickscfg", ".huggingface/token", "deploy_rsa",
+    "client_secret_1.json",
 ]  # fmt: skip
 PLAIN = ["sweep.yaml", "README.md", "environment.yaml", "env.py", "tokens.py", "id_rsa.pub", ".env.example", "secrets.py",
          "keys.md", "data/identity.csv", "src/credentials.py", "monkey.txt", "idea.txt"]  # fmt: skip

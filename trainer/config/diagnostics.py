@@ -102,5 +102,5 @@ class RuleError(RulesError):
     """One broken rule. `key`: dotted, from the section that the validator is of; "" for the section itself."""
 
     def __init__(self, key: str, rule: str, received: object, remedy: str) -> None:
-        keys = tuple(int(word) if word.isdigit() else word for word in key.split(".")) if key else ()
+        keys = tuple(int(word) if word.isdecimal() and len(word) < 10 else word for word in key.split(".")) if key else ()
         super().__init__([Diagnostic(keys, f"`{key}` {rule}" if key else rule, str(received), remedy)])

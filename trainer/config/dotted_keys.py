@@ -13,6 +13,8 @@ from dualsweep.trainer.config.diagnostics import Key, Keys, UnplacedError, dotte
 from dualsweep.trainer.config.wording import nearest, show
 
 ALL, EACH = "*", "[*]"
+#: Of a position in a list; Python itself reads no number of thousands.
+_MOST_DIGITS = 18
 
 
 class NoSuchPlaceError(UnplacedError):
@@ -78,8 +80,8 @@ def _step(data: Any, word: str, above: Keys) -> list[tuple[str, Key, Any]]:
         return named
     if not isinstance(data, list):
         return [(word, _new_key(data, word), None)]
-    if word.isdigit() and int(word) < len(data):
-        return [(word, int(word), data[int(word)])]
+    if word.isdecimal() and int(word[:_MOST_DIGITS]) < len(data):
+        return [(word, int(word[:_MOST_DIGITS]), data[int(word[:_MOST_DIGITS])])]
     names = [name for name, _, _ in entries] or [str(at) for at in range(len(data))]
     raise NoSuchPlaceError(f"must name an entry of `{dotted(above)}`", f"`{word}`", nearest(word, names))
 
@@ -98,4 +100,4 @@ def _entries(data: Any, word: str, above: Keys) -> list[tuple[str, Key, Any]]:
 def _new_key(data: Any, word: str) -> Key:
     """YAML reads a bare `5` as a number: a new entry beside numbered ones is numbered too."""
     numbered = isinstance(data, dict) and data and all(isinstance(key, int) for key in data)
-    return int(word) if numbered and word.isdigit() else word
+    return int(word) if numbered and word.isdecimal() and len(word) < _MOST_DIGITS else word

@@ -12,7 +12,7 @@ import yaml
 from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.yaml_file import load, parse, validate
-from dualsweep.trainer.recipe.load import read_overrides
+from dualsweep.trainer.recipe.load import load_recipe, read_overrides
 from dualsweep.trainer.recipe.recipe import Recipe
 
 #: By the core schema of YAML 1.2, §10.3.2; what differs from 1.1 stands first.
@@ -87,6 +87,13 @@ def test_aliases_of_aliases_do_not_grow_without_bound() -> None:
     for here, above in zip("bcdefghi", "abcdefgh", strict=True):
         lines.append(f"{here}: &{here} [{', '.join([f'*{above}'] * 9)}]")
     assert "aliases of aliases" in told("\n".join(lines))
+
+
+@pytest.mark.parametrize("word", ["²", "9" * 5000, "٣"])
+def test_a_position_that_is_none_is_told(word: str) -> None:
+    recipe = Path(__file__).parents[2] / "fuzz" / "recipe.yaml"
+    with pytest.raises(InputError, match="must name an entry of `constraints`"):
+        load_recipe(recipe, [f"constraints.{word}.at_most=1"])
 
 
 def test_an_alias_used_twice_is_two_values() -> None:
