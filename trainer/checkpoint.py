@@ -129,6 +129,8 @@ def read(uri: str) -> Snapshot:
         raise TrainingError(f"a checkpoint must hold {MARKER}, but {uri} has none; it was interrupted: take an earlier one")
     try:
         sizes: dict[str, int] = json.loads(files.cat_file(marker))
+        if not isinstance(sizes, dict):
+            raise TypeError(f"it holds a {type(sizes).__name__}")
         content = {name: files.cat_file(inside(files, root, name)) for name in sizes}
         wrong = next((name for name, size in sizes.items() if len(content[name]) != size), None)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:

@@ -62,16 +62,16 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, str]:
     """A sweep of three trials that ended in three ways, all delivered, and its parent run's id."""
     folder = tmp_path_factory.mktemp("tracked")
     search = plan(folder, f"mlflow.tracking_uri={empty_store(folder)}", "reference_point=[1, 2]")
-    (folder / "recipe.txt").write_text("here")
-    (folder / "samples").mkdir()
-    (folder / "samples" / "grid.txt").write_text("grid")
     tracker = Tracker(search, folder / "out", said, interval=0.1)
+    (folder / "out" / "recipe.txt").write_text("here")
+    (folder / "out" / "samples").mkdir()
+    (folder / "out" / "samples" / "grid.txt").write_text("grid")
     for number, status in enumerate(["converged", "failed", "interrupted"]):
         one_trial(tracker, number, range(0, 50, 10))
         tracker.end_trial(number, status, f"because {number}")
-    tracker.trial(0, PARAMS).artifact(folder / "recipe.txt")
+    tracker.trial(0, PARAMS).artifact(folder / "out" / "recipe.txt")
     tracker.end_trial(0, "converged", "because 0")
-    tracker.sweep.artifact(folder / "samples", "pictures")
+    tracker.sweep.artifact(folder / "out" / "samples", "pictures")
     tracker.end("done", "FINISHED", "the band is narrow")
     assert tracker.close() is None and tracker.run_id is not None
     return search, tracker.run_id
@@ -198,9 +198,9 @@ def test_long_odd_and_many_values_are_taken(search: Plan, tmp_path: Path) -> Non
 def test_an_artifact_that_is_gone_is_told_and_holds_nothing_up(search: Plan, tmp_path: Path) -> None:
     told: list[str] = []
     tracker = Tracker(search, tmp_path / "out", told.append, interval=0.1)
-    tracker.sweep.artifact(tmp_path / "gone.png")
+    tracker.sweep.artifact(tmp_path / "out" / "gone.png")
     assert tracker.close() is None
-    assert told == [f"the artifact {tmp_path}/gone.png is no longer there, and is left out"]
+    assert told == [f"the artifact {tmp_path}/out/gone.png is no longer there, and is left out"]
 
 
 def test_passwords_are_not_shown() -> None:
@@ -283,7 +283,8 @@ def outage(server: Server) -> Iterator[Outage]:
     with pytest.MonkeyPatch.context() as environment:
         fail_at_once(environment)
         tracked = plan(folder, f"mlflow.tracking_uri={server.uri}")
-        (folder / "recipe.txt").write_text("here")
+        (folder / "out").mkdir(exist_ok=True)
+        (folder / "out" / "recipe.txt").write_text("here")
         told: list[str] = []
         tracker = Tracker(tracked, folder / "out", told.append, interval=0.2)
         start = time.monotonic()
@@ -301,7 +302,7 @@ def outage(server: Server) -> Iterator[Outage]:
         while_up = [len(history(tracked, run)) for run in runs(tracked, "trial")]
         server.kill()  # and it is not back before the end of the process
         one_trial(tracker, 1, range(15))
-        tracker.sweep.artifact(folder / "recipe.txt")
+        tracker.sweep.artifact(folder / "out" / "recipe.txt")
         tracker.end_trial(1, "converged", "")
         start = time.monotonic()
         left = tracker.close(timeout=5)
