@@ -20,6 +20,7 @@ from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.errors import TrainingError, TrainingStopped
 from dualsweep.trainer.evaluation.evidence import NotMeasured
 from dualsweep.trainer.ray_shell.slot import EditedModules
+from dualsweep.trainer.storage import OutsideError
 from tests.house import ROOMS
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +28,8 @@ THREE = ("must be so", "not so", "make it so")
 TWO_MISTAKES = [Diagnostic(("a", 0, "b"), *THREE, "x.yaml", 3), Diagnostic((), *THREE)]
 RAISED: list[Exception] = [
     InputError(TWO_MISTAKES), RulesError(TWO_MISTAKES), RuleError("a.0", *THREE), BadDataError(*TWO_MISTAKES),
-    *[kind(*THREE) for kind in (UnplacedError, StorageError, NoSuchPlaceError, CannotImportError, BadPlaceError, ClusterError)],
+    *[kind(*THREE) for kind in (UnplacedError, OutsideError, StorageError,
+                                  NoSuchPlaceError, CannotImportError, BadPlaceError, ClusterError)],
     *[kind("a reason") for kind in (TrainingError, TrainingStopped, NotMeasured, EditedModules, ReviewError, _GoneError)],
 ]  # fmt: skip
 
