@@ -196,7 +196,9 @@ def test_the_wheel_holds_the_rooms_in_one_package_that_a_type_checker_knows(type
         names = archive.namelist()
         archive.extractall(site)
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"dualsweep"}
-    packed = {name.removeprefix("dualsweep/") for name in names if name.endswith((".py", ".yaml", ".css", ".js", ".html"))}
+    packed = {
+        name.removeprefix("dualsweep/") for name in names if name.endswith((".py", ".yaml", ".css", ".js", ".html", ".txt"))
+    }
     there = {str(path.relative_to(source)) for room in ROOMS for path in (source / room).rglob("*") if path.is_file()}
     assert packed - there == {path.name for path in (ROOT / "dualsweep").glob("*.py")} and there <= packed
     libraries = {path for path in sys.path if path.endswith("-packages")}
