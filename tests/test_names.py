@@ -197,7 +197,7 @@ def test_the_wheel_holds_the_rooms_in_one_package_that_a_type_checker_knows(type
         archive.extractall(site)
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"dualsweep"}
     packed = {
-        name.removeprefix("dualsweep/") for name in names if name.endswith((".py", ".yaml", ".css", ".js", ".html", ".txt"))
+        name.removeprefix("dualsweep/") for name in names if name.startswith("dualsweep/") and not name.endswith("py.typed")
     }
     there = {str(path.relative_to(source)) for room in ROOMS for path in (source / room).rglob("*") if path.is_file()}
     assert packed - there == {path.name for path in (ROOT / "dualsweep").glob("*.py")} and there <= packed
