@@ -56,8 +56,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     results: dict[str, list[list[Result]]] = {side: [] for side in STEP_SIZES}
-    for seed in options.seeds:
-        for side in STEP_SIZES:
+    for side in STEP_SIZES:
+        for seed in options.seeds:
             recipes = enumerate(trials(seed, side))
             results[side].append([trained(recipe, options.output / f"{side}-{seed}-{number}") for number, recipe in recipes])
             statuses = [(result.status, result.feasible) for result in results[side][-1]]
