@@ -11,6 +11,20 @@ _SECRET = re.compile(
     r"([?&#;](?!viewStateShareKey=)[^=&#;?\s]*(?:pass|pwd|secret|token|key|sig|credential|auth)[^=&#;\s]*=)[^&#;\s'\"<>`]*",
     re.IGNORECASE,
 )
+#: Assignments and headers named like the secret that follows: `PGPASSWORD=…`, `"api_key": "…"`, `Authorization: Bearer …`.
+_ASSIGNED = re.compile(
+    r"((?<![?&#;])\b[\w.-]*(?:(?:password|passwd|passphrase|api[_-]?key|access[_-]?key(?:[_-]?id)?|private[_-]?key"
+    r"|(?:auth|access|session)[_-]?token)['\"]?\s*[=:]|(?:secret|credentials?)['\"]?=)\s*['\"]?"
+    r"|\bauthorization['\"]?\s*[=:]\s*['\"]?(?:basic|bearer|token)\s+|\bbearer\s+(?=[\w.~+/-]{12}))(?!\*{3})[^\s'\"<>`,;&]+",
+    re.IGNORECASE,
+)
+#: Tokens that their beginnings give away: Hugging Face, GitHub, GitLab, Slack, OpenAI, AWS, Google.
+_KNOWN = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{16,}|gh[opsur]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|sk-[\w-]{20,}"
+    r"|A(?:KIA|SIA)[A-Z0-9]{16}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+)"
+)
+#: A login without a scheme: `user:password@host`.
+_LOGIN = re.compile(r"(?<![\w/:.@-])(?!mailto:)([\w.+-]+):(?!\*{3})[^\s:@/'\"<>`]{3,}@(?=[A-Za-z0-9.-]+\b)")
 #: Schemes whose user name is none of a person's secrets, as long as a password stands beside it.
 _WITH_USERS = re.compile(r"(postgres|postgresql|mysql|mariadb|mssql|oracle|cockroachdb)(\+\w+)?\Z")
 #: Hosts that no login looks like: of this machine, by number, or in brackets.
@@ -43,10 +57,11 @@ def _may_have_login(scheme: str, authority: str) -> bool:
 
 
 def masked(text: str) -> str:
-    """A text with the secrets of every URI in it hidden: logins (of databases the user's name stays) and options that are named
-    like secrets.
+    """A text with its secrets hidden: logins (of databases the user's name stays), what is named like a secret (an option of a
+    URI, an assignment, a header), and tokens that their beginnings give away.
     """
-    return _SECRET.sub(r"\1***", _URI.sub(_without_login, text))
+    named = _ASSIGNED.sub(r"\1***", _SECRET.sub(r"\1***", _URI.sub(_without_login, text)))
+    return _KNOWN.sub("***", _LOGIN.sub(r"\1:***@", named))
 
 
 def without_login(uri: str) -> str:

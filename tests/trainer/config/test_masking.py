@@ -1,0 +1,75 @@
+"""What of a text is shown: no secret in any form that people write, and everything else as it was."""
+
+from __future__ import annotations
+
+import pytest
+
+from dualsweep.trainer.config.masking import masked
+
+SECRET = "s3cr3tS3cr3tS3cr3tS3cr3t"
+HIDDEN = [
+    "postgresql://me:{}@db/mlflow",
+    "http://{}@host/x",
+    "http://me:a/{}@host/x",
+    "http://me:a@{}@host/x",
+    "https://h/x?token={}",
+    "https://h/x?a=1&X-Amz-Signature={}",
+    "s3://key:{}@bucket/x",
+    "me:{}@db.example:5432",
+    "password={}",
+    "PGPASSWORD={} psql",
+    "connect(password='{}')",
+    '{{"api_key": "{}"}}',
+    "api-key: {}",
+    "AWS_SECRET_ACCESS_KEY={}",
+    "aws_session_token = {}",
+    "Authorization: Bearer {}",
+    "'Authorization': 'Basic {}'",
+    "the header Bearer {} was refused",
+    "MY_SECRET={}",
+    "hf_{}",
+    "ghp_{}",
+    "github_pat_{}",
+    "sk-{}",
+    "the token hf_{}, which is not known",
+]
+SHOWN = [
+    "must be a password of letters",
+    "look like secrets: .env, a.pem",
+    "secret: none of these is read",
+    "constraints.four.at_most: must be",
+    "recipe.yaml:3: train.lr: must be > 0, but got -1",
+    "sqlite:////home/me/m.db",
+    "http://127.0.0.1:5000/#/experiments/1",
+    "a@b.example",
+    "mailto:bob@example.org",
+    "hf_token is not set",
+    "key=value",
+    "tokens: 512",
+    "bearer of news",
+    "sk-learn",
+    "RAY_AUTH_TOKEN_PATH=/x",
+    "give RAY_AUTH_TOKEN, or none",
+    "at 12:30@noon",
+    "token authentication is on",
+    "password: ***",
+    "postgresql://me:***@db",
+]
+
+
+@pytest.mark.parametrize("form", HIDDEN)
+def test_a_secret_is_hidden_in_every_form(form: str) -> None:
+    shown = masked(f"before {form.format(SECRET)} after")
+    assert SECRET not in shown and "***" in shown
+    assert shown.startswith("before ") and shown.endswith(" after")
+
+
+@pytest.mark.parametrize("text", SHOWN)
+def test_what_is_no_secret_is_shown_as_it_is(text: str) -> None:
+    assert masked(text) == text
+
+
+@pytest.mark.parametrize("form", HIDDEN)
+def test_what_is_masked_stays_as_it_is(form: str) -> None:
+    once = masked(form.format(SECRET))
+    assert masked(once) == once
