@@ -2,12 +2,16 @@
 
 A checkpoint is a folder `step-00001500/`: a diffusers pipeline of the averaged weights (`model_index.json`, `unet/`,
 `scheduler/`, where the model is a diffusers one), `training/*.safetensors`, `state.json`, `recipe.yaml` and, written last,
-`complete.json`. A folder without that last file was interrupted and is never read. Nothing needs unpickling.
+`complete.json`, with the size and the SHA-256 of every file. A folder without that last file was interrupted and is never read;
+one whose files are not as it says is passed over for the one before. Nothing needs unpickling.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import logging
+import os
 import posixpath
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,8 +23,10 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.storage import MARKER, answering, filesystem, inside, naming, step_of
+from dualsweep.trainer.storage import MARKER, answering, as_described, described, filesystem, inside, naming, step_of
 from dualsweep.trainer.trust import remember
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,21 @@ class CheckpointFolder:
         return posixpath.join(self.uri, f"step-{step:08d}")
 
     def latest(self) -> Snapshot | None:
-        """The newest complete checkpoint, or None."""
-        newest = self.newest()
-        return read(newest) if newest else None
+        """The newest complete checkpoint that is as it was written, or None where there is none at all.
+
+        Raises:
+            TrainingError: there are some, and all are damaged; it tells of the newest.
+        """
+        damage: TrainingError | None = None
+        for step in reversed(self._complete()):
+            try:
+                return read(self.path(step))
+            except TrainingError as error:
+                log.warning("%s", error)
+                damage = damage or error
+        if damage is not None:
+            raise damage
+        return None
 
     def newest(self) -> str | None:
         """Where the newest complete checkpoint is, or None."""
@@ -85,7 +103,7 @@ class CheckpointFolder:
         content = {f"training/{name}.safetensors": save_tensors(tensors) for name, tensors in snapshot.groups.items()}
         content |= snapshot.files
         content["state.json"] = json.dumps({"step": snapshot.step, **snapshot.state}).encode()
-        content[MARKER] = json.dumps({name: len(data) for name, data in content.items()}).encode()
+        content[MARKER] = json.dumps({name: described(data) for name, data in content.items()}).encode()
         if self._files.isdir(self._inside(snapshot.step)):
             self._files.rm(self._inside(snapshot.step), recursive=True)
         for name, data in content.items():
@@ -94,10 +112,18 @@ class CheckpointFolder:
                 self._files.makedirs(posixpath.dirname(path), exist_ok=True)
                 with self._files.open(path, "wb") as stream:
                     stream.write(data)
+                    _to_disk(stream)
         remember(content, self.path(snapshot.step))
         for old in [step for step in self._complete() if step < snapshot.step][: -self._keep + 1 or None]:
             self._files.rm(self._inside(old), recursive=True)
         return self.path(snapshot.step)
+
+
+def _to_disk(stream: Any) -> None:
+    """What a local file holds outlives a loss of power from here on; other places do as they promise."""
+    if isinstance(getattr(stream, "f", None), io.IOBase):
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def locate(place: str) -> str | None:
@@ -128,11 +154,11 @@ def read(uri: str) -> Snapshot:
     if not files.exists(marker):
         raise TrainingError(f"a checkpoint must hold {MARKER}, but {uri} has none; it was interrupted: take an earlier one")
     try:
-        sizes: dict[str, int] = json.loads(files.cat_file(marker))
-        if not isinstance(sizes, dict):
-            raise TypeError(f"it holds a {type(sizes).__name__}")
-        content = {name: files.cat_file(inside(files, root, name)) for name in sizes}
-        wrong = next((name for name, size in sizes.items() if len(content[name]) != size), None)
+        listed: dict[str, Any] = json.loads(files.cat_file(marker))
+        if not isinstance(listed, dict):
+            raise TypeError(f"it holds a {type(listed).__name__}")
+        content = {name: files.cat_file(inside(files, root, name)) for name in listed}
+        wrong = next((name for name, said in listed.items() if not as_described(content[name], said)), None)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise TrainingError(
             f"a checkpoint must hold the files that its {MARKER} lists, but got {type(error).__name__}: {error} in {uri}; "
@@ -140,13 +166,14 @@ def read(uri: str) -> Snapshot:
         ) from None
     if wrong is not None:
         raise TrainingError(
-            f"{wrong} of a checkpoint must have {sizes[wrong]} bytes, but got {len(content[wrong])} in {uri}; take an earlier one"
+            f"a checkpoint's files must be as they were written, but got {wrong} of {len(content[wrong])} bytes with other "
+            f"content than {MARKER} says in {uri}; take an earlier one, or move that folder away"
         )
     try:
         state = json.loads(content.pop("state.json"))
         groups = {
             posixpath.basename(name).removesuffix(".safetensors"): load_tensors(content.pop(name))
-            for name in sizes
+            for name in listed
             if name.startswith("training/")
         }
         return Snapshot(state.pop("step"), groups, state, content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import posixpath
 import re
@@ -100,6 +101,16 @@ def inside(files: Any, root: str, name: str) -> str:
         rule, remedy = "a file of a run must lie in that run's folder", "it was made to reach other files: take another run"
         raise OutsideError(rule, f"{show(name)} in {root}", remedy)
     return path
+
+
+def described(data: bytes) -> dict[str, int | str]:
+    """What `complete.json` says of a file."""
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def as_described(data: bytes, said: Any) -> bool:
+    """Whether a file is what `complete.json` says of it; one of 0.1 says its size alone."""
+    return len(data) == said if isinstance(said, int) else described(data) == said
 
 
 def lies_below(path: Path, folder: Path) -> bool:

@@ -12,6 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 
@@ -21,7 +22,7 @@ from dualsweep.analysis.trials import Trial
 from dualsweep.sweeps.tracking import sampling_model
 from dualsweep.trainer.checks.model_files import ADAPTER
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.storage import MARKER, RESULT, filesystem, inside
+from dualsweep.trainer.storage import MARKER, RESULT, as_described, filesystem, inside
 from dualsweep.trainer.trust import is_own, remember
 
 FOLDER = "model"
@@ -83,10 +84,10 @@ def _deliver(checkpoint: str, into: Path) -> bool:
     """Copy what sampling needs of a checkpoint; says whether all of it was there."""
     files, root = filesystem(checkpoint)
     try:
-        sizes: dict[str, int] = json.loads(files.cat_file(inside(files, root, MARKER)))
-        paths = {name: inside(files, root, name) for name in sizes}
-        whole = any(name in sizes for name in _WHOLE)
-        needed = [name for name in sizes if not name.startswith("training/") or (not whole and name in _WEIGHTS)]
+        listed: dict[str, Any] = json.loads(files.cat_file(inside(files, root, MARKER)))
+        paths = {name: inside(files, root, name) for name in listed}
+        whole = any(name in listed for name in _WHOLE)
+        needed = [name for name in listed if not name.startswith("training/") or (not whole and name in _WEIGHTS)]
         own = is_own(checkpoint)  # and so is its copy then
         content = {name: files.cat_file(paths[name]) for name in needed}
         for name, data in content.items():
@@ -96,8 +97,8 @@ def _deliver(checkpoint: str, into: Path) -> bool:
         return False
     if own:
         remember(content, checkpoint)
-    (into / MARKER).write_text(json.dumps({name: sizes[name] for name in needed}))
-    return all((into / name).stat().st_size == sizes[name] for name in needed)
+    (into / MARKER).write_text(json.dumps({name: listed[name] for name in needed}))
+    return all(as_described(data, listed[name]) for name, data in content.items())
 
 
 def save(folder: Path, checkpoint: Path) -> None:

@@ -1,7 +1,9 @@
 """Checkpoints: one unit, only complete ones are read, old ones go, any fsspec place."""
 
 import json
+import os
 import uuid
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -58,14 +60,72 @@ def test_an_interrupted_checkpoint_is_never_read(uri):
     assert (latest := folder.latest()) and latest.groups["weights"]["a"][0, 0] == 3.0
 
 
-def test_a_file_cut_short_is_refused(tmp_path):
+def flipped(data):
+    return data[:-2] + bytes([data[-2] ^ 1]) + data[-1:]
+
+
+FILES = ["training/weights.safetensors", "training/optimizer.safetensors", "state.json", "recipe.yaml", "unet/config.json"]
+DAMAGES = {
+    "flipped": flipped,
+    "short": lambda data: data[:-3],
+    "longer": lambda data: data + b" ",
+    "zeroed": lambda data: bytes(len(data)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("name", [*FILES, "complete.json"])
+def test_a_damaged_checkpoint_is_refused_and_passed_over_for_the_one_before(uri, name, damage, caplog):
+    folder = CheckpointFolder(uri, keep=2)
+    for step in (1, 2):
+        folder.save(snapshot(step))
+    folder.flush()
+    files, root = fsspec.core.url_to_fs(uri)
+    path = f"{root}/step-00000002/{name}"
+    files.pipe_file(path, damage(files.cat_file(path)))
+    with pytest.raises(TrainingError, match=r"a checkpoint('s files)? must .*take an earlier one"):
+        read(folder.path(2))
+    assert (latest := folder.latest()) and latest.step == 1 and "step-00000002" in caplog.text
+    files.rm(f"{root}/step-00000001", recursive=True)
+    with pytest.raises(TrainingError, match="step-00000002"):
+        folder.latest()
+
+
+def test_a_file_that_is_gone_is_told(uri):
+    folder = CheckpointFolder(uri)
+    folder.save(snapshot(1))
+    folder.flush()
+    files, root = fsspec.core.url_to_fs(uri)
+    files.rm(f"{root}/step-00000001/training/weights.safetensors")
+    with pytest.raises(TrainingError, match=r"must hold the files that its complete\.json lists"):
+        folder.latest()
+
+
+def test_a_checkpoint_of_0_1_says_sizes_alone(uri):
+    folder = CheckpointFolder(uri)
+    folder.save(snapshot(1))
+    folder.flush()
+    files, root = fsspec.core.url_to_fs(uri)
+    marker = f"{root}/step-00000001/complete.json"
+    files.pipe_file(
+        marker, json.dumps({name: said["bytes"] for name, said in json.loads(files.cat_file(marker)).items()}).encode()
+    )
+    assert (latest := folder.latest()) and latest.step == 1
+    path = f"{root}/step-00000001/state.json"
+    files.pipe_file(path, files.cat_file(path)[:-1])
+    with pytest.raises(TrainingError, match="as they were written"):
+        folder.latest()
+
+
+def test_files_are_on_the_disk_before_the_checkpoint_counts(tmp_path, monkeypatch):
+    """Each file has been synced, `complete.json` last: what a loss of power leaves is whole, or doesn't count."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(str(Path(f"/proc/self/fd/{handle}").readlink())))
     folder = CheckpointFolder(str(tmp_path))
     folder.save(snapshot(1))
     folder.flush()
-    path = tmp_path / "step-00000001" / "training" / "weights.safetensors"
-    path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(TrainingError, match="bytes"):
-        folder.latest()
+    written = {str(path) for path in tmp_path.rglob("*") if path.is_file()}
+    assert set(synced) == written and synced[-1].endswith("complete.json")
 
 
 def test_what_went_wrong_in_the_background_is_raised(tmp_path):
