@@ -68,7 +68,7 @@ FILES = ["training/weights.safetensors", "training/optimizer.safetensors", "stat
 DAMAGES = {
     "flipped": flipped,
     "short": lambda data: data[:-3],
-    "longer": lambda data: data + b" ",
+    "longer": lambda data: data + b"x",
     "zeroed": lambda data: bytes(len(data)),
 }
 
