@@ -23,6 +23,7 @@ from tests.isolated import prefix
 BENCHMARKS: dict[str, list[str]] = {
     "step_cost": [],
     "loop": [],
+    "digits": [],
     "quality": [],
     "alignment_cost": [],
     "coordinator": [],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -100,13 +99,3 @@ def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, steps: i
                 cases[name]()
             times[name].append((time.perf_counter() - started) / steps)
     return times
-
-
-def show(times: Mapping[str, list[float]], against: str) -> dict[str, float]:
-    """Prints medians, and each case's ratio to `against` round by round; returns the median ratios."""
-    ratios = {name: [a / b for a, b in zip(each, times[against], strict=True)] for name, each in times.items()}
-    for name, durations in times.items():
-        low, middle, high = min(ratios[name]), statistics.median(ratios[name]), max(ratios[name])
-        shown = f"{1000 * statistics.median(durations):7.2f} ms a step, {middle:.3f} of {against}"
-        print(f"{name:>28}: {shown} (rounds: {low:.3f} to {high:.3f})")
-    return {name: statistics.median(each) for name, each in ratios.items()}
