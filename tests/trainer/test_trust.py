@@ -20,6 +20,7 @@ from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.storage import described
 from tests.trainer.models.test_build import train
 from tests.trainer.models.test_composed import recipe
 from tests.trainer.recipes import digits
@@ -137,10 +138,12 @@ def test_nothing_inside_a_run_makes_it_the_users(home, tmp_path, monkeypatch, ch
     place = Path(shutil.copytree(str(locate(str(home / "own"))), tmp_path / "step-00000020"))
     weights = place / "training" / "average.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
-    sizes = json.loads((place / "complete.json").read_text())
+    listed = json.loads((place / "complete.json").read_text())
+    listed["training/average.safetensors"] = described(weights.read_bytes())
     if change == "claim":
         (place / "trusted").write_text("true")
-        (place / "complete.json").write_text(json.dumps(sizes | {"trusted": 4}))
+        listed["trusted"] = described(b"true")
+    (place / "complete.json").write_text(json.dumps(listed))
     if change == "state inside":
         shutil.copytree(home / "state", place / "state")
         (place / ".local").symlink_to(home / "state")

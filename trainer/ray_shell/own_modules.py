@@ -35,7 +35,17 @@ class OwnModules:
 def _own() -> list[tuple[str, str]]:
     files = [(name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items())]
     # A path that is not absolute is a library's word, such as the "_ops.py" of torch.ops.
-    return [(name, file) for name, file in files if isinstance(file, str) and Path(file).is_absolute() and is_own(file)]
+    return [
+        (name, file)
+        for name, file in files
+        if isinstance(file, str) and Path(file).is_absolute() and is_own(file) and not _is_of_a_library(name)
+    ]
+
+
+def _is_of_a_library(name: str) -> bool:
+    """Whether a module's outermost package is an installed one: torch writes the code it compiles to a temporary folder."""
+    file = getattr(sys.modules.get(name.partition(".")[0]), "__file__", None)
+    return isinstance(file, str) and not is_own(file)
 
 
 def _stamp(file: str) -> _Seen:

@@ -40,6 +40,14 @@ def test_one_that_stays_is_not_edited_and_libraries_are_nobodys(file: Path) -> N
     assert file.stem in modules._seen
 
 
+def test_what_a_library_writes_elsewhere_is_the_librarys(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch does with what it compiles."""
+    compiled = importlib.import_module(file.stem)
+    monkeypatch.setitem(sys.modules, f"pytest.{file.stem}", compiled)
+    seen = noted(file, time.time())._seen
+    assert file.stem in seen and f"pytest.{file.stem}" not in seen
+
+
 @pytest.mark.parametrize("change", ["touched", "longer, of the same age", "gone"])
 def test_one_that_changed_is_named(file: Path, change: str) -> None:
     modules, at = noted(file, time.time()), file.stat().st_mtime
