@@ -42,8 +42,8 @@ test: $(READY) ## the tests, two at a time, in a network namespace where one can
 	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist worksteal --durations=5 -m "not ray and not browser"
 	$(SETTING) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist loadfile --durations=12 -m "ray or browser"
 
-test-fast: $(READY) ## the core alone, without the files of models and data, Ray and Chromium: within two minutes
-	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not ray and not browser" tests/trainer --ignore tests/trainer/models --ignore tests/trainer/data
+test-fast: $(READY) ## the core alone, without the files of training loops, models, data, Ray and Chromium: within two minutes
+	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not ray and not browser and not slow" tests/trainer $(addprefix --ignore tests/trainer/,engine models data)
 
 test-slow: $(READY) ## the cases that `make test` leaves to cheaper ones that test the same
 	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist worksteal --durations=5 --dear -m dear

@@ -77,7 +77,9 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
 
 def _amortised(client: MlflowClient, runs: Sequence[Run]) -> AmortisedFront | None:
     """The front of the newest amortised training that has one."""
-    from dualsweep.trainer.amortised.front import FILE, front_in
+    if not runs:
+        return None
+    from dualsweep.trainer.amortised.front import FILE, front_in  # loads torch
 
     for run in reversed(runs):
         if FILE not in {each.path for each in client.list_artifacts(run.info.run_id)}:

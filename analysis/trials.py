@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from dualsweep.analysis.preference import Preference
@@ -226,18 +227,18 @@ class SweepRecord:
         """Return a trial's objective values in the order of `objectives`; NaN where one is missing."""
         return tuple(trial.metric(name) for name in self.objectives)
 
-    @property
+    @cached_property
     def constraint_names(self) -> tuple[str, ...]:
         """Every constraint that any trial has, in the order of first appearance."""
         seen = {outcome.name: None for trial in self.trials for outcome in trial.constraints}
         return tuple(seen)
 
-    @property
+    @cached_property
     def replicated(self) -> bool:
         """Whether its trials are means of several trainings."""
         return any(trial.replicates > 1 for trial in self.trials)
 
-    @property
+    @cached_property
     def searched(self) -> tuple[str, ...]:
         """Every searched parameter that any trial has, in the order of first appearance."""
         return tuple({name: None for trial in self.trials for name in trial.params})

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneError, Tuner
+from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
 
 from dualsweep.cluster.resources import TRIAL_RESOURCES
@@ -105,6 +106,8 @@ def run_trials(driver: TrialDriver, count: int, concurrent: int, folder: Path, *
         OSError: what is reported can't be written down.
     """
     os.environ |= _SILENT
+    # Tune would hand this process's AWS keys to trials (not to the workers behind them) by a way that Ray's agent logs.
+    class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     for copies in ("ray.train._internal.syncer", "ray.tune.execution.experiment_state"):
         logging.getLogger(copies).setLevel(logging.CRITICAL)  # of Tune's own state, which nothing of ours is read from

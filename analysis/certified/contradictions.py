@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from dualsweep.analysis.certified.hull import lower_hull
 from dualsweep.analysis.certified.observations import Observations, Vector
@@ -68,7 +68,7 @@ def consistency(trials: Observations, z: float) -> Consistency:
     np.fill_diagonal(depths, -np.inf)
     rounding = _ROUNDING * max(1e-300, float(np.abs(crossings).max(initial=0.0)))
     near = int((depths > -_NEAR * errors - rounding).sum())
-    limit = float(norm.isf(_CHANCE / max(1, near))) if z > 0 else 0.0
+    limit = -float(ndtri(_CHANCE / max(1, near))) if z > 0 else 0.0
     beyond = depths - limit * errors - rounding
     flagged = np.flatnonzero((beyond > 0).any(axis=0))
     short = tuple(int(j) for j in flagged if z > 0 and _above_a_chord(trials, int(j)))

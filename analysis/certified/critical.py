@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from dualsweep.analysis.certified.observations import Observations, Vector
 
@@ -183,7 +183,7 @@ def critical(trials: Observations, choices: Sequence[Planes], points: Vector, z:
     noise = Noise.of(trials)
     of_points = _of_points(noise, points, stretch(trials, points) * point_errors(trials, points))
     largest = [np.maximum(of_points, of_planes) for of_planes in _of_planes(trials, choices, noise)]
-    return [float(np.quantile(each, 2.0 * norm.cdf(z) - 1.0)) for each in largest]
+    return [float(np.quantile(each, 2.0 * ndtr(z) - 1.0)) for each in largest]
 
 
 def _of_points(noise: Noise, points: Vector, margins: Vector) -> Vector:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import moocore
 import numpy as np
 from scipy.optimize import linprog
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from dualsweep.analysis.prices.attained import Attained, Vector
 
@@ -97,7 +97,7 @@ class Polyhedron:
 
 def margin(attained: Attained) -> float:
     """z: with so many comparisons, noise alone passes one of them with the chance `CHANCE` at most (Bonferroni)."""
-    return float(norm.isf(CHANCE / max(1, len(attained.trials) - 1)))
+    return -float(ndtri(CHANCE / max(1, len(attained.trials) - 1)))
 
 
 def local_slope(attained: Attained, j: int, which: Vector) -> tuple[float, float]:

@@ -27,19 +27,21 @@ from tests.benchmarks.demo_store import BUDGET, STEP_SIZE
 from tests.benchmarks.rows import holds
 
 TRIALS, ENOUGH = 12, 10
+SIDES = ("now", "before")
 #: What the demo set before, and its range of step sizes.
 BEFORE: Mapping[str, Any] = {"train.lr_cooldown": 0.4, "train.floor": 3, "dual.decay": "none", "dual.start": 0.0}
-STEP_SIZES: dict[str, tuple[float, float]] = {"now": (0.05, 0.25), "before": (0.05, 0.5)}
+STEP_SIZES_BEFORE = (0.05, 0.5)
 #: Compared between the sides, lower is better.
 QUALITY = {"Fréchet distance": "eval/frechet", "TV of class shares": "eval/tv_from_uniform", "objective": "objective"}
 
 
 def trials(seed: int, side: str) -> list[Recipe]:
     rng, plan = np.random.default_rng(seed), load_plan(ROOT / "sweeps/digits.yaml")
+    step_sizes = plan.sweep.search[STEP_SIZE]["log_uniform"] if side == "now" else STEP_SIZES_BEFORE
     recipes = []
     for number in range(TRIALS):
-        low, high = map(math.log, STEP_SIZES[side])
-        step_size, budget = math.exp(rng.uniform(low, high)), rng.uniform(-0.06, 0.08)
+        low, high = map(math.log, step_sizes)
+        step_size, budget = math.exp(rng.uniform(low, high)), rng.uniform(*plan.sweep.search[BUDGET]["uniform"])
         plain = plan.trial_recipe({STEP_SIZE: step_size, BUDGET: float(budget)}).model_dump(mode="json", exclude_unset=True)
         plain["seed"] = 100 * seed + number
         for key, value in BEFORE.items() if side == "before" else ():
@@ -55,8 +57,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "runs/bench-converged")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    results: dict[str, list[list[Result]]] = {side: [] for side in STEP_SIZES}
-    for side in STEP_SIZES:
+    results: dict[str, list[list[Result]]] = {side: [] for side in SIDES}
+    for side in SIDES:
         for seed in options.seeds:
             recipes = enumerate(trials(seed, side))
             results[side].append([trained(recipe, options.output / f"{side}-{seed}-{number}") for number, recipe in recipes])
@@ -67,9 +69,7 @@ def main() -> None:
     print({side: f"{np.mean(of):.1f} of {TRIALS}" for side, of in counts.items()})
     kept = [holds(f"of the demo's {TRIALS} trials converge", float(np.mean(counts["now"])), f">= {ENOUGH}")]
     for what, name in QUALITY.items():
-        now, before = (
-            np.array([result.metrics[name] for sweep in results[side] for result in sweep]) for side in ("now", "before")
-        )
+        now, before = (np.array([result.metrics[name] for sweep in results[side] for result in sweep]) for side in SIDES)
         more, error = np.mean(now - before), np.std(now - before, ddof=1) / math.sqrt(len(now))
         print(f"{what}: {now.mean():.4f}, before {before.mean():.4f}, more by {more:+.4f} ± {error:.4f}")
         kept.append(holds(f"{what} beyond that of before, in standard errors", float(more / error), "<= 2.0"))

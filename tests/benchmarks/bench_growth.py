@@ -28,7 +28,7 @@ from tests.benchmarks.bench_ask import ours
 from tests.benchmarks.bench_step_cost import subsets
 from tests.benchmarks.common import ROOT, digits, interleaved, loop_of
 from tests.benchmarks.demo_store import made_trials
-from tests.benchmarks.rows import holds
+from tests.benchmarks.rows import exponent, holds
 
 CONSTRAINTS = (1, 10, 50, 200)
 WORKERS = (10, 100, 1000)
@@ -37,11 +37,6 @@ REPORTED, DUAL_STEPS = 50, 400
 TRIALS = (100, 300, 1000)
 #: What the coordinator must do with the most workers: dual steps a second, and the slowest percent's milliseconds.
 RATE, SLOWEST = 125, 9
-
-
-def exponent(costs: dict[int, float]) -> float:
-    """The slope of log cost in log n, by least squares."""
-    return float(np.polyfit(np.log(list(costs)), np.log(list(costs.values())), 1)[0])
 
 
 def steps_by_constraints(rounds: int, steps: int) -> dict[int, float]:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,11 @@ def holds(what: str, found: float, bound: str) -> bool:
     sign, number = bound.split()
     kept = found <= float(number) if sign == "<=" else found >= float(number)
     return _told(what, f"{found:.3g}", bound, "holds" if kept else "FAILS")
+
+
+def exponent(costs: Mapping[int, float]) -> float:
+    """The p of cost ~ n^p, by least squares of the logarithms."""
+    return statistics.linear_regression(*([math.log(number) for number in of] for of in (costs, costs.values()))).slope
 
 
 def _told(what: str, measured: str, bound: str, verdict: str) -> bool:

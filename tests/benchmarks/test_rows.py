@@ -15,7 +15,7 @@ import pytest
 from scipy import stats
 
 from tests.benchmarks.common import ROOT
-from tests.benchmarks.rows import ROWS, Interval, holds
+from tests.benchmarks.rows import ROWS, Interval, exponent, holds
 
 
 def test_an_interval_covers_the_ratio_as_often_as_it_says() -> None:
@@ -33,6 +33,11 @@ def test_it_is_students_of_the_logarithms() -> None:
     interval = Interval.of(ratios)
     assert (interval.low, interval.high) == pytest.approx(tuple(np.exp(expected)))
     assert interval.half_width == pytest.approx((expected[1] - expected[0]) / 2)
+
+
+def test_an_exponent_is_the_slope_of_the_logarithms() -> None:
+    costs = {2: 3.0, 7: 5.0, 50: 90.0}
+    assert exponent(costs) == pytest.approx(stats.linregress(np.log(list(costs)), np.log(list(costs.values()))).slope)
 
 
 @pytest.mark.parametrize(
