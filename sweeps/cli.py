@@ -25,8 +25,8 @@ from dualsweep.sweeps.options import (
     Strict,
     Tracking,
     Trust,
-    at_home,
     interruptible,
+    to_keep,
     write_json,
 )
 from dualsweep.sweeps.output import Screen
@@ -107,7 +107,7 @@ def sweep(
 def sample(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder or URI (…/step-00001500).", show_default=False)],
     count: Annotated[int, typer.Option("--count", min=1, help="Samples to make.")] = 16,
-    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=at_home)] = Path("samples"),
+    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=to_keep)] = Path("samples"),
     sampler: Annotated[str | None, typer.Option("--sampler", help=f"{SAMPLERS}; by default as in the recipe.")] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of the sampler; by default as in the recipe.")
@@ -177,7 +177,7 @@ def front(
         str | None, typer.Option("--tracking-uri", help="MLflow store; the sweep's own when left out.", show_default=False)
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Folder for the figures.", show_default=False, callback=at_home)
+        Path | None, typer.Option("--output", help="Folder for the figures.", show_default=False, callback=to_keep)
     ] = None,
     prefer: Annotated[
         str | None,
@@ -212,7 +212,7 @@ def compare_(
         str,
         typer.Option("--group", help="sampler: sweeps by one sampler together; sweep: each for itself; auto: what tells apart."),
     ] = "auto",
-    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=at_home)] = Path("compare"),
+    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=to_keep)] = Path("compare"),
     json_file: Json = None,
 ) -> None:
     """Several sweeps on one figure: hypervolume against trials, compute and time; from MLflow alone."""

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from dualsweep.cluster.connection import connect
 from dualsweep.cluster.resources import concurrency
+from dualsweep.sweeps import way_back
 from dualsweep.sweeps.checking import Checked
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.progress import Progress
@@ -18,11 +19,12 @@ from dualsweep.sweeps.reports.explaining import show
 from dualsweep.sweeps.tracking.histories import histories, read_points
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.uris import is_local, lasting_path
 from dualsweep.trainer.metric_names import sure, tells_of_another
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.ray_shell.job import finished
 from dualsweep.trainer.result import Result
-from dualsweep.trainer.storage import RESULT, is_local, naming, write_file
+from dualsweep.trainer.storage import RESULT, naming, write_file
 
 
 def run_single(checked: Checked, console: Console) -> Explained:
@@ -33,7 +35,9 @@ def run_single(checked: Checked, console: Console) -> Explained:
         InputError: the output holds a run of another recipe.
     """
     name = checked.recipe.name
-    local = Path(checked.output) if is_local(checked.output) else Path("runs") / name
+    local = lasting_path(checked.output if is_local(checked.output) else str(Path("runs") / name))
+    for line in way_back.places(checked):
+        console.print(line, highlight=False, soft_wrap=True)
     result = finished(checked.output, checked.recipe)
     if result is None:
         result = _trained(checked, local, console)
