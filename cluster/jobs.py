@@ -30,6 +30,7 @@ class Job:
     """A submitted job as the cluster knows it. Times are Unix times in seconds; None when they haven't come.
 
     `status` is one of PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED; `message` says more, as the end of a failed job's log.
+    `node` is the id of the driver's node.
     """
 
     submission_id: str
@@ -40,6 +41,7 @@ class Job:
     started: float | None = None
     ended: float | None = None
     exit_code: int | None = None
+    node: str = ""
 
     @property
     def over(self) -> bool:
@@ -189,4 +191,5 @@ def _job(url: str, details: "JobDetails") -> Job:
         started=details.start_time / 1000 if details.start_time else None,
         ended=details.end_time / 1000 if details.end_time else None,
         exit_code=details.driver_exit_code,
+        node=details.driver_node_id or "",
     )

@@ -23,6 +23,7 @@ from dualsweep.sweeps.checking import Checked
 from dualsweep.sweeps.conductor import Conductor, Halt, Reported
 from dualsweep.sweeps.dual_informed.of_plan import outcome_of
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
+from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
@@ -164,7 +165,7 @@ class Runner:
 
     def _show(self, ended: Sequence[Ended]) -> None:
         for run, result in ended:
-            self._progress.ended(run.name, result.status, result.reason, result.seconds)
+            self._progress.ended(run.name, result.status, result.reason, result.seconds, result.feasible)
 
     def _settle(self, trial: OpenTrial) -> None:
         """Records a trial whose trainings have all ended, and ends the runs of what has."""
@@ -270,7 +271,9 @@ def _run_trials(
         from dualsweep.sweeps.tune import run_trials
 
         total, unit = plan.trials * seeds, "training" if seeds > 1 else "trial"
-        with Progress(console, total, concurrent, total - runs, unit) as progress:
+        journal = Journal.of(folder, connection.logs)
+        journal.begin(TrialRecord.load_all(folder))
+        with Progress(console, total, concurrent, total - runs, unit, journal) as progress:
             runner = Runner(plan, study, tracker, progress, checked.output, folder)
             run_trials(runner, max(1, runs), concurrent, folder, warm=plan.sweep.hosting == "warm")
     return amortised

@@ -13,6 +13,7 @@ from dualsweep.cluster.resources import concurrency
 from dualsweep.sweeps import way_back
 from dualsweep.sweeps.checking import Checked
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
+from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.explained import Explained, Points, write
 from dualsweep.sweeps.reports.explaining import show
@@ -69,11 +70,12 @@ def _trained(checked: Checked, local: Path, console: Console) -> Result:
         concurrency(connection.machine, checked.ask)
         local.mkdir(parents=True, exist_ok=True)
         terminate_like_interrupt()
-        with Progress(console, total=1) as progress:
+        with Progress(console, total=1, journal=Journal.of(local, connection.logs)) as progress:
             progress.started(name)
             result = train_checked(checked.recipe, checked.output, lambda payload: _take(payload, local, name, progress))
             # Of a training that broke off the command tells the reason, at its end.
-            progress.ended(name, result.status, "" if result.status == "failed" else result.reason, result.seconds)
+            reason = "" if result.status == "failed" else result.reason
+            progress.ended(name, result.status, reason, result.seconds, result.feasible)
     return result
 
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +57,8 @@ class Submitted(NamedTuple):
     trained_from: list[str]
     stopped_in: float
     log: str
+    live: str
+    metrics: str
 
 
 @pytest.fixture(scope="module")
@@ -112,13 +115,27 @@ def submitted(head: Head, alone: Path, repository: Path, user: dict[str, Any]) -
     jobs = [
         line.split()[:2] for line in run(repository, "status", *address, **user).splitlines() if line.startswith("raysubmit_")
     ]
+    metrics = measured(head)
+    live = run(repository, "status", jobs[0][0], *address, **user)
     begun = time.monotonic()
     stopped = run(repository, "stop", jobs[0][0], *address, **user)
     stopped_in = time.monotonic() - begun
     stopped += run(repository, "status", jobs[0][0], *address, **user)
     log = ray("job", "logs", "--address", head.jobs, jobs[0][0], cwd=repository, user=user).stdout
     trained_from = where.read_text().splitlines()
-    return Submitted(head.home, store, swept, again, followed, jobs, stopped, swept_from, trained_from, stopped_in, log)
+    return Submitted(
+        head.home, store, swept, again, followed, jobs, stopped, swept_from, trained_from, stopped_in, log, live, metrics
+    )
+
+
+def measured(head: Head) -> str:
+    """What Ray exports of ours, once the training has made its first reports."""
+    end, lines = time.monotonic() + 90, list[str]()
+    while not any("dualsweep_step_seconds" in line for line in lines) and time.monotonic() < end:
+        time.sleep(1)
+        with urllib.request.urlopen(head.metrics, timeout=10) as answer:
+            lines = [line for line in answer.read().decode().splitlines() if "dualsweep_" in line and line[0] != "#"]
+    return "\n".join(lines)
 
 
 def ray(*arguments: str, cwd: Path, user: dict[str, Any]) -> subprocess.CompletedProcess[str]:
@@ -170,6 +187,19 @@ def test_jobs_are_listed_newest_first_and_stopped(submitted: Submitted) -> None:
     named = re.search(r"submitted as (\S+)", submitted.swept)
     assert named is not None and submitted.listed[2][0] == named[1]
     assert submitted.stopped.count(f"{submitted.listed[0][0]}  STOPPED") == 2, "by `stop`, and by `status` afterwards"
+
+
+def test_of_a_running_job_every_trial_is_told_and_measured(submitted: Submitted) -> None:
+    assert re.search(r"tiny .* running .* [1-9]\d*/200000 ", submitted.live), submitted.live
+    for name in ("step", "step_seconds", "staleness_dual_steps", "coordinator_wait_seconds", "coordinator_queue"):
+        assert re.search(rf"dualsweep_{name}{{.*run=\"long\"", submitted.metrics), (name, submitted.metrics)
+
+
+def test_a_trials_log_is_had_from_afar(submitted: Submitted, head: Head, user: dict[str, Any]) -> None:
+    address = ["--address", head.jobs]
+    told = run(ROOT, "logs", "0000", submitted.listed[2][0], *address, **user)
+    assert "  placed  on " in told and "dualsweep: training " in told and "violated" in told, told
+    assert "dualsweep: training" in run(ROOT, "logs", "tiny", submitted.listed[0][0], *address, **user)
 
 
 def test_a_stop_is_heard_at_once_and_written_down(submitted: Submitted) -> None:

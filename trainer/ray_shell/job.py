@@ -18,6 +18,8 @@ from dualsweep.trainer.trust import trusts_all
 
 #: The file that says whose run lies in a folder.
 MARK = "fingerprint"
+#: What a worker writes into its log before a training, followed by where that training writes.
+TRAINING = "dualsweep: training"
 
 
 @dataclass(frozen=True)
