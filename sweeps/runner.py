@@ -259,6 +259,7 @@ def _run_trials(
         ended = f" ({plan.trials * seeds - runs} of {plan.trials * seeds} trainings)" if seeds > 1 else ""
         console.print(f"continuing: {study.finished} of {plan.trials} trials are done{ended}", highlight=False)
     with connect(checked.address) as connection:
+        way_back.check_shared(checked, connection.machine)
         fits = concurrency(connection.machine, checked.ask, plan.sweep.concurrency)
         concurrent = min(fits.concurrent, max(1, runs))
         terminate_like_interrupt()

@@ -67,6 +67,7 @@ def _trained(checked: Checked, local: Path, console: Console) -> Result:
 
     name = checked.recipe.name
     with connect(checked.address) as connection:
+        way_back.check_shared(checked, connection.machine)
         concurrency(connection.machine, checked.ask)
         local.mkdir(parents=True, exist_ok=True)
         terminate_like_interrupt()

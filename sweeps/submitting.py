@@ -16,8 +16,8 @@ from dualsweep.cluster.cargo import collect
 from dualsweep.cluster.errors import ClusterError
 from dualsweep.cluster.follow import follow
 from dualsweep.cluster.job_files import read_log
-from dualsweep.cluster.jobs import Job, list_jobs, status, stop, submit
-from dualsweep.cluster.preflight import failures, preflight
+from dualsweep.cluster.jobs import Job, list_jobs, running, status, stop, submit
+from dualsweep.cluster.preflight import failures, inside, preflight
 from dualsweep.sweeps.exits import BAD_INPUT, DONE, FAILED, MEANINGS
 from dualsweep.sweeps.reports import live_status
 from dualsweep.sweeps.reports.live_status import Story
@@ -53,6 +53,7 @@ def submit_file(
 ) -> int:
     """Submits and follows; the exit code: the job's own, 1 where it was stopped, 2 refused by the preflight.
 
+    A job that does the same and has not ended is followed in place of a second one, which would work on the same output.
     `allowed` are the flags of `dualsweep.cluster.cargo` for what must not travel unasked.
     """
     root = repository(file)
@@ -64,8 +65,14 @@ def submit_file(
     if failures(checks):
         return BAD_INPUT
     arguments = _arguments(kind, sets, output, strict)
-    job = submit(file, address=address, working_dir=root, entrypoint_args=arguments, allowed=allowed)
-    console.print(f"submitted as {job.submission_id}", highlight=False)
+    name = " ".join([*arguments[len(_COMMAND.split()) :], inside(file, root)])
+    job = running(address, name)
+    if job is None:
+        job = submit(file, address=address, working_dir=root, entrypoint_args=arguments, name=name, allowed=allowed)
+        console.print(f"submitted as {job.submission_id}", highlight=False)
+    else:
+        told = f"the same runs already, as {job.submission_id}; to have it take up changed files, stop it and submit again"
+        console.print(told, highlight=False, soft_wrap=True)
     where = f"{job.submission_id} --address {job.address}"
     hint = f"dualsweep status {where}; dualsweep stop {where}"
     if not following:

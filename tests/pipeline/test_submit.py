@@ -59,6 +59,7 @@ class Submitted(NamedTuple):
     log: str
     live: str
     metrics: str
+    twice: str
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,7 @@ def submitted(head: Head, alone: Path, repository: Path, user: dict[str, Any]) -
     jobs = [
         line.split()[:2] for line in run(repository, "status", *address, **user).splitlines() if line.startswith("raysubmit_")
     ]
+    twice = run(repository, "submit", "mine/recipe.yaml", "--no-follow", *address, *long, **user)
     metrics = measured(head)
     live = run(repository, "status", jobs[0][0], *address, **user)
     begun = time.monotonic()
@@ -124,7 +126,7 @@ def submitted(head: Head, alone: Path, repository: Path, user: dict[str, Any]) -
     log = ray("job", "logs", "--address", head.jobs, jobs[0][0], cwd=repository, user=user).stdout
     trained_from = where.read_text().splitlines()
     return Submitted(
-        head.home, store, swept, again, followed, jobs, stopped, swept_from, trained_from, stopped_in, log, live, metrics
+        head.home, store, swept, again, followed, jobs, stopped, swept_from, trained_from, stopped_in, log, live, metrics, twice
     )
 
 
@@ -187,6 +189,10 @@ def test_jobs_are_listed_newest_first_and_stopped(submitted: Submitted) -> None:
     named = re.search(r"submitted as (\S+)", submitted.swept)
     assert named is not None and submitted.listed[2][0] == named[1]
     assert submitted.stopped.count(f"{submitted.listed[0][0]}  STOPPED") == 2, "by `stop`, and by `status` afterwards"
+
+
+def test_the_same_submitted_while_it_runs_is_not_begun_twice(submitted: Submitted) -> None:
+    assert f"the same runs already, as {submitted.listed[0][0]}" in submitted.twice and "submitted as" not in submitted.twice
 
 
 def test_of_a_running_job_every_trial_is_told_and_measured(submitted: Submitted) -> None:
