@@ -81,8 +81,7 @@ def submit(
         )
     server = reach(address)
     runtime_env: dict[str, Any] = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_GRACE_S), **(env_vars or {})}}
-    if pip:
-        runtime_env["pip"] = list(pip)
+    runtime_env |= {"pip": list(pip)} if pip else {}
     # `exec`: Ray starts a shell, and waits a stop's whole grace for a child that the shell left behind where process 1 of the
     # container doesn't adopt orphans; a shell that has become the command leaves none.
     entrypoint = "exec " + shlex.join([*entrypoint_args, name])
@@ -90,9 +89,8 @@ def submit(
         archive = Path(folder) / "cargo.zip"
         pack(cargo, archive)
         runtime_env["working_dir"] = str(archive)
-        new = server.client().submit_job(
-            entrypoint=entrypoint, runtime_env=runtime_env, submission_id=submission_id, metadata={_NAME: name} if name else {}
-        )
+        said: dict[str, Any] = {"submission_id": submission_id, "metadata": {_NAME: name} if name else {}}
+        new = server.client().submit_job(entrypoint=entrypoint, runtime_env=runtime_env, **said)
     return status(server.url, new)
 
 

@@ -64,15 +64,8 @@ def submit_file(
         console.print(str(each), highlight=False, soft_wrap=True)
     if failures(checks):
         return BAD_INPUT
-    arguments = _arguments(kind, sets, output, strict)
-    name = " ".join([*arguments[len(_COMMAND.split()) :], inside(file, root)])
-    job = running(address, name)
-    if job is None:
-        job = submit(file, address=address, working_dir=root, entrypoint_args=arguments, name=name, allowed=allowed)
-        console.print(f"submitted as {job.submission_id}", highlight=False)
-    else:
-        told = f"the same runs already, as {job.submission_id}; to have it take up changed files, stop it and submit again"
-        console.print(told, highlight=False, soft_wrap=True)
+    job, told = _begun(file, root, address, _arguments(kind, sets, output, strict), allowed)
+    console.print(told, highlight=False, soft_wrap=True)
     where = f"{job.submission_id} --address {job.address}"
     hint = f"dualsweep status {where}; dualsweep stop {where}"
     if not following:
@@ -85,6 +78,15 @@ def submit_file(
         return DONE
     console.print(_line(ended), highlight=False, soft_wrap=True)
     return DONE if ended.status == "SUCCEEDED" else ended.exit_code or FAILED
+
+
+def _begun(file: Path, root: Path, address: str | None, arguments: list[str], allowed: Sequence[str]) -> tuple[Job, str]:
+    """The job that does it, submitted where none runs, and what to say of that."""
+    name = " ".join([*arguments[len(_COMMAND.split()) :], inside(file, root)])
+    if (job := running(address, name)) is not None:
+        return job, f"the same runs already, as {job.submission_id}; to have it take up changed files, stop it and submit again"
+    job = submit(file, address=address, working_dir=root, entrypoint_args=arguments, name=name, allowed=allowed)
+    return job, f"submitted as {job.submission_id}"
 
 
 def _arguments(kind: str, sets: Sequence[str], output: str | None, strict: bool) -> list[str]:
