@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dualsweep.trainer.config.masking import ambiguous_login
-from dualsweep.trainer.config.uris import is_local, local_path, of_file, sqlite_file, sqlite_url
+from dualsweep.trainer.config.uris import PLAIN, is_local, local_path, of_file, sqlite_file, sqlite_url
 
 DEFAULT = "mlflow.db"
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -29,7 +29,7 @@ def tracking_uri(written: str | None = None) -> str:
 
     The path of an SQLite file is made absolute: workers and later commands stand in other folders.
     """
-    return sqlite_url(written or os.environ.get(VARIABLE) or of_file(Path(DEFAULT).absolute()))
+    return sqlite_url(written or os.environ.get(VARIABLE) or f"{PLAIN}{DEFAULT}")
 
 
 def wrong_with(uri: str) -> tuple[str, str] | None:

@@ -47,6 +47,8 @@ STARTS = 2
 class Connection:
     """An open connection. `started`: the cluster is ours and ends with it. `dashboard_url` is None when Ray has none.
 
+    `logs` is the folder of Ray's logs on this machine.
+
     `close` (or leaving the `with`) undoes what `connect` did: it ends our own cluster, leaves one that we have joined, and
     does nothing when this process was connected already.
     """
@@ -55,6 +57,7 @@ class Connection:
     machine: Machine
     started: bool
     dashboard_url: str | None
+    logs: Path | None = None
     _undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False)
 
     def close(self) -> None:
@@ -83,7 +86,7 @@ def connect(address: str | None = None, *, worker_logs: bool = False) -> Connect
     """
     if already := _already_connected():
         _check_same(already, address)
-        return Connection(already, connected_machine(), False, _dashboard_url())
+        return Connection(already, connected_machine(), False, *_around())
     target = gcs_address(address)
     with contextlib.ExitStack() as undo:
         undo.enter_context(_environment(NESTED_TRAIN if target else {**NESTED_TRAIN, **LOCAL_ONLY}))
@@ -93,7 +96,7 @@ def connect(address: str | None = None, *, worker_logs: bool = False) -> Connect
             undo.enter_context(without_false_alarms())
             _start(worker_logs)
         undo.callback(_shutdown)
-        return Connection(target or _own_address(), connected_machine(), target is None, _dashboard_url(), undo.pop_all())
+        return Connection(target or _own_address(), connected_machine(), target is None, *_around(), undo.pop_all())
 
 
 def _already_connected() -> str | None:
@@ -224,14 +227,15 @@ def _own_address() -> str:
     return str(ray.get_runtime_context().gcs_address)
 
 
-def _dashboard_url() -> str | None:
-    """Where the dashboard is, from the context that any `ray.init` leaves."""
+def _around() -> tuple[str | None, Path | None]:
+    """Where the dashboard is, and Ray's logs, from the context that any `ray.init` leaves."""
     import ray
 
     # Connected as we are, this connects to nothing; "local" keeps Ray from reading RAY_ADDRESS, which may be a job server's.
     context = ray.init(address="local", ignore_reinit_error=True, logging_level=logging.WARNING)
     url = context.dashboard_url
-    return f"http://{url}" if url and "://" not in url else url or None
+    session = (getattr(context, "address_info", None) or {}).get("session_dir")
+    return f"http://{url}" if url and "://" not in url else url or None, Path(session) / "logs" if session else None
 
 
 def _shutdown() -> None:

@@ -24,12 +24,15 @@ STOP_GRACE_S = 30
 
 _POLL_S = 0.5
 
+_NAME = "dualsweep"
+
 
 @dataclass(frozen=True)
 class Job:
     """A submitted job as the cluster knows it. Times are Unix times in seconds; None when they haven't come.
 
     `status` is one of PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED; `message` says more, as the end of a failed job's log.
+    `node` is the id of the driver's node, `name` what it works on, as it was submitted.
     """
 
     submission_id: str
@@ -40,6 +43,8 @@ class Job:
     started: float | None = None
     ended: float | None = None
     exit_code: int | None = None
+    node: str = ""
+    name: str = ""
 
     @property
     def over(self) -> bool:
@@ -56,13 +61,14 @@ def submit(
     env_vars: Mapping[str, str] | None = None,
     pip: Sequence[str] = (),
     submission_id: str | None = None,
+    name: str = "",
     allowed: Collection[str] = (),
 ) -> Job:
     """Submit a job that runs `entrypoint_args` followed by `file`, in an uploaded copy of `working_dir`.
 
     `entrypoint_args` is a command as a list, such as `["python", "-m", "dualsweep", "sweep"]`; it is quoted here. `env_vars` hold
     in the job and all its workers. `pip` names requirements that the nodes install first. A `submission_id` must be new.
-    `allowed`: as `dualsweep.cluster.cargo.collect` takes it.
+    `name` says what it works on: `running` finds it by that. `allowed`: as `dualsweep.cluster.cargo.collect` takes it.
 
     Raises:
         ClusterError: whatever `dualsweep.cluster.preflight.preflight` would have found, or the job server's refusal.
@@ -75,8 +81,7 @@ def submit(
         )
     server = reach(address)
     runtime_env: dict[str, Any] = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_GRACE_S), **(env_vars or {})}}
-    if pip:
-        runtime_env["pip"] = list(pip)
+    runtime_env |= {"pip": list(pip)} if pip else {}
     # `exec`: Ray starts a shell, and waits a stop's whole grace for a child that the shell left behind where process 1 of the
     # container doesn't adopt orphans; a shell that has become the command leaves none.
     entrypoint = "exec " + shlex.join([*entrypoint_args, name])
@@ -84,7 +89,8 @@ def submit(
         archive = Path(folder) / "cargo.zip"
         pack(cargo, archive)
         runtime_env["working_dir"] = str(archive)
-        new = server.client().submit_job(entrypoint=entrypoint, runtime_env=runtime_env, submission_id=submission_id)
+        said: dict[str, Any] = {"submission_id": submission_id, "metadata": {_NAME: name} if name else {}}
+        new = server.client().submit_job(entrypoint=entrypoint, runtime_env=runtime_env, **said)
     return status(server.url, new)
 
 
@@ -110,6 +116,15 @@ def list_jobs(address: str | None) -> list[Job]:
         details = server.client().list_jobs()
     jobs = [_job(server.url, each) for each in details if each.submission_id]  # drivers that joined have no submission
     return sorted(jobs, key=lambda job: job.started or 0.0, reverse=True)
+
+
+def running(address: str | None, name: str) -> Job | None:
+    """The job that was submitted by this name and has not ended; None where there is none.
+
+    Raises:
+        ClusterError: the job server can't be reached.
+    """
+    return next((job for job in list_jobs(address) if job.name == name and not job.over), None)
 
 
 def stop(address: str | None, submission_id: str, *, timeout_s: float = 2.0 * STOP_GRACE_S) -> Job:
@@ -189,4 +204,6 @@ def _job(url: str, details: "JobDetails") -> Job:
         started=details.start_time / 1000 if details.start_time else None,
         ended=details.end_time / 1000 if details.end_time else None,
         exit_code=details.driver_exit_code,
+        node=details.driver_node_id or "",
+        name=(details.metadata or {}).get(_NAME, ""),
     )

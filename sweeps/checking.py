@@ -20,12 +20,13 @@ from dualsweep.trainer.checks import before_loading
 from dualsweep.trainer.checks.recipe import check_by_loading
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.uris import BadPlaceError, is_local, lasting_path
 from dualsweep.trainer.config.yaml_file import Document, load
 from dualsweep.trainer.feasibility.defaults import tolerances
 from dualsweep.trainer.feasibility.tolerance import SHARE, Tolerance
 from dualsweep.trainer.recipe.load import is_sweep, load_recipe
 from dualsweep.trainer.recipe.recipe import Recipe, flatten
-from dualsweep.trainer.storage import BadPlaceError, check_writable, is_local, local_path
+from dualsweep.trainer.storage import check_writable
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def check_file_only(file: Path, sets: Sequence[str]) -> str:
 def _place(output: str | None, name: str) -> str:
     place = output or str(Path("runs") / name)
     try:
-        return str(local_path(place)) if is_local(place) else place
+        return str(lasting_path(place)) if is_local(place) else place
     except BadPlaceError as error:
         raise InputError([error.diagnostic.at(("--output",), "command line", 1)]) from None
 

@@ -13,20 +13,19 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from dualsweep.cluster.cargo import LINKS, SECRETS
+from dualsweep.sweeps.cluster_commands import commands
 from dualsweep.sweeps.exits import INTERRUPTED, broken, exit_code
 from dualsweep.sweeps.options import (
     Address,
     File,
-    JobServer,
     Json,
     Output,
     Sets,
     Strict,
     Tracking,
     Trust,
-    at_home,
     interruptible,
+    to_keep,
     write_json,
 )
 from dualsweep.sweeps.output import Screen
@@ -107,7 +106,7 @@ def sweep(
 def sample(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder or URI (…/step-00001500).", show_default=False)],
     count: Annotated[int, typer.Option("--count", min=1, help="Samples to make.")] = 16,
-    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=at_home)] = Path("samples"),
+    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=to_keep)] = Path("samples"),
     sampler: Annotated[str | None, typer.Option("--sampler", help=f"{SAMPLERS}; by default as in the recipe.")] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of the sampler; by default as in the recipe.")
@@ -177,7 +176,7 @@ def front(
         str | None, typer.Option("--tracking-uri", help="MLflow store; the sweep's own when left out.", show_default=False)
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Folder for the figures.", show_default=False, callback=at_home)
+        Path | None, typer.Option("--output", help="Folder for the figures.", show_default=False, callback=to_keep)
     ] = None,
     prefer: Annotated[
         str | None,
@@ -212,7 +211,7 @@ def compare_(
         str,
         typer.Option("--group", help="sampler: sweeps by one sampler together; sweep: each for itself; auto: what tells apart."),
     ] = "auto",
-    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=at_home)] = Path("compare"),
+    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=to_keep)] = Path("compare"),
     json_file: Json = None,
 ) -> None:
     """Several sweeps on one figure: hypervolume against trials, compute and time; from MLflow alone."""
@@ -246,50 +245,4 @@ def ui(
     serve(name, tracking_uri, port, Screen())
 
 
-@app.command()
-def submit(
-    file: File,
-    address: JobServer = None,
-    sets: Sets = None,
-    output: Output = None,
-    strict: Strict = False,
-    trust: Trust = False,
-    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Follow the logs to the end.")] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would travel, by size; asks no server.")] = False,
-    secrets: Annotated[bool, typer.Option(SECRETS, help="Carry files that look like secrets.")] = False,
-    links: Annotated[bool, typer.Option(LINKS, help="Carry what links out of the working directory lead to.")] = False,
-) -> None:
-    """Submit a recipe or sweep to a Ray cluster, after a preflight, and follow its logs."""
-    trust_all(trust)
-    from dualsweep.sweeps.checking import check_file_only
-
-    kind = check_file_only(file, sets or [])
-    from dualsweep.sweeps.submitting import show_cargo, submit_file
-
-    allowed = [flag for flag, said in ((SECRETS, secrets), (LINKS, links)) if said]
-    if dry_run:
-        show_cargo(file, allowed, Screen())
-        return
-    code = submit_file(kind, file, address, sets or [], output, Screen(), following=follow, strict=strict, allowed=allowed)
-    raise typer.Exit(code)
-
-
-@app.command()
-def status(
-    job: Annotated[str | None, typer.Argument(help="A submitted job's id; all jobs when left out.", show_default=False)] = None,
-    address: JobServer = None,
-) -> None:
-    """The state of submitted jobs."""
-    from dualsweep.sweeps.submitting import show_status
-
-    show_status(job, address, Screen())
-
-
-@app.command()
-def stop(
-    job: Annotated[str, typer.Argument(help="A submitted job's id.", show_default=False)], address: JobServer = None
-) -> None:
-    """Stop a submitted job and wait until it has stopped; submitting it again continues."""
-    from dualsweep.sweeps.submitting import stop_job
-
-    stop_job(job, address, Screen())
+app.add_typer(commands)

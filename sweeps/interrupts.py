@@ -16,7 +16,12 @@ def terminate_like_interrupt() -> None:
         signal.signal(signal.SIGTERM, _interrupt)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        raise KeyboardInterrupt  # a shell's background jobs ignore Ctrl-C, which is meant for others
-    signal.raise_signal(signal.SIGINT)
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    """Acts as Ctrl-C would now, which Ray Tune takes in its own way while it runs.
+
+    The signal itself is not raised: Ray starts its jobs with SIGINT blocked, and it would wait for ever.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):  # a shell's background jobs ignore Ctrl-C, which is meant for others
+        raise KeyboardInterrupt
+    handler(signal.SIGINT, frame)

@@ -14,13 +14,23 @@ import typer
 
 from dualsweep.sweeps.exits import FAILED, INTERRUPTED
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.uris import lasting_folder, lasting_path, local_path
 from dualsweep.trainer.config.wording import show
-from dualsweep.trainer.storage import local_path, write_file
+from dualsweep.trainer.storage import write_file
 
 
 def at_home(path: Path | None) -> Path | None:
     """A path that an option names, `~` in it being the home folder: shells leave `--output=~/x` as it is."""
     return local_path(str(path)) if path is not None and str(path).startswith(("~", "file:")) else path
+
+
+def to_keep(path: Path | None) -> Path | None:
+    """As `at_home`, of what is written: in a Ray job a relative path lies where it outlives the job.
+
+    Raises:
+        BadPlaceError: it would not.
+    """
+    return lasting_path(str(path)) if path is not None and lasting_folder() is not None else at_home(path)
 
 
 def file_for_json(path: Path | None) -> Path | None:
@@ -32,7 +42,7 @@ def file_for_json(path: Path | None) -> Path | None:
     if path is not None and str(path) == "-":
         rule, remedy = "must name a file: the output has lines for people", "give a file's path"
         raise InputError([Diagnostic(("--json",), rule, "'-'", remedy, "command line", 1)])
-    return at_home(path)
+    return to_keep(path)
 
 
 File = Annotated[Path, typer.Argument(help="A recipe or a sweep, in YAML.", show_default=False, callback=at_home)]

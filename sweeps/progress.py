@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from dualsweep.sweeps.journal import Journal, family, standing
 from dualsweep.sweeps.time_left import TimeLeft
 from dualsweep.trainer import metric_names
 
@@ -30,20 +31,25 @@ class TrialState:
     seconds: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
     printed: float = 0.0
+    node: str = ""
+    log: str = ""
+    restarts: int = 0
+    reported: float = 0.0
 
     @property
     def worst(self) -> tuple[str, float] | None:
         """The constraint with the least slack, and that slack."""
-        slacks = {
-            name.removeprefix(metric_names.SLACK): value
-            for name, value in self.metrics.items()
-            if name.startswith(metric_names.SLACK)
-        }
-        return min(slacks.items(), key=lambda item: item[1]) if slacks else None
+        return min(family(self.metrics, metric_names.SLACK).items(), key=lambda item: item[1], default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """How far it is, for the journal: `reported` in seconds of Unix time, 0 before the first report."""
+        return {"trial": self.name, "node": self.node, "log": self.log, "restarts": self.restarts, "reported": self.reported} | (
+            standing(self.step, self.seconds, self.metrics) | {"steps": self.steps}
+        )
 
     @property
     def multipliers(self) -> str:
-        values = [value for name, value in self.metrics.items() if name.startswith(metric_names.MULTIPLIER)]
+        values = list(family(self.metrics, metric_names.MULTIPLIER).values())
         shown = " ".join(f"{value:.3g}" for value in values[:4])
         return shown + (f" … max {max(values):.3g}" if len(values) > 4 else "")
 
@@ -54,10 +60,16 @@ class TrialState:
 
 
 class Progress:
-    """Follows the trainings of one command; use it as a context. `total` of them, `concurrent` at a time, called `unit`."""
+    """Follows the trainings of one command; use it as a context. `total` of them, `concurrent` at a time, called `unit`.
 
-    def __init__(self, console: Console, total: int, concurrent: int = 1, done: int = 0, unit: str = "trial") -> None:
-        self._console, self._total, self._unit = console, total, unit
+    `journal` is where it is written down for others.
+    """
+
+    def __init__(
+        self, console: Console, total: int, concurrent: int = 1, done: int = 0, unit: str = "trial",
+        journal: Journal | None = None,
+    ) -> None:  # fmt: skip
+        self._console, self._total, self._unit, self._journal = console, total, unit, journal or Journal([])
         self._done, self._time_left = done, TimeLeft(total, concurrent, time.monotonic())
         self._running: dict[str, TrialState] = {}
         self._live = Live(self._table(), console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
@@ -70,6 +82,7 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._live:
             self._live.stop()
+        self._journal.live([], over=True)
 
     def say(self, text: str) -> None:
         """A line that stays, above the table."""
@@ -79,13 +92,16 @@ class Progress:
         shown = ", ".join(f"{key}={_short(value)}" for key, value in (params or {}).items())
         self._running[name] = TrialState(name, shown)
         self._time_left.started(name, time.monotonic())
+        self._journal.event("started", name, params=dict(params or {}))
         if not self._live:
             self.say(f"trial {name} starts{': ' + shown if shown else ''}")
         self._refresh()
 
     def reported(self, name: str, payload: Mapping[str, Any]) -> None:
-        """Takes a report of the worker loop: {step, steps, seconds, points, …}."""
+        """Takes a report of the worker loop: {step, steps, seconds, points, …}, with `node` and `log` of the worker."""
         state = self._running.setdefault(name, TrialState(name, ""))
+        state.reported = time.time()
+        self._place(state, payload.get("node", ""), payload.get("log", ""), payload["step"])
         state.step, state.steps, state.seconds = payload["step"], payload["steps"], payload["seconds"]
         for point in payload["points"]:
             state.metrics.update(point["metrics"])
@@ -94,13 +110,25 @@ class Progress:
             self.say(_line(state))
         self._refresh()
 
-    def ended(self, name: str, status: str, reason: str, seconds: float) -> None:
-        self._running.pop(name, None)
+    def _place(self, state: TrialState, node: str, log: str, step: int) -> None:
+        """Notes where a training runs; another process than before means that the one before is lost."""
+        if not log or log == state.log:
+            return
+        if state.log:
+            state.restarts += 1
+            self.say(f"trial {state.name} lost its processes on {state.node}, and goes on at step {step} on {node}")
+        state.node, state.log = node, log
+        self._journal.event("restarted" if state.restarts else "placed", state.name, node=node, log=log, step=step)
+
+    def ended(self, name: str, status: str, reason: str, seconds: float, feasible: str = "") -> None:
+        """A training is over; `feasible` is the verdict, empty where there is none."""
+        state = self._running.pop(name, TrialState(name, ""))
+        self._journal.event("ended", **state.to_json(), status=status, reason=reason, feasible=feasible)
         self._done += 1
         self._time_left.ended(name, time.monotonic())
         left = self._sweep_left()
-        more = f", about {_clock(left)} left" if left and self._done < self._total else ""
-        told = f"trial {name} {status.replace('_', ' ')} after {_clock(seconds)}" + (f": {reason}" if reason else "")
+        more = f", about {clock(left)} left" if left and self._done < self._total else ""
+        told = f"trial {name} {status.replace('_', ' ')} after {clock(seconds)}" + (f": {reason}" if reason else "")
         self.say(f"{told} ({self._done}/{self._total}{more})")
         self._refresh()
 
@@ -110,12 +138,13 @@ class Progress:
         return self._time_left.left(time.monotonic(), self._done, steps_left)
 
     def _refresh(self) -> None:
+        self._journal.live(state.to_json() for state in self._running.values())
         if self._live:
             self._live.update(self._table())
 
     def _table(self) -> Table:
         left = self._sweep_left()
-        title = f"{self._done} of {self._total} {self._unit}s done" + (f", about {_clock(left)} left" if left else "")
+        title = f"{self._done} of {self._total} {self._unit}s done" + (f", about {clock(left)} left" if left else "")
         table = Table(title=title, title_justify="left", expand=False)
         for column in ("trial", "step", "objective", "worst slack", "λ", "left", "parameters"):
             table.add_column(column, justify="left" if column == "parameters" else "right", overflow="fold")
@@ -133,7 +162,7 @@ def _cells(state: TrialState) -> tuple[str, ...]:
         "" if objective is None else f"{objective:.4g}",
         "" if worst is None else f"{worst[1]:+.3g} ({worst[0]})",
         state.multipliers,
-        _clock(state.left) if state.left is not None else "",
+        clock(state.left) if state.left is not None else "",
         state.params,
     )
 
@@ -152,7 +181,8 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _clock(seconds: float | None) -> str:
+def clock(seconds: float | None) -> str:
+    """Seconds as `1:02:03` or `2:03`."""
     whole = int(seconds or 0)
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

@@ -18,10 +18,12 @@ from dualsweep.analysis.review import review
 from dualsweep.cluster.address import gcs_address, probe_gcs
 from dualsweep.cluster.connection import connect
 from dualsweep.cluster.resources import concurrency
+from dualsweep.sweeps import way_back
 from dualsweep.sweeps.checking import Checked
 from dualsweep.sweeps.conductor import Conductor, Halt, Reported
 from dualsweep.sweeps.dual_informed.of_plan import outcome_of
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
+from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
@@ -38,10 +40,11 @@ from dualsweep.sweeps.trials.results import Results, sweep_record
 from dualsweep.sweeps.trials.runs import Ended, OpenTrial, Run, Seed
 from dualsweep.trainer.amortised.front import front_in
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.uris import is_local, lasting_path, local_path
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.ray_shell.job import Job, job_for, result_in
 from dualsweep.trainer.result import Result, failed
-from dualsweep.trainer.storage import MARKER, is_local, local_path, read_file
+from dualsweep.trainer.storage import MARKER, read_file
 
 
 class Runner:
@@ -162,7 +165,7 @@ class Runner:
 
     def _show(self, ended: Sequence[Ended]) -> None:
         for run, result in ended:
-            self._progress.ended(run.name, result.status, result.reason, result.seconds)
+            self._progress.ended(run.name, result.status, result.reason, result.seconds, result.feasible)
 
     def _settle(self, trial: OpenTrial) -> None:
         """Records a trial whose trainings have all ended, and ends the runs of what has."""
@@ -212,10 +215,12 @@ def run_sweep(checked: Checked, console: Console) -> Results:
     """
     plan = checked.plan
     assert plan is not None
-    folder = local_path(checked.output) if is_local(checked.output) else Path("runs") / plan.name
+    folder = lasting_path(checked.output if is_local(checked.output) else str(Path("runs") / plan.name))
     target = gcs_address(checked.address)
     if target:
         probe_gcs(target)  # before anything is written
+    for line in way_back.places(checked):
+        console.print(line, highlight=False, soft_wrap=True)
     with Study(plan, folder) as study:
         for line in study.said:
             console.print(line, highlight=False, soft_wrap=True)
@@ -254,6 +259,7 @@ def _run_trials(
         ended = f" ({plan.trials * seeds - runs} of {plan.trials * seeds} trainings)" if seeds > 1 else ""
         console.print(f"continuing: {study.finished} of {plan.trials} trials are done{ended}", highlight=False)
     with connect(checked.address) as connection:
+        way_back.check_shared(checked, connection.machine)
         fits = concurrency(connection.machine, checked.ask, plan.sweep.concurrency)
         concurrent = min(fits.concurrent, max(1, runs))
         terminate_like_interrupt()
@@ -266,7 +272,9 @@ def _run_trials(
         from dualsweep.sweeps.tune import run_trials
 
         total, unit = plan.trials * seeds, "training" if seeds > 1 else "trial"
-        with Progress(console, total, concurrent, total - runs, unit) as progress:
+        journal = Journal.of(folder, connection.logs)
+        journal.begin(TrialRecord.load_all(folder))
+        with Progress(console, total, concurrent, total - runs, unit, journal) as progress:
             runner = Runner(plan, study, tracker, progress, checked.output, folder)
             run_trials(runner, max(1, runs), concurrent, folder, warm=plan.sweep.hosting == "warm")
     return amortised
@@ -281,10 +289,8 @@ def _reviewed(checked: Checked, plan: Plan, folder: Path, interrupted: bool, swe
     else:
         record, made, view = review_of(plan.tracking_uri, sweep, folder, console)
     show(record, made, console, full_link(plan.tracking_uri, view))
-    again = f"dualsweep sweep {checked.file}"
     if interrupted:
-        console.print(
-            f"interrupted with {len(records)} of {plan.trials} trials done; to continue: the same command again ({again})"
-        )
-    console.print(f"review: dualsweep ui {checked.file}", highlight=False, soft_wrap=True)
+        done = f"interrupted with {len(records)} of {plan.trials} trials done"
+        console.print(f"{done}; to continue: {way_back.again(checked)}", highlight=False, soft_wrap=True)
+    console.print(way_back.review(checked, plan), highlight=False, soft_wrap=True)
     return Results(trials=records, interrupted=interrupted, **summary(made))

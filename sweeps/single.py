@@ -10,19 +10,22 @@ from rich.console import Console
 
 from dualsweep.cluster.connection import connect
 from dualsweep.cluster.resources import concurrency
+from dualsweep.sweeps import way_back
 from dualsweep.sweeps.checking import Checked
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
+from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.explained import Explained, Points, write
 from dualsweep.sweeps.reports.explaining import show
 from dualsweep.sweeps.tracking.histories import histories, read_points
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.uris import is_local, lasting_path
 from dualsweep.trainer.metric_names import sure, tells_of_another
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.ray_shell.job import finished
 from dualsweep.trainer.result import Result
-from dualsweep.trainer.storage import RESULT, is_local, naming, write_file
+from dualsweep.trainer.storage import RESULT, naming, write_file
 
 
 def run_single(checked: Checked, console: Console) -> Explained:
@@ -33,7 +36,9 @@ def run_single(checked: Checked, console: Console) -> Explained:
         InputError: the output holds a run of another recipe.
     """
     name = checked.recipe.name
-    local = Path(checked.output) if is_local(checked.output) else Path("runs") / name
+    local = lasting_path(checked.output if is_local(checked.output) else str(Path("runs") / name))
+    for line in way_back.places(checked):
+        console.print(line, highlight=False, soft_wrap=True)
     result = finished(checked.output, checked.recipe)
     if result is None:
         result = _trained(checked, local, console)
@@ -62,14 +67,16 @@ def _trained(checked: Checked, local: Path, console: Console) -> Result:
 
     name = checked.recipe.name
     with connect(checked.address) as connection:
+        way_back.check_shared(checked, connection.machine)
         concurrency(connection.machine, checked.ask)
         local.mkdir(parents=True, exist_ok=True)
         terminate_like_interrupt()
-        with Progress(console, total=1) as progress:
+        with Progress(console, total=1, journal=Journal.of(local, connection.logs)) as progress:
             progress.started(name)
             result = train_checked(checked.recipe, checked.output, lambda payload: _take(payload, local, name, progress))
             # Of a training that broke off the command tells the reason, at its end.
-            progress.ended(name, result.status, "" if result.status == "failed" else result.reason, result.seconds)
+            reason = "" if result.status == "failed" else result.reason
+            progress.ended(name, result.status, reason, result.seconds, result.feasible)
     return result
 
 

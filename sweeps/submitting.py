@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from dualsweep.cluster.cargo import collect
+from dualsweep.cluster.errors import ClusterError
 from dualsweep.cluster.follow import follow
-from dualsweep.cluster.jobs import Job, list_jobs, status, stop, submit
-from dualsweep.cluster.preflight import failures, preflight
+from dualsweep.cluster.job_files import read_log
+from dualsweep.cluster.jobs import Job, list_jobs, running, status, stop, submit
+from dualsweep.cluster.preflight import failures, inside, preflight
 from dualsweep.sweeps.exits import BAD_INPUT, DONE, FAILED, MEANINGS
+from dualsweep.sweeps.reports import live_status
+from dualsweep.sweeps.reports.live_status import Story
 from dualsweep.trainer.checks.own_name import name_taken
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.uris import local_path
 from dualsweep.trainer.trust import trusts_all
 
 #: The packages that the job needs beside the repository's own; the preflight can only look for what travels.
@@ -44,6 +53,7 @@ def submit_file(
 ) -> int:
     """Submits and follows; the exit code: the job's own, 1 where it was stopped, 2 refused by the preflight.
 
+    A job that does the same and has not ended is followed in place of a second one, which would work on the same output.
     `allowed` are the flags of `dualsweep.cluster.cargo` for what must not travel unasked.
     """
     root = repository(file)
@@ -54,9 +64,8 @@ def submit_file(
         console.print(str(each), highlight=False, soft_wrap=True)
     if failures(checks):
         return BAD_INPUT
-    arguments = _arguments(kind, sets, output, strict)
-    job = submit(file, address=address, working_dir=root, entrypoint_args=arguments, allowed=allowed)
-    console.print(f"submitted as {job.submission_id}", highlight=False)
+    job, told = _begun(file, root, address, _arguments(kind, sets, output, strict), allowed)
+    console.print(told, highlight=False, soft_wrap=True)
     where = f"{job.submission_id} --address {job.address}"
     hint = f"dualsweep status {where}; dualsweep stop {where}"
     if not following:
@@ -69,6 +78,15 @@ def submit_file(
         return DONE
     console.print(_line(ended), highlight=False, soft_wrap=True)
     return DONE if ended.status == "SUCCEEDED" else ended.exit_code or FAILED
+
+
+def _begun(file: Path, root: Path, address: str | None, arguments: list[str], allowed: Sequence[str]) -> tuple[Job, str]:
+    """The job that does it, submitted where none runs, and what to say of that."""
+    name = " ".join([*arguments[len(_COMMAND.split()) :], inside(file, root)])
+    if (job := running(address, name)) is not None:
+        return job, f"the same runs already, as {job.submission_id}; to have it take up changed files, stop it and submit again"
+    job = submit(file, address=address, working_dir=root, entrypoint_args=arguments, name=name, allowed=allowed)
+    return job, f"submitted as {job.submission_id}"
 
 
 def _arguments(kind: str, sets: Sequence[str], output: str | None, strict: bool) -> list[str]:
@@ -96,13 +114,58 @@ def show_cargo(file: Path, allowed: Sequence[str], console: Console) -> None:
         console.print(f"{'link':>12}  {name} would not", highlight=False, soft_wrap=True)
 
 
-def show_status(job_id: str | None, address: str | None, console: Console) -> None:
-    """Prints one job, or all of them, newest first."""
-    jobs = [status(address, job_id)] if job_id else list_jobs(address)
+def show_status(where: str | None, address: str | None, console: Console) -> dict[str, Any]:
+    """Prints all jobs, newest first; or one job or output folder with its trials. Returns the same as plain data.
+
+    Raises:
+        ClusterError: the job server can't be reached, or knows no such job.
+        InputError: the folder is no run's.
+    """
+    if where is not None and live_status.is_folder(where):
+        return {"trials": _shown(live_status.of_folder(local_path(where)), console)}
+    jobs = [status(address, where)] if where else list_jobs(address)
     for job in jobs:
         console.print(_line(job), highlight=False, soft_wrap=True)
     if not jobs:
         console.print("no jobs were submitted to this cluster")
+    if not where:
+        return {"jobs": [asdict(job) for job in jobs]}
+    story = live_status.of_job(jobs[0])
+    if story is None and jobs[0].over:
+        console.print("nothing is known of its trials: it had none, or its node is gone")
+    return {"job": asdict(jobs[0]), "trials": [] if story is None else _shown(story, console, over=jobs[0].over)}
+
+
+def _shown(story: Story, console: Console, *, over: bool = False) -> list[dict[str, Any]]:
+    """The trainings of a story, `over` where its command has ended, however it did."""
+    rows = replace(story, over=over or story.over).trainings(time.time())
+    live_status.show(rows, console)
+    return rows
+
+
+def _log_of_cluster(address: str | None, node: str, file: str) -> str | None:
+    return read_log(address, file, node_ip=node)
+
+
+def show_logs(trial: str, where: str | None, address: str | None, console: Console) -> None:
+    """Prints the log of one trial of a job, by default the newest, or of an output folder.
+
+    Raises:
+        ClusterError: the job server can't be reached, knows no such job, or the run has no such trial.
+        InputError: the folder is no run's.
+    """
+    if where is not None and live_status.is_folder(where):
+        story: Story | None = live_status.of_folder(local_path(where))
+        read: Callable[[str, str], str | None] = live_status.log_of_this_machine
+    else:
+        jobs = [status(address, where)] if where else list_jobs(address)[:1]
+        story = live_status.of_job(jobs[0]) if jobs else None
+        read = partial(_log_of_cluster, address)
+    if story is None:
+        rule, remedy = "a job's trials must be known for their logs", "`dualsweep status` lists the jobs"
+        raise ClusterError(rule, where or "no job of which there are any", remedy)
+    for line in live_status.logs(story, trial, read):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def stop_job(job_id: str, address: str | None, console: Console) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dualsweep.trainer.config.masking import ambiguous_login
-from dualsweep.trainer.config.uris import BadPlaceError, is_local, local_path, sqlite_file, sqlite_url
+from dualsweep.trainer.config.uris import BadPlaceError, is_local, lasting_path, sqlite_file, sqlite_url
 
 JOURNAL = "journal://"
 #: SQLAlchemy's dialects that Optuna is kept by, each with or without a driver (`postgresql+psycopg`).
@@ -18,9 +18,9 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "mssql", "oracle", "coc
 def storage_url(written: str) -> str:
     """A storage with its path made absolute: a journal (`journal:///path`, or only a path), SQLite, or another database."""
     if is_local(written):
-        return f"{JOURNAL}{local_path(written)}"
+        return f"{JOURNAL}{lasting_path(written)}"
     if written.startswith(JOURNAL):
-        return f"{JOURNAL}{local_path(_home(written.removeprefix(JOURNAL)))}"
+        return f"{JOURNAL}{lasting_path(_home(written.removeprefix(JOURNAL)))}"
     return sqlite_url(written)
 
 

@@ -25,6 +25,7 @@ from dualsweep.analysis.trials import SweepRecord
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.planning.preferring import read_option
 from dualsweep.sweeps.tracking.delivery import prepare
+from dualsweep.trainer.config.uris import lasting_path
 from dualsweep.trainer.storage import as_file_name
 
 
@@ -104,7 +105,7 @@ def rebuild(name: str, store: str | None, output: Path | None, console: Console,
         InputError: `prefer` is no preference for this sweep.
     """
     uri, sweep = place_of(name, store)
-    reviewed = review_of(uri, sweep, output or Path("runs") / as_file_name(sweep), console, prefer)
+    reviewed = review_of(uri, sweep, output or lasting_path(str(Path("runs") / as_file_name(sweep))), console, prefer)
     show(reviewed.record, reviewed.review, console, full_link(uri, reviewed.view))
     return summary(reviewed.review)
 

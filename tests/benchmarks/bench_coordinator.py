@@ -45,7 +45,9 @@ def worker(config: dict[str, Any]) -> None:
 
     torch.set_num_threads(1)
     recipe = recipe_of(config["batch"], ray.train.get_context().get_world_size())
-    actor, own = (TrainHost(config["slot"], 0, controller_of(recipe), CheckpointFolder(tempfile.mkdtemp())) for _ in range(2))
+    actor, own = (
+        TrainHost(config["slot"], 0, controller_of(recipe), CheckpointFolder(tempfile.mkdtemp()), "bench") for _ in range(2)
+    )
     own.coordinator = OwnMultipliers(controller_of(recipe))
     cases = {"actor": loop_of(recipe, actor).advance, "in process": loop_of(recipe, own).advance}
     ray.train.report(interleaved(cases, config["rounds"], config["steps"]))

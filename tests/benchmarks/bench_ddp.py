@@ -54,7 +54,7 @@ def worker(config: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     batch, world = config["batch"], ray.train.get_context().get_world_size()
     recipe = digits(train={"batch_size": batch * world}, resources={"workers": world}, dual={"every": config["every"]})
-    host = TrainHost(config["slot"], 0, controller_of(recipe), CheckpointFolder(tempfile.mkdtemp()))
+    host = TrainHost(config["slot"], 0, controller_of(recipe), CheckpointFolder(tempfile.mkdtemp()), "bench")
     loop = loop_of(recipe, host)
     times = interleaved({"bare DDP": bare(batch), "dualsweep": loop.advance}, config["rounds"], config["steps"])
     ray.train.report(times)

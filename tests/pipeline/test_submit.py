@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +18,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from dualsweep.cluster.jobs import STOP_GRACE_S
 from tests.cluster.live.conftest import Head, head
 from tests.pipeline.conftest import NAMED_LIKE_ROOMS, PARTS, RECIPE, ROOT, SWEEP, interrupt, put, run, start, wait_for
 
@@ -50,6 +55,11 @@ class Submitted(NamedTuple):
     stopped: str
     swept_from: list[str]
     trained_from: list[str]
+    stopped_in: float
+    log: str
+    live: str
+    metrics: str
+    twice: str
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +116,35 @@ def submitted(head: Head, alone: Path, repository: Path, user: dict[str, Any]) -
     jobs = [
         line.split()[:2] for line in run(repository, "status", *address, **user).splitlines() if line.startswith("raysubmit_")
     ]
-    stopped = run(repository, "stop", jobs[0][0], *address, **user) + run(repository, "status", jobs[0][0], *address, **user)
-    return Submitted(head.home, store, swept, again, followed, jobs, stopped, swept_from, where.read_text().splitlines())
+    twice = run(repository, "submit", "mine/recipe.yaml", "--no-follow", *address, *long, **user)
+    metrics = measured(head)
+    live = run(repository, "status", jobs[0][0], *address, **user)
+    begun = time.monotonic()
+    stopped = run(repository, "stop", jobs[0][0], *address, **user)
+    stopped_in = time.monotonic() - begun
+    stopped += run(repository, "status", jobs[0][0], *address, **user)
+    log = ray("job", "logs", "--address", head.jobs, jobs[0][0], cwd=repository, user=user).stdout
+    trained_from = where.read_text().splitlines()
+    return Submitted(
+        head.home, store, swept, again, followed, jobs, stopped, swept_from, trained_from, stopped_in, log, live, metrics, twice
+    )
+
+
+def measured(head: Head) -> str:
+    """What Ray exports of ours, once the training has made its first reports."""
+    end, lines = time.monotonic() + 90, list[str]()
+    while not any("dualsweep_step_seconds" in line for line in lines) and time.monotonic() < end:
+        time.sleep(1)
+        with urllib.request.urlopen(head.metrics, timeout=10) as answer:
+            lines = [line for line in answer.read().decode().splitlines() if "dualsweep_" in line and line[0] != "#"]
+    return "\n".join(lines)
+
+
+def ray(*arguments: str, cwd: Path, user: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Ray's own command."""
+    command = [str(Path(sys.executable).parent / "ray"), *arguments]
+    environment = {**os.environ, **user, "RAY_AUTH_MODE": "token"}
+    return subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, timeout=300, check=False)
 
 
 def test_of_this_machine_nothing_is_asked_but_the_token(head: Head, repository: Path, user: dict[str, Any]) -> None:
@@ -152,3 +189,40 @@ def test_jobs_are_listed_newest_first_and_stopped(submitted: Submitted) -> None:
     named = re.search(r"submitted as (\S+)", submitted.swept)
     assert named is not None and submitted.listed[2][0] == named[1]
     assert submitted.stopped.count(f"{submitted.listed[0][0]}  STOPPED") == 2, "by `stop`, and by `status` afterwards"
+
+
+def test_the_same_submitted_while_it_runs_is_not_begun_twice(submitted: Submitted) -> None:
+    assert f"the same runs already, as {submitted.listed[0][0]}" in submitted.twice and "submitted as" not in submitted.twice
+
+
+def test_of_a_running_job_every_trial_is_told_and_measured(submitted: Submitted) -> None:
+    assert re.search(r"tiny .* running .* [1-9]\d*/200000 ", submitted.live), submitted.live
+    for name in ("step", "step_seconds", "staleness_dual_steps", "coordinator_wait_seconds", "coordinator_queue"):
+        assert re.search(rf"dualsweep_{name}{{.*run=\"long\"", submitted.metrics), (name, submitted.metrics)
+
+
+def test_a_trials_log_is_had_from_afar(submitted: Submitted, head: Head, user: dict[str, Any]) -> None:
+    address = ["--address", head.jobs]
+    told = run(ROOT, "logs", "0000", submitted.listed[2][0], *address, **user)
+    assert "  placed  on " in told and "dualsweep: training " in told and "violated" in told, told
+    assert "dualsweep: training" in run(ROOT, "logs", "tiny", submitted.listed[0][0], *address, **user)
+
+
+def test_a_stop_is_heard_at_once_and_written_down(submitted: Submitted) -> None:
+    assert "dualsweep: interrupted; to continue" in submitted.log, submitted.log
+    assert submitted.stopped_in < STOP_GRACE_S / 2, submitted.stopped
+
+
+def test_what_people_type_loses_nothing(head: Head, alone: Path, user: dict[str, Any]) -> None:
+    done = ray(
+        "job", "submit", "--address", head.jobs, "--working-dir", ".", "--", "dualsweep", "sweep", "mine/sweep.yaml",
+        cwd=alone, user=user,
+    )  # fmt: skip
+    said, last = done.stdout + done.stderr, head.home / "dualsweep"
+    assert done.returncode == 0 and "succeeded" in said, said
+    assert (last / "runs/tiny-sweep/records/0000.json").is_file() and (last / "mlflow.db").is_file(), said
+    assert f"relative places lie below {last} on " in said, said
+    assert f"dualsweep ui tiny-sweep --tracking-uri sqlite:///{last}/mlflow.db" in said, said
+    unpacked = (head.home.parent / "r/session_latest/runtime_resources/working_dir_files").resolve(strict=True)
+    left = [path for path in unpacked.rglob("*") if path.name in ("runs", "mlruns", "mlflow.db", "records", "spool")]
+    assert not left, left

@@ -1,10 +1,12 @@
-"""Addresses as users write them: which are of this machine, and what they name there.
+"""Addresses as users write them: which are of this machine, what they name there, and what of it outlives a Ray job.
 
 The one place that reads `~`, `file:` and SQLite's URLs. Light: input is checked with it.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -14,10 +16,15 @@ from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.wording import show
 
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?):///")
-_PLAIN, _WITH_DRIVER = "sqlite:///", "sqlite+pysqlite:///"
+PLAIN, _WITH_DRIVER = "sqlite:///", "sqlite+pysqlite:///"
 MEMORY = ":memory:"
 #: Bytes of a path and of each name in it that Linux and others take.
 _MOST_BYTES, _MOST_OF_NAME = 4095, 255
+#: Names the folder that relative places of a Ray job lie below; shared by all nodes where they are several.
+STORAGE = "DUALSWEEP_STORAGE"
+_HOME = "~/dualsweep"
+#: Below which Ray unpacks what a job brought along (`ray._private.runtime_env`), on each node, until it needs the room.
+_UNPACKED = ("runtime_resources", "working_dir_files")
 
 
 class BadPlaceError(UnplacedError, ValueError):
@@ -32,6 +39,8 @@ def is_local(place: str) -> bool:
 def local_path(place: str) -> Path:
     """The absolute path of a local place: `~` and `~user` are home folders, and `file:` URIs are decoded.
 
+    In a Ray job a relative one that did not travel is what another job wrote there (`lasting_path`).
+
     Raises:
         BadPlaceError: there is no such user, the URI names another machine, or no file system holds such a path.
     """
@@ -43,10 +52,51 @@ def local_path(place: str) -> Path:
     if "\0" in path:
         raise BadPlaceError("must be a path that a file system can hold", masked(show(place)), "take the zero out")
     try:
-        return (Path(path).expanduser() if path.startswith("~") else Path(path)).absolute()
+        absolute = (Path(path).expanduser() if path.startswith("~") else Path(path)).absolute()
     except RuntimeError:
         remedy = f"fix it, or write ./{path} for a folder of that name"
         raise BadPlaceError("must be in the home folder of a user of this machine", repr(masked(place)), remedy) from None
+    base = None if path.startswith(("/", "~")) or absolute.exists() else lasting_folder()
+    return absolute if base is None else base / path
+
+
+def lasting_folder() -> Path | None:
+    """The folder that relative places lie below in a Ray job, whose working directory Ray deletes; None elsewhere.
+
+    It is the one that DUALSWEEP_STORAGE names, else `~/dualsweep` on the driver's node.
+
+    Raises:
+        BadPlaceError: DUALSWEEP_STORAGE is no absolute path.
+    """
+    if not _is_unpacked(Path.cwd()):
+        return None
+    named = os.environ.get(STORAGE)
+    folder = Path(named or _HOME).expanduser()
+    if not folder.is_absolute() or _is_unpacked(folder):
+        rule = f"{STORAGE} must be an absolute path outside of the job's working directory, which Ray deletes"
+        raise BadPlaceError(rule, show(str(named)), f"name a folder that all nodes share, e.g. {STORAGE}=/shared/dualsweep")
+    return folder
+
+
+def lasting_path(place: str) -> Path:
+    """The absolute path of a local place that is written to and must outlive the process; `local_path` but in a Ray job.
+
+    Raises:
+        BadPlaceError: it can't be meant, or lies in a job's working directory.
+    """
+    path, base = local_path(place), lasting_folder()
+    if base is not None and not place.startswith(("/", "~")) and not place.lower().startswith("file:"):
+        path = base / place
+    if _is_unpacked(path):
+        rule, remedy = "must outlive the job, whose working directory Ray deletes", "name a folder that all nodes share, or a URI"
+        raise BadPlaceError(rule, show(str(path)), remedy)
+    return path
+
+
+def _is_unpacked(path: Path) -> bool:
+    """Whether a path leads, by links or `..` too, to what Ray unpacked for a job."""
+    parts = Path(os.path.realpath(path)).parts
+    return any(pair == _UNPACKED for pair in itertools.pairwise(parts))
 
 
 def _decoded(uri: str) -> str:
@@ -73,7 +123,7 @@ def sqlite_file(url: str) -> Path | None:
         path, query = unquote(path), f"{query}&{more}"
     if path in ("", MEMORY) or "mode=memory" in query:
         return None
-    return local_path(path[1:] if path.startswith("/~") else path)
+    return lasting_path(path[1:] if path.startswith("/~") else path)
 
 
 def sqlite_url(url: str) -> str:
@@ -88,11 +138,11 @@ def sqlite_url(url: str) -> str:
     return of_file(file, matched.group()) + options
 
 
-def of_file(file: Path, prefix: str = _PLAIN) -> str:
+def of_file(file: Path, prefix: str = PLAIN) -> str:
     """The SQLite URL of a file.
 
     One with characters that are special in a URL gets the driver's name as well: of `sqlite:///` MLflow takes the path as it is
     written, and makes its folder.
     """
     path = str(file).replace("%", "%25").replace("?", "%3F")
-    return f"{_WITH_DRIVER if path != str(file) and prefix == _PLAIN else prefix}{path}"
+    return f"{_WITH_DRIVER if path != str(file) and prefix == PLAIN else prefix}{path}"

@@ -108,6 +108,11 @@ class ReadAhead:
             self._guess = self._guessed(*following, device)
         return self._judged(scaled(torch.from_numpy(batch).to(device)), rows, odd)
 
+    @property
+    def ready(self) -> int:
+        """Examples that lie ready for draws to come."""
+        return sum(int(self._ready[list(queue.slots)].sum()) for queue in self._queues.values())
+
     def _room(self, count: int, device: torch.device) -> NDArray[Any]:
         """A batch [count, *shape] that is not in use: of numbers, or for a device of pixels, which are less to be moved."""
         pixels = device.type != "cpu" and self.loaders.slots.dtype == np.uint8

@@ -79,6 +79,11 @@ class CoordinatorServer:
         self._waiting: dict[int, _Round] = {}
         self._stopped = False
 
+    @property
+    def waiting(self) -> int:
+        """Reports that wait for those of other workers."""
+        return sum(len(turn.reports) for turn in self._waiting.values())
+
     def stop(self) -> None:
         """Ends the training: from the first dual step on that has no answer yet, all workers are told so instead."""
         self._stopped = True

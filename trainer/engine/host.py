@@ -18,6 +18,7 @@ class Host(Protocol):
 
     `report` must be called by all workers the same number of times. `gather` brings the bytes that every rank passes to
     rank 0 (None elsewhere); `agree` gives every rank the number that rank 0 passed; `total` the sum over ranks of a tensor.
+    `observed` takes figures of how the loop runs, the newest of each name (`trainer/ray_shell/live_metrics.py`).
     """
 
     rank: int
@@ -25,6 +26,7 @@ class Host(Protocol):
     device: torch.device
     coordinator: Coordinator
     checkpoints: CheckpointFolder
+    observed: dict[str, float]
 
     def report(self, payload: Payload) -> None: ...
 
@@ -45,6 +47,7 @@ class LocalHost:
     rank: int = 0
     world: int = 1
     reports: list[Payload] = field(default_factory=list)
+    observed: dict[str, float] = field(default_factory=dict)
 
     def report(self, payload: Payload) -> None:
         self.reports.append(payload)

@@ -121,6 +121,7 @@ class Loop:
         if wanted > self.state.version:
             self._settle()
         multipliers = self.state.applied if self.state.version == wanted else self.state.previous
+        self.host.observed["staleness_dual_steps"] = self.step // dual.every - wanted
         coefficients = self.problem.mixture_weights(multipliers)
         self.primal.begin(self.step, coefficients)
         self._update(coefficients)

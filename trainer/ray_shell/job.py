@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.uris import is_local, lasting_path
 from dualsweep.trainer.recipe.feasibility import Feasibility
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
-from dualsweep.trainer.storage import RESULT, is_local, local_path, read_file, write_files
+from dualsweep.trainer.storage import RESULT, read_file, write_files
 from dualsweep.trainer.trust import trusts_all
 
 #: The file that says whose run lies in a folder.
 MARK = "fingerprint"
+#: What a worker writes into its log before a training, followed by where that training writes.
+TRAINING = "dualsweep: training"
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,9 @@ def job_for(
     There they are called `name`, by default the last part of the output's. `storage` is where Ray Train keeps the state of the
     processes, by default below the output.
     """
-    output = str(local_path(output)) if is_local(output) else output
+    output = str(lasting_path(output)) if is_local(output) else output
     to = recipe.checkpoint.to
+    to = str(lasting_path(to)) if to and is_local(to) else to
     # A shared place keeps runs apart by their recipes too: a run must never go on from another's checkpoint.
     own = f"{name or posixpath.basename(output.rstrip('/'))}-{fingerprint(recipe)}"
     checkpoints = posixpath.join(to, own) if to else posixpath.join(output, "checkpoints")

@@ -10,6 +10,7 @@ from dualsweep.trainer.dual.coordinator import CoordinatorServer, DualController
 from dualsweep.trainer.dual.state import DualState, SlackReport
 from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import Job
+from dualsweep.trainer.ray_shell.live_metrics import LiveMetrics
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class SlotCoordinator:
 
     def __init__(self) -> None:
         self._jobs: list[Job] = []
+        self._shown: LiveMetrics | None = None
         self._ends = False
         self._changed = asyncio.Condition()
         self._dual: CoordinatorServer | None = None
@@ -46,6 +48,9 @@ class SlotCoordinator:
         async with self._changed:
             self._dual, self._stopped, self._left = None, False, {}
             self._jobs.append(job)
+            if self._shown is not None:
+                self._shown.end()
+            self._shown = LiveMetrics(job.output, "coordinator")
             self._changed.notify_all()
         return len(self._jobs) - 1
 
@@ -78,8 +83,12 @@ class SlotCoordinator:
 
     async def report(self, training: int, payload: Payload) -> None:
         """Takes a report of rank 0."""
-        if training == len(self._jobs) - 1:
-            await self._messages.put(payload)
+        if training != len(self._jobs) - 1:
+            return
+        await self._messages.put(payload)
+        if self._shown is not None:
+            waiting = 0 if self._dual is None else self._dual.waiting
+            self._shown.show({"coordinator_queue": waiting + self._messages.qsize()})
 
     async def leave(self, rank: int, world: int, left: Left) -> None:
         """A worker is done with a training: told on when the last one is, or the first that has refused it."""

@@ -14,7 +14,7 @@ from typing import Any
 import ray
 import ray.train
 
-from dualsweep.trainer.ray_shell.job import Job
+from dualsweep.trainer.ray_shell.job import TRAINING, Job
 from dualsweep.trainer.ray_shell.own_modules import OwnModules
 from dualsweep.trainer.ray_shell.slot_actor import Left
 
@@ -54,13 +54,17 @@ def _train(job: Job, slot: Any, number: int) -> None:
     from dualsweep.trainer.recipe.recipe import Recipe
     from dualsweep.trainer.trust import trust_all
 
+    print(f"{TRAINING} {job.output}", flush=True)  # one log has one training after another
     trust_all(job.trust)
     torch.set_num_threads(job.threads)
     recipe = Recipe.model_validate(job.recipe)
     checkpoints = CheckpointFolder(job.checkpoints, recipe.checkpoint.keep)
     try:
-        host = TrainHost(slot, number, controller_of(recipe), checkpoints)
-        run_worker(recipe, host, job.output, job.judges or None)
+        host = TrainHost(slot, number, controller_of(recipe), checkpoints, job.output)
+        try:
+            run_worker(recipe, host, job.output, job.judges or None)
+        finally:
+            host.end()
     except TrainingStopped:
         checkpoints.flush()
 

@@ -38,6 +38,8 @@ class Supply:
         """
         if self._ahead is None:
             self._ahead = self._started(first)
+        if self._ahead:
+            self._host.observed["read_ahead_examples"] = sum(ahead.ready for _, ahead in self._ahead)
         device, parts, next_parts, next_numbers = self._host.device, batch.part[mine], *self._following(batch, first)
         taken, left = torch.empty((len(mine), *self._examples.shape), device=device), np.full(len(mine), True)
         for served, ahead in self._ahead:

@@ -26,11 +26,12 @@ REPOSITORY = Path(__file__).parents[3]
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """A running head of 2 CPUs: the addresses of its GCS and its job server, and the home that holds its token."""
+    """A running head of 2 CPUs: the addresses of its GCS, its job server and its metrics, and the home that holds its token."""
 
     gcs: str
     jobs: str
     home: Path
+    metrics: str
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +42,11 @@ def head() -> Iterator[Head]:
         home = Path(folder) / "home"
         (home / ".ray").mkdir(parents=True)
         (home / ".ray" / "auth_token").write_text(TOKEN)
-        gcs, jobs, agent = free_ports(3)
+        gcs, jobs, agent, metrics = free_ports(4)
         log = Path(folder) / "head.log"
         # Ports of its own choice or ours, so that another Ray in this namespace doesn't matter.
         ports = [f"--port={gcs}", f"--dashboard-port={jobs}", f"--dashboard-agent-listen-port={agent}"]
-        ports += ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-host=127.0.0.1"]
+        ports += ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-host=127.0.0.1", f"--metrics-export-port={metrics}"]
         quiet = ["--disable-usage-stats", f"--temp-dir={folder}/r", "--block"]
         with log.open("w") as sink:
             started = subprocess.Popen(
@@ -57,7 +58,7 @@ def head() -> Iterator[Head]:
             )
         try:
             wait_for("Ray runtime started", log, started)
-            yield Head(f"127.0.0.1:{gcs}", f"http://127.0.0.1:{jobs}", home)
+            yield Head(f"127.0.0.1:{gcs}", f"http://127.0.0.1:{jobs}", home, f"http://127.0.0.1:{metrics}/metrics")
         finally:
             end(started, mark)
 

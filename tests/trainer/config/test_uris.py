@@ -9,7 +9,15 @@ import pytest
 from dualsweep.trainer.checkpoint import CheckpointFolder
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.masking import ambiguous_login, masked, without_login
-from dualsweep.trainer.config.uris import BadPlaceError, is_local, local_path, sqlite_file, sqlite_url
+from dualsweep.trainer.config.uris import (
+    BadPlaceError,
+    is_local,
+    lasting_folder,
+    lasting_path,
+    local_path,
+    sqlite_file,
+    sqlite_url,
+)
 from dualsweep.trainer.storage import check_writable, read_file, write_files
 
 
@@ -147,3 +155,52 @@ def test_a_disk_that_is_full_is_told_with_the_place(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left on device: ") as caught:
         write_files(str(tmp_path), {"x": b"1"})
     assert caught.value.filename == str(tmp_path / "x")
+
+
+@pytest.fixture
+def unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory of a Ray job, as Ray unpacks it, with a home for what is to last."""
+    folder = tmp_path / "session" / "runtime_resources" / "working_dir_files" / "_ray_pkg_1"
+    (folder / "mine").mkdir(parents=True)
+    monkeypatch.chdir(folder / "mine")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("DUALSWEEP_STORAGE", raising=False)
+    return folder
+
+
+@pytest.mark.parametrize("named", [None, "shared"])
+def test_relative_places_of_a_job_lie_where_they_outlive_it(
+    unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    if named:
+        monkeypatch.setenv("DUALSWEEP_STORAGE", str(tmp_path / named))
+    base = tmp_path / (named or "home/dualsweep")
+    assert lasting_folder() == base
+    assert lasting_path("runs/x") == base / "runs/x" and lasting_path(str(tmp_path / "y")) == tmp_path / "y"
+    assert sqlite_file("sqlite:///mlflow.db") == base / "mlflow.db" and sqlite_file(f"sqlite:///{tmp_path}/z") == tmp_path / "z"
+    assert local_path("runs/x") == base / "runs/x", "what an earlier job wrote"
+    Path("runs").mkdir()
+    assert local_path("runs") == unpacked / "mine/runs", "what travelled"
+    assert lasting_path("runs") == base / "runs"
+
+
+@pytest.mark.parametrize("place", ["{}/runs", "file://{}/runs", "../../../../../session/runtime_resources/working_dir_files/x"])
+def test_what_would_go_away_with_the_job_is_refused(
+    unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("DUALSWEEP_STORAGE", str(tmp_path / "a/b/c/d/e"))
+    with pytest.raises(BadPlaceError, match="must outlive the job"):
+        lasting_path(place.format(unpacked))
+
+
+@pytest.mark.parametrize("named", ["shared", "."])
+def test_a_storage_that_is_no_absolute_path_is_refused(unpacked: Path, monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    monkeypatch.setenv("DUALSWEEP_STORAGE", named)
+    with pytest.raises(BadPlaceError, match="DUALSWEEP_STORAGE must be an absolute path"):
+        lasting_path("runs")
+
+
+def test_elsewhere_the_working_directory_is_as_good_as_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DUALSWEEP_STORAGE", "/elsewhere")
+    assert lasting_folder() is None and lasting_path("runs") == tmp_path / "runs"

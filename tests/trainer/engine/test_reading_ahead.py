@@ -225,3 +225,6 @@ def test_loaders_end_with_the_steps_and_are_as_many_as_asked(folder: Path, tmp_p
         loop = Loop(prepare(asked, host), lambda _: {})
         loop.run()
         assert seen == [most] and loaders() == []
+        assert (
+            0 <= host.observed["read_ahead_examples"] <= 16 * 8 and host.observed["staleness_dual_steps"] == asked.dual.staleness
+        )

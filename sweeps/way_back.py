@@ -1,0 +1,68 @@
+"""Where a run's results are and how to come back to them, said so that it works from where the user sits.
+
+Beside a Ray job that is another machine, on which neither the job's working directory nor its environment is.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+from pathlib import Path
+
+from dualsweep.cluster.errors import ClusterError
+from dualsweep.cluster.resources import Machine
+from dualsweep.sweeps.checking import Checked
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.trainer.config.uris import STORAGE, is_local, lasting_folder
+
+_KEYS = (("mlflow",), ("mlflow", "tracking_uri"), ("mlflow", "experiment"))
+
+
+def places(checked: Checked) -> list[str]:
+    """What is said at the start of a command in a Ray job, a line each: where what must outlive it lies; nothing elsewhere."""
+    folder = lasting_folder()
+    if folder is None:
+        return []
+    plan = checked.plan
+    kept = [f"output {checked.output}"]
+    kept += [f"MLflow {plan.tracking_uri}"] if plan is not None else [f"MLflow {checked.store}"] if checked.store else []
+    kept += [f"study {plan.storage}"] if plan is not None and plan.storage else []
+    below = f"relative places lie below {folder} on {socket.gethostname()} ({STORAGE} names another folder)"
+    return [f"Ray deletes a job's working directory; {below}: {', '.join(kept)}"]
+
+
+def check_shared(checked: Checked, machine: Machine) -> None:
+    """What workers write must be in the place where others read it: a home folder is each node's own.
+
+    Raises:
+        ClusterError: a job on several nodes has its output in the home folder that it falls back on.
+    """
+    folder = lasting_folder()
+    if folder is None or os.environ.get(STORAGE) or len(machine.parts) == 1 or not is_local(checked.output):
+        return
+    if Path(checked.output).is_relative_to(folder):
+        raise ClusterError(
+            f"the output of a job on {len(machine.parts)} nodes must lie where all of them read and write",
+            f"{checked.output}, in a home folder",
+            f"say --output with a shared folder, or set {STORAGE} to one (to {folder} where homes are shared)",
+        )
+
+
+def review(checked: Checked, plan: Plan) -> str:
+    """How the review is opened: by the file where that leads to the store, else by the store itself."""
+    in_job, overlaid = lasting_folder() is not None, any(keys in plan.document.origins for keys in _KEYS)
+    if not in_job and not overlaid:
+        return f"review: dualsweep ui {checked.file}"
+    command = shlex.join(["dualsweep", "ui", plan.experiment, "--tracking-uri", plan.tracking_uri])
+    if not in_job or not (is_local(plan.tracking_uri) or plan.tracking_uri.startswith("sqlite")):
+        return f"review: {command}"
+    host = socket.gethostname()
+    return f"review: on {host}, where that file is: {command}; then from your machine: ssh -L 5000:127.0.0.1:5000 {host}"
+
+
+def again(checked: Checked) -> str:
+    """The command that continues an interrupted sweep."""
+    if lasting_folder() is None:
+        return f"the same command again (dualsweep sweep {checked.file})"
+    return "submit the same again"

@@ -1,0 +1,114 @@
+"""The journal of a run: what `dualsweep status` and `dualsweep logs` say while trials run, restart, end and are broken off."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from dualsweep.cluster.job_files import job_stem
+from dualsweep.sweeps.cli import app
+from dualsweep.sweeps.journal import Journal
+from dualsweep.sweeps.progress import Progress
+from dualsweep.sweeps.reports.live_status import SILENT, Story, logs, of_folder
+
+
+def report(step: int, slack: float, log: str) -> dict[str, Any]:
+    metrics = {"objective": 0.5, "slack/four": slack, "slack/five": 0.3, "multiplier/four": 1.5, "multiplier/five": 0.0}
+    points = [{"step": step, "metrics": metrics}]
+    return {"step": step, "steps": 60, "seconds": 2.0 * step, "points": points, "node": f"node-of-{log}", "log": log}
+
+
+@pytest.fixture
+def progress(tmp_path: Path) -> Progress:
+    """A sweep in whose middle we are: 0000 has ended, 0001 has lost its processes once, 0002 has only begun."""
+    progress = Progress(Console(quiet=True), 3, 2, journal=Journal([f"{tmp_path}/"]))
+    progress.started("0000", {"dual.step_size": 0.1})
+    progress.reported("0000", report(60, 0.01, "a.out"))
+    progress.ended("0000", "infeasible", "four is out of reach", 120.0, "violated")
+    progress.started("0001")
+    progress.reported("0001", report(20, -0.1, "a.out"))
+    time.sleep(1.1)  # the live state is written once a second
+    progress.reported("0001", report(10, -0.2, "b.out"))
+    progress.started("0002")
+    return progress
+
+
+def rows(folder: Path, later: float = 0.0) -> dict[str, Any]:
+    return {row["trial"]: row for row in of_folder(folder).trainings(time.time() + later)}
+
+
+def test_every_trial_is_told_as_it_stands(progress: Progress, tmp_path: Path) -> None:
+    ended, running, begun = rows(tmp_path).values()
+    assert (ended["state"], ended["feasible"], ended["reason"]) == ("infeasible", "violated", "four is out of reach")
+    assert (running["state"], running["step"], running["steps"], running["node"]) == ("running", 10, 60, "node-of-b.out")
+    assert running["slacks"] == {"four": -0.2, "five": 0.3} and running["multipliers"] == {"four": 1.5, "five": 0.0}
+    assert (ended["restarts"], running["restarts"], begun["restarts"]) == (0, 1, 0) and begun["state"] == "starting"
+
+
+def test_a_command_that_says_nothing_any_more_or_has_ended_is_told_from_one_that_runs(progress: Progress, tmp_path: Path) -> None:
+    assert rows(tmp_path, 1.5 * SILENT)["0001"]["state"] == "silent"
+    with progress:
+        pass
+    states = [row["state"] for row in rows(tmp_path, 1.5 * SILENT).values()]
+    assert states == ["infeasible", "interrupted", "interrupted"]
+
+
+def test_a_continued_trial_runs_again_and_an_end_stays(progress: Progress, tmp_path: Path) -> None:
+    with progress:
+        pass
+    again = Progress(Console(quiet=True), 3, 2, journal=Journal([f"{tmp_path}/"]))
+    again.started("0001")
+    again.reported("0001", report(40, 0.0, "c.out"))
+    assert [row["state"] for row in rows(tmp_path).values()] == ["infeasible", "running", "starting"]
+
+
+def test_half_a_line_and_a_full_disk_hurt_nobody(progress: Progress, tmp_path: Path) -> None:
+    with (tmp_path / "events.jsonl").open("a") as stream:
+        stream.write('{"time": 1, "trial": "00')
+    assert list(rows(tmp_path)) == ["0000", "0001", "0002"]
+    Journal([f"{tmp_path}/no-such-folder/"]).event("started", "0000")
+    Journal([f"{tmp_path}/no-such-folder/"]).live([], over=True)
+
+
+def test_a_log_has_the_events_and_of_shared_processes_the_own_part(progress: Progress, tmp_path: Path) -> None:
+    printed = {
+        "a.out": "import\ndualsweep: training /x/trials/0000\nof 0000\ndualsweep: training /x/trials/0001\nof 0001\n",
+        "b.out": None,
+    }  # fmt: skip
+    told = list(logs(of_folder(tmp_path), "0001", lambda node, file: printed[file]))
+    assert [line[21:].split("  ")[0] for line in told[:3]] == ["started", "placed", "restarted"]
+    assert told[3:] == [
+        "--- a.out on node-of-a.out", "dualsweep: training /x/trials/0001\nof 0001",
+        "--- b.out on node-of-b.out", "it is not there, or out of reach from here",
+    ]  # fmt: skip
+
+
+def test_the_commands(progress: Progress, tmp_path: Path) -> None:
+    shown = CliRunner().invoke(app, ["status", str(tmp_path), "--json", str(tmp_path / "x.json")], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0 and "10/60" in shown.output and "-0.2 (four)" in shown.output and "node-of-b.out" in shown.output
+    written = json.loads((tmp_path / "x.json").read_text())["trials"]
+    assert [row["state"] for row in written] == ["infeasible", "running", "starting"]
+    told = CliRunner().invoke(app, ["logs", "0000", str(tmp_path)])
+    assert "ended  infeasible, violated: four is out of reach" in told.output
+    assert "there are 0000, 0001, 0002" in str(CliRunner().invoke(app, ["logs", "7", str(tmp_path)]).exception)
+    empty = CliRunner().invoke(app, ["status", str(tmp_path.parent)])
+    assert "must be the output folder of a run" in str(empty.exception)
+
+
+def test_a_job_writes_beside_rays_logs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert job_stem() is None
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"metadata": {"job_submission_id": "raysubmit_1"}}))
+    logs_of_ray = tmp_path / "logs"
+    logs_of_ray.mkdir()
+    Journal.of(tmp_path, logs_of_ray).event("started", "0000", params={})
+    assert (logs_of_ray / "dualsweep-raysubmit_1-events.jsonl").read_text() == (tmp_path / "events.jsonl").read_text() != ""
+
+
+def test_without_a_journal_there_is_no_story() -> None:
+    assert Story.of(lambda name: None) is None

@@ -1,0 +1,68 @@
+"""What a job says of where its results are, and refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dualsweep.cluster.errors import ClusterError
+from dualsweep.cluster.resources import GB, Machine
+from dualsweep.sweeps import way_back
+from dualsweep.sweeps.checking import Checked, checked_sweep
+from tests.pipeline.conftest import RECIPE, SWEEP
+
+NODE = Machine(2.0, 0.0, 16 * GB)
+TWO = Machine.of_nodes((NODE, NODE))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A job's working directory with a sweep."""
+    made = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_1"
+    made.mkdir(parents=True)
+    (made / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+    (made / "sweep.yaml").write_text(yaml.safe_dump(SWEEP))
+    monkeypatch.chdir(made)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("DUALSWEEP_STORAGE", raising=False)
+    return made
+
+
+def checked(*sets: str, output: str | None = None) -> Checked:
+    return checked_sweep(Path("sweep.yaml"), list(sets), output, None, None)
+
+
+@pytest.mark.usefixtures("folder")
+def test_places_and_commands_of_a_job_work_from_elsewhere(tmp_path: Path) -> None:
+    sweep, home = checked(), tmp_path / "home" / "dualsweep"
+    assert sweep.plan is not None and sweep.output == str(home / "runs/tiny-sweep")
+    assert [f"relative places lie below {home} on " in line for line in way_back.places(sweep)] == [True]
+    command = f"dualsweep ui tiny-sweep --tracking-uri sqlite:///{home}/mlflow.db; then from your machine: ssh -L "
+    assert command in way_back.review(sweep, sweep.plan) and way_back.again(sweep) == "submit the same again"
+    served = checked("mlflow.tracking_uri=http://127.0.0.1:9")
+    assert served.plan is not None
+    assert way_back.review(served, served.plan) == "review: dualsweep ui tiny-sweep --tracking-uri http://127.0.0.1:9"
+
+
+def test_beside_no_job_the_file_leads_to_its_store_unless_it_was_overlaid(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("recipe.yaml", "sweep.yaml"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    plain, laid = checked(), checked(f"mlflow.tracking_uri=sqlite:///{tmp_path}/other.db")
+    assert plain.plan is not None and laid.plan is not None and way_back.places(plain) == []
+    assert way_back.review(plain, plain.plan) == "review: dualsweep ui sweep.yaml"
+    assert way_back.review(laid, laid.plan).endswith(f"dualsweep ui tiny-sweep --tracking-uri sqlite:///{tmp_path}/other.db")
+
+
+@pytest.mark.usefixtures("folder")
+def test_on_several_nodes_a_home_folder_is_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    way_back.check_shared(checked(), NODE)
+    way_back.check_shared(checked(output=str(tmp_path / "shared")), TWO)
+    with pytest.raises(ClusterError, match=r"2 nodes must lie where all of them read and write.*--output"):
+        way_back.check_shared(checked(), TWO)
+    monkeypatch.setenv("DUALSWEEP_STORAGE", str(tmp_path / "home" / "dualsweep"))
+    way_back.check_shared(checked(), TWO)
