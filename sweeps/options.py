@@ -6,7 +6,7 @@ import contextlib
 import errno
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +33,15 @@ def file_for_json(path: Path | None) -> Path | None:
         rule, remedy = "must name a file: the output has lines for people", "give a file's path"
         raise InputError([Diagnostic(("--json",), rule, "'-'", remedy, "command line", 1)])
     return at_home(path)
+
+
+def one_of(words: Sequence[str]) -> Callable[[str], list[str]]:
+    """What a shell completes where one of `words` is wanted."""
+
+    def completed(incomplete: str) -> list[str]:  # Typer knows its argument by that name
+        return [word for word in words if word.startswith(incomplete)]
+
+    return completed
 
 
 File = Annotated[Path, typer.Argument(help="A recipe or a sweep, in YAML.", show_default=False, callback=at_home)]

@@ -210,3 +210,6 @@ def test_the_wheel_holds_the_rooms_in_one_package_that_a_type_checker_knows(type
         [str(tmp_path / "venv/bin/python"), "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert completed.stdout.split()[0] == str(site / "dualsweep" / "__init__.py")
+    started = [str(tmp_path / "venv/bin/python"), "-m", "dualsweep", "init", "alignment", "--output", str(tmp_path / "mine")]
+    subprocess.run(started, check=True, capture_output=True, cwd=tmp_path)
+    assert (tmp_path / "mine" / "alignment.yaml").exists() and (tmp_path / "mine" / "dualsweep-recipe.schema.json").exists()
