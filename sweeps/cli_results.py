@@ -9,7 +9,9 @@ import typer
 
 from dualsweep.sweeps.options import Json, Trust, at_home, one_of, write_json
 from dualsweep.sweeps.output import Screen
+from dualsweep.sweeps.records.sweep_summary import is_sweep_folder, model_of, said_of
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.uris import is_local, local_path
 from dualsweep.trainer.samplers import shipped as samplers
 from dualsweep.trainer.trust import trust_all
 
@@ -28,7 +30,9 @@ GROUPS = ("auto", "sampler", "sweep")
 
 
 def sample(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder or URI (…/step-00001500).", show_default=False)],
+    checkpoint: Annotated[
+        str, typer.Argument(help="A run's or a sweep's output folder, or a checkpoint (…/step-00001500).", show_default=False)
+    ],
     count: Annotated[int, typer.Option("--count", min=1, help="Samples to make.")] = 16,
     output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=at_home)] = Path("samples"),
     sampler: Annotated[
@@ -56,7 +60,9 @@ def sample(
     from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
     from dualsweep.trainer.engine.sample_command import find_checkpoint, generate
 
-    place = find_checkpoint(checkpoint)
+    if is_local(checkpoint) and is_sweep_folder(local_path(checkpoint)):
+        print(said_of(local_path(checkpoint)))
+    place = find_checkpoint(model_of(checkpoint))
     asked = asked_multipliers(place, multipliers, budgets)
     try:
         samples = generate(place, count, output, sampler=sampler, steps=steps, seed=seed, multipliers=asked)
@@ -69,7 +75,8 @@ def explain(
     run: Annotated[
         str,
         typer.Argument(
-            help="A run's output folder, a trial's folder of a sweep, or a trial's MLflow run id.", show_default=False
+            help="A run's or a sweep's output folder, a trial's folder of a sweep, or a trial's MLflow run id.",
+            show_default=False,
         ),
     ],
     tracking_uri: Annotated[
@@ -81,6 +88,8 @@ def explain(
     """Say of each constraint of an ended run what became of it, with the evidence and what to change."""
     from dualsweep.sweeps.reports.explaining import explain_run, show
 
+    if is_local(run) and is_sweep_folder(local_path(run)):
+        print(said_of(local_path(run)))
     explained = explain_run(run, tracking_uri)
     show(explained, Screen())
     content = {"status": explained.result.status, "verdicts": explained.to_json(), "prices": list(explained.prices)}
@@ -89,7 +98,10 @@ def explain(
 
 def front(
     name: Annotated[
-        str, typer.Argument(help="A sweep file, or an experiment's name or id, or a parent run's id.", show_default=False)
+        str,
+        typer.Argument(
+            help="A sweep file or its output folder, or an experiment's name or id, or a parent run's id.", show_default=False
+        ),
     ],
     tracking_uri: Annotated[
         str | None, typer.Option("--tracking-uri", help="MLflow store; the sweep's own when left out.", show_default=False)
@@ -153,7 +165,8 @@ def compare(
 
 def ui(
     name: Annotated[
-        str | None, typer.Argument(help="A sweep file or an experiment, for its front's link.", show_default=False)
+        str | None,
+        typer.Argument(help="A sweep file, its output folder or an experiment, for its front's link.", show_default=False),
     ] = None,
     tracking_uri: Annotated[
         str | None, typer.Option("--tracking-uri", help="MLflow store; the sweep's own when left out.", show_default=False)

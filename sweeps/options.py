@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from dualsweep.sweeps.exits import FAILED, INTERRUPTED
+from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.storage import local_path, write_file
@@ -119,8 +120,8 @@ def interruptible() -> Iterator[None]:
     except OSError as error:
         if not (told := refused_by_the_machine(error)):
             raise
-        print(f"dualsweep: {told}; to continue once that is fixed, the same command again", file=sys.stderr)
+        print(f"dualsweep: {told}; to continue once that is fixed, {same_again()}", file=sys.stderr)
         raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
-        print("dualsweep: interrupted; to continue, the same command again", file=sys.stderr)
+        print(f"dualsweep: interrupted; to continue, {same_again()}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None

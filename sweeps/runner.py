@@ -7,6 +7,7 @@ records, and only then to Optuna and MLflow. So a sweep can be killed at any tim
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
+from dualsweep.sweeps.records.sweep_summary import keep_summary
 from dualsweep.sweeps.records.training_ends import count_ends, load_ends, save_end
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import ProposedTrial
@@ -36,6 +38,7 @@ from dualsweep.sweeps.trials.amortising import ended_in, is_waiting, place_of, r
 from dualsweep.sweeps.trials.mlflow_runs import MlflowRuns
 from dualsweep.sweeps.trials.results import Results, sweep_record
 from dualsweep.sweeps.trials.runs import Ended, OpenTrial, Run, Seed
+from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer.amortised.front import front_in
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.metric_point import MetricPoint
@@ -281,10 +284,10 @@ def _reviewed(checked: Checked, plan: Plan, folder: Path, interrupted: bool, swe
     else:
         record, made, view = review_of(plan.tracking_uri, sweep, folder, console)
     show(record, made, console, full_link(plan.tracking_uri, view))
-    again = f"dualsweep sweep {checked.file}"
     if interrupted:
-        console.print(
-            f"interrupted with {len(records)} of {plan.trials} trials done; to continue: the same command again ({again})"
-        )
-    console.print(f"review: dualsweep ui {checked.file}", highlight=False, soft_wrap=True)
-    return Results(trials=records, interrupted=interrupted, **summary(made))
+        told = f"interrupted with {len(records)} of {plan.trials} trials done; to continue: {same_again()}"
+        console.print(told, highlight=False, soft_wrap=True)
+    console.print(f"review: dualsweep ui {shlex.quote(str(folder))}", highlight=False, soft_wrap=True)
+    found = summary(made)
+    keep_summary(folder, {"name": plan.name, "interrupted": interrupted, **found})
+    return Results(trials=records, interrupted=interrupted, **found)

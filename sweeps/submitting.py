@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +58,7 @@ def submit_file(
     arguments = _arguments(kind, sets, output, strict)
     job = submit(file, address=address, working_dir=root, entrypoint_args=arguments, allowed=allowed)
     console.print(f"submitted as {job.submission_id}", highlight=False)
-    where = f"{job.submission_id} --address {job.address}"
+    where = f"{job.submission_id} --address {shlex.quote(job.address)}"
     hint = f"dualsweep status {where}; dualsweep stop {where}"
     if not following:
         console.print(hint, highlight=False, soft_wrap=True)
