@@ -65,7 +65,11 @@ def explain_run(run: str, tracking_uri: str | None) -> Explained:
 
 def _explained(run: str, folder: Path, title: str, points: Points) -> Explained:
     if not ((folder / RESULT).exists() and (folder / RECIPE).exists()):
-        raise _refused(run, "end it with the same command first")
+        trials = sorted((folder / "artifacts").glob("*"))
+        remedy = (
+            "end it with the same command first" if not trials else f"name one trial: {run.rstrip('/')}/trials/{trials[0].name}"
+        )
+        raise _refused(run, remedy)
     result = Result.from_json(json.loads((folder / RESULT).read_text(encoding="utf-8")))
     recipe = Recipe.stored((folder / RECIPE).read_text(encoding="utf-8"))
     return Explained.of(title, points, result, recipe)

@@ -54,8 +54,8 @@ def test_the_same_training_from_a_file_a_dict_and_a_recipe(there: Path, monkeypa
     plain = yaml.safe_load(Path("recipe.yaml").read_text())
     loaded = ds.load("runs/tiny")
     steps = plain["train"].pop("steps")
-    given = ["recipe.yaml", Path("recipe.yaml"), ds.load_recipe("recipe.yaml")[0]]
-    runs = [*map(ds.train, given), ds.train(plain, set={"train.steps": steps})]
+    given: list[str | Path | ds.Recipe] = ["recipe.yaml", Path("recipe.yaml"), ds.load_recipe("recipe.yaml")[0]]
+    runs = [*(ds.train(each) for each in given), ds.train(plain, set={"train.steps": steps})]
     assert [run.to_json() for run in runs] == [loaded.to_json()] * 4
     assert "steps" not in plain["train"]  # what was given is left as it was
 
