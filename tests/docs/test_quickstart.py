@@ -37,7 +37,6 @@ with Progress(Screen(), total=2) as progress:
 @pytest.mark.slow
 def test_the_quickstart_runs_as_it_stands(tmp_path: Path) -> None:
     notebook = nbformat.read(GUIDE, as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells)
     run, verdicts, history, shape, swept, trials, trial = executed(notebook, tmp_path)
     assert "data:image/png;base64," in run[-1].data["text/html"] and "<Run rare-fours: " in run[-1].data["text/plain"]
     assert "four" in verdicts[-1].data["text/markdown"] and "multiplier/four" in history[-1].data["text/plain"]
