@@ -39,8 +39,6 @@ def sweep(plan: Plan, output: str | None = None, address: str | None = None) -> 
         dualsweep.trainer.config.diagnostics.InputError: with every problem found, before anything starts.
         dualsweep.cluster.errors.ClusterError: the cluster can't be joined or is too small.
     """
-    from dualsweep.sweeps.checking import checked_plan
-    from dualsweep.sweeps.output import Screen
-    from dualsweep.sweeps.runner import run_sweep
+    from dualsweep.sweeps.python.calls import sweep as run
 
-    return run_sweep(checked_plan(plan, output, None, address), Screen())
+    return run(plan, output, address)

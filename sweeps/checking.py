@@ -15,6 +15,7 @@ from dualsweep.cluster.resources import Ask, concurrency
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.schema import EarlyStopping
+from dualsweep.sweeps.records.sweep_summary import other_kind
 from dualsweep.sweeps.records.trial_start import continued_dual_step, continued_steps
 from dualsweep.trainer.checks import before_loading
 from dualsweep.trainer.checks.recipe import check_by_loading
@@ -56,8 +57,17 @@ def checked_recipe(file: Path, sets: Sequence[str], output: str | None, json_fil
     Raises:
         InputError: with every problem found.
     """
-    recipe, document = load_recipe(file, sets)
-    return _complete(Checked(file, recipe, document, None, _place(output, recipe.name), address), json_file)
+    return checked_read(*load_recipe(file, sets), output, json_file, address)
+
+
+def checked_read(recipe: Recipe, document: Document, output: str | None, json_file: Path | None, address: str | None) -> Checked:
+    """Checks a recipe that was read.
+
+    Raises:
+        InputError: with every problem found.
+    """
+    place = _place(output, recipe.name)
+    return _complete(Checked(Path(document.file), recipe, document, None, place, address), json_file)
 
 
 def checked_sweep(file: Path, sets: Sequence[str], output: str | None, json_file: Path | None, address: str | None) -> Checked:
@@ -132,12 +142,24 @@ def _complete(checked: Checked, json_file: Path | None) -> Checked:
     if json_file is not None and json_file.is_dir():
         problems.append(checked.document.diagnostic((), "--json must name a file", f"the folder {json_file}", "add a file name"))
     problems += before_loading.check(checked.recipe, checked.document)
+    problems += _kind_problems(checked)
     if not problems and checked.plan is not None:
         problems += _storage_problems(checked.plan)
     if problems:
         raise InputError(problems)
     check_by_loading(checked.recipe, checked.document)
     return checked
+
+
+def _kind_problems(checked: Checked) -> Iterator[Diagnostic]:
+    """A folder holds one kind of run: what one command writes there, those that read it take for the other's."""
+    name = checked.plan.name if checked.plan is not None else checked.recipe.name
+    folder = Path(checked.output) if is_local(checked.output) else Path("runs") / name
+    there = other_kind(folder, sweep=checked.plan is not None)
+    if there is not None:
+        rule, remedy = "must be of a place with runs of its own kind", "write another `name`, or name another --output"
+        document = checked.plan.document if checked.plan is not None else checked.document
+        yield document.diagnostic(("name",), rule, f"`{name}`: {folder} holds {there}", remedy)
 
 
 def _resource_problems(checked: Checked) -> Iterator[Diagnostic]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any
 
 import typer
 
+import dualsweep
+from dualsweep.sweeps.cli_results import compare, explain, front, sample, ui
+from dualsweep.sweeps.cli_starting import init, schema
 from dualsweep.sweeps.cluster_commands import commands
 from dualsweep.sweeps.exits import INTERRUPTED, broken, exit_code
 from dualsweep.sweeps.options import (
@@ -25,21 +28,27 @@ from dualsweep.sweeps.options import (
     Tracking,
     Trust,
     interruptible,
-    to_keep,
     write_json,
 )
 from dualsweep.sweeps.output import Screen
-from dualsweep.trainer.config.diagnostics import InputError
-from dualsweep.trainer.samplers import shipped as samplers
 from dualsweep.trainer.trust import trust_all
 
-#: The samplers' words, for help and errors.
-SAMPLERS = f"{', '.join(samplers.NAMES[:-1])} or {samplers.NAMES[-1]}"
+app = typer.Typer(name="dualsweep", no_args_is_help=True, pretty_exceptions_enable=False)
 
-app = typer.Typer(
-    name="dualsweep", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="Train diffusion models under constraints on a Ray cluster, and sweep dual step sizes and budgets.",
-)  # fmt: skip
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"dualsweep {dualsweep.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Train diffusion models under constraints on a Ray cluster, and sweep dual step sizes and budgets."""
 
 
 def _checked(file: Path, sets: list[str] | None, output: str | None, json_file: Path | None, address: str | None) -> Any:
@@ -102,147 +111,11 @@ def sweep(
     raise typer.Exit(results.strict_exit_code if strict else results.exit_code)
 
 
-@app.command()
-def sample(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder or URI (…/step-00001500).", show_default=False)],
-    count: Annotated[int, typer.Option("--count", min=1, help="Samples to make.")] = 16,
-    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=to_keep)] = Path("samples"),
-    sampler: Annotated[str | None, typer.Option("--sampler", help=f"{SAMPLERS}; by default as in the recipe.")] = None,
-    steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Steps of the sampler; by default as in the recipe.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed.")] = 0,
-    multipliers: Annotated[
-        str | None,
-        typer.Option("--multipliers", help="NAME=VALUE,… of an amortised run; 0 where left out.", show_default=False),
-    ] = None,
-    budgets: Annotated[
-        str | None,
-        typer.Option("--budgets", help="NAME=VALUE,… of an amortised run; the recipe's where left out.", show_default=False),
-    ] = None,
-    trust: Trust = False,
-) -> None:
-    """Samples of a trained model, as PNG and NPY."""
-    trust_all(trust)
-    from dualsweep.trainer.config.diagnostics import Diagnostic
-    from dualsweep.trainer.storage import check_writable
-
-    if sampler is not None and sampler not in samplers.NAMES:
-        raise InputError(
-            [Diagnostic(("--sampler",), f"must be {SAMPLERS}", repr(sampler), "name one of them", "command line", 1)]
-        )
-    check_writable(str(output))
-    from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
-    from dualsweep.trainer.engine.sample_command import find_checkpoint, generate
-
-    place = find_checkpoint(checkpoint)
-    asked = asked_multipliers(place, multipliers, budgets)
-    try:
-        samples = generate(place, count, output, sampler=sampler, steps=steps, seed=seed, multipliers=asked)
-    except ValueError as error:
-        raise InputError([Diagnostic(("--steps",), str(error), str(steps), "lower it", "command line", 1)]) from None
-    print(f"{len(samples)} samples of shape {tuple(samples.shape[1:])} in {output}")
-
-
-@app.command()
-def explain(
-    run: Annotated[
-        str,
-        typer.Argument(
-            help="A run's output folder, a trial's folder of a sweep, or a trial's MLflow run id.", show_default=False
-        ),
-    ],
-    tracking_uri: Annotated[
-        str | None,
-        typer.Option("--tracking-uri", help="MLflow store, for a run id; mlflow.db here when left out.", show_default=False),
-    ] = None,
-    json_file: Json = None,
-) -> None:
-    """Say of each constraint of an ended run what became of it, with the evidence and what to change."""
-    from dualsweep.sweeps.reports.explaining import explain_run, show
-
-    explained = explain_run(run, tracking_uri)
-    show(explained, Screen())
-    content = {"status": explained.result.status, "verdicts": explained.to_json(), "prices": list(explained.prices)}
-    write_json(json_file, content)
-
-
-@app.command()
-def front(
-    name: Annotated[
-        str, typer.Argument(help="A sweep file, or an experiment's name or id, or a parent run's id.", show_default=False)
-    ],
-    tracking_uri: Annotated[
-        str | None, typer.Option("--tracking-uri", help="MLflow store; the sweep's own when left out.", show_default=False)
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="Folder for the figures.", show_default=False, callback=to_keep)
-    ] = None,
-    prefer: Annotated[
-        str | None,
-        typer.Option(
-            "--prefer",
-            help="The point to recommend, as the sweep's key `prefer`: '{weights: {objective: 1, value/max: 2}}' or "
-            "'{meets: {value/four: {at_most: 0.1}}}'; none forgets it.",
-            show_default=False,
-        ),
-    ] = None,
-    json_file: Json = None,
-) -> None:
-    """Rebuild the front and its figures from MLflow alone."""
-    from dualsweep.sweeps.reports.reviewing import rebuild
-
-    made = rebuild(name, tracking_uri, output, Screen(), prefer)
-    write_json(json_file, made)
-
-
-@app.command(name="compare")
-def compare_(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SWEEP...", help="Sweep files, or experiments' names or ids, or parent runs' ids.", show_default=False
-        ),
-    ],
-    tracking_uri: Annotated[
-        str | None, typer.Option("--tracking-uri", help="MLflow store; the sweeps' own when left out.", show_default=False)
-    ] = None,
-    group: Annotated[
-        str,
-        typer.Option("--group", help="sampler: sweeps by one sampler together; sweep: each for itself; auto: what tells apart."),
-    ] = "auto",
-    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=to_keep)] = Path("compare"),
-    json_file: Json = None,
-) -> None:
-    """Several sweeps on one figure: hypervolume against trials, compute and time; from MLflow alone."""
-    from dualsweep.trainer.config.diagnostics import Diagnostic
-    from dualsweep.trainer.storage import check_writable
-
-    if group not in ("auto", "sampler", "sweep"):
-        raise InputError(
-            [Diagnostic(("--group",), "must be auto, sampler or sweep", repr(group), "name one of them", "command line", 1)]
-        )
-    check_writable(str(output))
-    from dualsweep.sweeps.reports.comparing import compare_sweeps
-
-    made = compare_sweeps(names, tracking_uri, cast("Literal['auto', 'sampler', 'sweep']", group), output, Screen())
-    write_json(json_file, made)
-
-
-@app.command()
-def ui(
-    name: Annotated[
-        str | None, typer.Argument(help="A sweep file or an experiment, for its front's link.", show_default=False)
-    ] = None,
-    tracking_uri: Annotated[
-        str | None, typer.Option("--tracking-uri", help="MLflow store; the sweep's own when left out.", show_default=False)
-    ] = None,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
-) -> None:
-    """The MLflow UI on the right store, on this machine only; prints the front's link."""
-    from dualsweep.sweeps.reports.reviewing import serve
-
-    serve(name, tracking_uri, port, Screen())
-
-
+app.command()(sample)
+app.command()(explain)
+app.command()(front)
+app.command()(compare)
+app.command()(ui)
 app.add_typer(commands)
+app.command()(init)
+app.command()(schema)

@@ -11,6 +11,7 @@ from dualsweep.sweeps.cli import app
 from dualsweep.sweeps.exits import BAD_INPUT, FAILED
 from dualsweep.sweeps.options import no_path, refused_by_the_machine
 from dualsweep.sweeps.output import tolerate
+from dualsweep.sweeps.typed import remember
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.uris import BadPlaceError
 from dualsweep.trainer.config.wording import printable
@@ -20,6 +21,7 @@ from dualsweep.trainer.errors import TrainingError
 def main() -> None:
     """Run `dualsweep` with the arguments of this process."""
     tolerate()
+    remember()
     reach_this_machine_directly()
     try:
         app(standalone_mode=True)

@@ -6,13 +6,14 @@ import contextlib
 import errno
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from dualsweep.sweeps.exits import FAILED, INTERRUPTED
+from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import lasting_folder, lasting_path, local_path
 from dualsweep.trainer.config.wording import show
@@ -43,6 +44,15 @@ def file_for_json(path: Path | None) -> Path | None:
         rule, remedy = "must name a file: the output has lines for people", "give a file's path"
         raise InputError([Diagnostic(("--json",), rule, "'-'", remedy, "command line", 1)])
     return to_keep(path)
+
+
+def one_of(words: Sequence[str]) -> Callable[[str], list[str]]:
+    """What a shell completes where one of `words` is wanted."""
+
+    def completed(incomplete: str) -> list[str]:  # Typer knows its argument by that name
+        return [word for word in words if word.startswith(incomplete)]
+
+    return completed
 
 
 File = Annotated[Path, typer.Argument(help="A recipe or a sweep, in YAML.", show_default=False, callback=at_home)]
@@ -120,8 +130,8 @@ def interruptible() -> Iterator[None]:
     except OSError as error:
         if not (told := refused_by_the_machine(error)):
             raise
-        print(f"dualsweep: {told}; to continue once that is fixed, the same command again", file=sys.stderr)
+        print(f"dualsweep: {told}; to continue once that is fixed, {same_again()}", file=sys.stderr)
         raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
-        print("dualsweep: interrupted; to continue, the same command again", file=sys.stderr)
+        print(f"dualsweep: interrupted; to continue, {same_again()}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from dualsweep.sweeps.journal import Journal, family, standing
+from dualsweep.sweeps.notebook_bar import NotebookBar
 from dualsweep.sweeps.time_left import TimeLeft
 from dualsweep.trainer import metric_names
 
@@ -73,6 +74,7 @@ class Progress:
         self._done, self._time_left = done, TimeLeft(total, concurrent, time.monotonic())
         self._running: dict[str, TrialState] = {}
         self._live = Live(self._table(), console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+        self._bar = NotebookBar() if console.is_jupyter else None
 
     def __enter__(self) -> Self:
         if self._live:
@@ -105,7 +107,7 @@ class Progress:
         state.step, state.steps, state.seconds = payload["step"], payload["steps"], payload["seconds"]
         for point in payload["points"]:
             state.metrics.update(point["metrics"])
-        if not self._live and time.monotonic() - state.printed >= LINE_SECONDS:
+        if not (self._live or self._bar) and time.monotonic() - state.printed >= LINE_SECONDS:
             state.printed = time.monotonic()
             self.say(_line(state))
         self._refresh()
@@ -141,6 +143,10 @@ class Progress:
         self._journal.live(state.to_json() for state in self._running.values())
         if self._live:
             self._live.update(self._table())
+        if self._bar:
+            under_way = sum(state.step / state.steps for state in self._running.values() if state.steps)
+            done = (self._done + under_way) / self._total if self._total else 1.0
+            self._bar.show(done, [_line(state) for state in self._running.values()])
 
     def _table(self) -> Table:
         left = self._sweep_left()

@@ -27,6 +27,7 @@ from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
+from dualsweep.sweeps.records.sweep_summary import keep_summary
 from dualsweep.sweeps.records.training_ends import count_ends, load_ends, save_end
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import ProposedTrial
@@ -290,7 +291,9 @@ def _reviewed(checked: Checked, plan: Plan, folder: Path, interrupted: bool, swe
         record, made, view = review_of(plan.tracking_uri, sweep, folder, console)
     show(record, made, console, full_link(plan.tracking_uri, view))
     if interrupted:
-        done = f"interrupted with {len(records)} of {plan.trials} trials done"
-        console.print(f"{done}; to continue: {way_back.again(checked)}", highlight=False, soft_wrap=True)
-    console.print(way_back.review(checked, plan), highlight=False, soft_wrap=True)
-    return Results(trials=records, interrupted=interrupted, **summary(made))
+        told = f"interrupted with {len(records)} of {plan.trials} trials done; to continue: {way_back.again()}"
+        console.print(told, highlight=False, soft_wrap=True)
+    console.print(way_back.review(plan, folder), highlight=False, soft_wrap=True)
+    found = summary(made)
+    keep_summary(folder, {"name": plan.name, "interrupted": interrupted, **found})
+    return Results(trials=records, interrupted=interrupted, **found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,21 @@ from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.explained import Explained, Points, write
 from dualsweep.sweeps.reports.explaining import show
 from dualsweep.sweeps.tracking.histories import histories, read_points
+from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import is_local, lasting_path
 from dualsweep.trainer.metric_names import sure, tells_of_another
-from dualsweep.trainer.metric_point import MetricPoint
+from dualsweep.trainer.metric_point import MetricPoint, Payload
 from dualsweep.trainer.ray_shell.job import finished
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, naming, write_file
 
 
-def run_single(checked: Checked, console: Console) -> Explained:
+def run_single(checked: Checked, console: Console, on_report: Callable[[Payload], None] = lambda payload: None) -> Explained:
     """Trains a checked recipe; prints how it ended, with a verdict for each constraint.
+
+    `on_report` is called with every report of the training: {step, steps, seconds, points, …}.
 
     Raises:
         ClusterError: the cluster can't be joined or is too small.
@@ -41,7 +45,7 @@ def run_single(checked: Checked, console: Console) -> Explained:
         console.print(line, highlight=False, soft_wrap=True)
     result = finished(checked.output, checked.recipe)
     if result is None:
-        result = _trained(checked, local, console)
+        result = _trained(checked, local, console, on_report)
     else:
         console.print(f"{name} has ended before, after {result.steps} steps: {result.status}", highlight=False, soft_wrap=True)
     points = read_points(local / "metrics.jsonl")
@@ -62,7 +66,7 @@ def run_single(checked: Checked, console: Console) -> Explained:
     return explained
 
 
-def _trained(checked: Checked, local: Path, console: Console) -> Result:
+def _trained(checked: Checked, local: Path, console: Console, on_report: Callable[[Payload], None]) -> Result:
     from dualsweep.trainer.ray_shell.launch import train_checked  # Ray, which a training that has ended does without
 
     name = checked.recipe.name
@@ -73,7 +77,12 @@ def _trained(checked: Checked, local: Path, console: Console) -> Result:
         terminate_like_interrupt()
         with Progress(console, total=1, journal=Journal.of(local, connection.logs)) as progress:
             progress.started(name)
-            result = train_checked(checked.recipe, checked.output, lambda payload: _take(payload, local, name, progress))
+
+            def take(payload: Payload) -> None:
+                _take(payload, local, name, progress)
+                on_report(payload)
+
+            result = train_checked(checked.recipe, checked.output, take)
             # Of a training that broke off the command tells the reason, at its end.
             reason = "" if result.status == "failed" else result.reason
             progress.ended(name, result.status, reason, result.seconds, result.feasible)
@@ -88,7 +97,7 @@ def _logged(store: str, output: str, local: Path, explained: Explained) -> str:
         return f"MLflow: run {log_training(store, output, local, explained)} at {masked(store)}"
     except Exception as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return f"MLflow at {masked(store)} did not take the training ({why}); the same command again delivers it"
+        return f"MLflow at {masked(store)} did not take the training ({why}); {same_again()} delivers it"
 
 
 def _written(checked: Checked, local: Path, points: Points, explained: Explained) -> None:

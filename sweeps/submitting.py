@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -66,7 +67,7 @@ def submit_file(
         return BAD_INPUT
     job, told = _begun(file, root, address, _arguments(kind, sets, output, strict), allowed)
     console.print(told, highlight=False, soft_wrap=True)
-    where = f"{job.submission_id} --address {job.address}"
+    where = f"{job.submission_id} --address {shlex.quote(job.address)}"
     hint = f"dualsweep status {where}; dualsweep stop {where}"
     if not following:
         console.print(hint, highlight=False, soft_wrap=True)

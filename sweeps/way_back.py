@@ -14,9 +14,8 @@ from dualsweep.cluster.errors import ClusterError
 from dualsweep.cluster.resources import Machine
 from dualsweep.sweeps.checking import Checked
 from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer.config.uris import STORAGE, is_local, lasting_folder
-
-_KEYS = (("mlflow",), ("mlflow", "tracking_uri"), ("mlflow", "experiment"))
 
 
 def places(checked: Checked) -> list[str]:
@@ -49,20 +48,17 @@ def check_shared(checked: Checked, machine: Machine) -> None:
         )
 
 
-def review(checked: Checked, plan: Plan) -> str:
-    """How the review is opened: by the file where that leads to the store, else by the store itself."""
-    in_job, overlaid = lasting_folder() is not None, any(keys in plan.document.origins for keys in _KEYS)
-    if not in_job and not overlaid:
-        return f"review: dualsweep ui {checked.file}"
+def review(plan: Plan, folder: Path) -> str:
+    """How the review is opened: by the output folder, which knows its store; beside a job by the store itself."""
+    if lasting_folder() is None:
+        return f"review: dualsweep ui {shlex.quote(str(folder))}"
     command = shlex.join(["dualsweep", "ui", plan.experiment, "--tracking-uri", plan.tracking_uri])
-    if not in_job or not (is_local(plan.tracking_uri) or plan.tracking_uri.startswith("sqlite")):
+    if not (is_local(plan.tracking_uri) or plan.tracking_uri.startswith("sqlite")):
         return f"review: {command}"
     host = socket.gethostname()
     return f"review: on {host}, where that file is: {command}; then from your machine: ssh -L 5000:127.0.0.1:5000 {host}"
 
 
-def again(checked: Checked) -> str:
-    """The command that continues an interrupted sweep."""
-    if lasting_folder() is None:
-        return f"the same command again (dualsweep sweep {checked.file})"
-    return "submit the same again"
+def again() -> str:
+    """How an interrupted sweep is continued."""
+    return same_again() if lasting_folder() is None else "submit the same again"

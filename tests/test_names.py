@@ -21,6 +21,10 @@ from dualsweep.trainer import load_recipe
 from dualsweep.trainer.result import Result
 
 reveal_type(dualsweep.train)
+reveal_type(dualsweep.train("r.yaml", set={"train.steps": 3}).samples(4))
+reveal_type(dualsweep.sweep({}).to_dataframe)
+reveal_type(dualsweep.load("runs/a"))
+reveal_type(dualsweep.front("a"))
 reveal_type(dualsweep.load_plan)
 reveal_type(load_recipe)
 
@@ -37,7 +41,9 @@ follow_imports = silent
 follow_imports = skip
 """
 REVEALED = (
-    "def (recipe: dualsweep.trainer.recipe.recipe.Recipe",
+    "def (recipe: str | pathlib.Path | typing.Mapping[str, Any] | dualsweep.trainer.recipe.recipe.Recipe",
+    "dualsweep.sweeps.python.run.Run | dualsweep.sweeps.python.swept.Swept",
+    '"dualsweep.sweeps.python.drawn_front.Front"',
     "-> dualsweep.sweeps.planning.plan.Plan",
     "-> tuple[dualsweep.",
 )
@@ -210,3 +216,6 @@ def test_the_wheel_holds_the_rooms_in_one_package_that_a_type_checker_knows(type
         [str(tmp_path / "venv/bin/python"), "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert completed.stdout.split()[0] == str(site / "dualsweep" / "__init__.py")
+    started = [str(tmp_path / "venv/bin/python"), "-m", "dualsweep", "init", "alignment", "--output", str(tmp_path / "mine")]
+    subprocess.run(started, check=True, capture_output=True, cwd=tmp_path)
+    assert (tmp_path / "mine" / "alignment.yaml").exists() and (tmp_path / "mine" / "dualsweep-recipe.schema.json").exists()

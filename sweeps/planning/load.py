@@ -6,6 +6,7 @@ Importing this takes no Optuna, MLflow, Ray or torch: bad input is answered at o
 from __future__ import annotations
 
 import copy
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -56,10 +57,21 @@ def load_plan(path: str | Path, overrides: Sequence[str] = (), store: str | None
     document = _read(problems, lambda: OverlaidDocument.of(load(path)))
     if document is None:
         raise InputError(problems)
+    return plan_from(document, given, problems, store)
+
+
+def plan_from(
+    document: OverlaidDocument, overrides: Sequence[Override], problems: list[Diagnostic], store: str | None = None
+) -> Plan:
+    """The plan of a sweep's document, over which the overrides are laid; else as `load_plan`, which reads it from a file.
+
+    Raises:
+        InputError: with `problems` and every problem found.
+    """
     if "formulation" in document.data and not is_sweep(document):
-        remedy = f"run `dualsweep train {document.file}`, or name it as the `recipe` of a sweep"
+        remedy = f"run `dualsweep train {shlex.quote(document.file)}`, or name it as the `recipe` of a sweep"
         raise InputError([Diagnostic((), "must be a sweep", "a recipe", remedy, document.file, 1)])
-    on_recipe = _lay_on_sweep(document, given, problems)
+    on_recipe = _lay_on_sweep(document, overrides, problems)
     if store is not None and isinstance(document.data.get("mlflow"), dict):
         document.data["mlflow"].pop("tracking_uri", None)
     sweep = _read(problems, lambda: validate(Sweep, document))

@@ -95,12 +95,12 @@ class EarlyStopping(Section):
     infeasible: bool = Field(
         False, description="stops a trial that cannot meet a constraint within the steps that are left", examples=["true"]
     )
-    dominated: Annotated[Dominated | None, BeforeValidator(_switched)] = Field(
+    dominated: Annotated[Dominated | None, BeforeValidator(_switched, json_schema_input_type=bool | Dominated | None)] = Field(
         None,
         description="stops a trial that a finished one dominates; `true` takes its defaults",
         examples=["{confidence: 0.95}"],
     )
-    halving: Annotated[Halving | None, BeforeValidator(_switched)] = Field(
+    halving: Annotated[Halving | None, BeforeValidator(_switched, json_schema_input_type=bool | Halving | None)] = Field(
         None,
         description="stops all but the best at a few rungs; `true` takes its defaults",
         examples=["{reduction: 3, first: 0.2}"],
@@ -168,6 +168,9 @@ class WarmStart(Section):
         return self.output or f"{masked(self.storage or '')} {self.study or ''}".strip()
 
 
+_Text = Annotated[str, Field(min_length=1)]
+
+
 def _placed(value: Any) -> Any:
     """`warm_start: [runs/earlier]` is short for `warm_start: [{output: runs/earlier}]`."""
     return {"output": value} if isinstance(value, str) else value
@@ -188,10 +191,12 @@ class Sweep(Section):
         None, min_length=1, description="metrics to minimise or maximise, by their MLflow names",
         examples=["{objective: minimize, value/max: minimize}"],
     )  # fmt: skip
-    sampler: Annotated[Sampler, BeforeValidator(_named)] = Field(
+    sampler: Annotated[Sampler, BeforeValidator(_named, json_schema_input_type=SamplerName | Sampler)] = Field(
         Sampler(), description="how trials are placed", examples=["{name: tpe, seed: 0}"]
     )
-    continuation: Annotated[Continuation | None, BeforeValidator(_switched)] = Field(
+    continuation: Annotated[
+        Continuation | None, BeforeValidator(_switched, json_schema_input_type=bool | Continuation | None)
+    ] = Field(
         None,
         description="`true` or a section: trials start from their nearest finished neighbour in the space of budgets",
         examples=["true"],
@@ -202,12 +207,16 @@ class Sweep(Section):
         description="trainings of each trial, alike but for their seeds (the recipe's and those after it): its figures are means",
         examples=["3"],
     )
-    early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_sure_or_none)] = Field(
+    early_stopping: Annotated[
+        EarlyStopping | None, BeforeValidator(_sure_or_none, json_schema_input_type=bool | EarlyStopping | None)
+    ] = Field(
         None,
         description="rules that stop trials before their last step; `true`: infeasible and dominated; left out, none",
         examples=["{infeasible: true}"],
     )
-    amortised: Annotated[AmortisedRun | None, BeforeValidator(_switched)] = Field(
+    amortised: Annotated[
+        AmortisedRun | None, BeforeValidator(_switched, json_schema_input_type=bool | AmortisedRun | None)
+    ] = Field(
         None, description="true, or settings, to also train one network for the whole front, before the trials",
         examples=["true"],
     )  # fmt: skip
@@ -235,7 +244,7 @@ class Sweep(Section):
         [], description="values of searched parameters to try first, in this order; those left out are the sampler's",
         examples=["[{dual.step_size: 0.01}]"],
     )  # fmt: skip
-    warm_start: list[Annotated[WarmStart, BeforeValidator(_placed)]] = Field(
+    warm_start: list[Annotated[WarmStart, BeforeValidator(_placed, json_schema_input_type=_Text | WarmStart)]] = Field(
         [], description="other sweeps over the same parameters, whose finished trials the sampler begins with",
         examples=["[runs/earlier]"],
     )  # fmt: skip

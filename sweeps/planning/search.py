@@ -22,7 +22,7 @@ from dualsweep.trainer.recipe.load import OverlaidDocument, Override
 from dualsweep.trainer.recipe.recipe import Recipe
 
 #: Keys that place or name a run instead of shaping it: the same for every trial of a sweep.
-_NOT_SEARCHED = ("name", "resources", "checkpoint")
+NOT_SEARCHED = ("name", "resources", "checkpoint")
 #: Corners of the search space tried before a sweep starts; above this number only the ends of each key are.
 _CORNERS = 256
 
@@ -84,8 +84,8 @@ def resolve(
     for override in fixed:
         taken.update(dict.fromkeys(_reached(override.key, recipe.data), f"the fixed value of `{override.key}`"))
     for entry in entries:
-        if entry.key.split(".")[0] in _NOT_SEARCHED:
-            remedy = f"fix it under `set` or in the recipe; {', '.join(_NOT_SEARCHED)} are not searched"
+        if entry.key.split(".")[0] in NOT_SEARCHED:
+            remedy = f"fix it under `set` or in the recipe; {', '.join(NOT_SEARCHED)} are not searched"
             problems.append(sweep.diagnostic(entry.keys[:2], "must be a key that shapes the training", f"`{entry.key}`", remedy))
             continue
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,13 +32,14 @@ class Explained:
     recipe: Recipe
     verdicts: list[Verdict]
     prices: tuple[str, ...] = ()
+    #: All that was reported of it by step, the final evaluation's point last.
+    points: Points = field(default=(), repr=False)
 
     @classmethod
     def of(cls, title: str, points: Points, result: Result, recipe: Recipe) -> Self:
         """From the run's points, the final evaluation's among them."""
-        return cls(
-            title, result, recipe, verdicts(histories_of(points), result, recipe.dual, recipe.constraints, measured_by(recipe))
-        )
+        judged = verdicts(histories_of(points), result, recipe.dual, recipe.constraints, measured_by(recipe))
+        return cls(title, result, recipe, judged, points=points)
 
     def tags(self) -> dict[str, str]:
         """The words, as tags of an MLflow run."""

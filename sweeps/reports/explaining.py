@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dualsweep.sweeps.records.explained import RECIPE, Explained, Points
+from dualsweep.sweeps.records.sweep_summary import is_sweep_folder, recommended_folder
 from dualsweep.sweeps.reports.pricing import priced_in_folder, priced_in_mlflow
 from dualsweep.sweeps.tracking.histories import read_points
 from dualsweep.sweeps.tracking.spool import FOLDER, points_in
@@ -36,6 +37,8 @@ _RUN_ID_LENGTH = 32
 def explain_run(run: str, tracking_uri: str | None) -> Explained:
     """The verdicts of `run`: an output folder, a trial's folder in a sweep's, or the id of a trial's run in MLflow.
 
+    Of a sweep's folder the recommended trial is meant.
+
     Raises:
         InputError: it is none of these, or has not ended.
         ReviewError: there is no such MLflow store.
@@ -51,6 +54,8 @@ def explain_run(run: str, tracking_uri: str | None) -> Explained:
         if len(below.parts) > 1:  # one training of several: budgets are priced by their means
             return explained
         return replace(explained, prices=priced_in_folder(sweep, below.name, maximizes=explained.recipe.maximizes))
+    if is_sweep_folder(folder):
+        return explain_run(str(recommended_folder(folder)), tracking_uri)
     if folder.is_dir():
         return _explained(run, folder, folder.name, read_points(folder / "metrics.jsonl"))
     if len(run) == _RUN_ID_LENGTH and set(run) <= set("0123456789abcdef"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from dualsweep.analysis.amortised import sentence
+from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.figures.front_html import base_url_of
 from dualsweep.analysis.front import find_front
 from dualsweep.analysis.publish import publish, record_preference
@@ -24,9 +26,12 @@ from dualsweep.analysis.tracking_uri import tracking_uri
 from dualsweep.analysis.trials import SweepRecord
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.planning.preferring import read_option
+from dualsweep.sweeps.records.sweep_summary import is_sweep_folder, keep_summary
 from dualsweep.sweeps.tracking.delivery import prepare
+from dualsweep.sweeps.tracking.ledger import FILE as LEDGER
+from dualsweep.sweeps.tracking.ledger import SWEEP
 from dualsweep.trainer.config.uris import lasting_path
-from dualsweep.trainer.storage import as_file_name
+from dualsweep.trainer.storage import as_file_name, is_local, local_path
 
 
 class Reviewed(NamedTuple):
@@ -105,9 +110,22 @@ def rebuild(name: str, store: str | None, output: Path | None, console: Console,
         InputError: `prefer` is no preference for this sweep.
     """
     uri, sweep = place_of(name, store)
-    reviewed = review_of(uri, sweep, output or lasting_path(str(Path("runs") / as_file_name(sweep))), console, prefer)
+    own = _own_folder(name)
+    reviewed = review_of(uri, sweep, output or written_to(name, store), console, prefer)
     show(reviewed.record, reviewed.review, console, full_link(uri, reviewed.view))
-    return summary(reviewed.review)
+    told = summary(reviewed.review)
+    if own is not None:
+        keep_summary(own, told)
+    return told
+
+
+def written_to(name: str, store: str | None) -> Path:
+    """Where `front` writes unless told: the sweep's own folder where that is named, else one by the sweep's name."""
+    return _own_folder(name) or lasting_path(str(Path("runs") / as_file_name(place_of(name, store)[1])))
+
+
+def _own_folder(name: str) -> Path | None:
+    return local_path(name) if is_local(name) and is_sweep_folder(local_path(name)) else None
 
 
 def full_link(tracking_uri: str, view: str | None) -> str:
@@ -146,13 +164,35 @@ def _print_links(base_url: str, tracking_uri: str, sweep: str, console: Console)
 
 
 def place_of(name: str | None, written: str | None) -> tuple[str, str]:
-    """The tracking URI and the sweep's name, from a sweep file or from what was given."""
+    """The tracking URI and the sweep's name, from a sweep file, a sweep's folder, or what was given.
+
+    Raises:
+        ReviewError: a folder that is no sweep's, or whose sweep has not reached MLflow yet, or whose store has a login.
+    """
+    if name is not None and is_local(name) and local_path(name).is_dir():
+        return _place_in(local_path(name), written)
     if name is not None and name.endswith((".yaml", ".yml")):
         from dualsweep.sweeps.planning.load import load_plan
 
         plan = load_plan(name, store=written or None)
         return store_of(written) if written else plan.tracking_uri, plan.experiment
     return store_of(written), name or ""
+
+
+def _place_in(folder: Path, written: str | None) -> tuple[str, str]:
+    file = folder / LEDGER
+    if not file.is_file():
+        remedy = "Name the output folder of a sweep, its file, or its experiment."
+        raise ReviewError(f"A folder must be a sweep's, but got {folder}, where no sweep was tracked. {remedy}")
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    run = (kept["runs"].get(SWEEP) or {}).get("run_id")
+    if run is None:
+        remedy = "End it, or go on with it while MLflow answers."
+        raise ReviewError(f"A sweep must be in MLflow, but that of {folder} has not reached {kept['uri']} yet. {remedy}")
+    if not written and "***" in kept["uri"]:
+        remedy = "Name the store with --tracking-uri."
+        raise ReviewError(f"A folder keeps no password, but the store {kept['uri']} of {folder} needs one. {remedy}")
+    return store_of(written or kept["uri"]), run
 
 
 def store_of(written: str | None) -> str:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]  # which Ray brings along, to read its own schema with
+import jsonschema
 import mlflow.cli
 import pytest
 import ray.autoscaler

@@ -77,7 +77,9 @@ class Objective(_Terms):
 class Constraint(Bound, _Terms):
     """One requirement on the expectation of exactly one term: `at_most`, `at_least` or `equals` (docs/method.md)."""
 
-    name: Name = Field(description="a name of letters, digits, `_` and `-`", examples=["four"])
+    name: Name = Field(
+        description="a name of letters, digits, `_` and `-`", examples=["four"], json_schema_extra={"not": {"const": "max"}}
+    )
 
     @model_validator(mode="after")
     def _free_name(self) -> Self:

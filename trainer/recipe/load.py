@@ -6,6 +6,7 @@ An override's mistakes are told where the override was written, those of the res
 from __future__ import annotations
 
 import copy
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -140,14 +141,22 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe
         document = OverlaidDocument.of(load(path))
     except InputError as error:
         raise InputError([*error.diagnostics, *problems]) from None
+    return recipe_from(document, given, problems), document
+
+
+def recipe_from(document: OverlaidDocument, overrides: Iterable[Override], problems: Sequence[Diagnostic] = ()) -> Recipe:
+    """The recipe of a document, over which the overrides are laid.
+
+    Raises:
+        InputError: it or an override is wrong; with `problems` and every problem found.
+    """
     if "formulation" not in document.data and is_sweep(document):
-        remedy = f"run `dualsweep sweep {document.file}`"
+        remedy = f"run `dualsweep sweep {shlex.quote(document.file)}`"
         raise InputError([Diagnostic((), "must be a recipe", "a sweep", remedy, document.file, 1)])
-    problems += lay_over(document, given)
-    recipe = validate_recipe(document, problems)
+    recipe = validate_recipe(document, [*problems, *lay_over(document, overrides)])
     if untold := tolerance_problems(recipe, document, without_tolerance(recipe)):
         raise InputError(untold)
-    return recipe, document
+    return recipe
 
 
 def tolerance_problems(recipe: Recipe, document: Document, names: Sequence[str]) -> list[Diagnostic]:

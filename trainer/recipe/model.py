@@ -64,7 +64,9 @@ Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[
     Annotated[list[Text], Field(min_length=1)],
     BeforeValidator(_lines),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}, {"type": "string"}]}
+    ),
 ]
 """Texts as a list, or read from a file of one a line when the recipe is; what is stored is the list."""
 

@@ -1,0 +1,179 @@
+"""The commands on what has ended: `sample`, `explain`, `front`, `compare` and `ui`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+
+from dualsweep.sweeps.options import Json, Trust, one_of, to_keep, write_json
+from dualsweep.sweeps.output import Screen
+from dualsweep.sweeps.records.sweep_summary import is_sweep_folder, model_of, said_of
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.uris import is_local, local_path
+from dualsweep.trainer.samplers import shipped as samplers
+from dualsweep.trainer.trust import trust_all
+
+#: The samplers' words, for help and errors.
+SAMPLERS = f"{', '.join(samplers.NAMES[:-1])} or {samplers.NAMES[-1]}"
+Multipliers = Annotated[
+    str | None,
+    typer.Option("--multipliers", help="NAME=VALUE,… of an amortised run; 0 where left out.", show_default=False),
+]
+Budgets = Annotated[
+    str | None,
+    typer.Option("--budgets", help="NAME=VALUE,… of an amortised run; the recipe's where left out.", show_default=False),
+]
+#: How `compare` may put sweeps together.
+GROUPS = ("auto", "sampler", "sweep")
+
+
+def sample(
+    checkpoint: Annotated[
+        str, typer.Argument(help="A run's or a sweep's output folder, or a checkpoint (…/step-00001500).", show_default=False)
+    ],
+    count: Annotated[int, typer.Option("--count", min=1, help="Samples to make.")] = 16,
+    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=to_keep)] = Path("samples"),
+    sampler: Annotated[
+        str | None,
+        typer.Option("--sampler", help=f"{SAMPLERS}; by default as in the recipe.", autocompletion=one_of(samplers.NAMES)),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Steps of the sampler; by default as in the recipe.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed.")] = 0,
+    multipliers: Multipliers = None,
+    budgets: Budgets = None,
+    trust: Trust = False,
+) -> None:
+    """Samples of a trained model, as PNG and NPY."""
+    trust_all(trust)
+    from dualsweep.trainer.config.diagnostics import Diagnostic
+    from dualsweep.trainer.storage import check_writable
+
+    if sampler is not None and sampler not in samplers.NAMES:
+        raise InputError(
+            [Diagnostic(("--sampler",), f"must be {SAMPLERS}", repr(sampler), "name one of them", "command line", 1)]
+        )
+    check_writable(str(output))
+    from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
+    from dualsweep.trainer.engine.sample_command import find_checkpoint, generate
+
+    if is_local(checkpoint) and is_sweep_folder(local_path(checkpoint)):
+        print(said_of(local_path(checkpoint)))
+    place = find_checkpoint(model_of(checkpoint))
+    asked = asked_multipliers(place, multipliers, budgets)
+    try:
+        samples = generate(place, count, output, sampler=sampler, steps=steps, seed=seed, multipliers=asked)
+    except ValueError as error:
+        raise InputError([Diagnostic(("--steps",), str(error), str(steps), "lower it", "command line", 1)]) from None
+    print(f"{len(samples)} samples of shape {tuple(samples.shape[1:])} in {output}")
+
+
+def explain(
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="A run's or a sweep's output folder, a trial's folder of a sweep, or a trial's MLflow run id.",
+            show_default=False,
+        ),
+    ],
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option("--tracking-uri", help="MLflow store, for a run id; mlflow.db here when left out.", show_default=False),
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """Say of each constraint of an ended run what became of it, with the evidence and what to change."""
+    from dualsweep.sweeps.reports.explaining import explain_run, show
+
+    if is_local(run) and is_sweep_folder(local_path(run)):
+        print(said_of(local_path(run)))
+    explained = explain_run(run, tracking_uri)
+    show(explained, Screen())
+    content = {"status": explained.result.status, "verdicts": explained.to_json(), "prices": list(explained.prices)}
+    write_json(json_file, content)
+
+
+def front(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A sweep file or its output folder, or an experiment's name or id, or a parent run's id.", show_default=False
+        ),
+    ],
+    tracking_uri: Annotated[
+        str | None, typer.Option("--tracking-uri", help="MLflow store; the sweep's own when left out.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder for the figures.", show_default=False, callback=to_keep)
+    ] = None,
+    prefer: Annotated[
+        str | None,
+        typer.Option(
+            "--prefer",
+            help="The point to recommend, as the sweep's key `prefer`: '{weights: {objective: 1, value/max: 2}}' or "
+            "'{meets: {value/four: {at_most: 0.1}}}'; none forgets it.",
+            show_default=False,
+        ),
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """Rebuild the front and its figures from MLflow alone."""
+    from dualsweep.sweeps.reports.reviewing import rebuild
+
+    made = rebuild(name, tracking_uri, output, Screen(), prefer)
+    write_json(json_file, made)
+
+
+def compare(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SWEEP...", help="Sweep files, or experiments' names or ids, or parent runs' ids.", show_default=False
+        ),
+    ],
+    tracking_uri: Annotated[
+        str | None, typer.Option("--tracking-uri", help="MLflow store; the sweeps' own when left out.", show_default=False)
+    ] = None,
+    group: Annotated[
+        str,
+        typer.Option(
+            "--group",
+            help="sampler: sweeps by one sampler together; sweep: each for itself; auto: what tells apart.",
+            autocompletion=one_of(GROUPS),
+        ),
+    ] = "auto",
+    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=to_keep)] = Path("compare"),
+    json_file: Json = None,
+) -> None:
+    """Several sweeps on one figure: hypervolume against trials, compute and time; from MLflow alone."""
+    from dualsweep.trainer.config.diagnostics import Diagnostic
+    from dualsweep.trainer.storage import check_writable
+
+    if group not in GROUPS:
+        raise InputError(
+            [Diagnostic(("--group",), "must be auto, sampler or sweep", repr(group), "name one of them", "command line", 1)]
+        )
+    check_writable(str(output))
+    from dualsweep.sweeps.reports.comparing import compare_sweeps
+
+    made = compare_sweeps(names, tracking_uri, cast("Literal['auto', 'sampler', 'sweep']", group), output, Screen())
+    write_json(json_file, made)
+
+
+def ui(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A sweep file, its output folder or an experiment, for its front's link.", show_default=False),
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option("--tracking-uri", help="MLflow store; the sweep's own when left out.", show_default=False)
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+) -> None:
+    """The MLflow UI on the right store, on this machine only; prints the front's link."""
+    from dualsweep.sweeps.reports.reviewing import serve
+
+    serve(name, tracking_uri, port, Screen())

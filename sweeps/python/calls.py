@@ -1,0 +1,123 @@
+"""`train`, `sweep`, `load` and `front` of `import dualsweep`: the commands, with what Python has at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from dualsweep.sweeps.checking import checked_plan, checked_read, checked_store
+from dualsweep.sweeps.output import Screen
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.python.drawn_front import Front
+from dualsweep.sweeps.python.given import Values, plan_given, recipe_given
+from dualsweep.sweeps.python.run import Run
+from dualsweep.sweeps.python.swept import Swept
+from dualsweep.sweeps.records.sweep_summary import is_sweep_folder, summary_in
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.reports.explaining import explain_run
+from dualsweep.sweeps.trials.results import Results
+from dualsweep.trainer.config.uris import local_path
+from dualsweep.trainer.metric_point import Payload
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.storage import is_local
+
+
+def train(
+    recipe: str | Path | Values | Recipe,
+    output: str | Path | None = None,
+    on_report: Callable[[Payload], None] = lambda payload: None,
+    *,
+    set: Values | None = None,
+    address: str | None = None,
+    tracking_uri: str | None = None,
+) -> Run:
+    """Trains one recipe as `dualsweep train` does, with the same files, verdicts and progress, and returns how it ended.
+
+    `recipe` is a file's path, a dict of what it would hold, or a `Recipe`; `set` has values that stand above its own, by dotted
+    keys: `{"train.steps": 500}`. `output` is a folder or fsspec URI, runs/NAME unless given. `on_report` is called in this thread
+    with every report of rank 0: {step, steps, seconds, points, …}. `address` is a Ray cluster's; without one this process's
+    connection is used, else a local Ray for the time of the training. `tracking_uri` is an MLflow store to log to.
+
+    The same call again continues an interrupted run from its last checkpoint, and returns a finished one's end.
+
+    Raises:
+        InputError: with every mistake found, before anything starts; or `output` holds another run.
+        ClusterError: the cluster can't be joined or is too small.
+    """
+    from dualsweep.sweeps.single import run_single
+
+    checked = checked_read(*recipe_given(recipe, set), None if output is None else str(output), None, address)
+    explained = run_single(replace(checked, store=checked_store(tracking_uri)), Screen(), on_report)
+    return Run.of_training(explained, _folder(checked.output, checked.recipe.name))
+
+
+def sweep(
+    plan: str | Path | Values | Plan,
+    output: str | Path | None = None,
+    address: str | None = None,
+    *,
+    set: Values | None = None,
+) -> Swept:
+    """Runs or continues a sweep as `dualsweep sweep` does, and returns what it came to.
+
+    `plan` is a file's path, a dict of what it would hold (its recipe in place, or a path from the working directory), or what
+    `load_plan` gives; `set` has values that stand above its own, of the sweep's keys or the recipe's. `output` is runs/NAME
+    unless given, `address` a Ray cluster's.
+
+    Raises:
+        InputError: with every mistake found, before anything starts.
+        ClusterError: the cluster can't be joined or is too small.
+    """
+    from dualsweep.sweeps.runner import run_sweep
+
+    checked = checked_plan(plan_given(plan, set), None if output is None else str(output), None, address)
+    name = checked.plan.name if checked.plan is not None else checked.recipe.name
+    return _swept(run_sweep(checked, Screen()), name, _folder(checked.output, name))
+
+
+def load(run: str | Path) -> Run | Swept:
+    """What lies in a folder: a training's, a sweep's, or a trial's (SWEEP/trials/0007), that has ended.
+
+    Raises:
+        InputError: it is none of these, or has not ended.
+    """
+    folder = local_path(str(run))
+    if not is_sweep_folder(folder):
+        return Run.of_training(explain_run(str(folder), None), folder)
+    kept = summary_in(folder)
+    names = {each.name for each in fields(Results)}
+    found: dict[str, Any] = {"front": [], "hypervolume": None, "reference_point": None, "interrupted": True}
+    found |= {key: value for key, value in kept.items() if key in names}
+    return _swept(Results(trials=TrialRecord.load_all(folder), **found), kept.get("name", folder.name), folder)
+
+
+def front(
+    sweep: str | Path, tracking_uri: str | None = None, output: str | Path | None = None, *, prefer: str | None = None
+) -> Front:
+    """Rebuilds the front of a sweep from MLflow alone, with its figures, as `dualsweep front` does.
+
+    `sweep` is its file, its output folder, its experiment's name or id, or its parent run's id. `tracking_uri` is the MLflow
+    store, the sweep's own unless given; `output` a folder for the figures; `prefer` the point to recommend, as
+    the command's option.
+
+    Raises:
+        ReviewError: no such store or sweep.
+        InputError: `prefer` is no preference for this sweep.
+    """
+    from dualsweep.sweeps.reports.reviewing import rebuild, written_to
+
+    folder = local_path(str(output)) if output is not None else written_to(str(sweep), tracking_uri)
+    found = rebuild(str(sweep), tracking_uri, folder, Screen(), prefer)
+    return Front(found["front"], found["hypervolume"], found["reference_point"], found["recommended"], found["prices"], folder)
+
+
+def _folder(output: str, name: str) -> Path:
+    """Where this machine's own files of a run are: its output, or runs/NAME where that is a URI."""
+    return Path(output) if is_local(output) else Path("runs") / name
+
+
+def _swept(results: Results, name: str, folder: Path) -> Swept:
+    own = {each.name: getattr(results, each.name) for each in fields(Results)}
+    return Swept(**own, title=name, folder=folder)

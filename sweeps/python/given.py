@@ -1,0 +1,61 @@
+"""A recipe or a sweep as Python gives it: a file's path, a mapping, or one that was read, with values laid over it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dualsweep.sweeps.planning.load import plan_from
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.uris import local_path
+from dualsweep.trainer.config.yaml_file import load
+from dualsweep.trainer.recipe.load import OverlaidDocument, Override, recipe_from
+from dualsweep.trainer.recipe.recipe import Recipe
+
+Values = Mapping[str, Any]
+
+
+def recipe_given(recipe: str | Path | Values | Recipe, values: Values | None) -> tuple[Recipe, OverlaidDocument]:
+    """The recipe, checked anew, and its document; `values` by dotted keys (`train.steps`) stand above its own.
+
+    Raises:
+        InputError: with every problem found.
+    """
+    if isinstance(recipe, Recipe):
+        plain = recipe.model_dump(mode="json")
+        if not values:
+            return recipe, OverlaidDocument("recipe", plain)
+        recipe = plain
+    document = _document(recipe, "recipe")
+    return recipe_from(document, _overrides(values)), document
+
+
+def plan_given(sweep: str | Path | Values | Plan, values: Values | None) -> Plan:
+    """The plan, checked anew; `values` by the sweep's own keys or the recipe's stand above its own.
+
+    Raises:
+        InputError: with every problem found.
+    """
+    if isinstance(sweep, Plan):
+        if not values:
+            return sweep
+        document = OverlaidDocument(sweep.document.file, copy.deepcopy(sweep.document.data), dict(sweep.document.lines))
+    else:
+        document = _document(sweep, "sweep")
+    return plan_from(document, _overrides(values), [])
+
+
+def _document(given: str | Path | Values, kind: str) -> OverlaidDocument:
+    if isinstance(given, str | Path):
+        return OverlaidDocument.of(load(local_path(str(given))))
+    if not isinstance(given, Mapping):
+        rule, remedy = f"must be a {kind}", "give the path of its YAML file, or a dict of what that would hold"
+        raise InputError([Diagnostic((), rule, f"`{type(given).__name__}`", remedy, kind, 1)])
+    return OverlaidDocument(kind, copy.deepcopy(dict(given)))
+
+
+def _overrides(values: Values | None) -> list[Override]:
+    return [Override(key, value, "set", line) for line, (key, value) in enumerate((values or {}).items(), start=1)]

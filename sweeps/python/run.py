@@ -1,0 +1,98 @@
+"""One training that has ended, as Python has it: its result, and what lies beside it."""
+
+from __future__ import annotations
+
+import math
+import posixpath
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from dualsweep.sweeps.python.explanation import Explanation
+from dualsweep.sweeps.python.pictures import page
+from dualsweep.sweeps.records.explained import Explained
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+@dataclass(frozen=True, repr=False)
+class Run(Result):
+    """The end of one training (`Result`), in `folder`, with its recipe, its history, its samples and its verdicts."""
+
+    title: str = ""
+    folder: Path = field(default_factory=Path)
+    _explained: Explained | None = None
+
+    @classmethod
+    def of_training(cls, explained: Explained, folder: Path) -> Self:
+        """The run whose files lie in `folder`."""
+        own = {each.name: getattr(explained.result, each.name) for each in fields(Result)}
+        return cls(**own, title=explained.title, folder=folder, _explained=explained)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What was trained."""
+        return self._known.recipe
+
+    @property
+    def _known(self) -> Explained:
+        assert self._explained is not None  # of one that was made without, none is handed out
+        return self._explained
+
+    def to_json(self) -> dict[str, Any]:
+        """The form of `--json` files (docs/recipe.md)."""
+        return self._known.result.to_json()
+
+    def explain(self) -> Explanation:
+        """What became of each constraint, with the evidence and what to change, as `dualsweep explain` says it."""
+        return Explanation.of(self._known)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """What was reported, a row a step and a column a metric by its MLflow name, NaN where a step has none of it.
+
+        The last row, whose column `final` is true, is the final evaluation's.
+        """
+        import pandas as pd
+
+        rows = [{"step": each.step, **each.metrics, "final": each.final} for each in self._known.points]
+        return pd.DataFrame(rows).set_index("step") if rows else pd.DataFrame()
+
+    def samples(
+        self, n: int = 16, *, seed: int = 0, sampler: str | None = None, steps: int | None = None
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """`n` samples [n, ...] of the trained model in [-1, 1], as `dualsweep sample` draws them, by the recipe's own sampler and
+        steps unless others are named.
+
+        Raises:
+            InputError: the run has no checkpoint, or its schedule has fewer steps.
+        """
+        from dualsweep.trainer.engine.sample_command import draw, find_checkpoint, restore
+
+        model = restore(find_checkpoint(self._delivered))
+        try:
+            drawn = draw(model, n, sampler=sampler, steps=steps, seed=seed)
+        except ValueError as error:
+            raise InputError([Diagnostic(("steps",), str(error), str(steps), "lower it", "samples", 1)]) from None
+        array: np.ndarray[Any, np.dtype[np.float32]] = drawn.numpy()
+        return array
+
+    @property
+    def _delivered(self) -> str:
+        """The delivered model's checkpoint: in the folder, which may have been moved, else where it was written."""
+        if self.checkpoint is None:
+            return str(self.folder)
+        here = self.folder / "checkpoints" / posixpath.basename(self.checkpoint)
+        return str(here) if here.is_dir() else self.checkpoint
+
+    def __repr__(self) -> str:
+        figures = "" if math.isnan(self.objective) else f", objective {self.objective:.4g}"
+        figures += "".join(f", {name} {each.standing}" for name, each in self.constraints.items())
+        return f"<Run {self.title}: {self.status.replace('_', ' ')} after {self.steps} steps{figures}; {self.folder}>"
+
+    def _repr_html_(self) -> str:
+        return page(f"{self!r}\n{self.reason}", [self.folder / "trajectories.png", self.folder / "samples.png"])

@@ -1,0 +1,95 @@
+"""What a sweep's folder says of the whole, `sweep.json`: its front and the trial to take; and which folders are a sweep's."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dualsweep.sweeps.records.trial_record import FOLDER, TrialRecord
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.storage import RESULT, is_local, local_path, write_file
+
+FILE = "sweep.json"
+#: Any of these is in a sweep's folder from its first moments, and in no other.
+_SIGNS = (FILE, "tracking.json", "study.lock", FOLDER)
+#: The file of a training's folder that is there from its first moments.
+_TRAINING = "fingerprint"
+
+
+def is_sweep_folder(folder: Path) -> bool:
+    """Whether a sweep's records lie in a folder, and no training's."""
+    return any((folder / name).exists() for name in _SIGNS) and not (folder / RESULT).exists()
+
+
+def other_kind(folder: Path, *, sweep: bool) -> str | None:
+    """What a folder holds already, in words, where that is a training and a sweep is to go there, or the other way round."""
+    if sweep:
+        return "a training" if (folder / _TRAINING).exists() else None
+    return "a sweep" if any((folder / name).exists() for name in _SIGNS) else None
+
+
+def keep_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Writes what a review found, over what an earlier one did."""
+    write_file(folder / FILE, json.dumps({**summary_in(folder), **summary}, indent=2) + "\n")
+
+
+def summary_in(folder: Path) -> dict[str, Any]:
+    """What the last review found; empty where there was none."""
+    file = folder / FILE
+    plain: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return plain
+
+
+def recommended_folder(folder: Path) -> Path:
+    """The folder of the training that a sweep is known by: of the recommended trial, else of the one that `said_of` tells.
+
+    Raises:
+        InputError: the sweep has not been reviewed, or no trial is on its front.
+    """
+    kept = summary_in(folder)
+    records = {each.id: each for each in TrialRecord.load_all(folder)}
+    name = next((each for each in _candidates(kept) if each in records), None)
+    if name is None:
+        why = (kept.get("recommended") or {}).get("knee_reason") or "it has not been reviewed"
+        example = folder / "trials" / next(iter(records), "0000")
+        remedy = f"name one trial, {example}, or first: dualsweep front {shlex.quote(str(folder))}"
+        raise InputError([Diagnostic(("RUN",), "must have a trial to recommend", f"{folder}: {why}", remedy, "command line", 1)])
+    replicates = records[name].replicates
+    place = folder / "trials" / name
+    return place if replicates is None else place / f"seed-{min(replicates.runs)}"
+
+
+def _candidates(kept: Mapping[str, Any]) -> list[str | None]:
+    """The recommended trial, the one nearest to what is asked, then those of the front, the first objective's best first."""
+    recommended = kept.get("recommended") or {}
+    return [recommended.get("trial"), recommended.get("nearest"), *kept.get("front", [])]
+
+
+def said_of(folder: Path) -> str:
+    """Which training of a sweep's folder is meant, and why, in a line.
+
+    Raises:
+        InputError: as `recommended_folder`.
+    """
+    place, (best, nearest, *_) = recommended_folder(folder), [*_candidates(summary_in(folder)), None]
+    own = "none is recommended; this one is the first of the front"
+    why = "the recommended trial" if best else "none meets what is asked; this one comes nearest" if nearest else own
+    return f"{place}: {why}"
+
+
+def model_of(place: str) -> str:
+    """Where the model of a run is: of a sweep's folder the recommended trial's checkpoint; any other place is its own.
+
+    Raises:
+        InputError: no trial is recommended.
+    """
+    if not is_local(place) or not is_sweep_folder(folder := local_path(place)):
+        return place
+    trial = recommended_folder(folder)
+    if trial.is_dir():
+        return str(trial)
+    record = next(each for each in TrialRecord.load_all(folder) if each.id in trial.parts)
+    return record.result.checkpoint or str(trial)  # trials of a sweep whose output is a URI write there

@@ -1,0 +1,122 @@
+"""The shipped recipes and sweeps, copied to where a user works, each with what it needs and its schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from dualsweep.sweeps.starting.json_schema import Kind, json_schema
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.wording import nearest
+
+_ROOM = Path(__file__).parent.parent
+#: A sweep is copied under a name of its own, beside the recipe of the same name.
+_SWEEP = "-sweep"
+#: How a shipped file names another one in its comments.
+_PLACE = re.compile(r"sweeps/(?:recipes/)?(?P<name>[\w-]+)\.yaml")
+#: How it names the one that makes the models it loads.
+_MAKER = re.compile(r"as\s(?:#\s)?(?P<name>[\w-]+)\.yaml says")
+#: How a sweep names its recipe.
+_RECIPE = re.compile(r"^recipe: recipes/(?P<name>[\w-]+)\.yaml$", re.MULTILINE)
+
+
+class Shipped(NamedTuple):
+    """A shipped file as it is copied: its name, what kind it is, its text, and the shipped files that it needs."""
+
+    name: str
+    kind: Kind
+    text: str
+    needs: tuple[str, ...]
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}.yaml"
+
+    @property
+    def about(self) -> str:
+        """The first sentence of its comment."""
+        comment = " ".join(line.removeprefix("#").strip() for line in self.text.splitlines() if line.startswith("#"))
+        comment = comment.removeprefix(_schema_line(self.kind).removeprefix("#").strip()).strip()
+        return re.split(r"(?<=[.:])\s", f"{comment} ", maxsplit=1)[0].rstrip(" :")
+
+
+def shipped() -> dict[str, Shipped]:
+    """All of them by name, sweeps first."""
+    sweeps = {f"{path.stem}{_SWEEP}": path for path in sorted(_ROOM.glob("*.yaml"))}
+    recipes = {path.stem: path for path in sorted((_ROOM / "recipes").glob("*.yaml"))}
+    return {name: _read(name, path) for name, path in {**sweeps, **recipes}.items()}
+
+
+def _read(name: str, path: Path) -> Shipped:
+    text = path.read_text(encoding="utf-8")
+    kind: Kind = "recipe" if path.parent.name == "recipes" else "sweep"
+    needed = [each["name"] for pattern in (_RECIPE, _PLACE, _MAKER) for each in pattern.finditer(text) if each["name"] != name]
+    text = _PLACE.sub(r"\g<name>.yaml", _RECIPE.sub(r"recipe: \g<name>.yaml", text))
+    return Shipped(name, kind, f"{_schema_line(kind)}\n{text}", tuple(dict.fromkeys(needed)))
+
+
+def _schema_line(kind: Kind) -> str:
+    return f"# yaml-language-server: $schema={schema_file(kind)}"
+
+
+def schema_file(kind: Kind) -> str:
+    """The name of the file of a schema that lies beside what it checks."""
+    return f"dualsweep-{kind}.schema.json"
+
+
+@cache
+def schema_text(kind: Kind) -> str:
+    """What that file holds."""
+    return json.dumps(json_schema(kind), indent=2) + "\n"
+
+
+class Copied(NamedTuple):
+    """A file that `init` has written, and those beside it: written too, or there before and left as they are."""
+
+    asked: Shipped
+    written: list[Path]
+    kept: list[Path]
+
+
+def copy(name: str, folder: Path) -> Copied:
+    """Copies a shipped file and what it needs into a folder, which is made; nothing that is there is ever overwritten.
+
+    Raises:
+        InputError: no such file is shipped, or its own place is taken.
+    """
+    known = shipped()
+    name = name.removesuffix(".yaml")
+    if name not in known:
+        rule, remedy = "must be a shipped recipe or sweep", f"{nearest(name, list(known))}; `dualsweep init` lists them"
+        raise InputError([Diagnostic(("NAME",), rule, repr(name), remedy, "command line", 1)])
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {each.file: each.text for each in _with_needs(known, name)}
+    texts |= {schema_file(known[each.removesuffix(".yaml")].kind): "" for each in texts}
+    written, kept = [], []
+    for file, text in texts.items():
+        path = folder / file
+        try:
+            with path.open("x", encoding="utf-8") as stream:
+                stream.write(text or schema_text("recipe" if file == schema_file("recipe") else "sweep"))
+        except FileExistsError:
+            if file == known[name].file:
+                rule, remedy = "must be a place that is free", "name another folder with --output, or move that file away"
+                raise InputError([Diagnostic(("--output",), rule, str(path), remedy, "command line", 1)]) from None
+            kept.append(path)
+        else:
+            written.append(path)
+    return Copied(known[name], written, kept)
+
+
+def _with_needs(known: dict[str, Shipped], name: str) -> Iterator[Shipped]:
+    """The file of that name, then those that it needs, and those that these do, each once."""
+    waiting, seen = [name], {name}
+    while waiting:
+        one = known[waiting.pop(0)]
+        yield one
+        waiting += [each for each in one.needs if each not in seen]
+        seen |= set(one.needs)

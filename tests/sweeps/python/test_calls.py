@@ -1,0 +1,116 @@
+"""`import dualsweep`: what Python has at hand becomes a recipe, what lies in a folder a result, as the commands have it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import dualsweep as ds
+from tests.sweeps.here import dualsweep_here
+from tests.test_runs_of_0_1 import unpack
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a training, a sweep of two trials and their MLflow store."""
+    folder = unpack(tmp_path_factory.mktemp("there"))
+    for trial in ("0000", "0001"):  # whose checkpoints were not kept
+        shutil.copytree(folder / "runs/tiny/checkpoints", folder / "runs/tiny-sweep/trials" / trial / "checkpoints")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fronted(there: Path) -> ds.Front:
+    """Its front, drawn anew from the sweep's folder alone, in another working directory."""
+    return ds.front(there / "runs" / "tiny-sweep")
+
+
+def test_importing_it_is_light_and_dir_shows_the_api(tmp_path: Path) -> None:
+    code = "import sys, dualsweep; print(dir(dualsweep), [m for m in ('torch', 'ray', 'mlflow', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.strip() == f"{sorted([*ds.__all__, '__version__'])} []"
+    assert all(hasattr(ds, name) for name in ds.__all__)
+
+
+def test_a_training_is_loaded_with_its_history_and_verdicts(there: Path) -> None:
+    run = ds.load(there / "runs" / "tiny")
+    assert isinstance(run, ds.Run) and isinstance(run, ds.Result)
+    assert repr(run).startswith("<Run tiny: out of steps after 20 steps, objective 0.71") and "\n" not in repr(run)
+    table = run.to_dataframe()
+    assert table.index[-1] == 20 and bool(table["final"].iloc[-1]) and not table["final"].iloc[:-1].any()
+    assert table["objective"].iloc[-1] == run.objective
+    said = dualsweep_here("explain", "runs/tiny", folder=there).stdout
+    assert repr(run.explain()).split() == said.split()
+
+
+def test_the_same_training_from_a_file_a_dict_and_a_recipe(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has ended, so that nothing is trained: each call must find that it is the same."""
+    monkeypatch.chdir(there)
+    plain = yaml.safe_load(Path("recipe.yaml").read_text())
+    loaded = ds.load("runs/tiny")
+    steps = plain["train"].pop("steps")
+    given: list[str | Path | ds.Recipe] = ["recipe.yaml", Path("recipe.yaml"), ds.load_recipe("recipe.yaml")[0]]
+    runs = [*(ds.train(each) for each in given), ds.train(plain, set={"train.steps": steps})]
+    assert [run.to_json() for run in runs] == [loaded.to_json()] * 4
+    assert "steps" not in plain["train"]  # what was given is left as it was
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: ds.train("recipe.yaml", set={"train.stesp": 3}), "did you mean `steps`"),
+        (lambda: ds.train("recipe.yaml", set={"train.steps": "many"}), "set:1: train.steps: must be a valid integer"),
+        (lambda: ds.train("sweep.yaml"), "must be a recipe, but got a sweep"),
+        (lambda: ds.train({"name": "a"}), "recipe:1: formulation: is required"),
+        (lambda: ds.train(3), "must be a recipe, but got `int`"),  # type: ignore[arg-type]
+        (lambda: ds.train("recipe.yaml", "runs/tiny-sweep"), "holds a sweep; write another `name`"),
+        (lambda: ds.sweep("sweep.yaml", "runs/tiny"), "holds a training; write another `name`"),
+        (lambda: ds.sweep("sweep.yaml", set={"trials": 0}), "set:1: trials: must be greater than or equal to 1"),
+        (lambda: ds.load("mlruns"), "must be a training that has ended"),
+    ],
+)
+def test_mistakes_are_told_before_anything_starts(call, said: str, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(there)
+    with pytest.raises(ds.InputError) as refused:
+        call()
+    assert said in str(refused.value)
+
+
+def test_a_folder_is_enough_to_draw_the_front_and_then_knows_its_point(there: Path, fronted: ds.Front) -> None:
+    folder = there / "runs" / "tiny-sweep"
+    assert fronted.folder == folder and (folder / "front.png").exists()
+    assert list(fronted.to_dataframe().index) == list(fronted.trials)
+    swept = ds.load(folder)
+    assert isinstance(swept, ds.Swept) and "data:image/png;base64," in swept._repr_html_()
+    assert repr(swept).startswith(f"<Sweep tiny-sweep: 2 trials, {len(fronted.trials)} on the front")
+    assert swept.recommended == fronted.recommended and len(swept.to_dataframe()) == 2
+    assert swept.run(1).title == "tiny-sweep 0001"
+
+
+@pytest.mark.parametrize("command", ["explain", "sample"])
+@pytest.mark.parametrize(("prefer", "trial"), [("none", 0), ("{weights: {objective: 1}}", 0), ("{weights: {value/max: 1}}", 1)])
+def test_commands_on_a_sweeps_folder_take_the_recommended_trial(
+    command: str, prefer: str, trial: int, there: Path, fronted: ds.Front, tmp_path: Path
+) -> None:
+    ids = [fronted.trials[0], fronted.trials[-1]]
+    if trial or prefer != "none":
+        ds.front(there / "runs" / "tiny-sweep", prefer=prefer)
+    options = {"explain": [], "sample": ["--count", "2", "--steps", "2", "--trust", "--output", str(tmp_path / "a")]}[command]
+    asked, other = (
+        dualsweep_here(command, place, *options, folder=there)
+        for place in ("runs/tiny-sweep", f"runs/tiny-sweep/trials/{ids[trial]}")
+    )
+    assert asked.returncode == other.returncode == 0, asked.stderr
+    first, _, rest = asked.stdout.partition("\n")
+    assert first.split(": ")[0].endswith(f"trials/{ids[trial]}") and rest == other.stdout
+
+
+def test_a_folder_that_is_no_sweeps_is_refused_by_front_and_ui(there: Path) -> None:
+    for command in ("front", "ui"):
+        done = dualsweep_here(command, "runs/tiny", folder=there)
+        assert done.returncode == 2 and f"A folder must be a sweep's, but got {there}/runs/tiny, where" in done.stderr

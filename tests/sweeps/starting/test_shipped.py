@@ -1,0 +1,91 @@
+"""`init` and `schema` and what shells complete: what a user begins with, outside a checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import dualsweep
+from dualsweep.sweeps.starting.shipped import shipped
+from tests.sweeps.here import dualsweep_here
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_without_a_name_it_lists_every_shipped_file_with_what_it_is_for(tmp_path: Path) -> None:
+    done = dualsweep_here("init", folder=tmp_path)
+    told = {line.split()[0]: line for line in done.stdout.splitlines()[:-1]}
+    assert done.returncode == 0 and list(tmp_path.iterdir()) == []
+    assert set(told) == {path.stem for path in ROOT.glob("sweeps/recipes/*.yaml")} | {"digits-sweep"}
+    assert all(len(line.split()) > 4 for line in told.values())
+
+
+@pytest.mark.parametrize("name", list(shipped()))
+def test_a_copy_has_its_comments_and_all_it_needs(name: str, tmp_path: Path) -> None:
+    assert dualsweep_here("init", name, folder=tmp_path).returncode == 0
+    copied = {path.name: path.read_text() for path in tmp_path.glob("*.yaml")}
+    original = (
+        ROOT / "sweeps" / ("digits.yaml" if name == "digits-sweep" else f"recipes/{name}.yaml")
+    ).read_text().replace("sweeps/recipes/", "").replace("recipes/", "").splitlines()  # fmt: skip
+    assert copied[f"{name}.yaml"].splitlines()[1:] == original
+    for text in copied.values():
+        schema = text.splitlines()[0].removeprefix("# yaml-language-server: $schema=")
+        assert json.loads((tmp_path / schema).read_text())["$schema"].endswith("2020-12/schema")
+        commands = [line.split()[3] for line in text.splitlines() if line.startswith("#   dualsweep train")]
+        assert all(file in copied for file in commands)
+
+
+def test_a_copied_sweep_is_found_good_where_it_lies(tmp_path: Path) -> None:
+    assert dualsweep_here("init", "digits-sweep", "--output", "mine", folder=tmp_path).returncode == 0
+    done = dualsweep_here("check", "mine/digits-sweep.yaml", folder=tmp_path)
+    assert done.returncode == 0 and "is good" in done.stdout
+    kinds = {yaml.safe_load(path.read_text())["name"] for path in (tmp_path / "mine").glob("*.yaml")}
+    assert len(kinds) == 2  # so that sweep and recipe do not write to one folder
+
+
+def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "pretraining.yaml").write_text("mine")
+    done = dualsweep_here("init", "alignment", folder=tmp_path)
+    assert done.returncode == 0 and "kept:    pretraining.yaml" in done.stdout
+    (tmp_path / "alignment.yaml").write_text("mine too")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    done = dualsweep_here("init", "alignment.yaml", folder=tmp_path)
+    assert done.returncode == 2 and "must be a place that is free, but got alignment.yaml" in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_unknown_name_writes_nothing(tmp_path: Path) -> None:
+    done = dualsweep_here("init", "allignment", folder=tmp_path)
+    assert done.returncode == 2 and "did you mean `alignment`" in done.stderr and list(tmp_path.iterdir()) == []
+
+
+def test_the_schema_is_printed_as_init_writes_it(tmp_path: Path) -> None:
+    assert dualsweep_here("init", "digits-sweep", folder=tmp_path).returncode == 0
+    for kind in ("recipe", "sweep"):
+        done = dualsweep_here("schema", kind, folder=tmp_path)
+        assert done.returncode == 0 and done.stdout == (tmp_path / f"dualsweep-{kind}.schema.json").read_text()
+    refused = dualsweep_here("schema", "plan", folder=tmp_path)
+    assert refused.returncode == 2 and "must be recipe or sweep, but got 'plan'" in refused.stderr
+
+
+def test_the_version_is_the_packages(tmp_path: Path) -> None:
+    done = dualsweep_here("--version", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"dualsweep {dualsweep.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [("dualsweep ini", ["init"]), ("dualsweep init di", ["digits-sweep", "digits"]), ("dualsweep schema s", ["sweep"]),
+     ("dualsweep sample x --sampler dd", ["ddim", "ddpm"]), ("dualsweep compare --group a", ["auto"])],
+)  # fmt: skip
+def test_a_shell_completes_commands_and_words(line: str, completed: list[str]) -> None:
+    asked = {"_DUALSWEEP_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    command = [str(Path(sys.executable).parent / "dualsweep")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **asked})
+    assert done.stdout.split() == completed, done.stderr
