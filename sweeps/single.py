@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -15,14 +14,15 @@ from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.explained import Explained, Points, write
 from dualsweep.sweeps.reports.explaining import show
-from dualsweep.sweeps.tracking.histories import histories, read_points
+from dualsweep.sweeps.tracking.histories import histories
+from dualsweep.sweeps.tracking.metrics_file import MetricsFile, read_points
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.metric_names import sure, tells_of_another
-from dualsweep.trainer.metric_point import MetricPoint
+from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import finished
 from dualsweep.trainer.result import Result
-from dualsweep.trainer.storage import RESULT, is_local, naming, write_file
+from dualsweep.trainer.storage import RESULT, is_local, write_file
 
 
 def run_single(checked: Checked, console: Console) -> Explained:
@@ -38,8 +38,10 @@ def run_single(checked: Checked, console: Console) -> Explained:
     if result is None:
         result = _trained(checked, local, console)
     else:
+        if local.exists():
+            MetricsFile(local).end(result)  # a kill may have come between its result and its last report
         console.print(f"{name} has ended before, after {result.steps} steps: {result.status}", highlight=False, soft_wrap=True)
-    points = read_points(local / "metrics.jsonl")
+    points = read_points(local)
     explained = Explained.of(name, points, result, checked.recipe)
     try:
         _written(checked, local, points, explained)
@@ -67,7 +69,10 @@ def _trained(checked: Checked, local: Path, console: Console) -> Result:
         terminate_like_interrupt()
         with Progress(console, total=1) as progress:
             progress.started(name)
-            result = train_checked(checked.recipe, checked.output, lambda payload: _take(payload, local, name, progress))
+            kept = MetricsFile(local)
+            result = train_checked(checked.recipe, checked.output, lambda payload: _take(payload, kept, name, progress))
+            if result.status != "failed":
+                kept.end(result)
             # Of a training that broke off the command tells the reason, at its end.
             progress.ended(name, result.status, "" if result.status == "failed" else result.reason, result.seconds)
     return result
@@ -94,16 +99,9 @@ def _written(checked: Checked, local: Path, points: Points, explained: Explained
         write_file(local / RESULT, json.dumps(result.to_json(), indent=2))
 
 
-def _take(payload: dict[str, Any], folder: Path, name: str, progress: Progress) -> None:
+def _take(payload: Payload, kept: MetricsFile, name: str, progress: Progress) -> bool:
     progress.reported(name, payload)
-    file = folder / "metrics.jsonl"
-    known = read_points(file)
-    last = known[-1].step if known else -1
-    with naming(str(file)), file.open("a", encoding="utf-8") as stream:
-        for point in map(MetricPoint.from_json, payload["points"]):
-            # A resumed run repeats the steps after its checkpoint, with the same values; the final point has the last step.
-            if point.step > last or (point.step == last and point.final):
-                stream.write(json.dumps(point.to_json()) + "\n")
+    return kept.take(payload)
 
 
 def _draw(folder: Path, name: str, points: Points) -> None:

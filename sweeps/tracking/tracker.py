@@ -50,8 +50,9 @@ class Tracker:
         self.delivery = Delivery(
             plan.tracking_uri, Ledger.open(output, plan.tracking_uri, plan.experiment), self._folder, on_warning
         )
-        self.sweep = Spool(self._folder / f"{SWEEP}.jsonl")
+        self._refuses, self._paused = False, False
         self._trials: dict[str, Spool] = {}
+        self.sweep = self._named(SWEEP)
         self._begin()
         self._wake, self._stop = threading.Event(), threading.Event()
         self._down = ""
@@ -130,7 +131,7 @@ class Tracker:
 
     def close(self, timeout: float = 30.0) -> str | None:
         """Ends the thread after a last attempt, within `timeout` seconds. Returns what was not delivered, for the user."""
-        lost = sum(spool.flush() for spool in [self.sweep, *self._trials.values()])
+        lost = self._unwritten()
         self._stop.set()
         self._wake.set()
         self._thread.join(timeout)
@@ -141,8 +142,9 @@ class Tracker:
         place = f"MLflow at {masked(self.plan.tracking_uri)}"
         if lost:
             return (
-                f"{waiting + lost} records were not delivered to {place}{why}; {lost} of them did not fit in {self._folder} "
-                "and are lost, as nothing could be written there to the end"
+                f"{waiting + lost} records were not delivered to {place}{why}; {lost} of them could not be written to "
+                f"{self._folder} to the end: once there is room, the same `dualsweep sweep` command again has them anew from the "
+                "trials' checkpoints"
             )
         return (
             f"{waiting} records were not delivered to {place}{why}; nothing is lost: they are in {self._folder}, and the same "
@@ -153,13 +155,23 @@ class Tracker:
         """The spool of a trial, or of its training with this seed, as it is."""
         return self._named(trial_name(number, seed))
 
+    def kept(self, number: int, seed: int | None = None, *, paused: bool = False) -> bool:
+        """Whether all that a training has reported is on the disk; of one that is `paused` until it is, people are told."""
+        kept = self.spool(number, seed).sync()
+        if paused and not kept and not self._paused:
+            self._paused = True
+            self._on_warning(
+                f"training pauses until {self._folder} can be written: what waits to be is all that is kept in memory"
+            )
+        return kept
+
     def points(self, number: int, seed: int | None = None) -> list[MetricPoint]:
         """What a trial, or its training with this seed, has reported, as far as it is on the disk."""
         return points_in(self.spool(number, seed).path)
 
     def _named(self, name: str) -> Spool:
         if name not in self._trials:
-            self._trials[name] = Spool(self._folder / f"{name}.jsonl")
+            self._trials[name] = Spool(self._folder / f"{name}.jsonl", self._refused)
         return self._trials[name]
 
     def is_open(self, number: int, seed: int | None = None) -> bool:
@@ -201,6 +213,7 @@ class Tracker:
         wait = self._interval
         while True:
             last = self._stop.is_set()
+            self._unwritten()
             try:
                 self.delivery.deliver()
                 self._down, wait = "", self._interval
@@ -213,6 +226,19 @@ class Tracker:
                 return
             self._wake.wait(wait)
             self._wake.clear()
+
+    def _unwritten(self) -> int:
+        """How many records the disk refuses, after another try."""
+        unwritten = sum(spool.flush() for spool in list(self._trials.values()))
+        if self._refuses and not unwritten:
+            self._refuses = self._paused = False
+            self._on_warning(f"{self._folder} can be written again, and has all that was kept in memory")
+        return unwritten
+
+    def _refused(self, path: Path, reason: str) -> None:
+        if not self._refuses:
+            self._on_warning(f"{path} cannot be written ({reason}); training goes on, and what it reports is kept in memory")
+        self._refuses = True
 
     def _outage(self, error: Exception) -> str:
         return (

@@ -58,16 +58,19 @@ def run_amortised(
     with Progress(console, total=1) as progress:
         progress.started(NAME)
 
-        def take(payload: dict[str, Any]) -> None:
+        def take(payload: dict[str, Any]) -> bool:
             progress.reported(NAME, payload)
             for point in map(MetricPoint.from_json, payload["points"]):
                 spool.point(point.step, point.metrics, int(point.time * 1000), final=point.final)
+            return spool.sync()
 
         try:
             result = training(recipe, place_of(output), take)
         except (KeyboardInterrupt, SystemExit):
             tracker.end_amortised("interrupted", "the sweep was interrupted; the same command continues")
             raise
+        if result.metrics and result.status != "failed":  # a kill may have come between its result and its last report
+            spool.point(result.steps, result.metrics, final=True)
         progress.ended(NAME, result.status, result.reason, result.seconds)
     shown = folder / "artifacts" / NAME
     shown.mkdir(parents=True, exist_ok=True)

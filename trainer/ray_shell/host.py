@@ -53,10 +53,13 @@ class TrainHost:
         self.checkpoints = checkpoints
         self._actor, self._number = actor, number
 
-    def report(self, payload: Payload) -> None:
+    def report(self, payload: Payload) -> int | None:
         """Returns once the slot's actor has it, where Train's own `report` would wait for its controller to look."""
-        if self.rank == 0:
-            ray.get(self._actor.report.remote(self._number, payload))
+        if self.rank:
+            return None
+        answer: Any = self._actor.report.remote(self._number, payload)
+        taken: int | None = ray.get(answer)
+        return taken
 
     def gather(self, own: bytes) -> list[bytes] | None:
         return [own] if self.world == 1 else gathered(own, self.device)

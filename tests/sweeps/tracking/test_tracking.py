@@ -20,7 +20,8 @@ from mlflow.entities import Run
 
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.tracking.ledger import Ledger
-from dualsweep.sweeps.tracking.spool import FOLDER, Spool, read
+from dualsweep.sweeps.tracking.lines import Lines
+from dualsweep.sweeps.tracking.spool import FOLDER, read
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.trainer.config.masking import masked
 from tests.stores import empty_store
@@ -392,14 +393,14 @@ def test_what_never_fitted_on_the_disk_is_not_said_to_be_there(
     search: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk takes nothing of trial 0000: `test_spool.py` has one that is full."""
-    written = Spool.flush
-    monkeypatch.setattr(Spool, "flush", lambda it: len(it._refused) if it.path.stem == "0000" else written(it))
+    written = Lines._flush
+    monkeypatch.setattr(Lines, "_flush", lambda it: None if it.path.stem == "0000" else written(it))
     output = tmp_path / "out"
     tracker = Tracker(search, output, print, interval=0.1)
     one_trial(tracker, 0, range(5))
     left = tracker.close()
     assert left is not None and "nothing is lost" not in left
-    assert "8 records were not delivered to MLflow at sqlite:///" in left and "8 of them did not fit in" in left
+    assert "8 records were not delivered to MLflow at sqlite:///" in left and "8 of them could not be written to" in left
 
     again = Tracker(search, output, print, interval=0.1)
     one_trial(again, 1, range(5))
