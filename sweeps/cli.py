@@ -14,15 +14,17 @@ from typing import Annotated, Any, Literal, cast
 import typer
 
 from dualsweep.cluster.cargo import LINKS, SECRETS
-from dualsweep.sweeps.exits import INTERRUPTED, broken, exit_code
+from dualsweep.sweeps.exits import DONE, FAILED, INTERRUPTED, broken, exit_code
 from dualsweep.sweeps.options import (
     Address,
     File,
     JobServer,
     Json,
     Output,
+    Prefer,
     Sets,
     Strict,
+    Synced,
     Tracking,
     Trust,
     at_home,
@@ -179,15 +181,7 @@ def front(
     output: Annotated[
         Path | None, typer.Option("--output", help="Folder for the figures.", show_default=False, callback=at_home)
     ] = None,
-    prefer: Annotated[
-        str | None,
-        typer.Option(
-            "--prefer",
-            help="The point to recommend, as the sweep's key `prefer`: '{weights: {objective: 1, value/max: 2}}' or "
-            "'{meets: {value/four: {at_most: 0.1}}}'; none forgets it.",
-            show_default=False,
-        ),
-    ] = None,
+    prefer: Prefer = None,
     json_file: Json = None,
 ) -> None:
     """Rebuild the front and its figures from MLflow alone."""
@@ -244,6 +238,16 @@ def ui(
     from dualsweep.sweeps.reports.reviewing import serve
 
     serve(name, tracking_uri, port, Screen())
+
+
+@app.command()
+def sync(name: Synced = None, output: Output = None) -> None:
+    """Deliver to MLflow what ended sweeps have spooled and it does not have yet."""
+    from dualsweep.sweeps.syncing import sync as delivered
+
+    with interruptible():
+        done = delivered(name, output, Screen())
+    raise typer.Exit(DONE if done else FAILED)
 
 
 @app.command()

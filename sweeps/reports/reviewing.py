@@ -24,7 +24,7 @@ from dualsweep.analysis.tracking_uri import tracking_uri
 from dualsweep.analysis.trials import SweepRecord
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.planning.preferring import read_option
-from dualsweep.sweeps.tracking.delivery import prepare
+from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.trainer.storage import as_file_name
 
 

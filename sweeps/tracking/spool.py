@@ -17,6 +17,8 @@ from dualsweep.sweeps.tracking.lines import Lines, cut, read_lines
 from dualsweep.trainer.metric_point import MetricPoint
 
 FOLDER = "spool"
+#: How the line of a point begins.
+_POINT = b'{"kind": "point"'
 Record = dict[str, Any]
 
 
@@ -35,12 +37,7 @@ class Spool:
         self._step, self._time, self._final = -1, 0, _Point()
         self._status: str | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = 0
-        for record, end in read(path):
-            whole = end
-            if record is not None:
-                self._remember(record)
-        cut(path, whole)
+        cut(path, self._open())
 
     @property
     def status(self) -> str | None:
@@ -86,6 +83,22 @@ class Spool:
         if status not in ("FINISHED", "FAILED", "KILLED"):
             raise ValueError(f"A run's status must be FINISHED, FAILED or KILLED, but got {status!r}; name one of them.")
         self._write({"kind": "status", "status": status, "time_ms": max(int(time.time() * 1000), self._time)})
+
+    def _open(self) -> int:
+        """Takes in what stands in the file, of points the last alone, as they are in order; returns its bytes in whole lines."""
+        whole, last = 0, b""
+        for line, end in read_lines(self.path):
+            whole = end
+            if line.startswith(_POINT) and b'"final"' not in line:
+                last = line
+            elif (record := _record(line)) is not None:
+                self._remember(record)
+        newest = _record(last)
+        broken = read(self.path) if last and newest is None else ()  # then one before it counts
+        for record in [newest, *(each for each, _ in broken if each is not None and each["kind"] == "point")]:
+            if record is not None:
+                self._remember(record)
+        return whole
 
     def _remember(self, record: Record) -> None:
         if record["kind"] == "status":

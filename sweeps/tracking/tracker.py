@@ -22,9 +22,11 @@ from dualsweep.analysis.requirements import write_required
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import trial_name
 from dualsweep.sweeps.records.trial_start import TrialStart, begun_recipe
-from dualsweep.sweeps.tracking.delivery import Delivery, prepare
+from dualsweep.sweeps.tracking.delivery import Delivery
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
+from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.spool import FOLDER, Spool, points_in
+from dualsweep.sweeps.tracking.wire import first_line
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.recipe.recipe import Recipe, flatten
@@ -148,7 +150,7 @@ class Tracker:
             )
         return (
             f"{waiting} records were not delivered to {place}{why}; nothing is lost: they are in {self._folder}, and the same "
-            "`dualsweep sweep` command again delivers them"
+            "`dualsweep sweep` command again delivers them, or `dualsweep sync`"
         )
 
     def spool(self, number: int, seed: int | None = None) -> Spool:
@@ -248,5 +250,5 @@ class Tracker:
 
 
 def _short(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
+    line = first_line(error)
     return line if len(line) <= 200 else line[:197] + "..."

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.sweeps.tracking.artifacts import write_artifacts
-from dualsweep.sweeps.tracking.delivery import prepare
 from dualsweep.sweeps.tracking.experiment import client_of, experiment_of
 from dualsweep.sweeps.tracking.metrics_file import read_points
+from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.tracker import RUN_STATUS
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.recipe.recipe import flatten

@@ -72,14 +72,18 @@ def run_amortised(
         if result.metrics and result.status != "failed":  # a kill may have come between its result and its last report
             spool.point(result.steps, result.metrics, final=True)
         progress.ended(NAME, result.status, result.reason, result.seconds)
-    shown = folder / "artifacts" / NAME
+    for path in _brought(recipe, output, folder / "artifacts" / NAME):
+        spool.artifact(path)
+    tracker.end_amortised(result.status, result.reason)
+    return result
+
+
+def _brought(recipe: Recipe, output: str, shown: Path) -> list[Path]:
+    """Writes into `shown` what of the training's output goes to its run in MLflow; returns the files."""
     shown.mkdir(parents=True, exist_ok=True)
     write_file(shown / "recipe.yaml", yaml_core.write(recipe.model_dump(mode="json")))
     for file in _SHOWN:
         content = read_file(place_of(output), file)
         if content is not None:
             write_file(shown / file, content)
-    for path in sorted(shown.iterdir()):
-        spool.artifact(path)
-    tracker.end_amortised(result.status, result.reason)
-    return result
+    return sorted(shown.iterdir())
