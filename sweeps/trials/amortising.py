@@ -17,6 +17,7 @@ from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.ray_shell.job import result_in
 from dualsweep.trainer.ray_shell.launch import train_checked
+from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, read_file, write_file
 

@@ -409,3 +409,22 @@ def test_what_never_fitted_on_the_disk_is_not_said_to_be_there(
     assert again.close() is None
     (child,) = [each for each in runs(search, "trial") if each.data.tags["dualsweep.trial"] == "0000"]
     assert history(search, child) == [(step, step / 100) for step in range(5)]
+
+
+def test_what_the_disk_refuses_is_told_once_and_a_paused_training_too_until_there_is_room(search: Plan, tmp_path: Path) -> None:
+    """Spools whose folder is away take nothing; 100,000 points wait."""
+    told: list[str] = []
+    tracker = Tracker(search, tmp_path / "out", told.append, interval=3600)
+    spool, away = tracker.trial(0, PARAMS), tmp_path / "away"
+    assert tracker.kept(0) and told == []
+    (tmp_path / "out" / FOLDER).rename(away)
+    for step in range(100_000):
+        spool.point(step, {"objective": float(step)})
+    assert not any(tracker.kept(0, paused=paused) for paused in (False, True, True))
+    away.rename(tmp_path / "out" / FOLDER)
+    assert tracker.kept(0) and tracker._unwritten() == 0
+    assert ["cannot be written (No such file" in told[0], "training pauses until" in told[1], "again" in told[2]] == [True] * 3
+    assert len(told) == 3
+    lines = [record for record, _ in read(spool.path) if record is not None and record["kind"] == "point"]
+    assert [line["step"] for line in lines] == list(range(100_000))
+    tracker.close(timeout=0)
