@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import dualsweep
-from dualsweep.sweeps.cli_results import compare, explain, front, sample, ui
+from dualsweep.sweeps.cli_results import compare, explain, front, sample, sync, ui
 from dualsweep.sweeps.cli_starting import init, schema
 from dualsweep.sweeps.cluster_commands import commands
 from dualsweep.sweeps.exits import INTERRUPTED, broken, exit_code
@@ -116,6 +116,7 @@ app.command()(explain)
 app.command()(front)
 app.command()(compare)
 app.command()(ui)
+app.command()(sync)
 app.add_typer(commands)
 app.command()(init)
 app.command()(schema)

@@ -7,7 +7,8 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from dualsweep.sweeps.options import Json, Trust, one_of, to_keep, write_json
+from dualsweep.sweeps.exits import DONE, FAILED
+from dualsweep.sweeps.options import Json, Output, Prefer, Synced, Trust, interruptible, one_of, to_keep, write_json
 from dualsweep.sweeps.output import Screen
 from dualsweep.sweeps.records.sweep_summary import is_sweep_folder, model_of, said_of
 from dualsweep.trainer.config.diagnostics import InputError
@@ -109,15 +110,7 @@ def front(
     output: Annotated[
         Path | None, typer.Option("--output", help="Folder for the figures.", show_default=False, callback=to_keep)
     ] = None,
-    prefer: Annotated[
-        str | None,
-        typer.Option(
-            "--prefer",
-            help="The point to recommend, as the sweep's key `prefer`: '{weights: {objective: 1, value/max: 2}}' or "
-            "'{meets: {value/four: {at_most: 0.1}}}'; none forgets it.",
-            show_default=False,
-        ),
-    ] = None,
+    prefer: Prefer = None,
     json_file: Json = None,
 ) -> None:
     """Rebuild the front and its figures from MLflow alone."""
@@ -177,3 +170,12 @@ def ui(
     from dualsweep.sweeps.reports.reviewing import serve
 
     serve(name, tracking_uri, port, Screen())
+
+
+def sync(name: Synced = None, output: Output = None) -> None:
+    """Deliver to MLflow what ended sweeps have spooled and it does not have yet."""
+    from dualsweep.sweeps.syncing import sync as delivered
+
+    with interruptible():
+        done = delivered(name, output, Screen())
+    raise typer.Exit(DONE if done else FAILED)

@@ -78,6 +78,21 @@ Tracking = Annotated[
         help="MLflow store to log the training to; MLFLOW_TRACKING_URI when left out, and where that is not set none.",
     ),
 ]  # fmt: skip
+Prefer = Annotated[
+    str | None,
+    typer.Option(
+        "--prefer",
+        help="The point to recommend, as the sweep's key `prefer`: '{weights: {objective: 1, value/max: 2}}' or "
+        "'{meets: {value/four: {at_most: 0.1}}}'; none forgets it.",
+        show_default=False,
+    ),
+]
+Synced = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SWEEP]", help="A sweep file or a sweep's output folder; all below runs/ when left out.", show_default=False
+    ),
+]
 JobServer = Annotated[
     str | None,
     typer.Option("--address", help="The job server; else RAY_API_SERVER_ADDRESS, else this machine's.", show_default=False),

@@ -67,13 +67,17 @@ class Runner:
 
     def next(self) -> tuple[Run, Job] | None:
         """The next training and what Ray is to do for it; None when there is none left to start."""
-        while not isinstance(following := self._conductor.next(), Run):
-            if following is None and not self._study.remaining:
-                return None
-            self._take_up(following or self._study.ask())
+        while (following := self._conductor.next()) is not None or self._study.remaining:
+            if not isinstance(following, Run):
+                self._take_up(following or self._study.ask())
+            elif not self._has_ended(following):
+                return following, self._job(following)
+        return None
+
+    def _job(self, run: Run) -> Job:
         judges = posixpath.join(self._place, "judges") if is_local(self._place) else None
-        storage = posixpath.join(self._place if not is_local(self._place) else str(local_path(self._place)), "ray")
-        return following, job_for(following.recipe, following.output(self._place), judges, following.name, storage)
+        place = str(local_path(self._place)) if is_local(self._place) else self._place
+        return job_for(run.recipe, run.output(self._place), judges, run.name, posixpath.join(place, "ray"))
 
     def started(self, run: Run) -> None:
         """Ray has begun a training."""
@@ -96,20 +100,27 @@ class Runner:
             self._end(run, Result.from_json(result))
         return bool(result)
 
+    def kept(self, run: Run, *, paused: bool) -> bool:
+        """Whether all that a training has reported is on the disk; `paused` is one that waits for that."""
+        return self._tracker.kept(run.number, run.seed, paused=paused)
+
     def recovers(self, run: Run, reason: str) -> None:
         """The training's own process died, and another goes on from its checkpoint."""
         self._progress.say(f"trial {run.name}: its own process died ({reason}); another goes on from its checkpoint")
 
     def lost(self, run: Run, reason: str) -> None:
         """A training without a last report: its result file counts where it wrote one, else it has failed."""
-        if not self._conductor.is_running(run):
-            return  # its trial was stopped
-        result = result_in(run.output(self._place))
-        if result is None:
+        if self._conductor.is_running(run) and not self._has_ended(run):  # else its trial was stopped
             self._end(run, failed(reason))
-            return
+
+    def _has_ended(self, run: Run) -> bool:
+        """Whether a training's result was written: then it ends with that, as all points but the final one were kept before."""
+        if (result := result_in(run.output(self._place))) is None:
+            return False
+        self._runs.reopen(run)
         self._tracker.spool(run.number, run.seed).point(result.steps, result.metrics, final=True)
         self._end(run, result)
+        return True
 
     def _recall(self, record: TrialRecord) -> None:
         """A trial that was over before: the conductor hears of it, and runs in MLflow that a kill left open are ended."""
@@ -217,8 +228,7 @@ def run_sweep(checked: Checked, console: Console) -> Results:
     plan = checked.plan
     assert plan is not None
     folder = lasting_path(checked.output if is_local(checked.output) else str(Path("runs") / plan.name))
-    target = gcs_address(checked.address)
-    if target:
+    if target := gcs_address(checked.address):
         probe_gcs(target)  # before anything is written
     for line in way_back.places(checked):
         console.print(line, highlight=False, soft_wrap=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -18,16 +17,17 @@ from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.explained import Explained, Points, write
 from dualsweep.sweeps.reports.explaining import show
-from dualsweep.sweeps.tracking.histories import histories, read_points
+from dualsweep.sweeps.tracking.histories import histories
+from dualsweep.sweeps.tracking.metrics_file import MetricsFile, read_points
 from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import is_local, lasting_path
 from dualsweep.trainer.metric_names import sure, tells_of_another
-from dualsweep.trainer.metric_point import MetricPoint, Payload
+from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import finished
 from dualsweep.trainer.result import Result
-from dualsweep.trainer.storage import RESULT, naming, write_file
+from dualsweep.trainer.storage import RESULT, write_file
 
 
 def run_single(checked: Checked, console: Console, on_report: Callable[[Payload], None] = lambda payload: None) -> Explained:
@@ -47,8 +47,10 @@ def run_single(checked: Checked, console: Console, on_report: Callable[[Payload]
     if result is None:
         result = _trained(checked, local, console, on_report)
     else:
+        if local.exists():
+            MetricsFile(local).end(result)  # a kill may have come between its result and its last report
         console.print(f"{name} has ended before, after {result.steps} steps: {result.status}", highlight=False, soft_wrap=True)
-    points = read_points(local / "metrics.jsonl")
+    points = read_points(local)
     explained = Explained.of(name, points, result, checked.recipe)
     try:
         _written(checked, local, points, explained)
@@ -77,12 +79,15 @@ def _trained(checked: Checked, local: Path, console: Console, on_report: Callabl
         terminate_like_interrupt()
         with Progress(console, total=1, journal=Journal.of(local, connection.logs)) as progress:
             progress.started(name)
+            kept = MetricsFile(local)
 
-            def take(payload: Payload) -> None:
-                _take(payload, local, name, progress)
+            def take(payload: Payload) -> bool:
                 on_report(payload)
+                return _take(payload, kept, name, progress)
 
             result = train_checked(checked.recipe, checked.output, take)
+            if result.status != "failed":
+                kept.end(result)
             # Of a training that broke off the command tells the reason, at its end.
             reason = "" if result.status == "failed" else result.reason
             progress.ended(name, result.status, reason, result.seconds, result.feasible)
@@ -110,16 +115,9 @@ def _written(checked: Checked, local: Path, points: Points, explained: Explained
         write_file(local / RESULT, json.dumps(result.to_json(), indent=2))
 
 
-def _take(payload: dict[str, Any], folder: Path, name: str, progress: Progress) -> None:
+def _take(payload: Payload, kept: MetricsFile, name: str, progress: Progress) -> bool:
     progress.reported(name, payload)
-    file = folder / "metrics.jsonl"
-    known = read_points(file)
-    last = known[-1].step if known else -1
-    with naming(str(file)), file.open("a", encoding="utf-8") as stream:
-        for point in map(MetricPoint.from_json, payload["points"]):
-            # A resumed run repeats the steps after its checkpoint, with the same values; the final point has the last step.
-            if point.step > last or (point.step == last and point.final):
-                stream.write(json.dumps(point.to_json()) + "\n")
+    return kept.take(payload)
 
 
 def _draw(folder: Path, name: str, points: Points) -> None:

@@ -22,6 +22,7 @@ from dualsweep.cluster.resources import TRIAL_RESOURCES
 from dualsweep.sweeps.trials.runs import Run
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.ray_shell.job import Job, result_in
+from dualsweep.trainer.ray_shell.receipts import acknowledge
 from dualsweep.trainer.ray_shell.slot import FRESH, Renewal, Slots
 from dualsweep.trainer.ray_shell.training_handle import Training
 from dualsweep.trainer.result import failed
@@ -40,6 +41,9 @@ class TrialDriver(Protocol):
 
     def reported(self, run: Run, payload: dict[str, Any]) -> bool:
         """Takes a report; whether the training is over, by its own last report or because it is to stop."""
+
+    def kept(self, run: Run, *, paused: bool) -> bool:
+        """Whether all that was reported of a training is where no kill reaches it; `paused` is one that waits for that."""
 
     def recovers(self, run: Run, reason: str) -> None:
         """The training's own process died; another one goes on from its checkpoint."""
@@ -76,7 +80,7 @@ class TuneTrial(tune.Trainable):
     def _begin(self, job: Job) -> None:
         self._job = job
         self._training = Training(job, self._slots)
-        self._reports = self._training.reports()
+        self._reports = self._training.reports(kept=False)
 
     def step(self) -> dict[str, Any]:
         """The next report, the last one with `done`; an empty one where there is none for a while."""
@@ -188,7 +192,10 @@ class _Reports(tune.Stopper):
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         if "points" not in result or trial_id in self._searcher.ended:
             return False
-        over = self._driver.reported(self._searcher.runs[trial_id], result)
+        run = self._searcher.runs[trial_id]
+        over = self._driver.reported(run, result)
+        if self._driver.kept(run, paused=result.get("paused", False)):
+            acknowledge(result)
         if over:
             self._searcher.ended.add(trial_id)
         return over and not result.get("result")  # a training that has reported its result ends by itself

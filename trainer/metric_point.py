@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from dualsweep.trainer import metric_names
 
-#: A live report of a training: its `step` of so many `steps`, `seconds` so far, and the `points` since the last one.
+#: A live report of a training: its `step` of so many `steps`, `seconds` so far, the `points` since the last one, and how many
+#: points this process has `made` in all.
 Payload = dict[str, Any]
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from dualsweep.sweeps.records.explained import RECIPE, Explained, Points
 from dualsweep.sweeps.records.sweep_summary import is_sweep_folder, recommended_folder
 from dualsweep.sweeps.reports.pricing import priced_in_folder, priced_in_mlflow
-from dualsweep.sweeps.tracking.histories import read_points
+from dualsweep.sweeps.tracking.metrics_file import read_points
 from dualsweep.sweeps.tracking.spool import FOLDER, points_in
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.metric_names import sure
@@ -57,7 +57,7 @@ def explain_run(run: str, tracking_uri: str | None) -> Explained:
     if is_sweep_folder(folder):
         return explain_run(str(recommended_folder(folder)), tracking_uri)
     if folder.is_dir():
-        return _explained(run, folder, folder.name, read_points(folder / "metrics.jsonl"))
+        return _explained(run, folder, folder.name, read_points(folder))
     if len(run) == _RUN_ID_LENGTH and set(run) <= set("0123456789abcdef"):
         return _from_mlflow(run, tracking_uri)
     raise _refused(run, "name a folder that `dualsweep train` wrote, SWEEP/trials/0000 of a sweep's, or a run id of 32 digits")

@@ -27,9 +27,9 @@ from dualsweep.analysis.trials import SweepRecord
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.planning.preferring import read_option
 from dualsweep.sweeps.records.sweep_summary import is_sweep_folder, keep_summary
-from dualsweep.sweeps.tracking.delivery import prepare
 from dualsweep.sweeps.tracking.ledger import FILE as LEDGER
 from dualsweep.sweeps.tracking.ledger import SWEEP
+from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.trainer.config.uris import lasting_path
 from dualsweep.trainer.storage import as_file_name, is_local, local_path
 

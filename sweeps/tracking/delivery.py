@@ -11,44 +11,34 @@ The metric `nonfinite` counts them at their step, and the tag `dualsweep.nonfini
 from __future__ import annotations
 
 import json
-import logging
-import os
-import posixpath
-import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dualsweep.sweeps.tracking.experiment import client_of, experiment_of
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
+from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.spool import Record, read
+from dualsweep.sweeps.tracking.wire import (
+    METRICS,
+    PARAM,
+    TAG,
+    TAGS,
+    first_line,
+    in_parts,
+    is_refusal,
+    nonfinite_tag,
+    points_of,
+    taken_name,
+)
 from dualsweep.trainer.storage import lies_below
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_METRICS, _TAGS = 1000, 100  # MLflow's limits for one request
-_KEY, _PARAM, _TAG = 250, 6000, 8000  # and for the length of names and values
-#: Answers after which sending the same again is no use.
-_REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS")
-_ENVIRONMENT = {
-    # With MLflow's defaults an unreachable server takes four minutes a call.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # A bar for each of a hundred small files.
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # Clusters without a way out would wait for it; users who want it say so.
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
-
-
-def prepare() -> None:
-    """Sets MLflow's settings, where the user has not, before anything imports it."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+#: Requests' worth of metrics that are read and noted at a time: all but the last request of these are full.
+_REQUESTS = 10
 
 
 class _GoneError(Exception):
@@ -62,8 +52,11 @@ class _GoneError(Exception):
 class Delivery:
     """Sends spooled records. Whatever MLflow raises comes out, except for records it will never take (`on_refused`)."""
 
-    def __init__(self, uri: str, ledger: Ledger, spool: Path, on_refused: Callable[[str], None]) -> None:
-        self._uri, self.ledger, self._spool, self._on_refused = uri, ledger, spool, on_refused
+    def __init__(
+        self, uri: str, ledger: Ledger, spool: Path, on_refused: Callable[[str], None], on_sent: Callable[[], None] = lambda: None
+    ) -> None:  # fmt: skip
+        self._uri, self.ledger, self._spool, self._on_refused, self._on_sent = uri, ledger, spool, on_refused, on_sent
+        self._unnoted = False
         self._client: MlflowClient | None = None
         self._experiment = ""
         self._params: dict[str, dict[str, str]] = {}
@@ -118,8 +111,6 @@ class Delivery:
         if self._client is not None:
             return self._client
         prepare()
-        for noisy in ("alembic", "mlflow.store.db.utils"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
         client = client_of(self._uri)  # MLflow takes seconds to import: in the writer's thread, when there is something to send
         self._experiment = experiment_of(client, self._uri, self.ledger.experiment)
         parent = self.ledger.entry(SWEEP).run_id
@@ -141,7 +132,7 @@ class Delivery:
                 else client.create_run(self._experiment, self._started(name), tags, _run_name(self.ledger, name))
             )
             entry.run_id = run.info.run_id
-            self.ledger.save()
+            self._note()
         return entry
 
     def _marks(self, client: MlflowClient, name: str) -> dict[str, str]:
@@ -163,14 +154,14 @@ class Delivery:
         return next((record["time_ms"] for record in first if "time_ms" in record), None)
 
     def _batch(self, name: str, entry: Entry) -> list[tuple[Record, int]]:
-        """The next records, as many as one request holds, each with the offset where it ends."""
+        """The next records, some requests of them, each with the offset where it ends."""
         batch: list[tuple[Record, int]] = []
         metrics, passed = 0, entry.offset
         for record, passed in read(self._path(name), entry.offset):
             if record is None:
                 continue
-            metrics += sum(1 for _ in _points(record))
-            if batch and (metrics > _METRICS or len(batch) == _METRICS):
+            metrics += len(points_of(record))
+            if batch and (metrics > _REQUESTS * METRICS or len(batch) == _REQUESTS * METRICS):
                 return batch
             batch.append((record, passed))
         if not batch and passed > entry.offset:  # nothing but broken lines
@@ -184,7 +175,7 @@ class Delivery:
         try:
             self._log(client, entry, [record for record, _ in batch])
         except MlflowException as error:
-            if error.error_code not in _REFUSED:
+            if not is_refusal(error):
                 raise
             if not _is_there(client, entry.run_id or ""):
                 raise _GoneError(name) from None
@@ -192,9 +183,10 @@ class Delivery:
                 for each in batch:
                     self._send(client, name, entry, [each])
                 return
-            self._on_refused(f"MLflow refused a record of run {name}, which is left out: {_first_line(error)}")
+            self._on_refused(f"MLflow refused a record of run {name}, which is left out: {first_line(error)}")
         entry.offset = batch[-1][1]
-        self.ledger.save()
+        self._note()
+        self._on_sent()
 
     def _log(self, client: MlflowClient, entry: Entry, records: list[Record]) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -204,20 +196,34 @@ class Delivery:
         metrics: list[Metric] = []
         params: dict[str, str] = {}
         for record in records:
-            tags |= record.get("tags", {}) | _nonfinite_tag(record)
-            params |= {_name(key): value[:_PARAM] for key, value in record.get("params", {}).items()}
-            metrics += [Metric(_name(key), value, record["time_ms"], record["step"]) for key, value in _points(record)]
+            tags |= record.get("tags", {}) | nonfinite_tag(record)
+            params |= {taken_name(key): value[:PARAM] for key, value in record.get("params", {}).items()}
+            metrics += [
+                Metric(taken_name(key), value, record["time_ms"], record["step"]) for key, value in points_of(record).items()
+            ]
         tags |= self._changed(client, run_id, params)
-        for part in _parts(list(params.items()), _TAGS):
+        for part in in_parts(list(params.items()), TAGS):
             client.log_batch(run_id, params=[Param(key, value) for key, value in part])
-        for part in _parts(metrics, _METRICS):
+        for part in in_parts(metrics, METRICS):
             client.log_batch(run_id, metrics=part)
-        for part in _parts(list(tags.items()), _TAGS):
-            client.log_batch(run_id, tags=[RunTag(key, str(value)[:_TAG]) for key, value in part])
+        for part in in_parts(list(tags.items()), TAGS):
+            client.log_batch(run_id, tags=[RunTag(key, str(value)[:TAG]) for key, value in part])
         artifacts = [(record["path"], record["folder"]) for record in records if record["kind"] == "artifact"]
         entry.artifacts += [each for each in artifacts if each not in entry.artifacts]
         for record in [record for record in records if record["kind"] == "status"][-1:]:
             _set_status(client, run_id, record)
+
+    def _note(self) -> None:
+        """Saves the ledger; where its disk is full, which is not MLflow's fault, after a later batch."""
+        try:
+            self.ledger.save()
+            self._unnoted = False
+        except OSError as error:
+            if not self._unnoted:
+                self._on_refused(
+                    f"{self.ledger.path} cannot be written ({error.strerror}); MLflow goes on getting points all the same"
+                )
+            self._unnoted = True
 
     def _changed(self, client: MlflowClient, run_id: str, params: dict[str, str]) -> dict[str, str]:
         """Takes out params that the run has: MLflow never changes one. Those with another value now go into a tag."""
@@ -245,7 +251,7 @@ class Delivery:
             else:
                 self._on_refused(f"the artifact {path} is no longer there, and is left out")
             entry.artifacts.pop(0)
-            self.ledger.save()
+            self._note()
 
 
 def _is_there(client: MlflowClient, run_id: str) -> bool:
@@ -270,28 +276,3 @@ def _run_name(ledger: Ledger, name: str) -> str:
     if name == AMORTISED:
         return "amortised front"
     return ledger.experiment if name == SWEEP else f"trial {name.replace('-seed-', ' seed ')}"
-
-
-def _points(record: Record) -> Iterator[tuple[str, float]]:
-    yield from record.get("metrics", {}).items()
-    if record.get("nonfinite"):
-        yield "nonfinite", float(len(record["nonfinite"]))
-
-
-def _nonfinite_tag(record: Record) -> dict[str, str]:
-    names = record.get("nonfinite")
-    return {"dualsweep.nonfinite": ", ".join(f"{name} = {value}" for name, value in names.items())} if names else {}
-
-
-def _name(key: str) -> str:
-    """A name that MLflow takes: other characters become `_`, and it is a path without empty parts."""
-    parts = [part for part in re.sub(r"[^\w.\- :/]", "_", key).split("/") if part not in ("", ".", "..")]
-    return posixpath.join(*parts)[:_KEY] if parts else "_"
-
-
-def _parts(whole: list[Any], size: int) -> Iterator[list[Any]]:
-    return (whole[start : start + size] for start in range(0, len(whole), size))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

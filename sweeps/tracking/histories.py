@@ -1,10 +1,8 @@
-"""A run's points: as they are kept beside a training, and as the histories that trajectories are drawn from."""
+"""The histories that trajectories are drawn from, of a run's points."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from pathlib import Path
 
 from dualsweep.trainer.metric_point import MetricPoint
 
@@ -20,14 +18,3 @@ def histories(points: Iterable[MetricPoint]) -> tuple[History, History]:
             if kind in by_kind and constraint:
                 by_kind[kind].setdefault(constraint, []).append((point.step, value))
     return by_kind["multiplier"], by_kind["slack"]
-
-
-def read_points(file: Path) -> list[MetricPoint]:
-    """The points of a `metrics.jsonl`; a line that a kill left half written is left out."""
-    points = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
-        try:
-            points.append(MetricPoint.from_json(json.loads(line)))
-        except json.JSONDecodeError:
-            continue
-    return points

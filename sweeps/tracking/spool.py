@@ -1,26 +1,24 @@
 """The spool: what a run has to say, on the local disk first, as JSON lines; MLflow gets it from there (`tracker.py`).
 
-One file for each run in `OUTPUT/spool/`. A line is written by one call to the system and ends in a newline, so a `kill -9`
-leaves at most half a last line: readers pass over it, and the next writer cuts it off.
+One file for each run in `OUTPUT/spool/`, of whole lines (`lines.py`).
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import logging
 import math
-import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dualsweep.sweeps.tracking.lines import Lines, cut, read_lines
 from dualsweep.trainer.metric_point import MetricPoint
 
-_log = logging.getLogger(__name__)
 FOLDER = "spool"
+#: How the line of a point begins.
+_POINT = b'{"kind": "point"'
 Record = dict[str, Any]
 
 
@@ -30,23 +28,16 @@ class Spool:
     Points carry their step, and a point that is not beyond the last one spooled is left out: a trial resumed from a
     checkpoint repeats steps. A point marked `final` may stand on the last step, and replaces an earlier final one.
 
-    Writing never fails a run: what the disk refuses is kept in memory, which is logged once, and written with what comes next.
+    Writing never fails a run: what the disk refuses is kept in memory, which `on_refused` hears of once (`Lines`), and is
+    written with what comes next.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, on_refused: Callable[[Path, str], None] | None = None) -> None:
+        self.path, self._lines = path, Lines(path, on_refused)
         self._step, self._time, self._final = -1, 0, _Point()
         self._status: str | None = None
-        self._refused: list[bytes] = []
-        self._told = False
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = 0
-        for record, end in read(path):
-            whole = end
-            if record is not None:
-                self._remember(record)
-        if path.exists() and path.stat().st_size > whole:
-            os.truncate(path, whole)
+        cut(path, self._open())
 
     @property
     def status(self) -> str | None:
@@ -93,6 +84,22 @@ class Spool:
             raise ValueError(f"A run's status must be FINISHED, FAILED or KILLED, but got {status!r}; name one of them.")
         self._write({"kind": "status", "status": status, "time_ms": max(int(time.time() * 1000), self._time)})
 
+    def _open(self) -> int:
+        """Takes in what stands in the file, of points the last alone, as they are in order; returns its bytes in whole lines."""
+        whole, last = 0, b""
+        for line, end in read_lines(self.path):
+            whole = end
+            if line.startswith(_POINT) and b'"final"' not in line:
+                last = line
+            elif (record := _record(line)) is not None:
+                self._remember(record)
+        newest = _record(last)
+        broken = read(self.path) if last and newest is None else ()  # then one before it counts
+        for record in [newest, *(each for each, _ in broken if each is not None and each["kind"] == "point")]:
+            if record is not None:
+                self._remember(record)
+        return whole
+
     def _remember(self, record: Record) -> None:
         if record["kind"] == "status":
             self._status = record["status"]
@@ -104,26 +111,15 @@ class Spool:
 
     def _write(self, record: Record) -> None:
         self._remember(record)
-        self._refused.append(json.dumps(record, allow_nan=False, default=str).encode() + b"\n")
-        self.flush()
+        self._lines.add(json.dumps(record, allow_nan=False, default=str).encode() + b"\n")
 
     def flush(self) -> int:
         """Tries once more to write what the disk refused; returns how many records it still refuses."""
-        if not self._refused:
-            return 0
-        try:
-            with self.path.open("ab", buffering=0) as file:
-                while self._refused:
-                    begin, line = file.tell(), self._refused[0]
-                    if file.write(line) != len(line):  # the disk is full from here on; half a line would spoil the next
-                        file.truncate(begin)
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    del self._refused[0]
-        except OSError as error:
-            if not self._told:
-                _log.warning("%s cannot be written; its points are kept in memory and the run goes on: %s", self.path, error)
-            self._told = True
-        return len(self._refused)
+        return self._lines.flush()
+
+    def sync(self) -> bool:
+        """Whether all records are on the disk, where a loss of power doesn't reach them either."""
+        return self._lines.sync()
 
 
 @dataclass(frozen=True)
@@ -135,15 +131,7 @@ class _Point:
 
 def read(path: Path, offset: int = 0) -> Iterator[tuple[Record | None, int]]:
     """Reads the whole lines from a byte offset on, one by one: each line's record, None where it is none, and where it ends."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        file.seek(offset)
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            offset += len(line)
-            yield _record(line), offset
+    return ((_record(line), end) for line, end in read_lines(path, offset))
 
 
 def points_in(path: Path) -> list[MetricPoint]:

@@ -22,9 +22,11 @@ from dualsweep.analysis.requirements import write_required
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import trial_name
 from dualsweep.sweeps.records.trial_start import TrialStart, begun_recipe
-from dualsweep.sweeps.tracking.delivery import Delivery, prepare
+from dualsweep.sweeps.tracking.delivery import Delivery
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
+from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.spool import FOLDER, Spool, points_in
+from dualsweep.sweeps.tracking.wire import first_line
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.recipe.recipe import Recipe, flatten
@@ -50,8 +52,9 @@ class Tracker:
         self.delivery = Delivery(
             plan.tracking_uri, Ledger.open(output, plan.tracking_uri, plan.experiment), self._folder, on_warning
         )
-        self.sweep = Spool(self._folder / f"{SWEEP}.jsonl")
+        self._refuses, self._paused = False, False
         self._trials: dict[str, Spool] = {}
+        self.sweep = self._named(SWEEP)
         self._begin()
         self._wake, self._stop = threading.Event(), threading.Event()
         self._down = ""
@@ -130,7 +133,7 @@ class Tracker:
 
     def close(self, timeout: float = 30.0) -> str | None:
         """Ends the thread after a last attempt, within `timeout` seconds. Returns what was not delivered, for the user."""
-        lost = sum(spool.flush() for spool in [self.sweep, *self._trials.values()])
+        lost = self._unwritten()
         self._stop.set()
         self._wake.set()
         self._thread.join(timeout)
@@ -141,17 +144,28 @@ class Tracker:
         place = f"MLflow at {masked(self.plan.tracking_uri)}"
         if lost:
             return (
-                f"{waiting + lost} records were not delivered to {place}{why}; {lost} of them did not fit in {self._folder} "
-                "and are lost, as nothing could be written there to the end"
+                f"{waiting + lost} records were not delivered to {place}{why}; {lost} of them could not be written to "
+                f"{self._folder} to the end: once there is room, the same `dualsweep sweep` command again has them anew from the "
+                "trials' checkpoints"
             )
         return (
             f"{waiting} records were not delivered to {place}{why}; nothing is lost: they are in {self._folder}, and the same "
-            "`dualsweep sweep` command again delivers them"
+            "`dualsweep sweep` command again delivers them, or `dualsweep sync`"
         )
 
     def spool(self, number: int, seed: int | None = None) -> Spool:
         """The spool of a trial, or of its training with this seed, as it is."""
         return self._named(trial_name(number, seed))
+
+    def kept(self, number: int, seed: int | None = None, *, paused: bool = False) -> bool:
+        """Whether all that a training has reported is on the disk; of one that is `paused` until it is, people are told."""
+        kept = self.spool(number, seed).sync()
+        if paused and not kept and not self._paused:
+            self._paused = True
+            self._on_warning(
+                f"training pauses until {self._folder} can be written: what waits to be is all that is kept in memory"
+            )
+        return kept
 
     def points(self, number: int, seed: int | None = None) -> list[MetricPoint]:
         """What a trial, or its training with this seed, has reported, as far as it is on the disk."""
@@ -159,7 +173,7 @@ class Tracker:
 
     def _named(self, name: str) -> Spool:
         if name not in self._trials:
-            self._trials[name] = Spool(self._folder / f"{name}.jsonl")
+            self._trials[name] = Spool(self._folder / f"{name}.jsonl", self._refused)
         return self._trials[name]
 
     def is_open(self, number: int, seed: int | None = None) -> bool:
@@ -201,6 +215,7 @@ class Tracker:
         wait = self._interval
         while True:
             last = self._stop.is_set()
+            self._unwritten()
             try:
                 self.delivery.deliver()
                 self._down, wait = "", self._interval
@@ -214,6 +229,19 @@ class Tracker:
             self._wake.wait(wait)
             self._wake.clear()
 
+    def _unwritten(self) -> int:
+        """How many records the disk refuses, after another try."""
+        unwritten = sum(spool.flush() for spool in list(self._trials.values()))
+        if self._refuses and not unwritten:
+            self._refuses = self._paused = False
+            self._on_warning(f"{self._folder} can be written again, and has all that was kept in memory")
+        return unwritten
+
+    def _refused(self, path: Path, reason: str) -> None:
+        if not self._refuses:
+            self._on_warning(f"{path} cannot be written ({reason}); training goes on, and what it reports is kept in memory")
+        self._refuses = True
+
     def _outage(self, error: Exception) -> str:
         return (
             f"MLflow at {masked(self.plan.tracking_uri)} cannot be written to ({_short(error)}); "
@@ -222,5 +250,5 @@ class Tracker:
 
 
 def _short(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
+    line = first_line(error)
     return line if len(line) <= 200 else line[:197] + "..."

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.sweeps.tracking.artifacts import write_artifacts
-from dualsweep.sweeps.tracking.delivery import prepare
 from dualsweep.sweeps.tracking.experiment import client_of, experiment_of
-from dualsweep.sweeps.tracking.histories import read_points
+from dualsweep.sweeps.tracking.metrics_file import read_points
+from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.tracker import RUN_STATUS
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.recipe.recipe import flatten
@@ -43,7 +43,7 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained) -> s
         if existing
         else client.create_run(experiment, tags=mark | {"dualsweep.output": masked(output)}, run_name=name)
     ).info.run_id
-    recorded = read_points(folder / "metrics.jsonl")
+    recorded = read_points(folder)
     params = [Param(key, str(value)) for key, value in flatten(explained.recipe).items() if value is not None]
     metrics = [
         Metric(key, value, int(point.time * 1000), point.step)

@@ -17,6 +17,7 @@ from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.ray_shell.job import result_in
 from dualsweep.trainer.ray_shell.launch import train_checked
+from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, read_file, write_file
 
@@ -58,25 +59,32 @@ def run_amortised(
     with Progress(console, total=1) as progress:
         progress.started(NAME)
 
-        def take(payload: dict[str, Any]) -> None:
+        def take(payload: dict[str, Any]) -> bool:
             progress.reported(NAME, payload)
             for point in map(MetricPoint.from_json, payload["points"]):
                 spool.point(point.step, point.metrics, int(point.time * 1000), final=point.final)
+            return spool.sync()
 
         try:
             result = training(recipe, place_of(output), take)
         except (KeyboardInterrupt, SystemExit):
             tracker.end_amortised("interrupted", "the sweep was interrupted; the same command continues")
             raise
+        if result.metrics and result.status != "failed":  # a kill may have come between its result and its last report
+            spool.point(result.steps, result.metrics, final=True)
         progress.ended(NAME, result.status, result.reason, result.seconds)
-    shown = folder / "artifacts" / NAME
+    for path in _brought(recipe, output, folder / "artifacts" / NAME):
+        spool.artifact(path)
+    tracker.end_amortised(result.status, result.reason)
+    return result
+
+
+def _brought(recipe: Recipe, output: str, shown: Path) -> list[Path]:
+    """Writes into `shown` what of the training's output goes to its run in MLflow; returns the files."""
     shown.mkdir(parents=True, exist_ok=True)
     write_file(shown / "recipe.yaml", yaml_core.write(recipe.model_dump(mode="json")))
     for file in _SHOWN:
         content = read_file(place_of(output), file)
         if content is not None:
             write_file(shown / file, content)
-    for path in sorted(shown.iterdir()):
-        spool.artifact(path)
-    tracker.end_amortised(result.status, result.reason)
-    return result
+    return sorted(shown.iterdir())

@@ -33,6 +33,7 @@ from dualsweep.sweeps.trials.runs import Run
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.result import ConstraintOutcome, Result, failed
+from dualsweep.trainer.storage import RESULT, write_files
 from tests.analysis.made_up import new_store
 from tests.sweeps.files import write
 
@@ -229,3 +230,22 @@ def test_killed_at_any_write_it_comes_back_and_what_ended_is_not_run_again(swept
         for name, run in whole[kind].items():
             assert broken[kind][name].info.status == run.info.status
             assert broken[kind][name].data.metrics == run.data.metrics
+
+
+def test_a_training_whose_result_was_written_before_a_kill_is_not_run_again(tmp_path: Path) -> None:
+    """Its last report never came: the final point is its result's, and stands there once."""
+    plan, folder = planned(tmp_path), tmp_path / "out"
+    with conducted(plan, folder) as runner:
+        following = runner.next()
+        assert following is not None
+        run, result = following[0], ended(following[0])
+        runner.started(run)
+        point = MetricPoint(30, {"objective": 9.0}, time=1.0)
+        runner.reported(run, {"step": 30, "steps": 60, "seconds": 1.0, "points": [point.to_json()]})
+        assert runner.kept(run, paused=False)
+        write_files(run.output(str(folder)), {RESULT: json.dumps(result.to_json()).encode()})
+    assert run.name not in go(plan, folder)
+    child = runs_of(plan)["replicate"]["0000 0"]
+    history = MlflowClient(plan.tracking_uri).get_metric_history(child.info.run_id, "objective")
+    assert [(each.step, each.value) for each in history] == [(30, 9.0), (60, result.objective)]
+    assert child.info.status == "FINISHED" and child.data.tags["dualsweep.status"] == "converged"

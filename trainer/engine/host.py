@@ -16,9 +16,11 @@ from dualsweep.trainer.metric_point import Payload
 class Host(Protocol):
     """Rank and world, where to compute, whom to report to, where checkpoints lie.
 
-    `report` must be called by all workers the same number of times. `gather` brings the bytes that every rank passes to
-    rank 0 (None elsewhere); `agree` gives every rank the number that rank 0 passed; `total` the sum over ranks of a tensor.
-    `observed` takes figures of how the loop runs, the newest of each name (`trainer/ray_shell/live_metrics.py`).
+    `report` must be called by all workers the same number of times. It returns how many of the points `made` so far are
+    acknowledged, kept where no kill reaches them; None where all are, or the worker's payload does not count. `gather` brings
+    the bytes that every rank passes to rank 0 (None elsewhere); `agree` gives every rank the number that rank 0 passed; `total`
+    the sum over ranks of a tensor. `observed` takes figures of how the loop runs, the newest of each name
+    (`trainer/ray_shell/live_metrics.py`).
     """
 
     rank: int
@@ -28,7 +30,7 @@ class Host(Protocol):
     checkpoints: CheckpointFolder
     observed: dict[str, float]
 
-    def report(self, payload: Payload) -> None: ...
+    def report(self, payload: Payload) -> int | None: ...
 
     def gather(self, own: bytes) -> list[bytes] | None: ...
 
@@ -49,8 +51,9 @@ class LocalHost:
     reports: list[Payload] = field(default_factory=list)
     observed: dict[str, float] = field(default_factory=dict)
 
-    def report(self, payload: Payload) -> None:
+    def report(self, payload: Payload) -> int | None:
         self.reports.append(payload)
+        return None
 
     def gather(self, own: bytes) -> list[bytes] | None:
         return [own]

@@ -23,6 +23,7 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.dual.settling import settled_multipliers
 from dualsweep.trainer.dual.state import DualState, version_at
 from dualsweep.trainer.engine.assembly import Prepared
+from dualsweep.trainer.engine.outbox import MOST_POINTS, Outbox
 from dualsweep.trainer.engine.training_metrics import MetricWindow
 from dualsweep.trainer.engine.update_log import UpdateLog
 from dualsweep.trainer.engine.warm_start import begin
@@ -35,6 +36,8 @@ from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
 REPORT_SECONDS = 2.0
 #: Primal steps after which the time of a step is known well enough to choose the number of steps between reports.
 TIMED_STEPS = 10
+#: Seconds between two questions whether points are taken: a receiver answers within some hundredths, or when its disk has room.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.6
 
 Files = Callable[[Vector], dict[str, bytes]]
 #: The status that a run ends with, and the reason.
@@ -67,8 +70,7 @@ class Loop:
         self.updates = UpdateLog()
         self.step, self.seconds = 0, 0.0
         self._answer: Callable[[], DualState] | None = None
-        self._points: list[MetricPoint] = []
-        self._recent: list[MetricPoint] = []
+        self._outbox = Outbox()
         self._report_every = TIMED_STEPS
 
     def run(self) -> Trained:
@@ -82,7 +84,7 @@ class Loop:
                 self.seconds = before + time.monotonic() - started
                 end = self._early_end()
                 self._save_when_due(end)
-                self._report_when_due(started)
+                self._report_when_due(started, end)
         finally:
             for source in self.sources:
                 source.close()
@@ -110,7 +112,7 @@ class Loop:
         self.updates.bad = snapshot.state["bad_steps"]
         for source, drawn in zip(self.sources, snapshot.state.get("sources", [{}] * len(self.sources)), strict=True):
             source.restore(drawn)
-        self._points = [MetricPoint.from_json(each) for each in snapshot.state["points"]]
+        self._outbox = Outbox(map(MetricPoint.from_json, snapshot.state["points"]))
         end = snapshot.state["end"]
         return (end[0], end[1]) if end else None
 
@@ -194,37 +196,42 @@ class Loop:
                 "sources": [source.state() for source in self.sources],
                 "end": end,
                 "shape": list(self.shape),
-                # A kill may lose what was reported but not yet taken, so points are sent again from here; receivers drop
-                # those they have.
-                "points": [point.to_json() for point in self._recent],
+                # What nobody has said to keep is sent again from here; receivers drop what they have.
+                "points": [point.to_json() for point in self._outbox.kept()],
             }
-            self._recent = []
             self.host.checkpoints.save(Snapshot(self.step, groups, state, self.files(self.settled)))
 
-    def _report_when_due(self, started: float) -> None:
-        if self.step % self._report_every and self.step != self.recipe.train.steps:
+    def _report_when_due(self, started: float, end: Ending | None) -> None:
+        if self.step % self._report_every and self.step != self.recipe.train.steps and end is None:
             return
         if self._report_every == TIMED_STEPS:
             self.updates.read()  # what is not computed yet is not timed
             seconds = (time.monotonic() - started) / TIMED_STEPS
             self._report_every = self.host.agree(max(TIMED_STEPS + 1, int(REPORT_SECONDS / max(seconds, 1e-4))))
         self.report()
+        self.wait(MOST_POINTS)
 
     def report(self, **extra: Any) -> None:
         """Sends the points since the last report; every worker calls it, the first one's payload counts."""
-        points, self._points = [point.to_json() for point in self._points], []
-        self.host.report(
-            {"step": self.step, "steps": self.recipe.train.steps, "seconds": self.seconds, "points": points, **extra}
-        )
+        points = [point.to_json() for point in self._outbox.send()]
+        place = {"step": self.step, "steps": self.recipe.train.steps, "seconds": self.seconds}
+        taken = self.host.report({**place, "points": points, "made": self._outbox.made, **extra})
+        self._outbox.acknowledge(taken)
+
+    def wait(self, most: int = 0) -> None:
+        """Waits until at most so many points are not acknowledged, and says so in reports; every worker calls it."""
+        pause = _FIRST_PAUSE
+        while self.host.agree(int(len(self._outbox) > most)):
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            self.report(paused=pause >= _LONGEST_PAUSE)
 
     def add_final(self, metrics: dict[str, float]) -> None:
         """The point of the final evaluation, at the present step, beside those that the training makes."""
         self._add(self.step, metrics, final=True)
 
     def _add(self, step: int, metrics: dict[str, float], *, final: bool = False) -> None:
-        point = MetricPoint(step, metrics, final, time.time())
-        self._points.append(point)
-        self._recent.append(point)
+        self._outbox.add(MetricPoint(step, metrics, final, time.time()))
 
 
 def _lagrangian(steps: Sequence[SourceStep], updates: Sequence[int], piece: int) -> Tensor:

@@ -32,6 +32,7 @@ def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = Non
     loop = Loop(prepared, partial(_files, prepared))
     evaluation = evaluate(prepared, prepared.policy, loop.run())
     host.checkpoints.flush()
+    loop.wait()  # so that a training with a result has lost no point: it is never continued
     if evaluation is None:
         loop.report(result=None)
         return None

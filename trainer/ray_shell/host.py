@@ -68,7 +68,7 @@ class TrainHost:
         self._shown, self._where = LiveMetrics(output, str(self.rank)), where()
         self._last: tuple[int, float] | None = None
 
-    def report(self, payload: Payload) -> None:
+    def report(self, payload: Payload) -> int | None:
         """Returns once the slot's actor has it, where Train's own `report` would wait for its controller to look.
 
         It says as well on which node, and in which file of Ray's logs there, this worker writes what it prints.
@@ -78,8 +78,11 @@ class TrainHost:
             self.observed["step_seconds"] = (seconds - self._last[1]) / (step - self._last[0])
         self._last = step, seconds
         self._shown.show({"step": step, **self.observed})
-        if self.rank == 0:
-            ray.get(self._actor.report.remote(self._number, {**payload, **self._where}))
+        if self.rank:
+            return None
+        answer: Any = self._actor.report.remote(self._number, {**payload, **self._where})
+        taken: int | None = ray.get(answer)
+        return taken
 
     def end(self) -> None:
         """The training is over in this process, well or not."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import ray
 
@@ -11,18 +10,19 @@ from dualsweep.trainer.checks.recipe import check_recipe
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import MARK, Job, claim, job_for, result_in
-from dualsweep.trainer.ray_shell.training_handle import follow
+from dualsweep.trainer.ray_shell.training_handle import OnReport, follow
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result, failed
 from dualsweep.trainer.storage import read_file
 
 
-def train(recipe: Recipe, output: str | None = None, on_report: Callable[[Payload], None] = lambda payload: None) -> Result:
+def train(recipe: Recipe, output: str | None = None, on_report: OnReport = lambda payload: None) -> Result:
     """Trains one recipe on Ray (the cluster this process is connected to, else a local one) and returns how it ended.
 
     The same call again continues an interrupted run from its last checkpoint, and returns a finished one's result.
     `output` is a folder or fsspec URI, runs/NAME unless given. `on_report` is called in this thread with every report of
-    rank 0: {step, steps, seconds, points, …}.
+    rank 0: {step, steps, seconds, points, …}. Where it answers False, it has not kept the points: while it does, the training
+    has no end, and after a kill the same call reports them again.
 
     Raises:
         InputError: the recipe's data, models or the user's parts are wrong, with every mistake found, before anything starts;
@@ -34,7 +34,7 @@ def train(recipe: Recipe, output: str | None = None, on_report: Callable[[Payloa
     return train_checked(recipe, place, on_report)
 
 
-def train_checked(recipe: Recipe, output: str, on_report: Callable[[Payload], None] = lambda payload: None) -> Result:
+def train_checked(recipe: Recipe, output: str, on_report: OnReport = lambda payload: None) -> Result:
     """`train` of a recipe that was checked, as the commands do before they connect.
 
     Raises:
@@ -54,13 +54,13 @@ def train_checked(recipe: Recipe, output: str, on_report: Callable[[Payload], No
             ray.shutdown()
 
 
-def _followed(job: Job, on_report: Callable[[Payload], None]) -> Result:
+def _followed(job: Job, on_report: OnReport) -> Result:
     started = time.monotonic()
     last: Payload = {"step": 0}
 
-    def take(payload: Payload) -> None:
+    def take(payload: Payload) -> bool | None:
         last.update(payload)
-        on_report(payload)
+        return on_report(payload)
 
     reason = "its workers ended without a result"
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import Job
 from dualsweep.trainer.ray_shell.process_group import ProcessGroup
+from dualsweep.trainer.ray_shell.receipts import acknowledge, with_receipt
 from dualsweep.trainer.ray_shell.slot_actor import Left, SlotCoordinator
 from dualsweep.trainer.ray_shell.worker import work
 from dualsweep.trainer.recipe.run import Resources
@@ -32,9 +34,9 @@ from dualsweep.trainer.recipe.run import Resources
 _PATIENCE = 0.5
 
 
-def start_actor() -> Any:
+def start_actor(name: str | None = None) -> Any:
     """The handle of a new actor for a slot."""
-    return ray.remote(SlotCoordinator).options(num_cpus=0).remote()
+    return ray.remote(SlotCoordinator).options(name=name, num_cpus=0).remote()
 
 
 class _Trainer(DataParallelTrainer):
@@ -82,7 +84,8 @@ class Slot:
 
     def __init__(self, resources: Resources, storage: str, renewal: Renewal) -> None:
         self._resources, self._renewal = resources, renewal
-        self._actor = start_actor()
+        self._name = f"slot-{uuid.uuid4().hex}"
+        self._actor = start_actor(self._name)
         self._controller: Any = None
         self._group: PlacementGroup | None = None
         self._problem: BaseException | None = None
@@ -114,8 +117,10 @@ class Slot:
         same = _scaling(resources) == _scaling(self._resources)
         return same and not self._worn and self._running is None and self._thread.is_alive()
 
-    def reports(self, job: Job) -> Iterator[Payload | None]:
+    def reports(self, job: Job, *, kept: bool = True) -> Iterator[Payload | None]:
         """Trains `job`: each report, the last one included, and None now and then while there is none.
+
+        Whoever asks for the next keeps the one before; unless `kept` is false, where only `receipts.acknowledge` says so.
 
         Raises:
             EditedModules: the user's modules have changed since they were imported, and nothing was trained.
@@ -128,7 +133,10 @@ class Slot:
             if message is None and over:
                 raise self._problem or TrainingError("its workers ended without a result")
             if self._running is not None:
-                yield message if isinstance(message, dict) else None
+                payload = with_receipt(message, self._name, self._running) if isinstance(message, dict) else None
+                yield payload
+                if kept and payload is not None:
+                    acknowledge(payload)
 
     def stop(self, seconds: float) -> None:
         """Ends the training that runs, at its next dual step; where that isn't within so many seconds, the slot is killed."""

@@ -40,13 +40,14 @@ class SlotCoordinator:
         self._changed = asyncio.Condition()
         self._dual: CoordinatorServer | None = None
         self._stopped = False
+        self._acknowledged = 0
         self._left: dict[int, Left] = {}
         self._messages: asyncio.Queue[Any] = asyncio.Queue()
 
     async def give(self, job: Job) -> int:
         """The next training for all workers; its number."""
         async with self._changed:
-            self._dual, self._stopped, self._left = None, False, {}
+            self._dual, self._stopped, self._acknowledged, self._left = None, False, 0, {}
             self._jobs.append(job)
             if self._shown is not None:
                 self._shown.end()
@@ -81,14 +82,20 @@ class SlotCoordinator:
             raise ValueError("a training must begin before its dual steps; rank 0 says where its multipliers start")
         return await self._dual.exchange(report)
 
-    async def report(self, training: int, payload: Payload) -> None:
-        """Takes a report of rank 0."""
+    async def report(self, training: int, payload: Payload) -> int | None:
+        """Takes a report of rank 0; returns how many of its training's points are acknowledged."""
         if training != len(self._jobs) - 1:
-            return
+            return None  # nobody asks for them any more
         await self._messages.put(payload)
         if self._shown is not None:
             waiting = 0 if self._dual is None else self._dual.waiting
             self._shown.show({"coordinator_queue": waiting + self._messages.qsize()})
+        return self._acknowledged
+
+    async def acknowledge(self, training: int, points: int) -> None:
+        """The first `points` of all that a training has made are kept."""
+        if training == len(self._jobs) - 1:
+            self._acknowledged = max(self._acknowledged, points)
 
     async def leave(self, rank: int, world: int, left: Left) -> None:
         """A worker is done with a training: told on when the last one is, or the first that has refused it."""

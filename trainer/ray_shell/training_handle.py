@@ -12,11 +12,14 @@ from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import Job
+from dualsweep.trainer.ray_shell.receipts import acknowledge
 from dualsweep.trainer.ray_shell.slot import EditedModules, Slot, Slots
 from dualsweep.trainer.ray_shell.tracebacks import TRACEBACK, error_in, own_line
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.run import Resources
 from dualsweep.trainer.storage import ERROR, write_files
+
+OnReport = Callable[[Payload], bool | None]
 
 
 class Training:
@@ -30,8 +33,10 @@ class Training:
         self._resources: Resources = Recipe.model_validate(job.recipe).resources
         self._slot: Slot | None = None
 
-    def reports(self) -> Iterator[Payload | None]:
+    def reports(self, *, kept: bool = True) -> Iterator[Payload | None]:
         """Each report, the last one included, and None now and then while there is none.
+
+        Whoever asks for the next keeps the one before; unless `kept` is false, where only `receipts.acknowledge` says so.
 
         It starts again from its checkpoint when a worker or the coordinator dies, `retries` times. An error of the code that
         comes again is one that every attempt ends with, as runs repeat exactly.
@@ -42,7 +47,7 @@ class Training:
         before = ""
         for left in reversed(range(self._resources.retries + 1)):
             try:
-                yield from self._attempt()
+                yield from self._attempt(kept)
                 return
             except WorkerGroupError as error:
                 if reason := _reason(error):
@@ -54,11 +59,11 @@ class Training:
             except TrainingFailedError as error:
                 raise TrainingError(self._told(whole(error))) from error
 
-    def _attempt(self) -> Iterator[Payload | None]:
+    def _attempt(self, kept: bool) -> Iterator[Payload | None]:
         while True:
             self._slot = self._slots.slot(self._resources, self._job.storage)
             try:
-                yield from self._slot.reports(self._job)
+                yield from self._slot.reports(self._job, kept=kept)
                 self._slot = None
                 return
             except EditedModules:
@@ -85,17 +90,19 @@ class Training:
         return f"{error_in(text)} ({'; '.join(told)})"
 
 
-def follow(job: Job, on_report: Callable[[Payload], None]) -> None:
+def follow(job: Job, on_report: OnReport) -> None:
     """Trains `job` in processes of its own and calls `on_report` in this thread with each report, the last one included.
+
+    Where it answers False, the points so far are not where a kill doesn't reach them: they stay with the workers' checkpoints.
 
     Raises:
         TrainingError: with the reason; what the workers said of it is in `error.txt` of the output.
     """
     slots = Slots()
     try:
-        for payload in Training(job, slots).reports():
-            if payload is not None:
-                on_report(payload)
+        for payload in Training(job, slots).reports(kept=False):
+            if payload is not None and on_report(payload) is not False:
+                acknowledge(payload)
     except BaseException:
         slots.kill()
         raise

@@ -90,6 +90,20 @@ def test_a_broken_line_in_the_middle_costs_only_itself(tmp_path: Path) -> None:
     assert [Spool(path).point(step, {"x": -1.0}) for step in (2, 3)] == [False, True]
 
 
+def test_where_the_newest_lines_are_broken_the_one_before_them_counts(tmp_path: Path) -> None:
+    """Half a line that a full disk cut off, and the next one joined to it, as an earlier version left them; three of them."""
+    path = tmp_path / "0001.jsonl"
+    spool = Spool(path)
+    for step in (1, 2, 3):
+        spool.point(step, {"x": float(step)})
+    spool.begin()
+    line = path.read_bytes().splitlines(keepends=True)[2]
+    with path.open("ab") as file:
+        file.write((line[: len(line) // 2] + line) * 3)
+    again = Spool(path)
+    assert again.status == "RUNNING" and [again.point(step, {"x": 0.0}) for step in (2, 3, 4)] == [False, False, True]
+
+
 def test_reading_goes_on_where_it_stopped(tmp_path: Path) -> None:
     path = tmp_path / "0001.jsonl"
     spool = Spool(path)

@@ -20,7 +20,8 @@ from mlflow.entities import Run
 
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.tracking.ledger import Ledger
-from dualsweep.sweeps.tracking.spool import FOLDER, Spool, read
+from dualsweep.sweeps.tracking.lines import Lines
+from dualsweep.sweeps.tracking.spool import FOLDER, read
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.trainer.config.masking import masked
 from tests.stores import empty_store
@@ -392,14 +393,14 @@ def test_what_never_fitted_on_the_disk_is_not_said_to_be_there(
     search: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk takes nothing of trial 0000: `test_spool.py` has one that is full."""
-    written = Spool.flush
-    monkeypatch.setattr(Spool, "flush", lambda it: len(it._refused) if it.path.stem == "0000" else written(it))
+    written = Lines._flush
+    monkeypatch.setattr(Lines, "_flush", lambda it: None if it.path.stem == "0000" else written(it))
     output = tmp_path / "out"
     tracker = Tracker(search, output, print, interval=0.1)
     one_trial(tracker, 0, range(5))
     left = tracker.close()
     assert left is not None and "nothing is lost" not in left
-    assert "8 records were not delivered to MLflow at sqlite:///" in left and "8 of them did not fit in" in left
+    assert "8 records were not delivered to MLflow at sqlite:///" in left and "8 of them could not be written to" in left
 
     again = Tracker(search, output, print, interval=0.1)
     one_trial(again, 1, range(5))
@@ -408,3 +409,22 @@ def test_what_never_fitted_on_the_disk_is_not_said_to_be_there(
     assert again.close() is None
     (child,) = [each for each in runs(search, "trial") if each.data.tags["dualsweep.trial"] == "0000"]
     assert history(search, child) == [(step, step / 100) for step in range(5)]
+
+
+def test_what_the_disk_refuses_is_told_once_and_a_paused_training_too_until_there_is_room(search: Plan, tmp_path: Path) -> None:
+    """Spools whose folder is away take nothing; 100,000 points wait."""
+    told: list[str] = []
+    tracker = Tracker(search, tmp_path / "out", told.append, interval=3600)
+    spool, away = tracker.trial(0, PARAMS), tmp_path / "away"
+    assert tracker.kept(0) and told == []
+    (tmp_path / "out" / FOLDER).rename(away)
+    for step in range(100_000):
+        spool.point(step, {"objective": float(step)})
+    assert not any(tracker.kept(0, paused=paused) for paused in (False, True, True))
+    away.rename(tmp_path / "out" / FOLDER)
+    assert tracker.kept(0) and tracker._unwritten() == 0
+    assert ["cannot be written (No such file" in told[0], "training pauses until" in told[1], "again" in told[2]] == [True] * 3
+    assert len(told) == 3
+    lines = [record for record, _ in read(spool.path) if record is not None and record["kind"] == "point"]
+    assert [line["step"] for line in lines] == list(range(100_000))
+    tracker.close(timeout=0)

@@ -1,0 +1,61 @@
+"""Records as MLflow takes them: its limits, its names, and which of its answers are its last word."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from dualsweep.sweeps.tracking.spool import Record
+
+if TYPE_CHECKING:
+    from mlflow.exceptions import MlflowException
+
+#: MLflow's limits for one request, and for the length of names and values.
+METRICS, TAGS = 1000, 100
+KEY, PARAM, TAG = 250, 6000, 8000
+#: Answers after which sending the same again is no use.
+_REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS")
+#: Errors of a database that goes away, which MLflow calls a BAD_REQUEST as well, unless their driver calls them operational.
+_PASSING = re.compile(
+    r"\((\w+\.)+(InterfaceError|InternalError|DatabaseError|OperationalError)\)"
+    r"|QueuePool limit|has been rolled back|Connection is closed|Can't reconnect"
+)
+
+
+def is_refusal(error: MlflowException) -> bool:
+    """Whether MLflow will never take what it was sent, rather than not now."""
+    return error.error_code in _REFUSED and not (error.error_code == "BAD_REQUEST" and _PASSING.search(str(error)))
+
+
+def points_of(record: Record) -> dict[str, float]:
+    """The metrics of a record by their names in MLflow; what is not finite is counted."""
+    nonfinite = record.get("nonfinite")
+    metrics: dict[str, float] = record.get("metrics", {})
+    return metrics | {"nonfinite": float(len(nonfinite))} if nonfinite else metrics
+
+
+def nonfinite_tag(record: Record) -> dict[str, str]:
+    """A tag that names what was not finite in a record."""
+    names = record.get("nonfinite")
+    return {"dualsweep.nonfinite": ", ".join(f"{name} = {value}" for name, value in names.items())} if names else {}
+
+
+@lru_cache(4096)
+def taken_name(key: str) -> str:
+    """A name that MLflow takes: other characters become `_`, and it is a path without empty parts."""
+    parts = [part for part in re.sub(r"[^\w.\- :/]", "_", key).split("/") if part not in ("", ".", "..")]
+    return posixpath.join(*parts)[:KEY] if parts else "_"
+
+
+def in_parts(whole: list[Any], size: int) -> Iterator[list[Any]]:
+    """A list in lists of at most so many."""
+    return (whole[start : start + size] for start in range(0, len(whole), size))
+
+
+def first_line(error: Exception) -> str:
+    """What an error says in one line: of SQLAlchemy's its cause, not when it was found."""
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
+    return (lines or [type(error).__name__])[0]

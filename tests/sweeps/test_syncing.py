@@ -1,0 +1,72 @@
+"""`dualsweep sync` delivers what is left, to the end, and says what it could not."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.studies.storage import locked
+from dualsweep.sweeps.tracking.ledger import Ledger
+from dualsweep.sweeps.tracking.spool import FOLDER, Spool
+from tests.stores import empty_store
+from tests.sweeps.files import plan
+from tests.sweeps.here import dualsweep_here
+
+POINTS = 3000
+
+
+def spooled(folder: Path, uri: str) -> tuple[Plan, Path]:
+    """A sweep file, and an output in `runs/` with a spool of which nothing was delivered."""
+    search = plan(folder, f"mlflow.tracking_uri={uri}")
+    file = folder / "sweep.yaml"
+    file.write_text(file.read_text() + f"\nmlflow: {{tracking_uri: '{uri}'}}\n")
+    output = folder / "runs" / search.name
+    (output / FOLDER).mkdir(parents=True)
+    Ledger.open(output, uri, search.experiment)
+    sweep, trial = Spool(output / FOLDER / "sweep.jsonl"), Spool(output / FOLDER / "0000.jsonl")
+    for each in (sweep, trial):
+        each.begin()
+    for step in range(POINTS):
+        trial.point(step, {"objective": step / 100})
+    trial.end("FINISHED")
+    return search, output
+
+
+@pytest.mark.parametrize("named", ["file", "folder", "nothing"])
+def test_all_of_it_is_delivered_once(named: str, tmp_path: Path) -> None:
+    search, output = spooled(tmp_path, empty_store(tmp_path))
+    names = {"file": ["sweep.yaml"], "folder": [f"runs/{output.name}"], "nothing": []}[named]
+    for _ in range(2):
+        done = dualsweep_here("sync", *names, folder=tmp_path)
+        assert done.returncode == 0 and "has all that was spooled" in done.stdout, done
+    client = MlflowClient(search.tracking_uri)
+    experiment = client.get_experiment_by_name(search.experiment)
+    assert experiment is not None
+    [trial] = client.search_runs([experiment.experiment_id], "tags.`dualsweep.kind` = 'trial'")
+    history = client.get_metric_history(trial.info.run_id, "objective")
+    assert trial.info.status == "FINISHED" and [each.step for each in history] == list(range(POINTS))
+
+
+def test_what_is_no_sweep_or_is_worked_on_is_refused(tmp_path: Path) -> None:
+    _, output = spooled(tmp_path, empty_store(tmp_path))
+    done = dualsweep_here("sync", "elsewhere", folder=tmp_path)
+    assert done.returncode == 2 and "must be a sweep file or the output folder of a sweep" in done.stderr
+    with locked(output / "study.lock"):
+        done = dualsweep_here("sync", folder=tmp_path)
+    assert done.returncode == 2 and "process" in done.stderr
+
+
+def test_a_store_that_does_not_answer_is_told_in_two_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setattr("dualsweep.sweeps.syncing._PATIENCE", 0.0)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    spooled(tmp_path, f"http://127.0.0.1:{port}")
+    done = dualsweep_here("sync", folder=tmp_path)
+    assert done.returncode == 1 and len(done.stdout.splitlines()) == 2, done
+    assert f"{POINTS + 3} records were not delivered" in done.stdout and "Traceback" not in done.stdout + done.stderr
