@@ -15,6 +15,7 @@ import typer
 from dualsweep.sweeps.exits import FAILED, INTERRUPTED
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.wording import show
+from dualsweep.trainer.errors import TrainingInterrupted
 from dualsweep.trainer.storage import local_path, write_file
 
 
@@ -104,7 +105,7 @@ def refused_by_the_machine(error: OSError) -> str:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C says how to continue, and so does a machine that takes no more."""
+    """Ctrl-C says how to continue, and so do a machine that takes no more and processes that die again and again."""
     try:
         yield
     except OSError as error:
@@ -112,6 +113,9 @@ def interruptible() -> Iterator[None]:
             raise
         print(f"dualsweep: {told}; to continue once that is fixed, the same command again", file=sys.stderr)
         raise typer.Exit(FAILED) from None
+    except TrainingInterrupted as interruption:
+        print(f"dualsweep: interrupted: {interruption}; to continue, the same command again", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
     except KeyboardInterrupt:
         print("dualsweep: interrupted; to continue, the same command again", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from dualsweep.analysis.amortised import sentence
+from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.figures.front_html import base_url_of
 from dualsweep.analysis.front import find_front
 from dualsweep.analysis.publish import publish, record_preference
@@ -134,6 +135,9 @@ def serve(name: str | None, store: str | None, port: int, console: Console) -> N
                 time.sleep(0.5)
         except KeyboardInterrupt:
             console.print("stopped")
+            return
+    if server.process is not None:
+        raise ReviewError(f"The MLflow UI must go on until Ctrl-C, but its server at {server.base_url} ended by itself.")
 
 
 def _print_links(base_url: str, tracking_uri: str, sweep: str, console: Console) -> None:

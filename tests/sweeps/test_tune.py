@@ -30,5 +30,5 @@ def test_a_full_disk_is_told_though_tune_keeps_only_the_text_of_it(
 
     monkeypatch.setattr(tune, "Tuner", Taking)
     with pytest.raises(OSError if told else TuneError) as caught:
-        tune.run_trials(object(), 1, 1, tmp_path)  # type: ignore[arg-type]  # nothing is asked of it
+        tune.run_trials(object(), 1, tmp_path)  # type: ignore[arg-type]  # nothing is asked of it
     assert not told or (isinstance(caught.value, OSError) and refused_by_the_machine(caught.value) == told)

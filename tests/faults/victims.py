@@ -1,0 +1,45 @@
+"""What can be killed of a running sweep, by kind, and how it is found."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from pathlib import Path
+
+import psutil
+
+from tests.pipeline.conftest import ray_process
+
+#: The classes of Ray's actors, as their processes' titles tell them.
+ACTORS = {
+    "worker": "RayTrainWorker",
+    "controller": "TrainController",
+    "coordinator": "SlotCoordinator",
+    "trial": "ResourceTrainable",
+}
+#: Children of the driver.
+SERVERS = {"raylet": "raylet", "gcs": "gcs_server"}
+#: A worker that is stopped, and never goes on, is a kind for itself.
+STOPPED = "stopped-worker"
+KINDS = ("driver", *ACTORS, *SERVERS, "mlflow", STOPPED)
+#: After these the same command may be asked for; a sweep of which another process dies goes on by itself.
+SAME_COMMAND = ("driver", "gcs", "mlflow")
+
+
+def victim(kind: str, folder: Path, driver: int, mlflow: int | None = None) -> psutil.Process | None:
+    """The process of that kind of the sweep in `folder` whose driver has this id; None where there is none at the moment."""
+    with contextlib.suppress(psutil.Error):
+        if kind in ACTORS:
+            return ray_process(folder, ACTORS[kind])
+        if kind == STOPPED:
+            return ray_process(folder, ACTORS["worker"])
+        if kind in SERVERS:
+            children = psutil.Process(driver).children()
+            return next((each for each in children if SERVERS[kind] in Path((each.cmdline() or [""])[0]).name), None)
+        return psutil.Process(driver if kind == "driver" else mlflow)
+    return None
+
+
+def strike(kind: str, process: psutil.Process) -> None:
+    """SIGKILL; SIGSTOP for the kind that is stopped."""
+    process.send_signal(signal.SIGSTOP if kind == STOPPED else signal.SIGKILL)
