@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import psutil
 
 from tests.cluster.live.conftest import free_ports
 from tests.faults.problem import Outcome, put_sweep
-from tests.faults.victims import SAME_COMMAND, strike, victim
+from tests.faults.victims import BESIDE, SAME_COMMAND, strike, victim
 from tests.pipeline.conftest import ROOT, running_in
 
 #: A sweep takes at most so many seconds, each time that its command is given.
@@ -45,8 +45,8 @@ class Row:
 class Sweep:
     """A sweep in a folder of its own: its command, which may be given again, and its process."""
 
-    def __init__(self, folder: Path, hosting: str, store: str = "") -> None:
-        self.folder, self.store = folder, store or f"sqlite:///{folder}/mlflow.db"
+    def __init__(self, folder: Path, hosting: str, store: str = "", address: str = "local") -> None:
+        self.folder, self.store, self.address = folder, store or f"sqlite:///{folder}/mlflow.db", address
         put_sweep(folder, hosting, TRIALS, STEPS, self.store)
         self.process: subprocess.Popen[bytes] | None = None
         self.commands = 0
@@ -55,10 +55,12 @@ class Sweep:
         """Gives the command; its output goes to `output.txt`."""
         self.commands += 1
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "15"}
+        environment["HOME"] = str(home(self.folder))
+        command = [sys.executable, "-m", "dualsweep", "sweep", "sweep.yaml", "--address", self.address]
         with (self.folder / "output.txt").open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dualsweep", "sweep", "sweep.yaml"], cwd=self.folder, stdin=subprocess.DEVNULL,
-                stdout=output, stderr=output, start_new_session=True, env=environment,
+                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                env=environment,
             )  # fmt: skip
 
     def steps(self) -> list[str]:
@@ -84,6 +86,45 @@ class Sweep:
                 each.kill()
         if self.process is not None:
             self.process.wait()
+
+
+def home(folder: Path) -> Path:
+    """A home folder beside a sweep's, with a token of Ray's."""
+    made = folder.parent / f"{folder.name}-home"
+    (made / ".ray").mkdir(parents=True, exist_ok=True)
+    (made / ".ray" / "auth_token").write_text("0123456789abcdef" * 4)
+    return made
+
+
+@contextlib.contextmanager
+def head(folder: Path, port: int) -> Iterator[psutil.Process]:
+    """The head of a cluster of two CPUs, for the sweep in `folder` to join; its GCS."""
+    place = folder.parent / f"{folder.name}-head"
+    place.mkdir(exist_ok=True)
+    ports = [f"--port={port}", "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={free_ports(1)[0]}"]
+    command = [
+        str(Path(sys.executable).parent / "ray"),
+        "start",
+        "--head",
+        "--num-cpus=2",
+        "--block",
+        "--disable-usage-stats",
+        *ports,
+    ]
+    environment = {**os.environ, "HOME": str(home(folder)), "RAY_AUTH_MODE": "token", "PYTHONPATH": str(ROOT)}
+    with (place / "head.txt").open("ab") as log:
+        process = subprocess.Popen(command, cwd=place, stdout=log, stderr=log, start_new_session=True, env=environment)
+    try:
+        while "Ray runtime started" not in (place / "head.txt").read_text():
+            assert process.poll() is None, (place / "head.txt").read_text()
+            time.sleep(0.2)
+        yield next(each for each in running_in(place) if "gcs_server" in Path((each.cmdline() or [""])[0]).name)
+    finally:
+        for each in running_in(place):
+            with contextlib.suppress(psutil.Error):
+                each.kill()
+        process.wait()
+        (place / "head.txt").unlink()
 
 
 @contextlib.contextmanager
@@ -120,11 +161,11 @@ def undisturbed(folder: Path, hosting: str) -> tuple[Outcome, float]:
     """The outcome of the sweep that is left alone, and the seconds from its first training step to its last."""
     sweep = Sweep(folder, hosting)
     sweep.start()
-    _until(lambda: bool(sweep.steps()), sweep)
+    until(lambda: bool(sweep.steps()), sweep)
     began = time.monotonic()
-    _until(lambda: len(sweep.steps()) >= TRIALS * STEPS, sweep)
+    until(lambda: len(sweep.steps()) >= TRIALS * STEPS, sweep)
     lasts = time.monotonic() - began
-    _until(lambda: False, sweep)
+    until(lambda: False, sweep)
     assert sweep.process is not None and sweep.process.returncode == 0, (folder / "output.txt").read_text()
     return Outcome.of(folder, sweep.store), lasts
 
@@ -133,60 +174,65 @@ def disturbed(folder: Path, hosting: str, kind: str, seed: int, reference: Outco
     """Kills a process of that kind at a random moment of the `lasts` seconds that training takes, a function of the seed."""
     moment = random.Random(f"{seed} {kind} {hosting}").uniform(0.0, 0.8) * lasts
     [port] = free_ports(1)
-    store = f"http://127.0.0.1:{port}" if kind == "mlflow" else ""
-    with contextlib.ExitStack() as served:
-        servers = served.enter_context(mlflow_server(folder.parent / f"{folder.name}-mlflow", port)) if store else []
-        sweep = Sweep(folder, hosting, store)
+    store, address = f"http://127.0.0.1:{port}" if kind == "mlflow" else "", f"127.0.0.1:{port}" if kind == "head" else "local"
+    folder.parent.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as there:
+        others = _others(kind, folder, port, there)
+        sweep = Sweep(folder, hosting, store, address)
         row = Row(kind, hosting, seed, False, 0, 0, 0, 0.0, 1)
         try:
             sweep.start()
-            recovery, left = _killed(sweep, kind, moment, servers)
-            if kind == "mlflow":
-                served.enter_context(mlflow_server(folder.parent / f"{folder.name}-mlflow", port))
-            return replace(_judged(sweep, kind, reference, row), recovery=recovery, left=row.left + left)
+            recovery = killed(sweep, kind, moment, others)
+            if kind in BESIDE:
+                there.pop_all().close()
+                _others(kind, folder, port, there)
+            return replace(_judged(sweep, kind, reference, row), recovery=recovery)
         except AssertionError as error:
-            return replace(row, why=str(error), commands=sweep.commands)
+            return replace(row, why=str(error), commands=sweep.commands, left=len(sweep.left()) if sweep.over() else 0)
         finally:
             sweep.end()
 
 
-def _killed(sweep: Sweep, kind: str, moment: float, servers: list[psutil.Process]) -> tuple[float, int]:
-    """Kills; the seconds until another process trains, and how many processes a killed driver left behind."""
-    _until(lambda: bool(sweep.steps()), sweep)
+def _others(kind: str, folder: Path, port: int, there: contextlib.ExitStack) -> list[psutil.Process]:
+    """The processes beside the sweep's of which one kind is: an MLflow server, or the head of the cluster that it joins."""
+    if kind == "mlflow":
+        return there.enter_context(mlflow_server(folder.parent / f"{folder.name}-mlflow", port))
+    return [there.enter_context(head(folder, port))] if kind == "head" else []
+
+
+def killed(sweep: Sweep, kind: str, moment: float, others: Sequence[psutil.Process] = ()) -> float:
+    """Kills a process of that kind `moment` seconds after steps were seen; the seconds until another process trains.
+
+    A driver that was killed is started again, once nothing of it is left; after the death of its head a sweep has ended.
+    """
+    until(lambda: bool(sweep.steps()), sweep)
     time.sleep(moment)
     assert sweep.process is not None
     found = None
     while found is None and not sweep.over():
-        found = victim(kind, sweep.folder, sweep.process.pid, servers[0].pid if servers else None)
+        found = victim(kind, sweep.folder, sweep.process.pid, others[0].pid if others else None)
         time.sleep(0.05)
     assert found is not None, "it was over before"
     known, began = set(sweep.steps()), time.monotonic()
-    strike(kind, found)
-    for each in servers[1:]:
-        each.kill()
-    if kind == "mlflow":
-        return 0.0, 0
-    left = 0
+    for each in (found, *others[1:]):
+        strike(kind, each)
     if kind == "driver":
         sweep.process.wait()
-        left = len(sweep.left())
-        assert not left, f"left behind: {[each.name() for each in sweep.left()]}"
+        assert not (left := sweep.left()), f"left behind: {[each.name() for each in left]}"
         sweep.start()
-    try:
-        _until(lambda: bool(set(sweep.steps()) - known), sweep)
-    except AssertionError:
-        if not sweep.over() or kind not in SAME_COMMAND:
-            raise
-    return time.monotonic() - began, left
+    until(lambda: kind == "mlflow" or bool(set(sweep.steps()) - known), sweep)
+    return time.monotonic() - began
 
 
 def _judged(sweep: Sweep, kind: str, reference: Outcome, row: Row) -> Row:
     """Waits for the end, gives the command again where that is allowed, and compares."""
     assert sweep.process is not None
-    _until(lambda: False, sweep)
+    until(lambda: False, sweep)
     if sweep.process.returncode != 0 and kind in SAME_COMMAND:
+        assert sweep.process.returncode == 130, f"exit code {sweep.process.returncode}: {_last(sweep)}"
+        assert not (left := sweep.left()), f"left behind: {[each.name() for each in left]}"
         sweep.start()
-        _until(lambda: False, sweep)
+        until(lambda: False, sweep)
     said = (sweep.folder / "output.txt").read_text()
     left = sweep.left()
     outcome = Outcome.of(sweep.folder, sweep.store)
@@ -198,7 +244,7 @@ def _judged(sweep: Sweep, kind: str, reference: Outcome, row: Row) -> Row:
     )  # fmt: skip
 
 
-def _until(happens: Callable[[], bool], sweep: Sweep) -> None:
+def until(happens: Callable[[], bool], sweep: Sweep) -> None:
     """Waits until something has happened or the command has ended, which is told where it came first."""
     end = time.monotonic() + BOUND
     while not happens():

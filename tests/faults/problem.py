@@ -27,6 +27,7 @@ _RECIPE = {
     "train": {"steps": 200, "batch_size": 16, "lr": 2e-3, "log_every": 10},
     "evaluation": {"samples": 0, "loss_draws": 16, "metrics": []},
     "checkpoint": {"every": 20},
+    "resources": {"retries": 5},
 }
 _SWEEP = {
     "name": "tiny-sweep",
@@ -68,7 +69,7 @@ class Outcome:
             result = json.loads(file.read_text())["result"]
             statuses[file.stem] = result["status"]
             multipliers[file.stem] = {name: each["multiplier"] for name, each in result["constraints"].items()}
-            weights[file.stem] = _digest(folder / "runs/tiny-sweep/trials" / file.stem / "checkpoints")
+            weights[file.stem] = digest(folder / "runs/tiny-sweep/trials" / file.stem / "checkpoints")
         return cls(statuses, multipliers, weights, _points(store))
 
     def same_training(self, other: Outcome) -> bool:
@@ -87,7 +88,8 @@ class Outcome:
         return asdict(self)
 
 
-def _digest(checkpoints: Path) -> str:
+def digest(checkpoints: Path) -> str:
+    """The SHA-256 of all tensors of the newest checkpoint."""
     newest = CheckpointFolder(str(checkpoints)).newest()
     found = hashlib.sha256()
     for file in sorted(Path(newest or "").glob("training/*.safetensors")) if newest else []:

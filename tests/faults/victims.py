@@ -21,12 +21,14 @@ ACTORS = {
 SERVERS = {"raylet": "raylet", "gcs": "gcs_server"}
 #: A worker that is stopped, and never goes on, is a kind for itself.
 STOPPED = "stopped-worker"
-KINDS = ("driver", *ACTORS, *SERVERS, "mlflow", STOPPED)
-#: After these the same command may be asked for; a sweep of which another process dies goes on by itself.
-SAME_COMMAND = ("driver", "gcs", "mlflow")
+#: Beside the sweep: an MLflow server, and the head (its GCS) of a cluster that the sweep joins.
+BESIDE = ("mlflow", "head")
+KINDS = ("driver", *ACTORS, *SERVERS, *BESIDE, STOPPED)
+#: After these the same command may be given again; a sweep of which another process dies goes on by itself.
+SAME_COMMAND = ("driver", "gcs", *BESIDE)
 
 
-def victim(kind: str, folder: Path, driver: int, mlflow: int | None = None) -> psutil.Process | None:
+def victim(kind: str, folder: Path, driver: int, other: int | None = None) -> psutil.Process | None:
     """The process of that kind of the sweep in `folder` whose driver has this id; None where there is none at the moment."""
     with contextlib.suppress(psutil.Error):
         if kind in ACTORS:
@@ -36,7 +38,7 @@ def victim(kind: str, folder: Path, driver: int, mlflow: int | None = None) -> p
         if kind in SERVERS:
             children = psutil.Process(driver).children()
             return next((each for each in children if SERVERS[kind] in Path((each.cmdline() or [""])[0]).name), None)
-        return psutil.Process(driver if kind == "driver" else mlflow)
+        return psutil.Process(driver if kind == "driver" else other)
     return None
 
 

@@ -1,0 +1,65 @@
+"""Every signal that asks a command to end ends it, and soon, in every way that it was started."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+#: A command that goes on, whatever interrupts it, as one does that waits for something that never comes.
+STUBBORN = """
+import time
+from dualsweep.sweeps import interrupts
+interrupts.GRACE = 1.0
+interrupts.terminate_like_interrupt()
+interrupts.end_soon()
+said = "ready"
+while True:
+    try:
+        print(said, flush=True)
+        time.sleep(30)
+    except KeyboardInterrupt:
+        said = "interrupted"
+"""
+#: One that ends by itself.
+PLAIN = STUBBORN.replace('said = "interrupted"', "break")
+
+
+def started(code: str, before: str = "") -> subprocess.Popen[str]:
+    """The command, once it is ready; `before` is the shell's, as `trap '' INT` for what a script puts in the background."""
+    command = ["sh", "-c", f'{before}exec "$@"', "sh", sys.executable, "-c", code]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2], start_new_session=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("before", ["", "trap '' INT; "], ids=["foreground", "background of a script"])
+def test_each_interrupts_and_what_does_not_end_is_ended(number: signal.Signals, before: str) -> None:
+    process = started(STUBBORN, before)
+    process.send_signal(number)
+    began = time.monotonic()
+    out, error = process.communicate(timeout=20)
+    assert process.returncode == 130 and out == "interrupted\n" and "the same command again" in error
+    assert 0.8 < time.monotonic() - began < 10
+
+
+def test_what_ends_by_itself_is_left_alone() -> None:
+    process = started(PLAIN)
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=20) == ("", "") and process.returncode == 0
+
+
+def test_under_nohup_a_terminal_that_hangs_up_changes_nothing() -> None:
+    process = started(STUBBORN, "trap '' HUP; ")
+    process.send_signal(signal.SIGHUP)
+    time.sleep(1.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=20)[0] == "interrupted\n"
