@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dualsweep.cluster.errors import ClusterError
     from dualsweep.sweeps import load_plan, sweep
     from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
-    from dualsweep.trainer.errors import TrainingError
+    from dualsweep.trainer.errors import TrainingError, TrainingInterrupted
     from dualsweep.trainer.ray_shell.launch import train
     from dualsweep.trainer.recipe.load import load_recipe
     from dualsweep.trainer.recipe.recipe import Recipe
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 __all__ = [
-    "ClusterError", "Diagnostic", "InputError", "Recipe", "Result", "TrainingError", "load_plan", "load_recipe", "sweep", "train",
+    "ClusterError", "Diagnostic", "InputError", "Recipe", "Result", "TrainingError", "TrainingInterrupted", "load_plan",
+    "load_recipe", "sweep", "train",
 ]  # fmt: skip
 _HOME = {
     "ClusterError": "dualsweep.cluster.errors",
@@ -41,6 +42,7 @@ _HOME = {
     "Recipe": "dualsweep.trainer.recipe.recipe",
     "Result": "dualsweep.trainer.result",
     "TrainingError": "dualsweep.trainer.errors",
+    "TrainingInterrupted": "dualsweep.trainer.errors",
     "load_plan": "dualsweep.sweeps",
     "load_recipe": "dualsweep.trainer.recipe.load",
     "sweep": "dualsweep.sweeps",

@@ -14,6 +14,8 @@ from dualsweep.sweeps.exits import INTERRUPTED
 _LIKE_INTERRUPT = (signal.SIGTERM, signal.SIGHUP)
 #: Seconds that a command has to end by itself after the first signal: a waiting scheduler kills after ten.
 GRACE = 8.0
+#: Whether this process was asked to end.
+asked_to_end = threading.Event()
 
 
 def terminate_like_interrupt() -> None:
@@ -47,6 +49,7 @@ def end_soon() -> None:
 def _end(reader: int) -> None:
     while os.read(reader, 1)[0] not in (signal.SIGINT, *_LIKE_INTERRUPT):
         pass
+    asked_to_end.set()
     time.sleep(GRACE)
     print(f"dualsweep: not ended within {GRACE:g} s, and ended now; to continue, the same command again", file=sys.stderr)
     sys.stderr.flush()

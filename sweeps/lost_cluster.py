@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 
+from dualsweep.sweeps.interrupts import asked_to_end
+
 #: How often a command starts again by itself.
 MOST_RESTARTS = 3
 _COUNT = "DUALSWEEP_RESTARTS"
@@ -23,8 +25,11 @@ def lost(found: str, own: bool) -> None:
     """Called in any thread, when the cluster is gone; `found` says what, `own` whether it was started for this command.
 
     Where another cluster is to be started, so is this process, in its own place: Ray cannot be started twice in one that has lost
-    it. Else the main thread is interrupted.
+    it. Else the main thread is interrupted. Where it was already, whoever did so has ended the cluster too: a signal to the
+    process group reaches Ray's servers as well.
     """
+    if asked_to_end.is_set():
+        return
     count = int(os.environ.get(_COUNT, "0"))
     if own and _environment and count < MOST_RESTARTS:
         _say(f"{found}; another cluster is started, and all goes on from the checkpoints ({count + 1} of {MOST_RESTARTS} times)")

@@ -217,13 +217,13 @@ class Slot:
         The controller first, which would take the loss of its workers for a failure and start others; then the placement
         group, which Train's own cleaner removes only after it has missed the controller, once a second.
         """
-        running, end = self._thread.is_alive(), time.monotonic() + seconds
+        end = time.monotonic() + seconds
         while self._thread.is_alive() and time.monotonic() < end:
             with contextlib.suppress(RayError, EditedModules):
                 if self._controller is not None:
                     ray.kill(self._controller)
                 self._next()
-        if running and self._group is not None:
+        if self._group is not None:
             with contextlib.suppress(RayError):
                 remove_placement_group(self._group)
         with contextlib.suppress(RayError):
