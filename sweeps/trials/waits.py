@@ -40,13 +40,13 @@ class Waits:
     def due(self, now: float) -> list[tuple[str, str]]:
         """Of which trainings it is time to say what they wait for, and that in words."""
         said = []
-        for key, each in self._heard.items():
-            if (silent := now - each.since) >= each.told:
-                what = f"waits for {each.waits}" if each.waits else "nothing was heard of its process"
+        for key, last in self._heard.items():
+            if (silent := now - last.since) >= last.told:
+                what = f"waits for {last.waits}" if last.waits else "nothing was heard of its process"
                 said.append((key, f"{what} for {silent:.0f} s"))
-                self._heard[key] = replace(each, told=2 * each.told)
+                self._heard[key] = replace(last, told=2 * last.told)
         return said
 
     def dead(self, now: float) -> list[str]:
         """The trainings of which nothing was heard for so long that their process counts as dead."""
-        return [key for key, each in self._heard.items() if now - each.at >= DEAD]
+        return [key for key, last in self._heard.items() if now - last.at >= DEAD]

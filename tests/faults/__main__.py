@@ -66,13 +66,13 @@ def reference_of(results: Path, hosting: str) -> tuple[Outcome, float]:
 
 def lines(results: Path) -> list[dict[str, Any]]:
     """The whole lines of the file: the last one may have been cut."""
-    found = []
+    whole = []
     for line in results.read_text().splitlines() if results.exists() else []:
         try:
-            found.append(json.loads(line))
+            whole.append(json.loads(line))
         except ValueError:
             continue
-    return found
+    return whole
 
 
 def kept(results: Path) -> list[Row]:

@@ -208,13 +208,13 @@ def killed(sweep: Sweep, kind: str, moment: float, others: Sequence[psutil.Proce
     until(lambda: bool(sweep.steps()), sweep)
     time.sleep(moment)
     assert sweep.process is not None
-    found = None
-    while found is None and not sweep.over():
-        found = victim(kind, sweep.folder, sweep.process.pid, others[0].pid if others else None)
+    process = None
+    while process is None and not sweep.over():
+        process = victim(kind, sweep.folder, sweep.process.pid, others[0].pid if others else None)
         time.sleep(0.05)
-    assert found is not None, "it was over before"
+    assert process is not None, "it was over before"
     known, began = set(sweep.steps()), time.monotonic()
-    for each in (found, *others[1:]):
+    for each in (process, *others[1:]):
         strike(kind, each)
     if kind == "driver":
         sweep.process.wait()
@@ -238,10 +238,8 @@ def _judged(sweep: Sweep, kind: str, reference: Outcome, row: Row) -> Row:
     outcome = Outcome.of(sweep.folder, sweep.store)
     survived = sweep.process.returncode == 0 and not left and outcome.same_training(reference)
     why = "" if survived else f"exit code {sweep.process.returncode}: {said.strip().splitlines()[-1][:200]}"
-    return replace(
-        row, survived=survived, lost=outcome.lost(reference), doubled=outcome.doubled(), left=len(left), commands=sweep.commands,
-        why=why,
-    )  # fmt: skip
+    lost, doubled = outcome.lost(reference), outcome.doubled(reference)
+    return replace(row, survived=survived, lost=lost, doubled=doubled, left=len(left), commands=sweep.commands, why=why)
 
 
 def until(happens: Callable[[], bool], sweep: Sweep) -> None:

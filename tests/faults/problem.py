@@ -80,9 +80,9 @@ class Outcome:
         """Points of the reference that are not here, or have another value."""
         return sum((Counter(set(reference.points)) - Counter(set(self.points))).values())
 
-    def doubled(self) -> int:
-        """Points that stand here more than once."""
-        return sum(count - 1 for count in self.points.values())
+    def doubled(self, reference: Outcome) -> int:
+        """Points that stand here more often than in the reference."""
+        return sum(max(0, count - max(1, reference.points.get(point, 0))) for point, count in self.points.items())
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -91,20 +91,20 @@ class Outcome:
 def digest(checkpoints: Path) -> str:
     """The SHA-256 of all tensors of the newest checkpoint."""
     newest = CheckpointFolder(str(checkpoints)).newest()
-    found = hashlib.sha256()
+    digested = hashlib.sha256()
     for file in sorted(Path(newest or "").glob("training/*.safetensors")) if newest else []:
         for name, tensor in sorted(load_file(file).items()):
-            found.update(f"{file.stem} {name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            found.update(tensor.contiguous().view(-1).numpy().tobytes())
-    return found.hexdigest()
+            digested.update(f"{file.stem} {name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digested.update(tensor.contiguous().view(-1).numpy().tobytes())
+    return digested.hexdigest()
 
 
 def _points(store: str) -> dict[str, int]:
     client, _, children = runs_of(store)
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for trial, run in children.items():
         for metric in run.data.metrics:
             if not metric.startswith(("system/", "pareto/")):
                 history = client.get_metric_history(run.info.run_id, metric)
-                found.update(f"{trial} {metric} {each.step} {each.value!r}" for each in history)
-    return dict(found)
+                counts.update(f"{trial} {metric} {each.step} {each.value!r}" for each in history)
+    return dict(counts)

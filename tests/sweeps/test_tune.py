@@ -65,7 +65,7 @@ def raised(text: str) -> Exception:
 
 def test_a_training_whose_process_dies_is_handed_out_again_before_others_until_it_is_interrupted() -> None:
     driver = Driver()
-    searcher = tune._Searcher(driver, FRESH)  # type: ignore[arg-type]
+    searcher = tune._Searcher(driver, FRESH)
     assert given(searcher, "0") == "job of a"
     for number in range(tune.MOST_DEATHS):
         searcher.died(str(number), ActorDiedError())
@@ -79,7 +79,7 @@ def test_a_training_whose_process_dies_is_handed_out_again_before_others_until_i
 
 def test_an_error_of_the_code_fails_a_training_where_it_comes_again() -> None:
     driver = Driver()
-    searcher = tune._Searcher(driver, FRESH)  # type: ignore[arg-type]
+    searcher = tune._Searcher(driver, FRESH)
     for trial_id, error in enumerate([raised("first"), ActorDiedError(), raised("second"), raised("first")]):
         assert given(searcher, str(trial_id)) == "job of a"
         searcher.died(str(trial_id), error)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
-from ray.train.v2._internal.exceptions import RayTrainError  # of which those that tell of a worker's death are
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
 from dualsweep.trainer.errors import TrainingError, TrainingInterrupted
@@ -130,7 +129,8 @@ def is_loss(error: BaseException | None) -> bool:
 def _is_death(error: BaseException | None) -> bool:
     if isinstance(error, RayTaskError):  # what code in another process raised, which may have been told of a death there
         return _is_death(error.cause)
-    return isinstance(error, (RayError, RayTrainError)) or any(word in str(error) for word in _PEER_GONE)
+    of_train = type(error).__module__.startswith("ray.train")  # of a worker that does not answer, or has none to start
+    return isinstance(error, RayError) or of_train or any(word in str(error) for word in _PEER_GONE)
 
 
 def _failures(error: BaseException | None) -> list[BaseException]:
