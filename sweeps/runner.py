@@ -277,7 +277,7 @@ def _run_trials(
         total, unit = plan.trials * seeds, "training" if seeds > 1 else "trial"
         with Progress(console, total, concurrent, total - runs, unit) as progress:
             runner = Runner(plan, study, tracker, progress, checked.output, folder)
-            run_trials(runner, concurrent, folder, warm=plan.sweep.hosting == "warm")
+            run_trials(runner, concurrent, folder, warm=plan.sweep.hosting == "warm", ends=connection.started)
     return amortised
 
 

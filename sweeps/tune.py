@@ -21,6 +21,7 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneError, Tune
 from ray.tune.search import Searcher
 
 from dualsweep.cluster.resources import TRIAL_RESOURCES
+from dualsweep.sweeps.interrupts import asked_to_end
 from dualsweep.sweeps.trials.runs import Run
 from dualsweep.sweeps.trials.waits import Waits
 from dualsweep.trainer.errors import TrainingError, TrainingInterrupted
@@ -63,8 +64,7 @@ _SILENCE = 1.0
 _STOPPING = 10.0
 #: How often a training whose own process died goes on from its checkpoint; one more death interrupts it.
 MOST_DEATHS = 3
-#: A report's key for what a training waits for, and for why it was interrupted.
-_WAITS, _INTERRUPTED = "waits", "interrupted"
+_WAITS, _INTERRUPTED = "waits", "interrupted"  # keys of a report: for what, and why
 
 
 class TuneTrial(tune.Trainable):
@@ -110,11 +110,12 @@ class TuneTrial(tune.Trainable):
 _OVER: dict[str, Any] = {}
 
 
-def run_trials(driver: TrialDriver, concurrent: int, folder: Path, *, warm: bool = True) -> None:
+def run_trials(driver: TrialDriver, concurrent: int, folder: Path, *, warm: bool = True, ends: bool = False) -> None:
     """Runs trainings until the driver has none left, at most `concurrent` at a time. Ctrl-C ends them and returns: what was
     reported is kept.
 
-    `warm`: processes take one training after another; else each training has its own.
+    `warm`: processes take one training after another; else each training has its own. `ends`: the cluster ends afterwards, so
+    that a command which was asked to end need not end each process by itself.
 
     Raises:
         OSError: what is reported can't be written down.
@@ -139,12 +140,14 @@ def run_trials(driver: TrialDriver, concurrent: int, folder: Path, *, warm: bool
             failure_config=FailureConfig(max_failures=0),  # Tune would not try again what dies before it has begun
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # trainings keep their own
             stop=_Reports(searcher),
-            callbacks=[_Listener(searcher)],
+            callbacks=[_Listener(searcher, ends)],
             verbose=0,
         ),
     )
     try:
         tuner.fit()
+    except KeyboardInterrupt:
+        return
     except TuneError as error:  # which has as a text what was raised while a report was taken
         raise _refusal(error) or error from None
 
@@ -164,10 +167,7 @@ class _Unpickled:
 
 
 class _Searcher(_Unpickled, Searcher):
-    """Hands out the driver's trainings, and those again whose process died; knows which of Tune's ids is which.
-
-    A training that is handed out again is another of Tune's trials.
-    """
+    """Hands out the driver's trainings, and those again, as another of Tune's trials, whose process died."""
 
     def __init__(self, driver: TrialDriver, renewal: Renewal) -> None:
         super().__init__()
@@ -249,8 +249,8 @@ class _Reports(_Unpickled, tune.Stopper):
 class _Listener(_Unpickled, tune.Callback):
     """Passes starts and ends on to the driver, and ends what is silent."""
 
-    def __init__(self, searcher: _Searcher) -> None:
-        self._searcher, self._driver = searcher, searcher.driver
+    def __init__(self, searcher: _Searcher, ends: bool) -> None:
+        self._searcher, self._driver, self._ends = searcher, searcher.driver, ends
         self._begun: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -261,6 +261,8 @@ class _Listener(_Unpickled, tune.Callback):
             self._driver.started(run)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self._ends and asked_to_end.is_set():
+            raise KeyboardInterrupt  # here nothing is half done; Tune would end one process after another
         now = time.monotonic()
         for trial_id, reason in self._searcher.waits.due(now):
             if (run := self._searcher.of(trial_id)) is not None:
@@ -288,7 +290,7 @@ def _error_of(trial: Any) -> BaseException | None:
 
 
 def _told(error: BaseException | None) -> str:
-    """Of a death the first sentence that says what Ray knows of it; of an error in the process its last line."""
+    """Of a death the first sentence that Ray says of it; of an error in the process its last line."""
     lines = str(error or "").strip().splitlines() or ["it was lost"]
     if error is None or is_loss(error):
         return next((line for line in lines if "died" in line or "dead" in line), lines[0]).split(". ")[0].rstrip(".")
