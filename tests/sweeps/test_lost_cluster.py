@@ -19,8 +19,8 @@ if sys.argv[3] == "command":
 print("begins", os.getpid(), sys.argv[4:], flush=True)
 if asked:
     interrupts.asked_to_end.set()
-threading.Thread(target=lost_cluster.lost, args=("the raylet has died", own)).start()
 try:
+    threading.Thread(target=lost_cluster.lost, args=("the raylet has died", own)).start()
     time.sleep(2 if asked else 20)
     print("went on", flush=True)
 except KeyboardInterrupt:
