@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from dualsweep.sweeps.exits import FAILED, INTERRUPTED
+from dualsweep.sweeps.interrupts import asked_to_end
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.errors import TrainingInterrupted
@@ -115,6 +116,13 @@ def interruptible() -> Iterator[None]:
         raise typer.Exit(FAILED) from None
     except TrainingInterrupted as interruption:
         print(f"dualsweep: interrupted: {interruption}; to continue, the same command again", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    except SystemExit:
+        if not asked_to_end.is_set():
+            raise
+        print(
+            "dualsweep: interrupted; to continue, the same command again", file=sys.stderr
+        )  # by Ray's own handler, at its start
         raise typer.Exit(INTERRUPTED) from None
     except KeyboardInterrupt:
         print("dualsweep: interrupted; to continue, the same command again", file=sys.stderr)

@@ -45,9 +45,9 @@ class Row:
 class Sweep:
     """A sweep in a folder of its own: its command, which may be given again, and its process."""
 
-    def __init__(self, folder: Path, hosting: str, store: str = "", address: str = "local") -> None:
+    def __init__(self, folder: Path, hosting: str, store: str = "", address: str = "local", steps: int = STEPS) -> None:
         self.folder, self.store, self.address = folder, store or f"sqlite:///{folder}/mlflow.db", address
-        put_sweep(folder, hosting, TRIALS, STEPS, self.store)
+        put_sweep(folder, hosting, TRIALS, steps, self.store)
         self.process: subprocess.Popen[bytes] | None = None
         self.commands = 0
 

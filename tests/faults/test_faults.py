@@ -17,7 +17,9 @@ from tests.faults.problem import Outcome, digest
 from tests.pipeline.conftest import trained_here
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-KILLS = ("worker", "coordinator", "controller", "trial", "raylet", "gcs", "driver")
+#: Workers and coordinators are killed in `tests/pipeline/test_hosting.py` too.
+KILLS = ("worker", "controller", "trial", "raylet", "gcs", "driver")
+STEPS = 300
 
 
 class Killed(NamedTuple):
@@ -32,7 +34,7 @@ class Killed(NamedTuple):
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
     """Each process is killed within a second after another one has begun to train."""
-    sweep, moments = Sweep(tmp_path_factory.mktemp("faults") / "sweep", "warm"), random.Random(0)
+    sweep, moments = Sweep(tmp_path_factory.mktemp("faults") / "sweep", "warm", steps=STEPS), random.Random(0)
     try:
         sweep.start()
         for kind in KILLS:

@@ -9,6 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
+
+from dualsweep.sweeps.interrupts import asked_to_end
+from dualsweep.sweeps.options import interruptible
 
 #: A command that goes on, whatever interrupts it, as one does that waits for something that never comes.
 STUBBORN = """
@@ -63,3 +67,14 @@ def test_under_nohup_a_terminal_that_hangs_up_changes_nothing() -> None:
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=20)[0] == "interrupted\n"
+
+
+def test_where_ray_s_own_handler_ended_it_it_was_interrupted_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit), interruptible():
+        sys.exit(15)
+    monkeypatch.setattr(asked_to_end, "is_set", lambda: True)
+    with pytest.raises(typer.Exit) as ended, interruptible():
+        sys.exit(15)
+    assert ended.value.exit_code == 130 and "the same command again" in capsys.readouterr().err
