@@ -16,7 +16,7 @@ import psutil
 
 from tests.cluster.live.conftest import free_ports
 from tests.faults.problem import Outcome, put_sweep
-from tests.faults.victims import BESIDE, SAME_COMMAND, strike, victim
+from tests.faults.victims import BESIDE, SAME_COMMAND, program, strike, victim
 from tests.pipeline.conftest import ROOT, running_in
 
 #: A sweep takes at most so many seconds, each time that its command is given.
@@ -113,17 +113,17 @@ def head(folder: Path, port: int) -> Iterator[psutil.Process]:
     ]
     environment = {**os.environ, "HOME": str(home(folder)), "RAY_AUTH_MODE": "token", "PYTHONPATH": str(ROOT)}
     with (place / "head.txt").open("ab") as log:
-        process = subprocess.Popen(command, cwd=place, stdout=log, stderr=log, start_new_session=True, env=environment)
+        started = subprocess.Popen(command, cwd=place, stdout=log, stderr=log, start_new_session=True, env=environment)
     try:
         while "Ray runtime started" not in (place / "head.txt").read_text():
-            assert process.poll() is None, (place / "head.txt").read_text()
+            assert started.poll() is None, (place / "head.txt").read_text()
             time.sleep(0.2)
-        yield next(each for each in running_in(place) if "gcs_server" in Path((each.cmdline() or [""])[0]).name)
+        yield next(process for process in running_in(place) if program(process) == "gcs_server")
     finally:
         for each in running_in(place):
             with contextlib.suppress(psutil.Error):
                 each.kill()
-        process.wait()
+        started.wait()
         (place / "head.txt").unlink()
 
 

@@ -36,10 +36,16 @@ def victim(kind: str, folder: Path, driver: int, other: int | None = None) -> ps
         if kind == STOPPED:
             return ray_process(folder, ACTORS["worker"])
         if kind in SERVERS:
-            children = psutil.Process(driver).children()
-            return next((each for each in children if SERVERS[kind] in Path((each.cmdline() or [""])[0]).name), None)
+            return next(filter(lambda child: program(child) == SERVERS[kind], psutil.Process(driver).children()), None)
         return psutil.Process(driver if kind == "driver" else other)
     return None
+
+
+def program(process: psutil.Process) -> str:
+    """The name of a process's program; empty of one that has ended and is not yet waited for, as a lost cluster's are."""
+    with contextlib.suppress(psutil.Error):
+        return Path((process.cmdline() or [""])[0]).name
+    return ""
 
 
 def strike(kind: str, process: psutil.Process) -> None:
