@@ -12,6 +12,8 @@ SETTING = $(if $(filter own old avx2,$(CPU)),$(CPU_$(CPU)),$(error CPU must be o
 THREADS ?= 1
 # Examples of `make fuzz`.
 FUZZ ?= 20000
+# Options of `make faults`, FAULTS="--kinds raylet gcs --runs 10".
+FAULTS ?=
 READY := $(VENV)/.ready
 # The core's tests with the lowest versions that pyproject.toml allows; a floor there is what passed here. uv takes torch from PyPI, unless
 # FLOORS_TORCH names another build, `make test-floors FLOORS_TORCH=torch==2.13.0+cpu`, in an index or folder that uv's own UV_EXTRA_INDEX_URL
@@ -20,7 +22,7 @@ FLOORS := .venv-floors
 FLOORS_TORCH ?=
 UV ?= $(BIN)/uv
 
-.PHONY: help setup demo test test-fast test-slow test-floors fuzz coverage lint bench clean
+.PHONY: help setup demo test test-fast test-slow test-floors fuzz faults coverage lint bench clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -55,6 +57,9 @@ test-floors: $(READY) ## the core's tests with the lowest versions that pyprojec
 
 fuzz: $(READY) ## FUZZ (20,000) files and options that nobody would write, drawn anew each time: each is found good or told by line
 	FUZZ=$(FUZZ) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q --timeout 7200 tests/fuzz
+
+faults: $(READY) ## kills a process of a running sweep at a random moment, again and again, and prints what survived (about 40 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.isolated $(BIN)/python -m tests.faults $(FAULTS)
 
 coverage: $(READY) ## lines and branches by room that the first half of the tests reaches; at least 90 % of the core's branches
 	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist worksteal -m "not ray and not browser" --cov --cov-report=

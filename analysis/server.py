@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from dualsweep.analysis import kept_with
 from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.links import run_link
 from dualsweep.analysis.proxies import reach_this_machine_directly
@@ -23,7 +25,7 @@ from dualsweep.analysis.trials import SweepRecord
 from dualsweep.trainer.config.masking import masked, without_login
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 2.0
 _POLL_SECONDS = 0.2
 
 
@@ -39,15 +41,19 @@ class UiServer:
 
     def stop(self) -> None:
         """Stop the server and its workers, if this started it. Twice does no harm."""
-        if self.process is None or self.process.poll() is not None:
+        if self.process is None:
             return
-        # The server runs workers of its own, so its whole process group is told; it leads one.
-        os.killpg(self.process.pid, signal.SIGTERM)
-        try:
+        # The server runs workers of its own, so its whole process group is told, whose head may be gone; then what is left of it.
+        self._tell(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        self._tell(signal.SIGKILL)
+        self.process.wait()
+
+    def _tell(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
 
     def __enter__(self) -> UiServer:
         return self
@@ -101,8 +107,9 @@ def _started(command: list[str], tracking_uri: str) -> tuple[subprocess.Popen[by
     environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | os.environ | {"MLFLOW_BACKEND_STORE_URI": tracking_uri}
     with tempfile.NamedTemporaryFile(prefix="mlflow-ui-", suffix=".log", delete=False) as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
-        )
+            [sys.executable, "-I", "-S", kept_with.__file__, *command],
+            stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment,
+        )  # fmt: skip
     return process, Path(log.name)
 
 

@@ -6,7 +6,7 @@ import os
 import random
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -17,6 +17,8 @@ from dualsweep.cluster.errors import ClusterError
 from dualsweep.cluster.machine import connected_machine, local_machine
 from dualsweep.cluster.quiet import without_false_alarms
 from dualsweep.cluster.resources import Machine, local_cluster_cpus
+from dualsweep.cluster.vitals import Loss, watched
+from dualsweep.cluster.watchdog import Watchdog
 
 NESTED_TRAIN: Mapping[str, str] = MappingProxyType(
     {
@@ -24,6 +26,8 @@ NESTED_TRAIN: Mapping[str, str] = MappingProxyType(
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
         # On a busy cluster a trial may queue for its workers; at Ray's 60 s its controller would start over, again and again.
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
+        # A worker that does not answer for so long counts as dead; Ray waits ten minutes.
+        "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",
         # The paths in a user's recipe are relative to the working directory, not to a folder of Tune's.
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
     }
@@ -71,12 +75,13 @@ class Connection:
         self.close()
 
 
-def connect(address: str | None = None, *, worker_logs: bool = False) -> Connection:
+def connect(address: str | None = None, *, worker_logs: bool = False, on_loss: Loss | None = None) -> Connection:
     """Connect this process to Ray.
 
     `address`: "local" starts a cluster on this machine; host:port or "auto" joins one; None joins RAY_ADDRESS where set, as
     inside a submitted job, and is "local" elsewhere; a process that is connected already stays so. With
-    `worker_logs` what the workers print appears here.
+    `worker_logs` what the workers print appears here. `on_loss` is called, in a thread of its own, when the cluster that was
+    started or joined here is gone: with what was found, and whether it was started here; nothing is left of it then.
 
     Workers can import from the working directory: Ray carries it there by itself. On clusters of several machines that
     needs the same folder on each, or `dualsweep.cluster.jobs.submit`, which uploads it.
@@ -88,15 +93,24 @@ def connect(address: str | None = None, *, worker_logs: bool = False) -> Connect
         _check_same(already, address)
         return Connection(already, connected_machine(), False, *_around())
     target = gcs_address(address)
+    finish: Callable[[], None] = _nothing
     with contextlib.ExitStack() as undo:
         undo.enter_context(_environment(NESTED_TRAIN if target else {**NESTED_TRAIN, **LOCAL_ONLY}))
         if target:
             _join(target, worker_logs)
         else:
+            finish = Watchdog().end
+            undo.callback(finish)  # there before there is anything to end
             undo.enter_context(without_false_alarms())
             _start(worker_logs)
         undo.callback(_shutdown)
+        if on_loss is not None:
+            undo.enter_context(watched(target, on_loss, finish))
         return Connection(target or _own_address(), connected_machine(), target is None, *_around(), undo.pop_all())
+
+
+def _nothing() -> None:
+    """A cluster that was joined is not ours to end."""
 
 
 def _already_connected() -> str | None:

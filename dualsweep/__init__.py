@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dualsweep.sweeps.python.run import Run
     from dualsweep.sweeps.python.swept import Swept
     from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
-    from dualsweep.trainer.errors import TrainingError
+    from dualsweep.trainer.errors import TrainingError, TrainingInterrupted
     from dualsweep.trainer.recipe.load import load_recipe
     from dualsweep.trainer.recipe.recipe import Recipe
     from dualsweep.trainer.result import Result
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = [
     "ClusterError", "Diagnostic", "Explanation", "Front", "InputError", "Plan", "Recipe", "Result", "ReviewError", "Run", "Swept",
-    "TrainingError", "front", "load", "load_plan", "load_recipe", "sweep", "train",
+    "TrainingError", "TrainingInterrupted", "front", "load", "load_plan", "load_recipe", "sweep", "train",
 ]  # fmt: skip
 _HOME = {
     "ClusterError": "dualsweep.cluster.errors",
@@ -57,6 +57,7 @@ _HOME = {
     "Run": "dualsweep.sweeps.python.run",
     "Swept": "dualsweep.sweeps.python.swept",
     "TrainingError": "dualsweep.trainer.errors",
+    "TrainingInterrupted": "dualsweep.trainer.errors",
     "front": "dualsweep.sweeps.python.calls",
     "load": "dualsweep.sweeps.python.calls",
     "load_plan": "dualsweep.sweeps",

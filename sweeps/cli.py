@@ -77,12 +77,12 @@ def train(
 ) -> None:  # fmt: skip
     """One constrained training; the same command again continues an interrupted one."""
     trust_all(trust)
-    from dualsweep.sweeps.checking import checked_recipe, checked_store
-
-    checked = replace(checked_recipe(file, sets or [], output, json_file, address), store=checked_store(store))
-    from dualsweep.sweeps.single import run_single
-
     with interruptible():
+        from dualsweep.sweeps.checking import checked_recipe, checked_store
+
+        checked = replace(checked_recipe(file, sets or [], output, json_file, address), store=checked_store(store))
+        from dualsweep.sweeps.single import run_single
+
         explained = run_single(checked, Screen())
     result = explained.result
     write_json(json_file, {**result.to_json(), "verdicts": explained.to_json()})
@@ -98,12 +98,12 @@ def sweep(
 ) -> None:  # fmt: skip
     """A sweep; the same command again continues it and never reruns a finished trial."""
     trust_all(trust)
-    from dualsweep.sweeps.checking import checked_sweep
-
-    checked = checked_sweep(file, sets or [], output, json_file, address)
-    from dualsweep.sweeps.runner import run_sweep
-
     with interruptible():
+        from dualsweep.sweeps.checking import checked_sweep
+
+        checked = checked_sweep(file, sets or [], output, json_file, address)
+        from dualsweep.sweeps.runner import run_sweep
+
         results = run_sweep(checked, Screen())
     write_json(json_file, results.to_json())
     if results.interrupted:

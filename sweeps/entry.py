@@ -9,6 +9,8 @@ from dualsweep.analysis.proxies import reach_this_machine_directly
 from dualsweep.cluster.errors import ClusterError
 from dualsweep.sweeps.cli import app
 from dualsweep.sweeps.exits import BAD_INPUT, FAILED
+from dualsweep.sweeps.interrupts import end_soon, terminate_like_interrupt
+from dualsweep.sweeps.lost_cluster import may_restart
 from dualsweep.sweeps.options import no_path, refused_by_the_machine
 from dualsweep.sweeps.output import tolerate
 from dualsweep.sweeps.typed import remember
@@ -20,6 +22,9 @@ from dualsweep.trainer.errors import TrainingError
 
 def main() -> None:
     """Run `dualsweep` with the arguments of this process."""
+    terminate_like_interrupt()
+    end_soon()
+    may_restart()
     tolerate()
     remember()
     reach_this_machine_directly()

@@ -1,19 +1,59 @@
-"""Ending as cleanly on SIGTERM (from a scheduler, or a job's stop) as on Ctrl-C."""
+"""Ending as cleanly on SIGTERM (from a scheduler, or a job's stop) and SIGHUP (of a terminal) as on Ctrl-C, and soon."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
+import time
 from types import FrameType
+
+from dualsweep.sweeps.exits import INTERRUPTED
+
+_LIKE_INTERRUPT = (signal.SIGTERM, signal.SIGHUP)
+#: Seconds that a command has to end by itself after the first signal: a waiting scheduler kills after ten.
+GRACE = 8.0
+#: Whether this process was asked to end.
+asked_to_end = threading.Event()
 
 
 def terminate_like_interrupt() -> None:
-    """From now on SIGTERM acts as Ctrl-C. To be called once connected: Ray sets a handler of its own when it connects.
+    """From now on SIGTERM and SIGHUP act as Ctrl-C. To be called again once connected: Ray sets a handler of its own then.
 
-    Does nothing outside the main thread, where Python allows no handlers.
+    SIGHUP stays ignored where it was, as under nohup. Ctrl-C itself does not: a shell without job control starts what it puts in
+    the background with SIGINT ignored, and there would be no way to end that. Does nothing outside the main thread, where Python
+    allows no handlers.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in _LIKE_INTERRUPT:
+        if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def end_soon() -> None:
+    """From the first SIGINT, SIGTERM or SIGHUP on this process has `GRACE` seconds; then it ends with the code of what was
+    interrupted, whatever it waits for. What is written down is whole at any time.
+
+    Handlers may be replaced afterwards: it looks at what arrives.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_end, args=(reader,), daemon=True, name="end-soon").start()
+
+
+def _end(reader: int) -> None:
+    while os.read(reader, 1)[0] not in (signal.SIGINT, *_LIKE_INTERRUPT):
+        pass
+    asked_to_end.set()
+    time.sleep(GRACE)
+    print(f"dualsweep: not ended within {GRACE:g} s, and ended now; to continue, the same command again", file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
 
 
 def _interrupt(_number: int, frame: FrameType | None) -> None:
@@ -22,6 +62,6 @@ def _interrupt(_number: int, frame: FrameType | None) -> None:
     The signal itself is not raised: Ray starts its jobs with SIGINT blocked, and it would wait for ever.
     """
     handler = signal.getsignal(signal.SIGINT)
-    if not callable(handler):  # a shell's background jobs ignore Ctrl-C, which is meant for others
+    if not callable(handler):  # whoever set it so after us
         raise KeyboardInterrupt
     handler(signal.SIGINT, frame)

@@ -13,10 +13,12 @@ from typing import Annotated, Any
 import typer
 
 from dualsweep.sweeps.exits import FAILED, INTERRUPTED
+from dualsweep.sweeps.interrupts import asked_to_end
 from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import lasting_folder, lasting_path, local_path
 from dualsweep.trainer.config.wording import show
+from dualsweep.trainer.errors import TrainingInterrupted
 from dualsweep.trainer.storage import write_file
 
 
@@ -139,7 +141,7 @@ def refused_by_the_machine(error: OSError) -> str:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C says how to continue, and so does a machine that takes no more."""
+    """Ctrl-C says how to continue, and so do a machine that takes no more and processes that die again and again."""
     try:
         yield
     except OSError as error:
@@ -147,6 +149,14 @@ def interruptible() -> Iterator[None]:
             raise
         print(f"dualsweep: {told}; to continue once that is fixed, {same_again()}", file=sys.stderr)
         raise typer.Exit(FAILED) from None
+    except TrainingInterrupted as interruption:
+        print(f"dualsweep: interrupted: {interruption}; to continue, {same_again()}", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    except SystemExit:  # by Ray's own handler, at its start
+        if not asked_to_end.is_set():
+            raise
+        print(f"dualsweep: interrupted; to continue, {same_again()}", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
     except KeyboardInterrupt:
         print(f"dualsweep: interrupted; to continue, {same_again()}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None

@@ -134,6 +134,13 @@ class Progress:
         self.say(f"{told} ({self._done}/{self._total}{more})")
         self._refresh()
 
+    def interrupted(self, name: str, reason: str) -> None:
+        """A training that has not ended, and will not go on now."""
+        self._running.pop(name, None)
+        self._time_left.ended(name, time.monotonic())
+        self.say(f"trial {name} interrupted: {reason}")
+        self._refresh()
+
     def _sweep_left(self) -> float | None:
         """Seconds until all trials are done: those running and those to come."""
         steps_left = {name: state.left for name, state in self._running.items()}

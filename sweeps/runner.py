@@ -24,6 +24,7 @@ from dualsweep.sweeps.conductor import Conductor, Halt, Reported
 from dualsweep.sweeps.dual_informed.of_plan import outcome_of
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.journal import Journal
+from dualsweep.sweeps.lost_cluster import lost
 from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
@@ -42,6 +43,7 @@ from dualsweep.sweeps.trials.runs import Ended, OpenTrial, Run, Seed
 from dualsweep.trainer.amortised.front import front_in
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.uris import is_local, lasting_path, local_path
+from dualsweep.trainer.errors import TrainingInterrupted
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.ray_shell.job import Job, job_for, result_in
 from dualsweep.trainer.result import Result, failed
@@ -107,6 +109,14 @@ class Runner:
     def recovers(self, run: Run, reason: str) -> None:
         """The training's own process died, and another goes on from its checkpoint."""
         self._progress.say(f"trial {run.name}: its own process died ({reason}); another goes on from its checkpoint")
+
+    def waits(self, run: Run, reason: str) -> None:
+        self._progress.say(f"trial {run.name}: {reason}")
+
+    def interrupted(self, run: Run, reason: str) -> None:
+        """Its trial stays unfinished, in the study and the records; the sweep goes on with the others."""
+        if self._conductor.is_running(run):
+            self._progress.interrupted(run.name, f"{reason}; the same command continues it")
 
     def lost(self, run: Run, reason: str) -> None:
         """A training without a last report: its result file counts where it wrote one, else it has failed."""
@@ -243,7 +253,7 @@ def run_sweep(checked: Checked, console: Console) -> Results:
             run_status = "KILLED" if study.unfinished() or study.remaining else "FINISHED"
             if study.stopped:
                 console.print(f"ended after {study.finished} trials: {study.stopped}", highlight=False, soft_wrap=True)
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit, TrainingInterrupted):
             run_status = "KILLED"
             raise
         finally:
@@ -269,7 +279,7 @@ def _run_trials(
     if study.finished or runs < left * seeds:
         ended = f" ({plan.trials * seeds - runs} of {plan.trials * seeds} trainings)" if seeds > 1 else ""
         console.print(f"continuing: {study.finished} of {plan.trials} trials are done{ended}", highlight=False)
-    with connect(checked.address) as connection:
+    with connect(checked.address, on_loss=lost) as connection:
         way_back.check_shared(checked, connection.machine)
         fits = concurrency(connection.machine, checked.ask, plan.sweep.concurrency)
         concurrent = min(fits.concurrent, max(1, runs))
@@ -287,7 +297,7 @@ def _run_trials(
         journal.begin(TrialRecord.load_all(folder))
         with Progress(console, total, concurrent, total - runs, unit, journal) as progress:
             runner = Runner(plan, study, tracker, progress, checked.output, folder)
-            run_trials(runner, max(1, runs), concurrent, folder, warm=plan.sweep.hosting == "warm")
+            run_trials(runner, concurrent, folder, warm=plan.sweep.hosting == "warm", ends=connection.started)
     return amortised
 
 

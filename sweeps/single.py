@@ -14,6 +14,7 @@ from dualsweep.sweeps import way_back
 from dualsweep.sweeps.checking import Checked
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.journal import Journal
+from dualsweep.sweeps.lost_cluster import lost
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.explained import Explained, Points, write
 from dualsweep.sweeps.reports.explaining import show
@@ -72,7 +73,7 @@ def _trained(checked: Checked, local: Path, console: Console, on_report: Callabl
     from dualsweep.trainer.ray_shell.launch import train_checked  # Ray, which a training that has ended does without
 
     name = checked.recipe.name
-    with connect(checked.address) as connection:
+    with connect(checked.address, on_loss=lost) as connection:
         way_back.check_shared(checked, connection.machine)
         concurrency(connection.machine, checked.ask)
         local.mkdir(parents=True, exist_ok=True)

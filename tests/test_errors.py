@@ -17,9 +17,9 @@ from dualsweep.trainer.config.dotted_keys import NoSuchPlaceError
 from dualsweep.trainer.config.import_path import CannotImportError
 from dualsweep.trainer.config.uris import BadPlaceError
 from dualsweep.trainer.data.faults import BadDataError
-from dualsweep.trainer.errors import TrainingError, TrainingStopped
+from dualsweep.trainer.errors import TrainingError, TrainingInterrupted, TrainingStopped
 from dualsweep.trainer.evaluation.evidence import NotMeasured
-from dualsweep.trainer.ray_shell.slot import EditedModules
+from dualsweep.trainer.ray_shell.slot import EditedModules, SlotLostError
 from dualsweep.trainer.storage import OutsideError
 from tests.house import ROOMS
 
@@ -30,7 +30,8 @@ RAISED: list[Exception] = [
     InputError(TWO_MISTAKES), RulesError(TWO_MISTAKES), RuleError("a.0", *THREE), BadDataError(*TWO_MISTAKES),
     *[kind(*THREE) for kind in (UnplacedError, OutsideError, StorageError,
                                   NoSuchPlaceError, CannotImportError, BadPlaceError, ClusterError)],
-    *[kind("a reason") for kind in (TrainingError, TrainingStopped, NotMeasured, EditedModules, ReviewError, _GoneError)],
+    *[kind("a reason") for kind in (TrainingError, TrainingInterrupted, TrainingStopped, SlotLostError, NotMeasured)],
+    *[kind("a reason") for kind in (EditedModules, ReviewError, _GoneError)],
 ]  # fmt: skip
 
 

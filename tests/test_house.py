@@ -39,6 +39,7 @@ PRIVATE = {
     ("trainer.ray_shell.slot", "ray.train.v2._internal.execution.callback.WorkerGroupCallback"): "what a slot is killed by",
     ("cluster.auth", "ray._raylet.Config"): "whether a token is asked for is told nowhere else",
     ("sweeps.studies.study", "_trial_id"): "a trial's id in its storage, by which Optuna's own storages are asked",
+    ("sweeps.interrupts", "_exit"): "the one end of a process that waits for nothing",
 }
 #: What no line of the rooms names: a library calls it, or users do.
 CALLED_FROM_OUTSIDE = {
@@ -48,6 +49,7 @@ CALLED_FROM_OUTSIDE = {
     "trainer.ray_shell.process_group.on_shutdown": "Ray Train",
     "trainer.ray_shell.process_group.on_start": "Ray Train",
     "trainer.ray_shell.slot.after_controller_start": "Ray Train",
+    "trainer.ray_shell.slot.after_worker_group_poll_status": "Ray Train",
     "trainer.ray_shell.slot.after_worker_group_start": "Ray Train",
     "sweeps.python.drawn_front.to_dataframe": "users, docs/python.md",
     "sweeps.python.drawn_front._repr_html_": "IPython",
@@ -67,7 +69,7 @@ CALLED_FROM_OUTSIDE = {
     "sweeps.tune.stop_all": "Ray Tune",
     "sweeps.tune.on_trial_start": "Ray Tune",
     "sweeps.tune.on_trial_error": "Ray Tune",
-    "sweeps.tune.on_trial_recover": "Ray Tune",
+    "sweeps.tune.on_step_end": "Ray Tune",
 }
 #: Whose modules are found by being there.
 PLUG_INS = (

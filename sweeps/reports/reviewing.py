@@ -153,6 +153,9 @@ def serve(name: str | None, store: str | None, port: int, console: Console) -> N
                 time.sleep(0.5)
         except KeyboardInterrupt:
             console.print("stopped")
+            return
+    if server.process is not None:
+        raise ReviewError(f"The MLflow UI must go on until Ctrl-C, but its server at {server.base_url} ended by itself.")
 
 
 def _print_links(base_url: str, tracking_uri: str, sweep: str, console: Console) -> None:

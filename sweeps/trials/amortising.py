@@ -14,6 +14,7 @@ from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.trainer.amortised.front import FILE
 from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.errors import TrainingInterrupted
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.ray_shell.job import result_in
 from dualsweep.trainer.ray_shell.launch import train_checked
@@ -67,7 +68,7 @@ def run_amortised(
 
         try:
             result = training(recipe, place_of(output), take)
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit, TrainingInterrupted):
             tracker.end_amortised("interrupted", "the sweep was interrupted; the same command continues")
             raise
         if result.metrics and result.status != "failed":  # a kill may have come between its result and its last report

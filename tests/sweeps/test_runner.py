@@ -195,6 +195,22 @@ def test_a_training_is_explained_and_a_trial_of_several_names_them(swept: tuple[
             explain_run(trial, plan.tracking_uri)
 
 
+def test_a_training_whose_processes_died_is_left_to_the_next_command_and_the_others_go_on(tmp_path: Path) -> None:
+    plan, folder = planned(tmp_path), tmp_path / "out"
+    with conducted(plan, folder) as runner:
+        for run in handed_out(runner):
+            if run.name == "0001-seed-0":
+                runner.started(run)
+                runner.interrupted(run, "its worker died (3 times)")
+            else:
+                train(runner, run)
+    assert [record.number for record in TrialRecord.load_all(folder)] == [0, 2]
+    left = runs_of(plan)["trial"]["0001"]
+    assert left.info.status == "KILLED" and left.data.tags["dualsweep.status"] == "interrupted"
+    assert go(plan, folder) == ["0001-seed-0"]
+    assert [record.result.status for record in TrialRecord.load_all(folder)] == ["converged"] * 3
+
+
 def broken_off(file: str, store: str, folder: str) -> None:
     """Runs the sweep in processes that are killed (-9) at their 4th, 17th, ... write, until one comes to the end."""
     plan, place = load_plan(file, [f"mlflow.tracking_uri={store}"]), Path(folder)

@@ -8,7 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from tests.stores import empty_store
 
@@ -19,8 +22,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_terminated_in_a_script_s_background_it_ends_its_server(tmp_path: Path) -> None:
-    """A shell's background jobs ignore Ctrl-C, so that SIGTERM is all there is."""
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGKILL, -signal.SIGKILL)])
+def test_in_a_script_s_background_it_ends_its_server_whatever_it_is_ended_by(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    """Where a shell has it ignore Ctrl-C."""
     uri = empty_store(tmp_path)
     port = free_port()
     command = f"trap '' INT; exec {sys.executable} -m dualsweep ui --tracking-uri {uri} --port {port}"
@@ -38,9 +49,10 @@ def test_terminated_in_a_script_s_background_it_ends_its_server(tmp_path: Path) 
             if "Ctrl-C" in line:
                 break
             assert re.match(r"MLflow: http://127.0.0.1:\d+", line)
-        with socket.create_connection(("127.0.0.1", port)):
-            pass
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", port)) != 0
+        assert listens(port)
+        process.send_signal(number)
+        assert process.wait(15) == code
+    end = time.monotonic() + 5
+    while listens(port):
+        assert time.monotonic() < end
+        time.sleep(0.1)

@@ -27,6 +27,7 @@ def train(recipe: Recipe, output: str | None = None, on_report: OnReport = lambd
     Raises:
         InputError: the recipe's data, models or the user's parts are wrong, with every mistake found, before anything starts;
             or `output` holds a run of another recipe.
+        TrainingInterrupted: its processes died more often than it is started again; the same call continues it.
     """
     place = job_for(recipe, output or f"runs/{recipe.name}").output
     if read_file(place, MARK) is None:  # a run that began was checked then
@@ -39,6 +40,7 @@ def train_checked(recipe: Recipe, output: str, on_report: OnReport = lambda payl
 
     Raises:
         InputError: `output` holds a run of another recipe.
+        TrainingInterrupted: as `train` does.
     """
     job = job_for(recipe, output)
     done = claim(job.output, recipe)

@@ -21,17 +21,20 @@ from ray.train.v2._internal.execution.callback import (  # no public hooks name 
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import Job
 from dualsweep.trainer.ray_shell.process_group import ProcessGroup
 from dualsweep.trainer.ray_shell.receipts import acknowledge, with_receipt
-from dualsweep.trainer.ray_shell.slot_actor import Left, SlotCoordinator
+from dualsweep.trainer.ray_shell.slot_actor import Alive, Left, SlotCoordinator
 from dualsweep.trainer.ray_shell.worker import work
 from dualsweep.trainer.recipe.run import Resources
 
 #: Seconds that one question for the next message may last.
 _PATIENCE = 0.5
+#: Seconds in which an actor's process must have started, and workers, as long as Train gives them.
+_STARTING, _PLACING = 120.0, 600.0
+#: Seconds after which a process that does not answer, or of which nothing is heard, counts as dead.
+_SILENCE = 60.0
 
 
 def start_actor(name: str | None = None) -> Any:
@@ -47,17 +50,26 @@ class _Trainer(DataParallelTrainer):
         return [each for each in callbacks if not isinstance(each, DatasetsCallback)]
 
 
+class SlotLostError(RayError):
+    """A slot has no processes any more that could go on, or none that answer."""
+
+
 class _Announce(ControllerCallback, WorkerGroupCallback):
-    """Tells what a slot can be killed by: its controller, an actor, and its placement group."""
+    """Tells what a slot can be killed by, its controller, an actor, and its placement group; and that the controller lives."""
 
     def __init__(self, actor: Any) -> None:
-        self._actor = actor
+        self._actor, self._told = actor, 0.0
 
     def after_controller_start(self, train_run_context: Any) -> None:
         self._actor.announce.remote(ray.get_runtime_context().current_actor)
 
     def after_worker_group_start(self, worker_group: Any) -> None:
         self._actor.announce.remote(worker_group.get_worker_group_state().placement_group_handle.placement_group)
+
+    def after_worker_group_poll_status(self, worker_group_status: Any) -> None:
+        if time.monotonic() - self._told > _SILENCE / 6:
+            self._told = time.monotonic()
+            self._actor.announce.remote(Alive())
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,7 @@ class Slot:
         self._problem: BaseException | None = None
         self._trainings, self._first, self._worn, self._edited = 0, 0, False, False
         self._running: int | None = None
+        self._heard = time.monotonic()
         self._thread = threading.Thread(target=self._fit, args=(storage,), name="ray-train", daemon=True)
         self._thread.start()
 
@@ -124,14 +137,18 @@ class Slot:
 
         Raises:
             EditedModules: the user's modules have changed since they were imported, and nothing was trained.
+            SlotLostError: its processes ended without a result, or do not answer.
             BaseException: what Train raised, where the training broke off.
         """
-        self._running = ray.get(self._actor.give.remote(job))
+        self._running = ray.get(self._actor.give.remote(job), timeout=_STARTING)
+        self._heard = time.monotonic()
         while self._running is not None:
             over = not self._thread.is_alive()  # asked before the actor: what was reported before the end is there by then
             message = self._next()
             if message is None and over:
-                raise self._problem or TrainingError("its workers ended without a result")
+                raise self._problem or SlotLostError("its workers ended without a result")
+            if self._silent > (_SILENCE if self._group is not None else _PLACING):
+                raise SlotLostError(f"nothing was heard of its processes for {self._silent:.0f} s")
             if self._running is not None:
                 payload = with_receipt(message, self._name, self._running) if isinstance(message, dict) else None
                 yield payload
@@ -142,7 +159,7 @@ class Slot:
         """Ends the training that runs, at its next dual step; where that isn't within so many seconds, the slot is killed."""
         end = time.monotonic() + seconds
         with contextlib.suppress(RayError):
-            ray.get(self._actor.stop.remote(self._running))
+            ray.get(self._actor.stop.remote(self._running), timeout=seconds)
         with contextlib.suppress(EditedModules):
             while self._running is not None and self._thread.is_alive() and time.monotonic() < end:
                 self._next()
@@ -155,17 +172,30 @@ class Slot:
         So it is without the actor as well, whose loss ends the workers too.
         """
         try:
-            message = ray.get(self._actor.next.remote(_PATIENCE))
+            message = ray.get(self._actor.next.remote(_PATIENCE), timeout=_SILENCE)
         except RayError:
             time.sleep(_PATIENCE)
             return None
+        if message is not None:
+            self._heard = time.monotonic()
         if isinstance(message, Left):
             self._leave(message)
         elif isinstance(message, PlacementGroup):
             self._group = message
-        elif message is not None and not isinstance(message, dict):
+        elif message is not None and not isinstance(message, (dict, Alive)):
             self._controller = message
         return message
+
+    @property
+    def waits_for(self) -> str:
+        """What the training that was given waits for, where it has not begun; empty where it has."""
+        ask = _scaling(self._resources)
+        return "" if self._group is not None else f"{ask.num_workers} worker(s) of {ask.resources_per_worker} each"
+
+    @property
+    def _silent(self) -> float:
+        """Seconds since anything was heard of the slot's processes."""
+        return time.monotonic() - self._heard
 
     def _leave(self, left: Left) -> None:
         if left.training != self._running:
@@ -183,7 +213,7 @@ class Slot:
         """Lets the workers go, and waits for the slot's end."""
         with contextlib.suppress(RayError):
             if self._running is None and not self._edited:  # else workers may wait for each other
-                ray.get(self._actor.end.remote())
+                ray.get(self._actor.end.remote(), timeout=seconds)
                 self._thread.join(seconds)
         self.kill()
 
@@ -195,13 +225,13 @@ class Slot:
         The controller first, which would take the loss of its workers for a failure and start others; then the placement
         group, which Train's own cleaner removes only after it has missed the controller, once a second.
         """
-        running, end = self._thread.is_alive(), time.monotonic() + seconds
+        end = time.monotonic() + seconds
         while self._thread.is_alive() and time.monotonic() < end:
             with contextlib.suppress(RayError, EditedModules):
                 if self._controller is not None:
                     ray.kill(self._controller)
                 self._next()
-        if running and self._group is not None:
+        if self._group is not None:
             with contextlib.suppress(RayError):
                 remove_placement_group(self._group)
         with contextlib.suppress(RayError):

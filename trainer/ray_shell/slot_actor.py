@@ -26,6 +26,11 @@ class Left:
     edited: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Alive:
+    """Train's controller watches the workers, and all have answered it or are given their time to."""
+
+
 class SlotCoordinator:
     """The body of the actor. Trainings are numbered from 0; what arrives of an earlier one than the present is dropped.
 

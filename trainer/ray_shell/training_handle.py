@@ -6,10 +6,10 @@ import posixpath
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ray.exceptions import RayError
-from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
+from ray.exceptions import RayError, RayTaskError
+from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
-from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.errors import TrainingError, TrainingInterrupted
 from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import Job
 from dualsweep.trainer.ray_shell.receipts import acknowledge
@@ -20,6 +20,8 @@ from dualsweep.trainer.recipe.run import Resources
 from dualsweep.trainer.storage import ERROR, write_files
 
 OnReport = Callable[[Payload], bool | None]
+#: What the other members of a process group say of one that has died, Gloo and NCCL alike, in a plain RuntimeError.
+_PEER_GONE = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
 
 
 class Training:
@@ -38,26 +40,29 @@ class Training:
 
         Whoever asks for the next keeps the one before; unless `kept` is false, where only `receipts.acknowledge` says so.
 
-        It starts again from its checkpoint when a worker or the coordinator dies, `retries` times. An error of the code that
-        comes again is one that every attempt ends with, as runs repeat exactly.
+        It starts again from its checkpoint when a process of its own dies, whichever, or its code raises, `retries` times
+        together. An error of the code that comes again is one that every attempt ends with, as runs repeat exactly.
 
         Raises:
-            TrainingError: after the last report, where the training broke off.
+            TrainingError: after the last report, where the training's own code broke it off.
+            TrainingInterrupted: there too, where it was once more the death of a process.
         """
         before = ""
         for left in reversed(range(self._resources.retries + 1)):
             try:
                 yield from self._attempt(kept)
                 return
-            except WorkerGroupError as error:
+            except (RayError, TrainingFailedError) as error:
                 if reason := _reason(error):
                     raise TrainingError(reason) from None
                 said = error_in(whole(error))
-                if not left or (said == before and not _is_loss(error)):
+                if is_loss(error):
+                    if not left:
+                        raise TrainingInterrupted(f"{said} ({self._resources.retries + 1} times)") from error
+                    continue
+                if not left or said == before:
                     raise TrainingError(self._told(whole(error))) from error
                 before = said
-            except TrainingFailedError as error:
-                raise TrainingError(self._told(whole(error))) from error
 
     def _attempt(self, kept: bool) -> Iterator[Payload | None]:
         while True:
@@ -71,6 +76,11 @@ class Training:
             except Exception:
                 self._slots.kill()
                 raise
+
+    @property
+    def waits_for(self) -> str:
+        """What it waits for, where it has not begun yet; empty where it has."""
+        return self._slot.waits_for if self._slot is not None else ""
 
     def stop(self, seconds: float) -> None:
         """Ends it at its next dual step, or with its slot where that takes longer. After its end it does nothing."""
@@ -97,6 +107,7 @@ def follow(job: Job, on_report: OnReport) -> None:
 
     Raises:
         TrainingError: with the reason; what the workers said of it is in `error.txt` of the output.
+        TrainingInterrupted: its processes died, more often than it is started again.
     """
     slots = Slots()
     try:
@@ -109,15 +120,32 @@ def follow(job: Job, on_report: OnReport) -> None:
     slots.end()
 
 
-def _reason(error: WorkerGroupError) -> str:
+def _reason(error: BaseException) -> str:
     """The reason of a training that says itself why trying again won't fix it; empty where none does."""
-    causes = [each if isinstance(each, TrainingError) else each.__cause__ for each in error.worker_failures.values()]
+    failures = _failures(error)
+    causes = [each if isinstance(each, TrainingError) else each.__cause__ for each in failures]
     return next((str(each) for each in causes if isinstance(each, TrainingError)), "")
 
 
-def _is_loss(error: WorkerGroupError) -> bool:
-    """Whether a process died, and not the code in it."""
-    return any(isinstance(each, RayError) or isinstance(each.__cause__, RayError) for each in error.worker_failures.values())
+def is_loss(error: BaseException | None) -> bool:
+    """Whether a process died, or did not answer, and not the code in it: of several failures one such is the cause of all."""
+    return any(_is_death(cause) for each in _failures(error) for cause in (each, each.__cause__))
+
+
+def _is_death(error: BaseException | None) -> bool:
+    if isinstance(error, RayTaskError):  # what code in another process raised, which may have been told of a death there
+        return _is_death(error.cause)
+    of_train = type(error).__module__.startswith("ray.train")  # of a worker that does not answer, or has none to start
+    return isinstance(error, RayError) or of_train or any(word in str(error) for word in _PEER_GONE)
+
+
+def _failures(error: BaseException | None) -> list[BaseException]:
+    """What an error of Train's was made of: of each worker that failed, or of its controller."""
+    if isinstance(error, WorkerGroupError):
+        return list(error.worker_failures.values())
+    if isinstance(error, ControllerError):
+        return [error.controller_failure]
+    return [] if error is None else [error]
 
 
 def whole(error: BaseException) -> str:

@@ -22,7 +22,7 @@ class Resources(Section):
         examples=["4"],
     )
     retries: Annotated[int, Field(ge=0)] = Field(
-        2, description="times a trial whose worker died is started again", examples=["2"]
+        2, description="times a trial of which a process died is started again at once", examples=["2"]
     )
 
 

@@ -1,0 +1,75 @@
+"""Nothing of a cluster outlives the process that started it, and nothing else is touched."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+#: An owner with a watchdog, which starts what belongs to a session of its own (a worker with a child, and a server), one that
+#: reads a file of that session, one of another owner's session, and one of none; it prints their ids and goes on.
+OWNER = """
+import os, subprocess, sys, time
+from datetime import datetime
+from pathlib import Path
+from dualsweep.cluster.watchdog import Watchdog
+
+dog = Watchdog()
+time.sleep(float(sys.argv[2]))
+name = datetime.now().strftime("session_%Y-%m-%d_%H-%M-%S_%f_")
+folders = {}
+for owner in (os.getpid(), 1):
+    folders[owner] = Path(sys.argv[1]) / f"{name}{owner}"
+    folders[owner].mkdir()
+sleep = "import time; time.sleep(60)"
+
+def start(command, **files):
+    return subprocess.Popen(command, start_new_session=True, **files).pid
+
+mine = (folders[os.getpid()] / "worker.out").open("w")
+child = "import subprocess, sys; subprocess.run(['sleep', '60'])"
+ids = [
+    start([sys.executable, "-c", child], stdout=mine),
+    start([sys.executable, "-c", sleep, f"--session-dir={folders[os.getpid()]}"]),
+    start(["sleep", "60"], stdin=(folders[os.getpid()] / "worker.out").open()),
+    start([sys.executable, "-c", sleep], stdout=(folders[1] / "worker.out").open("w")),
+    start([sys.executable, "-c", sleep]),
+]
+time.sleep(0.5)
+print(*ids, flush=True)
+if sys.argv[3] == "ends":
+    dog.end()
+    print("over", flush=True)
+time.sleep(60)
+"""
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found by their files in /proc")
+@pytest.mark.parametrize("how", ["is killed", "ends"])
+def test_what_a_session_has_started_ends_with_its_owner(how: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OWNER, str(tmp_path), "1.1", how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as owner:
+        assert owner.stdout is not None
+        processes = [psutil.Process(int(each)) for each in owner.stdout.readline().split()]
+        child = processes[0].children()
+        if how == "ends":
+            assert owner.stdout.readline() == "over\n"
+        else:
+            owner.send_signal(signal.SIGKILL)
+        end = time.monotonic() + 5
+        while any(map(alive, [*processes[:2], *child])) and time.monotonic() < end:
+            time.sleep(0.05)
+        left = [alive(each) for each in [*child, *processes]]
+        for each in (*child, *processes[2:]):
+            each.kill()
+        owner.kill()
+    assert left == [False, False, False, True, True, True]
