@@ -25,7 +25,7 @@ from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
-from dualsweep.sweeps.records.training_ends import count_ends, load_ends, save_end
+from dualsweep.sweeps.records.training_ends import load_ends, save_end
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import ProposedTrial
 from dualsweep.sweeps.reports.reviewing import full_link, review_of, show, summary
@@ -34,6 +34,7 @@ from dualsweep.sweeps.studies.telling import told_slacks
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
 from dualsweep.sweeps.trials.mlflow_runs import MlflowRuns
+from dualsweep.sweeps.trials.restoring import restore
 from dualsweep.sweeps.trials.results import Results, sweep_record
 from dualsweep.sweeps.trials.runs import Ended, OpenTrial, Run, Seed
 from dualsweep.trainer.amortised.front import front_in
@@ -199,7 +200,7 @@ def with_start(conductor: Conductor, study: Study, folder: Path, asked: Proposed
 
 def _trainings_left(plan: Plan, unfinished: Sequence[ProposedTrial], remaining: int, folder: Path) -> int:
     """The trainings that a sweep has yet to end: of the trials that were asked for, and of those that may yet be."""
-    ended = sum(count_ends(folder, each.number) for each in unfinished)
+    ended = sum(len(load_ends(folder, each.number, plan.seeds)) for each in unfinished)
     return (len(unfinished) + remaining) * len(plan.seeds) - ended
 
 
@@ -219,6 +220,7 @@ def run_sweep(checked: Checked, console: Console) -> Results:
     with Study(plan, folder) as study:
         for line in study.said:
             console.print(line, highlight=False, soft_wrap=True)
+        restore(plan, study.ended(), checked.output, folder)
         tracker = Tracker(plan, folder, lambda text: console.print(text, highlight=False, soft_wrap=True))
         run_status, amortised = "FAILED", None
         try:

@@ -13,11 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import yaml
+
 from dualsweep.trainer.storage import filesystem, inside, is_local, read_file
 
 DAMAGED = ".damaged"
 #: What reading a file of ours may raise where it holds something else. A NUL in a name that it gives is a ValueError.
-GARBAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError)
+GARBAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError, yaml.YAMLError)
 _log = logging.getLogger(__name__)
 Content = TypeVar("Content")
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from dualsweep.sweeps.tracking.experiment import client_of, experiment_of, identity_at, is_there, runs_of
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
 from dualsweep.sweeps.tracking.spool import Record, read
+from dualsweep.trainer.own_files import set_aside
 from dualsweep.trainer.storage import lies_below, moved
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Delivery:
         self._client: MlflowClient | None = None
         self._experiment = ""
         self._params: dict[str, dict[str, str]] = {}
+        for folder in filter(Path.is_dir, spool.glob("*.jsonl")):
+            set_aside(str(spool), folder.name, "a folder")
 
     def names(self) -> list[str]:
         """The runs with a spool, the sweep's own first: its trials' runs name it."""

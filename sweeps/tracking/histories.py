@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from dualsweep.trainer.metric_point import MetricPoint
+from dualsweep.trainer.own_files import GARBAGE, read_own
 
 History = dict[str, list[tuple[int, float]]]
 
@@ -23,11 +25,16 @@ def histories(points: Iterable[MetricPoint]) -> tuple[History, History]:
 
 
 def read_points(file: Path) -> list[MetricPoint]:
-    """The points of a `metrics.jsonl`; a line that a kill left half written is left out."""
+    """The points of a `metrics.jsonl`; a line that a kill left half written, or that is no point, is left out."""
     points = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
-        try:
-            points.append(MetricPoint.from_json(json.loads(line)))
-        except json.JSONDecodeError:
-            continue
+    for line in (read_own(file, bytes) or b"").splitlines():
+        with contextlib.suppress(*GARBAGE):
+            points.append(_point(line))
     return points
+
+
+def _point(line: bytes) -> MetricPoint:
+    point = MetricPoint.from_json(json.loads(line))
+    if type(point.step) is not int or not all(isinstance(value, int | float) for value in point.metrics.values()):
+        raise TypeError(f"a point must be numbers at a step, but got {line[:100]!r}")
+    return point

@@ -23,6 +23,7 @@ from dualsweep.trainer.engine.worker import run_worker
 from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.recipe.recipe import Recipe
 from tests.stores import empty_store
+from tests.sweeps.here import dualsweep_here
 
 RECIPE: dict[str, Any] = {
     "name": "tiny", "formulation": "constrained_training", "model": {"unet": {"channels": [8, 16]}},
@@ -81,3 +82,10 @@ def finished(folder: Path, **keys: Any) -> Path:
     with contextlib.chdir(folder):
         sweep(folder, output="runs/s")
     return folder
+
+
+def again(folder: Path) -> str:
+    """The same command, which finds nothing left to train, and what it says."""
+    done = dualsweep_here("sweep", "sweep.yaml", folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr

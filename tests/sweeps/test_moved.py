@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,31 +11,9 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tests.sweeps.here import dualsweep_here
-from tests.sweeps.in_process import finished
+from tests.sweeps.in_process import again
 
 RUNS = {"sweep": 1, "trial": 2, "replicate": 4}
-
-
-@pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two trials of two trainings each, delivered and reviewed."""
-    folder = finished(tmp_path_factory.mktemp("ended"), seeds=2, trials=2)
-    again(folder)
-    return folder
-
-
-@pytest.fixture
-def moved(ended: Path, tmp_path: Path) -> Path:
-    """All of it in another folder; the first one is gone for whoever looks there."""
-    return Path(shutil.copytree(ended, tmp_path / "elsewhere", symlinks=True))
-
-
-def again(folder: Path) -> str:
-    """The same command, which finds nothing left to train."""
-    done = dualsweep_here("sweep", "sweep.yaml", folder=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def runs(folder: Path, name: str = "mlflow.db") -> list[Run]:

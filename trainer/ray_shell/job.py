@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.own_files import read_own_at
 from dualsweep.trainer.recipe.feasibility import Feasibility
 from dualsweep.trainer.recipe.recipe import Recipe
-from dualsweep.trainer.result import Result
-from dualsweep.trainer.storage import RESULT, is_local, local_path, read_file, write_files
+from dualsweep.trainer.result import Result, read_result
+from dualsweep.trainer.storage import RESULT, is_local, local_path, write_files
 from dualsweep.trainer.trust import trusts_all
 
 #: The file that says whose run lies in a folder.
@@ -84,7 +86,7 @@ def claim(output: str, recipe: Recipe) -> Result | None:
     Raises:
         InputError: another recipe's run is there.
     """
-    if read_file(output, MARK) is None:
+    if read_own_at(output, MARK, _mark) is None:
         write_files(output, {MARK: fingerprint(recipe).encode()})
         return None
     return finished(output, recipe)
@@ -96,10 +98,10 @@ def finished(output: str, recipe: Recipe) -> Result | None:
     Raises:
         InputError: another recipe's run is there.
     """
-    mark = read_file(output, MARK)
+    mark = read_own_at(output, MARK, _mark)
     if mark is None:
         return None
-    if mark.decode() not in (fingerprint(recipe), _fingerprint_of_0_1(recipe)):
+    if mark not in (fingerprint(recipe), _fingerprint_of_0_1(recipe)):
         rule, remedy = "must be empty or hold a run of the same recipe", "choose another --output, or delete that folder"
         raise InputError([Diagnostic(("--output",), rule, f"{output} with another recipe's run", remedy, "command line", 1)])
     return result_in(output)
@@ -107,5 +109,11 @@ def finished(output: str, recipe: Recipe) -> Result | None:
 
 def result_in(output: str) -> Result | None:
     """The result of the run in `output`, where it has ended."""
-    content = read_file(output, RESULT)
-    return Result.from_json(json.loads(content)) if content else None
+    return read_own_at(output, RESULT, read_result)
+
+
+def _mark(text: bytes) -> str:
+    mark = text.decode("ascii")
+    if not re.fullmatch(r"[0-9a-f]{16}", mark):
+        raise ValueError(f"a mark must be 16 hexadecimal digits, but got {mark[:32]!r}")
+    return mark
