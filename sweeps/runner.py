@@ -69,7 +69,7 @@ class Runner:
                 return None
             self._take_up(following or self._study.ask())
         judges = posixpath.join(self._place, "judges") if is_local(self._place) else None
-        storage = posixpath.join(self._place if not is_local(self._place) else str(local_path(self._place)), "ray")
+        storage = posixpath.join(str(local_path(self._place)), "ray") if is_local(self._place) else None
         return following, job_for(following.recipe, following.output(self._place), judges, following.name, storage)
 
     def started(self, run: Run) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import posixpath
 import re
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
@@ -40,7 +43,8 @@ def job_for(
     """`output` is a folder or fsspec URI; checkpoints lie beneath it unless the recipe sends them elsewhere.
 
     There they are called `name`, by default the last part of the output's. `storage` is where Ray Train keeps the state of the
-    processes, by default below the output.
+    processes, by default below the output; of an output behind a URI on the machine's own disk, as nothing there outlives the run
+    and Ray knows other URIs than fsspec.
     """
     output = str(local_path(output)) if is_local(output) else output
     to = recipe.checkpoint.to
@@ -49,8 +53,12 @@ def job_for(
     checkpoints = posixpath.join(to, own) if to else posixpath.join(output, "checkpoints")
     folder = judges or (posixpath.join(output, "judges") if is_local(output) else "")
     threads = recipe.resources.cpus_per_worker
-    state = storage or posixpath.join(output, "ray")
+    state = storage or (posixpath.join(output, "ray") if is_local(output) else str(_own_temporary()))
     return Job(recipe.model_dump(), output, checkpoints, folder, threads, state, trusts_all())
+
+
+def _own_temporary() -> Path:
+    return Path(tempfile.gettempdir()) / f"dualsweep-{os.getuid()}" / "ray"
 
 
 def fingerprint(recipe: Recipe) -> str:
