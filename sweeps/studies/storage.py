@@ -241,6 +241,7 @@ def _line(error: BaseException) -> str:
 
 def _check_replayed(journal: Path) -> None:
     """Sets a journal aside that can't be replayed: Optuna would pass over a bad last line, and fail at the next one."""
+    from optuna import load_study
     from optuna.exceptions import OptunaError
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -253,7 +254,7 @@ def _check_replayed(journal: Path) -> None:
                 raise ValueError(f"line {number} is no step of a study")
         storage = JournalStorage(JournalFileBackend(str(journal)))
         for study in storage.get_all_studies():
-            storage.get_all_trials(study._study_id, deepcopy=False)
+            load_study(study_name=study.study_name, storage=storage).get_trials(deepcopy=False)
     except (*GARBAGE, AssertionError, OptunaError, IsADirectoryError, PermissionError) as error:
         set_aside(str(journal.parent), journal.name, f"{type(error).__name__}: {error}")
 

@@ -60,10 +60,10 @@ class Store:
         pairs = [each.split(" = ") for each in wanted.split(" and ")]
         asked = {key.removeprefix("tags.").strip("`"): value.strip("'") for key, value in pairs if key.startswith("tags")}
         began = next((int(value) for key, value in pairs if key == "attributes.start_time"), None)
-        found = [run for run in self.runs.values() if asked.items() <= run.data.tags.items()]
+        tagged = [run for run in self.runs.values() if asked.items() <= run.data.tags.items()]
         start = int(page_token or 0)
-        there = [run for run in found if began in (None, run.info.start_time)][start : start + min(max_results, 2)]
-        return PagedList(there, str(start + 2) if start + 2 < len(found) else None)
+        there = [run for run in tagged if began in (None, run.info.start_time)][start : start + min(max_results, 2)]
+        return PagedList(there, str(start + 2) if start + 2 < len(tagged) else None)
 
     def set_tag(self, run_id: str, key: str, value: str) -> None:
         self.runs[run_id].data.tags[key] = value
