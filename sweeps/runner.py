@@ -29,7 +29,7 @@ from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.sweep_summary import keep_summary
-from dualsweep.sweeps.records.training_ends import count_ends, load_ends, save_end
+from dualsweep.sweeps.records.training_ends import load_ends, save_end
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import ProposedTrial
 from dualsweep.sweeps.reports.reviewing import full_link, review_of, show, summary
@@ -38,6 +38,7 @@ from dualsweep.sweeps.studies.telling import told_slacks
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
 from dualsweep.sweeps.trials.mlflow_runs import MlflowRuns
+from dualsweep.sweeps.trials.restoring import restore
 from dualsweep.sweeps.trials.results import Results, sweep_record
 from dualsweep.sweeps.trials.runs import Ended, OpenTrial, Run, Seed
 from dualsweep.trainer.amortised.front import front_in
@@ -78,8 +79,8 @@ class Runner:
 
     def _job(self, run: Run) -> Job:
         judges = posixpath.join(self._place, "judges") if is_local(self._place) else None
-        place = str(local_path(self._place)) if is_local(self._place) else self._place
-        return job_for(run.recipe, run.output(self._place), judges, run.name, posixpath.join(place, "ray"))
+        storage = posixpath.join(str(local_path(self._place)), "ray") if is_local(self._place) else None
+        return job_for(run.recipe, run.output(self._place), judges, run.name, storage)
 
     def started(self, run: Run) -> None:
         """Ray has begun a training."""
@@ -224,7 +225,7 @@ def with_start(conductor: Conductor, study: Study, folder: Path, asked: Proposed
 
 def _trainings_left(plan: Plan, unfinished: Sequence[ProposedTrial], remaining: int, folder: Path) -> int:
     """The trainings that a sweep has yet to end: of the trials that were asked for, and of those that may yet be."""
-    ended = sum(count_ends(folder, each.number) for each in unfinished)
+    ended = sum(len(load_ends(folder, each.number, plan.seeds)) for each in unfinished)
     return (len(unfinished) + remaining) * len(plan.seeds) - ended
 
 
@@ -245,6 +246,7 @@ def run_sweep(checked: Checked, console: Console) -> Results:
     with Study(plan, folder) as study:
         for line in study.said:
             console.print(line, highlight=False, soft_wrap=True)
+        restore(plan, study.ended(), checked.output, folder)
         tracker = Tracker(plan, folder, lambda text: console.print(text, highlight=False, soft_wrap=True))
         run_status, amortised = "FAILED", None
         try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 
@@ -117,6 +118,23 @@ class Result:
         if isinstance(feasible, bool):  # a run from before there were standings
             feasible = feasibility(plain["status"], constraints)
         return cls(**{**plain, "constraints": constraints, "feasible": feasible})
+
+
+def read_result(text: bytes) -> Result:
+    """A `result.json`.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError, RecursionError: it is none.
+    """
+    result = Result.from_json(json.loads(text))
+    figures = [result.seconds, result.steps, result.objective, result.objective_error, *result.metrics.values()]
+    if result.status not in get_args(Status) or not isinstance(result.reason, str) or not all(map(_is_number, figures)):
+        raise ValueError(f"a result must have a status, a reason and numbers, but got {result.status!r} with {figures[:4]!r}")
+    return result
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def failed(reason: str, steps: int = 0, seconds: float = 0.0) -> Result:

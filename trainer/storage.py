@@ -29,6 +29,7 @@ __all__ = [
     "is_local",
     "lies_below",
     "local_path",
+    "moved",
     "naming",
     "read_file",
     "step_of",
@@ -117,6 +118,15 @@ def lies_below(path: Path, folder: Path) -> bool:
     """Whether a file or folder of this machine lies below another, with all that is in it and wherever links lead."""
     root = os.path.realpath(folder)
     return all(Path(os.path.realpath(each)).is_relative_to(root) for each in (path, *path.rglob("*")))
+
+
+def moved(path: Path, folder: Path) -> Path:
+    """Where a file lies now that was noted by its path below a folder that was moved since; itself where it is nowhere there."""
+    folder = folder.absolute()
+    if path.is_relative_to(folder):
+        return path
+    below = (folder.joinpath(*path.parts[start:]) for start in range(1, len(path.parts)))
+    return next((each for each in below if each.exists()), path)
 
 
 def as_file_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a sweep's folder says of the whole, `sweep.json`: its front and the trial to take; and which folders are a sweep's."""
+"""What a sweep's folder says of the whole, `review.json`: its front and the trial to take; and which folders are a sweep's."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 
 from dualsweep.sweeps.records.trial_record import FOLDER, TrialRecord
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.storage import RESULT, is_local, local_path, write_file
 
-FILE = "sweep.json"
+FILE = "review.json"
 #: Any of these is in a sweep's folder from its first moments, and in no other.
-_SIGNS = (FILE, "tracking.json", "study.lock", FOLDER)
+_SIGNS = (FILE, "sweep.json", "tracking.json", "study.lock", FOLDER)
 #: The file of a training's folder that is there from its first moments.
 _TRAINING = "fingerprint"
 
@@ -38,8 +39,13 @@ def keep_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 
 def summary_in(folder: Path) -> dict[str, Any]:
     """What the last review found; empty where there was none."""
-    file = folder / FILE
-    plain: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return read_own(folder / FILE, _mapping) or {}
+
+
+def _mapping(text: bytes) -> dict[str, Any]:
+    plain = json.loads(text)
+    if not isinstance(plain, dict):
+        raise TypeError(f"a summary must be a mapping, but got {type(plain).__name__}")
     return plain
 
 

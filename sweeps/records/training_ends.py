@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dualsweep.sweeps.records.trial_record import FOLDER, trial_name
-from dualsweep.trainer.result import Result
+from dualsweep.trainer.own_files import read_own
+from dualsweep.trainer.result import Result, read_result
 from dualsweep.trainer.storage import write_file
 
 
@@ -23,13 +24,8 @@ def save_end(output: Path, number: int, seed: int, result: Result) -> None:
 
 def load_ends(output: Path, number: int, seeds: Iterable[int | None]) -> dict[int | None, Result]:
     """By seed, how the trainings of a trial ended, of those that have; nothing of a trial that is one training."""
-    files = {seed: _file(output, number, seed) for seed in seeds if seed is not None}
-    return {seed: Result.from_json(json.loads(file.read_text())) for seed, file in files.items() if file.exists()}
-
-
-def count_ends(output: Path, number: int) -> int:
-    """How many trainings of a trial have ended."""
-    return len(list((output / FOLDER / trial_name(number)).glob("seed-*.json")))
+    ended = {seed: read_own(_file(output, number, seed), read_result) for seed in seeds if seed is not None}
+    return {seed: result for seed, result in ended.items() if result is not None}
 
 
 def _file(output: Path, number: int, seed: int) -> Path:

@@ -13,7 +13,8 @@ from dualsweep.analysis.trials import ConstraintRecord, Trial
 from dualsweep.sweeps.records.replicates import Replicates
 from dualsweep.sweeps.records.trial_start import TrialStart
 from dualsweep.trainer import metric_names
-from dualsweep.trainer.result import Result
+from dualsweep.trainer.own_files import read_own
+from dualsweep.trainer.result import Result, read_result
 from dualsweep.trainer.storage import write_file
 
 FOLDER = "records"
@@ -64,13 +65,17 @@ class TrialRecord:
     @classmethod
     def load_all(cls, output: Path) -> list[Self]:
         """All records of an output folder, by number."""
-        return [cls._of(json.loads(path.read_text())) for path in sorted((output / FOLDER).glob("*.json"))]
+        records = (read_own(path, cls._of) for path in recorded(output).values())
+        return [each for each in records if each is not None]
 
     @classmethod
-    def _of(cls, plain: dict[str, Any]) -> Self:
-        result, runs = Result.from_json(plain["result"]), plain.get("replicates")
+    def _of(cls, text: bytes) -> Self:
+        plain = json.loads(text)
+        result, runs = read_result(json.dumps(plain["result"]).encode()), plain.get("replicates")
         replicates = Replicates({each.pop("seed"): Result.from_json(each) for each in runs}) if runs else None
         start = TrialStart.from_json(plain["start"]) if "start" in plain else None
+        if type(plain["number"]) is not int or not isinstance(plain["params"], dict):
+            raise TypeError(f"a record must have a number and parameters, but got {plain['number']!r} and {plain['params']!r}")
         return cls(plain["number"], plain["params"], result, replicates, start)
 
     @property
@@ -99,6 +104,12 @@ class TrialRecord:
             seconds=result.seconds, steps=result.steps, intervals=intervals, feasibility=metrics.get("feasibility"),
             replicates=len(self.replicates.runs) if self.replicates else 1, continued_from=self.continued_from,
         )  # fmt: skip
+
+
+def recorded(output: Path) -> dict[int, Path]:
+    """The files of the records of an output folder, by number; whatever else lies there is nobody's."""
+    files = sorted((output / FOLDER).glob("*.json"))
+    return {int(file.stem): file for file in files if file.stem.isdecimal() and file.stem.isascii()}
 
 
 def trial_name(number: int, seed: int | None = None) -> str:

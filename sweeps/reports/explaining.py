@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import tempfile
@@ -23,8 +22,9 @@ from dualsweep.sweeps.tracking.spool import FOLDER, points_in
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.metric_names import sure
 from dualsweep.trainer.metric_point import MetricPoint
+from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.recipe.recipe import Recipe
-from dualsweep.trainer.result import Result
+from dualsweep.trainer.result import read_result
 from dualsweep.trainer.storage import RESULT
 from dualsweep.trainer.verdicts.text import COLOURS, evidence_lines
 
@@ -70,8 +70,10 @@ def _explained(run: str, folder: Path, title: str, points: Points) -> Explained:
             "end it with the same command first" if not trials else f"name one trial: {run.rstrip('/')}/trials/{trials[0].name}"
         )
         raise _refused(run, remedy)
-    result = Result.from_json(json.loads((folder / RESULT).read_text(encoding="utf-8")))
-    recipe = Recipe.stored((folder / RECIPE).read_text(encoding="utf-8"))
+    result = read_own(folder / RESULT, read_result)
+    recipe = read_own(folder / RECIPE, lambda text: Recipe.stored(text.decode()))
+    if result is None or recipe is None:
+        raise _refused(run, "the same command again makes a damaged file anew; or take another run")
     return Explained.of(title, points, result, recipe)
 
 

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import functools
 import hashlib
+import json
 import logging
 import os
 import time
@@ -25,6 +26,7 @@ from dualsweep.sweeps.planning.study_address import JOURNAL, file_of
 from dualsweep.trainer.config.diagnostics import InputError, UnplacedError
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.own_files import GARBAGE, set_aside
 from dualsweep.trainer.storage import check_writable
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ def open_storage(url: str, held: bool = True) -> BaseStorage:
         if held:
             file.parent.mkdir(parents=True, exist_ok=True)
             _repair(file)
+            _check_replayed(file)
         return JournalStorage(JournalFileBackend(str(file)))
     from optuna.storages import RDBStorage, get_storage
 
@@ -133,6 +136,8 @@ def locked(file: Path) -> Iterator[None]:
     Raises:
         StorageError: another process holds it.
     """
+    if file.is_dir():
+        set_aside(str(file.parent), file.name, "a folder")
     handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
@@ -234,10 +239,33 @@ def _line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def _check_replayed(journal: Path) -> None:
+    """Sets a journal aside that can't be replayed: Optuna would pass over a bad last line, and fail at the next one."""
+    from optuna import load_study
+    from optuna.exceptions import OptunaError
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    if not journal.exists():
+        return
+    try:
+        for number, line in enumerate(journal.read_bytes().splitlines(), 1):
+            if type(json.loads(line)["op_code"]) is not int:
+                raise ValueError(f"line {number} is no step of a study")
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        for study in storage.get_all_studies():
+            load_study(study_name=study.study_name, storage=storage).get_trials(deepcopy=False)
+    except (*GARBAGE, AssertionError, OptunaError, IsADirectoryError, PermissionError) as error:
+        set_aside(str(journal.parent), journal.name, f"{type(error).__name__}: {error}")
+
+
 def _repair(journal: Path) -> None:
     """Cuts off a last line that a kill left half written, and removes the lock it left: nobody else has the journal open."""
-    journal.with_name(journal.name + ".lock").unlink(missing_ok=True)
-    if not journal.exists():
+    lock = journal.with_name(journal.name + ".lock")
+    if lock.is_dir():
+        set_aside(str(lock.parent), lock.name, "a folder")
+    lock.unlink(missing_ok=True)
+    if not journal.is_file():
         return
     text = journal.read_bytes()
     whole = text.rfind(b"\n") + 1

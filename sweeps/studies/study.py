@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import math
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,21 +27,17 @@ from dualsweep.sweeps.dual_informed.outcome import Outcome, report
 from dualsweep.sweeps.dual_informed.sampler import DualInformedSampler
 from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
-from dualsweep.sweeps.planning.study_address import JOURNAL as SCHEME
+from dualsweep.sweeps.records.trial_record import recorded
 from dualsweep.sweeps.records.trial_start import ATTRIBUTE as START
 from dualsweep.sweeps.records.trial_start import ProposedTrial, TrialStart
+from dualsweep.sweeps.studies.kept import asked_again, kept_at, remembered, was_damaged
 from dualsweep.sweeps.studies.samplers import decode, distributions, kept_params, sampler_for
 from dualsweep.sweeps.studies.storage import StorageError, holding, locked, open_storage, patient
 from dualsweep.sweeps.studies.telling import OLD, SeenTrials
 from dualsweep.sweeps.studies.unchanged import check_unchanged, fingerprint
 from dualsweep.sweeps.studies.warm_start import WARM, warm_trials
 from dualsweep.trainer.config.diagnostics import InputError
-from dualsweep.trainer.config.masking import masked
-from dualsweep.trainer.storage import write_file
 
-JOURNAL = "study.journal"
-#: Names the study in a storage of the user's, which may hold others.
-STUDY = "study.json"
 _FINGERPRINT, _WARM = "dualsweep", "dualsweep.warm_started"
 State = Literal["running", "complete", "failed", "stopped"]
 _STATES: dict[TrialState, State] = {
@@ -76,7 +70,7 @@ class Study:
             except StorageError as error:
                 raise InputError([error.diagnostic.at(("output",), str(output), 1)]) from None
             try:
-                url, name = _kept_at(plan, output)
+                url, name = kept_at(plan, output)
                 held.enter_context(holding(url, name))
                 self._study = _open(plan, open_storage(url), name)
             except StorageError as error:
@@ -88,8 +82,9 @@ class Study:
         kept = self._study.user_attrs.get(_FINGERPRINT)
         if kept is not None:
             check_unchanged(self.plan, kept)
-        ended = [int(file.stem) for file in (output / "records").glob("*.json")]
-        if ended and max(ended) >= len(self._own()):
+        ended = recorded(output)
+        damaged = was_damaged(output)
+        if ended and max(ended) >= len(self._own()) and not damaged:
             rule, received = "must hold the study that this sweep began", f"none with the {max(ended) + 1} trials of {output}"
             raise InputError(
                 [self.plan.document.diagnostic(("storage",), rule, received, "put it back, or give another `--output`")]
@@ -100,6 +95,16 @@ class Study:
             with _quiet():
                 self._study.set_metric_names(list(self.plan.objectives))  # what the dashboard shows
             self._study.set_user_attr(_FINGERPRINT, fingerprint(self.plan))
+        if damaged:
+            self._rebuild(remembered(output))
+
+    def _rebuild(self, trials: Mapping[int, ProposedTrial]) -> None:
+        """Asks anew for what the sweep's other files know of; the records then tell it how those ended."""
+        for number in range(len(self._own()), max(trials, default=-1) + 1):
+            if (known := trials.get(number)) is None:
+                self.ask()
+            else:
+                self._study.add_trial(asked_again(self.plan, known))
 
     def _warm_up(self) -> None:
         """Takes over other sweeps' trials, once; what a kill left undone is done by the next start."""
@@ -155,6 +160,10 @@ class Study:
     def unfinished(self) -> list[ProposedTrial]:
         """Trials asked for and not told, by number: after an interruption these come first, as they are."""
         return [self._asked(number, each) for number, each in enumerate(self._own()) if not each.state.is_finished()]
+
+    def ended(self) -> list[ProposedTrial]:
+        """Trials that have been told, by number."""
+        return [self._asked(number, each) for number, each in enumerate(self._own()) if each.state.is_finished()]
 
     def ask(self) -> ProposedTrial:
         """A new trial. What it is depends on the plan, its number and the trials before it, not on this process.
@@ -272,23 +281,3 @@ def _open(plan: Plan, storage: BaseStorage, name: str) -> optuna.Study:
         sampler=RandomSampler(),  # never used: `ask` samples in memory
         load_if_exists=True,
     )
-
-
-def _kept_at(plan: Plan, output: Path) -> tuple[str, str]:
-    """The storage's URL and the study's name in it: the sweep's own where the storage may hold others.
-
-    Raises:
-        StorageError: the sweep was begun in another storage.
-    """
-    file, journal = output / STUDY, output / JOURNAL
-    kept = json.loads(file.read_text()) if file.exists() else None
-    before = kept["storage"] if kept else str(journal) if journal.exists() else None
-    here = str(journal) if plan.storage is None else masked(plan.storage)
-    if before is not None and before != here:
-        raise StorageError("must stay as it was when this sweep began", f"{here}, where it was {before}", "put it back")
-    if plan.storage is None:
-        return f"{SCHEME}{journal.absolute()}", plan.name
-    if kept is None:
-        kept = {"storage": here, "study": f"{plan.name}-{uuid.uuid4().hex[:8]}"}
-        write_file(file, json.dumps(kept))
-    return plan.storage, kept["study"]

@@ -29,6 +29,7 @@ from dualsweep.sweeps.studies.storage import StorageError, open_storage
 from dualsweep.sweeps.studies.telling import OLD, told_slacks
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 
@@ -92,7 +93,7 @@ def _in_folder(plan: Plan, folder: Path) -> Iterator[_Found]:
         raise StorageError("must be the output folder of a sweep", f"{folder} without `records`", "correct the path")
     for record in TrialRecord.load_all(folder):
         result, file = record.result, folder / "artifacts" / record.id / RECIPE
-        recipe = Recipe.stored(file.read_text(encoding="utf-8")) if file.exists() else None
+        recipe = read_own(file, lambda text: Recipe.stored(text.decode()))
         slacks = told_slacks(result)
         sound = result.status in JUDGED_STATUSES
         yield _Found(record.id, record.params, result.metrics if sound else {}, slacks, _outcome(plan, result), recipe)

@@ -11,6 +11,7 @@ from dualsweep.analysis.figures.trajectories import trajectories_png
 from dualsweep.sweeps.records.explained import RECIPE, VERDICTS, Explained, Points, write
 from dualsweep.sweeps.tracking.histories import histories
 from dualsweep.trainer.evaluation.draws_file import DRAWS
+from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, read_file, write_file
 
@@ -47,6 +48,10 @@ def verdicts_of(folder: Path) -> dict[str, str]:
     """The words for each constraint of a trial of several trainings, as tags; the most frequent first where they differ."""
     counts: dict[str, Counter[str]] = {}
     for file in sorted(folder.glob(f"seed-*/{VERDICTS}")):
-        for each in json.loads(file.read_text(encoding="utf-8")):
-            counts.setdefault(each["name"], Counter())[each["word"]] += 1
+        for name, word in read_own(file, _words) or ():
+            counts.setdefault(name, Counter())[word] += 1
     return {f"dualsweep.verdict.{name}": ", ".join(word for word, _ in words.most_common()) for name, words in counts.items()}
+
+
+def _words(text: bytes) -> list[tuple[str, str]]:
+    return [(str(each["name"]), str(each["word"])) for each in json.loads(text)]

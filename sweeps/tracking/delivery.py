@@ -11,12 +11,13 @@ The metric `nonfinite` counts them at their step, and the tag `dualsweep.nonfini
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dualsweep.sweeps.tracking.experiment import client_of, experiment_of
+from dualsweep.sweeps.tracking.experiment import client_of, experiment_of, identity_at, is_there, runs_of
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.spool import Record, read
@@ -32,7 +33,8 @@ from dualsweep.sweeps.tracking.wire import (
     points_of,
     taken_name,
 )
-from dualsweep.trainer.storage import lies_below
+from dualsweep.trainer.own_files import set_aside
+from dualsweep.trainer.storage import lies_below, moved
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,6 +62,8 @@ class Delivery:
         self._client: MlflowClient | None = None
         self._experiment = ""
         self._params: dict[str, dict[str, str]] = {}
+        for folder in filter(Path.is_dir, spool.glob("*.jsonl")):
+            set_aside(str(spool), folder.name, "a folder")
 
     def names(self) -> list[str]:
         """The runs with a spool, the sweep's own first: its trials' runs name it."""
@@ -83,15 +87,15 @@ class Delivery:
         try:
             self._deliver()
         except _GoneError as gone:
-            self._client = None  # so that the parent run is looked up too
-            self.ledger.forget(gone.name)
+            self._client = None  # so that the other runs are looked up too
+            self.ledger.lose(gone.name)
             self.deliver()
 
     def _deliver(self) -> None:
-        names = [name for name in self.names() if self._waits(name)]
-        if not names:
+        if not any(map(self._waits, self.names())):
             return
         client = self._connect()
+        names = [name for name in self.names() if self._waits(name)]  # with those of runs that were found to be lost
         for name in [SWEEP, *(name for name in names if name != SWEEP)]:
             entry = self._run(client, name)
             while batch := self._batch(name, entry):
@@ -101,7 +105,7 @@ class Delivery:
 
     def _waits(self, name: str) -> bool:
         entry = self.ledger.entry(name)
-        return bool(entry.artifacts) or self._path(name).stat().st_size > entry.offset
+        return entry.run_id is None or bool(entry.artifacts) or self._path(name).stat().st_size > entry.offset
 
     def _path(self, name: str) -> Path:
         return self._spool / f"{name}.jsonl"
@@ -113,9 +117,12 @@ class Delivery:
         prepare()
         client = client_of(self._uri)  # MLflow takes seconds to import: in the writer's thread, when there is something to send
         self._experiment = experiment_of(client, self._uri, self.ledger.experiment)
-        parent = self.ledger.entry(SWEEP).run_id
-        if parent is not None and not _is_there(client, parent):
-            self.ledger.forget(SWEEP)
+        if not self.ledger.sweep_id:
+            self.ledger.identify(identity_at(client, self._experiment, self._started(SWEEP)) or uuid.uuid4().hex)
+        there = runs_of(client, self._experiment, self.ledger.sweep_id)
+        for name, entry in list(self.ledger.runs.items()):
+            if entry.run_id is not None and entry.run_id not in there:
+                self.ledger.lose(name)
         self._client = client
         return client
 
@@ -126,12 +133,14 @@ class Delivery:
             tags = self._marks(client, name)
             wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items() if key != "mlflow.parentRunId")
             existing = client.search_runs([self._experiment], wanted, max_results=1)
-            run = (
-                existing[0]
-                if existing
-                else client.create_run(self._experiment, self._started(name), tags, _run_name(self.ledger, name))
-            )
-            entry.run_id = run.info.run_id
+            if existing:
+                entry.run_id = existing[0].info.run_id
+                above = tags.get("mlflow.parentRunId")
+                if above is not None and existing[0].data.tags.get("mlflow.parentRunId") != above:  # which was made anew
+                    client.set_tag(entry.run_id, "mlflow.parentRunId", above)
+            else:
+                run = client.create_run(self._experiment, self._started(name), tags, _run_name(self.ledger, name))
+                self.ledger.runs[name] = entry = Entry(run.info.run_id)
             self._note()
         return entry
 
@@ -166,7 +175,7 @@ class Delivery:
             batch.append((record, passed))
         if not batch and passed > entry.offset:  # nothing but broken lines
             entry.offset = passed
-            self.ledger.save()
+            self._note()
         return batch
 
     def _send(self, client: MlflowClient, name: str, entry: Entry, batch: list[tuple[Record, int]]) -> None:
@@ -177,7 +186,7 @@ class Delivery:
         except MlflowException as error:
             if not is_refusal(error):
                 raise
-            if not _is_there(client, entry.run_id or ""):
+            if not is_there(client, entry.run_id or ""):
                 raise _GoneError(name) from None
             if len(batch) > 1:  # one of them is at fault: find it
                 for each in batch:
@@ -242,27 +251,17 @@ class Delivery:
         """Artifacts after everything else: where their store fails, points have still arrived."""
         while entry.artifacts:
             path, folder = entry.artifacts[0]
-            if not lies_below(Path(path), self._spool.parent):
+            here = moved(Path(path), self._spool.parent)
+            if not lies_below(here, self._spool.parent):
                 self._on_refused(f"the artifact {path} lies outside {self._spool.parent}, and is left out")
-            elif Path(path).is_dir():
-                client.log_artifacts(entry.run_id or "", path, folder)
-            elif Path(path).exists():
-                client.log_artifact(entry.run_id or "", path, folder)
+            elif here.is_dir():
+                client.log_artifacts(entry.run_id or "", str(here), folder)
+            elif here.exists():
+                client.log_artifact(entry.run_id or "", str(here), folder)
             else:
                 self._on_refused(f"the artifact {path} is no longer there, and is left out")
             entry.artifacts.pop(0)
             self._note()
-
-
-def _is_there(client: MlflowClient, run_id: str) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
-        raise
 
 
 def _set_status(client: MlflowClient, run_id: str, record: Record) -> None:

@@ -43,6 +43,37 @@ def experiment_of(client: MlflowClient, uri: str, name: str) -> str:
     return str(experiment_id)
 
 
+def runs_of(client: MlflowClient, experiment: str, sweep: str) -> set[str]:
+    """The ids of a sweep's runs, by its identity, without those that were deleted."""
+    there: set[str] = set()
+    token = None
+    while True:
+        page = client.search_runs([experiment], f"tags.`dualsweep.sweep` = '{sweep}'", max_results=1000, page_token=token)
+        there |= {run.info.run_id for run in page}
+        token = page.token
+        if not token:
+            return there
+
+
+def identity_at(client: MlflowClient, experiment: str, began: int | None) -> str | None:
+    """The identity of a sweep whose folder has lost it: its run began with its first record, to the millisecond of Unix time."""
+    if began is None:
+        return None
+    runs = client.search_runs([experiment], f"tags.`dualsweep.kind` = 'sweep' and attributes.start_time = {began}")
+    return next((run.data.tags.get("dualsweep.sweep") for run in runs), None)
+
+
+def is_there(client: MlflowClient, run_id: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+
+
 def _artifacts(uri: str, name: str) -> str | None:
     """Artifacts lie beside an SQLite store, wherever the command was run; a server has its own place for them."""
     file = sqlite_file(uri)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dualsweep.sweeps.tracking.lines import Lines, cut, read_lines
 from dualsweep.trainer.metric_point import MetricPoint, Payload
+from dualsweep.trainer.own_files import GARBAGE
 from dualsweep.trainer.result import Result
 
 NAME = "metrics.jsonl"
@@ -55,6 +56,8 @@ def read_points(folder: Path) -> list[MetricPoint]:
 
 def _point(line: bytes) -> MetricPoint | None:
     try:
-        return MetricPoint.from_json(json.loads(line))
-    except (ValueError, TypeError, KeyError, AttributeError):  # half a line that a full disk cut off, by an earlier version
+        point = MetricPoint.from_json(json.loads(line))
+    except GARBAGE:  # half a line that a full disk cut off, by an earlier version
         return None
+    numbers = type(point.step) is int and all(isinstance(value, int | float) for value in point.metrics.values())
+    return point if numbers else None

@@ -143,9 +143,21 @@ def points_in(path: Path) -> list[MetricPoint]:
 def _record(line: bytes) -> Record | None:
     try:
         record = json.loads(line)
-    except ValueError:  # half a line that a full disk cut off
+    except (ValueError, RecursionError):  # half a line that a full disk cut off, or no line of ours
         return None
-    return record if isinstance(record, dict) and "kind" in record else None
+    return record if isinstance(record, dict) and _is_record(record) else None
+
+
+#: What a record of each kind holds beside `kind`.
+_FIELDS: dict[str, dict[str, type]] = {
+    "point": {"step": int, "time_ms": int, "metrics": dict}, "params": {"params": dict}, "tags": {"tags": dict},
+    "status": {"status": str, "time_ms": int}, "artifact": {"path": str},
+}  # fmt: skip
+
+
+def _is_record(record: Record) -> bool:
+    fields = _FIELDS.get(record["kind"]) if isinstance(record.get("kind"), str) else None
+    return fields is not None and all(isinstance(record.get(name), kind) for name, kind in fields.items())
 
 
 def _text(value: Any) -> str:

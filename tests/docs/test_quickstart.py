@@ -43,4 +43,4 @@ def test_the_quickstart_runs_as_it_stands(tmp_path: Path) -> None:
     assert shape[-1].data["text/plain"] == "(4, 1, 8, 8)"
     assert "<Sweep rare-fours-budgets: 2 trials" in swept[-1].data["text/plain"]
     assert "0001" in trials[-1].data["text/plain"] and "<Run rare-fours-budgets 0000" in trial[-1].data["text/plain"]
-    assert (tmp_path / "runs/rare-fours/verdicts.json").exists() and (tmp_path / "runs/rare-fours-budgets/sweep.json").exists()
+    assert (tmp_path / "runs/rare-fours/verdicts.json").exists() and (tmp_path / "runs/rare-fours-budgets/review.json").exists()

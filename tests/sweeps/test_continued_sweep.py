@@ -9,67 +9,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from rich.console import Console
 
 from dualsweep.analysis.reading import read_sweep
-from dualsweep.sweeps.planning.load import load_plan
-from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.trial_record import TrialRecord
-from dualsweep.sweeps.runner import Runner
-from dualsweep.sweeps.studies.study import Study
-from dualsweep.sweeps.tracking.tracker import Tracker
-from dualsweep.trainer.checkpoint import CheckpointFolder
-from dualsweep.trainer.dual.coordinator import InProcess
-from dualsweep.trainer.engine.dual_side import controller_of
-from dualsweep.trainer.engine.host import LocalHost
-from dualsweep.trainer.engine.worker import run_worker
-from dualsweep.trainer.metric_point import Payload
-from dualsweep.trainer.recipe.recipe import Recipe
 from tests.stores import empty_store
-
-RECIPE: dict[str, Any] = {
-    "name": "tiny", "formulation": "constrained_training", "model": {"unet": {"channels": [8, 16]}},
-    "schedule": {"timesteps": 50}, "data": {"source": "digits"},
-    "constraints": [{"name": "four", "data": {"classes": [4]}, "at_most": 0.3}],
-    "train": {"steps": 20, "batch_size": 16, "log_every": 5}, "evaluation": {"samples": 0, "loss_draws": 64},
-}  # fmt: skip
-
-
-class Killed(Exception):
-    pass
-
-
-class Reporting(LocalHost):
-    """Hands each report on at once."""
-
-    def report(self, payload: Payload) -> None:
-        self.take(payload)
-
-    take: Any = None
-
-
-def sweep(folder: Path, kill_at: int | None = None) -> list[str]:
-    """Runs the sweep of `folder`, or goes on with it; killed when trial `kill_at` has begun. What each trial started from."""
-    plan = load_plan(folder / "sweep.yaml")
-    out, starts = folder / "out", []
-    with Study(plan, out) as study:
-        tracker = Tracker(plan, out, lambda text: None)
-        try:
-            with Progress(Console(quiet=True), plan.trials, 1, study.finished) as progress:
-                runner = Runner(plan, study, tracker, progress, str(out), out)
-                while (following := runner.next()) is not None:
-                    run, job = following
-                    runner.started(run)
-                    recipe = Recipe.model_validate(job.recipe)
-                    starts.append(recipe.start.place if recipe.start else "")
-                    if run.number == kill_at:
-                        raise Killed
-                    host = Reporting(InProcess(controller_of(recipe)), CheckpointFolder(job.checkpoints))
-                    host.take = lambda payload, run=run: runner.reported(run, payload)
-                    run_worker(recipe, host, job.output, job.judges)
-        finally:
-            tracker.close()
-    return starts
+from tests.sweeps.in_process import RECIPE, Killed, sweep
 
 
 def test_a_continued_sweep_that_was_killed(tmp_path: Path) -> None:

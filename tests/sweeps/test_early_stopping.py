@@ -23,7 +23,8 @@ from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.runner import Runner
-from dualsweep.sweeps.studies.study import JOURNAL, Study
+from dualsweep.sweeps.studies.kept import JOURNAL
+from dualsweep.sweeps.studies.study import Study
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.results import Results, sweep_record
 from dualsweep.sweeps.trials.runs import Run

@@ -15,8 +15,8 @@ from dualsweep.trainer.amortised.spread import MultiplierRange
 from dualsweep.trainer.config.diagnostics import RuleError
 from dualsweep.trainer.dual.problem import ConstrainedProblem, Vector
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.own_files import read_own_at
 from dualsweep.trainer.recipe.bound import Kind
-from dualsweep.trainer.storage import read_file
 
 if TYPE_CHECKING:
     from dualsweep.trainer.amortised.dual_function import DualFunction
@@ -141,8 +141,7 @@ class AmortisedFront:
 
 def front_in(place: str) -> AmortisedFront | None:
     """The front in a run's output or a checkpoint; None where there is none."""
-    content = read_file(place, FILE)
-    return AmortisedFront.from_json(json.loads(content)) if content is not None else None
+    return read_own_at(place, FILE, lambda text: AmortisedFront.from_json(json.loads(text)))
 
 
 def front_of(checkpoint: str) -> AmortisedFront:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import posixpath
+import re
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import is_local, lasting_path
+from dualsweep.trainer.own_files import read_own_at
 from dualsweep.trainer.recipe.feasibility import Feasibility
 from dualsweep.trainer.recipe.recipe import Recipe
-from dualsweep.trainer.result import Result
-from dualsweep.trainer.storage import RESULT, read_file, write_files
+from dualsweep.trainer.result import Result, read_result
+from dualsweep.trainer.storage import RESULT, write_files
 from dualsweep.trainer.trust import trusts_all
 
 #: The file that says whose run lies in a folder.
@@ -41,7 +46,8 @@ def job_for(
     """`output` is a folder or fsspec URI; checkpoints lie beneath it unless the recipe sends them elsewhere.
 
     There they are called `name`, by default the last part of the output's. `storage` is where Ray Train keeps the state of the
-    processes, by default below the output.
+    processes, by default below the output; of an output behind a URI on the machine's own disk, as nothing there outlives the run
+    and Ray knows other URIs than fsspec.
     """
     output = str(lasting_path(output)) if is_local(output) else output
     to = recipe.checkpoint.to
@@ -51,8 +57,12 @@ def job_for(
     checkpoints = posixpath.join(to, own) if to else posixpath.join(output, "checkpoints")
     folder = judges or (posixpath.join(output, "judges") if is_local(output) else "")
     threads = recipe.resources.cpus_per_worker
-    state = storage or posixpath.join(output, "ray")
+    state = storage or (posixpath.join(output, "ray") if is_local(output) else str(_own_temporary()))
     return Job(recipe.model_dump(), output, checkpoints, folder, threads, state, trusts_all())
+
+
+def _own_temporary() -> Path:
+    return Path(tempfile.gettempdir()) / f"dualsweep-{os.getuid()}" / "ray"
 
 
 def fingerprint(recipe: Recipe) -> str:
@@ -88,7 +98,7 @@ def claim(output: str, recipe: Recipe) -> Result | None:
     Raises:
         InputError: another recipe's run is there.
     """
-    if read_file(output, MARK) is None:
+    if read_own_at(output, MARK, _mark) is None:
         write_files(output, {MARK: fingerprint(recipe).encode()})
         return None
     return finished(output, recipe)
@@ -100,10 +110,10 @@ def finished(output: str, recipe: Recipe) -> Result | None:
     Raises:
         InputError: another recipe's run is there.
     """
-    mark = read_file(output, MARK)
+    mark = read_own_at(output, MARK, _mark)
     if mark is None:
         return None
-    if mark.decode() not in (fingerprint(recipe), _fingerprint_of_0_1(recipe)):
+    if mark not in (fingerprint(recipe), _fingerprint_of_0_1(recipe)):
         rule, remedy = "must be empty or hold a run of the same recipe", "choose another --output, or delete that folder"
         raise InputError([Diagnostic(("--output",), rule, f"{output} with another recipe's run", remedy, "command line", 1)])
     return result_in(output)
@@ -111,5 +121,11 @@ def finished(output: str, recipe: Recipe) -> Result | None:
 
 def result_in(output: str) -> Result | None:
     """The result of the run in `output`, where it has ended."""
-    content = read_file(output, RESULT)
-    return Result.from_json(json.loads(content)) if content else None
+    return read_own_at(output, RESULT, read_result)
+
+
+def _mark(text: bytes) -> str:
+    mark = text.decode("ascii")
+    if not re.fullmatch(r"[0-9a-f]{16}", mark):
+        raise ValueError(f"a mark must be 16 hexadecimal digits, but got {mark[:32]!r}")
+    return mark

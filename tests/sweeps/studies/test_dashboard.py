@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from dualsweep.sweeps.studies.study import JOURNAL, Study
+from dualsweep.sweeps.studies.kept import JOURNAL
+from dualsweep.sweeps.studies.study import Study
 from tests.sweeps.files import plan
 
 pytest.importorskip("optuna_dashboard")

@@ -22,8 +22,9 @@ import pytest
 
 from dualsweep.sweeps.checking import checked_sweep
 from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.studies.kept import STUDY
 from dualsweep.sweeps.studies.storage import open_storage
-from dualsweep.sweeps.studies.study import STUDY, Study
+from dualsweep.sweeps.studies.study import Study
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.masking import masked
 from tests.sweeps.files import SWEEP, plan, write

@@ -16,7 +16,8 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from dualsweep.sweeps.studies.study import JOURNAL, Study
+from dualsweep.sweeps.studies.kept import JOURNAL
+from dualsweep.sweeps.studies.study import Study
 from dualsweep.trainer.config.diagnostics import InputError
 from tests.sweeps.files import SWEEP, plan
 

@@ -13,7 +13,8 @@ import yaml
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import TrialRecord
-from dualsweep.sweeps.studies.study import STUDY, Study
+from dualsweep.sweeps.studies.kept import STUDY
+from dualsweep.sweeps.studies.study import Study
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.result import ConstraintOutcome, Result, failed
 from tests.sweeps.files import RECIPE, plan, write

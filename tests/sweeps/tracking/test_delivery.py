@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
+from mlflow.store.entities.paged_list import PagedList
 
 from dualsweep.sweeps.tracking import delivery
 from dualsweep.sweeps.tracking.delivery import Delivery
@@ -52,11 +53,20 @@ class Store:
             raise MlflowException("no such run", RESOURCE_DOES_NOT_EXIST)
         return self.runs[run_id]
 
-    def search_runs(self, experiments: list[str], wanted: str, max_results: int) -> list[Any]:
+    def search_runs(
+        self, experiments: list[str], wanted: str, max_results: int = 1000, page_token: str | None = None
+    ) -> PagedList[Any]:
         self._asked("search_runs")
         pairs = [each.split(" = ") for each in wanted.split(" and ")]
-        asked = {key.removeprefix("tags.").strip("`"): value.strip("'") for key, value in pairs}
-        return [run for run in self.runs.values() if asked.items() <= run.data.tags.items()][:max_results]
+        asked = {key.removeprefix("tags.").strip("`"): value.strip("'") for key, value in pairs if key.startswith("tags")}
+        began = next((int(value) for key, value in pairs if key == "attributes.start_time"), None)
+        tagged = [run for run in self.runs.values() if asked.items() <= run.data.tags.items()]
+        start = int(page_token or 0)
+        there = [run for run in tagged if began in (None, run.info.start_time)][start : start + min(max_results, 2)]
+        return PagedList(there, str(start + 2) if start + 2 < len(tagged) else None)
+
+    def set_tag(self, run_id: str, key: str, value: str) -> None:
+        self.runs[run_id].data.tags[key] = value
 
     def log_batch(self, run_id: str, metrics: Any = (), params: Any = (), tags: Any = ()) -> None:
         assert len(metrics) <= 1000 and len(params) <= 100 and len(tags) <= 100
@@ -162,8 +172,8 @@ def test_a_run_that_was_created_and_not_noted_is_found_again(store: Store, tmp_p
     filled(tmp_path, "sweep", range(2))
     filled(tmp_path, "0001", range(2))
     first = opened(tmp_path)
-    sweep_id = first.ledger.sweep_id
     first.deliver()
+    sweep_id = first.ledger.sweep_id
     first.ledger.runs = {}
     first.ledger.save()
     again = opened(tmp_path)
