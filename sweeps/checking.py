@@ -15,7 +15,7 @@ from dualsweep.cluster.resources import Ask, concurrency
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.schema import EarlyStopping
-from dualsweep.sweeps.records.sweep_summary import other_kind
+from dualsweep.sweeps.records.folder_kind import other_kind
 from dualsweep.sweeps.records.trial_start import continued_dual_step, continued_steps
 from dualsweep.trainer.checks import before_loading
 from dualsweep.trainer.checks.recipe import check_by_loading

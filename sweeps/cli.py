@@ -102,7 +102,7 @@ def sweep(
         from dualsweep.sweeps.checking import checked_sweep
 
         checked = checked_sweep(file, sets or [], output, json_file, address)
-        from dualsweep.sweeps.runner import run_sweep
+        from dualsweep.sweeps.whole_sweep import run_sweep
 
         results = run_sweep(checked, Screen())
     write_json(json_file, results.to_json())

@@ -10,7 +10,7 @@ import typer
 from dualsweep.sweeps.exits import DONE, FAILED
 from dualsweep.sweeps.options import Json, Output, Prefer, Synced, Trust, interruptible, one_of, to_keep, write_json
 from dualsweep.sweeps.output import Screen
-from dualsweep.sweeps.records.sweep_summary import is_sweep_folder, model_of, said_of
+from dualsweep.sweeps.records.folder_kind import is_sweep_folder
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.uris import is_local, local_path
 from dualsweep.trainer.samplers import shipped as samplers
@@ -58,11 +58,11 @@ def sample(
             [Diagnostic(("--sampler",), f"must be {SAMPLERS}", repr(sampler), "name one of them", "command line", 1)]
         )
     check_writable(str(output))
+    from dualsweep.sweeps.records.sweep_summary import model_of
     from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
     from dualsweep.trainer.engine.sample_command import find_checkpoint, generate
 
-    if is_local(checkpoint) and is_sweep_folder(local_path(checkpoint)):
-        print(said_of(local_path(checkpoint)))
+    _tell_which(checkpoint)
     place = find_checkpoint(model_of(checkpoint))
     asked = asked_multipliers(place, multipliers, budgets)
     try:
@@ -70,6 +70,14 @@ def sample(
     except ValueError as error:
         raise InputError([Diagnostic(("--steps",), str(error), str(steps), "lower it", "command line", 1)]) from None
     print(f"{len(samples)} samples of shape {tuple(samples.shape[1:])} in {output}")
+
+
+def _tell_which(place: str) -> None:
+    """Says which training of a sweep's folder is meant."""
+    if is_local(place) and is_sweep_folder(local_path(place)):
+        from dualsweep.sweeps.records.sweep_summary import said_of
+
+        print(said_of(local_path(place)))
 
 
 def explain(
@@ -89,8 +97,7 @@ def explain(
     """Say of each constraint of an ended run what became of it, with the evidence and what to change."""
     from dualsweep.sweeps.reports.explaining import explain_run, show
 
-    if is_local(run) and is_sweep_folder(local_path(run)):
-        print(said_of(local_path(run)))
+    _tell_which(run)
     explained = explain_run(run, tracking_uri)
     show(explained, Screen())
     content = {"status": explained.result.status, "verdicts": explained.to_json(), "prices": list(explained.prices)}

@@ -25,12 +25,11 @@ from dualsweep.cluster.resources import TRIAL_RESOURCES
 from dualsweep.sweeps.interrupts import asked_to_end
 from dualsweep.sweeps.trials.runs import Run
 from dualsweep.sweeps.trials.waits import Waits
-from dualsweep.trainer.errors import TrainingError, TrainingInterrupted
-from dualsweep.trainer.ray_shell.job import Job, result_in
+from dualsweep.sweeps.tune_trial import INTERRUPTED, WAITS, TuneTrial
+from dualsweep.trainer.ray_shell.job import Job
 from dualsweep.trainer.ray_shell.receipts import acknowledge
-from dualsweep.trainer.ray_shell.slot import FRESH, Renewal, Slots
-from dualsweep.trainer.ray_shell.training_handle import Training, is_loss
-from dualsweep.trainer.result import failed
+from dualsweep.trainer.ray_shell.slot import FRESH, Renewal
+from dualsweep.trainer.ray_shell.training_handle import is_loss
 
 #: Progress is ours to show, and points go to the spool: Tune's own tables and result files are not needed.
 _SILENT = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_PRINT_ALL_TRIAL_ERRORS": "0"}
@@ -63,56 +62,8 @@ class TrialDriver(Protocol):
         """The training ended without a result."""
 
 
-#: A step without a report ends after so many seconds, so that Tune can end one that is silent.
-_SILENCE = 1.0
-#: A training that is to be stopped has so many seconds to come to a dual step; other processes would take as long to start.
-_STOPPING = 10.0
 #: How often a training whose own process died goes on from its checkpoint; one more death interrupts it.
 MOST_DEATHS = 3
-_WAITS, _INTERRUPTED = "waits", "interrupted"  # keys of a report: for what, and why
-
-
-class TuneTrial(tune.Trainable):
-    """One training, which is one of Tune's trials. Its process and its slot's, Ray Train's workers, take one after another.
-
-    A class and not a function, because Tune waits for `cleanup` before it ends the process: so a slot has given back its workers
-    and its placement group when this process goes. A step is a report.
-    """
-
-    def setup(self, config: dict[str, Any]) -> None:
-        self._slots = Slots(config["renewal"])
-        self._begin(config["job"])
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Takes the next training; the one before has ended, or is stopped now."""
-        self._training.stop(_STOPPING)
-        self._begin(new_config["job"])
-        return True
-
-    def _begin(self, job: Job) -> None:
-        self._job = job
-        self._training = Training(job, self._slots)
-        self._reports = self._training.reports(kept=False)
-
-    def step(self) -> dict[str, Any]:
-        """The next report, the last one with `done`; an empty one where there is none for a while."""
-        silent_until = time.monotonic() + _SILENCE
-        try:
-            while (payload := next(self._reports, _OVER)) is None and time.monotonic() < silent_until:
-                pass
-        except TrainingError as error:
-            if result_in(self._job.output) is not None:  # its end was written, and the runner finds it there
-                return {"done": True}
-            return {"step": 0, "steps": 0, "seconds": 0.0, "points": [], "result": failed(str(error)).to_json(), "done": True}
-        except TrainingInterrupted as error:
-            return {_INTERRUPTED: str(error), "done": True}
-        return {"done": True} if payload is _OVER else dict(payload or {_WAITS: self._training.waits_for})
-
-    def cleanup(self) -> None:
-        self._slots.kill()
-
-
-_OVER: dict[str, Any] = {}
 
 
 def run_trials(driver: TrialDriver, concurrent: int, folder: Path, *, warm: bool = True, ends: bool = False) -> None:
@@ -125,12 +76,7 @@ def run_trials(driver: TrialDriver, concurrent: int, folder: Path, *, warm: bool
     Raises:
         OSError: what is reported can't be written down.
     """
-    os.environ |= _SILENT
-    # Tune would hand this process's AWS keys to trials (not to the workers behind them) by a way that Ray's agent logs.
-    class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what died or failed, the driver tells
-    for copies in ("ray.train._internal.syncer", "ray.tune.execution.experiment_state"):
-        logging.getLogger(copies).setLevel(logging.CRITICAL)  # of Tune's own state, which nothing of ours is read from
+    _keep_quiet()
     searcher = _Searcher(driver, Renewal() if warm else FRESH)
     tuner = Tuner(
         tune.with_resources(TuneTrial, dict(TRIAL_RESOURCES)),
@@ -157,6 +103,16 @@ def run_trials(driver: TrialDriver, concurrent: int, folder: Path, *, warm: bool
         return
     except TuneError as error:  # which has as a text what was raised while a report was taken
         raise _refusal(error) or error from None
+
+
+def _keep_quiet() -> None:
+    """Of a sweep the driver tells; Tune says nothing, and hands nothing on that its agent would log."""
+    os.environ |= _SILENT
+    # Tune would hand this process's AWS keys to trials (not to the workers behind them) by a way that Ray's agent logs.
+    class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what died or failed, the driver tells
+    for copies in ("ray.train._internal.syncer", "ray.tune.execution.experiment_state"):
+        logging.getLogger(copies).setLevel(logging.CRITICAL)  # of Tune's own state, which nothing of ours is read from
 
 
 def _refusal(error: BaseException | None) -> OSError | None:
@@ -239,10 +195,10 @@ class _Reports(_Unpickled, tune.Stopper):
         run = self._searcher.of(trial_id)
         if run is None:
             return False
-        self._searcher.waits.heard(trial_id, time.monotonic(), result.get(_WAITS, ""))
-        if _INTERRUPTED in result:
+        self._searcher.waits.heard(trial_id, time.monotonic(), result.get(WAITS, ""))
+        if INTERRUPTED in result:
             self._searcher.ended(trial_id)
-            self._searcher.driver.interrupted(run, result[_INTERRUPTED])
+            self._searcher.driver.interrupted(run, result[INTERRUPTED])
             return False
         if "points" not in result:
             return False

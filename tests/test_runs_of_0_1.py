@@ -24,7 +24,7 @@ import dualsweep
 from dualsweep.analysis.reading import read_sweep
 from dualsweep.analysis.review import review
 from dualsweep.analysis.trials import SweepRecord
-from dualsweep.sweeps import runner
+from dualsweep.sweeps import whole_sweep
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.reports.explaining import explain_run
 from dualsweep.sweeps.studies.study import Study
@@ -197,7 +197,7 @@ def test_the_command_front_rebuilds_it_and_leaves_the_model_that_was_logged(own:
 
 
 def test_a_finished_sweep_is_done_and_starts_no_ray(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "connect", lambda address: pytest.fail("Ray was to start"))
+    monkeypatch.setattr(whole_sweep, "connect", lambda address, on_loss: pytest.fail("Ray was to start"))
     done = dualsweep_here("sweep", "sweep.yaml", "--json", "again.json", folder=own)
     assert done.returncode == 0, done.stdout + done.stderr
     now, then = json.loads((own / "again.json").read_text())["trials"], trials_of_0_1()

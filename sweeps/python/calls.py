@@ -14,7 +14,8 @@ from dualsweep.sweeps.python.drawn_front import Front
 from dualsweep.sweeps.python.given import Values, plan_given, recipe_given
 from dualsweep.sweeps.python.run import Run
 from dualsweep.sweeps.python.swept import Swept
-from dualsweep.sweeps.records.sweep_summary import is_sweep_folder, summary_in
+from dualsweep.sweeps.records.folder_kind import is_sweep_folder
+from dualsweep.sweeps.records.sweep_summary import summary_in
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.reports.explaining import explain_run
 from dualsweep.sweeps.trials.results import Results
@@ -70,7 +71,7 @@ def sweep(
         InputError: with every mistake found, before anything starts.
         ClusterError: the cluster can't be joined or is too small.
     """
-    from dualsweep.sweeps.runner import run_sweep
+    from dualsweep.sweeps.whole_sweep import run_sweep
 
     checked = checked_plan(plan_given(plan, set), None if output is None else str(output), None, address)
     name = checked.plan.name if checked.plan is not None else checked.recipe.name

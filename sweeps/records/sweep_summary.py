@@ -1,4 +1,4 @@
-"""What a sweep's folder says of the whole, `review.json`: its front and the trial to take; and which folders are a sweep's."""
+"""What a sweep's folder says of the whole, `review.json`: its front and the trial to take."""
 
 from __future__ import annotations
 
@@ -8,38 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dualsweep.sweeps.records.trial_record import FOLDER, TrialRecord
+from dualsweep.sweeps.records.folder_kind import REVIEW, is_sweep_folder
+from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.own_files import read_own
-from dualsweep.trainer.storage import RESULT, is_local, local_path, write_file
-
-FILE = "review.json"
-#: Any of these is in a sweep's folder from its first moments, and in no other.
-_SIGNS = (FILE, "sweep.json", "tracking.json", "study.lock", FOLDER)
-#: The file of a training's folder that is there from its first moments.
-_TRAINING = "fingerprint"
-
-
-def is_sweep_folder(folder: Path) -> bool:
-    """Whether a sweep's records lie in a folder, and no training's."""
-    return any((folder / name).exists() for name in _SIGNS) and not (folder / RESULT).exists()
-
-
-def other_kind(folder: Path, *, sweep: bool) -> str | None:
-    """What a folder holds already, in words, where that is a training and a sweep is to go there, or the other way round."""
-    if sweep:
-        return "a training" if (folder / _TRAINING).exists() else None
-    return "a sweep" if any((folder / name).exists() for name in _SIGNS) else None
+from dualsweep.trainer.storage import is_local, local_path, write_file
 
 
 def keep_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     """Writes what a review found, over what an earlier one did."""
-    write_file(folder / FILE, json.dumps({**summary_in(folder), **summary}, indent=2) + "\n")
+    write_file(folder / REVIEW, json.dumps({**summary_in(folder), **summary}, indent=2) + "\n")
 
 
 def summary_in(folder: Path) -> dict[str, Any]:
     """What the last review found; empty where there was none."""
-    return read_own(folder / FILE, _mapping) or {}
+    return read_own(folder / REVIEW, _mapping) or {}
 
 
 def _mapping(text: bytes) -> dict[str, Any]:

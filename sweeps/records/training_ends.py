@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from dualsweep.sweeps.records.trial_record import FOLDER, trial_name
+from dualsweep.sweeps.records.folder_kind import RECORDS
+from dualsweep.sweeps.records.trial_record import trial_name
 from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.result import Result, read_result
 from dualsweep.trainer.storage import write_file
@@ -29,4 +30,4 @@ def load_ends(output: Path, number: int, seeds: Iterable[int | None]) -> dict[in
 
 
 def _file(output: Path, number: int, seed: int) -> Path:
-    return output / FOLDER / trial_name(number) / f"seed-{seed}.json"
+    return output / RECORDS / trial_name(number) / f"seed-{seed}.json"

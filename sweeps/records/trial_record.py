@@ -10,14 +10,13 @@ from typing import Any, Self
 
 from dualsweep.analysis.judging import split_intervals
 from dualsweep.analysis.trials import ConstraintRecord, Trial
+from dualsweep.sweeps.records.folder_kind import RECORDS
 from dualsweep.sweeps.records.replicates import Replicates
 from dualsweep.sweeps.records.trial_start import TrialStart
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.result import Result, read_result
 from dualsweep.trainer.storage import write_file
-
-FOLDER = "records"
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class TrialRecord:
 
     def save(self, output: Path) -> None:
         """Writes the record, whole or not at all."""
-        folder = output / FOLDER
+        folder = output / RECORDS
         folder.mkdir(parents=True, exist_ok=True)
         plain = {"number": self.number, "params": dict(self.params), "result": self.result.to_json(), **self._replicates()}
         if self.start is not None:
@@ -108,7 +107,7 @@ class TrialRecord:
 
 def recorded(output: Path) -> dict[int, Path]:
     """The files of the records of an output folder, by number; whatever else lies there is nobody's."""
-    files = sorted((output / FOLDER).glob("*.json"))
+    files = sorted((output / RECORDS).glob("*.json"))
     return {int(file.stem): file for file in files if file.stem.isdecimal() and file.stem.isascii()}
 
 

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dualsweep.sweeps.records.explained import RECIPE, Explained, Points
-from dualsweep.sweeps.records.sweep_summary import is_sweep_folder, recommended_folder
+from dualsweep.sweeps.records.folder_kind import is_sweep_folder
+from dualsweep.sweeps.records.sweep_summary import recommended_folder
 from dualsweep.sweeps.reports.pricing import priced_in_folder, priced_in_mlflow
 from dualsweep.sweeps.tracking.metrics_file import read_points
 from dualsweep.sweeps.tracking.spool import FOLDER, points_in

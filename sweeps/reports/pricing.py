@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from dualsweep.analysis.trials import SweepRecord
-from dualsweep.sweeps.records.trial_record import FOLDER, TrialRecord
+from dualsweep.sweeps.records.folder_kind import RECORDS
+from dualsweep.sweeps.records.trial_record import TrialRecord
 
 
 def priced_in_folder(sweep: Path, trial_id: str, *, maximizes: bool) -> tuple[str, ...]:
     """Sentences on the prices of a trial in a sweep's folder; none where its records are not there."""
-    if not (sweep / FOLDER).is_dir():
+    if not (sweep / RECORDS).is_dir():
         return ()
     trials = tuple(record.as_trial() for record in TrialRecord.load_all(sweep))
     return _sentences(SweepRecord("", sweep.name, "", {}, None, trials, maximizes=maximizes), trial_id)

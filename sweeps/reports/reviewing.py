@@ -26,7 +26,8 @@ from dualsweep.analysis.tracking_uri import tracking_uri
 from dualsweep.analysis.trials import SweepRecord
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.planning.preferring import read_option
-from dualsweep.sweeps.records.sweep_summary import is_sweep_folder, keep_summary
+from dualsweep.sweeps.records.folder_kind import is_sweep_folder
+from dualsweep.sweeps.records.sweep_summary import keep_summary
 from dualsweep.sweeps.tracking.ledger import FILE as LEDGER
 from dualsweep.sweeps.tracking.ledger import SWEEP
 from dualsweep.sweeps.tracking.mlflow_settings import prepare

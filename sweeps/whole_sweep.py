@@ -1,0 +1,134 @@
+"""A whole sweep from the command's side: it takes up what is left, connects, lets the trials run, and reviews what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from dualsweep.analysis.review import review
+from dualsweep.cluster.address import gcs_address, probe_gcs
+from dualsweep.cluster.connection import connect
+from dualsweep.cluster.resources import concurrency
+from dualsweep.sweeps import way_back
+from dualsweep.sweeps.checking import Checked
+from dualsweep.sweeps.interrupts import terminate_like_interrupt
+from dualsweep.sweeps.journal import Journal
+from dualsweep.sweeps.lost_cluster import lost
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.progress import Progress
+from dualsweep.sweeps.records.sweep_summary import keep_summary
+from dualsweep.sweeps.records.training_ends import load_ends
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.records.trial_start import ProposedTrial
+from dualsweep.sweeps.reports.reviewing import full_link, review_of, show, summary
+from dualsweep.sweeps.runner import Runner
+from dualsweep.sweeps.studies.study import Study
+from dualsweep.sweeps.tracking.tracker import Tracker
+from dualsweep.sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
+from dualsweep.sweeps.trials.restoring import restore
+from dualsweep.sweeps.trials.results import Results, sweep_record
+from dualsweep.trainer.amortised.front import front_in
+from dualsweep.trainer.config.uris import is_local, lasting_path
+from dualsweep.trainer.errors import TrainingInterrupted
+from dualsweep.trainer.result import Result
+
+
+def _trainings_left(plan: Plan, unfinished: Sequence[ProposedTrial], remaining: int, folder: Path) -> int:
+    """The trainings that a sweep has yet to end: of the trials that were asked for, and of those that may yet be."""
+    ended = sum(len(load_ends(folder, each.number, plan.seeds)) for each in unfinished)
+    return (len(unfinished) + remaining) * len(plan.seeds) - ended
+
+
+def run_sweep(checked: Checked, console: Console) -> Results:
+    """Runs or continues a checked sweep to its end, or until Ctrl-C, and reviews what is done.
+
+    Raises:
+        ClusterError: the cluster can't be joined or is too small.
+        InputError: the output holds a sweep of another kind, or another process works on it.
+    """
+    plan = checked.plan
+    assert plan is not None
+    folder = lasting_path(checked.output if is_local(checked.output) else str(Path("runs") / plan.name))
+    if target := gcs_address(checked.address):
+        probe_gcs(target)  # before anything is written
+    for line in way_back.places(checked):
+        console.print(line, highlight=False, soft_wrap=True)
+    with Study(plan, folder) as study:
+        for line in study.said:
+            console.print(line, highlight=False, soft_wrap=True)
+        restore(plan, study.ended(), checked.output, folder)
+        tracker = Tracker(plan, folder, lambda text: console.print(text, highlight=False, soft_wrap=True))
+        run_status, amortised = "FAILED", None
+        try:
+            if study.unfinished() or study.remaining or is_waiting(plan, checked.output, tracker):
+                amortised = _run_trials(checked, plan, study, tracker, folder, console)
+            run_status = "KILLED" if study.unfinished() or study.remaining else "FINISHED"
+            if study.stopped:
+                console.print(f"ended after {study.finished} trials: {study.stopped}", highlight=False, soft_wrap=True)
+        except (KeyboardInterrupt, SystemExit, TrainingInterrupted):
+            run_status = "KILLED"
+            raise
+        finally:
+            for asked in study.unfinished():
+                tracker.interrupt(asked.number)
+            status = {"KILLED": "interrupted", "FAILED": "failed", "FINISHED": "done"}[run_status]
+            tracker.end(status, run_status, study.stopped or "")
+            undelivered = tracker.close()
+            if undelivered:
+                console.print(undelivered, highlight=False, soft_wrap=True)
+        sweep = None if undelivered else tracker.run_id
+        reviewed = _reviewed(checked, plan, folder, run_status == "KILLED", sweep, console)
+        return replace(reviewed, stopped=study.stopped, amortised=amortised or ended_in(plan, checked.output))
+
+
+def _run_trials(
+    checked: Checked, plan: Plan, study: Study, tracker: Tracker, folder: Path, console: Console
+) -> Result | None:  # fmt: skip
+    """Runs what is left; returns how the amortised training ended, if that was among it."""
+    amortised = None
+    unfinished, remaining, seeds = study.unfinished(), study.remaining, len(plan.seeds)
+    left, runs = len(unfinished) + remaining, _trainings_left(plan, unfinished, remaining, folder)
+    if study.finished or runs < left * seeds:
+        ended = f" ({plan.trials * seeds - runs} of {plan.trials * seeds} trainings)" if seeds > 1 else ""
+        console.print(f"continuing: {study.finished} of {plan.trials} trials are done{ended}", highlight=False)
+    with connect(checked.address, on_loss=lost) as connection:
+        way_back.check_shared(checked, connection.machine)
+        fits = concurrency(connection.machine, checked.ask, plan.sweep.concurrency)
+        concurrent = min(fits.concurrent, max(1, runs))
+        terminate_like_interrupt()
+        if is_waiting(plan, checked.output, tracker):
+            amortised = run_amortised(plan, checked.output, folder, tracker, console)
+        if not left:
+            return amortised
+        trials = f"{left} trial{'s' if left > 1 else ''}" + (f" of {seeds} trainings" if seeds > 1 else "")
+        console.print(f"{trials}, {concurrent} at a time: {fits.reason}", highlight=False, soft_wrap=True)
+        from dualsweep.sweeps.tune import run_trials
+
+        total, unit = plan.trials * seeds, "training" if seeds > 1 else "trial"
+        journal = Journal.of(folder, connection.logs)
+        journal.begin(TrialRecord.load_all(folder))
+        with Progress(console, total, concurrent, total - runs, unit, journal) as progress:
+            runner = Runner(plan, study, tracker, progress, checked.output, folder)
+            run_trials(runner, concurrent, folder, warm=plan.sweep.hosting == "warm", ends=connection.started)
+    return amortised
+
+
+def _reviewed(checked: Checked, plan: Plan, folder: Path, interrupted: bool, sweep: str | None, console: Console) -> Results:
+    """The review: from MLflow where it has everything (`sweep` is the parent run), else from this folder's own records."""
+    records = TrialRecord.load_all(folder)
+    if sweep is None:
+        record = replace(sweep_record(plan, records), amortised=front_in(place_of(checked.output)))
+        made, view = review(record, folder), None
+    else:
+        record, made, view = review_of(plan.tracking_uri, sweep, folder, console)
+    show(record, made, console, full_link(plan.tracking_uri, view))
+    if interrupted:
+        told = f"interrupted with {len(records)} of {plan.trials} trials done; to continue: {way_back.again()}"
+        console.print(told, highlight=False, soft_wrap=True)
+    console.print(way_back.review(plan, folder), highlight=False, soft_wrap=True)
+    found = summary(made)
+    keep_summary(folder, {"name": plan.name, "interrupted": interrupted, **found})
+    return Results(trials=records, interrupted=interrupted, **found)
