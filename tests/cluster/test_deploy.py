@@ -102,12 +102,14 @@ def test_each_is_in_the_guide() -> None:
     assert [path.name for path in sorted(DEPLOY.iterdir()) if f"cluster/deploy/{path.name}" not in GUIDE] == []
 
 
-#: SLURM and Ray are not on this machine, or too dear: each notes how it was called. The sweep runs until it is told to end.
+#: SLURM and Ray are not on this machine, or too dear: each notes how it was called. The sweep begins once both nodes are asked
+#: for, and runs until it is told to end.
 COMMANDS = {
     "scontrol": 'case $1 in show) printf "n1\\nn2\\n";; *) echo "$@" >> "$NOTES/requeued";; esac',
     "srun": 'echo "$@" >> "$NOTES/srun"; exec sleep 60',
     "ray": "exit 0",
-    "dualsweep": 'echo "$@" > "$NOTES/sweep"; trap "exit $ENDS" TERM; [[ $ENDS == 0 ]] && exit 0; while :; do sleep 0.05; done',
+    "dualsweep": 'while [[ $(grep -c -- --overlap "$NOTES/srun") != 2 ]]; do sleep 0.05; done; echo "$@" > "$NOTES/sweep";'
+    ' trap "exit $ENDS" TERM; [[ $ENDS == 0 ]] && exit 0; while :; do sleep 0.05; done',
 }
 
 

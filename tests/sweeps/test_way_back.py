@@ -9,7 +9,7 @@ import yaml
 
 from dualsweep.cluster.errors import ClusterError
 from dualsweep.cluster.resources import GB, Machine
-from dualsweep.sweeps import way_back
+from dualsweep.sweeps import typed, way_back
 from dualsweep.sweeps.checking import Checked, checked_sweep
 from tests.pipeline.conftest import RECIPE, SWEEP
 
@@ -54,6 +54,7 @@ def test_beside_no_job_the_output_folder_leads_to_the_store(
     for name in ("recipe.yaml", "sweep.yaml"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(typed, "_typed", [])
     plain = checked()
     assert plain.plan is not None and way_back.places(plain) == []
     assert way_back.review(plain.plan, Path("runs/my sweep")) == "review: dualsweep ui 'runs/my sweep'"
