@@ -224,5 +224,5 @@ def test_what_people_type_loses_nothing(head: Head, alone: Path, user: dict[str,
     assert f"relative places lie below {last} on " in said, said
     assert f"dualsweep ui tiny-sweep --tracking-uri sqlite:///{last}/mlflow.db" in said, said
     unpacked = (head.home.parent / "r/session_latest/runtime_resources/working_dir_files").resolve(strict=True)
-    left = [path for path in unpacked.rglob("*") if path.name in ("runs", "mlruns", "mlflow.db", "records", "spool")]
+    left = [path for path in unpacked.rglob("*") if path.name in ("runs", "mlruns", "mlflow.db", "study.lock", "spool")]
     assert not left, left
