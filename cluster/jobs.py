@@ -73,18 +73,18 @@ def submit(
     Raises:
         ClusterError: whatever `dualsweep.cluster.preflight.preflight` would have found, or the job server's refusal.
     """
-    name = inside(file, working_dir)
+    carried = inside(file, working_dir)
     cargo = collect(working_dir, allowed)
-    if not cargo.carries(name):
+    if not cargo.carries(carried):
         raise ClusterError(
-            "the file must be among what is carried", f"{name}, which is ignored or missing", "check .gitignore and .rayignore"
+            "the file must be among what is carried", f"{carried}, which is ignored or missing", "check .gitignore and .rayignore"
         )
     server = reach(address)
     runtime_env: dict[str, Any] = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_GRACE_S), **(env_vars or {})}}
     runtime_env |= {"pip": list(pip)} if pip else {}
     # `exec`: Ray starts a shell, and waits a stop's whole grace for a child that the shell left behind where process 1 of the
     # container doesn't adopt orphans; a shell that has become the command leaves none.
-    entrypoint = "exec " + shlex.join([*entrypoint_args, name])
+    entrypoint = "exec " + shlex.join([*entrypoint_args, carried])
     with tempfile.TemporaryDirectory() as folder, _told("submitting a job"):
         archive = Path(folder) / "cargo.zip"
         pack(cargo, archive)
