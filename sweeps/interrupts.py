@@ -10,6 +10,7 @@ import time
 from types import FrameType
 
 from dualsweep.sweeps.exits import INTERRUPTED
+from dualsweep.sweeps.typed import same_again
 
 _LIKE_INTERRUPT = (signal.SIGTERM, signal.SIGHUP)
 #: Seconds that a command has to end by itself after the first signal: a waiting scheduler kills after ten.
@@ -51,7 +52,7 @@ def _end(reader: int) -> None:
         pass
     asked_to_end.set()
     time.sleep(GRACE)
-    print(f"dualsweep: not ended within {GRACE:g} s, and ended now; to continue, the same command again", file=sys.stderr)
+    print(f"dualsweep: not ended within {GRACE:g} s, and ended now; to continue, {same_again()}", file=sys.stderr)
     sys.stderr.flush()
     os._exit(INTERRUPTED)
 

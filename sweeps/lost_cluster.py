@@ -9,6 +9,7 @@ import signal
 import sys
 
 from dualsweep.sweeps.interrupts import asked_to_end
+from dualsweep.sweeps.typed import same_again
 
 #: How often a command starts again by itself.
 MOST_RESTARTS = 3
@@ -34,7 +35,7 @@ def lost(found: str, own: bool) -> None:
     if own and _environment and count < MOST_RESTARTS:
         _say(f"{found}; another cluster is started, and all goes on from the checkpoints ({count + 1} of {MOST_RESTARTS} times)")
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], _environment | {_COUNT: str(count + 1)})
-    _say(f"{found}: interrupted; to continue{'' if own else ' once it is back'}, the same command again")
+    _say(f"{found}: interrupted; to continue{'' if own else ' once it is back'}, {same_again()}")
     os.kill(os.getpid(), signal.SIGINT)
 
 

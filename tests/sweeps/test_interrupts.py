@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 import typer
 
+from dualsweep.sweeps import typed
 from dualsweep.sweeps.interrupts import asked_to_end
 from dualsweep.sweeps.options import interruptible
 
 #: A command that goes on, whatever interrupts it, as one does that waits for something that never comes.
 STUBBORN = """
 import time
-from dualsweep.sweeps import interrupts
+from dualsweep.sweeps import interrupts, typed
+typed.remember()
 interrupts.GRACE = 1.0
 interrupts.terminate_like_interrupt()
 interrupts.end_soon()
@@ -50,7 +52,7 @@ def test_each_interrupts_and_what_does_not_end_is_ended(number: signal.Signals, 
     process.send_signal(number)
     began = time.monotonic()
     out, error = process.communicate(timeout=20)
-    assert process.returncode == 130 and out == "interrupted\n" and "the same command again" in error
+    assert process.returncode == 130 and out == "interrupted\n" and "the same command again (dualsweep )" in error
     assert 0.8 < time.monotonic() - began < 10
 
 
@@ -72,12 +74,13 @@ def test_under_nohup_a_terminal_that_hangs_up_changes_nothing() -> None:
 def test_where_ray_s_own_handler_ended_it_it_was_interrupted_all_the_same(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(typed, "_typed", ["dualsweep", "sweep a.yaml"])
     with pytest.raises(SystemExit), interruptible():
         sys.exit(15)
     monkeypatch.setattr(asked_to_end, "is_set", lambda: True)
     with pytest.raises(typer.Exit) as ended, interruptible():
         sys.exit(15)
-    assert ended.value.exit_code == 130 and "the same command again" in capsys.readouterr().err
+    assert ended.value.exit_code == 130 and "the same command again (dualsweep sweep a.yaml)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

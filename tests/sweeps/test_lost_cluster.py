@@ -11,7 +11,8 @@ import pytest
 #: A command that loses its cluster each time, whether it was its own (`own`), and that was asked to end before or not.
 LOSES = """
 import os, sys, threading, time
-from dualsweep.sweeps import interrupts, lost_cluster
+from dualsweep.sweeps import interrupts, lost_cluster, typed
+typed.remember()
 own, asked = sys.argv[1] == "own", sys.argv[2] == "asked"
 interrupts.terminate_like_interrupt()
 if sys.argv[3] == "command":
@@ -39,7 +40,7 @@ def test_it_starts_again_in_its_own_place_with_its_arguments_and_then_ends() -> 
     lines, told = said("own", "", "command")
     assert len(set(lines[:4])) == 1 and lines[0].endswith("['--set', 'a=b']") and lines[4:] == ["interrupted"]
     assert "the raylet has died; another cluster is started" in told and "(3 of 3 times)" in told
-    assert told.rstrip().endswith("the raylet has died: interrupted; to continue, the same command again")
+    assert told.rstrip().endswith("the raylet has died: interrupted; to continue, the same command again (dualsweep own '' command --set a=b)")
 
 
 @pytest.mark.parametrize("words", [("joined", "", "command"), ("own", "", "library")], ids="-".join)
