@@ -60,13 +60,13 @@ def _answer(reference: Any) -> Any:
 
 def versions(names: Sequence[str]) -> dict[str, str]:
     """The version of Python here, and of each package that is installed; "none" for one that is not."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in names:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "none"
-    return found
+            installed[name] = "none"
+    return installed
 
 
 def check_versions(here: Mapping[str, str], there: Mapping[str, Mapping[str, str]]) -> Check:
