@@ -1,8 +1,8 @@
 """Ends a cluster of our own with the process that started it, however that one ended: `kill -9` too.
 
 Run as a script, `watchdog.py OWNER BEGAN`, by that process, of whose end it is told by the end of its own standard input. What
-belongs to a cluster is known by its session, whose name ends with the id of the process that started it: workers and their children
-write to files of the session, Ray's servers have some open or name them on their command lines.
+belongs to a cluster is known by its session, whose name ends with the id of the process that started it: workers and their
+children write to files of the session, Ray's servers have some open or name them on their command lines.
 """
 
 from __future__ import annotations
