@@ -30,23 +30,24 @@ Budgets = Annotated[
 GROUPS = ("auto", "sampler", "sweep")
 
 
+Sampler = Annotated[
+    str | None, typer.Option("--sampler", help=f"{SAMPLERS}; by default as in the recipe.", autocompletion=one_of(samplers.NAMES))
+]
+Label = Annotated[str | None, typer.Option("--label", help="A class, of a model that is given labels; by default all in turn.")]
+
+
 def sample(
     checkpoint: Annotated[
         str, typer.Argument(help="A run's or a sweep's output folder, or a checkpoint (…/step-00001500).", show_default=False)
     ],
     count: Annotated[int, typer.Option("--count", min=1, help="Samples to make.")] = 16,
     output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=to_keep)] = Path("samples"),
-    sampler: Annotated[
-        str | None,
-        typer.Option("--sampler", help=f"{SAMPLERS}; by default as in the recipe.", autocompletion=one_of(samplers.NAMES)),
-    ] = None,
+    sampler: Sampler = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of the sampler; by default as in the recipe.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed.")] = 0,
-    label: Annotated[
-        str | None, typer.Option("--label", help="A class, of a model that is given labels; by default all in turn.")
-    ] = None,
+    label: Label = None,
     multipliers: Multipliers = None,
     budgets: Budgets = None,
     trust: Trust = False,

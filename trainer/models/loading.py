@@ -11,7 +11,7 @@ import torch
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.labels import classes_in, label_condition
 from dualsweep.trainer.models.networks import Networks, values_of
-from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.models.predictor import Condition, Predictor
 from dualsweep.trainer.models.prompt_or_class import condition_of
 from dualsweep.trainer.models.provenance import bound_of, rooted
 from dualsweep.trainer.models.spaces import Latents, Pixels, Space
@@ -40,13 +40,13 @@ class Library:
         network = self._networks.trained(spec) if trained else self._networks.frozen(spec)
         root, names = rooted(spec), classes_in(spec.load)
         if root.condition is not None or names:
-            condition = label_condition(root, network, names or self.classes)
-            found, bound = Predictor(network, condition, root.guidance or 1.0), bound_of(spec)
-            return found.at(values_of(bound)) if bound is not None and found.takes_multipliers else found
-        if root.load is None:
-            found, bound = Predictor(network), bound_of(spec)
-            return found.at(values_of(bound)) if bound is not None and found.takes_multipliers else found
-        return Predictor(network, condition_of(root, network, pipeline_parts(root.load), self._encoders), root.guidance or 1.0)
+            condition: Condition | None = label_condition(root, network, names or self.classes)
+        elif root.load is not None:
+            condition = condition_of(root, network, pipeline_parts(root.load), self._encoders)
+        else:
+            condition = None
+        predictor, bound = Predictor(network, condition, root.guidance or 1.0), bound_of(spec)
+        return predictor.at(values_of(bound)) if bound is not None and predictor.takes_multipliers else predictor
 
     def space(self, spec: Model, device: torch.device | None = None) -> Space:
         """The space in which the model's diffusion lives: that of its pipeline's autoencoder, or the data's own."""

@@ -120,7 +120,7 @@ def condition_fits(recipe: RecipeFields) -> None:
     if model.condition is not None and model.unet is not None and model.guidance not in (None, 1.0) and not dropout:
         raise RuleError(
             "model.guidance",
-            "must go with train.condition_dropout, by which a new network learns what is of no class: guidance leads away from it",
+            "must go with train.condition_dropout, by which a new network learns what guidance leads away from",
             f"{model.guidance:g} without",
             "write e.g. train.condition_dropout: 0.1",
         )
