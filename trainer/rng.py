@@ -40,6 +40,7 @@ class Stream(IntEnum):
     MULTIPLIERS = 14
     EXAMPLES = 15
     CONDITION = 16
+    FLIP = 17
 
 
 def generator(seed: int, stream: Stream, *counters: int) -> np.random.Generator:

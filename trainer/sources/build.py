@@ -23,6 +23,7 @@ from dualsweep.trainer.samplers.sampling import sample
 from dualsweep.trainer.sources import estimators
 from dualsweep.trainer.sources.base import Source
 from dualsweep.trainer.sources.dual_only import DualOnlySource
+from dualsweep.trainer.sources.flips import Flips
 from dualsweep.trainer.sources.mixture import MixtureSource, Population
 from dualsweep.trainer.sources.mixture_batch import Integers
 from dualsweep.trainer.sources.product import ProductSource
@@ -54,7 +55,24 @@ def _data_source(recipe: Recipe, setting: TermContext, data: Assembled | None) -
     built = [each.term.build(each.value, setting) for each in terms]
     columns = [each.column for each in terms]
     prompts = _prompts(setting, data, len(examples), first) if setting.by_label else None
-    return MixtureSource(setting, columns, built, populations, examples, recipe.resources.loaders, prompts)
+    flips = _flips(recipe, setting, data)
+    return MixtureSource(setting, columns, built, populations, examples, recipe.resources.loaders, prompts, flips)
+
+
+def _flips(recipe: Recipe, setting: TermContext, data: Assembled | None) -> Flips | None:
+    """Which draws of the data are mirrored, where the recipe asks for that; samples of models stay as they are.
+
+    Raises:
+        TrainingError: the data are no images, or are latents, of which a mirrored one is not that of the mirrored image.
+    """
+    if data is None or recipe.data is None or not recipe.data.random_flip:
+        return None
+    if setting.space.latent or len(setting.shape) != 3:
+        what = "latents of an autoencoder" if setting.space.latent else f"samples of shape {setting.shape}"
+        raise TrainingError(
+            f"data.random_flip must go with images [C, H, W] that the model sees as they are, but got {what}; drop it"
+        )
+    return Flips(recipe.seed, len(data.examples))
 
 
 def _prompts(setting: TermContext, data: Assembled | None, count: int, first: Mapping[str, int]) -> Integers:

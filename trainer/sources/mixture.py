@@ -15,6 +15,7 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.evaluation.drawn import JointDraws
 from dualsweep.trainer.rng import Stream, generator, shard
 from dualsweep.trainer.sources.base import Inputs, Source
+from dualsweep.trainer.sources.flips import Flips, mirrored
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, Parts
 from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, noised_share
 from dualsweep.trainer.sources.supply import Supply
@@ -69,12 +70,16 @@ class MixtureSource(Source):
     def __init__(
         self, setting: TermContext, columns: Sequence[int], terms: Sequence[DataTerm], populations: Sequence[Population],
         examples: Examples, loaders: int | None = None, prompts: Integers | None = None,
+        flips: Flips | None = None,
     ) -> None:  # fmt: skip
-        """`prompts` [N] is what each example is given, of a model of several; their number where that is nothing."""
+        """`prompts` [N] is what each example is given, of a model of several; their number where that is nothing.
+
+        `flips` says which draws are mirrored.
+        """
         self.columns = tuple(columns)
         self.places = np.array(self.columns, dtype=np.int64)
         self.setting, self.forward = setting, setting.predict
-        self._fetch, self._populations, self._prompts = examples.fetch, populations, prompts
+        self._fetch, self._populations, self._prompts, self._flips = examples.fetch, populations, prompts, flips
         parts, timesteps = Parts.grouped([each.groups for each in populations]), setting.schedule.config.num_train_timesteps
         self._mixture = Mixture(self.places, parts, timesteps, setting.train, setting.seed)
         self._terms = _together(terms)
@@ -90,6 +95,8 @@ class MixtureSource(Source):
         if not counted:  # networks need not bear an empty batch: another worker's draw, which counts there alone
             batch, mine = replace(batch, weight=np.zeros_like(batch.weight)), np.zeros(1, dtype=np.int64)
             x = self._fetch(batch.index[mine])
+        if self._flips is not None:
+            x = mirrored(x, self._flips.of_step(batch, mine, first))
         share = noised_share(self.setting, batch, mine, x, step, self._given(batch, mine, step))
         return MixtureStep(self, batch, mine, share, counted)
 
@@ -136,7 +143,7 @@ class MixtureSource(Source):
             groups, column = population.held_out if held_out else population.groups, self.columns[part]
             drawn = fresh(self.setting, column, groups, draws, in_turn=held_out or population.sampled)
             values = []
-            for _, batch in noised(self.setting, column, drawn, draws, self._fetch, self._prompts):
+            for _, batch in noised(self.setting, column, drawn, draws, self._fetch, self._prompts, self._flips):
                 prediction = self.forward(batch.noisy, batch.t, **batch.given)
                 values.append(self.values(prediction, batch, np.full(len(batch.t), part))[:, None])
             pool = "examples" if held_out or population.sampled else None

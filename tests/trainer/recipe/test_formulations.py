@@ -46,7 +46,11 @@ CASES: dict[str, dict[str, Any]] = {
     "mixture": OR,
     "combined": COMBINED,
     "balanced": {"data": {"balance": True}},
-    "labels": {"model": {**UNET, "condition": "labels", "guidance": 2.0}, "train": {"condition_dropout": 0.3}},
+    "labels": {
+        "model": {**UNET, "condition": "labels", "guidance": 2.0},
+        "train": {"condition_dropout": 0.3},
+        "data": {"random_flip": True},
+    },
 }
 
 
