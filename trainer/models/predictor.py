@@ -26,15 +26,17 @@ class Condition(nn.Module):
     """What a network is given beside (x, t): keyword arguments [P, ...], one row for each of P prompts; P is 1 for a class.
 
     `without` [1, ...] are those of the unconditional prediction, for guidance; None where the network has none. `texts` are
-    the prompts. `pixels` is the number of pixels along a side of x's, for a network that also takes the size of the image.
+    the prompts, `negative` what is given in place of none, `encoders` where lies what embeds them. `pixels` is the number of
+    pixels along a side of x's, for a network that also takes the size of the image.
     """
 
     def __init__(
         self, given: Mapping[str, Tensor], without: Mapping[str, Tensor] | None = None, texts: Sequence[str] = (),
-        pixels: int | None = None,
+        pixels: int | None = None, negative: str | None = None, encoders: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.names, self.texts, self.pixels = tuple(given), tuple(texts), pixels
+        self.negative, self.encoders = negative, encoders
         self.has_unconditional = without is not None
         for key, values in (("given", given), ("without", without or {})):
             for name, value in values.items():
