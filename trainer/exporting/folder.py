@@ -38,12 +38,13 @@ _ALL_STEPS = 1000
 @dataclass(frozen=True)
 class Exported:
     """What was written: the class of diffusers that loads it without `pipeline.py`, None where there is none; how many steps the
-    chain has, and the prompts.
+    chain has, the prompts, and the scale of their guidance.
     """
 
     pipeline: str | None
     steps: int
     prompts: tuple[str, ...]
+    guidance: float
 
 
 def write_pipeline(model: Restored, folder: Path) -> Exported:
@@ -70,7 +71,8 @@ def write_pipeline(model: Restored, folder: Path) -> Exported:
     else:
         _save_in(kind, given, encoders, folder)
     shutil.copyfile(str(carried.__file__), folder / "pipeline.py")
-    return Exported(kind.__name__ if kind is not None else None, len(recursion.moves), text.texts if text is not None else ())
+    prompts = text.texts if text is not None else ()
+    return Exported(None if kind is None else kind.__name__, len(recursion.moves), prompts, model.predictor.guidance)
 
 
 def _recursion(model: Restored) -> Recursion:

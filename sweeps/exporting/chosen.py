@@ -1,0 +1,148 @@
+"""Which training's model is meant: by a folder, by a sweep's and a trial of it, or by a run in MLflow."""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dualsweep.analysis.store import open_client
+from dualsweep.sweeps.records.explained import Explained
+from dualsweep.sweeps.records.folder_kind import is_sweep_folder
+from dualsweep.sweeps.records.sweep_summary import recommended_folder, said_of
+from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.reports.explaining import explain_run
+from dualsweep.sweeps.reports.reviewing import store_of
+from dualsweep.trainer.checkpoint import locate
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.uris import BadPlaceError, is_local, local_path
+from dualsweep.trainer.config.wording import show
+from dualsweep.trainer.storage import step_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: The artifact of a run in MLflow that holds what sampling needs of its checkpoint (`sweeps/tracking/models.py`).
+_MODEL = "model"
+_KINDS = ("trial", "replicate", "training")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A model: its checkpoint, what became of its training where that is known, and what is said of the choice."""
+
+    checkpoint: str
+    explained: Explained | None
+    said: str | None = None
+
+
+@contextlib.contextmanager
+def choose(run: str, trial: str | None, tracking_uri: str | None) -> Iterator[Chosen]:
+    """The training that `run` means; what is fetched of it lies in a folder that goes with the context.
+
+    `run` is a training's output folder or URI, a checkpoint, a sweep's output folder, or the id or name of a run in MLflow. Of a
+    sweep the recommended trial is meant unless `trial` says which.
+
+    Raises:
+        InputError: it is none of these, has no checkpoint, or the sweep has no such trial.
+        ReviewError: there is no such MLflow store.
+    """
+    place = local_path(run) if is_local(run) else None
+    if place is not None and place.is_dir() and is_sweep_folder(place):
+        said = said_of(place) if trial is None else None
+        folder = recommended_folder(place) if trial is None else _trial(place, trial)
+        yield Chosen(*_in_folder(folder), said)
+        return
+    if trial is not None:
+        rule, remedy = "must go with a sweep's output folder", "drop it, or give the folder of the sweep"
+        raise InputError([Diagnostic(("--trial",), rule, f"it with {show(run)}", remedy, "command line", 1)])
+    if place is None or place.exists():
+        yield Chosen(*(_in_folder(place) if place is not None else (_located(run), None)))
+        return
+    with tempfile.TemporaryDirectory() as folder_of_model:
+        yield _in_mlflow(run, tracking_uri, Path(folder_of_model))
+
+
+def _trial(sweep: Path, trial: str) -> Path:
+    """The folder of a trial by its number or name; of one of several trainings, that of the first seed."""
+    records = {each.id: each for each in TrialRecord.load_all(sweep)}
+    name = f"{int(trial):04d}" if trial.isdecimal() else trial
+    if name not in records:
+        known = ", ".join(list(records)[:8]) or "none"
+        rule, remedy = "must be a trial of the sweep that has ended", f"name one of {known}"
+        raise InputError([Diagnostic(("--trial",), rule, f"{show(trial)} for {sweep}", remedy, "command line", 1)])
+    replicates, folder = records[name].replicates, sweep / "trials" / name
+    return folder if replicates is None else folder / f"seed-{min(replicates.runs)}"
+
+
+def _in_folder(folder: Path) -> tuple[str, Explained | None]:
+    """The checkpoint of a training's folder, the delivered one where it has ended, and what became of it; or one checkpoint, and
+    what became of its training where it is what that delivered.
+    """
+    single = step_of(folder.name) is not None
+    above = folder.parent.parent if single and folder.parent.name == "checkpoints" else folder.parent if single else folder
+    try:
+        explained = explain_run(str(above), None)
+    except InputError:
+        return _located(str(folder)), None
+    delivered = explained.result.checkpoint
+    if single:
+        same = delivered is not None and posixpath.basename(delivered) == folder.name
+        return _located(str(folder)), explained if same else None
+    if delivered is None:
+        return _located(str(folder)), explained
+    here = folder / "checkpoints" / posixpath.basename(delivered)  # it may have been moved since
+    return _located(str(here if here.is_dir() else delivered)), explained
+
+
+def _located(place: str) -> str:
+    try:
+        checkpoint = locate(place)
+    except BadPlaceError as error:
+        raise InputError([error.diagnostic.at(("RUN",), "command line", 1)]) from None
+    if checkpoint is None:
+        raise _refused(place, "train it to a checkpoint first, or give another run")
+    return checkpoint
+
+
+def _in_mlflow(run: str, tracking_uri: str | None, folder: Path) -> Chosen:
+    """A run by its id or name: its checkpoint where that can be reached from here, else what MLflow has of it."""
+    client = open_client(store_of(tracking_uri))
+    run_id = _named(client, run)
+    explained = explain_run(run_id, tracking_uri)
+    with contextlib.suppress(InputError, OSError):
+        return Chosen(_located(explained.result.checkpoint or ""), explained)
+    if not any(each.path == _MODEL for each in client.list_artifacts(run_id)):
+        raise _refused(
+            run, f"its checkpoint {explained.result.checkpoint} cannot be reached from here, and MLflow has no model of it"
+        )
+    client.download_artifacts(run_id, _MODEL, str(folder))
+    return Chosen(_located(next((str(each.parent) for each in folder.rglob("complete.json")), str(folder))), explained)
+
+
+def _named(client: MlflowClient, run: str) -> str:
+    """The id of a run; of a name, where it is that of one ended training alone."""
+    from mlflow.exceptions import MlflowException
+
+    with contextlib.suppress(MlflowException):
+        return str(client.get_run(run).info.run_id)
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    wanted = f"attributes.run_name = '{run}'" if "'" not in run else "attributes.run_name = ''"
+    matching = [
+        each.info.run_id
+        for each in client.search_runs(experiments, wanted, max_results=50)
+        if each.data.tags.get("dualsweep.kind") in _KINDS
+    ]
+    if not matching:
+        raise _refused(run, "give a training's or a sweep's output folder, a checkpoint, or a run's id or name in --tracking-uri")
+    if len(matching) > 1:
+        raise _refused(run, f"{len(matching)} runs have that name: give one by its id, {' or '.join(matching[:4])}")
+    return str(matching[0])
+
+
+def _refused(run: str, remedy: str) -> InputError:
+    return InputError([Diagnostic(("RUN",), "must be a training that has a checkpoint", show(run), remedy, "command line", 1)])
