@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.store import open_client
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 #: The artifact of a run in MLflow that holds what sampling needs of its checkpoint (`sweeps/tracking/models.py`).
 _MODEL = "model"
 _KINDS = ("trial", "replicate", "training")
+_NONE = "give a training's or a sweep's output folder, a checkpoint, or the id or name of a run in --tracking-uri"
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,12 @@ def _located(place: str) -> str:
 
 def _in_mlflow(run: str, tracking_uri: str | None, folder: Path) -> Chosen:
     """A run by its id or name: its checkpoint where that can be reached from here, else what MLflow has of it."""
-    client = open_client(store_of(tracking_uri))
+    try:
+        client = open_client(store_of(tracking_uri))
+    except ReviewError:
+        if tracking_uri is not None:
+            raise
+        raise _refused(run, _NONE) from None  # what was meant is a folder, most likely
     run_id = _named(client, run)
     explained = explain_run(run_id, tracking_uri)
     with contextlib.suppress(InputError, OSError):
@@ -138,7 +145,7 @@ def _named(client: MlflowClient, run: str) -> str:
         if each.data.tags.get("dualsweep.kind") in _KINDS
     ]
     if not matching:
-        raise _refused(run, "give a training's or a sweep's output folder, a checkpoint, or a run's id or name in --tracking-uri")
+        raise _refused(run, _NONE)
     if len(matching) > 1:
         raise _refused(run, f"{len(matching)} runs have that name: give one by its id, {' or '.join(matching[:4])}")
     return str(matching[0])

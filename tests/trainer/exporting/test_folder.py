@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from dualsweep.trainer.engine.sample_command import Restored, draw, restore
-from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.exporting.folder import Exported, write_pipeline
-from dualsweep.trainer.models.networks import sharing
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.samplers.chains import Chains
 from dualsweep.trainer.samplers.registry import SAMPLERS
@@ -102,7 +100,9 @@ def noise_of(model: Restored) -> list[np.ndarray]:
     sampling = model.recipe.sampling
     chains = Chains(model.schedule, sampling, model.recipe.seed, model.shape, torch.device("cpu"))
     predict = model.predictor.guided if SAMPLERS[sampling.sampler].guided else model.predictor
-    moves = SAMPLERS[sampling.sampler].written(predict, chains).moves
+    written = SAMPLERS[sampling.sampler].written
+    assert written is not None
+    moves = written(predict, chains).moves
     if sampling.sampler == "rollout":
         drawn = chains.noise(range(COUNT), len(moves)).unbind(1)
         return [each.numpy() for each in drawn]
