@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +16,7 @@ from dualsweep.sweeps.records.sweep_summary import recommended_folder, said_of
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.reports.explaining import explain_run
 from dualsweep.sweeps.reports.reviewing import store_of
+from dualsweep.sweeps.tracking.models import FOLDER, PIPELINE
 from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import BadPlaceError, is_local, local_path
@@ -27,8 +26,6 @@ from dualsweep.trainer.storage import step_of
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: The artifact of a run in MLflow that holds what sampling needs of its checkpoint (`sweeps/tracking/models.py`).
-_MODEL = "model"
 _KINDS = ("trial", "replicate", "training")
 _NONE = "give a training's or a sweep's output folder, a checkpoint, or the id or name of a run in --tracking-uri"
 
@@ -42,9 +39,8 @@ class Chosen:
     said: str | None = None
 
 
-@contextlib.contextmanager
-def choose(run: str, trial: str | None, tracking_uri: str | None) -> Iterator[Chosen]:
-    """The training that `run` means; what is fetched of it lies in a folder that goes with the context.
+def choose(run: str, trial: str | None, tracking_uri: str | None) -> Chosen:
+    """The training that `run` means.
 
     `run` is a training's output folder or URI, a checkpoint, a sweep's output folder, or the id or name of a run in MLflow. Of a
     sweep the recommended trial is meant unless `trial` says which.
@@ -57,16 +53,13 @@ def choose(run: str, trial: str | None, tracking_uri: str | None) -> Iterator[Ch
     if place is not None and place.is_dir() and is_sweep_folder(place):
         said = said_of(place) if trial is None else None
         folder = recommended_folder(place) if trial is None else _trial(place, trial)
-        yield Chosen(*_in_folder(folder), said)
-        return
+        return Chosen(*_in_folder(folder), said)
     if trial is not None:
         rule, remedy = "must go with a sweep's output folder", "drop it, or give the folder of the sweep"
         raise InputError([Diagnostic(("--trial",), rule, f"it with {show(run)}", remedy, "command line", 1)])
     if place is None or place.exists():
-        yield Chosen(*(_in_folder(place) if place is not None else (_located(run), None)))
-        return
-    with tempfile.TemporaryDirectory() as folder_of_model:
-        yield _in_mlflow(run, tracking_uri, Path(folder_of_model))
+        return Chosen(*(_in_folder(place) if place is not None else (_located(run), None)))
+    return _in_mlflow(run, tracking_uri)
 
 
 def _trial(sweep: Path, trial: str) -> Path:
@@ -111,8 +104,8 @@ def _located(place: str) -> str:
     return checkpoint
 
 
-def _in_mlflow(run: str, tracking_uri: str | None, folder: Path) -> Chosen:
-    """A run by its id or name: its checkpoint where that can be reached from here, else what MLflow has of it."""
+def _in_mlflow(run: str, tracking_uri: str | None) -> Chosen:
+    """A run by its id or name, whose checkpoint can be reached from here."""
     try:
         client = open_client(store_of(tracking_uri))
     except ReviewError:
@@ -123,12 +116,11 @@ def _in_mlflow(run: str, tracking_uri: str | None, folder: Path) -> Chosen:
     explained = explain_run(run_id, tracking_uri)
     with contextlib.suppress(InputError, OSError):
         return Chosen(_located(explained.result.checkpoint or ""), explained)
-    if not any(each.path == _MODEL for each in client.list_artifacts(run_id)):
-        raise _refused(
-            run, f"its checkpoint {explained.result.checkpoint} cannot be reached from here, and MLflow has no model of it"
-        )
-    client.download_artifacts(run_id, _MODEL, str(folder))
-    return Chosen(_located(next((str(each.parent) for each in folder.rglob("complete.json")), str(folder))), explained)
+    remedy = f"its checkpoint {explained.result.checkpoint} cannot be reached from here"
+    place = f"{FOLDER}/data/{PIPELINE}"
+    if client.list_artifacts(run_id, place):
+        remedy += f"; what MLflow has is such a pipeline already: mlflow artifacts download -u runs:/{run_id}/{place}"
+    raise _refused(run, remedy)
 
 
 def _named(client: MlflowClient, run: str) -> str:

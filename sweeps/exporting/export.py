@@ -40,19 +40,19 @@ def export(
         TrainingError: the checkpoint is damaged, or no pipeline can sample its model.
     """
     folder = free_folder(out)
-    with choose(run, trial, tracking_uri) as chosen:
-        _check_is_of_diffusers(chosen.checkpoint)
-        asked = asked_multipliers(chosen.checkpoint, multipliers, budgets)
-        there = next(each for each in folder.parents if each.is_dir())
-        part = Path(tempfile.mkdtemp(dir=there, prefix=f".{folder.name}-"))
-        try:
-            part.chmod(0o755)
-            exported = _written(chosen, part, asked)
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(folder)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+    chosen = choose(run, trial, tracking_uri)
+    _check_is_of_diffusers(chosen.checkpoint)
+    asked = asked_multipliers(chosen.checkpoint, multipliers, budgets)
+    there = next(each for each in folder.parents if each.is_dir())
+    part = Path(tempfile.mkdtemp(dir=there, prefix=f".{folder.name}-"))
+    try:
+        part.chmod(0o755)
+        exported = _written(chosen, part, asked)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part.replace(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
     return [*([chosen.said] if chosen.said else []), *_how_to_load(exported, folder)]
 
 
