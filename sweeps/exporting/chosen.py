@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,14 +51,13 @@ def choose(run: str, trial: str | None, tracking_uri: str | None) -> Chosen:
     """
     place = local_path(run) if is_local(run) else None
     if place is not None and place.is_dir() and is_sweep_folder(place):
-        said = said_of(place) if trial is None else None
-        folder = recommended_folder(place) if trial is None else _trial(place, trial)
-        return Chosen(*_in_folder(folder), said)
+        chosen = _in_folder(recommended_folder(place) if trial is None else _trial(place, trial))
+        return replace(chosen, said=chosen.said or said_of(place)) if trial is None else chosen
     if trial is not None:
         rule, remedy = "must go with a sweep's output folder", "drop it, or give the folder of the sweep"
         raise InputError([Diagnostic(("--trial",), rule, f"it with {show(run)}", remedy, "command line", 1)])
     if place is None or place.exists():
-        return Chosen(*(_in_folder(place) if place is not None else (_located(run), None)))
+        return _in_folder(place) if place is not None else Chosen(_located(run), None)
     return _in_mlflow(run, tracking_uri)
 
 
@@ -74,24 +73,26 @@ def _trial(sweep: Path, trial: str) -> Path:
     return folder if replicates is None else folder / f"seed-{min(replicates.runs)}"
 
 
-def _in_folder(folder: Path) -> tuple[str, Explained | None]:
-    """The checkpoint of a training's folder, the delivered one where it has ended, and what became of it; or one checkpoint, and
-    what became of its training where it is what that delivered.
+def _in_folder(folder: Path) -> Chosen:
+    """A training's folder: the checkpoint that it delivered, else its newest; or one checkpoint.
+
+    What became of the training goes with the checkpoint that it delivered alone.
     """
     single = step_of(folder.name) is not None
     above = folder.parent.parent if single and folder.parent.name == "checkpoints" else folder.parent if single else folder
     try:
         explained = explain_run(str(above), None)
     except InputError:
-        return _located(str(folder)), None
-    delivered = explained.result.checkpoint
+        return Chosen(_located(str(folder)), None)
+    delivered = explained.result.checkpoint or ""
+    name = posixpath.basename(delivered)
     if single:
-        same = delivered is not None and posixpath.basename(delivered) == folder.name
-        return _located(str(folder)), explained if same else None
-    if delivered is None:
-        return _located(str(folder)), explained
-    here = folder / "checkpoints" / posixpath.basename(delivered)  # it may have been moved since
-    return _located(str(here if here.is_dir() else delivered)), explained
+        return Chosen(_located(str(folder)), explained if name == folder.name else None)
+    for place in (str(folder / "checkpoints" / name), delivered) if name else ():  # it may have been moved since
+        with contextlib.suppress(InputError):
+            return Chosen(_located(place), explained)
+    newest = _located(str(folder))
+    return Chosen(newest, None, f"the checkpoint that was delivered, {name or 'none'}, is not there: this is {newest}")
 
 
 def _located(place: str) -> str:

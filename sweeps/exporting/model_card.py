@@ -19,6 +19,9 @@ from dualsweep.trainer.result import ConstraintOutcome
 _TASK = {True: "text-to-image", False: "unconditional-image-generation"}
 _ASKED = {"at_most": "at most", "at_least": "at least", "equals": "equal to", "minimax": "the largest least"}
 
+#: Those of diffusers' DDIMPipeline unless it is told.
+_STEPS = 50
+
 
 def model_card(
     exported: Exported, recipe: Recipe, explained: Explained | None, multipliers: Mapping[str, float] | None
@@ -49,7 +52,8 @@ def _sampling(exported: Exported, recipe: Recipe) -> str:
         text += f" Its prompts unless others are given: {', '.join(f'`{each}`' for each in exported.prompts[:8])}."
     if exported.pipeline is None:
         return text
-    call = 'pipeline("…")' if exported.prompts else "pipeline()"
+    # diffusers takes 50 steps unless told, and refuses more than there are timesteps.
+    call = f"pipeline(num_inference_steps={exported.timesteps})" if exported.timesteps < _STEPS else "pipeline()"
     if exported.prompts:
         call = f'pipeline("{exported.prompts[0]}", num_inference_steps={exported.steps}, guidance_scale={exported.guidance:g})'
     return (

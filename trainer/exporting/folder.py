@@ -38,13 +38,14 @@ _ALL_STEPS = 1000
 @dataclass(frozen=True)
 class Exported:
     """What was written: the class of diffusers that loads it without `pipeline.py`, None where there is none; how many steps the
-    chain has, the prompts, and the scale of their guidance.
+    chain has, the prompts, the scale of their guidance, and T.
     """
 
     pipeline: str | None
     steps: int
     prompts: tuple[str, ...]
     guidance: float
+    timesteps: int
 
 
 def write_pipeline(model: Restored, folder: Path) -> Exported:
@@ -72,7 +73,10 @@ def write_pipeline(model: Restored, folder: Path) -> Exported:
         _save_in(kind, given, encoders, folder)
     shutil.copyfile(str(carried.__file__), folder / "pipeline.py")
     prompts = text.texts if text is not None else ()
-    return Exported(None if kind is None else kind.__name__, len(recursion.moves), prompts, model.predictor.guidance)
+    return Exported(
+        None if kind is None else kind.__name__, len(recursion.moves), prompts, model.predictor.guidance,
+        model.schedule.config.num_train_timesteps,
+    )  # fmt: skip
 
 
 def _recursion(model: Restored) -> Recursion:

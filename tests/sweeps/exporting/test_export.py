@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -129,8 +130,26 @@ def test_a_run_in_mlflow_by_its_id_and_by_its_name(here: Path) -> None:
 
 def test_an_interrupted_training_is_exported_without_verdicts(here: Path) -> None:
     shutil.copytree("runs/s/trials/0000/checkpoints", here / "alone/checkpoints")
-    export(str(here / "alone"), str(here / "out"))
-    assert "there are no verdicts on it" in (here / "out" / "README.md").read_text()
+    assert "there are no verdicts on it" in carded(here / "alone", here / "out")
+
+
+def test_where_the_delivered_checkpoint_is_gone_the_newest_is_taken_and_said(here: Path) -> None:
+    run = here / "run"
+    shutil.copytree("runs/s/artifacts/0000", run)
+    shutil.copytree("runs/s/trials/0000/checkpoints", run / "checkpoints")
+    result = json.loads((run / "result.json").read_text())
+    assert "| four |" in carded(run, here / "whole")  # it was moved, and is found where it lies now
+    (run / "result.json").write_text(json.dumps(result | {"checkpoint": "/nowhere/step-00000099"}))
+    (first, *_) = export(str(run), str(here / "newest"))
+    (there,) = (run / "checkpoints").iterdir()
+    assert first == f"the checkpoint that was delivered, step-00000099, is not there: this is {there}"
+    assert "there are no verdicts on it" in (here / "newest" / "README.md").read_text()
+
+
+def carded(run: Path, out: Path) -> str:
+    """The card of a run."""
+    export(str(run), str(out))
+    return (out / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
