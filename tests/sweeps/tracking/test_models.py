@@ -20,9 +20,10 @@ from mlflow import MlflowClient
 
 from dualsweep.analysis.front import find_front
 from dualsweep.analysis.reading import read_sweep
-from dualsweep.sweeps.tracking.models import TAG, log_models
+from dualsweep.sweeps.tracking.models import TAG, log_models, save
 from dualsweep.trainer.engine.sample_command import restore
 from dualsweep.trainer.exporting.folder import write_pipeline
+from dualsweep.trainer.recipe.recipe import Recipe
 from tests.analysis.made_up import log_parent, log_trial, made_up_trials, new_store
 from tests.trainer import exporting
 from tests.trainer.models.test_build import train
@@ -106,3 +107,20 @@ def test_a_checkpoint_that_is_gone_is_said_and_nothing_else_happens(store: str) 
     said: list[str] = []
     assert log_models(store, find_front(read_sweep(store, parent)), said.append) == {}
     assert said == ["no model was logged for trial 0000: the checkpoint cannot be reached from here"]
+
+
+def test_a_model_whose_base_is_gone_is_logged_as_its_checkpoint_and_says_what_it_needs(tmp_path: Path) -> None:
+    base = train(digits(train={"steps": 1}, evaluation={"samples": 0}), tmp_path / "base")
+    adapter = {"load": str(base.checkpoint), "lora": {"rank": 2, "targets": ["linear_1"]}}
+    adapted = digits(train={"steps": 1}, evaluation={"samples": 0}).model_dump(mode="json") | {"model": adapter}
+    result = train(Recipe.model_validate(adapted), tmp_path / "run")
+    save(tmp_path / "whole", Path(str(result.checkpoint)))
+    (tmp_path / "base").rename(tmp_path / "away")
+    save(tmp_path / "part", Path(str(result.checkpoint)))
+    whole, part = (mlflow.models.get_model_info(str(tmp_path / name)) for name in ("whole", "part"))
+    assert whole.metadata == {"dualsweep.needs": "nothing"} and part.metadata is not None
+    assert str(tmp_path / "base") in part.metadata["dualsweep.needs"]
+    assert part.signature.inputs.input_names() == ["count", "seed", "steps"]
+    assert whole.signature.inputs.input_names() == ["count", "seed", "prompt"]
+    wanted = (tmp_path / "whole" / "requirements.txt").read_text()
+    assert "torch==2" in wanted and "+" not in wanted and "dualsweep" not in wanted

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
 
 from dualsweep.trainer.engine.sample_command import Restored, draw, restore
+from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.exporting.folder import Exported, write_pipeline
+from dualsweep.trainer.models.composed import Composed
+from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.samplers.chains import Chains
 from dualsweep.trainer.samplers.registry import SAMPLERS
@@ -86,6 +90,7 @@ SAME_CALL = {
 class Case:
     """One exported model: what was written, our own samples, and those of the other process, in [0, 1]."""
 
+    model: Restored
     exported: Exported
     folder: Path
     ours: np.ndarray
@@ -119,7 +124,7 @@ def case(name: str, of: Sources, folder: Path) -> Case:
     if name in SAME_CALL:
         (folder / "plain.json").write_text(json.dumps(SAME_CALL[name]))
     ours = (draw(model, COUNT, seed=model.recipe.seed) / 2 + 0.5).clamp(0, 1)
-    return Case(exported, folder, ours.numpy())
+    return Case(model, exported, folder, ours.numpy())
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +164,65 @@ def test_the_same_noise_gives_the_same_images_elsewhere(name: str, cases: dict[s
 @pytest.mark.parametrize("name", SAME_CALL)
 def test_diffusers_own_pipeline_gives_them_too(name: str, cases: dict[str, Case]) -> None:
     np.testing.assert_allclose(np.load(cases[name].folder / "plain.npy"), cases[name].ours, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "pipeline"),
+    [
+        ("unconditional", "DDIMPipeline"), ("predicts v", "DDIMPipeline"), ("amortised", "DDIMPipeline"), ("aligned", None),
+        ("flow", None), ("of a class", None), ("product", None), ("concepts of text", None),
+        ("of text", "StableDiffusionPipeline"),
+        ("of SDXL", "StableDiffusionXLPipeline"), ("of SD3", "StableDiffusion3Pipeline"),
+    ],
+)  # fmt: skip
+def test_diffusers_own_class_is_named_where_there_is_one(name: str, pipeline: str | None, cases: dict[str, Case]) -> None:
+    assert cases[name].exported.pipeline == pipeline
+    named = json.loads((cases[name].folder / "out" / "model_index.json").read_text())["_class_name"]
+    assert named == (pipeline or ["pipeline", "SamplingPipeline"])
+
+
+def loaded(made: Case) -> Any:
+    out = str(made.folder / "out")
+    pipeline = DiffusionPipeline.from_pretrained(out, custom_pipeline=out, trust_remote_code=True)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def test_a_prompt_stands_in_place_of_the_models_own(cases: dict[str, Case]) -> None:
+    pipeline = loaded(cases["of text"])
+
+    def drawn(prompt: str | list[str] | None) -> Any:
+        return pipeline(2, prompt, generator=torch.Generator().manual_seed(0), output_type="np").images
+
+    np.testing.assert_array_equal(drawn("a red apple"), drawn(None))
+    both = drawn(["a red apple", "a pear"])
+    np.testing.assert_allclose(both[0], drawn(None)[0], atol=1e-5)
+    assert np.abs(both[1] - drawn(None)[1]).max() > 1e-3
+    for name, said in (("unconditional", "this one takes no text"), ("concepts of text", "is composed of 2 texts")):
+        with pytest.raises(ValueError, match=f"`prompt` must go with a model of text, but .*{said}; leave it out"):
+            loaded(cases[name])(prompt="a pear")
+
+
+def test_what_no_pipeline_can_sample_is_refused(
+    cases: dict[str, Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    product, plain = cases["product"].model, cases["unconditional"].model
+    assert isinstance(product.predictor, Composed)
+    many = Composed({str(number): Predictor(copy.deepcopy(product.predictor.parts["a"].inner)) for number in range(9)})
+    with pytest.raises(TrainingError, match="must have at most 8 networks to be exported, but got 9"):
+        write_pipeline(product._replace(predictor=many), tmp_path)
+    with pytest.raises(TrainingError, match="must be of diffusers to be exported, but got a Identity of your own"):
+        write_pipeline(plain._replace(predictor=Predictor(torch.nn.Identity())), tmp_path)
+    text = cases["concepts of text"].model
+    assert isinstance(text.predictor, Composed)
+    condition = text.predictor.parts["pear"].condition
+    assert condition is not None
+    monkeypatch.setattr(condition, "encoders", "elsewhere")
+    with pytest.raises(TrainingError, match=r"must share their text encoders, but got those of .* and elsewhere"):
+        write_pipeline(text, tmp_path)
+    monkeypatch.setitem(SAMPLERS, "dpmpp_2m", replace(SAMPLERS["dpmpp_2m"], written=None))
+    with pytest.raises(
+        TrainingError, match="must have a form in numbers to be exported, but dpmpp_2m has none; give it `written`"
+    ):
+        write_pipeline(plain, tmp_path)
+    assert list(tmp_path.iterdir()) == []
