@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from dualsweep.sweeps.exporting.chosen import Chosen, choose
@@ -47,7 +49,8 @@ def export(
     part = Path(tempfile.mkdtemp(dir=there, prefix=f".{folder.name}-"))
     try:
         part.chmod(0o755)
-        exported = _written(chosen, part, asked)
+        with _without_bars():
+            exported = _written(chosen, part, asked)
         folder.parent.mkdir(parents=True, exist_ok=True)
         part.replace(folder)
     except BaseException:
@@ -88,6 +91,25 @@ def _written(chosen: Chosen, folder: Path, asked: dict[str, float] | None) -> Ex
     (folder / CARD).write_text(model_card(exported, recipe, chosen.explained, at), encoding="utf-8")
     (folder / RECIPE).write_text(masked(yaml_core.write(recipe.model_dump(mode="json"))), encoding="utf-8")
     return exported
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """diffusers and transformers tell of each part that they load or write by bars and notes, which nobody asked for."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    kept = [(each, each.get_verbosity(), each.is_progress_bar_enabled()) for each in (of_diffusers, of_transformers)]
+    for each, *_ in kept:
+        each.set_verbosity_error()
+        each.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for each, verbosity, shown in kept:
+            each.set_verbosity(verbosity)
+            if shown:
+                each.enable_progress_bar()
 
 
 def _how_to_load(exported: Exported, folder: Path) -> list[str]:
