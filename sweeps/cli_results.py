@@ -1,4 +1,4 @@
-"""The commands on what has ended: `sample`, `explain`, `front`, `compare` and `ui`."""
+"""The commands on what has ended: `sample`, `export`, `explain`, `front`, `compare` and `ui`."""
 
 from __future__ import annotations
 
@@ -82,6 +82,34 @@ def _tell_which(place: str) -> None:
         from dualsweep.sweeps.records.sweep_summary import said_of
 
         print(said_of(local_path(place)))
+
+
+def export(
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="A training's or a sweep's output folder, a checkpoint, or the id or name of a run in MLflow.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[str, typer.Argument(help="The folder to write, which is not there yet.", show_default=False)],
+    trial: Annotated[
+        str | None, typer.Option("--trial", help="Of a sweep the trial; the recommended one when left out.", show_default=False)
+    ] = None,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option("--tracking-uri", help="MLflow store, for a run; mlflow.db here when left out.", show_default=False),
+    ] = None,
+    multipliers: Multipliers = None,
+    budgets: Budgets = None,
+) -> None:
+    """A trained model as a diffusers pipeline with a model card, which needs nothing of this."""
+    from dualsweep.sweeps.exporting.export import export as exported
+
+    for line in exported(
+        run, out, trial=trial, tracking_uri=tracking_uri, multipliers=multipliers, budgets=budgets
+    ):  # fmt: skip
+        print(line)
 
 
 def explain(

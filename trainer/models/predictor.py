@@ -28,15 +28,18 @@ class Condition(nn.Module):
     `without` [1, ...] are those of the unconditional prediction, for guidance; None where the network has none. `texts` are
     the prompts, or with `by_label` the names of classes, of which each example has its own: P then stands for none of them, where
     there is an unconditional prediction. `classes` are the names of all classes that the network knows, as far as they are known.
-    `pixels` is the number of pixels along a side of x's, for a network that also takes the size of the image.
+    `negative` is the text that is given in place of none, `encoders` where lies what embeds texts. `pixels` is the number of pixels
+    along a side of x's, for a network that also takes the size of the image.
     """
 
     def __init__(
         self, given: Mapping[str, Tensor], without: Mapping[str, Tensor] | None = None, texts: Sequence[str] = (),
-        pixels: int | None = None, *, classes: Sequence[str] = (), by_label: bool = False,
+        pixels: int | None = None, negative: str | None = None, encoders: str | None = None, *,
+        classes: Sequence[str] = (), by_label: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.names, self.texts, self.pixels = tuple(given), tuple(texts), pixels
+        self.negative, self.encoders = negative, encoders
         self.classes, self.by_label = tuple(classes), by_label
         self.has_unconditional = without is not None
         for key, values in (("given", given), ("without", without or {})):
