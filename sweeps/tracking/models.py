@@ -128,7 +128,7 @@ def save(folder: Path, checkpoint: Path) -> None:
             _save_checkpoint(folder, checkpoint, f"dualsweep, and what could not be carried: {error}")
             return
         shape = restored.space.decoded(restored.shape)
-        _save_pipeline(folder, pipeline, shape, bool(restored.predictor.texts))
+        _save_pipeline(folder, pipeline, shape, restored.predictor.reads_text)
 
 
 def _save_pipeline(folder: Path, pipeline: Path, shape: tuple[int, ...], of_text: bool) -> None:

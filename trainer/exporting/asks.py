@@ -24,9 +24,10 @@ class Ask:
         condition = self.model.condition
         if condition is None:
             return plain
-        if condition.texts:
+        if condition.texts and not condition.by_label:
             return {**plain, "prompts": list(condition.texts), "negative": condition.negative, "without": self.without}
-        return {**plain, "label": int(condition.get_buffer(f"{'without' if self.without else 'given'}_class_labels"))}
+        labels = condition.get_buffer(f"{'without' if self.without else 'given'}_class_labels").tolist()
+        return {**plain, "labels": labels, "classes": list(condition.texts) if not self.without else []}
 
 
 def asks_of(model: Predictor, *, guided: bool) -> list[Ask]:

@@ -59,7 +59,7 @@ def write_pipeline(model: Restored, folder: Path) -> Exported:
     asks = asks_of(model.predictor, guided=SAMPLERS[model.recipe.sampling.sampler].guided)
     names = _names([ask.model.inner for ask in asks])
     networks = {names[id(each.model.inner)]: _plain(each.model.inner, model.shape) for each in asks}
-    text = next((ask.model.condition for ask in asks if ask.model.texts), None)
+    text = next((ask.model.condition for ask in asks if ask.model.reads_text), None)
     encoders = _encoders(asks, networks[names[id(asks[0].model.inner)]])
     scheduler = _scheduler(model)
     scheduler.register_to_config(_exported=_written(model, recursion, asks, names) | {"text": _of_text(text, encoders)})
@@ -121,7 +121,7 @@ def _plain(network: Any, shape: tuple[int, ...]) -> Any:
 
 def _encoders(asks: Sequence[Ask], network: Any) -> Any:
     """The pipeline of diffusers that embeds the prompts; None where there are none."""
-    places = {str(ask.model.condition.encoders): None for ask in asks if ask.model.condition is not None and ask.model.texts}
+    places = {str(ask.model.condition.encoders): None for ask in asks if ask.model.condition is not None and ask.model.reads_text}
     if not places:
         return None
     first, *others = places

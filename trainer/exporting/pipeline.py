@@ -13,8 +13,9 @@ steps       the chain, a row a step: (timestep, a, c_x, c_clean, c_noise, lead),
             x0 the sample that the prediction means, x becomes c_x x + c_clean (x0 + lead (x0 - x0 before)) + c_noise noise
 clip        the range of x0, or null
 threshold   (ratio, most) of dynamic thresholding of x0 (arXiv 2205.11487, section 2.3), or null
-asks        whose weighted sum the prediction is: each a `weight` of a `network`, by its name in the pipeline, with its `label`,
-            or with its `prompts`, of which sample k has number k modulo as many; `without` asks for no text in place of these
+asks        whose weighted sum the prediction is: each a `weight` of a `network`, by its name in the pipeline, with its `labels`
+            or its `prompts`, of which sample k has number k modulo as many; `classes` are the labels' names, where a sample may
+            have any of them; `without` asks for no text in place of prompts
 text        of asks with prompts: the diffusers pipeline that embeds them, its options, and the pixels of a latent, for SDXL
 """
 
@@ -60,20 +61,22 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
     def __call__(
         self, batch_size: int | None = None, prompt: str | list[str] | None = None, generator: Any = None,
         latents: Tensor | None = None, output_type: str = "pil", return_dict: bool = True,
+        class_labels: str | int | list[str | int] | None = None,
     ) -> Any:  # fmt: skip
         """Samples as the model was evaluated.
 
         batch_size   how many; one, or of several prompts one each, unless given
         prompt       one or several texts in place of the model's own
+        class_labels one or several classes, by name or number, of a model that is given any; in turn unless given
         latents      the noise to start from [batch_size, *shape]
         output_type  `pil`, `np` [batch_size, height, width, channels] or `pt` [batch_size, channels, height, width], in [0, 1]
 
         Raises:
-            ValueError: a prompt for a model of none, or of several concepts.
+            ValueError: a prompt for a model of none, or of several concepts; a class that the model does not know.
         """
         told = self.scheduler.config["_exported"]
-        asks = self._asks(told, prompt)
-        count = batch_size or max([len(ask.get("prompts", " ")) for ask in asks])
+        asks = self._of_classes(self._asks(told, prompt), class_labels)
+        count = batch_size or max([len(ask.get("prompts") or ask.get("labels") or " ") for ask in asks])
         device = self.device
         shape = (count, *told["shape"])
         x = randn_tensor(shape, generator=generator, device=device) if latents is None else latents.to(device)
@@ -99,10 +102,22 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
         texts = [prompt] if isinstance(prompt, str) else list(prompt)
         return [{**ask, "prompts": texts} if "prompts" in ask else ask for ask in asks]
 
+    def _of_classes(self, asks: list[dict[str, Any]], wanted: Any) -> list[dict[str, Any]]:
+        """What the networks are asked, with these classes in place of all."""
+        if wanted is None:
+            return asks
+        classes: list[str] = next((ask["classes"] for ask in asks if ask.get("classes")), [])
+        labels = [classes.index(each) if each in classes else each for each in (wanted if isinstance(wanted, list) else [wanted])]
+        if not all(isinstance(each, int) and 0 <= each < len(classes) for each in labels):
+            known = f"of {', '.join(classes)}" if classes else "left out, as this model is given none"
+            raise ValueError(f"`class_labels` must be {known}, but got {wanted!r}")
+        return [{**ask, "labels": labels} if ask.get("classes") else ask for ask in asks]
+
     def _arguments(self, told: Any, ask: dict[str, Any], x: Tensor) -> dict[str, Any]:
         """What a network is given beside x and the time."""
-        if "label" in ask:
-            return {"class_labels": torch.full((len(x),), ask["label"], device=x.device)}
+        if "labels" in ask:
+            labels = torch.tensor(ask["labels"], device=x.device)
+            return {"class_labels": labels[torch.arange(len(x), device=x.device) % len(labels)]}
         if "prompts" not in ask:
             return {}
         text = told["text"]

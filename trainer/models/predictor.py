@@ -28,7 +28,7 @@ class Condition(nn.Module):
     `without` [1, ...] are those of the unconditional prediction, for guidance; None where the network has none. `texts` are
     the prompts, or with `by_label` the names of classes, of which each example has its own: P then stands for none of them, where
     there is an unconditional prediction. `classes` are the names of all classes that the network knows, as far as they are known.
-    `negative` is the text that is given in place of none, `encoders` where lies what embeds texts. `pixels` is the number of pixels
+    `negative` is the text given in place of none, `encoders` where lies what embeds texts. `pixels` is the number of pixels
     along a side of x's, for a network that also takes the size of the image.
     """
 
@@ -143,6 +143,11 @@ class Predictor(nn.Module):
 
     def _asked(self, multipliers: Tensor | None) -> Tensor | None:
         return self.multipliers if multipliers is None else multipliers
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether `texts` are prompts, which text encoders embed, and no classes."""
+        return bool(self.texts) and not self.by_label
 
     @property
     def by_label(self) -> bool:

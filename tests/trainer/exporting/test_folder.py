@@ -64,6 +64,9 @@ KINDS: dict[str, Make] = {
     "amortised": lambda of: amortised(train=SHORT),
     "aligned": lambda of: aligned({"load": of.thresholding, "shape": [1, 8, 8]}, evaluation=UNMEASURED),
     "of a class": lambda of: digits(train=SHORT, model={"unet": None, "load": of.transformer, "label": 1, "guidance": 2.0}),
+    "of all classes": lambda of: digits(
+        train=SHORT | {"condition_dropout": 0.2}, model={"condition": "labels", "guidance": 2.0}
+    ),
     "of text": lambda of: of.text(of.text_to_image, ddim=True, guidance=3.0),
     "of several texts": lambda of: of.text(of.text_to_image, prompt=None, prompts=["a red apple", "a pear"], lora=LORA),
     "of text, adapted": lambda of: of.text(
@@ -201,6 +204,18 @@ def test_a_prompt_stands_in_place_of_the_models_own(cases: dict[str, Case]) -> N
     for name, said in (("unconditional", "this one takes no text"), ("concepts of text", "is composed of 2 texts")):
         with pytest.raises(ValueError, match=f"`prompt` must go with a model of text, but .*{said}; leave it out"):
             loaded(cases[name])(prompt="a pear")
+
+
+def test_a_class_stands_in_place_of_all_in_turn(cases: dict[str, Case]) -> None:
+    made = cases["of all classes"]
+    pipeline, start = loaded(made), torch.from_numpy(noise_of(made.model)[0])
+    ours = (draw(made.model, COUNT, seed=made.model.recipe.seed, label="7") / 2 + 0.5).clamp(0, 1).numpy()
+    for label in ("7", 7):
+        np.testing.assert_allclose(pipeline(COUNT, latents=start, class_labels=label, output_type="pt").images, ours, atol=1e-4)
+    assert np.abs(ours - made.ours).max() > 1e-3 and len(pipeline().images) == 10
+    for name, said in (("of all classes", "of 0, 1, 2, .*, but got 'cat'"), ("unconditional", "left out, as .*, but got 'cat'")):
+        with pytest.raises(ValueError, match=f"`class_labels` must be {said}"):
+            loaded(cases[name])(class_labels="cat")
 
 
 def test_what_no_pipeline_can_sample_is_refused(
