@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
-from dualsweep.trainer.checks.after_loading import check_deep
+from dualsweep.trainer.checks.dry_run import dry_run
 from dualsweep.trainer.dual.coordinator import InProcess
 from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.host import LocalHost
@@ -59,7 +59,7 @@ def images(project: Path) -> Path:
 
 def trained(name: str, *sets: str) -> Result:
     recipe, document = load_recipe(Path(name), [*SHORT, *sets])
-    assert check_deep(recipe, document) == []
+    assert dry_run(recipe, document).model
     folder = Path("runs") / recipe.name
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder / "checkpoints")))
     result = run_worker(recipe, host, str(folder), None)

@@ -1,6 +1,6 @@
 """The cheap checks of a recipe's data and of the user's parts: within moments, without the heavy libraries.
 
-What only loading can tell is for `dualsweep.trainer.checks.after_loading`; `is_conclusive` says whether there is any of it.
+What only loading and asking can tell is for `dualsweep.trainer.checks.dry_run`; `is_conclusive` says whether there is any of it.
 """
 
 from __future__ import annotations
@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dualsweep.trainer.checks.model_files import may_be_ours, model_faults, newton_faults, schedule_faults
+from dualsweep.trainer.checks.model_files import may_be_ours, model_faults
 from dualsweep.trainer.checks.own_name import name_taken
+from dualsweep.trainer.checks.schedule_files import newton_faults, schedule_faults
 from dualsweep.trainer.checks.warm_start_files import start_faults
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
 from dualsweep.trainer.config.import_path import CannotImportError, import_callable, takes
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.config.yaml_file import Document
-from dualsweep.trainer.data.class_names import composed, find, same
+from dualsweep.trainer.data.class_names import composed, find
 from dualsweep.trainer.data.dataset_info import DatasetInfo
 from dualsweep.trainer.data.faults import (
     BadDataError,
@@ -25,14 +26,14 @@ from dualsweep.trainer.data.faults import (
     without_classes,
     without_labels,
 )
+from dualsweep.trainer.data.kept import kept, share
 from dualsweep.trainer.data.load import inspect
-from dualsweep.trainer.data.portions import portion, stays
 from dualsweep.trainer.recipe.base import ClassName
 from dualsweep.trainer.recipe.data import Data, Subset
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.term_spec import Seen
+from dualsweep.trainer.rewards.registry import Reward
 
-_LISTED_CLASSES, _LISTED_FILES = 12, 3
 _ARGUMENTS = {0: "no argument", 1: "one argument"}
 
 
@@ -62,30 +63,6 @@ def check(recipe: Recipe, document: Document) -> list[Diagnostic]:
     return sorted((document.locate(fault) for fault in faults), key=lambda problem: problem.line)
 
 
-def summary(data: Data) -> str:
-    """How many examples of which classes there are and are trained on, and what of a folder is not counted; "" where only
-    loading can tell.
-    """
-    known = inspect(data)
-    if known.total is None:
-        return ""
-    said = f"{known.total:,} examples"
-    if known.counts is not None:
-        names = known.class_names or ()
-        kept = [_kept(data, known, name) for name in names]
-        if len(names) <= _LISTED_CLASSES:
-            classes = ", ".join(f"{name} {count:,}" for name, count in zip(names, kept, strict=True))
-        else:
-            classes = f"{len(names):,} classes of {min(kept):,} to {max(kept):,}"
-        said += f", {'' if sum(kept) == known.total else f'{sum(kept):,} '}trained on: {classes}"
-    source, value = data.named
-    over = source.passed_over(value)
-    if over:
-        more = f" and {len(over) - _LISTED_FILES:,} more" if len(over) > _LISTED_FILES else ""
-        said += f"; not counted, as their names are of no image: {', '.join(over[:_LISTED_FILES])}{more}"
-    return said
-
-
 def _term_faults(recipe: Recipe, known: DatasetInfo) -> Iterator[Diagnostic]:
     """What the terms themselves find wrong."""
     shape = tuple(recipe.leading.shape) if recipe.leading.shape else None
@@ -108,15 +85,25 @@ def _data_faults(recipe: Recipe, data: Data, known: DatasetInfo) -> Iterator[Dia
 
 
 def is_conclusive(recipe: Recipe) -> bool:
-    """Whether `check` has found all there is: some sources, as the packaged digits, need not be read to be known.
+    """Whether `check` has found all there is, so that nothing needs to be loaded and asked before a run starts.
 
-    Then a constraint of classes is known too, and one of positions unless some of them may be held out.
+    Some sources, as the packaged digits, need not be read to be known, and what is built from the recipe alone need not be
+    asked; models that are loaded and the user's own parts must be.
     """
-    if recipe.data is None:
-        return True
+    models = [recipe.model, *recipe.models.values()]
+    evaluation = recipe.evaluation
+    asked = any(each.load is not None or each.call is not None for each in models) or evaluation.judge.call is not None
+    rewards = [each.value for each in recipe.terms if isinstance(each.value, Reward)]
+    if asked or any(":" in metric for metric in evaluation.metrics) or not all(each.spec.certain for each in rewards):
+        return False
+    return recipe.data is None or _is_known(recipe, recipe.data)
+
+
+def _is_known(recipe: Recipe, data: Data) -> bool:
+    """Whether a constraint of classes is known too, and one of positions unless some of them may be held out."""
     subsets = [population for _, population in _subsets(recipe)]
-    drawn = recipe.data.holdout > 0 and any(subset.indices is not None for subset in subsets)
-    return recipe.data.named[0].conclusive and not drawn and all(subset.call is None for subset in subsets)
+    drawn = data.holdout > 0 and any(subset.indices is not None for subset in subsets)
+    return data.named[0].conclusive and not drawn and all(subset.call is None for subset in subsets)
 
 
 def _subsets(recipe: Recipe) -> Iterator[tuple[Keys, Subset]]:
@@ -203,7 +190,7 @@ def _keep_faults(data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
                 (*keys, name), "must name each class once", f"{show(seen[word])} and {show(name)}", "keep one of them"
             )
         seen[word] = name
-    if known.counts is not None and not sum(_kept(data, known, name) for name in known.class_names or ()):
+    if known.counts is not None and not sum(kept(data, known, name) for name in known.class_names or ()):
         yield nothing_to_train_on(data.keep)
 
 
@@ -217,8 +204,8 @@ def _subset_faults(subset: Subset, keys: Keys, data: Data, known: DatasetInfo) -
 def _classes_faults(names: Sequence[ClassName], keys: Keys, data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
     faults = [fault for position, name in enumerate(names) for fault in _class_faults(name, (*keys, position), known)]
     yield from faults
-    if not faults and known.counts is not None and not sum(_kept(data, known, name) for name in names):
-        yield nothing_kept(keys, names, thinned=any(_share(data, name) == 0 for name in names))
+    if not faults and known.counts is not None and not sum(kept(data, known, name) for name in names):
+        yield nothing_kept(keys, names, thinned=any(share(data, name) == 0 for name in names))
 
 
 def _class_faults(name: ClassName, keys: Keys, known: DatasetInfo) -> Iterator[Diagnostic]:
@@ -238,16 +225,3 @@ def _indices_faults(indices: Sequence[int], keys: Keys, known: DatasetInfo) -> I
         elif index in seen:
             yield Diagnostic((*keys, position), "must hold each position once", f"{index} twice", "leave the second out")
         seen.add(index)
-
-
-def _kept(data: Data, known: DatasetInfo, name: ClassName) -> int:
-    """How many examples of a class are trained on, where the counts are known."""
-    label = find(name, known.class_names or ())
-    if label is None or known.counts is None:
-        return 0
-    return portion(stays(known.counts[label], data.holdout), _share(data, name))
-
-
-def _share(data: Data, name: ClassName) -> float:
-    """The share of a class that is kept."""
-    return next((share for each, share in data.keep.items() if same(each, name)), 1.0)

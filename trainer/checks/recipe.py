@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dualsweep.trainer.checks import before_loading
+from dualsweep.trainer.checks.findings import Findings, light_findings
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.yaml_file import Document
 from dualsweep.trainer.feasibility.defaults import without_tolerance
@@ -23,15 +24,14 @@ def check_recipe(recipe: Recipe) -> None:
     check_by_loading(recipe, document)
 
 
-def check_by_loading(recipe: Recipe, document: Document) -> None:
-    """Loads the data where only that can tell.
+def check_by_loading(recipe: Recipe, document: Document, everything: bool = False) -> Findings:
+    """Loads the data, builds the model and asks all parts on two samples, where only that can tell, or `everything`.
 
     Raises:
-        InputError: with every mistake found.
+        InputError: with the mistakes found.
     """
-    if before_loading.is_conclusive(recipe):
-        return
-    from dualsweep.trainer.checks.after_loading import check_deep  # torch and diffusers
+    if not everything and before_loading.is_conclusive(recipe):
+        return light_findings(recipe, document)
+    from dualsweep.trainer.checks.dry_run import dry_run  # torch and diffusers
 
-    if mistakes := check_deep(recipe, document):
-        raise InputError(mistakes)
+    return dry_run(recipe, document)

@@ -56,7 +56,7 @@ def newton_needs_a_chain_that_forgets(recipe: RecipeFields) -> None:
             "write eta: 1.0, or dual.rule: secant, which learns the slope",
         )
     if recipe.schedule is None and recipe.leading.load is not None:
-        return  # the loaded model's own: `dualsweep.trainer.checks.model_files.newton_faults`
+        return  # the loaded model's own: `dualsweep.trainer.checks.schedule_files.newton_faults`
     spec = recipe.schedule or Schedule()
     fewest = SHORTEST.get(spec.name or "", 0)
     if spec.timesteps < fewest:
