@@ -56,8 +56,8 @@ def _alike_names(info: DatasetInfo, keys: Keys) -> Iterator[Diagnostic]:
 def _look_warnings(recipe: Recipe, look: Look, keys: Keys) -> Iterator[Diagnostic]:
     if len(look.shape) != _IMAGE:
         return
-    channels, height, width = look.shape
-    if channels not in _CHANNELS and width in _CHANNELS and height > max(_CHANNELS):
+    channels, _, width = look.shape
+    if channels not in _CHANNELS and width in _CHANNELS:
         received, remedy = f"{list(look.shape)}, whose channels seem to come last", "use x.permute(2, 0, 1)"
         yield Diagnostic(keys, "should hold images [channels, height, width]", received, remedy)
     if look.grey and recipe.leading.load is None:

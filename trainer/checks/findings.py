@@ -47,7 +47,7 @@ def findings(recipe: Recipe, document: Document, known: DatasetInfo, parameters:
 
 
 def data_told(data: Data, known: DatasetInfo) -> str:
-    """How many examples of which classes there are and are trained on, what they are like, and what of a folder is not counted."""
+    """How many examples of which classes there are and are trained on, what they are like, and what is not counted."""
     if known.total is None:
         return "known once it is loaded: say --dry-run"
     said = f"{known.total:,} examples{_like(known.look)}"
