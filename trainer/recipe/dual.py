@@ -79,7 +79,7 @@ class Dual(_Rules):
     average: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
         0.0, description="the coefficient of the exponential average over slacks; 0 for none", examples=["0.9"]
     )
-    staleness: Literal[0, 1] = Field(
+    staleness: Annotated[int, Field(ge=0, le=1)] = Field(
         1, description="primal steps by which the multipliers in use lag: 0 waits, 1 overlaps the dual step", examples=["1"]
     )
     patience: Count = Field(
