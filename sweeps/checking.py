@@ -17,7 +17,7 @@ from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.folder_kind import other_kind
 from dualsweep.trainer.checks import before_loading
-from dualsweep.trainer.checks.findings import Findings, light_findings
+from dualsweep.trainer.checks.findings import Findings, findings
 from dualsweep.trainer.checks.recipe import check_by_loading
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import BadPlaceError, is_local, lasting_path
@@ -151,15 +151,16 @@ def _complete(checked: Checked, json_file: Path | None, depth: Depth) -> Checked
             problems += error.diagnostics
     if json_file is not None and json_file.is_dir():
         problems.append(checked.document.diagnostic((), "--json must name a file", f"the folder {json_file}", "add a file name"))
-    problems += before_loading.check(checked.recipe, checked.document)
+    found, known = before_loading.examine(checked.recipe, checked.document)
+    problems += found
     problems += _kind_problems(checked)
     if not problems and checked.plan is not None:
         problems += _storage_problems(checked.plan)
     if problems:
         raise InputError(problems)
     if depth == "light":
-        return replace(checked, found=light_findings(checked.recipe, checked.document))
-    return replace(checked, found=check_by_loading(checked.recipe, checked.document, everything=depth == "whole"))
+        return replace(checked, found=findings(checked.recipe, checked.document, known))
+    return replace(checked, found=check_by_loading(checked.recipe, checked.document, known, everything=depth == "whole"))
 
 
 def _kind_problems(checked: Checked) -> Iterator[Diagnostic]:

@@ -42,8 +42,14 @@ def check(recipe: Recipe, document: Document) -> list[Diagnostic]:
 
     The user's modules are imported, in this process.
     """
+    return examine(recipe, document)[0]
+
+
+def examine(recipe: Recipe, document: Document) -> tuple[list[Diagnostic], DatasetInfo]:
+    """As `check`, and what is known of the data."""
+    known = DatasetInfo()
     if (taken := name_taken(Path.cwd())) is not None:
-        return [taken]
+        return [taken], known
     faults = [
         *_import_faults(recipe),
         *model_faults(recipe),
@@ -51,7 +57,6 @@ def check(recipe: Recipe, document: Document) -> list[Diagnostic]:
         *newton_faults(recipe),
         *start_faults(recipe),
     ]
-    known = DatasetInfo()
     if recipe.data is not None:
         try:
             known = inspect(recipe.data)
@@ -60,7 +65,7 @@ def check(recipe: Recipe, document: Document) -> list[Diagnostic]:
         else:
             faults.extend(_data_faults(recipe, recipe.data, known))
     faults.extend(_term_faults(recipe, known))
-    return sorted((document.locate(fault) for fault in faults), key=lambda problem: problem.line)
+    return sorted((document.locate(fault) for fault in faults), key=lambda problem: problem.line), known
 
 
 def _term_faults(recipe: Recipe, known: DatasetInfo) -> Iterator[Diagnostic]:

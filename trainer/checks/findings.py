@@ -12,7 +12,6 @@ from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.yaml_file import Document
 from dualsweep.trainer.data.dataset_info import DatasetInfo, Look
 from dualsweep.trainer.data.kept import kept_by_class
-from dualsweep.trainer.data.load import inspect
 from dualsweep.trainer.recipe.data import Data
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -28,11 +27,6 @@ class Findings:
     model: str
     schedule: str
     warnings: tuple[Diagnostic, ...]
-
-
-def light_findings(recipe: Recipe, document: Document) -> Findings:
-    """What the names of files, and a look at a few of them, tell of a recipe that was found good."""
-    return findings(recipe, document, inspect(recipe.data) if recipe.data is not None else DatasetInfo())
 
 
 def findings(recipe: Recipe, document: Document, known: DatasetInfo, parameters: str = "", schedule: str = "") -> Findings:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dualsweep.trainer.checks.before_loading import check
-from dualsweep.trainer.checks.findings import Findings, light_findings
+from dualsweep.trainer.checks.before_loading import check, examine
+from dualsweep.trainer.checks.findings import Findings, findings
 from tests.trainer.data.conftest import HEAD, recipe_of
 
 MakeFolder = Callable[..., str]
@@ -35,8 +35,9 @@ def folder(tmp_path: Path) -> MakeFolder:
 
 def found(text: str, head: str = HEAD) -> Findings:
     recipe, document = recipe_of(text, head)
-    assert check(recipe, document) == []
-    return light_findings(recipe, document)
+    problems, known = examine(recipe, document)
+    assert problems == []
+    return findings(recipe, document, known)
 
 
 def warned(text: str, head: str = HEAD) -> list[str]:
