@@ -121,7 +121,8 @@ return [found.sampling.steps, *[error(name, steps) for name in ("heun", "ddim") 
 SOURCE = (
     "blobs.py", "trainer/data/sources",
     """
-from dualsweep.trainer.checks.before_loading import summary
+from dualsweep.trainer.checks.findings import data_told
+from dualsweep.trainer.data.load import inspect
 
 sections = {
     "data": {"blobs": {"count": 100, "spread": 0.1}, "keep": {2: 0.5}}, "evaluation": {"samples": 0, "loss_draws": 64},
@@ -132,7 +133,7 @@ try:
 except InputError as error:
     refused = [str(each) for each in error.diagnostics]
 recipe = checked(**sections, constraints=[rare])
-return recipe, summary(recipe.data), refused
+return recipe, data_told(recipe.data, inspect(recipe.data)), refused
 """,
     """
 import numpy as np
@@ -245,7 +246,7 @@ def test_a_sampler_is_one_file(told: dict[str, Any]) -> None:
 
 def test_a_data_source_is_one_file(told: dict[str, Any]) -> None:
     said, refused, rows, centres, value = told["source"]
-    assert said == "100 examples, 83 trained on: 0 34, 1 33, 2 16"
+    assert said == "100 examples, 83 trained on: 0 34, 1 33, 2 16; fewest of 2, 16"
     assert len(refused) == 1 and "constraints.1.data.classes.0: must be a class of the data, but got 3" in refused[0]
     assert rows == [83, 16]
     corners = [[0.6, 0.0], [-0.3, 0.3 * 3**0.5], [-0.3, -0.3 * 3**0.5]]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dualsweep.trainer.checks.model_files import may_be_ours, model_faults
 from dualsweep.trainer.checks.own_name import name_taken
+from dualsweep.trainer.checks.own_parts import own_part_faults
 from dualsweep.trainer.checks.schedule_files import newton_faults, schedule_faults
 from dualsweep.trainer.checks.warm_start_files import start_faults
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
@@ -30,6 +31,7 @@ from dualsweep.trainer.data.kept import kept, share
 from dualsweep.trainer.data.load import inspect
 from dualsweep.trainer.recipe.base import ClassName
 from dualsweep.trainer.recipe.data import Data, Subset
+from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.term_spec import Seen
 from dualsweep.trainer.rewards.registry import Reward
@@ -52,6 +54,7 @@ def examine(recipe: Recipe, document: Document) -> tuple[list[Diagnostic], Datas
         return [taken], known
     faults = [
         *_import_faults(recipe),
+        *own_part_faults(recipe),
         *model_faults(recipe),
         *schedule_faults(recipe),
         *newton_faults(recipe),
@@ -76,7 +79,7 @@ def _term_faults(recipe: Recipe, known: DatasetInfo) -> Iterator[Diagnostic]:
     inherited = recipe.model.load is not None and may_be_ours(recipe.model.load)
     prompted = True if recipe.model.texts else None if inherited else False
     for each in recipe.terms:
-        yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, recipe.rollout.gradient, prompted))
+        yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, str(recipe.rollout.gradient), prompted))
 
 
 def _data_faults(recipe: Recipe, data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
@@ -99,7 +102,8 @@ def is_conclusive(recipe: Recipe) -> bool:
     evaluation = recipe.evaluation
     asked = any(each.load is not None or each.call is not None for each in models) or evaluation.judge.call is not None
     rewards = [each.value for each in recipe.terms if isinstance(each.value, Reward)]
-    if asked or any(":" in metric for metric in evaluation.metrics) or not all(each.spec.certain for each in rewards):
+    own = any(isinstance(each, OwnPart) for each in (recipe.dual.rule, recipe.rollout.gradient))
+    if asked or own or any(":" in metric for metric in evaluation.metrics) or not all(each.spec.certain for each in rewards):
         return False
     return recipe.data is None or _is_known(recipe, recipe.data)
 

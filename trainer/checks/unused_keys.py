@@ -7,7 +7,8 @@ from typing import Any
 
 from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.wording import show
-from dualsweep.trainer.dual.registry import RULES
+from dualsweep.trainer.dual.registry import RULES, rule_of
+from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.rollout import BALANCING
 from dualsweep.trainer.recipe.source_options import SourceOptions
@@ -52,6 +53,8 @@ def _of_rollout(recipe: Recipe) -> Iterator[str]:
         return
     if not any(each.term.normalised for each in recipe.terms):
         yield from ("rollout.normalize", "rollout.normalization_samples")
+    if isinstance(spec.gradient, OwnPart):
+        return  # it may read any of them
     if spec.gradient not in BALANCING:
         yield from ("rollout.flow", "rollout.reference")
     if spec.gradient == "backpropagation":
@@ -69,7 +72,7 @@ def _of_dual(recipe: Recipe) -> Iterator[str]:
     if recipe.amortised is not None:
         yield from (f"dual.{key}" for key in type(recipe.dual).model_fields if key not in _OF_LOOP)
         return
-    own = RULES[recipe.dual.rule]
+    own = rule_of(recipe.dual.rule)
     yield from (f"dual.{key}" for rule in RULES.values() for key in rule.keys if key not in own.keys)
     if not own.second_order:
         yield "dual.trust"

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, FiniteFloat, create_model
 from dualsweep.trainer.config.diagnostics import RuleError
 from dualsweep.trainer.dual.registry import RULES
 from dualsweep.trainer.recipe.base import Count, Name, Positive, Section
+from dualsweep.trainer.recipe.own_part import OwnPart, shipped_word
 
 if TYPE_CHECKING:
     RuleWord = str
@@ -21,6 +22,11 @@ else:
 ON_SIMPLEX = tuple(word for word, rule in RULES.items() if rule.on_simplex)
 #: Rules under which a budget may relax itself at a cost (`alpha`).
 RELAXABLE = tuple(word for word, rule in RULES.items() if rule.relaxes)
+
+
+def may_relax(rule: str | OwnPart) -> bool:
+    """Whether a budget may relax itself under the rule; what a user's own says of it is known once it is imported."""
+    return not isinstance(rule, str) or rule in RELAXABLE
 
 
 def _each(what: str, fits: Callable[[float], bool]) -> BeforeValidator:
@@ -40,7 +46,10 @@ def _each(what: str, fits: Callable[[float], bool]) -> BeforeValidator:
 class _Step(Section):
     """The rule, and how far it goes."""
 
-    rule: RuleWord = Field("ascent", description="the dual rule", examples=["ascent"])
+    rule: Annotated[RuleWord | OwnPart, BeforeValidator(shipped_word)] = Field(
+        "ascent", description="the dual rule: a word, or your own by {call: module:RULE, options: {…}} (docs/your-own.md)",
+        examples=["ascent"],
+    )  # fmt: skip
     step_size: Annotated[Positive | dict[Name, Positive], _each("a finite number > 0", lambda value: value > 0)] = Field(
         0.03, description="the dual step size, one number or one for each constraint: eta of ascent, kappa_i of nu_pi, rho of "
         "augmented_lagrangian, of newton and secant the steps of ascent where nothing better is known", examples=["0.03"],
