@@ -28,8 +28,8 @@ from dualsweep.sweeps.studies.samplers import decode, distributions, kept_params
 from dualsweep.sweeps.studies.storage import StorageError, open_storage
 from dualsweep.sweeps.studies.telling import OLD, told_slacks
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
-from dualsweep.trainer.config.yaml_core import write
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.yaml_core import write
 from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result

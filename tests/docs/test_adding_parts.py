@@ -21,19 +21,23 @@ HEAD = """
 import json, sys, tempfile
 from pathlib import Path
 from dualsweep import trainer
-from dualsweep.trainer.checks.recipe import check_recipe
+from dualsweep.trainer.checks.before_loading import check
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.yaml_file import Document
 from dualsweep.trainer.recipe.recipe import Recipe
 
 assert Path(trainer.__file__).resolve().is_relative_to(Path.cwd()), trainer.__file__
 
+def good(recipe):
+    if mistakes := check(recipe, Document("", {})):
+        raise InputError(mistakes)
+    return recipe
+
 def checked(**sections):
-    recipe = Recipe.model_validate({
+    return good(Recipe.model_validate({
         "name": "added", "formulation": "constrained_training", "model": {"call": "small:build"}, "schedule": {"timesteps": 20},
         "data": {"source": "digits"}, "train": {"steps": 3, "batch_size": 16}, **sections,
-    })
-    check_recipe(recipe)
-    return recipe
+    }))
 
 def trained(recipe, output):
     import torch
@@ -175,16 +179,14 @@ return [refused, [point["metrics"] for report in host.reports for point in repor
 TERM = (
     "asymmetry.py", "trainer/terms/shipped",
     """
-recipe = Recipe.model_validate({
+return good(Recipe.model_validate({
     "name": "mirror", "formulation": "alignment", "model": {"call": "small:mirrored", "shape": [1, 8, 8]},
     "schedule": {"timesteps": 20},
     "constraints": [{"name": "symmetric", "asymmetry": {"axis": "vertical"}, "at_most": 0.3}],
     "dual": {"step_size": 5.0, "cap": 100.0, "staleness": 0}, "train": {"steps": 150, "lr": 0.03, "ema": 0.9},
     "rollout": {"steps": 5, "batch_size": 32},
     "evaluation": {"samples": 0, "loss_draws": 256},
-})
-check_recipe(recipe)
-return recipe
+}))
 """,
     """
 result, host = trained(found, "term")

@@ -23,6 +23,9 @@ from dualsweep.trainer.data import examples
 from dualsweep.trainer.data.dataset_info import DatasetInfo
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.splits import Assembled
+from dualsweep.trainer.dual.gains import gains_of
+from dualsweep.trainer.dual.memory import blank
+from dualsweep.trainer.dual.registry import rule_of
 from dualsweep.trainer.errors import BadPartError, TrainingError
 from dualsweep.trainer.evaluation.evidence import Evidence
 from dualsweep.trainer.evaluation.images import Rows
@@ -35,6 +38,7 @@ from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.schedules import in_words, noise_schedule
 from dualsweep.trainer.models.spaces import Space
+from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.rewards.evaluate import checked
 from dualsweep.trainer.rewards.registry import Reward
@@ -92,6 +96,8 @@ class _Trial:
 
     def mistakes(self) -> Iterator[Diagnostic]:
         """What is wrong, with the keys that it is of."""
+        if isinstance(self.recipe.dual.rule, OwnPart):
+            yield from _placed(partial(_ask_rule, self.recipe, self.recipe.dual.rule), ("dual", "rule", "call"))
         built: list[tuple[Predictor, Space]] = []
         yield from _placed(lambda: built.append(self._model()), self._model_keys)
         if not built:
@@ -193,6 +199,22 @@ class _Trial:
             everything.fetch(rows), Rows(self.data.examples, self.data.rows[0]), Rows(everything, np.arange(len(everything))),
             Rows(everything, held_out) if len(held_out) else None, self._judge(), everything.class_names,
         )  # fmt: skip
+
+
+def _ask_rule(recipe: Recipe, part: OwnPart) -> None:
+    """One dual step of a user's own rule; one of second order is asked first in training, with what is measured there."""
+    rule, names = rule_of(part), [each.name for each in recipe.constraints]
+    count, memory = len(names), blank(part, len(names))
+    if rule.second_order or not count:
+        return
+    try:
+        move = rule.move(np.zeros(count), memory, np.full(count, -0.1), 1.0, gains_of(recipe.dual, names, np.zeros(count)))
+        shapes = [np.shape(move.multipliers), np.shape(move.memory)]
+    except Exception as error:
+        raise BadPartError(f"the dual rule {part} must not fail", f"{type(error).__name__}: {error}", "fix it") from error
+    if shapes != [(count,), memory.shape]:
+        needed = f"the dual rule {part} must return a Move of multipliers [{count}] and of memory {list(memory.shape)}"
+        raise BadPartError(needed, f"{list(shapes[0])} and {list(shapes[1])}", "fix it")
 
 
 def _placed(ask: Callable[[], object], keys: Keys) -> Iterator[Diagnostic]:

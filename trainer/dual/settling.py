@@ -31,8 +31,8 @@ import numpy as np
 
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.dual.registry import rule_of
-from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.dual.state import DualState
+from dualsweep.trainer.recipe.own_part import OwnPart
 
 #: Relaxation times a block: from a run that lasts one of them to one whose blocks hardly correlate.
 _RATES = np.geomspace(0.05, 10.0, 48)

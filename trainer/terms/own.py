@@ -63,7 +63,7 @@ def _values(spec: TermSpec) -> TypeAdapter[Any]:
     return TypeAdapter(spec.value)
 
 
-def _refused(value: OwnTerm, setting: TermContext) -> Any:
+def _refused(value: OwnTerm, _: TermContext) -> Any:
     raise TrainingError(
         f"code must be named by your own files, or by a checkpoint that you trust, but got {value} in a stored recipe; look at "
         "that module in the working directory, then say --trust"
