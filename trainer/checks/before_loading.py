@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dualsweep.trainer.checks.model_files import may_be_ours, model_faults
 from dualsweep.trainer.checks.own_name import name_taken
-from dualsweep.trainer.checks.own_parts import own_part_faults
+from dualsweep.trainer.checks.own_parts import own_part_faults, step_parts
 from dualsweep.trainer.checks.schedule_files import newton_faults, schedule_faults
 from dualsweep.trainer.checks.warm_start_files import start_faults
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
@@ -102,7 +102,7 @@ def is_conclusive(recipe: Recipe) -> bool:
     evaluation = recipe.evaluation
     asked = any(each.load is not None or each.call is not None for each in models) or evaluation.judge.call is not None
     rewards = [each.value for each in recipe.terms if isinstance(each.value, Reward)]
-    own = any(isinstance(each, OwnPart) for each in (recipe.dual.rule, recipe.rollout.gradient))
+    own = isinstance(recipe.dual.rule, OwnPart) or bool(step_parts(recipe))
     if asked or own or any(":" in metric for metric in evaluation.metrics) or not all(each.spec.certain for each in rewards):
         return False
     return recipe.data is None or _is_known(recipe, recipe.data)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dualsweep.trainer.checks.after_loading import info_of, loaded
 from dualsweep.trainer.checks.findings import Findings, findings
+from dualsweep.trainer.checks.own_step import own_step_faults
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Keys, UnplacedError
 from dualsweep.trainer.config.yaml_file import Document
 from dualsweep.trainer.data import examples
@@ -110,6 +111,7 @@ class _Trial:
             if isinstance(named.value, Reward):
                 keys = (*named.keys, named.value.spec.word)
                 yield from _placed(partial(self._ask_reward, named.value, two, predictor.texts), keys)
+        yield from own_step_faults(self.recipe)
         for position, name in enumerate(self.recipe.evaluation.metrics):
             if name not in SHIPPED and self.data is not None:
                 yield from _placed(partial(self._ask_metric, name), ("evaluation", "metrics", position))

@@ -13,8 +13,17 @@ from dualsweep.trainer.dual.rule import DualRule
 from dualsweep.trainer.recipe.formulation import SHAPES
 from dualsweep.trainer.recipe.own_part import OwnPart, option_faults
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.terms.own import WORD
 
 _RULE_ARGUMENTS, _ESTIMATOR_ARGUMENTS = 5, 2
+
+
+def step_parts(recipe: Recipe) -> dict[Keys, OwnPart]:
+    """The terms and the estimator of the user's own, which each primal step asks, by where they stand."""
+    holders: list[tuple[Keys, object]] = [(("constraints", at), each) for at, each in enumerate(recipe.constraints)]
+    terms = {(*keys, WORD): getattr(holder, WORD, None) for keys, holder in [*holders, (("objective",), recipe.objective)]}
+    parts = {**terms, ("rollout", "gradient"): recipe.rollout.gradient}
+    return {keys: part for keys, part in parts.items() if isinstance(part, OwnPart)}
 
 
 def own_part_faults(recipe: Recipe) -> Iterator[Diagnostic]:

@@ -36,11 +36,12 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The guides' parts beside the recipe."""
     for name in MODULES:
         shutil.copy(EXAMPLES / f"{name}.py", tmp_path)
+    for name in (*MODULES, "small_model"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
-    for name in MODULES:
+    for name in (*MODULES, "small_model"):
         sys.modules.pop(name, None)
 
 
@@ -120,7 +121,7 @@ def test_a_rule_by_path_moves_as_the_same_rule_by_its_word(module: WriteModule, 
             report = SlackReport(step, 0, np.array([8.0, 8.0]), 8 * values, 8 * values**2)
             state = controller.advance(state, [report], 1)
         states.append(np.concatenate([state.multipliers, state.memory.ravel()]))
-    assert states[0][0] > 0 and np.array_equal(*states)
+    assert states[0][0] > 0 and np.array_equal(states[0], states[1])
 
 
 @pytest.mark.parametrize(
@@ -196,3 +197,60 @@ def test_an_estimator_must_be_one() -> None:
 def test_the_keys_of_other_rules_are_unused_beside_ones_own() -> None:
     recipe, _ = recipe_of(DIGITS + "dual: {rule: {call: 'heavy_ball:RULE'}}\n")
     assert {"dual.nu", "dual.trust"} <= unused_keys(recipe) and "dual.step_size" not in unused_keys(recipe)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ("path.samples.flatten(1).mean(1)", None),
+        ("path.samples.mean()", r"recipe.yaml:7: constraints.0.term.call: must give one value for each sample, \[4\], or for"),
+        ("path.sample", r"recipe.yaml:7: constraints.0.term.call: must not fail, but got AttributeError: .*my_terms.py:6"),
+    ],
+)
+def test_a_term_is_asked_by_a_dry_run(module: WriteModule, values: str, says: str | None) -> None:
+    module(
+        "my_terms",
+        "from dualsweep.trainer.recipe.base import Section\n"
+        "from dualsweep.trainer.recipe.term_spec import TermSpec\n"
+        "class Options(Section): pass\n"
+        "class Term:\n"
+        "    def values(self, path):\n"
+        f"        return {values}\n"
+        "TERM = TermSpec('mine', Options, 'rollout', lambda value, setting: Term(), 'mine', '{}')\n",
+    )
+    text = "schedule: {timesteps: 20}\n" + TERM.format("{call: 'my_terms:TERM'}") + "rollout: {steps: 3}\n"
+    head = ALIGNED.replace("unet: {}, shape: [1, 8, 8]", "call: 'small_model:build', shape: [1, 8, 8]")
+    Path("small_model.py").write_text(
+        "import torch\n"
+        "class Small(torch.nn.Module):\n"
+        "    def __init__(self): super().__init__(); self.scale = torch.nn.Parameter(torch.zeros(1))\n"
+        "    def forward(self, x, t): return self.scale * x\n"
+        "build = Small\n"
+    )
+    recipe, document = recipe_of(text, head)
+    if says is None:
+        assert dry_run(recipe, document).model
+    else:
+        with pytest.raises(InputError, match=says):
+            dry_run(recipe, document)
+
+
+def test_an_estimator_is_asked_by_a_dry_run(module: WriteModule) -> None:
+    module(
+        "my_estimators",
+        "from dualsweep.trainer.sources.rollout import PlainEstimator, RolloutStep\n"
+        "class Step(RolloutStep):\n"
+        "    def loss(self, number, piece=0):\n"
+        "        return self._rolled_out().sample\n"
+        "class Estimator(PlainEstimator):\n"
+        "    step = Step\n",
+    )
+    text = "schedule: {timesteps: 20}\n" + TERM.format("{call: 'asymmetry:TERM'}")
+    text += "rollout: {steps: 3, gradient: {call: 'my_estimators:Estimator'}}\n"
+    recipe, document = recipe_of(text, ALIGNED.replace("unet: {}, shape: [1, 8, 8]", "call: 'my_small:build', shape: [1, 8, 8]"))
+    module("my_small", "import torch\nclass Small(torch.nn.Conv2d):\n    def __init__(self): super().__init__(1, 1, 1)\n"
+           "    def forward(self, x, t): return super().forward(x)\nbuild = Small\n")  # fmt: skip
+    with pytest.raises(
+        InputError, match=r"recipe.yaml:8: rollout.gradient.call: must not fail, but got AttributeError: .*my_estimators.py:4"
+    ):
+        dry_run(recipe, document)
