@@ -107,6 +107,21 @@ def test_a_dual_rule_that_moves_wrongly_is_told_by_a_dry_run(module: WriteModule
         dry_run(recipe, document)
 
 
+def test_the_options_of_a_rule_are_what_it_moves_by() -> None:
+    """Against the heavy ball's update written out by hand."""
+    recipe, _ = recipe_of(f"{DIGITS}dual: {{rule: {{call: 'heavy_ball:RULE', options: {{momentum: 0.5}}}}, step_size: 0.25}}\n")
+    controller = Controller(problem_of(recipe), recipe.dual, 50)
+    state, velocity, multiplier = controller.first(), 0.0, 0.0
+    for step, value in enumerate(np.random.default_rng(0).normal(0.2, 0.1, 20)):
+        state = controller.advance(
+            state, [SlackReport(step, 0, np.ones(2), np.array([0.0, value]), np.array([0.0, value**2]))], 1
+        )
+        velocity = 0.5 * velocity - (0.1 - value)
+        multiplier = max(0.0, multiplier + 0.25 * velocity)
+        assert state.multipliers[0] == pytest.approx(multiplier, rel=1e-12)
+    assert multiplier > 0.1
+
+
 @pytest.mark.parametrize("word", ["ascent", "augmented_lagrangian"])
 def test_a_rule_by_path_moves_as_the_same_rule_by_its_word(module: WriteModule, word: str) -> None:
     """To the bit, through the controller, projection, relaxation and what is applied ahead included."""
