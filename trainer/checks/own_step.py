@@ -54,13 +54,13 @@ def own_step_faults(recipe: Recipe) -> Iterator[Diagnostic]:
 
 def _small(recipe: Recipe) -> Recipe:
     """The recipe with batches of a few samples, whose rewards are taken as they are."""
-    each = _FEW * recipe.train.accumulate
+    size = _FEW * recipe.train.accumulate
     return recipe.model_copy(
         update={
             "train": recipe.train.model_copy(
-                update={"batch_size": max(each, recipe.train.floor * (1 + len(recipe.constraints)))}
+                update={"batch_size": max(size, recipe.train.floor * (1 + len(recipe.constraints)))}
             ),
-            "rollout": recipe.rollout.model_copy(update={"batch_size": each, "normalize": False}),
+            "rollout": recipe.rollout.model_copy(update={"batch_size": size, "normalize": False}),
             "resources": recipe.resources.model_copy(update={"workers": 1, "loaders": 0}),
             "evaluation": recipe.evaluation.model_copy(
                 update={"judge": recipe.evaluation.judge.model_copy(update={"epochs": 1})}

@@ -50,12 +50,12 @@ def is_withheld(info: ValidationInfo) -> bool:
 
 def option_faults(error: ValidationError, keys: Keys) -> Iterator[Diagnostic]:
     """What is wrong with a part's own options, each at its key below `keys`."""
-    for each in error.errors(include_url=False):
-        place = (*keys, *each["loc"])
-        if each["type"] == "missing":
+    for mistake in error.errors(include_url=False):
+        place = (*keys, *mistake["loc"])
+        if mistake["type"] == "missing":
             yield Diagnostic(place, "is required", "nothing", "write it")
-        elif each["type"] == "extra_forbidden":
-            yield Diagnostic(place, "must be an option of the part", show(each["input"]), "drop it")
+        elif mistake["type"] == "extra_forbidden":
+            yield Diagnostic(place, "must be an option of the part", show(mistake["input"]), "drop it")
         else:
-            rule = each["msg"].replace("Input should", "must").replace("Value error, ", "")
-            yield Diagnostic(place, rule, show(each["input"]), "see the part's own description")
+            rule = mistake["msg"].replace("Input should", "must").replace("Value error, ", "")
+            yield Diagnostic(place, rule, show(mistake["input"]), "see the part's own description")
