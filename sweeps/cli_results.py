@@ -44,6 +44,9 @@ def sample(
         int | None, typer.Option("--steps", min=1, help="Steps of the sampler; by default as in the recipe.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed.")] = 0,
+    label: Annotated[
+        str | None, typer.Option("--label", help="A class, of a model that is given labels; by default all in turn.")
+    ] = None,
     multipliers: Multipliers = None,
     budgets: Budgets = None,
     trust: Trust = False,
@@ -66,7 +69,7 @@ def sample(
     place = find_checkpoint(model_of(checkpoint))
     asked = asked_multipliers(place, multipliers, budgets)
     try:
-        samples = generate(place, count, output, sampler=sampler, steps=steps, seed=seed, multipliers=asked)
+        samples = generate(place, count, output, sampler=sampler, steps=steps, seed=seed, multipliers=asked, label=label)
     except ValueError as error:
         raise InputError([Diagnostic(("--steps",), str(error), str(steps), "lower it", "command line", 1)]) from None
     print(f"{len(samples)} samples of shape {tuple(samples.shape[1:])} in {output}")

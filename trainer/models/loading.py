@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import diffusers
 import torch
 
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.labels import classes_in, label_condition
 from dualsweep.trainer.models.networks import Networks, values_of
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.prompt_or_class import condition_of
@@ -21,7 +23,9 @@ from dualsweep.trainer.recipe.model import Model
 class Library:
     """Models by what they are loaded from. Networks, text encoders and autoencoders are read once while this object is kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: Sequence[str] = ()) -> None:
+        """`classes` are those of the data, for networks that are given them and have no run of their own that names them."""
+        self.classes = tuple(classes)
         self._networks, self._encoders = Networks(), Encoders()
         self._spaces: dict[str, Space] = {}
 
@@ -34,7 +38,11 @@ class Library:
             TrainingError: it cannot be loaded, or does not take what the recipe gives it.
         """
         network = self._networks.trained(spec) if trained else self._networks.frozen(spec)
-        root = rooted(spec)
+        root, names = rooted(spec), classes_in(spec.load)
+        if root.condition is not None or names:
+            condition = label_condition(root, network, names or self.classes)
+            found, bound = Predictor(network, condition, root.guidance or 1.0), bound_of(spec)
+            return found.at(values_of(bound)) if bound is not None and found.takes_multipliers else found
         if root.load is None:
             found, bound = Predictor(network), bound_of(spec)
             return found.at(values_of(bound)) if bound is not None and found.takes_multipliers else found

@@ -11,6 +11,7 @@ from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.config.import_path import import_callable
 from dualsweep.trainer.data.examples import Examples, InMemory, concatenate
 from dualsweep.trainer.data.splits import Assembled
+from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.provenance import recipe_of
 from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -25,6 +26,7 @@ from dualsweep.trainer.sources import estimators
 from dualsweep.trainer.sources.base import Source
 from dualsweep.trainer.sources.dual_only import DualOnlySource
 from dualsweep.trainer.sources.mixture import MixtureSource, Population
+from dualsweep.trainer.sources.mixture_batch import Integers
 from dualsweep.trainer.sources.product import ProductSource
 from dualsweep.trainer.sources.rollout import Estimator, RolloutSource
 from dualsweep.trainer.terms.context import TermContext
@@ -53,7 +55,36 @@ def _data_source(recipe: Recipe, setting: TermContext, data: Assembled | None) -
         raise ValueError("terms on data must have data or samples, but got neither; give `data`")
     built = [each.term.build(each.value, setting) for each in terms]
     columns = [each.column for each in terms]
-    return MixtureSource(setting, columns, built, populations, examples, recipe.resources.loaders)
+    prompts = _prompts(setting, data, len(examples), first) if setting.by_label else None
+    return MixtureSource(setting, columns, built, populations, examples, recipe.resources.loaders, prompts)
+
+
+def _prompts(setting: TermContext, data: Assembled | None, count: int, first: Mapping[str, int]) -> Integers:
+    """Which class each of `count` examples is given: its label; of samples of frozen models, that which they were asked for.
+
+    Raises:
+        TrainingError: the classes are not those of the data, or the model must have one and some example has none.
+    """
+    names = tuple(map(str, data.examples.class_names)) if data is not None else setting.prompts
+    if names != setting.prompts:
+        raise TrainingError(
+            f"a model that is given classes must be trained on those that it knows, {list(setting.prompts)}, in their order, "
+            f"but got {list(names)}; rename the data's"
+        )
+    prompts = np.full(count, -1, dtype=np.int64)
+    if data is not None and data.examples.labels is not None:
+        prompts[: len(data.examples)] = data.examples.labels
+    ends = [*sorted(first.values()), count]
+    for name, start in first.items():
+        if len(setting.frozen[name].texts) == len(names):
+            end = min(each for each in ends if each > start)
+            prompts[start:end] = np.arange(end - start) % len(names)
+    if (prompts < 0).any() and not setting.has_unconditional:
+        raise TrainingError(
+            "a model that always has a class must be given one for every example, but got some of none; take a network that "
+            "knows no class as well, or label them"
+        )
+    return np.where(prompts < 0, len(names), prompts)
 
 
 def _with_samples(

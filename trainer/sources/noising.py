@@ -20,11 +20,17 @@ from dualsweep.trainer.transfer import sent
 Fetch = Callable[[Integers], Tensor]
 
 
-def noised_share(setting: TermContext, batch: GlobalBatch, mine: Integers, x: Tensor, step: int) -> Noised:
-    """The examples x [b, *shape] at a worker's positions [b] in the global batch of primal step `step`, noised, on its device."""
+def noised_share(
+    setting: TermContext, batch: GlobalBatch, mine: Integers, x: Tensor, step: int, prompts: Integers | None = None
+) -> Noised:
+    """The examples x [b, *shape] at a worker's positions [b] in the global batch of primal step `step`, noised, on its device.
+
+    `prompts` [b] is what each is given, of a model of several.
+    """
     device = setting.host.device
     noise = sent(normals(setting.seed, Stream.NOISE, step, mine, tuple(x.shape[1:])), device)
-    return Noised(setting.schedule, sent(x, device), noise, sent(batch.timestep[mine], device))
+    given = None if prompts is None else sent(prompts, device)
+    return Noised(setting.schedule, sent(x, device), noise, sent(batch.timestep[mine], device), given)
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,13 @@ def _in_turn(
     return rows, group
 
 
-def noised(setting: TermContext, column: int, drawn: Fresh, draws: range, fetch: Fetch) -> Iterator[tuple[slice, Noised]]:
-    """This worker's share of `drawn`, noised, a batch at a time, each with its place among the `draws`."""
+def noised(
+    setting: TermContext, column: int, drawn: Fresh, draws: range, fetch: Fetch, prompts: Integers | None = None
+) -> Iterator[tuple[slice, Noised]]:
+    """This worker's share of `drawn`, noised, a batch at a time, each with its place among the `draws`.
+
+    `prompts` [N] is what each row of the data is given, of a model of several.
+    """
     if not len(drawn.rows):
         return
     size, device = setting.evaluation.batch_size, setting.host.device
@@ -82,7 +93,8 @@ def noised(setting: TermContext, column: int, drawn: Fresh, draws: range, fetch:
         positions = draws[within]
         x = fetch(drawn.rows[within]).to(device)
         noise = normals(setting.seed, Stream.EVALUATION, column, positions, tuple(x.shape[1:])).to(device)
-        yield within, Noised(setting.schedule, x, noise, torch.from_numpy(drawn.timesteps[within]).to(device))
+        given = None if prompts is None else torch.from_numpy(prompts[drawn.rows[within]]).to(device)
+        yield within, Noised(setting.schedule, x, noise, torch.from_numpy(drawn.timesteps[within]).to(device), given)
 
 
 def joint_draws(
