@@ -44,6 +44,7 @@ from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.rewards.evaluate import checked
 from dualsweep.trainer.rewards.registry import Reward
 from dualsweep.trainer.rewards.spec import RewardContext
+from dualsweep.trainer.rng import in_turn
 from dualsweep.trainer.sources.build import frozen_names
 
 #: Samples that parts are asked on, and those that a metric is asked on which fails on so few.
@@ -123,7 +124,8 @@ class _Trial:
 
     def _model(self) -> tuple[Predictor, Space]:
         """The trained model, asked as a run asks it, and the frozen ones."""
-        recipe, library = self.recipe, Library()
+        recipe = self.recipe
+        library = Library([str(name) for name in self.data.examples.class_names] if self.data is not None else [])
         space = library.space(recipe.leading, _CPU)
         shape = space.coded(self.data.examples.shape) if self.data is not None else shape_of(recipe.leading, space)
         schedule = noise_schedule(recipe, shape, space)
@@ -147,8 +149,8 @@ class _Trial:
         """Warns of a model of the user's own that tells samples apart, but not how noisy they are."""
         if self.recipe.model.call is None:
             return
-        x = torch.randn(FEW, *shape)
-        early, late = (predictor(x, torch.full((FEW,), t)) for t in (0, timesteps - 1))
+        x, prompts = torch.randn(FEW, *shape), in_turn(len(predictor.texts), range(FEW))
+        early, late = (predictor(x, torch.full((FEW,), t), prompts) for t in (0, timesteps - 1))
         if torch.equal(early, late) and not torch.equal(early[0], early[1]):
             received = f"the same prediction at timesteps 0 and {timesteps - 1}"
             remedy = "use its second argument t, unless it learns to with its first steps"

@@ -99,6 +99,23 @@ def test_the_parameters_of_a_unet_are_those_of_diffusers() -> None:
     assert dry_run(recipe, document).model == f"a new UNet of [16, 32] channels, {count:,} parameters, all trained"
 
 
+def test_a_model_that_is_given_classes_is_asked_with_them(module: WriteModule) -> None:
+    module(
+        "dry_classes",
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.table = torch.nn.Embedding(11, 1)\n"
+        "    def forward(self, x, t, class_labels):\n"
+        "        return x + self.table(class_labels)[:, :, None, None] + t.view(-1, 1, 1, 1)\n",
+    )
+    for kind in ("unet: {channels: [16, 32]}", "call: 'dry_classes:Net'"):
+        head = HEAD.replace("unet: {channels: [16, 32]}", f"{kind}, condition: labels")
+        said = dry_run(*recipe_of(DIGITS, head))
+        assert "parameters, all trained" in said.model and said.warnings == ()
+
+
 def test_a_model_that_does_not_look_at_t_is_warned_of(parts: str) -> None:
     head = HEAD.replace("unet: {channels: [16, 32]}", "call: 'dry_parts:timeless'")
     (warning,) = map(str, dry_run(*recipe_of(DIGITS, head)).warnings)
