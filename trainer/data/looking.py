@@ -1,15 +1,16 @@
-"""Images of a folder, looked at before any is trained on: their shape, their range, whether they have colours.
+"""Images looked at before any is trained on: their shape, their range, whether they have colours.
 
-A sample of them alone, and by Pillow alone, so that asking costs moments. What it finds wrong is as `image_folder` says it.
+A sample of them alone, and by Pillow alone, so that asking costs moments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
 from dualsweep.trainer.data.dataset_info import Look, image_shape, spread_out
 from dualsweep.trainer.data.faults import BadDataError
 
@@ -22,6 +23,15 @@ _GREY, _OF_8_BITS = ("1", "L", "LA", "La", "I", "F"), ("1", "L", "P", "RGB", "CM
 
 
 @dataclass(frozen=True)
+class Item:
+    """One image: how errors name it, the key of the recipe that leads to it, and its file, or its bytes as one."""
+
+    name: str
+    keys: Keys
+    file: Callable[[], Path | BinaryIO]
+
+
+@dataclass(frozen=True)
 class _Header:
     """What the header of one image says: its sides as trained on, and whether it has one channel."""
 
@@ -30,19 +40,19 @@ class _Header:
     grey: bool
 
 
-def look(files: Sequence[Path], size: int | None, grey: bool) -> Look:
-    """What some images, evenly spread over `files`, are like once they are read with `size` and `grey`.
+def look(items: Sequence[Item], size: int | None, grey: bool) -> Look:
+    """What some images, evenly spread over `items`, are like once they are read with `size` and `grey`.
 
     Raises:
         BadDataError: one of them can't be read, or (without `size`) is of another size than the first.
     """
-    places = [files[at] for at in spread_out(len(files), HEADERS)]
+    places = [items[at] for at in spread_out(len(items), HEADERS)]
     headers = [_header(each) for each in places]
     first = headers[0]
     for place, header in zip(places, headers, strict=True):
         if size is None and (header.width, header.height) != (first.width, first.height):
-            received = f"{header.height}x{header.width} after {first.height}x{first.width} in file {place}"
-            raise _fault("must hold images of one size", received, "make them alike, or resize them by `data.size`")
+            received = f"{header.height}x{header.width} after {first.height}x{first.width} in {place.name}"
+            raise _fault(place, "must hold images of one size", received, "make them alike, or resize them by `data.size`")
     ranges = [each for at in spread_out(len(places), PIXELS) if (each := _range(places[at], grey)) is not None]
     shape = image_shape(size, grey) or (1 if grey else 3, first.height, first.width)
     return Look(
@@ -56,11 +66,11 @@ def look(files: Sequence[Path], size: int | None, grey: bool) -> Look:
     )
 
 
-def _header(place: Path) -> _Header:
+def _header(place: Item) -> _Header:
     from PIL import Image
 
     try:
-        with Image.open(place) as image:
+        with Image.open(place.file()) as image:
             width, height = image.size
             if image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE:
                 width, height = height, width
@@ -69,7 +79,7 @@ def _header(place: Path) -> _Header:
         raise _unreadable(place, error) from error
 
 
-def _range(place: Path, grey: bool) -> tuple[float, float, bool] | None:
+def _range(place: Item, grey: bool) -> tuple[float, float, bool] | None:
     """The least and the largest number of an image as trained on, in [-1, 1], and whether its channels are all the same.
 
     None of images whose numbers are known only once they are converted: transparent ones, and those of 16 bits or more.
@@ -77,7 +87,7 @@ def _range(place: Path, grey: bool) -> tuple[float, float, bool] | None:
     from PIL import Image, ImageChops
 
     try:
-        with Image.open(place) as image:
+        with Image.open(place.file()) as image:
             if image.mode not in _OF_8_BITS or image.has_transparency_data:
                 image.load()
                 return None
@@ -91,9 +101,9 @@ def _range(place: Path, grey: bool) -> tuple[float, float, bool] | None:
     return min(ends) / 127.5 - 1, max(ends) / 127.5 - 1, same
 
 
-def _unreadable(place: Path, error: Exception) -> BadDataError:
-    return _fault("must hold readable images", f"{error} in file {place}", "fix or remove that file")
+def _unreadable(place: Item, error: Exception) -> BadDataError:
+    return _fault(place, "must hold readable images", f"{error} in {place.name}", "fix it, or leave it out")
 
 
-def _fault(rule: str, received: str, remedy: str) -> BadDataError:
-    return BadDataError(Diagnostic(("data", "folder"), rule, received, remedy))
+def _fault(place: Item, rule: str, received: str, remedy: str) -> BadDataError:
+    return BadDataError(Diagnostic(place.keys, rule, received, remedy))

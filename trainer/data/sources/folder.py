@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualsweep.trainer.data.dataset_info import DatasetInfo
 from dualsweep.trainer.data.image_listing import list_images, passed_over
-from dualsweep.trainer.data.looking import look
+from dualsweep.trainer.data.looking import Item, look
 from dualsweep.trainer.data.source_spec import SourceSpec
 from dualsweep.trainer.recipe.source_options import SourceOptions
 
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 
 def _inspect(folder: str, options: SourceOptions) -> DatasetInfo:
     listing = list_images(folder)
-    seen = look(listing.files, options.size, options.grey)
+    items = [Item(f"file {file}", ("data", "folder"), partial(Path, file)) for file in listing.files]
+    seen = look(items, options.size, options.grey)
     if listing.labels is None:
         return DatasetInfo(False, (), total=len(listing.files), shape=seen.shape, look=seen)
     counts = [0] * len(listing.class_names)
