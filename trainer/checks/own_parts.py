@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pydantic import ValidationError
-
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
 from dualsweep.trainer.config.import_path import CannotImportError, import_callable, takes
-from dualsweep.trainer.dual.registry import own_values, rule_of
+from dualsweep.trainer.dual.registry import rule_of
 from dualsweep.trainer.dual.rule import DualRule
 from dualsweep.trainer.recipe.formulation import SHAPES
-from dualsweep.trainer.recipe.own_part import OwnPart, option_faults
+from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.terms.own import WORD
 
@@ -35,18 +33,10 @@ def own_part_faults(recipe: Recipe) -> Iterator[Diagnostic]:
 
 
 def _rule_faults(recipe: Recipe, part: OwnPart, keys: Keys) -> Iterator[Diagnostic]:
-    try:
-        rule = rule_of(part)
-    except CannotImportError as error:
-        yield error.diagnostic.at((*keys, "call"))
-        return
+    rule = rule_of(part)
     if not callable(rule.move) or not takes(rule.move, _RULE_ARGUMENTS):
         needed = "must move by a function (multipliers, memory, slacks, gain, gains)"
         yield Diagnostic((*keys, "call"), needed, f"`{part}`, which cannot be called so", "change its parameters")
-    try:
-        own_values(rule, part.options)
-    except ValidationError as error:
-        yield from option_faults(error, (*keys, "options"))
     yield from _rule_fits(recipe, rule, part, keys)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, FiniteFloat, create_model
+from pydantic import BeforeValidator, Field, FiniteFloat, ValidationError, ValidationInfo, create_model, model_validator
 
-from dualsweep.trainer.config.diagnostics import RuleError
-from dualsweep.trainer.dual.registry import RULES
+from dualsweep.trainer.config.diagnostics import RuleError, RulesError
+from dualsweep.trainer.config.import_path import CannotImportError
+from dualsweep.trainer.dual.registry import RULES, own_values, rule_of
 from dualsweep.trainer.recipe.base import Count, Name, Positive, Section
-from dualsweep.trainer.recipe.own_part import OwnPart, shipped_word
+from dualsweep.trainer.recipe.own_part import OwnPart, is_withheld, option_faults, shipped_word
 
 if TYPE_CHECKING:
     RuleWord = str
@@ -22,6 +23,22 @@ else:
 ON_SIMPLEX = tuple(word for word, rule in RULES.items() if rule.on_simplex)
 #: Rules under which a budget may relax itself at a cost (`alpha`).
 RELAXABLE = tuple(word for word, rule in RULES.items() if rule.relaxes)
+
+
+class OwnRule(OwnPart):
+    """A dual rule of the user's own, which is imported where it is written, and not where a run has stored it."""
+
+    @model_validator(mode="after")
+    def _is_there(self, info: ValidationInfo) -> Self:
+        if is_withheld(info):
+            return self
+        try:
+            own_values(rule_of(self), self.options)
+        except CannotImportError as error:
+            raise RulesError([error.diagnostic.at(("call",))]) from None
+        except ValidationError as error:
+            raise RulesError([*option_faults(error, ("options",))]) from None
+        return self
 
 
 def may_relax(rule: str | OwnPart) -> bool:
@@ -46,7 +63,7 @@ def _each(what: str, fits: Callable[[float], bool]) -> BeforeValidator:
 class _Step(Section):
     """The rule, and how far it goes."""
 
-    rule: Annotated[RuleWord | OwnPart, BeforeValidator(shipped_word)] = Field(
+    rule: Annotated[RuleWord | OwnRule, BeforeValidator(shipped_word)] = Field(
         "ascent", description="the dual rule: a word, or your own by {call: module:RULE, options: {…}} (docs/your-own.md)",
         examples=["ascent"],
     )  # fmt: skip
