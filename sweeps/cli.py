@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,6 +21,7 @@ from dualsweep.sweeps.options import (
     Address,
     File,
     Json,
+    NoDryRun,
     Output,
     Sets,
     Strict,
@@ -51,36 +51,38 @@ def about(
     """Train diffusion models under constraints on a Ray cluster, and sweep dual step sizes and budgets."""
 
 
-def _checked(file: Path, sets: list[str] | None, output: str | None, json_file: Path | None, address: str | None) -> Any:
-    """The checked plan of a sweep or job of a recipe."""
+@app.command()
+def check(
+    file: File, sets: Sets = None, address: Address = None, trust: Trust = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Also load the data, build the model, and ask all parts on two samples, on the CPU.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also show the keys that this recipe makes no use of.")] = False,
+) -> None:  # fmt: skip
+    """Validate a recipe or sweep and print the resolved plan with what was found; trains and writes nothing."""
+    trust_all(trust)
     from dualsweep.sweeps.checking import checked_recipe, checked_sweep
+    from dualsweep.sweeps.describing import describe
     from dualsweep.trainer.config.yaml_file import load
     from dualsweep.trainer.recipe.load import is_sweep
 
-    return (checked_sweep if is_sweep(load(file)) else checked_recipe)(file, sets or [], output, json_file, address)
-
-
-@app.command()
-def check(file: File, sets: Sets = None, address: Address = None, trust: Trust = False) -> None:
-    """Validate a recipe or sweep and print the resolved plan; runs and writes nothing."""
-    trust_all(trust)
-    from dualsweep.sweeps.checking import describe
-
-    for line in describe(_checked(file, sets, None, None, address)):
+    known = checked_sweep if is_sweep(load(file)) else checked_recipe
+    for line in describe(known(file, sets or [], None, None, address, "whole" if dry_run else "light"), everything):
         print(line)
 
 
 @app.command()
 def train(
     file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None, store: Tracking = None,
-    strict: Strict = False, trust: Trust = False,
+    strict: Strict = False, trust: Trust = False, no_dry_run: NoDryRun = False,
 ) -> None:  # fmt: skip
     """One constrained training; the same command again continues an interrupted one."""
     trust_all(trust)
     with interruptible():
-        from dualsweep.sweeps.checking import checked_recipe, checked_store
+        from dualsweep.sweeps.checking import Depth, checked_recipe, checked_store
 
-        checked = replace(checked_recipe(file, sets or [], output, json_file, address), store=checked_store(store))
+        depth: Depth = "light" if no_dry_run else "needed"
+        checked = replace(checked_recipe(file, sets or [], output, json_file, address, depth), store=checked_store(store))
         from dualsweep.sweeps.single import run_single
 
         explained = run_single(checked, Screen())
@@ -94,14 +96,14 @@ def train(
 @app.command()
 def sweep(
     file: File, sets: Sets = None, output: Output = None, json_file: Json = None, address: Address = None,
-    strict: Strict = False, trust: Trust = False,
+    strict: Strict = False, trust: Trust = False, no_dry_run: NoDryRun = False,
 ) -> None:  # fmt: skip
     """A sweep; the same command again continues it and never reruns a finished trial."""
     trust_all(trust)
     with interruptible():
         from dualsweep.sweeps.checking import checked_sweep
 
-        checked = checked_sweep(file, sets or [], output, json_file, address)
+        checked = checked_sweep(file, sets or [], output, json_file, address, "light" if no_dry_run else "needed")
         from dualsweep.sweeps.whole_sweep import run_sweep
 
         results = run_sweep(checked, Screen())

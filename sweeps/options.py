@@ -69,6 +69,9 @@ Json = Annotated[
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit code 3 unless every trial is known to meet its budgets.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the code that checkpoints name, whoever wrote them.")]
+NoDryRun = Annotated[
+    bool, typer.Option("--no-dry-run", help="Start without building the model and asking the recipe's parts on two samples.")
+]
 Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster to join, host:port or auto; a local one when left out.", show_default=False),

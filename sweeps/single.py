@@ -43,8 +43,8 @@ def run_single(checked: Checked, console: Console, on_report: Callable[[Payload]
     """
     name = checked.recipe.name
     local = lasting_path(checked.output if is_local(checked.output) else str(Path("runs") / name))
-    for line in way_back.places(checked):
-        console.print(line, highlight=False, soft_wrap=True)
+    for line in [*way_back.places(checked), *(f"warning: {each}" for each in checked.found.warnings)]:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     result = finished(checked.output, checked.recipe)
     if result is None:
         result = _trained(checked, local, console, on_report)

@@ -55,8 +55,8 @@ def run_sweep(checked: Checked, console: Console) -> Results:
     folder = lasting_path(checked.output if is_local(checked.output) else str(Path("runs") / plan.name))
     if target := gcs_address(checked.address):
         probe_gcs(target)  # before anything is written
-    for line in way_back.places(checked):
-        console.print(line, highlight=False, soft_wrap=True)
+    for line in [*way_back.places(checked), *(f"warning: {each}" for each in checked.found.warnings)]:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     with Study(plan, folder) as study:
         for line in study.said:
             console.print(line, highlight=False, soft_wrap=True)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dualsweep.trainer.config.diagnostics import UnplacedError
+
 
 class TrainingError(Exception):
     """A run cannot go on, for a reason that trying again will not fix (a model's output of another shape, NaN data)."""
+
+
+class BadPartError(UnplacedError, TrainingError):
+    """A model or a user's part is not what it must be, which only asking it tells; a recipe names it, and has its line."""
 
 
 class TrainingStopped(Exception):  # noqa: N818  # nothing went wrong

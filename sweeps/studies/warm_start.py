@@ -29,6 +29,7 @@ from dualsweep.sweeps.studies.storage import StorageError, open_storage
 from dualsweep.sweeps.studies.telling import OLD, told_slacks
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.yaml_core import write
 from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
@@ -120,7 +121,7 @@ def _in_storage(plan: Plan, source: WarmStart) -> Iterator[_Found]:
         params = _decoded(plan, trial.params)
         values = dict(zip(metrics, trial.values or (), strict=False))
         told = trial.user_attrs.get(ATTRIBUTE)
-        recipe = Recipe.model_validate({**apply(kept, params), "name": plan.name}) if kept and trial.values else None
+        recipe = Recipe.stored(write({**apply(kept, params), "name": plan.name})) if kept and trial.values else None
         slacks = {name: -bound for name, bound in trial.constraints.items()}
         yield _Found(f"{trial.number:04d}", params, values, slacks, Outcome.from_json(told) if told else None, recipe)
 

@@ -21,19 +21,23 @@ HEAD = """
 import json, sys, tempfile
 from pathlib import Path
 from dualsweep import trainer
-from dualsweep.trainer.checks.recipe import check_recipe
+from dualsweep.trainer.checks.before_loading import check
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.yaml_file import Document
 from dualsweep.trainer.recipe.recipe import Recipe
 
 assert Path(trainer.__file__).resolve().is_relative_to(Path.cwd()), trainer.__file__
 
+def good(recipe):
+    if mistakes := check(recipe, Document("", {})):
+        raise InputError(mistakes)
+    return recipe
+
 def checked(**sections):
-    recipe = Recipe.model_validate({
+    return good(Recipe.model_validate({
         "name": "added", "formulation": "constrained_training", "model": {"call": "small:build"}, "schedule": {"timesteps": 20},
         "data": {"source": "digits"}, "train": {"steps": 3, "batch_size": 16}, **sections,
-    })
-    check_recipe(recipe)
-    return recipe
+    }))
 
 def trained(recipe, output):
     import torch
@@ -121,7 +125,8 @@ return [found.sampling.steps, *[error(name, steps) for name in ("heun", "ddim") 
 SOURCE = (
     "blobs.py", "trainer/data/sources",
     """
-from dualsweep.trainer.checks.before_loading import summary
+from dualsweep.trainer.checks.findings import data_told
+from dualsweep.trainer.data.load import inspect
 
 sections = {
     "data": {"blobs": {"count": 100, "spread": 0.1}, "keep": {2: 0.5}}, "evaluation": {"samples": 0, "loss_draws": 64},
@@ -132,7 +137,7 @@ try:
 except InputError as error:
     refused = [str(each) for each in error.diagnostics]
 recipe = checked(**sections, constraints=[rare])
-return recipe, summary(recipe.data), refused
+return recipe, data_told(recipe.data, inspect(recipe.data)), refused
 """,
     """
 import numpy as np
@@ -174,16 +179,14 @@ return [refused, [point["metrics"] for report in host.reports for point in repor
 TERM = (
     "asymmetry.py", "trainer/terms/shipped",
     """
-recipe = Recipe.model_validate({
+return good(Recipe.model_validate({
     "name": "mirror", "formulation": "alignment", "model": {"call": "small:mirrored", "shape": [1, 8, 8]},
     "schedule": {"timesteps": 20},
     "constraints": [{"name": "symmetric", "asymmetry": {"axis": "vertical"}, "at_most": 0.3}],
     "dual": {"step_size": 5.0, "cap": 100.0, "staleness": 0}, "train": {"steps": 150, "lr": 0.03, "ema": 0.9},
     "rollout": {"steps": 5, "batch_size": 32},
     "evaluation": {"samples": 0, "loss_draws": 256},
-})
-check_recipe(recipe)
-return recipe
+}))
 """,
     """
 result, host = trained(found, "term")
@@ -245,7 +248,7 @@ def test_a_sampler_is_one_file(told: dict[str, Any]) -> None:
 
 def test_a_data_source_is_one_file(told: dict[str, Any]) -> None:
     said, refused, rows, centres, value = told["source"]
-    assert said == "100 examples, 83 trained on: 0 34, 1 33, 2 16"
+    assert said == "100 examples, 83 trained on: 0 34, 1 33, 2 16; fewest of 2, 16"
     assert len(refused) == 1 and "constraints.1.data.classes.0: must be a class of the data, but got 3" in refused[0]
     assert rows == [83, 16]
     corners = [[0.6, 0.0], [-0.3, 0.3 * 3**0.5], [-0.3, -0.3 * 3**0.5]]

@@ -12,17 +12,18 @@ from pathlib import Path
 import pytest
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
-from dualsweep.trainer.checks.after_loading import check_deep
+from dualsweep.trainer.checks.dry_run import dry_run
 from dualsweep.trainer.dual.coordinator import InProcess
 from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.sample_command import draw, restore
 from dualsweep.trainer.engine.worker import run_worker
 from dualsweep.trainer.recipe.load import load_recipe
 from dualsweep.trainer.result import Result
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "docs" / "examples"
 SHORT = ["train.steps=6", "train.batch_size=16", "evaluation.samples=8", "evaluation.sample_steps=3", "evaluation.loss_draws=64"]
-OWN = ("my_data", "my_model", "my_judge")
+OWN = ("my_data", "my_model", "my_judge", "my_reward", "heavy_ball", "asymmetry", "brightness", "bounded_advantage")
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +60,7 @@ def images(project: Path) -> Path:
 
 def trained(name: str, *sets: str) -> Result:
     recipe, document = load_recipe(Path(name), [*SHORT, *sets])
-    assert check_deep(recipe, document) == []
+    assert dry_run(recipe, document).model
     folder = Path("runs") / recipe.name
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder / "checkpoints")))
     result = run_worker(recipe, host, str(folder), None)
@@ -121,3 +122,18 @@ def test_text_to_image_models_under_adapters_their_compositions_and_several_prom
 
 def test_flow_matching(project: Path) -> None:
     assert trained("flow.yaml", "evaluation.judge.epochs=1").constraints.keys() == {"four"}
+
+
+def test_a_dual_rule_of_ones_own_by_import_path(project: Path) -> None:
+    assert "eval/brightness" in trained("own-rule.yaml").metrics
+
+
+def test_a_term_and_an_estimator_of_ones_own_by_import_path(images: Path) -> None:
+    shutil.copytree(str(trained("folder.yaml", "evaluation.judge.epochs=1").checkpoint), "pretrained")
+    small = ["rollout.steps=3", "rollout.batch_size=4", "rollout.normalization_samples=64"]
+    result = trained("own-term.yaml", *small)
+    assert result.constraints.keys() == {"symmetric", "closed"}
+    for name in ("asymmetry", "bounded_advantage", "my_reward"):  # what it was trained with is not needed to sample from it
+        sys.modules.pop(name)
+        Path(f"{name}.py").unlink()
+    assert draw(restore(str(result.checkpoint)), 2).shape == (2, 1, 8, 8)

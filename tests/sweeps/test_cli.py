@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from PIL import Image
 
 from tests.sweeps.here import dualsweep_here
 
@@ -122,6 +124,55 @@ def test_check_prints_the_resolved_plan(folder):
     for words in ("trials        7", "dual.step_size: log_uniform", "side by side", "train.lr = 0.0001", "experiment `tiny`"):
         assert words in done.stdout
     assert not (folder / "runs").exists()
+
+
+def test_check_shows_the_keys_that_are_of_use_and_all_of_them_when_asked(folder):
+    shown = dualsweep_here("check", "recipe.yaml", folder=folder).stdout
+    everything = dualsweep_here("check", "recipe.yaml", "--all", folder=folder).stdout
+    for key in ("rollout.steps", "product.samples", "train.constraint_batch", "dual.nu", "data.split"):
+        assert f"    {key} = " not in shown and f"    {key} = " in everything
+    assert set(shown.splitlines()) < set(everything.splitlines())
+
+
+def test_a_dry_run_counts_parameters_and_a_light_check_does_not(folder):
+    assert "parameters" not in dualsweep_here("check", "recipe.yaml", folder=folder).stdout
+    done = dualsweep_here("check", "--dry-run", "recipe.yaml", folder=folder)
+    assert done.returncode == 0 and " parameters, all trained" in done.stdout and not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "sweep"])
+def test_a_wrong_part_is_told_before_anything_starts(folder, command):
+    (folder / "bad_metric.py").write_text("def listed(evidence):\n    return [1.0]\n")
+    file = "recipe.yaml" if command == "train" else "sweep.yaml"
+    with mock.patch("ray.init", side_effect=AssertionError("Ray must not start")):
+        done = dualsweep_here(command, file, "--set", "evaluation.metrics=['bad_metric:listed']", folder=folder)
+    assert (
+        done.returncode == 2 and "evaluation.metrics.0: the metric bad_metric:listed must return a dict of floats" in done.stderr
+    )
+    assert not (folder / "runs").exists()
+
+
+def test_a_light_check_asks_no_part_and_no_dry_run_leaves_it_out(folder):
+    (folder / "bad_metric.py").write_text("def listed(evidence):\n    return [1.0]\n")
+    sets = ("--set", "evaluation.metrics=['bad_metric:listed']")
+    assert dualsweep_here("check", "recipe.yaml", *sets, folder=folder).returncode == 0
+    done = dualsweep_here("train", "recipe.yaml", *sets, "--no-dry-run", "--address", "127.0.0.1:1", folder=folder)
+    assert done.returncode == 2 and "127.0.0.1:1" in done.stderr and "bad_metric" not in done.stderr
+
+
+def test_a_light_check_of_a_folder_imports_no_torch(folder):
+    for number in range(3):
+        (folder / "images").mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 255, 9)).save(folder / "images" / f"{number}.png")
+    code = (
+        "import sys, atexit\n"
+        "from dualsweep.sweeps.entry import main\n"
+        "atexit.register(lambda: print([each for each in ('torch', 'numpy', 'ray', 'mlflow', 'optuna') if each in sys.modules]))\n"
+        "sys.argv = ['dualsweep', 'check', 'recipe.yaml', '--set', 'data={folder: images}', '--set', 'constraints=[]']\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    assert "3 examples [3, 8, 8] from -1 to 1" in done.stdout and done.stdout.splitlines()[-1] == "[]"
 
 
 def test_an_override_with_a_mistake_is_named_as_such(folder):

@@ -13,8 +13,9 @@ from dualsweep.analysis.front import find_front
 from dualsweep.analysis.prices.shadow import Prices
 from dualsweep.analysis.recommendation.recommend import recommend
 from dualsweep.analysis.spreadsheet import write_trials
-from dualsweep.sweeps.checking import checked_plan, describe
+from dualsweep.sweeps.checking import checked_plan
 from dualsweep.sweeps.conductor import Conductor
+from dualsweep.sweeps.describing import describe
 from dualsweep.sweeps.dual_informed.of_plan import outcome_of
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import TrialRecord

@@ -17,7 +17,8 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from dualsweep.analysis.front import find_front
-from dualsweep.sweeps.checking import checked_plan, describe
+from dualsweep.sweeps.checking import checked_plan
+from dualsweep.sweeps.describing import describe
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress

@@ -119,10 +119,12 @@ def test_nor_as_a_part_of_a_composition(home, tmp_path):
 def test_other_import_paths_of_a_stored_recipe_are_not_followed_to_sample(home, tmp_path):
     path = f"{MODULE}:anything"
     place = changed(home, tmp_path, "plain", data={"call": path, "source": None, "keep": {}},
-                    constraints=[{"name": "own", "data": {"call": path}, "at_most": 0.5}],
+                    constraints=[{"name": "own", "data": {"call": path}, "at_most": 0.5},
+                                 {"name": "term", "term": {"call": path, "on": "data"}, "at_most": 0.5}],
+                    dual={"rule": {"call": path}}, rollout={"gradient": {"call": path}},
                     evaluation={"metrics": [path], "judge": {"call": path}})  # fmt: skip
     WAYS["sample"](place)
-    assert not (home / "ran").exists()
+    assert not (home / "ran").exists() and MODULE not in sys.modules
     with pytest.raises(TrainingError, match="--trust"):
         trust.check_all_may_run(place)
 
@@ -146,6 +148,22 @@ def test_other_import_paths_of_a_stored_recipe_are_not_followed_to_export(home, 
     place = changed(home, tmp_path, "plain", evaluation={"metrics": [path], "judge": {"call": path}})
     export(place, str(tmp_path / "out"))
     assert (tmp_path / "out" / "unet").is_dir() and not (home / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"dual": {"rule": {"call": "strangers_module:anything"}}},
+        {"rollout": {"gradient": {"call": "strangers_module:anything"}}},
+        {"constraints": [{"name": "term", "term": {"call": "strangers_module:anything"}, "at_most": 0.5}]},
+    ],
+    ids=["rule", "estimator", "term"],
+)
+def test_parts_by_path_are_code_that_must_be_trusted(home, tmp_path, sections):
+    place = changed(home, tmp_path, "plain", **sections)
+    with pytest.raises(TrainingError, match="--trust"):
+        trust.check_all_may_run(place)
+    assert not (home / "ran").exists()
 
 
 def test_a_start_reads_the_weights_alone(home, tmp_path):

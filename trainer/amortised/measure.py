@@ -30,6 +30,7 @@ def measured_at(run: str, multipliers: Vector) -> list[FrontPoint]:
     if checkpoint is None or recipe is None or recipe.amortised is None:
         raise TrainingError(f"a run must be amortised to be measured at multipliers, but got {run}; give its output folder")
     check_all_may_run(checkpoint)
+    recipe = recipe_of(checkpoint, trusted=True)
     spread = multiplier_range_of(recipe)
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(posixpath.dirname(checkpoint)))
     prepared, snapshot = prepare(recipe, host), read(checkpoint)

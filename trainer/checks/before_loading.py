@@ -1,6 +1,6 @@
 """The cheap checks of a recipe's data and of the user's parts: within moments, without the heavy libraries.
 
-What only loading can tell is for `dualsweep.trainer.checks.after_loading`; `is_conclusive` says whether there is any of it.
+What only loading and asking can tell is for `dualsweep.trainer.checks.dry_run`; `is_conclusive` says whether there is any of it.
 """
 
 from __future__ import annotations
@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dualsweep.trainer.checks.model_files import may_be_ours, model_faults, newton_faults, schedule_faults
+from dualsweep.trainer.checks.model_files import may_be_ours, model_faults
 from dualsweep.trainer.checks.own_name import name_taken
+from dualsweep.trainer.checks.own_parts import own_part_faults, step_parts
+from dualsweep.trainer.checks.schedule_files import newton_faults, schedule_faults
 from dualsweep.trainer.checks.warm_start_files import start_faults
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
 from dualsweep.trainer.config.import_path import CannotImportError, import_callable, takes
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.config.yaml_file import Document
-from dualsweep.trainer.data.class_names import composed, find, same
+from dualsweep.trainer.data.class_names import composed, find
 from dualsweep.trainer.data.dataset_info import DatasetInfo
 from dualsweep.trainer.data.faults import (
     BadDataError,
@@ -25,14 +27,15 @@ from dualsweep.trainer.data.faults import (
     without_classes,
     without_labels,
 )
+from dualsweep.trainer.data.kept import kept, share
 from dualsweep.trainer.data.load import inspect
-from dualsweep.trainer.data.portions import portion, stays
 from dualsweep.trainer.recipe.base import ClassName
 from dualsweep.trainer.recipe.data import Data, Subset
+from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.term_spec import Seen
+from dualsweep.trainer.rewards.registry import Reward
 
-_LISTED_CLASSES, _LISTED_FILES = 12, 3
 _ARGUMENTS = {0: "no argument", 1: "one argument"}
 
 
@@ -41,16 +44,22 @@ def check(recipe: Recipe, document: Document) -> list[Diagnostic]:
 
     The user's modules are imported, in this process.
     """
+    return examine(recipe, document)[0]
+
+
+def examine(recipe: Recipe, document: Document) -> tuple[list[Diagnostic], DatasetInfo]:
+    """As `check`, and what is known of the data."""
+    known = DatasetInfo()
     if (taken := name_taken(Path.cwd())) is not None:
-        return [taken]
+        return [taken], known
     faults = [
         *_import_faults(recipe),
+        *own_part_faults(recipe),
         *model_faults(recipe),
         *schedule_faults(recipe),
         *newton_faults(recipe),
         *start_faults(recipe),
     ]
-    known = DatasetInfo()
     if recipe.data is not None:
         try:
             known = inspect(recipe.data)
@@ -59,31 +68,7 @@ def check(recipe: Recipe, document: Document) -> list[Diagnostic]:
         else:
             faults.extend(_data_faults(recipe, recipe.data, known))
     faults.extend(_term_faults(recipe, known))
-    return sorted((document.locate(fault) for fault in faults), key=lambda problem: problem.line)
-
-
-def summary(data: Data) -> str:
-    """How many examples of which classes there are and are trained on, and what of a folder is not counted; "" where only
-    loading can tell.
-    """
-    known = inspect(data)
-    if known.total is None:
-        return ""
-    said = f"{known.total:,} examples"
-    if known.counts is not None:
-        names = known.class_names or ()
-        kept = [_kept(data, known, name) for name in names]
-        if len(names) <= _LISTED_CLASSES:
-            classes = ", ".join(f"{name} {count:,}" for name, count in zip(names, kept, strict=True))
-        else:
-            classes = f"{len(names):,} classes of {min(kept):,} to {max(kept):,}"
-        said += f", {'' if sum(kept) == known.total else f'{sum(kept):,} '}trained on: {classes}"
-    source, value = data.named
-    over = source.passed_over(value)
-    if over:
-        more = f" and {len(over) - _LISTED_FILES:,} more" if len(over) > _LISTED_FILES else ""
-        said += f"; not counted, as their names are of no image: {', '.join(over[:_LISTED_FILES])}{more}"
-    return said
+    return sorted((document.locate(fault) for fault in faults), key=lambda problem: problem.line), known
 
 
 def _term_faults(recipe: Recipe, known: DatasetInfo) -> Iterator[Diagnostic]:
@@ -94,7 +79,7 @@ def _term_faults(recipe: Recipe, known: DatasetInfo) -> Iterator[Diagnostic]:
     inherited = recipe.model.load is not None and may_be_ours(recipe.model.load)
     prompted = True if recipe.model.texts or recipe.model.condition else None if inherited else False
     for each in recipe.terms:
-        yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, recipe.rollout.gradient, prompted))
+        yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, str(recipe.rollout.gradient), prompted))
 
 
 def _data_faults(recipe: Recipe, data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
@@ -114,15 +99,26 @@ def _data_faults(recipe: Recipe, data: Data, known: DatasetInfo) -> Iterator[Dia
 
 
 def is_conclusive(recipe: Recipe) -> bool:
-    """Whether `check` has found all there is: some sources, as the packaged digits, need not be read to be known.
+    """Whether `check` has found all there is, so that nothing needs to be loaded and asked before a run starts.
 
-    Then a constraint of classes is known too, and one of positions unless some of them may be held out.
+    Some sources, as the packaged digits, need not be read to be known, and what is built from the recipe alone need not be
+    asked; models that are loaded and the user's own parts must be.
     """
-    if recipe.data is None:
-        return True
+    models = [recipe.model, *recipe.models.values()]
+    evaluation = recipe.evaluation
+    asked = any(each.load is not None or each.call is not None for each in models) or evaluation.judge.call is not None
+    rewards = [each.value for each in recipe.terms if isinstance(each.value, Reward)]
+    own = isinstance(recipe.dual.rule, OwnPart) or bool(step_parts(recipe))
+    if asked or own or any(":" in metric for metric in evaluation.metrics) or not all(each.spec.certain for each in rewards):
+        return False
+    return recipe.data is None or _is_known(recipe, recipe.data)
+
+
+def _is_known(recipe: Recipe, data: Data) -> bool:
+    """Whether a constraint of classes is known too, and one of positions unless some of them may be held out."""
     subsets = [population for _, population in _subsets(recipe)]
-    drawn = recipe.data.holdout > 0 and any(subset.indices is not None for subset in subsets)
-    return recipe.data.named[0].conclusive and not drawn and all(subset.call is None for subset in subsets)
+    drawn = data.holdout > 0 and any(subset.indices is not None for subset in subsets)
+    return data.named[0].conclusive and not drawn and all(subset.call is None for subset in subsets)
 
 
 def _subsets(recipe: Recipe) -> Iterator[tuple[Keys, Subset]]:
@@ -209,7 +205,7 @@ def _keep_faults(data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
                 (*keys, name), "must name each class once", f"{show(seen[word])} and {show(name)}", "keep one of them"
             )
         seen[word] = name
-    if known.counts is not None and not sum(_kept(data, known, name) for name in known.class_names or ()):
+    if known.counts is not None and not sum(kept(data, known, name) for name in known.class_names or ()):
         yield nothing_to_train_on(data.keep)
 
 
@@ -223,8 +219,8 @@ def _subset_faults(subset: Subset, keys: Keys, data: Data, known: DatasetInfo) -
 def _classes_faults(names: Sequence[ClassName], keys: Keys, data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
     faults = [fault for position, name in enumerate(names) for fault in _class_faults(name, (*keys, position), known)]
     yield from faults
-    if not faults and known.counts is not None and not sum(_kept(data, known, name) for name in names):
-        yield nothing_kept(keys, names, thinned=any(_share(data, name) == 0 for name in names))
+    if not faults and known.counts is not None and not sum(kept(data, known, name) for name in names):
+        yield nothing_kept(keys, names, thinned=any(share(data, name) == 0 for name in names))
 
 
 def _class_faults(name: ClassName, keys: Keys, known: DatasetInfo) -> Iterator[Diagnostic]:
@@ -244,16 +240,3 @@ def _indices_faults(indices: Sequence[int], keys: Keys, known: DatasetInfo) -> I
         elif index in seen:
             yield Diagnostic((*keys, position), "must hold each position once", f"{index} twice", "leave the second out")
         seen.add(index)
-
-
-def _kept(data: Data, known: DatasetInfo, name: ClassName) -> int:
-    """How many examples of a class are trained on, where the counts are known."""
-    label = find(name, known.class_names or ())
-    if label is None or known.counts is None:
-        return 0
-    return portion(stays(known.counts[label], data.holdout), _share(data, name))
-
-
-def _share(data: Data, name: ClassName) -> float:
-    """The share of a class that is kept."""
-    return next((share for each, share in data.keep.items() if same(each, name)), 1.0)

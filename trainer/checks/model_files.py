@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,8 @@ from dualsweep.trainer.storage import MARKER, is_local, local_path, step_of
 NETWORKS = ("UNet2DModel", "UNet2DConditionModel", "SD3Transformer2DModel", "DiTTransformer2DModel", "Transformer2DModel")
 #: Those of them that take text.
 OF_TEXT = ("UNet2DConditionModel", "SD3Transformer2DModel")
-#: The files in which diffusers keeps weights, and a noise schedule.
-WEIGHTS, SCHEDULE = "diffusion_pytorch_model.safetensors", "scheduler_config.json"
-SCHEDULE_REMEDY = (
-    "write that which it was trained with, e.g. schedule: {name: linear, timesteps: 1000, prediction: epsilon}, or give the "
-    "folder of its pipeline"
-)
-#: Of a loaded schedule: the most signal with which a chain of few steps still forgets its start, as those of
-#: `dualsweep.trainer.recipe.consistency.multipliers.SHORTEST` do.
-MOST_SIGNAL = 0.03
+#: The file in which diffusers keeps weights.
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 #: The file in which diffusers keeps an adapter, at the top of a checkpoint.
 ADAPTER = "pytorch_lora_weights.safetensors"
 #: The file of an amortised checkpoint with the weights of the embedding of its multipliers.
@@ -130,56 +122,6 @@ def _network_faults(keys: Keys, model: Model, folder: Path, config: Mapping[str,
             "give a folder that `save_pretrained` wrote" if not weight_variants else f"rename that of one variant to {WEIGHTS}"
         )
         yield Diagnostic(place, f"must hold weights, {WEIGHTS} or one variant of them", received, remedy)
-
-
-def schedule_faults(recipe: Recipe) -> Iterator[Diagnostic]:
-    """A loaded network without a noise schedule beside it: the one that it was trained with is not to be guessed."""
-    load = recipe.leading.load
-    if load is None or recipe.schedule is not None or not is_local(load) or may_be_ours(load):
-        return
-    folder = local_path(load)
-    names = {read_json(folder / each / "config.json").get("_class_name") for each in ("", "unet", "transformer")}
-    if not names & set(NETWORKS) or any((folder / each / SCHEDULE).is_file() for each in ("scheduler", "")):
-        return
-    received = f"none, and no {SCHEDULE} in {show(load)}"
-    yield Diagnostic(("schedule",), "must be given for a network without a schedule of its own", received, SCHEDULE_REMEDY)
-
-
-def newton_faults(recipe: Recipe) -> Iterator[Diagnostic]:
-    """A loaded schedule that ends far from pure noise, under `dual.rule: newton`."""
-    load = recipe.leading.load
-    if load is None or recipe.schedule is not None or recipe.dual.rule != "newton" or not is_local(load):
-        return
-    left = signal_left(_schedule_beside(local_path(load)))
-    if left > MOST_SIGNAL:
-        received = f"newton with {show(load)}, which has {100 * left:.2g} %, and samples keep a part of what they start from"
-        rule = f"must not be newton where the schedule's last timestep has more than {100 * MOST_SIGNAL:g} % of signal"
-        yield Diagnostic(("dual", "rule"), rule, received, "write rule: secant, which learns the slope")
-
-
-def _schedule_beside(folder: Path) -> dict[str, Any]:
-    """The configuration of the schedule beside a network's weights, or of a run's last checkpoint; empty where there is none."""
-    own = list(complete(folder))[-1:]
-    files = [each / "scheduler" / SCHEDULE for each in own] or [folder / "scheduler" / SCHEDULE, folder / SCHEDULE]
-    return next((read_json(each) for each in files if each.is_file()), {})
-
-
-def signal_left(config: Mapping[str, Any]) -> float:
-    """The cumulative alpha at the last timestep of a schedule of betas, as diffusers makes them; 0 of those that end in noise."""
-    name, count = config.get("beta_schedule"), int(config.get("num_train_timesteps") or 0)
-    first, last = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
-    if config.get("trained_betas") is not None or config.get("rescale_betas_zero_snr") or count < 1:
-        return 0.0
-    way = [at / max(count - 1, 1) for at in range(count)]
-    if name == "linear":
-        betas = [first + (last - first) * at for at in way]
-    elif name == "scaled_linear":
-        betas = [(first**0.5 + (last**0.5 - first**0.5) * at) ** 2 for at in way]
-    elif name == "sigmoid":
-        betas = [first + (last - first) / (1 + math.exp(6 - 12 * at)) for at in way]
-    else:
-        return 0.0
-    return math.prod(1 - each for each in betas)
 
 
 def _amortised_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Diagnostic]:

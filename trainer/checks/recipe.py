@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dualsweep.trainer.checks import before_loading
+from dualsweep.trainer.checks.findings import Findings, findings
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.yaml_file import Document
+from dualsweep.trainer.data.dataset_info import DatasetInfo
 from dualsweep.trainer.feasibility.defaults import without_tolerance
 from dualsweep.trainer.recipe.load import tolerance_problems
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -17,21 +19,22 @@ def check_recipe(recipe: Recipe) -> None:
         InputError: with every mistake found.
     """
     document = Document("", {})
-    mistakes = tolerance_problems(recipe, document, without_tolerance(recipe)) + before_loading.check(recipe, document)
-    if mistakes:
+    found, known = before_loading.examine(recipe, document)
+    if mistakes := tolerance_problems(recipe, document, without_tolerance(recipe)) + found:
         raise InputError(mistakes)
-    check_by_loading(recipe, document)
+    check_by_loading(recipe, document, known)
 
 
-def check_by_loading(recipe: Recipe, document: Document) -> None:
-    """Loads the data where only that can tell.
+def check_by_loading(recipe: Recipe, document: Document, known: DatasetInfo, everything: bool = False) -> Findings:
+    """Loads the data, builds the model and asks all parts on two samples, where only that can tell, or `everything`.
+
+    `known` is what is known of the data without.
 
     Raises:
-        InputError: with every mistake found.
+        InputError: with the mistakes found.
     """
-    if before_loading.is_conclusive(recipe):
-        return
-    from dualsweep.trainer.checks.after_loading import check_deep  # torch and diffusers
+    if not everything and before_loading.is_conclusive(recipe):
+        return findings(recipe, document, known)
+    from dualsweep.trainer.checks.dry_run import dry_run  # torch and diffusers
 
-    if mistakes := check_deep(recipe, document):
-        raise InputError(mistakes)
+    return dry_run(recipe, document)

@@ -49,11 +49,16 @@ def _placed(loc: Location, data: Any, kind: str) -> tuple[Location, Location | N
 
 def _one_of(place: Location, group: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What is wrong below the branch where some type fits the value as far as that; else that none fits."""
-    deeper = [error for error in group if error["loc"] != place or not str(error["type"]).endswith("_type")]
+    deeper = [error for error in group if error["loc"] != place or not _is_misfit(error)]
     if deeper or len(group) == 1:
         return deeper or list(group)
     rules = list(dict.fromkeys(_expected(str(error["msg"])) for error in group))
     return [{**group[0], "type": "none_of_its_types", "msg": "Input should be " + " or ".join(rules)}]
+
+
+def _is_misfit(error: Mapping[str, Any]) -> bool:
+    """Whether a value is not of a type at all: a mapping is no word, however that is told."""
+    return str(error["type"]).endswith("_type") or (error["type"] == "literal_error" and isinstance(error["input"], dict))
 
 
 def _expected(message: str) -> str:

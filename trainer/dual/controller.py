@@ -13,7 +13,7 @@ import numpy as np
 from dualsweep.trainer.dual.gains import gain, gains_of
 from dualsweep.trainer.dual.problem import RELATIVE_LIMIT, Booleans, ConstrainedProblem, Estimate, Vector
 from dualsweep.trainer.dual.reduction import usable_estimate
-from dualsweep.trainer.dual.registry import RULES
+from dualsweep.trainer.dual.registry import rule_of
 from dualsweep.trainer.dual.rule import DualRule, Gains, Move
 from dualsweep.trainer.dual.second_order import Measured
 from dualsweep.trainer.dual.state import DualState, SlackReport
@@ -117,7 +117,7 @@ class Controller:
 
     @property
     def _rule(self) -> DualRule:
-        return RULES[self.dual.rule]
+        return rule_of(self.dual.rule)
 
     @property
     def _after_warmup(self) -> int:

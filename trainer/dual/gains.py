@@ -8,16 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from dualsweep.trainer.dual.problem import Vector
-from dualsweep.trainer.dual.registry import RULES
+from dualsweep.trainer.dual.registry import own_values, rule_of
 from dualsweep.trainer.dual.rule import Gains
 from dualsweep.trainer.recipe.dual import Dual
 
 
 def gains_of(dual: Dual, names: Sequence[str], softness: Vector) -> Gains:
     """The recipe's gains, those by name in the order of the constraints; `softness` [m] is 1 / alpha, 0 for hard ones."""
-    rule, given = RULES[dual.rule], dual.step_size
+    rule, given = rule_of(dual.rule), dual.step_size
+    own = {key: getattr(dual, key) for key in rule.keys} if isinstance(dual.rule, str) else own_values(rule, dual.rule.options)
     size: float | Vector = np.array([given[name] for name in names]) if isinstance(given, dict) else given
-    return Gains(rule.step_size(size, softness), dual.trust, {key: getattr(dual, key) for key in rule.keys})
+    return Gains(rule.step_size(size, softness), dual.trust, own)
 
 
 def gain(dual: Dual, step: int, total: int) -> float:

@@ -30,8 +30,9 @@ from __future__ import annotations
 import numpy as np
 
 from dualsweep.trainer.dual.problem import Vector
-from dualsweep.trainer.dual.registry import RULES
+from dualsweep.trainer.dual.registry import rule_of
 from dualsweep.trainer.dual.state import DualState
+from dualsweep.trainer.recipe.own_part import OwnPart
 
 #: Relaxation times a block: from a run that lasts one of them to one whose blocks hardly correlate.
 _RATES = np.geomspace(0.05, 10.0, 48)
@@ -49,7 +50,7 @@ def settled_multipliers(state: DualState) -> Vector:
     return last.multipliers / last.steps if last.steps else state.multipliers
 
 
-def settled_errors(state: DualState, rule: str = "ascent") -> Vector:
+def settled_errors(state: DualState, rule: str | OwnPart = "ascent") -> Vector:
     """The standard errors [m] of `settled_multipliers` of a run by a dual rule: 0 of one that did not move, NaN where too few
     steps tell, and of all that move by a rule that tells nothing of them, as the secant rule.
     """
@@ -61,7 +62,7 @@ def settled_errors(state: DualState, rule: str = "ascent") -> Vector:
     blocks = np.concatenate([tail.blocks / tail.counts[:, None] for tail in state.tails[-known:]])
     settled, result = settled_multipliers(state), np.zeros(len(state.multipliers))
     moved = np.ptp(blocks, axis=0) > _STILL * np.abs(blocks).max(axis=0)
-    told_by = RULES[rule].settles_by
+    told_by = rule_of(rule).settles_by
     if told_by == "nothing":
         result[moved] = np.nan
     elif told_by == "targets":

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from dualsweep.trainer.config.import_path import import_callable
 from dualsweep.trainer.data.examples import Examples
-from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.errors import BadPartError
 from dualsweep.trainer.evaluation.images import CHUNK, Integers, Rows
 from dualsweep.trainer.evaluation.judge_network import ConvJudge, fit, train_judge
 from dualsweep.trainer.evaluation.judge_protocol import Judge
@@ -64,13 +64,11 @@ def _own(path: str) -> Judge:
     try:
         judge = make()
     except Exception as error:
-        raise TrainingError(f"the judge {path} must not fail, but raised {type(error).__name__}: {error}; fix it") from error
+        raise BadPartError(f"the judge {path} must not fail", f"{type(error).__name__}: {error}", "fix it") from error
     for method in ("features", "probabilities"):
         if not callable(getattr(judge, method, None)):
-            raise TrainingError(
-                f"the judge of {path} must have the methods features(x) and probabilities(x), but got a "
-                f"{type(judge).__name__} without {method}; return an object with both"
-            )
+            rule = f"the judge of {path} must have the methods features(x) and probabilities(x)"
+            raise BadPartError(rule, f"a {type(judge).__name__} without {method}", "return an object with both")
     own: Judge = judge
     return own
 

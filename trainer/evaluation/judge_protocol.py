@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.errors import BadPartError
 from dualsweep.trainer.evaluation.images import CHUNK, Rows
 
 
@@ -49,22 +49,16 @@ def _asked(judge: Judge, method: str, images: Rows) -> NDArray[np.float64]:
         try:
             answer = getattr(judge, method)(chunk)
         except Exception as error:
-            raise TrainingError(
-                f"the judge's {method}(x) must not fail, but raised {type(error).__name__}: {error}; "
-                f"fix {type(judge).__name__}.{method}"
-            ) from error
+            rule, remedy = f"the judge's {method}(x) must not fail", f"fix {type(judge).__name__}.{method}"
+            raise BadPartError(rule, f"{type(error).__name__}: {error}", remedy) from error
         if not isinstance(answer, torch.Tensor) or answer.ndim != 2 or len(answer) != len(chunk):
             received = f"shape {list(answer.shape)}" if isinstance(answer, torch.Tensor) else f"a {type(answer).__name__}"
-            raise TrainingError(
-                f"the judge's {method}(x) must be a tensor [{len(chunk)}, any] for x of {list(chunk.shape)}, but got {received}; "
-                f"fix {type(judge).__name__}.{method}"
-            )
+            rule = f"the judge's {method}(x) must be a tensor [{len(chunk)}, any] for x of {list(chunk.shape)}"
+            raise BadPartError(rule, received, f"fix {type(judge).__name__}.{method}")
         answers.append(answer.double().cpu().numpy())
     result = np.concatenate(answers)
     if not np.isfinite(result).all():
         wrong = int((~np.isfinite(result)).any(axis=1).sum())
-        raise TrainingError(
-            f"the judge's {method}(x) must be finite, but got NaN or infinity for {wrong} of {len(result)} images; "
-            f"fix {type(judge).__name__}.{method}"
-        )
+        received, remedy = f"NaN or infinity for {wrong} of {len(result)} images", f"fix {type(judge).__name__}.{method}"
+        raise BadPartError(f"the judge's {method}(x) must be finite", received, remedy)
     return result

@@ -12,7 +12,7 @@ from importlib import import_module
 
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.import_path import import_callable
-from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.errors import BadPartError, TrainingError
 from dualsweep.trainer.evaluation import shipped
 from dualsweep.trainer.evaluation.evidence import Evidence, Metric, NotMeasured
 
@@ -81,28 +81,27 @@ def _users(name: str, metric: Metric, evidence: Evidence) -> dict[str, float]:
     except NotMeasured:
         raise
     except Exception as error:
-        raise TrainingError(f"the metric {name} must not fail, but raised {type(error).__name__}: {error}; fix it") from error
+        raise BadPartError(f"the metric {name} must not fail", f"{type(error).__name__}: {error}", "fix it") from error
     if not isinstance(result, Mapping):
-        raise TrainingError(f"the metric {name} must return a dict of floats, but got a {type(result).__name__}; fix it")
+        raise BadPartError(f"the metric {name} must return a dict of floats", f"a {type(result).__name__}", "fix it")
     return {_checked_key(name, key): _checked_value(name, key, value) for key, value in result.items()}
 
 
 def _checked_key(name: str, key: object) -> str:
-    legal = isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9_\-. /:]+", key) and len(metric_names.EVALUATION + key) <= LONGEST
+    most = LONGEST - len(metric_names.EVALUATION)
+    legal = isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9_\-. /:]+", key) and len(key) <= most
     if (
         not isinstance(key, str)
         or not legal
         or posixpath.normpath(metric_names.EVALUATION + key) != metric_names.EVALUATION + key
     ):
-        raise TrainingError(
-            f"the metric {name} must return keys of letters, digits and `_ - . space / :`, a path without `..`, of at "
-            f"most {LONGEST - len(metric_names.EVALUATION)} characters, but got {key!r}; rename it"
-        )
+        rule = f"must return keys of letters, digits and `_ - . space / :`, a path without `..`, of at most {most} characters"
+        raise BadPartError(f"the metric {name} {rule}", repr(key), "rename it")
     return key
 
 
 def _checked_value(name: str, key: object, value: object) -> float:
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or math.isinf(value):
         found = repr(value) if isinstance(value, numbers.Real) else f"a {type(value).__name__}"
-        raise TrainingError(f"the metric {name} must return finite or NaN numbers, but got {found} for '{key}'; return a float")
+        raise BadPartError(f"the metric {name} must return finite or NaN numbers", f"{found} for '{key}'", "return a float")
     return float(value)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.checks.model_files import COMPOSITION
 from dualsweep.trainer.config.import_path import import_callable
-from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.errors import BadPartError, TrainingError
 from dualsweep.trainer.models.composed import Composed
 from dualsweep.trainer.models.labels import label_condition
 from dualsweep.trainer.models.loading import Library
@@ -115,9 +115,7 @@ def _unet(spec: UNet, shape: tuple[int, ...], classes: int) -> nn.Module:
 def _called(path: str) -> nn.Module:
     model = import_callable(path)()
     if not isinstance(model, nn.Module):
-        raise TrainingError(
-            f"model.call must return a torch.nn.Module, but {path} returned {type(model).__name__}; return the module"
-        )
+        raise BadPartError("model.call must return a torch.nn.Module", f"{type(model).__name__} from {path}", "return the module")
     return model
 
 
@@ -134,19 +132,15 @@ def check_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
             x, t = torch.zeros(2, *shape, device=device), torch.zeros(2, dtype=torch.int64, device=device)
             output = predictor(x, t, in_turn(len(predictor.texts), range(2)))
     except Exception as error:
-        raise TrainingError(
-            f"the model must accept samples of shape {shape} with timesteps of shape [batch], but it raised "
-            f"{type(error).__name__}: {error}; match its channels and size to the data, or wrap what else "
-            "it must be given in model.call"
-        ) from error
+        rule = f"the model must accept samples of shape {shape} with timesteps of shape [batch]"
+        remedy = "match its channels and size to the data, or wrap what else it must be given in model.call"
+        raise BadPartError(rule, f"{type(error).__name__}: {error}", remedy) from error
     finally:
         predictor.train()
     received = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     if received != (2, *shape):
-        raise TrainingError(
-            f"the model's output must have its input's shape {(2, *shape)}, but got {received}; "
-            "one prediction for each value of the sample is needed"
-        )
+        rule = f"the model's output must have its input's shape {(2, *shape)}"
+        raise BadPartError(rule, str(received), "one prediction for each value of the sample is needed")
 
 
 def shape_of(spec: Model, space: Space) -> tuple[int, ...]:

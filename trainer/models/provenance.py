@@ -89,10 +89,14 @@ def bound_of(spec: Model) -> Multipliers | None:
     return own[0][1] if own else bound_of(recipe_of(checkpoint).model)
 
 
-def recipe_of(checkpoint: str) -> Recipe:
-    """The recipe that lies in a checkpoint. Raises `TrainingError` where there is none of this version."""
+def recipe_of(checkpoint: str, trusted: bool = False) -> Recipe:
+    """The recipe that lies in a checkpoint; the terms that it names by import path are there only where it is `trusted`.
+
+    Raises:
+        TrainingError: there is none of this version.
+    """
     try:
-        return Recipe.stored(read_in(checkpoint, "recipe.yaml").decode())
+        return Recipe.stored(read_in(checkpoint, "recipe.yaml").decode(), trusted)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise TrainingError(

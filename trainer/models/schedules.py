@@ -9,7 +9,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from dualsweep.trainer.checkpoint import locate
-from dualsweep.trainer.checks.model_files import SCHEDULE_REMEDY
+from dualsweep.trainer.checks.schedule_files import SCHEDULE_REMEDY
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.flow import MARK, flow_schedule, is_flow
 from dualsweep.trainer.models.spaces import Space

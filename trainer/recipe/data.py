@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, FiniteFloat, create_model, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, create_model, model_validator
 
 from dualsweep.trainer.config.diagnostics import RuleError
 from dualsweep.trainer.data.registry import SOURCES
@@ -66,10 +66,18 @@ class Data(SourceOptions, _Sources):
         return self
 
 
+def _true(value: Any) -> Any:
+    if value is not None and value is not True:
+        raise RuleError("", "must be true", f"{value!r}", "write `true`, or drop it")
+    return value
+
+
 class Subset(Section):
     """The data of a term, q_i: exactly one of `all`, `classes`, `indices` and `call`."""
 
-    all: Literal[True] | None = Field(None, description="true for all the training data", examples=["true"])
+    all: Annotated[Literal[True] | None, BeforeValidator(_true)] = Field(
+        None, description="true for all the training data", examples=["true"]
+    )
     classes: list[ClassName] | None = Field(None, min_length=1, description="classes of the data", examples=["[4]"])
     indices: list[Annotated[int, Field(ge=0)]] | None = Field(
         None, min_length=1, description="positions in the data set, as it is before `keep`", examples=["[0, 5, 9]"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, FiniteFloat, create_model
+from pydantic import BeforeValidator, Field, FiniteFloat, ValidationError, ValidationInfo, create_model, model_validator
 
-from dualsweep.trainer.config.diagnostics import RuleError
-from dualsweep.trainer.dual.registry import RULES
+from dualsweep.trainer.config.diagnostics import RuleError, RulesError
+from dualsweep.trainer.config.import_path import CannotImportError
+from dualsweep.trainer.dual.registry import RULES, own_values, rule_of
 from dualsweep.trainer.recipe.base import Count, Name, Positive, Section
+from dualsweep.trainer.recipe.own_part import OwnPart, is_withheld, option_faults, shipped_word
 
 if TYPE_CHECKING:
     RuleWord = str
@@ -21,6 +23,27 @@ else:
 ON_SIMPLEX = tuple(word for word, rule in RULES.items() if rule.on_simplex)
 #: Rules under which a budget may relax itself at a cost (`alpha`).
 RELAXABLE = tuple(word for word, rule in RULES.items() if rule.relaxes)
+
+
+class OwnRule(OwnPart):
+    """A dual rule of the user's own, which is imported where it is written, and not where a run has stored it."""
+
+    @model_validator(mode="after")
+    def _is_there(self, info: ValidationInfo) -> Self:
+        if is_withheld(info):
+            return self
+        try:
+            own_values(rule_of(self), self.options)
+        except CannotImportError as error:
+            raise RulesError([error.diagnostic.at(("call",))]) from None
+        except ValidationError as error:
+            raise RulesError([*option_faults(error, ("options",))]) from None
+        return self
+
+
+def may_relax(rule: str | OwnPart) -> bool:
+    """Whether a budget may relax itself under the rule; what a user's own says of it is known once it is imported."""
+    return not isinstance(rule, str) or rule in RELAXABLE
 
 
 def _each(what: str, fits: Callable[[float], bool]) -> BeforeValidator:
@@ -40,7 +63,10 @@ def _each(what: str, fits: Callable[[float], bool]) -> BeforeValidator:
 class _Step(Section):
     """The rule, and how far it goes."""
 
-    rule: RuleWord = Field("ascent", description="the dual rule", examples=["ascent"])
+    rule: Annotated[RuleWord | OwnRule, BeforeValidator(shipped_word)] = Field(
+        "ascent", description="the dual rule: a word, or your own by {call: module:RULE, options: {…}} (docs/your-own.md)",
+        examples=["ascent"],
+    )  # fmt: skip
     step_size: Annotated[Positive | dict[Name, Positive], _each("a finite number > 0", lambda value: value > 0)] = Field(
         0.03, description="the dual step size, one number or one for each constraint: eta of ascent, kappa_i of nu_pi, rho of "
         "augmented_lagrangian, of newton and secant the steps of ascent where nothing better is known", examples=["0.03"],
@@ -79,7 +105,7 @@ class Dual(_Rules):
     average: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
         0.0, description="the coefficient of the exponential average over slacks; 0 for none", examples=["0.9"]
     )
-    staleness: Literal[0, 1] = Field(
+    staleness: Annotated[int, Field(ge=0, le=1)] = Field(
         1, description="primal steps by which the multipliers in use lag: 0 waits, 1 overlaps the dual step", examples=["1"]
     )
     patience: Count = Field(

@@ -28,6 +28,7 @@ from dualsweep.trainer.recipe.start import Start
 from dualsweep.trainer.recipe.term_spec import Source, TermSpec
 from dualsweep.trainer.recipe.train import Train
 from dualsweep.trainer.samplers.registry import SAMPLERS
+from dualsweep.trainer.terms.own import OwnTerm
 from dualsweep.trainer.terms.registry import TERMS
 
 
@@ -48,9 +49,10 @@ class _Words(Section):
     """The words of all terms as keys, of which exactly one is given."""
 
     @property
-    def term(self) -> tuple[TermSpec, Any]:
+    def named(self) -> tuple[TermSpec, Any]:
         """The term that is named, and its value."""
-        return next((term, getattr(self, word)) for word, term in TERMS.items() if getattr(self, word) is not None)
+        term, value = next((term, getattr(self, word)) for word, term in TERMS.items() if getattr(self, word) is not None)
+        return value.named if isinstance(value, OwnTerm) else (term, value)
 
 
 _Terms: type[_Words] = create_model(
@@ -133,10 +135,10 @@ class RecipeFields(Section):
         objective = self.objective or SHAPES[self.formulation].objective
         if objective is not None:
             holder = objective if isinstance(objective, Objective) else Objective.model_validate(objective)
-            term, value = holder.term
+            term, value = holder.named
             terms.append(Named(0, ("objective", term.word), term, value))
         for position, constraint in enumerate(self.constraints):
-            term, value = constraint.term
+            term, value = constraint.named
             terms.append(Named(1 + position, ("constraints", position, term.word), term, value))
         return terms
 

@@ -9,10 +9,8 @@ from pydantic import BaseModel, ValidationInfo, model_validator
 from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.recipe.consistency.check import check_fit
 from dualsweep.trainer.recipe.fields import RecipeFields
+from dualsweep.trainer.recipe.own_part import STORED, TRUSTED, is_stored
 from dualsweep.trainer.rewards.registry import Reward
-
-#: The key of a validation's context that says that a run has stored what is read.
-STORED = "stored"
 
 
 class Recipe(RecipeFields):
@@ -20,13 +18,16 @@ class Recipe(RecipeFields):
 
     @model_validator(mode="after")
     def _parts_fit(self, info: ValidationInfo) -> Self:
-        check_fit(self, stored=bool(info.context and info.context.get(STORED)))
+        check_fit(self, stored=is_stored(info))
         return self
 
     @classmethod
-    def stored(cls, text: str) -> Self:
-        """The recipe that a run has stored as YAML; what is refused only since that run is read as it is."""
-        return cls.model_validate(yaml_core.read(text), context={STORED: True})
+    def stored(cls, text: str, trusted: bool = False) -> Self:
+        """The recipe that a run has stored as YAML; what is refused only since that run is read as it is.
+
+        No code that it names is imported, unless it is `trusted`.
+        """
+        return cls.model_validate(yaml_core.read(text), context={STORED: True, TRUSTED: trusted})
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:

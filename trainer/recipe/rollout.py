@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from dualsweep.trainer.config.diagnostics import RuleError
 from dualsweep.trainer.recipe.base import Count, Fraction, Positive, Section
+from dualsweep.trainer.recipe.own_part import OwnPart, shipped_word
 from dualsweep.trainer.sources.estimators import NAMES
 
 if TYPE_CHECKING:
@@ -65,10 +66,11 @@ class Rollout(Section):
         1.0, description="noise of the sampler: 1 is ancestral (DDPM); less keeps a part of the start, which no reward tilts; 0 "
         "is deterministic (DDIM), whose path KL is infinite", examples=["1.0"],
     )  # fmt: skip
-    gradient: Gradient = Field(
+    gradient: Annotated[Gradient | OwnPart, BeforeValidator(shipped_word)] = Field(
         "backpropagation",
         description="how rewards reach the weights: through the sampler, or, for black boxes, by their likelihood ratio "
-        "(policy_gradient) or by detailed balance with a learned flow (dag, dag_kl)",
+        "(policy_gradient) or by detailed balance with a learned flow (dag, dag_kl); or your own estimator by "
+        "{call: module:Estimator} (docs/your-own.md)",
         examples=["policy_gradient"],
     )
     reference: Literal["pretrained", "noising"] = Field(

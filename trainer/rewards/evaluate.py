@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dualsweep.trainer.config.diagnostics import Keys
 from dualsweep.trainer.data.faults import BadDataError
-from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.errors import BadPartError, TrainingError
 from dualsweep.trainer.rewards.checking import no_gradient, problems
 from dualsweep.trainer.rewards.registry import Reward, resolve
 from dualsweep.trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec
@@ -73,16 +73,12 @@ class Checked:
         except (TrainingError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            raise TrainingError(
-                f"the reward {self.name} must not fail, but raised {type(error).__name__}: {error}; fix it"
-            ) from error
+            raise BadPartError(f"the reward {self.name} must not fail", f"{type(error).__name__}: {error}", "fix it") from error
         if not isinstance(values, Tensor) or values.is_complex() or values.shape != x.shape[:1]:
             real = isinstance(values, Tensor) and not values.is_complex()
             received = f"shape {list(values.shape)}" if isinstance(values, Tensor) and real else _kind(values)
-            raise TrainingError(
-                f"a reward must return one value for each sample, a tensor [B] of shape {list(x.shape[:1])}, but got {received} "
-                f"from {self.name} for samples of {list(x.shape)}; fix it"
-            )
+            rule = f"a reward must return one value for each sample, a tensor [B] of shape {list(x.shape[:1])}"
+            raise BadPartError(rule, f"{received} from {self.name} for samples of {list(x.shape)}", "fix it")
         wide = values if values.dtype in (torch.float32, torch.float64) else values.float()
         return wide.to(x.device)
 
@@ -99,8 +95,7 @@ class Checked:
         values = self._values(sample, prompts)
         gradient = torch.autograd.grad(values.sum(), sample, allow_unused=True)[0] if values.requires_grad else None
         if gradient is None:
-            rule, received, remedy = no_gradient(self.name)
-            raise TrainingError(f"{rule}, but got {received}; {remedy}")
+            raise BadPartError(*no_gradient(self.name))
 
 
 def checked(reward: Reward | RewardSpec, context: RewardContext, gradient: bool = False, keys: Keys = ("reward",)) -> Checked:

@@ -19,6 +19,7 @@ class Scorer(RewardSpec):
     """A reward by a network that transformers builds."""
 
     differentiable: ClassVar[bool | None] = True
+    certain: ClassVar[bool] = False
     packages: ClassVar[tuple[str, ...]] = ("transformers",)
     extra: ClassVar[str | None] = "scorers"
 

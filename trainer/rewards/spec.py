@@ -53,6 +53,8 @@ class RewardSpec(Section):
     word: ClassVar[str]
     #: Whether values have a gradient with respect to the samples; None where only trying tells.
     differentiable: ClassVar[bool | None]
+    #: Whether its options tell all that can be wrong with it; where not, it is built and asked before a run starts.
+    certain: ClassVar[bool] = True
     #: What of the context it uses beside shape and device: {"judge"}, or nothing.
     needs: ClassVar[frozenset[str]] = frozenset()
     #: The channel counts of the images it is defined on; None: samples of any shape.

@@ -8,10 +8,12 @@ from importlib import import_module
 import numpy as np
 
 from dualsweep.trainer.checkpoint import locate
+from dualsweep.trainer.config.import_path import import_callable
 from dualsweep.trainer.data.examples import Examples, InMemory, concatenate
 from dualsweep.trainer.data.splits import Assembled
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.provenance import recipe_of
+from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.recipe.term_spec import SamplesOf
@@ -27,7 +29,7 @@ from dualsweep.trainer.sources.flips import Flips
 from dualsweep.trainer.sources.mixture import MixtureSource, Population
 from dualsweep.trainer.sources.mixture_batch import Integers
 from dualsweep.trainer.sources.product import ProductSource
-from dualsweep.trainer.sources.rollout import RolloutSource
+from dualsweep.trainer.sources.rollout import Estimator, RolloutSource
 from dualsweep.trainer.terms.context import TermContext
 
 
@@ -154,9 +156,16 @@ def _number(name: str) -> tuple[int]:
 def _rollout_source(recipe: Recipe, setting: TermContext, _: Assembled | None) -> Source:
     terms, spec = recipe.terms_on("rollout"), recipe.rollout
     built = [each.term.build(each.value, setting) for each in terms]
-    estimator = import_module(f"{estimators.__name__}.{spec.gradient}").Estimator
+    estimator = _estimator(spec.gradient)
     steps = steps_of(setting.schedule, spec.steps, spec.eta)
     return RolloutSource(setting, [each.column for each in terms], built, steps, estimator)
+
+
+def _estimator(named: str | OwnPart) -> Callable[[RolloutSource, TermContext], Estimator]:
+    if isinstance(named, OwnPart):
+        return import_callable(named.call)
+    found: Callable[[RolloutSource, TermContext], Estimator] = import_module(f"{estimators.__name__}.{named}").Estimator
+    return found
 
 
 def _product_source(recipe: Recipe, setting: TermContext, _: Assembled | None) -> Source:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dualsweep.sweeps.checking import checked_plan, describe
+from dualsweep.sweeps.checking import checked_plan
+from dualsweep.sweeps.describing import describe
 from dualsweep.sweeps.trials.results import sweep_record
 from tests.sweeps.files import SWEEP, plan
 

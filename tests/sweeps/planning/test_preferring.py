@@ -14,7 +14,8 @@ from rich.console import Console
 from dualsweep.analysis.preference import Limit, Preference
 from dualsweep.analysis.reading import read_sweep
 from dualsweep.analysis.trials import SweepRecord
-from dualsweep.sweeps.checking import checked_sweep, describe
+from dualsweep.sweeps.checking import checked_sweep
+from dualsweep.sweeps.describing import describe
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.preferring import read_option
 from dualsweep.sweeps.reports.reviewing import rebuild

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from dualsweep.trainer.checks.before_loading import check, is_conclusive, summary
+from dualsweep.trainer.checks.before_loading import check, is_conclusive
 from dualsweep.trainer.data.sources.digits import COUNTS, SIDE
+from dualsweep.trainer.recipe.model import Model
 from tests.trainer.conftest import WriteModule
-from tests.trainer.data.conftest import HEAD, data_of, recipe_of
+from tests.trainer.data.conftest import HEAD, recipe_of
 
 CONSTRAINT = "  - {{name: a, at_most: 1.0, data: {}}}\n"
 FOUR = "constraints:\n" + CONSTRAINT.format("{classes: [4]}")
@@ -134,26 +135,6 @@ def test_folder_classes_and_counts(tmp_path: Path) -> None:
     assert "must be positions from 0 to 2, but got 3" in problems[3]
 
 
-def test_what_is_counted_is_told_and_what_is_not(tmp_path: Path) -> None:
-    assert summary(data_of(source="digits", keep={4: 0.1})) == (
-        "1,797 examples, 1,634 trained on: 0 178, 1 182, 2 177, 3 183, 4 18, 5 182, 6 181, 7 179, 8 174, 9 180"
-    )
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        for number in range(4):
-            Image.new("L", (2, 2)).save(tmp_path / name / f"{number}.png")
-    for name in ("a/x.heic", "a/.DS_Store", "notes.md"):
-        (tmp_path / name).touch()
-    assert summary(data_of(folder=str(tmp_path), holdout=0.25)) == (
-        "8 examples, 6 trained on: a 3, b 3; not counted, as their names are of no image: a/x.heic, notes.md"
-    )
-    for number in range(20):
-        (tmp_path / f"c{number}").mkdir()
-        Image.new("L", (2, 2)).save(tmp_path / f"c{number}" / "x.png")
-    assert summary(data_of(folder=str(tmp_path))).startswith("28 examples, trained on: 22 classes of 1 to 4; not counted")
-    assert summary(data_of(call="anything:it")) == ""
-
-
 def test_folder_without_classes_refuses_them(tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "x.png")
     (problem,) = told(f"data: {{folder: '{tmp_path}'}}\n" + FOUR)
@@ -206,6 +187,31 @@ def test_users_parts_are_imported_and_their_parameters_checked(module: WriteModu
 )
 def test_is_conclusive(data: str, conclusive: bool) -> None:
     assert is_conclusive(recipe_of(data)[0]) is conclusive
+
+
+@pytest.mark.parametrize(
+    ("section", "conclusive"),
+    [
+        ("evaluation: {metrics: [frechet]}", True),
+        ("evaluation: {metrics: ['a:b']}", False),
+        ("evaluation: {judge: {call: 'a:b'}}", False),
+        ("models: {other: {load: there}}", False),
+        ("models: {other: {unet: {}}}", True),
+    ],
+)
+def test_parts_of_ones_own_and_loaded_models_must_be_asked(section: str, conclusive: bool) -> None:
+    assert is_conclusive(recipe_of(f"data: {{source: digits}}\n{section}\n")[0]) is conclusive
+
+
+@pytest.mark.parametrize(
+    ("reward", "conclusive"), [("brightness", True), ("{call: 'a:b'}", False), ("{clip_score: {model: m, prompt: p}}", False)]
+)
+def test_rewards_that_only_asking_tells_of(reward: str, conclusive: bool) -> None:
+    constraints = f"constraints:\n  - {{name: a, reward: {reward}, at_most: 1.0}}\n"
+    head = HEAD.replace("constrained_training", "alignment").replace("unet: {channels: [16, 32]}", "load: there")
+    recipe, _ = recipe_of("data: {source: digits}\n" + constraints, head)
+    unet = recipe.model_copy(update={"model": Model.model_validate({"unet": {}})})
+    assert is_conclusive(unet) is conclusive and not is_conclusive(recipe)
 
 
 def test_a_unet_that_cannot_halve_the_images_is_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from dualsweep.trainer.checks.before_loading import check
 from dualsweep.trainer.data import examples as examples_module
 from dualsweep.trainer.data.examples import Examples, OnDemand
 from dualsweep.trainer.data.faults import BadDataError
-from dualsweep.trainer.data.load import load
+from dualsweep.trainer.data.load import inspect, load
 from tests.trainer.data.conftest import data_of, recipe_of
 
 VALUES = (0, 51, 102, 255)
@@ -154,3 +155,36 @@ def test_outline_reads_names_and_columns_of_saved_data(saved: str) -> None:
     problems = told("label_column: lable, image_column: picture")
     assert "data.image_column: must be a column" in problems[0] and "did you mean `label`?" in problems[1]
     assert "data.split: must be left out" in told("label_column: label, split: test")[0]
+
+
+def test_what_a_saved_data_set_holds_is_known_as_loading_tells_it(saved: str) -> None:
+    options = data_of(dataset=saved, label_column="label")
+    known, examples = inspect(options), load(options)
+    assert known.total == len(examples) and known.shape == examples.shape and known.class_names == examples.class_names
+    assert known.counts == tuple(np.bincount(examples.labels if examples.labels is not None else []))
+    assert known.look is not None and known.look.grey and known.look.constant == 4
+    assert (known.look.low, known.look.high) == (-1, 1)
+
+
+def test_rows_that_were_selected_later_are_known_once_they_are_loaded(tmp_path: Path) -> None:
+    made().select([3, 0]).save_to_disk(str(tmp_path / "some"))
+    indexed = datasets.load_from_disk(str(tmp_path / "some"))
+    assert inspect(data_of(dataset=str(tmp_path / "some"), label_column="label")).total == len(indexed) == 2
+    state = tmp_path / "some" / "state.json"  # as older versions of datasets leave it
+    state.write_text(state.read_text().replace('"_data_files"', '"_indices_files": [{"filename": "x"}], "_data_files"'))
+    assert inspect(data_of(dataset=str(tmp_path / "some"), label_column="label")).total is None
+
+
+def test_a_damaged_image_of_a_saved_data_set_is_told_without_loading(tmp_path: Path) -> None:
+    good = {"bytes": _png(), "path": None}
+    features = datasets.Features({"image": datasets.Image()})
+    broken = datasets.Dataset.from_dict({"image": [good, {"bytes": b"no image", "path": None}]}, features=features)
+    broken.save_to_disk(str(tmp_path / "broken"))
+    (problem,) = map(str, check(*recipe_of(f"data: {{dataset: '{tmp_path}/broken'}}\n")))
+    assert "data.image_column: must hold readable images, but got cannot identify image file" in problem and "row 1 of" in problem
+
+
+def _png() -> bytes:
+    written = io.BytesIO()
+    Image.new("L", (8, 8), 7).save(written, "png")
+    return written.getvalue()

@@ -10,13 +10,15 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from dualsweep.trainer.checks.after_loading import check_deep
+from dualsweep.trainer.checks.after_loading import loaded
+from dualsweep.trainer.config.yaml_file import Document
 from dualsweep.trainer.data.examples import InMemory
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.portions import portion, stays
 from dualsweep.trainer.data.sources import digits
 from dualsweep.trainer.data.splits import Split, SubsetRows, assemble, split, subset
 from dualsweep.trainer.recipe.data import Subset
+from dualsweep.trainer.recipe.recipe import Recipe
 from tests.trainer.conftest import WriteModule
 from tests.trainer.data.conftest import data_of, recipe_of
 
@@ -24,6 +26,11 @@ DIGITS = digits.load()
 LABELS = load_digits().target
 KEYS = ("constraints", 0, "data")
 MINORITIES = {4: 0.1, 5: 0.1, 7: 0.1}
+
+
+def told(recipe: Recipe, document: Document) -> list[str]:
+    """What loading the data shows to be wrong, by line."""
+    return sorted(str(document.locate(each)) for each in loaded(recipe)[0])
 
 
 def divided(seed: int = 0, **data: Any) -> Split:
@@ -205,7 +212,7 @@ def test_assemble_numbers_all_examples_at_once(module: WriteModule) -> None:
     module("my_own", OWN)
     recipe, document = recipe_of(TEXT)
     assembled = assemble(recipe)
-    assert check_deep(recipe, document) == []
+    assert told(recipe, document) == []
     assert len(assembled.examples) == 1797 + 4 + 8 and len(assembled.split.examples) == 1797
     assert np.array_equal(assembled.rows[0], assembled.split.train)
     assert np.array_equal(assembled.held_out_rows[0], assembled.split.held_out_objective)
@@ -244,7 +251,7 @@ def two(labels):
 """
 
 
-def test_check_deep_tells_every_constraint_at_its_line(module: WriteModule) -> None:
+def test_loading_tells_every_constraint_at_its_line(module: WriteModule) -> None:
     module(
         "my_own",
         "import torch\ndef data():\n    return torch.zeros(4, 6, 6), [0, 1, 1, 1]\ndef two(labels):\n    return labels == 2\n",
@@ -255,7 +262,7 @@ def test_check_deep_tells_every_constraint_at_its_line(module: WriteModule) -> N
         "  - {name: b, at_most: 1.0, data: {classes: [2]}}\n"
         "  - {name: c, at_most: 1.0, data: {call: 'my_own:two'}}\n"
     )
-    problems = [str(problem) for problem in check_deep(recipe, document)]
+    problems = told(recipe, document)
     assert problems[0] == ("recipe.yaml:8: constraints.1.data.classes.0: must be a class of the data, but got 2; valid: 0, 1")
     assert problems[1].startswith("recipe.yaml:9: constraints.2.data.call: must have examples to train on, but got no position")
     assert len(problems) == 2
@@ -269,15 +276,15 @@ def test_check_deep_tells_every_constraint_at_its_line(module: WriteModule) -> N
         ("4, 8, 6", None),
     ],
 )
-def test_check_deep_tells_data_that_a_unet_cannot_take(module: WriteModule, shape: str, expected: str | None) -> None:
+def test_loading_tells_data_that_a_unet_cannot_take(module: WriteModule, shape: str, expected: str | None) -> None:
     module("my_shape", f"import torch\ndef data():\n    return torch.zeros({shape})\n")
-    problems = [str(problem) for problem in check_deep(*recipe_of("data: {call: 'my_shape:data'}\n"))]
+    problems = told(*recipe_of("data: {call: 'my_shape:data'}\n"))
     assert len(problems) == (expected is not None) and all(str(expected) in problem for problem in problems)
 
 
-def test_check_deep_tells_nan_at_the_source(module: WriteModule) -> None:
+def test_loading_tells_nan_at_the_source(module: WriteModule) -> None:
     module("my_nan", "import torch\ndef data():\n    x = torch.zeros(4, 8, 8)\n    x[2, 1, 1] = float('nan')\n    return x\n")
-    (problem,) = check_deep(*recipe_of("data: {call: 'my_nan:data'}\n"))
+    (problem,) = told(*recipe_of("data: {call: 'my_nan:data'}\n"))
     assert str(problem) == (
         "recipe.yaml:5: data.call: must hold finite numbers, but got nan at position [0, 1, 1] in item 2 of my_nan:data; "
         "fix or leave out that example"

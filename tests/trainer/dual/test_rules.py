@@ -58,7 +58,7 @@ def test_rules_find_the_multipliers_of_a_quadratic_problem(plain):
     rule = Dual.model_validate(plain)
     target, budgets = np.array([2.0, 0.5, -1.0]), np.array([1.0, 1.0, -1.5])
     multipliers, memory = np.zeros(3), np.zeros(3)
-    function = {"ascent": ascent, "nu_pi": nu_pi}[rule.rule]
+    function = {"ascent": ascent, "nu_pi": nu_pi}[str(rule.rule)]
     for _ in range(400):
         x = target - multipliers
         move = function(multipliers, memory, budgets - x, 1.0, gains_of(rule, "abc", np.zeros(3)))

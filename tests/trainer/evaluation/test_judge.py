@@ -177,7 +177,7 @@ def test_the_users_own_judge(digits: InMemory) -> None:
     assert isinstance(judge_for(unlabelled, JudgeSpec(call=f"{__name__}:Own"), 0, None), Own)
     with pytest.raises(TrainingError, match=r"test_judge:Half must have.*got a Half without probabilities"):
         judge_for(unlabelled, JudgeSpec(call=f"{__name__}:Half"), 0, None)
-    with pytest.raises(TrainingError, match=r"test_judge:broken must not fail, but raised RuntimeError: no weights here"):
+    with pytest.raises(TrainingError, match=r"test_judge:broken must not fail, but got RuntimeError: no weights here"):
         judge_for(unlabelled, JudgeSpec(call=f"{__name__}:broken"), 0, None)
 
 
@@ -196,7 +196,7 @@ def test_answers_of_a_users_judge_are_checked() -> None:
     images = Rows.of(torch.zeros((6, 1, 2, 2)))
     with pytest.raises(TrainingError, match=r"features\(x\) must be a tensor \[6, any\].*got shape \[\]; fix Wrong\.features"):
         embed(Wrong(), images)
-    with pytest.raises(TrainingError, match=r"features\(x\) must not fail, but raised RuntimeError: out of luck"):
+    with pytest.raises(TrainingError, match=r"features\(x\) must not fail, but got RuntimeError: out of luck"):
         embed(Failing(), images)
     with pytest.raises(TrainingError, match=r"probabilities\(x\) must be finite.*for 6 of 6 images"):
         classify(Wrong(), images)

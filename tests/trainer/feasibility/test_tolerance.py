@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from dualsweep.sweeps.checking import checked_plan, describe
+from dualsweep.sweeps.checking import checked_plan
+from dualsweep.sweeps.describing import describe
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.feasibility.defaults import tolerances, without_tolerance

@@ -9,7 +9,7 @@ import pytest
 from diffusers import DDPMScheduler
 
 from dualsweep.trainer.checks.before_loading import check
-from dualsweep.trainer.checks.model_files import signal_left
+from dualsweep.trainer.checks.schedule_files import signal_left
 from dualsweep.trainer.recipe.load import load_recipe
 
 RECIPE = """\

@@ -50,7 +50,7 @@ def test_values_that_are_not_finite_are_refused_with_their_count(bad: float) -> 
 
 
 def test_an_exception_names_the_reward_and_keeps_its_cause() -> None:
-    with pytest.raises(TrainingError, match="the reward mine must not fail, but raised KeyError: 'score'; fix it") as raised:
+    with pytest.raises(TrainingError, match="the reward mine must not fail, but got KeyError: 'score'; fix it") as raised:
         Checked("mine", lambda x: dict[str, Tensor]()["score"])(X)
     assert isinstance(raised.value.__cause__, KeyError)
 

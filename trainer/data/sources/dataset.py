@@ -10,6 +10,7 @@ from dualsweep.trainer.config.wording import nearest
 from dualsweep.trainer.data.dataset_info import DatasetInfo, image_shape
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.saved_dataset import describe, is_saved, local
+from dualsweep.trainer.data.saved_look import contents
 from dualsweep.trainer.data.source_spec import SourceSpec
 from dualsweep.trainer.recipe.source_options import SourceOptions
 
@@ -42,7 +43,8 @@ def _inspect(dataset: str, options: SourceOptions) -> DatasetInfo:
     if faults:
         raise BadDataError(*faults)
     names = saved.class_names.get(str(options.label_column)) if labelled else ()
-    return DatasetInfo(labelled, names, shape=shape)
+    total, counts, seen = contents(saved, dataset, options)
+    return DatasetInfo(labelled, names, counts, total, seen.shape if seen is not None else shape, look=seen)
 
 
 def _load(dataset: str, options: SourceOptions) -> Examples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from dualsweep.trainer.data.dataset_info import DatasetInfo
+from dualsweep.trainer.data.dataset_info import DatasetInfo, Look
 from dualsweep.trainer.data.source_spec import SourceSpec
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
 """Of each of the digits 0..9 (a test compares them)."""
 
 SIDE = 8
+_LOOK = Look((1, SIDE, SIDE), sum(COUNTS), low=-1.0, high=1.0)
 
 
 def load() -> Examples:
@@ -32,7 +33,7 @@ def load() -> Examples:
 SOURCE = SourceSpec(
     word="source",
     value=Literal["digits"],
-    inspect=lambda value, options: DatasetInfo(True, tuple(range(10)), COUNTS, sum(COUNTS), (1, SIDE, SIDE)),
+    inspect=lambda value, options: DatasetInfo(True, tuple(range(10)), COUNTS, sum(COUNTS), _LOOK.shape, look=_LOOK),
     load=lambda value, options: load(),
     description="a packaged data set",
     example="digits",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dualsweep.trainer.data.dataset_info import DatasetInfo, image_shape
+from dualsweep.trainer.data.dataset_info import DatasetInfo
 from dualsweep.trainer.data.image_listing import list_images, passed_over
+from dualsweep.trainer.data.looking import Item, look
 from dualsweep.trainer.data.source_spec import SourceSpec
 from dualsweep.trainer.recipe.source_options import SourceOptions
 
@@ -14,13 +17,15 @@ if TYPE_CHECKING:
 
 
 def _inspect(folder: str, options: SourceOptions) -> DatasetInfo:
-    listing, shape = list_images(folder), image_shape(options.size, options.grey)
+    listing = list_images(folder)
+    items = [Item(f"file {file}", ("data", "folder"), partial(Path, file)) for file in listing.files]
+    seen = look(items, options.size, options.grey)
     if listing.labels is None:
-        return DatasetInfo(False, (), total=len(listing.files), shape=shape)
+        return DatasetInfo(False, (), total=len(listing.files), shape=seen.shape, look=seen)
     counts = [0] * len(listing.class_names)
     for label in listing.labels:
         counts[label] += 1
-    return DatasetInfo(True, listing.class_names, tuple(counts), len(listing.files), shape, listing.without_images)
+    return DatasetInfo(True, listing.class_names, tuple(counts), len(listing.files), seen.shape, listing.without_images, seen)
 
 
 def _load(folder: str, options: SourceOptions) -> Examples:

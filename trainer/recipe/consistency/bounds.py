@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dualsweep.trainer.config.diagnostics import RuleError
 from dualsweep.trainer.recipe.bound import KEYS, Bound
-from dualsweep.trainer.recipe.dual import RELAXABLE, Dual
+from dualsweep.trainer.recipe.dual import Dual, may_relax
 
 
 def check_bounds(bounds: Mapping[str, Bound], dual: Dual, simplex: bool) -> None:
@@ -37,7 +37,7 @@ def _fits(place: str, bound: Bound, dual: Dual, simplex: bool) -> None:
                 "none of them",
                 "write one, or use a formulation that minimises the largest value",
             )
-        if bound.alpha is not None and dual.rule not in RELAXABLE:
+        if bound.alpha is not None and not may_relax(dual.rule):
             raise RuleError(f"{place}.alpha", "must go with a rule that relaxes", f"rule {dual.rule}", "drop alpha")
         return
     for key in (*KEYS, "relative_to", "alpha"):
@@ -58,7 +58,7 @@ def _names_all(key: str, value: float | dict[str, float], names: list[str]) -> N
 
 
 def _fits_as_a_whole(bounds: Sequence[Bound], dual: Dual, simplex: bool) -> None:
-    if dual.alpha is not None and dual.rule not in RELAXABLE:
+    if dual.alpha is not None and not may_relax(dual.rule):
         raise RuleError("dual.alpha", "must go with a rule that relaxes", f"rule {dual.rule}", "drop alpha")
     if dual.rule == "resilient" and dual.alpha is None and not any(bound.alpha for bound in bounds):
         raise RuleError("dual.rule", "must have an alpha to be resilient", "none", "write dual.alpha, or use ascent")

@@ -8,6 +8,7 @@ from dualsweep.trainer.recipe.dual import ON_SIMPLEX
 from dualsweep.trainer.recipe.fields import RecipeFields
 from dualsweep.trainer.recipe.formulation import SHAPES
 from dualsweep.trainer.recipe.model import Schedule
+from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.start import check_start
 
 #: The fewest timesteps with which these schedules keep of unit variance at most 5 % from the start of a chain of 6 steps; the
@@ -29,6 +30,8 @@ def start_fits_the_dual(recipe: RecipeFields) -> None:
 def rule_fits_the_formulation(recipe: RecipeFields) -> None:
     rule, simplex = recipe.dual.rule, SHAPES[recipe.formulation].simplex
     # Weights that stay equal are the baseline of both kinds, so `fixed` goes with either.
+    if isinstance(rule, OwnPart):
+        return  # what it says of itself is known once it is imported: `dualsweep.trainer.checks.own_parts`
     if simplex != (rule in ON_SIMPLEX) and rule != "fixed":
         rules = " or ".join((*ON_SIMPLEX, "fixed")) if simplex else "one that is not on the simplex"
         raise RuleError("dual.rule", f"must be {rules} with the formulation {recipe.formulation}", rule, "change one")
@@ -56,7 +59,7 @@ def newton_needs_a_chain_that_forgets(recipe: RecipeFields) -> None:
             "write eta: 1.0, or dual.rule: secant, which learns the slope",
         )
     if recipe.schedule is None and recipe.leading.load is not None:
-        return  # the loaded model's own: `dualsweep.trainer.checks.model_files.newton_faults`
+        return  # the loaded model's own: `dualsweep.trainer.checks.schedule_files.newton_faults`
     spec = recipe.schedule or Schedule()
     fewest = SHORTEST.get(spec.name or "", 0)
     if spec.timesteps < fewest:

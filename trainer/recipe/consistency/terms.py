@@ -35,7 +35,7 @@ def objective_fits_the_formulation(recipe: RecipeFields) -> None:
 def maximised_is_a_reward(recipe: RecipeFields) -> None:
     if recipe.objective is None or not recipe.objective.maximize:
         return
-    word, _ = recipe.objective.term
+    word, _ = recipe.objective.named
     if not word.tilts:
         raise RuleError(
             "objective.maximize",

@@ -21,6 +21,7 @@ class Call(RewardSpec):
 
     word: ClassVar[str] = "call"
     differentiable: ClassVar[bool | None] = None
+    certain: ClassVar[bool] = False
     channels: ClassVar[tuple[int, ...] | None] = None
     short: ClassVar[str | None] = "path"
 

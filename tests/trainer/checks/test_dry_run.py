@@ -1,0 +1,219 @@
+"""The dry run: parts of a user's own that are wrong only once they are asked, each told at the key that names it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dualsweep.trainer.checks.dry_run import dry_run
+from dualsweep.trainer.config.diagnostics import InputError
+from tests.trainer.conftest import WriteModule
+from tests.trainer.data.conftest import HEAD, recipe_of
+
+DIGITS = "data: {source: digits}\n"
+MODULE = """
+import torch
+from dualsweep.trainer.evaluation.metrics import NotMeasured
+
+class Net(torch.nn.Module):
+    def __init__(self, form):
+        super().__init__()
+        self.scale, self.form = torch.nn.Parameter(torch.ones(3)), form
+
+    def forward(self, x, t):
+        time = 0 if self.form == "timeless" else t.view(-1, 1, 1, 1) / 200
+        return (x * self.scale.sum() + time)[:, :, : 4 if self.form == "cut" else None]
+
+class Without(torch.nn.Module):
+    def forward(self, x):
+        return x
+
+good = lambda: Net("")
+cut = lambda: Net("cut")
+timeless = lambda: Net("timeless")
+without_t = Without
+no_module = lambda: "a model"
+
+def mean(x): return x.flatten(1).mean(1)
+def scalar(x): return x.mean()
+def broken(x): return x.brightness
+def counted(x): return len(x)
+def detached(x): return x.detach().flatten(1).mean(1)
+
+def fine(evidence): return {"a": 1.0, "judged": float(len(evidence.judge.features(evidence.samples)))}
+def listed(evidence): return [1.0]
+def failing(evidence): return {"a": evidence.sample.mean()}
+def needs_ten(evidence): return {"a": float(evidence.samples.flatten(1)[9, 0])}
+def refusing(evidence): raise NotMeasured("no")
+
+class Judge:
+    def features(self, x): return x.flatten(1)
+    def probabilities(self, x): return x.mean()
+"""
+
+
+@pytest.fixture
+def parts(module: WriteModule) -> str:
+    return module("dry_parts", MODULE)
+
+
+def told(text: str, call: str | None = None) -> list[str]:
+    head = HEAD if call is None else HEAD.replace("unet: {channels: [16, 32]}", f"call: 'dry_parts:{call}'")
+    try:
+        dry_run(*recipe_of(text, head))
+    except InputError as error:
+        return [str(each) for each in error.diagnostics]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("cut", "the model's output must have its input's shape (2, 1, 8, 8), but got (2, 1, 4, 8)"),
+        ("without_t", "the model must accept samples of shape (1, 8, 8) with timesteps of shape [batch], but got TypeError"),
+        ("no_module", "model.call must return a torch.nn.Module, but got str from dry_parts:no_module"),
+    ],
+)
+def test_a_model_that_cannot_be_asked_is_told_at_its_key(parts: str, call: str, says: str) -> None:
+    (problem,) = told(DIGITS, call)
+    assert problem.startswith(f"recipe.yaml:3: model.call: {says}")
+
+
+def test_a_good_model_is_told_with_its_parameters(parts: str) -> None:
+    head = HEAD.replace("unet: {channels: [16, 32]}", "call: 'dry_parts:good'")
+    said = dry_run(*recipe_of(DIGITS, head))
+    assert said.model == "dry_parts:good, 3 parameters, all trained" and said.warnings == ()
+
+
+def test_the_parameters_of_a_unet_are_those_of_diffusers() -> None:
+    from dualsweep.trainer.models.build import build
+
+    recipe, document = recipe_of(DIGITS)
+    count = sum(each.numel() for each in build(recipe, (1, 8, 8)).parameters())
+    assert dry_run(recipe, document).model == f"a new UNet of [16, 32] channels, {count:,} parameters, all trained"
+
+
+def test_a_model_that_is_given_classes_is_asked_with_them(module: WriteModule) -> None:
+    module(
+        "dry_classes",
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.table = torch.nn.Embedding(11, 1)\n"
+        "    def forward(self, x, t, class_labels):\n"
+        "        return x + self.table(class_labels)[:, :, None, None] + t.view(-1, 1, 1, 1)\n",
+    )
+    for kind in ("unet: {channels: [16, 32]}", "call: 'dry_classes:Net'"):
+        head = HEAD.replace("unet: {channels: [16, 32]}", f"{kind}, condition: labels")
+        said = dry_run(*recipe_of(DIGITS, head))
+        assert "parameters, all trained" in said.model and said.warnings == ()
+
+
+def test_a_model_that_does_not_look_at_t_is_warned_of(parts: str) -> None:
+    head = HEAD.replace("unet: {channels: [16, 32]}", "call: 'dry_parts:timeless'")
+    (warning,) = map(str, dry_run(*recipe_of(DIGITS, head)).warnings)
+    assert warning.startswith("recipe.yaml:3: model.call: should depend on the timestep, but got the same prediction at")
+
+
+@pytest.mark.parametrize(
+    ("reward", "says"),
+    [
+        ("mean", None),
+        ("scalar", "a reward must return one value for each sample, a tensor [B] of shape [1], but got shape [] from"),
+        ("counted", "a reward must return one value for each sample, a tensor [B] of shape [1], but got a int from"),
+        ("broken", "the reward dry_parts:broken must not fail, but got AttributeError"),
+        ("detached", "`gradient: backpropagation` needs a differentiable reward, but got `dry_parts:detached`"),
+    ],
+)
+def test_a_reward_is_asked_on_two_samples(parts: str, reward: str, says: str | None) -> None:
+    text = f"{DIGITS}constraints:\n  - {{name: r, reward: {{call: 'dry_parts:{reward}'}}, at_least: 0.0}}\n"
+    head = HEAD.replace("constrained_training", "alignment").replace("unet: {channels: [16, 32]}", "load: there")
+    recipe, document = recipe_of(text, head)
+    asked = recipe.model_copy(update={"model": recipe_of(DIGITS)[0].model})  # nothing is there: any network will do
+    try:
+        dry_run(asked, document)
+        problems = []
+    except InputError as error:
+        problems = [str(each) for each in error.diagnostics]
+    if says is None:
+        assert problems == []
+    else:
+        (problem,) = problems
+        assert problem.startswith(f"recipe.yaml:7: constraints.0.reward.call: {says}")
+
+
+@pytest.mark.parametrize(
+    ("metric", "says"),
+    [
+        ("fine", None),
+        ("refusing", None),
+        ("needs_ten", None),
+        ("listed", "the metric dry_parts:listed must return a dict of floats, but got a list"),
+        ("failing", "the metric dry_parts:failing must not fail, but got AttributeError"),
+    ],
+)
+def test_a_metric_is_asked_as_at_the_end(parts: str, metric: str, says: str | None) -> None:
+    problems = told(f"{DIGITS}evaluation: {{metrics: [frechet, 'dry_parts:{metric}']}}\n", "good")
+    if says is None:
+        assert problems == []
+    else:
+        (problem,) = problems
+        assert problem.startswith(f"recipe.yaml:6: evaluation.metrics.1: {says}")
+
+
+def test_a_judge_is_asked_and_all_that_is_wrong_is_told_at_once(parts: str) -> None:
+    judge, metric = told(f"{DIGITS}evaluation: {{judge: {{call: 'dry_parts:Judge'}}, metrics: ['dry_parts:listed']}}\n", "good")
+    assert "recipe.yaml:6: evaluation.judge.call: the judge's probabilities(x) must be a tensor [2, any]" in judge
+    assert "evaluation.metrics.0" in metric
+
+
+def test_loaded_data_are_told_and_warned_of(module: WriteModule, caplog: pytest.LogCaptureFixture) -> None:
+    module(
+        "dry_data",
+        "import torch\n"
+        "def half(): return torch.rand(100, 3, 8, 8, generator=torch.Generator().manual_seed(0)), [k % 2 for k in range(100)]\n"
+        "def last(): return torch.rand(100, 8, 4, 3) * 2 - 1\n"
+        "def grey(): return (torch.rand(100, 1, 8, 8) * 2 - 1).repeat(1, 3, 1, 1), [int(k > 9) for k in range(100)]\n",
+    )
+    with caplog.at_level(logging.WARNING):
+        half = dry_run(*recipe_of("data: {call: 'dry_data:half'}\n"))
+    assert half.data.startswith("100 examples [3, 8, 8] from ") and half.data.endswith(" to 1, trained on: 0 50, 1 50")
+    assert "recipe.yaml:5: data.call: should hold images in [-1, 1]" in str(half.warnings[0]) and len(half.warnings) == 1
+    assert not caplog.records  # told once, by line
+    few, grey = map(str, dry_run(*recipe_of("data: {call: 'dry_data:grey'}\n")).warnings)
+    assert "got 10 of 0;" in few and "grey images that became RGB" in grey
+
+
+def test_channels_that_come_last_are_warned_of(module: WriteModule, parts: str) -> None:
+    module("dry_last", "import torch\ndef last(): return torch.rand(100, 8, 4, 3) * 2 - 1\n")
+    head = HEAD.replace("unet: {channels: [16, 32]}", "call: 'dry_parts:good'")
+    (warning,) = map(str, dry_run(*recipe_of("data: {call: 'dry_last:last'}\n", head)).warnings)
+    assert "should hold images [channels, height, width], but got [8, 4, 3], whose channels seem to come last" in warning
+
+
+def test_the_random_state_and_the_gradient_mode_are_left_alone(parts: str) -> None:
+    before = torch.get_rng_state()
+    told(DIGITS, "good")
+    assert torch.equal(torch.get_rng_state(), before) and torch.is_grad_enabled()
+
+
+def test_nothing_of_ray_starts(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(HEAD + DIGITS)
+    code = (
+        "import sys\n"
+        "from dualsweep.trainer.checks.dry_run import dry_run\n"
+        "from dualsweep.trainer.recipe.load import load_recipe\n"
+        "print(dry_run(*load_recipe('recipe.yaml')).model, 'ray' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.stdout.strip().endswith("parameters, all trained False")

@@ -1,0 +1,107 @@
+"""Which keys of a recipe its formulation does not use: they are not shown, and to write one is worth a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.config.wording import show
+from dualsweep.trainer.dual.registry import RULES, rule_of
+from dualsweep.trainer.recipe.own_part import OwnPart
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.rollout import BALANCING
+from dualsweep.trainer.recipe.source_options import SourceOptions
+
+#: Of `rollout`: what a sampler of that name reads.
+_OF_SAMPLING = ("steps", "eta")
+#: Of `dual`: what says how far multipliers move, and what is read although none moves.
+_OF_MOVING, _OF_LOOP = ("step_size", "gain_warmup", "decay", "warmup"), ("every", "staleness")
+
+
+def is_unused(key: str, unused: frozenset[str]) -> bool:
+    """Whether a dotted key, or one above it, is among those."""
+    return any(key == each or key.startswith(f"{each}.") for each in unused)
+
+
+def unused_keys(recipe: Recipe) -> frozenset[str]:
+    """The dotted keys that nothing of this recipe reads; each stands for all below it."""
+    return frozenset([*_of_rollout(recipe), *_of_dual(recipe), *_of_training(recipe), *_of_evaluation(recipe)])
+
+
+def unused_warnings(recipe: Recipe, written: Mapping[Any, Any]) -> Iterator[Diagnostic]:
+    """The unused keys among those that are written."""
+    for key in sorted(unused_keys(recipe)):
+        value: Any = written
+        for word in key.split("."):
+            value = value.get(word) if isinstance(value, Mapping) else None
+        if value is not None:
+            yield Diagnostic(
+                tuple(key.split(".")), "should be of use to the recipe", f"{show(value)}, which it ignores", "drop it"
+            )
+
+
+def _of_rollout(recipe: Recipe) -> Iterator[str]:
+    spec, sampler = recipe.rollout, recipe.sampling.sampler
+    if not recipe.terms_on("product") and sampler != "langevin":
+        yield "product"
+    if not recipe.terms_on("rollout"):
+        if sampler != "rollout":
+            yield "rollout"
+        else:
+            yield from (f"rollout.{key}" for key in type(spec).model_fields if key not in _OF_SAMPLING)
+        return
+    if not any(each.term.normalised for each in recipe.terms):
+        yield from ("rollout.normalize", "rollout.normalization_samples")
+    if isinstance(spec.gradient, OwnPart):
+        return  # it may read any of them
+    if spec.gradient not in BALANCING:
+        yield from ("rollout.flow", "rollout.reference")
+    if spec.gradient == "backpropagation":
+        yield from ("rollout.updates", "rollout.clip_range")
+    else:
+        yield from ("rollout.truncation", "rollout.activation_checkpointing")
+    if spec.truncation.kind != "gaussian":
+        yield "rollout.truncation.spread"
+
+
+def _of_dual(recipe: Recipe) -> Iterator[str]:
+    if not recipe.constraints:
+        yield from ("dual", "feasibility")
+        return
+    if recipe.amortised is not None:
+        yield from (f"dual.{key}" for key in type(recipe.dual).model_fields if key not in _OF_LOOP)
+        return
+    own = rule_of(recipe.dual.rule)
+    yield from (f"dual.{key}" for rule in RULES.values() for key in rule.keys if key not in own.keys)
+    if not own.second_order:
+        yield "dual.trust"
+    if recipe.dual.rule == "fixed":
+        yield from (f"dual.{key}" for key in _OF_MOVING)
+
+
+def _of_training(recipe: Recipe) -> Iterator[str]:
+    train = recipe.train
+    if recipe.data is not None:
+        source, _ = recipe.data.named
+        yield from (f"data.{key}" for key in SourceOptions.model_fields if key not in source.options)
+    if train.lr_schedule != "wsd":
+        yield "train.lr_cooldown"
+    if not recipe.terms_on("data"):
+        yield from ("train.batches", "train.floor", "train.constraint_batch")
+    elif train.batches == "mixture":
+        yield "train.constraint_batch"
+    else:
+        yield "train.floor"
+    if recipe.model.compose is not None:
+        yield from (f"train.{key}" for key in ("lr", "lr_schedule", "lr_cooldown", "lr_warmup", "weight_decay", "clip", "ema"))
+
+
+def _of_evaluation(recipe: Recipe) -> Iterator[str]:
+    evaluation = recipe.evaluation
+    if not evaluation.samples:
+        yield from ("evaluation.sampler", "evaluation.sample_steps", "evaluation.metrics", "evaluation.grid")
+    if recipe.data is None:
+        yield "evaluation.metrics"
+    if evaluation.judge.call is not None:
+        yield from ("evaluation.judge.epochs", "evaluation.judge.features")
