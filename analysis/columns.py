@@ -10,6 +10,7 @@ from operator import attrgetter, methodcaller
 import numpy as np
 
 from dualsweep.analysis.front import Front
+from dualsweep.analysis.noise import half_width
 from dualsweep.analysis.trials import SweepRecord, Trial
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.metric_names import tells_of_another
@@ -27,7 +28,7 @@ class Column:
     """One number of every trial: `values` [trials] in the record's order, NaN where it is missing.
 
     `key` is the metric's name in MLflow, or `param:NAME`, `trial number`, `worst slack`, `seconds`. `halves` [trials] are the
-    half-widths of the values' 95 % intervals, NaN where there is none.
+    half-widths of the values' 95 % intervals, over the trainings of a trial or else by its standard error; NaN where neither is.
     """
 
     key: str
@@ -62,7 +63,7 @@ def columns(record: SweepRecord) -> list[Column]:
 
 
 def _column(record: SweepRecord, key: str, label: str, group: str, of: Callable[[Trial], object]) -> Column:
-    halves = tuple(trial.intervals.get(key, math.nan) for trial in record.trials)
+    halves = tuple(half_width(trial, key) for trial in record.trials)
     return Column(key, label, group, tuple(_number(of(trial)) for trial in record.trials), halves)
 
 

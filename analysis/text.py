@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
+from dualsweep.analysis.noise import half_width
 from dualsweep.analysis.trials import ConstraintRecord, Trial
 
 #: With more constraints than this, tables and descriptions show the worst slack only.
@@ -24,9 +25,9 @@ def _digits(value: float) -> str:
 
 
 def ranged(trial: Trial, name: str) -> str:
-    """Return a metric's value, with the half-width of its 95 % interval where several trainings tell one."""
-    half = trial.intervals.get(name)
-    return number(trial.metric(name)) + ("" if half is None else f" ±{half:.2g}")
+    """Return a metric's value, with the half-width of its 95 % interval where its errors or several trainings tell one."""
+    half = half_width(trial, name)
+    return number(trial.metric(name)) + (f" ±{half:.2g}" if half > 0 else "")
 
 
 def chance(trial: Trial) -> str:

@@ -32,4 +32,5 @@ def _sentences(record: SweepRecord, trial_id: str) -> tuple[str, ...]:
     from dualsweep.analysis.prices.shadow import Pricing  # SciPy
 
     prices = Pricing(record).of([trial for trial in record.trials if trial.trial_id == trial_id])
-    return (*(price.sentence for price in prices.prices), *prices.troubles.values())
+    told = (*(price.sentence for price in prices.prices), *prices.troubles.values())
+    return told or ((prices.unpriced,) if prices.unpriced else ())

@@ -14,10 +14,11 @@ const errorOf = (key, trial) => {
   if (trial.intervals[key] !== undefined) return trial.intervals[key];
   const name = (key.match(/^(?:value|slack)\/(.*)$/) || [])[1];
   const outcome = name === undefined ? undefined : trial.constraints.find((other) => other.name === name);
-  return outcome && outcome.slack_error !== null ? outcome.slack_error : 0;
+  return outcome && outcome.slack_error !== null ? 1.96 * outcome.slack_error : 0;
 };
+/** 95 % intervals of what is on the front or tied with it, and of all trials that are several trainings. */
 const errorBars = (key, picked, kind) => {
-  const array = picked.map((trial) => (onFront(trial) || trial.intervals[key] !== undefined ? errorOf(key, trial) : 0));
+  const array = picked.map((trial) => (onFront(trial) || kind === "tied" || review.replicated ? errorOf(key, trial) : 0));
   return array.some((size) => size > 0)
     ? { type: "data", array, thickness: 1, width: 3, color: review.marks[kind].colour } : undefined;
 };
