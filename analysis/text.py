@@ -51,9 +51,9 @@ def verdict(trial: Trial) -> str:
 
 
 def outcome_parts(outcome: ConstraintRecord) -> tuple[str, str, str]:
-    """Return `value ≤ budget`, `±standard error` (empty where unknown) with the tolerance, and `λ multiplier`."""
+    """Return `value ≤ budget` (`≰` where it is not), `±standard error` (empty where unknown), and `λ multiplier`."""
     error = "" if math.isnan(outcome.slack_error) else f"±{outcome.slack_error:.2g}"
-    bound = f"{number(outcome.value)} {outcome.relation} {number(outcome.budget)}"
+    bound = f"{number(outcome.value)} {outcome.stated} {number(outcome.budget)}"
     multiplier = MISSING if math.isnan(outcome.multiplier) else f"{outcome.multiplier:.3g}"
     return bound, error, f"λ {multiplier}"
 

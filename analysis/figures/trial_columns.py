@@ -18,7 +18,7 @@ from dualsweep.analysis.trials import ConstraintRecord, Trial
 
 #: Significant digits of a number: one more than are shown, and more where a column's numbers differ in later ones.
 _DIGITS, _MOST_DIGITS = 5, 15
-_WORDS = ("relation", "standing")
+_WORDS = ("relation", "stated", "standing")
 _NUMBERS = ("value", "budget", "slack", "room", "slack_error", "multiplier", "tolerance")
 _Known = Mapping[tuple[float | None, ...], str]
 Packed = str | list[Any] | dict[str, list[Any]]

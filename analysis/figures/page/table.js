@@ -6,7 +6,7 @@ const bound = (trial, name) => {
   const found = trial.constraints.find((c) => c.name === name), cell = element("td");
   if (!found) { cell.textContent = "—"; return cell; }
   const error = found.slack_error === null ? "" : `±${Number(found.slack_error.toPrecision(2))} `;
-  cell.append(`${number(found.value)} ${found.relation} ${number(found.budget)}`,
+  cell.append(`${number(found.value)} ${found.stated} ${number(found.budget)}`,
     element("div", `${error}λ ${found.multiplier === null ? "—" : Number(found.multiplier.toPrecision(3))}`, "note"));
   return cell;
 };
