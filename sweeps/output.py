@@ -21,9 +21,10 @@ from dualsweep.trainer.config.wording import printable
 # ruff: noqa: RUF001  # the keys are those characters
 #: How characters of ours are written where there are none.
 _PLAIN = {
-    "≤": "<=", "≥": ">=", "≰": "not <=", "≱": "not >=", "≈": "~", "≠": "!=", "±": "+-", "×": "x", "→": "->", "←": "<-", "−": "-", "–": "-",
+    "≤": "<=", "≥": ">=", "≰": "not <=", "≱": "not >=", "≈": "~", "±": "+-", "×": "x", "→": "->", "←": "<-", "−": "-", "–": "-",
     "—": "-", "…": "...", "·": ".", "•": "*", "λ": "lambda", "Σ": "sum", "‖": "||", "½": "1/2", "²": "^2", "∞": "inf", "│": "|",
     "─": "-", "━": "-", "┃": "|", "’": "'", "‘": "'", "“": '"', "”": '"', "°": " deg", "µ": "u", "α": "alpha", "ε": "epsilon",
+    "≠": "!=",
 }  # fmt: skip
 _REPLACED = "dualsweep.plain"
 
