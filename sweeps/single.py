@@ -15,6 +15,7 @@ from dualsweep.sweeps.checking import Checked
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.lost_cluster import lost
+from dualsweep.sweeps.nodes_preflight import check_nodes
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.explained import Explained, Points, write
 from dualsweep.sweeps.reports.explaining import show
@@ -74,8 +75,8 @@ def _trained(checked: Checked, local: Path, console: Console, on_report: Callabl
 
     name = checked.recipe.name
     with connect(checked.address, on_loss=lost) as connection:
-        way_back.check_shared(checked, connection.machine)
         concurrency(connection.machine, checked.ask)
+        check_nodes(checked, connection, console)
         local.mkdir(parents=True, exist_ok=True)
         terminate_like_interrupt()
         with Progress(console, total=1, journal=Journal.of(local, connection.logs)) as progress:
