@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter, methodcaller
 
 import numpy as np
 
 from dualsweep.analysis.front import Front
+from dualsweep.analysis.noise import half_width
 from dualsweep.analysis.trials import SweepRecord, Trial
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.metric_names import tells_of_another
@@ -27,7 +28,7 @@ class Column:
     """One number of every trial: `values` [trials] in the record's order, NaN where it is missing.
 
     `key` is the metric's name in MLflow, or `param:NAME`, `trial number`, `worst slack`, `seconds`. `halves` [trials] are the
-    half-widths of the values' 95 % intervals, NaN where there is none.
+    half-widths of the values' 95 % intervals, over the trainings of a trial or else by its standard error; NaN where neither is.
     """
 
     key: str
@@ -62,7 +63,7 @@ def columns(record: SweepRecord) -> list[Column]:
 
 
 def _column(record: SweepRecord, key: str, label: str, group: str, of: Callable[[Trial], object]) -> Column:
-    halves = tuple(trial.intervals.get(key, math.nan) for trial in record.trials)
+    halves = tuple(half_width(trial, key) for trial in record.trials)
     return Column(key, label, group, tuple(_number(of(trial)) for trial in record.trials), halves)
 
 
@@ -102,7 +103,8 @@ def default_axes(record: SweepRecord, available: list[Column]) -> tuple[str, str
 def view_range(column: Column, record: SweepRecord, front: Front) -> tuple[float, float] | None:
     """Return the range of the first view: all trials except far outliers, and always all of the front.
 
-    A diverged trial may be a thousand times worse than the rest, which would press the front into a line.
+    A diverged trial may be a thousand times worse than the rest, which would press the front into a line. The front's error bars
+    are in it as far as they widen it by half on either side.
     """
     on_front = front.members
     values = np.asarray(column.values, dtype=np.float64)
@@ -115,5 +117,15 @@ def view_range(column: Column, record: SweepRecord, front: Front) -> tuple[float
     inside = np.isfinite(values) & (values >= lower - reach) & (values <= upper + reach)
     inside |= np.isfinite(values) & np.array([trial.trial_id in on_front for trial in record.trials])
     low, high = float(values[inside].min()), float(values[inside].max())
+    low, high = _with_bars(column, [trial.trial_id in on_front for trial in record.trials], low, high)
     margin = 0.06 * (high - low) or 0.06 * abs(high) or 0.06
     return low - margin, high + margin
+
+
+def _with_bars(column: Column, barred: Sequence[bool], low: float, high: float) -> tuple[float, float]:
+    """The range with the bars of these trials."""
+    reach = 0.5 * (high - low)
+    for value, half, drawn in zip(column.values, column.halves, barred, strict=True):
+        if drawn and math.isfinite(value) and math.isfinite(half):
+            low, high = min(low, value - min(half, reach)), max(high, value + min(half, reach))
+    return low, high

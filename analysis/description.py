@@ -58,8 +58,8 @@ def describe(
     if models:
         lines += ["", _how_to_sample(front, models)]
     if front.trials:
-        if record.replicated:
-            lines += ["", escape("± is half of a 95 % interval over the trainings of a trial; of a slack, its standard error.")]
+        over = " over the trainings of a trial" if record.replicated else ""
+        lines += ["", escape(f"± is half of a 95 % interval{over}; of a slack, its standard error.")]
         lines += ["", *_table(record, front, LIMIT - len("\n".join(lines).encode()) - 80)]
     return "\n".join(lines)
 

@@ -16,10 +16,12 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dualsweep.analysis.noise import known, standard_error
+from dualsweep.analysis.ties import clearly_dominated
 from dualsweep.analysis.trials import Direction, SweepRecord, Trial
 
-#: Different reasons that a note tells.
-_REASONS = 3
+#: Different reasons that a note tells, and trials that it names.
+_REASONS = _NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,17 @@ class Front:
     is undecided follow, then those that may not, both by their largest violation; None stands where no order can be given.
     `least_violating` is named where no trial may be on the front, of the undecided if there are any. `note` is a sentence
     for people.
+
+    The front is that of the values as they were measured. `tied` are trials behind it that no other is clearly better than, by
+    the errors (`dualsweep.analysis.ties`), and `doubtful` those on it that another one, within errors, is.
     """
 
     trials: tuple[Trial, ...]
     ranks: Mapping[str, int | None]
     least_violating: Trial | None
     note: str
+    tied: tuple[Trial, ...] = ()
+    doubtful: tuple[Trial, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -47,6 +54,11 @@ class Front:
     def members(self) -> frozenset[str]:
         """The same ids, to ask of many trials whether they are among them."""
         return frozenset(self.ids)
+
+    @cached_property
+    def ties(self) -> frozenset[str]:
+        """The ids of the trials behind the front that are not told apart from it."""
+        return frozenset(trial.trial_id for trial in self.tied)
 
 
 def to_minimise(points: ArrayLike, directions: Sequence[Direction]) -> NDArray[np.float64]:
@@ -89,7 +101,42 @@ def find_front(record: SweepRecord) -> Front:
     behind = [pair for standing in ("undecided", "violated") for pair in _by_violation(record, standing)]
     ranks |= _ranked(behind, deepest, record)
     least = behind[0][1] if behind and not admitted else None
-    return Front(tuple(on_front), ranks, least, _note(record, on_front, admitted, least))
+    tied, doubtful = _within_errors(record, on_front, admitted)
+    note = _note(record, on_front, admitted, least) + _ties(on_front, tied, doubtful)
+    return Front(tuple(on_front), ranks, least, note, tied, doubtful)
+
+
+def _within_errors(
+    record: SweepRecord, on_front: Sequence[Trial], admitted: Sequence[Trial]
+) -> tuple[tuple[Trial, ...], tuple[Trial, ...]]:
+    """The trials behind the front that none is clearly better than, and those on it that another one is."""
+    compared = [trial for trial in admitted if all(map(math.isfinite, record.point(trial)))]
+    lower = to_minimise([record.point(trial) for trial in compared], list(record.objectives.values()))
+    errors = np.array([[known(standard_error(trial, name)) for name in record.objectives] for trial in compared])
+    beaten = clearly_dominated(lower, errors.reshape(lower.shape))
+    best = {trial.trial_id for trial in on_front}
+    clearly = {trial.trial_id for trial, each in zip(compared, beaten, strict=True) if each}
+    tied = tuple(trial for trial in compared if trial.trial_id not in best | clearly)
+    return tied, tuple(trial for trial in on_front if trial.trial_id in clearly)
+
+
+def _ties(on_front: Sequence[Trial], tied: Sequence[Trial], doubtful: Sequence[Trial]) -> str:
+    """What the errors leave open of the front, as sentences after its own."""
+    text = ""
+    if tied:
+        it = f"trial {on_front[0].trial_id}, the best" if len(on_front) == 1 else "it"
+        text = f" A tie within errors: {named(tied)} {'is' if len(tied) == 1 else 'are'} not told apart from {it}."
+    if doubtful:
+        one = len(doubtful) == 1
+        text += f" {named(doubtful)} {'is' if one else 'are'} on it by less than the errors."
+    return text
+
+
+def named(trials: Sequence[Trial]) -> str:
+    """`0003`, `0003 and 0004`, `0003, 0004 and 5 more`."""
+    ids = [trial.trial_id for trial in trials]
+    shown = ids if len(ids) <= _NAMED else [*ids[: _NAMED - 1], f"{len(ids) - _NAMED + 1} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def _by_violation(record: SweepRecord, standing: str) -> list[tuple[float, Trial]]:

@@ -13,14 +13,16 @@ from dualsweep.trainer.result import SETTLED
 
 #: Half a 95 % interval in standard errors.
 _HALF_WIDTH = 1.96
+#: Two trials are told apart where an objective differs by more than this many standard errors of the difference.
+APART = 2.0
 
 
 def standard_error(trial: Trial, metric: str) -> float:
     """Return the standard error of a trial's metric, NaN where nothing tells it.
 
     Replicates tell it of every metric (half a 95 % interval); a single run only of its objective, values,
-    slacks, multipliers, class shares and Fréchet distance, and without what another seed would change. Where it
-    tells an interval only, it is that of a normal distribution as wide.
+    slacks (the worst among them), multipliers, class shares and Fréchet distance, and without what another seed
+    would change. Where it tells an interval only, it is that of a normal distribution as wide.
     """
     half = trial.intervals.get(metric, math.nan)
     if not math.isnan(half):
@@ -28,6 +30,8 @@ def standard_error(trial: Trial, metric: str) -> float:
     told = _told(trial, metric)
     if not math.isnan(told) or metric == "objective":
         return told
+    if metric == "worst slack":
+        return min(trial.constraints, key=lambda outcome: outcome.room).slack_error if trial.constraints else math.nan
     quantity, _, name = metric.partition("/")
     if quantity == "value" and name == "max":
         values = {outcome.value: outcome for outcome in trial.constraints if math.isfinite(outcome.value)}
@@ -44,6 +48,12 @@ def _told(trial: Trial, metric: str) -> float:
     """Return what the error of a metric, or else its interval, tells; NaN where it has neither."""
     error, low, high = (trial.metric(beside(metric, suffix)) for suffix in SUFFIXES)
     return error if not math.isnan(error) else (high - low) / (2 * _HALF_WIDTH)
+
+
+def half_width(trial: Trial, metric: str) -> float:
+    """Return half of the 95 % interval of a trial's metric: its own, else a normal distribution's; NaN where nothing tells."""
+    half = trial.intervals.get(metric, math.nan)
+    return _HALF_WIDTH * standard_error(trial, metric) if math.isnan(half) else half
 
 
 def known(error: float) -> float:

@@ -10,12 +10,14 @@ from dualsweep.analysis.front import Front
 from dualsweep.analysis.text import MANY_CONSTRAINTS, MISSING, chance, outcome_parts, ranged, setting, verdict, worst_text
 from dualsweep.analysis.trials import SweepRecord, Trial
 
+_CAPTION = "± of objectives: half of a 95 % interval; of constraints: a standard error"
+
 
 def front_table(record: SweepRecord, front: Front, *, width: int = 120) -> Table:
     """Return the front as a table: trial, searched parameters, objectives, constraints, whether budgets are met, the
     trial continued.
 
-    Where trials are several trainings, objectives have the half-widths of their 95 % intervals, and the last column is the
+    Objectives have the half-widths of their 95 % intervals. Where trials are several trainings, the last column is the
     probability that one more training meets its budgets.
     A constraint reads `value ≤ budget` with the slack's standard error and the multiplier below. With more
     than four constraints, or where `width` characters are too few for all, one column shows the worst slack
@@ -30,6 +32,7 @@ def front_table(record: SweepRecord, front: Front, *, width: int = 120) -> Table
 
 def _table(record: SweepRecord, front: Front, *, worst_only: bool) -> Table:
     table = Table(title=Text(front.note, style="bold"), title_justify="left", box=None, pad_edge=False)
+    table.caption, table.caption_justify = Text(_CAPTION), "left"
     table.add_column("trial", no_wrap=True)
     for name in (*record.searched, *record.objectives):
         table.add_column(Text(_two_lines(name)), justify="right")
@@ -65,7 +68,7 @@ def _cells(record: SweepRecord, trial: Trial, worst_only: bool) -> list[str]:
     return [
         trial.trial_id,
         *(setting(trial.params.get(name, MISSING)) for name in record.searched),
-        *(ranged(trial, name) for name in record.objectives),
+        *(ranged(trial, name).replace(" ±", "\n±") for name in record.objectives),
         *ends,
         verdict(trial),
         *([chance(trial)] if record.replicated else []),

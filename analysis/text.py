@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
+from dualsweep.analysis.noise import half_width
 from dualsweep.analysis.trials import ConstraintRecord, Trial
 
 #: With more constraints than this, tables and descriptions show the worst slack only.
@@ -24,9 +25,9 @@ def _digits(value: float) -> str:
 
 
 def ranged(trial: Trial, name: str) -> str:
-    """Return a metric's value, with the half-width of its 95 % interval where several trainings tell one."""
-    half = trial.intervals.get(name)
-    return number(trial.metric(name)) + ("" if half is None else f" ±{half:.2g}")
+    """Return a metric's value, with the half-width of its 95 % interval where its errors or several trainings tell one."""
+    half = half_width(trial, name)
+    return number(trial.metric(name)) + (f" ±{half:.2g}" if half > 0 else "")
 
 
 def chance(trial: Trial) -> str:
@@ -50,9 +51,9 @@ def verdict(trial: Trial) -> str:
 
 
 def outcome_parts(outcome: ConstraintRecord) -> tuple[str, str, str]:
-    """Return `value ≤ budget`, `±standard error` (empty where unknown) with the tolerance, and `λ multiplier`."""
+    """Return `value ≤ budget` (`≰` where it is not), `±standard error` (empty where unknown), and `λ multiplier`."""
     error = "" if math.isnan(outcome.slack_error) else f"±{outcome.slack_error:.2g}"
-    bound = f"{number(outcome.value)} {outcome.relation} {number(outcome.budget)}"
+    bound = f"{number(outcome.value)} {outcome.stated} {number(outcome.budget)}"
     multiplier = MISSING if math.isnan(outcome.multiplier) else f"{outcome.multiplier:.3g}"
     return bound, error, f"λ {multiplier}"
 

@@ -17,9 +17,9 @@ from dualsweep.analysis.store import download, open_client
 from dualsweep.analysis.trials import JUDGED_STATUSES, SweepRecord, Trial
 
 SAMPLES = "samples.png"
-_SIDE = 132
+_SIDE = 264
 #: So that the page of a thousand trials stays below 5 MB: bytes of all pictures, and runs that are asked for one.
-_BYTES, _RUNS = 1_000_000, 120
+_BYTES, _RUNS = 2_000_000, 120
 _AT_A_TIME = 8
 
 
@@ -60,7 +60,7 @@ def _picture(tracking_uri: str, place: int, trial: Trial, folder: Path) -> str |
 
 
 def shrunk(png: bytes) -> str:
-    """Return a picture of at most 132 pixels a side as a data URI.
+    """Return a picture of at most 264 pixels a side as a data URI.
 
     Raises:
         OSError: these bytes are no picture.

@@ -77,6 +77,18 @@ class ConstraintRecord:
         # Rounding makes both vanish where the slack is about 0; `at_most` is the convention then.
         return "≥" if above + 1e-9 * (1 + abs(self.budget)) < below else "≤"
 
+    @property
+    def stated(self) -> str:
+        """The relation that the value has to the budget, so that what is printed is true: `≰` and `≱` where it is off.
+
+        An equality is `≈` where it is met, else `≠`.
+        """
+        if self.equality:
+            return "=" if self.value == self.budget else "≈" if self.standing == "met" else "≠"
+        if self.relation == "≥":
+            return "≱" if self.value < self.budget else "≥"
+        return "≰" if self.value > self.budget else "≤"
+
 
 @dataclass(frozen=True)
 class Trial:

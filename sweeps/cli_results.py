@@ -124,15 +124,26 @@ def explain(
         str | None,
         typer.Option("--tracking-uri", help="MLflow store, for a run id; mlflow.db here when left out.", show_default=False),
     ] = None,
+    share: Annotated[
+        str | None,
+        typer.Option(
+            "--share", help="NAME=VALUE,…: which budget gives a class this share; 1/classes when left out.", show_default=False
+        ),
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Say of each constraint of an ended run what became of it, with the evidence and what to change."""
-    from dualsweep.sweeps.reports.explaining import explain_run, show
+    from dualsweep.sweeps.reports.explaining import explain_run, show, wanted_shares
 
     _tell_which(run)
     explained = explain_run(run, tracking_uri)
+    if wanted := wanted_shares("--share", share, run, explained):
+        explained = explain_run(run, tracking_uri, wanted)
     show(explained, Screen())
-    content = {"status": explained.result.status, "verdicts": explained.to_json(), "prices": list(explained.prices)}
+    content = {
+        "status": explained.result.status, "verdicts": explained.to_json(), "prices": list(explained.prices),
+        "shares": [*explained.shares, *explained.goals],
+    }  # fmt: skip
     write_json(json_file, content)
 
 

@@ -13,8 +13,9 @@ from dualsweep.sweeps.exits import INTERRUPTED
 from dualsweep.sweeps.typed import same_again
 
 _LIKE_INTERRUPT = (signal.SIGTERM, signal.SIGHUP)
-#: Seconds that a command has to end by itself after the first signal: a waiting scheduler kills after ten.
-GRACE = 8.0
+#: Seconds that a command has to end by itself after the first signal: `dualsweep stop` is answered within six, and a waiting
+#: scheduler kills after ten.
+GRACE = 5.0
 #: Whether this process was asked to end.
 asked_to_end = threading.Event()
 

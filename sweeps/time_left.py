@@ -19,6 +19,7 @@ class TimeLeft:
         self._first = concurrent
         self._begun: dict[str, tuple[float, bool]] = {}
         self._turns: dict[bool, list[float]] = {True: [], False: []}
+        self._evaluations: list[float] = []
 
     def started(self, name: str, now: float) -> None:
         """A training takes the place that has been free for the shortest time, as one that follows another does at once."""
@@ -33,8 +34,17 @@ class TimeLeft:
             self._turns[first].append(now - since)
             self._free.append(now)
 
-    def left(self, now: float, done: int, steps_left: Mapping[str, float | None]) -> float | None:
-        """Seconds left, None before anything has ended. `steps_left`: what the pace of each running one tells of its steps."""
+    def evaluated(self, seconds: float) -> None:
+        """A training's final evaluation took so long, to the training's end."""
+        self._evaluations.append(seconds)
+
+    @property
+    def evaluation(self) -> float | None:
+        """Seconds that a final evaluation takes, by those that have ended; None before any has."""
+        return sum(self._evaluations) / len(self._evaluations) if self._evaluations else None
+
+    def left(self, now: float, done: int, seconds_left: Mapping[str, float | None]) -> float | None:
+        """Seconds left, None before anything has ended. `seconds_left`: what each running one tells of its own end."""
         turns = self._turns[False] or self._turns[True]
         if not turns:
             return None
@@ -43,7 +53,7 @@ class TimeLeft:
         ends = []
         for name, (since, is_first) in self._begun.items():
             usual = since + (first if is_first else turn) - now
-            ends.append(max(usual, steps_left.get(name) or 0.0, 0.0))
+            ends.append(max(usual, seconds_left.get(name) or 0.0, 0.0))
         ends += [0.0] * (self._concurrent - len(ends))
         heapq.heapify(ends)
         for _ in range(self._total - done - len(self._begun)):

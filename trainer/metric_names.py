@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+import re
+from collections.abc import Container, Mapping, Sequence
 
 VALUE, SLACK, MULTIPLIER = "value/", "slack/", "multiplier/"
 BUDGET, TOLERANCE, STANDING, RELAXATION = "budget/", "tolerance/", "standing/", "relaxation/"
@@ -63,6 +64,19 @@ def interval(metric: str) -> str:
 def scale(name: str, word: str) -> str:
     """`word` is mean or std."""
     return f"{SCALE}{name}/{word}"
+
+
+def share(name: str) -> str:
+    """Of the samples, the share of a class."""
+    return f"share/{name}"
+
+
+def of_classes(names: Sequence[int | str]) -> list[str]:
+    """The class names as metrics of MLflow can hold them; where two would be one, their positions tell them apart."""
+    legal = [re.sub(r"[^A-Za-z0-9_.\- ]", "_", str(name)) for name in names]
+    # A name that is only dots would be read as a folder above.
+    legal = [name if name.strip(". ") else f"class_{position}" for position, name in enumerate(legal)]
+    return [name if legal.count(name) == 1 else f"{name}_{position}" for position, name in enumerate(legal)]
 
 
 def held_out(metric: str) -> str:

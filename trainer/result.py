@@ -26,6 +26,8 @@ Status = Literal["converged", "out_of_steps", "infeasible", "diverged", "failed"
 Z = 2.0
 #: Statuses whose figures are a final evaluation.
 EVALUATED = frozenset({"converged", "out_of_steps", "infeasible"})
+#: How the reason of a run ends that took too few dual steps.
+UNTOLD = "too few dual steps to tell whether the run settled"
 #: The multipliers and the objective have settled when their means over the last two fifths of a run differ by less.
 SETTLED = 0.05
 
@@ -171,11 +173,12 @@ def verdict(state: DualState, constraints: Mapping[str, ConstraintOutcome]) -> t
         for name, each in constraints.items()
         if each.standing == "violated"
     ]
-    if violated:
-        return "out_of_steps", "all steps used with constraints violated: " + ", ".join(violated)
     first, last = state.tails[-2:]
-    if first.steps < 5 or last.steps < 5:
-        return "out_of_steps", "all steps used; too few dual steps to tell whether the run settled"
+    few = f"; {UNTOLD}" if first.steps < 5 or last.steps < 5 else ""
+    if violated:
+        return "out_of_steps", f"all steps used with constraints violated: {', '.join(violated)}{few}"
+    if few:
+        return "out_of_steps", f"all steps used{few}"
     uneven = [f"`{name}` by {each.slack:.4g} ± {each.slack_error:.2g}" for name, each in constraints.items() if _uneven(each)]
     if uneven:
         return "out_of_steps", "all steps used, but constraints with weight are below the largest value: " + ", ".join(uneven)

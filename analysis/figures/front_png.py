@@ -36,7 +36,7 @@ def front_png(record: SweepRecord, front: Front) -> bytes:
 
     Two objectives: one scatter with the front as steps. More: every pair of them, at most six, without
     steps, since a front seen along an axis is not a line. One: it against the worst slack. Bars are 95 %
-    intervals, where trials are several trainings.
+    intervals, of trials that are on the front or tied with it, and of all that are several trainings.
     """
     available = {column.key: column for column in columns(record)}
     objectives = list(record.objectives)
@@ -68,7 +68,8 @@ def _draw(axes: Axes, record: SweepRecord, front: Front, x: Column, y: Column) -
     for order, (kind, mark) in enumerate(MARKS.items(), 2):
         chosen = (marked == kind) & np.isfinite(across) & np.isfinite(up)
         axes.add_line(_line(mark, across[chosen], up[chosen], zorder=order))
-        _draw_intervals(axes, mark, (x, y), chosen, order - 0.5)
+        if on_front(kind) or kind == "tied" or record.replicated:
+            _draw_intervals(axes, mark, (x, y), chosen, order - 0.5)
     x_range, y_range = view_range(x, record, front), view_range(y, record, front)
     if x_range and y_range:
         axes.set_xlim(*x_range)
@@ -95,7 +96,7 @@ def _draw_steps(axes: Axes, record: SweepRecord, across: np.ndarray, up: np.ndar
 
 
 def _draw_intervals(axes: Axes, mark: Mark, drawn: tuple[Column, Column], chosen: np.ndarray, zorder: float) -> None:
-    """Draw the 95 % intervals of trials that are several trainings, as bars through their points."""
+    """Draw the 95 % intervals of trials as bars through their points."""
     x, y = drawn
     halves = {name: np.asarray(column.halves)[chosen] for name, column in (("xerr", x), ("yerr", y))}
     bars = {name: np.nan_to_num(each) for name, each in halves.items() if np.isfinite(each).any()}

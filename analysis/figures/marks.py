@@ -75,6 +75,12 @@ MARKS = {
         8, filled=False,
         hint="could be on it, but another is better",
     ),
+    "tied": Mark(
+        "tied with the front", _BEATEN, "h", "hexagon-open",
+        '<path d="M0-5.2 4.5-2.6V2.6L0 5.2-4.5 2.6V-2.6z" fill="none" stroke="C" stroke-width="1.6"/>',
+        10, filled=False,
+        hint="behind the front by less than the errors: no other trial is clearly better",
+    ),
     "front_missed": Mark(
         "on the front, missed", _FRONT, "Dx", "diamond-x-open",
         '<path d="M0-6.2 6.2 0 0 6.2-6.2 0zM-2.6-2.6 2.6 2.6M-2.6 2.6 2.6-2.6" fill="none" stroke="C" stroke-width="1.5"/>',
@@ -102,7 +108,8 @@ AMORTISED = "#0f766e"
 def kinds(record: SweepRecord, front: Front) -> list[str]:
     """Return the key of each trial's mark [trials]."""
     on_front = front.members
-    return [_kind(record, trial, trial.trial_id in on_front) for trial in record.trials]
+    found = [_kind(record, trial, trial.trial_id in on_front) for trial in record.trials]
+    return ["tied" if trial.trial_id in front.ties else kind for trial, kind in zip(record.trials, found, strict=True)]
 
 
 def on_front(kind: str) -> bool:

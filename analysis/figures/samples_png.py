@@ -12,7 +12,7 @@ from dualsweep.analysis.front import Front
 from dualsweep.analysis.text import number
 from dualsweep.analysis.trials import SweepRecord, Trial
 
-_MOST, _SIDE, _GAP, _TEXT = 5, 132, 12, 36
+_MOST, _SIDE, _GAP, _TEXT = 5, 198, 12, 36
 
 
 def samples_png(record: SweepRecord, front: Front, thumbnails: Mapping[str, str]) -> bytes | None:
@@ -26,7 +26,9 @@ def samples_png(record: SweepRecord, front: Front, thumbnails: Mapping[str, str]
     for place, trial in enumerate(chosen):
         left = place * (_SIDE + _GAP)
         with Image.open(io.BytesIO(base64.b64decode(thumbnails[trial.trial_id].partition(",")[2]))) as picture:
-            sheet.paste(picture.convert("RGB"), (left, 0))
+            small = picture.convert("RGB")
+            small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+            sheet.paste(small, (left, 0))
         ImageDraw.Draw(sheet).text((left, _SIDE + 2), _caption(record, trial), fill="#1c2430", font=font)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)

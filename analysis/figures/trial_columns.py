@@ -12,12 +12,13 @@ from typing import Any
 
 from dualsweep.analysis.columns import Column
 from dualsweep.analysis.front import Front
+from dualsweep.analysis.noise import half_width
 from dualsweep.analysis.text import number, setting, verdict
 from dualsweep.analysis.trials import ConstraintRecord, Trial
 
 #: Significant digits of a number: one more than are shown, and more where a column's numbers differ in later ones.
 _DIGITS, _MOST_DIGITS = 5, 15
-_WORDS = ("relation", "standing")
+_WORDS = ("relation", "stated", "standing")
 _NUMBERS = ("value", "budget", "slack", "room", "slack_error", "multiplier", "tolerance")
 _Known = Mapping[tuple[float | None, ...], str]
 Packed = str | list[Any] | dict[str, list[Any]]
@@ -33,9 +34,13 @@ def rounded(values: Sequence[float]) -> list[float | None]:
 
 
 def trial_columns(
-    trials: Sequence[Trial], kinds: Sequence[str], front: Front, named: Mapping[str, Sequence[str]], available: Sequence[Column]
-) -> dict[str, object]:
-    """The trials, with the `kinds` [trials] of their marks and by trial id the words that they are `named`."""
+    trials: Sequence[Trial], kinds: Sequence[str], front: Front, named: Mapping[str, Sequence[str]], available: Sequence[Column],
+    objectives: Sequence[str] = (),
+) -> dict[str, object]:  # fmt: skip
+    """The trials, with the `kinds` [trials] of their marks and by trial id the words that they are `named`.
+
+    Intervals are of the `objectives`, and of what several trainings tell one of.
+    """
     known = {_alike(column.values): column.key for column in available}
     words: dict[str, Callable[[Trial], object]] = {
         "id": lambda trial: trial.trial_id,
@@ -54,10 +59,15 @@ def trial_columns(
         "params": {name: _settings(name, trials, known) for name in _names(trial.params for trial in trials)},
         "constraints": {name: _outcomes([each.get(name) for each in outcomes], known) for name in _names(outcomes)},
         "intervals": {
-            name: _numbers([trial.intervals.get(name, math.nan) for trial in trials], known)
-            for name in _names(trial.intervals for trial in trials)
+            name: _numbers([_coarse(half_width(trial, name)) for trial in trials], known)
+            for name in dict.fromkeys([*objectives, *_names(trial.intervals for trial in trials)])
         },
     }
+
+
+def _coarse(half: float) -> float:
+    """Two digits of an error."""
+    return float(f"{half:.2g}") if math.isfinite(half) else half
 
 
 def _names(records: Any) -> list[str]:

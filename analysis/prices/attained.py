@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from dualsweep.analysis.noise import known, multiplier_errors, standard_error
 from dualsweep.analysis.trials import JUDGED_STATUSES, ConstraintRecord, SweepRecord, Trial
 from dualsweep.trainer import metric_names
+from dualsweep.trainer.result import UNTOLD
 
 Vector = NDArray[np.float64]
 
@@ -70,6 +71,11 @@ class Attained:
     def place(self, trial: Trial) -> int | None:
         """The row of a trial; None where it is not among them."""
         return next((row for row, each in enumerate(self.trials) if each.trial_id == trial.trial_id), None)
+
+
+def may_have_settled(trial: Trial) -> bool:
+    """Say whether a trial's dual steps were enough to tell that; of fewer its multipliers are no prices."""
+    return not trial.reason.endswith(UNTOLD)
 
 
 def _outcome(trial: Trial, name: str) -> ConstraintRecord:

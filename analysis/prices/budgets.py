@@ -13,6 +13,8 @@ _TIED = "constraints.*."
 #: A step is about this part of the range.
 _PART = 1 / 20
 _LISTED = 3
+#: Budgets that differ by less of their size are one, written down twice.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,18 @@ class Loosening:
         if len(quoted) > _LISTED:
             return f"the {len(quoted)} constraints that share a budget"
         return f"{', '.join(quoted[:-1])} and {quoted[-1]} together"
+
+
+def searched_budgets(record: SweepRecord, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the constraints `names` whose budgets differ from trial to trial.
+
+    The range of another's values is what noise, or another setting, made of them: no step of its budget follows from that.
+    """
+    budgets: dict[str, list[float]] = {name: [] for name in names}
+    for trial in record.trials:
+        for outcome in trial.constraints:
+            budgets.get(outcome.name, []).append(outcome.budget)
+    return tuple(name for name, each in budgets.items() if _span(each) > _ROUNDING * max(map(abs, each), default=0.0))
 
 
 def loosenings(record: SweepRecord, priced: tuple[str, ...]) -> tuple[Loosening, ...]:

@@ -16,8 +16,8 @@ import numpy as np
 
 from dualsweep.analysis.front import Front
 from dualsweep.analysis.prices import words
-from dualsweep.analysis.prices.attained import Attained, Vector
-from dualsweep.analysis.prices.budgets import Loosening, loosenings
+from dualsweep.analysis.prices.attained import Attained, Vector, may_have_settled
+from dualsweep.analysis.prices.budgets import Loosening, loosenings, searched_budgets
 from dualsweep.analysis.prices.price import Price, Verdict
 from dualsweep.analysis.prices.slopes import Polyhedron, local_slope, margin
 from dualsweep.analysis.trials import SweepRecord, Trial
@@ -31,20 +31,24 @@ MOST = 60
 
 @dataclass(frozen=True)
 class Prices:
-    """The prices of some trials, and by trial id what contradicts its multipliers as a whole, in words."""
+    """The prices of some trials, and by trial id what contradicts its multipliers as a whole, in words.
+
+    `unpriced` says why there are no prices where some could be asked for.
+    """
 
     prices: tuple[Price, ...] = ()
     troubles: Mapping[str, str] = field(default_factory=dict)
+    unpriced: str = ""
 
     def of(self, trial_id: str) -> tuple[Price, ...]:
         """The prices of one trial, budget by budget."""
         return tuple(price for price in self.prices if price.trial_id == trial_id)
 
     def summary(self) -> str:
-        """How many of the priced trials the others contradict, in a sentence; empty where there are none."""
+        """How many of the priced trials the others contradict, in a sentence; where there are none, why there are no prices."""
         total = len({price.trial_id for price in self.prices})
         if not total:
-            return ""
+            return self.unpriced
         doubted = self.unconverged
         if not doubted:
             where = f"each of the {total} priced points" if total > 1 else "the priced point"
@@ -82,21 +86,26 @@ class Pricing:
 
     @cached_property
     def budgets(self) -> tuple[Loosening, ...]:
-        return loosenings(self.record, self.attained.names)
+        return loosenings(self.record, searched_budgets(self.record, self.attained.names))
 
     def of(self, trials: Iterable[Trial]) -> Prices:
-        """The prices of these trials; of one without finite numbers there are none."""
-        places = [(trial, self.attained.place(trial)) for trial in trials]
+        """The prices of these trials, of the budgets that were searched.
+
+        There are none of a trial without finite numbers, nor of one whose dual steps were too few to tell whether it settled.
+        """
+        asked = [(trial, j) for trial in trials if (j := self.attained.place(trial)) is not None and self.attained.names]
+        if not self.budgets:
+            return Prices(unpriced=words.NOT_SEARCHED if asked else "")
         prices: list[Price] = []
         troubles: dict[str, str] = {}
-        for trial, j in places:
-            if j is None or not self.attained.names:
+        for trial, j in asked:
+            if not may_have_settled(trial):
                 continue
             allowed = Polyhedron.at(self.attained, j)
             prices += [self._price(trial, j, allowed, budget) for budget in self.budgets]
             if trouble := self._trouble(j, allowed):
                 troubles[trial.trial_id] = trouble
-        return Prices(tuple(prices), troubles)
+        return Prices(tuple(prices), troubles, words.NOT_SETTLED if asked else "")
 
     def _price(self, trial: Trial, j: int, allowed: Polyhedron, budget: Loosening) -> Price:
         attained = self.attained

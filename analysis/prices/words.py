@@ -9,6 +9,10 @@ from dualsweep.analysis.text import number
 from dualsweep.analysis.trials import Trial
 
 _SHOWN = 2.0
+NOT_SEARCHED = "Budgets are not priced: none differs from trial to trial, so that nothing shows what another would do."
+NOT_SETTLED = (
+    "Budgets are not priced: the dual steps were too few to tell whether the multipliers settled (train.steps, dual.every)."
+)
 
 
 def sentence(price: Price, trial: Trial) -> str:

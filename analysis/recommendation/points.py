@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsweep.analysis.front import to_minimise
-from dualsweep.analysis.noise import known, standard_error
+from dualsweep.analysis.noise import APART, known, standard_error
 from dualsweep.analysis.trials import SweepRecord, Trial
 
 Vector = NDArray[np.float64]
-#: Two trials are told apart where an objective differs by more than this many standard errors of the difference.
-APART = 2.0
 
 
 @dataclass(frozen=True)

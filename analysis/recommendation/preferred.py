@@ -10,11 +10,11 @@ import numpy as np
 
 from dualsweep.analysis.errors import nearest as nearest_name
 from dualsweep.analysis.front import Front, to_minimise
-from dualsweep.analysis.noise import known, standard_error
+from dualsweep.analysis.noise import APART, known, standard_error
 from dualsweep.analysis.preference import Limit, Preference
 from dualsweep.analysis.prices.price import Price
 from dualsweep.analysis.prices.shadow import Pricing
-from dualsweep.analysis.recommendation.points import APART, Points
+from dualsweep.analysis.recommendation.points import Points
 from dualsweep.analysis.recommendation.words import listed, sentences
 from dualsweep.analysis.text import number
 from dualsweep.analysis.trials import SweepRecord, Trial

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dualsweep.analysis.front import Front
+from dualsweep.analysis.front import Front, named
+from dualsweep.analysis.noise import APART
 from dualsweep.analysis.prices.shadow import Pricing
 from dualsweep.analysis.recommendation.knee import Knee, find_knee
 from dualsweep.analysis.recommendation.points import Points
@@ -76,8 +77,9 @@ def recommend(record: SweepRecord, front: Front) -> Recommendation:
         choice = choose or that_meets(record, front, record.prefer, pricing)
     preferred, nearest = (choice.trial, None) if choice.meets else (None, choice.trial)
     reason = choice.reason + (own_budgets(record, preferred) if preferred is not None else "")
-    knee_reason = _knee_reason(points, knee) + (own_budgets(record, at) if at is not None else "")
+    knee_reason = _knee_reason(points, knee, front) + (own_budgets(record, at) if at is not None else "")
     alike = tuple(front.trials[row] for row in _alike(points, knee)) if at is not None else ()
+    alike += front.tied if knee.why == "one" else ()
     return Recommendation(at, knee_reason, preferred, reason, nearest, alike)
 
 
@@ -85,20 +87,21 @@ def _same(one: Trial | None, other: Trial) -> bool:
     return one is not None and one.trial_id == other.trial_id
 
 
-def _knee_reason(points: Points, knee: Knee) -> str:
+def _knee_reason(points: Points, knee: Knee, front: Front) -> str:
     if knee.why == "one":
         others = len(points.trials) - 1
-        return f"Trial {points.trials[0].trial_id}: the only point of the front" + (f", {others + 1} times." if others else ".")
+        tie = f"; {named(front.tied)} {'is' if len(front.tied) == 1 else 'are'} not told apart from it" if front.tied else ""
+        return (
+            f"Trial {points.trials[0].trial_id}: the only point of the front"
+            + (f", {others + 1} times" * bool(others))
+            + f"{tie}."
+        )
     if knee.why == "two":
         first = points.trials[0].trial_id
         there = next(j for j in range(len(points.trials)) if (points.lower[j] != points.lower[0]).any())
         return "No knee: the front has two points. " + sentences([f"from {first}, {going_on(points, 0, there)}"])
     if knee.row is None:
-        noise = f" ± {2 * knee.error:.2g}" if knee.error else ""
-        return (
-            f"No knee: the front is straight within errors (it bulges by {max(0.0, knee.bulge):.2g}{noise} of its ranges), so "
-            "every point is about the same bargain. Say what you prefer (`prefer`)."
-        )
+        return _straight(knee)
     name = points.trials[knee.row].trial_id
     alike = _alike(points, knee)
     steps = [going_on(points, knee.row, j) for j in points.neighbours(knee.row) if j not in alike]
@@ -108,6 +111,20 @@ def _knee_reason(points: Points, knee: Knee) -> str:
         shown = ids if len(ids) <= _NAMED else [*ids[: _NAMED - 1], f"{len(ids) - _NAMED + 1} more"]
         parts.append(f"{listed(shown)} {'is' if len(ids) == 1 else 'are'} not told apart from it")
     return sentences(parts)
+
+
+def _straight(knee: Knee) -> str:
+    """Why there is no knee where the front is straight within errors."""
+    if APART * knee.error >= 1.0:
+        return (
+            "No knee: the errors are as large as the front itself, so its points are not told apart; more draws "
+            "(evaluation.loss_draws, evaluation.samples) tell more."
+        )
+    noise = f" ± {APART * knee.error:.2g}" if knee.error else ""
+    return (
+        f"No knee: the front is straight within errors (it bulges by {max(0.0, knee.bulge):.2g}{noise} of its ranges), so "
+        "every point is about the same bargain. Say what you prefer (`prefer`)."
+    )
 
 
 def _alike(points: Points, knee: Knee) -> list[int]:

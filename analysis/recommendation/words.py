@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dualsweep.analysis.recommendation.points import APART, Points
+from dualsweep.analysis.noise import APART
+from dualsweep.analysis.recommendation.points import Points
 from dualsweep.analysis.trials import SweepRecord, Trial
 
 

@@ -44,4 +44,5 @@ class Explanation:
 
     def _repr_markdown_(self) -> str:
         result = self._explained.result
-        return markdown(self._explained.title, result.status, result.reason, self._explained.verdicts)
+        told = [*self._explained.shares, *self._explained.goals]
+        return markdown(self._explained.title, result.status, result.reason, self._explained.verdicts, told)

@@ -13,6 +13,7 @@ from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import write_file
+from dualsweep.trainer.verdicts.class_share import class_shares_of
 from dualsweep.trainer.verdicts.judge import verdicts
 from dualsweep.trainer.verdicts.keys import measured_by
 from dualsweep.trainer.verdicts.text import markdown, to_json
@@ -32,6 +33,8 @@ class Explained:
     recipe: Recipe
     verdicts: list[Verdict]
     prices: tuple[str, ...] = ()
+    #: Of a sweep's trial, which budgets likely give the shares of classes that are wanted.
+    goals: tuple[str, ...] = ()
     #: All that was reported of it by step, the final evaluation's point last.
     points: Points = field(default=(), repr=False)
 
@@ -40,6 +43,12 @@ class Explained:
         """From the run's points, the final evaluation's among them."""
         judged = verdicts(histories_of(points), result, recipe.dual, recipe.constraints, measured_by(recipe))
         return cls(title, result, recipe, judged, points=points)
+
+    @property
+    def shares(self) -> list[str]:
+        """Of each constraint on the loss of some classes, the share of the samples that these have, as sentences."""
+        standings = {name: outcome.standing for name, outcome in self.result.constraints.items()}
+        return [each.sentence(standings[each.name]) for each in class_shares_of(self.recipe, self.result)]
 
     def tags(self) -> dict[str, str]:
         """The words, as tags of an MLflow run."""
@@ -55,7 +64,7 @@ def write(explained: Explained, folder: Path) -> None:
     files = {
         RECIPE: yaml_core.write(recipe.model_dump(mode="json")),
         VERDICTS: json.dumps(explained.to_json(), indent=2) + "\n",
-        PAGE: markdown(explained.title, result.status, result.reason, explained.verdicts),
+        PAGE: markdown(explained.title, result.status, result.reason, explained.verdicts, explained.shares),
     }
     for name, text in files.items():
         write_file(folder / name, text)

@@ -25,7 +25,7 @@ from dualsweep.analysis.trials import JUDGED_STATUSES
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.engine.training_metrics import standings
 from dualsweep.trainer.feasibility.standing import CONFIDENCE, Slack, Standing, fixed_criticals, standing_of
-from dualsweep.trainer.result import ConstraintOutcome, Result, Status, feasibility
+from dualsweep.trainer.result import UNTOLD, ConstraintOutcome, Result, Status, feasibility
 
 LEVEL = 0.95
 #: Metrics that are no figures of a training.
@@ -156,7 +156,8 @@ class Replicates:
             said += "; violated in the mean: " + ", ".join(violated)
         elif constraints and all(each.met for each in constraints.values()):
             said += "; every constraint is met in the mean"
-        return said + "".join(f"; seed {seed} is left out: {text}" for seed, text in self._left_out())
+        said += "".join(f"; seed {seed} is left out: {text}" for seed, text in self._left_out())
+        return said + (f"; {UNTOLD}" if any(each.reason.endswith(UNTOLD) for each in self.runs.values()) else "")
 
     @property
     def _unsound(self) -> list[Status]:

@@ -6,8 +6,8 @@ import math
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -17,7 +17,8 @@ from rich.text import Text
 from dualsweep.sweeps.records.explained import RECIPE, Explained, Points
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
 from dualsweep.sweeps.records.sweep_summary import recommended_folder
-from dualsweep.sweeps.reports.pricing import priced_in_folder, priced_in_mlflow
+from dualsweep.sweeps.reports.beside_trials import Wanted, beside_folder, beside_mlflow
+from dualsweep.sweeps.reports.named_numbers import named_numbers, refused
 from dualsweep.sweeps.tracking.metrics_file import read_points
 from dualsweep.sweeps.tracking.spool import FOLDER, points_in
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
@@ -27,6 +28,7 @@ from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import read_result
 from dualsweep.trainer.storage import RESULT
+from dualsweep.trainer.verdicts.class_share import class_shares_of
 from dualsweep.trainer.verdicts.text import COLOURS, evidence_lines
 
 if TYPE_CHECKING:
@@ -35,10 +37,11 @@ if TYPE_CHECKING:
 _RUN_ID_LENGTH = 32
 
 
-def explain_run(run: str, tracking_uri: str | None) -> Explained:
+def explain_run(run: str, tracking_uri: str | None, wanted: Wanted = MappingProxyType({})) -> Explained:
     """The verdicts of `run`: an output folder, a trial's folder in a sweep's, or the id of a trial's run in MLflow.
 
-    Of a sweep's folder the recommended trial is meant.
+    Of a sweep's folder the recommended trial is meant. `wanted` are shares of the samples by constraint, for which a sweep's
+    trials tell budgets; 1/K for each class of K where left out.
 
     Raises:
         InputError: it is none of these, or has not ended.
@@ -54,13 +57,13 @@ def explain_run(run: str, tracking_uri: str | None) -> Explained:
         explained = _explained(run, sweep / "artifacts" / below, f"{sweep.name} {' '.join(below.parts)}", points_in(spool))
         if len(below.parts) > 1:  # one training of several: budgets are priced by their means
             return explained
-        return replace(explained, prices=priced_in_folder(sweep, below.name, maximizes=explained.recipe.maximizes))
+        return beside_folder(explained, sweep, below.name, wanted)
     if is_sweep_folder(folder):
-        return explain_run(str(recommended_folder(folder)), tracking_uri)
+        return explain_run(str(recommended_folder(folder)), tracking_uri, wanted)
     if folder.is_dir():
         return _explained(run, folder, folder.name, read_points(folder))
     if len(run) == _RUN_ID_LENGTH and set(run) <= set("0123456789abcdef"):
-        return _from_mlflow(run, tracking_uri)
+        return _from_mlflow(run, tracking_uri, wanted)
     raise _refused(run, "name a folder that `dualsweep train` wrote, SWEEP/trials/0000 of a sweep's, or a run id of 32 digits")
 
 
@@ -78,7 +81,7 @@ def _explained(run: str, folder: Path, title: str, points: Points) -> Explained:
     return Explained.of(title, points, result, recipe)
 
 
-def _from_mlflow(run_id: str, tracking_uri: str | None) -> Explained:
+def _from_mlflow(run_id: str, tracking_uri: str | None, wanted: Wanted) -> Explained:
     from dualsweep.analysis.store import open_client
     from dualsweep.sweeps.reports.reviewing import store_of
 
@@ -105,7 +108,7 @@ def _from_mlflow(run_id: str, tracking_uri: str | None) -> Explained:
     tags = run.data.tags
     if tags["dualsweep.kind"] != "trial" or not {"mlflow.parentRunId", "dualsweep.trial"} <= set(tags):
         return explained
-    return replace(explained, prices=priced_in_mlflow(uri, tags["mlflow.parentRunId"], tags["dualsweep.trial"]))
+    return beside_mlflow(explained, uri, tags["mlflow.parentRunId"], tags["dualsweep.trial"], wanted)
 
 
 def _logged_points(client: MlflowClient, run_id: str, metrics: Sequence[str]) -> Points:
@@ -115,6 +118,25 @@ def _logged_points(client: MlflowClient, run_id: str, metrics: Sequence[str]) ->
         for each in client.get_metric_history(run_id, name):
             points.setdefault((each.step, each.timestamp), {})[name] = each.value
     return [MetricPoint.from_json({"step": step, "metrics": points[step, time]}) for step, time in sorted(points)]
+
+
+def wanted_shares(option: str, text: str | None, run: str, explained: Explained) -> dict[str, float]:
+    """What `--share NAME=VALUE,…` asks for.
+
+    Raises:
+        InputError: it is not of that form, no share, or of no constraint whose classes' share was measured.
+    """
+    if text is None:
+        return {}
+    wanted = named_numbers(option, text)
+    names = [each.name for each in class_shares_of(explained.recipe, explained.result)]
+    for name, share in wanted.items():
+        if name not in names:
+            rule = f"must be of constraints on the loss of classes whose share was measured ({', '.join(names) or 'none'})"
+            raise refused(option, rule, f"{name} of {run}", "name one, or measure shares with evaluation.metrics: [class_shares]")
+        if not 0.0 < share < 1.0:
+            raise refused(option, "must be between 0 and 1", f"{share:g} for {name}", "write 0.1 for a tenth of the samples")
+    return wanted
 
 
 def _refused(run: str, remedy: str) -> InputError:
@@ -141,5 +163,5 @@ def show(explained: Explained, console: Console) -> None:
             table.add_row("", "", Text(line, "dim"))
     if explained.verdicts:
         console.print(table)
-    for line in explained.prices:
+    for line in (*explained.shares, *explained.goals, *explained.prices):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

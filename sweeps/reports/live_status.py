@@ -17,12 +17,12 @@ from dualsweep.cluster.errors import ClusterError
 from dualsweep.cluster.job_files import job_stem, read_log
 from dualsweep.cluster.jobs import Job
 from dualsweep.sweeps.journal import EVENTS, LIVE, Record
-from dualsweep.sweeps.progress import clock
+from dualsweep.sweeps.trial_state import clock, place
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import local_path
 from dualsweep.trainer.ray_shell.job import TRAINING
 
-#: Seconds without a word of the command from which on its trainings count as lost: it writes whenever one reports.
+#: Seconds without a word of the command from which on its trainings count as lost: it writes every few seconds.
 SILENT = 60.0
 
 
@@ -119,7 +119,7 @@ def _cells(row: Record) -> tuple[str, ...]:
     worst = min(slacks.items(), key=lambda item: float(item[1]), default=None)
     return (
         row["trial"],
-        row["state"].replace("_", " "),
+        _state(row),
         f"{row['step']}/{row['steps']}" if row.get("steps") else "",
         "" if objective is None else f"{objective:.4g}",
         "" if worst is None else f"{worst[1]:+.3g} ({worst[0]})",
@@ -129,6 +129,14 @@ def _cells(row: Record) -> tuple[str, ...]:
         row.get("node") or "",
         clock(row.get("seconds")),
     )
+
+
+def _state(row: Record) -> str:
+    """Of what runs its phase, else its state."""
+    phase = row.get("phase", "training")
+    if row["state"] == "running" and phase != "training":
+        return place(phase, row.get("share", 0.0), 0, 0)
+    return str(row["state"]).replace("_", " ")
 
 
 def logs(story: Story, trial: str, read: Callable[[str, str], str | None]) -> Iterator[str]:
@@ -165,6 +173,7 @@ def _line(event: Record) -> str:
     said = {
         "started": lambda: ", ".join(f"{name}={value}" for name, value in event.get("params", {}).items()),
         "placed": lambda: f"on {event['node']} at step {event['step']}",
+        "phase": lambda: f"{event['phase']}, step {event['step']}",
         "restarted": lambda: f"on {event['node']} at step {event['step']}, as its processes before were lost",
         "ended": lambda: f"{event['status']}, {event['feasible'] or 'no verdict'}: {event['reason']}",
     }[event["event"]]()

@@ -10,9 +10,14 @@ History = dict[str, list[tuple[int, float]]]
 
 
 def histories(points: Iterable[MetricPoint]) -> tuple[History, History]:
-    """Multipliers and slacks by constraint, each a list of (step, value), from points in order, the final one among them."""
+    """Multipliers and slacks by constraint, each a list of (step, value), from points in order.
+
+    Without the final evaluation's, which is of other weights, and would end each trajectory in a vertical tick; unless there is
+    no other.
+    """
     by_kind: dict[str, History] = {"multiplier": {}, "slack": {}}
-    for point in points:
+    every = list(points)
+    for point in [each for each in every if not each.final] or every:
         for metric, value in point.metrics.items():
             kind, _, constraint = metric.partition("/")
             if kind in by_kind and constraint:

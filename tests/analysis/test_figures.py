@@ -17,7 +17,7 @@ from dualsweep.analysis.columns import columns, default_axes, view_range
 from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.figures.front_html import base_url_of, front_html
 from dualsweep.analysis.figures.front_png import front_png, marker_path
-from dualsweep.analysis.figures.marks import MARKS, on_front
+from dualsweep.analysis.figures.marks import MARKS, kinds, on_front
 from dualsweep.analysis.figures.trajectories import trajectories_png
 from dualsweep.analysis.figures.trial_columns import rounded
 from dualsweep.analysis.front import find_front
@@ -59,7 +59,7 @@ def test_the_page_knows_intervals_lineage_stopped_trials_and_names() -> None:
     loaded = payload(html)
     assert own(html, "continued_from")[:2] == [None, "0000"] and own(html, "kind")[2] == "stopped"
     intervals = loaded["trials"]["intervals"]
-    assert listed(loaded, intervals["objective"])[:3] == [None, 0.01, None] and loaded["trials"]["marks"] == {"1": ["knee"]}
+    assert listed(loaded, intervals["objective"])[:3] == [0.00098, 0.01, 0.00098] and loaded["trials"]["marks"] == {"1": ["knee"]}
     assert loaded["thumbnails"] == {"0000": "data:image/webp;base64,AA=="}
     assert [(band["budget"], band["through"]) for band in loaded["bands"]] == [(0, None)]
     axes = ["param:constraints.*.at_most", "value/max"]
@@ -174,6 +174,17 @@ def test_a_far_outlier_leaves_the_first_view_but_the_front_never_does() -> None:
     )
     limits = view_range(columns(lonely)[0], lonely, find_front(lonely))
     assert limits is not None and limits[0] < -99
+
+
+def test_the_picture_has_bars_at_what_is_on_the_front_and_tied_with_it() -> None:
+    """Ink of the same picture without the errors of one trial: it has bars where it is on the front or tied, and only there."""
+    record = made_up_sweep(40)
+    front = find_front(record)
+    dominated = next(trial for trial, kind in zip(record.trials, kinds(record, front), strict=True) if kind == "feasible")
+    for trial, barred in ((front.trials[0], True), (dominated, False)):
+        exact = replace(trial, metrics={key: value for key, value in trial.metrics.items() if "_error" not in key})
+        bare = replace(record, trials=tuple(exact if each is trial else each for each in record.trials))
+        assert (pixels(front_png(record, front)) != pixels(front_png(bare, front))).any() == barred
 
 
 def test_axes_of_the_first_view() -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from dualsweep.analysis.figures.marks import kinds
 from dualsweep.analysis.front import domination_ranks, find_front, non_dominated
+from dualsweep.analysis.recommendation.recommend import recommend
+from dualsweep.analysis.ties import clearly_dominated
 from dualsweep.analysis.trials import Direction, SweepRecord, Trial
 from dualsweep.trainer.feasibility.standing import Standing
 from tests.analysis.made_up import made_up_sweep
@@ -141,3 +145,53 @@ def test_maximised_objectives_run_from_their_best_end() -> None:
         objectives={"objective": "maximize", "value/max": "minimize"},
     )
     assert find_front(flipped).ids == ("high", "low")
+
+
+def best_of(*points: tuple[float, float], objectives: Mapping[str, Direction] | None = None) -> SweepRecord:
+    """Trials a, b, … with these (objective, its standard error), all feasible."""
+    trials = tuple(
+        Trial(name, "0" * 32, "converged", metrics={"objective": value, "objective_error": error}, standing="met")
+        for name, (value, error) in zip("abcdef", points, strict=False)
+    )
+    return SweepRecord("1", "s", "p", objectives or {"objective": "minimize"}, None, trials)
+
+
+def test_a_winner_by_less_than_the_errors_is_a_tie_and_said_so() -> None:
+    sweep = best_of((0.0524, 0.0013), (0.0523, 0.0013), (0.0600, 0.0013))
+    front = find_front(sweep)
+    assert front.ids == ("b",) and [trial.trial_id for trial in front.tied] == ["a"] and not front.doubtful
+    assert front.note.endswith("3 feasible. A tie within errors: a is not told apart from trial b, the best.")
+    assert kinds(sweep, front) == ["tied", "front", "feasible"]
+    assert recommend(sweep, front).knee_reason == "Trial b: the only point of the front; a is not told apart from it."
+    exact = find_front(best_of((0.0524, 0.0), (0.0523, 0.0)))
+    assert not exact.tied and "tie" not in exact.note
+
+
+def test_a_tie_is_symmetric_in_the_direction_and_has_two_standard_errors_of_the_difference() -> None:
+    most: Mapping[str, Direction] = {"objective": "maximize"}
+    for gap, tied in ((0.99 * 2 * math.sqrt(2), 1), (1.01 * 2 * math.sqrt(2), 0)):
+        for one, objectives in ((gap, None), (-gap, most)):
+            front = find_front(best_of((one, 1.0), (0.0, 1.0), objectives=objectives))
+            assert front.ids == ("b",) and len(front.tied) == tied
+
+
+def test_on_two_axes_what_one_is_clearly_better_than_is_dominated() -> None:
+    """Against (1, 1) with errors of 0.1: clearly worse in one and alike in the other is dominated, better in the other is not."""
+    points = {"behind": (1.05, 1.5), "near": (1.05, 1.05), "other": (0.5, 1.5), "barely": (0.95, 1.5)}
+    errors = np.full((1 + len(points), 2), 0.1)
+    beaten = clearly_dominated(np.array([(1.0, 1.0), *points.values()]), errors)
+    assert dict(zip(["it", *points], beaten.tolist(), strict=True)) == {
+        "it": False, "behind": True, "near": False, "other": False, "barely": True,
+    }  # fmt: skip
+
+
+def test_what_is_on_the_front_by_less_than_the_errors_is_named() -> None:
+    metrics = {"objective_error": 0.1}
+    named = {"a": (1.0, 1.0), "b": (0.95, 9.0), "c": (5.0, 0.0)}
+    trials = tuple(
+        Trial(name, "0" * 32, "converged", metrics={**metrics, "objective": x, "value/max": y}, standing="met")
+        for name, (x, y) in named.items()
+    )
+    front = find_front(record(*trials))
+    assert front.ids == ("b", "a", "c") and [trial.trial_id for trial in front.doubtful] == ["b"]
+    assert front.note.endswith("b is on it by less than the errors.")

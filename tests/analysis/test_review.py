@@ -159,10 +159,10 @@ def test_thumbnails_are_small_and_the_fronts_come_first(tmp_path: Path) -> None:
     assert set(made) == {trial.trial_id for trial in trials[:6]}
     assert next(iter(made)) == min(find_front(record).ids)
     picture = Image.open(io.BytesIO(b64decode(made["0000"].removeprefix("data:image/webp;base64,"))))
-    assert picture.size == (132, 66)
+    assert picture.size == (264, 132)
     page = review(record, tmp_path / "out", thumbnails=made)
     assert made["0000"] in text_in(page.front_html.read_text()) and page.samples_png is not None
-    assert Image.open(page.samples_png).height == 168
+    assert Image.open(page.samples_png).height == 234
 
 
 def test_the_spreadsheet_has_every_trial_in_order(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from dualsweep.cluster.job_files import job_stem
 from dualsweep.sweeps.cli import app
 from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.progress import Progress
-from dualsweep.sweeps.reports.live_status import SILENT, Story, logs, of_folder
+from dualsweep.sweeps.reports.live_status import SILENT, Story, logs, of_folder, show
 
 
 def report(step: int, slack: float, log: str) -> dict[str, Any]:
@@ -49,6 +50,18 @@ def test_every_trial_is_told_as_it_stands(progress: Progress, tmp_path: Path) ->
     assert (running["state"], running["step"], running["steps"], running["node"]) == ("running", 10, 60, "node-of-b.out")
     assert running["slacks"] == {"four": -0.2, "five": 0.3} and running["multipliers"] == {"four": 1.5, "five": 0.0}
     assert (ended["restarts"], running["restarts"], begun["restarts"]) == (0, 1, 0) and begun["state"] == "starting"
+
+
+def test_a_trial_that_is_evaluated_says_its_phase(progress: Progress, tmp_path: Path) -> None:
+    time.sleep(1.1)
+    progress.reported("0001", report(60, 0.01, "b.out") | {"phase": "sampling", "phase_share": 0.3})
+    row = rows(tmp_path)["0001"]
+    assert (row["state"], row["phase"], row["share"]) == ("running", "sampling", 0.3)
+    console = Console(record=True, width=200, quiet=False, file=io.StringIO())
+    show([row], console)
+    assert "sampling 30 %" in console.export_text()
+    told = list(logs(of_folder(tmp_path), "0001", lambda node, file: None))
+    assert any(line.endswith("phase  sampling, step 60") for line in told)
 
 
 def test_a_command_that_says_nothing_any_more_or_has_ended_is_told_from_one_that_runs(progress: Progress, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,11 +25,15 @@ from dualsweep.trainer.evaluation.grid import sample_grid
 from dualsweep.trainer.evaluation.images import Integers, Rows
 from dualsweep.trainer.evaluation.metrics import measure
 from dualsweep.trainer.evaluation.values import held_out_metrics, objective_metrics
+from dualsweep.trainer.metric_point import Phase
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.spaces import decode_in_parts
 from dualsweep.trainer.result import ConstraintOutcome, Result, feasibility, outcomes
 from dualsweep.trainer.rng import in_turn, shard
 from dualsweep.trainer.samplers.sampling import sample
+
+#: What is told of a phase: which, and how much of it is done.
+Enter = Callable[[Phase, float], None]
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,10 @@ class _Measured:
     asked: Integers | None
 
 
-def evaluate(run: Evaluated, policy: MultiplierPolicy, trained: Trained) -> FinalEvaluation | None:
-    """The final evaluation of a training that is over, by all workers; on rank 0 only."""
+def evaluate(run: Evaluated, policy: MultiplierPolicy, trained: Trained, enter: Enter) -> FinalEvaluation | None:
+    """The final evaluation of a training that is over, by all workers; on rank 0 only. `enter` hears of its phases."""
     started = time.monotonic()
-    measured = _measured(run, policy, trained)
+    measured = _measured(run, policy, trained, enter)
     if measured is None:
         return None
     drawn, delivery = measured.final.trained, measured.delivery
@@ -73,15 +78,17 @@ def evaluate(run: Evaluated, policy: MultiplierPolicy, trained: Trained) -> Fina
     return FinalEvaluation(result, files | kept, kept)
 
 
-def _measured(run: Evaluated, policy: MultiplierPolicy, trained: Trained) -> _Measured | None:
+def _measured(run: Evaluated, policy: MultiplierPolicy, trained: Trained, enter: Enter) -> _Measured | None:
     """Final values of the averaged weights and samples, by all workers; on rank 0 only."""
+    enter("measuring", 0.0)
     weights = run.problem.mixture_weights(settled_multipliers(trained.state))
     with run.primal.averaged(weights) as model:
         delivery = policy.deliver(run, model, trained.state, trained.step)
         deciding = replace(run.deciding, relaxations=run.problem.relaxations(delivery.multipliers))
         final = final_values(run.sources, weights, run.host, deciding)
-        samples = _samples(run, model)
+        samples = _samples(run, model, enter)
         asked = in_turn(len(model.texts), range(run.evaluation.samples)) if model.by_label else None
+    enter("judging", 0.0)
     return None if final is None else _Measured(final, delivery, samples, None if asked is None else asked.numpy())
 
 
@@ -124,12 +131,19 @@ def _facts(run: Evaluated) -> dict[str, float]:
     }
 
 
-def _samples(run: Evaluated, model: Predictor) -> Tensor | None:
+def _samples(run: Evaluated, model: Predictor, enter: Enter) -> Tensor | None:
     """All samples on rank 0, in the order of their positions; each worker makes its share."""
     spec, host = run.evaluation, run.host
     mine = shard(spec.samples, host.rank, host.world)
+    batches = -(-(spec.samples // host.world) // spec.batch_size)  # of the worker with the fewest: all tell as often
+
+    def made(count: int) -> None:
+        if -(-count // spec.batch_size) < batches:
+            enter("sampling", count / len(mine))
+
+    enter("sampling", 0.0)
     own = sample(
-        model, run.schedule, mine, run.shape, sampling=run.sampling, seed=run.seed, batch_size=spec.batch_size
+        model, run.schedule, mine, run.shape, sampling=run.sampling, seed=run.seed, batch_size=spec.batch_size, made=made
     )  # fmt: skip
     gathered = host.gather(_as_file(own))
     if gathered is None:

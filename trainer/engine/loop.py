@@ -27,7 +27,7 @@ from dualsweep.trainer.engine.outbox import MOST_POINTS, Outbox
 from dualsweep.trainer.engine.training_metrics import MetricWindow
 from dualsweep.trainer.engine.update_log import UpdateLog
 from dualsweep.trainer.engine.warm_start import begin
-from dualsweep.trainer.metric_point import MetricPoint
+from dualsweep.trainer.metric_point import MetricPoint, Phase
 from dualsweep.trainer.result import Status
 from dualsweep.trainer.sources.base import SourceStep
 from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
@@ -71,6 +71,7 @@ class Loop:
         self.step, self.seconds = 0, 0.0
         self._answer: Callable[[], DualState] | None = None
         self._outbox = Outbox()
+        self._phase: Phase = "training"
         self._report_every = TIMED_STEPS
 
     def run(self) -> Trained:
@@ -214,9 +215,14 @@ class Loop:
     def report(self, **extra: Any) -> None:
         """Sends the points since the last report; every worker calls it, the first one's payload counts."""
         points = [point.to_json() for point in self._outbox.send()]
-        place = {"step": self.step, "steps": self.recipe.train.steps, "seconds": self.seconds}
+        place = {"step": self.step, "steps": self.recipe.train.steps, "seconds": self.seconds, "phase": self._phase}
         taken = self.host.report({**place, "points": points, "made": self._outbox.made, **extra})
         self._outbox.acknowledge(taken)
+
+    def enter(self, phase: Phase, share: float = 0.0) -> None:
+        """Says what is done now and how much of it; every worker calls it, as it calls `report`."""
+        self._phase = phase
+        self.report(phase_share=share)
 
     def wait(self, most: int = 0) -> None:
         """Waits until at most so many points are not acknowledged, and says so in reports; every worker calls it."""

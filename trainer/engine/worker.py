@@ -30,7 +30,8 @@ def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = Non
     resolve(recipe.evaluation.metrics)  # a wrong import path must cost no training
     prepared = prepare(recipe, host, judges)
     loop = Loop(prepared, partial(_files, prepared))
-    evaluation = evaluate(prepared, prepared.policy, loop.run())
+    evaluation = evaluate(prepared, prepared.policy, loop.run(), loop.enter)
+    loop.enter("writing")
     host.checkpoints.flush()
     loop.wait()  # so that a training with a result has lost no point: it is never continued
     if evaluation is None:

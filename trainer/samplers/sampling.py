@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -26,9 +27,10 @@ def sample(
     sampling: Sampling,
     seed: int,
     batch_size: int,
+    made: Callable[[int], None] = lambda count: None,
     prompt: int | None = None,
 ) -> Tensor:
-    """Samples [len(positions), *shape] on the CPU, by a sampler of `shipped/`.
+    """Samples [len(positions), *shape] on the CPU, by a sampler of `shipped/`; `made` hears after each batch how many there are.
 
     A model of several prompts or classes is given them in turn, by position, or `prompt` alone.
 
@@ -47,4 +49,5 @@ def sample(
         batch = positions[start : start + batch_size]
         asked = in_turn(prompts, batch) if prompt is None else torch.full((len(batch),), prompt)
         samples.append(draw(predict if asked is None else partial(predict, prompts=asked), batch).float().cpu())
+        made(start + len(batch))
     return torch.cat(samples)

@@ -29,7 +29,8 @@ class Case:
     `whole` is its trace since the warm-up; for an equality whose multiplier is negative, `whole` and the figures taken from
     it have their signs turned, so that everywhere a growing multiplier presses against a negative slack. `limit` is the
     largest multiplier it can reach; `pressed` whether it ended there. Slacks are net of what a resilient budget has given way
-    by. `steps` are the run's; `measured_by` the recipe's keys that sharpen its slack in training (`trainer/verdicts/keys.py`).
+    by. `steps` are the run's; `measured_by` the recipe's keys that sharpen its slack in training (`trainer/verdicts/keys.py`);
+    `relative` whether its budget is relative to the objective.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Case:
     pressed: bool
     steps: int
     measured_by: str = "train.batch_size"
+    relative: bool = False
 
     @cached_property
     def tail(self) -> Trace:

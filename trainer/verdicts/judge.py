@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from dualsweep.trainer.dual.problem import RELATIVE_LIMIT
+from dualsweep.trainer.feasibility.standing import Slack, standing_of
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.recipe.fields import Constraint
 from dualsweep.trainer.result import ConstraintOutcome, Result, Z
@@ -54,7 +55,9 @@ def verdicts(
         pressed = outcome.kind != "minimax" and (end >= dual.cap * (1 - 1e-9) or (relative[name] and full and end > ZERO))
         turned = outcome.kind == "equals" and outcome.multiplier < 0
         sharper = (measured_by or {}).get(name, "train.batch_size")
-        case = Case(name, outcome, trace.turned() if turned else trace, dual, limit, pressed, result.steps, sharper)
+        case = Case(
+            name, outcome, trace.turned() if turned else trace, dual, limit, pressed, result.steps, sharper, relative[name]
+        )
         judged.append(next(verdict for rule in _RULES if (verdict := rule(case)) is not None))
     return judged
 
@@ -187,7 +190,7 @@ def _falling(case: Case) -> Verdict | None:
         f"{case.whole.multipliers.max():.3g}, at {end[-1]:.3g}"
     )
     loss = case.outcome.kind != "at_least" and case.measured_by != "rollout.batch_size"  # what falls all through training
-    ways = "a smaller step or a relative budget" if loss else "or a smaller step"
+    ways = "a smaller step or a relative budget" if loss and not case.relative else "or a smaller step"
     advice = f"at this pace it is at zero after {more:.0f} more steps; it rose too high early: try dual.warmup, {ways}"
     return _verdict(case, "falling", sentence, advice, steps_to_zero=more, fall=fall)
 
@@ -201,7 +204,7 @@ def _settled(case: Case) -> Verdict:
         return _verdict(case, "violated", sentence, _against_violation(case))
     told = f"{_slack(outcome)}, multiplier {case.multiplier:.3g}"
     undecided = outcome.standing == "undecided"
-    advice = "raise feasibility.draws, or feasibility.tolerance, to tell" if undecided else ""
+    advice = _to_decide(outcome) if undecided else ""
     if abs(case.slack) <= max(Z * case.error, outcome.tolerance) and abs(case.multiplier) > ZERO:
         kept = "; whether it is kept within its tolerance is undecided" if undecided else " and is kept"
         binds = "among the largest values" if outcome.kind == "minimax" else f"the budget binds{kept}"
@@ -209,6 +212,14 @@ def _settled(case: Case) -> Verdict:
     if undecided:
         return _verdict(case, "undecided", f"neither met nor violated with confidence: {told}", advice)
     return _verdict(case, "met", f"met: {told}", "")
+
+
+def _to_decide(outcome: ConstraintOutcome) -> str:
+    """What would decide a constraint: more draws, or more held-out images where these alone leave it open."""
+    own = standing_of(Slack(outcome.slack + outcome.relaxation, outcome.slack_error), outcome.kind, outcome.tolerance)
+    held_out = outcome.held_out is not None and outcome.held_out.standing == "undecided" and own != "undecided"
+    more = "hold out more images (data.holdout)" if held_out else "raise feasibility.draws"
+    return f"{more}, or raise feasibility.tolerance, to tell"
 
 
 def _against_violation(case: Case) -> str:

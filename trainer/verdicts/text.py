@@ -48,14 +48,15 @@ def evidence_lines(verdict: Verdict) -> list[str]:
     return lines
 
 
-def markdown(title: str, status: str, reason: str, verdicts: Sequence[Verdict]) -> str:
-    """All verdicts of a run as a Markdown page."""
+def markdown(title: str, status: str, reason: str, verdicts: Sequence[Verdict], shares: Sequence[str] = ()) -> str:
+    """All verdicts of a run as a Markdown page, the shares of classes (`dualsweep.trainer.verdicts.class_share`) last."""
     parts = [f"# {title}", f"{status.replace('_', ' ')}: {reason}"]
     for verdict in verdicts:
         parts.append(f"## {verdict.name}: {verdict.word}\n\n{verdict.sentence}")
         if verdict.suggestion:
             parts.append(f"**{verdict.suggestion}**")
         parts.append("\n".join(f"- {line}" for line in evidence_lines(verdict)))
+    parts.append("\n".join(f"- {line}" for line in shares))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

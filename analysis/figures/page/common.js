@@ -62,6 +62,19 @@ const inBrushes = (trial) => {
 const passes = (trial) => !view.off.has(trial.kind) && (view.picked === null || view.picked.has(trial.index)) && inBrushes(trial);
 const filtered = () => view.brushes.size > 0 || view.picked !== null;
 
+// ---- light or dark, as the system has it -------------------------------------------------------------------------------------
+const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+const ink = dark
+  ? { text: "#e3e8ef", soft: "#9aa6b5", grid: "#2b333e", line: "#5b6675", paper: "#14181e", front: "#a9c8ff", slope: "#f0a35e", other: "#3fbfae",
+      band: "rgba(169, 200, 255, 0.14)", edge: "rgba(169, 200, 255, 0.5)" }
+  : { text: "#1c2430", soft: "#5b6675", grid: "#e8ebef", line: "#9aa3af", paper: "#ffffff", front: review.marks.front.colour, slope: "#b45309",
+      other: "#0f766e", band: "rgba(11, 46, 99, 0.10)", edge: "rgba(11, 46, 99, 0.4)" };
+// The front's navy would vanish on black, and a brown nearly so.
+if (dark) {
+  const lighter = { [review.marks.front.colour]: ink.front, "#a16207": "#e0b04b", "#c2410c": "#ff8a5c" };
+  for (const mark of Object.values(review.marks)) mark.colour = lighter[mark.colour] || mark.colour;
+}
+
 // ---- small makers -----------------------------------------------------------------------------------------------------------
 const element = (tag, text, cls) => {
   const made = document.createElement(tag);

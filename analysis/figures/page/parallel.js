@@ -49,12 +49,12 @@ const drawParallel = () => {
     drawLine(trial, mark.colour, front ? 1.8 : 1, mark.faint ? [4, 3] : []);
   }
   pen.globalAlpha = 1;
-  if (view.hovered) drawLine(view.hovered, "#b45309", 3.2);
+  if (view.hovered) drawLine(view.hovered, ink.slope, 3.2);
   for (const one of axes) drawAxis(one);
 };
 const drawAxis = (one) => {
   pen.setLineDash([]);
-  pen.strokeStyle = "#5b6675";
+  pen.strokeStyle = ink.soft;
   pen.lineWidth = 1.2;
   pen.beginPath();
   pen.moveTo(one.x, TOP);
@@ -64,7 +64,7 @@ const drawAxis = (one) => {
   if (!brush) return;
   const top = heightOf(one, brush[1]), bottom = heightOf(one, brush[0]);
   pen.fillStyle = "rgba(180, 83, 9, 0.25)";
-  pen.strokeStyle = "#b45309";
+  pen.strokeStyle = ink.slope;
   pen.fillRect(one.x - 8, top, 16, Math.max(2, bottom - top));
   pen.strokeRect(one.x - 8, top, 16, Math.max(2, bottom - top));
 };

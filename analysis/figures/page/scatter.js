@@ -1,12 +1,12 @@
 // The scatter of any two columns: trials by kind, the front's steps, the certified band, tangents, lineage, an amortised front.
-const FONT = { family: "system-ui, Segoe UI, Roboto, Arial, sans-serif", size: 13, color: "#1c2430" };
-const INK = review.marks.front.colour;
+const FONT = { family: "system-ui, Segoe UI, Roboto, Arial, sans-serif", size: 13, color: ink.text };
+const INK = ink.front;
 const plot = byId("plot");
 
 const axis = (key) => ({
   title: { text: columns.get(key).label, standoff: 8 }, range: columns.get(key).range || undefined,
-  zeroline: /slack/.test(key), zerolinecolor: "#8a8f98", gridcolor: "#e8ebef", linecolor: "#9aa3af", showline: true,
-  ticks: "outside", tickcolor: "#9aa3af", automargin: true,
+  zeroline: /slack/.test(key), zerolinecolor: ink.line, gridcolor: ink.grid, linecolor: ink.line, showline: true,
+  ticks: "outside", tickcolor: ink.line, automargin: true,
 });
 
 // ---- trials -------------------------------------------------------------------------------------------------------------------
@@ -14,10 +14,11 @@ const errorOf = (key, trial) => {
   if (trial.intervals[key] !== undefined) return trial.intervals[key];
   const name = (key.match(/^(?:value|slack)\/(.*)$/) || [])[1];
   const outcome = name === undefined ? undefined : trial.constraints.find((other) => other.name === name);
-  return outcome && outcome.slack_error !== null ? outcome.slack_error : 0;
+  return outcome && outcome.slack_error !== null ? 1.96 * outcome.slack_error : 0;
 };
+/** 95 % intervals of what is on the front or tied with it, and of all trials that are several trainings. */
 const errorBars = (key, picked, kind) => {
-  const array = picked.map((trial) => (onFront(trial) || trial.intervals[key] !== undefined ? errorOf(key, trial) : 0));
+  const array = picked.map((trial) => (onFront(trial) || kind === "tied" || review.replicated ? errorOf(key, trial) : 0));
   return array.some((size) => size > 0)
     ? { type: "data", array, thickness: 1, width: 3, color: review.marks[kind].colour } : undefined;
 };
@@ -31,8 +32,13 @@ const points = (kind, x, y) => {
     x: picked.map((t) => at(x, t)), y: picked.map((t) => at(y, t)), hoverinfo: "none",
     error_x: errorBars(x, picked, kind), error_y: errorBars(y, picked, kind),
     marker: { color: mark.colour, symbol: mark.symbol, size: mark.size, opacity: picked.map((t) => (passes(t) ? full : 0.1)),
-      line: { width: mark.filled ? 1 : 1.6, color: mark.filled ? "#ffffff" : mark.colour } },
+      line: { width: mark.filled ? 1 : 1.6, color: mark.filled ? ink.paper : mark.colour } },
   };
+};
+/** On which side of a point its name stands, so that it stays inside the frame. */
+const beside = (x, y, across, up) => {
+  const part = (key, value) => { const range = columns.get(key).range; return range ? (value - range[0]) / (range[1] - range[0]) : 0; };
+  return `${part(y, up) > 0.9 ? "bottom" : "top"} ${part(x, across) > 0.85 ? "left" : "right"}`;
 };
 /** Rings around the trials that have a name, and around the one that the band's slice goes through. */
 const rings = (x, y) => {
@@ -41,7 +47,7 @@ const rings = (x, y) => {
     (t.marks.length || t.id === sliced) && !view.off.has(t.kind) && at(x, t) !== null && at(y, t) !== null);
   return marked.length ? [{
     type: "scatter", mode: "markers+text", hoverinfo: "skip", x: marked.map((t) => at(x, t)), y: marked.map((t) => at(y, t)),
-    text: marked.map((t) => t.marks.join(", ")), textposition: "top right", textfont: { size: 12, color: INK },
+    text: marked.map((t) => t.marks.join(", ")), textposition: marked.map((t) => beside(x, y, at(x, t), at(y, t))), textfont: { size: 12, color: INK },
     marker: { symbol: "circle-open", size: 20, color: INK, line: { width: 2 } },
   }] : [];
 };
@@ -66,24 +72,33 @@ const pricedAxes = (x, y) => {
   }
   return null;
 };
+/** How much of the plot's height a band takes over the budgets in view: one that fills it certifies nothing there. */
+const FILLS = 0.7;
+const fills = (band, across) => {
+  const [low, high] = columns.get("objective").range || [0, 1], [left, right] = columns.get(across).range || [-Infinity, Infinity];
+  const seen = band.at.map((_, i) => i).filter((i) => band.at[i] >= left && band.at[i] <= right);
+  const inside = (value, open) => Math.min(high, Math.max(low, value === null ? open : value));
+  const tall = seen.reduce((sum, i) => sum + inside(band.upper[i], high) - inside(band.lower[i], low), 0);
+  return seen.length > 0 && tall > FILLS * seen.length * (high - low);
+};
 const bandHere = (x, y) => {
   const found = pricedAxes(x, y);
   if (!found) return null;
   const here = review.bands.filter((band) => band.budget === found[0]);
   const band = here.find((each) => each.through === view.through) || here[0];
-  return band ? [band, found[1]] : null;
+  return band ? [band, found[1], fills(band, found[1] ? y : x)] : null;
 };
 const bandLines = (x, y) => {
   const found = bandHere(x, y);
-  if (!found || view.off.has("band")) return [];
+  if (!found || found[2] || view.off.has("band")) return [];
   const [band, flip] = found;
   const [low, high] = columns.get("objective").range || [0, 1];
   const open = { lower: low - 9 * (high - low), upper: high + 9 * (high - low) };
   const side = (name) => band[name].map((value) => (value === null ? open[name] : value));
   const ring = swapped(flip, [...band.at, ...[...band.at].reverse()], [...side("upper"), ...side("lower").reverse()]);
   return [
-    line("band", ...ring, { width: 0 }, { fill: "toself", fillcolor: "rgba(11, 46, 99, 0.10)" }),
-    ...["lower", "upper"].map((name) => line(name, ...swapped(flip, band.at, band[name]), { color: "rgba(11, 46, 99, 0.4)", width: 1 })),
+    line("band", ...ring, { width: 0 }, { fill: "toself", fillcolor: ink.band }),
+    ...["lower", "upper"].map((name) => line(name, ...swapped(flip, band.at, band[name]), { color: ink.edge, width: 1 })),
     line("predicted", ...swapped(flip, band.at, band.front), { color: INK, width: 1.6, dash: "dash" }),
   ];
 };
@@ -113,7 +128,7 @@ const tangents = (x, y) => {
     across.push(middle - reach, middle + reach, null);
     up.push(height - slope * reach, height + slope * reach, null);
   }
-  return across.length ? [line("tangents", ...swapped(flip, across, up), { color: "#b45309", width: 2 })] : [];
+  return across.length ? [line("tangents", ...swapped(flip, across, up), { color: ink.slope, width: 2 })] : [];
 };
 const lineage = (x, y) => {
   if (view.off.has("lineage")) return [];
@@ -135,8 +150,8 @@ const amortised = (x, y) => {
   const beats = (p, q) => over(p, q, x) >= 0 && over(p, q, y) >= 0 && over(p, q, x) + over(p, q, y) > 0;
   const priced = [x, y].some((key) => key.startsWith("multiplier/")); // of multipliers none is better
   const best = known.filter((p) => priced || !known.some((q) => beats(q, p))).sort((a, b) => a[x] - b[x]);
-  return best.length ? [line("amortised", best.map((p) => p[x]), best.map((p) => p[y]), { color: "#0f766e", width: 2 },
-    { mode: "lines+markers", marker: { symbol: "square", size: 5, color: "#0f766e" } })] : [];
+  return best.length ? [line("amortised", best.map((p) => p[x]), best.map((p) => p[y]), { color: ink.other, width: 2 },
+    { mode: "lines+markers", marker: { symbol: "square", size: 5, color: ink.other } })] : [];
 };
 
 // ---- all of it ----------------------------------------------------------------------------------------------------------------
@@ -149,8 +164,9 @@ const notes = (traces, x, y) => {
   const band = bandHere(x, y);
   return [
     crosses && steps(x, y).length ? "Faint crosses violate budgets that decide: they may lie beyond the front's line, which joins only trials that are known to keep these." : "",
-    band && !view.off.has("band") ? `Band: what these trials' multipliers ${review.certificate.certified ? "certify" : "say"} of the front${review.certificate.certified ? "" : " if they converged"}, 95 % sure as a whole; dashed: the front predicted within.` : "",
-    ...(band && !view.off.has("band") ? review.certificate.said : []),
+    band && band[2] && !view.off.has("band") ? "The band is left out: it fills the plot, so that these trials certify next to nothing of the front here." : "",
+    band && !band[2] && !view.off.has("band") ? `Band: what these trials' multipliers ${review.certificate.certified ? "certify" : "say"} of the front${review.certificate.certified ? "" : " if they converged"}, 95 % sure as a whole; dashed: the front predicted within.` : "",
+    ...(band && !band[2] && !view.off.has("band") ? review.certificate.said : []),
     band && band[0].through ? `The band is the slice at the other budgets of trial ${band[0].through}.` : "",
     missing ? `${missing} of ${review.trials.length} trials have no finite value on these axes.` : "",
     far ? `${far} far-off ${far === 1 ? "point is" : "points are"} out of view: double-click shows all.` : "",
@@ -167,7 +183,7 @@ const drawScatter = () => {
   return Plotly.react(plot, [...bandLines(x, y), ...lineage(x, y), ...steps(x, y), ...tangents(x, y), ...amortised(x, y), ...kinds, ...rings(x, y)], {
     margin: { l: 64, r: 16, t: 30, b: 48 }, hovermode: "closest", hoverdistance: 12, showlegend: false, uirevision: drawnAxes,
     dragmode: same ? plot.layout.dragmode : "select", selections: same && view.picked ? plot.layout.selections : [],
-    xaxis: axis(x), yaxis: axis(y), paper_bgcolor: "#fff", plot_bgcolor: "#fff", font: FONT,
+    xaxis: axis(x), yaxis: axis(y), paper_bgcolor: ink.paper, plot_bgcolor: ink.paper, font: FONT,
   }, { responsive: true, displaylogo: false, doubleClick: "autosize", displayModeBar: true,
     modeBarButtons: [["select2d", "lasso2d"], ["zoom2d", "pan2d"], ["resetScale2d"], ["toImage"]] });
 };

@@ -2,7 +2,7 @@
 const svg = (inner) => `<svg width="18" height="14" viewBox="-9 -7 18 14" aria-hidden="true">${inner}</svg>`;
 // Those of the lines; a kind of point brings its own.
 const GLYPHS = {
-  band: '<rect x="-9" y="-5" width="18" height="10" fill="#0b2e63" opacity=".14"/><path d="M-9 0H9" stroke="#0b2e63" stroke-width="1.6" stroke-dasharray="4 3"/>',
+  band: '<rect x="-9" y="-5" width="18" height="10" fill="currentColor" opacity=".14"/><path d="M-9 0H9" stroke="currentColor" stroke-width="1.6" stroke-dasharray="4 3"/>',
   tangents: '<path d="M-8-4 8 4" stroke="#b45309" stroke-width="2.4"/>', lineage: '<path d="M-9 0H9" stroke="#8a8f98" stroke-dasharray="2 2"/>',
   amortised: '<path d="M-9 0H9" stroke="#0f766e" stroke-width="2"/><rect x="-2.5" y="-2.5" width="5" height="5" fill="#0f766e"/>',
 };
@@ -56,9 +56,9 @@ const drawHistory = () => {
     x: review.history.map((_, i) => i + 1), y: review.history, customdata: review.trials.map((t) => t.id),
     hovertemplate: "after trial %{customdata}: %{y:.4g}<extra></extra>",
   }], {
-    margin: { l: 64, r: 16, t: 8, b: 44 }, font: { ...FONT, size: 12.5 },
+    margin: { l: 64, r: 16, t: 8, b: 44 }, paper_bgcolor: ink.paper, plot_bgcolor: ink.paper, font: { ...FONT, size: 12.5 },
     xaxis: { ...axis("trial number"), range: undefined, title: { text: "trials" } },
-    yaxis: { title: { text: "hypervolume" }, gridcolor: "#e8ebef", rangemode: "tozero", automargin: true },
+    yaxis: { title: { text: "hypervolume" }, gridcolor: ink.grid, rangemode: "tozero", automargin: true },
   }, { responsive: true, displayModeBar: false });
 };
 
@@ -74,6 +74,7 @@ byId("clear").onclick = () => {
 let table = "";
 try {
   drawTable();
+  makeChooser();
   table = "The table below is complete.";
   makeLegend();
   makeParallel();

@@ -6,7 +6,7 @@ const bound = (trial, name) => {
   const found = trial.constraints.find((c) => c.name === name), cell = element("td");
   if (!found) { cell.textContent = "—"; return cell; }
   const error = found.slack_error === null ? "" : `±${Number(found.slack_error.toPrecision(2))} `;
-  cell.append(`${number(found.value)} ${found.relation} ${number(found.budget)}`,
+  cell.append(`${number(found.value)} ${found.stated} ${number(found.budget)}`,
     element("div", `${error}λ ${found.multiplier === null ? "—" : Number(found.multiplier.toPrecision(3))}`, "note"));
   return cell;
 };
@@ -17,12 +17,39 @@ const linkCell = (trial) => {
   if (trial.marks.length) cell.append(element("div", trial.marks.join(", "), "note"));
   return cell;
 };
-const tableColumns = [
-  ...(Object.keys(review.thumbnails).length ? [{ name: "samples", cell: (t) => {
-    const cell = element("td");
-    if (review.thumbnails[t.id]) cell.append(picture(t, "thumb"));
-    return cell;
-  } }] : []),
+/** The samples of one trial, or of two side by side, as large as there is room for. */
+let first = null;
+const enlarge = (trial) => {
+  const pair = element("div", undefined, "pair"), close = element("button", "close"), other = element("button", "beside another …");
+  for (const each of first && first !== trial ? [first, trial] : [trial]) {
+    const part = element("div");
+    part.append(element("div", `Trial ${each.id}`, "head"), picture(each, "whole"), element("div",
+      review.objectives.map((name) => `${name} ${measured(each, name)}`).join(", "), "note"));
+    pair.append(part);
+  }
+  const alone = first === null || first === trial;
+  first = null;
+  close.onclick = () => byId("large").close();
+  other.onclick = () => { first = trial; byId("large").close(); };
+  byId("large").replaceChildren(pair, ...(alone && Object.keys(review.thumbnails).length > 1 ? [other, " "] : []), close);
+  byId("large").showModal();
+};
+const sampleCell = (trial) => {
+  const cell = element("td");
+  if (!review.thumbnails[trial.id]) return cell;
+  const button = element("button", undefined, "plain");
+  button.setAttribute("aria-label", `enlarge the samples of trial ${trial.id}`);
+  button.append(picture(trial, "thumb"));
+  button.onclick = () => enlarge(trial);
+  cell.append(button);
+  return cell;
+};
+// Columns that a reader adds to the table: evaluations and what else the trials were measured by.
+const chosen = new Set();
+const choosable = review.columns.filter((column) => !["objectives", "values", "slacks", "searched parameters"].includes(column.group)
+  && column.key !== "trial number");
+const tableColumns = () => [
+  ...(Object.keys(review.thumbnails).length ? [{ name: "samples", cell: sampleCell }] : []),
   { name: "trial", key: "trial", value: (t) => t.index, cell: linkCell },
   { name: "outcome", key: "outcome", value: (t) => Object.keys(review.marks).length - Object.keys(review.marks).indexOf(t.kind),
     cell: (t) => text(review.marks[t.kind].name) },
@@ -34,9 +61,22 @@ const tableColumns = [
   ...(review.constraints.length > MANY
     ? [{ name: "worst slack", key: "worst slack", value: (t) => at("worst slack", t), cell: (t) => text(number(at("worst slack", t)), "num"), num: true }]
     : review.constraints.map((name) => ({ name, key: `slack/${name}`, value: (t) => at(`slack/${name}`, t), cell: (t) => bound(t, name) }))),
+  ...choosable.filter((column) => chosen.has(column.key)).map((column) => ({ name: column.key, key: column.key,
+    value: (t) => at(column.key, t), cell: (t) => text(number(at(column.key, t)), "num"), num: true })),
 ];
+const makeChooser = () => {
+  byId("columns").hidden = !choosable.length;
+  for (const column of choosable) {
+    const label = element("label"), box = element("input");
+    Object.assign(box, { type: "checkbox" });
+    box.dataset.column = column.key;
+    box.onchange = () => { chosen[box.checked ? "add" : "delete"](column.key); drawTable(); };
+    label.append(box, ` ${column.key}`);
+    byId("columns").append(label);
+  }
+};
 const compared = (a, b) => {
-  const { value } = tableColumns.find((column) => column.key === order.key), [left, right] = [value(a), value(b)];
+  const { value } = (tableColumns().find((column) => column.key === order.key) || tableColumns().find((column) => column.key === "rank")), [left, right] = [value(a), value(b)];
   if (left === right) return a.index - b.index;
   if (left === null || left === undefined) return 1;
   if (right === null || right === undefined) return -1;
@@ -54,7 +94,7 @@ const heading = (column) => {
 };
 const bodyRow = (trial) => {
   const row = element("tr");
-  row.append(...tableColumns.map((column) => column.cell(trial)));
+  row.append(...tableColumns().map((column) => column.cell(trial)));
   row.dataset.trial = trial.id;
   const point = () => {
     const place = window.Plotly && plot._fullLayout ? placeOf(trial) : null;
@@ -69,7 +109,7 @@ const bodyRow = (trial) => {
 const drawTable = () => {
   const kept = review.trials.filter(passes).sort(compared), table = byId("table");
   const top = element("tr");
-  top.append(...tableColumns.map(heading));
+  top.append(...tableColumns().map(heading));
   table.replaceChildren(top, ...kept.slice(0, all ? undefined : FEW).map(bodyRow));
   byId("kept").textContent = filtered() ? `${kept.length} of ${review.trials.length} trials are in the selection.` : `${kept.length} trials, best rank first; the front has rank 1.`;
   byId("more").hidden = all || kept.length <= FEW;

@@ -13,6 +13,7 @@ from dualsweep.analysis.prices.budgets import round_step
 from dualsweep.analysis.prices.shadow import Prices, Pricing, shadow_prices
 from dualsweep.analysis.prices.slopes import CHANCE
 from dualsweep.analysis.trials import SweepRecord
+from dualsweep.trainer.result import UNTOLD
 from tests.analysis.certified.problems import problem
 from tests.analysis.prices.sweeps import record_of, spread, with_prices_off
 from tests.margins import Sampled
@@ -162,3 +163,25 @@ def test_only_the_front_is_priced_and_what_has_no_numbers_is_left_out() -> None:
 @pytest.mark.parametrize(("size", "step"), [(0.0085, 0.01), (0.1, 0.1), (3.0, 2.0), (4.0, 5.0), (0.00012, 0.0001)])
 def test_steps_are_round(size: float, step: float) -> None:
     assert round_step(size) == pytest.approx(step)
+
+
+def test_a_budget_that_does_not_differ_has_no_price() -> None:
+    """Only the multiplier would say it, and only noise the step: "by 1e-06 buys 3.6e-08"."""
+    case = problem("A2")
+    exact = case.observe(spread(case, 8), 0.0, np.random.default_rng(0))
+    fixed = replace(exact, asked=np.tile(exact.asked[:1], (8, 1)))
+    prices = priced(record_of(fixed))
+    assert prices.prices == () and not prices.troubles
+    assert prices.summary().startswith("Budgets are not priced: none differs from trial to trial")
+    one = replace(exact, asked=np.column_stack([exact.asked[:, 0], np.full(8, 0.5)]))
+    assert {price.budget.constraints for price in priced(record_of(one)).prices} == {("a",)}
+
+
+def test_a_trial_with_too_few_dual_steps_has_no_price() -> None:
+    case = problem("A1")
+    record = record_of(case.observe(spread(case, 8), 0.0, np.random.default_rng(0)))
+    short = [replace(trial, reason=f"all steps used; {UNTOLD}") for trial in record.trials]
+    prices = priced(replace(record, trials=(*short[:3], *record.trials[3:])))
+    assert {price.trial_id for price in prices.prices} == {f"{j:04d}" for j in range(3, 8)}
+    none = priced(replace(record, trials=tuple(short)))
+    assert none.prices == () and "dual steps were too few" in none.summary()

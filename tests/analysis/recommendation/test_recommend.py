@@ -94,6 +94,8 @@ def test_what_noise_may_have_bent_is_no_knee_and_what_it_hides_is_not_claimed() 
     assert made(sweep(bent)).knee is not None
     straight = made(sweep(bent, noise=0.1))
     assert straight.knee is None and "it bulges by 0.1 ± 0.1" in straight.knee_reason
+    lost = made(sweep(bent, noise=4.2e3)).knee_reason
+    assert "errors are as large as the front itself" in lost and "bulges" not in lost and "±" not in lost
     curve = [(x, (x - 1) ** 4) for x in np.linspace(0, 1, 21)]
     recommendation = made(sweep(curve, noise=0.06))
     assert recommendation.knee is not None and "are not told apart from it" in recommendation.knee_reason

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from rich.console import Console
 
 from dualsweep.sweeps.records.explained import Explained, write
 from dualsweep.sweeps.records.trial_record import TrialRecord
-from dualsweep.sweeps.reports.explaining import explain_run, show
+from dualsweep.sweeps.reports.explaining import explain_run, show, wanted_shares
 from dualsweep.sweeps.tracking.spool import Spool
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.metric_point import MetricPoint
@@ -69,6 +71,53 @@ def test_a_trial_of_a_sweep_has_its_prices(tmp_path: Path) -> None:
     console = Console(record=True, width=120)
     show(explained, console)
     assert explained.prices[0] in console.export_text()
+
+
+def _sweep_of_shares(folder: Path) -> None:
+    """Trials whose share of class 4 has the log-odds -3 - 40 v at the value v of `four`, and a trial 0001 explained."""
+    run = replace(RESULT, metrics=FINAL | {f"eval/share/{name}": 0.07 for name in range(10)})
+    (folder / "artifacts" / "0001").mkdir(parents=True)
+    write(Explained.of("it", RECORDED, run, digits(evaluation={"samples": 1000})), folder / "artifacts" / "0001")
+    (folder / "artifacts" / "0001" / "result.json").write_text(json.dumps(run.to_json()))
+    Spool(folder / "spool" / "0001.jsonl").point(100, FINAL, final=True)
+    for number, value in enumerate((-0.04, -0.02, 0.0, 0.02, 0.04, 0.06)):
+        metrics = {"objective": 0.2, "value/four": value, "eval/share/4": 1 / (1 + math.exp(3 + 40 * value))}
+        bound = {"four": ConstraintOutcome(value, value, 0.0, 0.0, 0.1, multiplier_error=0.0)}
+        TrialRecord(number, {}, Result("converged", "", 0.2, 0.0, bound, "met", 1, 1.0, None, metrics)).save(folder)
+
+
+def test_from_a_loss_to_the_share_that_is_wanted(tmp_path: Path) -> None:
+    _sweep_of_shares(tmp_path)
+    explained = explain_run(str(tmp_path / "trials" / "0001"), None)
+    assert explained.shares[0] == "`four`: loss violated, share 0.07 ± 0.008 of 1000 samples (an equal one would be 0.1)"
+    assert "constraints.four.at_most -0.0" in explained.goals[0] and "would likely give a share of 0.1, by" in explained.goals[0]
+    told = float(explained.goals[0].split()[1])
+    assert told == pytest.approx(-0.0201, abs=2e-4)
+    beyond = explain_run(str(tmp_path / "trials" / "0001"), None, {"four": 0.9}).goals[0]
+    assert beyond.startswith("No trial attained what likely gives a share of 0.9: constraints.four.at_most -0.")
+    console = Console(record=True, width=200)
+    show(explained, console)
+    printed = console.export_text()
+    assert all(line in printed for line in (*explained.shares, *explained.goals))
+
+
+def test_a_share_that_is_asked_for_wrongly_is_refused(tmp_path: Path) -> None:
+    _sweep_of_shares(tmp_path)
+    run = str(tmp_path / "trials" / "0001")
+    explained = explain_run(run, None)
+    assert wanted_shares("--share", "four=0.2", run, explained) == {"four": 0.2} and not wanted_shares(
+        "--share", None, run, explained
+    )
+    for text, said in (
+        ("six=0.1", r"\(four, five\)"),
+        ("four=1.5", "between 0 and 1"),
+        ("four", "NAME=VALUE"),
+        ("four=a", "NAME=VALUE"),
+    ):
+        with pytest.raises(InputError, match=said):
+            wanted_shares("--share", text, run, explained)
+    with pytest.raises(InputError, match="none"):
+        wanted_shares("--share", "four=0.1", run, TOLD)
 
 
 def test_a_trial_of_a_sweep(tmp_path: Path) -> None:

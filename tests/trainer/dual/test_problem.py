@@ -14,7 +14,7 @@ from dualsweep.trainer.engine.dual_side import problem_of
 from dualsweep.trainer.feasibility.deciding import Decision
 from dualsweep.trainer.recipe.dual import ON_SIMPLEX, Dual
 from dualsweep.trainer.recipe.recipe import Recipe
-from dualsweep.trainer.result import ConstraintOutcome, outcomes, verdict
+from dualsweep.trainer.result import UNTOLD, ConstraintOutcome, outcomes, verdict
 from tests.trainer.recipes import digits
 
 KINDS = ConstrainedProblem(
@@ -239,6 +239,14 @@ def test_a_minimax_run_whose_weighted_constraints_differ_has_not_converged():
     assert status == "out_of_steps" and "`b` by 0.3" in reason
     level["b"] = ConstraintOutcome(0.4, 0.7, 0.3, 0.01, 0.0, "minimax")
     assert verdict(settled(2), level)[0] == "converged"
+
+
+def test_a_run_of_too_few_dual_steps_says_so_whether_it_is_met_or_not():
+    few = Controller(problem_of(recipe([{"at_most": 0.5}])), Dual(), 3).first()
+    outcome = ConstraintOutcome(0.7, 0.5, -0.2, 0.01, 0.6)
+    for slack, told in ((-0.2, "constraints violated: `a` by 0.2"), (0.2, "all steps used; ")):
+        status, reason = verdict(few, {"a": replace(outcome, slack=slack)})
+        assert status == "out_of_steps" and told in reason and reason.endswith(UNTOLD)
 
 
 def test_a_run_without_constraints_is_not_told_that_they_are_met():

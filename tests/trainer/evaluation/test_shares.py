@@ -13,7 +13,8 @@ from dualsweep.trainer.evaluation.evidence import Evidence, NotMeasured
 from dualsweep.trainer.evaluation.images import Rows
 from dualsweep.trainer.evaluation.judge import ConvJudge
 from dualsweep.trainer.evaluation.shares import share_errors, share_intervals, tallies, tv_from_uniform, tv_interval
-from dualsweep.trainer.evaluation.shipped.class_shares import class_shares, metric_names
+from dualsweep.trainer.evaluation.shipped.class_shares import class_shares
+from dualsweep.trainer.metric_names import of_classes
 from tests.margins import Sampled
 
 
@@ -62,7 +63,7 @@ def test_classes_without_names_are_numbered() -> None:
 
 
 def test_names_become_legal_and_stay_apart() -> None:
-    assert metric_names(("a/b", "a:b", "..", "ok-1", 3, "Größe")) == ["a_b_0", "a_b_1", "class_2", "ok-1", "3", "Gr__e"]
+    assert of_classes(("a/b", "a:b", "..", "ok-1", 3, "Größe")) == ["a_b_0", "a_b_1", "class_2", "ok-1", "3", "Gr__e"]
 
 
 @pytest.mark.parametrize("expected", [5, 20, 250, 495])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
 import pytest
 
+from dualsweep.trainer.feasibility.held_out import HeldOut
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.recipe.load import load_recipe
 from dualsweep.trainer.verdicts.judge import verdicts
@@ -47,3 +49,19 @@ def test_what_is_violated_is_told_by_what_its_multiplier_did(multipliers, slacks
     )  # fmt: skip
     assert verdict.word == "violated" and said in verdict.suggestion
     assert "floor" not in verdict.suggestion and "no longer answers" not in verdict.suggestion
+
+
+@pytest.mark.parametrize(("relative_to", "advised"), [(None, True), ("objective", False)])
+def test_a_relative_budget_is_advised_only_where_it_is_none_yet(relative_to, advised) -> None:
+    constraint = C.model_copy(update={"name": "c", "relative_to": relative_to})
+    falling = histories(lambda t: 0.9 * (1 - 0.9 * t), lambda t: 0.1)
+    [verdict] = verdicts(falling, result(0.1, 0.3), Dual(), [constraint])
+    assert verdict.word == "falling" and ("relative budget" in verdict.suggestion) == advised
+
+
+@pytest.mark.parametrize(("slack", "told"), [(0.1, "hold out more images (data.holdout)"), (0.0, "raise feasibility.draws")])
+def test_what_held_out_images_leave_open_is_not_decided_by_draws(slack, told) -> None:
+    ended = result(slack, 0.3, error=0.02)
+    outcome = replace(ended.constraints["c"], decided="undecided", held_out=HeldOut(0.01, 0.1, 40, "undecided"))
+    [verdict] = verdicts(histories(lambda t: 0.3, lambda t: 0.05), replace(ended, constraints={"c": outcome}), Dual(), [C])
+    assert verdict.suggestion == f"{told}, or raise feasibility.tolerance, to tell"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dualsweep.trainer import metric_names
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation.evidence import Evidence, needed_judge
 from dualsweep.trainer.evaluation.images import Integers, Rows
@@ -32,7 +32,7 @@ def class_shares(evidence: Evidence) -> dict[str, float]:
             f"the judge's probabilities(x) must have a column for each of the data's {len(names)} classes, but got "
             f"{probabilities.shape[1]}; fix the judge, in the order {list(names)}"
         )
-    counts, called = tallies(probabilities), metric_names(names)
+    counts, called = tallies(probabilities), metric_names.of_classes(names)
     errors, (low, high) = share_errors(counts), share_intervals(counts)
     class_metrics = {
         f"{word}/{name}": float(statistic)
@@ -59,11 +59,3 @@ def _accuracies(probabilities: NDArray[np.float64], asked: Integers, called: Seq
     return {"accuracy": sum(by_class.values()) / len(by_class), "accuracy_error": error} | {
         f"accuracy/{name}": share for name, share in by_class.items()
     }
-
-
-def metric_names(names: tuple[int | str, ...]) -> list[str]:
-    """The class names as metrics of MLflow can hold them; where two would be one, their positions tell them apart."""
-    legal = [re.sub(r"[^A-Za-z0-9_.\- ]", "_", str(name)) for name in names]
-    # A name that is only dots would be read as a folder above.
-    legal = [name if name.strip(". ") else f"class_{position}" for position, name in enumerate(legal)]
-    return [name if legal.count(name) == 1 else f"{name}_{position}" for position, name in enumerate(legal)]

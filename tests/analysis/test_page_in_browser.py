@@ -1,0 +1,141 @@
+"""The review page as people read it: by day and by night, samples side by side, columns by choice, a band that says nothing.
+
+With the environment variable `SCREENSHOTS` set to a folder, what is looked at is kept there.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.select import Select
+
+from dualsweep.analysis.review import Review, review
+from dualsweep.analysis.thumbnails import shrunk
+from dualsweep.analysis.trials import SweepRecord
+from tests.analysis.browser import CHROMIUM, DRIVER, chromium, until, wait_until_drawn
+from tests.analysis.made_up import made_up_sweep
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="neither chromium nor chromedriver was found on the PATH"),
+]
+_TRACES = "return document.getElementById('plot').data.map(trace => trace.name)"
+_HEADS = "return [...document.querySelectorAll('#table th')].map(cell => cell.innerText.replace(/[^ -~]/g, '').trim())"
+#: The text of the knee and the frame, as boxes: left, top, right, bottom.
+_BOXES = """
+const box = (element) => {
+  const { left, top, right, bottom } = element.getBoundingClientRect();
+  return [left, top, right, bottom];
+};
+const named = [...document.querySelectorAll('#plot .textpoint text')].filter(text => text.textContent.trim());
+return [named.map(box), box(document.getElementById('plot'))];
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    with chromium() as driver:
+        yield driver
+
+
+def picture(colour: str) -> str:
+    file = io.BytesIO()
+    Image.new("RGB", (264, 264), colour).save(file, "PNG")
+    return shrunk(file.getvalue())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepRecord, Review]:
+    record = made_up_sweep(40)
+    pictures = {trial.trial_id: picture("red" if place % 2 else "blue") for place, trial in enumerate(record.trials)}
+    return record, review(record, tmp_path_factory.mktemp("page"), thumbnails=pictures)
+
+
+def opened(browser: webdriver.Chrome, page: Review, *, scheme: str = "light") -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.get(page.front_html.as_uri())
+    wait_until_drawn(browser)
+
+
+def keep(browser: webdriver.Chrome, name: str) -> Image.Image:
+    png = browser.get_screenshot_as_png()
+    if folder := os.environ.get("SCREENSHOTS"):
+        (Path(folder) / f"{name}.png").write_bytes(png)
+    return Image.open(io.BytesIO(png)).convert("L")
+
+
+def test_the_page_is_dark_where_the_system_is(browser: webdriver.Chrome, made: tuple[SweepRecord, Review]) -> None:
+    shades = {}
+    for scheme in ("light", "dark"):
+        opened(browser, made[1], scheme=scheme)
+        grey = keep(browser, scheme).histogram()
+        shades[scheme] = max(range(256), key=grey.__getitem__)
+        plotted = browser.execute_script("return document.getElementById('plot').layout.paper_bgcolor")
+        assert plotted == {"light": "#ffffff", "dark": "#14181e"}[scheme]
+    assert shades["light"] > 250 and shades["dark"] < 40
+
+
+def test_the_knee_s_name_stands_inside_the_frame(browser: webdriver.Chrome, made: tuple[SweepRecord, Review]) -> None:
+    opened(browser, made[1])
+    for across, up in (("objective", "value/max"), ("value/max", "objective"), ("multiplier/four", "objective")):
+        Select(browser.find_element(By.ID, "x-axis")).select_by_value(across)
+        Select(browser.find_element(By.ID, "y-axis")).select_by_value(up)
+        names, frame = until(lambda: (boxes := browser.execute_script(_BOXES))[0] and boxes)
+        for left, top, right, bottom in names:
+            assert frame[0] <= left and right <= frame[2] and frame[1] <= top and bottom <= frame[3]
+
+
+def test_a_band_that_fills_the_plot_is_left_out_and_said(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    record = made_up_sweep(40)
+    vague = tuple(
+        replace(trial, constraints=tuple(replace(each, multiplier_error=50.0, slack_error=0.5) for each in trial.constraints))
+        for trial in record.trials
+    )
+    for record_shown, there in ((record, True), (replace(record, trials=vague), False)):
+        opened(browser, review(record_shown, tmp_path / str(there)))
+        assert ("band" in browser.execute_script(_TRACES)) == there
+        assert ("it fills the plot" in browser.find_element(By.ID, "drawn").text) != there
+    keep(browser, "no-band")
+
+
+def test_columns_are_added_by_choice_and_sort(browser: webdriver.Chrome, made: tuple[SweepRecord, Review]) -> None:
+    opened(browser, made[1])
+    assert "eval/fid" not in browser.execute_script(_HEADS)
+    browser.find_element(By.CSS_SELECTOR, "#columns summary").click()
+    box = browser.find_element(By.CSS_SELECTOR, "[data-column='eval/fid']")
+    box.click()
+    assert "eval/fid" in browser.execute_script(_HEADS)
+    browser.execute_script("[...document.querySelectorAll('#table th button')].find(b => b.textContent === 'eval/fid').click()")
+    first = browser.find_element(By.CSS_SELECTOR, "#table tr[data-trial]").get_attribute("data-trial")
+    assert (
+        first == min((trial for trial in made[0].trials if trial.metrics), key=lambda trial: trial.metrics["eval/fid"]).trial_id
+    )
+    box.click()
+    assert "eval/fid" not in browser.execute_script(_HEADS)
+
+
+def test_samples_are_enlarged_and_two_trials_stand_side_by_side(
+    browser: webdriver.Chrome, made: tuple[SweepRecord, Review]
+) -> None:
+    opened(browser, made[1])
+    thumbs = browser.find_elements(By.CSS_SELECTOR, "#table .thumb")
+    assert thumbs[0].size["width"] >= 80
+    thumbs[0].click()
+    dialog = browser.find_element(By.ID, "large")
+    assert len(dialog.find_elements(By.TAG_NAME, "img")) == 1
+    assert dialog.find_element(By.TAG_NAME, "img").size["width"] >= 400
+    dialog.find_element(By.XPATH, ".//button[contains(., 'beside')]").click()
+    browser.find_elements(By.CSS_SELECTOR, "#table .thumb")[1].click()
+    pair = browser.find_element(By.ID, "large").find_elements(By.TAG_NAME, "img")
+    assert len({each.get_attribute("alt") for each in pair}) == 2 and pair[0].location["y"] == pair[1].location["y"]
+    keep(browser, "side-by-side")
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
