@@ -153,9 +153,11 @@ def _complete(checked: Checked, json_file: Path | None) -> Checked:
 
 def _kind_problems(checked: Checked) -> Iterator[Diagnostic]:
     """A folder holds one kind of run: what one command writes there, those that read it take for the other's."""
-    name = checked.plan.name if checked.plan is not None else checked.recipe.name
-    folder = Path(checked.output) if is_local(checked.output) else Path("runs") / name
-    there = other_kind(folder, sweep=checked.plan is not None)
+    name, folder = checked.plan.name if checked.plan is not None else checked.recipe.name, masked(checked.output)
+    try:
+        there = other_kind(checked.output, sweep=checked.plan is not None)
+    except BadPlaceError:  # which is told of the place itself
+        there = None
     if there is not None:
         rule, remedy = "must be of a place with runs of its own kind", "write another `name`, or name another --output"
         document = checked.plan.document if checked.plan is not None else checked.document
