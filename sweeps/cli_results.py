@@ -8,7 +8,7 @@ from typing import Annotated, Literal, cast
 import typer
 
 from dualsweep.sweeps.exits import DONE, FAILED
-from dualsweep.sweeps.mirrored.driving import brought
+from dualsweep.sweeps.mirrored.driving import brought, brought_if_mirrored
 from dualsweep.sweeps.options import Json, Output, Prefer, Synced, Trust, interruptible, one_of, to_keep, write_json
 from dualsweep.sweeps.output import Screen
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
@@ -63,10 +63,8 @@ def sample(
     from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
     from dualsweep.trainer.engine.sample_command import find_checkpoint, generate
 
-    copy = brought(checkpoint)
-    _tell_which(copy)
-    model = model_of(copy)
-    place = find_checkpoint(checkpoint if model == copy else model)
+    _tell_which(copy := brought_if_mirrored(checkpoint))
+    place = find_checkpoint(checkpoint if (model := model_of(copy)) == copy else model)
     asked = asked_multipliers(place, multipliers, budgets)
     try:
         samples = generate(place, count, output, sampler=sampler, steps=steps, seed=seed, multipliers=asked)

@@ -8,6 +8,7 @@ one whose files are not as it says is passed over for the one before. Nothing ne
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -29,6 +30,8 @@ from dualsweep.trainer.storage import MARKER, answering, as_described, described
 from dualsweep.trainer.trust import remember
 
 log = logging.getLogger(__name__)
+#: Seconds between two looks whether the store that a checkpoint is being written to is away.
+_LOOK = 0.1
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,9 @@ class CheckpointFolder:
         self._swapped = threading.Lock()
 
     def save(self, snapshot: Snapshot) -> None:
-        """Writes in the background; waits only for the checkpoint before it, and behind a URI for none.
+        """Writes in the background; waits only for the checkpoint before it, and while a store does not answer for none.
 
-        There, of those that wait while the store does not answer, the newest alone is written.
+        Of those that wait for it then, the newest alone is written.
 
         Raises:
             OSError: the checkpoint before could not be written, here.
@@ -64,8 +67,10 @@ class CheckpointFolder:
             self.flush()
             self._pending = self._writer.submit(self._write, snapshot)
             return
-        if self._pending is not None and self._pending.done() and (error := self._pending.exception()) is not None:
-            raise error
+        while self._pending is not None and not self._files.away:
+            with contextlib.suppress(TimeoutError):
+                self._pending.result(_LOOK)
+                self._pending = None
         with self._swapped:
             self._newest = snapshot
         self._pending = self._writer.submit(self._write_newest)

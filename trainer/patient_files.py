@@ -44,6 +44,8 @@ class PatientFiles:
 
     def __init__(self, files: Any) -> None:
         self._files = files
+        #: Whether a call waits for the store at this moment.
+        self.away = False
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._files, name)
@@ -53,12 +55,15 @@ class PatientFiles:
         until, pause = time.monotonic() + patience(), _FIRST_PAUSE
         while True:
             try:
-                return call(*args, **kwargs)
+                answer = call(*args, **kwargs)
+                self.away = False
+                return answer
             except Exception as error:  # every store's library has errors of its own
                 if not is_outage(error):
                     raise
                 why = masked(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}")
-                if time.monotonic() + pause > until:
+                self.away = time.monotonic() + pause <= until
+                if not self.away:
                     raise StoreAwayError(f"the store does not answer ({why})") from None
                 if pause == _FIRST_PAUSE:
                     _log.warning("the store does not answer (%s); it is tried again for %.0f s", why, patience())

@@ -16,7 +16,8 @@ from pathlib import Path
 from dualsweep.sweeps.mirrored.lease import Lease
 from dualsweep.sweeps.mirrored.mirror import Driven, Here, Mirror
 from dualsweep.sweeps.mirrored.objects import download, newest
-from dualsweep.trainer.config.uris import state_folder
+from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.uris import BadPlaceError, state_folder
 from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.storage import answering, as_file_name, filesystem, is_local, local_path, write_file
 
@@ -93,6 +94,20 @@ def brought(place: str) -> str:
     """A run's place for those that only read it: of a URI a copy of the driver's files, brought up to date, on this machine.
 
     Below a run, `s3://bucket/sweep/trials/0003` is that folder of its copy. Any other place is returned as it is.
+
+    Raises:
+        BadPlaceError: the URI can't be reached, or nothing of a run is there.
+        TrainingError: what is mirrored there can't be read.
+    """
+    copy = brought_if_mirrored(place)
+    if not is_local(copy):
+        remedy = "name the --output of a sweep or a training, or a trial below it: SWEEP/trials/0003"
+        raise BadPlaceError("must be where a run's driver has its files", repr(masked(place)), remedy)
+    return copy
+
+
+def brought_if_mirrored(place: str) -> str:
+    """`brought` of what may also be something else behind a URI, a checkpoint say, which is returned as it is.
 
     Raises:
         BadPlaceError: the URI can't be reached.

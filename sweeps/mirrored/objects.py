@@ -64,12 +64,12 @@ def upload(folder: Path, files: Any, target: str, before: Mapping[str, Mirrored]
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """The driver's files by their names below `folder`, markers first."""
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
     order = {name: rank for rank, name in enumerate(_FIRST)}
-    for name in sorted(found, key=lambda each: (order.get(each.partition("/")[0], len(order)), each)):
+    for name in sorted(paths, key=lambda each: (order.get(each.partition("/")[0], len(order)), each)):
         top, last = name.partition("/")[0], posixpath.basename(name)
         if top not in _LEFT_OUT and not last.startswith(".") and not last.endswith(_PASSING):
-            yield name, found[name]
+            yield name, paths[name]
 
 
 def _uploaded(name: str, path: Path, files: Any, target: str, before: Mirrored | None) -> Mirrored:
