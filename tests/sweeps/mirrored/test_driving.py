@@ -14,11 +14,18 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
 from dualsweep.sweeps.mirrored import lease, mirror
 from dualsweep.sweeps.mirrored.driving import brought, driving
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.runner import Runner
+from dualsweep.sweeps.studies.kept import JOURNAL
+from dualsweep.sweeps.studies.study import Study
 from dualsweep.sweeps.tracking.spool import points_in
+from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.trainer.config.uris import BadPlaceError
 from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.storage import filesystem
@@ -140,6 +147,19 @@ def test_who_was_taken_for_dead_changes_nothing_and_ends(place: str, tmp_path: P
             assert Path(brought(place), "study.journal").read_text() == "next\n"
         time.sleep(10)
     assert any("another driver has taken over" in each for each in said)
+
+
+def test_no_trial_begins_before_the_uri_knows_of_it(place: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({**SWEEP, "mlflow": {"tracking_uri": empty_store(tmp_path)}}))
+    plan = load_plan(tmp_path / "sweep.yaml")
+    with driving(place, print) as driven, Study(plan, driven.folder) as study:
+        tracker = Tracker(plan, driven.folder, print)
+        with Progress(Console(quiet=True), plan.trials, 1, 0) as progress:
+            runner = Runner(plan, study, tracker, progress, place, driven)
+            for number in range(2):
+                assert runner.next() is not None and len(study.unfinished()) == number + 1
+                assert Path(brought(place), JOURNAL).read_bytes() == (driven.folder / JOURNAL).read_bytes()
+        tracker.close()
 
 
 def test_where_no_run_is_nothing_is_brought(place: str) -> None:

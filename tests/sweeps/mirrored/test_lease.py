@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import psutil
 import pytest
@@ -29,26 +31,35 @@ def from_elsewhere(monkeypatch: pytest.MonkeyPatch, name: str = "other") -> None
     monkeypatch.setattr(Owner, "here", lambda: dataclasses.replace(here, host=name, machine=name, pid=4711))
 
 
-def test_of_two_at_the_same_moment_one_has_it(place: str) -> None:
+class Together:
+    """A file system on which several that write all begin to when the last one does."""
+
+    def __init__(self, files: Any, number: int) -> None:
+        self._files, self._barrier = files, threading.Barrier(number)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._files, name)
+
+    def pipe_file(self, *args: Any, **kwargs: Any) -> None:
+        self._barrier.wait(30)
+        self._files.pipe_file(*args, **kwargs)
+
+
+def test_of_several_at_the_same_moment_one_has_it(place: str) -> None:
     """Each saw that nobody has it: what decides is that the store creates one object once."""
     files, root = filesystem(place)
-    together, won = threading.Barrier(6), list[int]()
+    together, said = Together(files, 6), list[str]()
 
-    def race(number: int) -> None:
-        made = Lease(files, root, 1, dataclasses.replace(Owner.here(), pid=number))
-        together.wait()
+    def race(_: int) -> None:
         try:
-            files.pipe_file(made._path, made._content(), mode="create")
-        except FileExistsError:
-            return
-        won.append(number)
+            said.append(str(Lease.take(together, root, place, print).number))
+        except InputError as refused:
+            said.append(str(refused))
 
-    racers = [threading.Thread(target=race, args=(number,)) for number in range(6)]
-    for each in racers:
-        each.start()
-    for each in racers:
-        each.join()
-    assert len(won) == 1
+    with ThreadPoolExecutor(6) as racers:
+        list(racers.map(race, range(6)))
+    assert sorted(said)[0] == "1"
+    assert len(said) == 6 and all("another driver that began at the same time" in each for each in sorted(said)[1:])
 
 
 def test_a_second_one_on_this_machine_is_refused_by_name_while_the_first_lives(place: str) -> None:
