@@ -90,7 +90,8 @@ def test_reading_and_writing_wait_an_outage_out(store: Store, relay: Relay, capl
 def test_what_another_process_has_written_meanwhile_is_seen(store: Store) -> None:
     place = f"{store.bucket()}/run"
     folder = CheckpointFolder(f"{place}/checkpoints")
-    assert folder.newest() is None and read_file(place, "result.json") is None
+    write_files(place, {"fingerprint": b"1"})
+    assert folder.newest() is None and len(filesystem(place)[0].ls(place)) == 1 and read_file(place, "result.json") is None
     with fresh_clients():
         other = CheckpointFolder(f"{place}/checkpoints")
         other.save(snapshot(10))
