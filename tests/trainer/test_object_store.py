@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from s3fs import S3FileSystem
 
 from dualsweep.trainer import patient_files
 from dualsweep.trainer.checkpoint import CheckpointFolder, Snapshot
@@ -92,11 +93,9 @@ def test_what_another_process_has_written_meanwhile_is_seen(store: Store) -> Non
     folder = CheckpointFolder(f"{place}/checkpoints")
     write_files(place, {"fingerprint": b"1"})
     assert folder.newest() is None and len(filesystem(place)[0].ls(place)) == 1 and read_file(place, "result.json") is None
-    with fresh_clients():
-        other = CheckpointFolder(f"{place}/checkpoints")
-        other.save(snapshot(10))
-        other.flush()
-        write_files(place, {"result.json": b"1"})
+    other = S3FileSystem(skip_instance_cache=True)
+    for name in ("result.json", "checkpoints/step-00000010/complete.json"):
+        other.pipe_file(f"{place}/{name}", b"1")
     assert folder.newest() == f"{place}/checkpoints/step-00000010" and read_file(place, "result.json") == b"1"
 
 
