@@ -49,10 +49,11 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lost]:
             (each / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, "model": {"call": "parts:good"}}))
         place = f"{store.bucket()}/tiny"
         arguments = ["sweep", "sweep.yaml", "--output", place, "--json", "r.json"]
-        process = start(folder, *arguments, XDG_STATE_HOME=str(folder / "one"))
-        wait_for(lambda: records(folder, "one"), process)
         (folder / "slow").touch()
+        process = start(folder, *arguments, XDG_STATE_HOME=str(folder / "one"))
+        wait_for(lambda: list((folder / "one").glob("dualsweep/outputs/*/.number")), process)
         refused = run(other, *arguments, code=2, XDG_STATE_HOME=str(folder / "two"))
+        wait_for(lambda: records(folder, "one"), process)
         wait_for(CheckpointFolder(f"{place}/trials/0001/checkpoints").newest, process)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

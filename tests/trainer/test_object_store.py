@@ -96,7 +96,7 @@ def test_what_another_process_has_written_meanwhile_is_seen(store: Store) -> Non
     other = S3FileSystem(skip_instance_cache=True)
     for name in ("result.json", "checkpoints/step-00000010/complete.json"):
         other.pipe_file(f"{place}/{name}", b"1")
-    assert folder.newest() == f"{place}/checkpoints/step-00000010" and read_file(place, "result.json") == b"1"
+    assert read_file(place, "result.json") == b"1" and folder.newest() == f"{place}/checkpoints/step-00000010"
 
 
 @pytest.mark.parametrize(

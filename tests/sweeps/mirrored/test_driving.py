@@ -181,10 +181,10 @@ def swept(place: str, folder: Path, kills: Sequence[str]) -> str:
     """A whole sweep whose drivers were killed, at those of their reports, and their machines lost; the last one ended it."""
     plain = {**SWEEP, "mlflow": {"tracking_uri": empty_store(folder)}}
     (folder / "sweep.yaml").write_text(yaml.safe_dump(plain))
-    for kill_at in kills:
-        killed = process(folder, place, f"killed-{kill_at}", kill_at)
+    for machine, kill_at in enumerate(kills):
+        killed = process(folder, place, f"machine-{machine}", kill_at)
         assert killed.returncode == -9, killed.stderr
-        shutil.rmtree(folder / f"killed-{kill_at}")
+        shutil.rmtree(folder / f"machine-{machine}")
     drive(folder, place)
     return place
 
@@ -196,7 +196,7 @@ def without_times(plain: dict[str, Any]) -> dict[str, Any]:
     return {**plain, "metrics": metrics, "seconds": 0, "checkpoint": ""}
 
 
-@pytest.mark.parametrize("kills", [("6",), pytest.param(("1", "2", "3", "4", "5", "7"), marks=pytest.mark.dear)])
+@pytest.mark.parametrize("kills", [("6",), pytest.param(("1", "2", "1", "2"), marks=pytest.mark.dear)])
 def test_a_sweep_goes_on_from_the_uri_alone_to_the_same_end(kills: Sequence[str], place: str, tmp_path: Path) -> None:
     one, other = Path(brought(swept(place, tmp_path, kills))), tmp_path / "alone"
     drive(tmp_path, str(other))
