@@ -37,7 +37,7 @@ def working_folder(place: str) -> Path:
 
 def _key(place: str) -> str:
     place = place.rstrip("/")
-    return f"{as_file_name(posixpath.basename(place))}-{hashlib.sha256(place.encode()).hexdigest()[:16]}"
+    return f"{as_file_name(posixpath.basename(masked(place)))}-{hashlib.sha256(place.encode()).hexdigest()[:16]}"
 
 
 @contextmanager

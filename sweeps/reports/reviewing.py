@@ -33,6 +33,7 @@ from dualsweep.sweeps.records.sweep_summary import keep_summary
 from dualsweep.sweeps.tracking.ledger import FILE as LEDGER
 from dualsweep.sweeps.tracking.ledger import SWEEP
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import lasting_path
 from dualsweep.trainer.storage import as_file_name, is_local, local_path
 
@@ -124,7 +125,7 @@ def rebuild(name: str, store: str | None, output: Path | None, console: Console,
 
 def written_to(name: str, store: str | None) -> Path:
     """Where `front` writes unless told: the sweep's own folder where that is named, else one by the sweep's name."""
-    called = posixpath.basename(name.rstrip("/")) if not is_local(name) else place_of(name, store)[1]
+    called = posixpath.basename(masked(name).rstrip("/")) if not is_local(name) else place_of(name, store)[1]
     return _own_folder(name) or lasting_path(str(Path("runs") / as_file_name(called)))
 
 

@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 
 from dualsweep.sweeps.mirrored import lease, mirror
-from dualsweep.sweeps.mirrored.driving import brought, driving
+from dualsweep.sweeps.mirrored.driving import brought, driving, working_folder
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.trial_record import TrialRecord
@@ -160,6 +160,11 @@ def test_no_trial_begins_before_the_uri_knows_of_it(place: str, tmp_path: Path) 
                 assert runner.next() is not None and len(study.unfinished()) == number + 1
                 assert Path(brought(place), JOURNAL).read_bytes() == (driven.folder / JOURNAL).read_bytes()
         tracker.close()
+
+
+def test_a_login_in_the_uri_is_in_no_name() -> None:
+    assert SECRET not in str(working_folder(f"sftp://me:{SECRET}@host"))
+    assert working_folder("s3://b/x") != working_folder("s3://c/x") and working_folder("s3://b/x/") == working_folder("s3://b/x")
 
 
 def test_where_no_run_is_nothing_is_brought(place: str) -> None:
