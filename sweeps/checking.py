@@ -20,6 +20,7 @@ from dualsweep.trainer.checks import before_loading
 from dualsweep.trainer.checks.findings import Findings, findings
 from dualsweep.trainer.checks.recipe import check_by_loading
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import BadPlaceError, is_local, lasting_path
 from dualsweep.trainer.config.yaml_file import Document, load
 from dualsweep.trainer.recipe.load import is_sweep, load_recipe
@@ -165,9 +166,11 @@ def _complete(checked: Checked, json_file: Path | None, depth: Depth) -> Checked
 
 def _kind_problems(checked: Checked) -> Iterator[Diagnostic]:
     """A folder holds one kind of run: what one command writes there, those that read it take for the other's."""
-    name = checked.plan.name if checked.plan is not None else checked.recipe.name
-    folder = Path(checked.output) if is_local(checked.output) else Path("runs") / name
-    there = other_kind(folder, sweep=checked.plan is not None)
+    name, folder = checked.plan.name if checked.plan is not None else checked.recipe.name, masked(checked.output)
+    try:
+        there = other_kind(checked.output, sweep=checked.plan is not None)
+    except BadPlaceError:  # which is told of the place itself
+        there = None
     if there is not None:
         rule, remedy = "must be of a place with runs of its own kind", "write another `name`, or name another --output"
         document = checked.plan.document if checked.plan is not None else checked.document

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, cast
 import typer
 
 from dualsweep.sweeps.exits import DONE, FAILED
+from dualsweep.sweeps.mirrored.driving import brought, brought_if_mirrored
 from dualsweep.sweeps.options import Json, Output, Prefer, Synced, Trust, interruptible, one_of, to_keep, write_json
 from dualsweep.sweeps.output import Screen
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
@@ -66,8 +67,8 @@ def sample(
     from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
     from dualsweep.trainer.engine.sample_command import find_checkpoint, generate
 
-    _tell_which(checkpoint)
-    place = find_checkpoint(model_of(checkpoint))
+    _tell_which(copy := brought_if_mirrored(checkpoint))
+    place = find_checkpoint(checkpoint if (model := model_of(copy)) == copy else model)
     asked = asked_multipliers(place, multipliers, budgets)
     try:
         samples = generate(place, count, output, sampler=sampler, steps=steps, seed=seed, multipliers=asked, label=label)
@@ -135,6 +136,7 @@ def explain(
     """Say of each constraint of an ended run what became of it, with the evidence and what to change."""
     from dualsweep.sweeps.reports.explaining import explain_run, show, wanted_shares
 
+    run = brought(run)
     _tell_which(run)
     explained = explain_run(run, tracking_uri)
     if wanted := wanted_shares("--share", share, run, explained):

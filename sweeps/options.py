@@ -19,6 +19,7 @@ from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import lasting_folder, lasting_path, local_path
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.errors import TrainingInterrupted
+from dualsweep.trainer.patient_files import StoreAwayError
 from dualsweep.trainer.storage import write_file
 
 
@@ -147,6 +148,9 @@ def interruptible() -> Iterator[None]:
     """Ctrl-C says how to continue, and so do a machine that takes no more and processes that die again and again."""
     try:
         yield
+    except StoreAwayError as error:
+        print(f"dualsweep: {error}; to continue once it does, {same_again()}", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
     except OSError as error:
         if not (told := refused_by_the_machine(error)):
             raise

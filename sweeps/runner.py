@@ -14,6 +14,7 @@ from typing import Any
 
 from dualsweep.sweeps.conductor import Conductor, Halt, Reported
 from dualsweep.sweeps.dual_informed.of_plan import outcome_of
+from dualsweep.sweeps.mirrored.mirror import Driven
 from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
@@ -27,7 +28,8 @@ from dualsweep.sweeps.trials.mlflow_runs import MlflowRuns
 from dualsweep.sweeps.trials.runs import Ended, OpenTrial, Run, Seed
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.uris import is_local, local_path
-from dualsweep.trainer.metric_point import MetricPoint
+from dualsweep.trainer.metric_point import MetricPoint, Payload
+from dualsweep.trainer.patient_files import StoreAwayError
 from dualsweep.trainer.ray_shell.job import Job, job_for, result_in
 from dualsweep.trainer.result import Result, failed
 from dualsweep.trainer.storage import MARKER, read_file
@@ -36,14 +38,14 @@ from dualsweep.trainer.storage import MARKER, read_file
 class Runner:
     """Hands out trainings and takes their reports (`sweeps/tune.py`): all that the conductor reads, and all that it leads to.
 
-    `place` is where trials write, a folder or URI; `folder` where this driver does.
+    `place` is where trials write, a folder or URI; `driven` where this driver does.
     """
 
-    def __init__(self, plan: Plan, study: Study, tracker: Tracker, progress: Progress, place: str, folder: Path) -> None:
+    def __init__(self, plan: Plan, study: Study, tracker: Tracker, progress: Progress, place: str, driven: Driven) -> None:
         self._plan, self._study, self._tracker, self._progress = plan, study, tracker, progress
-        self._place, self._folder = place, folder
-        self._runs = MlflowRuns(plan, tracker, place, folder)
-        records = TrialRecord.load_all(folder)
+        self._place, self._driven, self._folder = place, driven, driven.folder
+        self._runs = MlflowRuns(plan, tracker, place, self._folder)
+        records = TrialRecord.load_all(self._folder)
         for record in records:  # a kill may have come between a trial's record and what follows it
             self._tell(record)
         self._conductor = Conductor(plan, study.unfinished())
@@ -55,7 +57,8 @@ class Runner:
         while (following := self._conductor.next()) is not None or self._study.remaining:
             if not isinstance(following, Run):
                 self._take_up(following or self._study.ask())
-            elif not self._has_ended(following):
+            elif not self._ended_before(following):
+                self._driven.push()  # no driver may ever ask for another trial in the place of one that has begun
                 return following, self._job(following)
         return None
 
@@ -85,9 +88,10 @@ class Runner:
             self._end(run, Result.from_json(result))
         return bool(result)
 
-    def kept(self, run: Run, *, paused: bool) -> bool:
-        """Whether all that a training has reported is on the disk; `paused` is one that waits for that."""
-        return self._tracker.kept(run.number, run.seed, paused=paused)
+    def kept(self, run: Run, payload: dict[str, Any]) -> Sequence[Payload]:
+        """The reports, this one and earlier ones, of which all is kept: on the disk, and where the output is."""
+        kept = self._tracker.kept(run.number, run.seed, paused=payload.get("paused", False))
+        return self._driven.settled(payload, waits="paused" in payload) if kept else ()
 
     def recovers(self, run: Run, reason: str) -> None:
         """The training's own process died, and another goes on from its checkpoint."""
@@ -103,8 +107,21 @@ class Runner:
 
     def lost(self, run: Run, reason: str) -> None:
         """A training without a last report: its result file counts where it wrote one, else it has failed."""
-        if self._conductor.is_running(run) and not self._has_ended(run):  # else its trial was stopped
+        if not self._conductor.is_running(run):  # its trial was stopped
+            return
+        try:
+            ended = self._has_ended(run)
+        except StoreAwayError as error:  # which may hold its result
+            self.interrupted(run, str(error))
+            return
+        if not ended:
             self._end(run, failed(reason))
+
+    def _ended_before(self, run: Run) -> bool:
+        try:
+            return self._has_ended(run)
+        except StoreAwayError:  # its workers wait for the store, and come to the same end
+            return False
 
     def _has_ended(self, run: Run) -> bool:
         """Whether a training's result was written: then it ends with that, as all points but the final one were kept before."""
@@ -151,6 +168,7 @@ class Runner:
         self._write([(run, result)])
         trial = self._conductor.end(run, result)
         self._settle(trial)
+        self._driven.push()
         self._show([(run, result)])
         record = trial.record
         if record is not None and record.replicates is not None:
@@ -192,6 +210,13 @@ class Runner:
         self._study.tell(record.number, values, told_slacks(result), failed=useless, stopped=stopped, outcome=outcome)
 
 
+def _is_there(checkpoint: str) -> bool:
+    try:
+        return read_file(checkpoint, MARKER) is not None
+    except StoreAwayError:  # the training waits for it
+        return True
+
+
 def with_start(conductor: Conductor, study: Study, folder: Path, asked: ProposedTrial) -> ProposedTrial:
     """A trial with its start, decided on the records in `folder` and kept in the study where it was not yet; else as it is.
 
@@ -200,6 +225,6 @@ def with_start(conductor: Conductor, study: Study, folder: Path, asked: Proposed
     """
     if not conductor.wants_start(asked):
         return asked
-    start = conductor.start(asked, TrialRecord.load_all(folder), lambda place: read_file(place, MARKER) is not None)
+    start = conductor.start(asked, TrialRecord.load_all(folder), _is_there)
     study.keep_start(asked.number, start)
     return replace(asked, start=start)

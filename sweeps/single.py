@@ -15,6 +15,8 @@ from dualsweep.sweeps.checking import Checked
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.lost_cluster import lost
+from dualsweep.sweeps.mirrored.driving import driving
+from dualsweep.sweeps.mirrored.mirror import Driven
 from dualsweep.sweeps.nodes_preflight import check_nodes
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.explained import Explained, Points, write
@@ -24,7 +26,7 @@ from dualsweep.sweeps.tracking.metrics_file import MetricsFile, read_points
 from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.masking import masked
-from dualsweep.trainer.config.uris import is_local, lasting_path
+from dualsweep.trainer.config.uris import is_local
 from dualsweep.trainer.metric_names import sure, tells_of_another
 from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import finished
@@ -41,13 +43,17 @@ def run_single(checked: Checked, console: Console, on_report: Callable[[Payload]
         ClusterError: the cluster can't be joined or is too small.
         InputError: the output holds a run of another recipe.
     """
-    name = checked.recipe.name
-    local = lasting_path(checked.output if is_local(checked.output) else str(Path("runs") / name))
     for line in [*way_back.places(checked), *(f"warning: {each}" for each in checked.found.warnings)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+    with driving(checked.output, lambda text: console.print(text, highlight=False, soft_wrap=True)) as driven:
+        return _run(checked, driven, console, on_report)
+
+
+def _run(checked: Checked, driven: Driven, console: Console, on_report: Callable[[Payload], None]) -> Explained:
+    name, local = checked.recipe.name, driven.folder
     result = finished(checked.output, checked.recipe)
     if result is None:
-        result = _trained(checked, local, console, on_report)
+        result = _trained(checked, driven, console, on_report)
     else:
         if local.exists():
             MetricsFile(local).end(result)  # a kill may have come between its result and its last report
@@ -70,10 +76,10 @@ def run_single(checked: Checked, console: Console, on_report: Callable[[Payload]
     return explained
 
 
-def _trained(checked: Checked, local: Path, console: Console, on_report: Callable[[Payload], None]) -> Result:
+def _trained(checked: Checked, driven: Driven, console: Console, on_report: Callable[[Payload], None]) -> Result:
     from dualsweep.trainer.ray_shell.launch import train_checked  # Ray, which a training that has ended does without
 
-    name = checked.recipe.name
+    name, local = checked.recipe.name, driven.folder
     with connect(checked.address, on_loss=lost) as connection:
         concurrency(connection.machine, checked.ask)
         check_nodes(checked, connection, console)
@@ -85,7 +91,7 @@ def _trained(checked: Checked, local: Path, console: Console, on_report: Callabl
 
             def take(payload: Payload) -> bool:
                 on_report(payload)
-                return _take(payload, kept, name, progress)
+                return _take(payload, kept, name, progress) and driven.push()
 
             result = train_checked(checked.recipe, checked.output, take)
             if result.status != "failed":

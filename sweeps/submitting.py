@@ -20,6 +20,7 @@ from dualsweep.cluster.job_files import read_log
 from dualsweep.cluster.jobs import Job, list_jobs, running, status, stop, submit
 from dualsweep.cluster.preflight import failures, inside, preflight
 from dualsweep.sweeps.exits import BAD_INPUT, DONE, FAILED, MEANINGS
+from dualsweep.sweeps.mirrored.driving import brought
 from dualsweep.sweeps.reports import live_status
 from dualsweep.sweeps.reports.live_status import Story
 from dualsweep.trainer.checks.own_name import name_taken
@@ -123,7 +124,7 @@ def show_status(where: str | None, address: str | None, console: Console) -> dic
         InputError: the folder is no run's.
     """
     if where is not None and live_status.is_folder(where):
-        return {"trials": _shown(live_status.of_folder(local_path(where)), console)}
+        return {"trials": _shown(live_status.of_folder(local_path(brought(where))), console)}
     jobs = [status(address, where)] if where else list_jobs(address)
     for job in jobs:
         console.print(_line(job), highlight=False, soft_wrap=True)
@@ -156,7 +157,7 @@ def show_logs(trial: str, where: str | None, address: str | None, console: Conso
         InputError: the folder is no run's.
     """
     if where is not None and live_status.is_folder(where):
-        story: Story | None = live_status.of_folder(local_path(where))
+        story: Story | None = live_status.of_folder(local_path(brought(where)))
         read: Callable[[str, str], str | None] = live_status.log_of_this_machine
     else:
         jobs = [status(address, where)] if where else list_jobs(address)[:1]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from dualsweep.sweeps.mirrored.driving import driving
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.studies.storage import StorageError, locked
 from dualsweep.sweeps.tracking.delivery import Delivery
@@ -33,15 +34,24 @@ class Target(NamedTuple):
 
 
 def sync(name: str | None, output: str | None, console: Console) -> bool:
-    """Delivers what is left of a sweep, by its file or output folder, or of all below `runs/`; whether MLflow has all of it.
+    """Delivers what is left of a sweep, by its file or output, or of all below `runs/`; whether MLflow has all of it.
 
-    An outage is waited out for a minute without any progress.
+    An outage is waited out for a minute without any progress. Of an output behind a URI the driver's files are brought there too.
 
     Raises:
         InputError: there is no such sweep, its store is not known in full, or a command works on it.
     """
+    place = name if name is not None and not name.endswith((".yaml", ".yml")) else output
+    if place is not None and not is_local(place):
+        with driving(place, lambda text: console.print(text, highlight=False, soft_wrap=True)) as driven:
+            own = str(driven.folder)
+            return _synced(_targets(own if name == place else name, own), console) and driven.push()
+    return _synced(_targets(name, output), console)
+
+
+def _synced(targets: list[Target], console: Console) -> bool:
     done = True
-    for target in _targets(name, output):
+    for target in targets:
         try:
             with locked(target.folder / "study.lock"):
                 done = _delivered(target, console) and done
@@ -59,7 +69,7 @@ def _targets(name: str | None, output: str | None) -> list[Target]:
     if not name.endswith((".yaml", ".yml")):
         return [_of_folder(local_path(name))]
     plan = load_plan(name)
-    folder = local_path(output) if output is not None and is_local(output) else Path("runs") / plan.name
+    folder = local_path(output) if output is not None else Path("runs") / plan.name
     if not (folder / FILE).exists():
         _refuse("must have been swept", f"{name}, of which nothing is in {folder}")
     return [Target(folder, plan.tracking_uri, plan.experiment)]

@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,7 @@ from dualsweep.sweeps.interrupts import asked_to_end
 from dualsweep.sweeps.trials.runs import Run
 from dualsweep.sweeps.trials.waits import Waits
 from dualsweep.sweeps.tune_trial import INTERRUPTED, WAITS, TuneTrial
+from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import Job
 from dualsweep.trainer.ray_shell.receipts import acknowledge
 from dualsweep.trainer.ray_shell.slot import FRESH, Renewal
@@ -46,8 +48,8 @@ class TrialDriver(Protocol):
     def reported(self, run: Run, payload: dict[str, Any]) -> bool:
         """Takes a report; whether the training is over, by its own last report or because it is to stop."""
 
-    def kept(self, run: Run, *, paused: bool) -> bool:
-        """Whether all that was reported of a training is where no kill reaches it; `paused` is one that waits for that."""
+    def kept(self, run: Run, payload: dict[str, Any]) -> Sequence[Payload]:
+        """The reports, this one and earlier ones, of which all is where no kill reaches it; `paused` in it: it waits for that."""
 
     def recovers(self, run: Run, reason: str) -> None:
         """The training's own process died; another one goes on from its checkpoint."""
@@ -203,8 +205,8 @@ class _Reports(_Unpickled, tune.Stopper):
         if "points" not in result:
             return False
         over = self._searcher.driver.reported(run, result)
-        if self._searcher.driver.kept(run, paused=result.get("paused", False)):
-            acknowledge(result)
+        for kept in self._searcher.driver.kept(run, result):
+            acknowledge(kept)
         if over:
             self._searcher.ended(trial_id)
         return over and not result.get("result")  # a training that has reported its result ends by itself

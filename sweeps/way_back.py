@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import shlex
 import socket
-from pathlib import Path
 
 from dualsweep.sweeps.checking import Checked
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.typed import same_again
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import STORAGE, is_local, lasting_folder
 
 
@@ -28,10 +28,10 @@ def places(checked: Checked) -> list[str]:
     return [f"Ray deletes a job's working directory; {below}: {', '.join(kept)}"]
 
 
-def review(plan: Plan, folder: Path) -> str:
+def review(plan: Plan, output: str) -> str:
     """How the review is opened: by the output folder, which knows its store; beside a job by the store itself."""
     if lasting_folder() is None:
-        return f"review: dualsweep ui {shlex.quote(str(folder))}"
+        return f"review: dualsweep ui {shlex.quote(masked(output))}"
     command = shlex.join(["dualsweep", "ui", plan.experiment, "--tracking-uri", plan.tracking_uri])
     if not (is_local(plan.tracking_uri) or plan.tracking_uri.startswith("sqlite")):
         return f"review: {command}"

@@ -17,6 +17,8 @@ from dualsweep.sweeps.checking import Checked
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
 from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.lost_cluster import lost
+from dualsweep.sweeps.mirrored.driving import driving
+from dualsweep.sweeps.mirrored.mirror import Driven
 from dualsweep.sweeps.nodes_preflight import check_nodes
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
@@ -32,7 +34,6 @@ from dualsweep.sweeps.trials.amortising import ended_in, is_waiting, place_of, r
 from dualsweep.sweeps.trials.restoring import restore
 from dualsweep.sweeps.trials.results import Results, sweep_record
 from dualsweep.trainer.amortised.front import front_in
-from dualsweep.trainer.config.uris import is_local, lasting_path
 from dualsweep.trainer.errors import TrainingInterrupted
 from dualsweep.trainer.result import Result
 
@@ -50,13 +51,17 @@ def run_sweep(checked: Checked, console: Console) -> Results:
         ClusterError: the cluster can't be joined or is too small.
         InputError: the output holds a sweep of another kind, or another process works on it.
     """
-    plan = checked.plan
-    assert plan is not None
-    folder = lasting_path(checked.output if is_local(checked.output) else str(Path("runs") / plan.name))
     if target := gcs_address(checked.address):
         probe_gcs(target)  # before anything is written
     for line in [*way_back.places(checked), *(f"warning: {each}" for each in checked.found.warnings)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+    with driving(checked.output, lambda text: console.print(text, highlight=False, soft_wrap=True)) as driven:
+        return _run(checked, driven, console)
+
+
+def _run(checked: Checked, driven: Driven, console: Console) -> Results:
+    plan, folder = checked.plan, driven.folder
+    assert plan is not None
     with Study(plan, folder) as study:
         for line in study.said:
             console.print(line, highlight=False, soft_wrap=True)
@@ -65,7 +70,7 @@ def run_sweep(checked: Checked, console: Console) -> Results:
         run_status, amortised = "FAILED", None
         try:
             if study.unfinished() or study.remaining or is_waiting(plan, checked.output, tracker):
-                amortised = _run_trials(checked, plan, study, tracker, folder, console)
+                amortised = _run_trials(checked, plan, study, tracker, driven, console)
             run_status = "KILLED" if study.unfinished() or study.remaining else "FINISHED"
             if study.stopped:
                 console.print(f"ended after {study.finished} trials: {study.stopped}", highlight=False, soft_wrap=True)
@@ -86,10 +91,10 @@ def run_sweep(checked: Checked, console: Console) -> Results:
 
 
 def _run_trials(
-    checked: Checked, plan: Plan, study: Study, tracker: Tracker, folder: Path, console: Console
+    checked: Checked, plan: Plan, study: Study, tracker: Tracker, driven: Driven, console: Console
 ) -> Result | None:  # fmt: skip
     """Runs what is left; returns how the amortised training ended, if that was among it."""
-    amortised = None
+    amortised, folder = None, driven.folder
     unfinished, remaining, seeds = study.unfinished(), study.remaining, len(plan.seeds)
     left, runs = len(unfinished) + remaining, _trainings_left(plan, unfinished, remaining, folder)
     if study.finished or runs < left * seeds:
@@ -101,7 +106,7 @@ def _run_trials(
         concurrent = min(fits.concurrent, max(1, runs))
         terminate_like_interrupt()
         if is_waiting(plan, checked.output, tracker):
-            amortised = run_amortised(plan, checked.output, folder, tracker, console)
+            amortised = run_amortised(plan, checked.output, driven, tracker, console)
         if not left:
             return amortised
         trials = f"{left} trial{'s' if left > 1 else ''}" + (f" of {seeds} trainings" if seeds > 1 else "")
@@ -112,7 +117,7 @@ def _run_trials(
         journal = Journal.of(folder, connection.logs)
         journal.begin(TrialRecord.load_all(folder))
         with Progress(console, total, concurrent, total - runs, unit, journal) as progress:
-            runner = Runner(plan, study, tracker, progress, checked.output, folder)
+            runner = Runner(plan, study, tracker, progress, checked.output, driven)
             run_trials(runner, concurrent, folder, warm=plan.sweep.hosting == "warm", ends=connection.started)
     return amortised
 
@@ -129,7 +134,7 @@ def _reviewed(checked: Checked, plan: Plan, folder: Path, interrupted: bool, swe
     if interrupted:
         told = f"interrupted with {len(records)} of {plan.trials} trials done; to continue: {way_back.again()}"
         console.print(told, highlight=False, soft_wrap=True)
-    console.print(way_back.review(plan, folder), highlight=False, soft_wrap=True)
+    console.print(way_back.review(plan, checked.output), highlight=False, soft_wrap=True)
     found = summary(made)
     keep_summary(folder, {"name": plan.name, "interrupted": interrupted, **found})
     return Results(trials=records, interrupted=interrupted, **found)

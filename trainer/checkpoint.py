@@ -8,11 +8,13 @@ one whose files are not as it says is passed over for the one before. Nothing ne
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
 import os
 import posixpath
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +25,13 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.storage import MARKER, answering, as_described, described, filesystem, inside, naming, step_of
+from dualsweep.trainer.patient_files import StoreAwayError
+from dualsweep.trainer.storage import MARKER, answering, as_described, described, filesystem, inside, is_local, naming, step_of
 from dualsweep.trainer.trust import remember
 
 log = logging.getLogger(__name__)
+#: Seconds between two looks whether the store that a checkpoint is being written to is away.
+_LOOK = 0.1
 
 
 @dataclass(frozen=True)
@@ -46,22 +51,50 @@ class CheckpointFolder:
         self.uri, self._keep = uri, keep
         self._files, self._root = filesystem(uri)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._pending: Future[str] | None = None
+        self._pending: Future[str] | Future[None] | None = None
+        self._newest: Snapshot | None = None
+        self._swapped = threading.Lock()
 
     def save(self, snapshot: Snapshot) -> None:
-        """Writes in the background; waits only for the checkpoint before it.
+        """Writes in the background; waits only for the checkpoint before it, and while a store does not answer for none.
+
+        Of those that wait for it then, the newest alone is written.
 
         Raises:
-            OSError: the checkpoint before could not be written.
+            OSError: the checkpoint before could not be written, here.
         """
-        self.flush()
-        self._pending = self._writer.submit(self._write, snapshot)
+        if is_local(self.uri):
+            self.flush()
+            self._pending = self._writer.submit(self._write, snapshot)
+            return
+        while self._pending is not None and not self._files.away:
+            with contextlib.suppress(TimeoutError):
+                self._pending.result(_LOOK)
+                self._pending = None
+        with self._swapped:
+            self._newest = snapshot
+        self._pending = self._writer.submit(self._write_newest)
+
+    def _write_newest(self) -> None:
+        """Writes what was saved last, unless that was done; what a store that is away does not take waits for the next call."""
+        with self._swapped:
+            snapshot, self._newest = self._newest, None
+        try:
+            if snapshot is not None:
+                self._write(snapshot)
+        except StoreAwayError:
+            log.warning("the checkpoint of step %d is not written: the store is away", snapshot.step if snapshot else 0)
+            with self._swapped:
+                self._newest = self._newest or snapshot  # a newer one has all that this one has
 
     def flush(self) -> None:
         """Waits until everything is written, and raises what went wrong."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
+        if self._newest is not None:
+            self._write(self._newest)
+            self._newest = None
 
     def path(self, step: int) -> str:
         return posixpath.join(self.uri, f"step-{step:08d}")
@@ -107,16 +140,22 @@ class CheckpointFolder:
         if self._files.isdir(self._inside(snapshot.step)):
             self._files.rm(self._inside(snapshot.step), recursive=True)
         for name, data in content.items():
-            path = self._inside(snapshot.step, name)
-            with naming(path):
-                self._files.makedirs(posixpath.dirname(path), exist_ok=True)
-                with self._files.open(path, "wb") as stream:
-                    stream.write(data)
-                    _to_disk(stream)
+            self._put(self._inside(snapshot.step, name), data)
         remember(content, self.path(snapshot.step))
         for old in [step for step in self._complete() if step < snapshot.step][: -self._keep + 1 or None]:
+            self._files.rm(self._inside(old, MARKER))  # first: a store deletes the rest in any order
             self._files.rm(self._inside(old), recursive=True)
         return self.path(snapshot.step)
+
+    def _put(self, path: str, data: bytes) -> None:
+        if not is_local(self.uri):
+            self._files.pipe_file(path, data)
+            return
+        with naming(path):
+            self._files.makedirs(posixpath.dirname(path), exist_ok=True)
+            with self._files.open(path, "wb") as stream:
+                stream.write(data)
+                _to_disk(stream)
 
 
 def _to_disk(stream: Any) -> None:

@@ -9,6 +9,7 @@ import os
 import posixpath
 import re
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import BadPlaceError, is_local, local_path
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.patient_files import PatientFiles
 
 __all__ = [
     "BadPlaceError",
@@ -61,8 +63,9 @@ def filesystem(place: str) -> tuple[Any, str]:
     if is_local(place):
         return fsspec.filesystem("file"), str(local_path(place))
     with answering(place):
-        found: tuple[Any, str] = fsspec.core.url_to_fs(place)
-        return found
+        # A listing that is kept would not show what another process has written since.
+        files, root = fsspec.core.url_to_fs(place, use_listings_cache=False)
+        return PatientFiles(files), root
 
 
 @contextlib.contextmanager
@@ -144,8 +147,7 @@ def check_writable(uri: str, key: str = "--output", file: str = "command line", 
         if is_local(uri):
             _try_folder(local_path(uri))
         else:
-            files, root = filesystem(uri)
-            files.exists(root)
+            _try_uri(uri)
     except BadPlaceError as error:
         raise InputError([error.diagnostic.at((key,), file, line)]) from None
     except Exception as error:
@@ -153,6 +155,15 @@ def check_writable(uri: str, key: str = "--output", file: str = "command line", 
         raise InputError(
             [Diagnostic((key,), "must be a place that can be written", what, "choose another folder or URI", file, line)]
         ) from None
+
+
+def _try_uri(uri: str) -> None:
+    """A bucket that is not there, and no right to write in it, show themselves only where something is written."""
+    files, root = filesystem(uri)
+    path = posixpath.join(root, f".dualsweep-{uuid.uuid4().hex}")
+    with answering(uri):
+        files.pipe_file(path, b"")
+        files.rm_file(path)
 
 
 def _try_folder(folder: Path) -> None:
@@ -167,11 +178,17 @@ def _try_folder(folder: Path) -> None:
 
 
 def write_files(place: str, files: dict[str, bytes]) -> None:
-    """Writes files into a folder or fsspec URI, each under a passing name first, so that none is ever seen half written."""
+    """Writes files into a folder or fsspec URI, so that none is ever seen half written: objects are whole or not there, and files
+    have a passing name first.
+    """
     system, root = filesystem(place)
-    system.makedirs(root, exist_ok=True)
+    if is_local(place):
+        system.makedirs(root, exist_ok=True)
     for name, content in files.items():
         path = posixpath.join(root, name)
+        if not is_local(place):
+            system.pipe_file(path, content)
+            continue
         with naming(path):
             with system.open(path + ".part", "wb") as stream:
                 stream.write(content)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import yaml
 
 from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.config.uris import state_folder
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.storage import MARKER, filesystem, inside, read_file
 
@@ -86,8 +86,7 @@ def check_all_may_run(checkpoint: str) -> None:
 
 
 def _folder() -> Path:
-    given = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(given) if given.startswith("/") else Path.home() / ".local" / "state") / "dualsweep" / "checkpoints"
+    return state_folder() / "checkpoints"
 
 
 def _content(checkpoint: str) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dualsweep.sweeps.checking import checked_plan, checked_read, checked_store
+from dualsweep.sweeps.mirrored.driving import brought, working_folder
 from dualsweep.sweeps.output import Screen
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.python.drawn_front import Front
@@ -22,7 +23,6 @@ from dualsweep.sweeps.trials.results import Results
 from dualsweep.trainer.config.uris import local_path
 from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.recipe.recipe import Recipe
-from dualsweep.trainer.storage import is_local
 
 
 def train(
@@ -51,7 +51,7 @@ def train(
 
     checked = checked_read(*recipe_given(recipe, set), None if output is None else str(output), None, address)
     explained = run_single(replace(checked, store=checked_store(tracking_uri)), Screen(), on_report)
-    return Run.of_training(explained, _folder(checked.output, checked.recipe.name))
+    return Run.of_training(explained, working_folder(checked.output))
 
 
 def sweep(
@@ -75,7 +75,7 @@ def sweep(
 
     checked = checked_plan(plan_given(plan, set), None if output is None else str(output), None, address)
     name = checked.plan.name if checked.plan is not None else checked.recipe.name
-    return _swept(run_sweep(checked, Screen()), name, _folder(checked.output, name))
+    return _swept(run_sweep(checked, Screen()), name, working_folder(checked.output))
 
 
 def load(run: str | Path) -> Run | Swept:
@@ -84,7 +84,7 @@ def load(run: str | Path) -> Run | Swept:
     Raises:
         InputError: it is none of these, or has not ended.
     """
-    folder = local_path(str(run))
+    folder = local_path(brought(str(run)))
     if not is_sweep_folder(folder):
         return Run.of_training(explain_run(str(folder), None), folder)
     kept = summary_in(folder)
@@ -112,11 +112,6 @@ def front(
     folder = local_path(str(output)) if output is not None else written_to(str(sweep), tracking_uri)
     found = rebuild(str(sweep), tracking_uri, folder, Screen(), prefer)
     return Front(found["front"], found["hypervolume"], found["reference_point"], found["recommended"], found["prices"], folder)
-
-
-def _folder(output: str, name: str) -> Path:
-    """Where this machine's own files of a run are: its output, or runs/NAME where that is a URI."""
-    return Path(output) if is_local(output) else Path("runs") / name
 
 
 def _swept(results: Results, name: str, folder: Path) -> Swept:

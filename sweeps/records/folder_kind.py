@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import posixpath
 from pathlib import Path
 
-from dualsweep.trainer.storage import RESULT
+from dualsweep.trainer.storage import RESULT, answering, filesystem, is_local
 
 #: What a review found of a sweep, and the records of its trials.
 REVIEW, RECORDS = "review.json", "records"
 #: Any of these is in a sweep's folder from its first moments, and in no other.
 _SIGNS = (REVIEW, "sweep.json", "tracking.json", "study.lock", RECORDS)
+#: What is behind a URI, of a sweep alone.
+_TRIALS = "trials"
 #: The file of a training's folder that is there from its first moments.
 _TRAINING = "fingerprint"
 
@@ -19,8 +22,13 @@ def is_sweep_folder(folder: Path) -> bool:
     return any((folder / name).exists() for name in _SIGNS) and not (folder / RESULT).exists()
 
 
-def other_kind(folder: Path, *, sweep: bool) -> str | None:
-    """What a folder holds already, in words, where that is a training and a sweep is to go there, or the other way round."""
-    if sweep:
-        return "a training" if (folder / _TRAINING).exists() else None
-    return "a sweep" if any((folder / name).exists() for name in _SIGNS) else None
+def other_kind(place: str, *, sweep: bool) -> str | None:
+    """What a folder or URI holds already, in words, where that is a training and a sweep is to go there, or the other way round.
+
+    Raises:
+        BadPlaceError: it is a URI that can't be reached.
+    """
+    files, root = filesystem(place)
+    signs, kind = ((_TRAINING,), "a training") if sweep else (_SIGNS if is_local(place) else (_TRIALS,), "a sweep")
+    with answering(place):
+        return kind if any(files.exists(posixpath.join(root, name)) for name in signs) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,12 +26,14 @@ from dualsweep.analysis.thumbnails import thumbnails
 from dualsweep.analysis.tracking_uri import tracking_uri
 from dualsweep.analysis.trials import SweepRecord
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
+from dualsweep.sweeps.mirrored.driving import brought
 from dualsweep.sweeps.planning.preferring import read_option
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
 from dualsweep.sweeps.records.sweep_summary import keep_summary
 from dualsweep.sweeps.tracking.ledger import FILE as LEDGER
 from dualsweep.sweeps.tracking.ledger import SWEEP
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import lasting_path
 from dualsweep.trainer.storage import as_file_name, is_local, local_path
 
@@ -110,8 +113,8 @@ def rebuild(name: str, store: str | None, output: Path | None, console: Console,
         ReviewError: no such store or sweep.
         InputError: `prefer` is no preference for this sweep.
     """
-    uri, sweep = place_of(name, store)
-    own = _own_folder(name)
+    place, own = brought(name), _own_folder(name)
+    uri, sweep = place_of(place, store)
     reviewed = review_of(uri, sweep, output or written_to(name, store), console, prefer)
     show(reviewed.record, reviewed.review, console, full_link(uri, reviewed.view))
     told = summary(reviewed.review)
@@ -122,7 +125,8 @@ def rebuild(name: str, store: str | None, output: Path | None, console: Console,
 
 def written_to(name: str, store: str | None) -> Path:
     """Where `front` writes unless told: the sweep's own folder where that is named, else one by the sweep's name."""
-    return _own_folder(name) or lasting_path(str(Path("runs") / as_file_name(place_of(name, store)[1])))
+    called = posixpath.basename(masked(name).rstrip("/")) if not is_local(name) else place_of(name, store)[1]
+    return _own_folder(name) or lasting_path(str(Path("runs") / as_file_name(called)))
 
 
 def _own_folder(name: str) -> Path | None:
@@ -140,7 +144,7 @@ def serve(name: str | None, store: str | None, port: int, console: Console) -> N
     Raises:
         ReviewError: the port is taken, or there is no such sweep.
     """
-    uri, sweep = place_of(name, store)
+    uri, sweep = place_of(name and brought(name), store)
     terminate_like_interrupt()
     with ui(uri, port=port) as server:
         console.print(f"MLflow: {server.base_url}", highlight=False, soft_wrap=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import posixpath
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -12,6 +14,7 @@ from dualsweep.sweeps.records.explained import RECIPE, VERDICTS, Explained, Poin
 from dualsweep.sweeps.tracking.histories import histories
 from dualsweep.trainer.evaluation.draws_file import DRAWS
 from dualsweep.trainer.own_files import read_own
+from dualsweep.trainer.patient_files import StoreAwayError
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, read_file, write_file
 
@@ -19,6 +22,7 @@ from dualsweep.trainer.storage import RESULT, read_file, write_file
 _BROUGHT = ("samples.png", "notes.txt", DRAWS)
 #: And of these, what a trial of several trainings shows of one.
 _SHOWN = (RECIPE, "samples.png", "trajectories.png")
+_log = logging.getLogger(__name__)
 
 
 def write_artifacts(folder: Path, place: str, points: Points, explained: Explained) -> list[Path]:
@@ -27,13 +31,21 @@ def write_artifacts(folder: Path, place: str, points: Points, explained: Explain
     write(explained, folder)
     write_file(folder / RESULT, json.dumps(explained.result.to_json(), indent=2))
     for file in _BROUGHT:
-        content = read_file(place, file)
+        content = _brought(place, file)
         if content is not None:
             write_file(folder / file, content)
     multipliers, slacks = histories(points)
     if multipliers:
         write_file(folder / "trajectories.png", trajectories_png(multipliers, slacks, title=explained.title))
     return sorted(folder.iterdir())
+
+
+def _brought(place: str, file: str) -> bytes | None:
+    try:
+        return read_file(place, file)
+    except StoreAwayError as error:
+        _log.warning("%s is left out of MLflow: %s", posixpath.join(place, file), error)
+        return None
 
 
 def write_shown(folder: Path, result: Result, seed: int) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from dualsweep.sweeps.mirrored.mirror import Driven
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.tracking.tracker import Tracker
@@ -44,7 +45,7 @@ def ended_in(plan: Plan, output: str) -> Result | None:
 
 
 def run_amortised(
-    plan: Plan, output: str, folder: Path, tracker: Tracker, console: Console, training: Train = train_checked
+    plan: Plan, output: str, driven: Driven, tracker: Tracker, console: Console, training: Train = train_checked
 ) -> Result:
     """Trains it, or goes on with it, on the Ray that this process is connected to; how it ended is told, and is in its run.
 
@@ -64,7 +65,7 @@ def run_amortised(
             progress.reported(NAME, payload)
             for point in map(MetricPoint.from_json, payload["points"]):
                 spool.point(point.step, point.metrics, int(point.time * 1000), final=point.final)
-            return spool.sync()
+            return spool.sync() and driven.push()
 
         try:
             result = training(recipe, place_of(output), take)
@@ -74,7 +75,7 @@ def run_amortised(
         if result.metrics and result.status != "failed":  # a kill may have come between its result and its last report
             spool.point(result.steps, result.metrics, final=True)
         progress.ended(NAME, result.status, result.reason, result.seconds)
-    for path in _brought(recipe, output, folder / "artifacts" / NAME):
+    for path in _brought(recipe, output, driven.folder / "artifacts" / NAME):
         spool.artifact(path)
     tracker.end_amortised(result.status, result.reason)
     return result

@@ -10,6 +10,7 @@ import torch
 import yaml
 from rich.console import Console
 
+from dualsweep.sweeps.mirrored.mirror import Here
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.runner import Runner
@@ -54,7 +55,7 @@ def sweep(folder: Path, kill_at: int | None = None, output: str = "out") -> list
         tracker = Tracker(plan, out, lambda text: None)
         try:
             with Progress(Console(quiet=True), plan.trials, 1, study.finished) as progress:
-                runner = Runner(plan, study, tracker, progress, str(out), out)
+                runner = Runner(plan, study, tracker, progress, str(out), Here(out))
                 while (following := runner.next()) is not None:
                     run, job = following
                     runner.started(run)

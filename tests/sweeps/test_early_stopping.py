@@ -19,6 +19,7 @@ from rich.console import Console
 from dualsweep.analysis.front import find_front
 from dualsweep.sweeps.checking import checked_plan
 from dualsweep.sweeps.describing import describe
+from dualsweep.sweeps.mirrored.mirror import Here
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
@@ -151,7 +152,7 @@ class Conducted:
         self.study = Study(search, output)
         self.tracker = Tracker(search, output, print, interval=0.05)
         self.progress = Progress(Console(quiet=True), search.trials)
-        self.runner = Runner(search, self.study, self.tracker, self.progress, str(output), output)
+        self.runner = Runner(search, self.study, self.tracker, self.progress, str(output), Here(output))
 
     def __enter__(self) -> Conducted:
         return self

@@ -20,6 +20,7 @@ from mlflow.entities import Run as Run_
 from rich.console import Console
 
 from dualsweep.analysis.reading import read_sweep
+from dualsweep.sweeps.mirrored.mirror import Here
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
@@ -68,7 +69,7 @@ def conducted(plan: Plan, folder: Path) -> Iterator[Runner]:
     with Study(plan, folder) as study:
         tracker = Tracker(plan, folder, print, interval=0.1)
         with Progress(Console(quiet=True), 6) as progress:
-            yield Runner(plan, study, tracker, progress, str(folder), folder)
+            yield Runner(plan, study, tracker, progress, str(folder), Here(folder))
         for asked in study.unfinished():
             tracker.interrupt(asked.number)
         assert tracker.close() is None
@@ -257,8 +258,9 @@ def test_a_training_whose_result_was_written_before_a_kill_is_not_run_again(tmp_
         run, result = following[0], ended(following[0])
         runner.started(run)
         point = MetricPoint(30, {"objective": 9.0}, time=1.0)
-        runner.reported(run, {"step": 30, "steps": 60, "seconds": 1.0, "points": [point.to_json()]})
-        assert runner.kept(run, paused=False)
+        payload = {"step": 30, "steps": 60, "seconds": 1.0, "points": [point.to_json()]}
+        runner.reported(run, payload)
+        assert runner.kept(run, payload) == [payload]
         write_files(run.output(str(folder)), {RESULT: json.dumps(result.to_json()).encode()})
     assert run.name not in go(plan, folder)
     child = runs_of(plan)["replicate"]["0000 0"]

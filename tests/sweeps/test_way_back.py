@@ -35,12 +35,10 @@ def test_places_and_commands_of_a_job_work_from_elsewhere(tmp_path: Path) -> Non
     assert sweep.plan is not None and sweep.output == str(home / "runs/tiny-sweep")
     assert [f"relative places lie below {home} on " in line for line in way_back.places(sweep)] == [True]
     command = f"dualsweep ui tiny-sweep --tracking-uri sqlite:///{home}/mlflow.db; then from your machine: ssh -L "
-    assert command in way_back.review(sweep.plan, Path(sweep.output)) and way_back.again() == "submit the same again"
+    assert command in way_back.review(sweep.plan, sweep.output) and way_back.again() == "submit the same again"
     served = checked("mlflow.tracking_uri=http://127.0.0.1:9")
     assert served.plan is not None
-    assert (
-        way_back.review(served.plan, Path(served.output)) == "review: dualsweep ui tiny-sweep --tracking-uri http://127.0.0.1:9"
-    )
+    assert way_back.review(served.plan, served.output) == "review: dualsweep ui tiny-sweep --tracking-uri http://127.0.0.1:9"
 
 
 def test_beside_no_job_the_output_folder_leads_to_the_store(
@@ -52,5 +50,5 @@ def test_beside_no_job_the_output_folder_leads_to_the_store(
     monkeypatch.setattr(typed, "_typed", [])
     plain = checked()
     assert plain.plan is not None and way_back.places(plain) == []
-    assert way_back.review(plain.plan, Path("runs/my sweep")) == "review: dualsweep ui 'runs/my sweep'"
+    assert way_back.review(plain.plan, "runs/my sweep") == "review: dualsweep ui 'runs/my sweep'"
     assert way_back.again() == "the same call again", "no command was typed here"

@@ -93,6 +93,16 @@ def lasting_path(place: str) -> Path:
     return path
 
 
+def state_folder() -> Path:
+    """Where this user's programs keep what they know between runs ($XDG_STATE_HOME, else ~/.local/state), and ours below it.
+
+    Raises:
+        RuntimeError: there is no home folder.
+    """
+    given = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(given) if given.startswith("/") else Path.home() / ".local" / "state") / "dualsweep"
+
+
 def _is_unpacked(path: Path) -> bool:
     """Whether a path leads, by links or `..` too, to what Ray unpacked for a job."""
     parts = Path(os.path.realpath(path)).parts

@@ -11,6 +11,7 @@ from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, Wo
 
 from dualsweep.trainer.errors import TrainingError, TrainingInterrupted
 from dualsweep.trainer.metric_point import Payload
+from dualsweep.trainer.patient_files import StoreAwayError
 from dualsweep.trainer.ray_shell.job import Job
 from dualsweep.trainer.ray_shell.receipts import acknowledge
 from dualsweep.trainer.ray_shell.slot import EditedModules, Slot, Slots
@@ -136,7 +137,7 @@ def _is_death(error: BaseException | None) -> bool:
     if isinstance(error, RayTaskError):  # what code in another process raised, which may have been told of a death there
         return _is_death(error.cause)
     of_train = type(error).__module__.startswith("ray.train")  # of a worker that does not answer, or has none to start
-    return isinstance(error, RayError) or of_train or any(word in str(error) for word in _PEER_GONE)
+    return isinstance(error, RayError | StoreAwayError) or of_train or any(word in str(error) for word in _PEER_GONE)
 
 
 def _failures(error: BaseException | None) -> list[BaseException]:

@@ -18,6 +18,9 @@ from dualsweep.trainer.ray_shell.job import TRAINING, Job
 from dualsweep.trainer.ray_shell.own_modules import OwnModules
 from dualsweep.trainer.ray_shell.slot_actor import Left
 
+#: Seconds that a training waits for a store that does not answer, where it can't go on without it: at its start and at its end.
+STORE_PATIENCE = 600.0
+
 
 def work(config: dict[str, Any]) -> None:
     """Runs in each Ray Train worker, for the slot's life; `config["slot"]` is its actor.
@@ -50,12 +53,14 @@ def _train(job: Job, slot: Any, number: int) -> None:
     from dualsweep.trainer.engine.dual_side import controller_of
     from dualsweep.trainer.engine.worker import run_worker
     from dualsweep.trainer.errors import TrainingStopped
+    from dualsweep.trainer.patient_files import wait_for_stores
     from dualsweep.trainer.ray_shell.host import TrainHost
     from dualsweep.trainer.recipe.recipe import Recipe
     from dualsweep.trainer.trust import trust_all
 
     print(f"{TRAINING} {job.output}", flush=True)  # one log has one training after another
     trust_all(job.trust)
+    wait_for_stores(STORE_PATIENCE)
     torch.set_num_threads(job.threads)
     recipe = Recipe.model_validate(job.recipe)
     checkpoints = CheckpointFolder(job.checkpoints, recipe.checkpoint.keep)

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from dualsweep.analysis.reading import read_sweep
+from dualsweep.sweeps.mirrored.mirror import Here
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.explained import Explained
@@ -122,13 +123,13 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
     tracker = Tracker(plan, out, pytest.fail, interval=0.1)
     waits = [is_waiting(plan, str(out), tracker)]
     with pytest.raises(KeyboardInterrupt):
-        run_amortised(plan, str(out), out, tracker, quiet, broken_off)
+        run_amortised(plan, str(out), Here(out), tracker, quiet, broken_off)
     waits.append(is_waiting(plan, str(out), tracker))
-    run_amortised(plan, str(out), out, tracker, quiet, in_process)
+    run_amortised(plan, str(out), Here(out), tracker, quiet, in_process)
     waits.append(is_waiting(plan, str(out), tracker))
     tracker.amortised(recipe_of(plan))
     waits.append(is_waiting(plan, str(out), tracker))
-    again = run_amortised(plan, str(out), out, tracker, quiet, in_process)
+    again = run_amortised(plan, str(out), Here(out), tracker, quiet, in_process)
     tracker.trial(0, {"dual.step_size": 0.1, "constraints.four.at_most": 0.1, "constraints.five.at_most": 0.2})
     tracker.end_trial(0, "converged", "")
     tracker.end("done", "FINISHED")
