@@ -28,10 +28,10 @@ class Flips:
         """Which of a worker's draws [b] of a step are mirrored; `first` [p] are the parts' first draws in it."""
         part, number = batch.part[mine], batch.number[mine]
         flipped = np.zeros(len(mine), dtype=np.bool_)
-        for each in np.unique(part):
-            own, start = part == each, int(first[each])
-            count = int((batch.part == each).sum())
-            flipped[own] = uniforms(self._seed, Stream.FLIP, int(each), range(start, start + count))[number[own] - start] < 0.5
+        for which in np.unique(part).tolist():
+            own, start = part == which, int(first[which])
+            count = int((batch.part == which).sum())
+            flipped[own] = uniforms(self._seed, Stream.FLIP, which, range(start, start + count))[number[own] - start] < 0.5
         return flipped & (batch.index[mine] < self._rows)
 
     def of_draws(self, column: int, rows: Integers, draws: range) -> Flags:
