@@ -99,17 +99,18 @@ def _without_bars() -> Iterator[None]:
     from diffusers.utils import logging as of_diffusers
     from transformers.utils import logging as of_transformers
 
-    kept = [(each, each.get_verbosity(), each.is_progress_bar_enabled()) for each in (of_diffusers, of_transformers)]
-    for each, *_ in kept:
-        each.set_verbosity_error()
-        each.disable_progress_bar()
+    loggers = (of_diffusers, of_transformers)
+    kept = [(logger.get_verbosity(), logger.is_progress_bar_enabled()) for logger in loggers]
+    for logger in loggers:
+        logger.set_verbosity_error()
+        logger.disable_progress_bar()
     try:
         yield
     finally:
-        for each, verbosity, shown in kept:
-            each.set_verbosity(verbosity)
+        for logger, (verbosity, shown) in zip(loggers, kept, strict=True):
+            logger.set_verbosity(verbosity)
             if shown:
-                each.enable_progress_bar()
+                logger.enable_progress_bar()
 
 
 def _how_to_load(exported: Exported, folder: Path) -> list[str]:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
 
 from dualsweep.trainer.engine.sample_command import Restored, draw, restore
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.exporting import exported_model
 from dualsweep.trainer.exporting.folder import Exported, write_pipeline
 from dualsweep.trainer.models.composed import Composed
 from dualsweep.trainer.models.predictor import Predictor
@@ -216,6 +218,19 @@ def test_a_class_stands_in_place_of_all_in_turn(cases: dict[str, Case]) -> None:
     for name, said in (("of all classes", "of 0, 1, 2, .*, but got 'cat'"), ("unconditional", "left out, as .*, but got 'cat'")):
         with pytest.raises(ValueError, match=f"`class_labels` must be {said}"):
             loaded(cases[name])(class_labels="cat")
+
+
+def test_the_rows_of_a_table_reach_the_pipeline(cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exported_model, "_AT_ONCE", 2)
+    made = cases["of text"]
+    model, pipeline = exported_model._load_pyfunc(str(made.folder / "out")), loaded(made)
+    rows = {"count": [3, 1], "seed": [7.0, np.nan], "prompt": ["a pear", None]}
+    samples = model.predict(pd.DataFrame(rows))
+    assert samples.shape == (4, 1, 8, 8) and samples.dtype == np.float32
+    generator = torch.Generator().manual_seed(7)
+    parts = [pipeline(size, "a pear", generator=generator, output_type="pt").images for size in (2, 1)]
+    last = pipeline(1, generator=torch.Generator().manual_seed(0), output_type="pt").images
+    np.testing.assert_allclose(samples, 2 * torch.cat([*parts, last]).numpy() - 1, atol=1e-5)
 
 
 def test_what_no_pipeline_can_sample_is_refused(
