@@ -17,7 +17,7 @@ from dualsweep.trainer.config.dotted_keys import NoSuchPlaceError
 from dualsweep.trainer.config.import_path import CannotImportError
 from dualsweep.trainer.config.uris import BadPlaceError
 from dualsweep.trainer.data.faults import BadDataError
-from dualsweep.trainer.errors import TrainingError, TrainingInterrupted, TrainingStopped
+from dualsweep.trainer.errors import BadPartError, TrainingError, TrainingInterrupted, TrainingStopped
 from dualsweep.trainer.evaluation.evidence import NotMeasured
 from dualsweep.trainer.ray_shell.slot import EditedModules, SlotLostError
 from dualsweep.trainer.storage import OutsideError
@@ -29,7 +29,7 @@ TWO_MISTAKES = [Diagnostic(("a", 0, "b"), *THREE, "x.yaml", 3), Diagnostic((), *
 RAISED: list[Exception] = [
     InputError(TWO_MISTAKES), RulesError(TWO_MISTAKES), RuleError("a.0", *THREE), BadDataError(*TWO_MISTAKES),
     *[kind(*THREE) for kind in (UnplacedError, OutsideError, StorageError,
-                                  NoSuchPlaceError, CannotImportError, BadPlaceError, ClusterError)],
+                                  NoSuchPlaceError, CannotImportError, BadPartError, BadPlaceError, ClusterError)],
     *[kind("a reason") for kind in (TrainingError, TrainingInterrupted, TrainingStopped, SlotLostError, NotMeasured)],
     *[kind("a reason") for kind in (EditedModules, ReviewError, _GoneError)],
 ]  # fmt: skip

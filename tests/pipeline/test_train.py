@@ -108,12 +108,14 @@ def test_samples_come_from_the_checkpoint(trained: Trained) -> None:
 
 
 def test_it_says_which_of_many_examples_is_bad(trained: Trained) -> None:
-    """Too many to be read before the run."""
+    """Too many to be read before the run, which a dry run of some of them would have refused."""
     folder, parts = trained.folder, {"model": {"call": "parts:good"}, "evaluation": {"samples": 0, "loss_draws": 16}}
     indices = {"name": "some", "data": {"indices": [0, 1, 2, 4]}, "at_most": 0.3}
     plain = {**RECIPE, **parts, "data": {"call": "parts:Broken"}, "constraints": [indices]}
     (folder / "nan.yaml").write_text(yaml.safe_dump(plain))
-    said = run(folder, "train", "nan.yaml", "--output", "nan", "--json", "nan.json", code=1)
+    told = run(folder, "train", "nan.yaml", "--output", "nan", code=2)
+    assert "nan.yaml:" in told and "data.call: must hold finite numbers" in told and not (folder / "nan").exists()
+    said = run(folder, "train", "nan.yaml", "--no-dry-run", "--output", "nan", "--json", "nan.json", code=1)
     assert_nothing_left(folder)
     failed = json.loads((folder / "nan.json").read_text())
     assert (failed["status"], failed["objective"], failed["checkpoint"]) == ("failed", None, None)

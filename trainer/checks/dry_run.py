@@ -60,14 +60,16 @@ def dry_run(recipe: Recipe, document: Document) -> Findings:
     """
     with _own_randomness():
         wrong, data = loaded(recipe)
+        known: list[DatasetInfo] = []
+        if data is not None:
+            wrong += _placed(lambda: known.append(info_of(data)), ("data",))
         if wrong:
             raise InputError([document.locate(each) for each in wrong])
         trial = _Trial(recipe, data)
         wrong = list(trial.mistakes())
         if wrong:
             raise InputError(sorted((document.locate(each) for each in wrong), key=lambda mistake: mistake.line))
-    known = info_of(data) if data is not None else DatasetInfo()
-    found = findings(recipe, document, known, trial.parameters, trial.schedule)
+    found = findings(recipe, document, known[0] if known else DatasetInfo(), trial.parameters, trial.schedule)
     odd = [*found.warnings, *(document.locate(each) for each in trial.odd)]
     return Findings(found.data, found.model, found.schedule, tuple(odd))
 

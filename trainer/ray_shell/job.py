@@ -19,6 +19,7 @@ from dualsweep.trainer.recipe.feasibility import Feasibility
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result, read_result
 from dualsweep.trainer.storage import RESULT, write_files
+from dualsweep.trainer.terms.own import WORD
 from dualsweep.trainer.trust import trusts_all
 
 #: The file that says whose run lies in a folder.
@@ -82,9 +83,13 @@ def _deciding(recipe: Recipe) -> dict[str, Any]:
     unasked = {"start"} if recipe.start is None else set()  # runs from before there were these keys go on
     unasked |= {"feasibility"} if recipe.feasibility == Feasibility() else set()
     plain = recipe.model_dump(mode="json", exclude={"resources", "checkpoint"} | unasked)
-    for key, without in (("accumulate", 1), ("checkpointing", False), ("compile", False)):
+    for key, without in (("accumulate", 1), ("checkpointing", False), ("compile", False), ("condition_dropout", 0.0)):
         if plain["train"][key] == without:
             del plain["train"][key]
+    holders = [(each, WORD) for each in (*plain["constraints"], plain["objective"] or {})]
+    for holder, key in [*holders, *((model, "condition") for model in (plain["model"], *plain["models"].values()))]:
+        if holder.get(key) is None:
+            holder.pop(key, None)
     return plain
 
 

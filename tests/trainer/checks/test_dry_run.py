@@ -13,6 +13,7 @@ import torch
 
 from dualsweep.trainer.checks.dry_run import dry_run
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.data import examples
 from tests.trainer.conftest import WriteModule
 from tests.trainer.data.conftest import HEAD, recipe_of
 
@@ -189,6 +190,23 @@ def test_loaded_data_are_told_and_warned_of(module: WriteModule, caplog: pytest.
     assert not caplog.records  # told once, by line
     few, grey = map(str, dry_run(*recipe_of("data: {call: 'dry_data:grey'}\n")).warnings)
     assert "got 10 of 0;" in few and "grey images that became RGB" in grey
+
+
+def test_an_example_that_is_not_finite_is_told_by_a_look_at_data_that_are_read_on_demand(
+    module: WriteModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examples, "IN_MEMORY_BYTES", 0)
+    module(
+        "dry_nan",
+        "import torch\n"
+        "class Data:\n"
+        "    def __len__(self): return 500\n"
+        "    def __getitem__(self, row): return torch.full((1, 8, 8), float('nan') if row % 7 == 3 else row / 500)\n",
+    )
+    (problem,) = told("data: {call: 'dry_nan:Data'}\n")
+    assert problem.startswith(
+        "recipe.yaml:5: data.call: must hold finite numbers, but got nan at position [0, 0, 0] in item 3 of"
+    )
 
 
 def test_channels_that_come_last_are_warned_of(module: WriteModule, parts: str) -> None:
