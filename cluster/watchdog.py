@@ -1,8 +1,8 @@
 """Ends a cluster of our own with the process that started it, however that one ended: `kill -9` too.
 
-Run as a script, `watchdog.py OWNER`, by that process, of whose end it is told by the end of its own standard input. What belongs
-to a cluster is known by its session, whose name ends with the id of the process that started it: workers and their children
-write to files of the session, Ray's servers have some open or name them on their command lines.
+Run as a script, `watchdog.py OWNER BEGAN`, by that process, of whose end it is told by the end of its own standard input. What
+belongs to a cluster is known by its session, whose name ends with the id of the process that started it: workers and their
+children write to files of the session, Ray's servers have some open or name them on their command lines.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class Watchdog:
     def __init__(self) -> None:
         self._process = None
         if _PROC.joinpath("self/fd").is_dir():
-            command = [sys.executable, "-I", "-S", __file__, str(os.getpid())]
+            # The time is taken here: on a busy machine the watchdog itself may begin later than the cluster that it is for.
+            began = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+            command = [sys.executable, "-I", "-S", __file__, str(os.getpid()), began]
             # In a session of its own, out of reach of a terminal's Ctrl-C and of what is sent to a process group.
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/", start_new_session=True)
 
@@ -41,9 +43,8 @@ class Watchdog:
             process.communicate()
 
 
-def main(owner: int) -> None:
-    """Waits for the owner's end, and then kills what is left of its sessions."""
-    began = datetime.now().strftime("%Y-%m-%d_%H-%M-%S").encode()
+def main(owner: int, began: bytes) -> None:
+    """Waits for the owner's end, and then kills what is left of the sessions that it has started since `began`."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     while os.read(0, 1):
@@ -94,4 +95,4 @@ def _target(link: Path) -> bytes:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2].encode())

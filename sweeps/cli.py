@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import dualsweep
-from dualsweep.sweeps.cli_results import compare, explain, front, sample, sync, ui
+from dualsweep.sweeps.cli_results import compare, explain, export, front, sample, sync, ui
 from dualsweep.sweeps.cli_starting import init, schema
 from dualsweep.sweeps.cluster_commands import commands
 from dualsweep.sweeps.exits import INTERRUPTED, broken, exit_code
@@ -112,6 +112,7 @@ def sweep(
 
 
 app.command()(sample)
+app.command()(export)
 app.command()(explain)
 app.command()(front)
 app.command()(compare)

@@ -1,4 +1,4 @@
-"""The commands on what has ended: `sample`, `explain`, `front`, `compare` and `ui`."""
+"""The commands on what has ended: `sample`, `export`, `explain`, `front`, `compare` and `ui`."""
 
 from __future__ import annotations
 
@@ -31,20 +31,24 @@ Budgets = Annotated[
 GROUPS = ("auto", "sampler", "sweep")
 
 
+Sampler = Annotated[
+    str | None, typer.Option("--sampler", help=f"{SAMPLERS}; by default as in the recipe.", autocompletion=one_of(samplers.NAMES))
+]
+Label = Annotated[str | None, typer.Option("--label", help="A class, of a model that is given labels; by default all in turn.")]
+
+
 def sample(
     checkpoint: Annotated[
         str, typer.Argument(help="A run's or a sweep's output folder, or a checkpoint (…/step-00001500).", show_default=False)
     ],
     count: Annotated[int, typer.Option("--count", min=1, help="Samples to make.")] = 16,
     output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=to_keep)] = Path("samples"),
-    sampler: Annotated[
-        str | None,
-        typer.Option("--sampler", help=f"{SAMPLERS}; by default as in the recipe.", autocompletion=one_of(samplers.NAMES)),
-    ] = None,
+    sampler: Sampler = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of the sampler; by default as in the recipe.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed.")] = 0,
+    label: Label = None,
     multipliers: Multipliers = None,
     budgets: Budgets = None,
     trust: Trust = False,
@@ -67,7 +71,7 @@ def sample(
     place = find_checkpoint(checkpoint if (model := model_of(copy)) == copy else model)
     asked = asked_multipliers(place, multipliers, budgets)
     try:
-        samples = generate(place, count, output, sampler=sampler, steps=steps, seed=seed, multipliers=asked)
+        samples = generate(place, count, output, sampler=sampler, steps=steps, seed=seed, multipliers=asked, label=label)
     except ValueError as error:
         raise InputError([Diagnostic(("--steps",), str(error), str(steps), "lower it", "command line", 1)]) from None
     print(f"{len(samples)} samples of shape {tuple(samples.shape[1:])} in {output}")
@@ -79,6 +83,34 @@ def _tell_which(place: str) -> None:
         from dualsweep.sweeps.records.sweep_summary import said_of
 
         print(said_of(local_path(place)))
+
+
+def export(
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="A training's or a sweep's output folder, a checkpoint, or the id or name of a run in MLflow.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[str, typer.Argument(help="The folder to write, which is not there yet.", show_default=False)],
+    trial: Annotated[
+        str | None, typer.Option("--trial", help="Of a sweep the trial; the recommended one when left out.", show_default=False)
+    ] = None,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option("--tracking-uri", help="MLflow store, for a run; mlflow.db here when left out.", show_default=False),
+    ] = None,
+    multipliers: Multipliers = None,
+    budgets: Budgets = None,
+) -> None:
+    """A trained model as a diffusers pipeline with a model card, which needs nothing of this."""
+    from dualsweep.sweeps.exporting.export import export as exported
+
+    for line in exported(
+        run, out, trial=trial, tracking_uri=tracking_uri, multipliers=multipliers, budgets=budgets
+    ):  # fmt: skip
+        print(line)
 
 
 def explain(

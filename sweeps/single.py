@@ -17,6 +17,7 @@ from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.lost_cluster import lost
 from dualsweep.sweeps.mirrored.driving import driving
 from dualsweep.sweeps.mirrored.mirror import Driven
+from dualsweep.sweeps.nodes_preflight import check_nodes
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.explained import Explained, Points, write
 from dualsweep.sweeps.reports.explaining import show
@@ -80,8 +81,8 @@ def _trained(checked: Checked, driven: Driven, console: Console, on_report: Call
 
     name, local = checked.recipe.name, driven.folder
     with connect(checked.address, on_loss=lost) as connection:
-        way_back.check_shared(checked, connection.machine)
         concurrency(connection.machine, checked.ask)
+        check_nodes(checked, connection, console)
         local.mkdir(parents=True, exist_ok=True)
         terminate_like_interrupt()
         with Progress(console, total=1, journal=Journal.of(local, connection.logs)) as progress:

@@ -5,13 +5,9 @@ Beside a Ray job that is another machine, on which neither the job's working dir
 
 from __future__ import annotations
 
-import os
 import shlex
 import socket
-from pathlib import Path
 
-from dualsweep.cluster.errors import ClusterError
-from dualsweep.cluster.resources import Machine
 from dualsweep.sweeps.checking import Checked
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.typed import same_again
@@ -30,23 +26,6 @@ def places(checked: Checked) -> list[str]:
     kept += [f"study {plan.storage}"] if plan is not None and plan.storage else []
     below = f"relative places lie below {folder} on {socket.gethostname()} ({STORAGE} names another folder)"
     return [f"Ray deletes a job's working directory; {below}: {', '.join(kept)}"]
-
-
-def check_shared(checked: Checked, machine: Machine) -> None:
-    """What workers write must be in the place where others read it: a home folder is each node's own.
-
-    Raises:
-        ClusterError: a job on several nodes has its output in the home folder that it falls back on.
-    """
-    folder = lasting_folder()
-    if folder is None or os.environ.get(STORAGE) or len(machine.parts) == 1 or not is_local(checked.output):
-        return
-    if Path(checked.output).is_relative_to(folder):
-        raise ClusterError(
-            f"the output of a job on {len(machine.parts)} nodes must lie where all of them read and write",
-            f"{checked.output}, in a home folder",
-            f"say --output with a shared folder, or set {STORAGE} to one (to {folder} where homes are shared)",
-        )
 
 
 def review(plan: Plan, output: str) -> str:

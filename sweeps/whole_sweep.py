@@ -19,6 +19,7 @@ from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.lost_cluster import lost
 from dualsweep.sweeps.mirrored.driving import driving
 from dualsweep.sweeps.mirrored.mirror import Driven
+from dualsweep.sweeps.nodes_preflight import check_nodes
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.sweep_summary import keep_summary
@@ -100,8 +101,8 @@ def _run_trials(
         ended = f" ({plan.trials * seeds - runs} of {plan.trials * seeds} trainings)" if seeds > 1 else ""
         console.print(f"continuing: {study.finished} of {plan.trials} trials are done{ended}", highlight=False)
     with connect(checked.address, on_loss=lost) as connection:
-        way_back.check_shared(checked, connection.machine)
         fits = concurrency(connection.machine, checked.ask, plan.sweep.concurrency)
+        check_nodes(checked, connection, console)
         concurrent = min(fits.concurrent, max(1, runs))
         terminate_like_interrupt()
         if is_waiting(plan, checked.output, tracker):

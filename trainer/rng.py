@@ -39,6 +39,8 @@ class Stream(IntEnum):
     PROMPT = 13
     MULTIPLIERS = 14
     EXAMPLES = 15
+    CONDITION = 16
+    FLIP = 17
 
 
 def generator(seed: int, stream: Stream, *counters: int) -> np.random.Generator:

@@ -12,6 +12,7 @@ from dualsweep.sweeps.python.explanation import Explanation
 from dualsweep.sweeps.python.pictures import page
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.uris import local_path
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 
@@ -80,6 +81,17 @@ class Run(Result):
             raise InputError([Diagnostic(("steps",), str(error), str(steps), "lower it", "samples", 1)]) from None
         array: np.ndarray[Any, np.dtype[np.float32]] = drawn.numpy()
         return array
+
+    def export(self, out: str | Path) -> Path:
+        """Writes the model as a diffusers pipeline with a model card to the folder `out`, as `dualsweep export` does.
+
+        Raises:
+            InputError: `out` holds something or can't be written, the run has no checkpoint, or its model is code of yours.
+        """
+        from dualsweep.sweeps.exporting.export import export
+
+        export(str(self.folder), str(out))
+        return local_path(str(out))
 
     @property
     def _delivered(self) -> str:

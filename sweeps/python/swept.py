@@ -43,6 +43,10 @@ class Swept(Results):
         """`n` samples [n, ...] of a trial's model in [-1, 1]."""
         return self.run(trial).samples(n, seed=seed)
 
+    def export(self, out: str | Path, *, trial: str | int | None = None) -> Path:
+        """Writes a trial's model as a diffusers pipeline with a model card to the folder `out`, as `dualsweep export` does."""
+        return self.run(trial).export(out)
+
     def to_dataframe(self) -> pd.DataFrame:
         """A row a trial, best rank first: the columns of `trials.csv` (docs/sweep.md), by the trials' names."""
         import pandas as pd

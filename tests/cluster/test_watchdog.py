@@ -14,13 +14,13 @@ import pytest
 #: An owner with a watchdog, which starts what belongs to a session of its own (a worker with a child, and a server), one that
 #: reads a file of that session, one of another owner's session, and one of none; it prints their ids and goes on.
 OWNER = """
-import os, subprocess, sys, time
+import os, signal, subprocess, sys, time
 from datetime import datetime
 from pathlib import Path
 from dualsweep.cluster.watchdog import Watchdog
 
 dog = Watchdog()
-time.sleep(float(sys.argv[2]))
+os.kill(dog._process.pid, signal.SIGSTOP)  # on a busy machine it may begin when the cluster is there already
 name = datetime.now().strftime("session_%Y-%m-%d_%H-%M-%S_%f_")
 folders = {}
 for owner in (os.getpid(), 1):
@@ -40,9 +40,10 @@ ids = [
     start([sys.executable, "-c", sleep], stdout=(folders[1] / "worker.out").open("w")),
     start([sys.executable, "-c", sleep]),
 ]
-time.sleep(0.5)
+time.sleep(1.1)
+os.kill(dog._process.pid, signal.SIGCONT)
 print(*ids, flush=True)
-if sys.argv[3] == "ends":
+if sys.argv[2] == "ends":
     dog.end()
     print("over", flush=True)
 time.sleep(60)
@@ -56,7 +57,7 @@ def alive(process: psutil.Process) -> bool:
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found by their files in /proc")
 @pytest.mark.parametrize("how", ["is killed", "ends"])
 def test_what_a_session_has_started_ends_with_its_owner(how: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", OWNER, str(tmp_path), "1.1", how]
+    command = [sys.executable, "-c", OWNER, str(tmp_path), how]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as owner:
         assert owner.stdout is not None
         processes = [psutil.Process(int(each)) for each in owner.stdout.readline().split()]

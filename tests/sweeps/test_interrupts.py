@@ -39,8 +39,9 @@ def started(code: str, before: str = "") -> subprocess.Popen[str]:
     """The command, once it is ready; `before` is the shell's, as `trap '' INT` for what a script puts in the background."""
     command = ["sh", "-c", f'{before}exec "$@"', "sh", sys.executable, "-c", code]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2], start_new_session=True
-    )
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2], start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests themselves may run under nohup
+    )  # fmt: skip
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     return process
 

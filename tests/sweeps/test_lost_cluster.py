@@ -40,7 +40,9 @@ def test_it_starts_again_in_its_own_place_with_its_arguments_and_then_ends() -> 
     lines, told = said("own", "", "command")
     assert len(set(lines[:4])) == 1 and lines[0].endswith("['--set', 'a=b']") and lines[4:] == ["interrupted"]
     assert "the raylet has died; another cluster is started" in told and "(3 of 3 times)" in told
-    assert told.rstrip().endswith("the raylet has died: interrupted; to continue, the same command again (dualsweep own '' command --set a=b)")
+    assert told.rstrip().endswith(
+        "the raylet has died: interrupted; to continue, the same command again (dualsweep own '' command --set a=b)"
+    )
 
 
 @pytest.mark.parametrize("words", [("joined", "", "command"), ("own", "", "library")], ids="-".join)

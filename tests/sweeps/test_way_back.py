@@ -7,14 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dualsweep.cluster.errors import ClusterError
-from dualsweep.cluster.resources import GB, Machine
 from dualsweep.sweeps import typed, way_back
 from dualsweep.sweeps.checking import Checked, checked_sweep
 from tests.pipeline.conftest import RECIPE, SWEEP
-
-NODE = Machine(2.0, 0.0, 16 * GB)
-TWO = Machine.of_nodes((NODE, NODE))
 
 
 @pytest.fixture
@@ -57,13 +52,3 @@ def test_beside_no_job_the_output_folder_leads_to_the_store(
     assert plain.plan is not None and way_back.places(plain) == []
     assert way_back.review(plain.plan, "runs/my sweep") == "review: dualsweep ui 'runs/my sweep'"
     assert way_back.again() == "the same call again", "no command was typed here"
-
-
-@pytest.mark.usefixtures("folder")
-def test_on_several_nodes_a_home_folder_is_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    way_back.check_shared(checked(), NODE)
-    way_back.check_shared(checked(output=str(tmp_path / "shared")), TWO)
-    with pytest.raises(ClusterError, match=r"2 nodes must lie where all of them read and write.*--output"):
-        way_back.check_shared(checked(), TWO)
-    monkeypatch.setenv("DUALSWEEP_STORAGE", str(tmp_path / "home" / "dualsweep"))
-    way_back.check_shared(checked(), TWO)

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from dualsweep.sweeps.cli import app
+from dualsweep.sweeps.exporting.export import export
 from dualsweep.sweeps.tracking.models import save
 from dualsweep.sweeps.tracking.sampling_model import _load_pyfunc
 from dualsweep.trainer import trust
 from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.engine.sample_command import generate, restore
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.loading import Library
@@ -123,6 +125,27 @@ def test_other_import_paths_of_a_stored_recipe_are_not_followed_to_sample(home, 
     assert not (home / "ran").exists()
     with pytest.raises(TrainingError, match="--trust"):
         trust.check_all_may_run(place)
+
+
+@pytest.mark.parametrize("of", ["own", "strangers", "in a composition"])
+def test_a_model_of_ones_own_code_is_not_exported_and_none_is_run(home, tmp_path, of):
+    place = str(home / "own") if of == "own" else changed(home, tmp_path)
+    if of == "in a composition":
+        parts = {"a": {"load": place}, "b": {"load": str(home / "plain")}}
+        composed = recipe({"compose": {"of": ["a", "b"]}}, parts).model_dump(mode="json")
+        place = changed(home, tmp_path / "composed", **composed | {"data": None})
+    with pytest.raises(
+        InputError, match=r"RUN: must be a model of diffusers, since .* but got model.call '(my|strangers)_module:"
+    ):
+        export(place, str(tmp_path / "out"))
+    assert not (home / "ran").exists() and not (tmp_path / "out").exists()
+
+
+def test_other_import_paths_of_a_stored_recipe_are_not_followed_to_export(home, tmp_path):
+    path = f"{MODULE}:anything"
+    place = changed(home, tmp_path, "plain", evaluation={"metrics": [path], "judge": {"call": path}})
+    export(place, str(tmp_path / "out"))
+    assert (tmp_path / "out" / "unet").is_dir() and not (home / "ran").exists()
 
 
 def test_a_start_reads_the_weights_alone(home, tmp_path):

@@ -92,7 +92,7 @@ def _term_faults(recipe: Recipe, known: DatasetInfo) -> Iterator[Diagnostic]:
     if known.shape is not None:
         shape = known.shape
     inherited = recipe.model.load is not None and may_be_ours(recipe.model.load)
-    prompted = True if recipe.model.texts else None if inherited else False
+    prompted = True if recipe.model.texts or recipe.model.condition else None if inherited else False
     for each in recipe.terms:
         yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, recipe.rollout.gradient, prompted))
 
@@ -100,6 +100,12 @@ def _term_faults(recipe: Recipe, known: DatasetInfo) -> Iterator[Diagnostic]:
 def _data_faults(recipe: Recipe, data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
     if data.balance and known.labelled is False:
         yield without_classes("data without labels")
+    if data.random_flip and known.shape is not None and len(known.shape) != 3:
+        where = "data", "random_flip"
+        yield Diagnostic(where, "must go with images [C, H, W]", f"samples of shape {list(known.shape)}", "drop it")
+    if recipe.model.condition is not None and known.labelled is False:
+        remedy = "drop it, or give data with labels"
+        yield Diagnostic(("model", "condition"), "must go with data that have labels", "data without labels", remedy)
     yield from _keep_faults(data, known)
     for keys, population in _subsets(recipe):
         yield from _subset_faults(population, keys, data, known)

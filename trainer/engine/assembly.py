@@ -50,7 +50,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
         TrainingError: the model, the data or a user's part is unusable.
     """
     data = assemble(recipe) if recipe.data is not None else None
-    library = Library()
+    library = Library([str(each) for each in data.examples.class_names] if data is not None else [])
     space = library.space(recipe.leading, host.device)
     shape = space.coded(data.examples.shape) if data is not None else shape_of(recipe.leading, space)
     schedule = noise_schedule(recipe, shape, space)
@@ -58,13 +58,14 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     policy = multiplier_policy_of(recipe)
     primal, frozen = _models(recipe, host, _Diffusion(shape, schedule, space), library, policy)
     del library  # text encoders and networks that no model has
-    _check_prompts(recipe, primal.predictor)
+    _check_prompts(recipe, primal.predictor, frozen)
     names = data.examples.class_names if data is not None else ()
     judge = partial(_judge, recipe, data, judges)
     setting = TermContext(
         recipe.seed, recipe.train, recipe.rollout, recipe.product, recipe.evaluation, recipe.normalization_samples, shape,
         schedule, host, policy, primal.predict, frozen, judge, names, primal.guided, space,
         primal.predictor.texts, next(((each.column, each.value.to) for each in recipe.terms if each.term.anchors), None),
+        primal.predictor.by_label, primal.predictor.has_unconditional,
     )  # fmt: skip
     latents = replace(data, examples=encoded(data.examples, space)) if data is not None else None
     sources = build_sources(recipe, setting, latents)
@@ -111,13 +112,29 @@ def _check_steps(recipe: Recipe, schedule: DDPMScheduler) -> None:
         )
 
 
-def _check_prompts(recipe: Recipe, predictor: Predictor) -> None:
+def _check_prompts(recipe: Recipe, predictor: Predictor, frozen: Mapping[str, Predictor]) -> None:
     """The recipe's own are checked with it; these may be of a run that is loaded."""
-    others = [each for each in recipe.terms if each.term.source != "rollout"]
+    if recipe.train.condition_dropout:
+        for name, each in {"model": predictor, **frozen}.items():
+            _check_dropout(name, each, predictor)
+    kinds = ("data", "rollout") if predictor.by_label else ("rollout",)
+    others = [each for each in recipe.terms if each.term.source not in kinds]
     if len(predictor.texts) > 1 and others:
+        what, remedy = ("classes", "model.label") if predictor.by_label else ("prompts", "model.prompt")
         raise TrainingError(
-            f"a model of several prompts must go with terms on trajectories alone, but got {others[0].term.word} with the "
-            f"{len(predictor.texts)} prompts of {recipe.model.load}; write model.prompt"
+            f"a model of several {what} must go with terms on {' or '.join(kinds)} alone, but got {others[0].term.word} with the "
+            f"{len(predictor.texts)} {what} of {recipe.model.load}; write {remedy}"
+        )
+
+
+def _check_dropout(name: str, model: Predictor, trained: Predictor) -> None:
+    if model is not trained and not model.by_label:
+        return  # asked the same, whatever an example is shown with
+    if not (model.by_label and model.has_unconditional):
+        what = "always has its class" if model.by_label else "is given no class of an example"
+        raise TrainingError(
+            f"train.condition_dropout must go with a model that knows examples with and without their class, but {name} {what}; "
+            "drop it, or write model.condition: labels for a network that also knows no class"
         )
 
 

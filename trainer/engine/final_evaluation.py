@@ -21,13 +21,13 @@ from dualsweep.trainer.evaluation.evaluated import Evaluated
 from dualsweep.trainer.evaluation.evidence import Evidence
 from dualsweep.trainer.evaluation.final_values import Final, final_values
 from dualsweep.trainer.evaluation.grid import sample_grid
-from dualsweep.trainer.evaluation.images import Rows
+from dualsweep.trainer.evaluation.images import Integers, Rows
 from dualsweep.trainer.evaluation.metrics import measure
 from dualsweep.trainer.evaluation.values import held_out_metrics, objective_metrics
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.spaces import decode_in_parts
 from dualsweep.trainer.result import ConstraintOutcome, Result, feasibility, outcomes
-from dualsweep.trainer.rng import shard
+from dualsweep.trainer.rng import in_turn, shard
 from dualsweep.trainer.samplers.sampling import sample
 
 
@@ -42,11 +42,12 @@ class FinalEvaluation:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What was measured of the averaged weights, and where."""
+    """What was measured of the averaged weights, and where; `asked` [N] is the class that each sample was asked for, if any."""
 
     final: Final
     delivery: Delivery
     samples: Tensor | None
+    asked: Integers | None
 
 
 def evaluate(run: Evaluated, policy: MultiplierPolicy, trained: Trained) -> FinalEvaluation | None:
@@ -80,7 +81,8 @@ def _measured(run: Evaluated, policy: MultiplierPolicy, trained: Trained) -> _Me
         deciding = replace(run.deciding, relaxations=run.problem.relaxations(delivery.multipliers))
         final = final_values(run.sources, weights, run.host, deciding)
         samples = _samples(run, model)
-    return None if final is None else _Measured(final, delivery, samples)
+        asked = in_turn(len(model.texts), range(run.evaluation.samples)) if model.by_label else None
+    return None if final is None else _Measured(final, delivery, samples, None if asked is None else asked.numpy())
 
 
 def _judged(
@@ -106,7 +108,7 @@ def _told(
     metrics |= standings(constraints) | _facts(run) | objective_metrics(problem, estimate)
     files = {DRAWS: stored(trained, run.seed, problem.names, problem.relative.tolist())}
     if measured.samples is not None and len(measured.samples):
-        more, others = _measure(run, measured.samples)
+        more, others = _measure(run, measured.samples, measured.asked)
         metrics, files = metrics | more, files | others
     return metrics, files
 
@@ -143,7 +145,7 @@ def _as_file(samples: Tensor) -> bytes:
     return written.getvalue()
 
 
-def _measure(run: Evaluated, samples: Tensor) -> tuple[dict[str, float], dict[str, bytes]]:
+def _measure(run: Evaluated, samples: Tensor, asked: Integers | None) -> tuple[dict[str, float], dict[str, bytes]]:
     """Metrics of the samples, which need data to compare with, and the files that keep them."""
     spec, data = run.evaluation, run.data
     files = {"samples.npy": _as_file(samples)}
@@ -161,6 +163,7 @@ def _measure(run: Evaluated, samples: Tensor) -> tuple[dict[str, float], dict[st
         held_out,
         run.judge(),
         everything.class_names,
+        asked,
     )
     measured = measure(evidence, spec.metrics)
     if measured.notes:

@@ -61,12 +61,14 @@ class GradientPrimal:
             self._rates.append(network.lr)
             self.optimizer.add_param_group({"params": list(network.module.parameters()), "lr": network.lr})
 
-    def predict(self, x: Tensor, t: Tensor, multipliers: Tensor | None = None) -> Tensor:
-        """The present weights' prediction [B, *shape] for x [B, *shape] at timesteps t [B].
+    def predict(
+        self, x: Tensor, t: Tensor, prompts: Tensor | None = None, multipliers: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
+        """The present weights' prediction [B, *shape] for x [B, *shape] at timesteps t [B]; `prompts` [B] as `guided` takes them.
 
         `multipliers` [B, m] are those that each sample is asked at, where the model is conditioned on them.
         """
-        prediction: Tensor = (self.forward if torch.is_grad_enabled() else self.predictor)(x, t, multipliers=multipliers)
+        prediction: Tensor = (self.forward if torch.is_grad_enabled() else self.predictor)(x, t, prompts, multipliers)
         return prediction
 
     def guided(

@@ -61,19 +61,35 @@ def restore(checkpoint: str, multipliers: Mapping[str, float] | None = None) -> 
 
 
 def draw(
-    model: Restored, count: int, *, sampler: str | None = None, steps: int | None = None, seed: int = 0, batch_size: int = 250
-) -> Tensor:
+    model: Restored, count: int, *, sampler: str | None = None, steps: int | None = None, seed: int = 0, batch_size: int = 250,
+    label: str | None = None,
+) -> Tensor:  # fmt: skip
     """`count` samples [count, *shape], decoded; `sampler` and `steps` are those of the recipe where they are None.
 
+    Of a model that is given the class of every example they have the classes in turn, or all the class `label`.
+
     Raises:
+        InputError: the model knows no class of that name.
         ValueError: more steps than the schedule has.
     """
     sampling = model.recipe.sampling_by(sampler)
     sampling = sampling._replace(steps=steps or sampling.steps)
     samples = sample(
-        model.predictor, model.schedule, range(count), model.shape, sampling=sampling, seed=seed, batch_size=batch_size
-    )
+        model.predictor, model.schedule, range(count), model.shape, sampling=sampling, seed=seed, batch_size=batch_size,
+        prompt=None if label is None else _number_of(label, model.predictor),
+    )  # fmt: skip
     return decode_in_parts(model.space, samples, batch_size)
+
+
+def _number_of(label: str, predictor: Predictor) -> int:
+    classes = predictor.texts if predictor.by_label else ()
+    if label in classes:
+        return classes.index(label)
+    if classes:
+        rule, remedy = "must be a class of the model", "name one of its classes"
+        raise InputError([Diagnostic(("--label",), f"{rule}: {', '.join(classes)}", repr(label), remedy, "command line", 1)])
+    rule = "must go with a model that is given the class of every example (model.condition: labels)"
+    raise InputError([Diagnostic(("--label",), rule, repr(label), "drop it", "command line", 1)])
 
 
 def find_checkpoint(place: str) -> str:
@@ -105,16 +121,20 @@ def generate(
     seed: int,
     batch_size: int = 250,
     multipliers: Mapping[str, float] | None = None,
+    label: str | None = None,
 ) -> Tensor:
     """Writes `count` samples as `samples.npy` [count, *shape], decoded, and, where they are images, as PNGs and one grid.
 
-    `sampler` and `steps` are those of the checkpoint's recipe where they are None; `multipliers` as `restore` takes them.
+    `sampler` and `steps` are those of the checkpoint's recipe where they are None; `multipliers` as `restore` takes them, `label`
+    as `draw` does.
 
     Raises:
+        InputError: the model knows no class of the name `label`.
         TrainingError: `checkpoint` is no complete checkpoint.
         ValueError: more steps than the schedule has.
     """
-    samples = draw(restore(checkpoint, multipliers), count, sampler=sampler, steps=steps, seed=seed, batch_size=batch_size)
+    model = restore(checkpoint, multipliers)
+    samples = draw(model, count, sampler=sampler, steps=steps, seed=seed, batch_size=batch_size, label=label)
     output.mkdir(parents=True, exist_ok=True)
     stored = io.BytesIO()
     np.save(stored, samples.numpy())

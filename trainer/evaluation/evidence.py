@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dualsweep.trainer.evaluation.images import Rows
+from dualsweep.trainer.evaluation.images import Integers, Rows
 from dualsweep.trainer.evaluation.judge_protocol import Judge
 
 
@@ -21,6 +21,7 @@ class Evidence:
     held_out     images never trained on, or None
     judge        what classifies and embeds, or None for data without labels
     class_names  of the judge's K classes, in order; empty for data without labels
+    asked        [N] the number of the class that each sample was asked for; None of a model that is given none
     """
 
     samples: torch.Tensor
@@ -29,6 +30,7 @@ class Evidence:
     held_out: Rows | None
     judge: Judge | None
     class_names: tuple[int | str, ...]
+    asked: Integers | None = None
 
 
 Metric = Callable[[Evidence], dict[str, float]]

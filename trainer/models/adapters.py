@@ -5,6 +5,7 @@ peft and the pipelines bring transformers along, so they are imported where an a
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,24 @@ def files(network: nn.Module) -> dict[str, bytes]:
         layers = get_peft_model_state_dict(network, adapter_name=_NAME)
         pipeline.save_lora_weights(folder, **{f"{part}_lora_layers": layers, f"{part}_lora_adapter_metadata": metadata})
         return {ADAPTER: (Path(folder) / ADAPTER).read_bytes()}
+
+
+def merged(network: nn.Module) -> Any:
+    """A copy without its adapter, whose product is in the weights instead, W + (alpha / rank) B A; itself where it has none."""
+    if not getattr(network, "peft_config", None):
+        return network
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    whole: Any = copy.deepcopy(network)
+    for name, layer in list(whole.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge()
+            above, _, last = name.rpartition(".")
+            setattr(whole.get_submodule(above), last, layer.get_base_layer())
+    del whole.peft_config
+    if is_a(whole, *TEXT_NETWORKS):
+        whole._hf_peft_config_loaded = False
+    return whole
 
 
 def _layout(network: nn.Module) -> tuple[Any, str]:

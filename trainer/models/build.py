@@ -14,6 +14,7 @@ from dualsweep.trainer.checks.model_files import COMPOSITION
 from dualsweep.trainer.config.import_path import import_callable
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.composed import Composed
+from dualsweep.trainer.models.labels import label_condition
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.networks import network_config
 from dualsweep.trainer.models.predictor import Predictor
@@ -45,10 +46,18 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator(seed, Stream.WEIGHTS).integers(2**63)))
         if spec.unet is not None:
-            return Predictor(_unet(spec.unet, shape))
+            network = _unet(spec.unet, shape, len(library.classes) if spec.condition is not None else 0)
+            return _conditioned(spec, network, library)
         if spec.load is not None:
             return _composed(spec, library) or library.predictor(spec, trained)
-        return Predictor(_called(str(spec.call)))
+        return _conditioned(spec, _called(str(spec.call)), library)
+
+
+def _conditioned(spec: Model, network: nn.Module, library: Library) -> Predictor:
+    """A new network, given the class of every example where the recipe asks for that."""
+    if spec.condition is None:
+        return Predictor(network)
+    return Predictor(network, label_condition(spec, network, library.classes), spec.guidance or 1.0)
 
 
 def compose(recipe: Recipe, parts: Mapping[str, Predictor]) -> Composed:
@@ -65,7 +74,7 @@ def _composed(spec: Model, library: Library) -> Composed | None:
     shares = read_file(checkpoint, COMPOSITION) if checkpoint is not None else None
     if checkpoint is None or shares is None:
         return None
-    for key in ("prompt", "prompts", "negative_prompt", "label", "guidance", "lora"):
+    for key in ("prompt", "prompts", "negative_prompt", "label", "condition", "guidance", "lora"):
         if getattr(spec, key) is not None:
             raise TrainingError(
                 f"a model's `{key}` must go with one network, but {spec.load} is composed of several; drop it, or write it in "
@@ -80,7 +89,8 @@ def _composed(spec: Model, library: Library) -> Composed | None:
     return compose(recipe, parts).weigh(json.loads(shares))
 
 
-def _unet(spec: UNet, shape: tuple[int, ...]) -> nn.Module:
+def _unet(spec: UNet, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """The network, with an embedding for each of so many `classes` and one for none, where there are some."""
     if len(shape) != 3:
         raise TrainingError(f"model.unet must be given images [C, H, W], but got samples of shape {shape}; use model.call")
     levels = len(spec.channels)
@@ -97,6 +107,7 @@ def _unet(spec: UNet, shape: tuple[int, ...]) -> nn.Module:
         attention_head_dim=min(8, spec.channels[-1]),
         add_attention=spec.attention,
         dropout=spec.dropout,
+        num_class_embeds=classes + 1 if classes else None,
     )
     return model
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import diffusers
 import torch
 
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.labels import classes_in, label_condition
 from dualsweep.trainer.models.networks import Networks, values_of
-from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.models.predictor import Condition, Predictor
 from dualsweep.trainer.models.prompt_or_class import condition_of
 from dualsweep.trainer.models.provenance import bound_of, rooted
 from dualsweep.trainer.models.spaces import Latents, Pixels, Space
@@ -21,7 +23,9 @@ from dualsweep.trainer.recipe.model import Model
 class Library:
     """Models by what they are loaded from. Networks, text encoders and autoencoders are read once while this object is kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: Sequence[str] = ()) -> None:
+        """`classes` are those of the data, for networks that are given them and have no run of their own that names them."""
+        self.classes = tuple(classes)
         self._networks, self._encoders = Networks(), Encoders()
         self._spaces: dict[str, Space] = {}
 
@@ -34,11 +38,15 @@ class Library:
             TrainingError: it cannot be loaded, or does not take what the recipe gives it.
         """
         network = self._networks.trained(spec) if trained else self._networks.frozen(spec)
-        root = rooted(spec)
-        if root.load is None:
-            found, bound = Predictor(network), bound_of(spec)
-            return found.at(values_of(bound)) if bound is not None and found.takes_multipliers else found
-        return Predictor(network, condition_of(root, network, pipeline_parts(root.load), self._encoders), root.guidance or 1.0)
+        root, names = rooted(spec), classes_in(spec.load)
+        if root.condition is not None or names:
+            condition: Condition | None = label_condition(root, network, names or self.classes)
+        elif root.load is not None:
+            condition = condition_of(root, network, pipeline_parts(root.load), self._encoders)
+        else:
+            condition = None
+        predictor, bound = Predictor(network, condition, root.guidance or 1.0), bound_of(spec)
+        return predictor.at(values_of(bound)) if bound is not None and predictor.takes_multipliers else predictor
 
     def space(self, spec: Model, device: torch.device | None = None) -> Space:
         """The space in which the model's diffusion lives: that of its pipeline's autoencoder, or the data's own."""

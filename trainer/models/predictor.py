@@ -26,15 +26,21 @@ class Condition(nn.Module):
     """What a network is given beside (x, t): keyword arguments [P, ...], one row for each of P prompts; P is 1 for a class.
 
     `without` [1, ...] are those of the unconditional prediction, for guidance; None where the network has none. `texts` are
-    the prompts. `pixels` is the number of pixels along a side of x's, for a network that also takes the size of the image.
+    the prompts, or with `by_label` the names of classes, of which each example has its own: P then stands for none of them, where
+    there is an unconditional prediction. `classes` are the names of all classes that the network knows, as far as they are known.
+    `negative` is the text that is given in place of none, `encoders` where lies what embeds texts. `pixels` is the number of pixels
+    along a side of x's, for a network that also takes the size of the image.
     """
 
     def __init__(
         self, given: Mapping[str, Tensor], without: Mapping[str, Tensor] | None = None, texts: Sequence[str] = (),
-        pixels: int | None = None,
+        pixels: int | None = None, negative: str | None = None, encoders: str | None = None, *,
+        classes: Sequence[str] = (), by_label: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.names, self.texts, self.pixels = tuple(given), tuple(texts), pixels
+        self.negative, self.encoders = negative, encoders
+        self.classes, self.by_label = tuple(classes), by_label
         self.has_unconditional = without is not None
         for key, values in (("given", given), ("without", without or {})):
             for name, value in values.items():
@@ -46,12 +52,18 @@ class Condition(nn.Module):
         Raises:
             ValueError: there are several prompts, and none is said.
         """
-        arguments = {name: _rows(self.get_buffer(f"{kind}_{name}"), prompts, len(x)) for name in self.names}
+        arguments = {name: _rows(self._table(name, kind), prompts, len(x)) for name in self.names}
         if self.pixels is not None:
             size = [side * self.pixels for side in x.shape[2:]]
             # The size before and after cropping, with no crop between them (Podell et al. 2023, arXiv 2307.01952, §2.2).
             arguments["time_ids"] = x.new_tensor([*size, 0, 0, *size]).expand(len(x), 6)
         return arguments
+
+    def _table(self, name: str, kind: str) -> Tensor:
+        table = self.get_buffer(f"{kind}_{name}")
+        if kind == "given" and self.by_label and self.has_unconditional:
+            return torch.cat([table, self.get_buffer(f"without_{name}")])
+        return table
 
 
 def _rows(table: Tensor, prompts: Tensor | None, count: int) -> Tensor:
@@ -131,6 +143,11 @@ class Predictor(nn.Module):
 
     def _asked(self, multipliers: Tensor | None) -> Tensor | None:
         return self.multipliers if multipliers is None else multipliers
+
+    @property
+    def by_label(self) -> bool:
+        """Whether each example is predicted under its own class: `texts` are then the classes."""
+        return self.condition is not None and self.condition.by_label
 
     @property
     def has_unconditional(self) -> bool:

@@ -10,6 +10,7 @@ from torch import nn
 from dualsweep.trainer.checks.model_files import unsupported
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.kinds import TEXT_NETWORKS, is_a
+from dualsweep.trainer.models.labels import no_class, number_of_classes
 from dualsweep.trainer.models.predictor import Condition
 from dualsweep.trainer.models.text import Encoders, text_condition
 from dualsweep.trainer.recipe.model import Model
@@ -30,7 +31,7 @@ def condition_of(spec: Model, network: nn.Module, parts: dict[str, Any], encoder
     if is_a(network, *TEXT_NETWORKS):
         _check_text(spec)
         condition = text_condition(spec, network, parts, encoders)
-    elif (classes := _classes(network)) is not None:
+    elif (classes := number_of_classes(network)) is not None:
         condition = _label(spec, network, classes)
     else:
         for key in ("prompt", "prompts", "label", "negative_prompt", "guidance"):
@@ -64,14 +65,6 @@ def _check_text(spec: Model) -> None:
         )
 
 
-def _classes(network: nn.Module) -> int | None:
-    """How many classes a network knows; None for one that knows none."""
-    config = getattr(network, "config", {})
-    if config.get("norm_type") == "ada_norm_zero":
-        return int(config["num_embeds_ada_norm"])
-    return config.get("num_class_embeds") if config.get("class_embed_type") is None else None
-
-
 def _label(spec: Model, network: nn.Module, classes: int) -> Condition:
     if spec.texts or spec.negative_prompt is not None:
         raise TrainingError(f"a model's `prompt` must go with a text-to-image model, but {spec.load} takes classes; write label")
@@ -80,9 +73,6 @@ def _label(spec: Model, network: nn.Module, classes: int) -> Condition:
             f"a class-conditional model must have a `label` from 0 to {classes - 1}, but got {spec.label} for {spec.load}; "
             "change it"
         )
-    tables: list[Any] = [each for each in network.modules() if is_a(each, "LabelEmbedding")]
-    for table in tables:
-        table.dropout_prob = 0.0  # dropping classes at random would make two passes on one state disagree
-    unconditional = any(table.embedding_table.num_embeddings > classes for table in tables)
-    without = {"class_labels": torch.tensor([classes])} if unconditional else None
+    none = no_class(network, classes)
+    without = {"class_labels": torch.tensor([none])} if none is not None else None
     return Condition({"class_labels": torch.tensor([spec.label])}, without)

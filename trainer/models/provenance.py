@@ -16,9 +16,11 @@ from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.storage import read_file
 from dualsweep.trainer.trust import check_may_run
 
-_CONDITIONS = ("prompt", "prompts", "negative_prompt", "label", "guidance")
+_CONDITIONS = ("prompt", "prompts", "negative_prompt", "label", "condition", "guidance")
 #: Of these a model has one.
-_EXCLUSIVE = ("prompt", "prompts", "label")
+_EXCLUSIVE = ("prompt", "prompts", "label", "condition")
+#: What a run of ours takes that was trained on labels.
+_BY_LABEL = ("label", "condition", "guidance")
 
 
 #: Multipliers by constraint, as a key.
@@ -110,8 +112,8 @@ def rooted(spec: Model) -> Model:
     if root.call is not None:
         check_may_run(checkpoint, root.call)
     given = {key: getattr(spec, key) for key in _CONDITIONS if getattr(spec, key) is not None}
-    if given and root.load is None:
-        key = next(iter(given))
+    key = next((each for each in given if root.condition is None or each not in _BY_LABEL), None)
+    if key is not None and root.load is None:
         raise TrainingError(f"a model's `{key}` must go with a conditional network, but {spec.load} has none; drop `{key}`")
     if any(key in given for key in _EXCLUSIVE):
         given = dict.fromkeys(_EXCLUSIVE) | given

@@ -85,7 +85,8 @@ def text_condition(spec: Model, network: Any, parts: dict[str, Any], encoders: E
     if "text_embeds" in names:
         _check_sizes(spec, network, rows[1].shape[1])
     given, others = (dict(zip(names, each, strict=True)) for each in (rows, without))
-    return Condition(given, others, texts, _pixels(str(spec.load), parts) if "text_embeds" in names else None)
+    pixels = _pixels(str(spec.load), parts) if "text_embeds" in names else None
+    return Condition(given, others, texts, pixels, spec.negative_prompt, str(spec.load))
 
 
 @torch.no_grad()

@@ -45,6 +45,10 @@ class Data(SourceOptions, _Sources):
     balance: bool = Field(
         False, description="true to draw the objective's examples from every class with equal probability", examples=["true"]
     )
+    random_flip: bool = Field(
+        False, description="true to mirror each image left to right with probability one half, in training and in final values",
+        examples=["true"],
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _one(self) -> Self:

@@ -114,6 +114,12 @@ class Model(Section):
     label: Annotated[int, Field(ge=0)] | None = Field(
         None, description="the class that a class-conditional model is given", examples=["207"]
     )
+    condition: Literal["labels"] | None = Field(
+        None,
+        description="`labels`: the network is given the class of every example that it is trained on; samples have the classes "
+        "in turn. With `call` the network takes `class_labels` [B], the number of a class, or that of the classes for none",
+        examples=["labels"],
+    )
     guidance: NotNegative | None = Field(
         None, description="the scale of classifier-free guidance in sampling; 1 or none is without", examples=["5.0"]
     )
@@ -143,11 +149,15 @@ class Model(Section):
     def _of_loaded_models_alone(self) -> Self:
         kind = next(word for word in ("unet", "load", "call", "compose") if getattr(self, word) is not None)
         for key in ("prompt", "prompts", "negative_prompt", "label", "guidance", "lora", "multipliers"):
-            if getattr(self, key) is not None and self.load is None:
+            given = key == "guidance" and self.condition is not None
+            if getattr(self, key) is not None and self.load is None and not given:
                 raise RuleError(key, "must go with `load`", f"it beside `{kind}`", "drop it, or load a model that takes it")
-        given = [key for key in ("prompt", "prompts", "label") if getattr(self, key) is not None]
-        if len(given) > 1:
-            raise RuleError(given[1], f"must not stand beside `{given[0]}`", "both", "keep the one that the model takes")
+        if self.condition is not None and self.compose is not None:
+            raise RuleError("condition", "must go with one network", "it beside `compose`", "write it in the entries of `models`")
+        conditions = [key for key in ("prompt", "prompts", "label", "condition") if getattr(self, key) is not None]
+        if len(conditions) > 1:
+            first, second = conditions[:2]
+            raise RuleError(second, f"must not stand beside `{first}`", "both", "keep the one that the model takes")
         return self
 
     @property

@@ -36,6 +36,12 @@ class Train(Section):
         "mixture", description="`mixture`: one batch from the mixture over all distributions; `separate`: one batch for each",
         examples=["mixture"],
     )  # fmt: skip
+    condition_dropout: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="with `model.condition`, the probability with which an example of a step is shown without its condition, "
+        "from which guidance leads away",
+        examples=["0.1"],
+    )
     floor: Count = Field(2, description="samples that each constraint has in every mixture batch, at least", examples=["2"])
     constraint_batch: Count = Field(
         16, description="samples of each constraint's batch with `batches: separate`", examples=["16"]

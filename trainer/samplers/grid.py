@@ -59,9 +59,14 @@ def clean_of(schedule: DDPMScheduler, signal: float, x: Tensor, prediction: Tens
     return _in_range(schedule, (x - (1 - signal) ** 0.5 * prediction) / signal**0.5)
 
 
+def share_of(signal: float, following: float, sigma: float) -> float:
+    """How much of x a step between two cumulative alphas keeps beside the predicted sample, with noise `sigma` (eq. 12)."""
+    return math.sqrt(max(0.0, 1 - following - sigma**2) / (1 - signal)) if signal < 1 else 0.0
+
+
 def update(x: Tensor, clean: Tensor, signal: float, following: float, sigma: float = 0.0) -> Tensor:
     """The mean [B, *shape] of a step from x between two cumulative alphas, for the predicted sample `clean` (eq. 12)."""
-    share = math.sqrt(max(0.0, 1 - following - sigma**2) / (1 - signal)) if signal < 1 else 0.0
+    share = share_of(signal, following, sigma)
     mean: Tensor = share * x + (following**0.5 - share * signal**0.5) * clean
     return mean
 

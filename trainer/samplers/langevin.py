@@ -39,13 +39,10 @@ def product_samples(
     delta = 2 (r |z| / |score|)^2, by the batch's mean norms unless their `sizes` are given, smaller over each level's steps:
     what a step of finite size adds to the variance goes with it.
     """
-    total = schedule.config.num_train_timesteps
-    cleanest = int((schedule.alphas_cumprod < 1).int().argmax())  # of the timesteps with noise: without it there is no score
-    levels = [*trailing(total, min(spec.levels, total))[:-1], 0]
     x = draws(0)
     used: list[Tensor] = []
     kept: list[tuple[Tensor, int]] = []
-    for timestep in (max(each, cleanest) for each in levels):
+    for timestep in levels_of(schedule, spec.levels):
         signal = float(schedule.alphas_cumprod[timestep])
         t = torch.full((len(x),), timestep, device=x.device, dtype=torch.int64)
         for step in range(spec.steps):
@@ -57,6 +54,13 @@ def product_samples(
         if keep:
             kept.append((x, timestep))
     return Annealed(x, used, kept)
+
+
+def levels_of(schedule: DDPMScheduler, count: int) -> list[int]:
+    """The timesteps of at most `count` noise levels, from noise to the finest with noise: without it there is no score."""
+    total = schedule.config.num_train_timesteps
+    cleanest = int((schedule.alphas_cumprod < 1).int().argmax())
+    return [max(each, cleanest) for each in (*trailing(total, min(count, total))[:-1], 0)]
 
 
 def noise_of(schedule: DDPMScheduler, x: Tensor, t: Tensor, prediction: Tensor) -> Tensor:

@@ -26,10 +26,11 @@ def sample(
     sampling: Sampling,
     seed: int,
     batch_size: int,
+    prompt: int | None = None,
 ) -> Tensor:
     """Samples [len(positions), *shape] on the CPU, by a sampler of `shipped/`.
 
-    A model of several prompts is given them in turn, by position, unless the sampler follows the model's own prediction.
+    A model of several prompts or classes is given them in turn, by position, or `prompt` alone.
 
     Raises:
         ValueError: more steps than the schedule has.
@@ -38,13 +39,12 @@ def sample(
         return torch.empty((0, *shape))
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     sampler = SAMPLERS[sampling.sampler]
-    guided = model if sampler.guided and isinstance(model, Predictor) else None
-    predict: Predict = model if guided is None else guided.guided
-    prompts = 0 if guided is None else len(guided.texts)
+    predict: Predict = model.guided if sampler.guided and isinstance(model, Predictor) else model
+    prompts = len(model.texts) if isinstance(model, Predictor) else 0
     draw = sampler.prepare(predict, Chains(schedule, sampling, seed, shape, device))
     samples = []
     for start in range(0, len(positions), batch_size):
         batch = positions[start : start + batch_size]
-        asked = in_turn(prompts, batch)
+        asked = in_turn(prompts, batch) if prompt is None else torch.full((len(batch),), prompt)
         samples.append(draw(predict if asked is None else partial(predict, prompts=asked), batch).float().cpu())
     return torch.cat(samples)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from dualsweep.trainer.samplers.chains import Chains
     from dualsweep.trainer.samplers.grid import Step
+    from dualsweep.trainer.samplers.recursion import Recursion
     from dualsweep.trainer.samplers.rollout import Predict
 
     #: (model, positions) -> the samples [len(positions), *shape] of the chains at these positions.
@@ -29,11 +30,13 @@ class SamplerSpec:
              the key of the recipe that tells how many
     prepare  (model, chains) -> what draws, a batch at a time; called once for all of them. A sample is a function of the seed and
              its position alone, so what batches share must not depend on which there are
+    written  (model, chains) -> its steps as numbers, for a pipeline that goes without us; none where it has no such form
     guided   whether it follows the model's guided prediction, prompt by prompt, or the model's own
     """
 
     steps: int | str
     prepare: Callable[[Predict, Chains], Draw]
+    written: Callable[[Predict, Chains], Recursion] | None = None
     guided: bool = True
 
     @property
@@ -51,4 +54,9 @@ def walking(chain: Callable[[DDPMScheduler, int], list[Step]], steps: int) -> Sa
         way = chain(chains.schedule, chains.sampling.steps)
         return lambda predict, positions: walk(predict, chains.schedule, way, chains.draws(positions))
 
-    return SamplerSpec(steps, prepare)
+    def written(_: Predict, chains: Chains) -> Recursion:
+        from dualsweep.trainer.samplers.recursion import of_grid
+
+        return of_grid(chain(chains.schedule, chains.sampling.steps), chains.schedule)
+
+    return SamplerSpec(steps, prepare, written)

@@ -10,6 +10,7 @@ import numpy as np
 from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.data.examples import Examples, InMemory, concatenate
 from dualsweep.trainer.data.splits import Assembled
+from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.provenance import recipe_of
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.sampling import Sampling
@@ -22,7 +23,9 @@ from dualsweep.trainer.samplers.sampling import sample
 from dualsweep.trainer.sources import estimators
 from dualsweep.trainer.sources.base import Source
 from dualsweep.trainer.sources.dual_only import DualOnlySource
+from dualsweep.trainer.sources.flips import Flips
 from dualsweep.trainer.sources.mixture import MixtureSource, Population
+from dualsweep.trainer.sources.mixture_batch import Integers
 from dualsweep.trainer.sources.product import ProductSource
 from dualsweep.trainer.sources.rollout import RolloutSource
 from dualsweep.trainer.terms.context import TermContext
@@ -51,7 +54,53 @@ def _data_source(recipe: Recipe, setting: TermContext, data: Assembled | None) -
         raise ValueError("terms on data must have data or samples, but got neither; give `data`")
     built = [each.term.build(each.value, setting) for each in terms]
     columns = [each.column for each in terms]
-    return MixtureSource(setting, columns, built, populations, examples, recipe.resources.loaders)
+    prompts = _prompts(setting, data, len(examples), first) if setting.by_label else None
+    flips = _flips(recipe, setting, data)
+    return MixtureSource(setting, columns, built, populations, examples, recipe.resources.loaders, prompts, flips)
+
+
+def _flips(recipe: Recipe, setting: TermContext, data: Assembled | None) -> Flips | None:
+    """Which draws of the data are mirrored, where the recipe asks for that; samples of models stay as they are.
+
+    Raises:
+        TrainingError: the data are no images, or are latents, of which a mirrored one is not that of the mirrored image.
+    """
+    if data is None or recipe.data is None or not recipe.data.random_flip:
+        return None
+    if setting.space.latent or len(setting.shape) != 3:
+        what = "latents of an autoencoder" if setting.space.latent else f"samples of shape {setting.shape}"
+        raise TrainingError(
+            f"data.random_flip must go with images [C, H, W] that the model sees as they are, but got {what}; drop it"
+        )
+    return Flips(recipe.seed, len(data.examples))
+
+
+def _prompts(setting: TermContext, data: Assembled | None, count: int, first: Mapping[str, int]) -> Integers:
+    """Which class each of `count` examples is given: its label; of samples of frozen models, that which they were asked for.
+
+    Raises:
+        TrainingError: the classes are not those of the data, or the model must have one and some example has none.
+    """
+    names = tuple(map(str, data.examples.class_names)) if data is not None else setting.prompts
+    if names != setting.prompts:
+        raise TrainingError(
+            f"a model that is given classes must be trained on those that it knows, {list(setting.prompts)}, in their order, "
+            f"but got {list(names)}; rename the data's"
+        )
+    prompts = np.full(count, -1, dtype=np.int64)
+    if data is not None and data.examples.labels is not None:
+        prompts[: len(data.examples)] = data.examples.labels
+    ends = [*sorted(first.values()), count]
+    for name, start in first.items():
+        if len(setting.frozen[name].texts) == len(names):
+            end = min(each for each in ends if each > start)
+            prompts[start:end] = np.arange(end - start) % len(names)
+    if (prompts < 0).any() and not setting.has_unconditional:
+        raise TrainingError(
+            "a model that always has a class must be given one for every example, but got some of none; take a network that "
+            "knows no class as well, or label them"
+        )
+    return np.where(prompts < 0, len(names), prompts)
 
 
 def _with_samples(

@@ -13,8 +13,9 @@ from torch import Tensor
 from dualsweep.trainer.data.examples import Examples
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.evaluation.drawn import JointDraws
-from dualsweep.trainer.rng import shard
+from dualsweep.trainer.rng import Stream, generator, shard
 from dualsweep.trainer.sources.base import Inputs, Source
+from dualsweep.trainer.sources.flips import Flips, mirrored
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, Parts
 from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, noised_share
 from dualsweep.trainer.sources.supply import Supply
@@ -68,12 +69,17 @@ class MixtureSource(Source):
 
     def __init__(
         self, setting: TermContext, columns: Sequence[int], terms: Sequence[DataTerm], populations: Sequence[Population],
-        examples: Examples, loaders: int | None = None,
+        examples: Examples, loaders: int | None = None, prompts: Integers | None = None,
+        flips: Flips | None = None,
     ) -> None:  # fmt: skip
+        """`prompts` [N] is what each example is given, of a model of several; their number where that is nothing.
+
+        `flips` says which draws are mirrored.
+        """
         self.columns = tuple(columns)
         self.places = np.array(self.columns, dtype=np.int64)
         self.setting, self.forward = setting, setting.predict
-        self._fetch, self._populations = examples.fetch, populations
+        self._fetch, self._populations, self._prompts, self._flips = examples.fetch, populations, prompts, flips
         parts, timesteps = Parts.grouped([each.groups for each in populations]), setting.schedule.config.num_train_timesteps
         self._mixture = Mixture(self.places, parts, timesteps, setting.train, setting.seed)
         self._terms = _together(terms)
@@ -89,7 +95,21 @@ class MixtureSource(Source):
         if not counted:  # networks need not bear an empty batch: another worker's draw, which counts there alone
             batch, mine = replace(batch, weight=np.zeros_like(batch.weight)), np.zeros(1, dtype=np.int64)
             x = self._fetch(batch.index[mine])
-        return MixtureStep(self, batch, mine, noised_share(self.setting, batch, mine, x, step), counted)
+        if self._flips is not None:
+            x = mirrored(x, self._flips.of_step(batch, mine, first))
+        share = noised_share(self.setting, batch, mine, x, step, self._given(batch, mine, step))
+        return MixtureStep(self, batch, mine, share, counted)
+
+    def _given(self, batch: GlobalBatch, mine: Integers, step: int) -> Integers | None:
+        """What each of a worker's draws is given: its own, or nothing with the probability that the recipe gives (Ho & Salimans
+        2022, arXiv 2207.12598, algorithm 1)."""
+        if self._prompts is None:
+            return None
+        own, dropout = self._prompts[batch.index[mine]], self.setting.train.condition_dropout
+        if not dropout:
+            return own
+        dropped = generator(self.setting.seed, Stream.CONDITION, step).random(len(batch.part))[mine] < dropout
+        return np.where(dropped, len(self.setting.prompts), own)
 
     def close(self) -> None:
         """Ends the processes that read ahead."""
@@ -123,8 +143,8 @@ class MixtureSource(Source):
             groups, column = population.held_out if held_out else population.groups, self.columns[part]
             drawn = fresh(self.setting, column, groups, draws, in_turn=held_out or population.sampled)
             values = []
-            for _, batch in noised(self.setting, column, drawn, draws, self._fetch):
-                prediction = self.forward(batch.noisy, batch.t)
+            for _, batch in noised(self.setting, column, drawn, draws, self._fetch, self._prompts, self._flips):
+                prediction = self.forward(batch.noisy, batch.t, **batch.given)
                 values.append(self.values(prediction, batch, np.full(len(batch.t), part))[:, None])
             pool = "examples" if held_out or population.sampled else None
             measured += joint_draws(self.setting, [column], drawn, values, pool)
@@ -161,7 +181,7 @@ class MixtureStep:
         within = slice(own.start, own.stop) if len(own) else slice(0, 1)
         asked = {"multipliers": self._multipliers[within]} if self._multipliers is not None else {}
         noised = self._noised.part(within)
-        prediction = self._source.forward(noised.noisy, noised.t, **asked)
+        prediction = self._source.forward(noised.noisy, noised.t, **noised.given, **asked)
         values = self._source.values(prediction, noised, self._part[within])
         if number == 0 and len(own):
             self._values.append(values.detach())

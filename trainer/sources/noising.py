@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dualsweep.trainer.evaluation.drawn import JointDraws
 from dualsweep.trainer.rng import Stream, generator, normals, shard
+from dualsweep.trainer.sources.flips import Flips, mirrored
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Parts
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised
@@ -20,11 +21,17 @@ from dualsweep.trainer.transfer import sent
 Fetch = Callable[[Integers], Tensor]
 
 
-def noised_share(setting: TermContext, batch: GlobalBatch, mine: Integers, x: Tensor, step: int) -> Noised:
-    """The examples x [b, *shape] at a worker's positions [b] in the global batch of primal step `step`, noised, on its device."""
+def noised_share(
+    setting: TermContext, batch: GlobalBatch, mine: Integers, x: Tensor, step: int, prompts: Integers | None = None
+) -> Noised:
+    """The examples x [b, *shape] at a worker's positions [b] in the global batch of primal step `step`, noised, on its device.
+
+    `prompts` [b] is what each is given, of a model of several.
+    """
     device = setting.host.device
     noise = sent(normals(setting.seed, Stream.NOISE, step, mine, tuple(x.shape[1:])), device)
-    return Noised(setting.schedule, sent(x, device), noise, sent(batch.timestep[mine], device))
+    given = None if prompts is None else sent(prompts, device)
+    return Noised(setting.schedule, sent(x, device), noise, sent(batch.timestep[mine], device), given)
 
 
 @dataclass(frozen=True)
@@ -71,18 +78,27 @@ def _in_turn(
     return rows, group
 
 
-def noised(setting: TermContext, column: int, drawn: Fresh, draws: range, fetch: Fetch) -> Iterator[tuple[slice, Noised]]:
-    """This worker's share of `drawn`, noised, a batch at a time, each with its place among the `draws`."""
+def noised(
+    setting: TermContext, column: int, drawn: Fresh, draws: range, fetch: Fetch, prompts: Integers | None = None,
+    flips: Flips | None = None,
+) -> Iterator[tuple[slice, Noised]]:  # fmt: skip
+    """This worker's share of `drawn`, noised, a batch at a time, each with its place among the `draws`.
+
+    `prompts` [N] is what each row of the data is given, of a model of several; `flips` says which draws are mirrored.
+    """
     if not len(drawn.rows):
         return
     size, device = setting.evaluation.batch_size, setting.host.device
+    flipped = flips.of_draws(column, drawn.rows, draws) if flips is not None else None
     mine = shard(len(draws), setting.host.rank, setting.host.world)
     for start in range(mine.start, mine.stop, size):
         within = slice(start, min(start + size, mine.stop))
         positions = draws[within]
         x = fetch(drawn.rows[within]).to(device)
+        x = mirrored(x, flipped[within]) if flipped is not None else x
         noise = normals(setting.seed, Stream.EVALUATION, column, positions, tuple(x.shape[1:])).to(device)
-        yield within, Noised(setting.schedule, x, noise, torch.from_numpy(drawn.timesteps[within]).to(device))
+        given = None if prompts is None else torch.from_numpy(prompts[drawn.rows[within]]).to(device)
+        yield within, Noised(setting.schedule, x, noise, torch.from_numpy(drawn.timesteps[within]).to(device), given)
 
 
 def joint_draws(

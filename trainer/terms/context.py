@@ -33,7 +33,8 @@ class TermContext:
 
     predict: the trained model with its present weights, (x [B, *shape], t [B]) -> [B, *shape].
 
-    prompts: the texts of which each trajectory has one; none for models without.
+    prompts: the texts of which each trajectory has one; none for models without. by_label: these are classes, and each example is
+    given its own; has_unconditional: the model also predicts without.
 
     multipliers: which ones the samples of a step have.
 
@@ -60,6 +61,8 @@ class TermContext:
     space: Space = field(default_factory=Pixels)
     prompts: tuple[str, ...] = ()
     anchor: tuple[int, str] | None = None
+    by_label: bool = False
+    has_unconditional: bool = False
 
     @property
     def sampling(self) -> Predict:

@@ -17,12 +17,18 @@ MIN_SNR_GAMMA = 5.0
 
 @dataclass(frozen=True)
 class Noised:
-    """Examples x and noise [B, *shape] at timesteps t [B] in 0..T-1."""
+    """Examples x and noise [B, *shape] at timesteps t [B] in 0..T-1; `prompts` [B] is what each is given, of several."""
 
     schedule: DDPMScheduler
     x: Tensor
     noise: Tensor
     t: Tensor
+    prompts: Tensor | None = None
+
+    @property
+    def given(self) -> dict[str, Tensor]:
+        """What a model is told beside (noisy, t), as keyword arguments."""
+        return {} if self.prompts is None else {"prompts": self.prompts}
 
     @cached_property
     def noisy(self) -> Tensor:
@@ -43,7 +49,8 @@ class Noised:
 
     def part(self, places: Tensor | slice) -> Noised:
         """The rows at `places`, numbers [n] or a slice; what was computed once is not computed again."""
-        rows = Noised(self.schedule, self.x[places], self.noise[places], self.t[places])
+        prompts = None if self.prompts is None else self.prompts[places]
+        rows = Noised(self.schedule, self.x[places], self.noise[places], self.t[places], prompts)
         for name in ("noisy", "target"):
             if name in self.__dict__:
                 rows.__dict__[name] = self.__dict__[name][places]
@@ -79,7 +86,7 @@ def _weights(schedule: DDPMScheduler, weight: str, first: int, device: torch.dev
 def distances(model: nn.Module, prediction: Tensor, noised: Noised, weight: str, first: int = 0) -> Tensor:
     """`weighted_errors` [B] of predictions [B, *shape] against those of a frozen model at the same noised samples."""
     with torch.no_grad():
-        other = model(noised.noisy, noised.t).float()
+        other = model(noised.noisy, noised.t, **noised.given).float()
     return weighted_errors(noised.schedule, prediction, other, noised.t, weight, first)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +14,18 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from diffusers import DiffusionPipeline
 from mlflow import MlflowClient
 
 from dualsweep.analysis.front import find_front
 from dualsweep.analysis.reading import read_sweep
-from dualsweep.sweeps.tracking.models import TAG, log_models
-from dualsweep.trainer.engine.sample_command import generate
+from dualsweep.sweeps.tracking.models import TAG, log_models, save
+from dualsweep.trainer.engine.sample_command import restore
+from dualsweep.trainer.exporting.folder import write_pipeline
+from dualsweep.trainer.recipe.recipe import Recipe
 from tests.analysis.made_up import log_parent, log_trial, made_up_trials, new_store
+from tests.trainer import exporting
 from tests.trainer.models.test_build import train
 from tests.trainer.recipes import digits
 
@@ -28,6 +36,37 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", None)
     mlflow.set_tracking_uri(uri)  # only for `load_model`; the logging itself is told
     return uri
+
+
+#: Run by a process that cannot import any of us: MLflow, torch and diffusers must do.
+ELSEWHERE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from elsewhere import Refusing
+sys.meta_path.insert(0, Refusing())
+import mlflow, numpy, pandas
+mlflow.set_tracking_uri(sys.argv[2])
+model = mlflow.pyfunc.load_model(sys.argv[3])
+numpy.save("samples.npy", model.predict(pandas.DataFrame({"count": [3, 2], "seed": [7, 8]})))
+"""
+
+
+def sampled_elsewhere(store: str, uri: str, folder: Path) -> np.ndarray:
+    """Samples of a model, by a process of its own."""
+    environment = {**os.environ, "HF_HOME": str(folder / "hub"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
+    command = [sys.executable, "-I", "-c", ELSEWHERE, str(Path(exporting.__file__).parent), store, uri]
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    return np.asarray(np.load(folder / "samples.npy"))
+
+
+def sampled_by_pipeline(checkpoint: str, folder: Path, count: int, seed: int) -> np.ndarray:
+    """Samples in [-1, 1] of what `dualsweep export` writes."""
+    folder.mkdir()
+    write_pipeline(restore(checkpoint), folder)
+    pipeline = DiffusionPipeline.from_pretrained(str(folder), custom_pipeline=str(folder), trust_remote_code=True)
+    images = pipeline(count, generator=torch.Generator().manual_seed(seed), output_type="pt").images
+    return np.asarray(2 * images.numpy() - 1)
 
 
 def test_the_fronts_model_is_loaded_and_samples(store: str, tmp_path: Path) -> None:
@@ -46,14 +85,13 @@ def test_the_fronts_model_is_loaded_and_samples(store: str, tmp_path: Path) -> N
     assert made == {"0001": f"runs:/{runs[1]}/model"} and said == []
     assert TAG not in client.get_run(runs[0]).data.tags
 
-    model = mlflow.pyfunc.load_model(made["0001"])
-    expected = generate(str(result.checkpoint), 3, tmp_path / "samples", sampler=None, steps=5, seed=7).numpy()
+    expected = sampled_by_pipeline(str(result.checkpoint), tmp_path / "pipeline", 3, 7)
     shutil.rmtree(tmp_path / "run")  # the run in MLflow holds all of it
-    table = pd.DataFrame({"count": [3, 2], "seed": [7, 8], "steps": [5, 5]})
-    samples = model.predict(table)
+    samples = sampled_elsewhere(store, made["0001"], tmp_path)
     assert samples.shape == (5, 1, 8, 8)
-    np.testing.assert_array_equal(samples[:3], expected)
-    assert model.predict(pd.DataFrame({"count": [1]})).shape == (1, 1, 8, 8)
+    np.testing.assert_allclose(samples[:3], expected, atol=1e-5)
+    model = mlflow.pyfunc.load_model(made["0001"])
+    assert model.metadata.metadata == {"dualsweep.needs": "nothing"}
     with pytest.raises(ValueError, match="count of at least 1"):
         model.predict(pd.DataFrame({"count": [0]}))
     files = [path.name for path in (tmp_path / "artifacts").rglob("model/**/*.safetensors")]
@@ -69,3 +107,20 @@ def test_a_checkpoint_that_is_gone_is_said_and_nothing_else_happens(store: str) 
     said: list[str] = []
     assert log_models(store, find_front(read_sweep(store, parent)), said.append) == {}
     assert said == ["no model was logged for trial 0000: the checkpoint cannot be reached from here"]
+
+
+def test_a_model_whose_base_is_gone_is_logged_as_its_checkpoint_and_says_what_it_needs(tmp_path: Path) -> None:
+    base = train(digits(train={"steps": 1}, evaluation={"samples": 0}), tmp_path / "base")
+    adapter = {"load": str(base.checkpoint), "lora": {"rank": 2, "targets": ["linear_1"]}}
+    adapted = digits(train={"steps": 1}, evaluation={"samples": 0}).model_dump(mode="json") | {"model": adapter}
+    result = train(Recipe.model_validate(adapted), tmp_path / "run")
+    save(tmp_path / "whole", Path(str(result.checkpoint)))
+    (tmp_path / "base").rename(tmp_path / "away")
+    save(tmp_path / "part", Path(str(result.checkpoint)))
+    whole, part = (mlflow.models.get_model_info(str(tmp_path / name)) for name in ("whole", "part"))
+    assert whole.metadata == {"dualsweep.needs": "nothing"} and part.metadata is not None
+    assert str(tmp_path / "base") in part.metadata["dualsweep.needs"]
+    assert part.signature.inputs.input_names() == ["count", "seed", "steps"]
+    assert whole.signature.inputs.input_names() == ["count", "seed", "prompt"]
+    wanted = (tmp_path / "whole" / "requirements.txt").read_text()
+    assert "torch==2" in wanted and "+" not in wanted and "dualsweep" not in wanted

@@ -39,6 +39,7 @@ compile_network(Predictor(nn.Linear(2, 2)), torch.device("cpu"))
 """
 
 
+@pytest.mark.dear  # half a minute of a C++ compiler
 def test_a_compiled_network_is_the_same_one(tmp_path: Path, module: WriteModule, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network says by an offset of 1 that it is compiled."""
     # torch's own cache doesn't ask whose vector instructions its headers were compiled for, which `make test CPU=…` chooses

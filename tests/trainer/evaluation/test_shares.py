@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -112,3 +114,27 @@ def test_shares_of_the_digits_are_their_counts(digits: InMemory, judge: ConvJudg
     for name, count in enumerate(np.bincount(digits.labels)):
         sampled.near(f"share of {name}", metrics[f"share/{name}"], count / len(digits), abs=0.005)
     sampled.at_most("distance from uniform", metrics["tv_from_uniform"], 0.02)
+
+
+def test_where_classes_were_asked_for_the_share_that_is_of_them_is_the_accuracy() -> None:
+    samples = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.1, 0.9]])
+    evidence = _evidence(samples, ("cat", 7))
+    metrics = class_shares(replace(evidence, asked=np.array([0, 0, 1, 1, 1])))
+    assert metrics["accuracy/cat"] == 1.0 and metrics["accuracy/7"] == pytest.approx(2 / 3)
+    assert metrics["accuracy"] == pytest.approx((1 + 2 / 3) / 2) and metrics["accuracy_error"] > 0
+    assert "accuracy" not in class_shares(evidence)
+
+
+def test_the_error_of_the_accuracy_is_that_of_many_repetitions() -> None:
+    random, right = np.random.default_rng(0), np.array([0.95, 0.6, 0.8])
+    asked = np.arange(300) % 3
+    measured = []
+    for _ in range(400):
+        seen = np.where(random.random(300) < right[asked], asked, (asked + 1) % 3)
+        evidence = replace(_evidence(torch.eye(3)[seen], ("a", "b", "c")), asked=asked)
+        metrics = class_shares(evidence)
+        measured.append((metrics["accuracy"], metrics["accuracy_error"]))
+    accuracies, errors = np.array(measured).T
+    spread = accuracies.std()
+    assert abs(accuracies.mean() - right.mean()) < 4 * spread / 400**0.5
+    assert errors.mean() == pytest.approx(spread, rel=4 / (2 * 400) ** 0.5 + 0.03)

@@ -46,6 +46,11 @@ CASES: dict[str, dict[str, Any]] = {
     "mixture": OR,
     "combined": COMBINED,
     "balanced": {"data": {"balance": True}},
+    "labels": {
+        "model": {**UNET, "condition": "labels", "guidance": 2.0},
+        "train": {"condition_dropout": 0.3},
+        "data": {"random_flip": True},
+    },
 }
 
 
@@ -57,7 +62,9 @@ def test_a_kl_of_nothing_but_noise_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_interrupted_and_continued_is_bit_for_bit_the_uninterrupted_run(case: str, tmp_path: Path) -> None:
-    recipe = digits(**{**CASES[case], "train": {"steps": 10, "log_every": 2}, "checkpoint": {"every": 4}})
+    recipe = digits(
+        **{**CASES[case], "train": {**CASES[case].get("train", {}), "steps": 10, "log_every": 2}, "checkpoint": {"every": 4}}
+    )
     whole, whole_points, whole_states, whole_end = run(recipe, tmp_path / "whole")
     with pytest.raises(Interrupted):
         run(recipe, tmp_path / "parts", 3 if recipe.dual.every == 2 else 6)

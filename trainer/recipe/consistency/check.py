@@ -26,6 +26,7 @@ from dualsweep.trainer.recipe.consistency.sizes import (
     updates_are_of_black_boxes,
 )
 from dualsweep.trainer.recipe.consistency.terms import (
+    condition_fits,
     guided_is_no_score,
     maximised_is_a_reward,
     model_fits_the_formulation,
@@ -61,7 +62,8 @@ RULES: tuple[Callable[[RecipeFields], None], ...] = (
     objective_fits_the_formulation,
     maximised_is_a_reward, composition_is_of_what_is_there, nothing_is_trained, guided_is_no_score,
     terms_fit_the_formulation, sampler_has_noise, model_fits_the_formulation, data_fit_the_terms, check_balance,
-    samplers_fit_the_schedule, prompts_fit_the_terms, prompts_are_as_many, batch_holds_every_term, batch_holds_every_worker,
+    samplers_fit_the_schedule, prompts_fit_the_terms, condition_fits, prompts_are_as_many,
+    batch_holds_every_term, batch_holds_every_worker,
     accumulation_divides_batches, steps_end_with_a_dual_step, check_amortised, check_feasibility,
 )  # fmt: skip
 #: Those that runs may have stored recipes before, which are still to be read.

@@ -107,6 +107,25 @@ def prompts_fit_the_terms(recipe: RecipeFields) -> None:
             )
 
 
+def condition_fits(recipe: RecipeFields) -> None:
+    model, dropout = recipe.model, recipe.train.condition_dropout
+    new = model.load is None
+    if model.condition is not None and new and recipe.data is None:
+        raise RuleError(
+            "model.condition", "must go with data, whose labels they are", "it without `data`", "drop it, or give `data`"
+        )
+    if dropout and new and model.condition is None:
+        rule = "must go with a model that is given the class of every example"
+        raise RuleError("train.condition_dropout", rule, f"{dropout:g} without", "write model.condition: labels, or drop it")
+    if model.condition is not None and model.unet is not None and model.guidance not in (None, 1.0) and not dropout:
+        raise RuleError(
+            "model.guidance",
+            "must go with train.condition_dropout, by which a new network learns what guidance leads away from",
+            f"{model.guidance:g} without",
+            "write e.g. train.condition_dropout: 0.1",
+        )
+
+
 def prompts_are_as_many(recipe: RecipeFields) -> None:
     own = len(recipe.model.texts)
     for name, model in recipe.models.items():

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 from dualsweep.trainer.samplers.spec import SamplerSpec
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dualsweep.trainer.recipe.product import Product
     from dualsweep.trainer.samplers.chains import Chains
+    from dualsweep.trainer.samplers.recursion import Recursion
     from dualsweep.trainer.samplers.rollout import Predict
     from dualsweep.trainer.samplers.spec import Draw
 
@@ -18,11 +22,27 @@ PILOT = 64
 def _prepared(model: Predict, chains: Chains) -> Draw:
     from dualsweep.trainer.samplers.langevin import product_samples
 
-    spec = chains.sampling.product.model_copy(update={"levels": chains.sampling.steps})
-    sizes = product_samples(model, chains.schedule, spec, chains.draws(range(PILOT))).sizes
+    spec, sizes = _sizes(model, chains)
     return lambda predict, positions: (
         product_samples(predict, chains.schedule, spec, chains.draws(positions), sizes=sizes).samples
     )
 
 
-SAMPLER = SamplerSpec(steps="product.levels", prepare=_prepared, guided=False)
+def _written(model: Predict, chains: Chains) -> Recursion:
+    from dualsweep.trainer.samplers.langevin import levels_of
+    from dualsweep.trainer.samplers.recursion import of_langevin
+
+    spec, sizes = _sizes(model, chains)
+    timesteps = [each for each in levels_of(chains.schedule, spec.levels) for _ in range(spec.steps)]
+    return of_langevin(timesteps, [float(each) for each in sizes], chains.schedule)
+
+
+def _sizes(model: Predict, chains: Chains) -> tuple[Product, list[Tensor]]:
+    """How each level is gone through, and the sizes of all steps."""
+    from dualsweep.trainer.samplers.langevin import product_samples
+
+    spec = chains.sampling.product.model_copy(update={"levels": chains.sampling.steps})
+    return spec, product_samples(model, chains.schedule, spec, chains.draws(range(PILOT))).sizes
+
+
+SAMPLER = SamplerSpec(steps="product.levels", prepare=_prepared, written=_written, guided=False)

@@ -1,0 +1,121 @@
+"""`dualsweep export`: the model of a training as a folder that diffusers loads, with its card, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from dualsweep.sweeps.exporting.chosen import Chosen, choose
+from dualsweep.sweeps.exporting.model_card import model_card
+from dualsweep.sweeps.records.explained import RECIPE
+from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
+from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.uris import is_local, local_path
+from dualsweep.trainer.config.wording import show
+from dualsweep.trainer.engine.dual_side import multiplier_policy_of
+from dualsweep.trainer.engine.sample_command import restore
+from dualsweep.trainer.exporting.folder import Exported, write_pipeline
+from dualsweep.trainer.exporting.own_code import own_code
+from dualsweep.trainer.models.provenance import recipe_of
+from dualsweep.trainer.storage import check_writable
+
+#: The model card, as the hub shows it.
+CARD = "README.md"
+
+
+def export(
+    run: str, out: str, *, trial: str | None = None, tracking_uri: str | None = None, multipliers: str | None = None,
+    budgets: str | None = None,
+) -> list[str]:  # fmt: skip
+    """Writes the model that `run` means (see `chosen.py`) to the folder `out`; returns what is to be said of it, a line each.
+
+    An amortised model is taken at `multipliers` or `budgets`, NAME=VALUE,… each, else at those of its recipe.
+
+    Raises:
+        InputError: no such run or trial; `out` holds something, or can't be written; the model is a user's own code.
+        ReviewError: there is no such MLflow store.
+        TrainingError: the checkpoint is damaged, or no pipeline can sample its model.
+    """
+    folder = free_folder(out)
+    chosen = choose(run, trial, tracking_uri)
+    _check_is_of_diffusers(chosen.checkpoint)
+    asked = asked_multipliers(chosen.checkpoint, multipliers, budgets)
+    there = next(each for each in folder.parents if each.is_dir())
+    part = Path(tempfile.mkdtemp(dir=there, prefix=f".{folder.name}-"))
+    try:
+        part.chmod(0o755)
+        with _without_bars():
+            exported = _written(chosen, part, asked)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part.replace(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return [*([chosen.said] if chosen.said else []), *_how_to_load(exported, folder)]
+
+
+def free_folder(out: str) -> Path:
+    """The folder that `out` names, which is not there yet or is empty.
+
+    Raises:
+        InputError: it is another place, holds something, or cannot be written.
+    """
+    if not is_local(out):
+        remedy = "name a folder here, and copy that, or push it with huggingface_hub"
+        raise InputError([Diagnostic(("OUT",), "must be a folder of this machine", show(out), remedy, "command line", 1)])
+    folder = local_path(out).absolute()
+    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        rule, remedy = "must be a folder that is not there yet, or is empty", "name another folder, or move that one away"
+        raise InputError([Diagnostic(("OUT",), rule, f"{show(out)}, which holds something", remedy, "command line", 1)])
+    check_writable(str(folder.parent), "OUT")
+    return folder
+
+
+def _check_is_of_diffusers(checkpoint: str) -> None:
+    path = own_code(checkpoint)
+    if path is not None:
+        rule = "must be a model of diffusers, since a pipeline carries no code of yours"
+        remedy = "keep it with its code: dualsweep sample draws from it, its weights are in training/average.safetensors there"
+        raise InputError([Diagnostic(("RUN",), rule, f"model.call {show(path)} in {checkpoint}", remedy, "command line", 1)])
+
+
+def _written(chosen: Chosen, folder: Path, asked: dict[str, float] | None) -> Exported:
+    recipe = recipe_of(chosen.checkpoint)
+    at = asked if asked is not None else multiplier_policy_of(recipe).sampled_at(chosen.checkpoint)
+    exported = write_pipeline(restore(chosen.checkpoint, at), folder)
+    (folder / CARD).write_text(model_card(exported, recipe, chosen.explained, at), encoding="utf-8")
+    (folder / RECIPE).write_text(masked(yaml_core.write(recipe.model_dump(mode="json"))), encoding="utf-8")
+    return exported
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """diffusers and transformers tell of each part that they load or write by bars and notes, which nobody asked for."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    kept = [(each, each.get_verbosity(), each.is_progress_bar_enabled()) for each in (of_diffusers, of_transformers)]
+    for each, *_ in kept:
+        each.set_verbosity_error()
+        each.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for each, verbosity, shown in kept:
+            each.set_verbosity(verbosity)
+            if shown:
+                each.enable_progress_bar()
+
+
+def _how_to_load(exported: Exported, folder: Path) -> list[str]:
+    place = str(folder)
+    exact = f"DiffusionPipeline.from_pretrained({place!r}, custom_pipeline={place!r}, trust_remote_code=True)"
+    lines = [f"{folder}: as it was evaluated, {exact}"]
+    if exported.pipeline is not None:
+        lines.append(f"as diffusers' own {exported.pipeline}, DiffusionPipeline.from_pretrained({place!r})")
+    return lines

@@ -1,0 +1,135 @@
+"""The card of an exported model, `README.md`: how to sample it, what was asked of it, and what became of that."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import dualsweep
+from dualsweep.sweeps.records.explained import Explained
+from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.exporting.folder import Exported
+from dualsweep.trainer.metric_names import EVALUATION, sure, tells_of_another
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import ConstraintOutcome
+
+_TASK = {True: "text-to-image", False: "unconditional-image-generation"}
+_ASKED = {"at_most": "at most", "at_least": "at least", "equals": "equal to", "minimax": "the largest least"}
+
+#: Those of diffusers' DDIMPipeline unless it is told.
+_STEPS = 50
+
+
+def model_card(
+    exported: Exported, recipe: Recipe, explained: Explained | None, multipliers: Mapping[str, float] | None
+) -> str:  # fmt: skip
+    """The card in Markdown; `explained` is None of a checkpoint that its training did not deliver."""
+    task = _TASK[bool(exported.prompts)]
+    parts = [
+        f"---\nlibrary_name: diffusers\npipeline_tag: {task}\ntags: [diffusers, dualsweep, constrained]\n---",
+        f"# {recipe.name}",
+        f"A diffusion model that was trained under constraints ({recipe.formulation.replace('_', ' ')}) by dualsweep.",
+        _sampling(exported, recipe),
+        *_outcome(recipe, explained, multipliers),
+        _origin(recipe),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sampling(exported: Exported, recipe: Recipe) -> str:
+    sampling = recipe.sampling
+    text = (
+        "## Sampling\n\n```python\nfrom diffusers import DiffusionPipeline\n\n"
+        'pipeline = DiffusionPipeline.from_pretrained(FOLDER, custom_pipeline=FOLDER, trust_remote_code=True)\n'
+        "pipeline(batch_size=16).images\n```\n\n"
+        f"`pipeline.py` samples as the model was evaluated: {exported.steps} steps of `{sampling.sampler}`"
+        f"{_of_noise(recipe)}. It needs torch and diffusers{' with transformers' if exported.prompts else ''}, nothing else."
+    )  # fmt: skip
+    if exported.prompts:
+        text += f" Its prompts unless others are given: {', '.join(f'`{each}`' for each in exported.prompts[:8])}."
+    if exported.pipeline is None:
+        return text
+    # diffusers takes 50 steps unless told, and refuses more than there are timesteps.
+    call = f"pipeline(num_inference_steps={exported.timesteps})" if exported.timesteps < _STEPS else "pipeline()"
+    if exported.prompts:
+        call = f'pipeline("{exported.prompts[0]}", num_inference_steps={exported.steps}, guidance_scale={exported.guidance:g})'
+    return (
+        f"{text}\n\nWithout `pipeline.py`, `DiffusionPipeline.from_pretrained(FOLDER)` is diffusers' own {exported.pipeline}, "
+        f"and samples by its scheduler: `{call}`. Figures below are those of `pipeline.py`."
+    )
+
+
+def _of_noise(recipe: Recipe) -> str:
+    return f" with eta {recipe.sampling.eta:g}" if recipe.sampling.sampler == "rollout" else ""
+
+
+def _outcome(recipe: Recipe, explained: Explained | None, multipliers: Mapping[str, float] | None) -> list[str]:
+    """What was asked, and what became of it."""
+    if explained is None:
+        return ["## Constraints\n\nThis is a checkpoint of a training that did not end with it: there are no verdicts on it."]
+    result = explained.result
+    words = {each.name: each.word for each in explained.verdicts}
+    relative = {each.name for each in recipe.constraints if each.relative_to is not None}
+    rows = [_row(name, words.get(name, "unknown"), each, name in relative) for name, each in result.constraints.items()]
+    table = "| constraint | asked | value | slack | multiplier | standing | verdict |\n|---|---|---|---|---|---|---|"
+    sentences = [f"- {each.name}: {each.sentence}" for each in explained.verdicts]
+    better = "largest" if recipe.maximizes else "least"
+    parts = [
+        f"## Constraints\n\n{result.status.replace('_', ' ')}: {result.reason}.",
+        f"Objective, the {better} possible under the constraints: {_figure(result.objective, result.objective_error)}.",
+    ]
+    if rows:
+        parts += ["\n".join([table, *rows]), "\n".join(sentences)]
+        parts.append("Slack is budget - value: positive is room left. A multiplier is the price of its budget in the objective.")
+    if multipliers is not None:
+        at = ", ".join(f"{name} {value:.4g}" for name, value in multipliers.items())
+        parts.append(f"The network was amortised over multipliers, and is taken here at: {at}.")
+    return [*parts, *_measured(result.metrics)]
+
+
+def _row(name: str, word: str, outcome: ConstraintOutcome, relative: bool) -> str:
+    budget = "" if outcome.kind == "minimax" else f" {outcome.budget:.4g}"
+    asked = f"{_ASKED[outcome.kind]}{budget}{' above the objective' if relative else ''}"
+    figures = [f"{outcome.value:.4g}", _figure(outcome.slack, outcome.slack_error)]
+    figures.append(_figure(outcome.multiplier, outcome.multiplier_error))
+    return f"| {' | '.join([name, asked, *figures, outcome.standing, word])} |"
+
+
+def _figure(value: float, error: float) -> str:
+    return f"{value:.4g}" if math.isnan(error) else f"{value:.4g} ± {error:.2g}"
+
+
+def _measured(metrics: Mapping[str, float]) -> list[str]:
+    """The metrics of the samples, each with how sure it is."""
+    names = [each for each in metrics if each.startswith(EVALUATION) and not tells_of_another(each, metrics)]
+    if not names:
+        return []
+    rows = [f"| {name.removeprefix(EVALUATION)} | {metrics[name]:.4g}{sure(name, metrics)} |" for name in sorted(names)]
+    return ["\n".join(["## Measured of its samples\n", "| metric | value |", "|---|---|", *rows])]
+
+
+def _origin(recipe: Recipe) -> str:
+    """The data and the whole recipe, and what it was exported by."""
+    data = recipe.data.model_dump(mode="json", exclude_none=True) if recipe.data is not None else "none"
+    commit = _commit()
+    where = f", in a working directory at commit {commit}" if commit else ""
+    written = masked(yaml_core.write({"data": data})).strip()
+    return (
+        f"## Origin\n\n```yaml\n{written}\n```\n\nThe whole recipe is in `recipe.yaml`, seed {recipe.seed}. Exported by "
+        f"dualsweep {dualsweep.__version__}{where}."
+    )
+
+
+def _commit() -> str | None:
+    """The commit of the working directory, and whether something was changed since; None outside a repository."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], capture_output=True, text=True, check=True,
+            cwd=Path.cwd(),
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip().replace("-dirty", " with changes") or None

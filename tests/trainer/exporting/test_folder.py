@@ -1,0 +1,228 @@
+"""What is exported, in a process that cannot import us: from the same noise the same images, for every kind of model."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
+
+from dualsweep.trainer.engine.sample_command import Restored, draw, restore
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.exporting.folder import Exported, write_pipeline
+from dualsweep.trainer.models.composed import Composed
+from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.samplers.chains import Chains
+from dualsweep.trainer.samplers.registry import SAMPLERS
+from tests.trainer.amortised.test_training import amortised
+from tests.trainer.models.test_build import aligned, train
+from tests.trainer.models.test_composed import UNETS, recipe
+from tests.trainer.recipes import digits
+
+COUNT = 4
+LORA = {"rank": 2, "alpha": 3.0, "targets": ["to_q", "to_v"]}
+SHORT = {"steps": 3, "lr": 1e-2}
+UNMEASURED = {"samples": 0, "sample_steps": 5, "loss_draws": 4}
+
+
+@dataclass
+class Sources:
+    """What recipes load."""
+
+    text_to_image: str
+    sdxl: str
+    sd3: str
+    transformer: str
+    thresholding: str
+
+    def text(self, place: str, **keys: Any) -> Recipe:
+        sampled = {**UNMEASURED, "sampler": "ddim"} if keys.pop("ddim", False) else UNMEASURED
+        return aligned({"load": place, "prompt": "a red apple", **keys}, train=SHORT | {"batch_size": 4}, evaluation=sampled)
+
+
+Make = Callable[[Sources], Recipe]
+#: Every kind of model and of sampler.
+KINDS: dict[str, Make] = {
+    "unconditional": lambda of: digits(train=SHORT),
+    "ancestral": lambda of: digits(train=SHORT, evaluation={"sampler": "ddpm"}),
+    "predicts v": lambda of: digits(train=SHORT, schedule={"prediction": "v_prediction"}, evaluation={"sampler": "ddim"}),
+    "thresholded": lambda of: Recipe.model_validate(
+        digits(train=SHORT).model_dump(mode="json") | {"model": {"load": of.thresholding}, "schedule": None}
+    ),
+    "flow": lambda of: digits(train=SHORT, schedule={"prediction": "flow", "shift": 2.0}),
+    "amortised": lambda of: amortised(train=SHORT),
+    "aligned": lambda of: aligned({"load": of.thresholding, "shape": [1, 8, 8]}, evaluation=UNMEASURED),
+    "of a class": lambda of: digits(train=SHORT, model={"unet": None, "load": of.transformer, "label": 1, "guidance": 2.0}),
+    "of text": lambda of: of.text(of.text_to_image, ddim=True, guidance=3.0),
+    "of several texts": lambda of: of.text(of.text_to_image, prompt=None, prompts=["a red apple", "a pear"], lora=LORA),
+    "of text, adapted": lambda of: of.text(
+        of.text_to_image, ddim=True, guidance=3.0, negative_prompt="pear", lora=LORA
+    ),
+    "of SDXL": lambda of: of.text(of.sdxl, ddim=True, guidance=3.0, lora=LORA),
+    "of SD3": lambda of: of.text(of.sd3, guidance=3.0, lora=LORA),
+    "product": lambda of: recipe({"compose": {"of": ["a", "b"]}, "shape": [1, 8, 8]}, UNETS),
+    "concepts": lambda of: recipe({"compose": {"of": ["a", "b"], "guidance": 2.0, "base": "any"}, "shape": [1, 8, 8]}, UNETS),
+    "concepts of text": lambda of: recipe(
+        {"compose": {"of": ["apple", "pear"], "guidance": 3.0}},
+        {word: {"load": of.text_to_image, "prompt": f"a {word}"} for word in ("apple", "pear")},
+    ),
+}  # fmt: skip
+#: How diffusers' own pipeline is asked for the same; of other kinds its sampler is another.
+SAME_CALL = {
+    "of text": {"prompt": "a red apple", "num_inference_steps": 5, "guidance_scale": 3.0},
+    "of text, adapted": {"prompt": "a red apple", "num_inference_steps": 5, "guidance_scale": 3.0, "negative_prompt": "pear"},
+    "of SDXL": {"prompt": "a red apple", "num_inference_steps": 5, "guidance_scale": 3.0},
+}
+
+
+@dataclass
+class Case:
+    """One exported model: what was written, our own samples, and those of the other process, in [0, 1]."""
+
+    model: Restored
+    exported: Exported
+    folder: Path
+    ours: np.ndarray
+
+    @property
+    def carried(self) -> np.ndarray:
+        return np.asarray(np.load(self.folder / "carried.npy"))
+
+
+def noise_of(model: Restored) -> list[np.ndarray]:
+    """All draws of our own sampler for the first samples, in the order in which a chain takes them."""
+    sampling = model.recipe.sampling
+    chains = Chains(model.schedule, sampling, model.recipe.seed, model.shape, torch.device("cpu"))
+    predict = model.predictor.guided if SAMPLERS[sampling.sampler].guided else model.predictor
+    written = SAMPLERS[sampling.sampler].written
+    assert written is not None
+    moves = written(predict, chains).moves
+    if sampling.sampler == "rollout":
+        drawn = chains.noise(range(COUNT), len(moves)).unbind(1)
+        return [each.numpy() for each in drawn]
+    noisy = [0, *(1 + number for number, move in enumerate(moves) if move.of_noise)]
+    return [chains.draws(range(COUNT))(number).numpy() for number in noisy]
+
+
+def case(name: str, of: Sources, folder: Path) -> Case:
+    result = train(KINDS[name](of), folder / "run")
+    model = restore(str(result.checkpoint))
+    (folder / "out").mkdir()
+    exported = write_pipeline(model, folder / "out")
+    np.savez(folder / "draws.npz", *noise_of(model))
+    if name in SAME_CALL:
+        (folder / "plain.json").write_text(json.dumps(SAME_CALL[name]))
+    ours = (draw(model, COUNT, seed=model.recipe.seed) / 2 + 0.5).clamp(0, 1)
+    return Case(model, exported, folder, ours.numpy())
+
+
+@pytest.fixture(scope="module")
+def cases(
+    tmp_path_factory: pytest.TempPathFactory, text_to_image: str, sdxl: str, sd3: str, transformer: str
+) -> dict[str, Case]:  # fmt: skip
+    root = tmp_path_factory.mktemp("exported")
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=1, block_out_channels=(8,), norm_num_groups=4, layers_per_block=1,
+        down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
+    )  # fmt: skip
+    scheduler = DDPMScheduler(50, thresholding=True, clip_sample=False, dynamic_thresholding_ratio=0.9, sample_max_value=2.0)
+    DDPMPipeline(unet, scheduler).save_pretrained(root / "thresholding")
+    of = Sources(text_to_image, sdxl, sd3, transformer, str(root / "thresholding"))
+    made = {name: case(name, of, root / name) for name in KINDS}
+    elsewhere = root / "elsewhere"
+    elsewhere.mkdir()
+    environment = {**os.environ, "HF_HOME": str(elsewhere / "hub"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
+    script = Path(__file__).with_name("elsewhere.py")
+    ran = subprocess.run(
+        [sys.executable, "-I", str(script), *(str(each.folder) for each in made.values())],
+        cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == "[]"  # nothing of ours was imported
+    return made
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_same_noise_gives_the_same_images_elsewhere(name: str, cases: dict[str, Case]) -> None:
+    made = cases[name]
+    assert made.carried.std() > 0.05  # images, not one grey
+    np.testing.assert_allclose(made.carried, made.ours, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", SAME_CALL)
+def test_diffusers_own_pipeline_gives_them_too(name: str, cases: dict[str, Case]) -> None:
+    np.testing.assert_allclose(np.load(cases[name].folder / "plain.npy"), cases[name].ours, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "pipeline"),
+    [
+        ("unconditional", "DDIMPipeline"), ("predicts v", "DDIMPipeline"), ("amortised", "DDIMPipeline"), ("aligned", None),
+        ("flow", None), ("of a class", None), ("product", None), ("concepts of text", None),
+        ("of text", "StableDiffusionPipeline"),
+        ("of SDXL", "StableDiffusionXLPipeline"), ("of SD3", "StableDiffusion3Pipeline"),
+    ],
+)  # fmt: skip
+def test_diffusers_own_class_is_named_where_there_is_one(name: str, pipeline: str | None, cases: dict[str, Case]) -> None:
+    assert cases[name].exported.pipeline == pipeline
+    named = json.loads((cases[name].folder / "out" / "model_index.json").read_text())["_class_name"]
+    assert named == (pipeline or ["pipeline", "SamplingPipeline"])
+
+
+def loaded(made: Case) -> Any:
+    out = str(made.folder / "out")
+    pipeline = DiffusionPipeline.from_pretrained(out, custom_pipeline=out, trust_remote_code=True)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def test_a_prompt_stands_in_place_of_the_models_own(cases: dict[str, Case]) -> None:
+    pipeline = loaded(cases["of text"])
+
+    def drawn(prompt: str | list[str] | None) -> Any:
+        return pipeline(2, prompt, generator=torch.Generator().manual_seed(0), output_type="np").images
+
+    np.testing.assert_array_equal(drawn("a red apple"), drawn(None))
+    both = drawn(["a red apple", "a pear"])
+    np.testing.assert_allclose(both[0], drawn(None)[0], atol=1e-5)
+    assert np.abs(both[1] - drawn(None)[1]).max() > 1e-3
+    for name, said in (("unconditional", "this one takes no text"), ("concepts of text", "is composed of 2 texts")):
+        with pytest.raises(ValueError, match=f"`prompt` must go with a model of text, but .*{said}; leave it out"):
+            loaded(cases[name])(prompt="a pear")
+
+
+def test_what_no_pipeline_can_sample_is_refused(
+    cases: dict[str, Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    product, plain = cases["product"].model, cases["unconditional"].model
+    assert isinstance(product.predictor, Composed)
+    many = Composed({str(number): Predictor(copy.deepcopy(product.predictor.parts["a"].inner)) for number in range(9)})
+    with pytest.raises(TrainingError, match="must have at most 8 networks to be exported, but got 9"):
+        write_pipeline(product._replace(predictor=many), tmp_path)
+    with pytest.raises(TrainingError, match="must be of diffusers to be exported, but got a Identity of your own"):
+        write_pipeline(plain._replace(predictor=Predictor(torch.nn.Identity())), tmp_path)
+    text = cases["concepts of text"].model
+    assert isinstance(text.predictor, Composed)
+    condition = text.predictor.parts["pear"].condition
+    assert condition is not None
+    monkeypatch.setattr(condition, "encoders", "elsewhere")
+    with pytest.raises(TrainingError, match=r"must share their text encoders, but got those of .* and elsewhere"):
+        write_pipeline(text, tmp_path)
+    monkeypatch.setitem(SAMPLERS, "dpmpp_2m", replace(SAMPLERS["dpmpp_2m"], written=None))
+    with pytest.raises(
+        TrainingError, match="must have a form in numbers to be exported, but dpmpp_2m has none; give it `written`"
+    ):
+        write_pipeline(plain, tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,176 @@
+"""The sampler of this model, exactly as the model was evaluated.
+
+    DiffusionPipeline.from_pretrained(FOLDER, custom_pipeline=FOLDER, trust_remote_code=True)
+
+It needs torch and diffusers alone, and is the same file in every folder. What it samples by stands in
+`scheduler/scheduler_config.json` under `_exported`:
+
+shape       of one sample, in the model's own space
+prediction  what the networks predict: `epsilon`, `v_prediction`, or `flow`, the velocity noise - x of the linear path
+            (1 - s) x + s noise, asked at T s
+timesteps   T
+steps       the chain, a row a step: (timestep, a, c_x, c_clean, c_noise, lead), with a the cumulative alpha before the step. With
+            x0 the sample that the prediction means, x becomes c_x x + c_clean (x0 + lead (x0 - x0 before)) + c_noise noise
+clip        the range of x0, or null
+threshold   (ratio, most) of dynamic thresholding of x0 (arXiv 2205.11487, section 2.3), or null
+asks        whose weighted sum the prediction is: each a `weight` of a `network`, by its name in the pipeline, with its `label`,
+            or with its `prompts`, of which sample k has number k modulo as many; `without` asks for no text in place of these
+text        of asks with prompts: the diffusers pipeline that embeds them, its options, and the pixels of a latent, for SDXL
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import DiffusionPipeline, ImagePipelineOutput
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+#: Tokens that the last, longest encoder of Stable Diffusion 3 is given.
+_LONGEST = 256
+
+
+# diffusers runs this file again for every folder that it loads, in one module: a class keeps what is its own.
+class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
+    """Samples along a chain that was written down, from a weighted sum of predictions."""
+
+    _optional_components = [  # noqa: RUF012  # diffusers' own form
+        "vae", "unet", "transformer", "network_1", "network_2", "network_3", "network_4", "network_5", "network_6", "network_7",
+        "network_8", "tokenizer", "tokenizer_2", "tokenizer_3", "text_encoder", "text_encoder_2", "text_encoder_3",
+    ]  # fmt: skip
+
+    def __init__(
+        self, scheduler: Any, vae: Any = None, unet: Any = None, transformer: Any = None, network_1: Any = None,
+        network_2: Any = None, network_3: Any = None, network_4: Any = None, network_5: Any = None, network_6: Any = None,
+        network_7: Any = None, network_8: Any = None, tokenizer: Any = None, tokenizer_2: Any = None, tokenizer_3: Any = None,
+        text_encoder: Any = None, text_encoder_2: Any = None, text_encoder_3: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.register_modules(
+            scheduler=scheduler, vae=vae, unet=unet, transformer=transformer, network_1=network_1, network_2=network_2,
+            network_3=network_3, network_4=network_4, network_5=network_5, network_6=network_6, network_7=network_7,
+            network_8=network_8, tokenizer=tokenizer, tokenizer_2=tokenizer_2, tokenizer_3=tokenizer_3,
+            text_encoder=text_encoder, text_encoder_2=text_encoder_2, text_encoder_3=text_encoder_3,
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def __call__(
+        self, batch_size: int | None = None, prompt: str | list[str] | None = None, generator: Any = None,
+        latents: Tensor | None = None, output_type: str = "pil", return_dict: bool = True,
+    ) -> Any:  # fmt: skip
+        """Samples as the model was evaluated.
+
+        batch_size   how many; one, or of several prompts one each, unless given
+        prompt       one or several texts in place of the model's own
+        latents      the noise to start from [batch_size, *shape]
+        output_type  `pil`, `np` [batch_size, height, width, channels] or `pt` [batch_size, channels, height, width], in [0, 1]
+
+        Raises:
+            ValueError: a prompt for a model of none, or of several concepts.
+        """
+        told = self.scheduler.config["_exported"]
+        asks = self._asks(told, prompt)
+        count = batch_size or max([len(ask.get("prompts", " ")) for ask in asks])
+        device = self.device
+        shape = (count, *told["shape"])
+        x = randn_tensor(shape, generator=generator, device=device) if latents is None else latents.to(device)
+        given = [(ask["weight"], getattr(self, ask["network"]), self._arguments(told, ask, x)) for ask in asks]
+        last = torch.zeros_like(x)
+        for timestep, signal, of_x, of_clean, of_noise, lead in self.progress_bar(told["steps"]):
+            clean = self._clean(told, x, signal, self._prediction(told, given, x, timestep, signal))
+            x, last = of_x * x + of_clean * (clean + lead * (clean - last)), clean
+            if of_noise:
+                x = x + of_noise * randn_tensor(shape, generator=generator, device=device)
+        images = self._images(x, output_type)
+        return ImagePipelineOutput(images=images) if return_dict else (images,)
+
+    def _asks(self, told: Any, prompt: str | list[str] | None) -> list[dict[str, Any]]:
+        """What the networks are asked, with these texts in place of the model's own."""
+        asks = [dict(ask) for ask in told["asks"]]
+        if prompt is None:
+            return asks
+        own = {tuple(ask["prompts"]) for ask in asks if "prompts" in ask}
+        if len(own) != 1:
+            what = "takes no text" if not own else f"is composed of {len(own)} texts"
+            raise ValueError(f"`prompt` must go with a model of text, but this one {what}; leave it out")
+        texts = [prompt] if isinstance(prompt, str) else list(prompt)
+        return [{**ask, "prompts": texts} if "prompts" in ask else ask for ask in asks]
+
+    def _arguments(self, told: Any, ask: dict[str, Any], x: Tensor) -> dict[str, Any]:
+        """What a network is given beside x and the time."""
+        if "label" in ask:
+            return {"class_labels": torch.full((len(x),), ask["label"], device=x.device)}
+        if "prompts" not in ask:
+            return {}
+        text = told["text"]
+        hidden, *pooled = self._embedded(text, ask, x.device)
+        rows = torch.arange(len(x), device=x.device) % len(hidden)
+        dtype = getattr(self, ask["network"]).dtype
+        arguments: dict[str, Any] = {"encoder_hidden_states": hidden[rows].to(dtype)}
+        if not pooled:
+            return arguments
+        embeds = pooled[0][rows].to(dtype)
+        if text["pipeline"] != "StableDiffusionXLPipeline":
+            return {**arguments, "pooled_projections": embeds}
+        size = [side * text["pixels"] for side in x.shape[2:]]
+        # The size before and after cropping, with no crop between them (Podell et al. 2023, arXiv 2307.01952, section 2.2).
+        times = torch.tensor([*size, 0, 0, *size], dtype=dtype, device=x.device).expand(len(x), 6)
+        return {**arguments, "added_cond_kwargs": {"text_embeds": embeds, "time_ids": times}}
+
+    def _embedded(self, text: Any, ask: dict[str, Any], device: Any) -> list[Tensor]:
+        """The prompts of an ask, or what stands for none, as its pipeline of diffusers embeds them, a row each; then pooled."""
+        parts = {name: part for name, part in self.components.items() if name.startswith(("tokenizer", "text_encoder"))}
+        kind = getattr(diffusers, text["pipeline"])
+        taken = [name for name, each in inspect.signature(kind).parameters.items() if each.default is inspect.Parameter.empty]
+        network = "transformer" if "transformer" in taken else "unet"
+        given = {name: parts.get(name) for name in taken} | {network: getattr(self, ask["network"])}
+        options: dict[str, Any] = {"prompt_2": None, "prompt_3": None, "max_sequence_length": _LONGEST}
+        told = {
+            "prompt": ask["prompts"][:1] if ask["without"] else list(ask["prompts"]), "device": device,
+            "num_images_per_prompt": 1, "do_classifier_free_guidance": ask["without"],
+            "negative_prompt": None if ask["negative"] is None or not ask["without"] else [ask["negative"]],
+        }  # fmt: skip
+        third = options if "tokenizer_3" in taken else {}
+        embedded = kind(**given, **text["options"]).encode_prompt(**told, **third)
+        return [each for each in embedded[int(ask["without"]) :: 2] if each is not None]
+
+    def _prediction(self, told: Any, given: list[Any], x: Tensor, timestep: int, signal: float) -> Tensor:
+        """The weighted sum of the networks' predictions [B, *shape], of noise or v."""
+        flow = told["prediction"] == "flow"
+        s = (1 - signal) ** 0.5 / (signal**0.5 + (1 - signal) ** 0.5)
+        scale = ((1 - s) ** 2 + s**2) ** 0.5 if flow else 1.0
+        time = torch.full((len(x),), s * told["timesteps"] if flow else timestep, device=x.device)
+        total: Tensor = torch.zeros_like(x)
+        for weight, network, arguments in given:
+            predicted = network((scale * x).to(network.dtype), timestep=time, **arguments).sample
+            total = total + weight * predicted[:, : x.shape[1]].float()  # the mean, of one that predicts its variance too
+        weights = sum(weight for weight, *_ in given)
+        return weights * (1 - 2 * s) * x + scale * total if flow else total
+
+    def _clean(self, told: Any, x: Tensor, signal: float, prediction: Tensor) -> Tensor:
+        """The sample [B, *shape] that a prediction at x means, in its range."""
+        if told["prediction"] == "epsilon":
+            clean: Tensor = (x - (1 - signal) ** 0.5 * prediction) / signal**0.5
+        else:
+            clean = signal**0.5 * x - (1 - signal) ** 0.5 * prediction
+        if told["threshold"] is not None:
+            ratio, most = told["threshold"]
+            far = torch.stack([torch.quantile(each, ratio) for each in clean.flatten(1).abs()]).clamp(1, most)
+            bound = far.view(-1, *[1] * (clean.ndim - 1))
+            return clean.clamp(-bound, bound) / bound
+        return clean.clamp(-told["clip"], told["clip"]) if told["clip"] is not None else clean
+
+    def _images(self, x: Tensor, output_type: str) -> Any:
+        """The images of samples, through the autoencoder where there is one."""
+        if self.vae is not None:
+            config = self.vae.config
+            z = x / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
+            x = self.vae.decode(z.to(self.vae.dtype)).sample.float()
+        x = (x / 2 + 0.5).clamp(0, 1).cpu()
+        if output_type == "pt":
+            return x
+        arrays = x.permute(0, 2, 3, 1).numpy()
+        return arrays if output_type == "np" else self.numpy_to_pil(arrays)
