@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.store import open_client
+from dualsweep.sweeps.mirrored.driving import brought_if_mirrored
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
 from dualsweep.sweeps.records.sweep_summary import recommended_folder, said_of
@@ -42,14 +43,15 @@ class Chosen:
 def choose(run: str, trial: str | None, tracking_uri: str | None) -> Chosen:
     """The training that `run` means.
 
-    `run` is a training's output folder or URI, a checkpoint, a sweep's output folder, or the id or name of a run in MLflow. Of a
+    `run` is a training's or a sweep's output, a folder or URI, a checkpoint, or the id or name of a run in MLflow. Of a
     sweep the recommended trial is meant unless `trial` says which.
 
     Raises:
         InputError: it is none of these, has no checkpoint, or the sweep has no such trial.
         ReviewError: there is no such MLflow store.
     """
-    place = local_path(run) if is_local(run) else None
+    copy = brought_if_mirrored(run)
+    place = local_path(copy) if is_local(run) or (is_local(copy) and is_sweep_folder(local_path(copy))) else None
     if place is not None and place.is_dir() and is_sweep_folder(place):
         chosen = _in_folder(recommended_folder(place) if trial is None else _trial(place, trial))
         return replace(chosen, said=chosen.said or said_of(place)) if trial is None else chosen

@@ -79,13 +79,20 @@ def _fingerprint_of_0_1(recipe: Recipe) -> str:
     return _digest(plain)
 
 
+#: Keys of sections, with the values at which nothing is other than before there were these keys.
+_SINCE_0_1 = (
+    ("train", "accumulate", 1), ("train", "checkpointing", False), ("train", "compile", False), ("train", "condition_dropout", 0.0),
+    ("data", "random_flip", False),
+)  # fmt: skip
+
+
 def _deciding(recipe: Recipe) -> dict[str, Any]:
     unasked = {"start"} if recipe.start is None else set()  # runs from before there were these keys go on
     unasked |= {"feasibility"} if recipe.feasibility == Feasibility() else set()
     plain = recipe.model_dump(mode="json", exclude={"resources", "checkpoint"} | unasked)
-    for key, without in (("accumulate", 1), ("checkpointing", False), ("compile", False), ("condition_dropout", 0.0)):
-        if plain["train"][key] == without:
-            del plain["train"][key]
+    for section, key, without in _SINCE_0_1:
+        if plain[section] is not None and plain[section][key] == without:
+            del plain[section][key]
     holders = [(each, WORD) for each in (*plain["constraints"], plain["objective"] or {})]
     for holder, key in [*holders, *((model, "condition") for model in (plain["model"], *plain["models"].values()))]:
         if holder.get(key) is None:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from dualsweep.sweeps.exporting.chosen import choose
 from dualsweep.sweeps.mirrored import lease, mirror
 from dualsweep.sweeps.mirrored.driving import brought, driving, working_folder
 from dualsweep.sweeps.planning.load import load_plan
@@ -213,5 +214,6 @@ def test_a_sweep_goes_on_from_the_uri_alone_to_the_same_end(kills: Sequence[str]
         assert [each.metrics["objective"] for each in points[0]] == [each.metrics["objective"] for each in points[1]]
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in written if SECRET.encode() in path.read_bytes()], "the login is nowhere"
+    assert choose(place, "1", None).checkpoint.startswith(f"{place}/trials/0001/checkpoints/step-"), "for `export`"
     files, root = filesystem(place)
     assert not [path for path in files.find(root) if SECRET.encode() in files.cat_file(path)]
