@@ -45,7 +45,11 @@ def put_sweep(folder: Path, hosting: str, trials: int, steps: int, store: str) -
     sweep = {**_SWEEP, "hosting": hosting, "trials": trials, "mlflow": {"tracking_uri": store}}
     (folder / "recipe.yaml").write_text(yaml.safe_dump({**_RECIPE, "train": train}))
     (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
-    (folder / "parts.py").write_text(PARTS.replace("0.15 if", f"{PACE} if"))
+    # Workers of a cluster that was joined run elsewhere, with a copy of this folder.
+    parts = PARTS.replace('Path("calls")', f"Path({str(folder / 'calls')!r})").replace(
+        'Path("slow")', f"Path({str(folder / 'slow')!r})"
+    )
+    (folder / "parts.py").write_text(parts.replace("0.15 if", f"{PACE} if"))
     (folder / "slow").touch()
 
 

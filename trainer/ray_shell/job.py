@@ -81,8 +81,8 @@ def _fingerprint_of_0_1(recipe: Recipe) -> str:
 
 #: Keys of sections, with the values at which nothing is other than before there were these keys.
 _SINCE_0_1 = (
-    ("train", "accumulate", 1), ("train", "checkpointing", False), ("train", "compile", False), ("train", "condition_dropout", 0.0),
-    ("data", "random_flip", False),
+    ("train", "accumulate", 1), ("train", "checkpointing", False), ("train", "compile", False),
+    ("train", "condition_dropout", 0.0), ("data", "random_flip", False),
 )  # fmt: skip
 
 

@@ -172,6 +172,13 @@ BREACHES = [
         amortised.check_amortised, {**ALIGNMENT, "amortised": AMORTISED["amortised"]}, {"rollout": {"gradient": "dag"}},
         "rollout.gradient",
     ),
+    Breach(terms.condition_fits, DATA, {"train": {"steps": 20, "condition_dropout": 0.1}}, "train.condition_dropout"),
+    Breach(
+        terms.condition_fits, DATA, {"model": {"unet": {}, "condition": "labels", "guidance": 2.0}}, "model.guidance",
+    ),
+    Breach(
+        terms.condition_fits, ALIGNMENT, {"model": {"call": "a:b", "condition": "labels"}}, "model.condition",
+    ),
     Breach(feasibility.check_feasibility, SHARP, {"feasibility": {"tolerance": {"fife": 0.1}}}, "feasibility.tolerance"),
     Breach(feasibility.check_feasibility, SHARP, {"data": {"source": "digits"}}, "feasibility.on"),
 ]  # fmt: skip
