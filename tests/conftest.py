@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -50,6 +51,13 @@ def no_store_of_another_test() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("MLFLOW_TRACKING_URI", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_signals_of_another_test() -> Iterator[None]:
+    """A command that ran in this process would end it, some seconds after an interrupt in a later test."""
+    yield
+    signal.set_wakeup_fd(-1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""Constrained against unconstrained training on the digits with classes 4, 5, 7 cut to 10 %: the README's first table.
+"""Constrained against unconstrained training on the digits with classes 4, 5, 7 cut to 10 %: the README's first pictures.
 
     python -m tests.benchmarks.bench_digits [--seeds 0 1 2] [--output runs/bench-digits] [--figure docs/images/class-shares.png]
 
@@ -36,15 +36,37 @@ def recipe(seed: int, constrained: bool) -> Recipe:
     return Recipe.model_validate(plain)
 
 
-def svm_shares(samples: np.ndarray) -> np.ndarray:
-    """Class shares [10] by a support vector machine trained on all the digits."""
+def svm_classes(samples: np.ndarray) -> np.ndarray:
+    """The classes [N] of samples by a support vector machine trained on all the digits."""
     from sklearn.datasets import load_digits
     from sklearn.svm import SVC
 
     digits = load_digits()
     machine = SVC(gamma=0.001).fit(digits.data, digits.target)
-    predicted = machine.predict((samples.reshape(len(samples), -1) + 1) * 8)
+    predicted: np.ndarray = machine.predict((samples.reshape(len(samples), -1) + 1) * 8)
+    return predicted
+
+
+def svm_shares(samples: np.ndarray) -> np.ndarray:
+    """Their class shares [10]."""
+    predicted = svm_classes(samples)
     return np.bincount(predicted, minlength=10) / len(predicted)
+
+
+def picture(samples: np.ndarray, path: Path) -> None:
+    """The first 50 samples, those framed that the support vector machine takes for one of the minorities."""
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(5.0, 2.5), dpi=150)
+    panels = drawing.subplots(
+        5, 10, gridspec_kw={"wspace": 0.12, "hspace": 0.12, "left": 0.01, "right": 0.99, "top": 0.99, "bottom": 0.01}
+    )
+    for panel, sample, label in zip(panels.flat, samples[:50, 0], svm_classes(samples[:50]), strict=True):
+        panel.imshow(sample, cmap="gray_r", vmin=-1, vmax=1, interpolation="nearest")
+        panel.set(xticks=[], yticks=[])
+        for side in panel.spines.values():
+            side.set(color="#d1495b" if label in MINORITIES else "#dddddd", linewidth=2.2 if label in MINORITIES else 0.5)
+    drawing.savefig(path)
 
 
 def judged(result: Result, folder: Path) -> dict[str, Any]:
@@ -121,6 +143,9 @@ def main() -> None:
         f"TV ratio {mean[1]:.2f} ± {spread[1]:.2f}, FD ratio {mean[2]:.2f} ± {spread[2]:.2f}"
     )
     figure(rows, options.figure)
+    for name, kind in (("before", "unconstrained"), ("after", "constrained")):
+        samples = np.load(options.output / f"seed-{options.seeds[0]}-{kind}" / "samples.npy")
+        picture(samples, options.figure.with_name(f"digits-{name}.png"))
     rules = zip(("minorities, %", "TV ratio", "FD ratio"), mean * (100, 1, 1), (">= 25", "<= 0.33", "<= 0.40"), strict=True)
     kept = [holds(*rule) for rule in rules]
     sys.exit(not all(kept))

@@ -117,13 +117,13 @@ def _check_prompts(recipe: Recipe, predictor: Predictor, frozen: Mapping[str, Pr
     if recipe.train.condition_dropout:
         for name, each in {"model": predictor, **frozen}.items():
             _check_dropout(name, each, predictor)
-    kinds = ("data", "rollout") if predictor.by_label else ("rollout",)
+    kinds = {"rollout": "trajectories"} | ({"data": "data"} if predictor.by_label else {})
     others = [each for each in recipe.terms if each.term.source not in kinds]
     if len(predictor.texts) > 1 and others:
         what, remedy = ("classes", "model.label") if predictor.by_label else ("prompts", "model.prompt")
         raise TrainingError(
-            f"a model of several {what} must go with terms on {' or '.join(kinds)} alone, but got {others[0].term.word} with the "
-            f"{len(predictor.texts)} {what} of {recipe.model.load}; write {remedy}"
+            f"a model of several {what} must go with terms on {' or '.join(kinds.values())} alone, but got {others[0].term.word} "
+            f"with the {len(predictor.texts)} {what} of {recipe.model.load}; write {remedy}"
         )
 
 
