@@ -134,6 +134,7 @@ class _Trial:
         trained = None if recipe.model.compose is not None else build(recipe, shape, library)
         names = recipe.composed if trained is None else frozen_names(recipe)
         if trained is not None:
+            trained.eval()  # nothing is trained here, and dropout would tell nothing
             self._count(trained)
             self._try_times(trained, shape, len(schedule.alphas_cumprod))
         frozen = frozen_models(recipe, names, trained, schedule, shape, _CPU, space, library)
