@@ -42,6 +42,10 @@ MINE = {
 }
 
 
+#: What Ray's metrics have of a training without loaders.
+GAUGES = ("step", "step_seconds", "staleness_dual_steps", "coordinator_wait_seconds", "coordinator_queue")
+
+
 class Submitted(NamedTuple):
     """What the commands said of three jobs, in turn, and which jobs and places of code they came to."""
 
@@ -131,9 +135,9 @@ def submitted(head: Head, alone: Path, repository: Path, user: dict[str, Any]) -
 
 
 def measured(head: Head) -> str:
-    """What Ray exports of ours, once the training has made its first reports."""
+    """What Ray exports of ours, once every process of the training has exported for the first time."""
     end, lines = time.monotonic() + 90, list[str]()
-    while not any("dualsweep_step_seconds" in line for line in lines) and time.monotonic() < end:
+    while not all(any(f"dualsweep_{name}{{" in line for line in lines) for name in GAUGES) and time.monotonic() < end:
         time.sleep(1)
         with urllib.request.urlopen(head.metrics, timeout=10) as answer:
             lines = [line for line in answer.read().decode().splitlines() if "dualsweep_" in line and line[0] != "#"]
@@ -197,7 +201,7 @@ def test_the_same_submitted_while_it_runs_is_not_begun_twice(submitted: Submitte
 
 def test_of_a_running_job_every_trial_is_told_and_measured(submitted: Submitted) -> None:
     assert re.search(r"tiny .* running .* [1-9]\d*/200000 ", submitted.live), submitted.live
-    for name in ("step", "step_seconds", "staleness_dual_steps", "coordinator_wait_seconds", "coordinator_queue"):
+    for name in GAUGES:
         assert re.search(rf"dualsweep_{name}{{.*run=\"long\"", submitted.metrics), (name, submitted.metrics)
 
 
