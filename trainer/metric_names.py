@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Container, Mapping, Sequence
 
 VALUE, SLACK, MULTIPLIER = "value/", "slack/", "multiplier/"
@@ -73,7 +74,7 @@ def share(name: str) -> str:
 
 def of_classes(names: Sequence[int | str]) -> list[str]:
     """The class names as metrics of MLflow can hold them; where two would be one, their positions tell them apart."""
-    legal = [re.sub(r"[^A-Za-z0-9_.\- ]", "_", str(name)) for name in names]
+    legal = [re.sub(r"[^\w.\- ]", "_", unicodedata.normalize("NFC", str(name))) for name in names]
     # A name that is only dots would be read as a folder above.
     legal = [name if name.strip(". ") else f"class_{position}" for position, name in enumerate(legal)]
     return [name if legal.count(name) == 1 else f"{name}_{position}" for position, name in enumerate(legal)]

@@ -39,7 +39,7 @@ def _small_classes(data: Data, trained: Mapping[ClassName, int], keys: Keys) -> 
         ("data", "keep", thinned[0]) if thinned else keys,
         f"should leave at least {FEW} images of each class to train on",
         named + more,
-        "give more, or look at `eval/copied_share`: of so few, samples are mostly copies",
+        "give more, or look at `eval/copied_share`: of so few, samples may be copies",
     )
 
 

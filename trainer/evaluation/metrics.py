@@ -89,7 +89,7 @@ def _users(name: str, metric: Metric, evidence: Evidence) -> dict[str, float]:
 
 def _checked_key(name: str, key: object) -> str:
     most = LONGEST - len(metric_names.EVALUATION)
-    legal = isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9_\-. /:]+", key) and len(key) <= most
+    legal = isinstance(key, str) and re.fullmatch(r"[\w\-. /:]+", key) and len(key) <= most
     if (
         not isinstance(key, str)
         or not legal

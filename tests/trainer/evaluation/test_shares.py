@@ -63,7 +63,8 @@ def test_classes_without_names_are_numbered() -> None:
 
 
 def test_names_become_legal_and_stay_apart() -> None:
-    assert of_classes(("a/b", "a:b", "..", "ok-1", 3, "Größe")) == ["a_b_0", "a_b_1", "class_2", "ok-1", "3", "Gr__e"]
+    assert of_classes(("a/b", "a:b", "..", "ok-1", 3, "Größe")) == ["a_b_0", "a_b_1", "class_2", "ok-1", "3", "Größe"]
+    assert of_classes(("Gro\u0308ße", "ねこ")) == ["Größe", "ねこ"], "letters of any script, in one form"
 
 
 @pytest.mark.parametrize("expected", [5, 20, 250, 495])
