@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dualsweep.trainer.patient_files import wait_for_stores
 from tests.margins import SEED, Sampled
 
 MARGINS = "--margins"
@@ -54,10 +55,12 @@ def no_store_of_another_test() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_signals_of_another_test() -> Iterator[None]:
-    """A command that ran in this process would end it, some seconds after an interrupt in a later test."""
+def no_signals_and_no_patience_of_another_test() -> Iterator[None]:
+    """A command that ran in this process would end it, some seconds after an interrupt in a later test; one that trained would
+    have later ones wait for stores that are not there."""
     yield
     signal.set_wakeup_fd(-1)
+    wait_for_stores(0.0)
 
 
 @pytest.fixture(scope="session", autouse=True)
