@@ -17,7 +17,6 @@ from dualsweep.cluster.nodes import check_answers, check_versions, on_each_node,
 from dualsweep.cluster.preflight import Check, failures
 from dualsweep.sweeps.checking import Checked
 from dualsweep.trainer.checks import before_loading
-from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.yaml_file import Document
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -80,10 +79,7 @@ def _checks(checked: Checked) -> list[Check]:
 
 def find(recipe: Recipe, document: Document, place: str, name: str) -> Found:
     """What this node finds: run on each."""
-    try:
-        faults = before_loading.check(recipe, document)
-    except InputError as error:
-        faults = list(error.diagnostics)
+    faults = before_loading.check(recipe, document)
     output, wrote = "", f"{name}-{uuid.uuid4().hex[:8]}"
     try:
         if read_file(place, name) is None:

@@ -85,11 +85,10 @@ def _number_of(label: str, predictor: Predictor) -> int:
     classes = predictor.texts if predictor.by_label else ()
     if label in classes:
         return classes.index(label)
-    if classes:
-        rule, remedy = "must be a class of the model", "name one of its classes"
-        raise InputError([Diagnostic(("--label",), f"{rule}: {', '.join(classes)}", repr(label), remedy, "command line", 1)])
-    rule = "must go with a model that is given the class of every example (model.condition: labels)"
-    raise InputError([Diagnostic(("--label",), rule, repr(label), "drop it", "command line", 1)])
+    rule, remedy = f"must be a class of the model: {', '.join(classes)}", "name one of its classes"
+    if not classes:
+        rule, remedy = "must go with a model that is given the class of every example (model.condition: labels)", "drop it"
+    raise InputError([Diagnostic(("--label",), rule, repr(label), remedy, "command line", 1)])
 
 
 def find_checkpoint(place: str) -> str:

@@ -43,6 +43,21 @@ def no_class(network: nn.Module, classes: int) -> int | None:
     return classes if any(table.embedding_table.num_embeddings > classes for table in tables) else None
 
 
+def of_classes(labels: Sequence[int], none: int | None, **names: Any) -> Condition:
+    """The condition of a network by these numbers of classes [P]; `none` stands for no class, where the network has that."""
+    without = {"class_labels": torch.tensor([none])} if none is not None else None
+    return Condition({"class_labels": torch.tensor(labels)}, without, **names)
+
+
+def check_guidance(spec: Model, condition: Condition) -> None:
+    """Raises `TrainingError` where `spec` asks for guidance away from what the network does not know."""
+    if spec.guidance not in (None, 1.0) and not condition.has_unconditional:
+        raise TrainingError(
+            f"a model's `guidance` must go with a network that also knows no class, but {spec.load} has no such "
+            "embedding; drop it"
+        )
+
+
 def label_condition(spec: Model, network: nn.Module, names: Sequence[str]) -> Condition:
     """The condition of a network by each example's class, of `names`; or by the one class that `spec` asks for.
 
@@ -68,11 +83,13 @@ def label_condition(spec: Model, network: nn.Module, names: Sequence[str]) -> Co
             f"{type(network).__name__} without classes; drop it, or start from `unet`"
         )
     none = len(names) if own else no_class(network, known or 0)
-    without = {"class_labels": torch.tensor([none])} if none is not None else None
     if spec.label is None:
-        return Condition({"class_labels": torch.arange(len(names))}, without, names, classes=names, by_label=True)
-    if spec.label >= len(names):
+        condition = of_classes(range(len(names)), none, texts=names, classes=names, by_label=True)
+    elif spec.label < len(names):
+        condition = of_classes([spec.label], none, classes=names)
+    else:
         raise TrainingError(
             f"a model's `label` must be from 0 to {len(names) - 1}, but got {spec.label}; it counts {list(names)}"
         )
-    return Condition({"class_labels": torch.tensor([spec.label])}, without, classes=names)
+    check_guidance(spec, condition)
+    return condition

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import nn
 
 from dualsweep.trainer.checks.model_files import unsupported
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.kinds import TEXT_NETWORKS, is_a
-from dualsweep.trainer.models.labels import no_class, number_of_classes
+from dualsweep.trainer.models.labels import check_guidance, no_class, number_of_classes, of_classes
 from dualsweep.trainer.models.predictor import Condition
 from dualsweep.trainer.models.text import Encoders, text_condition
 from dualsweep.trainer.recipe.model import Model
@@ -41,11 +40,7 @@ def condition_of(spec: Model, network: nn.Module, parts: dict[str, Any], encoder
                     f"{type(network).__name__}; drop `{key}`"
                 )
         return None
-    if spec.guidance not in (None, 1.0) and not condition.has_unconditional:
-        raise TrainingError(
-            f"a model's `guidance` must go with a network that also knows no class, but {spec.load} has no such "
-            "embedding; drop it"
-        )
+    check_guidance(spec, condition)
     return condition
 
 
@@ -73,6 +68,4 @@ def _label(spec: Model, network: nn.Module, classes: int) -> Condition:
             f"a class-conditional model must have a `label` from 0 to {classes - 1}, but got {spec.label} for {spec.load}; "
             "change it"
         )
-    none = no_class(network, classes)
-    without = {"class_labels": torch.tensor([none])} if none is not None else None
-    return Condition({"class_labels": torch.tensor([spec.label])}, without)
+    return of_classes([spec.label], no_class(network, classes))

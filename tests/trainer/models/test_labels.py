@@ -161,6 +161,8 @@ def test_a_network_of_diffusers_is_trained_on_labels(tmp_path: Path) -> None:
     result, *_ = run(digits(model=spec, train={"steps": 2}, evaluation={"samples": 10, "grid": 0}), tmp_path / "run")
     again = restore(str(result.checkpoint)).predictor
     assert again.texts == tuple(map(str, range(10))) and not again.has_unconditional
+    with pytest.raises(TrainingError, match="`guidance` must go with a network that also knows no class"):
+        run(digits(model={**spec, "guidance": 2.0}, train={"steps": 2}), tmp_path / "guided")
     with pytest.raises(TrainingError, match=r"train.condition_dropout must go with .* but model always has its class"):
         run(digits(model=spec, train=SHORT), tmp_path / "dropped")
 
