@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from dualsweep.trainer.ray_shell.job import Job, job_for
 from dualsweep.trainer.ray_shell.slot import Renewal, Slots
 from dualsweep.trainer.ray_shell.training_handle import Training
 from dualsweep.trainer.recipe.recipe import Recipe
-from tests.pipeline.conftest import RECIPE, ROOT, without_time, working_directory
+from tests.pipeline.conftest import RECIPE, ROOT, running_in, without_time, working_directory
 
 #: One that keeps 350 MB more with each training, and one that imports a module of the user's.
 MORE = """
@@ -106,8 +107,13 @@ def all_is_free() -> bool:
 def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, [title_of(each) for each in psutil.process_iter()]
+        assert time.monotonic() < end, list(filter(None, map(title_of, psutil.process_iter())))
         time.sleep(0.2)
+
+
+def processes_of_slots(folder: Path) -> list[psutil.Process]:
+    ours = re.compile("ray::(SlotCoordinator|RayTrainWorker|TrainController|.*Cleaner)")
+    return [each for each in running_in(folder) if ours.match(title_of(each))]
 
 
 def title_of(process: psutil.Process) -> str:

@@ -14,10 +14,7 @@ import ray
 from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback  # a process for data sets, of which Train is handed none
-from ray.train.v2._internal.execution.callback import (  # no public hooks name the controller and the placement group
-    ControllerCallback,
-    WorkerGroupCallback,
-)
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback  # no public hook tells
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
@@ -25,7 +22,7 @@ from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import Job
 from dualsweep.trainer.ray_shell.process_group import ProcessGroup
 from dualsweep.trainer.ray_shell.receipts import acknowledge, with_receipt
-from dualsweep.trainer.ray_shell.slot_actor import Alive, Left, SlotCoordinator
+from dualsweep.trainer.ray_shell.slot_actor import Alive, Left, Processes, SlotCoordinator
 from dualsweep.trainer.ray_shell.worker import work
 from dualsweep.trainer.recipe.run import Resources
 
@@ -43,27 +40,30 @@ def start_actor(name: str | None = None) -> Any:
 
 
 class _Trainer(DataParallelTrainer):
-    """Ray Train's, with one process fewer."""
+    """Ray Train's, without a process for data sets, and with a cleaner of which we are told."""
 
     def _create_default_callbacks(self) -> list[Any]:
         callbacks = super()._create_default_callbacks()
-        return [each for each in callbacks if not isinstance(each, DatasetsCallback)]
+        return [each for each in callbacks if type(each) not in (DatasetsCallback, PlacementGroupCleanerCallback)]
 
 
 class SlotLostError(RayError):
     """A slot has no processes any more that could go on, or none that answer."""
 
 
-class _Announce(ControllerCallback, WorkerGroupCallback):
-    """Tells what a slot can be killed by, its controller, an actor, and its placement group; and that the controller lives."""
+class _Announce(PlacementGroupCleanerCallback):
+    """Tells what a slot can be killed by, its two actors and its placement group; and that the controller lives."""
 
     def __init__(self, actor: Any) -> None:
+        super().__init__()
         self._actor, self._told = actor, 0.0
 
     def after_controller_start(self, train_run_context: Any) -> None:
-        self._actor.announce.remote(ray.get_runtime_context().current_actor)
+        super().after_controller_start(train_run_context)
+        self._actor.announce.remote(Processes(ray.get_runtime_context().current_actor, self._cleaner))
 
     def after_worker_group_start(self, worker_group: Any) -> None:
+        super().after_worker_group_start(worker_group)
         self._actor.announce.remote(worker_group.get_worker_group_state().placement_group_handle.placement_group)
 
     def after_worker_group_poll_status(self, worker_group_status: Any) -> None:
@@ -98,7 +98,7 @@ class Slot:
         self._resources, self._renewal = resources, renewal
         self._name = f"slot-{uuid.uuid4().hex}"
         self._actor = start_actor(self._name)
-        self._controller: Any = None
+        self._processes = Processes()
         self._group: PlacementGroup | None = None
         self._problem: BaseException | None = None
         self._trainings, self._first, self._worn, self._edited = 0, 0, False, False
@@ -182,8 +182,8 @@ class Slot:
             self._leave(message)
         elif isinstance(message, PlacementGroup):
             self._group = message
-        elif message is not None and not isinstance(message, (dict, Alive)):
-            self._controller = message
+        elif isinstance(message, Processes):
+            self._processes = message
         return message
 
     @property
@@ -223,19 +223,22 @@ class Slot:
 
         Killed rather than asked to abort: Ctrl-C reaches the controller's process too, which then answers only after seconds.
         The controller first, which would take the loss of its workers for a failure and start others; then the placement
-        group, which Train's own cleaner removes only after it has missed the controller, once a second.
+        group, and Train's cleaner, which would remove it: that one misses the controller by asking the dashboard, which a busy
+        machine may leave without an answer for long.
         """
         end = time.monotonic() + seconds
         while self._thread.is_alive() and time.monotonic() < end:
             with contextlib.suppress(RayError, EditedModules):
-                if self._controller is not None:
-                    ray.kill(self._controller)
+                if self._processes.controller is not None:
+                    ray.kill(self._processes.controller)
                 self._next()
         if self._group is not None:
             with contextlib.suppress(RayError):
                 remove_placement_group(self._group)
-        with contextlib.suppress(RayError):
-            ray.kill(self._actor)
+        for actor in (self._processes.cleaner, self._actor):
+            with contextlib.suppress(RayError):
+                if actor is not None:
+                    ray.kill(actor)
 
 
 class EditedModules(Exception):  # noqa: N818  # nothing went wrong

@@ -27,6 +27,14 @@ class Left:
 
 
 @dataclass(frozen=True)
+class Processes:
+    """Handles of Ray Train's two actors of a slot: its controller, and the cleaner that outlives it."""
+
+    controller: Any = None
+    cleaner: Any = None
+
+
+@dataclass(frozen=True)
 class Alive:
     """Train's controller watches the workers, and all have answered it or are given their time to."""
 
@@ -120,11 +128,11 @@ class SlotCoordinator:
                 self._dual.stop()
 
     async def announce(self, handle: Any) -> None:
-        """Takes what the slot can be killed by."""
+        """Takes what the slot can be killed by, and signs of life."""
         await self._messages.put(handle)
 
     async def next(self, seconds: float) -> Any:
-        """The next report, `Left` or announced handle; None where there is none for so long."""
+        """The next report, `Left` or what was announced; None where there is none for so long."""
         try:
             return await asyncio.wait_for(self._messages.get(), seconds)
         except TimeoutError:
