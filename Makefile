@@ -14,6 +14,8 @@ THREADS ?= 1
 FUZZ ?= 20000
 # Options of `make faults`, FAULTS="--kinds raylet gcs --runs 10".
 FAULTS ?=
+# Where `make docs` serves the documentation.
+PORT ?= 8000
 READY := $(VENV)/.ready
 # The core's tests with the lowest versions that pyproject.toml allows; a floor there is what passed here. uv takes torch from PyPI, unless
 # FLOORS_TORCH names another build, `make test-floors FLOORS_TORCH=torch==2.13.0+cpu`, in an index or folder that uv's own UV_EXTRA_INDEX_URL
@@ -22,7 +24,7 @@ FLOORS := .venv-floors
 FLOORS_TORCH ?=
 UV ?= $(BIN)/uv
 
-.PHONY: help setup demo test test-fast test-slow test-floors fuzz faults coverage lint bench clean
+.PHONY: help setup demo test test-fast test-slow test-floors fuzz faults coverage lint docs bench clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -69,6 +71,11 @@ lint: $(READY) ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(READY) ## the documentation site, every link checked, built into build/docs and served on 127.0.0.1:8000 (PORT=…)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "http://127.0.0.1:$(PORT)/ (Ctrl-C ends it)"
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/docs $(PORT)
 
 bench: $(READY) ## the table of docs/measured.md, measured beside real peers (about 100 minutes); BENCH="step_cost ddp" for some of it
 	$(BIN)/python -m tests.benchmarks $(BENCH)

@@ -15,7 +15,7 @@ from dualsweep.cluster.machine import local_machine
 from dualsweep.cluster.resources import Ask, concurrency
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
-from dualsweep.sweeps.records.folder_kind import other_kind
+from dualsweep.sweeps.records.folder_kind import has_trained, other_kind
 from dualsweep.trainer.checks import before_loading
 from dualsweep.trainer.checks.findings import Findings, findings
 from dualsweep.trainer.checks.recipe import check_by_loading
@@ -27,7 +27,8 @@ from dualsweep.trainer.recipe.load import is_sweep, load_recipe
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.storage import check_writable
 
-#: How far a check goes: no further than files tell; also a dry run where only that can tell; a dry run of all parts.
+#: How far a check goes: no further than files tell; also a dry run where only that can tell, which a run that goes on has had;
+#: a dry run of all parts.
 Depth = Literal["light", "needed", "whole"]
 NOTHING = Findings("", "", "", ())
 
@@ -159,7 +160,7 @@ def _complete(checked: Checked, json_file: Path | None, depth: Depth) -> Checked
         problems += _storage_problems(checked.plan)
     if problems:
         raise InputError(problems)
-    if depth == "light":
+    if depth == "light" or (depth == "needed" and is_local(checked.output) and has_trained(Path(checked.output))):
         return replace(checked, found=findings(checked.recipe, checked.document, known))
     return replace(checked, found=check_by_loading(checked.recipe, checked.document, known, everything=depth == "whole"))
 

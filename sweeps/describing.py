@@ -11,7 +11,7 @@ from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.schema import EarlyStopping
 from dualsweep.sweeps.records.trial_start import continued_dual_step, continued_steps
 from dualsweep.trainer.checks.findings import told
-from dualsweep.trainer.checks.unused_keys import is_unused, unused_keys
+from dualsweep.trainer.checks.unused_keys import in_use
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.feasibility.defaults import tolerances
 from dualsweep.trainer.feasibility.tolerance import SHARE, Tolerance
@@ -44,9 +44,8 @@ def describe(checked: Checked, everything: bool = False) -> Iterator[str]:
     yield from _of_problem(recipe, plan)
     yield f"  output        {masked(checked.output)}"
     yield from (f"  warning       {warning}" for warning in checked.found.warnings)
-    unused = frozenset[str]() if everything else unused_keys(recipe)
-    for key, value in flatten(recipe).items():
-        if value is not None and not is_unused(key, unused):
+    for key, value in (flatten(recipe) if everything else in_use(recipe)).items():
+        if value is not None:
             yield f"    {key} = {value}"
 
 

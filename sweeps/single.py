@@ -72,7 +72,9 @@ def _run(checked: Checked, driven: Driven, console: Console, on_report: Callable
             console.print(f"  {metric} {value:.4g}{sure(metric, result.metrics)}", highlight=False, markup=False)
     console.print(f"output: {checked.output}", highlight=False, soft_wrap=True)
     if checked.store is not None:
-        console.print(_logged(checked.store, checked.output, local, explained), highlight=False, soft_wrap=True)
+        console.print(
+            _logged(checked.store, checked.output, local, explained, checked.document.file), highlight=False, soft_wrap=True
+        )
     return explained
 
 
@@ -102,12 +104,12 @@ def _trained(checked: Checked, driven: Driven, console: Console, on_report: Call
     return result
 
 
-def _logged(store: str, output: str, local: Path, explained: Explained) -> str:
+def _logged(store: str, output: str, local: Path, explained: Explained, file: str) -> str:
     """Logs the training to MLflow; a line for people. Whatever MLflow raises must not end a training that is done."""
     from dualsweep.sweeps.tracking.training import log_training
 
     try:
-        return f"MLflow: run {log_training(store, output, local, explained)} at {masked(store)}"
+        return f"MLflow: run {log_training(store, output, local, explained, file)} at {masked(store)}"
     except Exception as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return f"MLflow at {masked(store)} did not take the training ({why}); {same_again()} delivers it"

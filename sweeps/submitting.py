@@ -23,6 +23,7 @@ from dualsweep.sweeps.exits import BAD_INPUT, DONE, FAILED, MEANINGS
 from dualsweep.sweeps.mirrored.driving import brought
 from dualsweep.sweeps.reports import live_status
 from dualsweep.sweeps.reports.live_status import Story
+from dualsweep.sweeps.tracking.origin import COMMIT, commit_of
 from dualsweep.trainer.checks.own_name import name_taken
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.uris import local_path
@@ -87,7 +88,11 @@ def _begun(file: Path, root: Path, address: str | None, arguments: list[str], al
     name = " ".join([*arguments[len(_COMMAND.split()) :], inside(file, root)])
     if (job := running(address, name)) is not None:
         return job, f"the same runs already, as {job.submission_id}; to have it take up changed files, stop it and submit again"
-    job = submit(file, address=address, working_dir=root, entrypoint_args=arguments, name=name, allowed=allowed)
+    commit = commit_of(root)
+    job = submit(
+        file, address=address, working_dir=root, entrypoint_args=arguments, name=name, allowed=allowed,
+        env_vars={COMMIT: commit} if commit else {},
+    )  # fmt: skip
     return job, f"submitted as {job.submission_id}"
 
 

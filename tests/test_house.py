@@ -35,8 +35,11 @@ VAGUE, LONGEST_VAGUE = ("each", "found"), 3
 #: What is private elsewhere and used all the same, and why there is no other way.
 PRIVATE = {
     ("trainer.ray_shell.slot", "ray.train.v2._internal.callbacks.datasets.DatasetsCallback"): "a process and 0.2 GB a slot",
-    ("trainer.ray_shell.slot", "ray.train.v2._internal.execution.callback.ControllerCallback"): "what a slot is killed by",
-    ("trainer.ray_shell.slot", "ray.train.v2._internal.execution.callback.WorkerGroupCallback"): "what a slot is killed by",
+    (
+        "trainer.ray_shell.slot",
+        "ray.train.v2._internal.callbacks.placement_group_callback.PlacementGroupCleanerCallback",
+    ): "what a slot is killed by",
+    ("trainer.ray_shell.slot", "_cleaner"): "its handle, by which the cleaner is killed",
     ("cluster.auth", "ray._raylet.Config"): "whether a token is asked for is told nowhere else",
     ("sweeps.studies.study", "_trial_id"): "a trial's id in its storage, by which Optuna's own storages are asked",
     ("sweeps.interrupts", "_exit"): "the one end of a process that waits for nothing",
@@ -48,9 +51,7 @@ CALLED_FROM_OUTSIDE = {
     "trainer.ray_shell.process_group.backend_cls": "Ray Train",
     "trainer.ray_shell.process_group.on_shutdown": "Ray Train",
     "trainer.ray_shell.process_group.on_start": "Ray Train",
-    "trainer.ray_shell.slot.after_controller_start": "Ray Train",
     "trainer.ray_shell.slot.after_worker_group_poll_status": "Ray Train",
-    "trainer.ray_shell.slot.after_worker_group_start": "Ray Train",
     "sweeps.python.drawn_front.to_dataframe": "users, docs/python.md",
     "sweeps.python.drawn_front._repr_html_": "IPython",
     "sweeps.python.explanation._repr_markdown_": "IPython",

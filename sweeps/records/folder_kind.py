@@ -13,6 +13,8 @@ REVIEW, RECORDS = "review.json", "records"
 _SIGNS = (REVIEW, "sweep.json", "tracking.json", "study.lock", RECORDS)
 #: What is behind a URI, of a sweep alone.
 _TRIALS = "trials"
+#: Where trainings lie in a folder: it is one, its trials are, or they have several each.
+_TRAININGS = ("", f"{_TRIALS}/*/", f"{_TRIALS}/*/*/")
 #: The file of a training's folder that is there from its first moments.
 _TRAINING = "fingerprint"
 
@@ -20,6 +22,11 @@ _TRAINING = "fingerprint"
 def is_sweep_folder(folder: Path) -> bool:
     """Whether a sweep's records lie in a folder, and no training's."""
     return any((folder / name).exists() for name in _SIGNS) and not (folder / RESULT).exists()
+
+
+def has_trained(folder: Path) -> bool:
+    """Whether a training of it, or of a sweep's trials, has come to a checkpoint: its model and parts have answered."""
+    return any(next(folder.glob(f"{below}checkpoints/step-*"), None) is not None for below in _TRAININGS)
 
 
 def other_kind(place: str, *, sweep: bool) -> str | None:

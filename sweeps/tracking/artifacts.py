@@ -8,10 +8,12 @@ import posixpath
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from dualsweep.analysis.figures.trajectories import trajectories_png
 from dualsweep.sweeps.records.explained import RECIPE, VERDICTS, Explained, Points, write
 from dualsweep.sweeps.tracking.histories import histories
+from dualsweep.trainer.data.description import DATA
 from dualsweep.trainer.evaluation.draws_file import DRAWS
 from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.patient_files import StoreAwayError
@@ -19,9 +21,9 @@ from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, read_file, write_file
 
 #: What a training writes that is kept with its run in MLflow.
-_BROUGHT = ("samples.png", "notes.txt", DRAWS)
+_BROUGHT = ("samples.png", "notes.txt", DRAWS, DATA)
 #: And of these, what a trial of several trainings shows of one.
-_SHOWN = (RECIPE, "samples.png", "trajectories.png")
+_SHOWN = (RECIPE, "samples.png", "trajectories.png", DATA)
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +56,18 @@ def write_shown(folder: Path, result: Result, seed: int) -> list[Path]:
     write_file(folder / RESULT, json.dumps(result.to_json(), indent=2))
     shown = [each for each in sorted((folder / f"seed-{seed}").glob("*")) if each.name in _SHOWN]
     return [folder / RESULT, *(Path(shutil.copy(each, folder)) for each in shown)]
+
+
+def dataset_of(folder: Path) -> dict[str, Any] | None:
+    """What a training was trained on, of its artifacts' folder; None of one without data, or that broke off before its result."""
+    return read_own(folder / DATA, _dataset)
+
+
+def _dataset(text: bytes) -> dict[str, Any]:
+    told = json.loads(text)
+    return {key: told[key] for key in ("source", "name", "recipe", "examples", "shape", "digest")} | {
+        "classes": told.get("classes", {})
+    }
 
 
 def verdicts_of(folder: Path) -> dict[str, str]:

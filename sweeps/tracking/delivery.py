@@ -26,6 +26,7 @@ from dualsweep.sweeps.tracking.wire import (
     PARAM,
     TAG,
     TAGS,
+    dataset_input,
     first_line,
     in_parts,
     is_refusal,
@@ -217,6 +218,8 @@ class Delivery:
             client.log_batch(run_id, metrics=part)
         for part in in_parts(list(tags.items()), TAGS):
             client.log_batch(run_id, tags=[RunTag(key, str(value)[:TAG]) for key, value in part])
+        if datasets := [dataset_input(record["dataset"]) for record in records if record["kind"] == "dataset"]:
+            client.log_inputs(run_id, datasets=datasets[-1:])
         artifacts = [(record["path"], record["folder"]) for record in records if record["kind"] == "artifact"]
         entry.artifacts += [each for each in artifacts if each not in entry.artifacts]
         for record in [record for record in records if record["kind"] == "status"][-1:]:

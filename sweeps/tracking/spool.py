@@ -74,6 +74,10 @@ class Spool:
         """Adds a file or folder, read when it is delivered; `folder` is where it goes among the run's artifacts."""
         self._write({"kind": "artifact", "path": str(path.absolute()), "folder": folder})
 
+    def dataset(self, described: Mapping[str, Any]) -> None:
+        """Adds what the run was trained on (`data.json`)."""
+        self._write({"kind": "dataset", "dataset": dict(described)})
+
     def begin(self) -> None:
         """The run goes on: its status becomes RUNNING."""
         self._write({"kind": "status", "status": "RUNNING", "time_ms": int(time.time() * 1000)})
@@ -152,6 +156,7 @@ def _record(line: bytes) -> Record | None:
 _FIELDS: dict[str, dict[str, type]] = {
     "point": {"step": int, "time_ms": int, "metrics": dict}, "params": {"params": dict}, "tags": {"tags": dict},
     "status": {"status": str, "time_ms": int}, "artifact": {"path": str},
+    "dataset": {"dataset": dict},
 }  # fmt: skip
 
 

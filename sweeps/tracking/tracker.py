@@ -25,8 +25,10 @@ from dualsweep.sweeps.records.trial_start import TrialStart, begun_recipe
 from dualsweep.sweeps.tracking.delivery import Delivery
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
+from dualsweep.sweeps.tracking.origin import origin
 from dualsweep.sweeps.tracking.spool import FOLDER, Spool, points_in
 from dualsweep.sweeps.tracking.wire import first_line
+from dualsweep.trainer.checks.unused_keys import in_use
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.recipe.recipe import Recipe, flatten
@@ -53,6 +55,7 @@ class Tracker:
             plan.tracking_uri, Ledger.open(output, plan.tracking_uri, plan.experiment), self._folder, on_warning
         )
         self._refuses, self._paused = False, False
+        self._origin = origin(plan.document.file)
         self._trials: dict[str, Spool] = {}
         self.sweep = self._named(SWEEP)
         self._begin()
@@ -82,13 +85,13 @@ class Tracker:
         """
         spool = self.spool(number, seed)
         spool.begin()
-        spool.tags(
-            {"dualsweep.status": "running", "dualsweep.reason": "", "dualsweep.params": json.dumps(dict(params), default=str)}
-        )
+        asked = json.dumps(dict(params), default=str)
+        spool.tags({"dualsweep.status": "running", "dualsweep.reason": "", "dualsweep.params": asked, **self._origin})
         if begun is not None and begun.trial is not None:
             spool.tags({"dualsweep.continued_from": begun.trial})
         recipe = begun_recipe(self.plan.trial_recipe(params), self.plan.sweep.continuation, begun, seed)
-        spool.params(flatten(recipe) | ({} if seed is None else {"seed": seed}))
+        searched = {key: value for key, value in flatten(recipe).items() if key in params}
+        spool.params(searched | in_use(recipe) | ({} if seed is None else {"seed": seed}))
         return spool
 
     def end_trial(self, number: int, status: str, reason: str, seed: int | None = None) -> None:
@@ -103,8 +106,8 @@ class Tracker:
         """The spool of the sweep's amortised training, which starts or starts again."""
         spool = self._named(AMORTISED)
         spool.begin()
-        spool.tags({"dualsweep.status": "running", "dualsweep.reason": ""})
-        spool.params(flatten(recipe))
+        spool.tags({"dualsweep.status": "running", "dualsweep.reason": "", **self._origin})
+        spool.params(in_use(recipe))
         return spool
 
     @property
@@ -199,6 +202,7 @@ class Tracker:
             "dualsweep.search": json.dumps([each.name for each in plan.parameters]),
             "dualsweep.budgets": write_budgets(plan.ranges),
             REQUIRED: write_required(plan.required),
+            **self._origin,
         }
         if plan.sweep.reference_point is not None:
             tags["dualsweep.reference_point"] = json.dumps(plan.sweep.reference_point)
@@ -208,7 +212,7 @@ class Tracker:
         search = {f"search.{each.name}": f"{each.kind.word} {list(each.kind.ends)}" for each in plan.parameters}
         sampler = plan.sweep.sampler
         self.sweep.params({"trials": plan.trials, "sampler.name": sampler.name, "sampler.seed": sampler.seed, **search})
-        self.sweep.params({f"recipe.{key}": value for key, value in flatten(plan.recipe).items()})
+        self.sweep.params({f"recipe.{key}": value for key, value in in_use(plan.recipe).items()})
 
     def _replay(self) -> None:
         """The writer's thread: a failure of MLflow's, of whatever kind, is waited out."""

@@ -9,22 +9,30 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dualsweep.sweeps.records.explained import Explained
-from dualsweep.sweeps.tracking.artifacts import write_artifacts
+from dualsweep.sweeps.records.explained import Explained, Points
+from dualsweep.sweeps.tracking.artifacts import dataset_of, write_artifacts
 from dualsweep.sweeps.tracking.experiment import client_of, experiment_of
 from dualsweep.sweeps.tracking.metrics_file import read_points
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
+from dualsweep.sweeps.tracking.origin import origin
 from dualsweep.sweeps.tracking.tracker import RUN_STATUS
+from dualsweep.sweeps.tracking.wire import dataset_input
+from dualsweep.trainer.checks.unused_keys import in_use
 from dualsweep.trainer.config.masking import masked
-from dualsweep.trainer.recipe.recipe import flatten
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 KIND = "training"
 _AT_ONCE = 100
 
 
-def log_training(uri: str, output: str, folder: Path, explained: Explained) -> str:
+def log_training(uri: str, output: str, folder: Path, explained: Explained, file: str) -> str:
     """Logs the training whose own files lie at `output` and whose points lie in `folder`; returns the run's id.
+
+    `file` is its recipe's, "" where Python made it.
 
     Raises:
         mlflow.exceptions.MlflowException: the store does not answer, or refuses.
@@ -44,7 +52,7 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained) -> s
         else client.create_run(experiment, tags=mark | {"dualsweep.output": masked(output)}, run_name=name)
     ).info.run_id
     recorded = read_points(folder)
-    params = [Param(key, str(value)) for key, value in flatten(explained.recipe).items() if value is not None]
+    params = [Param(key, str(value)) for key, value in in_use(explained.recipe).items()]
     metrics = [
         Metric(key, value, int(point.time * 1000), point.step)
         for point in recorded
@@ -55,9 +63,16 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained) -> s
         client.log_batch(run, params=params[start : start + _AT_ONCE])
     for start in range(0, len(metrics), 10 * _AT_ONCE):
         client.log_batch(run, metrics=metrics[start : start + 10 * _AT_ONCE])
-    tags = explained.tags() | {"dualsweep.status": result.status, "dualsweep.reason": result.reason}
+    tags = explained.tags() | origin(file) | {"dualsweep.status": result.status, "dualsweep.reason": result.reason}
     client.log_batch(run, tags=[RunTag(key, value[:8000]) for key, value in tags.items()])
-    for file in write_artifacts(folder / "tracked", output, recorded, explained):
-        client.log_artifact(run, str(file))
+    _add_files(client, run, folder, output, recorded, explained)
     client.set_terminated(run, RUN_STATUS.get(result.status, "FINISHED"))
     return str(run)
+
+
+def _add_files(client: MlflowClient, run: str, folder: Path, output: str, recorded: Points, explained: Explained) -> None:
+    """The training's artifacts, and its data set as an input."""
+    for artifact in write_artifacts(folder / "tracked", output, recorded, explained):
+        client.log_artifact(run, str(artifact))
+    if (dataset := dataset_of(folder / "tracked")) is not None:
+        client.log_inputs(run, datasets=[dataset_input(dataset)])

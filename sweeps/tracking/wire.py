@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dualsweep.sweeps.tracking.spool import Record
+from dualsweep.trainer.config.masking import masked
 
 if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
     from mlflow.exceptions import MlflowException
 
 #: MLflow's limits for one request, and for the length of names and values.
 METRICS, TAGS = 1000, 100
-KEY, PARAM, TAG = 250, 6000, 8000
+KEY, PARAM, TAG, DIGEST = 250, 6000, 8000, 36
 #: Answers after which sending the same again is no use.
 _REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS")
 #: Errors of a database that goes away, which MLflow calls a BAD_REQUEST as well, unless their driver calls them operational.
@@ -41,6 +44,25 @@ def nonfinite_tag(record: Record) -> dict[str, str]:
     """A tag that names what was not finite in a record."""
     names = record.get("nonfinite")
     return {"dualsweep.nonfinite": ", ".join(f"{name} = {value}" for name, value in names.items())} if names else {}
+
+
+def dataset_input(described: Mapping[str, Any]) -> DatasetInput:
+    """What a run was trained on (`data.json`), as MLflow's pages show it: source, digest, shape and the classes' counts."""
+    import numpy as np
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.types.schema import Schema, TensorSpec
+
+    schema = Schema([TensorSpec(np.dtype("float32"), (-1, *described["shape"]))]).to_dict()
+    counts = {"num_rows": described["examples"], "classes": described["classes"]}
+    dataset = Dataset(
+        masked(described["name"])[:KEY],
+        described["digest"][:DIGEST],
+        described["source"],
+        json.dumps(described["recipe"]),
+        json.dumps({"mlflow_tensorspec": {"features": schema, "targets": None}}),
+        json.dumps(counts),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
 
 
 @lru_cache(4096)

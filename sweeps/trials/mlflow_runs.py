@@ -7,7 +7,7 @@ from pathlib import Path
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.sweeps.records.trial_record import TrialRecord
-from dualsweep.sweeps.tracking.artifacts import verdicts_of, write_artifacts, write_shown
+from dualsweep.sweeps.tracking.artifacts import dataset_of, verdicts_of, write_artifacts, write_shown
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.runs import OpenTrial, Run
 from dualsweep.trainer.result import Result
@@ -47,6 +47,8 @@ class MlflowRuns:
             spool.point(record.result.steps, record.metrics, final=True)
             for path in write_shown(folder, record.result, record.replicates.shown):
                 spool.artifact(path)
+            if (dataset := dataset_of(folder)) is not None:
+                spool.dataset(dataset)
             spool.tags({"dualsweep.replicates": str(len(record.replicates.runs)), **verdicts_of(folder)})
             spool.tags(_stopped_tags(record.result))
             self._tracker.end_trial(record.number, record.result.status, record.result.reason)
@@ -55,8 +57,11 @@ class MlflowRuns:
         spool = self._tracker.spool(run.number, run.seed)
         points = self._tracker.points(run.number, run.seed)
         explained = Explained.of(f"{self._plan.name} {run.name}", points, result, run.recipe)
-        for path in write_artifacts(self._folder / "artifacts" / run.folder, run.output(self._place), points, explained):
+        folder = self._folder / "artifacts" / run.folder
+        for path in write_artifacts(folder, run.output(self._place), points, explained):
             spool.artifact(path)
+        if (dataset := dataset_of(folder)) is not None:
+            spool.dataset(dataset)
         spool.tags(explained.tags() | _stopped_tags(result))
         self._tracker.end_trial(run.number, result.status, result.reason, run.seed)
 

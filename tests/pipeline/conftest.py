@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 import pytest
@@ -23,6 +24,7 @@ from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.host import LocalHost
 from dualsweep.trainer.engine.worker import run_worker
 from dualsweep.trainer.recipe.recipe import Recipe
+from tests.sweeps.here import dualsweep_here
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPE = {
@@ -180,6 +182,14 @@ def run(folder: Path, *arguments: str, code: int | tuple[int, ...] = 0, **enviro
     output, _ = process.communicate(timeout=900)
     assert process.returncode in (code if isinstance(code, tuple) else (code,)), output
     return output
+
+
+def here(folder: Path, *arguments: str, code: int = 0, environment: Mapping[str, str] | None = None) -> str:
+    """As `run`, in this process: for what trains nothing, and so starts no Ray."""
+    with mock.patch.dict(os.environ, {"COLUMNS": "160", **(environment or {})}):
+        done = dualsweep_here(*arguments, folder=folder)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 200) -> None:

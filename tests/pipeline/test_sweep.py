@@ -1,10 +1,14 @@
-"""`dualsweep sweep` and `dualsweep front` on a real local Ray and a real MLflow, which isn't there at first."""
+"""`dualsweep sweep` and `dualsweep front` on a real local Ray and a real MLflow, which isn't there at first.
+
+Every secret is a marked word: MLflow's login, keys in the environment. Nothing written has the mark.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +23,16 @@ from dualsweep.analysis.hypervolume import hypervolume
 from dualsweep.analysis.server import ui
 from dualsweep.sweeps.reports.explaining import explain_run
 from tests.cluster.live.conftest import free_ports
-from tests.pipeline.conftest import RECIPE, SWEEP, assert_nothing_left, run, working_directory
+from tests.pipeline.conftest import RECIPE, SWEEP, assert_nothing_left, here, run, working_directory
 from tests.pipeline.runs_in_mlflow import CURVES, artifacts, assert_whole_curve, curves, runs_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+MARK = "Zq7mark"
+KEYS = {
+    "AWS_ACCESS_KEY_ID": f"{MARK}1", "AWS_SECRET_ACCESS_KEY": f"{MARK}2", "AWS_SESSION_TOKEN": f"{MARK}3",
+    "HF_TOKEN": f"{MARK}4", "WANDB_API_KEY": f"{MARK}5", "PGPASSWORD": f"{MARK}6", "SOME_TOKEN": f"{MARK}7",
+}  # fmt: skip
 
 
 def check_json(plain: dict[str, Any], count: int) -> None:
@@ -113,15 +123,20 @@ def check_study(folder: Path, plain: dict[str, Any]) -> None:
 
 
 class Swept(NamedTuple):
-    """A sweep of two trials of two trainings, the second continued from the first; then the same twice, and `front`."""
+    """A sweep of two trials of two trainings, the second continued from the first; then the same twice, and `front`.
+
+    `told` is what all these commands and some others have said, `session` where Ray's logs lie.
+    """
 
     folder: Path
     elsewhere: Path
+    session: Path
     store: str
     without_mlflow: str
     delivered: str
     again: str
     front: str
+    told: str
     first: dict[str, Any]
     second: dict[str, Any]
     runs: list[dict[str, Any]]
@@ -143,29 +158,42 @@ def infos(store: str) -> dict[str, Any]:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
     """MLflow can't be reached the first time; the same command then finds it; a third time there is nothing to do."""
     [port] = free_ports(1)
-    store = f"http://127.0.0.1:{port}"
+    login = f"http://joe:{MARK}0@127.0.0.1:{port}"
     plain = {**SWEEP, "trials": 2, "seeds": 2, "storage": "sqlite:///study.db", "continuation": {"steps": 40}, "concurrency": 1}
-    plain |= {"mlflow": {"tracking_uri": store}}
+    plain |= {"mlflow": {"tracking_uri": login}}
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    with working_directory(tmp_path_factory.mktemp("swept")) as folder:
+    # Ray's session lies at a short path: those of its sockets have an end at 107 characters.
+    with working_directory(tmp_path_factory.mktemp("swept")) as folder, tempfile.TemporaryDirectory(prefix="ray") as session:
+        secrets = {**KEYS, "RAY_TMPDIR": session}
         (folder / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, "model": {"call": "parts:good"}}))
         (folder / "sweep.yaml").write_text(yaml.safe_dump(plain))
-        without = run(folder, "sweep", "sweep.yaml", "--json", "r.json")
+        without = run(folder, "sweep", "sweep.yaml", "--json", "r.json", code=0, **secrets)
         assert_nothing_left(folder)
+        store = f"http://127.0.0.1:{port}"
         with ui(f"sqlite:///{folder}/server.db", artifacts_destination=str(folder / "artifacts"), port=port):
-            delivered = run(folder, "sweep", "sweep.yaml", "--json", "again.json")
+            delivered = run(folder, "sweep", "sweep.yaml", "--json", "again.json", code=0, **secrets)
             runs = [infos(store)]
-            again = run(folder, "sweep", "sweep.yaml")
+            again = here(folder, "sweep", "sweep.yaml", environment=secrets)
             runs.append(infos(store))
-            front = ["front", "tiny-sweep", "--tracking-uri", store, "--output", "other", "--json", "front.json"]
-            said = run(elsewhere, *front)
+            front = ["front", "tiny-sweep", "--tracking-uri", login, "--output", "other", "--json", "front.json"]
+            said = here(elsewhere, *front, environment=secrets)
+            told = without + delivered + again + said
+            told += here(folder, "explain", "sweep.yaml", "0001", environment=secrets) + here(
+                folder, "check", "sweep.yaml", environment=secrets
+            )
+            (folder / "sweep.yaml").unlink()
             first, second = (json.loads((folder / name).read_text()) for name in ("r.json", "again.json"))
-            yield Swept(folder, elsewhere, store, without, delivered, again, said, first, second, runs)
+            yield Swept(
+                folder, elsewhere, Path(session), store, without, delivered, again, said, told, first, second, runs
+            )  # fmt: skip
 
 
 def test_without_mlflow_a_sweep_ends_with_its_front_and_says_once_what_is_missing(swept: Swept) -> None:
     said = swept.without_mlflow
-    assert said.count("cannot be written to") == 1 and said.count("were not delivered to MLflow") == 1, said
+    assert (
+        said.count(f"{swept.store.removeprefix('http://')} cannot be written to") == 1
+        and said.count("were not delivered to MLflow") == 1
+    ), said
     assert (swept.folder / "runs" / "tiny-sweep" / "front.html").stat().st_size > 1000 and "front.html" in said
 
 
@@ -201,3 +229,15 @@ def test_its_front_from_mlflow_alone(swept: Swept) -> None:
     assert {"front.html", "front.png", "trials.csv"} <= {each.name for each in (swept.elsewhere / "other").iterdir()}
     with (swept.elsewhere / "other" / "trials.csv").open() as file:
         assert {row["trial"]: row["continued_from"] for row in csv.DictReader(file)} == {"0000": "", "0001": "0000"}
+
+
+def test_no_secret_is_in_anything_that_is_said_or_written(swept: Swept) -> None:
+    assert MARK not in swept.told
+    marked = [
+        str(path)
+        for folder in (swept.folder, swept.elsewhere, swept.session)
+        for path in folder.rglob("*")
+        if path.is_file() and MARK.encode() in path.read_bytes()
+    ]
+    assert marked == []
+    assert any(swept.session.rglob("runtime_env_agent.log")), "Ray's logs were elsewhere"

@@ -14,7 +14,17 @@ import torch
 import yaml
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
-from tests.pipeline.conftest import RECIPE, assert_nothing_left, interrupt, run, start, wait_for, without_time, working_directory
+from tests.pipeline.conftest import (
+    RECIPE,
+    assert_nothing_left,
+    here,
+    interrupt,
+    run,
+    start,
+    wait_for,
+    without_time,
+    working_directory,
+)
 
 pytestmark = pytest.mark.ray
 
@@ -34,7 +44,7 @@ class Trained(NamedTuple):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     with working_directory(tmp_path_factory.mktemp("train")) as folder:
-        assert "recipe `tiny` is good" in run(folder, "check", "recipe.yaml", *ARGUMENTS)
+        assert "recipe `tiny` is good" in here(folder, "check", "recipe.yaml", *ARGUMENTS)
         said = run(folder, "train", "recipe.yaml", *ARGUMENTS, "--output", "one", "--json", "one.json")
         yield Trained(folder, said, json.loads((folder / "one.json").read_text()))
 
@@ -75,11 +85,11 @@ def test_interrupted_by_ctrl_c_and_continued_is_bit_for_bit_the_uninterrupted_ru
 
 def test_a_finished_run_is_not_run_again_nor_taken_for_another_recipes(trained: Trained) -> None:
     folder = trained.folder
-    said = run(folder, "train", "recipe.yaml", *ARGUMENTS, "--output", "one", "--json", "again.json")
+    said = here(folder, "train", "recipe.yaml", *ARGUMENTS, "--output", "one", "--json", "again.json")
     assert json.loads((folder / "again.json").read_text()) == trained.result
     assert "step 10" in trained.said and "step 10" not in said
-    run(folder, "train", "recipe.yaml", *ARGUMENTS, "--output", "one", "--strict", code=3)
-    said = run(folder, "train", "recipe.yaml", *ARGUMENTS, "--set", "train.steps=40", "--output", "one", code=2)
+    here(folder, "train", "recipe.yaml", *ARGUMENTS, "--output", "one", "--strict", code=3)
+    said = here(folder, "train", "recipe.yaml", *ARGUMENTS, "--set", "train.steps=40", "--output", "one", code=2)
     assert "another recipe" in said
 
 
@@ -90,7 +100,7 @@ def test_it_ends_with_verdicts_and_explain_gives_the_same_from_the_folder(traine
     assert four["sentence"] in said and four["suggestion"] in said and f"slack: {four['evidence']['slack']:+.3g}" in said
     assert json.loads((folder / "one" / "verdicts.json").read_text()) == result["verdicts"]
     assert "## four: rising" in (folder / "one" / "explain.md").read_text()
-    again = run(folder, "explain", "one", "--json", "explained.json")
+    again = here(folder, "explain", "one", "--json", "explained.json")
     explained = json.loads((folder / "explained.json").read_text())
     assert all(each.startswith(("`four`: loss ", "`five`: loss ")) and " share 0" in each for each in explained.pop("shares"))
     assert explained == {"status": result["status"], "verdicts": result["verdicts"], "prices": []}
@@ -99,8 +109,8 @@ def test_it_ends_with_verdicts_and_explain_gives_the_same_from_the_folder(traine
 
 def test_samples_come_from_the_checkpoint(trained: Trained) -> None:
     folder = trained.folder
-    run(folder, "sample", "one", "--count", "5", "--steps", "4", "--output", "five")
-    run(folder, "sample", "one", "--count", "3", "--steps", "4", "--sampler", "ddpm", "--output", "three")
+    here(folder, "sample", "one", "--count", "5", "--steps", "4", "--output", "five")
+    here(folder, "sample", "one", "--count", "3", "--steps", "4", "--sampler", "ddpm", "--output", "three")
     samples = np.load(folder / "five" / "samples.npy")
     assert samples.shape == (5, 1, 8, 8) and np.isfinite(samples).all()
     assert len(list((folder / "five").glob("0*.png"))) == 5 and np.load(folder / "three" / "samples.npy").shape == (3, 1, 8, 8)
@@ -114,7 +124,7 @@ def test_it_says_which_of_many_examples_is_bad(trained: Trained) -> None:
     indices = {"name": "some", "data": {"indices": [0, 1, 2, 4]}, "at_most": 0.3}
     plain = {**RECIPE, **parts, "data": {"call": "parts:Broken"}, "constraints": [indices]}
     (folder / "nan.yaml").write_text(yaml.safe_dump(plain))
-    told = run(folder, "train", "nan.yaml", "--output", "nan", code=2)
+    told = here(folder, "train", "nan.yaml", "--output", "nan", code=2)
     assert "nan.yaml:" in told and "data.call: must hold finite numbers" in told and not (folder / "nan").exists()
     said = run(folder, "train", "nan.yaml", "--no-dry-run", "--output", "nan", "--json", "nan.json", code=1)
     assert_nothing_left(folder)

@@ -160,6 +160,19 @@ def test_a_light_check_asks_no_part_and_no_dry_run_leaves_it_out(folder):
     assert done.returncode == 2 and "127.0.0.1:1" in done.stderr and "bad_metric" not in done.stderr
 
 
+@pytest.mark.parametrize(("command", "begun"), [("train", "."), ("sweep", "trials/0001"), ("sweep", "trials/0001/seed-3")])
+def test_what_goes_on_from_a_checkpoint_has_been_asked_before(folder, command, begun):
+    """While another run beside it, which has none, is asked."""
+    (folder / "bad_metric.py").write_text("def listed(evidence):\n    return [1.0]\n")
+    (folder / "one" / begun / "checkpoints" / "step-00000010").mkdir(parents=True)
+    (folder / "two" / begun / "checkpoints").mkdir(parents=True)
+    file = "recipe.yaml" if command == "train" else "sweep.yaml"
+    arguments = (command, file, "--set", "evaluation.metrics=['bad_metric:listed']", "--address", "127.0.0.1:1")
+    said = [dualsweep_here(*arguments, "--output", name, folder=folder).stderr for name in ("one", "two")]
+    assert ["bad_metric:listed must return" in each for each in said] == [False, True]
+    assert "127.0.0.1:1" in said[0] and "127.0.0.1:1" not in said[1]
+
+
 def test_a_light_check_of_a_folder_imports_no_torch(folder):
     for number in range(3):
         (folder / "images").mkdir(exist_ok=True)

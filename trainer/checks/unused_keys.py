@@ -9,7 +9,7 @@ from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.dual.registry import RULES, rule_of
 from dualsweep.trainer.recipe.own_part import OwnPart
-from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.recipe import Recipe, flatten
 from dualsweep.trainer.recipe.rollout import BALANCING
 from dualsweep.trainer.recipe.source_options import SourceOptions
 
@@ -27,6 +27,12 @@ def is_unused(key: str, unused: frozenset[str]) -> bool:
 def unused_keys(recipe: Recipe) -> frozenset[str]:
     """The dotted keys that nothing of this recipe reads; each stands for all below it."""
     return frozenset([*_of_rollout(recipe), *_of_dual(recipe), *_of_training(recipe), *_of_evaluation(recipe)])
+
+
+def in_use(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as dotted keys (`flatten`), without those that nothing of it reads, and without those that have no value."""
+    unused = unused_keys(recipe)
+    return {key: value for key, value in flatten(recipe).items() if value is not None and not is_unused(key, unused)}
 
 
 def unused_warnings(recipe: Recipe, written: Mapping[Any, Any]) -> Iterator[Diagnostic]:

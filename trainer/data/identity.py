@@ -6,25 +6,29 @@ import hashlib
 
 import numpy as np
 
+from dualsweep.trainer.data.dataset_info import spread_out
 from dualsweep.trainer.data.examples import Examples, OnDemand
 from dualsweep.trainer.data.readers import Identified
 
 _CHUNK = 256
 
 
-def identity(examples: Examples) -> str:
+def identity(examples: Examples, most: int | None = None) -> str:
     """A digest of the examples' content, or of what their reader says of its files, where there are too many to be read through.
 
+    With `most`, of no more than so many of them, spread out evenly, where they are not in memory and their reader says nothing.
     Labels are no part of it.
 
     Raises:
         BadDataError: an example cannot be read.
     """
     digest = hashlib.sha256(repr((len(examples), examples.shape)).encode())
-    if isinstance(examples, OnDemand) and isinstance(examples.reader, Identified):
-        digest.update(examples.reader.identity().encode())
-        return digest.hexdigest()
-    for start in range(0, len(examples), _CHUNK):
-        rows = np.arange(start, min(start + _CHUNK, len(examples)))
-        digest.update(examples.fetch(rows).contiguous().numpy().data)
+    rows = np.arange(len(examples))
+    if isinstance(examples, OnDemand):
+        if isinstance(examples.reader, Identified):
+            digest.update(examples.reader.identity().encode())
+            return digest.hexdigest()
+        rows = rows if most is None else np.array(spread_out(len(examples), most))
+    for start in range(0, len(rows), _CHUNK):
+        digest.update(examples.fetch(rows[start : start + _CHUNK]).contiguous().numpy().data)
     return digest.hexdigest()

@@ -6,6 +6,7 @@ import json
 from functools import partial
 
 from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.data.description import DATA, description
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.assembly import Prepared, prepare
 from dualsweep.trainer.engine.final_evaluation import evaluate
@@ -21,7 +22,7 @@ from dualsweep.trainer.storage import RESULT, write_files
 def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = None) -> Result | None:
     """One whole training as worker `host.rank` sees it; the result on rank 0, None elsewhere.
 
-    Rank 0 writes `samples.npy`, `samples.png` and, last of all, `result.json` to `output`, a folder or fsspec URI;
+    Rank 0 writes `samples.npy`, `samples.png`, `data.json` and, last of all, `result.json` to `output`, a folder or fsspec URI;
     `judges` is the local folder in which trained judges are kept for other runs. The last report carries the result.
 
     Raises:
@@ -41,9 +42,14 @@ def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = Non
     loop.add_final(result.metrics)
     if evaluation.kept:  # checkpoints are moved about, and asked for budgets
         write_files(host.checkpoints.path(result.steps), evaluation.kept)
-    write_files(output, {**evaluation.files, RESULT: json.dumps(result.to_json(), indent=2).encode()})
+    write_files(output, {**evaluation.files, **_data(prepared), RESULT: json.dumps(result.to_json(), indent=2).encode()})
     loop.report(result=result.to_json())
     return result
+
+
+def _data(prepared: Prepared) -> dict[str, bytes]:
+    asked = prepared.recipe.data
+    return {} if prepared.data is None or asked is None else {DATA: description(prepared.data, asked)}
 
 
 def _files(prepared: Prepared, weights: Vector) -> dict[str, bytes]:

@@ -35,6 +35,7 @@ def test_a_cluster_of_our_own(order: str, tmp_path: Path) -> None:
     (tmp_path / "work" / "beside.py").write_text("WORD = 'from the working directory'\n")
     # RAY_ADDRESS may be meant for `ray job submit`: it is of no concern to a cluster of our own.
     settings = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "77", "RAY_ADDRESS": "http://127.0.0.1:1"}
+    settings |= {"RAY_gcs_server_port_wait_time_s": "2", "RAY_py_gcs_connect_timeout_s": "6"}  # the start that fails does so soon
     out = run("local.py", order, home=tmp_path, cwd=tmp_path / "work", **settings)
     assert "WORD from the working directory" in out
     assert "STATUS 401 403" in out

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from dualsweep.sweeps.checking import checked_store
 from dualsweep.sweeps.records.explained import Explained
@@ -14,34 +15,65 @@ from dualsweep.sweeps.reports.explaining import explain_run
 from dualsweep.sweeps.tracking.training import log_training
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.yaml_file import parse, validate
+from dualsweep.trainer.data.description import description
+from dualsweep.trainer.data.splits import assemble
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import ConstraintOutcome, Result
 from tests.sweeps.files import RECIPE
 
 
-def test_a_training_is_logged_once_and_explained_from_there(tmp_path: Path) -> None:
+class Logged(NamedTuple):
+    """A training that was logged twice: the run's id each time, the run, and the store."""
+
+    ids: tuple[str, str]
+    run: Run
+    uri: str
+    recipe: Recipe
+    explained: Explained
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Logged:
     recipe = validate(Recipe, parse(RECIPE, "r.yaml"))
     outcome = ConstraintOutcome(0.1, 0.12, 0.02, 0.001, 0.3)
     metrics = {"objective": 0.5, "slack/four": 0.02, "multiplier/four": 0.3, "eval/bad": float("nan")}
     result = Result("converged", "settled", 0.5, 0.001, {"four": outcome, "five": outcome}, "met", 60, 2.0, None, metrics)
     points = [MetricPoint(30, metrics, time=31.0), MetricPoint(60, metrics, time=61.0)]
-    folder = tmp_path / "a b#c'é"
+    folder = tmp_path_factory.mktemp("logged") / "a b#c'é"
     folder.mkdir()
     (folder / "metrics.jsonl").write_text("".join(json.dumps(point.to_json()) + "\n" for point in points))
+    assert recipe.data is not None
+    (folder / "data.json").write_bytes(description(assemble(recipe), recipe.data))
     explained = Explained.of("r", points, result, recipe)
     uri = f"sqlite:///{folder}/mlflow.db"
-    first = log_training(uri, str(folder), folder, explained)
-    assert log_training(uri, str(folder), folder, explained) == first
+    first, second = (log_training(uri, str(folder), folder, explained, "r.yaml") for _ in range(2))
     client = MlflowClient(uri)
-    (run,) = client.search_runs([client.get_experiment_by_name(recipe.name).experiment_id])  # type: ignore[union-attr]
+    experiment = client.get_experiment_by_name(recipe.name)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    return Logged((first, second), run, uri, recipe, explained)
+
+
+def test_a_training_is_logged_once_and_explained_from_there(logged: Logged) -> None:
+    (first, second), run, client = logged.ids, logged.run, MlflowClient(logged.uri)
+    assert first == second == run.info.run_id
     assert run.info.status == "FINISHED" and run.data.tags["dualsweep.kind"] == "training"
-    assert run.data.tags["dualsweep.status"] == "converged" and run.data.params["train.steps"] == str(recipe.train.steps)
+    assert run.data.tags["dualsweep.status"] == "converged"
     assert [(each.step, each.value) for each in client.get_metric_history(first, "objective")] == [(30, 0.5), (60, 0.5)]
     assert {"result.json", "recipe.yaml", "verdicts.json", "trajectories.png"} <= {
         each.path for each in client.list_artifacts(first)
     }
-    assert explain_run(first, uri).to_json() == explained.to_json()
+    assert explain_run(first, logged.uri).to_json() == logged.explained.to_json()
+
+
+def test_its_run_says_who_began_it_from_what_and_on_which_data(logged: Logged) -> None:
+    tags, params = logged.run.data.tags, logged.run.data.params
+    assert tags["mlflow.source.name"] == "r.yaml" and tags["mlflow.user"]
+    assert params["train.steps"] == str(logged.recipe.train.steps)
+    assert "null" not in params.values() and not any(key.startswith("rollout.") for key in params)
+    (used,) = logged.run.inputs.dataset_inputs  # type: ignore[union-attr]
+    assert json.loads(used.dataset.profile or "")["num_rows"] == 1797 and used.tags[0].value == "training"
 
 
 @pytest.mark.parametrize(

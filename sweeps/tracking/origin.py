@@ -1,0 +1,46 @@
+"""Who began a run, from what: the tags from which MLflow's pages have a run's user, source and version."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from dualsweep.cluster.job_files import submission_id
+from dualsweep.trainer.config.masking import masked
+
+#: What a job is told by `dualsweep submit`: the copy of a repository that it works in has no history.
+COMMIT = "DUALSWEEP_COMMIT"
+
+
+def origin(file: str) -> dict[str, str]:
+    """The tags of a run that a recipe's or sweep's file began, "" where Python did: those that can be told.
+
+    The commit is that of the file's repository; `dualsweep.git.changed` whether files that git follows were changed since.
+    """
+    folder = Path(file).absolute().parent if file else Path.cwd()
+    kind = "LOCAL" if submission_id() is None else "JOB"
+    tags = {"mlflow.source.name": masked(file or Path(sys.argv[0]).name), "mlflow.source.type": kind}
+    with contextlib.suppress(OSError, KeyError):  # a user without a name, as in a container
+        tags["mlflow.user"] = getpass.getuser()
+    commit = os.environ.get(COMMIT) or commit_of(folder)
+    if commit:
+        commit, _, changed = commit.partition("+")
+        tags |= {"mlflow.source.git.commit": commit, "dualsweep.git.changed": "true" if changed else "false"}
+    return tags
+
+
+def commit_of(folder: Path) -> str:
+    """The commit of the git repository that holds a folder, `+changed` where files that it follows were since; "" of none."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    return commit + ("+changed" if commit and _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False, timeout=10)
+        return done.stdout.strip() if done.returncode == 0 else ""
+    return ""
