@@ -73,6 +73,7 @@ lint: $(READY) ## formatting, lint and types
 	$(BIN)/mypy
 
 docs: $(READY) ## the documentation site, every link checked, built into build/docs and served on 127.0.0.1:8000 (PORT=…)
+	rm -rf build/docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 	@echo "http://127.0.0.1:$(PORT)/ (Ctrl-C ends it)"
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/docs $(PORT)

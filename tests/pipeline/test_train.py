@@ -44,7 +44,7 @@ class Trained(NamedTuple):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     with working_directory(tmp_path_factory.mktemp("train")) as folder:
-        assert "recipe `tiny` is good" in here(folder, "check", "recipe.yaml", *ARGUMENTS)
+        assert "recipe `tiny` is good" in run(folder, "check", "recipe.yaml", *ARGUMENTS)
         said = run(folder, "train", "recipe.yaml", *ARGUMENTS, "--output", "one", "--json", "one.json")
         yield Trained(folder, said, json.loads((folder / "one.json").read_text()))
 
@@ -85,11 +85,11 @@ def test_interrupted_by_ctrl_c_and_continued_is_bit_for_bit_the_uninterrupted_ru
 
 def test_a_finished_run_is_not_run_again_nor_taken_for_another_recipes(trained: Trained) -> None:
     folder = trained.folder
-    said = here(folder, "train", "recipe.yaml", *ARGUMENTS, "--output", "one", "--json", "again.json")
+    said = run(folder, "train", "recipe.yaml", *ARGUMENTS, "--output", "one", "--json", "again.json")
     assert json.loads((folder / "again.json").read_text()) == trained.result
     assert "step 10" in trained.said and "step 10" not in said
-    here(folder, "train", "recipe.yaml", *ARGUMENTS, "--output", "one", "--strict", code=3)
-    said = here(folder, "train", "recipe.yaml", *ARGUMENTS, "--set", "train.steps=40", "--output", "one", code=2)
+    run(folder, "train", "recipe.yaml", *ARGUMENTS, "--output", "one", "--strict", code=3)
+    said = run(folder, "train", "recipe.yaml", *ARGUMENTS, "--set", "train.steps=40", "--output", "one", code=2)
     assert "another recipe" in said
 
 
