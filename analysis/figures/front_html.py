@@ -23,7 +23,7 @@ from dualsweep.trainer.config.masking import without_login
 #: Where `mlflow ui` answers unless told otherwise.
 LOCAL_UI = "http://127.0.0.1:5000"
 _CODE = re.compile("`([^`]*)`")
-_SCRIPTS = ("plotly.js", "common.js", "card.js", "scatter.js", "parallel.js", "table.js", "start.js")
+_SCRIPTS = ("plotly.js", "common.js", "card.js", "scatter.js", "parallel.js", "table.js", "walk.js", "start.js")
 
 
 def front_html(

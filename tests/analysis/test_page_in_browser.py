@@ -9,12 +9,14 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from dualsweep.analysis.review import Review, review
@@ -29,6 +31,14 @@ pytestmark = [
 ]
 _TRACES = "return document.getElementById('plot').data.map(trace => trace.name)"
 _HEADS = "return [...document.querySelectorAll('#table th')].map(cell => cell.innerText.replace(/[^ -~]/g, '').trim())"
+#: Moves the slider to a place, as an arrow key does.
+_WALK = "const it = document.getElementById('walk'); it.value = arguments[0]; it.dispatchEvent(new Event('input')); return it.max"
+#: What axe finds of WCAG 2 A and AA, in words.
+_AXE = """
+const done = arguments[arguments.length - 1];
+axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}).then(result => done(result.violations.flatMap(rule =>
+  rule.nodes.map(node => `${rule.impact}: ${rule.help}: ${node.target} ${node.any.map(one => one.message).join('; ')}`))));
+"""
 #: The text of the knee and the frame, as boxes: left, top, right, bottom.
 _BOXES = """
 const box = (element) => {
@@ -121,6 +131,37 @@ def test_columns_are_added_by_choice_and_sort(browser: webdriver.Chrome, made: t
     )
     box.click()
     assert "eval/fid" not in browser.execute_script(_HEADS)
+
+
+def test_a_slider_walks_along_the_front(browser: webdriver.Chrome, made: tuple[SweepRecord, Review]) -> None:
+    """From the least value across to the largest, with the card of each trial and its samples."""
+    opened(browser, made[1])
+    last, card, told = int(browser.execute_script(_WALK, 0)), browser.find_element(By.ID, "card"), []
+    assert last + 1 == len(made[1].front.trials) > 3
+    for place in range(last + 1):
+        browser.execute_script(_WALK, place)
+        words = browser.find_element(By.ID, "walked").text
+        shown = card.find_element(By.CLASS_NAME, "head").text.split()[1]
+        assert words.startswith(f"trial {shown}: ") and "λ four" in words and card.find_elements(By.TAG_NAME, "img")
+        told.append(float(words.split(", ")[0].rsplit(" ", 1)[1]))
+    assert told == sorted(told) and len(set(told)) > 3
+    keep(browser, "walk")
+    browser.find_element(By.ID, "walk").send_keys(Keys.HOME)
+    assert (
+        browser.find_element(By.ID, "walk").get_attribute("aria-valuetext").endswith(browser.find_element(By.ID, "walked").text)
+    )
+    browser.find_element(By.ID, "walk").send_keys(Keys.ESCAPE)
+    assert not card.is_displayed()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_has_nothing_to_say(browser: webdriver.Chrome, made: tuple[SweepRecord, Review], scheme: str) -> None:
+    opened(browser, made[1], scheme=scheme)
+    browser.execute_script((files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8"))
+    browser.set_script_timeout(120)
+    assert browser.execute_async_script(_AXE) == []
+    browser.execute_script(_WALK, 1)  # with a card that is shown
+    assert browser.execute_async_script(_AXE) == []
 
 
 def test_samples_are_enlarged_and_two_trials_stand_side_by_side(

@@ -85,6 +85,7 @@ try {
   await drawScatter();
   onChange(drawScatter);
   watchScatter();
+  makeWalk();
   byId("loading").remove();
   document.body.dataset.ready = "yes";
   performance.mark("ready");
