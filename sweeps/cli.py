@@ -58,6 +58,9 @@ def check(
         bool, typer.Option("--dry-run", help="Also load the data, build the model, and ask all parts on two samples, on the CPU.")
     ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Also show the keys that this recipe makes no use of.")] = False,
+    estimating: Annotated[
+        bool, typer.Option("--estimate", help="Also train some steps here, for memory, speed and the time that all of it takes.")
+    ] = False,
 ) -> None:  # fmt: skip
     """Validate a recipe or sweep and print the resolved plan with what was found; trains and writes nothing."""
     trust_all(trust)
@@ -67,8 +70,15 @@ def check(
     from dualsweep.trainer.recipe.load import is_sweep
 
     known = checked_sweep if is_sweep(load(file)) else checked_recipe
-    for line in describe(known(file, sets or [], None, None, address, "whole" if dry_run else "light"), everything):
+    checked = known(file, sets or [], None, None, address, "whole" if dry_run or estimating else "light")
+    for line in describe(checked, everything):
         print(line)
+    if estimating:
+        from dualsweep.sweeps.estimating import estimated
+        from dualsweep.trainer.checks.estimate import estimate
+
+        for line in estimated(checked, estimate(checked.recipe)):
+            print(line, flush=True)
 
 
 @app.command()

@@ -178,7 +178,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
             front = ["front", "tiny-sweep", "--tracking-uri", login, "--output", "other", "--json", "front.json"]
             said = here(elsewhere, *front, environment=secrets)
             told = without + delivered + again + said
-            told += here(folder, "explain", "sweep.yaml", environment=secrets) + here(
+            told += here(folder, "explain", "runs/tiny-sweep", environment=secrets) + here(
                 folder, "check", "sweep.yaml", environment=secrets
             )
             (folder / "sweep.yaml").unlink()

@@ -12,6 +12,7 @@ from dualsweep.trainer.engine.assembly import Prepared, prepare
 from dualsweep.trainer.engine.final_evaluation import evaluate
 from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.engine.loop import Loop
+from dualsweep.trainer.engine.room import room_for
 from dualsweep.trainer.evaluation.metrics import resolve
 from dualsweep.trainer.models.export import stored_files
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -29,9 +30,13 @@ def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = Non
         TrainingError: the model, the data or a user's part is unusable, for a reason that trying again won't fix.
     """
     resolve(recipe.evaluation.metrics)  # a wrong import path must cost no training
-    prepared = prepare(recipe, host, judges)
+    with room_for("the model", recipe):
+        prepared = prepare(recipe, host, judges)
     loop = Loop(prepared, partial(_files, prepared))
-    evaluation = evaluate(prepared, prepared.policy, loop.run(), loop.enter)
+    with room_for("a primal step", recipe):
+        trained = loop.run()
+    with room_for("the evaluation", recipe):
+        evaluation = evaluate(prepared, prepared.policy, trained, loop.enter)
     loop.enter("writing")
     host.checkpoints.flush()
     loop.wait()  # so that a training with a result has lost no point: it is never continued

@@ -1,0 +1,47 @@
+"""`check --estimate` in words: what a worker holds, how fast it is, how long a training and the whole sweep take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dualsweep.cluster.machine import local_machine
+from dualsweep.cluster.resources import concurrency
+from dualsweep.sweeps.checking import Checked, runs_elsewhere
+from dualsweep.sweeps.trial_state import clock
+from dualsweep.trainer.checks.estimate import TIMED, Estimate
+
+#: Seconds that a trial takes beside its training, on processes that are there (docs/scale.md).
+_STARTING = 0.5
+_UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
+
+
+def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
+    """The estimate, line by line, of a recipe that was found good, and of its sweep."""
+    recipe, plan, workers = checked.recipe, checked.plan, checked.ask.workers
+    which = "all" if estimate.trained == estimate.parameters else f"{estimate.trained:,}"
+    yield f"  parameters    {estimate.parameters:,}, {which} trained"
+    parts = ", ".join(f"{name} {size(count)}" for name, count in estimate.memory.items())
+    yield f"  memory        {size(sum(estimate.memory.values()))} of tensors a worker: {parts}"
+    kind = "trajectories" if recipe.terms_on("rollout") else "images"
+    share = f", {workers} workers without what they exchange" if workers > 1 else ""
+    yield (
+        f"  speed         {estimate.step * 1000:.3g} ms a step, {estimate.images:,.0f} {kind} a second"
+        f" (by {TIMED} steps on this machine's {estimate.device.upper()}{share})"
+    )
+    steps, seconds = recipe.train.steps, estimate.training(recipe.train.steps)
+    stepping, judging = clock(steps * estimate.step), clock(estimate.evaluation)
+    yield f"  one training  about {clock(seconds)}: {steps} steps in {stepping}, evaluation {judging}"
+    if plan is not None:
+        trainings = plan.trials * len(plan.seeds)
+        each, hours = seconds + _STARTING, trainings * workers * seconds / 3600
+        if runs_elsewhere(checked.address):
+            yield f"  the sweep     {hours:.2g} worker-hours in {trainings} trainings, on machines like this one"
+            return
+        beside = concurrency(local_machine(), checked.ask, plan.sweep.concurrency).concurrent
+        whole = clock(-(-trainings // beside) * each)
+        yield f"  the sweep     about {whole}: {trainings} trainings, {beside} at a time; {hours:.2g} worker-hours"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that leaves a number from 1 to 1023."""
+    return next((f"{count / unit:.3g} {name}" for unit, name in _UNITS if count >= unit), f"{count} bytes")

@@ -1,0 +1,113 @@
+"""What a training is said to take, against what is known of a network of two layers."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dualsweep.sweeps.checking import checked_plan, checked_recipe
+from dualsweep.sweeps.estimating import estimated, size
+from dualsweep.sweeps.planning.load import load_plan
+from dualsweep.sweeps.trial_state import clock
+from dualsweep.trainer.checks.estimate import DRAWS, TIMED, WARM, Estimate, estimate
+from dualsweep.trainer.recipe.recipe import Recipe
+from tests.sweeps.files import RECIPE as FILE
+from tests.sweeps.files import SWEEP
+from tests.sweeps.in_process import RECIPE
+from tests.trainer.conftest import WriteModule
+
+#: 64 numbers in, 100 between, 64 out: 6,500 + 6,464 parameters. It notes how often it is asked, and may take its time.
+MODULE = """
+import time, torch
+
+class Net(torch.nn.Module):
+    asked, pause = [], 0.0
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = torch.nn.Linear(64, 100), torch.nn.Linear(100, 64)
+
+    def forward(self, x, t):
+        Net.asked.append((len(x), self.training))
+        time.sleep(Net.pause)
+        return self.two(self.one(x.flatten(1)).relu()).view_as(x)
+"""
+PARAMETERS = 64 * 100 + 100 + 100 * 64 + 64
+
+
+def recipe(path: str, **keys: Any) -> Recipe:
+    plain = {**RECIPE, "model": {"call": path}, "constraints": [], "evaluation": {"samples": 0, "loss_draws": 64}, **keys}
+    return Recipe.model_validate(plain)
+
+
+def test_parameters_and_what_is_held_between_steps_are_counted(module: WriteModule) -> None:
+    told = estimate(recipe(module("linear", MODULE) + ":Net"))
+    assert told.parameters == told.trained == PARAMETERS
+    four = 4 * PARAMETERS
+    assert (told.memory["weights"], told.memory["gradients"], told.memory["averaged weights"]) == (four, four, four)
+    assert told.memory["optimiser"] == pytest.approx(2 * four, abs=64)  # two moments, and a step for each parameter
+
+
+def test_activations_are_those_of_the_batch(module: WriteModule) -> None:
+    """Of each sample the input, what the first layer gives to ReLU's result, 4 bytes each; the loss keeps some more of 64."""
+    path = module("linear", MODULE) + ":Net"
+    kept = {batch: estimate(recipe(path, train={"steps": 20, "batch_size": batch})).memory["activations"] for batch in (32, 64)}
+    of_one = (kept[64] - kept[32]) / 32
+    assert 4 * (64 + 100) <= of_one <= 4 * (64 + 100 + 100 + 6 * 64)
+    in_pieces = estimate(recipe(path, train={"steps": 20, "batch_size": 64, "accumulate": 4})).memory["activations"]
+    assert in_pieces < 0.4 * kept[64]
+
+
+def test_a_worker_takes_its_share_of_the_batch_and_a_few_steps(module: WriteModule) -> None:
+    estimate(recipe(module("linear", MODULE) + ":Net", train={"steps": 20, "batch_size": 32}, resources={"workers": 2}))
+    asked = sys.modules["linear"].Net.asked
+    assert [count for count, training in asked if training] == [16] * (WARM + TIMED)
+
+
+def test_steps_are_timed(module: WriteModule) -> None:
+    """A step takes as long as the network sleeps, at the least."""
+    path = module("linear", MODULE.replace("pause = [], 0.0", "pause = [], 0.03"))
+    started = time.perf_counter()
+    told = estimate(recipe(path + ":Net", evaluation={"samples": 0, "loss_draws": 1000 * DRAWS}))
+    passed = time.perf_counter() - started
+    assert 0.03 <= told.step <= passed / TIMED
+    assert told.evaluation > 1000 * 0.03, "scaled to all draws, of which few were made"
+
+
+def test_nothing_is_left_and_torch_is_as_it_was(module: WriteModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    estimate(recipe(module("linear", MODULE) + ":Net", resources={"cpus_per_worker": 2}))
+    assert torch.equal(torch.random.get_rng_state(), before) and torch.get_num_threads() == threads
+    assert list(tmp_path.glob("**/checkpoints")) == []
+
+
+KNOWN = Estimate({"weights": 3 << 20, "activations": 512 << 20}, 0.1, 1280.0, 30.0, 1_000_000, 1_000_000, "cpu")
+
+
+def test_the_sweep_s_time_is_that_of_its_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(FILE)
+    (tmp_path / "sweep.yaml").write_text(SWEEP + "concurrency: 1\nseeds: 2\n")
+    checked = checked_plan(load_plan("sweep.yaml"), None, None, None, "light")
+    steps = checked.recipe.train.steps
+    lines, whole = list(estimated(checked, KNOWN)), 30 + steps / 10
+    assert "515 MB of tensors a worker: weights 3 MB" in lines[1] and f"about {clock(whole)}: {steps} steps" in lines[3]
+    assert checked.plan is not None
+    trainings = 2 * checked.plan.trials
+    assert f"about {clock(trainings * (whole + 0.5))}: {trainings} trainings, 1 at a time" in lines[4]
+    elsewhere = list(estimated(replace(checked, address="10.0.0.1:6379"), KNOWN))[-1]
+    assert elsewhere.endswith(f"{trainings * whole / 3600:.2g} worker-hours in {trainings} trainings, on machines like this one")
+    alone = list(estimated(checked_recipe(Path("recipe.yaml"), [], None, None, None, "light"), KNOWN))
+    assert len(alone) == 4 and "1,280 images a second" in alone[2]
+
+
+@pytest.mark.parametrize(("count", "told"), [(12, "12 bytes"), (1 << 10, "1 kB"), (3 << 19, "1.5 MB"), (5 << 30, "5 GB")])
+def test_sizes(count: int, told: str) -> None:
+    assert size(count) == told
