@@ -36,6 +36,10 @@ Sampler = Annotated[
 ]
 Label = Annotated[str | None, typer.Option("--label", help="A class, of a model that is given labels; by default all in turn.")]
 
+Prompt = Annotated[
+    str | None, typer.Option("--prompt", help="A text, of a text-to-image model; by default its own prompts or captions in turn.")
+]
+
 
 def sample(
     checkpoint: Annotated[
@@ -49,6 +53,7 @@ def sample(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed.")] = 0,
     label: Label = None,
+    prompt: Prompt = None,
     multipliers: Multipliers = None,
     budgets: Budgets = None,
     trust: Trust = False,
@@ -71,7 +76,9 @@ def sample(
     place = find_checkpoint(checkpoint if (model := model_of(copy)) == copy else model)
     asked = asked_multipliers(place, multipliers, budgets)
     try:
-        samples = generate(place, count, output, sampler=sampler, steps=steps, seed=seed, multipliers=asked, label=label)
+        samples = generate(
+            place, count, output, sampler=sampler, steps=steps, seed=seed, multipliers=asked, label=label, prompt=prompt
+        )  # fmt: skip
     except ValueError as error:
         raise InputError([Diagnostic(("--steps",), str(error), str(steps), "lower it", "command line", 1)]) from None
     print(f"{len(samples)} samples of shape {tuple(samples.shape[1:])} in {output}")

@@ -17,13 +17,16 @@ from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
 from dualsweep.trainer.config.import_path import CannotImportError, import_callable, takes
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.config.yaml_file import Document
+from dualsweep.trainer.data.captions import matching
 from dualsweep.trainer.data.class_names import composed, find
 from dualsweep.trainer.data.dataset_info import DatasetInfo
 from dualsweep.trainer.data.faults import (
     BadDataError,
+    no_caption_fits,
     nothing_kept,
     nothing_to_train_on,
     unknown_class,
+    without_captions,
     without_classes,
     without_labels,
 )
@@ -88,7 +91,7 @@ def _data_faults(recipe: Recipe, data: Data, known: DatasetInfo) -> Iterator[Dia
     if data.random_flip and known.shape is not None and len(known.shape) != 3:
         where = "data", "random_flip"
         yield Diagnostic(where, "must go with images [C, H, W]", f"samples of shape {list(known.shape)}", "drop it")
-    if recipe.model.condition is not None and known.labelled is False:
+    if recipe.model.condition == "labels" and known.labelled is False:
         remedy = "drop it, or give data with labels"
         yield Diagnostic(("model", "condition"), "must go with data that have labels", "data without labels", remedy)
     yield from _keep_faults(data, known)
@@ -212,6 +215,10 @@ def _keep_faults(data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
 def _subset_faults(subset: Subset, keys: Keys, data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
     if subset.classes is not None:
         yield from _classes_faults(subset.classes, (*keys, "classes"), data, known)
+    if subset.captions is not None and data.captions is None:
+        yield without_captions((*keys, "captions"))
+    elif subset.captions is not None and known.captions is not None and not any(matching(known.captions, subset.captions)):
+        yield no_caption_fits((*keys, "captions"), subset.captions, thinned=False)
     if subset.indices is not None:
         yield from _indices_faults(subset.indices, (*keys, "indices"), known)
 

@@ -127,7 +127,10 @@ class _Trial:
     def _model(self) -> tuple[Predictor, Space]:
         """The trained model, asked as a run asks it, and the frozen ones."""
         recipe = self.recipe
-        library = Library([str(name) for name in self.data.examples.class_names] if self.data is not None else [])
+        examples = self.data.examples if self.data is not None else None
+        captions = examples.captions if examples is not None else None
+        classes = examples.class_names if examples is not None else ()
+        library = Library([str(name) for name in classes], captions.texts[:MORE] if captions is not None else ())
         space = library.space(recipe.leading, _CPU)
         shape = space.coded(self.data.examples.shape) if self.data is not None else shape_of(recipe.leading, space)
         schedule = noise_schedule(recipe, shape, space)

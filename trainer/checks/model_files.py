@@ -83,7 +83,10 @@ def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Diagno
         return
     yield from _network_faults(keys, model, places[class_names.index(network)], configs[class_names.index(network)])
     takes_text = network in OF_TEXT
-    if takes_text and not model.texts:
+    if model.condition == "captions" and not takes_text:
+        remedy = "write condition: labels, or load a text-to-image model"
+        yield Diagnostic((*keys, "condition"), "must be of a text-to-image model where it is captions", f"a {network}", remedy)
+    if takes_text and not model.texts and model.condition != "captions":
         yield Diagnostic(
             (*keys, "prompt"), "must be given for a text-to-image model", "nothing", "write e.g. prompt: a red apple"
         )

@@ -5,6 +5,7 @@ Plain Python: the checks use it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dualsweep.trainer.recipe.base import ClassName
@@ -42,6 +43,7 @@ class DatasetInfo:
     shape        of an example; of an image (channels, side, side)
     empty        sub-folders that are no class, having no images
     look         what some of the examples are like
+    captions     the text of each example, where the recipe asks for them
     """
 
     labelled: bool | None = None
@@ -51,6 +53,7 @@ class DatasetInfo:
     shape: tuple[int, ...] | None = None
     empty: tuple[str, ...] = ()
     look: Look | None = None
+    captions: Sequence[str] | None = None
 
 
 def image_shape(size: int | None, grey: bool) -> tuple[int, ...] | None:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys, dotted
+from dualsweep.trainer.data.captions import Captions
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.readers import Reader
 from dualsweep.trainer.recipe.base import ClassName
@@ -52,6 +53,11 @@ class Examples(Protocol):
         ...
 
     @property
+    def captions(self) -> Captions | None:
+        """The text of each example; None where the recipe asks for none."""
+        ...
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one example: (C, H, W) for images; another number of axes comes from `call` alone."""
         ...
@@ -83,6 +89,7 @@ class InMemory:
     images: torch.Tensor
     labels: Integers | None = None
     class_names: tuple[ClassName, ...] = ()
+    captions: Captions | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -111,6 +118,7 @@ class OnDemand:
     labels: Integers | None = None
     class_names: tuple[ClassName, ...] = ()
     reader: Reader | None = None
+    captions: Captions | None = None
     _judged: list[bool] = field(default_factory=list, init=False)
 
     def __len__(self) -> int:
@@ -153,17 +161,21 @@ _SIZE_REMEDY = "make them alike; images of a folder or of a Hugging Face data se
 
 @dataclass(frozen=True, eq=False)
 class Concatenated:
-    """The rows of `first`, then those of `second`; the latter have no class (-1), whatever their own labels say."""
+    """The rows of `first`, then those of `second`; the latter have no class and no caption (-1), whatever they say themselves."""
 
     first: Examples
     second: Examples
     labels: Integers | None = field(init=False)
+    captions: Captions | None = field(init=False)
 
     def __post_init__(self) -> None:
-        labels = self.first.labels
+        none, labels, captions = np.full(len(self.second), -1, dtype=np.int64), self.first.labels, self.first.captions
         if labels is not None:
-            labels = np.concatenate([labels, np.full(len(self.second), -1, dtype=np.int64)])
+            labels = np.concatenate([labels, none])
+        if captions is not None:
+            captions = Captions(captions.texts, np.concatenate([captions.of, none]))
         object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "captions", captions)
 
     def __len__(self) -> int:
         return len(self.first) + len(self.second)

@@ -51,3 +51,14 @@ def nothing_kept(keys: Keys, names: Sequence[ClassName], thinned: bool) -> Diagn
 
 def nothing_to_train_on(keep: dict[ClassName, float]) -> Diagnostic:
     return Diagnostic(("data", "keep"), "must leave examples to train on", show(keep), "keep a share of some class")
+
+
+def without_captions(keys: Keys) -> Diagnostic:
+    """Captions are asked of data of which none are read."""
+    return Diagnostic(keys, "must go with data that have captions", "data without", "say by `data.captions` where they are")
+
+
+def no_caption_fits(keys: Keys, patterns: Sequence[str], thinned: bool) -> Diagnostic:
+    """No caption fits a constraint's patterns; or, where `thinned`, only those of examples that are not trained on."""
+    received = f"none for {show(list(patterns))}" + (" after `keep` and `holdout`" if thinned else ", which no caption fits")
+    return Diagnostic(keys, "must have examples to train on", received, 'write another pattern, e.g. "*four*"')

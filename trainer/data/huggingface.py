@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.wording import nearest
+from dualsweep.trainer.data.captions import among, checked
 from dualsweep.trainer.data.class_names import as_declared
 from dualsweep.trainer.data.examples import Examples, Integers, Origin, from_reader
 from dualsweep.trainer.data.faults import BadDataError
@@ -33,15 +35,21 @@ def load(name: str, options: SourceOptions) -> Examples:
         BadDataError: it does not load, lacks a column, or an image or label cannot be read.
     """
     dataset = _open(name, options.split)
-    for keys, column in ((_IMAGE, options.image_column), (_LABEL, options.label_column)):
+    for key, column in options.columns.items():
         if column is not None and column not in dataset.column_names:
             raise BadDataError(
-                Diagnostic(keys, "must be a column of the data set", f"'{column}'", nearest(column, dataset.column_names))
+                Diagnostic(
+                    ("data", key), "must be a column of the data set", f"'{column}'", nearest(column, dataset.column_names)
+                )
             )
     labels, names = (None, ()) if options.label_column is None else _labels(dataset, options.label_column)
     origin = Origin(_IMAGE, lambda row: f"row {row} of {name}")
     reader = _reader(dataset, options)
-    return from_reader(_checked(reader, origin), len(dataset), origin, labels, names, in_threads=True, reader=reader)
+    examples = from_reader(_checked(reader, origin), len(dataset), origin, labels, names, in_threads=True, reader=reader)
+    if options.captions is None:
+        return examples
+    texts = dataset.with_format(None)[options.captions][:]
+    return replace(examples, captions=among([checked(text, f"row {row} of {name}") for row, text in enumerate(texts)]))
 
 
 def _open(name: str, split: str) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.wording import nearest
+from dualsweep.trainer.data.captions import METADATA
 from dualsweep.trainer.data.class_names import composed, ordered
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.paths import existing
@@ -60,13 +61,16 @@ def list_images(folder: str) -> Listing:
 
 
 def passed_over(folder: str) -> list[str]:
-    """The files at and below a folder that `list_images` takes for no images: neither hidden nor of a known suffix."""
+    """The files at and below a folder that `list_images` takes for no images: neither hidden nor of a known suffix, nor the
+    file of their captions.
+    """
     root = existing(folder, _KEYS)
     paths = []
     for place, below, files in os.walk(root):
         below[:] = [name for name in below if not name.startswith(".")]
         paths += [Path(place, name) for name in files if not name.startswith(".")]
-    return sorted(str(path.relative_to(root)) for path in paths if path.suffix.lower() not in SUFFIXES)
+    others = [path for path in paths if path.suffix.lower() not in SUFFIXES and path.name != METADATA]
+    return sorted(str(path.relative_to(root)) for path in others)
 
 
 def _by_class(root: Path) -> dict[str, list[Path]]:

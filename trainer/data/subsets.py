@@ -12,9 +12,10 @@ from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
 from dualsweep.trainer.config.import_path import CannotImportError, import_callable, takes
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.data import user_dataset
+from dualsweep.trainer.data.captions import matching
 from dualsweep.trainer.data.division import Split, draw_held_out, label_of, thin
 from dualsweep.trainer.data.examples import Examples, Integers
-from dualsweep.trainer.data.faults import BadDataError, nothing_kept, without_labels
+from dualsweep.trainer.data.faults import BadDataError, no_caption_fits, nothing_kept, without_captions, without_labels
 from dualsweep.trainer.recipe.data import Subset
 
 
@@ -36,6 +37,7 @@ def subset(subset: Subset, split: Split, keys: Keys) -> SubsetRows:
     - `classes`: those rows of `split.train` that are of these classes. What `keep` thinned away is not in the world the
       model is trained in, so it is not here either. Held out: the rows of `split.held_out` of these classes, as many as
       there are while the classes stand in the same proportion as in training.
+    - `captions`: those rows whose caption fits one of the patterns, likewise; held out are those of `split.held_out` that do.
     - `indices`, and `call` with `(labels) -> mask [N] or indices`: positions in the data set as it is before `keep`. They
       are the constraint's even where `keep` thinned them out of the objective: "learn from many, but be good on these".
       Those held out go to the held-out part. `labels` [N] are class names, as the recipe writes them.
@@ -46,6 +48,8 @@ def subset(subset: Subset, split: Split, keys: Keys) -> SubsetRows:
     """
     if subset.classes is not None:
         return _of_classes(subset, split, keys)
+    if subset.captions is not None:
+        return _of_captions(subset.captions, split, (*keys, "captions"))
     if subset.indices is not None:
         rows = np.array(subset.indices, dtype=np.int64)
         return _of_rows(rows, split, (*keys, "indices"), show(subset.indices))
@@ -65,6 +69,17 @@ def _of_classes(subset: Subset, split: Split, keys: Keys) -> SubsetRows:
     # Only the classes' proportion matters to q_i: where all of them are kept by the same share, no held-out row need go.
     largest = float(split.shares[chosen].max())
     return SubsetRows(train, thin(held_out, labels, split.ranks, split.shares / largest))
+
+
+def _of_captions(patterns: list[str], split: Split, keys: Keys) -> SubsetRows:
+    captions = split.examples.captions
+    if captions is None:
+        raise BadDataError(without_captions(keys))
+    fits = np.append(matching(captions.texts, patterns), False)[captions.of]  # the last stands for none
+    train = split.train[fits[split.train]]
+    if not len(train):
+        raise BadDataError(no_caption_fits(keys, patterns, thinned=bool(fits.any())))
+    return SubsetRows(train, split.held_out[fits[split.held_out]])
 
 
 def _of_rows(rows: Integers, split: Split, keys: Keys, received: str) -> SubsetRows:

@@ -50,7 +50,10 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
         TrainingError: the model, the data or a user's part is unusable.
     """
     data = assemble(recipe) if recipe.data is not None else None
-    library = Library([str(each) for each in data.examples.class_names] if data is not None else [])
+    library = Library(
+        [str(each) for each in data.examples.class_names] if data is not None else [],
+        data.examples.captions.texts if data is not None and data.examples.captions is not None else (),
+    )  # fmt: skip
     space = library.space(recipe.leading, host.device)
     shape = space.coded(data.examples.shape) if data is not None else shape_of(recipe.leading, space)
     schedule = noise_schedule(recipe, shape, space)
@@ -65,7 +68,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
         recipe.seed, recipe.train, recipe.rollout, recipe.product, recipe.evaluation, recipe.normalization_samples, shape,
         schedule, host, policy, primal.predict, frozen, judge, names, primal.guided, space,
         primal.predictor.texts, next(((each.column, each.value.to) for each in recipe.terms if each.term.anchors), None),
-        primal.predictor.by_label, primal.predictor.has_unconditional,
+        primal.predictor.of_examples, primal.predictor.has_unconditional,
     )  # fmt: skip
     latents = replace(data, examples=encoded(data.examples, space)) if data is not None else None
     sources = build_sources(recipe, setting, latents)
@@ -117,7 +120,7 @@ def _check_prompts(recipe: Recipe, predictor: Predictor, frozen: Mapping[str, Pr
     if recipe.train.condition_dropout:
         for name, each in {"model": predictor, **frozen}.items():
             _check_dropout(name, each, predictor)
-    kinds = {"rollout": "trajectories"} | ({"data": "data"} if predictor.by_label else {})
+    kinds = {"rollout": "trajectories"} | ({"data": "data"} if predictor.of_examples else {})
     others = [each for each in recipe.terms if each.term.source not in kinds]
     if len(predictor.texts) > 1 and others:
         what, remedy = ("classes", "model.label") if predictor.by_label else ("prompts", "model.prompt")
@@ -128,13 +131,13 @@ def _check_prompts(recipe: Recipe, predictor: Predictor, frozen: Mapping[str, Pr
 
 
 def _check_dropout(name: str, model: Predictor, trained: Predictor) -> None:
-    if model is not trained and not model.by_label:
+    if model is not trained and not model.of_examples:
         return  # asked the same, whatever an example is shown with
-    if not (model.by_label and model.has_unconditional):
-        what = "always has its class" if model.by_label else "is given no class of an example"
+    if not (model.of_examples and model.has_unconditional):
+        what = "always has its class" if model.of_examples else "is given nothing of an example"
         raise TrainingError(
-            f"train.condition_dropout must go with a model that knows examples with and without their class, but {name} {what}; "
-            "drop it, or write model.condition: labels for a network that also knows no class"
+            f"train.condition_dropout must go with a model that knows examples with and without their condition, but {name} "
+            f"{what}; drop it, or write model.condition for a network that also knows none"
         )
 
 

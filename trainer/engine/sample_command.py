@@ -39,8 +39,8 @@ class Restored(NamedTuple):
     space: Space
 
 
-def restore(checkpoint: str, multipliers: Mapping[str, float] | None = None) -> Restored:
-    """The model that a checkpoint holds.
+def restore(checkpoint: str, multipliers: Mapping[str, float] | None = None, prompt: str | None = None) -> Restored:
+    """The model that a checkpoint holds; one of text with this `prompt` in place of its own texts, where it is given.
 
     That of an amortised run is taken at `multipliers` by constraint (0 where left out), or at those of its recipe's budgets.
 
@@ -51,7 +51,7 @@ def restore(checkpoint: str, multipliers: Mapping[str, float] | None = None) -> 
     recipe = recipe_of(checkpoint)
     if multipliers is None:
         multipliers = multiplier_policy_of(recipe).sampled_at(checkpoint)
-    spec = Model(load=checkpoint, multipliers=dict(multipliers) if multipliers is not None else None)
+    spec = Model(load=checkpoint, multipliers=dict(multipliers) if multipliers is not None else None, prompt=prompt)
     schedule = own_schedule(spec)
     if schedule is None:
         raise TrainingError(f"a checkpoint must hold its schedule, but {checkpoint} has none; it was changed by hand")
@@ -121,18 +121,19 @@ def generate(
     batch_size: int = 250,
     multipliers: Mapping[str, float] | None = None,
     label: str | None = None,
+    prompt: str | None = None,
 ) -> Tensor:
     """Writes `count` samples as `samples.npy` [count, *shape], decoded, and, where they are images, as PNGs and one grid.
 
-    `sampler` and `steps` are those of the checkpoint's recipe where they are None; `multipliers` as `restore` takes them, `label`
-    as `draw` does.
+    `sampler` and `steps` are those of the checkpoint's recipe where they are None; `multipliers` and `prompt` as `restore`
+    takes them, `label` as `draw` does.
 
     Raises:
         InputError: the model knows no class of the name `label`.
-        TrainingError: `checkpoint` is no complete checkpoint.
+        TrainingError: `checkpoint` is no complete checkpoint, or its model takes no text.
         ValueError: more steps than the schedule has.
     """
-    model = restore(checkpoint, multipliers)
+    model = restore(checkpoint, multipliers, prompt)
     samples = draw(model, count, sampler=sampler, steps=steps, seed=seed, batch_size=batch_size, label=label)
     output.mkdir(parents=True, exist_ok=True)
     stored = io.BytesIO()

@@ -24,7 +24,7 @@ class Ask:
         condition = self.model.condition
         if condition is None:
             return plain
-        if condition.texts and not condition.by_label:
+        if condition.texts and condition.of_examples != "labels":
             return {**plain, "prompts": list(condition.texts), "negative": condition.negative, "without": self.without}
         labels = condition.get_buffer(f"{'without' if self.without else 'given'}_class_labels").tolist()
         return {**plain, "labels": labels, "classes": list(condition.texts) if not self.without else []}

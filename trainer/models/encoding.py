@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dualsweep.trainer.data.captions import Captions
 from dualsweep.trainer.data.examples import IN_MEMORY_BYTES, Concatenated, Examples, InMemory, Integers, concatenate
 from dualsweep.trainer.data.identity import identity
 from dualsweep.trainer.models.latent_cache import FORMAT, kept
@@ -37,6 +38,10 @@ class Encoded:
     @property
     def class_names(self) -> tuple[ClassName, ...]:
         return self.examples.class_names
+
+    @property
+    def captions(self) -> Captions | None:
+        return self.examples.captions
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,4 +80,6 @@ def encoded(examples: Examples, space: Space) -> Examples:
     latents = kept(hashlib.sha256(repr(said).encode()).hexdigest()[:40], shape, encode)
     if latents is None and not small:
         return Encoded(examples, space)
-    return InMemory(torch.cat(list(encode())) if latents is None else latents, examples.labels, examples.class_names)
+    return InMemory(
+        torch.cat(list(encode())) if latents is None else latents, examples.labels, examples.class_names, examples.captions
+    )

@@ -15,7 +15,7 @@ from dualsweep.trainer.checks.model_files import COMPOSITION, CONDITIONING
 from dualsweep.trainer.models import adapters
 from dualsweep.trainer.models.composed import Composed
 from dualsweep.trainer.models.kinds import is_a
-from dualsweep.trainer.models.labels import CLASSES
+from dualsweep.trainer.models.labels import CAPTIONS, CLASSES
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.text import part_of
 
@@ -37,6 +37,8 @@ def stored_files(predictor: Predictor, schedule: DDPMScheduler) -> dict[str, byt
             network.save_pretrained(Path(folder) / part_of(network), safe_serialization=True, max_shard_size="1TB")
         if predictor.condition is not None and predictor.condition.classes:
             files[CLASSES] = json.dumps(predictor.condition.classes).encode()
+        if predictor.of_examples == "captions":
+            files[CAPTIONS] = json.dumps(predictor.texts, ensure_ascii=False).encode()
         if predictor.conditioning is not None:
             files[CONDITIONING] = save_tensors({name: each.cpu() for name, each in predictor.conditioning.state_dict().items()})
         if is_a(network, "UNet2DModel") and type(network) is diffusers.UNet2DModel and _unconditional(predictor):

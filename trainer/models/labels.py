@@ -18,12 +18,23 @@ from dualsweep.trainer.storage import read_file
 
 #: The file of a checkpoint that names the classes of its network, in order.
 CLASSES = "classes.json"
+#: The file of a checkpoint with the captions that its network was trained under.
+CAPTIONS = "captions.json"
 
 
 def classes_in(place: str | None) -> tuple[str, ...]:
     """The classes that a checkpoint's network knows; none where it knows none, or `place` is no checkpoint of ours."""
+    return _names_in(place, CLASSES)
+
+
+def captions_in(place: str | None) -> tuple[str, ...]:
+    """The captions that a checkpoint's network was trained under; none where there were none, or `place` is no checkpoint."""
+    return _names_in(place, CAPTIONS)
+
+
+def _names_in(place: str | None, file: str) -> tuple[str, ...]:
     checkpoint = locate(place) if place is not None else None
-    written = read_file(checkpoint, CLASSES) if checkpoint is not None else None
+    written = read_file(checkpoint, file) if checkpoint is not None else None
     return tuple(json.loads(written)) if written is not None else ()
 
 
@@ -84,7 +95,7 @@ def label_condition(spec: Model, network: nn.Module, names: Sequence[str]) -> Co
         )
     none = len(names) if own else no_class(network, known or 0)
     if spec.label is None:
-        condition = of_classes(range(len(names)), none, texts=names, classes=names, by_label=True)
+        condition = of_classes(range(len(names)), none, texts=names, classes=names, of_examples="labels")
     elif spec.label < len(names):
         condition = of_classes([spec.label], none, classes=names)
     else:

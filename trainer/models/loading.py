@@ -9,7 +9,7 @@ import diffusers
 import torch
 
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.models.labels import classes_in, label_condition
+from dualsweep.trainer.models.labels import captions_in, classes_in, label_condition
 from dualsweep.trainer.models.networks import Networks, values_of
 from dualsweep.trainer.models.predictor import Condition, Predictor
 from dualsweep.trainer.models.prompt_or_class import condition_of
@@ -23,9 +23,11 @@ from dualsweep.trainer.recipe.model import Model
 class Library:
     """Models by what they are loaded from. Networks, text encoders and autoencoders are read once while this object is kept."""
 
-    def __init__(self, classes: Sequence[str] = ()) -> None:
-        """`classes` are those of the data, for networks that are given them and have no run of their own that names them."""
-        self.classes = tuple(classes)
+    def __init__(self, classes: Sequence[str] = (), captions: Sequence[str] = ()) -> None:
+        """`classes` and `captions` are those of the data, for networks that are given them and have no run of their own that
+        names them.
+        """
+        self.classes, self.captions = tuple(classes), tuple(captions)
         self._networks, self._encoders = Networks(), Encoders()
         self._spaces: dict[str, Space] = {}
 
@@ -39,10 +41,11 @@ class Library:
         """
         network = self._networks.trained(spec) if trained else self._networks.frozen(spec)
         root, names = rooted(spec), classes_in(spec.load)
-        if root.condition is not None or names:
+        if root.condition == "labels" or names:
             condition: Condition | None = label_condition(root, network, names or self.classes)
         elif root.load is not None:
-            condition = condition_of(root, network, pipeline_parts(root.load), self._encoders)
+            captions = self.captions or captions_in(spec.load)
+            condition = condition_of(root, network, pipeline_parts(root.load), self._encoders, captions)
         else:
             condition = None
         predictor, bound = Predictor(network, condition, root.guidance or 1.0), bound_of(spec)

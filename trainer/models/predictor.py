@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -22,25 +22,29 @@ _ADDED = ("text_embeds", "time_ids")
 _CONDITIONING = "conditioning."
 
 
+#: What of each example a network is given.
+OfExamples = Literal["", "labels", "captions"]
+
+
 class Condition(nn.Module):
     """What a network is given beside (x, t): keyword arguments [P, ...], one row for each of P prompts; P is 1 for a class.
 
     `without` [1, ...] are those of the unconditional prediction, for guidance; None where the network has none. `texts` are
-    the prompts, or with `by_label` the names of classes, of which each example has its own: P then stands for none of them, where
-    there is an unconditional prediction. `classes` are the names of all classes that the network knows, as far as they are known.
-    `negative` is the text given in place of none, `encoders` where lies what embeds texts. `pixels` is the number of pixels
-    along a side of x's, for a network that also takes the size of the image.
+    the prompts; where each example has one of its own, `of_examples`, they are its captions or the names of its classes: P then
+    stands for none of them, where there is an unconditional prediction. `classes` are the names of all classes that the network
+    knows, as far as they are known. `negative` is the text given in place of none, `encoders` where lies what embeds texts.
+    `pixels` is the number of pixels along a side of x's, for a network that also takes the size of the image.
     """
 
     def __init__(
         self, given: Mapping[str, Tensor], without: Mapping[str, Tensor] | None = None, texts: Sequence[str] = (),
         pixels: int | None = None, negative: str | None = None, encoders: str | None = None, *,
-        classes: Sequence[str] = (), by_label: bool = False,
+        classes: Sequence[str] = (), of_examples: OfExamples = "",
     ) -> None:  # fmt: skip
         super().__init__()
         self.names, self.texts, self.pixels = tuple(given), tuple(texts), pixels
         self.negative, self.encoders = negative, encoders
-        self.classes, self.by_label = tuple(classes), by_label
+        self.classes, self.of_examples = tuple(classes), of_examples
         self.has_unconditional = without is not None
         for key, values in (("given", given), ("without", without or {})):
             for name, value in values.items():
@@ -61,7 +65,7 @@ class Condition(nn.Module):
 
     def _table(self, name: str, kind: str) -> Tensor:
         table = self.get_buffer(f"{kind}_{name}")
-        if kind == "given" and self.by_label and self.has_unconditional:
+        if kind == "given" and self.of_examples and self.has_unconditional:
             return torch.cat([table, self.get_buffer(f"without_{name}")])
         return table
 
@@ -152,7 +156,12 @@ class Predictor(nn.Module):
     @property
     def by_label(self) -> bool:
         """Whether each example is predicted under its own class: `texts` are then the classes."""
-        return self.condition is not None and self.condition.by_label
+        return self.of_examples == "labels"
+
+    @property
+    def of_examples(self) -> OfExamples:
+        """What of each example it is predicted under, of `texts`; nothing where all samples are asked alike."""
+        return self.condition.of_examples if self.condition is not None else ""
 
     @property
     def has_unconditional(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -15,8 +16,12 @@ from dualsweep.trainer.models.text import Encoders, text_condition
 from dualsweep.trainer.recipe.model import Model
 
 
-def condition_of(spec: Model, network: nn.Module, parts: dict[str, Any], encoders: Encoders) -> Condition | None:
+def condition_of(
+    spec: Model, network: nn.Module, parts: dict[str, Any], encoders: Encoders, captions: Sequence[str] = ()
+) -> Condition | None:
     """The condition of `network` as `spec` asks; `parts` are the entries of the pipeline's index, by name.
+
+    `captions` are those of the data, for a `spec` that asks for them.
 
     Raises:
         TrainingError: the network must be given a prompt or class and is not, or is given one that it does not take.
@@ -28,8 +33,9 @@ def condition_of(spec: Model, network: nn.Module, parts: dict[str, Any], encoder
             "supported; use another model"
         )
     if is_a(network, *TEXT_NETWORKS):
-        _check_text(spec)
-        condition = text_condition(spec, network, parts, encoders)
+        captioned = spec.condition == "captions"
+        _check_text(spec, captions if captioned else spec.texts)
+        condition = text_condition(spec, network, parts, encoders, captions if captioned else ())
     elif (classes := number_of_classes(network)) is not None:
         condition = _label(spec, network, classes)
     else:
@@ -44,12 +50,12 @@ def condition_of(spec: Model, network: nn.Module, parts: dict[str, Any], encoder
     return condition
 
 
-def _check_text(spec: Model) -> None:
+def _check_text(spec: Model, texts: Sequence[str]) -> None:
     if spec.label is not None:
         raise TrainingError(
             f"a model's `label` must go with a class-conditional network, but {spec.load} takes text; write prompt"
         )
-    if not spec.texts:
+    if not texts:
         raise TrainingError(
             f"a text-to-image model must have a `prompt`, but got none for {spec.load}; write e.g. prompt: an apple"
         )

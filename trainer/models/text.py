@@ -5,8 +5,11 @@ Pipelines bring transformers along: diffusers imports them where they are first 
 
 from __future__ import annotations
 
+import hashlib
 import inspect
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import diffusers
@@ -16,11 +19,13 @@ from torch import Tensor, nn
 from dualsweep.trainer.checks.model_files import unsupported
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.kinds import is_a
-from dualsweep.trainer.models.predictor import Condition
+from dualsweep.trainer.models.latent_cache import FORMAT, kept
+from dualsweep.trainer.models.predictor import Condition, OfExamples
 from dualsweep.trainer.models.weight_files import variant_of
 from dualsweep.trainer.recipe.model import Model
 
 _AT_ONCE = 16
+_log = logging.getLogger(__name__)
 #: Tokens that the last, longest encoder of Stable Diffusion 3 is given.
 _LONGEST = 256
 
@@ -65,19 +70,23 @@ def pipeline_of(network: Any) -> Any:
     return diffusers.StableDiffusionXLPipeline if xl else diffusers.StableDiffusionPipeline
 
 
-def text_condition(spec: Model, network: Any, parts: dict[str, Any], encoders: Encoders) -> Condition:
-    """The prompts of `spec` as arguments of `network`; `parts` are the entries of the index of the pipeline at `spec.load`.
+def text_condition(
+    spec: Model, network: Any, parts: dict[str, Any], encoders: Encoders, captions: Sequence[str] = ()
+) -> Condition:
+    """The prompts of `spec` as arguments of `network`, or the `captions` of the data, each of which is cut where it is too long.
+
+    `parts` are the entries of the index of the pipeline at `spec.load`.
 
     Raises:
         TrainingError: the network is of another kind, the pipeline lacks an encoder, or a prompt is too long for it.
     """
     _check_kind(spec, network, parts)
     pipeline = encoders.of(str(spec.load), network, parts)
-    texts = spec.texts
-    for text in (*texts, spec.negative_prompt or ""):
+    texts = tuple(captions) or spec.texts
+    for text in (*spec.texts, spec.negative_prompt or ""):
         _check_length(text, pipeline)
-    pieces = [_encoded(pipeline, texts[at : at + _AT_ONCE], spec, False)[::2] for at in range(0, len(texts), _AT_ONCE)]
-    rows: list[Tensor] = [torch.cat(each) for each in zip(*pieces, strict=True)]
+    _tell_of_cuts(captions, pipeline)
+    rows = _kept(pipeline, texts, spec) if captions else _embedded(pipeline, texts, spec)
     names = ["encoder_hidden_states"]
     if len(rows) > 1:
         names.append("pooled_projections" if is_a(network, "SD3Transformer2DModel") else "text_embeds")
@@ -86,7 +95,36 @@ def text_condition(spec: Model, network: Any, parts: dict[str, Any], encoders: E
         _check_sizes(spec, network, rows[1].shape[1])
     given, others = (dict(zip(names, each, strict=True)) for each in (rows, without))
     pixels = _pixels(str(spec.load), parts) if "text_embeds" in names else None
-    return Condition(given, others, texts, pixels, spec.negative_prompt, str(spec.load))
+    of_examples: OfExamples = "captions" if captions else ""
+    return Condition(given, others, texts, pixels, spec.negative_prompt, str(spec.load), of_examples=of_examples)
+
+
+def _embedded(pipeline: Any, texts: Sequence[str], spec: Model) -> list[Tensor]:
+    """What the pipeline embeds of the texts, [P, ...] each: tokens, and where the network takes that too, whole texts."""
+    pieces = [_encoded(pipeline, texts[at : at + _AT_ONCE], spec, False)[::2] for at in range(0, len(texts), _AT_ONCE)]
+    return [torch.cat(each) for each in zip(*pieces, strict=True)]
+
+
+def _kept(pipeline: Any, texts: Sequence[str], spec: Model) -> list[Tensor]:
+    """The same of captions, which are many: encoded once for all runs, beside the latents (`latent_cache`)."""
+    said = hashlib.sha256(repr((FORMAT, tuple(texts), _LONGEST)).encode())
+    for name, part in sorted(pipeline.components.items()):
+        if name.startswith("text_encoder") and part is not None:
+            for key, value in part.state_dict().items():
+                said.update(repr((name, key, tuple(value.shape))).encode() + value.float().contiguous().numpy().tobytes())
+    made: list[Tensor] = []
+
+    def part_of_all(place: int) -> Iterator[Tensor]:
+        if not made:
+            made.extend(_embedded(pipeline, texts, spec))
+        yield made[place]
+
+    shapes = [(len(texts), *each.shape[1:]) for each in _embedded(pipeline, texts[:1], spec)]
+    kept_rows = []
+    for place, shape in enumerate(shapes):
+        rows = kept(f"{said.hexdigest()[:36]}-t{place}", shape, partial(part_of_all, place))
+        kept_rows.append(next(part_of_all(place)) if rows is None else rows)
+    return kept_rows
 
 
 @torch.no_grad()
@@ -119,13 +157,31 @@ def _check_kind(spec: Model, network: Any, parts: dict[str, Any]) -> None:
 
 
 def _check_length(text: str, pipeline: Any) -> None:
+    if (tokens := _tokens_beyond(text, pipeline)) is not None:
+        raise TrainingError(f"a prompt must have at most {tokens[1]} tokens, but got {tokens[0]}; shorten {text!r}")
+
+
+def _tell_of_cuts(captions: Sequence[str], pipeline: Any) -> None:
+    """Warns once of captions that encoders take only the beginning of."""
+    cut = [(text, tokens) for text in captions if (tokens := _tokens_beyond(text, pipeline)) is not None]
+    if cut:
+        text, (count, most) = cut[0]
+        _log.warning(
+            "%d of %d captions have more than the %d tokens that the text encoder takes, and are cut there: the first has %d, %r",
+            len(cut), len(captions), most, count, text[:80],
+        )  # fmt: skip
+
+
+def _tokens_beyond(text: str, pipeline: Any) -> tuple[int, int] | None:
+    """How many tokens a text has and how many an encoder takes, where that is fewer."""
     for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
         tokenizer = getattr(pipeline, name, None)
         if tokenizer is None:
             continue
         most = _LONGEST if name == "tokenizer_3" else tokenizer.model_max_length
         if (count := len(tokenizer(text).input_ids)) > most:
-            raise TrainingError(f"a prompt must have at most {most} tokens, but got {count}; shorten {text!r}")
+            return count, most
+    return None
 
 
 def _check_sizes(spec: Model, network: Any, pooled: int) -> None:

@@ -82,7 +82,7 @@ def _fingerprint_of_0_1(recipe: Recipe) -> str:
 #: Keys of sections, with the values at which nothing is other than before there were these keys.
 _SINCE_0_1 = (
     ("train", "accumulate", 1), ("train", "checkpointing", False), ("train", "compile", False),
-    ("train", "condition_dropout", 0.0), ("data", "random_flip", False),
+    ("train", "condition_dropout", 0.0), ("data", "random_flip", False), ("data", "captions", None),
 )  # fmt: skip
 
 
@@ -94,7 +94,9 @@ def _deciding(recipe: Recipe) -> dict[str, Any]:
         if plain[section] is not None and plain[section][key] == without:
             del plain[section][key]
     holders = [(each, WORD) for each in (*plain["constraints"], plain["objective"] or {})]
-    for holder, key in [*holders, *((model, "condition") for model in (plain["model"], *plain["models"].values()))]:
+    subsets = [(each["data"], "captions") for each, _ in holders if isinstance(each.get("data"), dict)]
+    models = [(model, "condition") for model in (plain["model"], *plain["models"].values())]
+    for holder, key in [*holders, *subsets, *models]:
         if holder.get(key) is None:
             holder.pop(key, None)
     return plain

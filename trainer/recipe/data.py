@@ -72,13 +72,23 @@ def _true(value: Any) -> Any:
     return value
 
 
+#: A text with wildcards.
+Pattern = Annotated[str, Field(min_length=1)]
+
+
 class Subset(Section):
-    """The data of a term, q_i: exactly one of `all`, `classes`, `indices` and `call`."""
+    """The data of a term, q_i: exactly one of `all`, `classes`, `captions`, `indices` and `call`."""
 
     all: Annotated[Literal[True] | None, BeforeValidator(_true)] = Field(
         None, description="true for all the training data", examples=["true"]
     )
     classes: list[ClassName] | None = Field(None, min_length=1, description="classes of the data", examples=["[4]"])
+    captions: list[Pattern] | None = Field(
+        None,
+        min_length=1,
+        description="patterns, one of which the caption must fit; `*` stands for anything, upper and lower case are the same",
+        examples=['["*four*"]'],
+    )
     indices: list[Annotated[int, Field(ge=0)]] | None = Field(
         None, min_length=1, description="positions in the data set, as it is before `keep`", examples=["[0, 5, 9]"]
     )
@@ -90,5 +100,5 @@ class Subset(Section):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        self.exactly_one("all", "classes", "indices", "call")
+        self.exactly_one("all", "classes", "captions", "indices", "call")
         return self

@@ -114,10 +114,11 @@ class Model(Section):
     label: Annotated[int, Field(ge=0)] | None = Field(
         None, description="the class that a class-conditional model is given", examples=["207"]
     )
-    condition: Literal["labels"] | None = Field(
+    condition: Literal["labels", "captions"] | None = Field(
         None,
         description="`labels`: the network is given the class of every example that it is trained on; samples have the classes "
-        "in turn. With `call` the network takes `class_labels` [B], the number of a class, or that of the classes for none",
+        "in turn. With `call` the network takes `class_labels` [B], the number of a class, or that of the classes for none. "
+        "`captions`: a text-to-image model is given the caption of every example (`data.captions`); samples have them in turn",
         examples=["labels"],
     )
     guidance: NotNegative | None = Field(
@@ -149,9 +150,12 @@ class Model(Section):
     def _of_loaded_models_alone(self) -> Self:
         kind = next(word for word in ("unet", "load", "call", "compose") if getattr(self, word) is not None)
         for key in ("prompt", "prompts", "negative_prompt", "label", "guidance", "lora", "multipliers"):
-            given = key == "guidance" and self.condition is not None
+            given = key == "guidance" and self.condition == "labels"
             if getattr(self, key) is not None and self.load is None and not given:
                 raise RuleError(key, "must go with `load`", f"it beside `{kind}`", "drop it, or load a model that takes it")
+        if self.condition == "captions" and self.load is None:
+            remedy = "load a text-to-image model, or write condition: labels"
+            raise RuleError("condition", "must go with `load` where it is captions", "it without", remedy)
         if self.condition is not None and self.compose is not None:
             raise RuleError("condition", "must go with one network", "it beside `compose`", "write it in the entries of `models`")
         conditions = [key for key in ("prompt", "prompts", "label", "condition") if getattr(self, key) is not None]

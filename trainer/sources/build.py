@@ -56,7 +56,7 @@ def _data_source(recipe: Recipe, setting: TermContext, data: Assembled | None) -
         raise ValueError("terms on data must have data or samples, but got neither; give `data`")
     built = [each.term.build(each.value, setting) for each in terms]
     columns = [each.column for each in terms]
-    prompts = _prompts(setting, data, len(examples), first) if setting.by_label else None
+    prompts = _prompts(setting, data, len(examples), first) if setting.of_examples else None
     flips = _flips(recipe, setting, data)
     return MixtureSource(setting, columns, built, populations, examples, recipe.resources.loaders, prompts, flips)
 
@@ -78,20 +78,18 @@ def _flips(recipe: Recipe, setting: TermContext, data: Assembled | None) -> Flip
 
 
 def _prompts(setting: TermContext, data: Assembled | None, count: int, first: Mapping[str, int]) -> Integers:
-    """Which class each of `count` examples is given: its label; of samples of frozen models, that which they were asked for.
+    """Which class or caption each of `count` examples is given: its own; of samples of frozen models, that which they were asked
+    for.
 
     Raises:
-        TrainingError: the classes are not those of the data, or the model must have one and some example has none.
+        TrainingError: they are not those of the data, or the model must have one and some example has none.
     """
-    names = tuple(map(str, data.examples.class_names)) if data is not None else setting.prompts
-    if names != setting.prompts:
-        raise TrainingError(
-            f"a model that is given classes must be trained on those that it knows, {list(setting.prompts)}, in their order, "
-            f"but got {list(names)}; rename the data's"
-        )
+    names, own = setting.prompts, None
+    if data is not None:
+        names, own = _own_prompts(setting, data.examples)
     prompts = np.full(count, -1, dtype=np.int64)
-    if data is not None and data.examples.labels is not None:
-        prompts[: len(data.examples)] = data.examples.labels
+    if data is not None and own is not None:
+        prompts[: len(data.examples)] = own
     ends = [*sorted(first.values()), count]
     for name, start in first.items():
         if len(setting.frozen[name].texts) == len(names):
@@ -103,6 +101,25 @@ def _prompts(setting: TermContext, data: Assembled | None, count: int, first: Ma
             "knows no class as well, or label them"
         )
     return np.where(prompts < 0, len(names), prompts)
+
+
+def _own_prompts(setting: TermContext, examples: Examples) -> tuple[tuple[str, ...], Integers | None]:
+    """The classes or captions of the data, which are those that the model knows, and each example's."""
+    if setting.of_examples == "captions":
+        captions = examples.captions
+        if captions is None or captions.texts != setting.prompts:
+            raise TrainingError(
+                "a model that is given captions must be trained on data that have them, but got none, or others than it was made "
+                "with; write data.captions"
+            )
+        return captions.texts, captions.of
+    names = tuple(map(str, examples.class_names))
+    if names != setting.prompts:
+        raise TrainingError(
+            f"a model that is given classes must be trained on those that it knows, {list(setting.prompts)}, in their order, "
+            f"but got {list(names)}; rename the data's"
+        )
+    return names, examples.labels
 
 
 def _with_samples(

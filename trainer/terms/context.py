@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.evaluation.judge_protocol import Judge
-from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.models.predictor import OfExamples, Predictor
 from dualsweep.trainer.models.spaces import Pixels, Space
 from dualsweep.trainer.recipe.base import ClassName
 from dualsweep.trainer.recipe.evaluation import Evaluation
@@ -33,8 +33,8 @@ class TermContext:
 
     predict: the trained model with its present weights, (x [B, *shape], t [B]) -> [B, *shape].
 
-    prompts: the texts of which each trajectory has one; none for models without. by_label: these are classes, and each example is
-    given its own; has_unconditional: the model also predicts without.
+    prompts: the texts of which each trajectory has one; none for models without. of_examples: these are classes or captions, and
+    each example is given its own; has_unconditional: the model also predicts without.
 
     multipliers: which ones the samples of a step have.
 
@@ -61,7 +61,7 @@ class TermContext:
     space: Space = field(default_factory=Pixels)
     prompts: tuple[str, ...] = ()
     anchor: tuple[int, str] | None = None
-    by_label: bool = False
+    of_examples: OfExamples = ""
     has_unconditional: bool = False
 
     @property

@@ -29,6 +29,8 @@ from dualsweep.trainer.samplers.chains import Chains
 from dualsweep.trainer.samplers.registry import SAMPLERS
 from tests.trainer.amortised.test_training import amortised
 from tests.trainer.models.test_build import aligned, train
+from tests.trainer.models.test_captions import images
+from tests.trainer.models.test_captions import recipe_of as captions
 from tests.trainer.models.test_composed import UNETS, recipe
 from tests.trainer.recipes import digits
 
@@ -47,6 +49,7 @@ class Sources:
     sd3: str
     transformer: str
     thresholding: str
+    captioned: str
 
     def text(self, place: str, **keys: Any) -> Recipe:
         sampled = {**UNMEASURED, "sampler": "ddim"} if keys.pop("ddim", False) else UNMEASURED
@@ -70,6 +73,7 @@ KINDS: dict[str, Make] = {
         train=SHORT | {"condition_dropout": 0.2}, model={"condition": "labels", "guidance": 2.0}
     ),
     "of text": lambda of: of.text(of.text_to_image, ddim=True, guidance=3.0),
+    "of captions": lambda of: captions(of.text_to_image, of.captioned, train=SHORT | {"batch_size": 4}, evaluation=UNMEASURED),
     "of several texts": lambda of: of.text(of.text_to_image, prompt=None, prompts=["a red apple", "a pear"], lora=LORA),
     "of text, adapted": lambda of: of.text(
         of.text_to_image, ddim=True, guidance=3.0, negative_prompt="pear", lora=LORA
@@ -144,7 +148,7 @@ def cases(
     )  # fmt: skip
     scheduler = DDPMScheduler(50, thresholding=True, clip_sample=False, dynamic_thresholding_ratio=0.9, sample_max_value=2.0)
     DDPMPipeline(unet, scheduler).save_pretrained(root / "thresholding")
-    of = Sources(text_to_image, sdxl, sd3, transformer, str(root / "thresholding"))
+    of = Sources(text_to_image, sdxl, sd3, transformer, str(root / "thresholding"), images(root / "images"))
     made = {name: case(name, of, root / name) for name in KINDS}
     elsewhere = root / "elsewhere"
     elsewhere.mkdir()
@@ -176,7 +180,7 @@ def test_diffusers_own_pipeline_gives_them_too(name: str, cases: dict[str, Case]
     [
         ("unconditional", "DDIMPipeline"), ("predicts v", "DDIMPipeline"), ("amortised", "DDIMPipeline"), ("aligned", None),
         ("flow", None), ("of a class", None), ("product", None), ("concepts of text", None),
-        ("of text", "StableDiffusionPipeline"),
+        ("of text", "StableDiffusionPipeline"), ("of captions", "StableDiffusionPipeline"),
         ("of SDXL", "StableDiffusionXLPipeline"), ("of SD3", "StableDiffusion3Pipeline"),
     ],
 )  # fmt: skip

@@ -114,6 +114,10 @@ def condition_fits(recipe: RecipeFields) -> None:
         raise RuleError(
             "model.condition", "must go with data, whose labels they are", "it without `data`", "drop it, or give `data`"
         )
+    captions = recipe.data.captions if recipe.data is not None else None
+    if model.condition == "captions" and captions is None:
+        remedy = "write data.captions, the column or key of the texts, or one `prompt` for all"
+        raise RuleError("model.condition", "must go with data that have captions where it is captions", "data without", remedy)
     if dropout and new and model.condition is None:
         rule = "must go with a model that is given the class of every example"
         raise RuleError("train.condition_dropout", rule, f"{dropout:g} without", "write model.condition: labels, or drop it")

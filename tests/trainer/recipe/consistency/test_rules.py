@@ -177,6 +177,9 @@ BREACHES = [
         terms.condition_fits, DATA, {"model": {"unet": {}, "condition": "labels", "guidance": 2.0}}, "model.guidance",
     ),
     Breach(
+        terms.condition_fits, DATA, {"model": {"load": "a/b", "condition": "captions"}}, "model.condition",
+    ),
+    Breach(
         terms.condition_fits, ALIGNMENT, {"model": {"call": "a:b", "condition": "labels"}}, "model.condition",
     ),
     Breach(feasibility.check_feasibility, SHARP, {"feasibility": {"tolerance": {"fife": 0.1}}}, "feasibility.tolerance"),
