@@ -30,6 +30,8 @@ def own_part_faults(recipe: Recipe) -> Iterator[Diagnostic]:
         yield from _rule_faults(recipe, recipe.dual.rule, ("dual", "rule"))
     if isinstance(recipe.rollout.gradient, OwnPart):
         yield from _estimator_faults(recipe.rollout.gradient, ("rollout", "gradient", "call"))
+    if isinstance(recipe.train.optimizer, OwnPart):
+        yield from _optimizer_faults(recipe.train.optimizer, ("train", "optimizer", "call"))
 
 
 def _rule_faults(recipe: Recipe, part: OwnPart, keys: Keys) -> Iterator[Diagnostic]:
@@ -50,6 +52,17 @@ def _rule_fits(recipe: Recipe, rule: DualRule, part: OwnPart, keys: Keys) -> Ite
     for place, alpha in [(("dual", "alpha"), recipe.dual.alpha), *soft]:
         if alpha is not None and not rule.relaxes:
             yield Diagnostic(place, "must go with a rule that relaxes", f"`{part}`, which says that it does not", "drop alpha")
+
+
+def _optimizer_faults(part: OwnPart, keys: Keys) -> Iterator[Diagnostic]:
+    try:
+        make = import_callable(part.call)
+    except CannotImportError as error:
+        yield error.diagnostic.at(keys)
+        return
+    if not takes(make, 1):
+        needed = "must be called with (parameters, lr=…)"
+        yield Diagnostic(keys, needed, f"`{part}`, which cannot be called so", "change its parameters")
 
 
 def _estimator_faults(part: OwnPart, keys: Keys) -> Iterator[Diagnostic]:

@@ -91,6 +91,8 @@ def _of_training(recipe: Recipe) -> Iterator[str]:
     if recipe.data is not None:
         source, _ = recipe.data.named
         yield from (f"data.{key}" for key in SourceOptions.model_fields if key not in source.options)
+    if isinstance(train.optimizer, OwnPart):
+        yield "train.weight_decay"
     if train.lr_schedule != "wsd":
         yield "train.lr_cooldown"
     if not recipe.terms_on("data"):
@@ -100,7 +102,10 @@ def _of_training(recipe: Recipe) -> Iterator[str]:
     else:
         yield "train.floor"
     if recipe.model.compose is not None:
-        yield from (f"train.{key}" for key in ("lr", "lr_schedule", "lr_cooldown", "lr_warmup", "weight_decay", "clip", "ema"))
+        yield from (
+            f"train.{key}"
+            for key in ("optimizer", "lr", "lr_schedule", "lr_cooldown", "lr_warmup", "weight_decay", "clip", "ema")
+        )
 
 
 def _of_evaluation(recipe: Recipe) -> Iterator[str]:

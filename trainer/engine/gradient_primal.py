@@ -13,6 +13,7 @@ from torch import Tensor, distributed, nn
 
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.averaged_weights import AveragedWeights
+from dualsweep.trainer.engine.optimizers import recall, remembered, stepper
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.activation_checkpointing import checkpoint_activations
 from dualsweep.trainer.models.compilation import compile_network
@@ -47,7 +48,8 @@ class GradientPrimal:
         if not self.parameters:
             raise TrainingError("the model must have trainable parameters, but got none; check requires_grad")
         train = recipe.train
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=train.lr, weight_decay=train.weight_decay, fused=True)
+        self._stepper = stepper(self.parameters, train)
+        self.optimizer = self._stepper.optimizer
         self.average = AveragedWeights(self.parameters, train.ema)
         self._rates = [train.lr]
         self.companions: dict[str, nn.Module] = {}
@@ -107,8 +109,7 @@ class GradientPrimal:
         norms = [nn.utils.clip_grad_norm_(group["params"], clip) for group in self.optimizer.param_groups]
         norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
         void = (~norm.isfinite()).float()
-        self.optimizer.found_inf = void  # type: ignore[attr-defined]  # where torch's own GradScaler says it
-        self.optimizer.step()
+        self._stepper.step(void)
         self.average.update(void)
         self._scaler.update()
         return norm
@@ -171,11 +172,8 @@ class GradientPrimal:
         """
         weights = {name: _copied(value) for name, value in self.predictor.stored().items()}
         average = {str(i): _copied(value) for i, value in enumerate(self.average.tensors)}
-        optimizer = {
-            f"{i}.{name}": _copied(value)
-            for i, values in self.optimizer.state_dict()["state"].items()
-            for name, value in values.items()
-        }
+        tensors, beside = remembered(self.optimizer)
+        optimizer = {name: _copied(value) for name, value in tensors.items()}
         groups = {"weights": weights, "average": average, "optimizer": optimizer}
         if self.companions:
             groups["companions"] = {
@@ -183,7 +181,8 @@ class GradientPrimal:
                 for owner, module in self.companions.items()
                 for name, value in module.state_dict().items()
             }
-        return groups, {"ema_steps": self.average.updates, "scaler": self._scaler.state_dict()}
+        numbers = {"ema_steps": self.average.updates, "scaler": self._scaler.state_dict()}
+        return groups, numbers | ({} if self.recipe.train.optimizer == "adamw" else {"optimizer": beside})
 
     def restore(self, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
         """Puts back what `state` returned, bit for bit."""
@@ -193,14 +192,10 @@ class GradientPrimal:
         self.average.updates = numbers["ema_steps"]
         if scaler := numbers.get("scaler"):  # a run in another precision, or of before, has none
             self._scaler.load_state_dict(scaler)
-        values: dict[int, dict[str, Tensor]] = {}
-        for key, value in groups["optimizer"].items():
-            index, name = key.split(".", 1)
-            values.setdefault(int(index), {})[name] = value
         for owner, module in self.companions.items():
             own = {name: value for name, value in groups["companions"].items() if name.startswith(f"{owner}.")}
             module.load_state_dict({name.removeprefix(f"{owner}."): value for name, value in own.items()})
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": values})
+        recall(self.optimizer, groups["optimizer"], numbers.get("optimizer"))
 
 
 def _copied(value: Tensor) -> Tensor:

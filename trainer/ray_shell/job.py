@@ -83,6 +83,7 @@ def _fingerprint_of_0_1(recipe: Recipe) -> str:
 _SINCE_0_1 = (
     ("train", "accumulate", 1), ("train", "checkpointing", False), ("train", "compile", False),
     ("train", "condition_dropout", 0.0), ("data", "random_flip", False), ("data", "captions", None),
+    ("train", "optimizer", "adamw"),
 )  # fmt: skip
 
 

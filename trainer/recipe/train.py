@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import BeforeValidator, Field, FiniteFloat
 
 from dualsweep.trainer.recipe.base import Count, NotNegative, Positive, Section
+from dualsweep.trainer.recipe.own_part import OwnPart, shipped_word
 
 
 class Train(Section):
@@ -18,7 +19,13 @@ class Train(Section):
         1, description="parts in which a worker computes its share of a batch, so that the activations of one alone are kept",
         examples=["4"],
     )  # fmt: skip
-    lr: Positive = Field(1e-3, description="learning rate of AdamW", examples=["2.0e-3"])
+    optimizer: Annotated[Literal["adamw"] | OwnPart, BeforeValidator(shipped_word)] = Field(
+        "adamw",
+        description="`adamw`, or the import path of another, `{call: torch.optim:Muon, options: {momentum: 0.9}}`: a class, or a "
+        "function of yours, that takes (parameters, lr=…) and its options",
+        examples=["adamw"],
+    )
+    lr: Positive = Field(1e-3, description="learning rate", examples=["2.0e-3"])
     lr_schedule: Literal["constant", "cosine", "wsd"] = Field(
         "constant", description="how the learning rate falls; `wsd`: warm-up, stable, then linear decay", examples=["wsd"]
     )

@@ -1,0 +1,120 @@
+"""How weights move along a gradient: AdamW, fused and without waiting for the device, or an optimiser that the recipe names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from dualsweep.trainer.config.import_path import import_callable
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.recipe.own_part import OwnPart
+from dualsweep.trainer.recipe.train import Train
+
+#: What of an optimiser's own numbers a checkpoint keeps as JSON.
+_PLAIN = (bool, int, float, str, type(None))
+
+
+class Stepper(Protocol):
+    """Moves weights, unless the gradient is void, and keeps what it remembers of earlier steps."""
+
+    optimizer: torch.optim.Optimizer
+
+    def step(self, void: Tensor) -> None:
+        """One step along the gradients that are there; nothing moves where `void`, a scalar on the device, is 1."""
+        ...
+
+
+class Fused:
+    """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101): the device itself decides whether a step is void."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], train: Train) -> None:
+        self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
+            parameters, lr=train.lr, weight_decay=train.weight_decay, fused=True
+        )
+
+    def step(self, void: Tensor) -> None:
+        self.optimizer.found_inf = void  # type: ignore[attr-defined]  # where torch's own GradScaler says it
+        self.optimizer.step()
+
+
+class Named:
+    """An optimiser of torch's or the user's own, which knows no void steps: each step waits to know whether it is one.
+
+    Raises:
+        TrainingError: it can't be made of the parameters, or is none.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], train: Train, part: OwnPart) -> None:
+        make: Callable[..., Any] = import_callable(part.call)
+        try:
+            made = make(list(parameters), lr=train.lr, **part.options)
+        except Exception as error:
+            raise TrainingError(
+                f"the optimiser {part} must take (parameters, lr=…) and its options, but got {type(error).__name__}: {error}; "
+                "change train.optimizer"
+            ) from error
+        if not isinstance(made, torch.optim.Optimizer):
+            raise TrainingError(
+                f"the optimiser {part} must be a torch.optim.Optimizer, but got a {type(made).__name__}; return one"
+            )
+        self.optimizer: torch.optim.Optimizer = made
+
+    def step(self, void: Tensor) -> None:
+        if not bool(void):
+            self.optimizer.step()
+
+
+def stepper(parameters: Iterable[nn.Parameter], train: Train) -> Stepper:
+    """What moves the parameters as the recipe says."""
+    if isinstance(train.optimizer, OwnPart):
+        return Named(parameters, train, train.optimizer)
+    return Fused(parameters, train)
+
+
+def remembered(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What an optimiser remembers: tensors by `INDEX.NAME`, and the numbers beside them, of parameters and of their groups.
+
+    Raises:
+        TrainingError: it remembers something else, which no checkpoint could keep.
+    """
+    kept = optimizer.state_dict()
+    tensors: dict[str, Tensor] = {}
+    numbers: dict[str, Any] = {}
+    for index, values in kept["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"{index}.{name}"] = value
+            else:
+                numbers[f"{index}.{name}"] = _plain(value, name)
+    groups = [
+        {name: _plain(value, name) for name, value in group.items() if name != "params" and not isinstance(value, Tensor)}
+        for group in kept["param_groups"]
+    ]
+    return tensors, {"state": numbers, "groups": groups}
+
+
+def recall(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any] | None) -> None:
+    """Puts back what `remembered` returned; `numbers` are None in checkpoints from before there were any."""
+    kept, values = optimizer.state_dict(), dict[int, dict[str, Any]]()
+    for key, value in [*tensors.items(), *(numbers or {}).get("state", {}).items()]:
+        index, name = key.split(".", 1)
+        values.setdefault(int(index), {})[name] = value
+    groups = [
+        {**group, **own}
+        for group, own in zip(kept["param_groups"], (numbers or {}).get("groups", kept["param_groups"]), strict=True)
+    ]
+    optimizer.load_state_dict({"state": values, "param_groups": groups})
+
+
+def _plain(value: Any, name: str) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(each, name) for each in value]
+    if not isinstance(value, _PLAIN):
+        raise TrainingError(
+            f"an optimiser must remember tensors and plain numbers, which checkpoints keep, but got a {type(value).__name__} as "
+            f"`{name}`; use another"
+        )
+    return value
