@@ -63,10 +63,7 @@ def sample(
     from dualsweep.trainer.config.diagnostics import Diagnostic
     from dualsweep.trainer.storage import check_writable
 
-    if sampler is not None and sampler not in samplers.NAMES:
-        raise InputError(
-            [Diagnostic(("--sampler",), f"must be {SAMPLERS}", repr(sampler), "name one of them", "command line", 1)]
-        )
+    _check_sampler(sampler)
     check_writable(str(output))
     from dualsweep.sweeps.records.sweep_summary import model_of
     from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
@@ -82,6 +79,15 @@ def sample(
     except ValueError as error:
         raise InputError([Diagnostic(("--steps",), str(error), str(steps), "lower it", "command line", 1)]) from None
     print(f"{len(samples)} samples of shape {tuple(samples.shape[1:])} in {output}")
+
+
+def _check_sampler(sampler: str | None) -> None:
+    from dualsweep.trainer.config.diagnostics import Diagnostic
+
+    if sampler is not None and sampler not in samplers.NAMES:
+        raise InputError(
+            [Diagnostic(("--sampler",), f"must be {SAMPLERS}", repr(sampler), "name one of them", "command line", 1)]
+        )
 
 
 def _tell_which(place: str) -> None:

@@ -33,12 +33,12 @@ def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
     yield f"  one training  about {clock(seconds)}: {steps} steps in {stepping}, evaluation {judging}"
     if plan is not None:
         trainings = plan.trials * len(plan.seeds)
-        each, hours = seconds + _STARTING, trainings * workers * seconds / 3600
+        hours = trainings * workers * seconds / 3600
         if runs_elsewhere(checked.address):
             yield f"  the sweep     {hours:.2g} worker-hours in {trainings} trainings, on machines like this one"
             return
         beside = concurrency(local_machine(), checked.ask, plan.sweep.concurrency).concurrent
-        whole = clock(-(-trainings // beside) * each)
+        whole = clock(-(-trainings // beside) * (seconds + _STARTING))
         yield f"  the sweep     about {whole}: {trainings} trainings, {beside} at a time; {hours:.2g} worker-hours"
 
 

@@ -14,7 +14,8 @@ from dualsweep.trainer.config.wording import nearest, show
 from dualsweep.trainer.data.faults import BadDataError
 
 if TYPE_CHECKING:
-    from dualsweep.trainer.data.examples import Integers
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: The file of an image folder, or of any folder in it, with a line of JSON for each image beside or below it: the convention of
 #: Hugging Face's `imagefolder`.
@@ -28,7 +29,7 @@ class Captions:
     """The distinct `texts`, in the order in which they first come, and which of them each example has: `of` [N], -1 for none."""
 
     texts: tuple[str, ...]
-    of: Integers
+    of: NDArray[np.int64]
 
 
 def among(captions: Sequence[str]) -> Captions:

@@ -8,6 +8,7 @@ import os
 import posixpath
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,12 +96,23 @@ def _deciding(recipe: Recipe) -> dict[str, Any]:
         if plain[section] is not None and plain[section][key] == without:
             del plain[section][key]
     holders = [(each, WORD) for each in (*plain["constraints"], plain["objective"] or {})]
-    subsets = [(each["data"], "captions") for each, _ in holders if isinstance(each.get("data"), dict)]
+    subsets = [(subset, "captions") for subset in _subsets(plain)]
     models = [(model, "condition") for model in (plain["model"], *plain["models"].values())]
     for holder, key in [*holders, *subsets, *models]:
         if holder.get(key) is None:
             holder.pop(key, None)
     return plain
+
+
+def _subsets(plain: Any) -> Iterator[dict[str, Any]]:
+    """The parts of the data that terms name, wherever they stand."""
+    if isinstance(plain, list):
+        plain = dict(enumerate(plain))
+    if isinstance(plain, dict):
+        if {"all", "classes", "captions", "indices"} <= plain.keys():
+            yield plain
+        for below in plain.values():
+            yield from _subsets(below)
 
 
 def _digest(plain: dict[str, Any]) -> str:

@@ -220,15 +220,18 @@ def test_runs_without_later_keys_keep_their_fingerprint() -> None:
     recipe, later = digits(), {"resources", "checkpoint", "start", "feasibility"}
     before = recipe.model_dump(mode="json", exclude=later)
     later_keys = {
-        "train": ("accumulate", "checkpointing", "compile", "condition_dropout"), "data": ("random_flip",),
-        "model": ("condition",),
+        "train": ("accumulate", "checkpointing", "compile", "condition_dropout", "optimizer"),
+        "data": ("random_flip", "captions"), "model": ("condition",),
     }  # fmt: skip
     for section, keys in later_keys.items():
         before[section] = {key: value for key, value in before[section].items() if key not in keys}
     before["constraints"] = [{key: value for key, value in each.items() if key != "term"} for each in before["constraints"]]
+    for each in before["constraints"]:
+        del each["data"]["captions"]
     assert fingerprint(recipe) == hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:16]
     assert fingerprint(recipe) != fingerprint(digits(train={"accumulate": 2}))
     assert fingerprint(recipe) != fingerprint(digits(data={"random_flip": True}))
+    assert fingerprint(recipe) != fingerprint(digits(train={"optimizer": {"call": "torch.optim:SGD"}}))
     assert fingerprint(recipe) != fingerprint(digits(model={"condition": "labels"}))
     assert fingerprint(recipe) != fingerprint(digits(start={"from": "runs/a"}))
     assert fingerprint(recipe) != fingerprint(digits(feasibility={"confidence": 0.9}))
