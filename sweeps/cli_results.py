@@ -8,7 +8,6 @@ from typing import Annotated, Literal, cast
 import typer
 
 from dualsweep.sweeps.exits import DONE, FAILED
-from dualsweep.sweeps.mirrored.driving import brought, brought_if_mirrored
 from dualsweep.sweeps.options import Json, Output, Prefer, Synced, Trust, interruptible, one_of, to_keep, write_json
 from dualsweep.sweeps.output import Screen
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
@@ -65,6 +64,7 @@ def sample(
 
     _check_sampler(sampler)
     check_writable(str(output))
+    from dualsweep.sweeps.mirrored.driving import brought_if_mirrored
     from dualsweep.sweeps.records.sweep_summary import model_of
     from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
     from dualsweep.trainer.engine.sample_command import find_checkpoint, generate
@@ -147,6 +147,7 @@ def explain(
     json_file: Json = None,
 ) -> None:
     """Say of each constraint of an ended run what became of it, with the evidence and what to change."""
+    from dualsweep.sweeps.mirrored.driving import brought
     from dualsweep.sweeps.reports.explaining import explain_run, show, wanted_shares
 
     run = brought(run)

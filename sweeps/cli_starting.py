@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dualsweep.sweeps.options import at_home, one_of
-from dualsweep.sweeps.starting.json_schema import KINDS, Kind
+from dualsweep.sweeps.starting.kinds import KINDS, Kind
 from dualsweep.sweeps.starting.shipped import copy, schema_text, shipped
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 

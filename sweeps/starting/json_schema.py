@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
 from dualsweep.sweeps.planning.kinds import Choice, Integers, LogUniform, Uniform
 from dualsweep.sweeps.planning.schema import Sweep
 from dualsweep.sweeps.planning.search import NOT_SEARCHED
+from dualsweep.sweeps.starting.kinds import Kind
 from dualsweep.trainer.recipe.recipe import Recipe
 
-Kind = Literal["recipe", "sweep"]
 Schema = dict[str, Any]
-KINDS: tuple[Kind, ...] = ("recipe", "sweep")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 #: No number beyond it is finite; a NaN is not below it either, as comparisons with it are false.
 _LARGEST = 1.7976931348623157e308

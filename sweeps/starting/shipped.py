@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from dualsweep.sweeps.starting.json_schema import Kind, json_schema
+from dualsweep.sweeps.starting.kinds import Kind
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.wording import nearest
 
@@ -71,6 +71,8 @@ def schema_file(kind: Kind) -> str:
 @cache
 def schema_text(kind: Kind) -> str:
     """What that file holds."""
+    from dualsweep.sweeps.starting.json_schema import json_schema  # all schemas, which other commands do without
+
     return json.dumps(json_schema(kind), indent=2) + "\n"
 
 

@@ -99,7 +99,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     cases: dict[str, Callable[[], object]] = {f"{count}": loop_of(aligned(count)).advance for count in (1, 2, 3, 5)}
-    times = interleaved({**cases, "plain": plain()}, options.rounds, options.steps, warmup=2)
+    times = interleaved({**cases, "plain": plain()}, options.rounds, options.steps, warmup=2, more=2 * options.rounds)
     what = "a step of alignment with 3 rewards, of a loop in plain torch"
     kept = [Interval.over(times["3"], times["plain"]).holds(what, "<= 1.05", STEPS)]
     for count in (2, 3, 5):

@@ -42,7 +42,7 @@ def main() -> None:
     torch.set_num_threads(1)
     recipe = digits(train={"batch_size": options.batch}, dual={"every": options.every})
     cases = {"bare": bare(options.batch, True), "plainer": bare(options.batch, False), "dualsweep": loop_of(recipe).advance}
-    times = interleaved(cases, options.rounds, options.steps)
+    times = interleaved(cases, options.rounds, options.steps, more=3 * options.rounds)
     kept = [
         Interval.over(times["bare"], times["dualsweep"]).holds(
             "steps a second over a bare loop's that clips and averages", ">= 1.0", STEPS

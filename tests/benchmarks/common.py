@@ -25,6 +25,7 @@ from dualsweep.trainer.engine.worker import run_worker
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT
+from tests.benchmarks.rows import STEPS, Interval
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -84,14 +85,21 @@ def bare_step(
     return step
 
 
-def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, steps: int, warmup: int = 20) -> dict[str, list[float]]:
-    """Seconds a step of each case, `rounds` times in turn (A B C, B C A, …), after `warmup` steps of each."""
+def interleaved(
+    cases: Mapping[str, Callable[[], object]], rounds: int, steps: int, warmup: int = 20, more: int = 0
+) -> dict[str, list[float]]:
+    """Seconds a step of each case, `rounds` times in turn (A B C, B C A, …), after `warmup` steps of each.
+
+    With `more`, at most so many rounds follow, until the ratio of each case to the last one is known to 2 %.
+    """
     names = list(cases)
     for name in names:
         for _ in range(warmup):
             cases[name]()
     times: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(rounds):
+    for turn in range(rounds + more):
+        if turn >= rounds and all(Interval.over(times[name], times[names[-1]]).half_width <= STEPS for name in names[:-1]):
+            break
         for place in range(len(names)):
             name = names[(turn + place) % len(names)]
             started = time.perf_counter()

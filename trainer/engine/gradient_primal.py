@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, distributed, nn
 
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.averaged_weights import AveragedWeights
+from dualsweep.trainer.engine.gradients import Gradients
 from dualsweep.trainer.engine.optimizers import recall, remembered, stepper
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.activation_checkpointing import checkpoint_activations
@@ -95,7 +97,8 @@ class GradientPrimal:
         Returns the norm of the global gradient before clipping, a scalar on the device. With a non-finite gradient nothing
         moves, which the device decides; every worker has the same norm, so all agree.
         """
-        self.optimizer.zero_grad(set_to_none=False)
+        for gradients in self._gradients:
+            gradients.zero()
         for number, surrogate in enumerate(surrogates, start=1):
             with self._exchanging(number == len(surrogates)):
                 with self.precision:
@@ -106,13 +109,19 @@ class GradientPrimal:
         self._scaler.unscale_(self.optimizer)
         clip = self.recipe.train.clip or math.inf
         # Each network by its own norm: a companion's large gradient is not to shorten the model's step.
-        norms = [nn.utils.clip_grad_norm_(group["params"], clip) for group in self.optimizer.param_groups]
+        norms = [gradients.shortened(clip) for gradients in self._gradients]
         norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
         void = (~norm.isfinite()).float()
         self._stepper.step(void)
         self.average.update(void)
         self._scaler.update()
         return norm
+
+    @cached_property
+    def _gradients(self) -> list[Gradients]:
+        """Those of each network, once all that are trained beside the model are there."""
+        laid = not isinstance(self.forward, nn.parallel.DistributedDataParallel)
+        return [Gradients(group["params"], laid=laid or number > 0) for number, group in enumerate(self.optimizer.param_groups)]
 
     def _exchanging(self, last: bool) -> AbstractContextManager[None]:
         """Where gradients are exchanged with the other workers: once an update, with its last backward pass."""
@@ -121,18 +130,11 @@ class GradientPrimal:
         return self.forward.no_sync()
 
     def _average_gradients(self) -> None:
-        """Averages gradients over workers as DDP does, in one message; a parameter that the step didn't use has one of zero."""
-        parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
-        for parameter in parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        flat = nn.utils.parameters_to_vector([each.grad for each in parameters])
-        distributed.all_reduce(flat)
-        flat /= self.world
-        start = 0
-        for parameter in parameters:
-            parameter.grad = flat[start : start + parameter.numel()].view_as(parameter)
-            start += parameter.numel()
+        """Averages gradients over workers as DDP does, in few messages; a parameter that the step didn't use has one of zero."""
+        for gradients in self._gradients:
+            for stretch in gradients.whole:
+                distributed.all_reduce(stretch)
+                stretch /= self.world
 
     def _seed_dropout(self, step: int) -> None:
         """Dropout, and whatever else a user's model draws, depends on (seed, step, rank)."""

@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator
 
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.search import apply
-from dualsweep.sweeps.starting.json_schema import KINDS, json_schema
+from dualsweep.sweeps.starting.json_schema import json_schema
+from dualsweep.sweeps.starting.kinds import KINDS
 from tests.sweeps.files import RECIPE, SWEEP, write
 from tests.sweeps.here import dualsweep_here
 

@@ -15,7 +15,8 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from dualsweep.sweeps.planning.schema import Sweep
-from dualsweep.sweeps.starting.json_schema import KINDS, Kind, json_schema
+from dualsweep.sweeps.starting.json_schema import json_schema
+from dualsweep.sweeps.starting.kinds import KINDS, Kind
 from dualsweep.trainer.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[3]
