@@ -122,16 +122,17 @@ def checked_store(written: str | None) -> str | None:
     return uri
 
 
-def check_file_only(file: Path, sets: Sequence[str]) -> str:
-    """Checks a file that will run elsewhere, so without this machine's resources and folders; `train` or `sweep`."""
-    if is_sweep(load(file)):
-        plan = load_plan(file, sets)
-        kind, recipe, document = "sweep", plan.recipe, plan.recipe_document
-    else:
-        kind, (recipe, document) = "train", load_recipe(file, sets)
+def checked_elsewhere(file: Path, sets: Sequence[str]) -> Checked:
+    """Checks a file that will run elsewhere, so without this machine's resources and folders.
+
+    Raises:
+        InputError: with every problem found.
+    """
+    plan = load_plan(file, sets) if is_sweep(load(file)) else None
+    recipe, document = load_recipe(file, sets) if plan is None else (plan.recipe, plan.recipe_document)
     if problems := before_loading.check(recipe, document):
         raise InputError(problems)
-    return kind
+    return Checked(file, recipe, document, plan, "", "auto", NOTHING)
 
 
 def _place(output: str | None, name: str) -> str:

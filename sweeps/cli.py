@@ -74,11 +74,9 @@ def check(
     for line in describe(checked, everything):
         print(line)
     if estimating:
-        from dualsweep.sweeps.estimating import estimated
-        from dualsweep.trainer.checks.estimate import estimate
+        from dualsweep.sweeps.estimating import show_estimate
 
-        for line in estimated(checked, estimate(checked.recipe)):
-            print(line, flush=True)
+        show_estimate(checked)
 
 
 @app.command()

@@ -28,18 +28,26 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would travel, by size; asks no server.")] = False,
     secrets: Annotated[bool, typer.Option(SECRETS, help="Carry files that look like secrets.")] = False,
     links: Annotated[bool, typer.Option(LINKS, help="Carry what links out of the working directory lead to.")] = False,
+    estimating: Annotated[
+        bool, typer.Option("--estimate", help="First train some steps here, for memory, speed and worker-hours.")
+    ] = False,
 ) -> None:
     """Submit a recipe or sweep to a Ray cluster, after a preflight, and follow its logs."""
     trust_all(trust)
-    from dualsweep.sweeps.checking import check_file_only
+    from dualsweep.sweeps.checking import checked_elsewhere
 
-    kind = check_file_only(file, sets or [])
+    checked = checked_elsewhere(file, sets or [])
+    kind = "train" if checked.plan is None else "sweep"
     from dualsweep.sweeps.submitting import show_cargo, submit_file
 
     allowed = [flag for flag, said in ((SECRETS, secrets), (LINKS, links)) if said]
     if dry_run:
         show_cargo(file, allowed, Screen())
         return
+    if estimating:
+        from dualsweep.sweeps.estimating import show_estimate
+
+        show_estimate(checked)
     code = submit_file(kind, file, address, sets or [], output, Screen(), following=follow, strict=strict, allowed=allowed)
     raise typer.Exit(code)
 

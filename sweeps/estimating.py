@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from dualsweep.cluster.machine import local_machine
 from dualsweep.cluster.resources import concurrency
 from dualsweep.sweeps.checking import Checked, runs_elsewhere
 from dualsweep.sweeps.trial_state import clock
-from dualsweep.trainer.checks.estimate import TIMED, Estimate
+
+if TYPE_CHECKING:
+    from dualsweep.trainer.checks.estimate import Estimate
 
 #: Seconds that a trial takes beside its training, on processes that are there (docs/scale.md).
 _STARTING = 0.5
 _UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
+
+
+def show_estimate(checked: Checked) -> None:
+    """Trains some steps here, and prints what comes of them.
+
+    Raises:
+        TrainingError: the model, the data or a user's part is unusable, or memory runs out.
+    """
+    from dualsweep.trainer.checks.estimate import estimate  # torch
+
+    for line in estimated(checked, estimate(checked.recipe)):
+        print(line, flush=True)
 
 
 def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
@@ -26,7 +41,7 @@ def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
     share = f", {workers} workers without what they exchange" if workers > 1 else ""
     yield (
         f"  speed         {estimate.step * 1000:.3g} ms a step, {estimate.images:,.0f} {kind} a second"
-        f" (by {TIMED} steps on this machine's {estimate.device.upper()}{share})"
+        f" (by {estimate.timed} steps on this machine's {estimate.device.upper()}{share})"
     )
     steps, seconds = recipe.train.steps, estimate.training(recipe.train.steps)
     stepping, judging = clock(steps * estimate.step), clock(estimate.evaluation)

@@ -152,6 +152,12 @@ def test_a_wrong_part_is_told_before_anything_starts(folder, command):
     assert not (folder / "runs").exists()
 
 
+def test_a_submit_says_what_it_takes_before_it_asks_the_server(folder):
+    done = dualsweep_here("submit", "sweep.yaml", "--estimate", "--address", "http://127.0.0.1:1", folder=folder)
+    assert done.returncode == 2 and "worker-hours in" in done.stdout and "job server" in done.stdout + done.stderr
+    assert done.stdout.index("worker-hours") < done.stdout.index("job server")
+
+
 def test_a_light_check_asks_no_part_and_no_dry_run_leaves_it_out(folder):
     (folder / "bad_metric.py").write_text("def listed(evidence):\n    return [1.0]\n")
     sets = ("--set", "evaluation.metrics=['bad_metric:listed']")

@@ -43,6 +43,7 @@ class Estimate:
     images      images (or trajectories) that all workers take together in a second
     evaluation  seconds of the final evaluation
     parameters  of the network; `trained` are those that learn
+    timed       by how many steps it is known, on which `device`
     """
 
     memory: Mapping[str, int]
@@ -52,6 +53,7 @@ class Estimate:
     parameters: int
     trained: int
     device: str
+    timed: int = TIMED
 
     def training(self, steps: int) -> float:
         """Seconds of a whole training of so many steps."""

@@ -166,7 +166,7 @@ def test_everything_wrong_is_told_once_in_the_order_of_the_file(tmp_path: Path) 
         "sweep.yaml:8: search.constraints.four.at_most.choice: must be a list of at least one value, but got []; "
         "write e.g. `choice: [1, 5, 10]`",
         "sweep.yaml:9: search.train.steps.uniform: must be whole numbers for this key, but got [10.0, 100.0]; write `int: [10, 100]`",
-        "sweep.yaml:10: search.train.lr.uniform: must be greater than 0, but got -0.1; write learning rate of AdamW, e.g. 2.0e-3",
+        "sweep.yaml:10: search.train.lr.uniform: must be greater than 0, but got -0.1; write learning rate, e.g. 2.0e-3",
         "sweep.yaml:11: search.train.floor.choice: must make a valid recipe, in which `train.batch_size` must be at least "
         "1 + constraints x floor = 81, but got 64 with 40; enlarge the batch, or lower train.floor",
         "sweep.yaml:12: search.dual.warmup.int: must be two whole numbers, but got [0.5, 3]; write whole numbers, or `uniform`",
