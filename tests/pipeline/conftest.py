@@ -116,7 +116,8 @@ def working_directory(folder: Path) -> Iterator[Path]:
     put(folder, NAMED_LIKE_ROOMS)
     yield folder
     for process in running_in(folder):
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 @pytest.fixture
