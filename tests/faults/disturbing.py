@@ -145,7 +145,8 @@ def mlflow_server(folder: Path, port: int) -> Iterator[list[psutil.Process]]:
         yield [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     finally:
         for each in running_in(folder):
-            each.kill()
+            with contextlib.suppress(psutil.Error):
+                each.kill()
         process.wait()
 
 
