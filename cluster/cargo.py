@@ -6,9 +6,7 @@ makes what the preflight counts exactly what travels.
 """
 
 import os
-import shutil
 import stat
-import subprocess
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from dualsweep.cluster.errors import ClusterError
+from dualsweep.cluster.git import listed
 from dualsweep.cluster.secret_files import secret_files
 
 MIB = 2**20
@@ -163,17 +162,17 @@ def _behind(root: Path, link: str, files: list[tuple[str, int]]) -> Iterator[tup
 
 def _names(root: Path) -> Iterator[str]:
     """Paths relative to `root`, of what git or the ignore files let through."""
-    inside = _git(root, "rev-parse", "--is-inside-work-tree")
+    inside = listed(root, "rev-parse", "--is-inside-work-tree")
     names = _git_names(root) if inside == ["true"] else _walked_names(root, "", [])
     return (name for name in names if NEVER.isdisjoint(Path(name).parts))
 
 
 def _git_names(root: Path) -> Iterator[str]:
-    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard") or []
+    names = listed(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard") or []
     # git applies ignore files to what it doesn't track; .rayignore is there to keep tracked files at home, too.
-    left_out = set(_git(root, "ls-files", "-z", "--cached", "--ignored", "--exclude-per-directory=.rayignore") or [])
-    left_out.update(_git(root, "ls-files", "-z", "--others", "--ignored", "--exclude-per-directory=.rayignore") or [])
-    for name in listed:
+    left_out = set(listed(root, "ls-files", "-z", "--cached", "--ignored", "--exclude-per-directory=.rayignore") or [])
+    left_out.update(listed(root, "ls-files", "-z", "--others", "--ignored", "--exclude-per-directory=.rayignore") or [])
+    for name in names:
         if name in left_out:
             continue
         nested = root / name
@@ -181,17 +180,6 @@ def _git_names(root: Path) -> Iterator[str]:
             yield from (f"{name.rstrip('/')}/{inner}" for inner in _names(nested))
         else:
             yield name
-
-
-def _git(root: Path, *arguments: str) -> list[str] | None:
-    """What git lists; None where there is no git or this is no repository (or not one that git trusts)."""
-    if shutil.which("git") is None:
-        return None
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)
-    if done.returncode != 0:
-        return None
-    text = done.stdout.decode(errors="surrogateescape")
-    return [name for name in text.split("\0" if "-z" in arguments else "\n") if name]
 
 
 def _walked_names(root: Path, prefix: str, above: "_Rules") -> Iterator[str]:

@@ -11,7 +11,7 @@ from dualsweep.sweeps.exits import DONE, FAILED
 from dualsweep.sweeps.options import Json, Output, Prefer, Synced, Trust, interruptible, one_of, to_keep, write_json
 from dualsweep.sweeps.output import Screen
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
-from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import is_local, local_path
 from dualsweep.trainer.samplers import shipped as samplers
 from dualsweep.trainer.trust import trust_all
@@ -59,7 +59,6 @@ def sample(
 ) -> None:
     """Samples of a trained model, as PNG and NPY."""
     trust_all(trust)
-    from dualsweep.trainer.config.diagnostics import Diagnostic
     from dualsweep.trainer.storage import check_writable
 
     _check_sampler(sampler)
@@ -82,8 +81,6 @@ def sample(
 
 
 def _check_sampler(sampler: str | None) -> None:
-    from dualsweep.trainer.config.diagnostics import Diagnostic
-
     if sampler is not None and sampler not in samplers.NAMES:
         raise InputError(
             [Diagnostic(("--sampler",), f"must be {SAMPLERS}", repr(sampler), "name one of them", "command line", 1)]
@@ -208,7 +205,6 @@ def compare(
     json_file: Json = None,
 ) -> None:
     """Several sweeps on one figure: hypervolume against trials, compute and time; from MLflow alone."""
-    from dualsweep.trainer.config.diagnostics import Diagnostic
     from dualsweep.trainer.storage import check_writable
 
     if group not in GROUPS:

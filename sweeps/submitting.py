@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -16,6 +15,7 @@ from rich.console import Console
 from dualsweep.cluster.cargo import collect
 from dualsweep.cluster.errors import ClusterError
 from dualsweep.cluster.follow import follow
+from dualsweep.cluster.git import listed
 from dualsweep.cluster.job_files import read_log
 from dualsweep.cluster.jobs import Job, list_jobs, running, status, stop, submit
 from dualsweep.cluster.preflight import failures, inside, preflight
@@ -36,10 +36,8 @@ _COMMAND = "python -m dualsweep"
 
 def repository(file: Path) -> Path:
     """What travels: the git repository that holds the file, else the working directory."""
-    completed = subprocess.run(
-        ["git", "-C", str(file.absolute().parent), "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=False
-    )
-    return Path(completed.stdout.strip()) if completed.returncode == 0 else Path.cwd()
+    top = listed(file.absolute().parent, "rev-parse", "--show-toplevel")
+    return Path(top[0]) if top else Path.cwd()
 
 
 def submit_file(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+from dualsweep.cluster.git import listed
 from dualsweep.cluster.job_files import submission_id
 from dualsweep.trainer.config.masking import masked
 
 #: What a job is told by `dualsweep submit`: the copy of a repository that it works in has no history.
 COMMIT = "DUALSWEEP_COMMIT"
+#: Seconds that git may take: of a large repository on a slow disk nothing is told.
+_PATIENCE = 10.0
 
 
 def origin(file: str) -> dict[str, str]:
@@ -35,12 +37,8 @@ def origin(file: str) -> dict[str, str]:
 
 def commit_of(folder: Path) -> str:
     """The commit of the git repository that holds a folder, `+changed` where files that it follows were since; "" of none."""
-    commit = _git(folder, "rev-parse", "HEAD")
-    return commit + ("+changed" if commit and _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False, timeout=10)
-        return done.stdout.strip() if done.returncode == 0 else ""
-    return ""
+    commit = listed(folder, "rev-parse", "HEAD", timeout_s=_PATIENCE)
+    if not commit:
+        return ""
+    changed = listed(folder, "status", "--porcelain", "--untracked-files=no", timeout_s=_PATIENCE)
+    return commit[0] + ("+changed" if changed else "")

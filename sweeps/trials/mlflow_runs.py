@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.tracking.artifacts import dataset_of, verdicts_of, write_artifacts, write_shown
+from dualsweep.sweeps.tracking.spool import Spool
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.runs import OpenTrial, Run
 from dualsweep.trainer.result import Result
@@ -45,10 +47,7 @@ class MlflowRuns:
         if record is not None and record.replicates is not None and self._tracker.is_open(record.number):
             spool, folder = self._tracker.spool(record.number), self._folder / "artifacts" / record.id
             spool.point(record.result.steps, record.metrics, final=True)
-            for path in write_shown(folder, record.result, record.replicates.shown):
-                spool.artifact(path)
-            if (dataset := dataset_of(folder)) is not None:
-                spool.dataset(dataset)
+            _keep(spool, write_shown(folder, record.result, record.replicates.shown), folder)
             spool.tags({"dualsweep.replicates": str(len(record.replicates.runs)), **verdicts_of(folder)})
             spool.tags(_stopped_tags(record.result))
             self._tracker.end_trial(record.number, record.result.status, record.result.reason)
@@ -58,12 +57,17 @@ class MlflowRuns:
         points = self._tracker.points(run.number, run.seed)
         explained = Explained.of(f"{self._plan.name} {run.name}", points, result, run.recipe)
         folder = self._folder / "artifacts" / run.folder
-        for path in write_artifacts(folder, run.output(self._place), points, explained):
-            spool.artifact(path)
-        if (dataset := dataset_of(folder)) is not None:
-            spool.dataset(dataset)
+        _keep(spool, write_artifacts(folder, run.output(self._place), points, explained), folder)
         spool.tags(explained.tags() | _stopped_tags(result))
         self._tracker.end_trial(run.number, result.status, result.reason, run.seed)
+
+
+def _keep(spool: Spool, files: Iterable[Path], folder: Path) -> None:
+    """Adds the artifacts of a training or a trial, which lie in `folder`, and what it was trained on."""
+    for file in files:
+        spool.artifact(file)
+    if (dataset := dataset_of(folder)) is not None:
+        spool.dataset(dataset)
 
 
 def _stopped_tags(result: Result) -> dict[str, str]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dualsweep.trainer.checks.after_loading import info_of, loaded
 from dualsweep.trainer.checks.findings import Findings, findings
@@ -72,6 +72,12 @@ def dry_run(recipe: Recipe, document: Document) -> Findings:
     found = findings(recipe, document, known[0] if known else DatasetInfo(), trial.parameters, trial.schedule)
     odd = [*found.warnings, *(document.locate(each) for each in trial.odd)]
     return Findings(found.data, found.model, found.schedule, tuple(odd))
+
+
+def counted(parameters: Iterable[nn.Parameter]) -> tuple[int, int]:
+    """How many numbers parameters hold, and how many of these are trained."""
+    numbers = [(each.numel(), each.requires_grad) for each in parameters]
+    return sum(count for count, _ in numbers), sum(count for count, learns in numbers if learns)
 
 
 @contextlib.contextmanager
@@ -146,8 +152,7 @@ class _Trial:
         return (trained if trained is not None else compose(recipe, frozen)), space
 
     def _count(self, predictor: Predictor) -> None:
-        numbers = [(each.numel(), each.requires_grad) for each in predictor.inner.parameters()]
-        total, learned = sum(count for count, _ in numbers), sum(count for count, learns in numbers if learns)
+        total, learned = counted(predictor.inner.parameters())
         which = "all trained" if learned == total else f"{learned:,} of them trained"
         self.parameters = f"{total:,} parameters, {which}"
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
+from dualsweep.trainer.checks.dry_run import counted
 from dualsweep.trainer.dual.coordinator import InProcess
 from dualsweep.trainer.engine.assembly import Prepared, prepare
 from dualsweep.trainer.engine.dual_side import controller_of
@@ -70,7 +71,7 @@ def estimate(recipe: Recipe) -> Estimate:
         _part(recipe),
         torch.device("cuda" if recipe.resources.gpus_per_worker and torch.cuda.is_available() else "cpu"),
     )
-    with tempfile.TemporaryDirectory() as folder, _threads(recipe.resources.cpus_per_worker), _kept_randomness():
+    with tempfile.TemporaryDirectory() as folder, _threads(recipe.resources.cpus_per_worker), torch.random.fork_rng(devices=[]):
         host = LocalHost(InProcess(controller_of(part)), CheckpointFolder(folder), device)
         with room_for("the model", recipe):
             prepared = prepare(part, host)
@@ -86,9 +87,8 @@ def estimate(recipe: Recipe) -> Estimate:
         with room_for("the evaluation", recipe):
             evaluation = _evaluation(recipe, prepared, Trained(loop.state, loop.step, seconds, None))
     batch = recipe.rollout.batch_size if recipe.terms_on("rollout") else recipe.train.batch_size
-    numbers = [(each.numel(), each.requires_grad) for each in prepared.primal.predictor.parameters()]
     memory = {**_held(prepared), "activations": activations}
-    total, learned = sum(count for count, _ in numbers), sum(count for count, learns in numbers if learns)
+    total, learned = counted(prepared.primal.predictor.parameters())
     return Estimate(memory, seconds, batch / seconds, evaluation, total, learned, device.type)
 
 
@@ -179,9 +179,3 @@ def _threads(count: float) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def _kept_randomness() -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        yield

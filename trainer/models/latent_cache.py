@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dualsweep.trainer.data.examples import IN_MEMORY_BYTES
 
@@ -52,6 +52,13 @@ def folder() -> Path | None:
         return Path(given or f"{own}/dualsweep/latents").expanduser()
     except RuntimeError as error:
         raise OSError(str(error)) from error
+
+
+def add_weights(digest: Any, module: nn.Module) -> None:
+    """Adds a network's weights to a digest of hashlib's, that what it makes is named after."""
+    for name, weight in sorted(module.state_dict().items()):
+        digest.update(repr((name, weight.dtype, weight.shape)).encode())
+        digest.update(weight.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 def kept(name: str, shape: tuple[int, ...], encode: Callable[[], Iterator[Tensor]]) -> Tensor | None:

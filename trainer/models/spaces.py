@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models.latent_cache import add_weights
 
 
 class Space(Protocol):
@@ -97,9 +98,7 @@ class Latents:
         setting = [device.type, where, torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.__version__]
         told = [config, self.scale, self.shift, *setting, torch.backends.cudnn.allow_tf32, diffusers.__version__]
         digest = hashlib.sha256(repr(told).encode())
-        for name, weight in sorted(self.vae.state_dict().items()):
-            digest.update(repr((name, weight.dtype, weight.shape)).encode())
-            digest.update(weight.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        add_weights(digest, self.vae)
         return digest.hexdigest()
 
     def decode(self, z: Tensor) -> Tensor:

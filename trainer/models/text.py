@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from dualsweep.trainer.checks.model_files import unsupported
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.kinds import is_a
-from dualsweep.trainer.models.latent_cache import FORMAT, kept
+from dualsweep.trainer.models.latent_cache import FORMAT, add_weights, kept
 from dualsweep.trainer.models.predictor import Condition, OfExamples
 from dualsweep.trainer.models.weight_files import variant_of
 from dualsweep.trainer.recipe.model import Model
@@ -110,8 +110,8 @@ def _kept(pipeline: Any, texts: Sequence[str], spec: Model) -> list[Tensor]:
     said = hashlib.sha256(repr((FORMAT, tuple(texts), _LONGEST)).encode())
     for name, part in sorted(pipeline.components.items()):
         if name.startswith("text_encoder") and part is not None:
-            for key, value in part.state_dict().items():
-                said.update(repr((name, key, tuple(value.shape))).encode() + value.float().contiguous().numpy().tobytes())
+            said.update(name.encode())
+            add_weights(said, part)
     made: list[Tensor] = []
 
     def part_of_all(place: int) -> Iterator[Tensor]:

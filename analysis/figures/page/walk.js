@@ -9,11 +9,12 @@ const prices = (trial) => trial.constraints.filter((c) => c.multiplier !== null)
   .map((c) => `λ ${c.name} ${Number(c.multiplier.toPrecision(3))}`);
 const saidOf = (trial) => [`trial ${trial.id}: ${view.x} ${number(at(view.x, trial))}`, `${view.y} ${number(at(view.y, trial))}`, ...prices(trial)].join(", ");
 const takeStep = () => {
-  const trial = onWalk[Number(walk.value)], place = trial && placeOf(trial);
+  const trial = onWalk[Number(walk.value)];
   if (!trial) return;
   walked.textContent = saidOf(trial);
   walk.setAttribute("aria-valuetext", walked.textContent);
   hide(true);
+  const place = placeOf(trial);
   if (place) { show(trial, ...place); pin(); }
 };
 /** Where axes or filters have changed, the trials are others; the one that was walked to stays where it is among them. */
