@@ -1,7 +1,7 @@
 """The study: which trials were asked for and what they answered, kept by Optuna in a storage (`sweeps/studies/storage.py`).
 
-An ask is one record: the sampler works on a copy of the history in memory, and the trial is written with all its
-parameters at once. So after a kill a trial is there whole, to be resumed, or not at all, to be asked again the same.
+An ask is one record: the sampler works on a copy of the history in memory (`sweeps/studies/memory.py`), and the trial is written
+with all its parameters at once. So after a kill a trial is there whole, to be resumed, or not at all, to be asked again the same.
 
 Trials of other sweeps (`sweeps/studies/warm_start.py`) come before all others and are marked. The sweep's own are numbered from 0
 without them, here and everywhere else but in Optuna.
@@ -19,7 +19,7 @@ from typing import Literal, Self
 
 import optuna
 from optuna.samplers import RandomSampler
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from dualsweep.sweeps.dual_informed.of_plan import informed_sampler
@@ -31,9 +31,10 @@ from dualsweep.sweeps.records.trial_record import recorded
 from dualsweep.sweeps.records.trial_start import ATTRIBUTE as START
 from dualsweep.sweeps.records.trial_start import ProposedTrial, TrialStart
 from dualsweep.sweeps.studies.kept import asked_again, kept_at, remembered, was_damaged
+from dualsweep.sweeps.studies.memory import MemoryStudy
 from dualsweep.sweeps.studies.samplers import decode, distributions, kept_params, sampler_for
 from dualsweep.sweeps.studies.storage import StorageError, holding, locked, open_storage, patient
-from dualsweep.sweeps.studies.telling import OLD, SeenTrials
+from dualsweep.sweeps.studies.telling import OLD
 from dualsweep.sweeps.studies.unchanged import check_unchanged, fingerprint
 from dualsweep.sweeps.studies.warm_start import WARM, warm_trials
 from dualsweep.trainer.config.diagnostics import InputError
@@ -63,7 +64,8 @@ class Study:
         #: What a user should know of the trials taken over from other sweeps, in words.
         self.said: tuple[str, ...] = ()
         self._judged: tuple[int, str | None] | None = None  # the end is judged once for each trial that has ended
-        self._seen = SeenTrials(plan.required)
+        self._memory = MemoryStudy(plan)
+        self._taken_over = 0  # trials of other sweeps, which come before all others
         with contextlib.ExitStack() as held:
             try:
                 held.enter_context(locked(output / "study.lock"))
@@ -82,6 +84,7 @@ class Study:
         kept = self._study.user_attrs.get(_FINGERPRINT)
         if kept is not None:
             check_unchanged(self.plan, kept)
+        self._taken_over = sum(WARM in each.user_attrs for each in self._trials())
         ended = recorded(output)
         damaged = was_damaged(output)
         if ended and max(ended) >= len(self._own()) and not damaged:
@@ -113,6 +116,7 @@ class Study:
         for trial in transferred:
             if trial.user_attrs[WARM] not in there:
                 self._study.add_trial(trial)
+        self._taken_over = sum(WARM in each.user_attrs for each in self._trials())
         if self.plan.sweep.warm_start:
             self._study.set_user_attr(_WARM, len(transferred))
 
@@ -177,14 +181,8 @@ class Study:
                 "raise `trials`, or lower the sampler's `tolerance`."
             )
         trials = self._trials()
-        number = sum(WARM not in each.user_attrs for each in trials)
-        storage = InMemoryStorage()
-        memory = optuna.create_study(
-            directions=list(self.plan.objectives.values()), storage=storage, sampler=sampler_for(self.plan, len(trials))
-        )
-        within = storage.get_study_id_from_name(memory.study_name)
-        for each in trials:  # as `add_trials`, which checks each of them again
-            storage.create_new_trial(within, self._seen.of(each))
+        number = len(trials) - self._taken_over
+        memory = self._memory.of(trials, sampler_for(self.plan, len(trials)))
         if number < len(self.plan.points):
             memory.enqueue_trial(kept_params(self.plan, self.plan.points[number]))
         with _quiet():
@@ -256,7 +254,7 @@ class Study:
 
     def _own(self) -> list[FrozenTrial]:
         """The sweep's own trials, by their numbers."""
-        return [each for each in self._trials() if WARM not in each.user_attrs]
+        return self._trials()[self._taken_over :]
 
     def _asked(self, number: int, trial: FrozenTrial) -> ProposedTrial:
         params = {each.name: decode(each.kind, trial.params[each.name]) for each in self.plan.parameters}

@@ -51,20 +51,3 @@ def seen(trial: FrozenTrial, required: frozenset[str] | None) -> SeenTrial:
         if key != OLD and (required is None or not key.startswith(named) or key.removeprefix(named) in required)
     }
     return plain
-
-
-class SeenTrials:
-    """The trials of one study as samplers are to see them (`seen`); those that have ended, which never change, are made once."""
-
-    def __init__(self, required: frozenset[str] | None) -> None:
-        self._required = required
-        self._ended: dict[int, SeenTrial] = {}
-
-    def of(self, trial: FrozenTrial) -> SeenTrial:
-        """The trial as it is to be seen; its number in Optuna says which it is."""
-        if trial.number in self._ended:
-            return self._ended[trial.number]
-        made = seen(trial, self._required)
-        if made.state.is_finished():
-            self._ended[trial.number] = made
-        return made

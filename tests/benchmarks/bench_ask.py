@@ -1,9 +1,10 @@
 """A suggestion after 500 and 1,000 finished trials: `Study.ask()` beside Optuna's own samplers with the same trials, in turns.
 
-    python -m tests.benchmarks.bench_ask [--finished 500 1000] [--rounds 10] [--consecutive 64] [--gp]
+    python -m tests.benchmarks.bench_ask [--finished 500 1000] [--rounds 10] [--more 60] [--consecutive 64] [--gp]
 
 Trials as the demo's, over its search space, in journals on the disk; Optuna's study has been open all the time, with its sampler
-seeded and started as ours. `--gp` adds one suggestion of Optuna's GPSampler, which takes minutes.
+seeded and started as ours. At most `--more` turns follow until the ratio is known to 5 %. `--gp` adds one suggestion of Optuna's
+GPSampler, which takes minutes.
 
 `dual_informed` judges the end after some trials only, so its suggestions are so many consecutive ones of a study just opened, a
 trial ending after each: their mean has every verdict that was due at its share, the first one's too, and the worst is printed.
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import optuna
@@ -52,6 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--finished", type=int, nargs="+", default=[500, 1000])
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--more", type=int, default=60)
     parser.add_argument("--consecutive", type=int, default=64)
     parser.add_argument("--gp", action="store_true")
     options = parser.parse_args()
@@ -60,7 +62,7 @@ def main() -> None:
     kept = [
         holding
         for finished in options.finished
-        for holding in (beside_optuna(finished, options.rounds, options.gp), informed(finished, options.consecutive))
+        for holding in (beside_optuna(finished, options), informed(finished, options.consecutive))
     ]
     sys.exit(not all(kept))
 
@@ -85,19 +87,21 @@ def _plan(sampler: str) -> Plan:
     return load_plan(ROOT / "sweeps/digits.yaml", [f"sampler.name={sampler}", "trials=100000"])
 
 
-def beside_optuna(finished: int, rounds: int, gp: bool) -> bool:
+def beside_optuna(finished: int, options: argparse.Namespace) -> bool:
     """Whether `tpe` takes no longer than it may of Optuna's own time after so many trials."""
     plan = _plan("tpe")
-    made = list(made_trials(plan, "", finished + rounds + 1))
+    made = list(made_trials(plan, "", finished + options.rounds + options.more + 1))
     trials, later = made[:finished], made[finished:]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         asks = {"tpe": ours(plan, folder / "tpe", trials)}
         asks["Optuna's TPE"] = optunas(plan, folder, trials, TPESampler(seed=1, n_startup_trials=5))
-        if gp:
+        if options.gp:
             asks["Optuna's GPSampler"] = optunas(plan, folder, trials, GPSampler(seed=1, n_startup_trials=5))
         seconds: dict[str, list[float]] = {name: [] for name in asks}
         for turn, trial in enumerate(later):  # the first is for warming up
+            if turn > options.rounds and _beside(seconds).half_width <= RUNS:
+                break
             for name, ask in asks.items() if turn % 2 else reversed(asks.items()):
                 if turn < 2 or "GP" not in name:
                     started = time.perf_counter()
@@ -106,8 +110,11 @@ def beside_optuna(finished: int, rounds: int, gp: bool) -> bool:
                     tell(trial)
     medians = {name: statistics.median(each[1:]) for name, each in seconds.items()}
     print(f"{finished} finished: " + ", ".join(f"{name} {1000 * each:.0f} ms" for name, each in medians.items()))
-    of = Interval.over(seconds["tpe"][1:], seconds["Optuna's TPE"][1:])
-    return of.holds(f"{finished} finished, tpe of Optuna's", f"<= {OF_OPTUNA}", RUNS)
+    return _beside(seconds).holds(f"{finished} finished, tpe of Optuna's", f"<= {OF_OPTUNA}", RUNS)
+
+
+def _beside(seconds: Mapping[str, Sequence[float]]) -> Interval:
+    return Interval.over(seconds["tpe"][1:], seconds["Optuna's TPE"][1:])
 
 
 Tell = Callable[[MadeTrial], object]

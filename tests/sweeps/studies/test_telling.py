@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from dualsweep.sweeps.studies.telling import OLD, SeenTrials, seen, told_slacks
+from dualsweep.sweeps.studies.telling import OLD, seen, told_slacks
 from dualsweep.trainer.recipe.bound import Kind
 from dualsweep.trainer.result import ConstraintOutcome, failed
 
@@ -50,15 +49,3 @@ def test_a_trial_that_samplers_see_is_not_copied_deeply() -> None:
     (kept,) = study.get_trials(deepcopy=False)
     assert kept.user_attrs["told"] is trial.user_attrs["told"]
     assert (kept.number, kept.values) == (0, [1.0]) and trial.number == -1
-
-
-def test_trials_that_ended_are_made_once_and_running_ones_anew() -> None:
-    study = optuna.create_study()
-    trials = SeenTrials(frozenset())
-    running = study.ask()
-    before = trials.of(study.get_trials(deepcopy=False)[0])
-    study.tell(running, 1.0)
-    ended = trials.of(study.get_trials(deepcopy=False)[0])
-    assert not before.state.is_finished() and ended.state.is_finished() and ended.value == 1.0
-    assert trials.of(study.get_trials(deepcopy=False)[0]) is ended is copy.deepcopy(ended)
-    assert copy.deepcopy(before) is not before
