@@ -52,8 +52,14 @@ def test_a_trial_that_ran_is_there_as_it_ended(tmp_path: Path) -> None:
     search = plan(tmp_path, "sampler.name=random", sweep=NARROW)
     memory, space = MemoryStudy(search), distributions(search)
     asked = memory.of([], sampler_for(search, 0)).ask(space)
-    said = {"user_attrs": {"told": 1}, "constraints": {"four": -0.5}}
     for state, values in ((TrialState.RUNNING, None), (TrialState.COMPLETE, [1.0])):
-        trial = create_trial(state=state, values=values, params=asked.params, distributions=space, **said)
+        trial = create_trial(
+            state=state,
+            values=values,
+            params=asked.params,
+            distributions=space,
+            user_attrs={"told": 1},
+            constraints={"four": -0.5},
+        )
         (kept,) = memory.of([trial], sampler_for(search, 1)).get_trials()
         assert (kept.state, kept.values, kept.user_attrs, kept.constraints) == (state, values, {"told": 1}, {"four": -0.5})
