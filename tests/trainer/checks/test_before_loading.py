@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from dualsweep.trainer.checks.before_loading import check, is_conclusive
-from dualsweep.trainer.data.sources.digits import COUNTS, SIDE
+from dualsweep.trainer.data.sources.packaged import PACKAGED
 from dualsweep.trainer.recipe.model import Model
 from tests.trainer.conftest import WriteModule
 from tests.trainer.data.conftest import HEAD, recipe_of
@@ -27,8 +27,9 @@ def told(text: str, head: str = HEAD) -> list[str]:
 
 def test_table_of_digits_is_that_of_scikit_learn() -> None:
     digits = load_digits()
-    assert tuple(np.bincount(digits.target)) == COUNTS
-    assert digits.images.shape[1:] == (SIDE, SIDE)
+    packaged = PACKAGED["digits"]
+    assert tuple(np.bincount(digits.target)) == packaged.counts
+    assert digits.images.shape[1:] == (packaged.side, packaged.side)
 
 
 @pytest.mark.parametrize(

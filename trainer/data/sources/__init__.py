@@ -7,4 +7,4 @@ from __future__ import annotations
 
 from dualsweep.trainer.config.plug_ins import words
 
-NAMES = words(__path__, ("digits", "folder", "dataset", "call"))
+NAMES = words(__path__, ("packaged", "folder", "dataset", "call"))
