@@ -44,7 +44,7 @@ def _mnist() -> Examples:
 
 @dataclass(frozen=True)
 class Packaged:
-    """A packaged data set of the digits 0..9: the images of each (a test compares them), the side of one, and how they are had."""
+    """A packaged data set of the digits 0..9: images of each (a test counts them), the side of one, and how they are had."""
 
     counts: tuple[int, ...]
     side: int
