@@ -35,6 +35,7 @@ with Progress(Screen(), total=2) as progress:
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.dear
 def test_the_quickstart_runs_as_it_stands(tmp_path: Path) -> None:
     notebook = nbformat.read(GUIDE, as_version=4)
     run, verdicts, history, shape, swept, trials, trial = executed(notebook, tmp_path)

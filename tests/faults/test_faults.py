@@ -16,9 +16,8 @@ from tests.faults.disturbing import Row, Sweep, killed, until
 from tests.faults.problem import Outcome, digest
 from tests.pipeline.conftest import trained_here
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.dear]
-#: Workers and coordinators are killed in `tests/pipeline/test_hosting.py` too.
-KILLS = ("worker", "controller", "trial", "raylet", "gcs", "driver")
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+KILLS = ("worker", "coordinator", "controller", "trial", "raylet", "gcs", "driver")
 STEPS = 300
 
 

@@ -91,6 +91,7 @@ def test_a_stopped_training_leaves_its_process_to_the_next(there: Path, slots: S
     assert len(workers_since(before)) == 1
 
 
+@pytest.mark.dear
 def test_a_slot_is_renewed_when_its_memory_has_grown(there: Path, slots: Slots) -> None:
     before = steps_taken()
     for number, model in enumerate(["more:leaks", "more:leaks", "parts:good"]):
@@ -99,6 +100,7 @@ def test_a_slot_is_renewed_when_its_memory_has_grown(there: Path, slots: Slots) 
     assert [workers.count(each) // 60 for each in dict.fromkeys(workers)] == [2, 1], "700 MB more than after its first"
 
 
+@pytest.mark.dear
 def test_modules_that_were_edited_between_trainings_are_seen(there: Path, slots: Slots) -> None:
     for number, width in enumerate((8, 8, 1024)):
         text = f"WIDTH = {width}\n"
@@ -109,6 +111,7 @@ def test_modules_that_were_edited_between_trainings_are_seen(there: Path, slots:
     assert (eight, also, wide) == (["8"], ["8"], ["1024"]) and third not in (first, second)
 
 
+@pytest.mark.dear
 def test_a_failed_training_is_tried_again_where_that_may_help(there: Path, slots: Slots) -> None:
     """At once it has failed where it says so itself; else it is tried once more, to see an error of the code come again."""
     with pytest.raises(TrainingError, match=r"\(2, 1, 8, 8\).*\(2, 1, 4, 4\)"):
@@ -122,6 +125,7 @@ def test_a_failed_training_is_tried_again_where_that_may_help(there: Path, slots
     assert result_in("out/shape") is None and result_in("out/raises") is None
 
 
+@pytest.mark.dear
 def test_a_killed_worker_and_a_killed_coordinator_leave_no_trace_in_the_points(there: Path, slots: Slots) -> None:
     """From a checkpoint each time, on what takes their place."""
     Path("slow").touch()

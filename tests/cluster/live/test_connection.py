@@ -28,7 +28,7 @@ def run(script: str, *arguments: str, home: Path, cwd: Path, **variables: str) -
     return done.stdout
 
 
-@pytest.mark.parametrize("order", ["early", "late"])
+@pytest.mark.parametrize("order", ["early", pytest.param("late", marks=pytest.mark.dear)])
 def test_a_cluster_of_our_own(order: str, tmp_path: Path) -> None:
     """With no token at hand: one is made, and asked for, whether Ray was imported before or not."""
     (tmp_path / "work").mkdir()
