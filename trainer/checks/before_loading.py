@@ -36,6 +36,7 @@ from dualsweep.trainer.recipe.base import ClassName
 from dualsweep.trainer.recipe.data import Data, Subset
 from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.share import Share
 from dualsweep.trainer.recipe.term_spec import Seen
 from dualsweep.trainer.rewards.registry import Reward
 
@@ -81,8 +82,17 @@ def _term_faults(recipe: Recipe, known: DatasetInfo) -> Iterator[Diagnostic]:
         shape = known.shape
     inherited = recipe.model.load is not None and may_be_ours(recipe.model.load)
     prompted = True if recipe.model.texts or recipe.model.condition else None if inherited else False
+    texts, gradient = _texts(recipe, known, inherited), str(recipe.rollout.gradient)
     for each in recipe.terms:
-        yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, str(recipe.rollout.gradient), prompted))
+        yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, gradient, prompted, texts))
+
+
+def _texts(recipe: Recipe, known: DatasetInfo, inherited: bool) -> Sequence[str] | None:
+    """The prompts or classes that the model is given; None where a run that it comes from, or the data, has yet to tell."""
+    if recipe.model.condition is not None:
+        given = known.class_names if recipe.model.condition == "labels" else known.captions
+        return None if given is None else tuple(dict.fromkeys(map(str, given)))
+    return recipe.model.texts or (None if inherited else ())
 
 
 def _data_faults(recipe: Recipe, data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
@@ -111,6 +121,7 @@ def is_conclusive(recipe: Recipe) -> bool:
     evaluation = recipe.evaluation
     asked = any(each.load is not None or each.call is not None for each in models) or evaluation.judge.call is not None
     rewards = [each.value for each in recipe.terms if isinstance(each.value, Reward)]
+    asked |= any(isinstance(each.value, Share) for each in recipe.terms)  # its labelled images are counted
     own = isinstance(recipe.dual.rule, OwnPart) or bool(step_parts(recipe))
     if asked or own or any(":" in metric for metric in evaluation.metrics) or not all(each.spec.certain for each in rewards):
         return False

@@ -30,8 +30,8 @@ def expectations(
     parts: dict[tuple[int, ...], list[JointDraws]] = {}
     for each in (one for rank in gathered for one in received(rank)):
         parts.setdefault(each.columns, []).append(each)
-    scales = [] if held_out else [scale for source in sources for scale in source.scales()]
-    return drawn_values(len(coefficients), [_whole(each) for each in parts.values()], scales)
+    calibrations = [] if held_out else [each for source in sources for each in source.calibrations()]
+    return drawn_values(len(coefficients), [_whole(each) for each in parts.values()], calibrations)
 
 
 def _whole(shards: Sequence[JointDraws]) -> JointDraws:

@@ -95,7 +95,7 @@ def _deciding(recipe: Recipe) -> dict[str, Any]:
     for section, key, without in _SINCE_0_1:
         if plain[section] is not None and plain[section][key] == without:
             del plain[section][key]
-    holders = [(each, WORD) for each in (*plain["constraints"], plain["objective"] or {})]
+    holders = [(each, word) for each in (*plain["constraints"], plain["objective"] or {}) for word in (WORD, "share")]
     subsets = [(subset, "captions") for subset in _subsets(plain)]
     models = [(model, "condition") for model in (plain["model"], *plain["models"].values())]
     for holder, key in [*holders, *subsets, *models]:
