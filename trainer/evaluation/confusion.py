@@ -1,9 +1,9 @@
 """Shares of classes without the bias of who judges them, and the error that they have by what is known of the judge.
 
 With C[j, k] the mean probability that the judge gives class j on images of class k, and p [K] the shares of the classes among
-samples, its mean probabilities q on the samples are C p: wherever it sees images of one class alike, held-out or sampled ("label
-shift"). So p = W q with W = C^-1: of two classes by Rogan and Gladen, Am. J. Epidemiology 107, 1978; of K, and of probabilities in
-place of decisions, by Lipton, Wang and Smola 2018 (arXiv 1802.03916). It is the mean over samples of W times the judge's
+samples, its mean probabilities q on the samples are C p, wherever it sees images of one class alike, held-out or sampled ("label
+shift"). So p = W q with W = C^-1: of two classes by Rogan and Gladen, Am. J. Epidemiology 107, 1978; of K, and of probabilities
+in place of decisions, by Lipton, Wang and Smola 2018 (arXiv 1802.03916). It is the mean over samples of W times the judge's
 probabilities of each, so it has a gradient wherever the judge has one.
 
 Both C, of n_k held-out images of each class, and q are estimates, with independent errors:
@@ -11,8 +11,8 @@ Both C, of n_k held-out images of each class, and q are estimates, with independ
     dp = W dq - W dC p,        Cov(W dC p) = sum_k p_k^2 S_k / n_k
 
 with S_k the covariance of W times the judge's probabilities over images of class k. Errors that are too rare to be seen would
-make S_k 0, so it is taken with four images more: two judged right, and two divided among the other classes. Of two classes and
-a judge that decides this is the variance of Agresti and Coull, The American Statistician 52, 1998.
+make S_k 0, so it is taken with four images more: two judged as its own class is on average, and two as the other classes are. Of
+two classes that a judge tells apart this is the variance of Agresti and Coull, The American Statistician 52, 1998.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ Vector = NDArray[np.float64]
 Integers = NDArray[np.int64]
 #: Images of a class from which its column of C is taken, at least.
 FEWEST = 5
-#: C is inverted where its smallest singular value is this many times the size of its error: then what is left out, the square of
-#: that error, is a quarter of what is kept at most.
-CLEAR = 2.0
-#: The images that stand for errors not seen: so many judged right, and as many wrong.
+#: C is inverted where its smallest singular value is this many times the root of the sum of all its variances: nearer to singular
+#: the inverse is not linear in the error, as the variance above takes it.
+CLEAR = 1.5
+#: The images that stand for errors not seen: so many judged as their own class, and as many as others.
 _UNSEEN = 2.0
 
 

@@ -46,7 +46,7 @@ class Seen:
     """What is known before training, for a term's own checks; None is not known yet.
 
     shape: of a sample. class_names: of the data. gradient: how rewards reach the weights, `rollout.gradient`.
-    prompted: whether the model's samples have prompts. texts: the prompts or classes that the model is given; none of one without.
+    prompted: whether the model's samples have prompts. texts: the prompts or classes that the model is given, if any.
     """
 
     keys: Keys
