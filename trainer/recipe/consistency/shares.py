@@ -29,7 +29,7 @@ def shares_sum_to_one(recipe: RecipeFields) -> None:
     """Of classes that one judge tells apart among the same samples, no more than all samples can be asked for."""
     asked: dict[object, dict[str, float]] = {}
     for named, constraint, share in _shares(recipe):
-        if constraint.kind not in ("at_least", "equals") or constraint.budget is None:
+        if constraint.kind not in ("at_least", "equals") or constraint.budget is None or not 0 <= constraint.budget <= 1:
             continue
         samples = frozenset(str(each).casefold() for each in share.among or ())
         least = asked.setdefault((share.judged_by, samples), {})
