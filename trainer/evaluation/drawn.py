@@ -182,9 +182,17 @@ class DrawnValues:
             if len(draws.values)
         ]
         for each in self.calibrations:
-            drawn = next(draws for draws in self.sets if set(each.columns) <= set(draws.columns))
-            parts.append(_Part(list(each.columns), each.spread(rows[:, each.columns], drawn), None))
+            spread = each.spread(rows[:, each.columns], self._draws_of(each))
+            parts.append(_Part(list(each.columns), spread, None))
         return parts
+
+    def _draws_of(self, calibration: Calibration) -> JointDraws:
+        return next(draws for draws in self.sets if set(calibration.columns) <= set(draws.columns))
+
+    def variance_by(self, calibration: Calibration) -> Vector:
+        """The part [k] of the variances of its expectations' means that is due to one of `calibrations`."""
+        spread = calibration.spread(np.eye(len(calibration.columns)), self._draws_of(calibration))
+        return np.diag(spread.covariance).copy()
 
 
 @dataclass(frozen=True)

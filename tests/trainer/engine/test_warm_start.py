@@ -230,7 +230,9 @@ def test_runs_without_later_keys_keep_their_fingerprint() -> None:
     }  # fmt: skip
     for section, keys in later_keys.items():
         before[section] = {key: value for key, value in before[section].items() if key not in keys}
-    before["constraints"] = [{key: value for key, value in each.items() if key not in ("term", "share")} for each in before["constraints"]]
+    before["constraints"] = [
+        {key: value for key, value in each.items() if key not in ("term", "share")} for each in before["constraints"]
+    ]
     for each in before["constraints"]:
         del each["data"]["captions"]
     assert fingerprint(recipe) == hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:16]

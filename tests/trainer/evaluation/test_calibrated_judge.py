@@ -130,5 +130,5 @@ def test_what_is_no_judge_of_shares(judges: JudgesOfShares, options: dict[str, o
 
 
 def test_labelled_images_that_are_none(judges: JudgesOfShares) -> None:
-    with pytest.raises(BadDataError, match="share.calibration"):
+    with pytest.raises(BadDataError, match=r"share\.calibration"):
         judges(share(judge="own_judges:Sign", calibration="own_judges:Nothing"))

@@ -83,10 +83,10 @@ def test_of_two_classes_it_is_rogan_and_gladens() -> None:
 
 def test_shares_by_one_judge_vary_together(sampled: Sampled) -> None:
     """Those of all classes sum to 1, so their covariances sum to 0, the judge's error with them."""
-    found = measured(np.random.default_rng(sampled.seed), 40, 400).estimate()
-    assert found.of_means is not None
-    assert found.mean[1:].sum() == pytest.approx(1.0)
-    assert np.abs(found.of_means[1:, 1:].sum(1)).max() < 1e-9 < found.variance[1:].min()
+    estimate = measured(np.random.default_rng(sampled.seed), 40, 400).estimate()
+    assert estimate.of_means is not None
+    assert estimate.mean[1:].sum() == pytest.approx(1.0)
+    assert np.abs(estimate.of_means[1:, 1:].sum(1)).max() < 1e-9 < estimate.variance[1:].min()
 
 
 def test_a_judge_that_errs_in_nothing_seen_still_has_an_error() -> None:
@@ -104,5 +104,5 @@ def test_a_judge_that_cannot_tell_is_refused(sampled: Sampled) -> None:
 
 def test_too_few_images_of_a_class_are_refused() -> None:
     labels = np.repeat([0, 1], [50, FEWEST - 1])
-    with pytest.raises(TrainingError, match="at least 5 images of each class .* but got 4 of four"):
+    with pytest.raises(TrainingError, match=r"at least 5 images of each class .* but got 4 of four"):
         Confusion.of(np.eye(2)[labels], labels, ("three", "four"))

@@ -122,7 +122,7 @@ def test_what_is_taken_of_a_recipe(options: dict[str, Any]) -> None:
 
 
 def test_a_loaded_models_prompts_are_known_when_the_term_is_built() -> None:
-    with pytest.raises(BadDataError, match="must fit a prompt or class .*; did you mean `a doctor`"):
+    with pytest.raises(BadDataError, match=r"must fit a prompt or class .*; did you mean `a doctor`"):
         built(setting(), of="a", among=["a docter"])
 
 
