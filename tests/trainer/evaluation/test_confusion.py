@@ -19,8 +19,9 @@ ERRS = np.array([[0.94, 0.05, 0.02], [0.04, 0.7, 0.08], [0.02, 0.25, 0.9]])
 def answers(rng: np.random.Generator, labels: np.ndarray, decides: bool) -> np.ndarray:
     """Of images of these classes [n], the judge's probabilities [n, 3], whose means by class are `ERRS`."""
     told = (rng.random(len(labels))[:, None] > np.cumsum(ERRS[:, labels], axis=0).T).sum(1)
-    sure = np.eye(3)[told]
-    return sure if decides else 0.5 * sure + 0.5 * ERRS[:, labels].T
+    blurred = 0.0 if decides else 0.5
+    result: np.ndarray = (1 - blurred) * np.eye(3)[told] + blurred * ERRS[:, labels].T
+    return result
 
 
 def measured(rng: np.random.Generator, each: int, samples: int, decides: bool = True) -> DrawnValues:
