@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dualsweep.trainer.config.wording import nearest, show
 from dualsweep.trainer.data import user_dataset
+from dualsweep.trainer.data.attributes import spelt
 from dualsweep.trainer.data.class_names import find
 from dualsweep.trainer.data.division import draw_held_out
 from dualsweep.trainer.data.examples import Examples
@@ -75,7 +76,7 @@ class JudgesOfShares:
 
     def __init__(self, spec: JudgeSpec, examples: Examples | None, cache: str | None, device: torch.device) -> None:
         self._spec, self._examples, self._cache, self._device = spec, examples, cache, device
-        self._made: dict[JudgedBy, CalibratedJudge] = {}
+        self._made: dict[tuple[JudgedBy, str | None], CalibratedJudge] = {}
 
     def __call__(self, share: Share) -> CalibratedJudge:
         """The judge of this share, the same for all shares that name the same.
@@ -83,17 +84,31 @@ class JudgesOfShares:
         Raises:
             TrainingError: it cannot be made, is given no or too few labelled images, or does not tell its classes apart.
         """
-        if share.judged_by not in self._made:
-            self._made[share.judged_by] = self._make(share)
-        return self._made[share.judged_by]
+        key = share.judged_by, self._attribute(share)
+        if key not in self._made:
+            self._made[key] = self._make(share)
+        return self._made[key]
+
+    def _attribute(self, share: Share) -> str | None:
+        """The attribute of the data that the share is of; None of a class."""
+        examples = self._examples if share.calibration is None else None
+        if examples is None or examples.attributes is None or find(share.of, examples.class_names) is not None:
+            return None
+        return spelt(str(share.of), examples.attributes.names)
+
+    def _labels(self, share: Share, examples: Examples) -> tuple[Integers | None, tuple[ClassName, ...]]:
+        """The labels [N] by which a judge of this share is known, and their names: the classes, or who has an attribute."""
+        attribute = self._attribute(share)
+        if attribute is None or examples.attributes is None:
+            return examples.labels, tuple(examples.class_names)
+        return examples.attributes.having({attribute: True}).astype(np.int64), (f"not {attribute}", attribute)
 
     def _make(self, share: Share) -> CalibratedJudge:
         judge, seen = self.unlearned(share)
         if judge is None:
-            assert self._examples is not None
-            shown = np.array(self._examples.labels)
+            shown = np.array(self._labels(share, seen.images)[0])
             shown[seen.rows] = -1
-            judge = trained_judge(self._examples, shown, self._spec, 0, self._cache, self._device)
+            judge = trained_judge(seen.images, shown, len(seen.names), self._spec, 0, self._cache, self._device)
             judge.requires_grad_(False)
         probabilities = classify(judge, Rows(seen.images, seen.rows))
         _check_columns(probabilities, seen.names)
@@ -118,30 +133,32 @@ class JudgesOfShares:
 
     def _held_out(self, share: Share) -> Labelled:
         examples = self._examples
-        if examples is None or examples.labels is None or len(examples.class_names) < 2:
+        labels, names = self._labels(share, examples) if examples is not None else (None, ())
+        if examples is None or labels is None or len(names) < 2:
             raise TrainingError(
                 "a judge of shares must have data with labels of two classes or more to be trained on, but got none; give data "
                 "with labels, or share.judge"
             )
-        rows = np.flatnonzero(draw_held_out(examples.labels, share.held_out, 0)[1])
-        return Labelled(examples, rows, examples.labels[rows], tuple(examples.class_names))
+        rows = np.flatnonzero(draw_held_out(labels, share.held_out, 0)[1])
+        return Labelled(examples, rows, labels[rows], names)
 
     def _unseen(self, share: Share, call: str) -> Labelled:
         """All labelled images that the user names, with their labels as the judge counts them."""
         examples = self._examples if share.calibration is None else user_dataset.load(share.calibration, ("share", "calibration"))
-        if examples is None or examples.labels is None:
+        numbers, given = self._labels(share, examples) if examples is not None else (None, ())
+        if examples is None or numbers is None:
             raise TrainingError(
                 f"the judge {call} must have labelled images by which its errors are known, but got none; write "
                 "share.calibration, a function that returns images and labels, or give data with labels"
             )
-        names = tuple(share.classes or examples.class_names)
-        places = [find(name, names) for name in examples.class_names]
-        if unknown := [name for name, place in zip(examples.class_names, places, strict=True) if place is None]:
+        names = tuple(share.classes or given)
+        places = [find(name, names) for name in given]
+        if unknown := [name for name, place in zip(given, places, strict=True) if place is None]:
             raise TrainingError(
                 f"the labelled images of the judge {call} must be of its classes, but got {show(unknown[0])}; "
                 f"{nearest(unknown[0], names)}"
             )
-        labels = np.array([-1 if place is None else place for place in places], dtype=np.int64)[examples.labels]
+        labels = np.array([-1 if place is None else place for place in places], dtype=np.int64)[numbers]
         return Labelled(examples, np.arange(len(examples)), labels, names)
 
 

@@ -53,23 +53,23 @@ def judge_for(
         return own
     if examples.labels is None or len(np.unique(examples.labels[examples.labels >= 0])) < 2:
         return None
-    return trained_judge(examples, examples.labels, spec, seed, cache_dir, device)
+    return trained_judge(examples, examples.labels, len(examples.class_names), spec, seed, cache_dir, device)
 
 
 def trained_judge(
-    examples: Examples, labels: Integers, spec: JudgeSpec, seed: int, cache_dir: Path | str | None,
+    examples: Examples, labels: Integers, classes: int, spec: JudgeSpec, seed: int, cache_dir: Path | str | None,
     device: torch.device | str = "cpu",
 ) -> ConvJudge:  # fmt: skip
-    """The judge trained on `examples` by `labels` [N], which stand in place of their own; -1 is not shown to it.
+    """The judge trained on `examples` by `labels` [N] of so many classes, in place of their own; -1 is not shown to it.
 
     Raises:
         TrainingError: the loss is not finite.
         ValueError: a label outside the classes, or none.
     """
-    path = None if cache_dir is None else Path(cache_dir) / f"judge-{_key(examples, labels, spec, seed)}.safetensors"
+    path = None if cache_dir is None else Path(cache_dir) / f"judge-{_key(examples, labels, classes, spec, seed)}.safetensors"
     judge = load_judge(path) if path else None
     if judge is None:
-        trained = fit(examples, labels, tuple(examples.shape), len(examples.class_names), spec, seed, torch.device(device))
+        trained = fit(examples, labels, tuple(examples.shape), classes, spec, seed, torch.device(device))
         judge = _shared(trained, path) if path else trained
     return judge.to(device)
 
@@ -92,9 +92,9 @@ def own_judge(path: str, methods: Sequence[str]) -> Any:
     return judge
 
 
-def _key(examples: Examples, labels: Integers, spec: JudgeSpec, seed: int) -> str:
+def _key(examples: Examples, labels: Integers, classes: int, spec: JudgeSpec, seed: int) -> str:
     """Names all that a trained judge depends on."""
-    head = [FORMAT, len(examples), list(examples.shape), len(examples.class_names), spec.epochs, spec.features, seed]
+    head = [FORMAT, len(examples), list(examples.shape), classes, spec.epochs, spec.features, seed]
     digest = hashlib.sha256(json.dumps(head).encode())
     digest.update(labels.tobytes())
     for chunk in Rows(examples, np.arange(len(examples))).chunks(CHUNK):

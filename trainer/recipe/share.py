@@ -15,7 +15,9 @@ JudgedBy = tuple[str | None, tuple[ClassName, ...] | None, str | None, float]
 class Share(Section):
     """The share of a class in the model's samples, from 0 to 1, with the judge's own errors taken out."""
 
-    of: ClassName = Field(description="the class, of those that the judge tells apart", examples=["4"])
+    of: ClassName = Field(
+        description="the class, of those that the judge tells apart, or an attribute of the data", examples=["4"]
+    )
     among: list[ClassName] | None = Field(
         None,
         min_length=1,

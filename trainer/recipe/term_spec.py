@@ -47,6 +47,7 @@ class Seen:
 
     shape: of a sample. class_names: of the data. gradient: how rewards reach the weights, `rollout.gradient`.
     prompted: whether the model's samples have prompts. texts: the prompts or classes that the model is given, if any.
+    attributes: of the data, if any.
     """
 
     keys: Keys
@@ -55,6 +56,7 @@ class Seen:
     gradient: str
     prompted: bool | None = None
     texts: Sequence[str] | None = None
+    attributes: Sequence[str] | None = ()
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ def test_runs_without_later_keys_keep_their_fingerprint() -> None:
     before = recipe.model_dump(mode="json", exclude=later)
     later_keys = {
         "train": ("accumulate", "checkpointing", "compile", "condition_dropout", "optimizer"),
-        "data": ("random_flip", "captions"), "model": ("condition",),
+        "data": ("random_flip", "captions", "attributes"), "model": ("condition",),
     }  # fmt: skip
     for section, keys in later_keys.items():
         before[section] = {key: value for key, value in before[section].items() if key not in keys}
@@ -234,7 +234,7 @@ def test_runs_without_later_keys_keep_their_fingerprint() -> None:
         {key: value for key, value in each.items() if key not in ("term", "share")} for each in before["constraints"]
     ]
     for each in before["constraints"]:
-        del each["data"]["captions"]
+        del each["data"]["captions"], each["data"]["attributes"]
     assert fingerprint(recipe) == hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:16]
     assert fingerprint(recipe) != fingerprint(digits(train={"accumulate": 2}))
     assert fingerprint(asking(0.2)) != fingerprint(asking(0.3))

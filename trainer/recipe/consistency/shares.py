@@ -31,6 +31,8 @@ def shares_sum_to_one(recipe: RecipeFields) -> None:
     for named, constraint, share in _shares(recipe):
         if constraint.kind not in ("at_least", "equals") or constraint.budget is None or not 0 <= constraint.budget <= 1:
             continue
+        if _may_be_attribute(recipe, share):
+            continue  # a sample may have several
         samples = frozenset(str(each).casefold() for each in share.among or ())
         least = asked.setdefault((share.judged_by, samples), {})
         word = composed(str(share.of))
@@ -42,6 +44,11 @@ def shares_sum_to_one(recipe: RecipeFields) -> None:
                 f"{sum(least.values()):.6g} for {show(list(least))} together",
                 "ask for less of some of them",
             )
+
+
+def _may_be_attribute(recipe: RecipeFields, share: Share) -> bool:
+    told = recipe.data.attributes if recipe.data is not None and share.calibration is None else None
+    return isinstance(told, str) or (told is not None and str(share.of).partition("=")[0] in told)
 
 
 def shares_have_a_judge(recipe: RecipeFields) -> None:

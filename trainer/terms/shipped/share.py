@@ -128,7 +128,9 @@ def _factors(value: Share, setting: TermContext) -> Tensor | None:
 
 
 def _faults(value: Share, seen: Seen) -> Iterator[Diagnostic]:
-    names = value.classes or (seen.class_names if value.calibration is None else None)
+    names: Sequence[ClassName] | None = value.classes
+    if names is None and value.calibration is None and None not in (seen.class_names, seen.attributes):
+        names = (*(seen.class_names or ()), *(seen.attributes or ()))
     if names is not None and not names:
         remedy = "give data with labels, or share.calibration"
         yield Diagnostic((*seen.keys, "of"), "must go with images that have labels", show(value.of), remedy)
