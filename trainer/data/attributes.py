@@ -81,7 +81,7 @@ def listed(examples: Iterable[tuple[Mapping[str, Any], str]], source: str | Sequ
         BadDataError: a field is not there, or says something else.
     """
     words: dict[str, set[str]] = {}
-    found = []
+    by_example = []
     for line, where in examples:
         told: dict[str, bool] = {}
         for field in fields(source):
@@ -92,8 +92,8 @@ def listed(examples: Iterable[tuple[Mapping[str, Any], str]], source: str | Sequ
                 if len(words[field]) > MOST:
                     received = f"more than {MOST} different words in `{field}`"
                     raise asked(source).fault(received, "leave it out, or write fewer, as they are no attributes")
-        found.append(told)
-    return found
+        by_example.append(told)
+    return by_example
 
 
 def _of_list(value: object, where: str) -> dict[str, bool]:

@@ -46,11 +46,11 @@ def of_files(folder: Path, files: Sequence[Path], asked: Asked) -> list[tuple[di
     if not written:
         received = f"no {METADATA} with lines in {folder} or the folders of its images"
         raise asked.fault(received, f"write {METADATA}, lines such as {asked.example}")
-    found = []
+    by_file = []
     for file in files:
         line, where = written.get(file.absolute(), ({}, f"no line of {METADATA}"))
-        found.append((line, f"file {file} ({where})"))
-    return found
+        by_file.append((line, f"file {file} ({where})"))
+    return by_file
 
 
 def _lines(metadata: Path, asked: Asked) -> Iterator[tuple[Path, dict[str, Any], str]]:
