@@ -58,6 +58,11 @@ def standing(name: str) -> str:
     return f"{STANDING}{name}"
 
 
+def judge_error(name: str) -> str:
+    """Of a share, the part of its slack's standard error that is due to the judge."""
+    return f"judge_error/{name}"
+
+
 def interval(metric: str) -> str:
     return f"{INTERVAL}{metric}"
 

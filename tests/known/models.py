@@ -227,3 +227,33 @@ class ShrunkPlane(nn.Module):
 
 #: The plane's covariance about another mean.
 AWAY = ([1.5, -1.0], PLANE[1])
+
+
+class SideJudge:
+    """Whether a point of the plane lies to the right, with errors: it says so of 9 in 10 that do, and of 3 in 10 that do not."""
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        right = 0.3 + 0.6 * (8.0 * x[:, :1]).sigmoid()
+        return torch.cat([1.0 - right, right], dim=1)
+
+
+def sided_points() -> tuple[Tensor, list[str]]:
+    x = torch.stack(plane_points())
+    return x, ["right" if first > 0 else "left" for first in x[:, 0].tolist()]
+
+
+class IslandJudge:
+    """Tells the islands apart by their distance, and errs in a known way: column k of `ERRS` is what it says of island k."""
+
+    ERRS = torch.tensor([[0.8, 0.15, 0.0], [0.1, 0.8, 0.1], [0.1, 0.05, 0.9]])
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        nearest = (-8.0 * (x[:, None, :] - ISLANDS.to(x)).square().sum(2)).softmax(1)
+        return nearest @ self.ERRS.T.to(x)
+
+
+def labelled_islands() -> tuple[Tensor, list[int]]:
+    """Points of the islands, as many of each."""
+    source = torch.Generator().manual_seed(1)
+    labels = [k for k in range(3) for _ in range(500)]
+    return ISLANDS[labels] + WIDTHS[labels, None] * torch.randn(1500, 2, generator=source), labels

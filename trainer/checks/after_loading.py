@@ -36,7 +36,9 @@ def info_of(data: Assembled) -> DatasetInfo:
     examples = data.split.examples
     labels, names = examples.labels, examples.class_names
     counts = None if labels is None else tuple(int((labels == label).sum()) for label in range(len(names)))
-    return DatasetInfo(labels is not None, names, counts, len(examples), examples.shape, look=_look(examples))
+    told = examples.attributes
+    having = None if told is None else dict(zip(told.names, told.table.sum(0).tolist(), strict=True))
+    return DatasetInfo(labels is not None, names, counts, len(examples), examples.shape, look=_look(examples), attributes=having)
 
 
 def _look(examples: Examples) -> Look:

@@ -17,12 +17,15 @@ from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
 from dualsweep.trainer.config.import_path import CannotImportError, import_callable, takes
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.config.yaml_file import Document
+from dualsweep.trainer.data.attributes import spelt
 from dualsweep.trainer.data.captions import matching
 from dualsweep.trainer.data.class_names import composed, find
 from dualsweep.trainer.data.dataset_info import DatasetInfo
 from dualsweep.trainer.data.faults import (
     BadDataError,
+    attribute_faults,
     no_caption_fits,
+    nobody_has,
     nothing_kept,
     nothing_to_train_on,
     unknown_class,
@@ -36,6 +39,7 @@ from dualsweep.trainer.recipe.base import ClassName
 from dualsweep.trainer.recipe.data import Data, Subset
 from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.share import Share
 from dualsweep.trainer.recipe.term_spec import Seen
 from dualsweep.trainer.rewards.registry import Reward
 
@@ -81,13 +85,27 @@ def _term_faults(recipe: Recipe, known: DatasetInfo) -> Iterator[Diagnostic]:
         shape = known.shape
     inherited = recipe.model.load is not None and may_be_ours(recipe.model.load)
     prompted = True if recipe.model.texts or recipe.model.condition else None if inherited else False
+    texts, gradient = _texts(recipe, known, inherited), str(recipe.rollout.gradient)
+    told = recipe.data is not None and recipe.data.attributes is not None
+    attributes = () if not told else tuple(known.attributes) if known.attributes is not None else None
     for each in recipe.terms:
-        yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, str(recipe.rollout.gradient), prompted))
+        yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, gradient, prompted, texts, attributes))
+
+
+def _texts(recipe: Recipe, known: DatasetInfo, inherited: bool) -> Sequence[str] | None:
+    """The prompts or classes that the model is given; None where a run that it comes from, or the data, has yet to tell."""
+    if recipe.model.condition is not None:
+        given = known.class_names if recipe.model.condition == "labels" else known.captions
+        return None if given is None else tuple(dict.fromkeys(map(str, given)))
+    return recipe.model.texts or (None if inherited else ())
 
 
 def _data_faults(recipe: Recipe, data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
-    if data.balance and known.labelled is False:
+    if data.balance is True and known.labelled is False:
         yield without_classes("data without labels")
+    if isinstance(data.balance, str) and (data.attributes is None or known.attributes is not None):
+        names = list(known.attributes) if known.attributes is not None else None
+        yield from attribute_faults({data.balance: True}, names, ("data", "balance"), named=False)
     if data.random_flip and known.shape is not None and len(known.shape) != 3:
         where = "data", "random_flip"
         yield Diagnostic(where, "must go with images [C, H, W]", f"samples of shape {list(known.shape)}", "drop it")
@@ -111,6 +129,7 @@ def is_conclusive(recipe: Recipe) -> bool:
     evaluation = recipe.evaluation
     asked = any(each.load is not None or each.call is not None for each in models) or evaluation.judge.call is not None
     rewards = [each.value for each in recipe.terms if isinstance(each.value, Reward)]
+    asked |= any(isinstance(each.value, Share) for each in recipe.terms)  # its labelled images are counted
     own = isinstance(recipe.dual.rule, OwnPart) or bool(step_parts(recipe))
     if asked or own or any(":" in metric for metric in evaluation.metrics) or not all(each.spec.certain for each in rewards):
         return False
@@ -219,8 +238,24 @@ def _subset_faults(subset: Subset, keys: Keys, data: Data, known: DatasetInfo) -
         yield without_captions((*keys, "captions"))
     elif subset.captions is not None and known.captions is not None and not any(matching(known.captions, subset.captions)):
         yield no_caption_fits((*keys, "captions"), subset.captions, thinned=False)
+    if subset.attributes is not None:
+        yield from _attributes_faults(subset.attributes, (*keys, "attributes"), data, known)
     if subset.indices is not None:
         yield from _indices_faults(subset.indices, (*keys, "indices"), known)
+
+
+def _attributes_faults(wanted: dict[str, bool], keys: Keys, data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:
+    """Of several attributes together that nobody has all of them is known once the data are loaded."""
+    if data.attributes is not None and known.attributes is None:
+        return
+    faults = attribute_faults(wanted, list(known.attributes) if known.attributes is not None else None, keys)
+    yield from faults
+    if faults or known.attributes is None:
+        return
+    for name, has in wanted.items():
+        count = known.attributes[spelt(name, known.attributes) or name]
+        if count == (0 if has else known.total):
+            yield nobody_has(keys, {name: has}, thinned=False)
 
 
 def _classes_faults(names: Sequence[ClassName], keys: Keys, data: Data, known: DatasetInfo) -> Iterator[Diagnostic]:

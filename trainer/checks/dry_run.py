@@ -28,6 +28,8 @@ from dualsweep.trainer.dual.gains import gains_of
 from dualsweep.trainer.dual.memory import blank
 from dualsweep.trainer.dual.registry import rule_of
 from dualsweep.trainer.errors import BadPartError, TrainingError
+from dualsweep.trainer.evaluation.calibrated_judge import JudgesOfShares
+from dualsweep.trainer.evaluation.confusion import check_counts
 from dualsweep.trainer.evaluation.evidence import Evidence
 from dualsweep.trainer.evaluation.images import Rows
 from dualsweep.trainer.evaluation.judge import ConvJudge, judge_for
@@ -41,11 +43,13 @@ from dualsweep.trainer.models.schedules import in_words, noise_schedule
 from dualsweep.trainer.models.spaces import Space
 from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.share import Share
 from dualsweep.trainer.rewards.evaluate import checked
 from dualsweep.trainer.rewards.registry import Reward
 from dualsweep.trainer.rewards.spec import RewardContext
 from dualsweep.trainer.rng import in_turn
 from dualsweep.trainer.sources.build import frozen_names
+from dualsweep.trainer.terms.shipped.share import share_of
 
 #: Samples that parts are asked on, and those that a metric is asked on which fails on so few.
 FEW, MORE = 2, 64
@@ -120,6 +124,8 @@ class _Trial:
             if isinstance(named.value, Reward):
                 keys = (*named.keys, named.value.spec.word)
                 yield from _placed(partial(self._ask_reward, named.value, two, predictor.texts), keys)
+            elif isinstance(named.value, Share):
+                yield from _placed(partial(self._ask_share, named.value, two), named.keys)
         yield from own_step_faults(self.recipe)
         for position, name in enumerate(self.recipe.evaluation.metrics):
             if name not in SHIPPED and self.data is not None:
@@ -196,6 +202,17 @@ class _Trial:
         context = RewardContext(tuple(two.shape[1:]), _CPU, self._judge, names, texts)
         asked = checked(reward, context, gradient=self.recipe.rollout.gradient == "backpropagation")
         asked(two, torch.zeros(len(two), dtype=torch.int64) if texts else None)
+
+    def _ask_share(self, share: Share, two: Tensor) -> None:
+        """A judge of the user's own on two samples and on its labelled images; of one to be trained these are counted alone."""
+        examples = self.data.split.examples if self.data is not None else None
+        judges = JudgesOfShares(self.recipe.evaluation.judge, examples, None, _CPU)
+        judge, seen = judges.unlearned(share)
+        if judge is None:
+            check_counts(seen.labels, seen.names)
+            return
+        with torch.set_grad_enabled(self.recipe.rollout.gradient == "backpropagation"):
+            share_of(share, judges(share), self.recipe.rollout.gradient)(two)
 
     def _ask_metric(self, name: str) -> None:
         """On two samples; one that fails there, where it may need more, is asked on more."""

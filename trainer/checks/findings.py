@@ -54,6 +54,10 @@ def data_told(data: Data, known: DatasetInfo) -> str:
             classes = f"{len(by_class):,} classes of {min(by_class.values()):,} to {max(by_class.values()):,}"
         said += f", {'' if total == known.total else f'{total:,} '}trained on: {classes}"
         said += f"; fewest of {fewest}, {by_class[fewest]:,}" if len(set(by_class.values())) > 1 else ""
+    if known.attributes:
+        most = sorted(known.attributes.items(), key=lambda each: (-each[1], each[0]))[:_LISTED_CLASSES]
+        more = f" and {len(known.attributes) - _LISTED_CLASSES:,} more" if len(known.attributes) > _LISTED_CLASSES else ""
+        said += f"; with attributes: {', '.join(f'{name} {count:,}' for name, count in most)}{more}"
     source, value = data.named
     over = source.passed_over(value)
     if over:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import fnmatch
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
-from dualsweep.trainer.config.wording import nearest, show
+from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.metadata import Asked, of_files
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: The file of an image folder, or of any folder in it, with a line of JSON for each image beside or below it: the convention of
-#: Hugging Face's `imagefolder`.
-METADATA = "metadata.jsonl"
-_NAME = "file_name"
 KEYS: Keys = ("data", "captions")
+_RULE = "must hold a text for every example"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,18 +50,8 @@ def of_folder(folder: Path, files: Sequence[Path], field: str) -> list[str]:
     Raises:
         BadDataError: there is no such file, a line is none, or an image has no caption or an empty one.
     """
-    written: dict[Path, tuple[object, str]] = {}
-    for metadata in sorted({place / METADATA for place in (folder, *(file.parent for file in files))}):
-        if metadata.is_file():
-            written |= {file: (value, where) for file, value, where in _lines(metadata, field)}
-    if not written:
-        received = f"no {METADATA} with lines in {folder} or the folders of its images"
-        raise _fault(received, f'write {METADATA}, lines such as {{"{_NAME}": "a.png", "{field}": "a red apple"}}')
-    captions = []
-    for file in files:
-        value, where = written.get(file.absolute(), (None, f"no line of {METADATA}"))
-        captions.append(checked(value, f"file {file} ({where})"))
-    return captions
+    asked = Asked(KEYS, _RULE, (field,), f'{{"file_name": "a.png", "{field}": "a red apple"}}')
+    return [checked(line.get(field), where) for line, where in of_files(folder, files, asked)]
 
 
 def checked(caption: object, where: str) -> str:
@@ -77,26 +64,5 @@ def checked(caption: object, where: str) -> str:
     return caption
 
 
-def _lines(metadata: Path, field: str) -> Iterator[tuple[Path, object, str]]:
-    """The image, the value of the field and the place of each line."""
-    for number, line in enumerate(metadata.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        where, known = f"{metadata}:{number}", _parsed(line)
-        if known is None or not isinstance(known.get(_NAME), str):
-            raise _fault(f"{show(line[:60])} in {where}", f'write {{"{_NAME}": "a.png", "{field}": "a red apple"}}')
-        if field not in known:
-            raise _fault(f"no `{field}` in {where}", nearest(field, [each for each in known if each != _NAME]))
-        yield (metadata.parent / known[_NAME]).absolute(), known[field], where
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    try:
-        known = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return known if isinstance(known, dict) else None
-
-
 def _fault(received: str, remedy: str) -> BadDataError:
-    return BadDataError(Diagnostic(KEYS, "must hold a text for every example", received, remedy))
+    return BadDataError(Diagnostic(KEYS, _RULE, received, remedy))

@@ -5,7 +5,7 @@ Plain Python: the checks use it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dualsweep.trainer.recipe.base import ClassName
@@ -44,6 +44,7 @@ class DatasetInfo:
     empty        sub-folders that are no class, having no images
     look         what some of the examples are like
     captions     the text of each example, where the recipe asks for them
+    attributes   how many examples have each, where the recipe asks for them
     """
 
     labelled: bool | None = None
@@ -54,6 +55,7 @@ class DatasetInfo:
     empty: tuple[str, ...] = ()
     look: Look | None = None
     captions: Sequence[str] | None = None
+    attributes: Mapping[str, int] | None = None
 
 
 def image_shape(size: int | None, grey: bool) -> tuple[int, ...] | None:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys, dotted
+from dualsweep.trainer.data.attributes import Attributes
 from dualsweep.trainer.data.captions import Captions
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.readers import Reader
@@ -58,6 +59,11 @@ class Examples(Protocol):
         ...
 
     @property
+    def attributes(self) -> Attributes | None:
+        """What each example has; None where the recipe asks for none."""
+        ...
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one example: (C, H, W) for images; another number of axes comes from `call` alone."""
         ...
@@ -90,6 +96,7 @@ class InMemory:
     labels: Integers | None = None
     class_names: tuple[ClassName, ...] = ()
     captions: Captions | None = None
+    attributes: Attributes | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -119,6 +126,7 @@ class OnDemand:
     class_names: tuple[ClassName, ...] = ()
     reader: Reader | None = None
     captions: Captions | None = None
+    attributes: Attributes | None = None
     _judged: list[bool] = field(default_factory=list, init=False)
 
     def __len__(self) -> int:
@@ -157,61 +165,6 @@ class OnDemand:
 
 
 _SIZE_REMEDY = "make them alike; images of a folder or of a Hugging Face data set are resized by `data.size`"
-
-
-@dataclass(frozen=True, eq=False)
-class Concatenated:
-    """The rows of `first`, then those of `second`; the latter have no class and no caption (-1), whatever they say themselves."""
-
-    first: Examples
-    second: Examples
-    labels: Integers | None = field(init=False)
-    captions: Captions | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        none, labels, captions = np.full(len(self.second), -1, dtype=np.int64), self.first.labels, self.first.captions
-        if labels is not None:
-            labels = np.concatenate([labels, none])
-        if captions is not None:
-            captions = Captions(captions.texts, np.concatenate([captions.of, none]))
-        object.__setattr__(self, "labels", labels)
-        object.__setattr__(self, "captions", captions)
-
-    def __len__(self) -> int:
-        return len(self.first) + len(self.second)
-
-    @property
-    def class_names(self) -> tuple[ClassName, ...]:
-        return self.first.class_names
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.first.shape
-
-    def fetch(self, rows: Integers) -> torch.Tensor:
-        batch = torch.empty((len(rows), *self.shape))
-        later = rows >= len(self.first)
-        batch[torch.from_numpy(np.flatnonzero(~later))] = self.first.fetch(rows[~later])
-        batch[torch.from_numpy(np.flatnonzero(later))] = self.second.fetch(rows[later] - len(self.first))
-        return batch
-
-
-def concatenate(first: Examples, second: Examples) -> Examples:
-    """One numbering over both: row r of `second` becomes len(first) + r. Both must have the same shape.
-
-    Raises:
-        ValueError: the shapes differ.
-    """
-    if first.shape != second.shape:
-        raise ValueError(f"must join examples of one shape, but got {first.shape} and {second.shape}")
-    return Concatenated(first, second)
-
-
-def on_demand(examples: Examples) -> list[tuple[int, OnDemand]]:
-    """Those of `examples` that are read when they are fetched, with the row that the first of them has."""
-    if isinstance(examples, Concatenated):
-        return on_demand(examples.first) + [(len(examples.first) + first, each) for first, each in on_demand(examples.second)]
-    return [(0, examples)] if isinstance(examples, OnDemand) else []
 
 
 def from_tensor(images: torch.Tensor, labels: Integers | None, class_names: tuple[ClassName, ...], origin: Origin) -> Examples:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
 from dualsweep.trainer.config.wording import nearest, show
+from dualsweep.trainer.data.class_names import composed
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.recipe.base import ClassName
 
@@ -56,6 +57,32 @@ def nothing_to_train_on(keep: dict[ClassName, float]) -> Diagnostic:
 def without_captions(keys: Keys) -> Diagnostic:
     """Captions are asked of data of which none are read."""
     return Diagnostic(keys, "must go with data that have captions", "data without", "say by `data.captions` where they are")
+
+
+def attribute_faults(
+    wanted: Mapping[str, bool], names: Sequence[str] | None, keys: Keys, named: bool = True
+) -> list[Diagnostic]:  # fmt: skip
+    """What is wrong with attributes that a recipe names, on data that have those of `names`; None: none are read.
+
+    `named` says whether they are keys themselves, below `keys`.
+    """
+    if names is None:
+        remedy = "say by `data.attributes` where they are"
+        return [Diagnostic(keys, "must go with data that have attributes", "data without", remedy)]
+    there = [composed(each) for each in names]
+    return [
+        Diagnostic((*keys, name) if named else keys, "must be an attribute of the data", show(name), nearest(name, names))
+        for name in wanted
+        if composed(name) not in there
+    ]
+
+
+def nobody_has(keys: Keys, wanted: Mapping[str, bool], thinned: bool) -> Diagnostic:
+    """No example fits a constraint's attributes; or, where `thinned`, only some that are not trained on."""
+    received = f"none for {show(dict(wanted))}" + (" after `keep` and `holdout`" if thinned else ", which no example fits")
+    return Diagnostic(
+        keys, "must have examples to train on", received, "ask for fewer attributes, or give examples that have them"
+    )
 
 
 def no_caption_fits(keys: Keys, patterns: Sequence[str], thinned: bool) -> Diagnostic:

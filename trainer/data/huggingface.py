@@ -11,6 +11,7 @@ import torch
 
 from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.wording import nearest
+from dualsweep.trainer.data.attributes import Attributes, fields, listed, tabulated
 from dualsweep.trainer.data.captions import among, checked
 from dualsweep.trainer.data.class_names import as_declared
 from dualsweep.trainer.data.examples import Examples, Integers, Origin, from_reader
@@ -35,8 +36,8 @@ def load(name: str, options: SourceOptions) -> Examples:
         BadDataError: it does not load, lacks a column, or an image or label cannot be read.
     """
     dataset = _open(name, options.split)
-    for key, column in options.columns.items():
-        if column is not None and column not in dataset.column_names:
+    for key, column in options.columns:
+        if column not in dataset.column_names:
             raise BadDataError(
                 Diagnostic(
                     ("data", key), "must be a column of the data set", f"'{column}'", nearest(column, dataset.column_names)
@@ -46,10 +47,30 @@ def load(name: str, options: SourceOptions) -> Examples:
     origin = Origin(_IMAGE, lambda row: f"row {row} of {name}")
     reader = _reader(dataset, options)
     examples = from_reader(_checked(reader, origin), len(dataset), origin, labels, names, in_threads=True, reader=reader)
-    if options.captions is None:
-        return examples
-    texts = dataset.with_format(None)[options.captions][:]
-    return replace(examples, captions=among([checked(text, f"row {row} of {name}") for row, text in enumerate(texts)]))
+    if options.captions is not None:
+        texts = dataset.with_format(None)[options.captions][:]
+        examples = replace(examples, captions=among([checked(text, f"row {row} of {name}") for row, text in enumerate(texts)]))
+    if options.attributes is not None:
+        examples = replace(examples, attributes=_attributes(dataset, name, options.attributes))
+    return examples
+
+
+def _attributes(dataset: Any, name: str, source: str | list[str]) -> Attributes:
+    columns = {column: _in_words(dataset, column) for column in fields(source)}
+    rows = zip(*columns.values(), strict=True)
+    return tabulated(
+        listed(((dict(zip(columns, row, strict=True)), f"row {number} of {name}") for number, row in enumerate(rows)), source)
+    )
+
+
+def _in_words(dataset: Any, column: str) -> list[Any]:
+    """A column's values, class labels in it as the words that they stand for."""
+    values, feature = dataset.with_format(None)[column][:], dataset.features[column]
+    if names := getattr(feature, "names", None):
+        return [names[value] if value is not None and value >= 0 else None for value in values]
+    if names := getattr(getattr(feature, "feature", None), "names", None):
+        return [[names[each] for each in value] if value is not None else None for value in values]
+    return list(values)
 
 
 def _open(name: str, split: str) -> Any:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.wording import nearest
-from dualsweep.trainer.data.captions import METADATA
 from dualsweep.trainer.data.class_names import composed, ordered
 from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.metadata import METADATA
 from dualsweep.trainer.data.paths import existing
 from dualsweep.trainer.recipe.base import ClassName
 
@@ -62,7 +62,7 @@ def list_images(folder: str) -> Listing:
 
 def passed_over(folder: str) -> list[str]:
     """The files at and below a folder that `list_images` takes for no images: neither hidden nor of a known suffix, nor the
-    file of their captions.
+    file of what is said of them.
     """
     root = existing(folder, _KEYS)
     paths = []

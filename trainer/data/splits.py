@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from dualsweep.trainer.config.diagnostics import Diagnostic
+from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.data.division import Split, split
-from dualsweep.trainer.data.examples import Examples, Integers, concatenate
-from dualsweep.trainer.data.faults import BadDataError, without_classes
+from dualsweep.trainer.data.examples import Examples, Integers
+from dualsweep.trainer.data.faults import BadDataError, attribute_faults, without_classes
+from dualsweep.trainer.data.joined import concatenate
 from dualsweep.trainer.data.load import load
 from dualsweep.trainer.data.subsets import SubsetRows, subset
 from dualsweep.trainer.recipe.data import Subset
@@ -58,8 +60,10 @@ def assemble(recipe: Recipe) -> Assembled:
     if faults:
         raise BadDataError(*faults)
     joined = _join(parts, subsets)
-    if recipe.data.balance:
+    if recipe.data.balance is True:
         _check_classes(joined)
+    elif recipe.data.balance:
+        _check_attribute(joined, recipe.data.balance)
     return joined
 
 
@@ -68,6 +72,18 @@ def _check_classes(data: Assembled) -> None:
     labels = data.examples.labels
     if labels is None or (labels[data.rows[0]] < 0).any():
         raise BadDataError(without_classes("data without labels" if labels is None else "examples that are of no class"))
+
+
+def _check_attribute(data: Assembled, name: str) -> None:
+    """Raises BadDataError unless some examples of the objective have the attribute, and some have not."""
+    keys, attributes = ("data", "balance"), data.examples.attributes
+    if faults := attribute_faults({name: True}, attributes.names if attributes is not None else None, keys, named=False):
+        raise BadDataError(*faults)
+    assert attributes is not None  # else there are faults
+    having = attributes.having({name: True})[data.rows[0]]
+    if having.all() or not having.any():
+        rule, received = "must be an attribute that some examples have and some have not", f"{'all' if having.any() else 'none'}"
+        raise BadDataError(Diagnostic(keys, rule, f"{show(name)}, which {received} have", "drop it, or name another"))
 
 
 def _join(parts: Split, subsets: list[SubsetRows]) -> Assembled:

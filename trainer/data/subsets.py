@@ -15,7 +15,15 @@ from dualsweep.trainer.data import user_dataset
 from dualsweep.trainer.data.captions import matching
 from dualsweep.trainer.data.division import Split, draw_held_out, label_of, thin
 from dualsweep.trainer.data.examples import Examples, Integers
-from dualsweep.trainer.data.faults import BadDataError, no_caption_fits, nothing_kept, without_captions, without_labels
+from dualsweep.trainer.data.faults import (
+    BadDataError,
+    attribute_faults,
+    no_caption_fits,
+    nobody_has,
+    nothing_kept,
+    without_captions,
+    without_labels,
+)
 from dualsweep.trainer.recipe.data import Subset
 
 
@@ -38,6 +46,7 @@ def subset(subset: Subset, split: Split, keys: Keys) -> SubsetRows:
       model is trained in, so it is not here either. Held out: the rows of `split.held_out` of these classes, as many as
       there are while the classes stand in the same proportion as in training.
     - `captions`: those rows whose caption fits one of the patterns, likewise; held out are those of `split.held_out` that do.
+    - `attributes`: those rows that have, or have not, all of these, likewise. Rows may be of several constraints.
     - `indices`, and `call` with `(labels) -> mask [N] or indices`: positions in the data set as it is before `keep`. They
       are the constraint's even where `keep` thinned them out of the objective: "learn from many, but be good on these".
       Those held out go to the held-out part. `labels` [N] are class names, as the recipe writes them.
@@ -50,6 +59,8 @@ def subset(subset: Subset, split: Split, keys: Keys) -> SubsetRows:
         return _of_classes(subset, split, keys)
     if subset.captions is not None:
         return _of_captions(subset.captions, split, (*keys, "captions"))
+    if subset.attributes is not None:
+        return _of_attributes(subset.attributes, split, (*keys, "attributes"))
     if subset.indices is not None:
         rows = np.array(subset.indices, dtype=np.int64)
         return _of_rows(rows, split, (*keys, "indices"), show(subset.indices))
@@ -79,6 +90,18 @@ def _of_captions(patterns: list[str], split: Split, keys: Keys) -> SubsetRows:
     train = split.train[fits[split.train]]
     if not len(train):
         raise BadDataError(no_caption_fits(keys, patterns, thinned=bool(fits.any())))
+    return SubsetRows(train, split.held_out[fits[split.held_out]])
+
+
+def _of_attributes(wanted: dict[str, bool], split: Split, keys: Keys) -> SubsetRows:
+    attributes = split.examples.attributes
+    if faults := attribute_faults(wanted, attributes.names if attributes is not None else None, keys):
+        raise BadDataError(*faults)
+    assert attributes is not None  # else there are faults
+    fits = attributes.having(wanted)
+    train = split.train[fits[split.train]]
+    if not len(train):
+        raise BadDataError(nobody_has(keys, wanted, thinned=bool(fits.any())))
     return SubsetRows(train, split.held_out[fits[split.held_out]])
 
 

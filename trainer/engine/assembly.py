@@ -18,6 +18,7 @@ from dualsweep.trainer.engine.multiplier_policy import MultiplierPolicy
 from dualsweep.trainer.engine.primal import Primal
 from dualsweep.trainer.engine.weighted_primal import WeightedPrimal
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.calibrated_judge import JudgesOfShares
 from dualsweep.trainer.evaluation.evaluated import Evaluated
 from dualsweep.trainer.evaluation.judge import judge_for
 from dualsweep.trainer.evaluation.judge_protocol import Judge
@@ -64,9 +65,10 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     _check_prompts(recipe, primal.predictor, frozen)
     names = data.examples.class_names if data is not None else ()
     judge = partial(_judge, recipe, data, judges)
+    of_shares = JudgesOfShares(recipe.evaluation.judge, data.split.examples if data else None, judges, host.device)
     setting = TermContext(
         recipe.seed, recipe.train, recipe.rollout, recipe.product, recipe.evaluation, recipe.normalization_samples, shape,
-        schedule, host, policy, primal.predict, frozen, judge, names, primal.guided, space,
+        schedule, host, policy, primal.predict, frozen, judge, of_shares, names, primal.guided, space,
         primal.predictor.texts, next(((each.column, each.value.to) for each in recipe.terms if each.term.anchors), None),
         primal.predictor.of_examples, primal.predictor.has_unconditional,
     )  # fmt: skip

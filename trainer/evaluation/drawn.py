@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from dualsweep.trainer.dual.problem import Estimate, Vector
 from dualsweep.trainer.evaluation.spread import MeanSpread, mean_spread
 
 Integers = NDArray[np.int64]
+Number = TypeVar("Number", np.int64, np.float64)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class JointDraws:
                 model's sample; None where each draw is drawn anew
     groups      [n] of which kind each is, where kinds are drawn equally often by design: prompts, or classes; None for one
     pool        what the units are numbered in; expectations on units of one pool vary together
+    beside      [n, j] what a judge said of each draw, of which no column is an expectation; None where nothing is kept
     """
 
     columns: tuple[int, ...]
@@ -40,6 +43,7 @@ class JointDraws:
     units: Integers | None = None
     groups: Integers | None = None
     pool: str = ""
+    beside: Vector | None = None
 
     def joined(self, later: JointDraws) -> JointDraws:
         """These draws and those of a later stage of the same expectations."""
@@ -51,12 +55,30 @@ class JointDraws:
             stages=self.stages + later.stages,
             units=_joined(self.units, later.units),
             groups=_joined(self.groups, later.groups),
+            beside=_joined(self.beside, later.beside),
         )
 
     def spread(self, rows: Vector) -> MeanSpread:
         """The spread of the means of combinations `rows` [q, k] of the expectations."""
         known = np.where(np.isfinite(self.values), self.values, 0.0)  # 0 times what is not finite is to be 0
         return mean_spread(known @ rows.T, self.stages, self.stratified, self.units, self.groups)
+
+    def means(self, columns: Sequence[int]) -> Vector:
+        """The means [k] of some of the expectations, 0 where one is not finite."""
+        places = [self.columns.index(column) for column in columns]
+        result: Vector = np.nan_to_num(self.values[:, places].mean(0), posinf=0.0, neginf=0.0)
+        return result
+
+
+class Calibration(Protocol):
+    """An error that expectations have beside that of their draws, by what their values were measured with."""
+
+    @property
+    def columns(self) -> tuple[int, ...]: ...
+
+    def spread(self, rows: Vector, draws: JointDraws) -> MeanSpread:
+        """What it adds to combinations `rows` [q, k] of these expectations, all of which are among `draws`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -70,11 +92,12 @@ class Scale:
     z: Vector
     groups: Integers | None = None
 
-    def spread(self, rows: Vector, means: Vector) -> MeanSpread:
-        """What the scale's own error adds to combinations `rows` [q, k] of the rewards, whose `means` are [k].
+    def spread(self, rows: Vector, draws: JointDraws) -> MeanSpread:
+        """What the scale's own error adds to combinations `rows` [q, k] of the rewards, whose means are those of `draws`.
 
         (r - mean) / std has the error -(z + r (z^2 - 1) / 2) / N of each sample of the scale (the delta method).
         """
+        means = draws.means(self.columns)
         told = -(self.z + means * (self.z**2 - 1.0) / 2.0)
         return mean_spread(told @ rows.T, (len(told),), False, None, self.groups)
 
@@ -102,10 +125,10 @@ class DrawnValues:
 
     size: int
     sets: tuple[JointDraws, ...]
-    scales: tuple[Scale, ...] = ()
+    calibrations: tuple[Calibration, ...] = ()
 
     def joined(self, later: DrawnValues) -> DrawnValues:
-        """These values and those of a later stage of the same evaluation; the scale was taken before and is the same."""
+        """These values and those of a later stage of the same evaluation; what they are measured with stays the same."""
         paired = zip(self.sets, later.sets, strict=True)
         return replace(self, sets=tuple(first.joined(second) for first, second in paired))
 
@@ -158,11 +181,18 @@ class DrawnValues:
             for draws in self.sets
             if len(draws.values)
         ]
-        mean = np.nan_to_num(self.mean)
-        for scale in self.scales:
-            columns = list(scale.columns)
-            parts.append(_Part(columns, scale.spread(rows[:, columns], mean[columns]), None))
+        for each in self.calibrations:
+            spread = each.spread(rows[:, each.columns], self._draws_of(each))
+            parts.append(_Part(list(each.columns), spread, None))
         return parts
+
+    def _draws_of(self, calibration: Calibration) -> JointDraws:
+        return next(draws for draws in self.sets if set(calibration.columns) <= set(draws.columns))
+
+    def variance_by(self, calibration: Calibration) -> Vector:
+        """The part [k] of the variances of its expectations' means that is due to one of `calibrations`."""
+        spread = calibration.spread(np.eye(len(calibration.columns)), self._draws_of(calibration))
+        return np.diag(spread.covariance).copy()
 
 
 @dataclass(frozen=True)
@@ -187,7 +217,7 @@ def _shared(parts: Sequence[_Part]) -> Vector | float:
     return result
 
 
-def drawn_values(size: int, sets: Sequence[JointDraws], scales: Sequence[Scale] = ()) -> DrawnValues:
+def drawn_values(size: int, sets: Sequence[JointDraws], calibrations: Sequence[Calibration] = ()) -> DrawnValues:
     """The record of these sets.
 
     Raises:
@@ -196,8 +226,8 @@ def drawn_values(size: int, sets: Sequence[JointDraws], scales: Sequence[Scale] 
     columns = [column for each in sets for column in each.columns]
     if len(set(columns)) != len(columns):
         raise ValueError(f"an expectation must be drawn in one set, but got columns {columns}")
-    return DrawnValues(size, tuple(sets), tuple(scales))
+    return DrawnValues(size, tuple(sets), tuple(calibrations))
 
 
-def _joined(first: Integers | None, second: Integers | None) -> Integers | None:
+def _joined(first: NDArray[Number] | None, second: NDArray[Number] | None) -> NDArray[Number] | None:
     return None if first is None or second is None else np.concatenate([first, second])

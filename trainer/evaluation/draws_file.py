@@ -3,7 +3,8 @@
 Of set k of joint draws it holds `columns_k`, `values_k` [n, q] in float32 and, where there are some, `units_k` and `groups_k`
 [n]; in `head`, as JSON, the `seed`, `size`, the constraints' `names` and which are `relative`, and for each set its stages, pool,
 and whether it is stratified. The first `MOST` draws of a set are kept: they are there to tell how the means of two trials vary
-together. Workers send each other theirs in the same form, whole and in float64 (`sent`, `received`): nothing that is unpickled.
+together. Workers send each other theirs in the same form, whole, in float64 and with `beside_k` [n, j] where there is some
+(`sent`, `received`): nothing that is unpickled.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def sent(sets: Sequence[JointDraws]) -> bytes:
 
 
 def loaded(data: bytes) -> tuple[DrawnValues, int]:
-    """What `stored` wrote, and the seed. Errors of normalised rewards' scales are not in it.
+    """What `stored` wrote, and the seed. Errors of normalised rewards' scales and of judges of shares are not in it.
 
     Raises:
         ValueError: it is no such file.
@@ -60,7 +61,7 @@ def _written(sets: Sequence[JointDraws], real: type[np.floating], save: Callable
     described = []
     for number, draws in enumerate(sets):
         arrays[f"columns_{number}"], arrays[f"values_{number}"] = np.array(draws.columns), draws.values.astype(real)
-        for name, assignment in (("units", draws.units), ("groups", draws.groups)):
+        for name, assignment in (("units", draws.units), ("groups", draws.groups), ("beside", draws.beside)):
             if assignment is not None:
                 arrays[f"{name}_{number}"] = assignment
         described.append({"stages": draws.stages, "stratified": draws.stratified, "pool": draws.pool})
@@ -77,7 +78,7 @@ def _read(data: bytes) -> tuple[list[JointDraws], dict[str, Any]]:
                 JointDraws(
                     tuple(int(column) for column in file[f"columns_{number}"]), file[f"values_{number}"].astype(np.float64),
                     tuple(description["stages"]), description["stratified"], _known(file, f"units_{number}"),
-                    _known(file, f"groups_{number}"), description["pool"],
+                    _known(file, f"groups_{number}"), description["pool"], _known(file, f"beside_{number}"),
                 )
                 for number, description in enumerate(head["sets"])
             ]  # fmt: skip

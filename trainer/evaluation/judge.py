@@ -12,7 +12,9 @@ import json
 import logging
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,35 +49,52 @@ def judge_for(
         ValueError: a label outside the classes.
     """
     if spec.call is not None:
-        return _own(spec.call)
-    labels = examples.labels
-    if labels is None or len(np.unique(labels[labels >= 0])) < 2:
+        own: Judge = own_judge(spec.call, ("features", "probabilities"))
+        return own
+    if examples.labels is None or len(np.unique(examples.labels[examples.labels >= 0])) < 2:
         return None
-    path = None if cache_dir is None else Path(cache_dir) / f"judge-{_key(examples, labels, spec, seed)}.safetensors"
+    return trained_judge(examples, examples.labels, len(examples.class_names), spec, seed, cache_dir, device)
+
+
+def trained_judge(
+    examples: Examples, labels: Integers, classes: int, spec: JudgeSpec, seed: int, cache_dir: Path | str | None,
+    device: torch.device | str = "cpu",
+) -> ConvJudge:  # fmt: skip
+    """The judge trained on `examples` by `labels` [N] of so many classes, in place of their own; -1 is not shown to it.
+
+    Raises:
+        TrainingError: the loss is not finite.
+        ValueError: a label outside the classes, or none.
+    """
+    path = None if cache_dir is None else Path(cache_dir) / f"judge-{_key(examples, labels, classes, spec, seed)}.safetensors"
     judge = load_judge(path) if path else None
     if judge is None:
-        trained = fit(examples, labels, tuple(examples.shape), len(examples.class_names), spec, seed, torch.device(device))
+        trained = fit(examples, labels, tuple(examples.shape), classes, spec, seed, torch.device(device))
         judge = _shared(trained, path) if path else trained
     return judge.to(device)
 
 
-def _own(path: str) -> Judge:
+def own_judge(path: str, methods: Sequence[str]) -> Any:
+    """What the user's function at `path` returns, which has these methods.
+
+    Raises:
+        TrainingError: it cannot be imported, fails, or returns something else.
+    """
     make = import_callable(path)
     try:
         judge = make()
     except Exception as error:
         raise BadPartError(f"the judge {path} must not fail", f"{type(error).__name__}: {error}", "fix it") from error
-    for method in ("features", "probabilities"):
+    for method in methods:
         if not callable(getattr(judge, method, None)):
-            rule = f"the judge of {path} must have the methods features(x) and probabilities(x)"
-            raise BadPartError(rule, f"a {type(judge).__name__} without {method}", "return an object with both")
-    own: Judge = judge
-    return own
+            rule = f"the judge of {path} must have {' and '.join(f'{each}(x)' for each in methods)}"
+            raise BadPartError(rule, f"a {type(judge).__name__} without {method}", "return an object that has")
+    return judge
 
 
-def _key(examples: Examples, labels: Integers, spec: JudgeSpec, seed: int) -> str:
+def _key(examples: Examples, labels: Integers, classes: int, spec: JudgeSpec, seed: int) -> str:
     """Names all that a trained judge depends on."""
-    head = [FORMAT, len(examples), list(examples.shape), len(examples.class_names), spec.epochs, spec.features, seed]
+    head = [FORMAT, len(examples), list(examples.shape), classes, spec.epochs, spec.features, seed]
     digest = hashlib.sha256(json.dumps(head).encode())
     digest.update(labels.tobytes())
     for chunk in Rows(examples, np.arange(len(examples))).chunks(CHUNK):

@@ -10,6 +10,7 @@ import numpy as np
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.dual.problem import ConstrainedProblem, Estimate, Vector
 from dualsweep.trainer.engine.host import Host
+from dualsweep.trainer.evaluation.confusion import JudgeError
 from dualsweep.trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
 from dualsweep.trainer.evaluation.draws_file import received, sent
 from dualsweep.trainer.evaluation.largest import is_apart, largest_interval
@@ -30,8 +31,8 @@ def expectations(
     parts: dict[tuple[int, ...], list[JointDraws]] = {}
     for each in (one for rank in gathered for one in received(rank)):
         parts.setdefault(each.columns, []).append(each)
-    scales = [] if held_out else [scale for source in sources for scale in source.scales()]
-    return drawn_values(len(coefficients), [_whole(each) for each in parts.values()], scales)
+    calibrations = [] if held_out else [each for source in sources for each in source.calibrations()]
+    return drawn_values(len(coefficients), [_whole(each) for each in parts.values()], calibrations)
 
 
 def _whole(shards: Sequence[JointDraws]) -> JointDraws:
@@ -53,6 +54,17 @@ def held_out_metrics(estimate: Estimate, problem: ConstrainedProblem) -> dict[st
             metric_names.held_out(metric_names.beside(metric_names.value(name), "_error")): float(error),
         }
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
+
+
+def judge_error_metrics(problem: ConstrainedProblem, drawn: DrawnValues) -> dict[str, float]:
+    """`judge_error/NAME` of the constraints that are shares."""
+    judged = [each for each in drawn.calibrations if isinstance(each, JudgeError)]
+    names = ("objective", *problem.names)
+    return {
+        metric_names.judge_error(names[column]): float(np.sqrt(variance))
+        for each in judged
+        for column, variance in zip(each.columns, drawn.variance_by(each), strict=True)
+    }
 
 
 def objective_metrics(problem: ConstrainedProblem, estimate: Estimate) -> dict[str, float]:

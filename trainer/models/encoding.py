@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dualsweep.trainer.data.attributes import Attributes
 from dualsweep.trainer.data.captions import Captions
-from dualsweep.trainer.data.examples import IN_MEMORY_BYTES, Concatenated, Examples, InMemory, Integers, concatenate
+from dualsweep.trainer.data.examples import IN_MEMORY_BYTES, Examples, InMemory, Integers
 from dualsweep.trainer.data.identity import identity
+from dualsweep.trainer.data.joined import Concatenated, concatenate
 from dualsweep.trainer.models.latent_cache import FORMAT, kept
 from dualsweep.trainer.models.spaces import Space
 from dualsweep.trainer.recipe.base import ClassName
@@ -42,6 +44,10 @@ class Encoded:
     @property
     def captions(self) -> Captions | None:
         return self.examples.captions
+
+    @property
+    def attributes(self) -> Attributes | None:
+        return self.examples.attributes
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -81,5 +87,9 @@ def encoded(examples: Examples, space: Space) -> Examples:
     if latents is None and not small:
         return Encoded(examples, space)
     return InMemory(
-        torch.cat(list(encode())) if latents is None else latents, examples.labels, examples.class_names, examples.captions
+        torch.cat(list(encode())) if latents is None else latents,
+        examples.labels,
+        examples.class_names,
+        examples.captions,
+        examples.attributes,
     )

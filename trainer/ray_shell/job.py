@@ -83,7 +83,7 @@ def _fingerprint_of_0_1(recipe: Recipe) -> str:
 #: Keys of sections, with the values at which nothing is other than before there were these keys.
 _SINCE_0_1 = (
     ("train", "accumulate", 1), ("train", "checkpointing", False), ("train", "compile", False),
-    ("train", "condition_dropout", 0.0), ("data", "random_flip", False), ("data", "captions", None),
+    ("train", "condition_dropout", 0.0), ("data", "random_flip", False), ("data", "captions", None), ("data", "attributes", None),
     ("train", "optimizer", "adamw"),
 )  # fmt: skip
 
@@ -95,8 +95,8 @@ def _deciding(recipe: Recipe) -> dict[str, Any]:
     for section, key, without in _SINCE_0_1:
         if plain[section] is not None and plain[section][key] == without:
             del plain[section][key]
-    holders = [(each, WORD) for each in (*plain["constraints"], plain["objective"] or {})]
-    subsets = [(subset, "captions") for subset in _subsets(plain)]
+    holders = [(each, word) for each in (*plain["constraints"], plain["objective"] or {}) for word in (WORD, "share")]
+    subsets = [(subset, key) for subset in _subsets(plain) for key in ("captions", "attributes")]
     models = [(model, "condition") for model in (plain["model"], *plain["models"].values())]
     for holder, key in [*holders, *subsets, *models]:
         if holder.get(key) is None:

@@ -42,8 +42,11 @@ class Data(SourceOptions, _Sources):
     holdout: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
         0.0, description="the share of every class that is never trained on", examples=["0.1"]
     )
-    balance: bool = Field(
-        False, description="true to draw the objective's examples from every class with equal probability", examples=["true"]
+    balance: bool | Annotated[str, Field(min_length=1)] = Field(
+        False,
+        description="true to draw the objective's examples from every class with equal probability; or an attribute, to draw "
+        "those that have it as often as those that have not",
+        examples=["true"],
     )
     random_flip: bool = Field(
         False, description="true to mirror each image left to right with probability one half, in training and in final values",
@@ -77,7 +80,7 @@ Pattern = Annotated[str, Field(min_length=1)]
 
 
 class Subset(Section):
-    """The data of a term, q_i: exactly one of `all`, `classes`, `captions`, `indices` and `call`."""
+    """The data of a term, q_i: exactly one of `all`, `classes`, `captions`, `attributes`, `indices` and `call`."""
 
     all: Annotated[Literal[True] | None, BeforeValidator(_true)] = Field(
         None, description="true for all the training data", examples=["true"]
@@ -88,6 +91,13 @@ class Subset(Section):
         min_length=1,
         description="patterns, one of which the caption must fit; `*` stands for anything, upper and lower case are the same",
         examples=['["*four*"]'],
+    )
+    attributes: dict[Annotated[str, Field(min_length=1)], bool] | None = Field(
+        None,
+        min_length=1,
+        description="attributes of the data, each with true for the examples that have it or false for those that have not; all "
+        "of them must hold",
+        examples=["{smiling: true, male: false}"],
     )
     indices: list[Annotated[int, Field(ge=0)]] | None = Field(
         None, min_length=1, description="positions in the data set, as it is before `keep`", examples=["[0, 5, 9]"]
@@ -100,5 +110,5 @@ class Subset(Section):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        self.exactly_one("all", "classes", "captions", "indices", "call")
+        self.exactly_one("all", "classes", "captions", "attributes", "indices", "call")
         return self

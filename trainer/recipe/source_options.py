@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from dualsweep.trainer.recipe.base import Count, Section
@@ -19,10 +21,19 @@ class SourceOptions(Section):
         "`metadata.jsonl`",
         examples=["text"],
     )
+    attributes: str | list[Annotated[str, Field(min_length=1)]] | None = Field(
+        None,
+        description="what holds the attributes of every example: one column of `dataset`, or key in the lines of a `folder`'s "
+        "`metadata.jsonl`, with a list of names; or a list of columns or keys of 0 and 1, true and false, -1 and 1, or words, of "
+        "which each word is an attribute, `hair=black`",
+        examples=["[male, smiling, hair]"],
+    )
     size: Count | None = Field(None, description="the side, in pixels, to which images are resized and cropped", examples=["32"])
     grey: bool = Field(False, description="true to read images as one channel", examples=["true"])
 
     @property
-    def columns(self) -> dict[str, str | None]:
+    def columns(self) -> list[tuple[str, str]]:
         """The keys that name columns of a data set, and the columns."""
-        return {"image_column": self.image_column, "label_column": self.label_column, "captions": self.captions}
+        attributes = [self.attributes] if isinstance(self.attributes, str) else self.attributes or []
+        named = [("image_column", self.image_column), ("label_column", self.label_column), ("captions", self.captions)]
+        return [(key, column) for key, column in named if column is not None] + [("attributes", each) for each in attributes]

@@ -46,7 +46,8 @@ class Seen:
     """What is known before training, for a term's own checks; None is not known yet.
 
     shape: of a sample. class_names: of the data. gradient: how rewards reach the weights, `rollout.gradient`.
-    prompted: whether the model's samples have prompts.
+    prompted: whether the model's samples have prompts. texts: the prompts or classes that the model is given, if any.
+    attributes: of the data, if any.
     """
 
     keys: Keys
@@ -54,6 +55,8 @@ class Seen:
     class_names: Sequence[ClassName] | None
     gradient: str
     prompted: bool | None = None
+    texts: Sequence[str] | None = None
+    attributes: Sequence[str] | None = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from dualsweep.trainer.models.spaces import Space
 from dualsweep.trainer.samplers.chain import Steps
 
 #: A model: (x [B, *shape], t [B]) -> [B, *shape]; one of several prompts also takes which one each sample has, [B].
@@ -25,6 +26,7 @@ class Path:
     means   K tensors [B, *shape]: the means of each step under the model; the last is the sample
     prompts [B] on the CPU: which of the models' prompts each trajectory has; None where they have one or none
     known   the means under frozen models, each of which is asked once at these states
+    shown   the samples as data, decoded once for all terms
     """
 
     steps: Steps
@@ -32,10 +34,17 @@ class Path:
     means: list[Tensor]
     prompts: Tensor | None = None
     known: dict[Predict, list[Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    shown: dict[Space, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def samples(self) -> Tensor:
         return self.means[-1]
+
+    def decoded(self, space: Space) -> Tensor:
+        """The samples as data [B, *decoded shape], out of the space of the diffusion."""
+        if space not in self.shown:
+            self.shown[space] = space.decode(self.samples)
+        return self.shown[space]
 
     def detached(self) -> Path:
         path = replace(self, states=[each.detach() for each in self.states], means=[each.detach() for each in self.means])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dualsweep.trainer.dual.problem import Vector
-from dualsweep.trainer.evaluation.drawn import JointDraws, Scale
+from dualsweep.trainer.evaluation.drawn import Calibration, JointDraws
 from dualsweep.trainer.sources.value_accumulator import Integers, ValueAccumulator
 
 
@@ -111,8 +111,8 @@ class Source(Protocol):
         """
         ...
 
-    def scales(self) -> Sequence[Scale]:
-        """What rewards were put on their scale by; none unless a source says otherwise."""
+    def calibrations(self) -> Sequence[Calibration]:
+        """What values were put on their scale by, after they were measured; none unless a source says otherwise."""
         return ()
 
     def facts(self) -> dict[int, dict[str, float]]:

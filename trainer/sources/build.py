@@ -9,7 +9,8 @@ import numpy as np
 
 from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.config.import_path import import_callable
-from dualsweep.trainer.data.examples import Examples, InMemory, concatenate
+from dualsweep.trainer.data.examples import Examples, InMemory
+from dualsweep.trainer.data.joined import concatenate
 from dualsweep.trainer.data.splits import Assembled
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.provenance import recipe_of
@@ -135,8 +136,12 @@ def _with_samples(
 
 
 def _population(data: Assembled, column: int, recipe: Recipe) -> Population:
-    rows, held_out, labels = data.rows[column], data.held_out_rows[column], data.examples.labels
-    if column == 0 and recipe.data is not None and recipe.data.balance and labels is not None:
+    rows, held_out = data.rows[column], data.held_out_rows[column]
+    over = recipe.data.balance if recipe.data is not None and column == 0 else False
+    labels, attributes = data.examples.labels, data.examples.attributes
+    if isinstance(over, str) and attributes is not None:
+        return Population.balanced(rows, held_out, attributes.having({over: True}).astype(np.int64))
+    if over is True and labels is not None:
         return Population.balanced(rows, held_out, labels)
     return Population.of(rows, held_out)
 

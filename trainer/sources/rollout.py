@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.evaluation.drawn import JointDraws, Scale
+from dualsweep.trainer.evaluation.drawn import Calibration, JointDraws, Scale
 from dualsweep.trainer.rng import Stream, drawn, in_turn, normals, shard
 from dualsweep.trainer.samplers.chain import Steps
 from dualsweep.trainer.samplers.rollout import Path, roll_out
@@ -21,6 +21,7 @@ from dualsweep.trainer.sources.step_multipliers import Coefficients
 from dualsweep.trainer.sources.value_accumulator import Integers, ValueAccumulator
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.shipped.reward import RewardTerm
+from dualsweep.trainer.terms.shipped.share import ShareTerm, judge_errors, judged_alike
 from dualsweep.trainer.transfer import sent
 
 
@@ -99,7 +100,7 @@ class RolloutSource(Source):
 
     def unread(self) -> Inputs | None:
         """The rewards' values since this was last asked for, of which it is not known yet whether they are finite."""
-        rewards = [term.reward for term in self.terms if isinstance(term, RewardTerm)]
+        rewards = [term.reward for term in self.terms if isinstance(term, RewardTerm | ShareTerm)]
         values = [reward.unread() for reward in rewards]
         if not sum(map(len, values)):
             return None
@@ -117,19 +118,30 @@ class RolloutSource(Source):
         mine, size = shard(len(draws), self.host.rank, self.host.world), self.setting.evaluation.batch_size
         if held_out or not len(mine):
             return []
-        own, batches = draws[mine.start : mine.stop], []
+        judged = list(judged_alike(self._shares.values()).values())
+        own, batches, beside = draws[mine.start : mine.stop], list[Tensor](), list[Tensor]()
         for start in range(0, len(own), size):
             positions = own[start : start + size]
             noise = self.noise(Stream.EVALUATION, 0, positions)
             path = roll_out(self.forward, self.steps, noise, in_turn(self.prompts, positions))
             batches.append(torch.stack([per_sample(each) for each in self.values(path).values()], dim=1))
+            beside += [torch.cat([each.composition(path) for each in judged], dim=1)] if judged else []
         if (unread := self.unread()) and (error := unread.error()):
             raise TrainingError(error)
         plain = torch.cat(batches).double().cpu().numpy()
-        return [JointDraws(self.columns, plain, (len(plain),), groups=turns(self.prompts, own))]
+        said = torch.cat(beside).double().cpu().numpy() if beside else None
+        return [JointDraws(self.columns, plain, (len(plain),), groups=turns(self.prompts, own), beside=said)]
 
-    def scales(self) -> list[Scale]:
-        """The scale of each normalised reward, all on the same samples of the pretrained model."""
+    @property
+    def _shares(self) -> dict[int, ShareTerm]:
+        """The terms that are shares, by column."""
+        return {column: each for column, each in zip(self.columns, self.terms, strict=True) if isinstance(each, ShareTerm)}
+
+    def calibrations(self) -> list[Calibration]:
+        """The scales of normalised rewards, all on the same samples of the pretrained model; the errors of shares' judges."""
+        return [*self._scales(), *judge_errors(self._shares)]
+
+    def _scales(self) -> list[Scale]:
         found = {c: term.standardised for c, term in zip(self.columns, self.terms, strict=True) if hasattr(term, "standardised")}
         known = {column: z for column, z in found.items() if z is not None}
         if not known:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dualsweep.trainer.data.examples import Examples, OnDemand, on_demand
+from dualsweep.trainer.data.examples import Examples, OnDemand
+from dualsweep.trainer.data.joined import on_demand
 from dualsweep.trainer.data.read_ahead import CAPACITY, ReadAhead
 from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, own_draws

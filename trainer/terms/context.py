@@ -11,6 +11,7 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from dualsweep.trainer.engine.host import Host
+from dualsweep.trainer.evaluation.calibrated_judge import CalibratedJudge
 from dualsweep.trainer.evaluation.judge_protocol import Judge
 from dualsweep.trainer.models.predictor import OfExamples, Predictor
 from dualsweep.trainer.models.spaces import Pixels, Space
@@ -18,6 +19,7 @@ from dualsweep.trainer.recipe.base import ClassName
 from dualsweep.trainer.recipe.evaluation import Evaluation
 from dualsweep.trainer.recipe.product import Product
 from dualsweep.trainer.recipe.rollout import Rollout
+from dualsweep.trainer.recipe.share import Share
 from dualsweep.trainer.recipe.train import Train
 from dualsweep.trainer.rng import Stream, in_turn, normals
 from dualsweep.trainer.samplers.chain import steps_of
@@ -40,7 +42,8 @@ class TermContext:
 
     anchor: the column of the KL whose optimum is the tilted reference, and the frozen model that it is to; None without one.
 
-    frozen: models by name, in evaluation mode, without gradients to their weights. judge: trained when first asked for.
+    frozen: models by name, in evaluation mode, without gradients to their weights. judge: trained when first asked for, as are
+    those of shares.
     """
 
     seed: int
@@ -56,6 +59,7 @@ class TermContext:
     predict: Predict
     frozen: Mapping[str, Predictor]
     judge: Callable[[], Judge | None] = field(repr=False)
+    judge_of_shares: Callable[[Share], CalibratedJudge] = field(repr=False)
     class_names: tuple[ClassName, ...] = ()
     guided: Predict | None = None
     space: Space = field(default_factory=Pixels)

@@ -30,7 +30,7 @@ class Case:
     it have their signs turned, so that everywhere a growing multiplier presses against a negative slack. `limit` is the
     largest multiplier it can reach; `pressed` whether it ended there. Slacks are net of what a resilient budget has given way
     by. `steps` are the run's; `measured_by` the recipe's keys that sharpen its slack in training (`trainer/verdicts/keys.py`);
-    `relative` whether its budget is relative to the objective.
+    `relative` whether its budget is relative to the objective; `judge_error` the part of its error that is a judge's.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Case:
     steps: int
     measured_by: str = "train.batch_size"
     relative: bool = False
+    judge_error: float = 0.0
 
     @cached_property
     def tail(self) -> Trace:

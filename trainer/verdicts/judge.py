@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from dualsweep.trainer import metric_names
 from dualsweep.trainer.dual.problem import RELATIVE_LIMIT
 from dualsweep.trainer.feasibility.standing import Slack, standing_of
 from dualsweep.trainer.recipe.dual import Dual
@@ -55,9 +56,9 @@ def verdicts(
         pressed = outcome.kind != "minimax" and (end >= dual.cap * (1 - 1e-9) or (relative[name] and full and end > ZERO))
         turned = outcome.kind == "equals" and outcome.multiplier < 0
         sharper = (measured_by or {}).get(name, "train.batch_size")
-        case = Case(
-            name, outcome, trace.turned() if turned else trace, dual, limit, pressed, result.steps, sharper, relative[name]
-        )
+        judge_error = result.metrics.get(metric_names.judge_error(name), 0.0)
+        own = trace.turned() if turned else trace
+        case = Case(name, outcome, own, dual, limit, pressed, result.steps, sharper, relative[name], judge_error)
         judged.append(next(verdict for rule in _RULES if (verdict := rule(case)) is not None))
     return judged
 
@@ -204,7 +205,7 @@ def _settled(case: Case) -> Verdict:
         return _verdict(case, "violated", sentence, _against_violation(case))
     told = f"{_slack(outcome)}, multiplier {case.multiplier:.3g}"
     undecided = outcome.standing == "undecided"
-    advice = _to_decide(outcome) if undecided else ""
+    advice = _to_decide(case) if undecided else ""
     if abs(case.slack) <= max(Z * case.error, outcome.tolerance) and abs(case.multiplier) > ZERO:
         kept = "; whether it is kept within its tolerance is undecided" if undecided else " and is kept"
         binds = "among the largest values" if outcome.kind == "minimax" else f"the budget binds{kept}"
@@ -214,8 +215,11 @@ def _settled(case: Case) -> Verdict:
     return _verdict(case, "met", f"met: {told}", "")
 
 
-def _to_decide(outcome: ConstraintOutcome) -> str:
-    """What would decide a constraint: more draws, or more held-out images where these alone leave it open."""
+def _to_decide(case: Case) -> str:
+    """What would decide a constraint: more draws, more held-out images where these leave it open, or a judge better known."""
+    outcome = case.outcome
+    if case.judge_error**2 > case.error**2 / 2:
+        return "give the judge more labelled images (share.held_out, share.calibration), or raise feasibility.tolerance, to tell"
     own = standing_of(Slack(outcome.slack + outcome.relaxation, outcome.slack_error), outcome.kind, outcome.tolerance)
     held_out = outcome.held_out is not None and outcome.held_out.standing == "undecided" and own != "undecided"
     more = "hold out more images (data.holdout)" if held_out else "raise feasibility.draws"

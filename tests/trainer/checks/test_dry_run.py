@@ -56,6 +56,17 @@ def refusing(evidence): raise NotMeasured("no")
 class Judge:
     def features(self, x): return x.flatten(1)
     def probabilities(self, x): return x.mean()
+
+class Bright:
+    def probabilities(self, x):
+        bright = (4 * x.flatten(1).mean(1, keepdim=True)).sigmoid()
+        return torch.cat([1 - bright, bright], 1)
+
+class Blind(Bright):
+    def probabilities(self, x): return super().probabilities(x.detach())
+
+def shades():
+    return torch.linspace(-1, 1, 40).view(-1, 1, 1, 1).expand(40, 1, 8, 8).contiguous(), ["dark"] * 20 + ["bright"] * 20
 """
 
 
@@ -134,20 +145,46 @@ def test_a_model_that_does_not_look_at_t_is_warned_of(parts: str) -> None:
     ],
 )
 def test_a_reward_is_asked_on_two_samples(parts: str, reward: str, says: str | None) -> None:
-    text = f"{DIGITS}constraints:\n  - {{name: r, reward: {{call: 'dry_parts:{reward}'}}, at_least: 0.0}}\n"
-    head = HEAD.replace("constrained_training", "alignment").replace("unet: {channels: [16, 32]}", "load: there")
-    recipe, document = recipe_of(text, head)
-    asked = recipe.model_copy(update={"model": recipe_of(DIGITS)[0].model})  # nothing is there: any network will do
-    try:
-        dry_run(asked, document)
-        problems = []
-    except InputError as error:
-        problems = [str(each) for each in error.diagnostics]
+    problems = told_of_alignment(f"{{name: r, reward: {{call: 'dry_parts:{reward}'}}, at_least: 0.0}}")
     if says is None:
         assert problems == []
     else:
         (problem,) = problems
         assert problem.startswith(f"recipe.yaml:7: constraints.0.reward.call: {says}")
+
+
+@pytest.mark.parametrize(
+    ("share", "says"),
+    [
+        ("{of: 4}", None),
+        ("{of: 4, held_out: 0.001}", "must be usable before any worker starts, but got `a judge of shares must have at least 5"),
+        ("{of: dark, judge: 'dry_parts:Bright', classes: [dark, bright], calibration: 'dry_parts:shades'}", None),
+        ("{of: 4, judge: 'dry_parts:Judge'}", "the judge's probabilities(x) must be a tensor [1024, any]"),
+        ("{of: 4, judge: 'dry_parts:Bright'}", "the judge's probabilities(x) must have a column for each of its 10 classes"),
+        (
+            "{of: dark, judge: 'dry_parts:Blind', calibration: 'dry_parts:shades', classes: [dark, bright]}",
+            "`gradient: backpropagation` needs a differentiable reward, but got `share of dark`, which has no gradient",
+        ),
+    ],
+)
+def test_a_judge_of_shares_is_asked_on_its_labelled_images(parts: str, share: str, says: str | None) -> None:
+    problems = told_of_alignment(f"{{name: s, share: {share}, at_least: 0.2}}")
+    if says is None:
+        assert problems == []
+    else:
+        (problem,) = problems
+        assert problem.startswith(f"recipe.yaml:7: constraints.0.share: {says}")
+
+
+def told_of_alignment(constraint: str) -> list[str]:
+    head = HEAD.replace("constrained_training", "alignment").replace("unet: {channels: [16, 32]}", "load: there")
+    recipe, document = recipe_of(f"{DIGITS}constraints:\n  - {constraint}\n", head)
+    asked = recipe.model_copy(update={"model": recipe_of(DIGITS)[0].model})  # nothing is there: any network will do
+    try:
+        dry_run(asked, document)
+    except InputError as error:
+        return [str(each) for each in error.diagnostics]
+    return []
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from dualsweep.trainer.checks import before_loading
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.yaml_file import Document
 from dualsweep.trainer.data.captions import among, matching
-from dualsweep.trainer.data.examples import concatenate
 from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.joined import concatenate
 from dualsweep.trainer.data.load import inspect, load
 from dualsweep.trainer.data.sources.folder import SOURCE
 from dualsweep.trainer.data.splits import assemble

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from dualsweep.trainer.data import examples as module
-from dualsweep.trainer.data.examples import InMemory, OnDemand, Origin, concatenate, from_reader, from_tensor
+from dualsweep.trainer.data.examples import InMemory, OnDemand, Origin, from_reader, from_tensor
 from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.data.joined import concatenate
 from dualsweep.trainer.errors import TrainingError
 
 ORIGIN = Origin(("data", "call"), lambda row: f"item {row}")

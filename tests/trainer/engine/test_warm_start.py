@@ -215,21 +215,29 @@ def test_weights_on_a_simplex_are_all_given_or_none() -> None:
             validate_recipe(validated)
 
 
+def asking(held_out: float) -> Recipe:
+    share = {"name": "four", "share": {"of": 4, "held_out": held_out}, "at_least": 0.2}
+    return digits(formulation="alignment", model={"unet": None, "load": "runs/a"}, constraints=[share])
+
+
 def test_runs_without_later_keys_keep_their_fingerprint() -> None:
     """So a run that was begun before there were these keys goes on."""
     recipe, later = digits(), {"resources", "checkpoint", "start", "feasibility"}
     before = recipe.model_dump(mode="json", exclude=later)
     later_keys = {
         "train": ("accumulate", "checkpointing", "compile", "condition_dropout", "optimizer"),
-        "data": ("random_flip", "captions"), "model": ("condition",),
+        "data": ("random_flip", "captions", "attributes"), "model": ("condition",),
     }  # fmt: skip
     for section, keys in later_keys.items():
         before[section] = {key: value for key, value in before[section].items() if key not in keys}
-    before["constraints"] = [{key: value for key, value in each.items() if key != "term"} for each in before["constraints"]]
+    before["constraints"] = [
+        {key: value for key, value in each.items() if key not in ("term", "share")} for each in before["constraints"]
+    ]
     for each in before["constraints"]:
-        del each["data"]["captions"]
+        del each["data"]["captions"], each["data"]["attributes"]
     assert fingerprint(recipe) == hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:16]
     assert fingerprint(recipe) != fingerprint(digits(train={"accumulate": 2}))
+    assert fingerprint(asking(0.2)) != fingerprint(asking(0.3))
     assert fingerprint(recipe) != fingerprint(digits(data={"random_flip": True}))
     assert fingerprint(recipe) != fingerprint(digits(train={"optimizer": {"call": "torch.optim:SGD"}}))
     assert fingerprint(recipe) != fingerprint(digits(model={"condition": "labels"}))

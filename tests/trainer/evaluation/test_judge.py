@@ -121,7 +121,7 @@ def test_the_first_to_finish_stays(tmp_path: Path, digits: InMemory, monkeypatch
 
     def slow(*args: object) -> ConvJudge:
         mine = fit(*args)  # type: ignore[arg-type]  # passed on as they came
-        name = f"judge-{module._key(few, few.labels, SPEC, 0)}.safetensors"  # type: ignore[arg-type]  # digits have labels
+        name = f"judge-{module._key(few, few.labels, 10, SPEC, 0)}.safetensors"  # type: ignore[arg-type]  # digits have labels
         save_judge(theirs, tmp_path / name)
         return mine
 

@@ -19,8 +19,9 @@ from diffusers import AutoencoderKL
 from PIL import Image
 
 from dualsweep.trainer.data import examples as examples_module
-from dualsweep.trainer.data.examples import Examples, InMemory, OnDemand, concatenate
+from dualsweep.trainer.data.examples import Examples, InMemory, OnDemand
 from dualsweep.trainer.data.identity import identity
+from dualsweep.trainer.data.joined import concatenate
 from dualsweep.trainer.data.load import load
 from dualsweep.trainer.data.user_dataset import to_examples
 from dualsweep.trainer.models import encoding, latent_cache

@@ -190,7 +190,7 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
         models={"x": {"load": "a/b", **two}},
     )  # fmt: skip
     refused(
-        r"`model.prompts` must go with terms on trajectories alone \(path_kl, reward, term\).* but got "
+        r"`model.prompts` must go with terms on trajectories alone \(path_kl, reward, share, term\).* but got "
         "constraints.0.closeness", two,
         constraints=[{"name": "near", "closeness": {}, "at_most": 0.1}], formulation="combined",
     )  # fmt: skip

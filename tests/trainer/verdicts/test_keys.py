@@ -65,3 +65,10 @@ def test_what_held_out_images_leave_open_is_not_decided_by_draws(slack, told) ->
     outcome = replace(ended.constraints["c"], decided="undecided", held_out=HeldOut(0.01, 0.1, 40, "undecided"))
     [verdict] = verdicts(histories(lambda t: 0.3, lambda t: 0.05), replace(ended, constraints={"c": outcome}), Dual(), [C])
     assert verdict.suggestion == f"{told}, or raise feasibility.tolerance, to tell"
+
+
+@pytest.mark.parametrize(("judge", "told"), [(0.019, "give the judge more labelled images"), (0.01, "raise feasibility.draws")])
+def test_what_a_judges_error_leaves_open_is_not_decided_by_draws(judge: float, told: str) -> None:
+    ended = replace(result(0.0, 0.3, error=0.02), metrics={"judge_error/c": judge})
+    [verdict] = verdicts(histories(lambda t: 0.3, lambda t: 0.05), ended, Dual(), [C])
+    assert verdict.suggestion.startswith(told)

@@ -37,8 +37,8 @@ def _inspect(dataset: str, options: SourceOptions) -> DatasetInfo:
     saved = describe(path, options.split)
     faults = [
         Diagnostic(("data", key), "must be a column of the data set", f"'{column}'", nearest(column, saved.columns))
-        for key, column in options.columns.items()
-        if column is not None and saved.columns and column not in saved.columns
+        for key, column in options.columns
+        if saved.columns and column not in saved.columns
     ]
     if faults:
         raise BadDataError(*faults)
@@ -60,5 +60,5 @@ SOURCE = SourceSpec(
     load=_load,
     description="a Hugging Face datasets id, or a local path of one",
     example="ylecun/mnist",
-    options=("split", "image_column", "label_column", "captions", "size", "grey"),
+    options=("split", "image_column", "label_column", "captions", "attributes", "size", "grey"),
 )

@@ -36,7 +36,7 @@ class RewardTerm:
 
     def values(self, path: Path) -> Tensor:
         """Per-sample values [B]; that they are finite is for whoever asks the reward for what is `unread`."""
-        values = self.reward.later(self.space.decode(path.samples), path.prompts)
+        values = self.reward.later(path.decoded(self.space), path.prompts)
         return self.scale(values) if self.scale else values
 
     def facts(self) -> dict[str, float]:

@@ -10,7 +10,7 @@ import pytest
 
 from dualsweep.trainer.config.diagnostics import RuleError, RulesError
 from dualsweep.trainer.models.schedules import noise_schedule
-from dualsweep.trainer.recipe.consistency import amortised, balance, composition, feasibility, multipliers, sizes, terms
+from dualsweep.trainer.recipe.consistency import amortised, balance, composition, feasibility, multipliers, shares, sizes, terms
 from dualsweep.trainer.recipe.consistency.check import RULES, SINCE, check_fit
 from dualsweep.trainer.recipe.fields import RecipeFields
 from dualsweep.trainer.samplers.chain import steps_of
@@ -71,6 +71,12 @@ COMPARED: Plain = {"name": "a", "reward": "brightness", "at_most": 0.2, "relativ
 UNGUIDED: Plain = {"model": {"compose": {"of": ["a", "b"]}}}
 EQUAL: Plain = {"name": "four", "data": {"classes": [4]}, "equals": 0.1}
 SHORT: Plain = {**ALIGNMENT, "schedule": {"timesteps": 15}}
+FOUR: Plain = {"name": "four", "share": {"of": 4}, "at_least": 0.4}
+SHARED: Plain = {
+    **ALIGNMENT, "data": {"source": "digits"}, "constraints": [FOUR, {"name": "five", "share": {"of": 5}, "at_least": 0.6}],
+}  # fmt: skip
+OWN: Plain = {"of": "old", "judge": "a:b", "calibration": "a:c"}
+UNSEEN: Plain = {**ALIGNMENT, "constraints": [{"name": "old", "share": OWN, "at_least": 0.4}]}
 BREACHES = [
     Breach(terms.names_are_unique, DATA, two(CLASSES, CLASSES), "constraints.1.name"),
     Breach(terms.models_are_known, AND, {"models": {"a": {"call": "a:b"}}}, "constraints.1.kl"),
@@ -182,6 +188,16 @@ BREACHES = [
     Breach(
         terms.condition_fits, ALIGNMENT, {"model": {"call": "a:b", "condition": "labels"}}, "model.condition",
     ),
+    Breach(shares.shares_are_shares, SHARED, two({**FOUR, "at_least": 40}), "constraints.0.at_least"),
+    Breach(shares.shares_are_shares, SHARED, two({**FOUR, "relative_to": "objective", "at_least": None, "at_most": 0.1}),
+           "constraints.0.relative_to"),
+    Breach(shares.shares_sum_to_one, SHARED, two(FOUR, {"name": "five", "share": {"of": 5}, "equals": 0.61}),
+           "constraints.1.equals"),
+    Breach(shares.shares_have_a_judge, SHARED, {"data": None}, "constraints.0.share"),
+    Breach(shares.shares_have_a_judge, SHARED, two({**FOUR, "share": {"of": 4, "classes": [4, 5]}}),
+           "constraints.0.share.classes"),
+    Breach(shares.shares_have_a_judge, UNSEEN, two({"name": "old", "share": {**OWN, "calibration": None}, "at_least": 0.4}),
+           "constraints.0.share.calibration"),
     Breach(feasibility.check_feasibility, SHARP, {"feasibility": {"tolerance": {"fife": 0.1}}}, "feasibility.tolerance"),
     Breach(feasibility.check_feasibility, SHARP, {"data": {"source": "digits"}}, "feasibility.on"),
 ]  # fmt: skip
@@ -213,6 +229,12 @@ def test_what_a_run_has_stored_is_not_held_against_rules_since() -> None:
     check_fit(stored, stored=True)
     with pytest.raises(RulesError, match="must be 1 with gradient backpropagation"):
         check_fit(stored)
+
+
+def test_shares_of_other_samples_or_judges_and_of_one_class_twice_are_not_summed() -> None:
+    of = [{"of": 5, "among": ["a"]}, {"of": 5, "judge": "a:b"}, {"of": 4}]
+    others = [{"name": f"other-{place}", "share": share, "at_least": 0.7} for place, share in enumerate(of)]
+    shares.shares_sum_to_one(RecipeFields.model_validate({**SHARED, "constraints": [FOUR, *others]}))
 
 
 @pytest.mark.parametrize(("steps", "every", "advice"), [(20, 7, 21), (1, 100, 100), (101, 50, 150)])
