@@ -17,6 +17,7 @@ from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import is_local, lasting_path
 from dualsweep.trainer.own_files import read_own_at
 from dualsweep.trainer.recipe.feasibility import Feasibility
+from dualsweep.trainer.recipe.model import EDM
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result, read_result
 from dualsweep.trainer.storage import RESULT, write_files
@@ -84,7 +85,7 @@ def _fingerprint_of_0_1(recipe: Recipe) -> str:
 _SINCE_0_1 = (
     ("train", "accumulate", 1), ("train", "checkpointing", False), ("train", "compile", False),
     ("train", "condition_dropout", 0.0), ("data", "random_flip", False), ("data", "captions", None),
-    ("train", "optimizer", "adamw"),
+    ("train", "optimizer", "adamw"), *(("schedule", key, None) for key in EDM),
 )  # fmt: skip
 
 

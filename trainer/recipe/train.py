@@ -36,9 +36,11 @@ class Train(Section):
     weight_decay: NotNegative = Field(0.0, description="weight decay of AdamW", examples=["0.01"])
     clip: Positive | None = Field(1.0, description="the largest norm of the gradient, or null", examples=["1.0"])
     ema: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(0.995, description="decay of the averaged weights", examples=["0.995"])
-    loss_weight: Literal["simple", "min_snr", "elbo"] = Field(
-        "simple", description="the weight of each timestep; `elbo`: losses are in nats", examples=["simple"]
-    )
+    loss_weight: Literal["simple", "min_snr", "elbo", "edm"] = Field(
+        "simple", description="the weight of each timestep: 1 on what the network predicts; `min_snr`; `elbo`: losses are in "
+        "nats; `edm`: that of EDM, whose timesteps are drawn by a lognormal sigma, as with `simple` where the schedule is edm's",
+        examples=["simple"],
+    )  # fmt: skip
     batches: Literal["mixture", "separate"] = Field(
         "mixture", description="`mixture`: one batch from the mixture over all distributions; `separate`: one batch for each",
         examples=["mixture"],

@@ -22,6 +22,7 @@ from dualsweep.trainer.sources.supply import Supply
 from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised
+from dualsweep.trainer.terms.timesteps import of_weight
 from dualsweep.trainer.transfer import sent
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -80,8 +81,9 @@ class MixtureSource(Source):
         self.places = np.array(self.columns, dtype=np.int64)
         self.setting, self.forward = setting, setting.predict
         self._fetch, self._populations, self._prompts, self._flips = examples.fetch, populations, prompts, flips
-        parts, timesteps = Parts.grouped([each.groups for each in populations]), setting.schedule.config.num_train_timesteps
-        self._mixture = Mixture(self.places, parts, timesteps, setting.train, setting.seed)
+        self._timesteps = of_weight(setting.schedule, setting.train.loss_weight)
+        parts = Parts.grouped([each.groups for each in populations])
+        self._mixture = Mixture(self.places, parts, self._timesteps, setting.train, setting.seed)
         self._terms = _together(terms)
         self._drawn = np.zeros(len(populations), dtype=np.int64)
         self._supply = Supply(examples, self._mixture, setting.host, loaders)
@@ -141,7 +143,8 @@ class MixtureSource(Source):
         measured = []
         for part, population in enumerate(self._populations):
             groups, column = population.held_out if held_out else population.groups, self.columns[part]
-            drawn = fresh(self.setting, column, groups, draws, in_turn=held_out or population.sampled)
+            in_turn = held_out or population.sampled
+            drawn = fresh(self.setting, column, groups, draws, in_turn=in_turn, timesteps=self._timesteps)
             values = []
             for _, batch in noised(self.setting, column, drawn, draws, self._fetch, self._prompts, self._flips):
                 prediction = self.forward(batch.noisy, batch.t, **batch.given)

@@ -16,6 +16,7 @@ from dualsweep.trainer.sources.flips import Flips, mirrored
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Parts
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised
+from dualsweep.trainer.terms.timesteps import Timesteps
 from dualsweep.trainer.transfer import sent
 
 Fetch = Callable[[Integers], Tensor]
@@ -43,7 +44,9 @@ class Fresh:
     timesteps: Integers
 
 
-def fresh(setting: TermContext, column: int, groups: Sequence[Integers], draws: range, *, in_turn: bool) -> Fresh:
+def fresh(
+    setting: TermContext, column: int, groups: Sequence[Integers], draws: range, *, in_turn: bool, timesteps: Timesteps
+) -> Fresh:  # fmt: skip
     """The final `draws` of one column, one in each of as many equal strata of t; nothing where no group has rows.
 
     `groups` of rows are equally probable; rows are drawn with replacement, or, `in_turn`, each row of a group equally often,
@@ -52,15 +55,14 @@ def fresh(setting: TermContext, column: int, groups: Sequence[Integers], draws: 
     """
     if not sum(map(len, groups)):
         return Fresh(*np.empty((3, 0), dtype=np.int64))
-    seed, timesteps = setting.seed, setting.schedule.config.num_train_timesteps
+    seed = setting.seed
     uniform = generator(seed, Stream.VALUES, column, draws.start).random((2, len(draws)))
     if in_turn:
         rows, group = _in_turn(groups, draws, partial(generator, seed, Stream.VALUES, column))
     else:
         rows = Parts.grouped([groups]).pick(np.zeros(len(draws), dtype=np.int64), uniform[0])
         group = np.zeros(len(draws), dtype=np.int64)
-    strata = ((np.arange(len(draws)) + uniform[1]) * timesteps / len(draws)).astype(np.int64)
-    return Fresh(rows, group, strata.clip(max=timesteps - 1))
+    return Fresh(rows, group, timesteps.at(np.arange(len(draws)) + uniform[1], len(draws)))
 
 
 def _in_turn(

@@ -222,6 +222,7 @@ def test_runs_without_later_keys_keep_their_fingerprint() -> None:
     later_keys = {
         "train": ("accumulate", "checkpointing", "compile", "condition_dropout", "optimizer"),
         "data": ("random_flip", "captions"), "model": ("condition",),
+        "schedule": ("sigma_min", "sigma_max", "rho", "sigma_data", "p_mean", "p_std"),
     }  # fmt: skip
     for section, keys in later_keys.items():
         before[section] = {key: value for key, value in before[section].items() if key not in keys}
@@ -231,6 +232,7 @@ def test_runs_without_later_keys_keep_their_fingerprint() -> None:
     assert fingerprint(recipe) == hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:16]
     assert fingerprint(recipe) != fingerprint(digits(train={"accumulate": 2}))
     assert fingerprint(recipe) != fingerprint(digits(data={"random_flip": True}))
+    assert fingerprint(digits(schedule={"name": "edm"})) != fingerprint(digits(schedule={"name": "edm", "rho": 5.0}))
     assert fingerprint(recipe) != fingerprint(digits(train={"optimizer": {"call": "torch.optim:SGD"}}))
     assert fingerprint(recipe) != fingerprint(digits(model={"condition": "labels"}))
     assert fingerprint(recipe) != fingerprint(digits(start={"from": "runs/a"}))

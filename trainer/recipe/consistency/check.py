@@ -21,6 +21,7 @@ from dualsweep.trainer.recipe.consistency.sizes import (
     batch_holds_every_worker,
     black_boxes_need_noise,
     data_fit_the_terms,
+    levels_are_drawn_as_weighted,
     samplers_fit_the_schedule,
     steps_end_with_a_dual_step,
     updates_are_of_black_boxes,
@@ -64,7 +65,7 @@ RULES: tuple[Callable[[RecipeFields], None], ...] = (
     terms_fit_the_formulation, sampler_has_noise, model_fits_the_formulation, data_fit_the_terms, check_balance,
     samplers_fit_the_schedule, prompts_fit_the_terms, condition_fits, prompts_are_as_many,
     batch_holds_every_term, batch_holds_every_worker,
-    accumulation_divides_batches, steps_end_with_a_dual_step, check_amortised, check_feasibility,
+    accumulation_divides_batches, levels_are_drawn_as_weighted, steps_end_with_a_dual_step, check_amortised, check_feasibility,
 )  # fmt: skip
 #: Those that runs may have stored recipes before, which are still to be read.
 SINCE: tuple[Callable[[RecipeFields], None], ...] = (

@@ -113,3 +113,14 @@ def black_boxes_need_noise(recipe: RecipeFields) -> None:
             recipe.rollout.steps,
             "write e.g. steps: 15",
         )
+
+
+def levels_are_drawn_as_weighted(recipe: RecipeFields) -> None:
+    """The lognormal is that of EDM's own loss; others are over all timesteps alike."""
+    spec, weight = recipe.schedule, recipe.train.loss_weight
+    for key in ("p_mean", "p_std"):
+        if spec is not None and getattr(spec, key) is not None and weight not in ("simple", "edm"):
+            raise RuleError(
+                f"schedule.{key}", "must go with train.loss_weight simple or edm, whose sigma is lognormal",
+                f"{getattr(spec, key)} with {weight}", "drop it, or write another loss_weight",
+            )  # fmt: skip

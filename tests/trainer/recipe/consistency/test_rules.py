@@ -112,6 +112,10 @@ BREACHES = [
         {"train": {"steps": 20, "accumulate": 33}}, "train.accumulate",
     ),
     Breach(sizes.accumulation_divides_batches, ALIGNMENT, {"train": {"steps": 20, "accumulate": 2}}, "train.accumulate"),
+    Breach(
+        sizes.levels_are_drawn_as_weighted, {**DATA, "schedule": {"name": "edm", "p_std": 1.0}},
+        {"train": {"steps": 20, "loss_weight": "elbo"}}, "schedule.p_std",
+    ),
     Breach(sizes.steps_end_with_a_dual_step, {**DATA, "dual": {"every": 10}}, {"dual": {"every": 7}}, "train.steps"),
     Breach(
         sizes.updates_are_of_black_boxes, {**ALIGNMENT, "rollout": {"gradient": "policy_gradient", "updates": 2}},
