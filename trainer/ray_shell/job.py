@@ -91,6 +91,7 @@ _SINCE_0_1 = (
 
 def _deciding(recipe: Recipe) -> dict[str, Any]:
     unasked = {"start"} if recipe.start is None else set()  # runs from before there were these keys go on
+    unasked |= {"monitor"} if recipe.monitor is None else set()
     unasked |= {"feasibility"} if recipe.feasibility == Feasibility() else set()
     plain = recipe.model_dump(mode="json", exclude={"resources", "checkpoint"} | unasked)
     for section, key, without in _SINCE_0_1:

@@ -153,6 +153,21 @@ class MixtureSource(Source):
             measured += joint_draws(self.setting, [column], drawn, values, pool)
         return measured
 
+    @torch.no_grad()
+    def held_out_by_band(self, bands: int, draws: int) -> Tensor:
+        """Sums [bands], in double, of this worker's share of `draws` of the first term on held-out data, by bands of timesteps.
+
+        Bands are equally probable, from the cleanest timesteps on; the draws are the same each time.
+        """
+        groups, within = self._populations[0].held_out, range(draws)
+        drawn = fresh(self.setting, self.columns[0], groups, within, in_turn=True, timesteps=self._timesteps)
+        sums = torch.zeros(bands, dtype=torch.float64)
+        for place, batch in noised(self.setting, self.columns[0], drawn, within, self._fetch, self._prompts, self._flips):
+            prediction = self.forward(batch.noisy, batch.t, **batch.given)
+            values = self.values(prediction, batch, np.zeros(len(batch.t), dtype=np.int64)).double().cpu()
+            sums.index_add_(0, torch.arange(place.start, place.stop) * bands // draws, values)
+        return sums.to(self.setting.host.device)
+
 
 def _together(terms: Sequence[DataTerm]) -> list[tuple[DataTerm, list[int]]]:
     """Each of the different terms, with the parts that it is of."""

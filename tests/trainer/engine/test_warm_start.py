@@ -217,7 +217,7 @@ def test_weights_on_a_simplex_are_all_given_or_none() -> None:
 
 def test_runs_without_later_keys_keep_their_fingerprint() -> None:
     """So a run that was begun before there were these keys goes on."""
-    recipe, later = digits(), {"resources", "checkpoint", "start", "feasibility"}
+    recipe, later = digits(), {"resources", "checkpoint", "start", "feasibility", "monitor"}
     before = recipe.model_dump(mode="json", exclude=later)
     later_keys = {
         "train": ("accumulate", "checkpointing", "compile", "condition_dropout", "optimizer"),
@@ -235,5 +235,6 @@ def test_runs_without_later_keys_keep_their_fingerprint() -> None:
     assert fingerprint(digits(schedule={"name": "edm"})) != fingerprint(digits(schedule={"name": "edm", "rho": 5.0}))
     assert fingerprint(recipe) != fingerprint(digits(train={"optimizer": {"call": "torch.optim:SGD"}}))
     assert fingerprint(recipe) != fingerprint(digits(model={"condition": "labels"}))
+    assert fingerprint(recipe) != fingerprint(digits(monitor={"every": 5}))
     assert fingerprint(recipe) != fingerprint(digits(start={"from": "runs/a"}))
     assert fingerprint(recipe) != fingerprint(digits(feasibility={"confidence": 0.9}))

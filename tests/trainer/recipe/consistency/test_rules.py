@@ -10,7 +10,16 @@ import pytest
 
 from dualsweep.trainer.config.diagnostics import RuleError, RulesError
 from dualsweep.trainer.models.schedules import noise_schedule
-from dualsweep.trainer.recipe.consistency import amortised, balance, composition, feasibility, multipliers, sizes, terms
+from dualsweep.trainer.recipe.consistency import (
+    amortised,
+    balance,
+    composition,
+    feasibility,
+    monitoring,
+    multipliers,
+    sizes,
+    terms,
+)
 from dualsweep.trainer.recipe.consistency.check import RULES, SINCE, check_fit
 from dualsweep.trainer.recipe.fields import RecipeFields
 from dualsweep.trainer.samplers.chain import steps_of
@@ -67,6 +76,7 @@ SHARP: Plain = {
     "data": {"source": "digits", "holdout": 0.1},
     "feasibility": {"on": "held_out", "tolerance": {"four": 0.1}},
 }
+BANDS: Plain = {**SHARP, "monitor": {"every": 10, "bands": 4}}
 COMPARED: Plain = {"name": "a", "reward": "brightness", "at_most": 0.2, "relative_to": "objective"}
 UNGUIDED: Plain = {"model": {"compose": {"of": ["a", "b"]}}}
 EQUAL: Plain = {"name": "four", "data": {"classes": [4]}, "equals": 0.1}
@@ -186,6 +196,9 @@ BREACHES = [
     Breach(
         terms.condition_fits, ALIGNMENT, {"model": {"call": "a:b", "condition": "labels"}}, "model.condition",
     ),
+    Breach(monitoring.looks_have_a_point, {**DATA, "monitor": {"every": 20}}, {"monitor": {"every": 15}}, "monitor.every"),
+    Breach(monitoring.bands_have_held_out_data, BANDS, {"data": {"source": "digits"}}, "monitor.bands"),
+    Breach(monitoring.one_model_is_looked_at, AMORTISED, {"monitor": {"every": 10}}, "monitor"),
     Breach(feasibility.check_feasibility, SHARP, {"feasibility": {"tolerance": {"fife": 0.1}}}, "feasibility.tolerance"),
     Breach(feasibility.check_feasibility, SHARP, {"data": {"source": "digits"}}, "feasibility.on"),
 ]  # fmt: skip
