@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,8 @@ def silent(**monitor: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def loop_of(recipe: Any, folder: Path, rank: int = 0, world: int = 1) -> Loop:
-    host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder)), rank=rank, world=world)
+def loop_of(recipe: Any, folder: Path) -> Loop:
+    host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder)))
     return Loop(prepare(recipe, host), lambda _: {})
 
 
@@ -119,8 +120,9 @@ def test_the_shares_of_two_workers_are_the_whole(tmp_path: Path) -> None:
     recipe = digits(**silent(bands=BANDS, draws=60))
     sums = []
     for rank, world in ((0, 1), (0, 2), (1, 2)):
-        source = loop_of(recipe, tmp_path, rank, world).sources[0]
-        assert isinstance(source, MixtureSource)
+        source = loop_of(recipe, tmp_path).sources[0]
+        assert isinstance(source, MixtureSource) and isinstance(source.setting.host, LocalHost)
+        source.setting = replace(source.setting, host=replace(source.setting.host, rank=rank, world=world))
         sums.append(source.held_out_by_band(BANDS, 60))
     torch.testing.assert_close(sums[0], sums[1] + sums[2])
     assert bool((sums[1] > 0).any()) and bool((sums[2] > 0).any())
