@@ -84,7 +84,8 @@ def _fingerprint_of_0_1(recipe: Recipe) -> str:
 #: Keys of sections, with the values at which nothing is other than before there were these keys.
 _SINCE_0_1 = (
     ("train", "accumulate", 1), ("train", "checkpointing", False), ("train", "compile", False),
-    ("train", "condition_dropout", 0.0), ("data", "random_flip", False), ("data", "captions", None),
+    ("train", "condition_dropout", 0.0), ("data", "random_flip", False), ("data", "random_crop", 0),
+    ("train", "offset_noise", 0.0), ("data", "captions", None),
     ("train", "optimizer", "adamw"), *(("schedule", key, None) for key in EDM),
 )  # fmt: skip
 

@@ -46,6 +46,11 @@ class Train(Section):
         "nats; `edm`: that of EDM, whose timesteps are drawn by a lognormal sigma, as with `simple` where the schedule is edm's",
         examples=["simple"],
     )  # fmt: skip
+    offset_noise: NotNegative = Field(
+        0.0, description="the standard deviation of what is added to each whole channel of the noise, in training and in final "
+        "values, for samples that are brighter or darker than the data's mean",
+        examples=["0.1"],
+    )  # fmt: skip
     batches: Literal["mixture", "separate"] = Field(
         "mixture", description="`mixture`: one batch from the mixture over all distributions; `separate`: one batch for each",
         examples=["mixture"],

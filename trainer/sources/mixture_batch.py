@@ -52,6 +52,18 @@ class GlobalBatch:
         """
         return np.flatnonzero(self.number % world == rank)
 
+    def uniforms(self, seed: int, stream: Stream, mine: Integers, first: Integers) -> Vector:
+        """A uniform number [b] in [0, 1) for each of the draws at positions `mine` [b]: a function of (seed, part, number).
+
+        `first` [p] are the parts' first draws in this batch.
+        """
+        part, number, found = self.part[mine], self.number[mine], np.zeros(len(mine))
+        for which in np.unique(part).tolist():
+            own, start = part == which, int(first[which])
+            count = int((self.part == which).sum())
+            found[own] = uniforms(seed, stream, which, range(start, start + count))[number[own] - start]
+        return found
+
 
 def allocate(coefficients: Vector, size: int, floors: Integers) -> Integers:
     """Sizes of the parts [p], summing to `size`: proportional to `coefficients` by largest remainders, at least `floors`.

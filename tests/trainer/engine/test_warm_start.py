@@ -220,8 +220,8 @@ def test_runs_without_later_keys_keep_their_fingerprint() -> None:
     recipe, later = digits(), {"resources", "checkpoint", "start", "feasibility", "monitor"}
     before = recipe.model_dump(mode="json", exclude=later)
     later_keys = {
-        "train": ("accumulate", "checkpointing", "compile", "condition_dropout", "optimizer"),
-        "data": ("random_flip", "captions"), "model": ("condition",),
+        "train": ("accumulate", "checkpointing", "compile", "condition_dropout", "optimizer", "offset_noise"),
+        "data": ("random_flip", "random_crop", "captions"), "model": ("condition",),
         "schedule": ("sigma_min", "sigma_max", "rho", "sigma_data", "p_mean", "p_std"),
     }  # fmt: skip
     for section, keys in later_keys.items():
@@ -232,6 +232,8 @@ def test_runs_without_later_keys_keep_their_fingerprint() -> None:
     assert fingerprint(recipe) == hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:16]
     assert fingerprint(recipe) != fingerprint(digits(train={"accumulate": 2}))
     assert fingerprint(recipe) != fingerprint(digits(data={"random_flip": True}))
+    assert fingerprint(recipe) != fingerprint(digits(data={"random_crop": 1}))
+    assert fingerprint(recipe) != fingerprint(digits(train={"offset_noise": 0.1}))
     assert fingerprint(digits(schedule={"name": "edm"})) != fingerprint(digits(schedule={"name": "edm", "rho": 5.0}))
     assert fingerprint(recipe) != fingerprint(digits(train={"optimizer": {"call": "torch.optim:SGD"}}))
     assert fingerprint(recipe) != fingerprint(digits(model={"condition": "labels"}))

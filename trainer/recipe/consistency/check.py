@@ -27,6 +27,7 @@ from dualsweep.trainer.recipe.consistency.sizes import (
     black_boxes_need_noise,
     data_fit_the_terms,
     levels_are_drawn_as_weighted,
+    offsets_are_no_noise_of_a_likelihood,
     samplers_fit_the_schedule,
     steps_end_with_a_dual_step,
     updates_are_of_black_boxes,
@@ -70,7 +71,9 @@ RULES: tuple[Callable[[RecipeFields], None], ...] = (
     terms_fit_the_formulation, sampler_has_noise, model_fits_the_formulation, data_fit_the_terms, check_balance,
     samplers_fit_the_schedule, prompts_fit_the_terms, condition_fits, prompts_are_as_many,
     batch_holds_every_term, batch_holds_every_worker,
-    accumulation_divides_batches, levels_are_drawn_as_weighted, steps_end_with_a_dual_step, check_amortised, check_feasibility,
+    accumulation_divides_batches,
+    levels_are_drawn_as_weighted, offsets_are_no_noise_of_a_likelihood,
+    steps_end_with_a_dual_step, check_amortised, check_feasibility,
     looks_have_a_point, bands_have_held_out_data, one_model_is_looked_at,
 )  # fmt: skip
 #: Those that runs may have stored recipes before, which are still to be read.

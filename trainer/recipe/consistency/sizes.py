@@ -124,3 +124,14 @@ def levels_are_drawn_as_weighted(recipe: RecipeFields) -> None:
                 f"schedule.{key}", "must go with train.loss_weight simple or edm, whose sigma is lognormal",
                 f"{getattr(spec, key)} with {weight}", "drop it, or write another loss_weight",
             )  # fmt: skip
+
+
+def offsets_are_no_noise_of_a_likelihood(recipe: RecipeFields) -> None:
+    """Losses and KLs in nats are those of independent noise."""
+    in_nats = recipe.train.loss_weight == "elbo" or bool(recipe.terms_on("product"))
+    if recipe.train.offset_noise and in_nats:
+        what = "loss_weight elbo" if recipe.train.loss_weight == "elbo" else "terms on the product of models"
+        raise RuleError(
+            "train.offset_noise", "must be 0 where losses are in nats, which are those of independent noise",
+            f"{recipe.train.offset_noise} with {what}", "drop it",
+        )  # fmt: skip

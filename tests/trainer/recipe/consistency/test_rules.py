@@ -126,6 +126,13 @@ BREACHES = [
         sizes.levels_are_drawn_as_weighted, {**DATA, "schedule": {"name": "edm", "p_std": 1.0}},
         {"train": {"steps": 20, "loss_weight": "elbo"}}, "schedule.p_std",
     ),
+    Breach(
+        sizes.offsets_are_no_noise_of_a_likelihood, {**DATA, "train": {"steps": 20, "offset_noise": 0.1}},
+        {"train": {"steps": 20, "offset_noise": 0.1, "loss_weight": "elbo"}}, "train.offset_noise",
+    ),
+    Breach(
+        sizes.offsets_are_no_noise_of_a_likelihood, AND, {"train": {"steps": 20, "offset_noise": 0.1}}, "train.offset_noise",
+    ),
     Breach(sizes.steps_end_with_a_dual_step, {**DATA, "dual": {"every": 10}}, {"dual": {"every": 7}}, "train.steps"),
     Breach(
         sizes.updates_are_of_black_boxes, {**ALIGNMENT, "rollout": {"gradient": "policy_gradient", "updates": 2}},
