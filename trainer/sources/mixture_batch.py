@@ -57,12 +57,12 @@ class GlobalBatch:
 
         `first` [p] are the parts' first draws in this batch.
         """
-        part, number, found = self.part[mine], self.number[mine], np.zeros(len(mine))
+        part, number, drawn = self.part[mine], self.number[mine], np.zeros(len(mine))
         for which in np.unique(part).tolist():
             own, start = part == which, int(first[which])
             count = int((self.part == which).sum())
-            found[own] = uniforms(seed, stream, which, range(start, start + count))[number[own] - start]
-        return found
+            drawn[own] = uniforms(seed, stream, which, range(start, start + count))[number[own] - start]
+        return drawn
 
 
 def allocate(coefficients: Vector, size: int, floors: Integers) -> Integers:

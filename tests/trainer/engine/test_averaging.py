@@ -52,11 +52,11 @@ def test_a_ramp_keeps_the_half_life_to_its_share_of_the_updates() -> None:
 
 @pytest.mark.parametrize("sigma_rel", [0.05, 0.1, 0.25])
 def test_a_power_average_has_the_profile_and_the_spread_of_its_formula(sigma_rel: float) -> None:
-    gamma, found = exponent(sigma_rel), shares(Ema(sigma_rel=sigma_rel))
+    gamma, profile = exponent(sigma_rel), shares(Ema(sigma_rel=sigma_rel))
     ends = (np.arange(UPDATES + 1) / UPDATES) ** (gamma + 1)  # the products of (1 - 1/t)^(gamma + 1) telescope
-    np.testing.assert_allclose(found, np.diff(ends), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(profile, np.diff(ends), rtol=1e-3, atol=1e-6)
     ages = (np.arange(UPDATES) + 0.5) / UPDATES
-    spread = np.sqrt(found @ ages**2 - (found @ ages) ** 2)
+    spread = np.sqrt(profile @ ages**2 - (profile @ ages) ** 2)
     assert spread == pytest.approx(sigma_rel, rel=0.01)
 
 
