@@ -45,7 +45,8 @@ def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
     )
     steps, seconds = recipe.train.steps, estimate.training(recipe.train.steps)
     stepping, judging = clock(steps * estimate.step), clock(estimate.evaluation)
-    yield f"  one training  about {clock(seconds)}: {steps} steps in {stepping}, evaluation {judging}"
+    looking = f", looks {clock(steps * estimate.look)}" if estimate.look else ""
+    yield f"  one training  about {clock(seconds)}: {steps} steps in {stepping}{looking}, evaluation {judging}"
     if plan is not None:
         trainings = plan.trials * len(plan.seeds)
         hours = trainings * workers * seconds / 3600

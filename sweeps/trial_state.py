@@ -39,7 +39,7 @@ class TrialState:
         entered = phase != self.phase
         if entered:
             self.since = now
-        if phase == "training":
+        if phase in ("training", "looking"):
             self.evaluating = None
         elif self.evaluating is None:
             self.evaluating = now

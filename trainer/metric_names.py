@@ -20,6 +20,8 @@ FEASIBLE = "feasible"
 OBJECTIVE, LARGEST_VALUE, LARGEST_VIOLATION = "objective", "value/max", "violation/max"
 #: Seconds of the whole run, of the final evaluation alone.
 SECONDS = "system/seconds"
+#: And of a look at a training that goes on (`monitor`).
+LOOK_SECONDS = "system/look_seconds"
 
 
 def value(name: str) -> str:
@@ -88,6 +90,11 @@ def of_classes(names: Sequence[int | str]) -> list[str]:
 def held_out(metric: str) -> str:
     """The name of a metric's figure on held-out data."""
     return f"{EVALUATION}{metric}"
+
+
+def validation(name: str) -> str:
+    """Of a look at a training that goes on, on held-out data: the `objective`, or its part on a band of timesteps, `band_1`."""
+    return f"validation/{name}"
 
 
 #: Of a standard error, and of the ends of a 95 % interval.

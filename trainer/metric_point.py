@@ -9,9 +9,9 @@ from typing import Any, Literal, Self
 
 from dualsweep.trainer import metric_names
 
-#: What a training does: its steps, and after these the final evaluation: `measuring` values, `sampling`, `judging` the samples,
-#: and `writing` it all down.
-Phase = Literal["training", "measuring", "sampling", "judging", "writing"]
+#: What a training does: its steps, between them `looking` at how far it is (`monitor`), and after these the final evaluation:
+#: `measuring` values, `sampling`, `judging` the samples, and `writing` it all down.
+Phase = Literal["training", "looking", "measuring", "sampling", "judging", "writing"]
 #: A live report of a training: its `step` of so many `steps`, `seconds` so far, its `phase` with the `phase_share` of it that is
 #: done (0 where that is not known), the `points` since the last one, and how many points this process has `made` in all.
 Payload = dict[str, Any]

@@ -41,6 +41,8 @@ class Stream(IntEnum):
     EXAMPLES = 15
     CONDITION = 16
     FLIP = 17
+    CROP = 18
+    OFFSET = 19
 
 
 def generator(seed: int, stream: Stream, *counters: int) -> np.random.Generator:

@@ -45,6 +45,13 @@ RESULT = "result.json"
 MARKER = "complete.json"
 #: What the workers said when they ended a run.
 ERROR = "error.txt"
+#: The folder of the pictures of a training that goes on (`monitor`).
+LOOKS = "looks"
+
+
+def look_name(step: int) -> str:
+    """The picture after so many steps, below `LOOKS`."""
+    return f"step-{step:08d}.png"
 
 
 def step_of(name: str) -> int | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import posixpath
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -12,19 +10,18 @@ from typing import Any
 
 from dualsweep.analysis.figures.trajectories import trajectories_png
 from dualsweep.sweeps.records.explained import RECIPE, VERDICTS, Explained, Points, write
+from dualsweep.sweeps.tracking.brought import brought
 from dualsweep.sweeps.tracking.histories import histories
 from dualsweep.trainer.data.description import DATA
 from dualsweep.trainer.evaluation.draws_file import DRAWS
 from dualsweep.trainer.own_files import read_own
-from dualsweep.trainer.patient_files import StoreAwayError
 from dualsweep.trainer.result import Result
-from dualsweep.trainer.storage import RESULT, read_file, write_file
+from dualsweep.trainer.storage import RESULT, write_file
 
 #: What a training writes that is kept with its run in MLflow.
 _BROUGHT = ("samples.png", "notes.txt", DRAWS, DATA)
 #: And of these, what a trial of several trainings shows of one.
 _SHOWN = (RECIPE, "samples.png", "trajectories.png", DATA)
-_log = logging.getLogger(__name__)
 
 
 def write_artifacts(folder: Path, place: str, points: Points, explained: Explained) -> list[Path]:
@@ -33,21 +30,13 @@ def write_artifacts(folder: Path, place: str, points: Points, explained: Explain
     write(explained, folder)
     write_file(folder / RESULT, json.dumps(explained.result.to_json(), indent=2))
     for file in _BROUGHT:
-        content = _brought(place, file)
+        content = brought(place, file)
         if content is not None:
             write_file(folder / file, content)
     multipliers, slacks = histories(points)
     if multipliers:
         write_file(folder / "trajectories.png", trajectories_png(multipliers, slacks, title=explained.title))
-    return sorted(folder.iterdir())
-
-
-def _brought(place: str, file: str) -> bytes | None:
-    try:
-        return read_file(place, file)
-    except StoreAwayError as error:
-        _log.warning("%s is left out of MLflow: %s", posixpath.join(place, file), error)
-        return None
+    return [each for each in sorted(folder.iterdir()) if each.is_file()]
 
 
 def write_shown(folder: Path, result: Result, seed: int) -> list[Path]:

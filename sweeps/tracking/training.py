@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualsweep.sweeps.records.explained import Explained, Points
+from dualsweep.sweeps.tracking import look_images
 from dualsweep.sweeps.tracking.artifacts import dataset_of, write_artifacts
 from dualsweep.sweeps.tracking.experiment import client_of, experiment_of
+from dualsweep.sweeps.tracking.look_images import write_looks
 from dualsweep.sweeps.tracking.metrics_file import read_points
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.origin import origin
@@ -74,5 +76,10 @@ def _add_files(client: MlflowClient, run: str, folder: Path, output: str, record
     """The training's artifacts, and its data set as an input."""
     for artifact in write_artifacts(folder / "tracked", output, recorded, explained):
         client.log_artifact(run, str(artifact))
+    looks = write_looks(folder / "tracked" / look_images.FOLDER, output, recorded, explained.recipe)
+    for picture in looks:
+        client.log_artifact(run, str(picture), look_images.FOLDER)
+    for key, value in look_images.TAGS.items() if looks else ():
+        client.set_tag(run, key, value)
     if (dataset := dataset_of(folder / "tracked")) is not None:
         client.log_inputs(run, datasets=[dataset_input(dataset)])

@@ -8,7 +8,9 @@ from pathlib import Path
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.tracking import look_images
 from dualsweep.sweeps.tracking.artifacts import dataset_of, verdicts_of, write_artifacts, write_shown
+from dualsweep.sweeps.tracking.look_images import write_looks
 from dualsweep.sweeps.tracking.spool import Spool
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.runs import OpenTrial, Run
@@ -58,7 +60,10 @@ class MlflowRuns:
         explained = Explained.of(f"{self._plan.name} {run.name}", points, result, run.recipe)
         folder = self._folder / "artifacts" / run.folder
         _keep(spool, write_artifacts(folder, run.output(self._place), points, explained), folder)
-        spool.tags(explained.tags() | _stopped_tags(result))
+        looks = write_looks(folder / look_images.FOLDER, run.output(self._place), points, run.recipe)
+        for picture in looks:
+            spool.artifact(picture, look_images.FOLDER)
+        spool.tags(explained.tags() | _stopped_tags(result) | (look_images.TAGS if looks else {}))
         self._tracker.end_trial(run.number, result.status, result.reason, run.seed)
 
 

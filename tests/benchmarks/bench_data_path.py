@@ -43,6 +43,7 @@ from dualsweep.trainer.recipe.data import Data
 from dualsweep.trainer.recipe.train import Train
 from dualsweep.trainer.sources.mixture_batch import Mixture, Parts, draw, sizes
 from dualsweep.trainer.sources.supply import Supply
+from dualsweep.trainer.terms.timesteps import Timesteps
 from tests.benchmarks.common import digits
 from tests.benchmarks.rows import STEPS, Interval
 
@@ -93,7 +94,7 @@ def ours(examples: Examples, constraints: int, loaders: int) -> tuple[Callable[[
     assert labels is not None
     rows = [np.arange(len(examples)), *(np.flatnonzero(labels == place) for place in range(constraints))]
     columns, train = np.arange(1 + constraints), Train(steps=1, batch_size=BATCH)
-    mixture = Mixture(columns, Parts.of(rows), 1000, train, 0)
+    mixture = Mixture(columns, Parts.of(rows), Timesteps(1000), train, 0)
     host = LocalHost(InProcess(controller_of(digits())), CheckpointFolder(tempfile.mkdtemp(prefix="dualsweep-bench-")))
     supply, steps, drawn = Supply(examples, mixture, host, loaders), count(), 0 * columns
 

@@ -120,8 +120,9 @@ def test_text_to_image_models_under_adapters_their_compositions_and_several_prom
         assert sum(each.multiplier for each in untrained.constraints.values()) == pytest.approx(1.0)
 
 
-def test_flow_matching(project: Path) -> None:
-    assert trained("flow.yaml", "evaluation.judge.epochs=1").constraints.keys() == {"four"}
+def test_flow_matching_and_edm(project: Path) -> None:
+    for name in ("flow.yaml", "edm.yaml"):
+        assert trained(name, "evaluation.judge.epochs=1").constraints.keys() == {"four"}
 
 
 def test_a_dual_rule_of_ones_own_by_import_path(project: Path) -> None:

@@ -106,9 +106,9 @@ def _data_faults(recipe: Recipe, data: Data, known: DatasetInfo) -> Iterator[Dia
     if isinstance(data.balance, str) and (data.attributes is None or known.attributes is not None):
         names = list(known.attributes) if known.attributes is not None else None
         yield from attribute_faults({data.balance: True}, names, ("data", "balance"), named=False)
-    if data.random_flip and known.shape is not None and len(known.shape) != 3:
-        where = "data", "random_flip"
-        yield Diagnostic(where, "must go with images [C, H, W]", f"samples of shape {list(known.shape)}", "drop it")
+    for key in ("random_flip", "random_crop"):
+        if getattr(data, key) and known.shape is not None and len(known.shape) != 3:
+            yield Diagnostic(("data", key), "must go with images [C, H, W]", f"samples of shape {list(known.shape)}", "drop it")
     if recipe.model.condition == "labels" and known.labelled is False:
         remedy = "drop it, or give data with labels"
         yield Diagnostic(("model", "condition"), "must go with data that have labels", "data without labels", remedy)

@@ -43,6 +43,7 @@ class Estimate:
     step        seconds of a primal step
     images      images (or trajectories) that all workers take together in a second
     evaluation  seconds of the final evaluation
+    look        seconds of a look (`monitor`), times the looks of a step
     parameters  of the network; `trained` are those that learn
     timed       by how many steps it is known, on which `device`
     """
@@ -55,10 +56,11 @@ class Estimate:
     trained: int
     device: str
     timed: int = TIMED
+    look: float = 0.0
 
     def training(self, steps: int) -> float:
         """Seconds of a whole training of so many steps."""
-        return steps * self.step + self.evaluation
+        return steps * (self.step + self.look) + self.evaluation
 
 
 def estimate(recipe: Recipe) -> Estimate:
@@ -81,7 +83,7 @@ def estimate(recipe: Recipe) -> Estimate:
             for _ in range(WARM - 1):
                 loop.advance()
             activations = _saved_bytes(loop)
-            seconds = _timed(loop)
+            seconds, look = _timed(loop), _look(loop, recipe)
         for source in prepared.sources:
             source.close()
         with room_for("the evaluation", recipe):
@@ -89,7 +91,7 @@ def estimate(recipe: Recipe) -> Estimate:
     batch = recipe.rollout.batch_size if recipe.terms_on("rollout") else recipe.train.batch_size
     memory = {**_held(prepared), "activations": activations}
     total, learned = counted(prepared.primal.predictor.parameters())
-    return Estimate(memory, seconds, batch / seconds, evaluation, total, learned, device.type)
+    return Estimate(memory, seconds, batch / seconds, evaluation, total, learned, device.type, look=look)
 
 
 def _part(recipe: Recipe) -> Recipe:
@@ -115,6 +117,15 @@ def _timed(loop: Loop) -> float:
         loop.advance()
     loop.updates.read()
     return (time.perf_counter() - started) / TIMED
+
+
+def _look(loop: Loop, recipe: Recipe) -> float:
+    """Seconds of a look, divided by the steps between two."""
+    if recipe.monitor is None:
+        return 0.0
+    started = time.perf_counter()
+    loop.look()
+    return (time.perf_counter() - started) / recipe.monitor.every
 
 
 def _saved_bytes(loop: Loop) -> int:

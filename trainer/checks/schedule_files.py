@@ -101,14 +101,23 @@ def schedule_warnings(recipe: Recipe) -> Iterator[Diagnostic]:
 
 
 def _of_recipe(spec: Schedule) -> str:
+    if spec.name == "edm":
+        return _of_edm(spec.edm, spec.timesteps)
     kind = f"flow matching with shift {spec.shift or 1:g}" if spec.prediction == "flow" else spec.name or "squaredcos_cap_v2"
     return _in_words(kind, spec.timesteps, "velocity" if spec.prediction == "flow" else spec.prediction)
 
 
 def _of_config(config: Mapping[str, Any]) -> str:
     """A scheduler's configuration, as diffusers writes it, in words."""
+    if "edm" in config:
+        return _of_edm(config["edm"], config.get("num_train_timesteps"))
     kind = config.get("beta_schedule") or config.get("_class_name")
     return _in_words(str(kind), config.get("num_train_timesteps"), config.get("prediction_type") or "epsilon")
+
+
+def _of_edm(keys: Mapping[str, float], timesteps: object) -> str:
+    levels = f"sigma {keys['sigma_min']:g} to {keys['sigma_max']:g}, rho {keys['rho']:g}"
+    return f"edm, {timesteps} levels of {levels}, for data of standard deviation {keys['sigma_data']:g}"
 
 
 def _in_words(kind: str, timesteps: object, prediction: str) -> str:

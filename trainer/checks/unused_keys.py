@@ -96,7 +96,7 @@ def _of_training(recipe: Recipe) -> Iterator[str]:
     if train.lr_schedule != "wsd":
         yield "train.lr_cooldown"
     if not recipe.terms_on("data"):
-        yield from ("train.batches", "train.floor", "train.constraint_batch")
+        yield from ("train.batches", "train.floor", "train.constraint_batch", "train.offset_noise")
     elif train.batches == "mixture":
         yield "train.constraint_batch"
     else:

@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 from torch.optim.sgd import sgd
 
+from dualsweep.trainer.engine.averaging import Share
+
 
 class AveragedWeights:
-    """Averages of `parameters`, by the decay min(`decay`, (1 + n) / (10 + n)) after n updates.
+    """Averages of `parameters`, of whose present values an update takes the `share`.
 
-    With it short runs aren't ruled by their first weights. All tensors at once: no more than a few kernels an update.
+    All tensors at once: no more than a few kernels an update.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
-        self._parameters, self._decay = [parameter.detach() for parameter in parameters], decay
+    def __init__(self, parameters: Sequence[Tensor], share: Share) -> None:
+        self._parameters, self._share = [parameter.detach() for parameter in parameters], share
         self.tensors = [parameter.clone() for parameter in self._parameters]
         self._updates = torch.zeros((), device=self.tensors[0].device)
 
@@ -34,13 +36,12 @@ class AveragedWeights:
     def update(self, void: Tensor) -> None:
         """Takes the present weights into the averages; the first update makes them the averages. Nothing moves where `void` is 1.
 
-        A step of gradient descent on half the squared distance to the weights, of the size 1 - decay: as torch's is fused, it
+        A step of gradient descent on half the squared distance to the weights, of the size of the share: as torch's is fused, it
         neither waits to know whether it is void nor needs room for the differences.
         """
-        rate = (9 / (10 + self._updates)).clamp(min=1 - self._decay).where(self._updates > 0, 1.0)
         sgd(
             self.tensors, self._parameters, [None] * len(self.tensors), fused=True, found_inf=void,
-            lr=rate,  # type: ignore[arg-type]  # a tensor on the device is what the fused form is made for
+            lr=self._share(self._updates),  # type: ignore[arg-type]  # a tensor on the device is what the fused form is made for
             weight_decay=1.0, maximize=True,  # the gradient: 1 * average - weight
             momentum=0.0, dampening=0.0, nesterov=False,
         )  # fmt: skip

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.dual.settling import settled_multipliers
 from dualsweep.trainer.engine.loop import Ending, Trained
 from dualsweep.trainer.engine.multiplier_policy import Delivery, MultiplierPolicy
+from dualsweep.trainer.engine.sampled import as_file, sampled
 from dualsweep.trainer.engine.training_metrics import point, standings
 from dualsweep.trainer.evaluation.draws_file import DRAWS, stored
 from dualsweep.trainer.evaluation.evaluated import Evaluated
@@ -26,11 +26,8 @@ from dualsweep.trainer.evaluation.images import Integers, Rows
 from dualsweep.trainer.evaluation.metrics import measure
 from dualsweep.trainer.evaluation.values import held_out_metrics, judge_error_metrics, objective_metrics
 from dualsweep.trainer.metric_point import Phase
-from dualsweep.trainer.models.predictor import Predictor
-from dualsweep.trainer.models.spaces import decode_in_parts
 from dualsweep.trainer.result import ConstraintOutcome, Result, feasibility, outcomes
-from dualsweep.trainer.rng import in_turn, shard
-from dualsweep.trainer.samplers.sampling import sample
+from dualsweep.trainer.rng import in_turn
 
 #: What is told of a phase: which, and how much of it is done.
 Enter = Callable[[Phase, float], None]
@@ -86,7 +83,7 @@ def _measured(run: Evaluated, policy: MultiplierPolicy, trained: Trained, enter:
         delivery = policy.deliver(run, model, trained.state, trained.step)
         deciding = replace(run.deciding, relaxations=run.problem.relaxations(delivery.multipliers))
         final = final_values(run.sources, weights, run.host, deciding)
-        samples = _samples(run, model, enter)
+        samples = sampled(run, model, run.evaluation.samples, partial(enter, "sampling"))
         asked = in_turn(len(model.texts), range(run.evaluation.samples)) if model.by_label else None
     enter("judging", 0.0)
     return None if final is None else _Measured(final, delivery, samples, None if asked is None else asked.numpy())
@@ -131,38 +128,10 @@ def _facts(run: Evaluated) -> dict[str, float]:
     }
 
 
-def _samples(run: Evaluated, model: Predictor, enter: Enter) -> Tensor | None:
-    """All samples on rank 0, in the order of their positions; each worker makes its share."""
-    spec, host = run.evaluation, run.host
-    mine = shard(spec.samples, host.rank, host.world)
-    batches = -(-(spec.samples // host.world) // spec.batch_size)  # of the worker with the fewest: all tell as often
-
-    def made(count: int) -> None:
-        if -(-count // spec.batch_size) < batches:
-            enter("sampling", count / len(mine))
-
-    enter("sampling", 0.0)
-    own = sample(
-        model, run.schedule, mine, run.shape, sampling=run.sampling, seed=run.seed, batch_size=spec.batch_size, made=made
-    )  # fmt: skip
-    gathered = host.gather(_as_file(own))
-    if gathered is None:
-        return None
-    whole = [torch.from_numpy(np.load(io.BytesIO(part), allow_pickle=False)) for part in gathered]
-    return decode_in_parts(run.space, torch.cat(whole), spec.batch_size)
-
-
-def _as_file(samples: Tensor) -> bytes:
-    """The bytes of an `.npy` file."""
-    written = io.BytesIO()
-    np.save(written, samples.numpy(), allow_pickle=False)
-    return written.getvalue()
-
-
 def _measure(run: Evaluated, samples: Tensor, asked: Integers | None) -> tuple[dict[str, float], dict[str, bytes]]:
     """Metrics of the samples, which need data to compare with, and the files that keep them."""
     spec, data = run.evaluation, run.data
-    files = {"samples.npy": _as_file(samples)}
+    files = {"samples.npy": as_file(samples)}
     if spec.grid and samples.ndim == 4:
         files["samples.png"] = sample_grid(samples[: spec.grid])
     if data is None:

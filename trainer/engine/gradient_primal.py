@@ -14,6 +14,7 @@ from torch import Tensor, distributed, nn
 
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.averaged_weights import AveragedWeights
+from dualsweep.trainer.engine.averaging import share_of
 from dualsweep.trainer.engine.gradients import Gradients
 from dualsweep.trainer.engine.optimizers import recall, remembered, stepper
 from dualsweep.trainer.errors import TrainingError
@@ -52,7 +53,7 @@ class GradientPrimal:
         train = recipe.train
         self._stepper = stepper(self.parameters, train)
         self.optimizer = self._stepper.optimizer
-        self.average = AveragedWeights(self.parameters, train.ema)
+        self.average = AveragedWeights(self.parameters, share_of(train.ema))
         self._rates = [train.lr]
         self.companions: dict[str, nn.Module] = {}
         self.precision = precision(train.precision, device)

@@ -23,6 +23,7 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.dual.settling import settled_multipliers
 from dualsweep.trainer.dual.state import DualState, version_at
 from dualsweep.trainer.engine.assembly import Prepared
+from dualsweep.trainer.engine.monitoring import Keep, looks_of
 from dualsweep.trainer.engine.outbox import MOST_POINTS, Outbox
 from dualsweep.trainer.engine.training_metrics import MetricWindow
 from dualsweep.trainer.engine.update_log import UpdateLog
@@ -57,7 +58,8 @@ class Trained:
 class Loop:
     """One worker's part of one training, from its first step or the last checkpoint to its end."""
 
-    def __init__(self, prepared: Prepared, files: Files) -> None:
+    def __init__(self, prepared: Prepared, files: Files, keep: Keep = lambda step, picture: None) -> None:
+        """`files` makes the small files of a checkpoint; `keep` takes the picture of a look (`monitoring.py`)."""
         self.recipe = prepared.recipe
         self.primal, self.sources, self.shape = prepared.primal, prepared.sources, prepared.shape
         self.host, self.files = prepared.host, files
@@ -70,6 +72,7 @@ class Loop:
         self.updates = UpdateLog()
         self.step, self.seconds = 0, 0.0
         self._answer: Callable[[], DualState] | None = None
+        self._looks, self._seen = looks_of(prepared, keep), dict[str, float]()
         self._outbox = Outbox()
         self._phase: Phase = "training"
         self._report_every = TIMED_STEPS
@@ -82,6 +85,7 @@ class Loop:
         try:
             while self.step < self.recipe.train.steps and end is None:
                 self.advance()
+                self.look_when_due()
                 self.seconds = before + time.monotonic() - started
                 end = self._early_end()
                 self._save_when_due(end)
@@ -165,8 +169,21 @@ class Loop:
         every, log_every = self.recipe.dual.every, self.recipe.train.log_every
         step = self.state.version * every
         if step // log_every > (step - every) // log_every:
-            self._add(step, self.policy.shown(self.window.metrics(self.problem, self.state)))
+            self._add(step, self.policy.shown(self.window.metrics(self.problem, self.state)) | self._seen)
+            self._seen = {}
             self.window = MetricWindow.empty(len(self.problem.names))
+
+    def look_when_due(self) -> None:
+        """Looks at the training where its recipe asks for that now; what is seen is told with the point of this step."""
+        if self._looks is not None and self._looks.due(self.step):
+            self.look()
+
+    def look(self) -> None:
+        """Looks at the training as it is, where its recipe asks for looks."""
+        if self._looks is not None:
+            self.enter("looking")
+            self._seen = self._looks.look(self.step, self.settled)
+            self._phase = "training"
 
     def _early_end(self) -> Ending | None:
         if self.updates.most >= MOST_SKIPPED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from functools import partial
 
 from dualsweep.trainer.config import yaml_core
@@ -17,7 +18,7 @@ from dualsweep.trainer.evaluation.metrics import resolve
 from dualsweep.trainer.models.export import stored_files
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
-from dualsweep.trainer.storage import RESULT, write_files
+from dualsweep.trainer.storage import LOOKS, RESULT, look_name, write_files
 
 
 def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = None) -> Result | None:
@@ -32,7 +33,7 @@ def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = Non
     resolve(recipe.evaluation.metrics)  # a wrong import path must cost no training
     with room_for("the model", recipe):
         prepared = prepare(recipe, host, judges)
-    loop = Loop(prepared, partial(_files, prepared))
+    loop = Loop(prepared, partial(_files, prepared), partial(_keep, output))
     with room_for("a primal step", recipe):
         trained = loop.run()
     with room_for("the evaluation", recipe):
@@ -50,6 +51,10 @@ def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = Non
     write_files(output, {**evaluation.files, **_data(prepared), RESULT: json.dumps(result.to_json(), indent=2).encode()})
     loop.report(result=result.to_json())
     return result
+
+
+def _keep(output: str, step: int, picture: bytes) -> None:
+    write_files(posixpath.join(output, LOOKS), {look_name(step): picture})
 
 
 def _data(prepared: Prepared) -> dict[str, bytes]:

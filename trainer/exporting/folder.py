@@ -19,9 +19,11 @@ from dualsweep.trainer.exporting import pipeline as carried
 from dualsweep.trainer.exporting.asks import Ask, asks_of
 from dualsweep.trainer.models.adapters import merged
 from dualsweep.trainer.models.composed import Composed
+from dualsweep.trainer.models.edm import keys_of
 from dualsweep.trainer.models.flow import MARK, is_flow
 from dualsweep.trainer.models.kinds import TEXT_NETWORKS, is_a
 from dualsweep.trainer.models.loading import pipeline_parts
+from dualsweep.trainer.models.preconditioning import preconditioning
 from dualsweep.trainer.models.predictor import Condition
 from dualsweep.trainer.models.spaces import Latents
 from dualsweep.trainer.models.text import Encoders, part_of, pipeline_of
@@ -155,6 +157,10 @@ def _options(encoders: Any) -> dict[str, Any]:
 def _scheduler(model: Restored) -> Any:
     """diffusers' scheduler of the same noise, on the timesteps that samplers here take."""
     schedule, sampling = model.schedule, model.recipe.sampling
+    if (keys := keys_of(schedule)) is not None:
+        kind = diffusers.EDMDPMSolverMultistepScheduler if sampling.sampler == "dpmpp_2m" else diffusers.EDMEulerScheduler
+        taken = {key: keys[key] for key in ("sigma_min", "sigma_max", "sigma_data", "rho")}
+        return kind(num_train_timesteps=schedule.config.num_train_timesteps, **taken)
     if is_flow(schedule):
         return diffusers.FlowMatchEulerDiscreteScheduler(schedule.config.num_train_timesteps, shift=schedule.config[MARK])
     if sampling.sampler == "ddpm" and schedule.config.num_train_timesteps == _ALL_STEPS:
@@ -166,10 +172,12 @@ def _scheduler(model: Restored) -> Any:
 
 def _written(model: Restored, recursion: Recursion, asks: Sequence[Ask], names: Mapping[int, str]) -> dict[str, Any]:
     """What `pipeline.py` samples by, but for `text`."""
-    schedule = model.schedule
+    schedule, own = model.schedule, preconditioning(model.schedule)
+    numbers = own.T.tolist() if own is not None else None
     return {
-        "shape": list(model.shape), "prediction": "flow" if is_flow(schedule) else schedule.config.prediction_type,
-        "timesteps": schedule.config.num_train_timesteps, "steps": [list(each) for each in recursion.moves],
+        "shape": list(model.shape), "prediction": schedule.config.prediction_type,
+        "asked": numbers and [numbers[move.timestep] for move in recursion.moves],
+        "steps": [list(each) for each in recursion.moves],
         "clip": recursion.clip, "threshold": recursion.threshold and list(recursion.threshold),
         "asks": [ask.written(names) for ask in asks],
     }  # fmt: skip
@@ -184,9 +192,11 @@ def _pipeline_of_diffusers(model: Restored, networks: Mapping[str, Any]) -> Any:
         return None
     network, latent = next(iter(networks.values())), isinstance(model.space, Latents)
     if is_a(network, *TEXT_NETWORKS):
-        return pipeline_of(network) if latent else None
+        # Pipelines of transformers are for flow matching alone: they don't scale what the network is asked at.
+        asks_as_told = keys_of(model.schedule) is None or part_of(network) == "unet"
+        return pipeline_of(network) if latent and asks_as_told else None
     plain = is_a(network, "UNet2DModel") and model.predictor.condition is None and not latent
-    if not plain or is_flow(model.schedule) or not SAMPLERS[model.recipe.sampling.sampler].on_schedule:
+    if not plain or preconditioning(model.schedule) is not None or not SAMPLERS[model.recipe.sampling.sampler].on_schedule:
         return None
     return diffusers.DDPMPipeline if isinstance(_scheduler(model), diffusers.DDPMScheduler) else diffusers.DDIMPipeline
 

@@ -6,9 +6,9 @@ It needs torch and diffusers alone, and is the same file in every folder. What i
 `scheduler/scheduler_config.json` under `_exported`:
 
 shape       of one sample, in the model's own space
-prediction  what the networks predict: `epsilon`, `v_prediction`, or `flow`, the velocity noise - x of the linear path
-            (1 - s) x + s noise, asked at T s
-timesteps   T
+prediction  what the networks predict, `epsilon` or `v_prediction`
+asked       null, or for networks with a prediction of their own (flow matching, EDM) a row a step, (c_in, time, c_skip, c_out):
+            asked at c_in x and that time, a network gives v = c_skip x + c_out output
 steps       the chain, a row a step: (timestep, a, c_x, c_clean, c_noise, lead), with a the cumulative alpha before the step. With
             x0 the sample that the prediction means, x becomes c_x x + c_clean (x0 + lead (x0 - x0 before)) + c_noise noise
 clip        the range of x0, or null
@@ -82,8 +82,9 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
         x = randn_tensor(shape, generator=generator, device=device) if latents is None else latents.to(device)
         given = [(ask["weight"], getattr(self, ask["network"]), self._arguments(told, ask, x)) for ask in asks]
         last = torch.zeros_like(x)
-        for timestep, signal, of_x, of_clean, of_noise, lead in self.progress_bar(told["steps"]):
-            clean = self._clean(told, x, signal, self._prediction(told, given, x, timestep, signal))
+        rows = told["asked"] or [(1.0, step[0], 0.0, 1.0) for step in told["steps"]]
+        for asked, (_, signal, of_x, of_clean, of_noise, lead) in zip(rows, self.progress_bar(told["steps"]), strict=True):
+            clean = self._clean(told, x, signal, self._prediction(given, x, *asked))
             x, last = of_x * x + of_clean * (clean + lead * (clean - last)), clean
             if of_noise:
                 x = x + of_noise * randn_tensor(shape, generator=generator, device=device)
@@ -152,18 +153,15 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
         embedded = kind(**given, **text["options"]).encode_prompt(**told, **third)
         return [each for each in embedded[int(ask["without"]) :: 2] if each is not None]
 
-    def _prediction(self, told: Any, given: list[Any], x: Tensor, timestep: int, signal: float) -> Tensor:
+    def _prediction(self, given: list[Any], x: Tensor, scale: float, time: float, of_x: float, of_output: float) -> Tensor:
         """The weighted sum of the networks' predictions [B, *shape], of noise or v."""
-        flow = told["prediction"] == "flow"
-        s = (1 - signal) ** 0.5 / (signal**0.5 + (1 - signal) ** 0.5)
-        scale = ((1 - s) ** 2 + s**2) ** 0.5 if flow else 1.0
-        time = torch.full((len(x),), s * told["timesteps"] if flow else timestep, device=x.device)
+        times = torch.full((len(x),), time, device=x.device)
         total: Tensor = torch.zeros_like(x)
         for weight, network, arguments in given:
-            predicted = network((scale * x).to(network.dtype), timestep=time, **arguments).sample
+            predicted = network((scale * x).to(network.dtype), timestep=times, **arguments).sample
             total = total + weight * predicted[:, : x.shape[1]].float()  # the mean, of one that predicts its variance too
-        weights = sum(weight for weight, *_ in given)
-        return weights * (1 - 2 * s) * x + scale * total if flow else total
+        prediction: Tensor = sum(weight for weight, *_ in given) * of_x * x + of_output * total
+        return prediction
 
     def _clean(self, told: Any, x: Tensor, signal: float, prediction: Tensor) -> Tensor:
         """The sample [B, *shape] that a prediction at x means, in its range."""

@@ -42,6 +42,13 @@ def levels(schedule: DDPMScheduler) -> Tensor:
     return s
 
 
+def preconditioned(schedule: DDPMScheduler) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of each timestep [T]: the scale of x, the time, and the factors of x and of the output (`preconditioning.py`)."""
+    s = levels(schedule)
+    scale = ((1 - s).square() + s.square()).sqrt()
+    return scale, s * len(s), 1 - 2 * s, scale
+
+
 def velocity_scale(signal: Tensor) -> Tensor:
     """1 / c_s^2 of cumulative alphas: what turns a squared error of v-prediction into one of the velocity."""
     return (signal.sqrt() + (1 - signal).sqrt()).square()

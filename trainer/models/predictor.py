@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.models.flow import is_flow, levels
 from dualsweep.trainer.models.multiplier_embedding import Conditioning, condition
+from dualsweep.trainer.models.preconditioning import preconditioning
 
 #: What SDXL's network takes together, as one argument.
 _ADDED = ("text_embeds", "time_ids")
@@ -90,13 +90,13 @@ class Predictor(nn.Module):
     1 is none). Terms on noised examples ask the model as it is; sampling and trajectories ask `guided`.
     """
 
-    levels: Tensor | None
+    preconditioning: Tensor | None
     multipliers: Tensor | None
 
     def __init__(self, inner: nn.Module, condition: Condition | None = None, guidance: float = 1.0) -> None:
         super().__init__()
         self.inner, self.condition, self.guidance = inner, condition, guidance
-        self.register_buffer("levels", None)
+        self.register_buffer("preconditioning", None)
         taken = inspect.signature(inner.forward).parameters
         self._names_t, self.takes_multipliers = "timestep" in taken, "multipliers" in taken
         self.conditioning: Conditioning | None = None
@@ -124,8 +124,8 @@ class Predictor(nn.Module):
         return self
 
     def under(self, schedule: DDPMScheduler) -> Self:
-        """Puts this model under a schedule, and returns it: flow matching turns its network's velocities into v-predictions."""
-        self.levels = levels(schedule) if is_flow(schedule) else None
+        """Puts this model under a schedule, and returns it: of flow matching and EDM, what its network predicts becomes v."""
+        self.preconditioning = preconditioning(schedule)
         return self
 
     @property
@@ -187,12 +187,12 @@ class Predictor(nn.Module):
             self.conditioning.ask(multipliers)
         elif multipliers is not None:
             arguments = {**arguments, "multipliers": multipliers.expand(len(x), -1)}
-        if self.levels is None:
+        if self.preconditioning is None:
             return self._network(x, t, arguments)
-        s = self.levels[t].view(-1, *[1] * (x.ndim - 1)).to(x.dtype)
-        scale = ((1 - s).square() + s.square()).sqrt()
-        velocity = self._network(scale * x, self.levels[t] * len(self.levels), arguments)
-        return (1 - 2 * s) * x + scale * velocity
+        numbers = self.preconditioning[:, t]
+        scale, _, of_x, of_output = numbers.view(4, -1, *[1] * (x.ndim - 1)).to(x.dtype)
+        prediction: Tensor = of_x * x + of_output * self._network(scale * x, numbers[1], arguments)
+        return prediction
 
     def _network(self, x: Tensor, t: Tensor, arguments: Mapping[str, Tensor]) -> Tensor:
         keywords: dict[str, Any] = {name: value for name, value in arguments.items() if name not in _ADDED}

@@ -11,9 +11,10 @@ from diffusers import DDPMScheduler
 from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.checks.schedule_files import SCHEDULE_REMEDY
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models import edm
 from dualsweep.trainer.models.flow import MARK, flow_schedule, is_flow
 from dualsweep.trainer.models.spaces import Space
-from dualsweep.trainer.recipe.model import Model, Schedule
+from dualsweep.trainer.recipe.model import EDM, Model, Schedule
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.storage import read_file
 
@@ -30,7 +31,9 @@ def noise_schedule(recipe: Recipe, shape: tuple[int, ...], space: Space | None =
     """
     latent = space is not None and space.latent
     if recipe.schedule is None and (own := own_schedule(recipe.leading)) is not None:
-        return DDPMScheduler.from_config(own.config, clip_sample=False) if latent else own
+        if latent:
+            own.register_to_config(clip_sample=False)
+        return own
     if recipe.schedule is None and recipe.leading.load is not None:
         raise TrainingError(
             f"`schedule` must be given for a network without a schedule of its own, but got none for {recipe.leading.load}; "
@@ -39,6 +42,8 @@ def noise_schedule(recipe: Recipe, shape: tuple[int, ...], space: Space | None =
     spec = recipe.schedule or Schedule()
     _check_prediction(recipe.leading, spec)
     clip = len(shape) == 3 and not latent
+    if spec.name == "edm":
+        return edm.edm_schedule(spec.timesteps, spec.edm, clip)
     if spec.prediction == "flow":
         return flow_schedule(spec.timesteps, spec.shift or 1.0, clip)
     schedule = DDPMScheduler(
@@ -56,16 +61,28 @@ def _check_prediction(model: Model, spec: Schedule) -> None:
     config = _schedule_config(model.load) if model.load is not None else None
     if config is None:
         return
-    own = "flow" if _of_flow(config) else config.get("prediction_type", "epsilon")
-    if own != spec.prediction:
+    own = "flow" if _of_flow(config) else "edm" if _edm_of(config) is not None else config.get("prediction_type", "epsilon")
+    asked = "edm" if spec.name == "edm" else spec.prediction
+    if own != asked:
+        write = "name: edm" if own == "edm" else f"prediction: {own}"
         raise TrainingError(
-            f"schedule.prediction must be what the loaded model predicts, {own}, but got {spec.prediction} for {model.load}; "
-            f"write prediction: {own}, or leave `schedule` out"
+            f"schedule.prediction must be what the loaded model predicts, {own}, but got {asked} for {model.load}; "
+            f"write {write}, or leave `schedule` out"
         )
 
 
 def _of_flow(config: dict[str, Any]) -> bool:
     return config.get(MARK) is not None or str(config.get("_class_name")).startswith("FlowMatch")
+
+
+def _edm_of(config: dict[str, Any]) -> dict[str, float] | None:
+    """The keys of a schedule of EDM, ours or of diffusers; None of others, and of those whose levels or signs are others."""
+    if edm.MARK in config:
+        return dict(config[edm.MARK])
+    plain = (config.get("sigma_schedule", "karras"), config.get("prediction_type", "epsilon")) == ("karras", "epsilon")
+    if not str(config.get("_class_name")).startswith("EDM") or not plain:
+        return None
+    return {key: float(config.get(key, other)) for key, other in EDM.items()}
 
 
 def own_schedule(spec: Model) -> DDPMScheduler | None:
@@ -81,10 +98,12 @@ def own_schedule(spec: Model) -> DDPMScheduler | None:
         return None
     if _of_flow(config) and MARK not in config and not config.get("use_dynamic_shifting"):
         return flow_schedule(config["num_train_timesteps"], float(config.get("shift") or 1.0), clip_sample=False)
+    if (keys := _edm_of(config)) is not None:
+        return edm.edm_schedule(config["num_train_timesteps"], keys, bool(config.get("clip_sample", False)))
     if config.get("prediction_type", "epsilon") not in _PREDICTIONS or "beta_schedule" not in config:
         raise TrainingError(
-            f"a loaded model's schedule must be one of betas that predicts {' or '.join(_PREDICTIONS)}, or flow matching without "
-            f"dynamic shifting, but {spec.load} has "
+            f"a loaded model's schedule must be one of betas that predicts {' or '.join(_PREDICTIONS)}, flow matching without "
+            f"dynamic shifting, or EDM with levels by rho and prediction_type epsilon, but {spec.load} has "
             f"{config.get('_class_name')} with {config.get('prediction_type')}; use another model, or write `schedule`"
         )
     return _with_signal(DDPMScheduler.from_config(config), f"model.load: {spec.load}")
@@ -108,12 +127,16 @@ def same_noise(one: DDPMScheduler, other: DDPMScheduler) -> bool:
     """Whether a timestep means the same noise under both, and a prediction the same."""
     mine, theirs = one.alphas_cumprod, other.alphas_cumprod
     same = len(mine) == len(theirs) and torch.allclose(mine, theirs, rtol=1e-4, atol=1e-6)
-    return same and one.config.prediction_type == other.config.prediction_type and is_flow(one) == is_flow(other)
+    data = [(edm.keys_of(each) or {}).get("sigma_data") for each in (one, other)]
+    alike = is_flow(one) == is_flow(other) and data[0] == data[1]
+    return same and one.config.prediction_type == other.config.prediction_type and alike
 
 
 def in_words(schedule: DDPMScheduler) -> str:
     """What a schedule is, for an error."""
     config = schedule.config
+    if (keys := edm.keys_of(schedule)) is not None:
+        return f"{config.num_train_timesteps} levels of EDM with {', '.join(f'{key} {keys[key]:g}' for key in EDM)}"
     if is_flow(schedule):
         return f"{config.num_train_timesteps} timesteps of flow matching with shift {config[MARK]}"
     return f"{config.num_train_timesteps} timesteps of {config.beta_schedule} with {config.prediction_type}"

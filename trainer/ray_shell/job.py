@@ -17,6 +17,7 @@ from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import is_local, lasting_path
 from dualsweep.trainer.own_files import read_own_at
 from dualsweep.trainer.recipe.feasibility import Feasibility
+from dualsweep.trainer.recipe.model import EDM
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result, read_result
 from dualsweep.trainer.storage import RESULT, write_files
@@ -83,13 +84,15 @@ def _fingerprint_of_0_1(recipe: Recipe) -> str:
 #: Keys of sections, with the values at which nothing is other than before there were these keys.
 _SINCE_0_1 = (
     ("train", "accumulate", 1), ("train", "checkpointing", False), ("train", "compile", False),
-    ("train", "condition_dropout", 0.0), ("data", "random_flip", False), ("data", "captions", None), ("data", "attributes", None),
-    ("train", "optimizer", "adamw"),
+    ("train", "condition_dropout", 0.0), ("train", "offset_noise", 0.0), ("train", "optimizer", "adamw"),
+    ("data", "random_flip", False), ("data", "random_crop", 0), ("data", "captions", None), ("data", "attributes", None),
+    *(("schedule", key, None) for key in EDM),
 )  # fmt: skip
 
 
 def _deciding(recipe: Recipe) -> dict[str, Any]:
     unasked = {"start"} if recipe.start is None else set()  # runs from before there were these keys go on
+    unasked |= {"monitor"} if recipe.monitor is None else set()
     unasked |= {"feasibility"} if recipe.feasibility == Feasibility() else set()
     plain = recipe.model_dump(mode="json", exclude={"resources", "checkpoint"} | unasked)
     for section, key, without in _SINCE_0_1:

@@ -53,6 +53,12 @@ class Data(SourceOptions, _Sources):
         examples=["true"],
     )  # fmt: skip
 
+    random_crop: Annotated[int, Field(ge=0)] = Field(
+        0, description="pixels by which each image is shifted at most along both sides, within its own reflected border, in "
+        "training and in final values",
+        examples=["4"],
+    )  # fmt: skip
+
     @model_validator(mode="after")
     def _one(self) -> Self:
         self.exactly_one(*SOURCES)

@@ -20,6 +20,7 @@ from dualsweep.trainer.recipe.evaluation import Evaluation
 from dualsweep.trainer.recipe.feasibility import Feasibility
 from dualsweep.trainer.recipe.formulation import SHAPES, Formulation
 from dualsweep.trainer.recipe.model import Model, Schedule
+from dualsweep.trainer.recipe.monitor import Monitor
 from dualsweep.trainer.recipe.product import Product
 from dualsweep.trainer.recipe.rollout import Rollout
 from dualsweep.trainer.recipe.run import Checkpoint, Resources
@@ -122,6 +123,9 @@ class RecipeFields(Section):
     rollout: Rollout = Field(Rollout(), description="sampling while training", examples=["{steps: 15, batch_size: 64}"])
     product: Product = Field(Product(), description="sampling of a product of models", examples=["{samples: 512}"])
     evaluation: Evaluation = Field(Evaluation(), description="what is measured at the end", examples=["{samples: 1000}"])
+    monitor: Monitor | None = Field(
+        None, description="what is looked at while the training goes on", examples=["{every: 500, samples: 16}"]
+    )
     feasibility: Feasibility = Field(
         Feasibility(), description="when a constraint counts as met", examples=["{confidence: 0.95, tolerance: 0.002}"]
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, WithJsonSchema, model_validator
 
 from dualsweep.trainer.config.diagnostics import RuleError
 from dualsweep.trainer.config.wording import show
@@ -170,11 +170,16 @@ class Model(Section):
         return tuple(self.prompts or ([self.prompt] if self.prompt is not None else []))
 
 
+#: The keys of `name: edm`, with the paper's values (Karras et al. 2022, arXiv 2206.00364, Table 1).
+EDM = {"sigma_min": 0.002, "sigma_max": 80.0, "rho": 7.0, "sigma_data": 0.5, "p_mean": -1.2, "p_std": 1.2}
+
+
 class Schedule(Section):
     """The noise schedule, a diffusers `DDPMScheduler`; left out with `model.load`, it is the loaded model's."""
 
-    name: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"] | None = Field(
-        None, description="the schedule of beta, by its diffusers name; squaredcos_cap_v2 unless given",
+    name: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "edm"] | None = Field(
+        None, description="the schedule of beta, by its diffusers name, squaredcos_cap_v2 unless given; or `edm`: levels of "
+        "sigma, and a network with the preconditioning of Karras et al. 2022 (docs/models.md)",
         examples=["squaredcos_cap_v2"],
     )  # fmt: skip
     timesteps: Annotated[int, Field(ge=2)] = Field(200, description="diffusion steps T", examples=["200"])
@@ -189,6 +194,41 @@ class Schedule(Section):
         description="for flow: s becomes shift s / (1 + (shift - 1) s), more noise above 1; 1 unless given",
         examples=["3.0"],
     )
+
+    sigma_min: Positive | None = Field(None, description="for edm: the finest level; 0.002 unless given", examples=["0.002"])
+    sigma_max: Positive | None = Field(None, description="for edm: the noisiest level; 80 unless given", examples=["80.0"])
+    rho: Positive | None = Field(
+        None, description="for edm: levels are evenly spaced in the rho-th root of sigma; 7 unless given", examples=["7.0"]
+    )
+    sigma_data: Positive | None = Field(
+        None, description="for edm: the standard deviation of the data, by which the network is preconditioned; 0.5 unless given",
+        examples=["0.5"],
+    )  # fmt: skip
+    p_mean: FiniteFloat | None = Field(
+        None, description="for edm: the mean of ln sigma in training; -1.2 unless given", examples=["-1.2"]
+    )
+    p_std: Positive | None = Field(
+        None, description="for edm: the standard deviation of ln sigma in training; 1.2 unless given", examples=["1.2"]
+    )
+
+    @property
+    def edm(self) -> dict[str, float]:
+        """The keys of `name: edm`, with the paper's where none is given."""
+        return {key: value if (value := getattr(self, key)) is not None else other for key, other in EDM.items()}
+
+    @model_validator(mode="after")
+    def _edm_has_levels_of_its_own(self) -> Self:
+        if self.name != "edm":
+            for key in EDM:
+                if getattr(self, key) is not None:
+                    raise RuleError(key, "must go with name edm", f"{getattr(self, key)} with {self.name}", "drop it")
+        elif self.prediction != "epsilon":
+            rule, received = "must be left out with name edm, whose network has a prediction of its own", self.prediction
+            raise RuleError("prediction", rule, received, "drop it")
+        elif self.edm["sigma_min"] >= self.edm["sigma_max"]:
+            low, high = self.edm["sigma_min"], self.edm["sigma_max"]
+            raise RuleError("sigma_max", "must be above sigma_min", f"{high:g} with {low:g}", "raise it, or lower sigma_min")
+        return self
 
     @model_validator(mode="after")
     def _flow_has_no_betas(self) -> Self:

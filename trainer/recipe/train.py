@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, FiniteFloat
 
 from dualsweep.trainer.recipe.base import Count, NotNegative, Positive, Section
+from dualsweep.trainer.recipe.ema import Decay, Ema
 from dualsweep.trainer.recipe.own_part import OwnPart, shipped_word
 
 
@@ -35,10 +36,21 @@ class Train(Section):
     lr_warmup: Annotated[int, Field(ge=0)] = Field(0, description="steps over which the learning rate rises", examples=["100"])
     weight_decay: NotNegative = Field(0.0, description="weight decay of AdamW", examples=["0.01"])
     clip: Positive | None = Field(1.0, description="the largest norm of the gradient, or null", examples=["1.0"])
-    ema: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(0.995, description="decay of the averaged weights", examples=["0.995"])
-    loss_weight: Literal["simple", "min_snr", "elbo"] = Field(
-        "simple", description="the weight of each timestep; `elbo`: losses are in nats", examples=["simple"]
-    )
+    ema: Decay | Ema = Field(
+        0.995, description="the decay of the averaged weights; or with a ramp, `{decay: 0.9999, rampup: 0.05}`, or by a power of "
+        "the updates, `{sigma_rel: 0.1}`",
+        examples=["0.995"],
+    )  # fmt: skip
+    loss_weight: Literal["simple", "min_snr", "elbo", "edm"] = Field(
+        "simple", description="the weight of each timestep: 1 on what the network predicts; `min_snr`; `elbo`: losses are in "
+        "nats; `edm`: that of EDM, whose timesteps are drawn by a lognormal sigma, as with `simple` where the schedule is edm's",
+        examples=["simple"],
+    )  # fmt: skip
+    offset_noise: NotNegative = Field(
+        0.0, description="the standard deviation of what is added to each whole channel of the noise, in training and in final "
+        "values, for samples that are brighter or darker than the data's mean",
+        examples=["0.1"],
+    )  # fmt: skip
     batches: Literal["mixture", "separate"] = Field(
         "mixture", description="`mixture`: one batch from the mixture over all distributions; `separate`: one batch for each",
         examples=["mixture"],

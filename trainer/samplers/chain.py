@@ -9,7 +9,8 @@ without noise from there to the sample, which is its mean. What rewards and KLs 
   2022, arXiv 2201.06503, theorem 1). Without the second part coarse chains end too narrow. It is taken as for data of standard
   deviation `DETAIL`, and at most as the noise of the level that the step ends at: what is too much for a narrower distribution
   is gone after the next steps.
-- *Timesteps* go like a power of the number of steps left, from T - 1 to the first with noise: finer where the data is decided.
+- *Timesteps* go like a power of the number of steps left, from T - 1 to the first with noise: finer where the data is decided. On
+  levels of EDM, which are so themselves, they are even.
 
 The last step has no density, so the KL of its mean to another model's would be infinite. It is charged as if it had noise of
 `RESOLUTION` times the finest level's: shifting the last mean costs more than shifting what came before, so nothing is bought
@@ -24,7 +25,8 @@ from dataclasses import dataclass
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from dualsweep.trainer.samplers.grid import ancestral
+from dualsweep.trainer.models.edm import keys_of
+from dualsweep.trainer.samplers.grid import ancestral, inclusive
 
 #: The standard deviation of data that a step's variance is made for; images have [-1, 1].
 DETAIL = 0.2
@@ -93,7 +95,8 @@ def steps_of(schedule: DDPMScheduler, count: int, eta: float) -> Steps:
             f"rollout.steps must be at most the schedule's timesteps with noise, {total - noiseless} of {total}, but got "
             f"{count}; lower it"
         )
-    timesteps = tuple(noiseless + each for each in grid(total - noiseless, count))
+    places = inclusive if keys_of(schedule) is not None else grid
+    timesteps = tuple(noiseless + each for each in places(total - noiseless, count))
     signal = tuple(float(schedule.alphas_cumprod[t]) for t in timesteps)
     following = (*signal[1:], 1.0)
     pairs = [noise_of_step(before, after, eta) for before, after in zip(signal, following, strict=True)]

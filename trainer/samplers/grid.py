@@ -28,6 +28,8 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
+from dualsweep.trainer.models.edm import keys_of
+
 #: How finely `condensed` timesteps end: the i-th of n from the clean end is about T (i/n)^POWER.
 POWER = 2.5
 
@@ -35,6 +37,13 @@ POWER = 2.5
 def trailing(total: int, count: int) -> tuple[int, ...]:
     """`count` timesteps of `total`, evenly from total - 1 down: t_i = round(T - (i - 1) T / n) - 1 (Lin et al. 2024, Table 2)."""
     return tuple(round(total - index * total / count) - 1 for index in range(count))
+
+
+def inclusive(total: int, count: int) -> tuple[int, ...]:
+    """`count` distinct timesteps of `total` evenly from total - 1 down to 0; total - 1 alone where there is one."""
+    if count == 1:
+        return (total - 1,)
+    return tuple(round((total - 1) * left / (count - 1)) for left in range(count - 1, -1, -1))
 
 
 def condensed(total: int, count: int) -> tuple[int, ...]:
@@ -82,8 +91,9 @@ class Step(NamedTuple):
 
 
 def evenly(schedule: DDPMScheduler, count: int) -> tuple[int, ...]:
-    """`trailing` timesteps of a schedule."""
-    return trailing(schedule.config.num_train_timesteps, count)
+    """`trailing` timesteps of a schedule; of levels of EDM those from its noisiest to its finest (arXiv 2206.00364, eq. 5)."""
+    places = inclusive if keys_of(schedule) is not None else trailing
+    return places(schedule.config.num_train_timesteps, count)
 
 
 def chain_of(

@@ -24,7 +24,9 @@ from dualsweep.trainer.samplers.chain import steps_of
 from dualsweep.trainer.samplers.registry import SAMPLERS
 from dualsweep.trainer.samplers.sampling import sample
 from dualsweep.trainer.sources import estimators
+from dualsweep.trainer.sources.augmentation import Augmentation
 from dualsweep.trainer.sources.base import Source
+from dualsweep.trainer.sources.crops import Crops
 from dualsweep.trainer.sources.dual_only import DualOnlySource
 from dualsweep.trainer.sources.flips import Flips
 from dualsweep.trainer.sources.mixture import MixtureSource, Population
@@ -58,24 +60,40 @@ def _data_source(recipe: Recipe, setting: TermContext, data: Assembled | None) -
     built = [each.term.build(each.value, setting) for each in terms]
     columns = [each.column for each in terms]
     prompts = _prompts(setting, data, len(examples), first) if setting.of_examples else None
-    flips = _flips(recipe, setting, data)
-    return MixtureSource(setting, columns, built, populations, examples, recipe.resources.loaders, prompts, flips)
+    augmentation = _augmentation(recipe, setting, data)
+    _check_offset(recipe, setting)
+    return MixtureSource(setting, columns, built, populations, examples, recipe.resources.loaders, prompts, augmentation)
 
 
-def _flips(recipe: Recipe, setting: TermContext, data: Assembled | None) -> Flips | None:
-    """Which draws of the data are mirrored, where the recipe asks for that; samples of models stay as they are.
+def _augmentation(recipe: Recipe, setting: TermContext, data: Assembled | None) -> Augmentation | None:
+    """What is done to draws of the data, where the recipe asks for that; samples of models stay as they are.
 
     Raises:
-        TrainingError: the data are no images, or are latents, of which a mirrored one is not that of the mirrored image.
+        TrainingError: the data are no images, or are latents, of which a changed one is not that of the changed image.
     """
-    if data is None or recipe.data is None or not recipe.data.random_flip:
+    spec = recipe.data
+    if data is None or spec is None or not (spec.random_flip or spec.random_crop):
         return None
+    key = "random_flip" if spec.random_flip else "random_crop"
     if setting.space.latent or len(setting.shape) != 3:
         what = "latents of an autoencoder" if setting.space.latent else f"samples of shape {setting.shape}"
+        raise TrainingError(f"data.{key} must go with images [C, H, W] that the model sees as they are, but got {what}; drop it")
+    if spec.random_crop >= min(setting.shape[1:]):
         raise TrainingError(
-            f"data.random_flip must go with images [C, H, W] that the model sees as they are, but got {what}; drop it"
+            f"data.random_crop must be less than the sides of the images, {setting.shape[1]} x {setting.shape[2]}, whose borders "
+            f"it reflects, but got {spec.random_crop}; lower it"
         )
-    return Flips(recipe.seed, len(data.examples))
+    rows = len(data.examples)
+    crops = Crops(recipe.seed, rows, spec.random_crop) if spec.random_crop else None
+    return Augmentation(Flips(recipe.seed, rows) if spec.random_flip else None, crops)
+
+
+def _check_offset(recipe: Recipe, setting: TermContext) -> None:
+    if recipe.train.offset_noise and len(setting.shape) != 3:
+        raise TrainingError(
+            f"train.offset_noise must go with images or latents [C, H, W], whose channels it shifts, but got samples of shape "
+            f"{setting.shape}; drop it"
+        )
 
 
 def _prompts(setting: TermContext, data: Assembled | None, count: int, first: Mapping[str, int]) -> Integers:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dualsweep.trainer.rng import Stream, generator, uniforms
+from dualsweep.trainer.rng import Stream, generator
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers
 from dualsweep.trainer.transfer import sent
 
@@ -26,13 +26,7 @@ class Flips:
 
     def of_step(self, batch: GlobalBatch, mine: Integers, first: Integers) -> Flags:
         """Which of a worker's draws [b] of a step are mirrored; `first` [p] are the parts' first draws in it."""
-        part, number = batch.part[mine], batch.number[mine]
-        flipped = np.zeros(len(mine), dtype=np.bool_)
-        for which in np.unique(part).tolist():
-            own, start = part == which, int(first[which])
-            count = int((batch.part == which).sum())
-            flipped[own] = uniforms(self._seed, Stream.FLIP, which, range(start, start + count))[number[own] - start] < 0.5
-        return flipped & (batch.index[mine] < self._rows)
+        return (batch.uniforms(self._seed, Stream.FLIP, mine, first) < 0.5) & (batch.index[mine] < self._rows)
 
     def of_draws(self, column: int, rows: Integers, draws: range) -> Flags:
         """Which of the final `draws`, of these `rows` [n], are mirrored."""

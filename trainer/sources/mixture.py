@@ -14,14 +14,15 @@ from dualsweep.trainer.data.examples import Examples
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.evaluation.drawn import JointDraws
 from dualsweep.trainer.rng import Stream, generator, shard
+from dualsweep.trainer.sources.augmentation import Augmentation
 from dualsweep.trainer.sources.base import Inputs, Source
-from dualsweep.trainer.sources.flips import Flips, mirrored
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, Parts
 from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, noised_share
 from dualsweep.trainer.sources.supply import Supply
 from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised
+from dualsweep.trainer.terms.timesteps import of_weight
 from dualsweep.trainer.transfer import sent
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -70,18 +71,19 @@ class MixtureSource(Source):
     def __init__(
         self, setting: TermContext, columns: Sequence[int], terms: Sequence[DataTerm], populations: Sequence[Population],
         examples: Examples, loaders: int | None = None, prompts: Integers | None = None,
-        flips: Flips | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:  # fmt: skip
         """`prompts` [N] is what each example is given, of a model of several; their number where that is nothing.
 
-        `flips` says which draws are mirrored.
+        `augmentation` is what is done to draws of the data.
         """
         self.columns = tuple(columns)
         self.places = np.array(self.columns, dtype=np.int64)
         self.setting, self.forward = setting, setting.predict
-        self._fetch, self._populations, self._prompts, self._flips = examples.fetch, populations, prompts, flips
-        parts, timesteps = Parts.grouped([each.groups for each in populations]), setting.schedule.config.num_train_timesteps
-        self._mixture = Mixture(self.places, parts, timesteps, setting.train, setting.seed)
+        self._fetch, self._populations, self._prompts, self._augmentation = examples.fetch, populations, prompts, augmentation
+        self._timesteps = of_weight(setting.schedule, setting.train.loss_weight)
+        parts = Parts.grouped([each.groups for each in populations])
+        self._mixture = Mixture(self.places, parts, self._timesteps, setting.train, setting.seed)
         self._terms = _together(terms)
         self._drawn = np.zeros(len(populations), dtype=np.int64)
         self._supply = Supply(examples, self._mixture, setting.host, loaders)
@@ -95,8 +97,8 @@ class MixtureSource(Source):
         if not counted:  # networks need not bear an empty batch: another worker's draw, which counts there alone
             batch, mine = replace(batch, weight=np.zeros_like(batch.weight)), np.zeros(1, dtype=np.int64)
             x = self._fetch(batch.index[mine])
-        if self._flips is not None:
-            x = mirrored(x, self._flips.of_step(batch, mine, first))
+        if self._augmentation is not None:
+            x = self._augmentation.of_step(x, batch, mine, first)
         share = noised_share(self.setting, batch, mine, x, step, self._given(batch, mine, step))
         return MixtureStep(self, batch, mine, share, counted)
 
@@ -141,14 +143,30 @@ class MixtureSource(Source):
         measured = []
         for part, population in enumerate(self._populations):
             groups, column = population.held_out if held_out else population.groups, self.columns[part]
-            drawn = fresh(self.setting, column, groups, draws, in_turn=held_out or population.sampled)
+            in_turn = held_out or population.sampled
+            drawn = fresh(self.setting, column, groups, draws, in_turn=in_turn, timesteps=self._timesteps)
             values = []
-            for _, batch in noised(self.setting, column, drawn, draws, self._fetch, self._prompts, self._flips):
+            for _, batch in noised(self.setting, column, drawn, draws, self._fetch, self._prompts, self._augmentation):
                 prediction = self.forward(batch.noisy, batch.t, **batch.given)
                 values.append(self.values(prediction, batch, np.full(len(batch.t), part))[:, None])
             pool = "examples" if held_out or population.sampled else None
             measured += joint_draws(self.setting, [column], drawn, values, pool)
         return measured
+
+    @torch.no_grad()
+    def held_out_by_band(self, bands: int, draws: int) -> Tensor:
+        """Sums [bands], in double, of this worker's share of `draws` of the first term on held-out data, by bands of timesteps.
+
+        Bands are equally probable, from the cleanest timesteps on; the draws are the same each time.
+        """
+        groups, within = self._populations[0].held_out, range(draws)
+        drawn = fresh(self.setting, self.columns[0], groups, within, in_turn=True, timesteps=self._timesteps)
+        sums = torch.zeros(bands, dtype=torch.float64)
+        for place, batch in noised(self.setting, self.columns[0], drawn, within, self._fetch, self._prompts, self._augmentation):
+            prediction = self.forward(batch.noisy, batch.t, **batch.given)
+            values = self.values(prediction, batch, np.zeros(len(batch.t), dtype=np.int64)).double().cpu()
+            sums.index_add_(0, torch.arange(place.start, place.stop) * bands // draws, values)
+        return sums.to(self.setting.host.device)
 
 
 def _together(terms: Sequence[DataTerm]) -> list[tuple[DataTerm, list[int]]]:

@@ -18,6 +18,7 @@ from dualsweep.trainer.amortised.spread import MultiplierRange
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.recipe.train import Train
 from dualsweep.trainer.rng import Stream, generator, uniforms
+from dualsweep.trainer.terms.timesteps import Timesteps
 
 Integers = NDArray[np.int64]
 #: Each byte with its bits in reverse order.
@@ -50,6 +51,18 @@ class GlobalBatch:
         there are parts at most.
         """
         return np.flatnonzero(self.number % world == rank)
+
+    def uniforms(self, seed: int, stream: Stream, mine: Integers, first: Integers) -> Vector:
+        """A uniform number [b] in [0, 1) for each of the draws at positions `mine` [b]: a function of (seed, part, number).
+
+        `first` [p] are the parts' first draws in this batch.
+        """
+        part, number, drawn = self.part[mine], self.number[mine], np.zeros(len(mine))
+        for which in np.unique(part).tolist():
+            own, start = part == which, int(first[which])
+            count = int((self.part == which).sum())
+            drawn[own] = uniforms(seed, stream, which, range(start, start + count))[number[own] - start]
+        return drawn
 
 
 def allocate(coefficients: Vector, size: int, floors: Integers) -> Integers:
@@ -136,14 +149,14 @@ class Parts:
 
 @dataclass(frozen=True)
 class Mixture:
-    """What the batches of a run are drawn from: the rows of p parts, noised at one of `timesteps`.
+    """What the batches of a run are drawn from: the rows of p parts, noised at `timesteps` by their law.
 
     `columns` [p] are the parts' places among the expectations; `train` and `seed` are of the recipe.
     """
 
     columns: Integers
     parts: Parts
-    timesteps: int
+    timesteps: Timesteps
     train: Train
     seed: int
 
@@ -173,7 +186,7 @@ def draw(mixture: Mixture, counts: Integers, first: Integers, weights: Vector, s
     strata = np.empty_like(place)
     strata[np.argsort(part[order], kind="stable")] = place
     uniform, part = generator(mixture.seed, Stream.BATCH, step).random(len(part)), part[order]
-    timestep = np.minimum((strata + uniform) * mixture.timesteps / counts[part], mixture.timesteps - 1).astype(np.int64)
+    timestep = mixture.timesteps.at(strata + uniform, counts[part])
     weight = (weights / np.maximum(counts, 1))[part]
     return GlobalBatch(part, number[order], mixture.rows(counts, first)[order], timestep, weight)
 
@@ -209,7 +222,7 @@ def draw_amortised(spread: MultiplierRange, mixture: Mixture, first: Integers, s
     number, index = np.empty((2, size), dtype=np.int64)
     number[by_part] = np.arange(size) - np.repeat(np.cumsum(counts) - counts - first, counts)
     index[by_part] = mixture.rows(counts, first)
-    timestep = (uniform[:, 1] * mixture.timesteps).astype(np.int64)
+    timestep = mixture.timesteps.at(uniform[:, 1])
     weight = np.sign(np.take_along_axis(weights, part[:, None], axis=1)[:, 0]) * total / size
     order = _by_worker(number)
     return GlobalBatch(part[order], number[order], index[order], timestep[order], weight[order], multipliers[order])

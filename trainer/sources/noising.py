@@ -12,10 +12,11 @@ from torch import Tensor
 
 from dualsweep.trainer.evaluation.drawn import JointDraws
 from dualsweep.trainer.rng import Stream, generator, normals, shard
-from dualsweep.trainer.sources.flips import Flips, mirrored
+from dualsweep.trainer.sources.augmentation import Augmentation
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Parts
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised
+from dualsweep.trainer.terms.timesteps import Timesteps
 from dualsweep.trainer.transfer import sent
 
 Fetch = Callable[[Integers], Tensor]
@@ -29,9 +30,18 @@ def noised_share(
     `prompts` [b] is what each is given, of a model of several.
     """
     device = setting.host.device
-    noise = sent(normals(setting.seed, Stream.NOISE, step, mine, tuple(x.shape[1:])), device)
+    noise = normals(setting.seed, Stream.NOISE, step, mine, tuple(x.shape[1:]))
+    noise = sent(_offset(setting, noise, step, mine), device)
     given = None if prompts is None else sent(prompts, device)
     return Noised(setting.schedule, sent(x, device), noise, sent(batch.timestep[mine], device), given)
+
+
+def _offset(setting: TermContext, noise: Tensor, step: int, positions: range | Integers) -> Tensor:
+    """The noise [b, C, ...] with offsets of whole channels, where the recipe asks for them (`train.offset_noise`)."""
+    size = setting.train.offset_noise
+    if not size:
+        return noise
+    return noise + size * normals(setting.seed, Stream.OFFSET, step, positions, (noise.shape[1], *[1] * (noise.ndim - 2)))
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,9 @@ class Fresh:
     timesteps: Integers
 
 
-def fresh(setting: TermContext, column: int, groups: Sequence[Integers], draws: range, *, in_turn: bool) -> Fresh:
+def fresh(
+    setting: TermContext, column: int, groups: Sequence[Integers], draws: range, *, in_turn: bool, timesteps: Timesteps
+) -> Fresh:  # fmt: skip
     """The final `draws` of one column, one in each of as many equal strata of t; nothing where no group has rows.
 
     `groups` of rows are equally probable; rows are drawn with replacement, or, `in_turn`, each row of a group equally often,
@@ -52,15 +64,14 @@ def fresh(setting: TermContext, column: int, groups: Sequence[Integers], draws: 
     """
     if not sum(map(len, groups)):
         return Fresh(*np.empty((3, 0), dtype=np.int64))
-    seed, timesteps = setting.seed, setting.schedule.config.num_train_timesteps
+    seed = setting.seed
     uniform = generator(seed, Stream.VALUES, column, draws.start).random((2, len(draws)))
     if in_turn:
         rows, group = _in_turn(groups, draws, partial(generator, seed, Stream.VALUES, column))
     else:
         rows = Parts.grouped([groups]).pick(np.zeros(len(draws), dtype=np.int64), uniform[0])
         group = np.zeros(len(draws), dtype=np.int64)
-    strata = ((np.arange(len(draws)) + uniform[1]) * timesteps / len(draws)).astype(np.int64)
-    return Fresh(rows, group, strata.clip(max=timesteps - 1))
+    return Fresh(rows, group, timesteps.at(np.arange(len(draws)) + uniform[1], len(draws)))
 
 
 def _in_turn(
@@ -80,23 +91,24 @@ def _in_turn(
 
 def noised(
     setting: TermContext, column: int, drawn: Fresh, draws: range, fetch: Fetch, prompts: Integers | None = None,
-    flips: Flips | None = None,
+    augmentation: Augmentation | None = None,
 ) -> Iterator[tuple[slice, Noised]]:  # fmt: skip
     """This worker's share of `drawn`, noised, a batch at a time, each with its place among the `draws`.
 
-    `prompts` [N] is what each row of the data is given, of a model of several; `flips` says which draws are mirrored.
+    `prompts` [N] is what each row of the data is given, of a model of several; `augmentation` is what is done to draws of the
+    data.
     """
     if not len(drawn.rows):
         return
     size, device = setting.evaluation.batch_size, setting.host.device
-    flipped = flips.of_draws(column, drawn.rows, draws) if flips is not None else None
     mine = shard(len(draws), setting.host.rank, setting.host.world)
     for start in range(mine.start, mine.stop, size):
         within = slice(start, min(start + size, mine.stop))
         positions = draws[within]
         x = fetch(drawn.rows[within]).to(device)
-        x = mirrored(x, flipped[within]) if flipped is not None else x
-        noise = normals(setting.seed, Stream.EVALUATION, column, positions, tuple(x.shape[1:])).to(device)
+        x = augmentation.of_draws(x, column, drawn.rows, draws, within) if augmentation is not None else x
+        noise = normals(setting.seed, Stream.EVALUATION, column, positions, tuple(x.shape[1:]))
+        noise = _offset(setting, noise, (1 << 40) + column, positions).to(device)
         given = None if prompts is None else torch.from_numpy(prompts[drawn.rows[within]]).to(device)
         yield within, Noised(setting.schedule, x, noise, torch.from_numpy(drawn.timesteps[within]).to(device), given)
 

@@ -18,6 +18,7 @@ from dualsweep.trainer.sources.mixture_batch import Integers, Mixture, Parts, dr
 from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, noised_share
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised
+from dualsweep.trainer.terms.timesteps import Timesteps
 from dualsweep.trainer.transfer import sent
 
 
@@ -31,6 +32,7 @@ class Pool:
     def __init__(self, setting: TermContext, columns: Sequence[int], models: Sequence[Predictor], keep: bool = False) -> None:
         self._setting, self._columns, self._models, self._keep = setting, list(columns), list(models), keep
         self._drawn: tuple[bytes, Annealed] | None = None
+        self._timesteps = Timesteps(setting.schedule.config.num_train_timesteps)  # even, for KLs
 
     def at(self, coefficients: Vector) -> Annealed:
         """The chains for these coefficients [1 + m]."""
@@ -42,8 +44,8 @@ class Pool:
     def batch(self, step: int, coefficients: Vector) -> tuple[Integers, Noised]:
         """This worker's share of primal step `step`: `train.batch_size` samples, stratified in t, and their rows in the pool."""
         setting, samples, count = self._setting, self.at(coefficients).samples, np.array([self._setting.train.batch_size])
-        timesteps, parts = setting.schedule.config.num_train_timesteps, Parts.of([np.arange(len(samples))])
-        mixture = Mixture(np.zeros(1, dtype=np.int64), parts, timesteps, setting.train, setting.seed)
+        parts = Parts.of([np.arange(len(samples))])
+        mixture = Mixture(np.zeros(1, dtype=np.int64), parts, self._timesteps, setting.train, setting.seed)
         batch = draw(mixture, count, count * step, np.ones(1), step)
         mine = batch.own(setting.host.rank, setting.host.world)
         rows = batch.index[mine]
@@ -52,7 +54,7 @@ class Pool:
     def measure(self, coefficients: Vector, draws: range, values: Callable[[Integers, Noised], Tensor]) -> list[JointDraws]:
         """This worker's share of the final `draws`, each chain equally often; `values` [b, k] are by rows in the pool [b]."""
         samples = self.at(coefficients).samples
-        drawn = fresh(self._setting, 0, [np.arange(len(samples))], draws, in_turn=True)
+        drawn = fresh(self._setting, 0, [np.arange(len(samples))], draws, in_turn=True, timesteps=self._timesteps)
         batches = noised(self._setting, 0, drawn, draws, lambda rows: samples[torch.from_numpy(rows)])
         found = [values(drawn.rows[within], each) for within, each in batches]
         return joint_draws(self._setting, self._columns, drawn, found, "chains")

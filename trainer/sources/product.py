@@ -67,7 +67,7 @@ class ProductStep:
         noised = self._noised.part(slice(own.start, own.stop))
         prediction = self._source.forward(noised.noisy, noised.t)
         self._predictions.append(prediction.detach())
-        losses = weighted_errors(setting.schedule, prediction, noised.target, noised.t, setting.train.loss_weight)
+        losses = weighted_errors(setting.schedule, prediction, noised.target, noised.t, setting.train.loss_weight, evenly=True)
         return losses.sum() * (setting.host.world / setting.train.batch_size)
 
     def add_to(self, sums: ValueAccumulator) -> None:

@@ -9,7 +9,11 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
+from dualsweep.trainer.models.edm import keys_of, sigmas
 from dualsweep.trainer.models.flow import is_flow, velocity_scale
+from dualsweep.trainer.models.preconditioning import preconditioning
+from dualsweep.trainer.recipe.model import EDM
+from dualsweep.trainer.terms.timesteps import of_weight
 
 #: gamma of min-SNR weighting (Hang et al. 2023, arXiv 2303.09556, §3.4).
 MIN_SNR_GAMMA = 5.0
@@ -58,29 +62,58 @@ class Noised:
 
 
 def weighted_errors(
-    schedule: DDPMScheduler, prediction: Tensor, target: Tensor, t: Tensor, weight: str, first: int = 0
-) -> Tensor:
+    schedule: DDPMScheduler, prediction: Tensor, target: Tensor, t: Tensor, weight: str, first: int = 0, *,
+    evenly: bool = False,
+) -> Tensor:  # fmt: skip
     """w_t * mean over dimensions of |target - prediction|^2, shape [B], float32.
 
-    `weight` is `simple` (1; under flow matching the error is then the velocity's), `min_snr`, or `elbo`: then the expectation
-    over t is in nats, a cross-entropy up to a constant when `target` is the training target, and the point-wise KL when it is
-    another model's prediction ([CCA] Lemma 2). `first` is that of `information_weights`.
+    `weight` is `simple` (1, on what the network predicts: under flow matching the velocity, under EDM its F), `min_snr`, `elbo`:
+    then the expectation over t is in nats, a cross-entropy up to a constant when `target` is the training target, and the
+    point-wise KL when it is another model's prediction ([CCA] Lemma 2); or `edm`. `first` is that of `information_weights`.
+
+    Timesteps are drawn by the law that goes with the weight (`timesteps.of_weight`); where they are drawn `evenly`, the weight
+    makes up for it, so that the expectation is the same.
     """
     errors: Tensor = (prediction.float() - target).square().flatten(1).mean(1)
-    if weight == "simple" and not is_flow(schedule):
+    if weight == "simple" and not is_flow(schedule) and keys_of(schedule) is None:
         return errors
-    by_timestep = _weights(schedule, weight, first, t.device)[t]
+    by_timestep = _weights(schedule, weight, first, t.device, evenly)[t]
     return errors * (by_timestep * prediction[0].numel() if weight == "elbo" else by_timestep)
 
 
 @lru_cache(maxsize=32)
-def _weights(schedule: DDPMScheduler, weight: str, first: int, device: torch.device) -> Tensor:
+def _weights(schedule: DDPMScheduler, weight: str, first: int, device: torch.device, evenly: bool) -> Tensor:
     """The weights [T] of all timesteps; once a run, as they are made on the host."""
     if weight == "simple":
-        made = velocity_scale(schedule.alphas_cumprod)
+        made = velocity_scale(schedule.alphas_cumprod) if is_flow(schedule) else _of_own_prediction(schedule)
+    elif weight == "edm":
+        made = edm_weights(schedule)
     else:
         made = _min_snr(schedule) if weight == "min_snr" else information_weights(schedule, first)
+    law = of_weight(schedule, weight)
+    if evenly and law.probabilities is not None:
+        made = made * torch.from_numpy(law.total * law.probabilities).float()
     return made.to(device)
+
+
+def _of_own_prediction(schedule: DDPMScheduler) -> Tensor:
+    """What turns a squared error of v into one of what the network predicts, [T]."""
+    numbers = preconditioning(schedule)
+    return torch.ones_like(schedule.alphas_cumprod) if numbers is None else numbers[3] ** -2
+
+
+def edm_weights(schedule: DDPMScheduler) -> Tensor:
+    """(sigma^2 + d^2) / (sigma d)^2 of the squared error of the denoised sample (Karras et al. 2022, Table 1), [T].
+
+    As a factor of the squared error of the noise, that of the sample over sigma^2, or of v, that over sigma^2 / (1 + sigma^2).
+    Of a timestep without signal it is the limit for v; a model of the noise has none.
+    """
+    d = (keys_of(schedule) or EDM)["sigma_data"]
+    share = sigmas(schedule).square() / d**2  # (sigma / d)^2
+    if schedule.config.prediction_type == "v_prediction":
+        of_v = (1 + share) / (1 + d**2 * share)
+        return torch.where(share.isfinite(), of_v, d**-2).float()
+    return (1 + share).float()
 
 
 def distances(model: nn.Module, prediction: Tensor, noised: Noised, weight: str, first: int = 0) -> Tensor:

@@ -31,6 +31,7 @@ from dualsweep.trainer.evaluation.values import expectations
 from dualsweep.trainer.recipe.train import Train
 from dualsweep.trainer.sources.mixture_batch import Mixture, Parts, draw
 from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
+from dualsweep.trainer.terms.timesteps import Timesteps
 from tests.benchmarks.coverage import Row
 from tests.known.test_composition import composed
 
@@ -135,7 +136,7 @@ def training_slack(rng: np.random.Generator) -> tuple[float, float]:
     problem, sums = ConstrainedProblem(("a",), np.array([0.5]), np.array([True])), ValueAccumulator(2)
     parts, counts, first = Parts.of([np.arange(10), np.arange(10)]), np.array([48, 16]), np.zeros(2, dtype=np.int64)
     for step in range(5):
-        mixture = Mixture(np.arange(2), parts, 1000, Train(steps=5), int(rng.integers(2**31)))
+        mixture = Mixture(np.arange(2), parts, Timesteps(1000), Train(steps=5), int(rng.integers(2**31)))
         batch = draw(mixture, counts, first, np.ones(2), step)
         values = _loss((batch.timestep + 0.5) / 1000) + rng.standard_normal(len(batch.part)) + 0.2 * batch.part
         sums.add_stratified(batch.part, torch.from_numpy(values))

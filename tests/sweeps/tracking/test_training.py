@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -17,7 +21,9 @@ from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.yaml_file import parse, validate
 from dualsweep.trainer.data.description import description
 from dualsweep.trainer.data.splits import assemble
+from dualsweep.trainer.evaluation.grid import sample_grid
 from dualsweep.trainer.metric_point import MetricPoint
+from dualsweep.trainer.recipe.monitor import Monitor
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import ConstraintOutcome, Result
 from tests.sweeps.files import RECIPE
@@ -36,6 +42,7 @@ class Logged(NamedTuple):
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Logged:
     recipe = validate(Recipe, parse(RECIPE, "r.yaml"))
+    recipe = recipe.model_copy(update={"monitor": Monitor(every=30)})
     outcome = ConstraintOutcome(0.1, 0.12, 0.02, 0.001, 0.3)
     metrics = {"objective": 0.5, "slack/four": 0.02, "multiplier/four": 0.3, "eval/bad": float("nan")}
     result = Result("converged", "settled", 0.5, 0.001, {"four": outcome, "five": outcome}, "met", 60, 2.0, None, metrics)
@@ -45,6 +52,9 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Logged:
     (folder / "metrics.jsonl").write_text("".join(json.dumps(point.to_json()) + "\n" for point in points))
     assert recipe.data is not None
     (folder / "data.json").write_bytes(description(assemble(recipe), recipe.data))
+    (folder / "looks").mkdir()
+    for step in (30, 60):
+        (folder / "looks" / f"step-{step:08d}.png").write_bytes(sample_grid(torch.full((2, 1, 8, 8), step / 60)))
     explained = Explained.of("r", points, result, recipe)
     uri = f"sqlite:///{folder}/mlflow.db"
     first, second = (log_training(uri, str(folder), folder, explained, "r.yaml") for _ in range(2))
@@ -65,6 +75,22 @@ def test_a_training_is_logged_once_and_explained_from_there(logged: Logged) -> N
         each.path for each in client.list_artifacts(first)
     }
     assert explain_run(first, logged.uri).to_json() == logged.explained.to_json()
+
+
+def test_the_pictures_of_its_looks_are_a_series_of_mlflow_s_own_form(logged: Logged) -> None:
+    client = MlflowClient(logged.uri)
+    names = sorted(Path(each.path).name for each in client.list_artifacts(logged.ids[0], "images"))
+    other = client.create_run(logged.run.info.experiment_id).info.run_id
+    client.log_image(other, np.zeros((4, 4), dtype=np.uint8), key="samples", step=30, timestamp=31_000)
+    theirs = sorted(Path(each.path).name for each in client.list_artifacts(other, "images"))
+
+    def without_mark(name: str) -> str:
+        return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "MARK", name)
+
+    assert [without_mark(each) for each in names[:2]] == [without_mark(each) for each in theirs]
+    assert len(names) == len(set(names)) == 4 and all("+step+60+" in each for each in names[2:])
+    tags = client.get_run(other).data.tags
+    assert logged.run.data.tags["mlflow.loggedImages"] == tags["mlflow.loggedImages"]
 
 
 def test_its_run_says_who_began_it_from_what_and_on_which_data(logged: Logged) -> None:

@@ -12,6 +12,7 @@ from dualsweep.trainer.dual.problem import RELATIVE_LIMIT
 from dualsweep.trainer.engine.dual_side import multiplier_range_of
 from dualsweep.trainer.recipe.train import Train
 from dualsweep.trainer.sources.mixture_batch import Mixture, Parts, draw_amortised
+from dualsweep.trainer.terms.timesteps import Timesteps
 from tests.trainer.recipes import digits
 
 
@@ -76,7 +77,7 @@ def test_a_batch_estimates_the_mean_of_the_normalised_lagrangians(sampled):
     multiplier_range = replace(spread(), seed=sampled.seed)
     rows = [np.array([0]), np.array([1]), np.array([2])]
     values = np.array([1.0, -3.0, 10.0])
-    mixture = Mixture(np.arange(3), Parts.of(rows), 50, Train(steps=1, batch_size=1 << 18), sampled.seed)
+    mixture = Mixture(np.arange(3), Parts.of(rows), Timesteps(50), Train(steps=1, batch_size=1 << 18), sampled.seed)
     batch = draw_amortised(multiplier_range, mixture, np.zeros(3, dtype=np.int64), 0)
     assert batch.multipliers is not None
     exact = (multiplier_range.problem.mixture_weights(batch.multipliers) @ values).mean()
@@ -90,7 +91,10 @@ def test_the_kth_example_of_a_part_is_the_same_in_whatever_batches_it_comes():
     spread_of_seed, parts = replace(spread(), seed=4), Parts.of([np.arange(1000), np.arange(1000, 1100), np.arange(2000, 2010)])
     examples: dict[int, dict[tuple[int, int], int]] = {}
     for size in (32, 16):
-        mixture, first = Mixture(np.arange(3), parts, 50, Train(steps=1, batch_size=size), 4), np.zeros(3, dtype=np.int64)
+        mixture, first = (
+            Mixture(np.arange(3), parts, Timesteps(50), Train(steps=1, batch_size=size), 4),
+            np.zeros(3, dtype=np.int64),
+        )
         examples[size] = {}
         for step in range(128 // size):
             batch = draw_amortised(spread_of_seed, mixture, first, step)

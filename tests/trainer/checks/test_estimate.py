@@ -80,6 +80,15 @@ def test_steps_are_timed(module: WriteModule) -> None:
     assert told.evaluation > 1000 * 0.03, "scaled to all draws, of which few were made"
 
 
+def test_looks_are_timed_and_counted(module: WriteModule) -> None:
+    path = module("linear", MODULE.replace("pause = [], 0.0", "pause = [], 0.01"))
+    monitor = {"every": 10, "samples": 4}
+    evaluation = {"samples": 0, "loss_draws": 64, "sample_steps": 8}
+    told = estimate(recipe(path + ":Net", monitor=monitor, evaluation=evaluation, dual={"every": 5}, train={"steps": 20}))
+    assert 8 * 0.01 / 10 <= told.look < 1.0  # of eight steps of the sampler, every tenth step
+    assert told.training(1000) == pytest.approx(1000 * (told.step + told.look) + told.evaluation)
+
+
 def test_nothing_is_left_and_torch_is_as_it_was(module: WriteModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()

@@ -138,3 +138,40 @@ def test_a_wrong_path_is_told_by_a_light_check(module: WriteModule) -> None:
         assert len(told) == 1 and says in str(told[0])
     with pytest.raises(ValueError, match=r"write \{call: 'torch.optim:SGD'\}"):
         Recipe.model_validate(digits().model_dump(mode="json") | {"train": {"steps": 1, "optimizer": "torch.optim:SGD"}})
+
+
+def test_torchs_muon_by_its_path_moves_a_matrix_by_the_orthogonal_part_of_its_gradient() -> None:
+    """The first step is lr U V^T of G = U S V^T, each singular value up to five Newton-Schulz steps, whose range is 0.7 to 1.2
+    (Jordan et al. 2024, *Muon*).
+    """
+    gradient = torch.randn(6, 6, generator=torch.Generator().manual_seed(0))
+    weight = nn.Parameter(torch.zeros(6, 6))
+    part = OwnPart(call="torch.optim:Muon", options={"weight_decay": 0.0})
+    made = stepper([weight], Train(steps=1, lr=0.5, optimizer=part))
+    weight.grad = gradient.clone()
+    made.step(torch.tensor(1.0))
+    assert not weight.detach().any(), "a void step moves nothing"
+    made.step(torch.tensor(0.0))
+    left, _, right = torch.linalg.svd(gradient)
+    inside = left.T @ (-weight.detach() / 0.5) @ right.T
+    along, across = inside.diagonal(), inside - torch.diag(inside.diagonal())
+    assert bool((along > 0.6).all()) and bool((along < 1.3).all())
+    assert float(across.abs().max()) < 0.05
+
+
+class Matrices(nn.Module):
+    """A network of matrices alone, as Muon wants it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(64, 16, bias=False), nn.Linear(16, 64, bias=False)
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.second(self.first(x.flatten(1)).relu() * (1 + t[:, None] / 50))
+        return found.view_as(x)
+
+
+def test_a_run_by_muon_is_resumed_bit_for_bit(tmp_path: Path) -> None:
+    muon = {"call": "torch.optim:Muon", "options": {"momentum": 0.9}}
+    model = {"unet": None, "call": "tests.trainer.engine.test_optimizers:Matrices"}
+    check_resumed(digits(checkpoint={"every": 6}, model=model, train={"optimizer": muon, "lr": 0.02}), tmp_path, 8)

@@ -57,6 +57,9 @@ CASES: dict[str, dict[str, Any]] = {
     "in pieces, two terms, activations again": {**TWO_TERMS, "train": {"accumulate": 3, "checkpointing": True}},
     "fp16": {"train": {"precision": "fp16"}},
     "flow": {"schedule": {"prediction": "flow"}},
+    "moved, offsets": {"data": {"random_flip": True, "random_crop": 1}, "train": {"offset_noise": 0.1}},
+    "edm, power average": {"schedule": {"name": "edm"}, "train": {"ema": {"sigma_rel": 0.1}}},
+    "edm's weight, ramp": {"train": {"loss_weight": "edm", "ema": {"decay": 0.99, "rampup": 0.1}}},
     "rewards by backpropagation": ALIGNMENT,
     "rewards, truncated, activations again": {
         **ALIGNMENT, "rollout": {**ROLLOUT, "truncation": {"kind": "uniform"}, "activation_checkpointing": True},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, EDMEulerScheduler, UNet2DModel
 
 from dualsweep.trainer.engine.sample_command import Restored, draw, restore
 from dualsweep.trainer.errors import TrainingError
@@ -50,6 +51,7 @@ class Sources:
     transformer: str
     thresholding: str
     captioned: str
+    edm: str
 
     def text(self, place: str, **keys: Any) -> Recipe:
         sampled = {**UNMEASURED, "sampler": "ddim"} if keys.pop("ddim", False) else UNMEASURED
@@ -66,6 +68,7 @@ KINDS: dict[str, Make] = {
         digits(train=SHORT).model_dump(mode="json") | {"model": {"load": of.thresholding}, "schedule": None}
     ),
     "flow": lambda of: digits(train=SHORT, schedule={"prediction": "flow", "shift": 2.0}),
+    "edm": lambda of: digits(train=SHORT, schedule={"name": "edm", "sigma_data": 0.6}),
     "amortised": lambda of: amortised(train=SHORT),
     "aligned": lambda of: aligned({"load": of.thresholding, "shape": [1, 8, 8]}, evaluation=UNMEASURED),
     "of a class": lambda of: digits(train=SHORT, model={"unet": None, "load": of.transformer, "label": 1, "guidance": 2.0}),
@@ -79,6 +82,7 @@ KINDS: dict[str, Make] = {
         of.text_to_image, ddim=True, guidance=3.0, negative_prompt="pear", lora=LORA
     ),
     "of SDXL": lambda of: of.text(of.sdxl, ddim=True, guidance=3.0, lora=LORA),
+    "of text, edm": lambda of: of.text(of.edm, ddim=True, guidance=3.0),
     "of SD3": lambda of: of.text(of.sd3, guidance=3.0, lora=LORA),
     "product": lambda of: recipe({"compose": {"of": ["a", "b"]}, "shape": [1, 8, 8]}, UNETS),
     "concepts": lambda of: recipe({"compose": {"of": ["a", "b"], "guidance": 2.0, "base": "any"}, "shape": [1, 8, 8]}, UNETS),
@@ -92,6 +96,7 @@ SAME_CALL = {
     "of text": {"prompt": "a red apple", "num_inference_steps": 5, "guidance_scale": 3.0},
     "of text, adapted": {"prompt": "a red apple", "num_inference_steps": 5, "guidance_scale": 3.0, "negative_prompt": "pear"},
     "of SDXL": {"prompt": "a red apple", "num_inference_steps": 5, "guidance_scale": 3.0},
+    "of text, edm": {"prompt": "a red apple", "num_inference_steps": 5, "guidance_scale": 3.0},
 }
 
 
@@ -148,7 +153,13 @@ def cases(
     )  # fmt: skip
     scheduler = DDPMScheduler(50, thresholding=True, clip_sample=False, dynamic_thresholding_ratio=0.9, sample_max_value=2.0)
     DDPMPipeline(unet, scheduler).save_pretrained(root / "thresholding")
-    of = Sources(text_to_image, sdxl, sd3, transformer, str(root / "thresholding"), images(root / "images"))
+    shutil.copytree(text_to_image, root / "edm")
+    # 5 of 401 levels are every hundredth: those that diffusers takes by the same formula.
+    EDMEulerScheduler(num_train_timesteps=401).save_pretrained(str(root / "edm" / "scheduler"))
+    index = json.loads((root / "edm" / "model_index.json").read_text()) | {"scheduler": ["diffusers", "EDMEulerScheduler"]}
+    (root / "edm" / "model_index.json").write_text(json.dumps(index))
+    own = {"captioned": images(root / "images"), "edm": str(root / "edm")}
+    of = Sources(text_to_image, sdxl, sd3, transformer, str(root / "thresholding"), **own)
     made = {name: case(name, of, root / name) for name in KINDS}
     elsewhere = root / "elsewhere"
     elsewhere.mkdir()
@@ -179,9 +190,10 @@ def test_diffusers_own_pipeline_gives_them_too(name: str, cases: dict[str, Case]
     ("name", "pipeline"),
     [
         ("unconditional", "DDIMPipeline"), ("predicts v", "DDIMPipeline"), ("amortised", "DDIMPipeline"), ("aligned", None),
-        ("flow", None), ("of a class", None), ("product", None), ("concepts of text", None),
-        ("of text", "StableDiffusionPipeline"), ("of captions", "StableDiffusionPipeline"),
-        ("of SDXL", "StableDiffusionXLPipeline"), ("of SD3", "StableDiffusion3Pipeline"),
+        ("flow", None), ("edm", None), ("of a class", None), ("product", None), ("concepts of text", None),
+        ("of text", "StableDiffusionPipeline"), ("of text, edm", "StableDiffusionPipeline"),
+        ("of captions", "StableDiffusionPipeline"), ("of SDXL", "StableDiffusionXLPipeline"),
+        ("of SD3", "StableDiffusion3Pipeline"),
     ],
 )  # fmt: skip
 def test_diffusers_own_class_is_named_where_there_is_one(name: str, pipeline: str | None, cases: dict[str, Case]) -> None:

@@ -95,8 +95,8 @@ def test_a_flow_model_trains_and_is_loaded_as_one(tmp_path: Path):
     result = train(recipe, tmp_path / "a")
     assert np.isfinite(result.objective)
     loaded, schedule, *_ = restore(str(result.checkpoint))
-    assert is_flow(schedule) and loaded.levels is not None
-    torch.testing.assert_close(loaded.levels, levels(flow_schedule(50, 2.0, True)))
+    assert is_flow(schedule) and loaded.preconditioning is not None
+    torch.testing.assert_close(loaded.preconditioning[1], 50 * levels(flow_schedule(50, 2.0, True)))
     plain = recipe.model_dump(mode="json") | {"model": {"load": str(tmp_path / "a")}, "schedule": None}
     again = train(type(recipe).model_validate(plain), tmp_path / "b")
     assert is_flow(restore(str(again.checkpoint))[1])

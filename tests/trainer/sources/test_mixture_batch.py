@@ -8,6 +8,7 @@ from dualsweep.trainer.recipe.train import Train
 from dualsweep.trainer.rng import BLOCK, UNIFORM_BLOCK, Stream, generator, normals, shard, uniforms
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Mixture, Parts, allocate, own_draws, sizes
 from dualsweep.trainer.sources.mixture_batch import draw as draw_counts
+from dualsweep.trainer.terms.timesteps import Timesteps
 
 PARTS = Parts.of([np.arange(100), np.arange(100, 105), np.arange(105, 112)])
 TRAIN = Train(steps=1, batch_size=32, floor=3)
@@ -20,7 +21,7 @@ def draw(
 ) -> GlobalBatch:
     """As the trainer's source of data draws it, with the objective first."""
     columns = np.arange(len(coefficients))
-    mixture = Mixture(columns, parts, timesteps, train, seed)
+    mixture = Mixture(columns, parts, Timesteps(timesteps), train, seed)
     return draw_counts(mixture, sizes(coefficients, columns, train), first, coefficients / coefficients.sum(), step)
 
 

@@ -9,6 +9,11 @@ from dualsweep.trainer.recipe.consistency.amortised import check_amortised
 from dualsweep.trainer.recipe.consistency.balance import check_balance
 from dualsweep.trainer.recipe.consistency.composition import composition_is_of_what_is_there, nothing_is_trained
 from dualsweep.trainer.recipe.consistency.feasibility import check_feasibility
+from dualsweep.trainer.recipe.consistency.monitoring import (
+    bands_have_held_out_data,
+    looks_have_a_point,
+    one_model_is_looked_at,
+)
 from dualsweep.trainer.recipe.consistency.multipliers import (
     bounds_fit_the_dual,
     newton_needs_a_chain_that_forgets,
@@ -22,6 +27,8 @@ from dualsweep.trainer.recipe.consistency.sizes import (
     batch_holds_every_worker,
     black_boxes_need_noise,
     data_fit_the_terms,
+    levels_are_drawn_as_weighted,
+    offsets_are_no_noise_of_a_likelihood,
     samplers_fit_the_schedule,
     steps_end_with_a_dual_step,
     updates_are_of_black_boxes,
@@ -65,8 +72,11 @@ RULES: tuple[Callable[[RecipeFields], None], ...] = (
     terms_fit_the_formulation, sampler_has_noise, model_fits_the_formulation, data_fit_the_terms, check_balance,
     samplers_fit_the_schedule, prompts_fit_the_terms, condition_fits, prompts_are_as_many,
     batch_holds_every_term, batch_holds_every_worker,
-    accumulation_divides_batches, steps_end_with_a_dual_step, check_amortised, check_feasibility,
+    accumulation_divides_batches,
+    levels_are_drawn_as_weighted, offsets_are_no_noise_of_a_likelihood,
+    steps_end_with_a_dual_step, check_amortised, check_feasibility,
     shares_are_shares, shares_sum_to_one, shares_have_a_judge,
+    looks_have_a_point, bands_have_held_out_data, one_model_is_looked_at,
 )  # fmt: skip
 #: Those that runs may have stored recipes before, which are still to be read.
 SINCE: tuple[Callable[[RecipeFields], None], ...] = (

@@ -17,7 +17,7 @@ DUAL_ONLY = ("composition_and", "concept_composition")
 OF_TRAINING = {
     "train": (
         "lr", "lr_schedule", "lr_cooldown", "lr_warmup", "weight_decay", "clip", "ema", "loss_weight", "batches", "floor",
-        "constraint_batch", "accumulate", "checkpointing", "compile",
+        "offset_noise", "constraint_batch", "accumulate", "checkpointing", "compile",
     ),
     "rollout": (
         "gradient", "reference", "flow", "truncation", "activation_checkpointing", "updates", "clip_range",

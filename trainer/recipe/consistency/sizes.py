@@ -113,3 +113,25 @@ def black_boxes_need_noise(recipe: RecipeFields) -> None:
             recipe.rollout.steps,
             "write e.g. steps: 15",
         )
+
+
+def levels_are_drawn_as_weighted(recipe: RecipeFields) -> None:
+    """The lognormal is that of EDM's own loss; others are over all timesteps alike."""
+    spec, weight = recipe.schedule, recipe.train.loss_weight
+    for key in ("p_mean", "p_std"):
+        if spec is not None and getattr(spec, key) is not None and weight not in ("simple", "edm"):
+            raise RuleError(
+                f"schedule.{key}", "must go with train.loss_weight simple or edm, whose sigma is lognormal",
+                f"{getattr(spec, key)} with {weight}", "drop it, or write another loss_weight",
+            )  # fmt: skip
+
+
+def offsets_are_no_noise_of_a_likelihood(recipe: RecipeFields) -> None:
+    """Losses and KLs in nats are those of independent noise."""
+    in_nats = recipe.train.loss_weight == "elbo" or bool(recipe.terms_on("product"))
+    if recipe.train.offset_noise and in_nats:
+        what = "loss_weight elbo" if recipe.train.loss_weight == "elbo" else "terms on the product of models"
+        raise RuleError(
+            "train.offset_noise", "must be 0 where losses are in nats, which are those of independent noise",
+            f"{recipe.train.offset_noise} with {what}", "drop it",
+        )  # fmt: skip

@@ -41,8 +41,11 @@ def _multistep(schedule: DDPMScheduler, count: int) -> tuple[int, ...]:
     """
     import numpy as np
 
-    from dualsweep.trainer.samplers.grid import condensed
+    from dualsweep.trainer.models.edm import keys_of
+    from dualsweep.trainer.samplers.grid import condensed, evenly
 
+    if keys_of(schedule) is not None:  # whose levels are condensed themselves
+        return evenly(schedule, count)
     total = schedule.config.num_train_timesteps
     if schedule.config.prediction_type == "v_prediction":
         return condensed(total, count)

@@ -10,7 +10,17 @@ import pytest
 
 from dualsweep.trainer.config.diagnostics import RuleError, RulesError
 from dualsweep.trainer.models.schedules import noise_schedule
-from dualsweep.trainer.recipe.consistency import amortised, balance, composition, feasibility, multipliers, shares, sizes, terms
+from dualsweep.trainer.recipe.consistency import (
+    amortised,
+    balance,
+    composition,
+    feasibility,
+    monitoring,
+    multipliers,
+    shares,
+    sizes,
+    terms,
+)
 from dualsweep.trainer.recipe.consistency.check import RULES, SINCE, check_fit
 from dualsweep.trainer.recipe.fields import RecipeFields
 from dualsweep.trainer.samplers.chain import steps_of
@@ -67,6 +77,7 @@ SHARP: Plain = {
     "data": {"source": "digits", "holdout": 0.1},
     "feasibility": {"on": "held_out", "tolerance": {"four": 0.1}},
 }
+BANDS: Plain = {**SHARP, "monitor": {"every": 10, "bands": 4}}
 COMPARED: Plain = {"name": "a", "reward": "brightness", "at_most": 0.2, "relative_to": "objective"}
 UNGUIDED: Plain = {"model": {"compose": {"of": ["a", "b"]}}}
 EQUAL: Plain = {"name": "four", "data": {"classes": [4]}, "equals": 0.1}
@@ -118,6 +129,17 @@ BREACHES = [
         {"train": {"steps": 20, "accumulate": 33}}, "train.accumulate",
     ),
     Breach(sizes.accumulation_divides_batches, ALIGNMENT, {"train": {"steps": 20, "accumulate": 2}}, "train.accumulate"),
+    Breach(
+        sizes.levels_are_drawn_as_weighted, {**DATA, "schedule": {"name": "edm", "p_std": 1.0}},
+        {"train": {"steps": 20, "loss_weight": "elbo"}}, "schedule.p_std",
+    ),
+    Breach(
+        sizes.offsets_are_no_noise_of_a_likelihood, {**DATA, "train": {"steps": 20, "offset_noise": 0.1}},
+        {"train": {"steps": 20, "offset_noise": 0.1, "loss_weight": "elbo"}}, "train.offset_noise",
+    ),
+    Breach(
+        sizes.offsets_are_no_noise_of_a_likelihood, AND, {"train": {"steps": 20, "offset_noise": 0.1}}, "train.offset_noise",
+    ),
     Breach(sizes.steps_end_with_a_dual_step, {**DATA, "dual": {"every": 10}}, {"dual": {"every": 7}}, "train.steps"),
     Breach(
         sizes.updates_are_of_black_boxes, {**ALIGNMENT, "rollout": {"gradient": "policy_gradient", "updates": 2}},
@@ -198,6 +220,9 @@ BREACHES = [
            "constraints.0.share.classes"),
     Breach(shares.shares_have_a_judge, UNSEEN, two({"name": "old", "share": {**OWN, "calibration": None}, "at_least": 0.4}),
            "constraints.0.share.calibration"),
+    Breach(monitoring.looks_have_a_point, {**DATA, "monitor": {"every": 20}}, {"monitor": {"every": 15}}, "monitor.every"),
+    Breach(monitoring.bands_have_held_out_data, BANDS, {"data": {"source": "digits"}}, "monitor.bands"),
+    Breach(monitoring.one_model_is_looked_at, AMORTISED, {"monitor": {"every": 10}}, "monitor"),
     Breach(feasibility.check_feasibility, SHARP, {"feasibility": {"tolerance": {"fife": 0.1}}}, "feasibility.tolerance"),
     Breach(feasibility.check_feasibility, SHARP, {"data": {"source": "digits"}}, "feasibility.on"),
 ]  # fmt: skip
