@@ -16,6 +16,7 @@ from torch import nn
 from dualsweep.trainer.engine.sample_command import Restored
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.exporting import pipeline as carried
+from dualsweep.trainer.exporting.amortised import amortised
 from dualsweep.trainer.exporting.asks import Ask, asks_of
 from dualsweep.trainer.models.adapters import merged
 from dualsweep.trainer.models.composed import Composed
@@ -167,7 +168,8 @@ def _scheduler(model: Restored) -> Any:
 def _written(model: Restored, recursion: Recursion, asks: Sequence[Ask], names: Mapping[int, str]) -> dict[str, Any]:
     """What `pipeline.py` samples by, but for `text`."""
     schedule = model.schedule
-    return {
+    kept = amortised(model)
+    return ({"amortised": kept} if kept is not None else {}) | {
         "shape": list(model.shape), "prediction": "flow" if is_flow(schedule) else schedule.config.prediction_type,
         "timesteps": schedule.config.num_train_timesteps, "steps": [list(each) for each in recursion.moves],
         "clip": recursion.clip, "threshold": recursion.threshold and list(recursion.threshold),
