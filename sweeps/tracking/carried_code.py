@@ -14,7 +14,7 @@ import dualsweep
 _FILES = ("__init__.py", "models_of_0_1.py", "sweeps/__init__.py", "sweeps/tracking/__init__.py", *(
     f"sweeps/tracking/{name}.py" for name in ("sampling_model", "exported_model")
 ))  # fmt: skip
-#: What that imports on the way from a checkpoint to its samples; transformers and peft beside, where there are prompts or adapters.
+#: What that imports on the way from a checkpoint to its samples; peft is for adapters, and brings transformers, for prompts.
 REQUIRED = ("torch", "diffusers", "numpy", "pydantic", "pyyaml", "fsspec", "safetensors", "scipy", "pillow", "peft")
 
 
@@ -29,18 +29,18 @@ def copy_of_ours(folder: Path) -> Path:
 
 
 def module_of(path: str) -> Path | None:
-    """The file or the package's folder of an import path, which is not run for that; None of an installed one, or where none is."""
+    """The file or package of an import path, which is not run for that; None of an installed one, or where there is none."""
     top = path.partition(":")[0].partition(".")[0]
     here = str(Path.cwd())
     sys.path.insert(0, here)  # where the trainer looks first too
     try:
-        found = importlib.util.find_spec(top)
+        module = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return None
     finally:
         sys.path.remove(here)
-    if found is None or found.origin is None:
+    if module is None or module.origin is None:
         return None
-    place = Path(found.origin).parent if found.submodule_search_locations else Path(found.origin)
+    place = Path(module.origin).parent if module.submodule_search_locations else Path(module.origin)
     installed = [Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib")]
-    return None if any(place.resolve().is_relative_to(each) for each in installed) else place
+    return None if any(place.resolve().is_relative_to(folder) for folder in installed) else place

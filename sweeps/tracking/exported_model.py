@@ -14,6 +14,7 @@ from diffusers import DiffusionPipeline
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.exceptions import MlflowException
     from numpy.typing import NDArray
 
 #: What a row of a table may say, or the params for all rows that don't: MLflow's type of it, and what stands for it otherwise,
@@ -45,8 +46,8 @@ class ExportedModel:
         what a row leaves out is that of `params`, or the model's own.
 
         Raises:
-            MlflowException: of what a server answers with 400: no row, or one that says nothing which is known here, fewer than
-                one sample, or a prompt, a label or guidance that the model does not know.
+            MlflowException: of what a server answers with 400: nothing that is known here, fewer than one sample, or a prompt, a
+                label or guidance that the model does not know.
         """
         asked = rows_of(model_input, params, ASKED)
         try:
@@ -78,15 +79,16 @@ def rows_of(
     """What each row of a request asks, of the names that are known; what it leaves out is that of `params`.
 
     Raises:
-        MlflowException: there is no row that says any of them.
+        MlflowException: neither rows nor params say anything, as where all names are mistaken.
     """
-    rows = [_said(row, known) for row in model_input.to_dict("records")]
-    if not any(rows):
+    rows = [_said(row, known) for row in model_input.to_dict("records")] or [{}]  # MLflow drops a row of no known columns
+    given = _said(params or {}, known)
+    if not any(rows) and all(value == known[name][1] for name, value in given.items()):
         raise refused(
-            f"a request must have a row that says one of {', '.join(known)}, but got the columns {list(model_input.columns)} "
+            f"a request must say one of {', '.join(known)}, but got the columns {list(model_input.columns)} "
             'once MLflow has left out what it does not know; write {"dataframe_records": [{"num_samples": 4}]}'
         )
-    return [{**_said(params or {}, known), **row} for row in rows]
+    return [{**given, **row} for row in rows]
 
 
 def _said(given: Mapping[Any, Any], known: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
@@ -108,11 +110,12 @@ def _label(asked: Mapping[str, Any]) -> str | int | None:
     return label if label is None or not str(label).isdecimal() else int(label)
 
 
-def refused(said: str) -> Exception:
+def refused(said: str) -> MlflowException:
     """What a server answers with 400 and these words."""
     from mlflow.exceptions import MlflowException  # there wherever a pyfunc model is loaded
 
-    return MlflowException.invalid_parameter_value(said)
+    refusal: MlflowException = MlflowException.invalid_parameter_value(said)
+    return refusal
 
 
 def _load_pyfunc(data_path: str) -> ExportedModel:

@@ -1,4 +1,4 @@
-"""A checkpoint as a model of MLflow's `pyfunc` flavour, which carries the code that it needs: what `mlflow models serve` takes."""
+"""A checkpoint as a model of MLflow's `pyfunc` flavour, with the code that it needs: what `mlflow models serve` takes."""
 
 from __future__ import annotations
 

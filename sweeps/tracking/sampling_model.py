@@ -40,8 +40,8 @@ class SamplingModel:
         what a row leaves out is that of `params`. Models that 0.1 logged say `count` for `num_samples`.
 
         Raises:
-            MlflowException: of what a server answers with 400: no row that says something which is known here, a number of samples
-                or of steps below 1, more steps than the schedule has, a class that the model does not know.
+            MlflowException: of what a server answers with 400: nothing that is known here, a number of samples or of steps below
+                1, more steps than the schedule has, a class that the model does not know.
         """
         from dualsweep.sweeps.tracking.exported_model import refused, rows_of, whole
         from dualsweep.trainer.config.diagnostics import InputError
@@ -54,7 +54,7 @@ class SamplingModel:
                 steps = whole(row, "steps", 1, ASKED) if "steps" in row else None
                 batches.append(draw(self._restored, count, seed=seed, steps=steps, label=row.get("label")).numpy())
             except InputError as error:
-                raise refused(str(error).replace("--label", "`label`")) from None
+                raise refused(f"`label` {error.diagnostics[0].sentence}") from None
             except ValueError as error:
                 raise refused(str(error)) from None
         return np.concatenate(batches)

@@ -30,8 +30,8 @@ from dualsweep.trainer.storage import BadPlaceError, write_file
 
 
 class Restored(NamedTuple):
-    """A model with its averaged weights, its schedule, the recipe, the shape of its diffusion and that one's space; the checkpoint
-    that it comes from, and of an amortised run the multipliers by constraint that it was taken at.
+    """A model with its averaged weights, its schedule, the recipe, the shape of its diffusion and that one's space; where it
+    lies, and of an amortised run the multipliers by constraint that it was taken at.
     """
 
     predictor: Predictor

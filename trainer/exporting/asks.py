@@ -67,7 +67,8 @@ def _of_composed(model: Composed, *, guided: bool) -> list[Ask]:
 
 def _times(factor: float, asks: list[Ask]) -> list[Ask]:
     """The same, of which each counts by this factor, whatever the guidance."""
-    return [
-        replace(each, weight=factor * each.weight, by_guidance=each.by_guidance and (factor * each.by_guidance[0], factor * each.by_guidance[1]))
-        for each in asks
-    ]
+    return [replace(ask, weight=factor * ask.weight, by_guidance=_scaled(factor, ask.by_guidance)) for ask in asks]
+
+
+def _scaled(factor: float, by_guidance: tuple[float, float] | None) -> tuple[float, float] | None:
+    return by_guidance and (factor * by_guidance[0], factor * by_guidance[1])

@@ -39,7 +39,8 @@ _ALL_STEPS = 1000
 @dataclass(frozen=True)
 class Exported:
     """What was written: the class of diffusers that loads it without `pipeline.py`, None where there is none; how many steps the
-    chain has, the prompts, the scale of their guidance, and T.
+    chain has, the prompts, the scale of their guidance, and T; the classes that samples may be asked for, and whether guidance
+    leads them.
     """
 
     pipeline: str | None
@@ -47,6 +48,8 @@ class Exported:
     prompts: tuple[str, ...]
     guidance: float
     timesteps: int
+    classes: tuple[str, ...]
+    guided: bool
 
 
 def write_pipeline(model: Restored, folder: Path) -> Exported:
@@ -73,10 +76,10 @@ def write_pipeline(model: Restored, folder: Path) -> Exported:
     else:
         _save_in(kind, given, encoders, folder)
     shutil.copyfile(str(carried.__file__), folder / "pipeline.py")
-    prompts = text.texts if text is not None else ()
     return Exported(
-        None if kind is None else kind.__name__, len(recursion.moves), prompts, model.predictor.guidance,
-        model.schedule.config.num_train_timesteps,
+        None if kind is None else kind.__name__, len(recursion.moves), text.texts if text is not None else (),
+        model.predictor.guidance, model.schedule.config.num_train_timesteps,
+        model.predictor.texts if model.predictor.by_label else (), any(ask.by_guidance is not None for ask in asks),
     )  # fmt: skip
 
 

@@ -137,7 +137,9 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
         if scale is None:
             return asks
         if not any("by_guidance" in ask for ask in asks):
-            raise ValueError("`guidance_scale` must go with a model of an unconditional prediction, but this has none; leave it out")
+            raise ValueError(
+                "`guidance_scale` must go with a model of an unconditional prediction, but this has none; leave it out"
+            )
         if not math.isfinite(scale):
             raise ValueError(f"`guidance_scale` must be a finite number, 1 for none, but got {scale}")
         led = [ask.get("by_guidance", (ask["weight"], 0.0)) for ask in asks]
@@ -145,7 +147,7 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @contextmanager
     def _under(self, told: Any, asks: list[dict[str, Any]], multipliers: Mapping[str, float] | None) -> Iterator[None]:
-        """The network as it is under other multipliers: what their embedding adds to the timestep's, in place of what it took up."""
+        """The network under other multipliers: what their embedding adds to the timestep's, in place of what it took up."""
         if multipliers is None:
             yield
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -166,7 +167,7 @@ def carded(run: Path, out: Path) -> str:
         ("runs/s", "out", {"trial": "0", "multipliers": "four=1"}, "--multipliers: must go with an amortised run"),
     ],
 )
-def test_mistakes_are_told_and_nothing_is_written(run: str, out: str, options: dict[str, str], said: str, here: Path) -> None:
+def test_mistakes_are_told_and_nothing_is_written(run: str, out: str, options: dict[str, Any], said: str, here: Path) -> None:
     (here / "full").mkdir()
     (here / "full" / "file").write_text("mine")
     with pytest.raises(InputError) as refused:

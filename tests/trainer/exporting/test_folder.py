@@ -296,7 +296,9 @@ def test_many_samples_of_a_table_have_all_classes_alike(cases: dict[str, Case], 
     model, pipeline = exported_model._load_pyfunc(str(made.folder / "out")), loaded(made)
     generator = torch.Generator().manual_seed(0)
     parts = [pipeline(size, generator=generator, output_type="pt").images for size in (10, 10, 4)]
-    np.testing.assert_allclose(model.predict(pd.DataFrame({"num_samples": [24]})), 2 * torch.cat(parts).numpy() - 1, atol=1e-5)
+    expected = 2 * torch.cat(parts).numpy() - 1
+    np.testing.assert_allclose(model.predict(pd.DataFrame({"num_samples": [24]})), expected, atol=1e-5)
+    np.testing.assert_allclose(model.predict(pd.DataFrame(), {"num_samples": 24}), expected, atol=1e-5)
     for label, asked in (("7", "7"), ("7", 7)):
         generator.manual_seed(3)
         of_one = pipeline(2, class_labels=asked, generator=generator, output_type="pt").images
@@ -307,8 +309,8 @@ def test_many_samples_of_a_table_have_all_classes_alike(cases: dict[str, Case], 
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ({"count": [3]}, r"must have a row that says one of num_samples, .* but got the columns \['count'\] .* write {.data"),
-        ({"num_samples": []}, "must have a row that says one of num_samples, seed, prompt, label, guidance"),
+        ({"count": [3]}, r"must say one of num_samples, .* but got the columns \['count'\] .* write {.data"),
+        ({"num_samples": []}, "must say one of num_samples, seed, prompt, label, guidance"),
         ({"num_samples": [1, 0]}, "`num_samples` must be a whole number from 1 on, but got 0; write 1"),
         ({"num_samples": [2.5]}, "`num_samples` must be a whole number from 1 on, but got 2.5; write 1"),
         ({"seed": [-1]}, "`seed` must be a whole number from 0 on, but got -1; write 0"),
