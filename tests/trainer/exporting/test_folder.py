@@ -180,9 +180,10 @@ def test_diffusers_own_pipeline_gives_them_too(name: str, cases: dict[str, Case]
     np.testing.assert_allclose(np.load(cases[name].folder / "plain.npy"), cases[name].ours, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["of text, adapted", "of SDXL"])
-def test_diffusers_own_pipeline_with_the_checkpoints_adapter_gives_them_too(name: str, cases: dict[str, Case]) -> None:
-    np.testing.assert_allclose(np.load(cases[name].folder / "lora.npy"), cases[name].ours, atol=1e-4)
+def test_diffusers_own_pipeline_with_the_checkpoints_adapter_gives_them_too(cases: dict[str, Case]) -> None:
+    """Of SDXL too, where so short a training shows too little to tell the adapter from none."""
+    for name in ("of text, adapted", "of SDXL"):
+        np.testing.assert_allclose(np.load(cases[name].folder / "lora.npy"), cases[name].ours, atol=1e-4)
 
 
 @pytest.mark.parametrize(
