@@ -203,7 +203,8 @@ def test_the_card_of_an_amortised_model_tells_what_was_measured_at_other_multipl
         line for line in card.partition("| multiplier of four | multiplier of five | objective | ")[2].splitlines()[2:] if line
     ]
     assert len(points) > 1 and rows[: len(points)] == [
-        f"| {point.multipliers['four']:.4g} | {point.multipliers['five']:.4g} | {point.objective:.4g} ± {point.objective_error:.2g} "
+        f"| {point.multipliers['four']:.4g} | {point.multipliers['five']:.4g} "
+        f"| {point.objective:.4g} ± {point.objective_error:.2g} "
         f"| {point.values['four']:.4g} ± {point.value_errors['four']:.2g} "
         f"| {point.values['five']:.4g} ± {point.value_errors['five']:.2g} |"
         for point in points
