@@ -113,12 +113,22 @@ def export(
     ] = None,
     multipliers: Multipliers = None,
     budgets: Budgets = None,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(
+            "--push-to-hub", help="A repository of the Hugging Face Hub, OWNER/NAME, which gets a copy.", show_default=False
+        ),
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="That repository may be seen by all; it is private otherwise.")
+    ] = False,
 ) -> None:
     """A trained model as a diffusers pipeline with a model card, which needs nothing of this."""
     from dualsweep.sweeps.exporting.export import export as exported
 
     for line in exported(
-        run, out, trial=trial, tracking_uri=tracking_uri, multipliers=multipliers, budgets=budgets
+        run, out, trial=trial, tracking_uri=tracking_uri, multipliers=multipliers, budgets=budgets, push_to_hub=push_to_hub,
+        public=public,
     ):  # fmt: skip
         print(line)
 

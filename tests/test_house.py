@@ -61,7 +61,7 @@ CALLED_FROM_OUTSIDE = {
     "sweeps.python.swept._repr_html_": "IPython",
     "sweeps.output.writelines": "whoever writes to a stream",
     "sweeps.tracking.sampling_model._load_pyfunc": "MLflow",
-    "trainer.exporting.exported_model._load_pyfunc": "MLflow",
+    "sweeps.tracking.exported_model._load_pyfunc": "MLflow",
     "sweeps.tune_trial.setup": "Ray Tune",
     "sweeps.tune_trial.reset_config": "Ray Tune",
     "sweeps.tune_trial.cleanup": "Ray Tune",

@@ -17,7 +17,8 @@ from dualsweep.sweeps.records.sweep_summary import recommended_folder, said_of
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.reports.explaining import explain_run
 from dualsweep.sweeps.reports.reviewing import store_of
-from dualsweep.sweeps.tracking.models import FOLDER, PIPELINE
+from dualsweep.sweeps.tracking.models import FOLDER
+from dualsweep.sweeps.tracking.pyfunc import PIPELINE
 from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import BadPlaceError, is_local, local_path

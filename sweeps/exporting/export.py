@@ -8,10 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from dualsweep.sweeps.exporting import hub
 from dualsweep.sweeps.exporting.chosen import Chosen, choose
 from dualsweep.sweeps.exporting.model_card import model_card
 from dualsweep.sweeps.records.explained import RECIPE
 from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
+from dualsweep.trainer.amortised.front import front_in
 from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.masking import masked
@@ -30,18 +32,25 @@ CARD = "README.md"
 
 def export(
     run: str, out: str, *, trial: str | None = None, tracking_uri: str | None = None, multipliers: str | None = None,
-    budgets: str | None = None,
+    budgets: str | None = None, push_to_hub: str | None = None, public: bool = False,
 ) -> list[str]:  # fmt: skip
     """Writes the model that `run` means (see `chosen.py`) to the folder `out`; returns what is to be said of it, a line each.
 
-    An amortised model is taken at `multipliers` or `budgets`, NAME=VALUE,… each, else at those of its recipe.
+    An amortised model is taken at `multipliers` or `budgets`, NAME=VALUE,… each, else at those of its recipe. `push_to_hub` is
+    the repository of the Hugging Face Hub that gets a copy, a private one unless it is to be `public`.
 
     Raises:
-        InputError: no such run or trial; `out` holds something, or can't be written; the model is a user's own code.
+        InputError: no such run or trial; `out` holds something, or can't be written; the model is a user's own code; the hub does
+            not take it.
         ReviewError: there is no such MLflow store.
         TrainingError: the checkpoint is damaged, or no pipeline can sample its model.
     """
     folder = free_folder(out)
+    if push_to_hub is not None:
+        hub.check_can_push(push_to_hub)
+    elif public:
+        remedy = f"name a repository with {hub.OPTION}, or drop it"
+        raise InputError([Diagnostic(("--public",), f"must go with {hub.OPTION}", "it alone", remedy, "command line", 1)])
     chosen = choose(run, trial, tracking_uri)
     _check_is_of_diffusers(chosen.checkpoint)
     asked = asked_multipliers(chosen.checkpoint, multipliers, budgets)
@@ -56,7 +65,8 @@ def export(
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    return [*([chosen.said] if chosen.said else []), *_how_to_load(exported, folder)]
+    pushed = [] if push_to_hub is None else [f"{hub.push(folder, push_to_hub, public=public)}: a copy of it"]
+    return [*([chosen.said] if chosen.said else []), *_how_to_load(exported, folder), *pushed]
 
 
 def free_folder(out: str) -> Path:
@@ -66,7 +76,7 @@ def free_folder(out: str) -> Path:
         InputError: it is another place, holds something, or cannot be written.
     """
     if not is_local(out):
-        remedy = "name a folder here, and copy that, or push it with huggingface_hub"
+        remedy = "name a folder here, and copy that, or push it with --push-to-hub"
         raise InputError([Diagnostic(("OUT",), "must be a folder of this machine", show(out), remedy, "command line", 1)])
     folder = local_path(out).absolute()
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
@@ -88,7 +98,8 @@ def _written(chosen: Chosen, folder: Path, asked: dict[str, float] | None) -> Ex
     recipe = recipe_of(chosen.checkpoint)
     at = asked if asked is not None else multiplier_policy_of(recipe).sampled_at(chosen.checkpoint)
     exported = write_pipeline(restore(chosen.checkpoint, at), folder)
-    (folder / CARD).write_text(model_card(exported, recipe, chosen.explained, at), encoding="utf-8")
+    front = front_in(chosen.checkpoint) if at is not None else None
+    (folder / CARD).write_text(model_card(exported, recipe, chosen.explained, at, front), encoding="utf-8")
     (folder / RECIPE).write_text(masked(yaml_core.write(recipe.model_dump(mode="json"))), encoding="utf-8")
     return exported
 

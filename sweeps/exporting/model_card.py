@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import dualsweep
 from dualsweep.sweeps.records.explained import Explained
+from dualsweep.trainer.amortised.front import AmortisedFront, FrontPoint
 from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.exporting.folder import Exported
@@ -24,16 +25,20 @@ _STEPS = 50
 
 
 def model_card(
-    exported: Exported, recipe: Recipe, explained: Explained | None, multipliers: Mapping[str, float] | None
+    exported: Exported, recipe: Recipe, explained: Explained | None, multipliers: Mapping[str, float] | None,
+    front: AmortisedFront | None = None,
 ) -> str:  # fmt: skip
-    """The card in Markdown; `explained` is None of a checkpoint that its training did not deliver."""
+    """The card in Markdown; `explained` is None of a checkpoint that its training did not deliver, `front` of a model that is not
+    amortised.
+    """
     task = _TASK[bool(exported.prompts)]
     parts = [
         f"---\nlibrary_name: diffusers\npipeline_tag: {task}\ntags: [diffusers, dualsweep, constrained]\n---",
         f"# {recipe.name}",
         f"A diffusion model that was trained under constraints ({recipe.formulation.replace('_', ' ')}) by dualsweep.",
         _sampling(exported, recipe),
-        *_outcome(recipe, explained, multipliers),
+        *_outcome(recipe, explained),
+        *(_amortised(multipliers, front) if multipliers is not None else []),
         _origin(recipe),
     ]
     return "\n\n".join(parts) + "\n"
@@ -48,6 +53,7 @@ def _sampling(exported: Exported, recipe: Recipe) -> str:
         f"`pipeline.py` samples as the model was evaluated: {exported.steps} steps of `{sampling.sampler}`"
         f"{_of_noise(recipe)}. It needs torch and diffusers{' with transformers' if exported.prompts else ''}, nothing else."
     )  # fmt: skip
+    text += _others(exported)
     if exported.prompts:
         text += f" Its prompts unless others are given: {', '.join(f'`{each}`' for each in exported.prompts[:8])}."
     if exported.pipeline is None:
@@ -62,11 +68,18 @@ def _sampling(exported: Exported, recipe: Recipe) -> str:
     )
 
 
+def _others(exported: Exported) -> str:
+    """What the call takes beside the number of samples."""
+    taken = {"prompt": exported.prompts, "class_labels": exported.classes, "guidance_scale": exported.guided}
+    words = [f"`{word}`" for word, there in taken.items() if there]
+    return f" The call takes {' and '.join(words)} too." if words else ""
+
+
 def _of_noise(recipe: Recipe) -> str:
     return f" with eta {recipe.sampling.eta:g}" if recipe.sampling.sampler == "rollout" else ""
 
 
-def _outcome(recipe: Recipe, explained: Explained | None, multipliers: Mapping[str, float] | None) -> list[str]:
+def _outcome(recipe: Recipe, explained: Explained | None) -> list[str]:
     """What was asked, and what became of it."""
     if explained is None:
         return ["## Constraints\n\nThis is a checkpoint of a training that did not end with it: there are no verdicts on it."]
@@ -84,10 +97,28 @@ def _outcome(recipe: Recipe, explained: Explained | None, multipliers: Mapping[s
     if rows:
         parts += ["\n".join([table, *rows]), "\n".join(sentences)]
         parts.append("Slack is budget - value: positive is room left. A multiplier is the price of its budget in the objective.")
-    if multipliers is not None:
-        at = ", ".join(f"{name} {value:.4g}" for name, value in multipliers.items())
-        parts.append(f"The network was amortised over multipliers, and is taken here at: {at}.")
     return [*parts, *_measured(result.metrics)]
+
+
+def _amortised(multipliers: Mapping[str, float], front: AmortisedFront | None) -> list[str]:
+    """At which multipliers it is, how it is asked at others, and what was measured there."""
+    at = ", ".join(f"{name} {value:.4g}" for name, value in multipliers.items())
+    asked = ", ".join(f'"{name}": {value:.4g}' for name, value in multipliers.items())
+    parts = [
+        f"## Other multipliers\n\nThe network was amortised over multipliers, and is taken here at: {at}. "
+        f"`pipeline.py` takes any:\n\n```python\npipeline(batch_size=16, multipliers={{{asked}}}).images\n```"
+    ]
+    if front is None:
+        return parts
+    heads = [*(f"multiplier of {name}" for name in front.names), "objective", *(f"value of {name}" for name in front.names)]
+    lines = [heads, ["---"] * len(heads), *(_measured_point(point, front.names) for point in front.points)]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return [*parts, f"What was measured over their range:\n\n{table}"]
+
+
+def _measured_point(point: FrontPoint, names: Sequence[str]) -> list[str]:
+    values = [_figure(point.values[name], point.value_errors[name]) for name in names]
+    return [*(f"{point.multipliers[name]:.4g}" for name in names), _figure(point.objective, point.objective_error), *values]
 
 
 def _row(name: str, word: str, outcome: ConstraintOutcome, relative: bool) -> str:

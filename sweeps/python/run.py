@@ -82,15 +82,16 @@ class Run(Result):
         array: np.ndarray[Any, np.dtype[np.float32]] = drawn.numpy()
         return array
 
-    def export(self, out: str | Path) -> Path:
+    def export(self, out: str | Path, *, push_to_hub: str | None = None, public: bool = False) -> Path:
         """Writes the model as a diffusers pipeline with a model card to the folder `out`, as `dualsweep export` does.
 
         Raises:
-            InputError: `out` holds something or can't be written, the run has no checkpoint, or its model is code of yours.
+            InputError: `out` holds something or can't be written, the run has no checkpoint, its model is code of yours, or the
+                hub does not take it.
         """
         from dualsweep.sweeps.exporting.export import export
 
-        export(str(self.folder), str(out))
+        export(str(self.folder), str(out), push_to_hub=push_to_hub, public=public)
         return local_path(str(out))
 
     @property

@@ -43,9 +43,11 @@ class Swept(Results):
         """`n` samples [n, ...] of a trial's model in [-1, 1]."""
         return self.run(trial).samples(n, seed=seed)
 
-    def export(self, out: str | Path, *, trial: str | int | None = None) -> Path:
+    def export(
+        self, out: str | Path, *, trial: str | int | None = None, push_to_hub: str | None = None, public: bool = False
+    ) -> Path:  # fmt: skip
         """Writes a trial's model as a diffusers pipeline with a model card to the folder `out`, as `dualsweep export` does."""
-        return self.run(trial).export(out)
+        return self.run(trial).export(out, push_to_hub=push_to_hub, public=public)
 
     def to_dataframe(self) -> pd.DataFrame:
         """A row a trial, best rank first: the columns of `trials.csv` (docs/sweep.md), by the trials' names."""

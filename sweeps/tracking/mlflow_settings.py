@@ -18,7 +18,10 @@ _ENVIRONMENT = {
 }
 #: What is logged below these levels is not shown. Both write a traceback for each request while a database restarts, which is
 #: raised as well, and told in one line.
-_LEVELS = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL, "sqlalchemy.pool": logging.CRITICAL}
+_LEVELS = {
+    "alembic": logging.WARNING, "mlflow.pyfunc": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL,
+    "sqlalchemy.pool": logging.CRITICAL,
+}  # fmt: skip
 
 
 def prepare() -> None:

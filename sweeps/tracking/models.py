@@ -6,11 +6,9 @@ its tags tell. A run that has one, by its tag `dualsweep.model`, is left alone.
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import tempfile
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +17,13 @@ from mlflow import MlflowClient
 from dualsweep.analysis.front import Front
 from dualsweep.analysis.store import download, open_client
 from dualsweep.analysis.trials import Trial
-from dualsweep.sweeps.tracking import sampling_model
+from dualsweep.sweeps.tracking.pyfunc import save
 from dualsweep.trainer.checks.model_files import ADAPTER
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.storage import MARKER, RESULT, as_described, filesystem, inside
 from dualsweep.trainer.trust import is_own, remember
 
 FOLDER = "model"
-#: The folder in a model's `data` that is a pipeline of diffusers.
-PIPELINE = "pipeline"
 TAG = "dualsweep.model"
 #: Whose own files hold all of the weights: what lies under `training/` is then only for going on.
 _WHOLE = ("unet/config.json", "transformer/config.json", ADAPTER)
@@ -101,68 +97,3 @@ def _deliver(checkpoint: str, into: Path) -> bool:
         remember(content, checkpoint)
     (into / MARKER).write_text(json.dumps({name: listed[name] for name in needed}))
     return all(as_described(data, listed[name]) for name, data in content.items())
-
-
-def save(folder: Path, checkpoint: Path) -> None:
-    """Write a checkpoint as a model of MLflow's `pyfunc` flavour into a new folder.
-
-    It carries all that it needs, as an exported pipeline; of a model that cannot be exported it is the checkpoint, and its
-    metadata say what is needed beside it.
-    """
-    from dualsweep.trainer.exporting.own_code import own_code
-
-    path = own_code(str(checkpoint))
-    if path is not None:
-        _save_checkpoint(folder, checkpoint, f"dualsweep, and {path} to be imported")
-        return
-    from dualsweep.trainer.engine.sample_command import restore
-    from dualsweep.trainer.exporting.folder import write_pipeline
-
-    with tempfile.TemporaryDirectory() as beside:
-        pipeline = Path(beside) / PIPELINE
-        pipeline.mkdir()
-        try:
-            restored = restore(str(checkpoint))
-            write_pipeline(restored, pipeline)
-        except TrainingError as error:
-            _save_checkpoint(folder, checkpoint, f"dualsweep, and what could not be carried: {error}")
-            return
-        shape = restored.space.decoded(restored.shape)
-        _save_pipeline(folder, pipeline, shape, restored.predictor.reads_text)
-
-
-def _save_pipeline(folder: Path, pipeline: Path, shape: tuple[int, ...], of_text: bool) -> None:
-    from dualsweep.trainer.exporting import exported_model
-
-    _save(
-        folder, pipeline, exported_model.__name__.rpartition(".")[2], "nothing",
-        ["torch", "diffusers", "numpy", *(["transformers"] if of_text else [])], shape, code_paths=[str(exported_model.__file__)],
-    )  # fmt: skip
-
-
-def _save_checkpoint(folder: Path, checkpoint: Path, needs: str) -> None:
-    _save(folder, checkpoint, sampling_model.__name__, needs, ["dualsweep", "torch", "diffusers", "numpy"], None)
-
-
-def _save(
-    folder: Path, data: Path, loader: str, needs: str, packages: Sequence[str], shape: tuple[int, ...] | None, **others: Any
-) -> None:
-    """Into a new folder; `shape` is that of a sample of an exported pipeline, None of a checkpoint."""
-    import mlflow.pyfunc
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, Schema, TensorSpec
-
-    third = ColSpec("long", "steps", required=False) if shape is None else ColSpec("string", "prompt", required=False)
-    columns: list[ColSpec | TensorSpec] = [ColSpec("long", "count"), ColSpec("long", "seed", required=False), third]
-    outputs = None if shape is None else Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
-        mlflow.pyfunc.save_model(
-            path=str(folder), loader_module=loader, data_path=str(data), metadata={"dualsweep.needs": needs},
-            signature=ModelSignature(inputs=Schema(columns), outputs=outputs),
-            # Named here, since MLflow would start a process and load the model to guess them; without the build's own part, which
-            # no index has.
-            pip_requirements=[f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in packages],
-            **others,
-        )  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 
 from dualsweep.sweeps.cli import app
 from dualsweep.sweeps.exporting.export import export
-from dualsweep.sweeps.tracking.models import save
+from dualsweep.sweeps.tracking.pyfunc import save
 from dualsweep.sweeps.tracking.sampling_model import _load_pyfunc
 from dualsweep.trainer import trust
 from dualsweep.trainer.checkpoint import locate

@@ -30,13 +30,17 @@ from dualsweep.trainer.storage import BadPlaceError, write_file
 
 
 class Restored(NamedTuple):
-    """A model with its averaged weights, its schedule, the recipe, the shape of its diffusion and that one's space."""
+    """A model with its averaged weights, its schedule, the recipe, the shape of its diffusion and that one's space; where it
+    lies, and of an amortised run the multipliers by constraint that it was taken at.
+    """
 
     predictor: Predictor
     schedule: DDPMScheduler
     recipe: Recipe
     shape: tuple[int, ...]
     space: Space
+    checkpoint: str
+    multipliers: Mapping[str, float] | None
 
 
 def restore(checkpoint: str, multipliers: Mapping[str, float] | None = None, prompt: str | None = None) -> Restored:
@@ -57,7 +61,7 @@ def restore(checkpoint: str, multipliers: Mapping[str, float] | None = None, pro
         raise TrainingError(f"a checkpoint must hold its schedule, but {checkpoint} has none; it was changed by hand")
     library = Library()
     predictor = build_model(spec, shape, recipe.seed, library).under(schedule).eval()
-    return Restored(predictor, schedule, recipe, shape, library.space(spec))
+    return Restored(predictor, schedule, recipe, shape, library.space(spec), checkpoint, multipliers)
 
 
 def draw(

@@ -12,15 +12,21 @@ from dualsweep.trainer.models.predictor import Predictor
 
 @dataclass(frozen=True)
 class Ask:
-    """A share of the prediction: a network with its condition, or with the one that stands for none."""
+    """A share of the prediction: a network with its condition, or with the one that stands for none.
+
+    At another guidance w than the model's own its weight is a + b w, with `by_guidance` (a, b); None where nothing leads it.
+    """
 
     weight: float
     model: Predictor
     without: bool = False
+    by_guidance: tuple[float, float] | None = None
 
     def written(self, names: Mapping[int, str]) -> dict[str, Any]:
         """The form in which `pipeline.py` reads it; `names` are those of the networks, by their `id`."""
         plain: dict[str, Any] = {"network": names[id(self.model.inner)], "weight": self.weight}
+        if self.by_guidance is not None:
+            plain["by_guidance"] = list(self.by_guidance)
         condition = self.model.condition
         if condition is None:
             return plain
@@ -34,14 +40,14 @@ def asks_of(model: Predictor, *, guided: bool) -> list[Ask]:
     """What the prediction of `model` is the sum of, or its guided prediction."""
     if isinstance(model, Composed):
         return _of_composed(model, guided=guided)
-    return _led(model, model.guidance if guided else 1.0)
+    return _led(model, model.guidance) if guided else [Ask(1.0, model)]
 
 
 def _led(model: Predictor, scale: float) -> list[Ask]:
     """without + w (given - without)."""
-    if scale == 1.0 or model.condition is None:
+    if not model.has_unconditional:
         return [Ask(1.0, model)]
-    return [Ask(scale, model), Ask(1 - scale, model, without=True)]
+    return [Ask(scale, model, by_guidance=(0.0, 1.0)), Ask(1 - scale, model, without=True, by_guidance=(1.0, -1.0))]
 
 
 def _of_composed(model: Composed, *, guided: bool) -> list[Ask]:
@@ -52,8 +58,17 @@ def _of_composed(model: Composed, *, guided: bool) -> list[Ask]:
     if model.base is None:
         return [each for name, share in shares.items() for each in _times(share, _led(model.parts[name], model.scale))]
     led = [each for name, share in shares.items() for each in _times(share, asks_of(model.parts[name], guided=False))]
-    return [*_times(model.scale, led), *_times(1 - model.scale, asks_of(model.base, guided=False))]
+    away = _times(1 - model.scale, asks_of(model.base, guided=False))
+    return [
+        *(replace(each, weight=model.scale * each.weight, by_guidance=(0.0, each.weight)) for each in led),
+        *(replace(each, by_guidance=(1.0, -1.0)) for each in away),
+    ]
 
 
 def _times(factor: float, asks: list[Ask]) -> list[Ask]:
-    return [replace(each, weight=factor * each.weight) for each in asks]
+    """The same, of which each counts by this factor, whatever the guidance."""
+    return [replace(ask, weight=factor * ask.weight, by_guidance=_scaled(factor, ask.by_guidance)) for ask in asks]
+
+
+def _scaled(factor: float, by_guidance: tuple[float, float] | None) -> tuple[float, float] | None:
+    return by_guidance and (factor * by_guidance[0], factor * by_guidance[1])

@@ -16,6 +16,7 @@ from torch import nn
 from dualsweep.trainer.engine.sample_command import Restored
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.exporting import pipeline as carried
+from dualsweep.trainer.exporting.amortised import amortised
 from dualsweep.trainer.exporting.asks import Ask, asks_of
 from dualsweep.trainer.models.adapters import merged
 from dualsweep.trainer.models.composed import Composed
@@ -40,7 +41,8 @@ _ALL_STEPS = 1000
 @dataclass(frozen=True)
 class Exported:
     """What was written: the class of diffusers that loads it without `pipeline.py`, None where there is none; how many steps the
-    chain has, the prompts, the scale of their guidance, and T.
+    chain has, the prompts, the scale of their guidance, and T; the classes that samples may be asked for, and whether guidance
+    leads them.
     """
 
     pipeline: str | None
@@ -48,6 +50,8 @@ class Exported:
     prompts: tuple[str, ...]
     guidance: float
     timesteps: int
+    classes: tuple[str, ...]
+    guided: bool
 
 
 def write_pipeline(model: Restored, folder: Path) -> Exported:
@@ -74,10 +78,10 @@ def write_pipeline(model: Restored, folder: Path) -> Exported:
     else:
         _save_in(kind, given, encoders, folder)
     shutil.copyfile(str(carried.__file__), folder / "pipeline.py")
-    prompts = text.texts if text is not None else ()
     return Exported(
-        None if kind is None else kind.__name__, len(recursion.moves), prompts, model.predictor.guidance,
-        model.schedule.config.num_train_timesteps,
+        None if kind is None else kind.__name__, len(recursion.moves), text.texts if text is not None else (),
+        model.predictor.guidance, model.schedule.config.num_train_timesteps,
+        model.predictor.texts if model.predictor.by_label else (), any(ask.by_guidance is not None for ask in asks),
     )  # fmt: skip
 
 
@@ -172,9 +176,9 @@ def _scheduler(model: Restored) -> Any:
 
 def _written(model: Restored, recursion: Recursion, asks: Sequence[Ask], names: Mapping[int, str]) -> dict[str, Any]:
     """What `pipeline.py` samples by, but for `text`."""
-    schedule, own = model.schedule, preconditioning(model.schedule)
+    schedule, own, kept = model.schedule, preconditioning(model.schedule), amortised(model)
     numbers = own.T.tolist() if own is not None else None
-    return {
+    return ({"amortised": kept} if kept is not None else {}) | {
         "shape": list(model.shape), "prediction": schedule.config.prediction_type,
         "asked": numbers and [numbers[move.timestep] for move in recursion.moves],
         "steps": [list(each) for each in recursion.moves],

@@ -15,13 +15,20 @@ clip        the range of x0, or null
 threshold   (ratio, most) of dynamic thresholding of x0 (arXiv 2205.11487, section 2.3), or null
 asks        whose weighted sum the prediction is: each a `weight` of a `network`, by its name in the pipeline, with its `labels`
             or its `prompts`, of which sample k has number k modulo as many; `classes` are the labels' names, where a sample may
-            have any of them; `without` asks for no text in place of prompts
+            have any of them; `without` asks for no text in place of prompts; of `by_guidance` [a, b] the weight at another
+            guidance scale w is a + b w
 text        of asks with prompts: the diffusers pipeline that embeds them, its options, and the pixels of a latent, for SDXL
+amortised   of a network for a whole range of multipliers, which it has taken up at `at` [m] and can be asked at others: their
+            `names`, `low` and `high` [m], and the `weights` of their embedding, each its shape and its float32 numbers in base64
 """
 
 from __future__ import annotations
 
+import base64
 import inspect
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import diffusers
@@ -29,6 +36,7 @@ import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
+from torch.nn import functional
 
 #: Tokens that the last, longest encoder of Stable Diffusion 3 is given.
 _LONGEST = 256
@@ -61,35 +69,46 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
     def __call__(
         self, batch_size: int | None = None, prompt: str | list[str] | None = None, generator: Any = None,
         latents: Tensor | None = None, output_type: str = "pil", return_dict: bool = True,
-        class_labels: str | int | list[str | int] | None = None,
+        class_labels: str | int | list[str | int] | None = None, guidance_scale: float | None = None,
+        multipliers: Mapping[str, float] | None = None,
     ) -> Any:  # fmt: skip
-        """Samples as the model was evaluated.
+        """Samples as the model was evaluated, unless it is asked for others.
 
-        batch_size   how many; one, or of several prompts one each, unless given
-        prompt       one or several texts in place of the model's own
-        class_labels one or several classes, by name or number, of a model that is given any; in turn unless given
-        latents      the noise to start from [batch_size, *shape]
-        output_type  `pil`, `np` [batch_size, height, width, channels] or `pt` [batch_size, channels, height, width], in [0, 1]
+        batch_size      how many; one, or of several prompts or classes one each, unless given
+        prompt          one or several texts in place of the model's own
+        class_labels    one or several classes, by name or number, of a model that is given any; in turn unless given
+        guidance_scale  of classifier-free guidance, of a model with an unconditional prediction; 1 is none
+        multipliers     by constraint, of an amortised model; 0 where left out
+        latents         the noise to start from [batch_size, *shape]
+        output_type     `pil`, `np` [batch_size, height, width, channels] or `pt` [batch_size, channels, height, width], in [0, 1]
 
         Raises:
-            ValueError: a prompt for a model of none, or of several concepts; a class that the model does not know.
+            ValueError: the model knows no such prompt, class, guidance or multipliers.
         """
         told = self.scheduler.config["_exported"]
-        asks = self._of_classes(self._asks(told, prompt), class_labels)
-        count = batch_size or max([len(ask.get("prompts") or ask.get("labels") or " ") for ask in asks])
-        device = self.device
+        asks = self._guided(self._of_classes(self._asks(told, prompt), class_labels), guidance_scale)
+        count = batch_size or _turns(asks)
         shape = (count, *told["shape"])
-        x = randn_tensor(shape, generator=generator, device=device) if latents is None else latents.to(device)
-        given = [(ask["weight"], getattr(self, ask["network"]), self._arguments(told, ask, x)) for ask in asks]
+        x = randn_tensor(shape, generator=generator, device=self.device) if latents is None else latents.to(self.device)
+        with self._under(told, asks, multipliers):
+            images = self._images(self._chain(told, asks, x, generator), output_type)
+        return ImagePipelineOutput(images=images) if return_dict else (images,)
+
+    def turns(self, prompt: str | list[str] | None = None, class_labels: Any = None) -> int:
+        """After how many samples prompts or classes come round again: those of whole turns have all alike."""
+        return _turns(self._of_classes(self._asks(self.scheduler.config["_exported"], prompt), class_labels))
+
+    def _chain(self, told: Any, asks: list[dict[str, Any]], x: Tensor, generator: Any) -> Tensor:
+        """The samples [B, *shape] that the chain makes of noise x."""
+        given = [(ask["weight"], getattr(self, ask["network"]), self._arguments(told, ask, x)) for ask in asks if ask["weight"]]
         last = torch.zeros_like(x)
         rows = told["asked"] or [(1.0, step[0], 0.0, 1.0) for step in told["steps"]]
         for asked, (_, signal, of_x, of_clean, of_noise, lead) in zip(rows, self.progress_bar(told["steps"]), strict=True):
             clean = self._clean(told, x, signal, self._prediction(given, x, *asked))
             x, last = of_x * x + of_clean * (clean + lead * (clean - last)), clean
             if of_noise:
-                x = x + of_noise * randn_tensor(shape, generator=generator, device=device)
-        images = self._images(x, output_type)
-        return ImagePipelineOutput(images=images) if return_dict else (images,)
+                x = x + of_noise * randn_tensor(x.shape, generator=generator, device=x.device)
+        return x
 
     def _asks(self, told: Any, prompt: str | list[str] | None) -> list[dict[str, Any]]:
         """What the networks are asked, with these texts in place of the model's own."""
@@ -113,6 +132,40 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
             known = f"of {', '.join(classes)}" if classes else "left out, as this model is given none"
             raise ValueError(f"`class_labels` must be {known}, but got {wanted!r}")
         return [{**ask, "labels": labels} if ask.get("classes") else ask for ask in asks]
+
+    def _guided(self, asks: list[dict[str, Any]], scale: float | None) -> list[dict[str, Any]]:
+        """What the networks are asked, under this guidance in place of the model's own."""
+        if scale is None:
+            return asks
+        if not any("by_guidance" in ask for ask in asks):
+            raise ValueError(
+                "`guidance_scale` must go with a model of an unconditional prediction, but this has none; leave it out"
+            )
+        if not math.isfinite(scale):
+            raise ValueError(f"`guidance_scale` must be a finite number, 1 for none, but got {scale}")
+        led = [ask.get("by_guidance", (ask["weight"], 0.0)) for ask in asks]
+        return [{**ask, "weight": constant + slope * scale} for ask, (constant, slope) in zip(asks, led, strict=True)]
+
+    @contextmanager
+    def _under(self, told: Any, asks: list[dict[str, Any]], multipliers: Mapping[str, float] | None) -> Iterator[None]:
+        """The network under other multipliers: what their embedding adds to the timestep's, in place of what it took up."""
+        if multipliers is None:
+            yield
+            return
+        kept = told.get("amortised")
+        if kept is None:
+            raise ValueError("`multipliers` must go with an amortised model, but this one has one set of them; leave them out")
+        if not all(name in kept["names"] and 0 <= value < math.inf for name, value in multipliers.items()):
+            raise ValueError(f"`multipliers` must be numbers ≥ 0 of {', '.join(kept['names'])}, but got {dict(multipliers)!r}")
+        network = getattr(self, asks[0]["network"])
+        wanted = _embedded(kept, [multipliers.get(name, 0.0) for name in kept["names"]])
+        added = [(new - old).to(network.device) for new, old in zip(wanted, _embedded(kept, kept["at"]), strict=True)]
+        handles = [place.register_forward_hook(_adder(each)) for place, each in zip(_places(network), added, strict=True)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def _arguments(self, told: Any, ask: dict[str, Any], x: Tensor) -> dict[str, Any]:
         """What a network is given beside x and the time."""
@@ -187,3 +240,36 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
             return x
         arrays = x.permute(0, 2, 3, 1).numpy()
         return arrays if output_type == "np" else self.numpy_to_pil(arrays)
+
+
+def _turns(asks: list[dict[str, Any]]) -> int:
+    return max([len(ask.get("prompts") or ask.get("labels") or " ") for ask in asks])
+
+
+def _places(network: Any) -> list[Any]:
+    """The last layers of a network's embeddings of the timestep, where that of multipliers is added."""
+    named = [(name.rpartition(".")[2], each) for name, each in network.named_modules()]
+    return [each.linear_2 for name, each in named if type(each).__name__ == "TimestepEmbedding" and name.startswith("time")]
+
+
+def _adder(added: Tensor) -> Any:
+    return lambda _, __, output: output + added.to(output.dtype)
+
+
+def _embedded(kept: Any, multipliers: list[float]) -> list[Tensor]:
+    """What multipliers [m] add at every place, [1, size]; 0 for multipliers of 0."""
+    weights = {
+        name: torch.frombuffer(bytearray(base64.b64decode(numbers)), dtype=torch.float32).view(shape)
+        for name, (shape, numbers) in kept["weights"].items()
+    }
+    low, high, asked = (torch.tensor([each], dtype=torch.float32) for each in (kept["low"], kept["high"], multipliers))
+    features = torch.cat([torch.log1p(asked / low) / torch.log1p(high / low), asked / high], dim=-1)
+
+    def hidden(x: Tensor) -> Tensor:
+        for layer in ("body.0", "body.2"):
+            x = functional.silu(functional.linear(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"]))
+        return x
+
+    away = hidden(features) - hidden(torch.zeros_like(features))
+    heads = sum(name.startswith("heads.") for name in weights)
+    return [functional.linear(away, weights[f"heads.{number}.weight"]) for number in range(heads)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,12 +15,15 @@ from mlflow import MlflowClient
 
 import dualsweep as ds
 from dualsweep.sweeps.exporting.export import export
+from dualsweep.trainer.amortised.front import front_of
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.engine.sample_command import draw, restore
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.rng import Stream, normals
 from tests.sweeps.here import dualsweep_here
 from tests.sweeps.in_process import RECIPE, finished
+from tests.trainer.amortised.test_training import amortised
+from tests.trainer.models.test_build import train
 
 MEASURED = {**RECIPE, "evaluation": {"samples": 16, "sample_steps": 4, "loss_draws": 64, "judge": {"epochs": 1}}}
 
@@ -166,7 +170,7 @@ def carded(run: Path, out: Path) -> str:
         ("runs/s", "out", {"trial": "0", "multipliers": "four=1"}, "--multipliers: must go with an amortised run"),
     ],
 )
-def test_mistakes_are_told_and_nothing_is_written(run: str, out: str, options: dict[str, str], said: str, here: Path) -> None:
+def test_mistakes_are_told_and_nothing_is_written(run: str, out: str, options: dict[str, Any], said: str, here: Path) -> None:
     (here / "full").mkdir()
     (here / "full" / "file").write_text("mine")
     with pytest.raises(InputError) as refused:
@@ -186,3 +190,28 @@ def test_a_damaged_checkpoint_leaves_nothing_behind(here: Path) -> None:
     with pytest.raises(TrainingError, match=r"a checkpoint's files must be as they were written, but got unet/"):
         export(str(copied), str(here / "to" / "out"))
     assert list((here / "to").iterdir()) == []
+
+
+def test_the_card_of_an_amortised_model_tells_what_was_measured_at_other_multipliers(tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    result = train(amortised(train={"steps": 5}, evaluation={"samples": 0}), run)
+    export(str(run), str(out), multipliers="four=0.3")
+    card = (out / "README.md").read_text()
+    assert "is taken here at: four 0.3. " in card and 'multipliers={"four": 0.3}).images' in card
+    points = front_of(str(result.checkpoint)).points
+    rows = [
+        line for line in card.partition("| multiplier of four | multiplier of five | objective | ")[2].splitlines()[2:] if line
+    ]
+    assert len(points) > 1 and rows[: len(points)] == [
+        f"| {point.multipliers['four']:.4g} | {point.multipliers['five']:.4g} "
+        f"| {point.objective:.4g} ± {point.objective_error:.2g} "
+        f"| {point.values['four']:.4g} ± {point.value_errors['four']:.2g} "
+        f"| {point.values['five']:.4g} ± {point.value_errors['five']:.2g} |"
+        for point in points
+    ]
+    pipeline = DiffusionPipeline.from_pretrained(str(out), custom_pipeline=str(out), trust_remote_code=True)
+    taken, given = (
+        pipeline(2, generator=torch.Generator().manual_seed(0), output_type="pt", multipliers=each).images
+        for each in (None, {"four": 0.3})
+    )
+    torch.testing.assert_close(taken, given)

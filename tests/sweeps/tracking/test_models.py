@@ -17,10 +17,12 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from dualsweep.analysis.front import find_front
 from dualsweep.analysis.reading import read_sweep
-from dualsweep.sweeps.tracking.models import TAG, log_models, save
+from dualsweep.sweeps.tracking.models import TAG, log_models
+from dualsweep.sweeps.tracking.pyfunc import save
 from dualsweep.trainer.engine.sample_command import restore
 from dualsweep.trainer.exporting.folder import write_pipeline
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -47,7 +49,7 @@ sys.meta_path.insert(0, Refusing())
 import mlflow, numpy, pandas
 mlflow.set_tracking_uri(sys.argv[2])
 model = mlflow.pyfunc.load_model(sys.argv[3])
-numpy.save("samples.npy", model.predict(pandas.DataFrame({"count": [3, 2], "seed": [7, 8]})))
+numpy.save("samples.npy", model.predict(pandas.DataFrame({"num_samples": [3, 2], "seed": [7, 8]})))
 """
 
 
@@ -92,8 +94,8 @@ def test_the_fronts_model_is_loaded_and_samples(store: str, tmp_path: Path) -> N
     np.testing.assert_allclose(samples[:3], expected, atol=1e-5)
     model = mlflow.pyfunc.load_model(made["0001"])
     assert model.metadata.metadata == {"dualsweep.needs": "nothing"}
-    with pytest.raises(ValueError, match="count of at least 1"):
-        model.predict(pd.DataFrame({"count": [0]}))
+    with pytest.raises(MlflowException, match="`num_samples` must be a whole number from 1 on, but got 0; write 1"):
+        model.predict(pd.DataFrame({"num_samples": [0]}))
     files = [path.name for path in (tmp_path / "artifacts").rglob("model/**/*.safetensors")]
     assert files == ["diffusion_pytorch_model.safetensors"]  # nothing of the optimiser
     again = find_front(read_sweep(store, parent))
@@ -120,7 +122,7 @@ def test_a_model_whose_base_is_gone_is_logged_as_its_checkpoint_and_says_what_it
     whole, part = (mlflow.models.get_model_info(str(tmp_path / name)) for name in ("whole", "part"))
     assert whole.metadata == {"dualsweep.needs": "nothing"} and part.metadata is not None
     assert str(tmp_path / "base") in part.metadata["dualsweep.needs"]
-    assert part.signature.inputs.input_names() == ["count", "seed", "steps"]
-    assert whole.signature.inputs.input_names() == ["count", "seed", "prompt"]
+    assert part.signature.inputs.input_names() == ["num_samples", "seed", "steps", "label"]
+    assert whole.signature.inputs.input_names() == ["num_samples", "seed", "prompt", "label", "guidance"]
     wanted = (tmp_path / "whole" / "requirements.txt").read_text()
     assert "torch==2" in wanted and "+" not in wanted and "dualsweep" not in wanted

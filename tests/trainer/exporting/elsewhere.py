@@ -1,7 +1,8 @@
 """Run by a process of its own, in another folder, that can import nothing of this project: loads pipelines and samples them.
 
 Each argument is a folder with `out/`, the pipeline, and `draws.npz`, the noise of our own sampler by number. What comes out is
-written beside, as `carried.npy`, and as `plain.npy` where diffusers' own class loads it too.
+written beside, as `carried.npy`, as `plain.npy` where diffusers' own class loads it too, and as `lora.npy` where the base of
+`lora.json` does with the adapter of a checkpoint.
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ def next_of(draws):
     return lambda shape, **_: next(remaining)
 
 
+def images(pipeline, options, noise):
+    """The images of a pipeline of diffusers' own, one by one from the noise."""
+    pipeline.set_progress_bar_config(disable=True)
+    made = [pipeline(**options, latents=each[None], output_type="np").images[0] for each in noise]
+    return np.stack(made).transpose(0, 3, 1, 2)
+
+
 def main(places: list[str]) -> None:
     import torch
     from diffusers import DiffusionPipeline
@@ -47,12 +55,17 @@ def main(places: list[str]) -> None:
         called = sys.modules[type(pipeline).__module__]
         vars(called)["randn_tensor"] = next_of(draws)
         np.save(Path(place) / "carried.npy", pipeline(len(draws[0]), output_type="pt").images.numpy())
-        if (asked := Path(place) / "plain.json").exists():
-            plain = DiffusionPipeline.from_pretrained(str(Path(place) / "out"))
-            plain.set_progress_bar_config(disable=True)
-            options = json.loads(asked.read_text())
-            images = [plain(**options, latents=noise[None], output_type="np").images[0] for noise in draws[0]]
-            np.save(Path(place) / "plain.npy", np.stack(images).transpose(0, 3, 1, 2))
+        if not (asked := Path(place) / "plain.json").exists():
+            continue
+        options = json.loads(asked.read_text())
+        plain = DiffusionPipeline.from_pretrained(str(Path(place) / "out"))
+        np.save(Path(place) / "plain.npy", images(plain, options, draws[0]))
+        if (told := Path(place) / "lora.json").exists():
+            lora = json.loads(told.read_text())
+            base = DiffusionPipeline.from_pretrained(lora["base"])
+            base.scheduler = plain.scheduler
+            base.load_lora_weights(lora["checkpoint"])
+            np.save(Path(place) / "lora.npy", images(base, options, draws[0]))
     print(json.dumps(sorted({name.split(".")[0] for name in sys.modules} & set(ROOMS))))
 
 

@@ -18,10 +18,11 @@ import pandas as pd
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, EDMEulerScheduler, UNet2DModel
+from mlflow.exceptions import MlflowException
 
+from dualsweep.sweeps.tracking import exported_model
 from dualsweep.trainer.engine.sample_command import Restored, draw, restore
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.exporting import exported_model
 from dualsweep.trainer.exporting.folder import Exported, write_pipeline
 from dualsweep.trainer.models.composed import Composed
 from dualsweep.trainer.models.predictor import Predictor
@@ -29,6 +30,7 @@ from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.samplers.chains import Chains
 from dualsweep.trainer.samplers.registry import SAMPLERS
 from tests.trainer.amortised.test_training import amortised
+from tests.trainer.exporting.elsewhere import next_of
 from tests.trainer.models.test_build import aligned, train
 from tests.trainer.models.test_captions import images
 from tests.trainer.models.test_captions import recipe_of as captions
@@ -137,6 +139,9 @@ def case(name: str, of: Sources, folder: Path) -> Case:
     np.savez(folder / "draws.npz", *noise_of(model))
     if name in SAME_CALL:
         (folder / "plain.json").write_text(json.dumps(SAME_CALL[name]))
+        if model.recipe.model.lora is not None:
+            lora = {"base": str(model.recipe.model.load), "checkpoint": str(result.checkpoint)}
+            (folder / "lora.json").write_text(json.dumps(lora))
     ours = (draw(model, COUNT, seed=model.recipe.seed) / 2 + 0.5).clamp(0, 1)
     return Case(model, exported, folder, ours.numpy())
 
@@ -184,6 +189,12 @@ def test_the_same_noise_gives_the_same_images_elsewhere(name: str, cases: dict[s
 @pytest.mark.parametrize("name", SAME_CALL)
 def test_diffusers_own_pipeline_gives_them_too(name: str, cases: dict[str, Case]) -> None:
     np.testing.assert_allclose(np.load(cases[name].folder / "plain.npy"), cases[name].ours, atol=1e-4)
+
+
+def test_diffusers_own_pipeline_with_the_checkpoints_adapter_gives_them_too(cases: dict[str, Case]) -> None:
+    """Of SDXL too, where so short a training shows too little to tell the adapter from none."""
+    for name in ("of text, adapted", "of SDXL"):
+        np.testing.assert_allclose(np.load(cases[name].folder / "lora.npy"), cases[name].ours, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -236,17 +247,96 @@ def test_a_class_stands_in_place_of_all_in_turn(cases: dict[str, Case]) -> None:
             loaded(cases[name])(class_labels="cat")
 
 
+def from_our_noise(made: Case, **options: Any) -> np.ndarray:
+    """The images [COUNT, channels, height, width] of what was exported, from the noise of our own samples."""
+    pipeline = loaded(made)
+    with pytest.MonkeyPatch.context() as patched:
+        draws = [torch.from_numpy(each) for each in noise_of(made.model)]
+        patched.setattr(sys.modules[type(pipeline).__module__], "randn_tensor", next_of(draws))
+        return np.asarray(pipeline(COUNT, output_type="pt", **options).images)
+
+
+@pytest.mark.parametrize("name", ["of all classes", "of text", "of SDXL", "concepts", "concepts of text"])
+def test_another_guidance_stands_in_place_of_the_models_own(name: str, cases: dict[str, Case]) -> None:
+    made = cases[name]
+    for scale in (1.0, 4.5):
+        predictor = copy.deepcopy(made.model.predictor)
+        if isinstance(predictor, Composed):
+            predictor.scale = scale
+        else:
+            predictor.guidance = scale
+        ours = draw(made.model._replace(predictor=predictor), COUNT, seed=made.model.recipe.seed) / 2 + 0.5
+        np.testing.assert_allclose(from_our_noise(made, guidance_scale=scale), ours.clamp(0, 1), atol=1e-4)
+        assert np.abs(ours.clamp(0, 1).numpy() - made.ours).max() > 1e-3
+    with pytest.raises(ValueError, match="`guidance_scale` must be a finite number, 1 for none, but got nan"):
+        loaded(made)(guidance_scale=float("nan"))
+    with pytest.raises(ValueError, match="`guidance_scale` must go with a model of an unconditional prediction"):
+        loaded(cases["unconditional"])(guidance_scale=2.0)
+
+
+def test_an_amortised_network_is_asked_at_other_multipliers(cases: dict[str, Case]) -> None:
+    made = cases["amortised"]
+    for wanted in ({}, {"four": 1.5}, {"five": 0.02, "four": 0.3}):
+        model = restore(made.model.checkpoint, wanted)
+        ours = (draw(model, COUNT, seed=model.recipe.seed) / 2 + 0.5).clamp(0, 1).numpy()
+        np.testing.assert_allclose(from_our_noise(made, multipliers=wanted), ours, atol=1e-4)
+        assert np.abs(ours - made.ours).max() > 1e-3
+    np.testing.assert_allclose(from_our_noise(made, multipliers=made.model.multipliers), made.ours, atol=1e-4)
+    np.testing.assert_allclose(from_our_noise(made), made.ours, atol=1e-4)
+    for bad in ({"four": -1.0}, {"four": float("inf")}, {"nine": 1.0}):
+        with pytest.raises(ValueError, match="`multipliers` must be numbers ≥ 0 of four, five, but got"):
+            loaded(made)(multipliers=bad)
+    with pytest.raises(ValueError, match="`multipliers` must go with an amortised model, but this one has one set"):
+        loaded(cases["unconditional"])(multipliers={"four": 1.0})
+
+
 def test_the_rows_of_a_table_reach_the_pipeline(cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exported_model, "_AT_ONCE", 2)
     made = cases["of text"]
     model, pipeline = exported_model._load_pyfunc(str(made.folder / "out")), loaded(made)
-    rows = {"count": [3, 1], "seed": [7.0, np.nan], "prompt": ["a pear", None]}
-    samples = model.predict(pd.DataFrame(rows))
+    rows = {"num_samples": [3, np.nan], "seed": [7.0, np.nan], "prompt": ["a pear", None]}
+    samples = model.predict(pd.DataFrame(rows), {"seed": 5, "guidance": 2.0})
     assert samples.shape == (4, 1, 8, 8) and samples.dtype == np.float32
-    generator = torch.Generator().manual_seed(7)
-    parts = [pipeline(size, "a pear", generator=generator, output_type="pt").images for size in (2, 1)]
-    last = pipeline(1, generator=torch.Generator().manual_seed(0), output_type="pt").images
+    generator, led = torch.Generator().manual_seed(7), {"guidance_scale": 2.0, "output_type": "pt"}
+    parts = [pipeline(size, "a pear", generator=generator, **led).images for size in (2, 1)]
+    last = pipeline(1, generator=torch.Generator().manual_seed(5), **led).images
     np.testing.assert_allclose(samples, 2 * torch.cat([*parts, last]).numpy() - 1, atol=1e-5)
+
+
+def test_many_samples_of_a_table_have_all_classes_alike(cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exported_model, "_AT_ONCE", 15)
+    made = cases["of all classes"]
+    model, pipeline = exported_model._load_pyfunc(str(made.folder / "out")), loaded(made)
+    generator = torch.Generator().manual_seed(0)
+    parts = [pipeline(size, generator=generator, output_type="pt").images for size in (10, 10, 4)]
+    expected = 2 * torch.cat(parts).numpy() - 1
+    np.testing.assert_allclose(model.predict(pd.DataFrame({"num_samples": [24]})), expected, atol=1e-5)
+    np.testing.assert_allclose(model.predict(pd.DataFrame(), {"num_samples": 24}), expected, atol=1e-5)
+    for label, asked in (("7", "7"), ("7", 7)):
+        generator.manual_seed(3)
+        of_one = pipeline(2, class_labels=asked, generator=generator, output_type="pt").images
+        rows = pd.DataFrame({"num_samples": [2], "seed": [3], "label": [label]})
+        np.testing.assert_allclose(model.predict(rows), 2 * of_one.numpy() - 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({"count": [3]}, r"must say one of num_samples, .* but got the columns \['count'\] .* write {.data"),
+        ({"num_samples": []}, "must say one of num_samples, seed, prompt, label, guidance"),
+        ({"num_samples": [1, 0]}, "`num_samples` must be a whole number from 1 on, but got 0; write 1"),
+        ({"num_samples": [2.5]}, "`num_samples` must be a whole number from 1 on, but got 2.5; write 1"),
+        ({"seed": [-1]}, "`seed` must be a whole number from 0 on, but got -1; write 0"),
+        ({"label": ["cat"]}, "`label` must be of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, but got 'cat'"),
+        ({"label": ["12"]}, "`label` must be of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, but got 12"),
+        ({"prompt": ["a pear"]}, "`prompt` must go with a model of text, but this one takes no text; leave it out"),
+        ({"guidance": [float("inf")]}, "`guidance` must be a finite number, 1 for none, but got inf"),
+    ],
+)  # fmt: skip
+def test_what_a_table_must_not_ask_is_told(rows: dict[str, list[Any]], said: str, cases: dict[str, Case]) -> None:
+    model = exported_model._load_pyfunc(str(cases["of all classes"].folder / "out"))
+    with pytest.raises(MlflowException, match=said):
+        model.predict(pd.DataFrame(rows))
 
 
 def test_what_no_pipeline_can_sample_is_refused(

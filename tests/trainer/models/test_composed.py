@@ -85,7 +85,7 @@ def test_a_run_is_loaded_as_any_other_model(tmp_path: Path) -> None:
 def test_concepts_of_a_text_to_image_pipeline(tmp_path: Path, text_to_image: str) -> None:
     models = {word: {"load": text_to_image, "prompt": f"a {word}"} for word in ("apple", "pear")}
     weights = runs_and_samples(recipe({"compose": {"of": ["apple", "pear"], "guidance": 3.0}}, models), tmp_path / "a", (1, 8, 8))
-    composed, _, _, shape, _ = restore(str(tmp_path / "a" / "checkpoints" / "step-00000004"))
+    composed, _, _, shape, *_ = restore(str(tmp_path / "a" / "checkpoints" / "step-00000004"))
     x, t = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 30])
     with torch.no_grad():
         alone = {name: build_model(Model.model_validate(each), shape, 0, Library()).eval() for name, each in models.items()}
