@@ -106,10 +106,12 @@ def _trained(checked: Checked, driven: Driven, console: Console, on_report: Call
 
 def _logged(store: str, output: str, local: Path, explained: Explained, file: str) -> str:
     """Logs the training to MLflow; a line for people. Whatever MLflow raises must not end a training that is done."""
-    from dualsweep.sweeps.tracking.training import log_training
+    from dualsweep.sweeps.tracking.training import keep_logged, log_training
 
     try:
-        return f"MLflow: run {log_training(store, output, local, explained, file)} at {masked(store)}"
+        run = log_training(store, output, local, explained, file)
+        keep_logged(store, run, local)
+        return f"MLflow: run {run} at {masked(store)}; review: {way_back.training_review(output)}"
     except Exception as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return f"MLflow at {masked(store)} did not take the training ({why}); {same_again()} delivers it"

@@ -16,6 +16,7 @@ from dualsweep.sweeps.python.given import Values, plan_given, recipe_given
 from dualsweep.sweeps.python.run import Run
 from dualsweep.sweeps.python.swept import Swept
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
+from dualsweep.sweeps.records.run_of_file import run_of_file
 from dualsweep.sweeps.records.sweep_summary import summary_in
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.reports.explaining import explain_run
@@ -79,12 +80,12 @@ def sweep(
 
 
 def load(run: str | Path) -> Run | Swept:
-    """What lies in a folder: a training's, a sweep's, or a trial's (SWEEP/trials/0007), that has ended.
+    """What lies in a folder: a training's, a sweep's, or a trial's (SWEEP/trials/0007), that has ended; also by a run's file.
 
     Raises:
         InputError: it is none of these, or has not ended.
     """
-    folder = local_path(brought(str(run)))
+    folder = local_path(brought(run_of_file(str(run))))
     if not is_sweep_folder(folder):
         return Run.of_training(explain_run(str(folder), None), folder)
     kept = summary_in(folder)

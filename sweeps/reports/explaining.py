@@ -83,7 +83,7 @@ def _explained(run: str, folder: Path, title: str, points: Points) -> Explained:
 
 def _from_mlflow(run_id: str, tracking_uri: str | None, wanted: Wanted) -> Explained:
     from dualsweep.analysis.store import open_client
-    from dualsweep.sweeps.reports.reviewing import store_of
+    from dualsweep.sweeps.reports.place import store_of
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # read when MLflow is imported
     uri = store_of(tracking_uri)

@@ -7,6 +7,7 @@ delivers what could not be delivered before.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,11 +22,14 @@ from dualsweep.sweeps.tracking.tracker import RUN_STATUS
 from dualsweep.sweeps.tracking.wire import dataset_input
 from dualsweep.trainer.checks.unused_keys import in_use
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.storage import write_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 KIND = "training"
+#: Where a training's folder keeps the store and the run that it was logged to.
+LOGGED = "mlflow.json"
 _AT_ONCE = 100
 
 
@@ -68,6 +72,11 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained, file
     _add_files(client, run, folder, output, recorded, explained)
     client.set_terminated(run, RUN_STATUS.get(result.status, "FINISHED"))
     return str(run)
+
+
+def keep_logged(uri: str, run: str, folder: Path) -> None:
+    """Writes down in a training's folder where it was logged to, without a login."""
+    write_file(folder / LOGGED, json.dumps({"uri": masked(uri), "run": run}) + "\n")
 
 
 def _add_files(client: MlflowClient, run: str, folder: Path, output: str, recorded: Points, explained: Explained) -> None:
