@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +19,7 @@ from dualsweep.sweeps.mirrored.mirror import Driven
 from dualsweep.sweeps.nodes_preflight import check_nodes
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.explained import Explained, Points, write
+from dualsweep.sweeps.report_listener import OnReport, nobody
 from dualsweep.sweeps.reports.explaining import show
 from dualsweep.sweeps.tracking.histories import histories
 from dualsweep.sweeps.tracking.metrics_file import MetricsFile, read_points
@@ -34,7 +34,7 @@ from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, write_file
 
 
-def run_single(checked: Checked, console: Console, on_report: Callable[[Payload], None] = lambda payload: None) -> Explained:
+def run_single(checked: Checked, console: Console, on_report: OnReport = nobody) -> Explained:
     """Trains a checked recipe; prints how it ended, with a verdict for each constraint.
 
     `on_report` is called with every report of the training: {step, steps, seconds, points, …}.
@@ -49,7 +49,7 @@ def run_single(checked: Checked, console: Console, on_report: Callable[[Payload]
         return _run(checked, driven, console, on_report)
 
 
-def _run(checked: Checked, driven: Driven, console: Console, on_report: Callable[[Payload], None]) -> Explained:
+def _run(checked: Checked, driven: Driven, console: Console, on_report: OnReport) -> Explained:
     name, local = checked.recipe.name, driven.folder
     result = finished(checked.output, checked.recipe)
     if result is None:
@@ -78,7 +78,7 @@ def _run(checked: Checked, driven: Driven, console: Console, on_report: Callable
     return explained
 
 
-def _trained(checked: Checked, driven: Driven, console: Console, on_report: Callable[[Payload], None]) -> Result:
+def _trained(checked: Checked, driven: Driven, console: Console, on_report: OnReport) -> Result:
     from dualsweep.trainer.ray_shell.launch import train_checked  # Ray, which a training that has ended does without
 
     name, local = checked.recipe.name, driven.folder
