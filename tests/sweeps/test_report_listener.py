@@ -56,7 +56,7 @@ def test_every_report_is_heard_and_what_the_listener_raises_is_raised_and_ends_i
         if len(heard) == 2:
             raise ValueError("enough")
 
-    with pytest.raises(ValueError, match="^enough$"):
+    with pytest.raises(ValueError, match=r"^enough$"):
         whole_sweep.run_sweep(checked, Screen(), listen)
     assert [each["trial"] for each in heard] == ["0000-seed-0", "0000-seed-1"]
     assert heard[0].keys() == {"trial", "step", "steps", "seconds", "points", "result"}
