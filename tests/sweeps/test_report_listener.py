@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.tune import TuneError
 
 from dualsweep.sweeps import tune, whole_sweep
 from dualsweep.sweeps.checking import checked_plan
@@ -41,7 +42,7 @@ class AsTune:
                 for payload in reported:
                     runner.reported(run, {**payload, "trial_id": "a1b2", "config": {}})
         except ValueError as error:
-            raise tune.TuneError(str(error)) from error
+            raise TuneError(str(error)) from error
 
 
 def test_every_report_is_heard_and_what_the_listener_raises_is_raised_and_ends_it(
