@@ -167,7 +167,9 @@ def test_axe_has_nothing_to_say(browser: webdriver.Chrome, made: tuple[SweepReco
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_has_nothing_to_say_of_a_comparison(browser: webdriver.Chrome, scheme: str, tmp_path: Path) -> None:
-    sweeps = [replace(made_up_sweep(12, seed=seed), sampler=name) for seed, name in enumerate(("tpe", "random"))]
+    sweeps = [
+        replace(made_up_sweep(12, seed=seed), sampler=name, parent_run_id=name) for seed, name in enumerate(("tpe", "random"))
+    ]
     page = tmp_path / "compare.html"
     page.write_text(compare_html(compare(sweeps, "sampler")), encoding="utf-8")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
