@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
+from dualsweep.analysis.bounds import bounds_in
 from dualsweep.analysis.budgets import read_budgets
 from dualsweep.analysis.errors import ReviewError, nearest
 from dualsweep.analysis.judging import constraint_outcomes, judge, split_intervals
@@ -35,6 +36,8 @@ _PAGE = 1000
 _RUN_ID_LENGTH = 32
 #: MLflow's SQL stores keep an infinite metric as the largest double of its sign.
 _INFINITE = sys.float_info.max
+#: Metrics that the review itself has written, and those that stand there twice.
+_NOT_MEASURED = (metric_names.MARKS, metric_names.COURSE)
 _STATUS_OF_RUN = {"RUNNING": "running", "SCHEDULED": "running", "FAILED": "failed", "KILLED": "interrupted"}
 
 
@@ -196,7 +199,8 @@ def _without_collecting() -> Iterator[None]:
 
 def _trial(run: Run, budgets: Sequence[Budget]) -> Trial:
     tags, info = run.data.tags, run.info
-    logged = {name: _finite_or_inf(value) for name, value in run.data.metrics.items() if not name.startswith(metric_names.MARKS)}
+    logged = {name: _finite_or_inf(value) for name, value in run.data.metrics.items() if not name.startswith(_NOT_MEASURED)}
+    logged |= bounds_in(tags, info.run_id)
     metrics, intervals = split_intervals(logged)
     ended = info.end_time is not None and info.start_time is not None
     # `metrics` has values only; the steps they were logged at are in the run's wire form.

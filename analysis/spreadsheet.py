@@ -31,8 +31,8 @@ def write_trials(path: Path, record: SweepRecord, front: Front, prices: Prices, 
     allow the price of its budget to be, the sum of those that share it) and `price/NAME` (agrees, disagrees or slack); seconds,
     steps, continued_from (the trial whose end it started from), reason, recommended (preferred, knee or both). An objective that
     is also a searched parameter's or a constraint's column appears once. Where trials are several trainings there are also
-    replicates, feasibility and `interval/METRIC` of each objective and each slack. Texts that would be formulas to a spreadsheet
-    have a quote in front.
+    replicates, feasibility and `interval/METRIC` of each objective and each slack. Texts are in quotation marks and numbers are
+    not, so that who goes by them keeps `0001` as it is; texts that would be formulas to a spreadsheet have a quote in front.
     """
     rows = [
         _row(record, front, trial) | _priced(prices, trial) | {"recommended": ", ".join(recommendation.words_of(trial))}
@@ -46,7 +46,7 @@ def write_trials(path: Path, record: SweepRecord, front: Front, prices: Prices, 
     names += ["continued_from", "reason", "recommended"]
     file = io.StringIO(newline="")
     columns = list(dict.fromkeys(names))
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(map(_no_formula, columns))
     writer.writerows([_no_formula(row.get(name, "")) for name in columns] for row in rows)
     write_file(path, file.getvalue())

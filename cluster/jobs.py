@@ -101,7 +101,7 @@ def status(address: str | None, submission_id: str) -> Job:
         ClusterError: the job server can't be reached, or knows no such job.
     """
     server = reach(address)
-    with _told(f"looking up job {submission_id}"):
+    with _told(f"looking up job {submission_id}", address):
         return _job(server.url, server.client().get_job_info(submission_id))
 
 
@@ -136,7 +136,7 @@ def stop(address: str | None, submission_id: str, *, timeout_s: float = 2.0 * ST
         ClusterError: unknown job, or it still runs after `timeout_s` seconds.
     """
     server = reach(address)
-    with _told(f"stopping job {submission_id}"):
+    with _told(f"stopping job {submission_id}", address):
         client = server.client()
         job = _job(server.url, client.get_job_info(submission_id))
         if job.over:
@@ -172,8 +172,11 @@ def wait(job: Job, *, timeout_s: float | None = None) -> Job:
 
 
 @contextlib.contextmanager
-def _told(doing: str) -> Iterator[None]:
-    """Turn what Ray's client raises into our error; it raises RuntimeError with the server's text, or what requests raises."""
+def _told(doing: str, address: str | None = None) -> Iterator[None]:
+    """Turn what Ray's client raises into our error; it raises RuntimeError with the server's text, or what requests raises.
+
+    `address` is the job server's, where it was given.
+    """
     import requests
     from ray.exceptions import AuthenticationError
 
@@ -185,7 +188,8 @@ def _told(doing: str) -> Iterator[None]:
         text = str(error).strip()
         remedy = "try again; if it stays, see the dashboard's log on the head"
         if "does not exist" in text:
-            remedy = "list the jobs with `dualsweep status`; a head that was restarted has forgotten its jobs"
+            listing = shlex.join(["dualsweep", "status", *(["--address", address] if address else [])])
+            remedy = f"list the jobs with `{listing}`; a head that was restarted has forgotten its jobs"
         elif "already exists" in text:
             remedy = "give another submission id, or none"
         elif "status code 413" in text:

@@ -16,6 +16,7 @@ from dualsweep.cluster.resources import Ask, concurrency
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.folder_kind import has_trained, other_kind
+from dualsweep.sweeps.typed import sweep_in_place_of_train, train_in_place_of_sweep
 from dualsweep.trainer.checks import before_loading
 from dualsweep.trainer.checks.findings import Findings, findings
 from dualsweep.trainer.checks.recipe import check_by_loading
@@ -54,6 +55,26 @@ class Checked:
     def ask(self) -> Ask:
         resources = self.recipe.resources
         return Ask(resources.workers, resources.cpus_per_worker, resources.gpus_per_worker)
+
+
+def check_is_sweep(file: Path) -> None:
+    """Refuses a recipe where `sweep` was typed.
+
+    Raises:
+        InputError: with the command that was typed, as `train`.
+    """
+    if not is_sweep(document := load(file)) and "formulation" in document.data:
+        raise InputError([document.diagnostic((), "must be a sweep", "a recipe", f"run `{train_in_place_of_sweep()}`")])
+
+
+def check_is_recipe(file: Path) -> None:
+    """Refuses a sweep where `train` was typed.
+
+    Raises:
+        InputError: with the command that was typed, as `sweep`.
+    """
+    if is_sweep(document := load(file)) and "formulation" not in document.data:
+        raise InputError([document.diagnostic((), "must be a recipe", "a sweep", f"run `{sweep_in_place_of_train()}`")])
 
 
 def checked_recipe(

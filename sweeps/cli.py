@@ -87,8 +87,9 @@ def train(
     """One constrained training; the same command again continues an interrupted one."""
     trust_all(trust)
     with interruptible():
-        from dualsweep.sweeps.checking import Depth, checked_recipe, checked_store
+        from dualsweep.sweeps.checking import Depth, check_is_recipe, checked_recipe, checked_store
 
+        check_is_recipe(file)
         depth: Depth = "light" if no_dry_run else "needed"
         checked = replace(checked_recipe(file, sets or [], output, json_file, address, depth), store=checked_store(store))
         from dualsweep.sweeps.single import run_single
@@ -109,8 +110,9 @@ def sweep(
     """A sweep; the same command again continues it and never reruns a finished trial."""
     trust_all(trust)
     with interruptible():
-        from dualsweep.sweeps.checking import checked_sweep
+        from dualsweep.sweeps.checking import check_is_sweep, checked_sweep
 
+        check_is_sweep(file)
         checked = checked_sweep(file, sets or [], output, json_file, address, "light" if no_dry_run else "needed")
         from dualsweep.sweeps.whole_sweep import run_sweep
 

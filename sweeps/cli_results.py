@@ -42,7 +42,8 @@ Prompt = Annotated[
 
 def sample(
     checkpoint: Annotated[
-        str, typer.Argument(help="A run's or a sweep's output folder, or a checkpoint (…/step-00001500).", show_default=False)
+        str,
+        typer.Argument(help="A run's output folder or file, or a checkpoint (…/step-00001500).", show_default=False),
     ],
     count: Annotated[int, typer.Option("--count", min=1, help="Samples to make.")] = 16,
     output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=to_keep)] = Path("samples"),
@@ -63,13 +64,10 @@ def sample(
 
     _check_sampler(sampler)
     check_writable(str(output))
-    from dualsweep.sweeps.mirrored.driving import brought_if_mirrored
-    from dualsweep.sweeps.records.sweep_summary import model_of
     from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
     from dualsweep.trainer.engine.sample_command import find_checkpoint, generate
 
-    _tell_which(copy := brought_if_mirrored(checkpoint))
-    place = find_checkpoint(checkpoint if (model := model_of(copy)) == copy else model)
+    place = find_checkpoint(_model_of(checkpoint))
     asked = asked_multipliers(place, multipliers, budgets)
     try:
         samples = generate(
@@ -87,19 +85,30 @@ def _check_sampler(sampler: str | None) -> None:
         )
 
 
-def _tell_which(place: str) -> None:
-    """Says which training of a sweep's folder is meant."""
-    if is_local(place) and is_sweep_folder(local_path(place)):
+def _model_of(named: str) -> str:
+    """The checkpoint or the training that is meant; of a sweep it is said which."""
+    from dualsweep.sweeps.mirrored.driving import brought_if_mirrored
+    from dualsweep.sweeps.records.run_of_file import run_of_file
+    from dualsweep.sweeps.records.sweep_summary import model_of
+
+    copy = brought_if_mirrored(run := run_of_file(named))
+    _tell_which(copy, run)
+    return run if (model := model_of(copy, run)) == copy else model
+
+
+def _tell_which(copy: str, run: str) -> None:
+    """Says which training of a sweep is meant; `run` is how it is named, `copy` where its files are on this machine."""
+    if is_local(copy) and is_sweep_folder(local_path(copy)):
         from dualsweep.sweeps.records.sweep_summary import said_of
 
-        print(said_of(local_path(place)))
+        print(said_of(local_path(copy), run))
 
 
 def export(
     run: Annotated[
         str,
         typer.Argument(
-            help="A training's or a sweep's output folder, a checkpoint, or the id or name of a run in MLflow.",
+            help="A run's output folder or file, a checkpoint, or the id or name of a run in MLflow.",
             show_default=False,
         ),
     ],
@@ -137,7 +146,7 @@ def explain(
     run: Annotated[
         str,
         typer.Argument(
-            help="A run's or a sweep's output folder, a trial's folder of a sweep, or a trial's MLflow run id.",
+            help="A run's output folder or file, a trial's folder of a sweep, or a trial's MLflow run id.",
             show_default=False,
         ),
     ],
@@ -155,10 +164,11 @@ def explain(
 ) -> None:
     """Say of each constraint of an ended run what became of it, with the evidence and what to change."""
     from dualsweep.sweeps.mirrored.driving import brought
+    from dualsweep.sweeps.records.run_of_file import run_of_file
     from dualsweep.sweeps.reports.explaining import explain_run, show, wanted_shares
 
-    run = brought(run)
-    _tell_which(run)
+    named = run_of_file(run)
+    _tell_which(run := brought(named), named)
     explained = explain_run(run, tracking_uri)
     if wanted := wanted_shares("--share", share, run, explained):
         explained = explain_run(run, tracking_uri, wanted)
@@ -231,14 +241,16 @@ def compare(
 def ui(
     name: Annotated[
         str | None,
-        typer.Argument(help="A sweep file, its output folder or an experiment, for its front's link.", show_default=False),
+        typer.Argument(
+            help="A run's output folder or file, or a sweep's experiment, for the link to its review.", show_default=False
+        ),
     ] = None,
     tracking_uri: Annotated[
         str | None, typer.Option("--tracking-uri", help="MLflow store; the sweep's own when left out.", show_default=False)
     ] = None,
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
-    """The MLflow UI on the right store, on this machine only; prints the front's link."""
+    """The MLflow UI on the right store, on this machine only; prints the link of a sweep's front or a training's run."""
     from dualsweep.sweeps.reports.reviewing import serve
 
     serve(name, tracking_uri, port, Screen())

@@ -21,6 +21,7 @@ from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.training_ends import load_ends, save_end
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import ProposedTrial
+from dualsweep.sweeps.report_listener import ReportListener, nobody
 from dualsweep.sweeps.studies.study import Study
 from dualsweep.sweeps.studies.telling import told_slacks
 from dualsweep.sweeps.tracking.tracker import Tracker
@@ -38,10 +39,14 @@ from dualsweep.trainer.storage import MARKER, read_file
 class Runner:
     """Hands out trainings and takes their reports (`sweeps/tune.py`): all that the conductor reads, and all that it leads to.
 
-    `place` is where trials write, a folder or URI; `driven` where this driver does.
+    `place` is where trials write, a folder or URI; `driven` where this driver does. `listener` hears of every report.
     """
 
-    def __init__(self, plan: Plan, study: Study, tracker: Tracker, progress: Progress, place: str, driven: Driven) -> None:
+    def __init__(
+        self, plan: Plan, study: Study, tracker: Tracker, progress: Progress, place: str, driven: Driven,
+        listener: ReportListener | None = None,
+    ) -> None:  # fmt: skip
+        self._listener = listener or ReportListener(nobody)
         self._plan, self._study, self._tracker, self._progress = plan, study, tracker, progress
         self._place, self._driven, self._folder = place, driven, driven.folder
         self._runs = MlflowRuns(plan, tracker, place, self._folder)
@@ -76,6 +81,7 @@ class Runner:
         """Takes a report; whether the training is over, by its own last report or because it is to stop."""
         if not self._conductor.is_running(run):
             return True  # its trial was stopped
+        self._listener.hear(run.name, payload)
         spool, result = self._tracker.spool(run.number, run.seed), payload.get("result")
         for point in map(MetricPoint.from_json, payload["points"]):
             taken = spool.point(point.step, point.metrics, int(point.time * 1000), final=point.final)

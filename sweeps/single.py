@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +19,7 @@ from dualsweep.sweeps.mirrored.mirror import Driven
 from dualsweep.sweeps.nodes_preflight import check_nodes
 from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.explained import Explained, Points, write
+from dualsweep.sweeps.report_listener import OnReport, nobody
 from dualsweep.sweeps.reports.explaining import show
 from dualsweep.sweeps.tracking.histories import histories
 from dualsweep.sweeps.tracking.metrics_file import MetricsFile, read_points
@@ -34,7 +34,7 @@ from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, write_file
 
 
-def run_single(checked: Checked, console: Console, on_report: Callable[[Payload], None] = lambda payload: None) -> Explained:
+def run_single(checked: Checked, console: Console, on_report: OnReport = nobody) -> Explained:
     """Trains a checked recipe; prints how it ended, with a verdict for each constraint.
 
     `on_report` is called with every report of the training: {step, steps, seconds, points, …}.
@@ -49,7 +49,7 @@ def run_single(checked: Checked, console: Console, on_report: Callable[[Payload]
         return _run(checked, driven, console, on_report)
 
 
-def _run(checked: Checked, driven: Driven, console: Console, on_report: Callable[[Payload], None]) -> Explained:
+def _run(checked: Checked, driven: Driven, console: Console, on_report: OnReport) -> Explained:
     name, local = checked.recipe.name, driven.folder
     result = finished(checked.output, checked.recipe)
     if result is None:
@@ -78,7 +78,7 @@ def _run(checked: Checked, driven: Driven, console: Console, on_report: Callable
     return explained
 
 
-def _trained(checked: Checked, driven: Driven, console: Console, on_report: Callable[[Payload], None]) -> Result:
+def _trained(checked: Checked, driven: Driven, console: Console, on_report: OnReport) -> Result:
     from dualsweep.trainer.ray_shell.launch import train_checked  # Ray, which a training that has ended does without
 
     name, local = checked.recipe.name, driven.folder
@@ -106,10 +106,12 @@ def _trained(checked: Checked, driven: Driven, console: Console, on_report: Call
 
 def _logged(store: str, output: str, local: Path, explained: Explained, file: str) -> str:
     """Logs the training to MLflow; a line for people. Whatever MLflow raises must not end a training that is done."""
-    from dualsweep.sweeps.tracking.training import log_training
+    from dualsweep.sweeps.tracking.training import keep_logged, log_training
 
     try:
-        return f"MLflow: run {log_training(store, output, local, explained, file)} at {masked(store)}"
+        run = log_training(store, output, local, explained, file)
+        keep_logged(store, run, local)
+        return f"MLflow: run {run} at {masked(store)}; review: {way_back.training_review(output)}"
     except Exception as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return f"MLflow at {masked(store)} did not take the training ({why}); {same_again()} delivers it"

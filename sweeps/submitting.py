@@ -21,6 +21,7 @@ from dualsweep.cluster.jobs import Job, list_jobs, running, status, stop, submit
 from dualsweep.cluster.preflight import failures, inside, preflight
 from dualsweep.sweeps.exits import BAD_INPUT, DONE, FAILED, MEANINGS
 from dualsweep.sweeps.mirrored.driving import brought
+from dualsweep.sweeps.records.run_of_file import run_of_file
 from dualsweep.sweeps.reports import live_status
 from dualsweep.sweeps.reports.live_status import Story
 from dualsweep.sweeps.tracking.origin import COMMIT, commit_of
@@ -67,7 +68,7 @@ def submit_file(
         return BAD_INPUT
     job, told = _begun(file, root, address, _arguments(kind, sets, output, strict), allowed)
     console.print(told, highlight=False, soft_wrap=True)
-    where = f"{job.submission_id} --address {shlex.quote(job.address)}"
+    where = shlex.join([job.submission_id, "--address", job.address])
     hint = f"dualsweep status {where}; dualsweep stop {where}"
     if not following:
         console.print(hint, highlight=False, soft_wrap=True)
@@ -127,7 +128,7 @@ def show_status(where: str | None, address: str | None, console: Console) -> dic
         InputError: the folder is no run's.
     """
     if where is not None and live_status.is_folder(where):
-        return {"trials": _shown(live_status.of_folder(local_path(brought(where))), console)}
+        return {"trials": _shown(live_status.of_folder(local_path(brought(run_of_file(where)))), console)}
     jobs = [status(address, where)] if where else list_jobs(address)
     for job in jobs:
         console.print(_line(job), highlight=False, soft_wrap=True)
@@ -160,15 +161,16 @@ def show_logs(trial: str, where: str | None, address: str | None, console: Conso
         InputError: the folder is no run's.
     """
     if where is not None and live_status.is_folder(where):
-        story: Story | None = live_status.of_folder(local_path(brought(where)))
+        story: Story | None = live_status.of_folder(local_path(brought(run_of_file(where))))
         read: Callable[[str, str], str | None] = live_status.log_of_this_machine
     else:
         jobs = [status(address, where)] if where else list_jobs(address)[:1]
         story = live_status.of_job(jobs[0]) if jobs else None
         read = partial(_log_of_cluster, address)
     if story is None:
-        rule, remedy = "a job's trials must be known for their logs", "`dualsweep status` lists the jobs"
-        raise ClusterError(rule, where or "no job of which there are any", remedy)
+        listing = shlex.join(["dualsweep", "status", *(["--address", address] if address else [])])
+        rule = "a job's trials must be known for their logs"
+        raise ClusterError(rule, where or "no job of which there are any", f"`{listing}` lists the jobs")
     for line in live_status.logs(story, trial, read):
         console.print(line, highlight=False, soft_wrap=True)
 

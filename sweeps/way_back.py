@@ -39,6 +39,11 @@ def review(plan: Plan, output: str) -> str:
     return f"review: on {host}, where that file is: {command}; then from your machine: ssh -L 5000:127.0.0.1:5000 {host}"
 
 
+def training_review(output: str) -> str:
+    """How the MLflow run of a training is opened, by its output folder, which knows its store."""
+    return shlex.join(["dualsweep", "ui", masked(output)])
+
+
 def again() -> str:
     """How an interrupted sweep is continued."""
     return same_again() if lasting_folder() is None else "submit the same again"

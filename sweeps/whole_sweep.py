@@ -26,6 +26,7 @@ from dualsweep.sweeps.records.sweep_summary import keep_summary
 from dualsweep.sweeps.records.training_ends import load_ends
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import ProposedTrial
+from dualsweep.sweeps.report_listener import OnReport, ReportListener, nobody
 from dualsweep.sweeps.reports.reviewing import full_link, review_of, show, summary
 from dualsweep.sweeps.runner import Runner
 from dualsweep.sweeps.studies.study import Study
@@ -44,8 +45,11 @@ def _trainings_left(plan: Plan, unfinished: Sequence[ProposedTrial], remaining: 
     return (len(unfinished) + remaining) * len(plan.seeds) - ended
 
 
-def run_sweep(checked: Checked, console: Console) -> Results:
+def run_sweep(checked: Checked, console: Console, on_report: OnReport = nobody) -> Results:
     """Runs or continues a checked sweep to its end, or until Ctrl-C, and reviews what is done.
+
+    `on_report` is called with every report of a training: {trial, step, steps, seconds, points, …}. What it raises ends the
+    sweep, as Ctrl-C does, and is raised.
 
     Raises:
         ClusterError: the cluster can't be joined or is too small.
@@ -56,10 +60,10 @@ def run_sweep(checked: Checked, console: Console) -> Results:
     for line in [*way_back.places(checked), *(f"warning: {each}" for each in checked.found.warnings)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     with driving(checked.output, lambda text: console.print(text, highlight=False, soft_wrap=True)) as driven:
-        return _run(checked, driven, console)
+        return _run(checked, driven, console, ReportListener(on_report))
 
 
-def _run(checked: Checked, driven: Driven, console: Console) -> Results:
+def _run(checked: Checked, driven: Driven, console: Console, listener: ReportListener) -> Results:
     plan, folder = checked.plan, driven.folder
     assert plan is not None
     with Study(plan, folder) as study:
@@ -70,13 +74,18 @@ def _run(checked: Checked, driven: Driven, console: Console) -> Results:
         run_status, amortised = "FAILED", None
         try:
             if study.unfinished() or study.remaining or is_waiting(plan, checked.output, tracker):
-                amortised = _run_trials(checked, plan, study, tracker, driven, console)
+                amortised = _run_trials(checked, plan, study, tracker, driven, console, listener)
             run_status = "KILLED" if study.unfinished() or study.remaining else "FINISHED"
             if study.stopped:
                 console.print(f"ended after {study.finished} trials: {study.stopped}", highlight=False, soft_wrap=True)
         except (KeyboardInterrupt, SystemExit, TrainingInterrupted):
             run_status = "KILLED"
             raise
+        except Exception:
+            if listener.raised is None:
+                raise
+            run_status = "KILLED"
+            raise listener.raised from None
         finally:
             for asked in study.unfinished():
                 tracker.interrupt(asked.number)
@@ -91,7 +100,7 @@ def _run(checked: Checked, driven: Driven, console: Console) -> Results:
 
 
 def _run_trials(
-    checked: Checked, plan: Plan, study: Study, tracker: Tracker, driven: Driven, console: Console
+    checked: Checked, plan: Plan, study: Study, tracker: Tracker, driven: Driven, console: Console, listener: ReportListener
 ) -> Result | None:  # fmt: skip
     """Runs what is left; returns how the amortised training ended, if that was among it."""
     amortised, folder = None, driven.folder
@@ -106,7 +115,7 @@ def _run_trials(
         concurrent = min(fits.concurrent, max(1, runs))
         terminate_like_interrupt()
         if is_waiting(plan, checked.output, tracker):
-            amortised = run_amortised(plan, checked.output, driven, tracker, console)
+            amortised = run_amortised(plan, checked.output, driven, tracker, console, listener=listener)
         if not left:
             return amortised
         trials = f"{left} trial{'s' if left > 1 else ''}" + (f" of {seeds} trainings" if seeds > 1 else "")
@@ -117,7 +126,7 @@ def _run_trials(
         journal = Journal.of(folder, connection.logs)
         journal.begin(TrialRecord.load_all(folder))
         with Progress(console, total, concurrent, total - runs, unit, journal) as progress:
-            runner = Runner(plan, study, tracker, progress, checked.output, driven)
+            runner = Runner(plan, study, tracker, progress, checked.output, driven, listener)
             run_trials(runner, concurrent, folder, warm=plan.sweep.hosting == "warm", ends=connection.started)
     return amortised
 

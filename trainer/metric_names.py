@@ -17,6 +17,8 @@ ON_FRONT, RANK = "pareto/front", "pareto/rank"
 #: Of samples, and of held-out data: `eval/value/NAME`. Of rewards' scales. Of the run itself.
 EVALUATION, SCALE, SYSTEM = "eval/", "scale/", "system/"
 FEASIBLE = "feasible"
+#: In MLflow alone: by step what a run's page is to open with. MLflow orders charts by the names of metrics.
+COURSE = "course/"
 OBJECTIVE, LARGEST_VALUE, LARGEST_VIOLATION = "objective", "value/max", "violation/max"
 #: Seconds of the whole run, of the final evaluation alone.
 SECONDS = "system/seconds"
@@ -85,6 +87,12 @@ def of_classes(names: Sequence[int | str]) -> list[str]:
     # A name that is only dots would be read as a folder above.
     legal = [name if name.strip(". ") else f"class_{position}" for position, name in enumerate(legal)]
     return [name if legal.count(name) == 1 else f"{name}_{position}" for position, name in enumerate(legal)]
+
+
+def course(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The objective, the slacks and the multipliers of a point under one heading, which stands before all others."""
+    shown = (OBJECTIVE, SLACK, MULTIPLIER)
+    return {f"{COURSE}{name.replace('/', ' ')}": value for name, value in metrics.items() if name.startswith(shown)}
 
 
 def held_out(metric: str) -> str:

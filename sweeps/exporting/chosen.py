@@ -13,10 +13,11 @@ from dualsweep.analysis.store import open_client
 from dualsweep.sweeps.mirrored.driving import brought_if_mirrored
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
+from dualsweep.sweeps.records.run_of_file import run_of_file
 from dualsweep.sweeps.records.sweep_summary import recommended_folder, said_of
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.reports.explaining import explain_run
-from dualsweep.sweeps.reports.reviewing import store_of
+from dualsweep.sweeps.reports.place import store_of
 from dualsweep.sweeps.tracking.models import FOLDER
 from dualsweep.sweeps.tracking.pyfunc import PIPELINE
 from dualsweep.trainer.checkpoint import locate
@@ -44,18 +45,18 @@ class Chosen:
 def choose(run: str, trial: str | None, tracking_uri: str | None) -> Chosen:
     """The training that `run` means.
 
-    `run` is a training's or a sweep's output, a folder or URI, a checkpoint, or the id or name of a run in MLflow. Of a
+    `run` is a training's or a sweep's output, a folder or URI, its file, a checkpoint, or the id or name of a run in MLflow. Of a
     sweep the recommended trial is meant unless `trial` says which.
 
     Raises:
         InputError: it is none of these, has no checkpoint, or the sweep has no such trial.
         ReviewError: there is no such MLflow store.
     """
-    copy = brought_if_mirrored(run)
+    copy = brought_if_mirrored(run := run_of_file(run))
     place = local_path(copy) if is_local(run) or (is_local(copy) and is_sweep_folder(local_path(copy))) else None
     if place is not None and place.is_dir() and is_sweep_folder(place):
-        chosen = _in_folder(recommended_folder(place) if trial is None else _trial(place, trial))
-        return replace(chosen, said=chosen.said or said_of(place)) if trial is None else chosen
+        chosen = _in_folder(recommended_folder(place, run) if trial is None else _trial(place, trial))
+        return replace(chosen, said=chosen.said or said_of(place, run)) if trial is None else chosen
     if trial is not None:
         rule, remedy = "must go with a sweep's output folder", "drop it, or give the folder of the sweep"
         raise InputError([Diagnostic(("--trial",), rule, f"it with {show(run)}", remedy, "command line", 1)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import threading
 import time
@@ -19,6 +20,7 @@ from typing import Any, Protocol
 
 from dualsweep.sweeps.mirrored.lease import RENEWED, Lease, folder_of, numbers
 from dualsweep.sweeps.mirrored.objects import Index, upload
+from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.metric_point import Payload
 
@@ -103,8 +105,8 @@ class Mirror:
             return None
         why = self._down or "it takes too long"
         return (
-            f"not all of {self.folder} was brought to {self._place} ({why}); nothing is lost: the same command again on this "
-            f"machine brings it, or `dualsweep sync {self._place}`"
+            f"not all of {self.folder} was brought to {self._place} ({why}); nothing is lost: on this machine {same_again()} "
+            f"brings it, or `{shlex.join(['dualsweep', 'sync', self._place])}`"
         )
 
     def _ticket(self, *, urgent: bool) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,20 @@ from dualsweep.sweeps.python.given import Values, plan_given, recipe_given
 from dualsweep.sweeps.python.run import Run
 from dualsweep.sweeps.python.swept import Swept
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
+from dualsweep.sweeps.records.run_of_file import run_of_file
 from dualsweep.sweeps.records.sweep_summary import summary_in
 from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.report_listener import OnReport, nobody
 from dualsweep.sweeps.reports.explaining import explain_run
 from dualsweep.sweeps.trials.results import Results
 from dualsweep.trainer.config.uris import local_path
-from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.recipe.recipe import Recipe
 
 
 def train(
     recipe: str | Path | Values | Recipe,
     output: str | Path | None = None,
-    on_report: Callable[[Payload], None] = lambda payload: None,
+    on_report: OnReport = nobody,
     *,
     set: Values | None = None,
     address: str | None = None,
@@ -58,6 +58,7 @@ def sweep(
     plan: str | Path | Values | Plan,
     output: str | Path | None = None,
     address: str | None = None,
+    on_report: OnReport = nobody,
     *,
     set: Values | None = None,
 ) -> Swept:
@@ -65,7 +66,8 @@ def sweep(
 
     `plan` is a file's path, a dict of what it would hold (its recipe in place, or a path from the working directory), or what
     `load_plan` gives; `set` has values that stand above its own, of the sweep's keys or the recipe's. `output` is runs/NAME
-    unless given, `address` a Ray cluster's.
+    unless given, `address` a Ray cluster's. `on_report` is called in this thread with every report of a training:
+    {trial, step, steps, seconds, points, …}; what it raises ends the sweep, and the same call goes on with it.
 
     Raises:
         InputError: with every mistake found, before anything starts.
@@ -75,16 +77,16 @@ def sweep(
 
     checked = checked_plan(plan_given(plan, set), None if output is None else str(output), None, address)
     name = checked.plan.name if checked.plan is not None else checked.recipe.name
-    return _swept(run_sweep(checked, Screen()), name, working_folder(checked.output))
+    return _swept(run_sweep(checked, Screen(), on_report), name, working_folder(checked.output))
 
 
 def load(run: str | Path) -> Run | Swept:
-    """What lies in a folder: a training's, a sweep's, or a trial's (SWEEP/trials/0007), that has ended.
+    """What lies in a folder: a training's, a sweep's, or a trial's (SWEEP/trials/0007), that has ended; also by a run's file.
 
     Raises:
         InputError: it is none of these, or has not ended.
     """
-    folder = local_path(brought(str(run)))
+    folder = local_path(brought(run_of_file(str(run))))
     if not is_sweep_folder(folder):
         return Run.of_training(explain_run(str(folder), None), folder)
     kept = summary_in(folder)

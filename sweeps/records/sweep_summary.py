@@ -11,6 +11,7 @@ from typing import Any
 from dualsweep.sweeps.records.folder_kind import REVIEW, is_sweep_folder
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.storage import is_local, local_path, write_file
 
@@ -32,8 +33,10 @@ def _mapping(text: bytes) -> dict[str, Any]:
     return plain
 
 
-def recommended_folder(folder: Path) -> Path:
+def recommended_folder(folder: Path, named: str = "") -> Path:
     """The folder of the training that a sweep is known by: of the recommended trial, else of the one that `said_of` tells.
+
+    `named` is how the user names the sweep, where that is not its folder on this machine.
 
     Raises:
         InputError: the sweep has not been reviewed, or no trial is on its front.
@@ -43,9 +46,10 @@ def recommended_folder(folder: Path) -> Path:
     name = next((each for each in _candidates(kept) if each in records), None)
     if name is None:
         why = (kept.get("recommended") or {}).get("knee_reason") or "it has not been reviewed"
-        example = folder / "trials" / next(iter(records), "0000")
-        remedy = f"name one trial, {example}, or first: dualsweep front {shlex.quote(str(folder))}"
-        raise InputError([Diagnostic(("RUN",), "must have a trial to recommend", f"{folder}: {why}", remedy, "command line", 1)])
+        sweep = masked(named.rstrip("/") or str(folder))
+        example = shlex.quote(f"{sweep}/trials/{next(iter(records), '0000')}")
+        remedy = f"name one trial, {example}, or first: dualsweep front {shlex.quote(sweep)}"
+        raise InputError([Diagnostic(("RUN",), "must have a trial to recommend", f"{sweep}: {why}", remedy, "command line", 1)])
     replicates = records[name].replicates
     place = folder / "trials" / name
     return place if replicates is None else place / f"seed-{min(replicates.runs)}"
@@ -57,27 +61,32 @@ def _candidates(kept: Mapping[str, Any]) -> list[str | None]:
     return [recommended.get("trial"), recommended.get("nearest"), *kept.get("front", [])]
 
 
-def said_of(folder: Path) -> str:
-    """Which training of a sweep's folder is meant, and why, in a line.
+def said_of(folder: Path, named: str = "") -> str:
+    """Which training of a sweep's folder is meant, and why, in a line; `named` as in `recommended_folder`.
 
     Raises:
         InputError: as `recommended_folder`.
     """
-    place, (best, nearest, *_) = recommended_folder(folder), [*_candidates(summary_in(folder)), None]
+    place: Path | str = recommended_folder(folder, named)
+    if named and not is_local(named):
+        place = f"{masked(named.rstrip('/'))}/{Path(place).relative_to(folder)}"
+    best, nearest, *_ = [*_candidates(summary_in(folder)), None]
     own = "none is recommended; this one is the first of the front"
     why = "the recommended trial" if best else "none meets what is asked; this one comes nearest" if nearest else own
     return f"{place}: {why}"
 
 
-def model_of(place: str) -> str:
+def model_of(place: str, named: str = "") -> str:
     """Where the model of a run is: of a sweep's folder the recommended trial's checkpoint; any other place is its own.
+
+    `named` as in `recommended_folder`.
 
     Raises:
         InputError: no trial is recommended.
     """
     if not is_local(place) or not is_sweep_folder(folder := local_path(place)):
         return place
-    trial = recommended_folder(folder)
+    trial = recommended_folder(folder, named)
     if trial.is_dir():
         return str(trial)
     record = next(each for each in TrialRecord.load_all(folder) if each.id in trial.parts)

@@ -14,7 +14,7 @@ from dualsweep.analysis.comparison_text import comparison_table, markdown, notes
 from dualsweep.analysis.figures.compare_html import compare_html
 from dualsweep.analysis.figures.compare_png import compare_png
 from dualsweep.analysis.reading import read_sweep
-from dualsweep.sweeps.reports.reviewing import place_of
+from dualsweep.sweeps.reports.place import sweep_place
 from dualsweep.trainer.storage import write_file
 
 
@@ -27,8 +27,8 @@ def compare_sweeps(
         ReviewError: no such store or sweep, or they cannot be compared (`dualsweep.analysis.comparing.compare`).
         InputError: a sweep file is no good.
     """
-    places = [place_of(name, tracking_uri) for name in names]
-    comparison = compare([read_sweep(uri, sweep) for uri, sweep in places], grouping)
+    places = [sweep_place(name, tracking_uri) for name in names]
+    comparison = compare([read_sweep(place.uri, place.run) for place in places], grouping)
     made = summary(comparison)
     console.print(comparison_table(comparison, width=console.width))
     for note in notes(comparison):

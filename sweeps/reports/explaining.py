@@ -21,6 +21,7 @@ from dualsweep.sweeps.reports.beside_trials import Wanted, beside_folder, beside
 from dualsweep.sweeps.reports.named_numbers import named_numbers, refused
 from dualsweep.sweeps.tracking.metrics_file import read_points
 from dualsweep.sweeps.tracking.spool import FOLDER, points_in
+from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.metric_names import sure
 from dualsweep.trainer.metric_point import MetricPoint
@@ -83,7 +84,7 @@ def _explained(run: str, folder: Path, title: str, points: Points) -> Explained:
 
 def _from_mlflow(run_id: str, tracking_uri: str | None, wanted: Wanted) -> Explained:
     from dualsweep.analysis.store import open_client
-    from dualsweep.sweeps.reports.reviewing import store_of
+    from dualsweep.sweeps.reports.place import store_of
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # read when MLflow is imported
     uri = store_of(tracking_uri)
@@ -115,6 +116,8 @@ def _logged_points(client: MlflowClient, run_id: str, metrics: Sequence[str]) ->
     """The points as they were logged: the metrics of one point have its step and its time, which no other point has."""
     points: dict[tuple[int, int], dict[str, float]] = {}
     for name in metrics:
+        if name.startswith(metric_names.COURSE):
+            continue
         for each in client.get_metric_history(run_id, name):
             points.setdefault((each.step, each.timestamp), {})[name] = each.value
     return [MetricPoint.from_json({"step": step, "metrics": points[step, time]}) for step, time in sorted(points)]

@@ -17,6 +17,7 @@ from dualsweep.cluster.errors import ClusterError
 from dualsweep.cluster.job_files import job_stem, read_log
 from dualsweep.cluster.jobs import Job
 from dualsweep.sweeps.journal import EVENTS, LIVE, Record
+from dualsweep.sweeps.records.run_of_file import is_yaml_file
 from dualsweep.sweeps.trial_state import clock, place
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import local_path
@@ -101,7 +102,7 @@ def of_folder(folder: Path) -> Story:
 
 def is_folder(where: str) -> bool:
     """Whether an output folder is meant, and not a job's id."""
-    return "/" in where or local_path(where).is_dir()
+    return "/" in where or is_yaml_file(where) or local_path(where).is_dir()
 
 
 def show(rows: list[Record], console: Console) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from dualsweep.analysis.amortised import sentence
 from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.figures.front_html import base_url_of
 from dualsweep.analysis.front import find_front
+from dualsweep.analysis.links import run_link
 from dualsweep.analysis.publish import publish, record_preference
 from dualsweep.analysis.reading import read_sweep
 from dualsweep.analysis.review import Review, review
@@ -23,15 +25,14 @@ from dualsweep.analysis.server import front_link, ui
 from dualsweep.analysis.store import open_client
 from dualsweep.analysis.table import front_table
 from dualsweep.analysis.thumbnails import thumbnails
-from dualsweep.analysis.tracking_uri import tracking_uri
 from dualsweep.analysis.trials import SweepRecord
 from dualsweep.sweeps.interrupts import terminate_like_interrupt
-from dualsweep.sweeps.mirrored.driving import brought
+from dualsweep.sweeps.mirrored.driving import brought, driving
 from dualsweep.sweeps.planning.preferring import read_option
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
-from dualsweep.sweeps.records.sweep_summary import keep_summary
-from dualsweep.sweeps.tracking.ledger import FILE as LEDGER
-from dualsweep.sweeps.tracking.ledger import SWEEP
+from dualsweep.sweeps.records.run_of_file import is_yaml_file
+from dualsweep.sweeps.records.sweep_summary import keep_summary, summary_in
+from dualsweep.sweeps.reports.place import Place, place_of, sweep_place
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import lasting_path
@@ -113,24 +114,48 @@ def rebuild(name: str, store: str | None, output: Path | None, console: Console,
         ReviewError: no such store or sweep.
         InputError: `prefer` is no preference for this sweep.
     """
-    place, own = brought(name), _own_folder(name)
-    uri, sweep = place_of(place, store)
-    reviewed = review_of(uri, sweep, output or written_to(name, store), console, prefer)
-    show(reviewed.record, reviewed.review, console, full_link(uri, reviewed.view))
-    told = summary(reviewed.review)
-    if own is not None:
-        keep_summary(own, told)
+    copy = brought(name)
+    place = sweep_place(copy, store)
+    with _summary_of(name, copy, place, prefer, console) as own:
+        reviewed = review_of(place.uri, place.run, output or written_to(name, store), console, prefer)
+        told = summary(reviewed.review)
+        if own is not None:
+            keep_summary(own, told)
+    show(reviewed.record, reviewed.review, console, full_link(place.uri, reviewed.view))
     return told
 
 
+@contextmanager
+def _summary_of(name: str, copy: str, place: Place, prefer: str | None, console: Console) -> Iterator[Path | None]:
+    """The folder whose summary is to say what is found; None where it says it already, or there is none.
+
+    Behind a URI the summary is a driver's: one is taken up for it where the sweep has none yet, or another point is preferred.
+
+    Raises:
+        InputError: a sweep runs there, which writes its own at its end.
+    """
+    if is_local(name):
+        yield _own_folder(name, place)
+    elif prefer is None and summary_in(local_path(copy)):
+        yield None
+    else:
+        with driving(name, lambda text: console.print(text, highlight=False, soft_wrap=True)) as driven:
+            yield driven.folder
+
+
 def written_to(name: str, store: str | None) -> Path:
-    """Where `front` writes unless told: the sweep's own folder where that is named, else one by the sweep's name."""
-    called = posixpath.basename(masked(name).rstrip("/")) if not is_local(name) else place_of(name, store)[1]
-    return _own_folder(name) or lasting_path(str(Path("runs") / as_file_name(called)))
+    """Where `front` writes unless told: the sweep's own folder where that is known, else one by the sweep's name."""
+    if not is_local(name):
+        return lasting_path(str(Path("runs") / as_file_name(posixpath.basename(masked(name).rstrip("/")))))
+    place = sweep_place(name, store)
+    return _own_folder(name, place) or lasting_path(str(Path("runs") / as_file_name(place.experiment or place.run)))
 
 
-def _own_folder(name: str) -> Path | None:
-    return local_path(name) if is_local(name) and is_sweep_folder(local_path(name)) else None
+def _own_folder(name: str, place: Place) -> Path | None:
+    """The output folder of a sweep that is named by it, or by a file that belongs to it."""
+    if is_yaml_file(name):
+        return place.folder
+    return local_path(name) if is_sweep_folder(local_path(name)) else None
 
 
 def full_link(tracking_uri: str, view: str | None) -> str:
@@ -142,14 +167,16 @@ def serve(name: str | None, store: str | None, port: int, console: Console) -> N
     """`dualsweep ui`: runs until it is interrupted.
 
     Raises:
-        ReviewError: the port is taken, or there is no such sweep.
+        ReviewError: the port is taken, or there is no such sweep or training.
     """
-    uri, sweep = place_of(name and brought(name), store)
+    place = place_of(name and brought(name), store)
     terminate_like_interrupt()
-    with ui(uri, port=port) as server:
+    with ui(place.uri, port=port) as server:
         console.print(f"MLflow: {server.base_url}", highlight=False, soft_wrap=True)
-        if sweep:
-            _print_links(server.base_url, uri, sweep, console)
+        if place.is_training:
+            _print_link(server.base_url, place, console)
+        elif place.run:
+            _print_links(server.base_url, place, console)
         if server.process is None:
             return
         try:
@@ -163,46 +190,21 @@ def serve(name: str | None, store: str | None, port: int, console: Console) -> N
         raise ReviewError(f"The MLflow UI must go on until Ctrl-C, but its server at {server.base_url} ended by itself.")
 
 
-def _print_links(base_url: str, tracking_uri: str, sweep: str, console: Console) -> None:
-    record = read_sweep(tracking_uri, sweep)
+def _print_link(base_url: str, place: Place, console: Console) -> None:
+    """The page of a training's run."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        experiment = open_client(place.uri).get_run(place.run).info.experiment_id
+    except MlflowException:
+        remedy = "Name the store that has it with --tracking-uri, or log it anew by its command."
+        raise ReviewError(f"The training's run must be in the store, but {place.run} is not in {place.uri}. {remedy}") from None
+    console.print(f"run:    {base_url.rstrip('/')}/{run_link(experiment, place.run)}", highlight=False, soft_wrap=True)
+
+
+def _print_links(base_url: str, place: Place, console: Console) -> None:
+    record = read_sweep(place.uri, place.run)
     console.print(f"front:  {front_link(base_url, record)}", highlight=False, soft_wrap=True)
-    view = saved_view_link(open_client(tracking_uri), record)
+    view = saved_view_link(open_client(place.uri), record)
     if view:
         console.print(f"charts: {base_url.rstrip('/')}/{view}", highlight=False, soft_wrap=True)
-
-
-def place_of(name: str | None, written: str | None) -> tuple[str, str]:
-    """The tracking URI and the sweep's name, from a sweep file, a sweep's folder, or what was given.
-
-    Raises:
-        ReviewError: a folder that is no sweep's, or whose sweep has not reached MLflow yet, or whose store has a login.
-    """
-    if name is not None and is_local(name) and local_path(name).is_dir():
-        return _place_in(local_path(name), written)
-    if name is not None and name.endswith((".yaml", ".yml")):
-        from dualsweep.sweeps.planning.load import load_plan
-
-        plan = load_plan(name, store=written or None)
-        return store_of(written) if written else plan.tracking_uri, plan.experiment
-    return store_of(written), name or ""
-
-
-def _place_in(folder: Path, written: str | None) -> tuple[str, str]:
-    file = folder / LEDGER
-    if not file.is_file():
-        remedy = "Name the output folder of a sweep, its file, or its experiment."
-        raise ReviewError(f"A folder must be a sweep's, but got {folder}, where no sweep was tracked. {remedy}")
-    kept = json.loads(file.read_text(encoding="utf-8"))
-    run = (kept["runs"].get(SWEEP) or {}).get("run_id")
-    if run is None:
-        remedy = "End it, or go on with it while MLflow answers."
-        raise ReviewError(f"A sweep must be in MLflow, but that of {folder} has not reached {kept['uri']} yet. {remedy}")
-    if not written and "***" in kept["uri"]:
-        remedy = "Name the store with --tracking-uri."
-        raise ReviewError(f"A folder keeps no password, but the store {kept['uri']} of {folder} needs one. {remedy}")
-    return store_of(written or kept["uri"]), run
-
-
-def store_of(written: str | None) -> str:
-    """The tracking URI that is meant (see `dualsweep.analysis.tracking_uri`)."""
-    return tracking_uri(written)

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dualsweep.analysis.bounds import bounds_tag
 from dualsweep.sweeps.tracking.experiment import client_of, experiment_of, identity_at, is_there, runs_of
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
@@ -206,7 +207,7 @@ class Delivery:
         metrics: list[Metric] = []
         params: dict[str, str] = {}
         for record in records:
-            tags |= record.get("tags", {}) | nonfinite_tag(record)
+            tags |= record.get("tags", {}) | nonfinite_tag(record) | bounds_tag(record.get("metrics", {}))
             params |= {taken_name(key): value[:PARAM] for key, value in record.get("params", {}).items()}
             metrics += [
                 Metric(taken_name(key), value, record["time_ms"], record["step"]) for key, value in points_of(record).items()

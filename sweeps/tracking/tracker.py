@@ -8,6 +8,7 @@ goes on in the same runs, and no point is there twice.
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.origin import origin
 from dualsweep.sweeps.tracking.spool import FOLDER, Spool, points_in
 from dualsweep.sweeps.tracking.wire import first_line
+from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer.checks.unused_keys import in_use
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.metric_point import MetricPoint
@@ -148,12 +150,11 @@ class Tracker:
         if lost:
             return (
                 f"{waiting + lost} records were not delivered to {place}{why}; {lost} of them could not be written to "
-                f"{self._folder} to the end: once there is room, the same `dualsweep sweep` command again has them anew from the "
-                "trials' checkpoints"
+                f"{self._folder} to the end: once there is room, {same_again()} has them anew from the trials' checkpoints"
             )
         return (
-            f"{waiting} records were not delivered to {place}{why}; nothing is lost: they are in {self._folder}, and the same "
-            "`dualsweep sweep` command again delivers them, or `dualsweep sync`"
+            f"{waiting} records were not delivered to {place}{why}; nothing is lost: they are in {self._folder}, and "
+            f"{same_again()} delivers them, or `{shlex.join(['dualsweep', 'sync', str(self._folder.parent)])}`"
         )
 
     def spool(self, number: int, seed: int | None = None) -> Spool:

@@ -7,10 +7,12 @@ delivers what could not be delivered before.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dualsweep.analysis.bounds import bounds_tag
 from dualsweep.sweeps.records.explained import Explained, Points
 from dualsweep.sweeps.tracking import look_images
 from dualsweep.sweeps.tracking.artifacts import dataset_of, write_artifacts
@@ -20,14 +22,17 @@ from dualsweep.sweeps.tracking.metrics_file import read_points
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.origin import origin
 from dualsweep.sweeps.tracking.tracker import RUN_STATUS
-from dualsweep.sweeps.tracking.wire import dataset_input
+from dualsweep.sweeps.tracking.wire import charted, dataset_input
 from dualsweep.trainer.checks.unused_keys import in_use
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.storage import write_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 KIND = "training"
+#: Where a training's folder keeps the store and the run that it was logged to.
+LOGGED = "mlflow.json"
 _AT_ONCE = 100
 
 
@@ -58,18 +63,24 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained, file
     metrics = [
         Metric(key, value, int(point.time * 1000), point.step)
         for point in recorded
-        for key, value in point.metrics.items()
+        for key, value in charted(point.metrics, final=point.final).items()
         if math.isfinite(value)
     ]
     for start in range(0, len(params), _AT_ONCE):
         client.log_batch(run, params=params[start : start + _AT_ONCE])
     for start in range(0, len(metrics), 10 * _AT_ONCE):
         client.log_batch(run, metrics=metrics[start : start + 10 * _AT_ONCE])
-    tags = explained.tags() | origin(file) | {"dualsweep.status": result.status, "dualsweep.reason": result.reason}
+    bounds = bounds_tag(recorded[-1].metrics) if recorded else {}
+    tags = explained.tags() | origin(file) | bounds | {"dualsweep.status": result.status, "dualsweep.reason": result.reason}
     client.log_batch(run, tags=[RunTag(key, value[:8000]) for key, value in tags.items()])
     _add_files(client, run, folder, output, recorded, explained)
     client.set_terminated(run, RUN_STATUS.get(result.status, "FINISHED"))
     return str(run)
+
+
+def keep_logged(uri: str, run: str, folder: Path) -> None:
+    """Writes down in a training's folder where it was logged to, without a login."""
+    write_file(folder / LOGGED, json.dumps({"uri": masked(uri), "run": run}) + "\n")
 
 
 def _add_files(client: MlflowClient, run: str, folder: Path, output: str, recorded: Points, explained: Explained) -> None:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dualsweep.sweeps.tracking.spool import Record
+from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.masking import masked
 
 if TYPE_CHECKING:
@@ -36,8 +37,16 @@ def is_refusal(error: MlflowException) -> bool:
 def points_of(record: Record) -> dict[str, float]:
     """The metrics of a record by their names in MLflow; what is not finite is counted."""
     nonfinite = record.get("nonfinite")
-    metrics: dict[str, float] = record.get("metrics", {})
+    metrics = charted(record.get("metrics", {}), final=record.get("final", False))
     return metrics | {"nonfinite": float(len(nonfinite))} if nonfinite else metrics
+
+
+def charted(metrics: Mapping[str, float], *, final: bool) -> dict[str, float]:
+    """A point's metrics as MLflow is to chart them: without budgets, which do not change (`dualsweep.analysis.bounds`), and with
+    the run's course first.
+    """
+    changing = {name: value for name, value in metrics.items() if not name.startswith(metric_names.BUDGET)}
+    return changing if final else metric_names.course(changing) | changing
 
 
 def nonfinite_tag(record: Record) -> dict[str, str]:

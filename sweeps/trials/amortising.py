@@ -12,6 +12,7 @@ from rich.console import Console
 from dualsweep.sweeps.mirrored.mirror import Driven
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
+from dualsweep.sweeps.report_listener import ReportListener, nobody
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.trainer.amortised.front import FILE
 from dualsweep.trainer.config import yaml_core
@@ -45,8 +46,9 @@ def ended_in(plan: Plan, output: str) -> Result | None:
 
 
 def run_amortised(
-    plan: Plan, output: str, driven: Driven, tracker: Tracker, console: Console, training: Train = train_checked
-) -> Result:
+    plan: Plan, output: str, driven: Driven, tracker: Tracker, console: Console, training: Train = train_checked,
+    listener: ReportListener | None = None,
+) -> Result:  # fmt: skip
     """Trains it, or goes on with it, on the Ray that this process is connected to; how it ended is told, and is in its run.
 
     A failure is no reason not to run the trials.
@@ -62,6 +64,7 @@ def run_amortised(
         progress.started(NAME)
 
         def take(payload: dict[str, Any]) -> bool:
+            (listener or ReportListener(nobody)).hear(NAME, payload)
             progress.reported(NAME, payload)
             for point in map(MetricPoint.from_json, payload["points"]):
                 spool.point(point.step, point.metrics, int(point.time * 1000), final=point.final)

@@ -19,6 +19,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
+from dualsweep.analysis.comparing import compare
+from dualsweep.analysis.figures.compare_html import compare_html
 from dualsweep.analysis.review import Review, review
 from dualsweep.analysis.thumbnails import shrunk
 from dualsweep.analysis.trials import SweepRecord
@@ -160,6 +162,21 @@ def test_axe_has_nothing_to_say(browser: webdriver.Chrome, made: tuple[SweepReco
     browser.set_script_timeout(120)
     assert browser.execute_async_script(_AXE) == []
     browser.execute_script(_WALK, 1)  # with a card that is shown
+    assert browser.execute_async_script(_AXE) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_has_nothing_to_say_of_a_comparison(browser: webdriver.Chrome, scheme: str, tmp_path: Path) -> None:
+    sweeps = [
+        replace(made_up_sweep(12, seed=seed), sampler=name, parent_run_id=name) for seed, name in enumerate(("tpe", "random"))
+    ]
+    page = tmp_path / "compare.html"
+    page.write_text(compare_html(compare(sweeps, "sampler")), encoding="utf-8")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    browser.get(page.as_uri())
+    until(lambda: browser.find_elements(By.CSS_SELECTOR, ".main-svg"))
+    browser.execute_script((files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8"))
+    browser.set_script_timeout(120)
     assert browser.execute_async_script(_AXE) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import random
 from dataclasses import replace
@@ -132,9 +133,18 @@ def test_undecided_trials_stand_between_and_never_on_the_front(tmp_path_factory:
     assert "1 feasible; 1 undecided" in made.front.note
     assert [marks_of(each, made)["feasible"] for each in sweep.trials] == ["met", "undecided", "violated"]
     assert [marks_of(each, made)["missed"] for each in sweep.trials] == ["none", "none", "b"]
-    page, rows = text_in(made.front_html.read_text()), made.trials_csv.read_text().splitlines()
+    page, rows = text_in(made.front_html.read_text()), list(csv.DictReader(made.trials_csv.open(newline="")))
     assert own(made.front_html.read_text(), "kind")[1] == "undecided" and MARKS["undecided"].name in page
-    assert [line.split(",")[3] for line in rows[1:]] == ["met", "undecided", "violated"]
+    assert [row["feasible"] for row in rows] == ["met", "undecided", "violated"]
+
+
+@pytest.mark.parametrize("decide", [None, frozenset("b")])
+def test_where_all_is_undecided_nothing_is_recommended_nor_a_knee(decide: frozenset[str] | None) -> None:
+    sweep = record(trial(0, 0.1, 0.3, "met", "undecided"), decide=decide)
+    front = find_front(sweep)
+    found = recommend(sweep, front)
+    assert front.ids == () and found.knee is None and found.trial is None
+    assert found.nearest is not None and found.nearest.trial_id == "0000", "who asks is told which comes nearest"
 
 
 def test_without_a_feasible_trial_the_nearest_of_the_undecided_is_named() -> None:

@@ -276,3 +276,16 @@ def test_no_cell_is_a_formula_and_numbers_stay_numbers(tmp_path: Path) -> None:
     assert {each[0] for each in odd if not each.lstrip("-").replace(".", "").replace("e-", "").isdigit()} == {"'"}
     assert {f"'{attack}" for attack in attacks} <= cells
     assert {row[head.index("n")] for row in rows} == {row[head.index("text")] for row in rows} == {"-0.5"}
+
+
+def test_ids_are_texts_in_the_csv_file_and_numbers_are_numbers(tmp_path: Path) -> None:
+    """As a reader takes it that goes by the quotation marks: to any other, `0001` is 1."""
+    record = made_up_sweep(12)
+    made = review(record, tmp_path)
+    with made.trials_csv.open(newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file, quoting=csv.QUOTE_NONNUMERIC)
+    cells = [dict(zip(head, row, strict=True)) for row in rows]
+    assert {row["trial"] for row in cells} == {trial.trial_id for trial in record.trials} and "0001" in {
+        row["trial"] for row in cells
+    }
+    assert all(isinstance(row["objective"], float) for row in cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -239,9 +240,8 @@ def test_where_it_is_shown(tmp_path: Path) -> None:
     record = sweep_record(search, records)
     front = find_front(record)
     write_trials(out / "trials.csv", record, front, Prices(), recommend(record, front))
-    header, *rows = (out / "trials.csv").read_text().splitlines()
-    place = header.split(",").index("continued_from")
-    assert sorted(row.split(",")[place] for row in rows) == ["", "0000"]
+    with (out / "trials.csv").open(newline="") as file:
+        assert sorted(row["continued_from"] for row in csv.DictReader(file)) == ["", "0000"]
     text = front_text(record, front)
     assert " from" in text and text.count("0000") == 2  # as a trial, and as the one that the other continues
     assert json.loads((out / "records" / "0001.json").read_text())["start"]["multipliers"] == {"four": 0.1}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -12,7 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
+from dualsweep.analysis.links import run_link
+from dualsweep.sweeps.tracking.training import keep_logged
 from tests.stores import empty_store
 
 
@@ -27,14 +30,25 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def logged_training(folder: Path, uri: str) -> str:
+    """A training's folder which knows its run in the store; the end of the link to that run."""
+    client = MlflowClient(uri)
+    run = client.create_run(client.create_experiment("faces"), tags={"dualsweep.kind": "training"}).info
+    folder.mkdir()
+    keep_logged(uri, run.run_id, folder)
+    return run_link(run.experiment_id, run.run_id)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGKILL, -signal.SIGKILL)])
 def test_in_a_script_s_background_it_ends_its_server_whatever_it_is_ended_by(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
-    """Where a shell has it ignore Ctrl-C."""
+    """Where a shell has it ignore Ctrl-C; on a store, and on a training's folder, whose run it links to."""
     uri = empty_store(tmp_path)
     port = free_port()
-    command = f"trap '' INT; exec {sys.executable} -m dualsweep ui --tracking-uri {uri} --port {port}"
+    link = logged_training(tmp_path / "faces", uri) if code else ""
+    what = "faces" if link else f"--tracking-uri {uri}"
+    command = f"trap '' INT; exec {sys.executable} -m dualsweep ui {what} --port {port}"
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path.cwd()),
@@ -45,10 +59,9 @@ def test_in_a_script_s_background_it_ends_its_server_whatever_it_is_ended_by(
     }
     with subprocess.Popen(["sh", "-c", command], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            if "Ctrl-C" in line:
-                break
-            assert re.match(r"MLflow: http://127.0.0.1:\d+", line)
+        told = list(itertools.takewhile(lambda line: "Ctrl-C" not in line, process.stdout))
+        links = [f"run:    http://127.0.0.1:{port}/{link}\n"] if link else []
+        assert told == [f"MLflow: http://127.0.0.1:{port}\n", *links]
         assert listens(port)
         process.send_signal(number)
         assert process.wait(15) == code

@@ -110,7 +110,32 @@ def test_commands_on_a_sweeps_folder_take_the_recommended_trial(
     assert first.split(": ")[0].endswith(f"trials/{ids[trial]}") and rest == other.stdout
 
 
-def test_a_folder_that_is_no_sweeps_is_refused_by_front_and_ui(there: Path) -> None:
-    for command in ("front", "ui"):
-        done = dualsweep_here(command, "runs/tiny", folder=there)
-        assert done.returncode == 2 and f"A folder must be a sweep's, but got {there}/runs/tiny, where" in done.stderr
+@pytest.mark.parametrize("command", ["explain", "sample"])
+@pytest.mark.parametrize(("file", "folder"), [("sweep.yaml", "runs/tiny-sweep"), ("recipe.yaml", "runs/tiny")])
+def test_a_file_is_as_good_as_the_folder_of_its_run(
+    command: str, file: str, folder: str, there: Path, fronted: ds.Front, tmp_path: Path
+) -> None:
+    options = {"explain": [], "sample": ["--count", "2", "--steps", "2", "--trust", "--output", str(tmp_path / "a")]}[command]
+    asked, other = (dualsweep_here(command, place, *options, folder=there) for place in (file, folder))
+    assert asked.returncode == other.returncode == 0, asked.stderr
+    assert asked.stdout.replace(f"{there}/", "") == other.stdout.replace(f"{there}/", "")
+
+
+def test_the_front_of_a_file_is_kept_in_its_own_folder(there: Path, fronted: ds.Front) -> None:
+    summary = there / "runs" / "tiny-sweep" / "review.json"
+    summary.unlink()
+    done = dualsweep_here("explain", "runs/tiny-sweep", folder=there)
+    assert done.returncode == 2 and "or first: dualsweep front runs/tiny-sweep" in done.stderr
+    done = dualsweep_here("front", "sweep.yaml", folder=there)
+    assert done.returncode == 0 and f"front: {there}/runs/tiny-sweep/front.html" in done.stdout
+    assert dualsweep_here("explain", "sweep.yaml", folder=there).returncode == 0 and summary.exists()
+
+
+def test_a_training_is_refused_by_front_and_by_ui_where_no_store_has_it(there: Path) -> None:
+    for place in ("runs/tiny", "recipe.yaml"):
+        done = dualsweep_here("ui", place, folder=there)
+        assert done.returncode == 2 and "Its command again with --tracking-uri STORE logs it" in done.stderr
+    done = dualsweep_here("front", "runs/tiny", folder=there)
+    assert done.returncode == 2 and f"A folder must be a sweep's, but got {there}/runs/tiny, where" in done.stderr
+    done = dualsweep_here("front", "recipe.yaml", folder=there)
+    assert done.returncode == 2 and "must be a sweep, but got a recipe" in done.stderr

@@ -44,9 +44,9 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Logged:
     recipe = validate(Recipe, parse(RECIPE, "r.yaml"))
     recipe = recipe.model_copy(update={"monitor": Monitor(every=30)})
     outcome = ConstraintOutcome(0.1, 0.12, 0.02, 0.001, 0.3)
-    metrics = {"objective": 0.5, "slack/four": 0.02, "multiplier/four": 0.3, "eval/bad": float("nan")}
+    metrics = {"objective": 0.5, "slack/four": 0.02, "multiplier/four": 0.3, "budget/four": 0.12, "eval/bad": float("nan")}
     result = Result("converged", "settled", 0.5, 0.001, {"four": outcome, "five": outcome}, "met", 60, 2.0, None, metrics)
-    points = [MetricPoint(30, metrics, time=31.0), MetricPoint(60, metrics, time=61.0)]
+    points = [MetricPoint(30, metrics, time=31.0), MetricPoint(60, metrics | {"system/seconds": 2.0}, final=True, time=61.0)]
     folder = tmp_path_factory.mktemp("logged") / "a b#c'é"
     folder.mkdir()
     (folder / "metrics.jsonl").write_text("".join(json.dumps(point.to_json()) + "\n" for point in points))
@@ -124,3 +124,15 @@ def test_the_store_of_a_training(
             checked_store(option)
     else:
         assert checked_store(option) == expected
+
+
+def test_its_charts_begin_with_objective_slacks_and_multipliers_and_budgets_are_none(logged: Logged) -> None:
+    """MLflow puts the sections of charts in the order of the metrics' prefixes, and those without one last."""
+    client, run = MlflowClient(logged.uri), logged.run
+    sections = sorted({name.rpartition("/")[0] or "~" for name in run.data.metrics})
+    assert sections[0] == "course" and "budget" not in sections
+    assert sorted(name for name in run.data.metrics if name.startswith("course/")) == [
+        "course/multiplier four", "course/objective", "course/slack four"
+    ]  # fmt: skip
+    assert [each.step for each in client.get_metric_history(run.info.run_id, "course/objective")] == [30], "not the final point"
+    assert json.loads(run.data.tags["dualsweep.bounds"]) == {"four": 0.12}

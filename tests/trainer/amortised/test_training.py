@@ -214,6 +214,13 @@ def test_the_command_samples_at_the_recipes_budgets_unless_asked(ended, tmp_path
     assert not np.allclose(first, second)
 
 
+def test_the_command_exports_it_at_budgets(ended, tmp_path):
+    loose = front_in(ended).points[0].values["four"] + 0.1
+    arguments = ["export", str(ended), str(tmp_path / "out"), "--budgets", f"four={loose},five=5"]
+    done = typer.testing.CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0 and (tmp_path / "out" / "pipeline.py").exists(), done.exception
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
