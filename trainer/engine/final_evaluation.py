@@ -29,7 +29,7 @@ from dualsweep.trainer.metric_point import Phase
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.spaces import decode_in_parts
 from dualsweep.trainer.result import ConstraintOutcome, Result, feasibility, outcomes
-from dualsweep.trainer.rng import in_turn, shard
+from dualsweep.trainer.rng import in_turn, most_batches, shard
 from dualsweep.trainer.samplers.sampling import sample
 
 #: What is told of a phase: which, and how much of it is done.
@@ -143,7 +143,8 @@ def _samples(run: Evaluated, model: Predictor, enter: Enter) -> Tensor | None:
 
     enter("sampling", 0.0)
     own = sample(
-        model, run.schedule, mine, run.shape, sampling=run.sampling, seed=run.seed, batch_size=spec.batch_size, made=made
+        model, run.schedule, mine, run.shape, sampling=run.sampling, seed=run.seed, batch_size=spec.batch_size, made=made,
+        least=most_batches(spec.samples, host.world, spec.batch_size),
     )  # fmt: skip
     gathered = host.gather(_as_file(own))
     if gathered is None:

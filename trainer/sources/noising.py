@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dualsweep.trainer.evaluation.drawn import JointDraws
-from dualsweep.trainer.rng import Stream, generator, normals, shard
+from dualsweep.trainer.rng import Stream, batches, generator, most_batches, normals, shard
 from dualsweep.trainer.sources.flips import Flips, mirrored
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Parts
 from dualsweep.trainer.terms.context import TermContext
@@ -91,8 +91,8 @@ def noised(
     size, device = setting.evaluation.batch_size, setting.host.device
     flipped = flips.of_draws(column, drawn.rows, draws) if flips is not None else None
     mine = shard(len(draws), setting.host.rank, setting.host.world)
-    for start in range(mine.start, mine.stop, size):
-        within = slice(start, min(start + size, mine.stop))
+    for batch in batches(mine, size, most_batches(len(draws), setting.host.world, size)):
+        within = slice(batch.start, batch.stop)
         positions = draws[within]
         x = fetch(drawn.rows[within]).to(device)
         x = mirrored(x, flipped[within]) if flipped is not None else x

@@ -13,7 +13,7 @@ from torch import Tensor
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation.drawn import JointDraws, Scale
-from dualsweep.trainer.rng import Stream, drawn, in_turn, normals, shard
+from dualsweep.trainer.rng import Stream, batches, drawn, in_turn, most_batches, normals, shard
 from dualsweep.trainer.samplers.chain import Steps
 from dualsweep.trainer.samplers.rollout import Path, roll_out
 from dualsweep.trainer.sources.base import AuxiliaryNetwork, Inputs, Source, SourceStep
@@ -117,15 +117,14 @@ class RolloutSource(Source):
         mine, size = shard(len(draws), self.host.rank, self.host.world), self.setting.evaluation.batch_size
         if held_out or not len(mine):
             return []
-        own, batches = draws[mine.start : mine.stop], []
-        for start in range(0, len(own), size):
-            positions = own[start : start + size]
+        own, values = draws[mine.start : mine.stop], []
+        for positions in batches(own, size, most_batches(len(draws), self.host.world, size)):
             noise = self.noise(Stream.EVALUATION, 0, positions)
             path = roll_out(self.forward, self.steps, noise, in_turn(self.prompts, positions))
-            batches.append(torch.stack([per_sample(each) for each in self.values(path).values()], dim=1))
+            values.append(torch.stack([per_sample(each) for each in self.values(path).values()], dim=1))
         if (unread := self.unread()) and (error := unread.error()):
             raise TrainingError(error)
-        plain = torch.cat(batches).double().cpu().numpy()
+        plain = torch.cat(values).double().cpu().numpy()
         return [JointDraws(self.columns, plain, (len(plain),), groups=turns(self.prompts, own))]
 
     def scales(self) -> list[Scale]:

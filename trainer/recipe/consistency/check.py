@@ -15,6 +15,11 @@ from dualsweep.trainer.recipe.consistency.multipliers import (
     rule_fits_the_formulation,
     start_fits_the_dual,
 )
+from dualsweep.trainer.recipe.consistency.shards import (
+    evaluation_holds_every_shard,
+    shards_are_of_several_workers,
+    shards_fit_what_is_trained,
+)
 from dualsweep.trainer.recipe.consistency.sizes import (
     accumulation_divides_batches,
     batch_holds_every_term,
@@ -65,6 +70,7 @@ RULES: tuple[Callable[[RecipeFields], None], ...] = (
     samplers_fit_the_schedule, prompts_fit_the_terms, condition_fits, prompts_are_as_many,
     batch_holds_every_term, batch_holds_every_worker,
     accumulation_divides_batches, steps_end_with_a_dual_step, check_amortised, check_feasibility,
+    shards_are_of_several_workers, shards_fit_what_is_trained, evaluation_holds_every_shard,
 )  # fmt: skip
 #: Those that runs may have stored recipes before, which are still to be read.
 SINCE: tuple[Callable[[RecipeFields], None], ...] = (
