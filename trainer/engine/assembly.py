@@ -28,7 +28,7 @@ from dualsweep.trainer.models.frozen import frozen_models
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.schedules import noise_schedule
-from dualsweep.trainer.models.sharding import in_shards
+from dualsweep.trainer.models.sharding import check_asked, in_shards
 from dualsweep.trainer.models.spaces import Space
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.samplers.registry import SAMPLERS
@@ -106,7 +106,9 @@ def _models(
     if in_shards(recipe):
         from dualsweep.trainer.engine.sharded_primal import ShardedPrimal
 
-        return ShardedPrimal(recipe, predictor, host.device, host.rank, host.world), frozen
+        primal = ShardedPrimal(recipe, predictor, host.device, host.rank, host.world)
+        check_asked(predictor, shape)
+        return primal, frozen
     return GradientPrimal(recipe, predictor, host.device, host.rank, host.world), frozen
 
 

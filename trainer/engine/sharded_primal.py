@@ -90,6 +90,6 @@ class ShardedPrimal(GradientPrimal):
 def _over_workers(norm: Tensor) -> Tensor:
     """The norm of what all workers have a part of, from this one's."""
     norms = norm.new_empty(distributed.get_world_size())
-    distributed.all_gather_into_tensor(norms, norm[None])
+    distributed.all_gather_single(norms, norm[None])
     every: Tensor = torch.linalg.vector_norm(norms)
     return every

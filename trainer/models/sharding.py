@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, distributed, nn
 
-from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.errors import BadPartError, TrainingError
+from dualsweep.trainer.models.build import check_shape
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.recipe.recipe import Recipe
 
@@ -60,6 +61,22 @@ def _divide(network: nn.Module, device: torch.device) -> None:
         fully_shard(unit, mesh=mesh, reshard_after_forward=True)  # the whole too: averages may stand there next time
 
 
+def check_asked(predictor: Predictor, shape: tuple[int, ...]) -> None:
+    """One forward pass of a model in shards, which is known to take samples of this shape.
+
+    Raises:
+        TrainingError: it reads weights where they are not put together.
+    """
+    try:
+        check_shape(predictor, shape)
+    except BadPartError as error:
+        raise TrainingError(
+            "with resources.parallel: fsdp a network's parts must be called, as their weights are put together for the call "
+            f"alone, but got one whose forward reads them otherwise ({str(error.__cause__).splitlines()[0]}); call them, or "
+            "write parallel: ddp"
+        ) from error
+
+
 def _units(network: nn.Module) -> list[nn.Module]:
     """The parts that are put together by themselves, inner ones first; last the network, with all that is left.
 
@@ -70,16 +87,16 @@ def _units(network: nn.Module) -> list[nn.Module]:
         return [network]
     taken: set[int] = set()
 
-    def found(module: nn.Module) -> Iterator[nn.Module]:
+    def parts(module: nn.Module) -> Iterator[nn.Module]:
         for child in module.children():
-            yield from found(child)
+            yield from parts(child)
         left = {id(each): each.numel() for each in module.parameters() if id(each) not in taken}
         called = type(module).forward is not nn.Module.forward
         if module is network or (left and called and (sum(left.values()) >= least or type(module).__name__ in _APART)):
             taken.update(left)
             yield module
 
-    return list(found(network))
+    return list(parts(network))
 
 
 def whole(shard: Tensor, like: DTensor) -> Tensor:

@@ -45,11 +45,11 @@ def _unfit(recipe: RecipeFields) -> Iterator[tuple[str, str, str]]:
 
 
 def evaluation_holds_every_shard(recipe: RecipeFields) -> None:
-    """Every worker must be able to ask the model as often as the others: none without samples, and the last batch divisible."""
+    """Every worker has samples and draws, of which a later look may take half as many, and its last batch can be divided."""
     if recipe.resources.parallel != "fsdp":
         return
     workers, spec = recipe.resources.workers, recipe.evaluation
-    least = {"samples": workers if spec.samples else 0, "loss_draws": workers, "batch_size": 2}
+    least = {"samples": workers if spec.samples else 0, "loss_draws": 2 * workers, "batch_size": 2}
     for key, needed in least.items():
         if getattr(spec, key) < needed:
             raise RuleError(

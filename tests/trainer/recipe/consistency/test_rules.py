@@ -10,7 +10,7 @@ import pytest
 
 from dualsweep.trainer.config.diagnostics import RuleError, RulesError
 from dualsweep.trainer.models.schedules import noise_schedule
-from dualsweep.trainer.recipe.consistency import amortised, balance, composition, feasibility, multipliers, sizes, terms
+from dualsweep.trainer.recipe.consistency import amortised, balance, composition, feasibility, multipliers, shards, sizes, terms
 from dualsweep.trainer.recipe.consistency.check import RULES, SINCE, check_fit
 from dualsweep.trainer.recipe.fields import RecipeFields
 from dualsweep.trainer.samplers.chain import steps_of
@@ -70,6 +70,8 @@ SHARP: Plain = {
 COMPARED: Plain = {"name": "a", "reward": "brightness", "at_most": 0.2, "relative_to": "objective"}
 UNGUIDED: Plain = {"model": {"compose": {"of": ["a", "b"]}}}
 EQUAL: Plain = {"name": "four", "data": {"classes": [4]}, "equals": 0.1}
+SHARED_OUT: Plain = {"resources": {"workers": 3, "parallel": "fsdp"}}
+SHARED: Plain = {**DATA, **SHARED_OUT}
 SHORT: Plain = {**ALIGNMENT, "schedule": {"timesteps": 15}}
 BREACHES = [
     Breach(terms.names_are_unique, DATA, two(CLASSES, CLASSES), "constraints.1.name"),
@@ -184,6 +186,27 @@ BREACHES = [
     ),
     Breach(feasibility.check_feasibility, SHARP, {"feasibility": {"tolerance": {"fife": 0.1}}}, "feasibility.tolerance"),
     Breach(feasibility.check_feasibility, SHARP, {"data": {"source": "digits"}}, "feasibility.on"),
+    Breach(shards.shards_are_of_several_workers, SHARED, {"resources": {"parallel": "fsdp"}}, "resources.parallel"),
+    Breach(
+        shards.shards_fit_what_is_trained, {**COMPOSED, "resources": {"workers": 2}}, {"resources": SHARED["resources"]},
+        "model.compose",
+    ),
+    Breach(
+        shards.shards_fit_what_is_trained, {**ALIGNMENT, **SHARED_OUT}, {"model": {"load": "runs/a", "lora": {"rank": 4}}},
+        "model.lora",
+    ),
+    Breach(shards.shards_fit_what_is_trained, SHARED, {"amortised": AMORTISED["amortised"]}, "amortised"),
+    *(
+        Breach(shards.shards_fit_what_is_trained, SHARED, {"train": {"steps": 20, key: value}}, f"train.{key}")
+        for key, value in {"compile": True, "optimizer": {"call": "torch.optim:Muon"}, "precision": "fp16"}.items()
+    ),
+    *(
+        Breach(
+            shards.evaluation_holds_every_shard, {**SHARED, "evaluation": {key: least}}, {"evaluation": {key: least - 1}},
+            f"evaluation.{key}",
+        )
+        for key, least in {"samples": 3, "loss_draws": 6, "batch_size": 2}.items()
+    ),
 ]  # fmt: skip
 
 
