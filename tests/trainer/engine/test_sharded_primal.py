@@ -101,6 +101,14 @@ def test_multipliers_are_those_of_whole_weights_of_every_kind_of_term(case: str,
     assert away(divided, whole) < ROUNDING.get(case, 1e-5)
 
 
+def test_a_network_beside_the_model_learns_as_beside_whole_weights(place: Path, found: dict[str, Any]) -> None:
+    whole, divided = (
+        read(str(place / f"balance, {kind}/checkpoints/step-00000006")).groups["companions"] for kind in ("ddp", "fsdp")
+    )
+    distance = sum(float((divided[name] - each).square().sum()) for name, each in whole.items()) ** 0.5
+    assert distance < 1e-4 * sum(float(each.square().sum()) for each in whole.values()) ** 0.5
+
+
 def halfway(place: Path, name: str) -> Path:
     """A folder with the checkpoint of halfway alone."""
     step = f"checkpoints/step-{STEPS:08d}"

@@ -95,11 +95,12 @@ def compared(name: str) -> dict[str, Any]:
     own = sum(each.to_local().numel() for each, _ in pairs)
     gradients = [(whole(each.grad.to_local(), each), other.grad) for each, other in pairs]
     wrong = [float((each - other).abs().max()) for each, other in gradients if not each.is_meta]
-    with torch.no_grad():  # other weights, as where averages are put in place, and put together again
+    with torch.no_grad():  # other weights after a pass, as where averages are put in place, and put together again
+        away = float((loss(several, x) - loss(alone, x)).abs())
         for each, other in pairs:
             other.mul_(1.1)
             each.to_local().copy_(own_shard(other, each))
-        away = float((loss(several, x) - loss(alone, x)).abs())
+        away = max(away, float((loss(several, x) - loss(alone, x)).abs()))
     names = [each for each, _ in several.named_parameters()]
     weights = {each: whole(value.to_local(), value) for each, (value, _) in zip(names, pairs, strict=True)}
     if not rank:
