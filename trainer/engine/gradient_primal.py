@@ -198,7 +198,8 @@ class GradientPrimal:
                 for owner, module in self.companions.items()
                 for name, value in module.state_dict().items()
             }
-        kept = {group: {name: self._kept(group, name, value) for name, value in each.items()} for group, each in groups.items()}
+        # In one order on all workers, who may gather them: an optimiser remembers in that in which it was read.
+        kept = {group: {name: self._kept(group, name, each[name]) for name in sorted(each)} for group, each in groups.items()}
         numbers = {"ema_steps": self.average.updates, "scaler": self._scaler.state_dict()}
         return kept, numbers | ({} if self.recipe.train.optimizer == "adamw" else {"optimizer": beside})
 
