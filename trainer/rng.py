@@ -109,3 +109,17 @@ def shard(total: int, rank: int, world: int) -> range:
     size, larger = divmod(total, world)
     start = rank * size + min(rank, larger)
     return range(start, start + size + (rank < larger))
+
+
+def batches(positions: range, most: int, least: int = 0) -> list[range]:
+    """Positions in batches of `most` at most; where these would be fewer than `least`, the last is divided."""
+    parts = [positions[at : at + most] for at in range(0, len(positions), most)]
+    if len(parts) < least and parts and len(parts[-1]) > 1:
+        last = parts.pop()
+        parts += [last[: len(last) // 2], last[len(last) // 2 :]]
+    return parts
+
+
+def most_batches(total: int, world: int, most: int) -> int:
+    """Of batches that a worker makes of its positions; all make as many, as a model in shards is asked by all of them at once."""
+    return -(-len(shard(total, 0, world)) // most)

@@ -25,7 +25,7 @@ FILLED = {
 }  # fmt: skip
 #: Options that shorten what runs here, and that the guides need not name.
 SHORTENED = {"sample": ["--trust", "--steps", "2"]}
-EXAMPLES, SUBMIT = "docs/test_examples.py::", "pipeline/test_submit.py::"
+EXAMPLES, SUBMIT, HUB = "docs/test_examples.py::", "pipeline/test_submit.py::", "sweeps/exporting/test_hub.py::"
 STORE, AMORTISED = "pipeline/test_object_store.py::", "trainer/amortised/test_training.py::"
 #: What trains, serves, or needs what is not here, and the test that runs the same, shortened.
 RUN_BY = {
@@ -43,7 +43,7 @@ RUN_BY = {
     "dualsweep sync": "sweeps/test_syncing.py::test_all_of_it_is_delivered_once",
     "dualsweep sample runs/NAME": AMORTISED + "test_the_command_samples_at_the_recipes_budgets_unless_asked",
     "dualsweep export runs/front": AMORTISED + "test_the_command_exports_it_at_budgets",
-    "dualsweep export runs/faces out --push-to-hub": "sweeps/exporting/test_hub.py::test_the_folder_arrives_in_a_private_repository",
+    "dualsweep export runs/faces out --push-to-hub": HUB + "test_the_folder_arrives_in_a_private_repository",
     "mlflow models serve": "sweeps/tracking/test_serving.py::test_accuracy_and_shares_are_those_that_were_reported",
     "curl http://127.0.0.1:5001": "sweeps/tracking/test_serving.py::test_accuracy_and_shares_are_those_that_were_reported",
     "dualsweep explain 0123": "sweeps/reports/test_explaining.py::test_a_run_in_mlflow",

@@ -177,6 +177,22 @@ def test_workers_of_another_number_take_their_place_and_their_multipliers_are_th
     assert len(processes) == workers and listened == {"127.0.0.1"}
 
 
+@pytest.mark.dear  # without Ray: tests/trainer/engine/test_sharded_primal.py
+def test_workers_that_have_a_part_of_the_weights_each_have_the_multipliers_of_those_that_have_all(
+    there: Path, slots: Slots
+) -> None:
+    whole, divided = (
+        multipliers(points_of(slots, job(kind, **{**sharded(2), "resources": {"workers": 2, "parallel": kind}})))
+        for kind in ("ddp", "fsdp")
+    )
+    assert len(divided) == 50 and whole.max() > 0.1
+    assert np.abs(divided - whole).max() <= 1e-5
+    restored, other = (CheckpointFolder(f"out/{kind}/checkpoints").latest() for kind in ("fsdp", "ddp"))
+    assert restored is not None and other is not None
+    shapes = [{name: each.shape for name, each in one.groups["weights"].items()} for one in (restored, other)]
+    assert shapes[0] == shapes[1]
+
+
 def test_two_workers_align_a_gaussian_to_two_rewards(there: Path, slots: Slots) -> None:
     case = backpropagation(2)
     plain = {**case.plain, "resources": {"workers": 2}}

@@ -89,7 +89,7 @@ def estimate(recipe: Recipe) -> Estimate:
         with room_for("the evaluation", recipe):
             evaluation = _evaluation(recipe, prepared, Trained(loop.state, loop.step, seconds, None))
     batch = recipe.rollout.batch_size if recipe.terms_on("rollout") else recipe.train.batch_size
-    memory = {**_held(prepared), "activations": activations}
+    memory = {**_held(prepared, recipe), "activations": activations}
     total, learned = counted(prepared.primal.predictor.parameters())
     return Estimate(memory, seconds, batch / seconds, evaluation, total, learned, device.type, look=look)
 
@@ -157,14 +157,15 @@ def _saved_bytes(loop: Loop) -> int:
     return most
 
 
-def _held(prepared: Prepared) -> dict[str, int]:
-    """Bytes of the tensors that are there between steps."""
+def _held(prepared: Prepared, recipe: Recipe) -> dict[str, int]:
+    """Bytes of the tensors that are there between steps, of each a worker's shard where they are divided."""
     groups, _ = prepared.primal.state()
     names = {"weights": "weights", "average": "averaged weights", "optimizer": "optimiser", "companions": "networks beside it"}
     held = {names[name]: sum(map(_bytes, tensors.values())) for name, tensors in groups.items() if name in names}
     held["weights"] = sum(map(_bytes, prepared.primal.predictor.parameters()))  # frozen ones, which no checkpoint has, as well
     held["gradients"] = sum(_bytes(each.grad) for each in prepared.primal.predictor.parameters() if each.grad is not None)
-    return held
+    parts = recipe.resources.workers if recipe.resources.parallel == "fsdp" else 1
+    return {name: size if name == names["companions"] else -(-size // parts) for name, size in held.items()}
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -29,6 +29,7 @@ from dualsweep.trainer.models.frozen import frozen_models
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.schedules import noise_schedule
+from dualsweep.trainer.models.sharding import check_asked, in_shards
 from dualsweep.trainer.models.spaces import Space
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.samplers.registry import SAMPLERS
@@ -70,7 +71,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
         recipe.seed, recipe.train, recipe.rollout, recipe.product, recipe.evaluation, recipe.normalization_samples, shape,
         schedule, host, policy, primal.predict, frozen, judge, of_shares, names, primal.guided, space,
         primal.predictor.texts, next(((each.column, each.value.to) for each in recipe.terms if each.term.anchors), None),
-        primal.predictor.of_examples, primal.predictor.has_unconditional,
+        primal.predictor.of_examples, primal.predictor.has_unconditional, primal.together,
     )  # fmt: skip
     latents = replace(data, examples=encoded(data.examples, space)) if data is not None else None
     sources = build_sources(recipe, setting, latents)
@@ -104,6 +105,12 @@ def _models(
     frozen = frozen_models(recipe, frozen_names(recipe), predictor, schedule, shape, host.device, space, library)
     if policy.conditions(predictor):  # after the frozen models: `pretrained` is the model as it was
         check_shape(predictor, shape)
+    if in_shards(recipe):
+        from dualsweep.trainer.engine.sharded_primal import ShardedPrimal
+
+        primal = ShardedPrimal(recipe, predictor, host.device, host.rank, host.world)
+        check_asked(predictor, shape)
+        return primal, frozen
     return GradientPrimal(recipe, predictor, host.device, host.rank, host.world), frozen
 
 

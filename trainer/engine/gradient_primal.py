@@ -26,28 +26,26 @@ from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.rng import Stream, generator
 from dualsweep.trainer.sources.base import AuxiliaryNetwork
 
+#: Tensors of a checkpoint, by group and name.
+Groups = dict[str, dict[str, Tensor]]
+
 
 class GradientPrimal:
     """One worker's weights, their averages and optimiser. An update depends on these, the surrogate and the step alone."""
 
+    together = False
+
     def __init__(self, recipe: Recipe, predictor: Predictor, device: torch.device, rank: int, world: int) -> None:
         self.recipe, self.device = recipe, device
         self.rank, self.world = rank, world
-        self.predictor = predictor.to(device)
+        self.predictor = predictor
         if recipe.train.checkpointing:
             checkpoint_activations(self.predictor)
         if recipe.train.compile:
             compile_network(self.predictor, device)
         self.forward: nn.Module = self.predictor
-        # DDP overlaps the exchange of gradients with their computation, but wants one forward pass for each backward pass.
-        once = all(each.term.source == "data" for each in recipe.terms)
-        self._synchronised = world == 1 or once
-        if world > 1 and once:
-            devices = [device] if device.type == "cuda" else None
-            self.forward = nn.parallel.DistributedDataParallel(
-                self.predictor, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
-            )
-        self.parameters = [each for each in self.predictor.parameters() if each.requires_grad]
+        self._synchronised = world == 1
+        self.parameters = self._spread()
         if not self.parameters:
             raise TrainingError("the model must have trainable parameters, but got none; check requires_grad")
         train = recipe.train
@@ -56,8 +54,20 @@ class GradientPrimal:
         self.average = AveragedWeights(self.parameters, share_of(train.ema))
         self._rates = [train.lr]
         self.companions: dict[str, nn.Module] = {}
-        self.precision = precision(train.precision, device)
+        self.precision = precision(train.precision, device, cached=not self.together)
         self._scaler = torch.amp.GradScaler(device.type, enabled=train.precision == "fp16")
+
+    def _spread(self) -> list[nn.Parameter]:
+        """Puts the model where this worker needs it; returns the parameters that it updates."""
+        self.predictor.to(self.device)
+        # DDP overlaps the exchange of gradients with their computation, but wants one forward pass for each backward pass.
+        if self.world > 1 and all(each.term.source == "data" for each in self.recipe.terms):
+            self._synchronised = True
+            devices = [self.device] if self.device.type == "cuda" else None
+            self.forward = nn.parallel.DistributedDataParallel(
+                self.predictor, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
+        return [each for each in self.predictor.parameters() if each.requires_grad]
 
     def train_beside(self, networks: Mapping[str, AuxiliaryNetwork]) -> None:
         """Trains networks beside the model from now on: same steps, own rates; in checkpoints, not in the delivered model."""
@@ -132,7 +142,10 @@ class GradientPrimal:
 
     def _average_gradients(self) -> None:
         """Averages gradients over workers as DDP does, in few messages; a parameter that the step didn't use has one of zero."""
-        for gradients in self._gradients:
+        self._average(self._gradients)
+
+    def _average(self, every: Sequence[Gradients]) -> None:
+        for gradients in every:
             for stretch in gradients.whole:
                 distributed.all_reduce(stretch)
                 stretch /= self.world
@@ -168,27 +181,32 @@ class GradientPrimal:
             finally:
                 self.predictor.train()
 
-    def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    def whole(self, coefficients: Vector) -> AbstractContextManager[Predictor | None]:
+        """The predictor of `averaged` in one piece."""
+        return self.averaged(coefficients)
+
+    def state(self) -> tuple[Groups, dict[str, Any]]:
         """Tensors by group, copied to the CPU, and the plain numbers beside them.
 
         The groups are `weights`, `average`, `optimizer` and, where there are some, `companions`.
         """
-        weights = {name: _copied(value) for name, value in self.predictor.stored().items()}
-        average = {str(i): _copied(value) for i, value in enumerate(self.average.tensors)}
         tensors, beside = remembered(self.optimizer)
-        optimizer = {name: _copied(value) for name, value in tensors.items()}
-        groups = {"weights": weights, "average": average, "optimizer": optimizer}
+        average = {str(i): value for i, value in enumerate(self.average.tensors)}
+        groups = {"weights": self.predictor.stored(), "average": average, "optimizer": tensors}
         if self.companions:
             groups["companions"] = {
-                f"{owner}.{name}": _copied(value)
+                f"{owner}.{name}": value
                 for owner, module in self.companions.items()
                 for name, value in module.state_dict().items()
             }
+        # In one order on all workers, who may gather them: an optimiser remembers in that in which it was read.
+        kept = {group: {name: self._kept(group, name, each[name]) for name in sorted(each)} for group, each in groups.items()}
         numbers = {"ema_steps": self.average.updates, "scaler": self._scaler.state_dict()}
-        return groups, numbers | ({} if self.recipe.train.optimizer == "adamw" else {"optimizer": beside})
+        return kept, numbers | ({} if self.recipe.train.optimizer == "adamw" else {"optimizer": beside})
 
-    def restore(self, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
+    def restore(self, groups: Groups, numbers: dict[str, Any]) -> None:
         """Puts back what `state` returned, bit for bit."""
+        groups = self._own(groups)
         self.predictor.put_back(groups["weights"])
         for i, shadow in enumerate(self.average.tensors):
             shadow.copy_(groups["average"][str(i)])
@@ -200,6 +218,10 @@ class GradientPrimal:
             module.load_state_dict({name.removeprefix(f"{owner}."): value for name, value in own.items()})
         recall(self.optimizer, groups["optimizer"], numbers.get("optimizer"))
 
+    def _kept(self, group: str, name: str, value: Tensor) -> Tensor:
+        """What a checkpoint stores of this tensor."""
+        return value.detach().to("cpu", copy=True).contiguous()
 
-def _copied(value: Tensor) -> Tensor:
-    return value.detach().to("cpu", copy=True).contiguous()
+    def _own(self, groups: Groups) -> Groups:
+        """What this worker has of the tensors that a checkpoint stores."""
+        return groups

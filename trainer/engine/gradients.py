@@ -6,7 +6,7 @@ A network has hundreds of parameters, most of them small: a call for each costs 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,13 @@ class Gradients:
     """The gradients of `parameters`, which stay where they are from step to step.
 
     Laid out here unless that is somebody else's (`laid` false): DDP has its own stretches. A gradient that lies in none by itself
-    is dealt with by itself.
+    is dealt with by itself. `norm` makes of the norm of what is here that of all, where other workers have more of them.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], *, laid: bool) -> None:
-        self._parameters = list(parameters)
+    def __init__(
+        self, parameters: Sequence[nn.Parameter], *, laid: bool, norm: Callable[[Tensor], Tensor] = lambda own: own
+    ) -> None:  # fmt: skip
+        self._parameters, self._norm = list(parameters), norm
         self._places: tuple[int, ...] = ()
         self._stretches: list[Tensor] = []
         if laid:
@@ -35,7 +37,7 @@ class Gradients:
     def shortened(self, most: float) -> Tensor:
         """Shortens them together where their norm is larger than `most`; returns the norm before, a scalar on the device."""
         norms = [torch.linalg.vector_norm(stretch) for stretch in self.whole]
-        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms)) if len(norms) != 1 else norms[0]
+        norm = self._norm(torch.linalg.vector_norm(torch.stack(norms)) if len(norms) != 1 else norms[0])
         if math.isfinite(most):
             factor = (most / (norm + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grad_norm_
             for stretch in self._stretches:

@@ -203,8 +203,11 @@ class Loop:
         if not last and self.step % period:
             return
         self._settle()
+        if self.host.rank and not self.primal.together:
+            return
+        groups, numbers = self.primal.state()
+        files = self.files(self.settled)
         if self.host.rank == 0:
-            groups, numbers = self.primal.state()
             state = {
                 "primal": numbers,
                 "dual": self.state.to_json(),
@@ -217,7 +220,7 @@ class Loop:
                 # What nobody has said to keep is sent again from here; receivers drop what they have.
                 "points": [point.to_json() for point in self._outbox.kept()],
             }
-            self.host.checkpoints.save(Snapshot(self.step, groups, state, self.files(self.settled)))
+            self.host.checkpoints.save(Snapshot(self.step, groups, state, files))
 
     def _report_when_due(self, started: float, end: Ending | None) -> None:
         if self.step % self._report_every and self.step != self.recipe.train.steps and end is None:

@@ -21,6 +21,9 @@ class Primal(Protocol):
     the multipliers themselves (`WeightedPrimal`).
     """
 
+    #: Whether `state` and `whole` must be called by all workers, as each has a part.
+    together: bool
+
     @property
     def predictor(self) -> Predictor:
         """The model, as it is now."""
@@ -62,8 +65,15 @@ class Primal(Protocol):
         """
         ...
 
+    def whole(self, coefficients: Vector) -> AbstractContextManager[Predictor | None]:
+        """The model of `averaged` in one piece, as it is stored; None on workers but the first where each has a part."""
+        ...
+
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-        """Tensors by group, on the CPU, and the plain numbers beside them: what a checkpoint stores."""
+        """Tensors by group, on the CPU, and the plain numbers beside them: what a checkpoint stores.
+
+        Where each worker has a part, the first one has the content, the others names and shapes alone.
+        """
         ...
 
     def restore(self, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from dualsweep.trainer.evaluation.evaluated import Evaluated
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.spaces import decode_in_parts
-from dualsweep.trainer.rng import shard
+from dualsweep.trainer.rng import most_batches, shard
 from dualsweep.trainer.samplers.sampling import sample
 
 
@@ -31,7 +31,8 @@ def sampled(run: Evaluated, model: Predictor, count: int, told: Callable[[float]
 
     told(0.0)
     own = sample(
-        model, run.schedule, mine, run.shape, sampling=run.sampling, seed=run.seed, batch_size=spec.batch_size, made=made
+        model, run.schedule, mine, run.shape, sampling=run.sampling, seed=run.seed, batch_size=spec.batch_size, made=made,
+        least=most_batches(count, host.world, spec.batch_size),
     )  # fmt: skip
     gathered = host.gather(as_file(own))
     if gathered is None:

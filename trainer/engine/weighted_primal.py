@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from dualsweep.trainer.sources.base import AuxiliaryNetwork
 
 class WeightedPrimal:
     """A model that is composed of others, weighted by the multipliers ([CCA] Alg. 3)."""
+
+    together = False
 
     def __init__(self, recipe: Recipe, predictor: Composed, device: torch.device) -> None:
         self.predictor = predictor.to(device).requires_grad_(False).eval()
@@ -64,6 +67,10 @@ class WeightedPrimal:
             yield self.predictor
         finally:
             self.predictor.weigh(present)
+
+    def whole(self, coefficients: Vector) -> AbstractContextManager[Composed]:
+        """The predictor of `averaged`."""
+        return self.averaged(coefficients)
 
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """Nothing: the multipliers are the dual state's, and each primal step begins by taking them."""

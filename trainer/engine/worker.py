@@ -65,5 +65,6 @@ def _data(prepared: Prepared) -> dict[str, bytes]:
 def _files(prepared: Prepared, weights: Vector) -> dict[str, bytes]:
     """The small files of a checkpoint, and what diffusers reads of the averaged weights."""
     plain = prepared.recipe.model_dump(mode="json")
-    with prepared.primal.averaged(weights) as predictor:
-        return {"recipe.yaml": yaml_core.write(plain).encode(), **stored_files(predictor, prepared.schedule)}
+    with prepared.primal.whole(weights) as predictor:
+        stored = stored_files(predictor, prepared.schedule) if predictor is not None else {}
+        return {"recipe.yaml": yaml_core.write(plain).encode(), **stored}

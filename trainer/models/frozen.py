@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from diffusers import DDPMScheduler
@@ -13,6 +14,7 @@ from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.networks import sharing
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.schedules import in_words, own_schedule, same_noise
+from dualsweep.trainer.models.sharding import place
 from dualsweep.trainer.models.spaces import Space, same
 from dualsweep.trainer.recipe.recipe import Recipe
 
@@ -39,9 +41,10 @@ def frozen_models(
             noise schedule or latent space.
     """
     models: dict[str, Predictor] = {}
+    put = partial(place, device=device, recipe=recipe)
     for name in dict.fromkeys(names):
         if name in recipe.models or predictor is None:
-            one = build_model(recipe.models[name], shape, recipe.seed, library, trained=False).to(device)
+            one = put(build_model(recipe.models[name], shape, recipe.seed, library, trained=False).requires_grad_(False))
             _check_space(name, library.space(recipe.models[name], device), space)
             own = own_schedule(recipe.models[name])
             check_shape(one.under(own or schedule), shape)
@@ -51,7 +54,7 @@ def frozen_models(
         else:
             one = Predictor(sharing(predictor.inner), predictor.condition, predictor.guidance).under(schedule)
             one.multipliers = predictor.multipliers
-        models[name] = one.to(device).requires_grad_(False).eval()
+        models[name] = put(one.requires_grad_(False)).eval()
     return models
 
 

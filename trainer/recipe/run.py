@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,12 @@ class Resources(Section):
     workers: Count = Field(1, description="Ray Train workers of a trial", examples=["2"])
     cpus_per_worker: Count = Field(1, description="CPUs of a worker", examples=["1"])
     gpus_per_worker: NotNegative = Field(0.0, description="GPUs of a worker", examples=["1"])
+    parallel: Literal["ddp", "fsdp"] = Field(
+        "ddp",
+        description="what each of several workers has: `ddp`: all weights; `fsdp`: a part of the weights, of their averages and "
+        "of the optimiser's memory, for models that do not fit into one",
+        examples=["fsdp"],
+    )
     loaders: Annotated[int, Field(ge=0)] | None = Field(
         None,
         description="processes of a worker that read ahead of the steps where data do not fit into memory; 0: what is drawn is "

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.recipe.sampling import Sampling
-from dualsweep.trainer.rng import in_turn
+from dualsweep.trainer.rng import batches, in_turn
 from dualsweep.trainer.samplers.chains import Chains
 from dualsweep.trainer.samplers.registry import SAMPLERS
 from dualsweep.trainer.samplers.rollout import Predict
@@ -29,10 +29,12 @@ def sample(
     batch_size: int,
     made: Callable[[int], None] = lambda count: None,
     prompt: int | None = None,
+    least: int = 0,
 ) -> Tensor:
     """Samples [len(positions), *shape] on the CPU, by a sampler of `shipped/`; `made` hears after each batch how many there are.
 
-    A model of several prompts or classes is given them in turn, by position, or `prompt` alone.
+    A model of several prompts or classes is given them in turn, by position, or `prompt` alone. `least` batches are made at
+    least, where there are as many samples.
 
     Raises:
         ValueError: more steps than the schedule has.
@@ -45,9 +47,10 @@ def sample(
     prompts = len(model.texts) if isinstance(model, Predictor) else 0
     draw = sampler.prepare(predict, Chains(schedule, sampling, seed, shape, device))
     samples = []
-    for start in range(0, len(positions), batch_size):
-        batch = positions[start : start + batch_size]
+    count = 0
+    for batch in batches(positions, batch_size, least):
         asked = in_turn(prompts, batch) if prompt is None else torch.full((len(batch),), prompt)
         samples.append(draw(predict if asked is None else partial(predict, prompts=asked), batch).float().cpu())
-        made(start + len(batch))
+        count += len(batch)
+        made(count)
     return torch.cat(samples)

@@ -135,6 +135,8 @@ class MixtureSource(Source):
             if len(own):
                 rows = sent(own, prediction.device)
                 values.append(term.values(prediction[rows], noised.part(rows)).float())
+            elif self.setting.together:  # its frozen model is asked all the same, for no value
+                values.append(term.values(prediction[:1], noised.part(slice(0, 1)))[:0].float())
         return torch.cat(values)[sent(np.argsort(np.concatenate(places)), prediction.device)]
 
     @torch.no_grad()

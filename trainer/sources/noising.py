@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dualsweep.trainer.evaluation.drawn import JointDraws
-from dualsweep.trainer.rng import Stream, generator, normals, shard
+from dualsweep.trainer.rng import Stream, batches, generator, most_batches, normals, shard
 from dualsweep.trainer.sources.augmentation import Augmentation
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Parts
 from dualsweep.trainer.terms.context import TermContext
@@ -102,8 +102,8 @@ def noised(
         return
     size, device = setting.evaluation.batch_size, setting.host.device
     mine = shard(len(draws), setting.host.rank, setting.host.world)
-    for start in range(mine.start, mine.stop, size):
-        within = slice(start, min(start + size, mine.stop))
+    for batch in batches(mine, size, most_batches(len(draws), setting.host.world, size)):
+        within = slice(batch.start, batch.stop)
         positions = draws[within]
         x = fetch(drawn.rows[within]).to(device)
         x = augmentation.of_draws(x, column, drawn.rows, draws, within) if augmentation is not None else x

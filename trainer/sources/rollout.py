@@ -13,7 +13,7 @@ from torch import Tensor
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation.drawn import Calibration, JointDraws, Scale
-from dualsweep.trainer.rng import Stream, drawn, in_turn, normals, shard
+from dualsweep.trainer.rng import Stream, batches, drawn, in_turn, most_batches, normals, shard
 from dualsweep.trainer.samplers.chain import Steps
 from dualsweep.trainer.samplers.rollout import Path, roll_out
 from dualsweep.trainer.sources.base import AuxiliaryNetwork, Inputs, Source, SourceStep
@@ -119,16 +119,15 @@ class RolloutSource(Source):
         if held_out or not len(mine):
             return []
         judged = list(judged_alike(self._shares.values()).values())
-        own, batches, beside = draws[mine.start : mine.stop], list[Tensor](), list[Tensor]()
-        for start in range(0, len(own), size):
-            positions = own[start : start + size]
+        own, values, beside = draws[mine.start : mine.stop], list[Tensor](), list[Tensor]()
+        for positions in batches(own, size, most_batches(len(draws), self.host.world, size)):
             noise = self.noise(Stream.EVALUATION, 0, positions)
             path = roll_out(self.forward, self.steps, noise, in_turn(self.prompts, positions))
-            batches.append(torch.stack([per_sample(each) for each in self.values(path).values()], dim=1))
+            values.append(torch.stack([per_sample(each) for each in self.values(path).values()], dim=1))
             beside += [torch.cat([each.composition(path) for each in judged], dim=1)] if judged else []
         if (unread := self.unread()) and (error := unread.error()):
             raise TrainingError(error)
-        plain = torch.cat(batches).double().cpu().numpy()
+        plain = torch.cat(values).double().cpu().numpy()
         said = torch.cat(beside).double().cpu().numpy() if beside else None
         return [JointDraws(self.columns, plain, (len(plain),), groups=turns(self.prompts, own), beside=said)]
 

@@ -42,6 +42,8 @@ class TermContext:
 
     anchor: the column of the KL whose optimum is the tilted reference, and the frozen model that it is to; None without one.
 
+    together: all workers must ask each model equally often, in the same order, as each of them has a part of its weights.
+
     frozen: models by name, in evaluation mode, without gradients to their weights. judge: trained when first asked for, as are
     those of shares.
     """
@@ -67,6 +69,7 @@ class TermContext:
     anchor: tuple[int, str] | None = None
     of_examples: OfExamples = ""
     has_unconditional: bool = False
+    together: bool = False
 
     @property
     def sampling(self) -> Predict:

@@ -54,6 +54,14 @@ def test_parameters_and_what_is_held_between_steps_are_counted(module: WriteModu
     assert told.memory["optimiser"] == pytest.approx(2 * four, abs=64)  # two moments, and a step for each parameter
 
 
+def test_of_weights_in_shards_a_worker_holds_its_part(module: WriteModule) -> None:
+    told = estimate(recipe(module("linear", MODULE) + ":Net", resources={"workers": 4, "parallel": "fsdp"}))
+    assert told.parameters == PARAMETERS
+    kinds = ("weights", "gradients", "averaged weights")
+    assert [told.memory[name] for name in kinds] == [PARAMETERS, PARAMETERS, PARAMETERS], "4 bytes each, over 4 workers"
+    assert told.memory["optimiser"] == pytest.approx(2 * PARAMETERS, abs=64)
+
+
 def test_activations_are_those_of_the_batch(module: WriteModule) -> None:
     """Of each sample the input, what the first layer gives to ReLU's result, 4 bytes each; the loss keeps some more of 64."""
     path = module("linear", MODULE) + ":Net"

@@ -59,7 +59,12 @@ def run(path: str, folder: Path, **train: Any) -> None:
         ),
         ("gpu", "a primal step", "CUDA out of memory", ["train.accumulate: 2", "train.checkpointing: true"]),
         ("samples", "the evaluation", "can't allocate memory", ["evaluation.batch_size below 250"]),
-        ("large", "the model", "can't allocate memory", ["a smaller model", "model.lora"]),
+        (
+            "large",
+            "the model",
+            "can't allocate memory",
+            ["a smaller model", "model.lora", "resources: {workers: 2, parallel: fsdp}"],
+        ),
     ],
 )
 def test_it_says_which_keys_ask_for_less(

@@ -5,7 +5,17 @@ import pytest
 import torch
 
 from dualsweep.trainer.recipe.train import Train
-from dualsweep.trainer.rng import BLOCK, UNIFORM_BLOCK, Stream, generator, normals, shard, uniforms
+from dualsweep.trainer.rng import (
+    BLOCK,
+    UNIFORM_BLOCK,
+    Stream,
+    batches,
+    generator,
+    most_batches,
+    normals,
+    shard,
+    uniforms,
+)
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Mixture, Parts, allocate, own_draws, sizes
 from dualsweep.trainer.sources.mixture_batch import draw as draw_counts
 from dualsweep.trainer.terms.timesteps import Timesteps
@@ -180,3 +190,14 @@ def test_a_worker_has_positions_that_lie_together_and_neighbouring_timesteps(wor
         for part in range(3):
             gaps = np.diff(batch.timestep[mine][batch.part[mine] == part])
             assert (gaps > 0).all() and gaps.max() < 2 * 4000 / 64
+
+
+@pytest.mark.parametrize("world", [2, 3, 7])
+def test_every_worker_makes_as_many_batches_of_its_positions(world: int) -> None:
+    for total in range(world, 70):
+        for most in (2, 3, 8, 50):
+            own = [shard(total, rank, world) for rank in range(world)]
+            made = [batches(each, most, most_batches(total, world, most)) for each in own]
+            assert {len(each) for each in made} == {most_batches(total, world, most)}
+            assert [position for each in made for batch in each for position in batch] == list(range(total))
+            assert all(0 < len(batch) <= most for each in made for batch in each)

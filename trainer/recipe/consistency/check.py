@@ -20,6 +20,11 @@ from dualsweep.trainer.recipe.consistency.multipliers import (
     rule_fits_the_formulation,
     start_fits_the_dual,
 )
+from dualsweep.trainer.recipe.consistency.shards import (
+    evaluation_holds_every_shard,
+    shards_are_of_several_workers,
+    shards_fit_what_is_trained,
+)
 from dualsweep.trainer.recipe.consistency.shares import shares_are_shares, shares_have_a_judge, shares_sum_to_one
 from dualsweep.trainer.recipe.consistency.sizes import (
     accumulation_divides_batches,
@@ -75,6 +80,7 @@ RULES: tuple[Callable[[RecipeFields], None], ...] = (
     accumulation_divides_batches,
     levels_are_drawn_as_weighted, offsets_are_no_noise_of_a_likelihood,
     steps_end_with_a_dual_step, check_amortised, check_feasibility,
+    shards_are_of_several_workers, shards_fit_what_is_trained, evaluation_holds_every_shard,
     shares_are_shares, shares_sum_to_one, shares_have_a_judge,
     looks_have_a_point, bands_have_held_out_data, one_model_is_looked_at,
 )  # fmt: skip

@@ -17,6 +17,7 @@ from dualsweep.trainer.recipe.consistency import (
     feasibility,
     monitoring,
     multipliers,
+    shards,
     shares,
     sizes,
     terms,
@@ -81,6 +82,8 @@ BANDS: Plain = {**SHARP, "monitor": {"every": 10, "bands": 4}}
 COMPARED: Plain = {"name": "a", "reward": "brightness", "at_most": 0.2, "relative_to": "objective"}
 UNGUIDED: Plain = {"model": {"compose": {"of": ["a", "b"]}}}
 EQUAL: Plain = {"name": "four", "data": {"classes": [4]}, "equals": 0.1}
+SHARED_OUT: Plain = {"resources": {"workers": 3, "parallel": "fsdp"}}
+SHARDED: Plain = {**DATA, **SHARED_OUT}
 SHORT: Plain = {**ALIGNMENT, "schedule": {"timesteps": 15}}
 FOUR: Plain = {"name": "four", "share": {"of": 4}, "at_least": 0.4}
 SHARED: Plain = {
@@ -225,6 +228,31 @@ BREACHES = [
     Breach(monitoring.one_model_is_looked_at, AMORTISED, {"monitor": {"every": 10}}, "monitor"),
     Breach(feasibility.check_feasibility, SHARP, {"feasibility": {"tolerance": {"fife": 0.1}}}, "feasibility.tolerance"),
     Breach(feasibility.check_feasibility, SHARP, {"data": {"source": "digits"}}, "feasibility.on"),
+    Breach(shards.shards_are_of_several_workers, SHARDED, {"resources": {"parallel": "fsdp"}}, "resources.parallel"),
+    Breach(
+        shards.shards_fit_what_is_trained, {**COMPOSED, "resources": {"workers": 2}}, {"resources": SHARDED["resources"]},
+        "model.compose",
+    ),
+    Breach(
+        shards.shards_fit_what_is_trained, {**ALIGNMENT, **SHARED_OUT}, {"model": {"load": "runs/a", "lora": {"rank": 4}}},
+        "model.lora",
+    ),
+    Breach(shards.shards_fit_what_is_trained, SHARDED, {"amortised": AMORTISED["amortised"]}, "amortised"),
+    *(
+        Breach(shards.shards_fit_what_is_trained, SHARDED, {"train": {"steps": 20, key: value}}, f"train.{key}")
+        for key, value in {"compile": True, "optimizer": {"call": "torch.optim:Muon"}, "precision": "fp16"}.items()
+    ),
+    *(
+        Breach(
+            shards.evaluation_holds_every_shard, {**SHARDED, "evaluation": {key: least}}, {"evaluation": {key: least - 1}},
+            f"evaluation.{key}",
+        )
+        for key, least in {"samples": 3, "loss_draws": 6, "batch_size": 2}.items()
+    ),
+    Breach(
+        shards.evaluation_holds_every_shard, {**SHARDED, "monitor": {"every": 10, "samples": 3}},
+        {"monitor": {"every": 10, "samples": 2}}, "monitor.samples",
+    ),
 ]  # fmt: skip
 
 
