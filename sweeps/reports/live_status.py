@@ -107,7 +107,19 @@ def is_folder(where: str) -> bool:
 def show(rows: list[Record], console: Console) -> None:
     """Prints the trainings as a table."""
     table = Table(expand=False)
-    for column in ("trial", "state", "step", "objective", "worst slack", "λ", "verdict", "restarts", "node", "seconds"):
+    for column in (
+        "trial",
+        "state",
+        "step",
+        "objective",
+        "worst slack",
+        "λ",
+        "verdict",
+        "restarts",
+        "workers",
+        "node",
+        "seconds",
+    ):
         table.add_column(column, justify="left" if column in ("state", "verdict", "node") else "right", overflow="fold")
     for row in rows:
         table.add_row(*_cells(row))
@@ -126,6 +138,7 @@ def _cells(row: Record) -> tuple[str, ...]:
         " ".join(f"{value:.3g}" for value in multipliers.values()),
         row.get("feasible") or "",
         str(row.get("restarts") or ""),
+        str(row.get("workers") or ""),
         row.get("node") or "",
         clock(row.get("seconds")),
     )

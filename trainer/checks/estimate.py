@@ -94,7 +94,7 @@ def estimate(recipe: Recipe) -> Estimate:
 
 def _part(recipe: Recipe) -> Recipe:
     """One worker's share of each batch, and a small part of the evaluation."""
-    workers, train, rollout, evaluation = recipe.resources.workers, recipe.train, recipe.rollout, recipe.evaluation
+    workers, train, rollout, evaluation = recipe.resources.least, recipe.train, recipe.rollout, recipe.evaluation
     return recipe.model_copy(
         update={
             "train": train.model_copy(update={"batch_size": -(-train.batch_size // workers)}),
