@@ -165,7 +165,7 @@ def logs(story: Story, trial: str, read: Callable[[str, str], str | None]) -> It
     places: list[tuple[str, str]] = []
     for event in events:
         yield _line(event)
-        if event["event"] in ("placed", "restarted"):
+        if event["event"] in ("placed", "restarted", "moved"):
             places.append((event["node"], event["log"]))
     alone = len({event["trial"] for event in story.events}) == 1
     for node, file in dict.fromkeys(places):
@@ -188,6 +188,7 @@ def _line(event: Record) -> str:
         "placed": lambda: f"on {event['node']} at step {event['step']}",
         "phase": lambda: f"{event['phase']}, step {event['step']}",
         "restarted": lambda: f"on {event['node']} at step {event['step']}, as its processes before were lost",
+        "moved": lambda: f"to {event['workers']} worker(s) on {event['node']} at step {event['step']}: {event['moved']}",
         "ended": lambda: f"{event['status']}, {event['feasible'] or 'no verdict'}: {event['reason']}",
     }[event["event"]]()
     return f"{when}  {event['event']}  {said}".rstrip()
