@@ -145,9 +145,9 @@ class _Listener(Unpickled, tune.Callback):
         dead, beyond = set(self._searcher.waits.dead(now)), set(self._searcher.beyond(now))
         for trial in (each for each in trials if each.trial_id in dead | beyond):
             self._searcher.waits.heard(trial.trial_id, now)
-            if trial.trial_id in beyond:
-                self._searcher.take_back(trial.trial_id, "fewer trainings fit than run")
             if (actor := trial.temporary_state.ray_actor) is not None:
+                if trial.trial_id in beyond:
+                    self._searcher.take_back(trial.trial_id, "fewer trainings fit than run")
                 ray.kill(actor)  # of which Tune then tells
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -26,7 +26,7 @@ from dualsweep.trainer.recipe.run import Resources
 from dualsweep.trainer.storage import ERROR, write_files
 
 
-class _UnplacedError(Exception):
+class NotPlacedError(Exception):
     """A slot's workers did not find the places that seemed to be free."""
 
 
@@ -94,7 +94,7 @@ class Training:
                     self._look(slot)
                 self._slot = None
                 return
-            except (EditedModules, _UnplacedError):
+            except (EditedModules, NotPlacedError):
                 self._slots.kill()  # and with another slot's workers modules are imported anew
             except TrainingPaused:
                 self._slots.kill()
@@ -103,6 +103,7 @@ class Training:
                     raise TrainingPaused(self._why) from None
             except Exception:
                 self._slots.kill()
+                self._why = ""
                 raise
 
     def _started(self) -> Generator[None, None, Slot]:
@@ -133,7 +134,7 @@ class Training:
     def _look(self, slot: Slot) -> None:
         """Has the training leave where it should, and has what was not placed start anew."""
         if self._placing.unplaced(bool(slot.nodes)):
-            raise _UnplacedError
+            raise NotPlacedError
         if slot.nodes and (why := self._placing.leaves(slot.workers, slot.nodes, self._report)):
             self._why = why
             slot.pause()
