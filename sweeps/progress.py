@@ -106,7 +106,7 @@ class Progress:
     def side_by_side(self, count: int, reason: str) -> None:
         """From now on so many trainings run at a time, for this reason."""
         with self._lock:
-            self._time_left.places(count, time.monotonic())
+            self._time_left.places(count)
             self.say(f"{count} at a time from now on: {reason}")
 
     def ended(self, name: str, status: str, reason: str, seconds: float, feasible: str = "") -> None:

@@ -21,11 +21,10 @@ class TimeLeft:
         self._turns: dict[bool, list[float]] = {True: [], False: []}
         self._evaluations: list[float] = []
 
-    def places(self, concurrent: int, now: float) -> None:
-        """From now on there are so many places; those that go were free, or are when a training ends."""
-        more, self._concurrent = concurrent - self._concurrent, concurrent
-        self._free = self._free + [now] * more if more > 0 else self._free[: len(self._free) + more]
-        self._first += max(0, more)
+    def places(self, concurrent: int) -> None:
+        """From now on there are so many places; the first training of a new one starts processes as well."""
+        self._first = max(self._first, 0) + max(0, concurrent - self._concurrent)
+        self._concurrent = concurrent
 
     def started(self, name: str, now: float) -> None:
         """A training takes the place that has been free for the shortest time, as one that follows another does at once."""

@@ -93,6 +93,19 @@ def test_places_that_join_and_go_count_from_then_on() -> None:
         clock.ended(str(number), 10.0 * (number + 1))
     told = []
     for places in (1, 2, 3, 1):
-        clock.places(places, 20.0)
+        clock.places(places)
         told.append(clock.left(20.0, 2, {}))
     assert told == [60.0, 30.0, 20.0, 60.0]
+
+
+def test_the_first_training_of_a_place_that_joins_says_nothing_of_those_that_follow() -> None:
+    """As it starts processes: 10 s each, and 40 s once."""
+    clock = TimeLeft(6, 1, 0.0)
+    for number in range(2):
+        clock.started(str(number), 10.0 * number)
+        clock.ended(str(number), 10.0 * (number + 1))
+    clock.places(2)
+    clock.started("2", 20.0)
+    clock.ended("2", 60.0)
+    clock.places(1)
+    assert clock.left(60.0, 3, {}) == 30.0
