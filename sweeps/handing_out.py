@@ -72,6 +72,7 @@ class Handout(Unpickled, Searcher):
         super().__init__()
         self.driver, self._renewal, self._side_by_side = driver, renewal, side_by_side
         self._live: set[str] = set()
+        self._idle = False
         self._taken_back: dict[str, str] = {}
         self._given: dict[str, tuple[Run, Job]] = {}
         self._again: deque[tuple[Run, Job]] = deque()
@@ -86,6 +87,7 @@ class Handout(Unpickled, Searcher):
             return None if self._given else Searcher.FINISHED  # of those that run one may be handed out again
         run, job = self._given[trial_id] = following
         self._live.add(trial_id)
+        self._idle = False
         self.waits.heard(trial_id, time.monotonic(), "a place for its own process")
         beside = max(1, min(most, self.driver.to_run()))
         return {"name": run.name, "job": job, "renewal": self._renewal, "beside": beside}
@@ -124,10 +126,15 @@ class Handout(Unpickled, Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Results are taken when they are reported, and ends without one by a listener; here is room for another."""
         self._live.discard(trial_id)
+        self._idle = not error
 
     def beyond(self, now: float) -> list[str]:
-        """Trainings to be taken back: those that wait for places, where more are handed out than may be at a time."""
-        excess = len(self._live) - self._side_by_side()
+        """Trainings to be taken back: those that wait for places, where more are handed out than may be at a time.
+
+        And one of them where Tune keeps the process of one that has ended for the next: its slot has the places, and goes on with
+        the one that is handed out again.
+        """
+        excess = max(len(self._live) - self._side_by_side(), int(self._idle))
         return self.waits.for_places(now)[:excess] if excess > 0 else []
 
     def take_back(self, trial_id: str, reason: str) -> None:

@@ -147,7 +147,7 @@ class _Listener(Unpickled, tune.Callback):
             self._searcher.waits.heard(trial.trial_id, now)
             if (actor := trial.temporary_state.ray_actor) is not None:
                 if trial.trial_id in beyond:
-                    self._searcher.take_back(trial.trial_id, "fewer trainings fit than run")
+                    self._searcher.take_back(trial.trial_id, "it waits for places, which others have")
                 ray.kill(actor)  # of which Tune then tells
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

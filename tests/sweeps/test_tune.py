@@ -134,3 +134,19 @@ def test_a_training_that_has_saved_and_left_its_process_goes_on_in_another() -> 
     searcher.died("0", RayTaskError("step", "Traceback", TrainingPaused("a node of its is about to go")))
     searcher.on_trial_complete("0", error=True)
     assert given(searcher, "1") == "job of a" and driver.heard == [("moves", "a")]
+
+
+def test_what_waits_for_the_places_of_a_process_that_is_kept_for_the_next_is_handed_to_that() -> None:
+    """Else the two would wait for each other: no other training may be handed out while the one waits."""
+    driver, room = Driver("ab"), [2]
+    searcher = handing_out.Handout(driver, FRESH, lambda: room[0])
+    assert [given(searcher, each) for each in "01"] == ["job of a", "job of b"]
+    room[0] = 1
+    searcher.ended("1")
+    searcher.on_trial_complete("1")
+    searcher.waits.heard("0", 0.0, "1 worker")
+    assert given(searcher, "2") is None and searcher.beyond(1.0) == [] and searcher.beyond(100.0) == ["0"]
+    searcher.take_back("0", "it waits")
+    searcher.died("0", ActorDiedError())
+    searcher.on_trial_complete("0", error=True)
+    assert given(searcher, "2") == "job of a" and searcher.beyond(100.0) == []

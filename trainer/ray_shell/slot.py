@@ -39,7 +39,7 @@ _SILENCE = 60.0
 
 def start_actor(name: str | None = None) -> Any:
     """The handle of a new actor for a slot, on the node of whoever starts it: the fewer nodes, the fewer can be lost."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(SlotCoordinator).options(name=name, num_cpus=0, scheduling_strategy=here).remote()
 
 
