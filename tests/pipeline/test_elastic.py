@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -132,11 +133,13 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     (home / ".ray" / "auth_token").write_text(TOKEN)
     (folder / "elastic_parts.py").write_text(PARTS)
     (folder / "slow").touch()
-    made = Machines(folder, home, Path(f"/tmp/de{os.getpid()}"))
-    try:
-        yield made
-    finally:
-        made.end()
+    # A short path: Ray puts Unix sockets below it, whose names are limited to 107 characters.
+    with tempfile.TemporaryDirectory(prefix="ds", dir="/tmp", ignore_cleanup_errors=True) as temporary:
+        made = Machines(folder, home, Path(temporary))
+        try:
+            yield made
+        finally:
+            made.end()
 
 
 def until(condition: Callable[[], bool], command: subprocess.Popen[str], seconds: float = 100) -> None:
