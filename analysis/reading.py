@@ -224,7 +224,7 @@ def _trial(run: Run, budgets: Sequence[Budget]) -> Trial:
         intervals=intervals,
         feasibility=metrics.get("feasibility"),
         batch_size=_batch_size(run.data.params),
-        workers=_whole(run.data.params.get("resources.workers")) or 1,
+        workers=_whole(run.data.params.get("resources.workers", "").strip("[").split(",")[0]) or 1,  # of [LEAST, MOST] the least
     )
 
 

@@ -28,6 +28,8 @@ NESTED_TRAIN: Mapping[str, str] = MappingProxyType(
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
         # A worker that does not answer for so long counts as dead; Ray waits ten minutes.
         "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",
+        # One process fewer in each trial: its processes look out for nodes that are about to go by themselves.
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
         # The paths in a user's recipe are relative to the working directory, not to a folder of Tune's.
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
     }
@@ -36,8 +38,6 @@ NESTED_TRAIN: Mapping[str, str] = MappingProxyType(
 
 LOCAL_ONLY: Mapping[str, str] = MappingProxyType(
     {
-        # One process fewer in each trial; this machine gets no notice of pre-emption anyway.
-        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
     }
 )

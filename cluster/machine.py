@@ -30,7 +30,7 @@ def local_machine(root: Path = _ROOT) -> Machine:
 
 
 def connected_machine() -> Machine:
-    """Measure the cluster to which this process is connected, node by node.
+    """Measure the cluster to which this process is connected, node by node, without those that are about to go.
 
     Memory is what Ray counts on each node: its logical memory plus its object store.
 
@@ -41,7 +41,8 @@ def connected_machine() -> Machine:
 
     if not ray.is_initialized():
         raise ClusterError("planning on a cluster needs a connection to it", "none", "call dualsweep.cluster.connect first")
-    nodes = tuple(_node(node["Resources"]) for node in _nodes() if node["Alive"])
+    leaving = _leaving()
+    nodes = tuple(_node(node["Resources"]) for node in _nodes() if node["Alive"] and node["NodeID"] not in leaving)
     if not nodes:
         raise ClusterError("the cluster must have a living node", "none", "start its head with `ray start --head`")
     return Machine.of_nodes(nodes) if len(nodes) > 1 else nodes[0]
@@ -51,6 +52,13 @@ def _nodes() -> list[dict[str, Any]]:
     import ray
 
     return list(ray.nodes())  # type: ignore[no-untyped-call]  # Ray leaves it without types
+
+
+def _leaving() -> set[str]:
+    """The ids of nodes that Ray drains: they have been told to end, and take nothing new."""
+    from ray._private import state  # of which Ray has no public word
+
+    return set(state.state.get_draining_nodes())
 
 
 def _node(resources: Mapping[str, Any]) -> Machine:

@@ -4,7 +4,7 @@ One nested trial is a Tune trial actor, a Train controller and its helpers, one 
 the workers compute, so only they ask for CPUs and GPUs:
 
     worker slots of a node = min(floor(CPUs / CPUs per worker), GPU slots)
-    concurrent trials      = min(floor(sum of slots / workers), memory, limit)
+    concurrent trials      = min(floor(sum of slots / workers), memory, limit)   (workers: the least of an elastic trial)
     memory                 = floor((RAM - 4 GB a node) / (2 GB + 0.4 GB * workers))
 
 **Why the trial actor asks for memory and for no CPU.** Ray places it in a group of its own, and Tune refuses a group
@@ -70,7 +70,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Ask:
-    """What one trial asks for: `workers`, and CPUs and GPUs for each of them.
+    """What one trial asks for: `workers`, and CPUs and GPUs for each of them; an elastic one takes up to `most` workers.
 
     Raises:
         ClusterError: fewer than one worker, a negative amount, or a worker that asks for nothing.
@@ -79,6 +79,7 @@ class Ask:
     workers: int
     cpus_per_worker: float
     gpus_per_worker: float = 0.0
+    most: int = 0
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -98,6 +99,11 @@ class Ask:
                 f"gpus_per_worker={self.gpus_per_worker}",
                 "give whole GPUs, or a fraction of one",
             )
+
+    @property
+    def span(self) -> str:
+        """The number of workers, in words."""
+        return f"{self.workers} to {self.most}" if self.most > self.workers else f"{self.workers}"
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,7 @@ def _by_slots(machine: Machine, ask: Ask) -> Plan:
         raise _too_many_workers(machine, ask, fit, binding)
     kind = {"cpu": f"{_number(machine.cpus)} CPUs", "gpu": f"{_number(machine.gpus)} GPUs"}[binding]
     spread = f" on {len(machine.nodes)} nodes" if len(machine.nodes) > 1 else ""
-    reason = f"{kind}{spread} hold {_count(fit, 'worker')} of {_worker(ask)}, and a trial takes {ask.workers}"
+    reason = f"{kind}{spread} hold {_count(fit, 'worker')} of {_worker(ask)}, and a trial takes {ask.span}"
     return Plan(fit // ask.workers, binding, reason)
 
 

@@ -54,7 +54,7 @@ class Checked:
     @property
     def ask(self) -> Ask:
         resources = self.recipe.resources
-        return Ask(resources.workers, resources.cpus_per_worker, resources.gpus_per_worker)
+        return Ask(resources.least, resources.cpus_per_worker, resources.gpus_per_worker, resources.most)
 
 
 def check_is_sweep(file: Path) -> None:

@@ -58,6 +58,11 @@ class Conductor:
         """Whether a trial may be stopped: only then are reported points asked for."""
         return self._stopper is not None
 
+    @property
+    def to_end(self) -> int:
+        """How many trainings have not ended, of the trials that were asked for."""
+        return sum(len(trial.waiting) for trial in self._open.values()) + len(self._unfinished) * len(self._plan.seeds)
+
     def next(self) -> Run | ProposedTrial | None:
         """A training to start; or, where no open trial has one, an unfinished trial to take up; None to ask for a new one."""
         if self._waiting:

@@ -33,7 +33,7 @@ def describe(checked: Checked, everything: bool = False) -> Iterator[str]:
     yield f"{checked.file}: {'sweep' if plan else 'recipe'} `{plan.name if plan else recipe.name}` is good"
     if plan is not None:
         yield from _of_sweep(plan)
-    workers = f"{ask.workers} worker{'s' if ask.workers > 1 else ''} of {ask.cpus_per_worker} CPU"
+    workers = f"{ask.span} worker{'s' if ask.span != '1' else ''} of {ask.cpus_per_worker} CPU"
     gpus = f" and {ask.gpus_per_worker:g} GPU" if ask.gpus_per_worker else ""
     batch = f"{recipe.rollout.batch_size} trajectories" if recipe.terms_on("rollout") else f"batch {recipe.train.batch_size}"
     yield f"  one trial     {recipe.train.steps} steps of {batch} on {workers}{gpus}"

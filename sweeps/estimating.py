@@ -32,13 +32,15 @@ def show_estimate(checked: Checked) -> None:
 
 def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
     """The estimate, line by line, of a recipe that was found good, and of its sweep."""
-    recipe, plan, workers = checked.recipe, checked.plan, checked.ask.workers
+    recipe, plan, ask = checked.recipe, checked.plan, checked.ask
+    workers = ask.workers
     which = "all" if estimate.trained == estimate.parameters else f"{estimate.trained:,}"
     yield f"  parameters    {estimate.parameters:,}, {which} trained"
     parts = ", ".join(f"{name} {size(count)}" for name, count in estimate.memory.items())
     yield f"  memory        {size(sum(estimate.memory.values()))} of tensors a worker: {parts}"
     kind = "trajectories" if recipe.terms_on("rollout") else "images"
-    share = f", {workers} workers without what they exchange" if workers > 1 else ""
+    elastic = " the least," if ask.most > workers else ""
+    share = f",{elastic} {workers} worker{'s' if workers > 1 else ''} without what they exchange" if ask.most > 1 else ""
     yield (
         f"  speed         {estimate.step * 1000:.3g} ms a step, {estimate.images:,.0f} {kind} a second"
         f" (by {estimate.timed} steps on this machine's {estimate.device.upper()}{share})"

@@ -2,7 +2,7 @@
 
 | file | what it has |
 |---|---|
-| `events.jsonl` | one line for each event that matters, with its time and training: started, restarted, ended |
+| `events.jsonl` | one line for each event that matters, with its time and training: started, restarted, moved, ended |
 | `live.json` | the trainings that run, as they last reported, at most a second old |
 
 They lie in the output folder; for a Ray job also among Ray's logs on the driver's node, where its job server can read them.

@@ -75,7 +75,7 @@ class Progress:
         with self._lock:
             state = self._running.setdefault(name, TrialState(name, ""))
             state.reported = time.time()
-            self._place(state, payload.get("node", ""), payload.get("log", ""), payload["step"])
+            self._place(state, payload)
             state.step, state.steps, state.seconds = payload["step"], payload["steps"], payload["seconds"]
             for point in payload["points"]:
                 state.metrics.update(point["metrics"])
@@ -88,15 +88,26 @@ class Progress:
                 self._print(state)
             self._refresh()
 
-    def _place(self, state: TrialState, node: str, log: str, step: int) -> None:
-        """Notes where a training runs; another process than before means that the one before is lost."""
+    def _place(self, state: TrialState, payload: Mapping[str, Any]) -> None:
+        """Notes where a training runs; another process than before means that it has left that one, or that it is lost."""
+        node, log, step, workers = (payload.get(key) for key in ("node", "log", "step", "workers"))
         if not log or log == state.log:
             return
+        moved, kind = payload.get("moved", ""), "placed"
         if state.log:
             state.restarts += 1
-            self.say(f"trial {state.name} lost its processes on {state.node}, and goes on at step {step} on {node}")
-        state.node, state.log = node, log
-        self._journal.event("restarted" if state.restarts else "placed", state.name, node=node, log=log, step=step)
+            kind = "moved" if moved else "restarted"
+            left = f"left its processes on {state.node} ({moved})" if moved else f"lost its processes on {state.node}"
+            on = node if workers == state.workers else f"{node} with {workers} worker{'s' if workers != 1 else ''}"
+            self.say(f"trial {state.name} {left}, and goes on at step {step} on {on}")
+        state.node, state.log, state.workers = str(node), str(log), int(workers or 0)
+        self._journal.event(kind, state.name, node=node, log=log, step=step, workers=workers, moved=moved)
+
+    def side_by_side(self, count: int, reason: str) -> None:
+        """From now on so many trainings run at a time, for this reason."""
+        with self._lock:
+            self._time_left.places(count)
+            self.say(f"{count} at a time from now on: {reason}")
 
     def ended(self, name: str, status: str, reason: str, seconds: float, feasible: str = "") -> None:
         """A training is over; `feasible` is the verdict, empty where there is none."""

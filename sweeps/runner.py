@@ -103,6 +103,14 @@ class Runner:
         """The training's own process died, and another goes on from its checkpoint."""
         self._progress.say(f"trial {run.name}: its own process died ({reason}); another goes on from its checkpoint")
 
+    def moves(self, run: Run, reason: str) -> None:
+        """The training has given up its own process, and goes on in another where it fits."""
+        self._progress.say(f"trial {run.name} gives up its processes ({reason}), and goes on from its checkpoint where it fits")
+
+    def to_run(self) -> int:
+        """How many trainings have not ended, those among them that have not begun."""
+        return self._study.remaining * len(self._plan.seeds) + self._conductor.to_end
+
     def waits(self, run: Run, reason: str) -> None:
         self._progress.say(f"trial {run.name}: {reason}")
 

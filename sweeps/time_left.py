@@ -21,6 +21,11 @@ class TimeLeft:
         self._turns: dict[bool, list[float]] = {True: [], False: []}
         self._evaluations: list[float] = []
 
+    def places(self, concurrent: int) -> None:
+        """From now on there are so many places; the first training of a new one starts processes as well."""
+        self._first = max(self._first, 0) + max(0, concurrent - self._concurrent)
+        self._concurrent = concurrent
+
     def started(self, name: str, now: float) -> None:
         """A training takes the place that has been free for the shortest time, as one that follows another does at once."""
         since = self._free.pop() if self._free else now

@@ -27,6 +27,7 @@ class TrialState:
     printed: float = 0.0
     node: str = ""
     log: str = ""
+    workers: int = 0
     restarts: int = 0
     reported: float = 0.0
     phase: str = "starting"
@@ -53,9 +54,10 @@ class TrialState:
 
     def to_json(self) -> dict[str, Any]:
         """How far it is, for the journal: `reported` in seconds of Unix time, 0 before the first report."""
-        return {"trial": self.name, "node": self.node, "log": self.log, "restarts": self.restarts, "reported": self.reported} | (
-            standing(self.step, self.seconds, self.metrics) | {"steps": self.steps, "phase": self.phase, "share": self.share}
-        )
+        where = {"node": self.node, "log": self.log, "workers": self.workers, "restarts": self.restarts}
+        stands = standing(self.step, self.seconds, self.metrics)
+        phase = {"steps": self.steps, "phase": self.phase, "share": self.share, "reported": self.reported}
+        return {"trial": self.name} | where | stands | phase
 
     @property
     def multipliers(self) -> str:

@@ -11,65 +11,34 @@ import contextlib
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 from ray import cloudpickle, tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneError, Tuner
 from ray.tune.execution import class_cache
-from ray.tune.search import Searcher
 
 from dualsweep.cluster.resources import TRIAL_RESOURCES
+from dualsweep.sweeps.handing_out import Handout, TrialDriver, Unpickled
 from dualsweep.sweeps.interrupts import asked_to_end
-from dualsweep.sweeps.trials.runs import Run
-from dualsweep.sweeps.trials.waits import Waits
 from dualsweep.sweeps.tune_trial import INTERRUPTED, WAITS, TuneTrial
-from dualsweep.trainer.metric_point import Payload
-from dualsweep.trainer.ray_shell.job import Job
 from dualsweep.trainer.ray_shell.receipts import acknowledge
 from dualsweep.trainer.ray_shell.slot import FRESH, Renewal
-from dualsweep.trainer.ray_shell.training_handle import is_loss
 
 #: Progress is ours to show, and points go to the spool: Tune's own tables and result files are not needed.
 _SILENT = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_PRINT_ALL_TRIAL_ERRORS": "0"}
 
 
-class TrialDriver(Protocol):
-    """Who decides what runs, and hears how it goes; everything is called in the driver's process, one call at a time."""
-
-    def next(self) -> tuple[Run, Job] | None:
-        """The next training, or None when there is none left to start."""
-
-    def started(self, run: Run) -> None: ...
-
-    def reported(self, run: Run, payload: dict[str, Any]) -> bool:
-        """Takes a report; whether the training is over, by its own last report or because it is to stop."""
-
-    def kept(self, run: Run, payload: dict[str, Any]) -> Sequence[Payload]:
-        """The reports, this one and earlier ones, of which all is where no kill reaches it; `paused` in it: it waits for that."""
-
-    def recovers(self, run: Run, reason: str) -> None:
-        """The training's own process died; another one goes on from its checkpoint."""
-
-    def waits(self, run: Run, reason: str) -> None:
-        """The training has not gone on for a while."""
-
-    def interrupted(self, run: Run, reason: str) -> None:
-        """Processes of the training died, more often than it is started again here; a later command goes on with it."""
-
-    def lost(self, run: Run, reason: str) -> None:
-        """The training ended without a result."""
+#: More trainings than any cluster holds, for Tune: `Handout` knows how many may run, which Tune would fix once for all.
+_ANY_NUMBER = 10_000
 
 
-#: How often a training whose own process died goes on from its checkpoint; one more death interrupts it.
-MOST_DEATHS = 3
-
-
-def run_trials(driver: TrialDriver, concurrent: int, folder: Path, *, warm: bool = True, ends: bool = False) -> None:
-    """Runs trainings until the driver has none left, at most `concurrent` at a time. Ctrl-C ends them and returns: what was
+def run_trials(
+    driver: TrialDriver, side_by_side: Callable[[], int], folder: Path, *, warm: bool = True, ends: bool = False
+) -> None:  # fmt: skip
+    """Runs trainings until the driver has none left, at most `side_by_side` at a time. Ctrl-C ends them and returns: what was
     reported is kept.
 
     `warm`: processes take one training after another; else each training has its own. `ends`: the cluster ends afterwards, so
@@ -79,12 +48,12 @@ def run_trials(driver: TrialDriver, concurrent: int, folder: Path, *, warm: bool
         OSError: what is reported can't be written down.
     """
     _keep_quiet()
-    searcher = _Searcher(driver, Renewal() if warm else FRESH)
+    searcher = Handout(driver, Renewal() if warm else FRESH, side_by_side)
     tuner = Tuner(
         tune.with_resources(TuneTrial, dict(TRIAL_RESOURCES)),
         tune_config=tune.TuneConfig(
             num_samples=-1,  # the searcher says when there are no more
-            max_concurrent_trials=concurrent,
+            max_concurrent_trials=_ANY_NUMBER,
             search_alg=searcher,
             reuse_actors=warm,
             trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
@@ -124,73 +93,10 @@ def _refusal(error: BaseException | None) -> OSError | None:
     return error
 
 
-class _Unpickled:
-    """Tune keeps a copy of what it was given, for a way of continuing that we don't use: an empty one."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
-class _Searcher(_Unpickled, Searcher):
-    """Hands out the driver's trainings, and those again, as another of Tune's trials, whose process died."""
-
-    def __init__(self, driver: TrialDriver, renewal: Renewal) -> None:
-        super().__init__()
-        self.driver, self._renewal = driver, renewal
-        self._given: dict[str, tuple[Run, Job]] = {}
-        self._again: deque[tuple[Run, Job]] = deque()
-        self._ends: dict[str, list[str]] = {}
-        self.waits = Waits()
-
-    def suggest(self, trial_id: str) -> Any:  # a configuration, or Tune's word for none now or for the end
-        following = self._again.popleft() if self._again else self.driver.next()
-        if following is None:
-            return None if self._given else Searcher.FINISHED  # of those that run one may be handed out again
-        run, job = self._given[trial_id] = following
-        self.waits.heard(trial_id, time.monotonic(), "a place for its own process")
-        return {"name": run.name, "job": job, "renewal": self._renewal}
-
-    def of(self, trial_id: str) -> Run | None:
-        """The training of one of Tune's trials, which has not ended for the driver."""
-        return self._given[trial_id][0] if trial_id in self._given else None
-
-    def ended(self, trial_id: str) -> tuple[Run, Job] | None:
-        """Takes note that a training has ended; None where that was known."""
-        self.waits.over(trial_id)
-        return self._given.pop(trial_id, None)
-
-    def died(self, trial_id: str, error: BaseException | None) -> None:
-        """A training's own process died or raised an error: it goes on in another, unless the same error came before.
-
-        After so many deaths it is interrupted.
-        """
-        if (given := self.ended(trial_id)) is None:
-            return
-        (run, _), reason = given, _told(error)
-        before = self._ends.setdefault(run.name, [])
-        before.append(reason)
-        if error is not None and not is_loss(error) and reason in before[:-1]:
-            self.driver.lost(run, reason)
-        elif len(before) > MOST_DEATHS:
-            self.driver.interrupted(run, f"its own process died {len(before)} times, at last: {reason}")
-        else:
-            self._again.append(given)
-            self.driver.recovers(run, reason)
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Results are taken when they are reported; this hears only of trials that ended without one (see `_Listener`)."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study in the output folder is the state."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: see `save`."""
-
-
-class _Reports(_Unpickled, tune.Stopper):
+class _Reports(Unpickled, tune.Stopper):
     """Passes reports on to the driver, who may answer that the training is to end: Tune asks this before all else."""
 
-    def __init__(self, searcher: _Searcher) -> None:
+    def __init__(self, searcher: Handout) -> None:
         self._searcher = searcher
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -215,10 +121,10 @@ class _Reports(_Unpickled, tune.Stopper):
         return False
 
 
-class _Listener(_Unpickled, tune.Callback):
+class _Listener(Unpickled, tune.Callback):
     """Passes starts and ends on to the driver, and ends what is silent."""
 
-    def __init__(self, searcher: _Searcher, ends: bool) -> None:
+    def __init__(self, searcher: Handout, ends: bool) -> None:
         self._searcher, self._driver, self._ends = searcher, searcher.driver, ends
         self._begun: set[str] = set()
 
@@ -236,10 +142,12 @@ class _Listener(_Unpickled, tune.Callback):
         for trial_id, reason in self._searcher.waits.due(now):
             if (run := self._searcher.of(trial_id)) is not None:
                 self._driver.waits(run, reason)
-        dead = set(self._searcher.waits.dead(now))
-        for trial in (each for each in trials if each.trial_id in dead):
+        dead, beyond = set(self._searcher.waits.dead(now)), set(self._searcher.beyond(now))
+        for trial in (each for each in trials if each.trial_id in dead | beyond):
             self._searcher.waits.heard(trial.trial_id, now)
             if (actor := trial.temporary_state.ray_actor) is not None:
+                if trial.trial_id in beyond:
+                    self._searcher.take_back(trial.trial_id, "it waits for places, which others have")
                 ray.kill(actor)  # of which Tune then tells
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -256,11 +164,3 @@ def _error_of(trial: Any) -> BaseException | None:
         error: BaseException = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
         return error
     return None
-
-
-def _told(error: BaseException | None) -> str:
-    """Of a death the first sentence that Ray says of it; of an error in the process its last line."""
-    lines = str(error or "").strip().splitlines() or ["it was lost"]
-    if error is None or is_loss(error):
-        return next((line for line in lines if "died" in line or "dead" in line), lines[0]).split(". ")[0].rstrip(".")
-    return lines[-1]

@@ -9,7 +9,7 @@ from ray import tune
 
 from dualsweep.trainer.errors import TrainingError, TrainingInterrupted
 from dualsweep.trainer.ray_shell.job import Job, result_in
-from dualsweep.trainer.ray_shell.slot import Slots
+from dualsweep.trainer.ray_shell.slots import Slots
 from dualsweep.trainer.ray_shell.training_handle import Training
 from dualsweep.trainer.result import failed
 
@@ -30,21 +30,25 @@ class TuneTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self._slots = Slots(config["renewal"])
-        self._begin(config["job"])
+        self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Takes the next training; the one before has ended, or is stopped now."""
         self._training.stop(_STOPPING)
-        self._begin(new_config["job"])
+        self._begin(new_config)
         return True
 
-    def _begin(self, job: Job) -> None:
-        self._job = job
-        self._training = Training(job, self._slots)
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._job: Job = config["job"]
+        self._training = Training(self._job, self._slots, config["beside"], moves=True)
         self._reports = self._training.reports(kept=False)
 
     def step(self) -> dict[str, Any]:
-        """The next report, the last one with `done`; an empty one where there is none for a while."""
+        """The next report, the last one with `done`; an empty one where there is none for a while.
+
+        Raises:
+            TrainingPaused: it goes on in another process, as the node of this one is about to go.
+        """
         silent_until = time.monotonic() + _SILENCE
         try:
             while (payload := next(self._reports, _OVER)) is None and time.monotonic() < silent_until:

@@ -11,6 +11,8 @@ from rich.console import Console
 from dualsweep.analysis.review import review
 from dualsweep.cluster.address import gcs_address, probe_gcs
 from dualsweep.cluster.connection import connect
+from dualsweep.cluster.machine import connected_machine
+from dualsweep.cluster.resources import Plan as Fits
 from dualsweep.cluster.resources import concurrency
 from dualsweep.sweeps import way_back
 from dualsweep.sweeps.checking import Checked
@@ -34,6 +36,7 @@ from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.amortising import ended_in, is_waiting, place_of, run_amortised
 from dualsweep.sweeps.trials.restoring import restore
 from dualsweep.sweeps.trials.results import Results, sweep_record
+from dualsweep.sweeps.trials.side_by_side import SideBySide
 from dualsweep.trainer.amortised.front import front_in
 from dualsweep.trainer.errors import TrainingInterrupted
 from dualsweep.trainer.result import Result
@@ -112,7 +115,7 @@ def _run_trials(
     with connect(checked.address, on_loss=lost) as connection:
         fits = concurrency(connection.machine, checked.ask, plan.sweep.concurrency)
         check_nodes(checked, connection, console)
-        concurrent = min(fits.concurrent, max(1, runs))
+        concurrent = max(1, min(fits.concurrent, runs))
         terminate_like_interrupt()
         if is_waiting(plan, checked.output, tracker):
             amortised = run_amortised(plan, checked.output, driven, tracker, console, listener=listener)
@@ -127,7 +130,12 @@ def _run_trials(
         journal.begin(TrialRecord.load_all(folder))
         with Progress(console, total, concurrent, total - runs, unit, journal) as progress:
             runner = Runner(plan, study, tracker, progress, checked.output, driven, listener)
-            run_trials(runner, concurrent, folder, warm=plan.sweep.hosting == "warm", ends=connection.started)
+
+            def measure() -> Fits:
+                return concurrency(connected_machine(), checked.ask, plan.sweep.concurrency)
+
+            side_by_side = SideBySide(fits, measure, runs, progress.side_by_side)
+            run_trials(runner, side_by_side.now, folder, warm=plan.sweep.hosting == "warm", ends=connection.started)
     return amortised
 
 

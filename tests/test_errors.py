@@ -17,9 +17,10 @@ from dualsweep.trainer.config.dotted_keys import NoSuchPlaceError
 from dualsweep.trainer.config.import_path import CannotImportError
 from dualsweep.trainer.config.uris import BadPlaceError
 from dualsweep.trainer.data.faults import BadDataError
-from dualsweep.trainer.errors import BadPartError, TrainingError, TrainingInterrupted, TrainingStopped
+from dualsweep.trainer.errors import BadPartError, TrainingError, TrainingInterrupted, TrainingPaused, TrainingStopped
 from dualsweep.trainer.evaluation.evidence import NotMeasured
 from dualsweep.trainer.ray_shell.slot import EditedModules, SlotLostError
+from dualsweep.trainer.ray_shell.training_handle import NotPlacedError
 from dualsweep.trainer.storage import OutsideError
 from tests.house import ROOMS
 
@@ -31,7 +32,7 @@ RAISED: list[Exception] = [
     *[kind(*THREE) for kind in (UnplacedError, OutsideError, StorageError,
                                   NoSuchPlaceError, CannotImportError, BadPartError, BadPlaceError, ClusterError)],
     *[kind("a reason") for kind in (TrainingError, TrainingInterrupted, TrainingStopped, SlotLostError, NotMeasured)],
-    *[kind("a reason") for kind in (EditedModules, ReviewError, _GoneError)],
+    *[kind("a reason") for kind in (EditedModules, ReviewError, TrainingPaused, NotPlacedError, _GoneError)],
 ]  # fmt: skip
 
 

@@ -17,5 +17,9 @@ class TrainingStopped(Exception):  # noqa: N818  # nothing went wrong
     """A run was asked to end at its next dual step. All of its workers are told so at the same one."""
 
 
+class TrainingPaused(Exception):  # noqa: N818  # nothing went wrong
+    """A run was asked to leave its processes; it has a checkpoint of its last step there, from which it goes on in others."""
+
+
 class TrainingInterrupted(Exception):  # noqa: N818  # its checkpoint is there
     """Processes of a run died, more often than it is started again at once. The same call again continues it."""

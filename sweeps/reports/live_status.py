@@ -108,7 +108,19 @@ def is_folder(where: str) -> bool:
 def show(rows: list[Record], console: Console) -> None:
     """Prints the trainings as a table."""
     table = Table(expand=False)
-    for column in ("trial", "state", "step", "objective", "worst slack", "λ", "verdict", "restarts", "node", "seconds"):
+    for column in (
+        "trial",
+        "state",
+        "step",
+        "objective",
+        "worst slack",
+        "λ",
+        "verdict",
+        "restarts",
+        "workers",
+        "node",
+        "seconds",
+    ):
         table.add_column(column, justify="left" if column in ("state", "verdict", "node") else "right", overflow="fold")
     for row in rows:
         table.add_row(*_cells(row))
@@ -127,6 +139,7 @@ def _cells(row: Record) -> tuple[str, ...]:
         " ".join(f"{value:.3g}" for value in multipliers.values()),
         row.get("feasible") or "",
         str(row.get("restarts") or ""),
+        str(row.get("workers") or ""),
         row.get("node") or "",
         clock(row.get("seconds")),
     )
@@ -153,7 +166,7 @@ def logs(story: Story, trial: str, read: Callable[[str, str], str | None]) -> It
     places: list[tuple[str, str]] = []
     for event in events:
         yield _line(event)
-        if event["event"] in ("placed", "restarted"):
+        if event["event"] in ("placed", "restarted", "moved"):
             places.append((event["node"], event["log"]))
     alone = len({event["trial"] for event in story.events}) == 1
     for node, file in dict.fromkeys(places):
@@ -176,6 +189,7 @@ def _line(event: Record) -> str:
         "placed": lambda: f"on {event['node']} at step {event['step']}",
         "phase": lambda: f"{event['phase']}, step {event['step']}",
         "restarted": lambda: f"on {event['node']} at step {event['step']}, as its processes before were lost",
+        "moved": lambda: f"to {event['workers']} worker(s) on {event['node']} at step {event['step']}: {event['moved']}",
         "ended": lambda: f"{event['status']}, {event['feasible'] or 'no verdict'}: {event['reason']}",
     }[event["event"]]()
     return f"{when}  {event['event']}  {said}".rstrip()

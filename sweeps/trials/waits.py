@@ -10,6 +10,9 @@ TOLD = 30.0
 #: words it may have to end one slot and to start another.
 DEAD = 180.0
 
+#: Seconds within which a training finds its places where there are enough.
+PLACED = 20.0
+
 
 @dataclass(frozen=True)
 class _Heard:
@@ -46,6 +49,11 @@ class Waits:
                 said.append((key, f"{what} for {silent:.0f} s"))
                 self._heard[key] = replace(last, told=2 * last.told)
         return said
+
+    def for_places(self, now: float) -> list[str]:
+        """The trainings that have waited for something for `PLACED`, those of the shortest wait first."""
+        waiting = [(now - last.since, key) for key, last in self._heard.items() if last.waits]
+        return [key for seconds, key in sorted(waiting) if seconds >= PLACED]
 
     def dead(self, now: float) -> list[str]:
         """The trainings of which nothing was heard for so long that their process counts as dead."""

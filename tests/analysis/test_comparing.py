@@ -220,7 +220,8 @@ def test_sweeps_are_compared_as_mlflow_has_them(tmp_path: Path) -> None:
         for number, point in enumerate(points):
             made = trial(number, point, steps=50)
             run = log_trial(uri, experiment, parent, replace(made, metrics={**made.metrics, "feasible": 1.0}))
-            for name, value in {"train.batch_size": 32, "resources.workers": 2, "rollout.batch_size": 64}.items():
+            workers = [2, 4] if number else 2  # of an elastic one the least
+            for name, value in {"train.batch_size": 32, "resources.workers": workers, "rollout.batch_size": 64}.items():
                 client.log_param(run, name, value)
         runs.append(parent)
     first, second = compare([read_sweep(uri, run) for run in runs]).courses

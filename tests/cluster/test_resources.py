@@ -118,3 +118,8 @@ def test_more_machine_never_means_fewer_trials() -> None:
 def test_local_cluster_has_whole_cpus_without_allowance() -> None:
     assert local_cluster_cpus(Machine(2, 0, GB)) == 2
     assert local_cluster_cpus(Machine(0.5, 0, GB)) == 1
+
+
+def test_an_elastic_trial_counts_with_its_least_workers() -> None:
+    plan = concurrency(Machine(8, 0, PLENTY), Ask(2, 1, most=4))
+    assert plan.concurrent == 4 and plan.reason.endswith("a trial takes 2 to 4")

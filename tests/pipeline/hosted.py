@@ -17,7 +17,8 @@ from dualsweep.cluster import connection
 from dualsweep.cluster.connection import connect
 from dualsweep.cluster.resources import local_cluster_cpus
 from dualsweep.trainer.ray_shell.job import Job, job_for
-from dualsweep.trainer.ray_shell.slot import Renewal, Slots
+from dualsweep.trainer.ray_shell.slot import Renewal
+from dualsweep.trainer.ray_shell.slots import Slots
 from dualsweep.trainer.ray_shell.training_handle import Training
 from dualsweep.trainer.recipe.recipe import Recipe
 from tests.pipeline.conftest import RECIPE, ROOT, running_in, without_time, working_directory

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dualsweep.trainer.ray_shell.job import job_for
-from dualsweep.trainer.ray_shell.slot import Slots
+from dualsweep.trainer.ray_shell.slots import Slots
 from dualsweep.trainer.recipe.recipe import Recipe
 from tests.pipeline.conftest import trained_here
 from tests.pipeline.hosted import points_of, slots, there

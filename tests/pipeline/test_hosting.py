@@ -19,7 +19,7 @@ from dualsweep.trainer.checkpoint import CheckpointFolder
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.ray_shell.job import job_for, result_in
 from dualsweep.trainer.ray_shell.launch import train
-from dualsweep.trainer.ray_shell.slot import Slots
+from dualsweep.trainer.ray_shell.slots import Slots
 from dualsweep.trainer.ray_shell.training_handle import Training
 from dualsweep.trainer.recipe.recipe import Recipe
 from tests.known.cases import THRESHOLDS, backpropagation

@@ -54,7 +54,7 @@ CASES = {
     "not YAML": ("recipe.yaml", "data: {source", "data: {{source", 5, "file", "YAML"),
     "call that does not import": ("recipe.yaml", "{unet: {channels: [8, 16]}}", "{call: no_such_module:build}", 3, "model.call", "no_such_module"),
     "call that is not callable": ("recipe.yaml", "{unet: {channels: [8, 16]}}", "{call: math:pi}", 3, "model.call", "cannot be called"),
-    "zero workers": ("recipe.yaml", "batch_size: 16}", "batch_size: 16}\nresources: {workers: 0}", 10, "resources.workers", "greater than or equal to 1"),
+    "zero workers": ("recipe.yaml", "batch_size: 16}", "batch_size: 16}\nresources: {workers: 0}", 10, "resources.workers", "whole number from 1"),
     "too many workers": ("recipe.yaml", "batch_size: 16}", "batch_size: 600}\nresources: {workers: 512}", 10, "resources.workers", "512"),
     "range reversed": ("sweep.yaml", "[0.08, 0.25]", "[0.25, 0.08]", 5, "search.constraints.*.at_most.uniform", "0.25"),
     "log range touching zero": ("sweep.yaml", "[0.003, 0.3]", "[0, 0.3]", 4, "search.dual.step_size.log_uniform", "above zero"),

@@ -125,3 +125,24 @@ def test_a_job_writes_beside_rays_logs_too(tmp_path: Path, monkeypatch: pytest.M
 
 def test_without_a_journal_there_is_no_story() -> None:
     assert Story.of(lambda name: None) is None
+
+
+def test_a_training_that_has_moved_says_why_and_to_how_many_workers(tmp_path: Path) -> None:
+    console = Console(record=True, width=200, file=io.StringIO())
+    progress = Progress(console, 1, journal=Journal([f"{tmp_path}/"]))
+    progress.started("0000")
+    progress.reported("0000", report(20, 0.1, "a.out") | {"workers": 2})
+    progress.reported("0000", report(21, 0.1, "b.out") | {"workers": 1, "moved": "a node of its is about to go"})
+    time.sleep(1.1)
+    progress.reported("0000", report(10, 0.1, "c.out") | {"workers": 1})
+    said = console.export_text()
+    moved = "left its processes on node-of-a.out (a node of its is about to go), and goes on at step 21 on node-of-b.out with 1"
+    assert (
+        f"{moved} worker\n" in said and "lost its processes on node-of-b.out, and goes on at step 10 on node-of-c.out\n" in said
+    )
+    told = list(logs(of_folder(tmp_path), "0000", lambda node, file: f"{file} there"))
+    assert any("moved  to 1 worker(s) on node-of-b.out at step 21: a node of its" in line for line in told)
+    assert "--- b.out on node-of-b.out" in told
+    assert rows(tmp_path)["0000"]["workers"] == 1
+    show(list(rows(tmp_path).values()), console)
+    assert "workers" in console.export_text()

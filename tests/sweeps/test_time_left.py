@@ -83,3 +83,29 @@ def test_a_slow_trial_is_not_said_to_be_over_and_its_own_pace_is_believed() -> N
             clock.ended(name, 10.0)
     assert clock.left(30.0, 1, {"0001": None}) == 0.0
     assert clock.left(30.0, 1, {"0001": 7.0}) == 7.0
+
+
+def test_places_that_join_and_go_count_from_then_on() -> None:
+    """Eight trainings of 10 s each: after two of one place, six of two places, or of three, or of one again."""
+    clock = TimeLeft(8, 1, 0.0)
+    for number in range(2):
+        clock.started(str(number), 10.0 * number)
+        clock.ended(str(number), 10.0 * (number + 1))
+    told = []
+    for places in (1, 2, 3, 1):
+        clock.places(places)
+        told.append(clock.left(20.0, 2, {}))
+    assert told == [60.0, 30.0, 20.0, 60.0]
+
+
+def test_the_first_training_of_a_place_that_joins_says_nothing_of_those_that_follow() -> None:
+    """As it starts processes: 10 s each, and 40 s once."""
+    clock = TimeLeft(6, 1, 0.0)
+    for number in range(2):
+        clock.started(str(number), 10.0 * number)
+        clock.ended(str(number), 10.0 * (number + 1))
+    clock.places(2)
+    clock.started("2", 20.0)
+    clock.ended("2", 60.0)
+    clock.places(1)
+    assert clock.left(60.0, 3, {}) == 30.0

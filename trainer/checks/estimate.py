@@ -96,7 +96,7 @@ def estimate(recipe: Recipe) -> Estimate:
 
 def _part(recipe: Recipe) -> Recipe:
     """One worker's share of each batch, and a small part of the evaluation."""
-    workers, train, rollout, evaluation = recipe.resources.workers, recipe.train, recipe.rollout, recipe.evaluation
+    workers, train, rollout, evaluation = recipe.resources.least, recipe.train, recipe.rollout, recipe.evaluation
     return recipe.model_copy(
         update={
             "train": train.model_copy(update={"batch_size": -(-train.batch_size // workers)}),
@@ -164,7 +164,7 @@ def _held(prepared: Prepared, recipe: Recipe) -> dict[str, int]:
     held = {names[name]: sum(map(_bytes, tensors.values())) for name, tensors in groups.items() if name in names}
     held["weights"] = sum(map(_bytes, prepared.primal.predictor.parameters()))  # frozen ones, which no checkpoint has, as well
     held["gradients"] = sum(_bytes(each.grad) for each in prepared.primal.predictor.parameters() if each.grad is not None)
-    parts = recipe.resources.workers if recipe.resources.parallel == "fsdp" else 1
+    parts = recipe.resources.least if recipe.resources.parallel == "fsdp" else 1
     return {name: size if name == names["companions"] else -(-size // parts) for name, size in held.items()}
 
 

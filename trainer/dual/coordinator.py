@@ -39,7 +39,13 @@ _EMPTY = "the coordinator must be given its state before a report; call begin fi
 
 
 class Coordinator(Protocol):
-    """What a worker sees. `exchange` returns at once; calling what it returned waits for the next state."""
+    """What a worker sees. `exchange` returns at once; calling what it returned waits for the next state.
+
+    `pauses`: the state that came last came with the word that the training is to save and to leave. All workers have it with the
+    state of the same dual step.
+    """
+
+    pauses: bool
 
     def begin(self, state: DualState, world: int) -> None: ...
 
@@ -48,6 +54,8 @@ class Coordinator(Protocol):
 
 class InProcess:
     """A coordinator for one worker, without Ray: what the actor is measured against, and what tests run on."""
+
+    pauses = False
 
     def __init__(self, controller: DualController) -> None:
         self._controller = controller
@@ -78,6 +86,7 @@ class CoordinatorServer:
         self._world = 0
         self._waiting: dict[int, _Round] = {}
         self._stopped = False
+        self._last: int | None = None
 
     @property
     def waiting(self) -> int:
@@ -89,6 +98,15 @@ class CoordinatorServer:
         self._stopped = True
         for turn in self._waiting.values():
             turn.refuse()
+
+    def pause(self) -> None:
+        """The next dual step is the last one here (see `pauses`)."""
+        if self._last is None and self._state is not None:
+            self._last = self._state.version + 1
+
+    def pauses(self, state: DualState) -> bool:
+        """Whether the training is to save and to leave, for whoever has this state from here."""
+        return self._last is not None and state.version >= self._last
 
     async def begin(self, state: DualState, world: int) -> None:
         """Starts (again) from `state`; reports of an earlier attempt are forgotten."""

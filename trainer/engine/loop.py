@@ -28,6 +28,7 @@ from dualsweep.trainer.engine.outbox import MOST_POINTS, Outbox
 from dualsweep.trainer.engine.training_metrics import MetricWindow
 from dualsweep.trainer.engine.update_log import UpdateLog
 from dualsweep.trainer.engine.warm_start import begin
+from dualsweep.trainer.errors import TrainingPaused
 from dualsweep.trainer.metric_point import MetricPoint, Phase
 from dualsweep.trainer.result import Status
 from dualsweep.trainer.sources.base import SourceStep
@@ -78,7 +79,11 @@ class Loop:
         self._report_every = TIMED_STEPS
 
     def run(self) -> Trained:
-        """Trains to the end: until all steps are used, or the run breaks off."""
+        """Trains to the end: until all steps are used, or the run breaks off.
+
+        Raises:
+            TrainingPaused: it is to leave; the checkpoint of its present step is being written.
+        """
         end = self._resume()
         self.host.coordinator.begin(self.state, self.host.world)
         started, before = time.monotonic(), self.seconds
@@ -198,15 +203,15 @@ class Loop:
 
     def _save_when_due(self, end: Ending | None) -> None:
         """Checkpoints lie on dual steps (the sums of an unfinished one are not stored), except where the run ends."""
-        period = -(-self.recipe.checkpoint.every // self.recipe.dual.every) * self.recipe.dual.every
+        every = self.recipe.dual.every
+        period = every if self.host.coordinator.pauses else -(-self.recipe.checkpoint.every // every) * every
         last = end is not None or self.step == self.recipe.train.steps
         if not last and self.step % period:
             return
         self._settle()
-        if self.host.rank and not self.primal.together:
-            return
-        groups, numbers = self.primal.state()
-        files = self.files(self.settled)
+        if self.host.rank == 0 or self.primal.together:
+            groups, numbers = self.primal.state()
+            files = self.files(self.settled)
         if self.host.rank == 0:
             state = {
                 "primal": numbers,
@@ -221,6 +226,8 @@ class Loop:
                 "points": [point.to_json() for point in self._outbox.kept()],
             }
             self.host.checkpoints.save(Snapshot(self.step, groups, state, files))
+        if self.host.coordinator.pauses and not last:
+            raise TrainingPaused(f"the training has left at step {self.step}")
 
     def _report_when_due(self, started: float, end: Ending | None) -> None:
         if self.step % self._report_every and self.step != self.recipe.train.steps and end is None:

@@ -18,6 +18,7 @@ from dualsweep.trainer.checkpoint import CheckpointFolder
 from dualsweep.trainer.dual.coordinator import Coordinator, DualController
 from dualsweep.trainer.dual.state import DualState, SlackReport
 from dualsweep.trainer.metric_point import Payload
+from dualsweep.trainer.ray_shell import notice
 from dualsweep.trainer.ray_shell.collectives import agreed, gathered
 from dualsweep.trainer.ray_shell.live_metrics import LiveMetrics
 from dualsweep.trainer.ray_shell.slot_actor import SlotCoordinator
@@ -32,6 +33,7 @@ class ActorCoordinator:
     ) -> None:  # fmt: skip
         self._actor, self._number, self._controller, self._rank, self._world = actor, number, controller, rank, world
         self._observed = observed
+        self.pauses = False
 
     def begin(self, state: DualState, world: int) -> None:
         """Every worker has read the same state from the same checkpoint; the first one's is taken before any reports."""
@@ -41,12 +43,13 @@ class ActorCoordinator:
             distributed.barrier()
 
     def exchange(self, report: SlackReport) -> Callable[[], DualState]:
-        answer: Any = self._actor.exchange.remote(self._number, report)
+        answer: Any = self._actor.exchange.remote(self._number, report, notice.is_given())
         return lambda: self._waited(answer)
 
     def _waited(self, answer: Any) -> DualState:
         asked = time.monotonic()
-        state: DualState = ray.get(answer)
+        state: DualState
+        state, self.pauses = ray.get(answer)
         self._observed["coordinator_wait_seconds"] = time.monotonic() - asked
         return state
 
@@ -71,7 +74,8 @@ class TrainHost:
     def report(self, payload: Payload) -> int | None:
         """Returns once the slot's actor has it, where Train's own `report` would wait for its controller to look.
 
-        It says as well on which node, and in which file of Ray's logs there, this worker writes what it prints.
+        It says as well how many workers there are, on which node this one is, and in which file of Ray's logs there is what it
+        prints.
         """
         step, seconds = payload["step"], payload["seconds"]
         if self._last is not None and step > self._last[0]:
@@ -80,7 +84,7 @@ class TrainHost:
         self._shown.show({"step": step, **self.observed})
         if self.rank:
             return None
-        answer: Any = self._actor.report.remote(self._number, {**payload, **self._where})
+        answer: Any = self._actor.report.remote(self._number, {**payload, "workers": self.world, **self._where})
         taken: int | None = ray.get(answer)
         return taken
 

@@ -18,6 +18,8 @@ from ray.exceptions import RayError
 from ray.train import BackendConfig
 from ray.train.backend import Backend
 
+from dualsweep.trainer.ray_shell.notice import heed
+
 #: Seconds that a collective may wait for a worker: another one's evaluation may take as long.
 _COLLECTIVE = 1800
 #: Seconds after which workers that don't leave the group are let go all the same.
@@ -65,11 +67,15 @@ def _listen() -> tuple[str, int]:
 
 
 def _join(rank: int, world: int, backend: str, address: str, port: int) -> None:
-    """Makes this process a member of the group; sets what torchrun sets, by which libraries find their place in it."""
+    """Makes this process a member of the group; sets what torchrun sets, by which libraries find their place in it.
+
+    Ray has it called in the worker's main thread.
+    """
     from ray.train.torch import get_device
     from ray.util import get_node_ip_address
     from torch import cuda, distributed
 
+    heed()
     context = ray.train.get_context()
     places = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": context.get_local_rank(), "NODE_RANK": context.get_node_rank()}
     places |= {"LOCAL_WORLD_SIZE": context.get_local_world_size(), "MASTER_PORT": port}

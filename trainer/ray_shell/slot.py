@@ -16,27 +16,31 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback  # a process for data sets, of which Train is handed none
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback  # no public hook tells
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
-from ray.util.placement_group import PlacementGroup, remove_placement_group
+from ray.util.placement_group import remove_placement_group
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from dualsweep.trainer.errors import TrainingPaused
 from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import Job
+from dualsweep.trainer.ray_shell.places import per_worker
 from dualsweep.trainer.ray_shell.process_group import ProcessGroup
 from dualsweep.trainer.ray_shell.receipts import acknowledge, with_receipt
-from dualsweep.trainer.ray_shell.slot_actor import Alive, Left, Processes, SlotCoordinator
+from dualsweep.trainer.ray_shell.slot_actor import Alive, Group, Left, Processes, SlotCoordinator
 from dualsweep.trainer.ray_shell.worker import work
 from dualsweep.trainer.recipe.run import Resources
 
 #: Seconds that one question for the next message may last.
 _PATIENCE = 0.5
 #: Seconds in which an actor's process must have started, and workers, as long as Train gives them.
-_STARTING, _PLACING = 120.0, 600.0
+_STARTING, PLACING = 120.0, 600.0
 #: Seconds after which a process that does not answer, or of which nothing is heard, counts as dead.
 _SILENCE = 60.0
 
 
 def start_actor(name: str | None = None) -> Any:
-    """The handle of a new actor for a slot."""
-    return ray.remote(SlotCoordinator).options(name=name, num_cpus=0).remote()
+    """The handle of a new actor for a slot, on the node of whoever starts it: the fewer nodes, the fewer can be lost."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(SlotCoordinator).options(name=name, num_cpus=0, scheduling_strategy=here).remote()
 
 
 class _Trainer(DataParallelTrainer):
@@ -64,7 +68,9 @@ class _Announce(PlacementGroupCleanerCallback):
 
     def after_worker_group_start(self, worker_group: Any) -> None:
         super().after_worker_group_start(worker_group)
-        self._actor.announce.remote(worker_group.get_worker_group_state().placement_group_handle.placement_group)
+        placement = worker_group.get_worker_group_state().placement_group_handle.placement_group
+        nodes = frozenset(worker.metadata.node_id for worker in worker_group.get_workers())
+        self._actor.announce.remote(Group(placement, nodes))
 
     def after_worker_group_poll_status(self, worker_group_status: Any) -> None:
         if time.monotonic() - self._told > _SILENCE / 6:
@@ -89,17 +95,17 @@ FRESH = Renewal(trainings=1)
 
 
 class Slot:
-    """Train's `fit` in a thread of its own, as it hands out nothing while it runs. One training at a time.
+    """Train's `fit` in a thread of its own, as it hands out nothing while it runs. One training at a time, on `workers`.
 
     `storage` is where Train keeps its state, a folder or URI that all nodes reach.
     """
 
-    def __init__(self, resources: Resources, storage: str, renewal: Renewal) -> None:
-        self._resources, self._renewal = resources, renewal
+    def __init__(self, resources: Resources, workers: int, storage: str, renewal: Renewal) -> None:
+        self._resources, self.workers, self._renewal = resources, workers, renewal
         self._name = f"slot-{uuid.uuid4().hex}"
         self._actor = start_actor(self._name)
         self._processes = Processes()
-        self._group: PlacementGroup | None = None
+        self._group: Group | None = None
         self._problem: BaseException | None = None
         self._trainings, self._first, self._worn, self._edited = 0, 0, False, False
         self._running: int | None = None
@@ -112,7 +118,7 @@ class Slot:
             work,
             train_loop_config={"slot": self._actor},
             backend_config=ProcessGroup(),
-            scaling_config=_scaling(self._resources),
+            scaling_config=_scaling(self._resources, self.workers),
             run_config=RunConfig(
                 name=f"slot-{time.time_ns()}",
                 storage_path=storage,
@@ -127,7 +133,8 @@ class Slot:
 
     def takes(self, resources: Resources) -> bool:
         """Whether it can take another training, of these resources."""
-        same = _scaling(resources) == _scaling(self._resources)
+        bounds = resources.least, resources.most, per_worker(resources)
+        same = bounds == (self._resources.least, self._resources.most, per_worker(self._resources))
         return same and not self._worn and self._running is None and self._thread.is_alive()
 
     def reports(self, job: Job, *, kept: bool = True) -> Iterator[Payload | None]:
@@ -138,6 +145,7 @@ class Slot:
         Raises:
             EditedModules: the user's modules have changed since they were imported, and nothing was trained.
             SlotLostError: its processes ended without a result, or do not answer.
+            TrainingPaused: it was asked to leave, or one of its workers was told to end.
             BaseException: what Train raised, where the training broke off.
         """
         self._running = ray.get(self._actor.give.remote(job), timeout=_STARTING)
@@ -147,7 +155,7 @@ class Slot:
             message = self._next()
             if message is None and over:
                 raise self._problem or SlotLostError("its workers ended without a result")
-            if self._silent > (_SILENCE if self._group is not None else _PLACING):
+            if self._silent > (_SILENCE if self._group is not None else PLACING):
                 raise SlotLostError(f"nothing was heard of its processes for {self._silent:.0f} s")
             if self._running is not None:
                 payload = with_receipt(message, self._name, self._running) if isinstance(message, dict) else None
@@ -160,11 +168,16 @@ class Slot:
         end = time.monotonic() + seconds
         with contextlib.suppress(RayError):
             ray.get(self._actor.stop.remote(self._running), timeout=seconds)
-        with contextlib.suppress(EditedModules):
+        with contextlib.suppress(EditedModules, TrainingPaused):
             while self._running is not None and self._thread.is_alive() and time.monotonic() < end:
                 self._next()
         if self._running is not None or self._edited:
             self.kill()
+
+    def pause(self) -> None:
+        """Has the training that runs save after its next dual step, and leave: `reports` ends with that. Waits for nothing."""
+        if self._running is not None:
+            self._actor.pause.remote(self._running)
 
     def _next(self) -> Any:
         """The next message, a report among them; handles and ends are noted. None where there is none.
@@ -180,7 +193,7 @@ class Slot:
             self._heard = time.monotonic()
         if isinstance(message, Left):
             self._leave(message)
-        elif isinstance(message, PlacementGroup):
+        elif isinstance(message, Group):
             self._group = message
         elif isinstance(message, Processes):
             self._processes = message
@@ -189,8 +202,12 @@ class Slot:
     @property
     def waits_for(self) -> str:
         """What the training that was given waits for, where it has not begun; empty where it has."""
-        ask = _scaling(self._resources)
-        return "" if self._group is not None else f"{ask.num_workers} worker(s) of {ask.resources_per_worker} each"
+        return "" if self._group is not None else f"{self.workers} worker(s) of {per_worker(self._resources)} each"
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """The ids of the nodes that its workers are on."""
+        return frozenset() if self._group is None else self._group.nodes
 
     @property
     def _silent(self) -> float:
@@ -204,6 +221,9 @@ class Slot:
         if left.edited:
             self._edited = self._worn = True
             raise EditedModules(f"modules have changed since they were imported: {', '.join(left.edited)}")
+        if left.paused:
+            self._worn = True
+            raise TrainingPaused("the training has left its processes")
         self._trainings += 1
         self._first = self._first or left.memory
         most = self._renewal.growth * self._first + self._renewal.grown
@@ -228,13 +248,13 @@ class Slot:
         """
         end = time.monotonic() + seconds
         while self._thread.is_alive() and time.monotonic() < end:
-            with contextlib.suppress(RayError, EditedModules):
+            with contextlib.suppress(RayError, EditedModules, TrainingPaused):
                 if self._processes.controller is not None:
                     ray.kill(self._processes.controller)
                 self._next()
         if self._group is not None:
             with contextlib.suppress(RayError):
-                remove_placement_group(self._group)
+                remove_placement_group(self._group.placement)
         for actor in (self._processes.cleaner, self._actor):
             with contextlib.suppress(RayError):
                 if actor is not None:
@@ -245,36 +265,6 @@ class EditedModules(Exception):  # noqa: N818  # nothing went wrong
     """A slot's workers have imported modules that have changed since."""
 
 
-class Slots:
-    """The slot that one trial after another is trained on, renewed where that is due: at most one is there at a time."""
-
-    def __init__(self, renewal: Renewal = FRESH) -> None:
-        self._renewal = renewal
-        self._slot: Slot | None = None
-
-    def slot(self, resources: Resources, storage: str) -> Slot:
-        """A slot for a training of these resources: the one that is there, else a new one in its place."""
-        if self._slot is not None and not self._slot.takes(resources):
-            self.end()
-        if self._slot is None:
-            self._slot = Slot(resources, storage, self._renewal)
-        return self._slot
-
-    def end(self) -> None:
-        """Ends the slot that is there."""
-        slot, self._slot = self._slot, None
-        if slot is not None:
-            slot.end()
-
-    def kill(self) -> None:
-        """Ends it at once, whatever it does."""
-        slot, self._slot = self._slot, None
-        if slot is not None:
-            slot.kill()
-
-
-def _scaling(resources: Resources) -> ScalingConfig:
-    per_worker: dict[str, float] = {"CPU": resources.cpus_per_worker}
-    if resources.gpus_per_worker:
-        per_worker["GPU"] = resources.gpus_per_worker
-    return ScalingConfig(num_workers=resources.workers, use_gpu=resources.gpus_per_worker > 0, resources_per_worker=per_worker)
+def _scaling(resources: Resources, workers: int) -> ScalingConfig:
+    asked = per_worker(resources)
+    return ScalingConfig(num_workers=workers, use_gpu=resources.gpus_per_worker > 0, resources_per_worker=asked)

@@ -18,12 +18,14 @@ class Left:
     """A training that all workers of a slot have left, or one that a worker would not take up.
 
     `memory` is the largest of what a worker holds afterwards, bytes; `edited` the user's modules whose files have changed since
-    a worker imported them: it has not trained, as it would have trained with what is there no more.
+    a worker imported them: it has not trained, as it would have trained with what is there no more. `paused`: it is not over,
+    and its checkpoint is written.
     """
 
     training: int
     memory: int = 0
     edited: tuple[str, ...] = ()
+    paused: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,14 @@ class Processes:
 
     controller: Any = None
     cleaner: Any = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """A slot's workers have been placed: their placement group, and the ids of the nodes that they are on."""
+
+    placement: Any
+    nodes: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ class SlotCoordinator:
         self._ends = False
         self._changed = asyncio.Condition()
         self._dual: CoordinatorServer | None = None
-        self._stopped = False
+        self._stopped = self._pauses = False
         self._acknowledged = 0
         self._left: dict[int, Left] = {}
         self._messages: asyncio.Queue[Any] = asyncio.Queue()
@@ -60,7 +70,7 @@ class SlotCoordinator:
     async def give(self, job: Job) -> int:
         """The next training for all workers; its number."""
         async with self._changed:
-            self._dual, self._stopped, self._acknowledged, self._left = None, False, 0, {}
+            self._dual, self._stopped, self._pauses, self._acknowledged, self._left = None, False, False, 0, {}
             self._jobs.append(job)
             if self._shown is not None:
                 self._shown.end()
@@ -87,13 +97,18 @@ class SlotCoordinator:
         await self._dual.begin(state, world)
         if self._stopped:
             self._dual.stop()
+        if self._pauses:
+            self._dual.pause()
 
-    async def exchange(self, training: int, report: SlackReport) -> DualState:
-        """See `CoordinatorServer.exchange`."""
+    async def exchange(self, training: int, report: SlackReport, leaving: bool = False) -> tuple[DualState, bool]:
+        """See `CoordinatorServer.exchange`; whether the training `pauses` as well. `leaving`: the worker's process is to end."""
         self._check(training)
         if self._dual is None:
             raise ValueError("a training must begin before its dual steps; rank 0 says where its multipliers start")
-        return await self._dual.exchange(report)
+        if leaving:
+            await self.pause(training)
+        state = await self._dual.exchange(report)
+        return state, self._dual.pauses(state)
 
     async def report(self, training: int, payload: Payload) -> int | None:
         """Takes a report of rank 0; returns how many of its training's points are acknowledged."""
@@ -118,7 +133,8 @@ class SlotCoordinator:
         if left.edited:
             await self._messages.put(left)
         elif len(self._left) == world:
-            await self._messages.put(Left(left.training, max(each.memory for each in self._left.values())))
+            most = max(each.memory for each in self._left.values())
+            await self._messages.put(Left(left.training, most, paused=left.paused))
 
     async def stop(self, training: int) -> None:
         """Ends a training at its next dual step."""
@@ -126,6 +142,13 @@ class SlotCoordinator:
             self._stopped = True
             if self._dual is not None:
                 self._dual.stop()
+
+    async def pause(self, training: int) -> None:
+        """Has a training save and leave after its next dual step."""
+        if training == len(self._jobs) - 1:
+            self._pauses = True
+            if self._dual is not None:
+                self._dual.pause()
 
     async def announce(self, handle: Any) -> None:
         """Takes what the slot can be killed by, and signs of life."""

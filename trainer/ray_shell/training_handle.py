@@ -3,38 +3,54 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
-from dualsweep.trainer.errors import TrainingError, TrainingInterrupted
+from dualsweep.trainer.errors import TrainingError, TrainingInterrupted, TrainingPaused
 from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.patient_files import StoreAwayError
 from dualsweep.trainer.ray_shell.job import Job
+from dualsweep.trainer.ray_shell.places import look, per_worker
+from dualsweep.trainer.ray_shell.placing import Placing
 from dualsweep.trainer.ray_shell.receipts import acknowledge
-from dualsweep.trainer.ray_shell.slot import EditedModules, Slot, Slots
+from dualsweep.trainer.ray_shell.slot import PLACING, EditedModules, Slot, SlotLostError
+from dualsweep.trainer.ray_shell.slots import Slots
 from dualsweep.trainer.ray_shell.tracebacks import TRACEBACK, error_in, own_line
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.run import Resources
 from dualsweep.trainer.storage import ERROR, write_files
 
+
+class NotPlacedError(Exception):
+    """A slot's workers did not find the places that seemed to be free."""
+
+
+#: Seconds between two looks whether workers fit.
+_PAUSE = 0.5
 OnReport = Callable[[Payload], bool | None]
 #: What the other members of a process group say of one that has died, Gloo and NCCL alike, in a plain RuntimeError.
 _PEER_GONE = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
 
 
 class Training:
-    """One training, on the slot that `slots` has or starts for it.
+    """One training, on the slot that `slots` has or starts for it; `beside` of them share the cluster.
 
-    What went wrong is written to the job's output as `error.txt`.
+    `moves`: this process can be given up for one on another node, where its own is about to go. What went wrong is written to the
+    job's output as `error.txt`.
     """
 
-    def __init__(self, job: Job, slots: Slots) -> None:
+    def __init__(self, job: Job, slots: Slots, beside: int = 1, *, moves: bool = False) -> None:
         self._job, self._slots = job, slots
         self._resources: Resources = Recipe.model_validate(job.recipe).resources
+        self._placing = Placing(self._resources, beside, look, ray.get_runtime_context().get_node_id() if moves else "")
         self._slot: Slot | None = None
+        self._report: Payload = {}
+        self._why = ""
 
     def reports(self, *, kept: bool = True) -> Iterator[Payload | None]:
         """Each report, the last one included, and None now and then while there is none.
@@ -44,9 +60,13 @@ class Training:
         It starts again from its checkpoint when a process of its own dies, whichever, or its code raises, `retries` times
         together. An error of the code that comes again is one that every attempt ends with, as runs repeat exactly.
 
+        Where a node of its is about to go, where one of its workers is told to end, and where more workers fit than it has, it
+        saves and goes on with others, as often as need be: the first report afterwards says why it has `moved`.
+
         Raises:
             TrainingError: after the last report, where the training's own code broke it off.
             TrainingInterrupted: there too, where it was once more the death of a process.
+            TrainingPaused: it has saved, and this process's node is about to go.
         """
         before = ""
         for left in reversed(range(self._resources.retries + 1)):
@@ -67,21 +87,64 @@ class Training:
 
     def _attempt(self, kept: bool) -> Iterator[Payload | None]:
         while True:
-            self._slot = self._slots.slot(self._resources, self._job.storage)
             try:
-                yield from self._slot.reports(self._job, kept=kept)
+                slot = yield from self._started()
+                for payload in slot.reports(self._job, kept=kept):
+                    yield self._told_of_move(payload)
+                    self._look(slot)
                 self._slot = None
                 return
-            except EditedModules:
-                self._slots.kill()  # and with another slot's workers they are imported anew
+            except (EditedModules, NotPlacedError):
+                self._slots.kill()  # and with another slot's workers modules are imported anew
+            except TrainingPaused:
+                self._slots.kill()
+                self._why = self._why or "a process of its was told to end"
+                if self._placing.own_leaves:
+                    raise TrainingPaused(self._why) from None
             except Exception:
                 self._slots.kill()
+                self._why = ""
                 raise
+
+    def _started(self) -> Generator[None, None, Slot]:
+        """The slot for this training, once its workers fit.
+
+        Raises:
+            SlotLostError: they have not for so long as Ray would wait for them.
+        """
+        end = time.monotonic() + PLACING
+        self._slot = self._slots.taking(self._resources)
+        while self._slot is None:
+            if workers := self._placing.workers():
+                self._slot = self._slots.start(self._resources, workers, self._job.storage)
+            elif time.monotonic() > end:
+                raise SlotLostError(f"there was no place for {self.waits_for} for {PLACING:.0f} s")
+            else:
+                time.sleep(_PAUSE)
+                yield None
+        return self._slot
+
+    def _told_of_move(self, payload: Payload | None) -> Payload | None:
+        """Keeps a report; the first one after a move tells of that."""
+        if payload is None:
+            return None
+        self._report, why, self._why = payload, self._why, ""
+        return {**payload, "moved": why} if why else payload
+
+    def _look(self, slot: Slot) -> None:
+        """Has the training leave where it should, and has what was not placed start anew."""
+        if self._placing.unplaced(bool(slot.nodes)):
+            raise NotPlacedError
+        if slot.nodes and (why := self._placing.leaves(slot.workers, slot.nodes, self._report)):
+            self._why = why
+            slot.pause()
 
     @property
     def waits_for(self) -> str:
         """What it waits for, where it has not begun yet; empty where it has."""
-        return self._slot.waits_for if self._slot is not None else ""
+        if self._slot is not None:
+            return self._slot.waits_for
+        return f"{self._resources.least} worker(s) of {per_worker(self._resources)} each"
 
     def stop(self, seconds: float) -> None:
         """Ends it at its next dual step, or with its slot where that takes longer. After its end it does nothing."""

@@ -36,23 +36,26 @@ def work(config: dict[str, Any]) -> None:
         left = Left(number, edited=own.edited())
         if not left.edited:
             started = time.time()
-            _train(job, slot, number)
+            paused = _train(job, slot, number)
             own.note(started)
-            left = Left(number, _memory())
+            left = Left(number, _memory(), paused=paused)
             if number == 0:
                 gc.freeze()  # modules and all else that stays: no later collection looks through it again
         ray.get(slot.leave.remote(rank, world, left))
         number += 1
 
 
-def _train(job: Job, slot: Any, number: int) -> None:
-    """One training; returns at its end, or where it was asked to end. Heavy imports stay here: others do without them."""
+def _train(job: Job, slot: Any, number: int) -> bool:
+    """One training; returns at its end, or where it was asked to end; whether it was to leave, and goes on elsewhere.
+
+    Heavy imports stay here: others do without them.
+    """
     import torch
 
     from dualsweep.trainer.checkpoint import CheckpointFolder
     from dualsweep.trainer.engine.dual_side import controller_of
     from dualsweep.trainer.engine.worker import run_worker
-    from dualsweep.trainer.errors import TrainingStopped
+    from dualsweep.trainer.errors import TrainingPaused, TrainingStopped
     from dualsweep.trainer.patient_files import wait_for_stores
     from dualsweep.trainer.ray_shell.host import TrainHost
     from dualsweep.trainer.recipe.recipe import Recipe
@@ -70,8 +73,10 @@ def _train(job: Job, slot: Any, number: int) -> None:
             run_worker(recipe, host, job.output, job.judges or None)
         finally:
             host.end()
-    except TrainingStopped:
+    except (TrainingStopped, TrainingPaused) as left:
         checkpoints.flush()
+        return isinstance(left, TrainingPaused)
+    return False
 
 
 def _memory() -> int:

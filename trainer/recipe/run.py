@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from dualsweep.trainer.config.diagnostics import RuleError
 from dualsweep.trainer.recipe.base import Count, NotNegative, Section
+
+#: The least and the most.
+Span = Annotated[list[Count], Field(min_length=2, max_length=2)]
+
+
+def _workers(value: Any) -> Any:
+    """One check, and one message, for a number or a span."""
+    given = value if isinstance(value, list) else [value, value]
+    whole = len(given) == 2 and all(isinstance(each, int) and not isinstance(each, bool) and each >= 1 for each in given)
+    if not (whole and given[0] <= given[1]):
+        rule, remedy = "must be a whole number from 1, or [LEAST, MOST] of such", "write e.g. workers: 2, or workers: [1, 4]"
+        raise RuleError("", rule, f"{value!r}", remedy)
+    return value
 
 
 class Resources(Section):
     """What one trial takes."""
 
-    workers: Count = Field(1, description="Ray Train workers of a trial", examples=["2"])
+    workers: Annotated[Count | Span, BeforeValidator(_workers)] = Field(
+        1,
+        description="Ray Train workers of a trial; [LEAST, MOST] for as many as its share of the cluster holds (docs/cluster.md)",
+        examples=["2"],
+    )
     cpus_per_worker: Count = Field(1, description="CPUs of a worker", examples=["1"])
     gpus_per_worker: NotNegative = Field(0.0, description="GPUs of a worker", examples=["1"])
     parallel: Literal["ddp", "fsdp"] = Field(
@@ -30,6 +48,16 @@ class Resources(Section):
     retries: Annotated[int, Field(ge=0)] = Field(
         2, description="times a trial of which a process died is started again at once", examples=["2"]
     )
+
+    @property
+    def least(self) -> int:
+        """The smallest number of workers that a trial may have."""
+        return self.workers if isinstance(self.workers, int) else self.workers[0]
+
+    @property
+    def most(self) -> int:
+        """The largest number of workers that a trial may have."""
+        return self.workers if isinstance(self.workers, int) else self.workers[1]
 
 
 class Checkpoint(Section):

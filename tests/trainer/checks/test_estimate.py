@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dualsweep.sweeps.checking import checked_plan, checked_recipe
+from dualsweep.sweeps.describing import describe
 from dualsweep.sweeps.estimating import estimated, size
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.trial_state import clock
@@ -123,6 +124,19 @@ def test_the_sweep_s_time_is_that_of_its_trainings(tmp_path: Path, monkeypatch: 
     assert elsewhere.endswith(f"{trainings * whole / 3600:.2g} worker-hours in {trainings} trainings, on machines like this one")
     alone = list(estimated(checked_recipe(Path("recipe.yaml"), [], None, None, None, "light"), KNOWN))
     assert len(alone) == 4 and "1,280 images a second" in alone[2]
+
+
+def test_an_elastic_training_is_estimated_and_described_by_its_least_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: WriteModule
+) -> None:
+    estimate(recipe(module("linear", MODULE) + ":Net", train={"steps": 20, "batch_size": 32}, resources={"workers": [2, 4]}))
+    asked = sys.modules["linear"].Net.asked
+    assert [count for count, training in asked if training] == [16] * (WARM + TIMED)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(FILE + "resources: {workers: [1, 3]}\n")
+    checked = checked_recipe(Path("recipe.yaml"), [], None, None, None, "light")
+    assert "CPU, the least, 1 worker without what they exchange)" in list(estimated(checked, KNOWN))[2]
+    assert any("on 1 to 3 workers of 1 CPU" in line for line in describe(checked))
 
 
 @pytest.mark.parametrize(("count", "told"), [(12, "12 bytes"), (1 << 10, "1 kB"), (3 << 19, "1.5 MB"), (5 << 30, "5 GB")])

@@ -95,3 +95,20 @@ def test_all_workers_are_stopped_at_the_same_dual_step(stopped_after: int) -> No
 
     taken = asyncio.run(scenario())
     assert taken == [stopped_after // 2] * 2
+
+
+def test_workers_that_have_the_same_state_are_told_alike_whether_to_leave():
+    """Also where one has its answer before the word to leave comes, and another one asks after it."""
+
+    async def scenario():
+        server, rng = CoordinatorServer(controller()), np.random.default_rng(0)
+        await server.begin(controller().first(), 2)
+        sent = [[report(values(rng), step, rank) for rank in range(2)] for step in range(2)]
+        first = await asyncio.gather(*map(server.exchange, sent[0]))
+        before = server.pauses(first[0])
+        server.pause()
+        after = server.pauses(first[1])
+        second = await asyncio.gather(*map(server.exchange, sent[1]))
+        return before, after, [server.pauses(state) for state in second]
+
+    assert asyncio.run(scenario()) == (False, False, [True, True])

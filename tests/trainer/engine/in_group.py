@@ -26,6 +26,8 @@ _PATIENCE = 120
 class Together:
     """A coordinator in each process, which moves by the reports of all; `states` are those after each dual step, by version."""
 
+    pauses = False
+
     def __init__(self, controller: DualController) -> None:
         self._controller = controller
         self.states: dict[int, DualState] = {}

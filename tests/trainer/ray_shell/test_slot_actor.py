@@ -80,7 +80,8 @@ def test_only_the_present_training_is_coordinated_and_stopped() -> None:
         with pytest.raises(ValueError, match="present training is 1, but got a word of 0"):
             await actor.exchange(0, report([[1], [1], [1]]))
         await actor.stop(0)
-        assert (await actor.exchange(1, report([[1], [1], [1]]))).version == 1
+        state, pauses = await actor.exchange(1, report([[1], [1], [1]]))
+        assert (state.version, pauses) == (1, False)
         await actor.stop(1)
         with pytest.raises(TrainingStopped):
             await actor.exchange(1, report([[1], [1], [1]], 1))
@@ -100,6 +101,41 @@ def test_a_training_that_is_stopped_before_it_begins_ends_at_its_first_dual_step
             await actor.exchange(0, report([[1], [1], [1]]))
         await actor.give(job("b"))
         await actor.begin(1, controller(), controller().first(), 1)
-        assert (await actor.exchange(1, report([[1], [1], [1]]))).version == 1
+        state, pauses = await actor.exchange(1, report([[1], [1], [1]]))
+        assert (state.version, pauses) == (1, False)
+
+    asyncio.run(scenario())
+
+
+def test_a_training_leaves_with_the_next_dual_step_once_one_of_its_workers_is_told_to_end() -> None:
+    """All of them alike, whoever hears of it first; the next training of the slot goes on."""
+
+    async def scenario() -> None:
+        actor = SlotCoordinator()
+        await actor.give(job("a"))
+        await actor.begin(0, controller(), controller().first(), 2)
+        for step, leaving in enumerate([False, True]):
+            both = [actor.exchange(0, report([[1], [1], [1]], step, rank), leaving and rank == 1) for rank in range(2)]
+            assert [pauses for _, pauses in await asyncio.gather(*both)] == [leaving, leaving]
+        await actor.leave(0, 2, Left(0, memory=1, paused=True))
+        await actor.leave(1, 2, Left(0, memory=2, paused=True))
+        assert await messages(actor) == [Left(0, memory=2, paused=True)]
+        await actor.give(job("b"))
+        await actor.pause(0)
+        await actor.begin(1, controller(), controller().first(), 1)
+        _, pauses = await actor.exchange(1, report([[1], [1], [1]]))
+        assert not pauses, "of an earlier one"
+
+    asyncio.run(scenario())
+
+
+def test_a_training_that_is_to_leave_before_it_begins_leaves_with_its_first_dual_step() -> None:
+    async def scenario() -> None:
+        actor = SlotCoordinator()
+        await actor.give(job("a"))
+        await actor.pause(0)
+        await actor.begin(0, controller(), controller().first(), 1)
+        state, pauses = await actor.exchange(0, report([[1], [1], [1]]))
+        assert (state.version, pauses) == (1, True)
 
     asyncio.run(scenario())

@@ -10,8 +10,7 @@ from dualsweep.trainer.recipe.fields import RecipeFields
 
 
 def shards_are_of_several_workers(recipe: RecipeFields) -> None:
-    workers = recipe.resources.workers
-    if recipe.resources.parallel == "fsdp" and workers == 1:
+    if recipe.resources.parallel == "fsdp" and recipe.resources.least == 1:
         raise RuleError(
             "resources.parallel",
             "must be ddp for a single worker, which has all weights",
@@ -48,7 +47,7 @@ def evaluation_holds_every_shard(recipe: RecipeFields) -> None:
     """Every worker has samples and draws, of which a later look may take half as many, and its last batch can be divided."""
     if recipe.resources.parallel != "fsdp":
         return
-    workers, spec, looks = recipe.resources.workers, recipe.evaluation, recipe.monitor
+    workers, spec, looks = recipe.resources.most, recipe.evaluation, recipe.monitor
     least = {
         "evaluation.samples": (spec.samples, workers if spec.samples else 0),
         "evaluation.loss_draws": (spec.loss_draws, 2 * workers),

@@ -50,7 +50,7 @@ def batch_holds_every_term(recipe: RecipeFields) -> None:
 
 
 def batch_holds_every_worker(recipe: RecipeFields) -> None:
-    workers = recipe.resources.workers
+    workers = recipe.resources.most
     for key, size, used in (
         ("train", recipe.train.batch_size, recipe.terms_on("data")),
         ("rollout", recipe.rollout.batch_size, recipe.terms_on("rollout")),
@@ -66,7 +66,7 @@ def batch_holds_every_worker(recipe: RecipeFields) -> None:
 
 def accumulation_divides_batches(recipe: RecipeFields) -> None:
     """Every worker has a sample for each part: one without would wait for none of the others' gradients."""
-    accumulate, size, workers = recipe.train.accumulate, recipe.train.batch_size, recipe.resources.workers
+    accumulate, size, workers = recipe.train.accumulate, recipe.train.batch_size, recipe.resources.most
     if accumulate > 1 and recipe.terms_on("rollout"):
         raise RuleError(
             "train.accumulate",

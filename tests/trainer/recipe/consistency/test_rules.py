@@ -124,6 +124,10 @@ BREACHES = [
         "train.batch_size",
     ),
     Breach(
+        sizes.batch_holds_every_worker, {**DATA, "resources": {"workers": [1, 16]}}, {"resources": {"workers": [1, 17]}},
+        "train.batch_size",
+    ),
+    Breach(
         sizes.batch_holds_every_worker, {**ALIGNMENT, "resources": {"workers": 64}}, {"resources": {"workers": 65}},
         "rollout.batch_size",
     ),
