@@ -122,8 +122,9 @@ def _process_one(command: Sequence[str], log: Path, environment: Mapping[str, st
     before = log.stat().st_size if log.exists() else 0
     with log.open("ab") as said:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=said, stderr=said, env=dict(environment), start_new_session=True
-        )
+            command, stdin=subprocess.PIPE, stdout=said, stderr=said, env=dict(environment), start_new_session=True,
+            cwd=log.parent,
+        )  # fmt: skip
     end = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < end:
         for below in psutil.Process(process.pid).children(recursive=True):

@@ -168,11 +168,11 @@ def _started(cluster: Cluster, names: Sequence[str]) -> Cluster:
     dead = [name for name in names if cluster.node(name).state == "dead"]
     renewed = [node for node in cluster.nodes if HEAD in dead and node.state != "dead"]
     read = {node.name: _written(cluster, node.name) for node in cluster.nodes}
+    for node in renewed:  # at first: Ray starts no second head where it sees servers of one
+        ray_start.renew(node)
     if HEAD in dead:
         cluster = _begun(cluster, HEAD)
         ray_start.wait(cluster, cluster.node(HEAD), read[HEAD])
-    for node in renewed:
-        ray_start.renew(node)
     for name in set(dead) - {HEAD}:
         cluster = _begun(cluster, name)
     for name in {*dead, *(node.name for node in renewed if not node.cut)} - {HEAD}:

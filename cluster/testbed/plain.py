@@ -24,6 +24,7 @@ def start(
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", init.__file__, "", "", "", *command], stdin=subprocess.PIPE, stdout=said, stderr=said,
             env=dict(environment), start_new_session=True,
+            cwd=cluster.folder,
         )  # fmt: skip
     return Started.of(psutil.Process(process.pid)), process
 

@@ -29,7 +29,8 @@ def command(cluster: Cluster, node: Node) -> list[str]:
     """`ray start` for a node. The nodes divide the machine's memory among them; its GPUs are left alone."""
     share = local_machine().memory_bytes // len(cluster.nodes)
     objects = min(int(share * _OBJECTS), _MOST_OBJECTS)
-    words = [str(Path(sys.executable).parent / "ray"), "start", "--block", f"--num-cpus={node.cpus}", "--num-gpus=0"]
+    # Not the script `ray`, which may be another installation's.
+    words = [sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--block", f"--num-cpus={node.cpus}", "--num-gpus=0"]
     words += [f"--memory={share - objects}", f"--object-store-memory={objects}", "--min-worker-port=0", "--max-worker-port=0"]
     if cluster.isolation != "none":
         words += [f"--node-ip-address={node.address}"]

@@ -49,6 +49,8 @@ def put_sweep(folder: Path, hosting: str, trials: int, steps: int, store: str) -
     parts = PARTS.replace('Path("calls")', f"Path({str(folder / 'calls')!r})").replace(
         'Path("slow")', f"Path({str(folder / 'slow')!r})"
     )
+    # Nodes in namespaces number their processes each from 1.
+    parts = parts.replace("{os.getpid()}", "{os.uname().nodename}:{os.getpid()}")
     (folder / "parts.py").write_text(parts.replace("0.15 if", f"{PACE} if"))
     (folder / "slow").touch()
 
