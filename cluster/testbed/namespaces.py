@@ -7,6 +7,7 @@ or changed.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -86,10 +87,11 @@ def heal(cluster: Cluster, node: Node) -> None:
 
 def kill(started: Started) -> None:
     """Ends a node, or the network with all nodes, at once, and waits until the process is gone."""
-    process = started.running()
-    if process is not None:
-        process.kill()
-        psutil.wait_procs([process], timeout=PATIENCE)
+    end = time.monotonic() + PATIENCE
+    while (process := started.running()) is not None and time.monotonic() < end:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+        time.sleep(0.02)
 
 
 def entering(cluster: Cluster, started: Started, kinds: str, command: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import psutil
@@ -31,12 +32,12 @@ def start(
 
 def kill(mark: str, started: Started | None) -> None:
     """Ends a node's process 1 with all below it, and what else has the mark, until nothing is left or comes again."""
-    while found := [*_below(started), *marked(mark)]:
-        for process in found:
+    end = time.monotonic() + PATIENCE
+    while (processes := [*_below(started), *marked(mark)]) and time.monotonic() < end:
+        for process in processes:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        if psutil.wait_procs(found, timeout=PATIENCE)[1]:
-            return
+        time.sleep(0.05)
 
 
 def marked(mark: str) -> Iterator[psutil.Process]:
