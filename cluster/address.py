@@ -113,7 +113,8 @@ def _judge(error: "object", address: str, token: Token | None) -> None:
             "the cluster's GCS must answer",
             f"no answer from {address}",
             "start its head with `ray start --head`, or correct the address: the GCS listens on port 6379 by default (8265 is "
-            "the job server, 10001 the Ray client's); from outside the cluster use `dualsweep submit`",
+            "the job server, 10001 the Ray client's); from outside the cluster use `dualsweep submit`, "
+            "or `dualsweep cluster exec` for one of `dualsweep cluster up`",
         )
     # Any other answer comes from something that speaks gRPC, perhaps another version's GCS: Ray is to say what it thinks.
 

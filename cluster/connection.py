@@ -178,7 +178,7 @@ def _found_by_its_processes() -> Iterator[None]:
     """
     from ray.util import get_node_ip_address
 
-    port = _free_port()
+    port = free_port()
     host = get_node_ip_address()  # type: ignore[no-untyped-call]
     own = {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{host}:{port}"}
     before = {name: os.environ.pop(name, None) for name in (*own, "RAY_API_SERVER_ADDRESS")}  # the last stands above RAY_ADDRESS
@@ -192,7 +192,7 @@ def _found_by_its_processes() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A free port below those that the system hands out, so that no process is given it by chance before Ray listens there."""
     try:
         above = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])

@@ -31,6 +31,7 @@ from dualsweep.sweeps.options import (
     write_json,
 )
 from dualsweep.sweeps.output import Screen
+from dualsweep.sweeps.testbed_commands import commands as testbed
 from dualsweep.trainer.trust import trust_all
 
 app = typer.Typer(name="dualsweep", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -131,5 +132,6 @@ app.command()(compare)
 app.command()(ui)
 app.command()(sync)
 app.add_typer(commands)
+app.add_typer(testbed)
 app.command()(init)
 app.command()(schema)

@@ -54,6 +54,7 @@ RUN_BY = {
     "dualsweep submit": SUBMIT + "test_a_repository_travels_and_an_interrupt_ends_the_following_only",
     "dualsweep status": SUBMIT + "test_of_a_running_job_every_trial_is_told_and_measured",
     "dualsweep status runs": "sweeps/test_journal.py::test_the_commands",
+    "dualsweep cluster": "faults/test_parting.py::test_it_goes_on_by_itself_on_other_nodes_and_nothing_is_left",
     "dualsweep logs": SUBMIT + "test_a_trials_log_is_had_from_afar",
     "dualsweep stop": SUBMIT + "test_a_stop_is_heard_at_once_and_written_down",
     "optuna-dashboard": "sweeps/studies/test_dashboard.py::test_the_dashboard_shows_a_sweep",

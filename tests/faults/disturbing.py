@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from tests.cluster.live.conftest import free_ports
+from tests.faults.parting import PARTINGS, cluster, part
 from tests.faults.problem import Outcome, put_sweep
 from tests.faults.victims import BESIDE, SAME_COMMAND, program, strike, victim
 from tests.pipeline.conftest import ROOT, running_in
@@ -45,8 +46,14 @@ class Row:
 class Sweep:
     """A sweep in a folder of its own: its command, which may be given again, and its process."""
 
-    def __init__(self, folder: Path, hosting: str, store: str = "", address: str = "local", steps: int = STEPS) -> None:
-        self.folder, self.store, self.address = folder, store or f"sqlite:///{folder}/mlflow.db", address
+    def __init__(
+        self, folder: Path, hosting: str, store: str = "", address: str = "local", steps: int = STEPS, nodes: Path | None = None
+    ) -> None:
+        self.folder, self.store = folder, store or f"sqlite:///{folder}/mlflow.db"
+        words = [sys.executable, "-m", "dualsweep"]
+        #: On the head of the cluster whose state lies in `nodes`, where there is one.
+        self.command = [*words, "cluster", "exec", "--state", str(nodes), "--", *words] if nodes else words
+        self.command += ["sweep", "sweep.yaml", *(() if nodes else ("--address", address))]
         put_sweep(folder, hosting, TRIALS, steps, self.store)
         self.process: subprocess.Popen[bytes] | None = None
         self.commands = 0
@@ -56,15 +63,14 @@ class Sweep:
         self.commands += 1
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "15"}
         environment["HOME"] = str(home(self.folder))
-        command = [sys.executable, "-m", "dualsweep", "sweep", "sweep.yaml", "--address", self.address]
         with (self.folder / "output.txt").open("ab") as output:
             self.process = subprocess.Popen(
-                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                self.command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
                 env=environment,
             )  # fmt: skip
 
     def steps(self) -> list[str]:
-        """The process of each training step so far."""
+        """The node and the process of each training step so far, NODE:PROCESS."""
         with contextlib.suppress(FileNotFoundError):
             return (self.folder / "calls").read_text().split()
         return []
@@ -179,11 +185,14 @@ def disturbed(folder: Path, hosting: str, kind: str, seed: int, reference: Outco
     folder.parent.mkdir(exist_ok=True)
     with contextlib.ExitStack() as there:
         others = _others(kind, folder, port, there)
-        sweep = Sweep(folder, hosting, store, address)
+        nodes = folder.parent / f"{folder.name}-nodes" if kind in PARTINGS else None
+        if nodes is not None:
+            there.enter_context(cluster(nodes))
+        sweep = Sweep(folder, hosting, store, address, nodes=nodes)
         row = Row(kind, hosting, seed, False, 0, 0, 0, 0.0, 1)
         try:
             sweep.start()
-            recovery = killed(sweep, kind, moment, others)
+            recovery = parted(sweep, kind, moment, nodes) if nodes else killed(sweep, kind, moment, others)
             if kind in BESIDE:
                 there.pop_all().close()
                 _others(kind, folder, port, there)
@@ -222,6 +231,17 @@ def killed(sweep: Sweep, kind: str, moment: float, others: Sequence[psutil.Proce
         assert not (left := sweep.left()), f"left behind: {[each.name() for each in left]}"
         sweep.start()
     until(lambda: kind == "mlflow" or bool(set(sweep.steps()) - known), sweep)
+    return time.monotonic() - began
+
+
+def parted(sweep: Sweep, kind: str, moment: float, nodes: Path) -> float:
+    """Does it `moment` seconds after steps were seen, and undoes it; the seconds from then until there is another step."""
+    until(lambda: bool(sweep.steps()), sweep)
+    time.sleep(moment)
+    assert not sweep.over(), "it was over before"
+    part(kind, nodes, sweep.steps()[-1].partition(":")[0])
+    before, began = len(sweep.steps()), time.monotonic()
+    until(lambda: len(sweep.steps()) > before, sweep)
     return time.monotonic() - began
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 import yaml
 from safetensors.torch import load_file
 
+from dualsweep.sweeps import load_plan
+from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.trainer.checkpoint import CheckpointFolder
-from tests.pipeline.conftest import PARTS, RECIPE
+from tests.pipeline.conftest import PARTS, RECIPE, trained_here
 from tests.pipeline.runs_in_mlflow import runs_of
 
 #: Training steps last so long, in seconds, that a trial takes some seconds and a random moment is one of its steps.
@@ -49,6 +53,8 @@ def put_sweep(folder: Path, hosting: str, trials: int, steps: int, store: str) -
     parts = PARTS.replace('Path("calls")', f"Path({str(folder / 'calls')!r})").replace(
         'Path("slow")', f"Path({str(folder / 'slow')!r})"
     )
+    # Nodes in namespaces number their processes each from 1.
+    parts = parts.replace("{os.getpid()}", "{os.uname().nodename}:{os.getpid()}")
     (folder / "parts.py").write_text(parts.replace("0.15 if", f"{PACE} if"))
     (folder / "slow").touch()
 
@@ -90,6 +96,22 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def trained_alone(folder: Path, place: Path) -> tuple[dict[str, str], dict[str, float]]:
+    """The weights, as `Outcome` has them, and the multiplier of each trial of a sweep that has ended, trained in this process."""
+    weights, multipliers = {}, {}
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(folder)
+        here.syspath_prepend(str(folder))
+        here.delitem(sys.modules, "parts", raising=False)
+        (folder / "slow").unlink()
+        plan = load_plan("sweep.yaml")
+        for record in TrialRecord.load_all(folder / "runs" / plan.name):
+            [*_, last] = trained_here(plan.trial_recipe(record.params), place / record.id)
+            weights[record.id] = digest(place / record.id / "checkpoints")
+            multipliers[record.id] = last["metrics"]["multiplier/four"]
+    return weights, multipliers
 
 
 def digest(checkpoints: Path) -> str:

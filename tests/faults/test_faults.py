@@ -9,12 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
-from dualsweep.sweeps import load_plan
-from dualsweep.sweeps.records.trial_record import TrialRecord
 from tests.faults.__main__ import add, kept
 from tests.faults.disturbing import Row, Sweep, killed, until
-from tests.faults.problem import Outcome, digest
-from tests.pipeline.conftest import trained_here
+from tests.faults.problem import Outcome, trained_alone
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 KILLS = ("worker", "coordinator", "controller", "trial", "raylet", "gcs", "driver")
@@ -53,15 +50,9 @@ def test_it_goes_on_by_itself_and_after_the_driver_s_death_by_the_same_command(s
 
 
 def test_multipliers_and_weights_are_those_of_a_process_that_nothing_happens_to(swept: Killed, tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as here:
-        here.chdir(swept.sweep.folder)
-        here.syspath_prepend(str(swept.sweep.folder))
-        (swept.sweep.folder / "slow").unlink()
-        plan = load_plan("sweep.yaml")
-        for record in TrialRecord.load_all(swept.sweep.folder / "runs" / plan.name):
-            [*_, last] = trained_here(plan.trial_recipe(record.params), tmp_path / record.id)
-            assert digest(tmp_path / record.id / "checkpoints") == swept.outcome.weights[record.id]
-            assert last["metrics"]["multiplier/four"] == swept.outcome.multipliers[record.id]["four"]
+    weights, multipliers = trained_alone(swept.sweep.folder, tmp_path)
+    assert weights == swept.outcome.weights
+    assert multipliers == {trial: each["four"] for trial, each in swept.outcome.multipliers.items()}
 
 
 def test_results_are_kept_and_a_line_that_was_cut_is_left_out(tmp_path: Path) -> None:

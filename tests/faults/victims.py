@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.faults.parting import CUT_HEAD, PARTINGS
 from tests.pipeline.conftest import ray_process
 
 #: The classes of Ray's actors, as their processes' titles tell them.
@@ -23,9 +24,9 @@ SERVERS = {"raylet": "raylet", "gcs": "gcs_server"}
 STOPPED = "stopped-worker"
 #: Beside the sweep: an MLflow server, and the head (its GCS) of a cluster that the sweep joins.
 BESIDE = ("mlflow", "head")
-KINDS = ("driver", *ACTORS, *SERVERS, *BESIDE, STOPPED)
+KINDS = ("driver", *ACTORS, *SERVERS, *BESIDE, STOPPED, *PARTINGS)
 #: After these the same command may be given again; a sweep of which another process dies goes on by itself.
-SAME_COMMAND = ("driver", "gcs", *BESIDE)
+SAME_COMMAND = ("driver", "gcs", *BESIDE, CUT_HEAD)
 
 
 def victim(kind: str, folder: Path, driver: int, other: int | None = None) -> psutil.Process | None:

@@ -29,8 +29,8 @@ if "late" in sys.argv:  # and its first start fails, as on a busy machine
     taken.bind(("", 0))
     taken.listen()
     ports = iter([taken.getsockname()[1]])
-    free_port = connection_module._free_port
-    connection_module._free_port = lambda: next(ports, None) or free_port()
+    free_port = connection_module.free_port
+    connection_module.free_port = lambda: next(ports, None) or free_port()
 with connect("local") as connection:
     import ray
 
