@@ -75,7 +75,7 @@ def test_under_nohup_a_terminal_that_hangs_up_changes_nothing() -> None:
 def test_where_ray_s_own_handler_ended_it_it_was_interrupted_all_the_same(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(typed, "_typed", ["dualsweep", "sweep a.yaml"])
+    monkeypatch.setattr(typed, "_typed", ["dualsweep", "sweep", "a.yaml"])
     with pytest.raises(SystemExit), interruptible():
         sys.exit(15)
     monkeypatch.setattr(asked_to_end, "is_set", lambda: True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 
 from dualsweep.trainer.config.diagnostics import RuleError
 from dualsweep.trainer.recipe.base import Positive, Section
@@ -14,6 +14,9 @@ Decay = Annotated[FiniteFloat, Field(ge=0, lt=1)]
 
 class Ema(Section):
     """An average of another form: exactly one of `decay` and `sigma_rel`."""
+
+    # So that editors refuse an empty one: beside a plain number, that it has neither is a fault of the key itself.
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     decay: Decay | None = Field(None, description="the decay, which `rampup` holds back at first", examples=["0.9999"])
     rampup: Positive | None = Field(

@@ -353,7 +353,7 @@ def test_more_sampling_steps_than_a_loaded_schedule_has_are_refused_before_train
 
 def test_a_schedule_without_betas_is_refused(tmp_path):
     DDIMScheduler(prediction_type="sample").save_pretrained(str(tmp_path / "scheduler"))
-    with pytest.raises(TrainingError, match=r"epsilon or v_prediction, or .* has DDIMScheduler with sample"):
+    with pytest.raises(TrainingError, match=r"epsilon or v_prediction, .* has DDIMScheduler with sample"):
         own_schedule(Model(load=str(tmp_path)))
 
 
