@@ -64,7 +64,9 @@ def test_predictions_are_those_of_the_pipelines_own_denoising(place: str, negati
             else:  # at the pipeline's own level of noise, which lies between two of ours
                 s = t.float() / len(levels(schedule))
                 scale = (s**2 + (1 - s) ** 2).sqrt()
-                model.preconditioning = torch.stack([scale, t.float(), 1 - 2 * s, scale])[:, None].expand(4, len(levels(schedule)))
+                model.preconditioning = torch.stack([scale, t.float(), 1 - 2 * s, scale])[:, None].expand(
+                    4, len(levels(schedule))
+                )
                 v = model.guided(x / scale, torch.zeros(2, dtype=torch.int64))
                 predicted = (v - (1 - 2 * s) * x / scale) / scale
         torch.testing.assert_close(predicted, expected, rtol=1e-4, atol=1e-4)
