@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -55,11 +56,14 @@ def no_store_of_another_test() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_signals_and_no_patience_of_another_test() -> Iterator[None]:
+def no_signals_no_patience_and_no_words_of_another_test() -> Iterator[None]:
     """A command that ran in this process would end it, some seconds after an interrupt in a later test; one that trained would
-    have later ones wait for stores that are not there."""
+    have later ones wait for stores that are not there; and messages would name it as the command to repeat."""
     yield
     signal.set_wakeup_fd(-1)
+    if (words := sys.modules.get("dualsweep.sweeps.typed")) is not None:
+        with mock.patch.object(sys, "argv", []):
+            words.remember()
     if (stores := sys.modules.get("dualsweep.trainer.patient_files")) is not None:
         stores.wait_for_stores(0.0)
 

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-from dualsweep.sweeps import typed
 from dualsweep.sweeps.entry import main
 
 
@@ -20,7 +19,6 @@ def dualsweep_here(*arguments: str, folder: Path) -> subprocess.CompletedProcess
     with (
         contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
         mock.patch.object(sys, "argv", ["dualsweep", *arguments]), mock.patch.dict(os.environ),
-        mock.patch.object(typed, "_typed", []),  # what the test types is no other test's command
     ):  # fmt: skip
         try:
             main()
