@@ -7,6 +7,8 @@ from mlflow.entities import Run
 
 CURVES = {"objective", "lagrangian", "value/max", "violation/max", "feasible"}
 CURVES |= {f"{kind}/{name}" for kind in ("value", "slack", "multiplier") for name in ("four", "five")}
+#: The charts that a run's page opens with.
+COURSE = {"course/objective", *(f"course/{kind} {name}" for kind in ("slack", "multiplier") for name in ("four", "five"))}
 
 
 def runs_of(store: str, experiment: str = "tiny-sweep") -> tuple[MlflowClient, Run, dict[str, Run]]:

@@ -9,7 +9,7 @@ import csv
 import json
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from dualsweep.analysis.server import ui
 from dualsweep.sweeps.reports.explaining import explain_run
 from tests.cluster.live.conftest import free_ports
 from tests.pipeline.conftest import RECIPE, SWEEP, assert_nothing_left, here, run, working_directory
-from tests.pipeline.runs_in_mlflow import CURVES, artifacts, assert_whole_curve, curves, runs_of
+from tests.pipeline.runs_in_mlflow import COURSE, CURVES, artifacts, assert_whole_curve, curves, runs_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -59,6 +59,14 @@ def check_json(plain: dict[str, Any], count: int) -> None:
     assert all(each["multiplier_error"] >= 0 for trial in plain["trials"] for each in trial["constraints"].values())
 
 
+def assert_shown(child: Run, metrics: Mapping[str, float]) -> None:
+    """A run has these metrics but for its budgets, which do not change and are a tag, and beside its course."""
+    shown = {name: value for name, value in child.data.metrics.items() if not name.startswith("course/")}
+    budgets = {name.removeprefix("budget/"): value for name, value in metrics.items() if name.startswith("budget/")}
+    assert shown == pytest.approx({name: value for name, value in metrics.items() if not name.startswith("budget/")})
+    assert json.loads(child.data.tags["dualsweep.bounds"]) == pytest.approx(budgets)
+
+
 def check_mlflow(folder: Path, store: str, plain: dict[str, Any]) -> None:
     """What reviewers rely on in the MLflow UI (design.md §4), of trials that are two trainings."""
     client, parent, children = runs_of(store)
@@ -80,7 +88,7 @@ def check_mlflow(folder: Path, store: str, plain: dict[str, Any]) -> None:
         intervals = {f"interval/{name}": half for name, half in trial["intervals"].items()}
         reviewed = {"pareto/front": float(trial["id"] in plain["front"]), "pareto/rank": float(tags["dualsweep.rank"])}
         expected = trial["metrics"] | intervals | reviewed | {"feasibility": trial["feasibility"]}
-        assert child.data.metrics == pytest.approx(expected)
+        assert_shown(child, expected)
         assert artifacts(client, child) >= {"recipe.yaml", "samples.png", "trajectories.png", "result.json"}
         named = {plain["recommended"]["knee"], plain["recommended"]["preferred"]}
         assert (tags["dualsweep.recommended"] != "none") == (trial["id"] in named)
@@ -95,7 +103,8 @@ def check_trainings(client: MlflowClient, folder: Path, store: str, trial: dict[
         name = f"{trial['id']}/seed-{training['seed']}"
         child = children[name]
         assert child.info.status == "FINISHED" and child.data.params["seed"] == str(training["seed"])
-        assert child.data.metrics == pytest.approx(training["metrics"])
+        assert_shown(child, training["metrics"])
+        assert {name for name in child.data.metrics if name.startswith("course/")} == COURSE
         assert child.data.tags.get("dualsweep.continued_from") == trial["continued_from"]
         if trial["continued_from"] is not None:
             neighbour = folder / "runs" / "tiny-sweep" / "trials" / trial["continued_from"] / f"seed-{training['seed']}"
