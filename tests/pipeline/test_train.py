@@ -118,6 +118,7 @@ def test_samples_come_from_the_checkpoint(trained: Trained) -> None:
     np.testing.assert_allclose(samples, own[:5], atol=1e-5)  # the same seed and sampler as the run's own evaluation
 
 
+@pytest.mark.dear  # a trial that fails, in `test_broken_off`, stands for it
 def test_it_says_which_of_many_examples_is_bad(trained: Trained) -> None:
     """Too many to be read before the run, which a dry run of some of them would have refused."""
     folder, parts = trained.folder, {"model": {"call": "parts:good"}, "evaluation": {"samples": 0, "loss_draws": 16}}

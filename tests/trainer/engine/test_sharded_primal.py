@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +62,19 @@ def trained(recipe: Recipe, folder: Path) -> dict[int, list[float]]:
     return {version: state.multipliers.tolist() for version, state in coordinator.states.items()}
 
 
+def both(folder: Path) -> dict[str, Any]:
+    """A training of whole weights and one of shards, in one group: their multipliers."""
+    return {kind: trained(recipe_of({**DIVIDED, "parallel": kind}), folder / kind) for kind in ("ddp", "fsdp")}
+
+
 def all_cases(folder: Path) -> dict[str, Any]:
-    """Each training of whole weights and of shards, in one group: its multipliers."""
+    """The same of every case, of a few steps."""
     multipliers: dict[str, Any] = {}
     for kind in ("ddp", "fsdp"):
         for name, sections in CASES.items():
             train = {**sections.get("train", {}), "steps": 6}
             recipe = recipe_of({**DIVIDED, "parallel": kind}, **{**sections, "train": train})
             multipliers[f"{name}, {kind}"] = trained(recipe, folder / f"{name}, {kind}")
-        multipliers[kind] = trained(recipe_of({**DIVIDED, "parallel": kind}), folder / kind)
     return multipliers
 
 
@@ -80,7 +85,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(place: Path) -> dict[str, Any]:
-    first, second = in_group(2, place / "group", all_cases, place)
+    return of_group(place, both)
+
+
+@pytest.fixture(scope="module")
+def cases(place: Path) -> dict[str, Any]:
+    return of_group(place, all_cases)
+
+
+def of_group(place: Path, body: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """What two workers have come to, each to the same."""
+    first, second = in_group(2, place / body.__name__, body, place)
     assert first == second
     multipliers: dict[str, Any] = first
     return multipliers
@@ -97,14 +112,16 @@ def test_multipliers_are_those_of_whole_weights(found: dict[str, Any]) -> None:
     assert away(first, found["ddp"]) < 1e-5
 
 
+@pytest.mark.dear  # one kind of term stands for the others
 @pytest.mark.parametrize("case", CASES)
-def test_multipliers_are_those_of_whole_weights_of_every_kind_of_term(case: str, found: dict[str, Any]) -> None:
-    whole, divided = found[f"{case}, ddp"], found[f"{case}, fsdp"]
+def test_multipliers_are_those_of_whole_weights_of_every_kind_of_term(case: str, cases: dict[str, Any]) -> None:
+    whole, divided = cases[f"{case}, ddp"], cases[f"{case}, fsdp"]
     assert whole.keys() == divided.keys() and max(max(each) for each in whole.values()) > 1e-3
     assert away(divided, whole) < ROUNDING.get(case, 1e-5)
 
 
-def test_a_network_beside_the_model_learns_as_beside_whole_weights(place: Path, found: dict[str, Any]) -> None:
+@pytest.mark.dear
+def test_a_network_beside_the_model_learns_as_beside_whole_weights(place: Path, cases: dict[str, Any]) -> None:
     whole, divided = (
         read(str(place / f"balance, {kind}/checkpoints/step-00000006")).groups["companions"] for kind in ("ddp", "fsdp")
     )
