@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from dualsweep.analysis.links import view_link
 from dualsweep.analysis.trials import SweepRecord
 from dualsweep.trainer import metric_names
+from dualsweep.trainer.config.wording import first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,7 +51,7 @@ def save_view(client: MlflowClient, record: SweepRecord) -> str | None:
             view = _view(tags, key, state, known.get("createdAt"))
             client.set_experiment_tag(record.experiment_id, _TAG + key, json.dumps(view))
     except MlflowException as error:
-        _log.warning("this MLflow keeps no saved views, so there is none of the front (%s)", str(error).splitlines()[0])
+        _log.warning("this MLflow keeps no saved views, so there is none of the front (%s)", first_line(error))
         return None
     return view_link(record.experiment_id, key)
 

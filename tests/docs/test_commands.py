@@ -26,9 +26,13 @@ FILLED = {
 #: Options that shorten what runs here, and that the guides need not name.
 SHORTENED = {"sample": ["--trust", "--steps", "2"]}
 EXAMPLES, SUBMIT, HUB = "docs/test_examples.py::", "pipeline/test_submit.py::", "sweeps/exporting/test_hub.py::"
+FIRST = "docs/test_first_steps.py::test_a_new_user_has_a_model_after_no_more_than_twelve_commands"
 STORE, AMORTISED = "pipeline/test_object_store.py::", "trainer/amortised/test_training.py::"
 #: What trains, serves, or needs what is not here, and the test that runs the same, shortened.
 RUN_BY = {
+    **dict.fromkeys(("python3 -m venv", ". .venv", "pip install 'dualsweep-", "mkdir images", "cp -r '~/photographs"), FIRST),
+    **{f"dualsweep {name} faces.yaml": FIRST for name in ("check", "train", "explain", "sample", "export")},
+    "dualsweep init faces": FIRST,
     "dualsweep train": "pipeline/test_train.py::test_the_json_file_and_the_output_folder",
     "dualsweep train sweeps/recipes": "sweeps/planning/test_recipes.py::test_a_shipped_recipe_trains",
     "dualsweep train folder.yaml": EXAMPLES + "test_an_image_folder_and_a_training_that_starts_from_its_checkpoint",
@@ -71,7 +75,7 @@ LOOKED_AT = ("make", "ray", "pip install", "cp -r", "cd ", ".venv/bin/")
 #: Files that the reader has, or that a command before has made.
 THEIRS = {
     "recipe.yaml", "sweep.yaml", "a.yaml", "b.yaml", "digits.yaml", "folder.yaml", "pretrained.yaml", "own-rule.yaml",
-    "points.yaml", "make_images.py",
+    "points.yaml", "make_images.py", "faces.yaml",
 }  # fmt: skip
 
 

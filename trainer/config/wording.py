@@ -30,6 +30,12 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - most // 3 - 3]}...{text[-(most // 3) :]}"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, at most 200 characters of it; the name of its class where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
 def nearest(word: object, valid: Sequence[object]) -> str:
     """'did you mean `x`?' where a valid word is near, else all the valid words."""
     words = [str(each) for each in valid]

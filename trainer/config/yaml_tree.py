@@ -9,6 +9,7 @@ import yaml
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Keys
 from dualsweep.trainer.config.templates import template_hint, unfilled
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.config.yaml_core import BoundError, Loader
 
 _IN_QUOTES = "put it in quotes: "
@@ -59,7 +60,7 @@ def _refused(file: str, line: int, rule: str, received: str, remedy: str, keys: 
 def _wrong_syntax(text: str, file: str, error: yaml.YAMLError) -> InputError:
     mark = getattr(error, "problem_mark", None)
     line = min(mark.line + 1, max(1, len(text.splitlines()))) if mark else 1
-    what = " ".join(str(getattr(error, "problem", None) or str(error).splitlines()[0]).split())
+    what = " ".join(str(getattr(error, "problem", None) or first_line(error)).split())
     place = unfilled(_around(text, line))
     if what == "second occurrence":
         return _refused(file, line, "must name each anchor once", "one that stands before as well", "name it otherwise")

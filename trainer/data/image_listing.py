@@ -141,7 +141,8 @@ def _what_is(root: Path, given: str) -> str:
 def _near(root: Path) -> str:
     if not root.parent.is_dir():
         return "fix the path"
-    return nearest(root.name, sorted(path.name for path in _visible(root.parent) if path.is_dir()))
+    beside = sorted(path.name for path in _visible(root.parent) if path.is_dir())
+    return nearest(root.name, beside) if beside else "make it, with a sub-folder of images for each class"
 
 
 def _fault(rule: str, received: str, remedy: str) -> BadDataError:

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from dualsweep.trainer.checks.model_files import ADAPTER
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.kinds import TEXT_NETWORKS, is_a
 from dualsweep.trainer.models.text import pipeline_of
@@ -61,7 +62,7 @@ def load(network: Any, folder: Path) -> None:
         weights, *alphas, metadata = pipeline.lora_state_dict(str(folder), return_lora_metadata=True, **known)
     except (OSError, ValueError) as error:
         raise TrainingError(
-            f"lora must be a run of ours or a folder with {ADAPTER}, but got {str(folder)!r} ({str(error).splitlines()[0]}); "
+            f"lora must be a run of ours or a folder with {ADAPTER}, but got {str(folder)!r} ({first_line(error)}); "
             "give the folder that `save_lora_weights` wrote"
         ) from error
     own = {name.removeprefix(f"{part}."): value for name, value in weights.items() if name.startswith(f"{part}.")}

@@ -17,6 +17,7 @@ from torch import nn
 from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.checks.model_files import ADAPTER, CONDITIONING, NETWORKS, WEIGHTS
 from dualsweep.trainer.config.import_path import import_callable
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.dual_side import multiplier_range_of
 from dualsweep.trainer.errors import TrainingError
@@ -141,7 +142,7 @@ def network_config(place: str) -> tuple[dict[str, Any], dict[str, str]]:
         try:
             config: dict[str, Any] = diffusers.UNet2DModel.load_config(place, **where)
         except (OSError, ValueError) as error:
-            errors.append(str(error).splitlines()[0])
+            errors.append(first_line(error))
             continue
         if config.get("_class_name") in NETWORKS:
             return config, where
@@ -161,6 +162,6 @@ def _pretrained(place: str) -> nn.Module:
         )
     except (OSError, ValueError) as error:
         raise TrainingError(
-            f"the weights of a loaded model must be readable, but got {str(error).splitlines()[0]} for {place!r}; fix that folder"
+            f"the weights of a loaded model must be readable, but got {first_line(error)} for {place!r}; fix that folder"
         ) from error
     return network

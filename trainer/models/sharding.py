@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, distributed, nn
 
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.errors import BadPartError, TrainingError
 from dualsweep.trainer.models.build import check_shape
 from dualsweep.trainer.models.predictor import Predictor
@@ -72,7 +73,7 @@ def check_asked(predictor: Predictor, shape: tuple[int, ...]) -> None:
     except BadPartError as error:
         raise TrainingError(
             "with resources.parallel: fsdp a network's parts must be called, as their weights are put together for the call "
-            f"alone, but got one whose forward reads them otherwise ({str(error.__cause__).splitlines()[0]}); call them, or "
+            f"alone, but got one whose forward reads them otherwise ({first_line(error.__cause__ or error)}); call them, or "
             "write parallel: ddp"
         ) from error
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dualsweep.trainer.checks.model_files import unsupported
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.kinds import is_a
 from dualsweep.trainer.models.latent_cache import FORMAT, add_weights, kept
@@ -50,7 +51,7 @@ class Encoders:
                 pipeline = kind.from_pretrained(place, variant=variant_of(place, "text_encoder"), **{**given, part: network})
             except (OSError, ValueError, ImportError) as error:
                 raise TrainingError(
-                    f"a pipeline's text encoders must be readable, but got {str(error).splitlines()[0]} for {place!r}; "
+                    f"a pipeline's text encoders must be readable, but got {first_line(error)} for {place!r}; "
                     "fix that folder, or install what is missing"
                 ) from error
             self._kept[place] = pipeline

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
 
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.rewards.head import Head
 from dualsweep.trainer.rewards.preprocessing import Preprocessing
@@ -61,7 +62,7 @@ class Blip:
             text_encoder = _text_encoder(text, image_encoder.config.hidden_size)
             words = AutoTokenizer.from_pretrained(tokenizer)
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-            reason = str(error).partition("\n")[0]
+            reason = first_line(error)
             raise TrainingError(
                 "`model` must be a checkpoint of ImageReward, and `tokenizer` that of an uncased BERT, "
                 f"but got {model!r} and {tokenizer!r} ({type(error).__name__}: {reason}); give "

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPConfig, CLIPModel
 
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.rewards.open_clip import from_open_clip
 from dualsweep.trainer.rewards.preprocessing import Preprocessing
@@ -42,7 +43,7 @@ class Clip:
                 network = pretrained(CLIPModel, model)
             pixels, tokenizer = AutoImageProcessor.from_pretrained(processor), AutoTokenizer.from_pretrained(processor)
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-            reason = str(error).partition("\n")[0]
+            reason = first_line(error)
             raise TrainingError(
                 "a scorer's `model` must be a transformers CLIPModel or an open_clip checkpoint, and `processor` hold its image "
                 "processor and tokenizer, for a checkpoint also its configuration, "

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.errors import TrainingError
 
 FILES = (".safetensors", ".pt", ".pth", ".bin")
@@ -35,7 +36,7 @@ def read_weights(name: str, option: str) -> dict[str, Tensor]:
         path = _local(name)
         checkpoint = load_file(path) if path.endswith(".safetensors") else torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, ValueError, SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         raise TrainingError(
             f"`{option}` must be a readable file of weights, but got {name} ({reason}); give a {', '.join(FILES)} file, or "
             "`owner/repository/file` of the hub, which this machine can reach"

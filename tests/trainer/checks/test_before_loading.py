@@ -143,6 +143,7 @@ def test_folder_without_classes_refuses_them(tmp_path: Path) -> None:
 
 
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
+    assert "; make it, with a sub-folder of images for each class" in told(f"data: {{folder: '{tmp_path}/images'}}\n")[0]
     (tmp_path / "images").mkdir()
     assert "must hold images, but got none below" in told(f"data: {{folder: '{tmp_path}/images'}}\n")[0]
     assert "did you mean `images`?" in told(f"data: {{folder: '{tmp_path}/imagse'}}\n")[0]
