@@ -34,6 +34,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("seed_of_tests", seeds, ids=map("seed={}".format, seeds), indirect=True, scope="session")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """For the half of the tests with Ray or Chromium the files of the other are not even imported, which takes seconds."""
+    if config.getoption("markexpr") != "ray or browser" or not collection_path.match("test_*.py"):
+        return None
+    return None if any(f"mark.{each}" in collection_path.read_text(encoding="utf-8") for each in ("ray", "browser")) else True
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     def here(item: pytest.Item) -> bool:
         if config.getoption(MARGINS):

@@ -50,6 +50,7 @@ def test_the_files_with_the_most_branches_left_come_first() -> None:
     assert least_reached(by_file(REPORT), CORE) == ["  11 branches left in trainer/dual/problem.py"]
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("code", ["import dualsweep.trainer.recipe.recipe", ""])
 def test_what_is_imported_through_the_links_is_measured_under_the_rooms(code: str, tmp_path: Path) -> None:
     (tmp_path / "run.py").write_text(f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}\n")

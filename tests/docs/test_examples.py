@@ -104,6 +104,7 @@ def test_the_constraints_of_the_points_are_what_the_guide_says(project: Path) ->
     assert first.tolist() == [0, 1, 2]
 
 
+@pytest.mark.dear  # trainer/models/test_text_to_image.py and test_composed.py train such
 def test_text_to_image_models_under_adapters_their_compositions_and_several_prompts(project: Path) -> None:
     from tests.trainer import tiny
 

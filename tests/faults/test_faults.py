@@ -1,4 +1,7 @@
-"""One sweep of which a process of each kind is killed, one after another: the short form of `make faults`."""
+"""One sweep of which a process of each kind is killed, one after another: the short form of `make faults`.
+
+The raylet's death is the GCS's to a sweep, another cluster: `make faults` has both.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from tests.faults.disturbing import Row, Sweep, killed, until
 from tests.faults.problem import Outcome, trained_alone
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-KILLS = ("worker", "coordinator", "controller", "trial", "raylet", "gcs", "driver")
+KILLS = ("worker", "coordinator", "controller", "trial", "gcs", "driver")
 STEPS = 300
 
 
@@ -44,7 +47,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
 def test_it_goes_on_by_itself_and_after_the_driver_s_death_by_the_same_command(swept: Killed) -> None:
     assert swept.sweep.process is not None and swept.sweep.process.returncode == 0, swept.said
     assert swept.sweep.commands == 2 and swept.left == 0
-    assert "Ray's raylet has died; another cluster is started" in swept.said and "Ray's GCS has died; another" in swept.said
+    assert "Ray's GCS has died; another cluster is started" in swept.said
     assert swept.said.count("its own process died") == 1 and "Traceback" not in swept.said
     assert swept.outcome.statuses == {"0000": "out_of_steps", "0001": "out_of_steps"}
 

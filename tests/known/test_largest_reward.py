@@ -23,7 +23,7 @@ ESTIMATORS: dict[str, tuple[str, dict[str, Any], int]] = {
 }
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("estimator", ["backpropagation", pytest.param("dag", marks=pytest.mark.dear)])  # DAG's: test_balance.py
 def test_the_largest_reward_within_a_distance(estimator: str, tmp_path: Path, sampled: Sampled) -> None:
     """Within KL <= b of N(m, S) the mean of a.x is largest at the shift S a / l with l = sqrt(a.S a / 2b), by sqrt(2b a.S a)."""
     reward, rollout, steps = ESTIMATORS[estimator]

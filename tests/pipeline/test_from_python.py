@@ -14,7 +14,8 @@ import yaml
 
 from tests.pipeline.conftest import RECIPE, assert_nothing_left, wait_for
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+#: What a killed command leaves, in test_broken_off.py, stands for them: the library's process is watched by the same.
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.dear]
 
 SCRIPT = """
 import json, sys
@@ -31,7 +32,7 @@ getattr(ds, sys.argv[1])(sys.argv[2], on_report=heard)
 
 @pytest.mark.parametrize(
     ("call", "file", "trials"),
-    [("train", "recipe.yaml", [None]), pytest.param("sweep", "sweep.yaml", ["0000", "0001", "0002"], marks=pytest.mark.dear)],
+    [("train", "recipe.yaml", [None]), ("sweep", "sweep.yaml", ["0000", "0001", "0002"])],
 )
 def test_killed_it_leaves_nothing_behind(call: str, file: str, trials: list[str | None], folder: Path) -> None:
     (folder / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, "model": {"call": "parts:good"}}))

@@ -65,6 +65,7 @@ TWO_BUDGETS: dict[str, Any] = {
 }
 
 
+@pytest.mark.dear  # of trials that are hosted so, faults/test_faults.py compares the bits
 def test_trainings_in_one_process_are_those_of_their_own_to_the_bit_and_start_at_once(there: Path, slots: Slots) -> None:
     """In whatever order: what one leaves behind doesn't reach the next. One's own process is that of `train(recipe)`."""
     alone: dict[int, list[dict[str, Any]]] = {0: []}
@@ -241,6 +242,7 @@ def kill_the_trial_after_its_checkpoint(folder: Path, checkpoints: Path) -> None
     trial.kill()
 
 
+@pytest.mark.dear  # sweeps/test_early_stopping.py stops trials, and faults/test_faults.py kills one's own process
 def test_a_stopped_trial_makes_way_for_the_next_which_outlasts_its_own_process(
     there: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -260,6 +262,7 @@ def test_a_stopped_trial_makes_way_for_the_next_which_outlasts_its_own_process(
     wait_until(all_is_free)
 
 
+@pytest.mark.dear
 def test_a_stopped_trial_is_stopped_for_good(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same command again: in the folder of the test before."""
     first = [json.loads((there / f"runs/stopping/records/000{number}.json").read_text())["result"] for number in (0, 1)]

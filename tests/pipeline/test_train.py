@@ -66,6 +66,7 @@ def test_the_json_file_and_the_output_folder(trained: Trained) -> None:
     assert (folder / "one" / "samples.png").stat().st_size > 500 and (folder / "one" / "trajectories.png").exists()
 
 
+@pytest.mark.dear  # engine/test_loop.py has the bits, test_broken_off.py the interrupt, and faults/ kills that cost no bit
 def test_interrupted_by_ctrl_c_and_continued_is_bit_for_bit_the_uninterrupted_run(trained: Trained) -> None:
     folder = trained.folder
     process = start(folder, "train", "recipe.yaml", *ARGUMENTS, "--output", "parts")

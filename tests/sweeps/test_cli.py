@@ -87,7 +87,8 @@ def test_bad_input_is_told_by_line_and_key_and_nothing_is_written(folder, case):
     assert old in text
     (folder / file).write_text(text.replace(old, new, 1))
     before = sorted(folder.rglob("*"))
-    done = dualsweep("sweep", "sweep.yaml", folder=folder)
+    with mock.patch("ray.init", side_effect=AssertionError("Ray must not start")):
+        done = dualsweep_here("sweep", "sweep.yaml", folder=folder)
     assert done.returncode == 2, done.stderr
     found = [FORM.match(each) for each in done.stderr.strip().splitlines()]
     assert all(found), done.stderr
@@ -108,18 +109,18 @@ def test_all_problems_of_both_files_come_at_once(folder):
 def test_an_unwritable_output_is_refused_even_for_root(folder, place):
     (folder / "file-in-the-way").write_text("")
     for command in (["train", "recipe.yaml"], ["sweep", "sweep.yaml"]):
-        done = dualsweep(*command, "--output", place, folder=folder)
+        done = dualsweep_here(*command, "--output", place, folder=folder)
         assert done.returncode == 2 and "--output: must be a place that can be written" in done.stderr
 
 
 def test_yaml_is_loaded_safely(folder):
     (folder / "recipe.yaml").write_text("name: !!python/object/apply:os.system ['touch owned']\n" + RECIPE.partition("\n")[2])
-    done = dualsweep("check", "recipe.yaml", folder=folder)
+    done = dualsweep_here("check", "recipe.yaml", folder=folder)
     assert done.returncode == 2 and not (folder / "owned").exists()
 
 
 def test_check_prints_the_resolved_plan(folder):
-    done = dualsweep("check", "sweep.yaml", "--set", "trials=7", "--set", "train.lr=1e-4", folder=folder)
+    done = dualsweep_here("check", "sweep.yaml", "--set", "trials=7", "--set", "train.lr=1e-4", folder=folder)
     assert done.returncode == 0, done.stderr
     for words in ("trials        7", "dual.step_size: log_uniform", "side by side", "train.lr = 0.0001", "experiment `tiny`"):
         assert words in done.stdout
@@ -195,7 +196,7 @@ def test_a_light_check_of_a_folder_imports_no_torch(folder):
 
 
 def test_an_override_with_a_mistake_is_named_as_such(folder):
-    done = dualsweep("check", "recipe.yaml", "--set", "train.stepz=3", folder=folder)
+    done = dualsweep_here("check", "recipe.yaml", "--set", "train.stepz=3", folder=folder)
     assert done.returncode == 2 and done.stderr.startswith("--set:1: train.stepz: must be a known key")
 
 

@@ -32,7 +32,7 @@ def ask(url: str, server: subprocess.Popen[bytes]) -> Any:
     raise AssertionError("the dashboard does not answer")
 
 
-@pytest.mark.parametrize("kept", ["journal", "sqlite"])
+@pytest.mark.parametrize("kept", ["journal", pytest.param("sqlite", marks=pytest.mark.dear)])
 def test_the_dashboard_shows_a_sweep(tmp_path: Path, kept: str) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
     with Study(plan(tmp_path, *([f"storage={url}"] if kept == "sqlite" else [])), tmp_path / "out") as study:

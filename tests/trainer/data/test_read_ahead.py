@@ -278,6 +278,7 @@ class Deadly(Numbers):
         return super().__call__(row)
 
 
+@pytest.mark.dear  # that one is started again is seen above
 def test_loaders_that_end_again_and_again_end_the_training_with_what_to_do() -> None:
     origin = Origin(("data", "call"), lambda row: f"item {row}")
     examples = from_reader(lambda row: torch.from_numpy(Numbers()(row)), 40, origin, reader=Deadly())

@@ -22,6 +22,9 @@ from tests.trainer.engine.test_loop import run
 from tests.trainer.recipe.test_formulations import ALIGNMENT, COMBINED
 from tests.trainer.recipes import digits
 
+#: Each trains on two processes of its own; one step's gradients of whole weights are compared in models/test_sharding.py.
+pytestmark = pytest.mark.dear
+
 Plain = dict[str, Any]
 STEPS = 50
 #: 17 samples and 33 draws of two workers in batches of 8: one of them would have a batch more than the other.
@@ -112,7 +115,6 @@ def test_multipliers_are_those_of_whole_weights(found: dict[str, Any]) -> None:
     assert away(first, found["ddp"]) < 1e-5
 
 
-@pytest.mark.dear  # one kind of term stands for the others
 @pytest.mark.parametrize("case", CASES)
 def test_multipliers_are_those_of_whole_weights_of_every_kind_of_term(case: str, cases: dict[str, Any]) -> None:
     whole, divided = cases[f"{case}, ddp"], cases[f"{case}, fsdp"]
@@ -120,7 +122,6 @@ def test_multipliers_are_those_of_whole_weights_of_every_kind_of_term(case: str,
     assert away(divided, whole) < ROUNDING.get(case, 1e-5)
 
 
-@pytest.mark.dear
 def test_a_network_beside_the_model_learns_as_beside_whole_weights(place: Path, cases: dict[str, Any]) -> None:
     whole, divided = (
         read(str(place / f"balance, {kind}/checkpoints/step-00000006")).groups["companions"] for kind in ("ddp", "fsdp")
@@ -156,7 +157,6 @@ def test_it_goes_on_with_one_worker(place: Path, found: dict[str, Any]) -> None:
     assert away({version: state.multipliers for version, state in states.items()}, found["fsdp"]) < 1e-5
 
 
-@pytest.mark.dear  # what one worker goes on from, three do
 def test_it_goes_on_with_three_workers(place: Path, found: dict[str, Any]) -> None:
     several = recipe_of({**DIVIDED, "workers": 3})
     later, *_ = in_group(3, place / "three's", trained, several, halfway(place, "three"))

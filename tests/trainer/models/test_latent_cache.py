@@ -7,7 +7,9 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +300,20 @@ def test_the_folder_follows_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert latent_cache.folder() == tmp_path / "Library" / "Caches" / "dualsweep" / "latents"
 
 
+def test_who_comes_second_waits_for_the_first_and_encodes_nothing(cache: Path) -> None:
+    """A lock is of the opened file, so that two threads stand for two processes."""
+    spaces, start = [Counting(), Counting()], threading.Barrier(2)
+
+    def race(space: Counting) -> torch.Tensor:
+        start.wait(timeout=60)
+        return whole(encoded(images(), space))
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(race, spaces)
+    assert sorted(space.count for space in spaces) == [0, 150]
+    assert torch.equal(first, second) and only(cache).exists()
+
+
 RACER = """
 import hashlib, torch
 from tests.trainer.models.test_latent_cache import Counting, images, whole
@@ -310,6 +326,7 @@ print(space.count, hashlib.sha256(latents.numpy().tobytes()).hexdigest())
 
 
 @pytest.mark.slow
+@pytest.mark.dear  # as two threads of one process above
 def test_processes_that_start_at_once_encode_once_between_them(cache: Path) -> None:
     racers = [subprocess.Popen([sys.executable, "-c", RACER], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [racer.communicate(timeout=300)[0].split() for racer in racers]
