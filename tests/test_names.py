@@ -173,6 +173,7 @@ def test_a_type_checker_knows_the_program_in_a_checkout_that_is_set_up(typed: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.dear  # a checkout is asked for the same below, and docs/test_first_steps.py lives with the wheel
 def test_the_wheel_holds_the_rooms_in_one_package_that_a_type_checker_knows(typed: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     listed = subprocess.run(

@@ -68,6 +68,7 @@ def test_alignment_has_the_exact_kl_and_reward_at_every_multiplier(tmp_path, sam
     )
 
 
+@pytest.mark.dear  # as alignment above
 def test_fine_tuning_has_the_exact_distance_and_loss_at_every_multiplier(tmp_path, sampled):
     """With one covariance the best offset is a share 1 / (1 + λ) of the way from the pretrained model's to the data's.
 

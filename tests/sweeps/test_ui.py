@@ -39,7 +39,9 @@ def logged_training(folder: Path, uri: str) -> str:
     return run_link(run.experiment_id, run.run_id)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 0, marks=pytest.mark.dear), (signal.SIGKILL, -signal.SIGKILL)]
+)
 def test_in_a_script_s_background_it_ends_its_server_whatever_it_is_ended_by(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:

@@ -259,6 +259,7 @@ def test_the_random_state_and_the_gradient_mode_are_left_alone(parts: str) -> No
     assert torch.equal(torch.get_rng_state(), before) and torch.is_grad_enabled()
 
 
+@pytest.mark.dear  # engine/test_loop.py asks the loop, which a dry run builds
 def test_nothing_of_ray_starts(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(HEAD + DIGITS)
     code = (

@@ -61,6 +61,7 @@ def test_a_compiled_network_is_the_same_one(tmp_path: Path, module: WriteModule,
 
 
 @pytest.mark.slow
+@pytest.mark.dear
 def test_without_a_compiler_it_is_refused_with_the_way_out(tmp_path: Path) -> None:
     environment = {**os.environ, "CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
     ended = subprocess.run([sys.executable, "-c", WITHOUT], env=environment, capture_output=True, text=True)
