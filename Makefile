@@ -44,7 +44,7 @@ demo: $(READY) ## the main job: a constrained-diffusion sweep on a local Ray clu
 
 test: $(READY) ## the tests, two at a time, in a network namespace where one can be had: first those without Ray and Chromium
 	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist worksteal --durations=5 -m "not ray and not browser"
-	$(SETTING) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist loadfile --durations=12 -m "ray or browser"
+	$(SETTING) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=12 -m "ray or browser"
 
 test-fast: $(READY) ## the core alone, without the files of training loops, models, data, Ray and Chromium: within two minutes
 	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not ray and not browser and not slow" tests/trainer $(addprefix --ignore tests/trainer/,engine models data)

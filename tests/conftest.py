@@ -14,9 +14,18 @@ import pytest
 
 from tests.margins import SEED, Sampled
 
+TESTS = Path(__file__).parent
 MARGINS = "--margins"
 FIRST, SEEDS = "--first-seed", "--seeds"
 DEAR = "--dear"
+#: Files of tests with Ray, the longest first, as the last to begin is waited for by the other process.
+LONGEST = (
+    "faults/test_faults",
+    "pipeline/test_submit",
+    "pipeline/test_broken_off",
+    "pipeline/test_sweep",
+    "pipeline/test_hosting",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,13 +51,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    rank = {name: number for number, name in enumerate(LONGEST)}
+
     def here(item: pytest.Item) -> bool:
         if config.getoption(MARGINS):
             return "sampled" in getattr(item, "fixturenames", ())
         return config.getoption(DEAR) or item.get_closest_marker("dear") is None
 
     config.hook.pytest_deselected(items=[item for item in items if not here(item)])
-    items[:] = [item for item in items if here(item)]
+    items[:] = sorted(
+        filter(here, items), key=lambda item: rank.get(item.path.relative_to(TESTS).with_suffix("").as_posix(), len(rank))
+    )
 
 
 @pytest.fixture(autouse=True)
