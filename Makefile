@@ -50,7 +50,7 @@ test-fast: $(READY) ## the core alone, without the files of training loops, mode
 	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not ray and not browser and not slow" tests/trainer $(addprefix --ignore tests/trainer/,engine models data)
 
 test-slow: $(READY) ## the cases that `make test` leaves to cheaper ones that test the same
-	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist worksteal --durations=5 --dear -m dear
+	$(SETTING) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m tests.isolated $(BIN)/python -m pytest -n 2 --dist loadfile --durations=5 --dear -m dear
 
 test-floors: $(READY) ## the core's tests with the lowest versions that pyproject.toml allows, on Python 3.11
 	$(UV) venv --quiet --clear --python 3.11 $(FLOORS)

@@ -41,13 +41,18 @@ class House:
         return {name: _parsed(path.read_text()) for name, path in self.files.items()}
 
     @cached_property
+    def nodes(self) -> dict[str, tuple[ast.AST, ...]]:
+        """Every node of each module's tree."""
+        return {name: _walked(path.read_text()) for name, path in self.files.items()}
+
+    @cached_property
     def imports(self) -> dict[str, set[str]]:
         """The modules of the house that each module imports anywhere: for types alone and as plug-ins too."""
-        return {name: set(self._imported(name, tree)) - {name} for name, tree in self.trees.items()}
+        return {name: set(self._imported(name, nodes)) - {name} for name, nodes in self.nodes.items()}
 
-    def _imported(self, name: str, tree: ast.Module) -> Iterator[str]:
+    def _imported(self, name: str, nodes: tuple[ast.AST, ...]) -> Iterator[str]:
         packages = {name.rpartition(".")[2]: name, "__name__": name}
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.Import):
                 yield from (name for alias in node.names if (name := _within(alias.name)) in self.files)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -55,8 +60,8 @@ class House:
                     whole = _within(f"{node.module}.{alias.name}")
                     packages[alias.asname or alias.name] = whole
                     yield from (each for each in (whole if whole in self.files else _within(node.module),) if each in self.files)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+        for node in nodes:
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module":
                 for word in re.findall(r"\{(\w+)(?:\.__name__)?\}", ast.unparse(node.args[0])):
                     yield from (each for each in self.files if each.startswith(f"{packages.get(word, '?')}."))
         # A package is run before what is in it; one that imports nothing when it is run closes no circle.
@@ -69,8 +74,7 @@ class House:
     def libraries(self) -> dict[str, set[str]]:
         """The top-level packages beyond the rooms that each module imports anywhere."""
         packages: dict[str, set[str]] = {}
-        for module, tree in self.trees.items():
-            nodes = list(ast.walk(tree))
+        for module, nodes in self.nodes.items():
             names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
             names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
             packages[module] = {name.split(".")[0] for name in names} - {DOOR}
@@ -89,8 +93,8 @@ class House:
     def private(self) -> set[tuple[str, str]]:
         """(module, name) of what is used of other packages that is private there: modules, names, and attributes not ours."""
         ours, uses = self._names_of_ours(), set()
-        for module, tree in self.trees.items():
-            for node in ast.walk(tree):
+        for module, nodes in self.nodes.items():
+            for node in nodes:
                 if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] != DOOR:
                     names = [f"{node.module}.{alias.name}" for alias in node.names]
                 elif isinstance(node, ast.Import):
@@ -103,21 +107,21 @@ class House:
         return uses
 
     def _names_of_ours(self) -> set[str]:
-        nodes = [node for tree in self.trees.values() for node in ast.walk(tree)]
+        nodes = [node for each in self.nodes.values() for node in each]
         defined = {node.name for node in nodes if isinstance(node, Function | ast.ClassDef)}
         set_on = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
         return defined | set_on | {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
 
     def texts(self, module: str) -> Iterator[str]:
         """Every string of a module and part of an f-string."""
-        for node in ast.walk(self.trees[module]):
+        for node in self.nodes[module]:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
 
     def tests(self) -> Iterator[tuple[str, Function]]:
         """Every test function under `tests/`, with its file's path from there."""
         for path in sorted((self.root / "tests").rglob("test_*.py")):
-            functions = (node for node in ast.walk(_parsed(path.read_text())) if isinstance(node, Function))
+            functions = (node for node in _walked(path.read_text()) if isinstance(node, Function))
             name = path.relative_to(self.root / "tests").as_posix()
             yield from ((name, node) for node in functions if node.name.startswith("test_"))
 
@@ -125,20 +129,20 @@ class House:
         """Every function of the rooms and under `tests/`, with its file's path from the root."""
         for top in (*ROOMS, "tests"):
             for path in sorted((self.root / top).rglob("*.py")):
-                nodes = (node for node in ast.walk(_parsed(path.read_text())) if isinstance(node, Function))
+                nodes = (node for node in _walked(path.read_text()) if isinstance(node, Function))
                 yield from ((path.relative_to(self.root).as_posix(), node) for node in nodes)
 
     def functions(self) -> Iterator[tuple[str, Function]]:
         """Every function and method, with its module's name."""
-        for name, tree in self.trees.items():
-            yield from ((name, node) for node in ast.walk(tree) if isinstance(node, Function))
+        for name, nodes in self.nodes.items():
+            yield from ((name, node) for node in nodes if isinstance(node, Function))
 
     def unused(self) -> list[str]:
         """`module.name` of what the rooms define and never name again, in code or in an f-string."""
         named: Counter[str] = Counter()
         defined: list[tuple[str, str]] = []
         for module, tree in self.trees.items():
-            for node in ast.walk(tree):
+            for node in self.nodes[module]:
                 if isinstance(node, ast.Name):
                     named[node.id] += isinstance(node.ctx, ast.Load)
                 elif isinstance(node, ast.Attribute):
@@ -182,6 +186,11 @@ def _within(name: str) -> str:
 def _parsed(text: str) -> ast.Module:
     """Of many copies of the house most files are alike."""
     return ast.parse(text)
+
+
+@cache
+def _walked(text: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(_parsed(text)))
 
 
 def circles(arrows: Mapping[str, set[str]]) -> list[list[str]]:

@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    files = [*sorted((ROOT / "sweeps/recipes").glob("*.yaml")), ROOT / "sweeps/digits.yaml"]
+    files = [*sorted((ROOT / "sweeps/recipes").glob("*.yaml")), *sorted((ROOT / "sweeps").glob("*.yaml"))]
     seconds(["--help"])  # writes the compiled modules
     checks = {str(file.relative_to(ROOT)): [seconds(["check", str(file)]) for _ in range(options.rounds)] for file in files}
     helps = [seconds(["--help"]) for _ in range(options.rounds)]

@@ -22,7 +22,9 @@ def test_without_a_name_it_lists_every_shipped_file_with_what_it_is_for(tmp_path
     done = dualsweep_here("init", folder=tmp_path)
     told = {line.split()[0]: line for line in done.stdout.splitlines()[:-1]}
     assert done.returncode == 0 and list(tmp_path.iterdir()) == []
-    assert set(told) == {path.stem for path in ROOT.glob("sweeps/recipes/*.yaml")} | {"digits-sweep"}
+    assert set(told) == {path.stem for path in ROOT.glob("sweeps/recipes/*.yaml")} | {
+        f"{path.stem}-sweep" for path in ROOT.glob("sweeps/*.yaml")
+    }
     assert all(len(line.split()) > 4 for line in told.values())
 
 
@@ -31,7 +33,7 @@ def test_a_copy_has_its_comments_and_all_it_needs(name: str, tmp_path: Path) -> 
     assert dualsweep_here("init", name, folder=tmp_path).returncode == 0
     copied = {path.name: path.read_text() for path in tmp_path.glob("*.yaml")}
     original = (
-        ROOT / "sweeps" / ("digits.yaml" if name == "digits-sweep" else f"recipes/{name}.yaml")
+        ROOT / "sweeps" / (f"{name.removesuffix('-sweep')}.yaml" if name.endswith("-sweep") else f"recipes/{name}.yaml")
     ).read_text().replace("sweeps/recipes/", "").replace("recipes/", "").splitlines()  # fmt: skip
     assert copied[f"{name}.yaml"].splitlines()[1:] == original
     for text in copied.values():
@@ -41,9 +43,10 @@ def test_a_copy_has_its_comments_and_all_it_needs(name: str, tmp_path: Path) -> 
         assert all(file in copied for file in commands)
 
 
-def test_a_copied_sweep_is_found_good_where_it_lies(tmp_path: Path) -> None:
-    assert dualsweep_here("init", "digits-sweep", "--output", "mine", folder=tmp_path).returncode == 0
-    done = dualsweep_here("check", "mine/digits-sweep.yaml", folder=tmp_path)
+@pytest.mark.parametrize("name", [f"{path.stem}-sweep" for path in sorted(ROOT.glob("sweeps/*.yaml"))])
+def test_a_copied_sweep_is_found_good_where_it_lies(name: str, tmp_path: Path) -> None:
+    assert dualsweep_here("init", name, "--output", "mine", folder=tmp_path).returncode == 0
+    done = dualsweep_here("check", f"mine/{name}.yaml", folder=tmp_path)
     assert done.returncode == 0 and "is good" in done.stdout
     kinds = {yaml.safe_load(path.read_text())["name"] for path in (tmp_path / "mine").glob("*.yaml")}
     assert len(kinds) == 2  # so that sweep and recipe do not write to one folder
