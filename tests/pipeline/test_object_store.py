@@ -65,7 +65,8 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lost]:
 
 
 def test_the_second_driver_is_refused_by_name_in_one_line(lost: Lost) -> None:
-    (line,) = lost.refused.splitlines()
+    *warnings, line = lost.refused.splitlines()
+    assert all(each.startswith("warning: recipe.yaml:") for each in warnings), lost.refused
     assert f"--output: must have one driver at a time, but got {lost.place}, which process" in line
 
 
