@@ -48,6 +48,15 @@ def end_soon() -> None:
     threading.Thread(target=_end, args=(reader,), daemon=True, name="end-soon").start()
 
 
+def interrupt_main_thread() -> None:
+    """From any thread, what Ctrl-C would do: to the main thread itself, as a signal that another one takes ends no waiting.
+
+    By SIGTERM where that acts as Ctrl-C: Ray starts its jobs with SIGINT blocked, which would wait for ever.
+    """
+    number = signal.SIGTERM if signal.getsignal(signal.SIGTERM) is _interrupt else signal.SIGINT
+    signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+
 def _end(reader: int) -> None:
     while os.read(reader, 1)[0] not in (signal.SIGINT, *_LIKE_INTERRUPT):
         pass

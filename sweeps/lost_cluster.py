@@ -5,10 +5,9 @@ to go on. Nothing of the run is in the cluster: the same command goes on from wh
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
-from dualsweep.sweeps.interrupts import asked_to_end
+from dualsweep.sweeps.interrupts import asked_to_end, interrupt_main_thread
 from dualsweep.sweeps.typed import same_again
 
 #: How often a command starts again by itself.
@@ -36,7 +35,7 @@ def lost(found: str, own: bool) -> None:
         _say(f"{found}; another cluster is started, and all goes on from the checkpoints ({count + 1} of {MOST_RESTARTS} times)")
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], _environment | {_COUNT: str(count + 1)})
     _say(f"{found}: interrupted; to continue{'' if own else ' once it is back'}, {same_again()}")
-    os.kill(os.getpid(), signal.SIGINT)
+    interrupt_main_thread()
 
 
 def _say(text: str) -> None:

@@ -8,9 +8,7 @@ warning is given, nothing waits for it, and it is tried again after 2, 4, ... 30
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
-import signal
 import threading
 import time
 from collections import deque
@@ -18,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from dualsweep.sweeps.interrupts import interrupt_main_thread
 from dualsweep.sweeps.mirrored.lease import RENEWED, Lease, folder_of, numbers
 from dualsweep.sweeps.mirrored.objects import Index, upload
 from dualsweep.sweeps.typed import same_again
@@ -164,7 +163,7 @@ class Mirror:
                     continue
                 self._lost = True
                 self._say(f"another driver has taken over {self._place}: this one ends")
-                os.kill(os.getpid(), signal.SIGINT)
+                interrupt_main_thread()
                 return
 
     def _round(self) -> None:

@@ -10,11 +10,13 @@ import pytest
 
 #: A command that loses its cluster each time, whether it was its own (`own`), and that was asked to end before or not.
 LOSES = """
-import os, sys, threading, time
+import os, signal, sys, threading, time
 from dualsweep.sweeps import interrupts, lost_cluster, typed
 typed.remember()
 own, asked = sys.argv[1] == "own", sys.argv[2] == "asked"
 interrupts.terminate_like_interrupt()
+if sys.argv[2] == "job":
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # as Ray starts it
 if sys.argv[3] == "command":
     lost_cluster.may_restart()
 print("begins", os.getpid(), sys.argv[4:], flush=True)
@@ -45,7 +47,7 @@ def test_it_starts_again_in_its_own_place_with_its_arguments_and_then_ends() -> 
     )
 
 
-@pytest.mark.parametrize("words", [("joined", "", "command"), ("own", "", "library")], ids="-".join)
+@pytest.mark.parametrize("words", [("joined", "", "command"), ("joined", "job", "command"), ("own", "", "library")], ids="-".join)
 def test_a_cluster_that_was_joined_and_a_process_that_is_another_s_are_not_started_again(words: tuple[str, ...]) -> None:
     lines, told = said(*words)
     assert len(lines) == 2 and lines[1] == "interrupted" and told.count("the same command again") == 1
