@@ -217,6 +217,7 @@ def test_a_stop_is_heard_at_once_and_written_down(submitted: Submitted) -> None:
     assert submitted.stopped_in <= 6.0, submitted.stopped  # and not Ray's own time before it kills
 
 
+@pytest.mark.dear  # a job of `submit` ends above; where relative places go: sweeps/test_way_back.py
 def test_what_people_type_loses_nothing(head: Head, alone: Path, user: dict[str, Any]) -> None:
     done = ray(
         "job", "submit", "--address", head.jobs, "--working-dir", ".", "--", "dualsweep", "sweep", "mine/sweep.yaml",
