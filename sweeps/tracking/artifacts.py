@@ -5,38 +5,50 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dualsweep.analysis.figures.trajectories import trajectories_png
-from dualsweep.sweeps.records.explained import RECIPE, VERDICTS, Explained, Points, write
+from dualsweep.sweeps.records.explained import RECIPE, VERDICTS, Explained, write
 from dualsweep.sweeps.tracking.brought import brought
 from dualsweep.sweeps.tracking.histories import histories
 from dualsweep.trainer.data.description import DATA
 from dualsweep.trainer.evaluation.draws_file import DRAWS
+from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, write_file
 
+#: How multipliers and slacks moved. Drawing takes longer than all else at a trial's end: a sweep does so when it is delivered.
+TRAJECTORIES = "trajectories.png"
 #: What a training writes that is kept with its run in MLflow.
 _BROUGHT = ("samples.png", "notes.txt", DRAWS, DATA)
 #: And of these, what a trial of several trainings shows of one.
-_SHOWN = (RECIPE, "samples.png", "trajectories.png", DATA)
+_SHOWN = (RECIPE, "samples.png", TRAJECTORIES, DATA)
 
 
-def write_artifacts(folder: Path, place: str, points: Points, explained: Explained) -> list[Path]:
-    """Writes into `folder` what became of a training whose own files lie at `place`; returns all the files."""
+def write_artifacts(folder: Path, place: str, explained: Explained) -> list[Path]:
+    """Writes into `folder` what became of a training whose own files lie at `place`, without its trajectories; returns them."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / TRAJECTORIES).unlink(missing_ok=True)  # of what it was when it had ended before
     write(explained, folder)
     write_file(folder / RESULT, json.dumps(explained.result.to_json(), indent=2))
     for file in _BROUGHT:
         content = brought(place, file)
         if content is not None:
             write_file(folder / file, content)
-    multipliers, slacks = histories(points)
-    if multipliers:
-        write_file(folder / "trajectories.png", trajectories_png(multipliers, slacks, title=explained.title))
     return [each for each in sorted(folder.iterdir()) if each.is_file()]
+
+
+def draw_trajectories(points: Iterable[MetricPoint], title: str, folder: Path) -> list[Path]:
+    """Draws the multipliers and slacks of a training's points into `folder`; returns the file, or none where there are none."""
+    from dualsweep.analysis.figures.trajectories import trajectories_png  # matplotlib, for those who draw
+
+    multipliers, slacks = histories(points)
+    if not multipliers:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    return [write_file(folder / TRAJECTORIES, trajectories_png(multipliers, slacks, title=title))]
 
 
 def write_shown(folder: Path, result: Result, seed: int) -> list[Path]:

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualsweep.analysis.bounds import bounds_tag
+from dualsweep.sweeps.tracking.artifacts import TRAJECTORIES, draw_trajectories
 from dualsweep.sweeps.tracking.experiment import client_of, experiment_of, identity_at, is_there, runs_of
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
-from dualsweep.sweeps.tracking.spool import Record, read
+from dualsweep.sweeps.tracking.spool import Record, points_in, read
 from dualsweep.sweeps.tracking.wire import (
     METRICS,
     PARAM,
@@ -103,7 +104,7 @@ class Delivery:
             while batch := self._batch(name, entry):
                 self._send(client, name, entry, batch)
         for name in names:
-            self._upload(client, self.ledger.entry(name))
+            self._upload(client, name, self.ledger.entry(name))
 
     def _waits(self, name: str) -> bool:
         entry = self.ledger.entry(name)
@@ -251,13 +252,15 @@ class Delivery:
         there |= params
         return {"dualsweep.changed_params": json.dumps(changed)} if changed else {}
 
-    def _upload(self, client: MlflowClient, entry: Entry) -> None:
+    def _upload(self, client: MlflowClient, name: str, entry: Entry) -> None:
         """Artifacts after everything else: where their store fails, points have still arrived."""
         while entry.artifacts:
             path, folder = entry.artifacts[0]
             here = moved(Path(path), self._spool.parent)
             if not lies_below(here, self._spool.parent):
                 self._on_refused(f"the artifact {path} lies outside {self._spool.parent}, and is left out")
+            elif here.name == TRAJECTORIES and not here.exists() and not self._drawn(name, here):
+                pass
             elif here.is_dir():
                 client.log_artifacts(entry.run_id or "", str(here), folder)
             elif here.exists():
@@ -266,6 +269,14 @@ class Delivery:
                 self._on_refused(f"the artifact {path} is no longer there, and is left out")
             entry.artifacts.pop(0)
             self._note()
+
+    def _drawn(self, name: str, file: Path) -> bool:
+        """Draws a run's trajectories from its spool; where the disk refuses them they are left out."""
+        try:
+            return bool(draw_trajectories(points_in(self._path(name)), f"{self.ledger.experiment} {name}", file.parent))
+        except OSError as error:
+            self._on_refused(f"{file} cannot be written ({error.strerror}), and is left out")
+            return False
 
 
 def _set_status(client: MlflowClient, run_id: str, record: Record) -> None:

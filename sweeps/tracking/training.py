@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dualsweep.analysis.bounds import bounds_tag
 from dualsweep.sweeps.records.explained import Explained, Points
 from dualsweep.sweeps.tracking import look_images
-from dualsweep.sweeps.tracking.artifacts import dataset_of, write_artifacts
+from dualsweep.sweeps.tracking.artifacts import dataset_of, draw_trajectories, write_artifacts
 from dualsweep.sweeps.tracking.experiment import client_of, experiment_of
 from dualsweep.sweeps.tracking.look_images import write_looks
 from dualsweep.sweeps.tracking.metrics_file import read_points
@@ -85,7 +85,9 @@ def keep_logged(uri: str, run: str, folder: Path) -> None:
 
 def _add_files(client: MlflowClient, run: str, folder: Path, output: str, recorded: Points, explained: Explained) -> None:
     """The training's artifacts, and its data set as an input."""
-    for artifact in write_artifacts(folder / "tracked", output, recorded, explained):
+    tracked = folder / "tracked"
+    files = write_artifacts(tracked, output, explained) + draw_trajectories(recorded, explained.title, tracked)
+    for artifact in files:
         client.log_artifact(run, str(artifact))
     looks = write_looks(folder / "tracked" / look_images.FOLDER, output, recorded, explained.recipe)
     for picture in looks:

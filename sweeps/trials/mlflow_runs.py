@@ -9,7 +9,15 @@ from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.tracking import look_images
-from dualsweep.sweeps.tracking.artifacts import dataset_of, verdicts_of, write_artifacts, write_shown
+from dualsweep.sweeps.tracking.artifacts import (
+    TRAJECTORIES,
+    dataset_of,
+    draw_trajectories,
+    verdicts_of,
+    write_artifacts,
+    write_shown,
+)
+from dualsweep.sweeps.tracking.histories import histories
 from dualsweep.sweeps.tracking.look_images import write_looks
 from dualsweep.sweeps.tracking.spool import Spool
 from dualsweep.sweeps.tracking.tracker import Tracker
@@ -49,7 +57,10 @@ class MlflowRuns:
         if record is not None and record.replicates is not None and self._tracker.is_open(record.number):
             spool, folder = self._tracker.spool(record.number), self._folder / "artifacts" / record.id
             spool.point(record.result.steps, record.metrics, final=True)
-            _keep(spool, write_shown(folder, record.result, record.replicates.shown), folder)
+            seed = record.replicates.shown
+            points = self._tracker.points(record.number, seed)
+            draw_trajectories(points, f"{self._plan.name} {record.id}", folder / f"seed-{seed}")
+            _keep(spool, write_shown(folder, record.result, seed), folder)
             spool.tags({"dualsweep.replicates": str(len(record.replicates.runs)), **verdicts_of(folder)})
             spool.tags(_stopped_tags(record.result))
             self._tracker.end_trial(record.number, record.result.status, record.result.reason)
@@ -59,7 +70,9 @@ class MlflowRuns:
         points = self._tracker.points(run.number, run.seed)
         explained = Explained.of(f"{self._plan.name} {run.name}", points, result, run.recipe)
         folder = self._folder / "artifacts" / run.folder
-        _keep(spool, write_artifacts(folder, run.output(self._place), points, explained), folder)
+        _keep(spool, write_artifacts(folder, run.output(self._place), explained), folder)
+        if any(histories(points)):
+            spool.artifact(folder / TRAJECTORIES)
         looks = write_looks(folder / look_images.FOLDER, run.output(self._place), points, run.recipe)
         for picture in looks:
             spool.artifact(picture, look_images.FOLDER)

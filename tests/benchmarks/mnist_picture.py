@@ -35,15 +35,10 @@ def draw(folder: Path, file: Path) -> None:
         errors = shares.std(0, ddof=1) if len(shares) > 1 else None
         colour, hatch = SHOWN[way]
         at = np.arange(10) + (number - (len(ways) - 1) / 2) * width
-        bars = {
-            "color": colour,
-            "hatch": hatch,
-            "edgecolor": "black",
-            "linewidth": 0.4,
-            "capsize": 2,
-            "error_kw": {"elinewidth": 0.8},
-        }
-        axes.bar(at, shares.mean(0), width, yerr=errors, label=f"{way} ({len(shares)} seeds)", **bars)
+        axes.bar(
+            at, shares.mean(0), width, yerr=errors, label=f"{way} (seeds: {len(shares)})", color=colour, hatch=hatch,
+            edgecolor="black", linewidth=0.4, capsize=2, error_kw={"elinewidth": 0.8},
+        )  # fmt: skip
     axes.axhline(10, color="black", linestyle="--", linewidth=1, label="uniform")
     axes.set(xlabel="digit; of 4, 5 and 7 a tenth of the images was left", ylabel="share of 4,000 samples, %", xticks=range(10))
     axes.legend(ncols=3, fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.2))

@@ -13,10 +13,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
 from mlflow.store.entities.paged_list import PagedList
+from PIL import Image
 
 from dualsweep.sweeps.tracking import delivery
 from dualsweep.sweeps.tracking.delivery import Delivery
@@ -261,6 +263,32 @@ def test_artifacts_come_after_everything_else_and_again_after_a_failure(store: S
     sweep = store.named("faces")
     assert store.artifacts == [(sweep, "grid.png", "pictures"), (sweep, "page.html", "pictures")]
     assert told == [f"the artifact {tmp_path / 'gone.png'} is no longer there, and is left out"]
+
+
+def ended(folder: Path) -> Path:
+    """Where the picture of a training that has ended is to lie; only its spool says how its multiplier moved."""
+    picture, into = folder / "artifacts" / "0000" / "trajectories.png", spool(folder, "0000")
+    for step in range(0, 50, 10):
+        into.point(step, {"multiplier/four": step / 100, "slack/four": 0.1 - step / 100})
+    into.artifact(picture)
+    into.end("FINISHED")
+    return picture
+
+
+def test_trajectories_are_drawn_from_the_spool_when_they_are_delivered(store: Store, tmp_path: Path) -> None:
+    picture = ended(tmp_path)
+    assert not picture.exists()
+    opened(tmp_path).deliver()
+    assert Image.open(picture).size == (1152, 806) and np.asarray(Image.open(picture).convert("L")).std() > 3
+    assert store.artifacts == [(store.named("trial 0000"), "trajectories.png", None)] and opened(tmp_path).has_all()
+
+
+def test_trajectories_that_the_disk_refuses_are_told_and_hold_nothing_up(store: Store, tmp_path: Path) -> None:
+    picture, told = ended(tmp_path), list[str]()
+    picture.parent.parent.write_text("no folder")
+    opened(tmp_path, told.append).deliver()
+    assert told == [f"{picture} cannot be written (Not a directory), and is left out"]
+    assert store.artifacts == [] and opened(tmp_path).has_all()
 
 
 @pytest.mark.parametrize("way", ["file", "link", "folder", "ledger"])
