@@ -14,8 +14,9 @@ import numpy as np
 from scipy.optimize import minimize
 
 from dualsweep.trainer.amortised.spread import MultiplierRange
-from dualsweep.trainer.dual.problem import RELATIVE_LIMIT, Vector
+from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.kriging.process import Kriging, fit
+from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 
 #: Errors of the points against each other, parts of their range. They are measured on the same draws, so this is what training
 #: left undone.

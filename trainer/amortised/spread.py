@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dualsweep.trainer.dual.problem import RELATIVE_LIMIT, ConstrainedProblem, Vector
+from dualsweep.trainer.dual.problem import ConstrainedProblem, Vector
+from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.rng import Stream, generator
 
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dualsweep.trainer.dual.gains import gain, gains_of
-from dualsweep.trainer.dual.problem import RELATIVE_LIMIT, Booleans, ConstrainedProblem, Estimate, Vector
+from dualsweep.trainer.dual.problem import Booleans, ConstrainedProblem, Estimate, Vector
 from dualsweep.trainer.dual.reduction import usable_estimate
 from dualsweep.trainer.dual.registry import rule_of
 from dualsweep.trainer.dual.rule import DualRule, Gains, Move
 from dualsweep.trainer.dual.second_order import Measured
 from dualsweep.trainer.dual.state import DualState, SlackReport
+from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.dual import Dual
 
 #: Dual steps in a row without one usable value, after which the run is called diverged.

@@ -25,14 +25,10 @@ from numpy.typing import NDArray
 
 from dualsweep.trainer.feasibility.standing import CONFIDENCE
 from dualsweep.trainer.feasibility.tolerance import Tolerance
-from dualsweep.trainer.recipe.bound import Kind
+from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT, Kind
 
 Vector = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
-
-#: The largest sum of multipliers over relative constraints. Their Lagrangian holds (1 - sum lambda) f: past 1 it would
-#: reward a *worse* objective and the dual function is minus infinity, so the sum is kept inside the dual's domain.
-RELATIVE_LIMIT = 0.95
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from dualsweep.trainer.amortised.policy import AmortisedMultipliers
 from dualsweep.trainer.amortised.spread import MultiplierRange
 from dualsweep.trainer.dual.controller import Controller
 from dualsweep.trainer.dual.coordinator import DualController
-from dualsweep.trainer.dual.problem import RELATIVE_LIMIT, ConstrainedProblem
+from dualsweep.trainer.dual.problem import ConstrainedProblem
 from dualsweep.trainer.dual.reduction import Reduction
 from dualsweep.trainer.engine.multiplier_policy import DualAscent, MultiplierPolicy
 from dualsweep.trainer.feasibility.defaults import tolerances
 from dualsweep.trainer.feasibility.tolerance import Tolerance
+from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.formulation import SHAPES
 from dualsweep.trainer.recipe.recipe import Recipe
 

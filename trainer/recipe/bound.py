@@ -12,6 +12,9 @@ from dualsweep.trainer.recipe.base import Positive, Section
 Sense = Literal["at_most", "at_least", "equals"]
 Kind = Literal[Sense, "minimax"]
 KEYS: tuple[Sense, ...] = ("at_most", "at_least", "equals")
+#: The largest sum of multipliers over relative constraints. Their Lagrangian holds (1 - sum lambda) f: past 1 it would
+#: reward a *worse* objective and the dual function is minus infinity, so the sum is kept inside the dual's domain.
+RELATIVE_LIMIT = 0.95
 
 
 class Bound(Section):

@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from dualsweep.trainer.dual.problem import RELATIVE_LIMIT
 from dualsweep.trainer.dual.registry import RULES
 from dualsweep.trainer.dual.rule import DualRule
+from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.result import ConstraintOutcome, Z
 from dualsweep.trainer.verdicts.trend import Measured, mean

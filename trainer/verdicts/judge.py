@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from dualsweep.trainer import metric_names
-from dualsweep.trainer.dual.problem import RELATIVE_LIMIT
 from dualsweep.trainer.feasibility.standing import Slack, standing_of
+from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.recipe.fields import Constraint
 from dualsweep.trainer.result import ConstraintOutcome, Result, Z

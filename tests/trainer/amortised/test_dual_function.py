@@ -8,7 +8,8 @@ import pytest
 from dualsweep.trainer.amortised.dual_function import DualFunction
 from dualsweep.trainer.amortised.front import AmortisedFront, FrontPoint
 from dualsweep.trainer.amortised.spread import MultiplierRange
-from dualsweep.trainer.dual.problem import RELATIVE_LIMIT, ConstrainedProblem, Vector
+from dualsweep.trainer.dual.problem import ConstrainedProblem, Vector
+from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from tests.analysis.certified import problems
 from tests.analysis.certified.problems import GAMMA, problem
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dualsweep.trainer.amortised.spread import MultiplierRange, sequence
-from dualsweep.trainer.dual.problem import RELATIVE_LIMIT
 from dualsweep.trainer.engine.dual_side import multiplier_range_of
+from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.train import Train
 from dualsweep.trainer.sources.mixture_batch import Mixture, Parts, draw_amortised
 from dualsweep.trainer.terms.timesteps import Timesteps

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dualsweep.trainer.dual.problem import RELATIVE_LIMIT
 from dualsweep.trainer.feasibility.held_out import HeldOut
+from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.result import ConstraintOutcome
 from dualsweep.trainer.verdicts.case import Case, limit_of, rounded

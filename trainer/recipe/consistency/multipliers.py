@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.consistency.bounds import check_bounds
 from dualsweep.trainer.recipe.dual import ON_SIMPLEX
 from dualsweep.trainer.recipe.fields import RecipeFields
@@ -25,6 +26,19 @@ def start_fits_the_dual(recipe: RecipeFields) -> None:
     if recipe.start is not None:
         bounds = {constraint.name: constraint for constraint in recipe.constraints}
         check_start(recipe.start, bounds, recipe.dual, SHAPES[recipe.formulation].simplex)
+
+
+def starts_leave_the_objective_some(recipe: RecipeFields) -> None:
+    """Of multipliers on losses above the objective's the objective keeps 1 - their sum; what is beyond the limit is cut off."""
+    relative, start = [each.name for each in recipe.constraints if each.relative_to is not None], recipe.dual.start
+    total = sum(start.get(name, 0.0) for name in relative) if isinstance(start, dict) else start * len(relative)
+    if total > RELATIVE_LIMIT:
+        raise RuleError(
+            "dual.start",
+            f"must sum to at most {RELATIVE_LIMIT:g} over constraints with relative_to, as the objective keeps 1 - the sum",
+            f"{total:g} over {', '.join(relative)}",
+            f"write {RELATIVE_LIMIT / len(relative):.2g} or less for each",
+        )
 
 
 def rule_fits_the_formulation(recipe: RecipeFields) -> None:

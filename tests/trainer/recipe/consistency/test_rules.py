@@ -66,6 +66,11 @@ def two(*constraints: Plain) -> Plain:
     return {"constraints": list(constraints)}
 
 
+#: The objective keeps a tenth.
+RELATIVE: Plain = {
+    **DATA, **two(*({"name": each, "data": {"classes": [number]}, "at_most": 0.0, "relative_to": "objective"}
+                    for each, number in (("four", 4), ("five", 5)))), "dual": {"start": 0.45},
+}  # fmt: skip
 NEWTON: Plain = {**ALIGNMENT, "dual": {"rule": "newton"}, "schedule": {"name": "linear", "timesteps": 400}}
 BALANCED: Plain = {**ALIGNMENT, "rollout": {"gradient": "dag"}}
 FREE: Plain = {
@@ -160,6 +165,11 @@ BREACHES = [
     Breach(
         multipliers.start_fits_the_dual, {**DATA, "start": {"from": "runs/a"}},
         {"start": {"from": "runs/a", "multipliers": {"fife": 1.0}}}, "start.multipliers",
+    ),
+    Breach(multipliers.starts_leave_the_objective_some, RELATIVE, {"dual": {"rule": "fixed", "start": 0.5}}, "dual.start"),
+    Breach(
+        multipliers.starts_leave_the_objective_some, RELATIVE, {"dual": {"start": {"four": 0.3, "five": 0.7}}},
+        "dual.start",
     ),
     Breach(multipliers.rule_fits_the_formulation, DATA, {"dual": {"rule": "simplex"}}, "dual.rule"),
     Breach(multipliers.rule_fits_the_formulation, AND, {"dual": {"rule": "ascent"}}, "dual.rule"),
