@@ -14,7 +14,6 @@ import pytest
 
 from tests.margins import SEED, Sampled
 
-TESTS = Path(__file__).parent
 MARGINS = "--margins"
 FIRST, SEEDS = "--first-seed", "--seeds"
 DEAR = "--dear"
@@ -51,17 +50,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    rank = {name: number for number, name in enumerate(LONGEST)}
-
     def here(item: pytest.Item) -> bool:
         if config.getoption(MARGINS):
             return "sampled" in getattr(item, "fixturenames", ())
         return config.getoption(DEAR) or item.get_closest_marker("dear") is None
 
     config.hook.pytest_deselected(items=[item for item in items if not here(item)])
-    items[:] = sorted(
-        filter(here, items), key=lambda item: rank.get(item.path.relative_to(TESTS).with_suffix("").as_posix(), len(rank))
-    )
+    items[:] = sorted(filter(here, items), key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    place = item.path.with_suffix("").as_posix()
+    return next((number for number, name in enumerate(LONGEST) if place.endswith(f"tests/{name}")), len(LONGEST))
 
 
 @pytest.fixture(autouse=True)
