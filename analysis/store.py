@@ -18,6 +18,7 @@ from dualsweep.analysis.tracking_uri import wrong_with
 from dualsweep.analysis.trials import Trial
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import BadPlaceError, sqlite_file
+from dualsweep.trainer.config.wording import first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,7 +50,7 @@ def open_client(tracking_uri: str) -> MlflowClient:
     except (MlflowException, SQLAlchemyError) as error:
         raise ReviewError(
             f"The tracking URI must name an MLflow store that answers, but got {masked(tracking_uri)!r} and "
-            f"{masked(_first_line(error))}. Fix that store, or name another."
+            f"{masked(first_line(error))}. Fix that store, or name another."
         ) from None
     return client
 
@@ -89,10 +90,6 @@ def _check(tracking_uri: str) -> None:
     if is_http(tracking_uri):
         parts = urlsplit(tracking_uri)
         _check_server(masked(tracking_uri), parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _check_server(tracking_uri: str, host: str, port: int) -> None:

@@ -18,7 +18,7 @@ from dualsweep.cluster.preflight import Check, failures
 from dualsweep.sweeps.checking import Checked
 from dualsweep.trainer.checks import before_loading
 from dualsweep.trainer.config.masking import masked
-from dualsweep.trainer.config.wording import first_line
+from dualsweep.trainer.config.wording import with_class
 from dualsweep.trainer.config.yaml_file import Document
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.storage import filesystem, read_file, write_files
@@ -88,7 +88,7 @@ def find(recipe: Recipe, document: Document, place: str, name: str) -> Found:
         else:
             write_files(place, {wrote: b"a node was here"})
     except Exception as error:  # of whatever file system
-        output = f"it can't be written ({type(error).__name__}: {first_line(error)})"
+        output = f"it can't be written ({with_class(error)})"
     return Found(versions(PACKAGES), str(faults[0]) if faults else "", masked(output), wrote)
 
 

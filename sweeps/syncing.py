@@ -16,9 +16,9 @@ from dualsweep.sweeps.studies.storage import StorageError, locked
 from dualsweep.sweeps.tracking.delivery import Delivery
 from dualsweep.sweeps.tracking.ledger import FILE, Ledger
 from dualsweep.sweeps.tracking.spool import FOLDER
-from dualsweep.sweeps.tracking.wire import first_line
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.storage import is_local, local_path
 
 #: Seconds without a delivered record after which MLflow is taken to be out of reach, and between two attempts, and two lines.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dualsweep.trainer.config.masking import masked
-from dualsweep.trainer.config.wording import first_line
+from dualsweep.trainer.config.wording import with_class
 
 #: What trying again does not mend: of files and names, of rights, of what a file system can't do, of what is not installed.
 _LASTING = (
@@ -62,7 +62,7 @@ class PatientFiles:
             except Exception as error:  # every store's library has errors of its own
                 if not is_outage(error):
                     raise
-                why = masked(f"{type(error).__name__}: {first_line(error)}")
+                why = masked(with_class(error))
                 self.away = time.monotonic() + pause <= until
                 if not self.away:
                     raise StoreAwayError(f"the store does not answer ({why})") from None

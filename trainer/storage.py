@@ -17,7 +17,7 @@ from typing import Any
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, UnplacedError
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import BadPlaceError, is_local, local_path
-from dualsweep.trainer.config.wording import first_line, show
+from dualsweep.trainer.config.wording import show, with_class
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.patient_files import PatientFiles
 
@@ -89,7 +89,7 @@ def answering(place: str) -> Iterator[None]:
     except Exception as error:
         if is_local(place):
             raise
-        what = f"{show(place)} ({type(error).__name__}: {first_line(error)})"
+        what = f"{show(place)} ({with_class(error)})"
         remedy = "name a path, or a URI that this machine can reach with what is installed"
         raise BadPlaceError("must be a place that answers", masked(what), remedy) from None
 

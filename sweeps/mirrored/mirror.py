@@ -21,7 +21,7 @@ from dualsweep.sweeps.mirrored.lease import RENEWED, Lease, folder_of, numbers
 from dualsweep.sweeps.mirrored.objects import Index, upload
 from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer.config.masking import masked
-from dualsweep.trainer.config.wording import first_line
+from dualsweep.trainer.config.wording import with_class
 from dualsweep.trainer.metric_point import Payload
 
 #: Seconds between two rounds for which nobody waits, between two attempts at most, and that a caller waits for a round at most.
@@ -138,7 +138,7 @@ class Mirror:
         try:
             self._round()
         except Exception as error:  # of whatever library brings files there, and none of them may end a run
-            return masked(f"{type(error).__name__}: {first_line(error)}")
+            return masked(with_class(error))
         return ""
 
     def _noted(self, failed: str, done: int, wait: float) -> float:

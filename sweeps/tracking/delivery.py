@@ -29,13 +29,13 @@ from dualsweep.sweeps.tracking.wire import (
     TAG,
     TAGS,
     dataset_input,
-    first_line,
     in_parts,
     is_refusal,
     nonfinite_tag,
     points_of,
     taken_name,
 )
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.own_files import set_aside
 from dualsweep.trainer.storage import lies_below, moved
 

@@ -28,10 +28,10 @@ from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.origin import origin
 from dualsweep.sweeps.tracking.spool import FOLDER, Spool, points_in
-from dualsweep.sweeps.tracking.wire import first_line
 from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer.checks.unused_keys import in_use
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.recipe.recipe import Recipe, flatten
 

@@ -84,9 +84,3 @@ def taken_name(key: str) -> str:
 def in_parts(whole: list[Any], size: int) -> Iterator[list[Any]]:
     """A list in lists of at most so many."""
     return (whole[start : start + size] for start in range(0, len(whole), size))
-
-
-def first_line(error: Exception) -> str:
-    """What an error says in one line: of SQLAlchemy's its cause, not when it was found."""
-    lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
-    return (lines or [type(error).__name__])[0]

@@ -71,7 +71,7 @@ class MlflowRuns:
         explained = Explained.of(f"{self._plan.name} {run.name}", points, result, run.recipe)
         folder = self._folder / "artifacts" / run.folder
         _keep(spool, write_artifacts(folder, run.output(self._place), explained), folder)
-        if any(histories(points)):
+        if histories(points)[0]:
             spool.artifact(folder / TRAJECTORIES)
         looks = write_looks(folder / look_images.FOLDER, run.output(self._place), points, run.recipe)
         for picture in looks:

@@ -31,9 +31,14 @@ def shortened(text: str, most: int) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, at most 200 characters of it; the name of its class where it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    """What an error says in one line, of SQLAlchemy's its cause, not when it was found; its class where it says nothing."""
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
+    return (lines or [type(error).__name__])[0]
+
+
+def with_class(error: BaseException) -> str:
+    """`CLASS: first line`, of which at most 200 characters."""
+    return f"{type(error).__name__}: {first_line(error)[:200]}"
 
 
 def nearest(word: object, valid: Sequence[object]) -> str:

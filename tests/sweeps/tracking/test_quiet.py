@@ -26,7 +26,7 @@ from pathlib import Path
 import sqlalchemy
 from dualsweep.sweeps.tracking.delivery import Delivery
 from dualsweep.sweeps.tracking.ledger import Ledger
-from dualsweep.sweeps.tracking.wire import first_line
+from dualsweep.trainer.config.wording import first_line
 uri, folder = sys.argv[1], Path(sys.argv[2])
 try:
     Delivery(uri, Ledger.open(folder, uri, "faces"), folder / "spool", print).deliver()
