@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -92,14 +92,14 @@ class House:
 
     def private(self) -> set[tuple[str, str]]:
         """(module, name) of what is used of other packages that is private there: modules, names, and attributes not ours."""
-        ours, uses = self._names_of_ours(), set()
+        known, uses = self._names_of_ours() | {"_replace"}, set()  # `_replace` is of named tuples
         for module, nodes in self.nodes.items():
             for node in nodes:
                 if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] != DOOR:
                     names = [f"{node.module}.{alias.name}" for alias in node.names]
                 elif isinstance(node, ast.Import):
                     names = [alias.name for alias in node.names]
-                elif isinstance(node, ast.Attribute) and node.attr not in ours | {"_replace"}:  # that one is of named tuples
+                elif isinstance(node, ast.Attribute) and node.attr not in known:
                     names = [node.attr]
                 else:
                     continue
@@ -162,16 +162,21 @@ def asserted(function: Function) -> int:
     return sum(_parts(node.test) for node in ast.walk(function) if isinstance(node, ast.Assert))
 
 
-def spread(function: Function, name: str) -> int:
-    """Over how many lines a function uses a local variable; of a comprehension's own variable, the longest comprehension."""
+def spread(function: Function, names: Collection[str]) -> dict[str, int]:
+    """Over how many lines a function uses each local variable of `names`; of comprehensions' own variables, the longest."""
     nodes = list(ast.walk(function))
-    if not any(isinstance(node, ast.Name) and node.id == name for node in nodes):
-        return 0
+    used = {node.id for node in nodes if isinstance(node, ast.Name)} & set(names)
+    if not used:
+        return {}
     scopes = [list(ast.walk(node)) for node in nodes if isinstance(node, _COMPREHENSIONS)]
     inside = {id(node) for scope in scopes for node in scope}
     scopes.append([node for node in nodes if id(node) not in inside])
-    uses = [[node.lineno for node in scope if isinstance(node, ast.Name) and node.id == name] for scope in scopes]
-    return max(max(lines) - min(lines) + 1 for lines in uses if lines)
+    return {name: max(_lines(scope, name) for scope in scopes) for name in sorted(used)}
+
+
+def _lines(scope: list[ast.AST], name: str) -> int:
+    lines = [node.lineno for node in scope if isinstance(node, ast.Name) and node.id == name]
+    return max(lines) - min(lines) + 1 if lines else 0
 
 
 def _parts(test: ast.expr) -> int:

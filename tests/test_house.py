@@ -156,8 +156,8 @@ def names_that_say_nothing(house: House) -> list[str]:
     return [
         f"{file}: {node.name} uses `{name}` over {lines} lines: name it for what it holds"
         for file, node in house.all_functions()
-        for name in VAGUE
-        if (lines := spread(node, name)) > LONGEST_VAGUE
+        for name, lines in spread(node, VAGUE).items()
+        if lines > LONGEST_VAGUE
     ]
 
 

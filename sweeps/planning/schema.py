@@ -140,6 +140,11 @@ class Tracking(Section):
     experiment: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
         None, description="the experiment; left out, it has the sweep's name", examples=["digits-minority"]
     )
+    trajectories: bool = Field(
+        True,
+        description="draw `trajectories.png` for each run, its multipliers and slacks; about 0.1 CPU seconds a trial",
+        examples=["false"],
+    )
 
 
 class WarmStart(Section):

@@ -58,13 +58,15 @@ class Story:
                 row["state"] = row.pop("status")
                 continue
             row.update(live.get(name, {}))
-            row.update(reason="", feasible="", state=self._unended(name in live, now))
+            row.update(reason="", feasible="", state=self._unended(row.get("phase", "starting"), now))
         return [rows[name] for name in sorted(rows)]
 
-    def _unended(self, runs: bool, now: float) -> str:
-        if self.over or not runs:
-            return "interrupted" if self.over else "starting"
-        return "running" if now - self.time < SILENT else "silent"
+    def _unended(self, phase: str, now: float) -> str:
+        if self.over:
+            return "interrupted"
+        if now - self.time >= SILENT:
+            return "silent"
+        return "starting" if phase == "starting" else "running"
 
 
 def _parsed(line: str) -> Record | None:

@@ -58,8 +58,9 @@ class MlflowRuns:
             spool, folder = self._tracker.spool(record.number), self._folder / "artifacts" / record.id
             spool.point(record.result.steps, record.metrics, final=True)
             seed = record.replicates.shown
-            points = self._tracker.points(record.number, seed)
-            draw_trajectories(points, f"{self._plan.name} {record.id}", folder / f"seed-{seed}")
+            if self._plan.sweep.mlflow.trajectories:
+                points = self._tracker.points(record.number, seed)
+                draw_trajectories(points, f"{self._plan.name} {record.id}", folder / f"seed-{seed}")
             _keep(spool, write_shown(folder, record.result, seed), folder)
             spool.tags({"dualsweep.replicates": str(len(record.replicates.runs)), **verdicts_of(folder)})
             spool.tags(_stopped_tags(record.result))
@@ -71,7 +72,7 @@ class MlflowRuns:
         explained = Explained.of(f"{self._plan.name} {run.name}", points, result, run.recipe)
         folder = self._folder / "artifacts" / run.folder
         _keep(spool, write_artifacts(folder, run.output(self._place), explained), folder)
-        if histories(points)[0]:
+        if self._plan.sweep.mlflow.trajectories and histories(points)[0]:
             spool.artifact(folder / TRAJECTORIES)
         looks = write_looks(folder / look_images.FOLDER, run.output(self._place), points, run.recipe)
         for picture in looks:

@@ -16,25 +16,18 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from dualsweep.trainer.data.sources import packaged
-from dualsweep.trainer.evaluation.images import Rows
-from dualsweep.trainer.evaluation.judge import judge_for
-from dualsweep.trainer.evaluation.judge_protocol import Judge, classify, embed
-from dualsweep.trainer.evaluation.shares import tv_from_uniform
-from dualsweep.trainer.evaluation.shipped.frechet import distance
 from dualsweep.trainer.recipe.load import load_recipe
 from dualsweep.trainer.recipe.recipe import Recipe
 from tests.benchmarks.bench_quality import by_peer, drawn
 from tests.benchmarks.common import ROOT, trained
+from tests.benchmarks.mnist_judging import judge_and_features, judged
 from tests.benchmarks.peers import separate_batches
 from tests.benchmarks.rows import holds
 
@@ -63,7 +56,9 @@ def run(way: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
         recipe = recipe_of(way, seed, options.samples, options.set)
         folder.mkdir(parents=True, exist_ok=True)
         made = peers(recipe, seed, options) if way == "separate batches" else ours(recipe, folder)
-        row.write_text(json.dumps({"way": way, "seed": seed, **judged(made.pop("samples"), options.output), **made}))
+        row.write_text(
+            json.dumps({"way": way, "seed": seed, **with_minorities(judged(made.pop("samples"), options.output)), **made})
+        )
     found: dict[str, Any] = json.loads(row.read_text())
     return found
 
@@ -99,24 +94,8 @@ def training_seconds(recipe: Recipe, row: Mapping[str, Any]) -> float:
     return (time.process_time() - started) / 50 * float(row["steps"])
 
 
-@cache
-def everything(output: Path) -> tuple[Judge, NDArray[np.float64]]:
-    """The classifier and the features of all images [5000, d]."""
-    data = packaged.load("mnist")
-    recipe = recipe_of("unconstrained", 0, 0, [])
-    judge = judge_for(data, recipe.evaluation.judge, 0, output)
-    assert judge is not None
-    return judge, embed(judge, Rows(data, np.arange(len(data))))
-
-
-def judged(samples: torch.Tensor, output: Path) -> dict[str, Any]:
-    judge, features = everything(output)
-    images = Rows.of(samples.float())
-    shares = np.bincount(classify(judge, images).argmax(1), minlength=10) / len(samples)
-    return {
-        "shares": shares.tolist(), "minorities": float(shares[list(MINORITIES)].sum()), "TV": float(tv_from_uniform(shares)),
-        "Fréchet": float(distance(embed(judge, images), features)),
-    }  # fmt: skip
+def with_minorities(found: dict[str, Any]) -> dict[str, Any]:
+    return {**found, "minorities": sum(found["shares"][digit] for digit in MINORITIES)}
 
 
 def main() -> None:
@@ -128,7 +107,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    everything(options.output)
+    judge_and_features(options.output)
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         for seed in options.seeds:

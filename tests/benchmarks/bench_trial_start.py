@@ -40,7 +40,8 @@ RECIPE: dict[str, Any] = {
 }
 SWEEP: dict[str, Any] = {
     "name": "seconds", "recipe": "recipe.yaml", "search": {"constraints.four.at_most": {"uniform": [0.1, 0.6]}},
-    "sampler": {"name": "random", "seed": 0}, "concurrency": 1, "mlflow": {"tracking_uri": "sqlite:///mlflow.db"},
+    "sampler": {"name": "random", "seed": 0}, "concurrency": 1,
+    "mlflow": {"tracking_uri": "sqlite:///mlflow.db", "trajectories": False},
 }  # fmt: skip
 #: What the ratio's interval must reach.
 OVER_PLAIN, OVER_NESTED, CPU_BESIDE = 1.2, 0.2, 0.3

@@ -13,6 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from dualsweep.cluster.job_files import job_stem
+from dualsweep.sweeps import journal
 from dualsweep.sweeps.cli import app
 from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.progress import Progress
@@ -25,6 +26,12 @@ def report(step: int, slack: float, log: str) -> dict[str, Any]:
     return {"step": step, "steps": 60, "seconds": 2.0 * step, "points": points, "node": f"node-of-{log}", "log": log}
 
 
+@pytest.fixture(autouse=True)
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The live state is written at each report, and not once a second."""
+    monkeypatch.setattr(journal, "INTERVAL", 0.0)
+
+
 @pytest.fixture
 def progress(tmp_path: Path) -> Progress:
     """A sweep in whose middle we are: 0000 has ended, 0001 has lost its processes once, 0002 has only begun."""
@@ -34,7 +41,6 @@ def progress(tmp_path: Path) -> Progress:
     progress.ended("0000", "infeasible", "four is out of reach", 120.0, "violated")
     progress.started("0001")
     progress.reported("0001", report(20, -0.1, "a.out"))
-    time.sleep(1.1)  # the live state is written once a second
     progress.reported("0001", report(10, -0.2, "b.out"))
     progress.started("0002")
     return progress
@@ -53,7 +59,6 @@ def test_every_trial_is_told_as_it_stands(progress: Progress, tmp_path: Path) ->
 
 
 def test_a_trial_that_is_evaluated_says_its_phase(progress: Progress, tmp_path: Path) -> None:
-    time.sleep(1.1)
     progress.reported("0001", report(60, 0.01, "b.out") | {"phase": "sampling", "phase_share": 0.3})
     row = rows(tmp_path)["0001"]
     assert (row["state"], row["phase"], row["share"]) == ("running", "sampling", 0.3)
@@ -123,6 +128,17 @@ def test_a_job_writes_beside_rays_logs_too(tmp_path: Path, monkeypatch: pytest.M
     assert (logs_of_ray / "dualsweep-raysubmit_1-events.jsonl").read_text() == (tmp_path / "events.jsonl").read_text() != ""
 
 
+def test_the_live_state_is_written_at_intervals_and_at_the_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(journal, "INTERVAL", 3600.0)
+    written = Journal([f"{tmp_path}/"])
+    written.live([{"step": 1}])
+    first = (tmp_path / "live.json").read_text()
+    written.live([{"step": 2}])
+    assert (tmp_path / "live.json").read_text() == first
+    written.live([], over=True)
+    assert '"over": true' in (tmp_path / "live.json").read_text()
+
+
 def test_without_a_journal_there_is_no_story() -> None:
     assert Story.of(lambda name: None) is None
 
@@ -133,7 +149,6 @@ def test_a_training_that_has_moved_says_why_and_to_how_many_workers(tmp_path: Pa
     progress.started("0000")
     progress.reported("0000", report(20, 0.1, "a.out") | {"workers": 2})
     progress.reported("0000", report(21, 0.1, "b.out") | {"workers": 1, "moved": "a node of its is about to go"})
-    time.sleep(1.1)
     progress.reported("0000", report(10, 0.1, "c.out") | {"workers": 1})
     said = console.export_text()
     moved = "left its processes on node-of-a.out (a node of its is about to go), and goes on at step 21 on node-of-b.out with 1"

@@ -134,8 +134,8 @@ def _measure(run: Evaluated, samples: Tensor, asked: Integers | None) -> tuple[d
     files = {"samples.npy": as_file(samples)}
     if spec.grid and samples.ndim == 4:
         files["samples.png"] = sample_grid(samples[: spec.grid])
-    if data is None:
-        return {}, files
+    if data is None or not spec.metrics:
+        return {}, files  # and no judge is trained
     everything = data.split.examples
     trained = np.unique(np.concatenate(data.rows))
     held_out = Rows(everything, data.split.held_out) if len(data.split.held_out) else None
