@@ -173,8 +173,6 @@ def _complete(checked: Checked, json_file: Path | None, depth: Depth) -> Checked
                 check_writable(place, key)
         except InputError as error:
             problems += error.diagnostics
-    if json_file is not None and json_file.is_dir():
-        problems.append(checked.document.diagnostic((), "--json must name a file", f"the folder {json_file}", "add a file name"))
     found, known = before_loading.examine(checked.recipe, checked.document)
     problems += found
     problems += _kind_problems(checked)

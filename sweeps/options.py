@@ -41,12 +41,16 @@ def file_for_json(path: Path | None) -> Path | None:
     """The file for `--json`, with `~` replaced; `-` is refused, since on the output JSON would stand among lines for people.
 
     Raises:
-        InputError: it is `-`.
+        InputError: it is `-`, or a folder.
     """
     if path is not None and str(path) == "-":
         rule, remedy = "must name a file: the output has lines for people", "give a file's path"
         raise InputError([Diagnostic(("--json",), rule, "'-'", remedy, "command line", 1)])
-    return to_keep(path)
+    kept = to_keep(path)
+    if kept is not None and kept.is_dir():
+        received = f"the folder {path}"
+        raise InputError([Diagnostic(("--json",), "must name a file", received, "add a file name", "command line", 1)])
+    return kept
 
 
 def one_of(words: Sequence[str]) -> Callable[[str], list[str]]:

@@ -26,8 +26,9 @@ from dualsweep.sweeps.reports import live_status
 from dualsweep.sweeps.reports.live_status import Story
 from dualsweep.sweeps.tracking.origin import COMMIT, commit_of
 from dualsweep.trainer.checks.own_name import name_taken
-from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import local_path
+from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.trust import trusts_all
 
 #: The packages that the job needs beside the repository's own; the preflight can only look for what travels.
@@ -158,8 +159,11 @@ def show_logs(trial: str, where: str | None, address: str | None, console: Conso
 
     Raises:
         ClusterError: the job server can't be reached, knows no such job, or the run has no such trial.
-        InputError: the folder is no run's.
+        InputError: the folder is no run's, or stands where the trial belongs.
     """
+    if where is not None and live_status.is_folder(trial) and not live_status.is_folder(where):
+        remedy = f"write `{shlex.join(['dualsweep', 'logs', where, trial])}`"
+        raise InputError([Diagnostic(("TRIAL",), "must be a trial, before its run", show(trial), remedy, "command line", 1)])
     if where is not None and live_status.is_folder(where):
         story: Story | None = live_status.of_folder(local_path(brought(run_of_file(where))))
         read: Callable[[str, str], str | None] = live_status.log_of_this_machine

@@ -6,7 +6,14 @@ from dualsweep.trainer.config.diagnostics import UnplacedError
 
 
 class TrainingError(Exception):
-    """A run cannot go on, for a reason that trying again will not fix (a model's output of another shape, NaN data)."""
+    """A run cannot go on, for a reason that trying again will not fix (a model's output of another shape, NaN data).
+
+    `key` is the key of the recipe's section that it is about, dotted, where who raises it knows one: `lora.targets`.
+    """
+
+    def __init__(self, *words: object, key: str = "") -> None:
+        super().__init__(*words)
+        self.key = key
 
 
 class BadPartError(UnplacedError, TrainingError):

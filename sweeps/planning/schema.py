@@ -142,7 +142,7 @@ class Tracking(Section):
     )
     trajectories: bool = Field(
         True,
-        description="draw `trajectories.png` for each run, its multipliers and slacks; about 0.1 CPU seconds a trial",
+        description="true to draw each run's `trajectories.png`, its multipliers and slacks: some 0.1 CPU seconds a trial",
         examples=["false"],
     )
 

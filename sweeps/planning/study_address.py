@@ -36,8 +36,12 @@ def wrong_with(written: str) -> tuple[str, str] | None:
         storage_url(written)
     except BadPlaceError as error:
         return error.diagnostic.rule, error.diagnostic.remedy
+    if is_local(written) and not written.strip():
+        return "must name a place", "write e.g. sqlite:///study.db"
     if is_local(written):
-        return None if written.strip() else ("must name a place", "write e.g. sqlite:///study.db")
+        kind, colon, _ = written.partition(":")
+        is_url = colon and kind.partition("+")[0] in ("journal", *DATABASES)
+        return ("must have `://` after the kind of database", "write e.g. sqlite:///study.db") if is_url else None
     if scheme not in ("journal", *DATABASES):
         return "must be a journal's path or a database's URL", f"write a path, or a URL of {', '.join(DATABASES)}"
     if written.startswith(JOURNAL) and not written.removeprefix(JOURNAL).strip("/"):

@@ -11,7 +11,15 @@ from dualsweep.sweeps.mirrored.driving import brought, working_folder
 from dualsweep.sweeps.output import Screen
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.python.drawn_front import Front
-from dualsweep.sweeps.python.given import Values, plan_given, recipe_given
+from dualsweep.sweeps.python.given import (
+    Values,
+    check_listener,
+    place_given,
+    plan_given,
+    preference_given,
+    recipe_given,
+    required_place,
+)
 from dualsweep.sweeps.python.run import Run
 from dualsweep.sweeps.python.swept import Swept
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
@@ -49,7 +57,8 @@ def train(
     """
     from dualsweep.sweeps.single import run_single
 
-    checked = checked_read(*recipe_given(recipe, set), None if output is None else str(output), None, address)
+    check_listener(on_report)
+    checked = checked_read(*recipe_given(recipe, set), place_given(output, "output"), None, address)
     explained = run_single(replace(checked, store=checked_store(tracking_uri)), Screen(), on_report)
     return Run.of_training(explained, working_folder(checked.output))
 
@@ -75,7 +84,8 @@ def sweep(
     """
     from dualsweep.sweeps.whole_sweep import run_sweep
 
-    checked = checked_plan(plan_given(plan, set), None if output is None else str(output), None, address)
+    check_listener(on_report)
+    checked = checked_plan(plan_given(plan, set), place_given(output, "output"), None, address)
     name = checked.plan.name if checked.plan is not None else checked.recipe.name
     return _swept(run_sweep(checked, Screen(), on_report), name, working_folder(checked.output))
 
@@ -86,7 +96,7 @@ def load(run: str | Path) -> Run | Swept:
     Raises:
         InputError: it is none of these, or has not ended.
     """
-    folder = local_path(brought(run_of_file(str(run))))
+    folder = local_path(brought(run_of_file(required_place(run, "run"))))
     if not is_sweep_folder(folder):
         return Run.of_training(explain_run(str(folder), None), folder)
     kept = summary_in(folder)
@@ -97,22 +107,27 @@ def load(run: str | Path) -> Run | Swept:
 
 
 def front(
-    sweep: str | Path, tracking_uri: str | None = None, output: str | Path | None = None, *, prefer: str | None = None
+    sweep: str | Path,
+    tracking_uri: str | None = None,
+    output: str | Path | None = None,
+    *,
+    prefer: str | Values | None = None,
 ) -> Front:
     """Rebuilds the front of a sweep from MLflow alone, with its figures, as `dualsweep front` does.
 
     `sweep` is its file, its output folder, its experiment's name or id, or its parent run's id. `tracking_uri` is the MLflow
-    store, the sweep's own unless given; `output` a folder for the figures; `prefer` the point to recommend, as
-    the command's option.
+    store, the sweep's own unless given; `output` a folder for the figures; `prefer` the point to recommend, a dict or the text
+    of the command's option.
 
     Raises:
         ReviewError: no such store or sweep.
-        InputError: `prefer` is no preference for this sweep.
+        InputError: `prefer` is no preference for this sweep, or `output` cannot be written.
     """
     from dualsweep.sweeps.reports.reviewing import rebuild, written_to
 
-    folder = local_path(str(output)) if output is not None else written_to(str(sweep), tracking_uri)
-    found = rebuild(str(sweep), tracking_uri, folder, Screen(), prefer)
+    name, place = required_place(sweep, "sweep"), place_given(output, "output")
+    folder = local_path(place) if place is not None else written_to(name, tracking_uri)
+    found = rebuild(name, tracking_uri, folder, Screen(), preference_given(prefer))
     return Front(found["front"], found["hypervolume"], found["reference_point"], found["recommended"], found["prices"], folder)
 
 

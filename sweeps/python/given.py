@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from dualsweep.sweeps.planning.load import plan_from
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import local_path
+from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.config.yaml_file import load
 from dualsweep.trainer.recipe.load import OverlaidDocument, Override, recipe_from
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -57,5 +59,53 @@ def _document(given: str | Path | Values, kind: str) -> OverlaidDocument:
     return OverlaidDocument(kind, copy.deepcopy(dict(given)))
 
 
+def place_given(place: object, name: str) -> str | None:
+    """A folder, file or URI, or none.
+
+    Raises:
+        InputError: it is something else, which as a text would name a place that nobody meant.
+    """
+    return None if place is None else required_place(place, name)
+
+
+def required_place(place: object, name: str) -> str:
+    """A folder, file or URI.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if isinstance(place, str | Path):
+        return str(place)
+    raise _mistake(name, "must be a place", place, "give a path or a URI, as text or a pathlib.Path")
+
+
+def check_listener(on_report: object) -> None:
+    """Raises InputError for what cannot be called with a report."""
+    if not callable(on_report):
+        raise _mistake("on_report", "must be a function of one report", on_report, "give a function, e.g. print")
+
+
+def preference_given(prefer: object) -> str | None:
+    """A preference as the command's option has it.
+
+    Raises:
+        InputError: it is neither a text nor a mapping of plain values.
+    """
+    if prefer is None or isinstance(prefer, str):
+        return prefer
+    try:
+        return json.dumps(dict(prefer))  # type: ignore[call-overload]  # what is no mapping raises
+    except (TypeError, ValueError):
+        raise _mistake("prefer", "must be a preference", prefer, "give e.g. {'weights': {'objective': 1}}") from None
+
+
+def _mistake(name: str, rule: str, given: object, remedy: str) -> InputError:
+    return InputError([Diagnostic((name,), rule, show(given), remedy, "Python", 1)])
+
+
 def _overrides(values: Values | None) -> list[Override]:
+    if values is not None and not isinstance(values, Mapping):
+        raise _mistake("set", "must be a dict of dotted keys", values, "give e.g. {'train.steps': 500}")
+    if odd := [key for key in values or {} if not isinstance(key, str)]:
+        raise _mistake("set", "must have texts as keys", odd[0], "give e.g. {'train.steps': 500}")
     return [Override(key, value, "set", line) for line, (key, value) in enumerate((values or {}).items(), start=1)]

@@ -13,6 +13,7 @@ from dualsweep.sweeps.python.pictures import page
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import local_path
+from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 
@@ -70,10 +71,12 @@ class Run(Result):
         steps unless others are named.
 
         Raises:
-            InputError: the run has no checkpoint, or its schedule has fewer steps.
+            InputError: `n` is no count, the run has no checkpoint, or its schedule has fewer steps.
         """
         from dualsweep.trainer.engine.sample_command import draw, find_checkpoint, restore
 
+        if type(n) is not int or n < 1:
+            raise InputError([Diagnostic(("n",), "must be a whole number from 1", show(n), "give e.g. 16", "samples", 1)])
         model = restore(find_checkpoint(self._delivered))
         try:
             drawn = draw(model, n, sampler=sampler, steps=steps, seed=seed)

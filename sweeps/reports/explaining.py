@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dualsweep.sweeps.journal import EVENTS
 from dualsweep.sweeps.records.explained import RECIPE, Explained, Points
-from dualsweep.sweeps.records.folder_kind import is_sweep_folder
+from dualsweep.sweeps.records.folder_kind import has_trained, is_sweep_folder
 from dualsweep.sweeps.records.sweep_summary import recommended_folder
 from dualsweep.sweeps.reports.beside_trials import Wanted, beside_folder, beside_mlflow
 from dualsweep.sweeps.reports.named_numbers import named_numbers, refused
@@ -70,16 +71,27 @@ def explain_run(run: str, tracking_uri: str | None, wanted: Wanted = MappingProx
 
 def _explained(run: str, folder: Path, title: str, points: Points) -> Explained:
     if not ((folder / RESULT).exists() and (folder / RECIPE).exists()):
-        trials = sorted((folder / "artifacts").glob("*"))
-        remedy = (
-            "end it with the same command first" if not trials else f"name one trial: {run.rstrip('/')}/trials/{trials[0].name}"
-        )
-        raise _refused(run, remedy)
+        raise _refused(run, _way_out(run, folder))
     result = read_own(folder / RESULT, read_result)
     recipe = read_own(folder / RECIPE, lambda text: Recipe.stored(text.decode()))
     if result is None or recipe is None:
         raise _refused(run, "the same command again makes a damaged file anew; or take another run")
     return Explained.of(title, points, result, recipe)
+
+
+def _way_out(run: str, folder: Path) -> str:
+    """What to name or do in place of a folder without a result."""
+    place = run.rstrip("/")
+    if trials := sorted((folder / "artifacts").glob("*")):
+        return f"name one trial: {place}/trials/{trials[0].name}"
+    if (folder / EVENTS).exists() or has_trained(folder):
+        return "end it with the same command first"
+    runs = sorted(each.name for each in folder.iterdir() if (each / RESULT).exists() or is_sweep_folder(each))
+    return (
+        f"name one of the runs in it, e.g. {place}/{runs[0]}"
+        if runs
+        else "name a run's output; one that has not ended is ended by the same command"
+    )
 
 
 def _from_mlflow(run_id: str, tracking_uri: str | None, wanted: Wanted) -> Explained:

@@ -36,7 +36,7 @@ from dualsweep.sweeps.reports.place import Place, place_of, sweep_place
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import lasting_path
-from dualsweep.trainer.storage import as_file_name, is_local, local_path
+from dualsweep.trainer.storage import as_file_name, check_writable, is_local, local_path
 
 
 class Reviewed(NamedTuple):
@@ -112,8 +112,10 @@ def rebuild(name: str, store: str | None, output: Path | None, console: Console,
 
     Raises:
         ReviewError: no such store or sweep.
-        InputError: `prefer` is no preference for this sweep.
+        InputError: `prefer` is no preference for this sweep, or `output` cannot be written.
     """
+    if output is not None:
+        check_writable(str(output))
     copy = brought(name)
     place = sweep_place(copy, store)
     with _summary_of(name, copy, place, prefer, console) as own:

@@ -25,6 +25,7 @@ class MemoryStudy:
         self._begin()
 
     def _begin(self) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # of the user's study and not of this one there is something to say
         self._storage = InMemoryStorage()
         begun = optuna.create_study(storage=self._storage, directions=list(self._plan.objectives.values()))
         self._name, self._within = begun.study_name, self._storage.get_study_id_from_name(begun.study_name)

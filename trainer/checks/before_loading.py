@@ -109,6 +109,9 @@ def _data_faults(recipe: Recipe, data: Data, known: DatasetInfo) -> Iterator[Dia
     for key in ("random_flip", "random_crop"):
         if getattr(data, key) and known.shape is not None and len(known.shape) != 3:
             yield Diagnostic(("data", key), "must go with images [C, H, W]", f"samples of shape {list(known.shape)}", "drop it")
+    if known.shape is not None and len(known.shape) == 3 and data.random_crop >= min(known.shape[1:]):
+        rule, (_, height, width) = "must be less than the sides of the images, whose borders it reflects", known.shape
+        yield Diagnostic(("data", "random_crop"), rule, f"{data.random_crop} of {height} x {width} pixels", "lower it")
     if recipe.model.condition == "labels" and known.labelled is False:
         remedy = "drop it, or give data with labels"
         yield Diagnostic(("model", "condition"), "must go with data that have labels", "data without labels", remedy)

@@ -17,6 +17,8 @@ FEW = 32
 #: The dimensions of an image, and the numbers of channels that one has.
 _IMAGE, _CHANNELS = 3, (1, 3, 4)
 _MOST_NAMED = 6
+#: The span of numbers, of the 2 from -1 to 1, below which all images together are next to one colour.
+NARROW = 0.2
 
 
 def data_warnings(recipe: Recipe, data: Data, info: DatasetInfo, trained: Mapping[ClassName, int]) -> Iterator[Diagnostic]:
@@ -67,6 +69,10 @@ def _look_warnings(recipe: Recipe, look: Look, keys: Keys) -> Iterator[Diagnosti
     if look.low is not None and look.high is not None and 0 <= look.low < look.high:
         received, remedy = f"{look.low:.3g} to {look.high:.3g}: none has a number below 0", "scale 0..1 by x * 2 - 1"
         yield Diagnostic(keys, "should hold images in [-1, 1]", received, remedy)
+    elif look.low is not None and look.high is not None and 0 < look.high - look.low < NARROW:
+        received = f"numbers from {look.low:.3g} to {look.high:.3g}"
+        remedy = "stretch them, as 12 bits in files of 16, or masks of 0 and 1, are next to black"
+        yield Diagnostic(keys, "should hold images that reach over much of [-1, 1]", received, remedy)
     if look.constant:
         received = f"{look.constant} of one value alone among the {look.read} that were read"
         yield Diagnostic(keys, "should hold images that show something", received, "look at them, and take them out")

@@ -27,6 +27,7 @@ from dualsweep.trainer.data.splits import Assembled
 from dualsweep.trainer.dual.gains import gains_of
 from dualsweep.trainer.dual.memory import blank
 from dualsweep.trainer.dual.registry import rule_of
+from dualsweep.trainer.engine.optimizers import stepper
 from dualsweep.trainer.errors import BadPartError, TrainingError
 from dualsweep.trainer.evaluation.calibrated_judge import JudgesOfShares
 from dualsweep.trainer.evaluation.confusion import check_counts
@@ -35,6 +36,7 @@ from dualsweep.trainer.evaluation.images import Rows
 from dualsweep.trainer.evaluation.judge import ConvJudge, judge_for
 from dualsweep.trainer.evaluation.judge_protocol import Judge, classify, embed
 from dualsweep.trainer.evaluation.metrics import SHIPPED, measure
+from dualsweep.trainer.models.activation_checkpointing import checkpoint_activations
 from dualsweep.trainer.models.build import build, compose, shape_of
 from dualsweep.trainer.models.frozen import frozen_models
 from dualsweep.trainer.models.loading import Library
@@ -48,8 +50,8 @@ from dualsweep.trainer.rewards.evaluate import checked
 from dualsweep.trainer.rewards.registry import Reward
 from dualsweep.trainer.rewards.spec import RewardContext
 from dualsweep.trainer.rng import in_turn
-from dualsweep.trainer.sources.build import frozen_names
-from dualsweep.trainer.terms.shipped.share import share_of
+from dualsweep.trainer.sources.build import change_faults, frozen_names
+from dualsweep.trainer.terms.shipped.share import among_faults, share_of
 
 #: Samples that parts are asked on, and those that a metric is asked on which fails on so few.
 FEW, MORE = 2, 64
@@ -107,6 +109,7 @@ class _Trial:
         self.recipe, self.data = recipe, data
         self.parameters = self.schedule = ""
         self.odd: list[Diagnostic] = []
+        self.late: list[Diagnostic] = []  # mistakes that only the model shows, at keys of other sections
 
     def mistakes(self) -> Iterator[Diagnostic]:
         """What is wrong, with the keys that it is of."""
@@ -116,6 +119,7 @@ class _Trial:
         yield from _placed(lambda: built.append(self._model()), self._model_keys)
         if not built:
             return
+        yield from self.late
         predictor, space = built[0]
         two = self._two(space)
         if self.recipe.evaluation.judge.call is not None:
@@ -125,6 +129,7 @@ class _Trial:
                 keys = (*named.keys, named.value.spec.word)
                 yield from _placed(partial(self._ask_reward, named.value, two, predictor.texts), keys)
             elif isinstance(named.value, Share):
+                yield from among_faults(named.value, predictor.texts, named.keys)
                 yield from _placed(partial(self._ask_share, named.value, two), named.keys)
         yield from own_step_faults(self.recipe)
         for position, name in enumerate(self.recipe.evaluation.metrics):
@@ -151,7 +156,9 @@ class _Trial:
         if trained is not None:
             trained.eval()  # nothing is trained here, and dropout would tell nothing
             self._count(trained)
+            self._ask_to_train(trained)
             self._try_times(trained, shape, len(schedule.alphas_cumprod))
+        self.late += change_faults(recipe, shape, space.latent)
         frozen = frozen_models(recipe, names, trained, schedule, shape, _CPU, space, library)
         if recipe.schedule is None and recipe.leading.load is not None:
             self.schedule = f"{in_words(schedule)}: that of {recipe.leading.load}"
@@ -161,6 +168,19 @@ class _Trial:
         total, learned = counted(predictor.inner.parameters())
         which = "all trained" if learned == total else f"{learned:,} of them trained"
         self.parameters = f"{total:,} parameters, {which}"
+
+    def _ask_to_train(self, predictor: Predictor) -> None:
+        """Divides activations where that is asked; takes a step of an optimiser of the user's, which is taken back."""
+        learned = [each for each in predictor.inner.parameters() if each.requires_grad]
+        if self.recipe.train.checkpointing:
+            self.late += _placed(partial(checkpoint_activations, predictor), ("train", "checkpointing"))
+        if not isinstance(self.recipe.train.optimizer, OwnPart) or not learned:
+            return
+        keys, least = ("train", "optimizer", "call"), min(learned, key=nn.Parameter.numel)
+        before, least.grad = least.clone(), torch.zeros_like(least)
+        self.late += _placed(lambda: stepper(learned, self.recipe.train).step(torch.zeros(())), keys)
+        least.copy_(before)
+        least.grad = None
 
     def _try_times(self, predictor: Predictor, shape: tuple[int, ...], timesteps: int) -> None:
         """Warns of a model of the user's own that tells samples apart, but not how noisy they are."""
@@ -258,4 +278,6 @@ def _placed(ask: Callable[[], object], keys: Keys) -> Iterator[Diagnostic]:
     except BadDataError as error:
         yield from error.diagnostics
     except TrainingError as error:
+        if error.key:
+            keys = (*keys[:-1], *error.key.split("."))
         yield Diagnostic(keys, "must be usable before any worker starts", f"`{error}`", "do what that says")

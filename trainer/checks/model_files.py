@@ -21,6 +21,8 @@ from dualsweep.trainer.storage import MARKER, is_local, local_path, step_of
 NETWORKS = ("UNet2DModel", "UNet2DConditionModel", "SD3Transformer2DModel", "DiTTransformer2DModel", "Transformer2DModel")
 #: Those of them that take text.
 OF_TEXT = ("UNet2DConditionModel", "SD3Transformer2DModel")
+#: The parts of a pipeline that are loaded beside its network.
+_PARTS = ("vae", "scheduler", "text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3")
 #: The file in which diffusers keeps weights.
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 #: The file in which diffusers keeps an adapter, at the top of a checkpoint.
@@ -52,9 +54,8 @@ def _faults(keys: Keys, model: Model) -> Iterator[Diagnostic]:
     if model.load is None:
         return
     if _is_missing(model.load):
-        yield Diagnostic(
-            (*keys, "load"), "must be there", f"{show(model.load)}, which is not", "give a run, a folder or a hub id"
-        )
+        remedy = "first train what makes it, or give a run, a folder or a hub id"
+        yield Diagnostic((*keys, "load"), "must be there", f"{show(model.load)}, which is not", remedy)
     elif is_local(model.load) and local_path(model.load).is_dir() and not may_be_ours(model.load):
         yield from _diffusers_faults(keys, model, local_path(model.load))
     elif is_local(model.load) and local_path(model.load).is_file():
@@ -81,6 +82,9 @@ def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Diagno
         rule = f"must be a run of ours with a checkpoint, or a diffusers model or pipeline of {', '.join(NETWORKS)}"
         yield Diagnostic((*keys, "load"), rule, received, "give the folder that holds config.json or model_index.json")
         return
+    for part in _lost_parts(folder):
+        received = f"{show(model.load)}, whose model_index.json names {part}/, which is not there"
+        yield Diagnostic((*keys, "load"), "must be a whole pipeline", received, "copy that folder too")
     yield from _network_faults(keys, model, places[class_names.index(network)], configs[class_names.index(network)])
     takes_text = network in OF_TEXT
     if model.condition == "captions" and not takes_text:
@@ -99,6 +103,13 @@ def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Diagno
         )
     if model.label is not None and takes_text:
         yield Diagnostic((*keys, "label"), "must go with a class-conditional model", f"a {network}", "write prompt instead")
+
+
+def _lost_parts(folder: Path) -> Iterator[str]:
+    """The parts of a pipeline that its index names and its folder lacks; those that may be null there are none."""
+    for name, kind in read_json(folder / "model_index.json").items():
+        if isinstance(kind, list) and all(kind) and name in _PARTS and not (folder / name).is_dir():
+            yield name
 
 
 def unsupported(config: Mapping[str, Any]) -> str | None:
@@ -151,8 +162,8 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 
 def _is_missing(place: str) -> bool:
-    """A path that can't be a hub id (`owner/name`) and leads nowhere."""
-    path = place.startswith(("/", "./", "../", "file://")) or (is_local(place) and place.count("/") > 1)
+    """A path that can't be a hub id (`owner/name`), or is that of a run as we name them, and leads nowhere."""
+    path = place.startswith(("/", "./", "../", "file://", "runs/")) or (is_local(place) and place.count("/") > 1)
     return path and not local_path(place).exists()
 
 

@@ -96,7 +96,8 @@ def _of_training(recipe: Recipe) -> Iterator[str]:
     if train.lr_schedule != "wsd":
         yield "train.lr_cooldown"
     if not recipe.terms_on("data"):
-        yield from ("train.batches", "train.floor", "train.constraint_batch", "train.offset_noise")
+        yield from ("train.batches", "train.floor", "train.constraint_batch", "train.offset_noise", "train.condition_dropout")
+        yield from ("data.random_flip", "data.random_crop")
     elif train.batches == "mixture":
         yield "train.constraint_batch"
     else:

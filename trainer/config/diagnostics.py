@@ -63,7 +63,7 @@ class InputError(Exception):
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         super().__init__(diagnostics)
-        self.diagnostics = list(diagnostics)
+        self.diagnostics = list(dict.fromkeys(diagnostics))  # what two checks find is one mistake
 
     def __str__(self) -> str:
         return "\n".join(str(diagnostic) for diagnostic in self.diagnostics)
@@ -88,7 +88,7 @@ class RulesError(ValueError):
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         super().__init__(diagnostics)
-        self.diagnostics = list(diagnostics)
+        self.diagnostics = list(dict.fromkeys(diagnostics))  # what two checks find is one mistake
 
     def __str__(self) -> str:
         return "\n".join(each.sentence for each in self.diagnostics)

@@ -103,7 +103,8 @@ def _place(error: BaseException) -> str:
 def _where_to_put(module_name: str) -> str:
     beside = sorted(file.stem for file in Path.cwd().glob("*.py"))
     top = module_name.partition(".")[0]
-    return f"install it, or put it in the working directory {Path.cwd()} ({nearest(top, beside)})"
+    there = f" ({nearest(top, beside)})" if beside else ""
+    return f"install it, or put it in the working directory {Path.cwd()}{there}"
 
 
 def _public(owner: object) -> list[str]:

@@ -50,6 +50,9 @@ def _placed(loc: Location, data: Any, kind: str) -> tuple[Location, Location | N
 def _one_of(place: Location, group: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What is wrong below the branch where some type fits the value as far as that; else that none fits."""
     deeper = [error for error in group if error["loc"] != place or not _is_misfit(error)]
+    if {error["type"] for error in deeper} == {"literal_error", "string_pattern_mismatch"}:  # a known word or an import path
+        meant = "string_pattern_mismatch" if ":" in str(deeper[0]["input"]) else "literal_error"
+        return [error for error in deeper if error["type"] == meant]
     if deeper or len(group) == 1:
         return deeper or list(group)
     rules = list(dict.fromkeys(_expected(str(error["msg"])) for error in group))
@@ -65,4 +68,10 @@ def _expected(message: str) -> str:
     words = message.removeprefix("Input should be ").removeprefix("a valid ")
     if words.startswith("dictionary"):
         return "a section"
-    return {"integer": "a whole number", "string": "a word", "list": "a list", "number": "a number"}.get(words, words)
+    return {
+        "boolean": "true or false",
+        "integer": "a whole number",
+        "string": "a word",
+        "list": "a list",
+        "number": "a number",
+    }.get(words, words)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Key, Keys, RulesError
+from dualsweep.trainer.config.patterns import IN_WORDS
 from dualsweep.trainer.config.union_errors import merged
 from dualsweep.trainer.config.wording import nearest, show
 from dualsweep.trainer.config.yaml_core import decoded
@@ -132,12 +133,19 @@ def _problem(model: type[BaseModel], document: Document, error: Mapping[str, Any
         valid = sorted(owner.model_fields) if owner else []
         return document.diagnostic(keys, "must be a known key", f"`{keys[-1]}`", nearest(keys[-1], valid))
     remedy = _remedy(info)
+    if kind == "invalid_key":
+        valid = sorted(owner.model_fields) if owner else []
+        remedy = f"a decimal number has a point, as in 0.5; {nearest(keys[-1], valid)}"
+        return document.diagnostic(keys, "must be a known key", f"`{keys[-1]}`", remedy)
     if kind == "missing":
         return document.diagnostic(keys, "is required", "nothing", remedy)
     if kind == "literal_error":
         valid = [word.strip().strip("'") for word in re.split(r", | or ", error["ctx"]["expected"])]
         return document.diagnostic(keys, "must be one of the known words", received, nearest(error["input"], valid))
-    if kind in ("string_type", "none_of_its_types") and (quoted := _in_quotes(error["input"])):
+    wants_word = kind == "string_type" or (
+        kind == "none_of_its_types" and re.search(r"^(?!.*true or false).*a word", error["msg"])
+    )
+    if wants_word and (quoted := _in_quotes(error["input"])):
         remedy = f"put it in quotes: [{quoted}]" if keys and isinstance(keys[-1], int) else f"put it in quotes: {quoted}"
     return document.diagnostic(keys, _rule(error), received, remedy)
 
@@ -158,6 +166,15 @@ def _precise(document: Document, keys: Keys, named: Keys) -> Keys:
 
 
 def _rule(error: Mapping[str, Any]) -> str:
+    kind, context = str(error["type"]), error.get("ctx", {})
+    if kind in ("too_short", "string_too_short") and context["min_length"] == 1:
+        return "must not be empty"
+    if kind == "string_too_long":
+        return f"must have at most {context['max_length']} characters"
+    if kind == "string_pattern_mismatch" and context["pattern"] in IN_WORDS:
+        return IN_WORDS[context["pattern"]]
+    if kind in ("model_type", "dict_type"):
+        return "must be a section, of `key: value` pairs"
     message = str(error["msg"])
     for old, new in (("Input should be", "must be"), ("Input should have", "must have"), ("Input should", "must")):
         message = message.replace(old, new)
@@ -198,5 +215,6 @@ def _inner_model(annotation: Any) -> type[BaseModel] | None:
 def _remedy(info: FieldInfo | None) -> str:
     if info is None or not info.description:
         return "see docs/recipe.md"
-    text = f"write {info.description[0].lower()}{info.description[1:]}".rstrip(".")
+    first, rest = info.description[0], info.description[1:]
+    text = f"write {first if rest[:1].isupper() else first.lower()}{rest}".rstrip(".")  # GPUs are no gPUs
     return f"{text}, e.g. {info.examples[0]}" if info.examples else text

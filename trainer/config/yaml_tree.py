@@ -43,7 +43,13 @@ def parse_tree(text: str, file: str) -> Tree | None:
             loader.dispose()
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        raise _refused(file, line, "must be YAML", f"the character {error.character!r}", "remove it") from None
+        raise _refused(
+            file,
+            line,
+            "must be YAML",
+            f"the character U+{ord(error.character) if isinstance(error.character, str) else error.character:04X}",
+            "remove it",
+        ) from None
     except BoundError as error:
         raise _refused(file, error.line, "must be of a size that a person reads", error.received, error.remedy) from None
     except yaml.YAMLError as error:
@@ -51,6 +57,10 @@ def parse_tree(text: str, file: str) -> Tree | None:
     except RecursionError:
         raise _refused(file, 1, "must be YAML", "lists or sections nested too deeply to be read", "nest them less") from None
     return tree
+
+
+#: The way out of a mistake that only the line tells.
+FIX_SYNTAX = "fix the syntax at that line"
 
 
 def _refused(file: str, line: int, rule: str, received: str, remedy: str, keys: Keys = ()) -> InputError:
@@ -72,7 +82,9 @@ def _wrong_syntax(text: str, file: str, error: yaml.YAMLError) -> InputError:
         return _refused(file, line, "must be YAML", what, template_hint(place))
     if "cannot start any token" in what:
         return _refused(file, line, "must be YAML", what, "put that value in quotes, and indent with blanks only")
-    return _refused(file, line, "must be YAML", what, "fix the syntax at that line")
+    if "too many digits" in what:
+        return _refused(file, line, "must hold numbers of at most 64 bits", what, "write a smaller one")
+    return _refused(file, line, "must be YAML", what, FIX_SYNTAX)
 
 
 def _around(text: str, line: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +39,10 @@ def among(captions: Sequence[str]) -> Captions:
 
 
 def matching(texts: Sequence[str], patterns: Sequence[str]) -> list[bool]:
-    """Whether each text fits one of the patterns, in which `*` stands for anything; upper and lower case are the same."""
-    lowered = [pattern.casefold() for pattern in patterns]
-    return [any(fnmatch.fnmatchcase(text.casefold(), pattern) for pattern in lowered) for text in texts]
+    """Whether each text fits one of the patterns, in which `*` stands for anything and all else for itself, in either case."""
+    parts = ([re.escape(part) for part in pattern.casefold().split("*")] for pattern in patterns)
+    fits = re.compile("|".join(f"(?:{'.*'.join(each)})" for each in parts) or "(?!)", re.DOTALL)
+    return [fits.fullmatch(text.casefold()) is not None for text in texts]
 
 
 def of_folder(folder: Path, files: Sequence[Path], field: str) -> list[str]:

@@ -36,6 +36,8 @@ def load(name: str, options: SourceOptions) -> Examples:
         BadDataError: it does not load, lacks a column, or an image or label cannot be read.
     """
     dataset = _open(name, options.split)
+    if not len(dataset):
+        raise _empty(name)
     for key, column in options.columns:
         if column not in dataset.column_names:
             raise BadDataError(
@@ -73,6 +75,10 @@ def _in_words(dataset: Any, column: str) -> list[Any]:
     return list(values)
 
 
+def _empty(name: str) -> BadDataError:
+    return BadDataError(Diagnostic(_DATASET, "must hold examples", f"none in {name}", "give another, or another `split`"))
+
+
 def _open(name: str, split: str) -> Any:
     path = local(name)
     import datasets  # here: it takes seconds that other sources need not spend
@@ -83,6 +89,8 @@ def _open(name: str, split: str) -> Any:
         return datasets.load_dataset(str(path or name), split=split)
     except BadDataError:
         raise
+    except IndexError as error:  # the library's own of a directory that was saved without a row
+        raise _empty(name) from error
     except Exception as error:  # of the network, of the hub, of Arrow, of a split's name: all with words of their own
         received = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         remedy = "fix `dataset` or `split`, or give the path of a directory written by `save_to_disk`"

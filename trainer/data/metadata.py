@@ -6,13 +6,15 @@ Plain Python: the checks use it.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
-from dualsweep.trainer.config.wording import nearest, show
+from dualsweep.trainer.config.wording import first_line, nearest, show
+from dualsweep.trainer.config.yaml_core import decoded
 from dualsweep.trainer.data.faults import BadDataError
 
 #: The file of an image folder, or of any folder in it, with a line of JSON for each image beside or below it.
@@ -39,23 +41,30 @@ def of_files(folder: Path, files: Sequence[Path], asked: Asked) -> list[tuple[di
     Raises:
         BadDataError: there is no such file, a line is none, or lacks a field.
     """
-    written: dict[Path, tuple[dict[str, Any], str]] = {}
+    written: dict[str, tuple[dict[str, Any], str]] = {}
     for metadata in sorted({place / METADATA for place in (folder, *(file.parent for file in files))}):
         if metadata.is_file():
-            written |= {file: (line, where) for file, line, where in _lines(metadata, asked)}
+            for name, line, where in _lines(metadata, asked):
+                if name in written and written[name][0] != line:
+                    raise asked.fault(f"two lines for {line[_NAME]}, {written[name][1]} and {where}", "keep one of them")
+                written[name] = line, where
     if not written:
         received = f"no {METADATA} with lines in {folder} or the folders of its images"
         raise asked.fault(received, f"write {METADATA}, lines such as {asked.example}")
     by_file = []
     for file in files:
-        line, where = written.get(file.absolute(), ({}, f"no line of {METADATA}"))
+        line, where = written.get(_composed(file), ({}, f"no line of {METADATA}"))
         by_file.append((line, f"file {file} ({where})"))
     return by_file
 
 
-def _lines(metadata: Path, asked: Asked) -> Iterator[tuple[Path, dict[str, Any], str]]:
+def _lines(metadata: Path, asked: Asked) -> Iterator[tuple[str, dict[str, Any], str]]:
     """The image, the fields and the place of each line."""
-    for number, text in enumerate(metadata.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        content = decoded(metadata.read_bytes())
+    except (OSError, ValueError) as error:
+        raise asked.fault(f"{metadata}, which cannot be read ({first_line(error)})", "save it as UTF-8 text") from error
+    for number, text in enumerate(content.split("\n"), start=1):  # a text may hold other ends of lines
         if not text.strip():
             continue
         where, line = f"{metadata}:{number}", _parsed(text)
@@ -64,7 +73,12 @@ def _lines(metadata: Path, asked: Asked) -> Iterator[tuple[Path, dict[str, Any],
         for field in asked.fields:
             if field not in line:
                 raise asked.fault(f"no `{field}` in {where}", nearest(field, [each for each in line if each != _NAME]))
-        yield (metadata.parent / line[_NAME]).absolute(), line, where
+        yield _composed(metadata.parent / line[_NAME]), line, where
+
+
+def _composed(file: Path) -> str:
+    """A file's whole name, its accents composed: some file systems and archives decompose them."""
+    return unicodedata.normalize("NFC", str(file.absolute()))
 
 
 def _parsed(text: str) -> dict[str, Any] | None:

@@ -5,11 +5,15 @@ Without torch, which the processes that read images ahead do without.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
+# Of large images; it names no file, and the checks tell those that Pillow does not read.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _CHANNELS = (1, 3, 4)
 #: What is seen through transparent pixels, whose own colours are arbitrary: white, as paper and browsers have it.
@@ -64,8 +68,8 @@ def from_array(array: NDArray[Any], size: int | None, grey: bool) -> NDArray[Any
         array = array.transpose(1, 2, 0)
     if array.ndim == 2:
         array = array[:, :, None]
-    if array.ndim != 3:
-        raise ValueError(f"an array of shape {list(array.shape)}; images are [H, W], [H, W, C] or [C, H, W]")
+    if array.ndim != 3 or array.shape[2] not in _CHANNELS:
+        raise ValueError(f"an array of shape {list(array.shape)}; images are [H, W], [H, W, C] or [C, H, W], C of 1, 3 or 4")
     if np.issubdtype(array.dtype, np.integer):
         if array.size and (array.min() < 0 or array.max() > 255):
             raise ValueError(f"whole numbers from {array.min()} to {array.max()}; pixels are 0..255")

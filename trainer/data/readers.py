@@ -63,6 +63,10 @@ class ColumnReader:
         value = self.dataset[row][self.column]
         if isinstance(value, Image.Image):
             return from_image(value, self.size, self.grey)
+        if value is None:
+            raise ValueError("no image")
+        if isinstance(value, bytes):
+            raise ValueError("bytes; say what they are by dataset.cast_column(NAME, datasets.Image())")
         return from_array(np.asarray(value), self.size, self.grey)
 
     def identity(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ _OF_FILES = (".arrow", ".csv", ".json", ".jsonl", ".parquet", ".tar", ".txt", ".
 
 @dataclass(frozen=True)
 class Saved:
-    """One saved data set: its directory, its columns, and the class names of those that are `ClassLabel`."""
+    """One saved data set: its directory, its columns, the class names of those that are `ClassLabel`, and those that hold single
+    values with the kind of these (`string`, `int64`, `image`).
+    """
 
     directory: Path
     columns: tuple[str, ...]
     class_names: dict[str, tuple[ClassName, ...]]
+    kinds: dict[str, str]
 
 
 def local(dataset: str) -> Path | None:
@@ -62,11 +66,11 @@ def split_directory(path: Path, split: str) -> Path:
     """
     keys = ("data", "split")
     if (path / "dataset_dict.json").is_file():
-        splits = json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+        splits = _read(path / "dataset_dict.json").get("splits", [])
         if split not in splits:
             raise BadDataError(Diagnostic(keys, f"must be a split of {path}", show(split), nearest(split, splits)))
         return path / split
-    own = json.loads((path / "state.json").read_text(encoding="utf-8")).get("_split") or "train"
+    own = _read(path / "state.json").get("_split") or "train"
     if split not in ("train", own):
         raise BadDataError(Diagnostic(keys, f"must be left out, since {path} has no splits", show(split), "remove it"))
     return path
@@ -79,10 +83,30 @@ def describe(path: Path, split: str) -> Saved:
         BadDataError: there is no such split.
     """
     directory = split_directory(path, split)
-    features: dict[str, Any] = json.loads((directory / "dataset_info.json").read_text(encoding="utf-8")).get("features") or {}
+    features: dict[str, Any] = _read(directory / "dataset_info.json").get("features") or {}
     classes = {
         column: as_declared(feature["names"])
         for column, feature in features.items()
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
     }
-    return Saved(directory, tuple(features), classes)
+    return Saved(directory, tuple(features), classes, dict(_kinds(features)))
+
+
+def _kinds(features: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for column, feature in features.items():
+        if isinstance(feature, dict) and feature.get("_type") in ("Value", "ClassLabel", "Image", "Audio", "Video"):
+            yield column, str(feature.get("dtype")) if feature["_type"] == "Value" else str(feature["_type"]).lower()
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """What `save_to_disk` wrote into one of its files."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        content = error
+    if isinstance(content, dict):
+        return content
+    received = f"{file}, which is {'not there' if isinstance(content, FileNotFoundError) else 'damaged'}"
+    raise BadDataError(
+        Diagnostic(("data", "dataset"), "must be whole, as save_to_disk writes it", received, "save the data set again")
+    )

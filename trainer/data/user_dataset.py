@@ -37,7 +37,7 @@ def invoke(function: Any, path: str, keys: Keys, *arguments: object) -> Any:
     """Calls a user's function; what it raises becomes `BadDataError`, with its own error as the cause."""
     try:
         return function(*arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         received = f"{type(error).__name__} from {path}: {error}"
         raise BadDataError(Diagnostic(keys, "must be a function that returns data", received, "fix that function")) from error
 
@@ -68,6 +68,11 @@ def to_examples(result: Any, path: str, keys: Keys) -> Examples:
         raise BadDataError(
             Diagnostic(keys, "must lead to a data set with a length and items by number", _kind(result), _ACCEPTED)
         )
+    try:
+        len(result)
+    except Exception as error:
+        received = f"{type(error).__name__} from its length: {error}"
+        raise BadDataError(Diagnostic(keys, "must lead to a data set with a length", received, "fix its __len__")) from error
     return _from_items(result, origin)
 
 
@@ -141,12 +146,14 @@ def _example(x: Any, row: int, origin: Origin) -> torch.Tensor:
         raise origin.fault(row, _FLOATING, *_odd(x, tensor))
     if tensor.ndim == 0:
         raise origin.fault(row, "must hold vectors, images or other arrays", "a single number", "give it one dimension, [1]")
+    if 0 in tensor.shape:
+        raise origin.fault(row, _SOME, f"an array of shape {list(tensor.shape)}", "leave no side empty")
     if _is_channels_last(tensor.shape):
         raise origin.fault(row, _CHANNELS_FIRST, f"{list(tensor.shape)}, whose channels come last", "use x.permute(2, 0, 1)")
     return (tensor[None] if tensor.ndim == 2 else tensor).float()
 
 
-_CHANNELS_FIRST = "must hold images [C, H, W]"
+_CHANNELS_FIRST, _SOME = "must hold images [C, H, W]", "must hold at least one number in each example"
 
 
 def _is_channels_last(shape: Sequence[int]) -> bool:
@@ -158,15 +165,21 @@ _FLOATING = "must hold floating-point numbers, images in [-1, 1]"
 
 
 def _tensor(x: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor | None:
-    """The array as a tensor on the CPU; None where it holds no numbers but objects, words, dates or records."""
-    try:
-        return torch.as_tensor(x).detach().cpu()
-    except TypeError:
+    """The array as a dense tensor on the CPU; None where it is none, or holds objects, words, dates or records."""
+    if isinstance(x, torch.Tensor):
+        return x.detach().cpu() if x.layout is torch.strided and not x.is_meta and not x.is_nested else None
+    try:  # of this machine's byte order, in one piece and writable, which torch asks for
+        array = np.asarray(x, dtype=x.dtype.newbyteorder("="), order="C")
+        return torch.from_numpy(array if array.flags.writeable else array.copy())
+    except (TypeError, ValueError):
         return None
 
 
 def _odd(x: Any, tensor: torch.Tensor | None) -> tuple[str, str]:
     """What was received where floating-point numbers belong, and the way out."""
+    if tensor is None and isinstance(x, torch.Tensor):
+        kind = "nested" if x.is_nested else "meta" if x.is_meta else str(x.layout).removeprefix("torch.")
+        return f"a {kind} tensor", "give a dense one that holds its numbers"
     if tensor is None:
         return f"an array of {x.dtype}", "convert it to one array of numbers, e.g. by numpy.stack"
     return str(tensor.dtype), "scale pixels: x / 127.5 - 1"
@@ -181,6 +194,9 @@ def _batch(x: Any, origin: Origin) -> torch.Tensor:
         raise BadDataError(
             Diagnostic(origin.keys, "must hold examples [N, ...]", received, "give each example a dimension of its own")
         )
+    if 0 in tensor.shape[1:]:
+        received = f"a tensor of shape {list(tensor.shape)}"
+        raise BadDataError(Diagnostic(origin.keys, _SOME, received, "leave no side empty"))
     if _is_channels_last(tensor.shape[1:]):
         received = f"{list(tensor.shape)}, whose channels come last"
         raise BadDataError(Diagnostic(origin.keys, _CHANNELS_FIRST, received, "use x.permute(0, 3, 1, 2)"))

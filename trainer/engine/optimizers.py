@@ -61,10 +61,18 @@ class Named:
                 f"the optimiser {part} must be a torch.optim.Optimizer, but got a {type(made).__name__}; return one"
             )
         self.optimizer: torch.optim.Optimizer = made
+        self._part = part
 
     def step(self, void: Tensor) -> None:
-        if not bool(void):
+        if bool(void):
+            return
+        try:
             self.optimizer.step()
+        except TypeError as error:  # as of torch.optim.LBFGS
+            raise TrainingError(
+                f"the optimiser {self._part} must step without a closure, but got {type(error).__name__}: {error}; change "
+                "train.optimizer"
+            ) from error
 
 
 def stepper(parameters: Iterable[nn.Parameter], train: Train) -> Stepper:

@@ -70,7 +70,8 @@ class Confusion:
             raise TrainingError(
                 "a judge of shares must tell its classes apart on images that it has not seen, but got a confusion matrix whose "
                 f"smallest singular value is {apart:.2g}, with an error of {noise:.2g} from {len(labels)} images; train it "
-                "longer (evaluation.judge.epochs), give more labelled images, or take another judge"
+                "longer (evaluation.judge.epochs), give more labelled images, leave it more to learn from (held_out, of a judge "
+                "that is trained on the data), or take another judge"
             )
         weights = np.linalg.inv(matrix)
         errors = np.stack([_of_mean(each @ weights.T, label) for label, each in enumerate(own)])

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from dualsweep.trainer.checks.model_files import ADAPTER
-from dualsweep.trainer.config.wording import first_line
+from dualsweep.trainer.config.wording import first_line, nearest
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.kinds import TEXT_NETWORKS, is_a
 from dualsweep.trainer.models.text import pipeline_of
@@ -40,11 +40,18 @@ def add(network: nn.Module, spec: Lora) -> None:
     )
     for target in spec.targets:
         if not any(name == target or name.endswith(f".{target}") for name, _ in network.named_modules()):
-            ends = sorted({name.rpartition(".")[2] for name, each in network.named_modules() if isinstance(each, nn.Linear)})
+            ends = sorted({_end(name) for name, each in network.named_modules() if isinstance(each, nn.Linear)})
             raise TrainingError(
-                f"lora.targets must be ends of names of the network's layers, but got {target!r}; its linear layers end in {ends}"
+                f"lora.targets must be ends of names of the network's layers, but got {target!r}; {nearest(target, ends)}",
+                key="lora.targets",
             )
     _inject(network, config)
+
+
+def _end(name: str) -> str:
+    """The end of a layer's name by which it is told from others: `to_q`, `to_out.0`."""
+    above, _, last = name.rpartition(".")
+    return f"{above.rpartition('.')[2]}.{last}" if last.isdecimal() else last
 
 
 def load(network: Any, folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import diffusers
 import torch
 
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.labels import captions_in, classes_in, label_condition
 from dualsweep.trainer.models.networks import Networks, values_of
@@ -66,7 +67,12 @@ class Library:
 def _latents(place: str, kind: str, device: torch.device) -> Latents:
     if kind != "AutoencoderKL":
         raise TrainingError(f"a pipeline's vae must be an AutoencoderKL, but {place} has {kind}; use another model")
-    vae = diffusers.AutoencoderKL.from_pretrained(place, subfolder="vae", variant=variant_of(place, "vae"))
+    try:
+        vae = diffusers.AutoencoderKL.from_pretrained(place, subfolder="vae", variant=variant_of(place, "vae"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"a pipeline's vae must be readable, but got {first_line(error)} for {place!r}; give a whole pipeline"
+        ) from error
     if vae.config.get("latents_mean") is not None:
         raise TrainingError(
             f"a pipeline's vae must scale its latents by one number, but {place} has latents_mean for each channel; "

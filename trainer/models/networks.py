@@ -11,6 +11,7 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load as load_tensors
 from torch import nn
 
@@ -137,12 +138,13 @@ def network_config(place: str) -> tuple[dict[str, Any], dict[str, str]]:
     Raises:
         TrainingError: there is none, or it is of a class that is not understood.
     """
-    errors = []
+    errors, away = [], False
     for where in ({}, {"subfolder": "unet"}, {"subfolder": "transformer"}):
-        try:
-            config: dict[str, Any] = diffusers.UNet2DModel.load_config(place, **where)
+        try:  # a hub that was away is not waited for again
+            config: dict[str, Any] = diffusers.UNet2DModel.load_config(place, local_files_only=away, **where)
         except (OSError, ValueError) as error:
-            errors.append(first_line(error))
+            away = away or _was_away(error)
+            errors.append("the hub cannot be reached, and what it gave before does not hold it" if away else first_line(error))
             continue
         if config.get("_class_name") in NETWORKS:
             return config, where
@@ -152,6 +154,13 @@ def network_config(place: str) -> tuple[dict[str, Any], dict[str, str]]:
         f"({'; '.join(dict.fromkeys(errors))}); give a directory with config.json and weights, or a hub id that this machine can "
         "reach"
     )
+
+
+def _was_away(error: BaseException | None) -> bool:
+    """Whether the hub did not answer: diffusers says of a file of its that there is none."""
+    while error is not None and not isinstance(error, LocalEntryNotFoundError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _pretrained(place: str) -> nn.Module:

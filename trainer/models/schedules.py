@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from dualsweep.trainer.checks.schedule_files import SCHEDULE_REMEDY
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models import edm
 from dualsweep.trainer.models.flow import MARK, flow_schedule, is_flow
+from dualsweep.trainer.models.networks import network_config
 from dualsweep.trainer.models.spaces import Space
 from dualsweep.trainer.recipe.model import EDM, Model, Schedule
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -147,6 +149,8 @@ def _schedule_config(place: str) -> dict[str, Any] | None:
     if checkpoint is not None:
         content = read_file(checkpoint, "scheduler/scheduler_config.json")
         return json.loads(content) if content is not None else None
+    if not Path(place).is_dir():
+        network_config(place)  # where the hub holds no such model that is to be told, and not that it has no schedule
     for where in ({"subfolder": "scheduler"}, {}):
         try:
             config: dict[str, Any] = DDPMScheduler.load_config(place, **where)

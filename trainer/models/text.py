@@ -137,7 +137,14 @@ def _encoded(pipeline: Any, texts: Sequence[str], spec: Model, guided: bool) -> 
     }  # fmt: skip
     if hasattr(pipeline, "tokenizer_3"):
         options |= {"prompt_2": None, "prompt_3": None, "max_sequence_length": _LONGEST}
-    return [each.float() if each is not None else each for each in pipeline.encode_prompt(**options)]
+    try:
+        embedded = pipeline.encode_prompt(**options)
+    except Exception as error:  # of tokenizers and encoders whose files are there in part, each has its own
+        raise TrainingError(
+            f"a pipeline must embed texts, but {spec.load} fails with {type(error).__name__}: {first_line(error)}; give a whole "
+            "pipeline, with its tokenizers' files"
+        ) from error
+    return [each.float() if each is not None else each for each in embedded]
 
 
 def _check_kind(spec: Model, network: Any, parts: dict[str, Any]) -> None:

@@ -45,4 +45,6 @@ class LiveMetrics:
 def tags(output: str) -> dict[str, str]:
     """Which training it is, from where it writes: of `…/digits/trials/0003` the run is `digits`, the trial `0003`."""
     run, trials, trial = output.rstrip("/").rpartition("/trials/")
-    return {"run": posixpath.basename(run if trials else trial), "trial": trial if trials else ""}
+    named = {"run": posixpath.basename(run if trials else trial), "trial": trial if trials else ""}
+    # Ray takes ASCII alone, and a gauge that it refuses would end the training.
+    return {key: value.encode("ascii", "backslashreplace").decode() for key, value in named.items()}

@@ -7,13 +7,15 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from dualsweep.trainer.config.diagnostics import RuleError
+from dualsweep.trainer.config.patterns import IMPORT_PATH, NAME
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=60)]
+Name = Annotated[str, Field(pattern=NAME, max_length=60)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 Fraction = Annotated[FiniteFloat, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+ImportPath = Annotated[str, Field(pattern=IMPORT_PATH)]
+Text = Annotated[str, Field(min_length=1)]
 ClassName = int | str
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Key, Ke
 from dualsweep.trainer.config.dotted_keys import NoSuchPlaceError, assign, places
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.config.yaml_file import Document, load, parse, validate
+from dualsweep.trainer.config.yaml_tree import FIX_SYNTAX
 from dualsweep.trainer.feasibility.defaults import without_tolerance
 from dualsweep.trainer.recipe.recipe import Recipe
 
@@ -58,6 +59,9 @@ class OverlaidDocument(Document):
         for length in range(len(keys), -1, -1):
             if (origin := self.origins.get(keys[:length])) is not None:
                 return replace(diagnostic, keys=(origin.key, *keys[length:]), file=origin.file, line=origin.line)
+        below = [each for at, each in self.origins.items() if at[: len(keys)] == keys]
+        if keys and keys not in self.lines and below:  # a section that only what was laid over it has
+            return replace(diagnostic, keys=(below[0].key,), file=below[0].file, line=below[0].line)
         return replace(diagnostic, keys=(*self.prefix, *keys), file=self.file, line=self.line(keys))
 
     def lay(self, keys: Keys, override: Override) -> None:
@@ -89,8 +93,10 @@ def read_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Diagnosti
                 raise InputError([])
             overrides.append(Override(key, document.data["value"], COMMAND_LINE, line))
         except InputError as error:
-            detail = f" (YAML finds {error.diagnostics[0].received})" if error.diagnostics else ""
-            remedy = f"put it in quotes, e.g. `--set 'key=[1, 2]'`{detail}"
+            told = error.diagnostics[0] if error.diagnostics else None
+            detail = f" (YAML finds {told.received})" if told else ""
+            own = told is not None and told.remedy != FIX_SYNTAX  # which a value on the command line has none of
+            remedy = f"{told.remedy}{detail}" if told and own else f"put it in quotes, e.g. `--set 'key=[1, 2]'`{detail}"
             problems.append(Diagnostic((key,), "must have a value in YAML", show(value), remedy, COMMAND_LINE, line))
     return overrides, problems
 
@@ -108,8 +114,9 @@ def lay_over(document: OverlaidDocument, overrides: Iterable[Override]) -> list[
 
 
 def is_sweep(document: Document) -> bool:
-    """Whether a document is a sweep, and no recipe, by its keys."""
-    return bool({"search", "recipe", "trials", "sampler"} & document.data.keys())
+    """Whether a document is a sweep, and no recipe, by its keys; one with a formulation is a recipe, maybe with keys too many."""
+    keys = document.data.keys()
+    return "recipe" in keys or ("formulation" not in keys and bool({"search", "trials", "sampler"} & keys))
 
 
 def validate_recipe(document: OverlaidDocument, problems: Sequence[Diagnostic] = ()) -> Recipe:
@@ -128,15 +135,19 @@ def validate_recipe(document: OverlaidDocument, problems: Sequence[Diagnostic] =
     return recipe
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe, OverlaidDocument]:
-    """Reads a recipe file, with `key=value` overrides laid over it.
+def load_recipe(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> tuple[Recipe, OverlaidDocument]:
+    """Reads a recipe file, with `overrides` laid over it, a dict by dotted keys or texts `key=value`.
 
     Returns the recipe, and its document with the overrides in it (`data` is what was validated).
 
     Raises:
         InputError: the file cannot be read, or it or an override is wrong; with every problem found.
     """
-    given, problems = read_overrides(overrides)
+    problems: list[Diagnostic] = []
+    if isinstance(overrides, Mapping):
+        given = [Override(str(key), value, "overrides", at) for at, (key, value) in enumerate(overrides.items(), 1)]
+    else:
+        given, problems = read_overrides(overrides)
     try:
         document = OverlaidDocument.of(load(path))
     except InputError as error:

@@ -152,7 +152,9 @@ class Model(Section):
         for key in ("prompt", "prompts", "negative_prompt", "label", "guidance", "lora", "multipliers"):
             given = key == "guidance" and self.condition == "labels"
             if getattr(self, key) is not None and self.load is None and not given:
-                raise RuleError(key, "must go with `load`", f"it beside `{kind}`", "drop it, or load a model that takes it")
+                also = ", or write condition: labels" if key == "guidance" and self.unet is not None else ""
+                remedy = f"drop it, or load a model that takes it{also}"
+                raise RuleError(key, "must go with `load`", f"it beside `{kind}`", remedy)
         if self.condition == "captions" and self.load is None:
             remedy = "load a text-to-image model, or write condition: labels"
             raise RuleError("condition", "must go with `load` where it is captions", "it without", remedy)
@@ -221,7 +223,7 @@ class Schedule(Section):
         if self.name != "edm":
             for key in EDM:
                 if getattr(self, key) is not None:
-                    raise RuleError(key, "must go with name edm", f"{getattr(self, key)} with {self.name}", "drop it")
+                    raise RuleError(key, "must go with name edm", f"{getattr(self, key)} with {self.name or 'none'}", "drop it")
         elif self.prediction != "epsilon":
             rule, received = "must be left out with name edm, whose network has a prediction of its own", self.prediction
             raise RuleError("prediction", rule, received, "drop it")

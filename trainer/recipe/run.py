@@ -65,6 +65,6 @@ class Checkpoint(Section):
 
     every: Count = Field(500, description="primal steps between checkpoints (rounded up to a dual step)", examples=["500"])
     keep: Count = Field(1, description="checkpoints kept", examples=["2"])
-    to: str | None = Field(
+    to: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="a folder or fsspec URI; the output folder when left out", examples=["s3://bucket/run"]
     )

@@ -6,22 +6,22 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dualsweep.trainer.recipe.base import Count, Section
+from dualsweep.trainer.recipe.base import Count, Section, Text
 
 
 class SourceOptions(Section):
     """Keys of `data` beside its source, each of which goes with some sources (`SourceSpec.options`)."""
 
     split: str = Field("train", description="the split of `dataset`", examples=["train"])
-    image_column: str = Field("image", description="the column of `dataset` that holds the image", examples=["image"])
-    label_column: str | None = Field(None, description="the column of `dataset` that holds the class", examples=["label"])
-    captions: str | None = Field(
+    image_column: Text = Field("image", description="the column of `dataset` that holds the image", examples=["image"])
+    label_column: Text | None = Field(None, description="the column of `dataset` that holds the class", examples=["label"])
+    captions: Text | None = Field(
         None,
         description="what holds a text for every example: a column of `dataset`, or a key in the lines of a `folder`'s "
         "`metadata.jsonl`",
         examples=["text"],
     )
-    attributes: str | list[Annotated[str, Field(min_length=1)]] | None = Field(
+    attributes: Text | Annotated[list[Text], Field(min_length=1)] | None = Field(
         None,
         description="what holds the attributes of every example: one column of `dataset`, or key in the lines of a `folder`'s "
         "`metadata.jsonl`, with a list of names; or a list of columns or keys of 0 and 1, true and false, -1 and 1, or words, of "

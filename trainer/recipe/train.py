@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, FiniteFloat
+from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
+from dualsweep.trainer.config.diagnostics import RuleError
 from dualsweep.trainer.recipe.base import Count, NotNegative, Positive, Section
 from dualsweep.trainer.recipe.ema import Decay, Ema
 from dualsweep.trainer.recipe.own_part import OwnPart, shipped_word
@@ -77,3 +78,10 @@ class Train(Section):
         False, description="true to compile the trained network by torch.compile: slower to start, then faster", examples=["true"]
     )
     log_every: Count = Field(10, description="primal steps between two points of the metrics", examples=["10"])
+
+    @model_validator(mode="after")
+    def _one_learning_rate(self) -> Self:
+        if isinstance(self.optimizer, OwnPart) and "lr" in self.optimizer.options:
+            rule, rate = "must be left to train.lr, which schedules change", self.optimizer.options["lr"]
+            raise RuleError("optimizer.options.lr", rule, rate, "drop it, and write train.lr")
+        return self

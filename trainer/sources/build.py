@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 
 import numpy as np
 
 from dualsweep.trainer.checkpoint import locate
+from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.import_path import import_callable
 from dualsweep.trainer.data.examples import Examples, InMemory
 from dualsweep.trainer.data.joined import concatenate
@@ -35,6 +36,9 @@ from dualsweep.trainer.sources.product import ProductSource
 from dualsweep.trainer.sources.rollout import Estimator, RolloutSource
 from dualsweep.trainer.terms.context import TermContext
 
+#: The dimensions of an image.
+_IMAGE = 3
+
 
 def build_sources(recipe: Recipe, setting: TermContext, data: Assembled | None) -> list[Source]:
     """One source for each kind of draw that the recipe's terms need, in the order of `BUILDERS`."""
@@ -60,40 +64,38 @@ def _data_source(recipe: Recipe, setting: TermContext, data: Assembled | None) -
     built = [each.term.build(each.value, setting) for each in terms]
     columns = [each.column for each in terms]
     prompts = _prompts(setting, data, len(examples), first) if setting.of_examples else None
-    augmentation = _augmentation(recipe, setting, data)
-    _check_offset(recipe, setting)
+    for fault in change_faults(recipe, setting.shape, setting.space.latent):
+        raise TrainingError(f"{fault.key} {fault.sentence}")
+    augmentation = _augmentation(recipe, data)
     return MixtureSource(setting, columns, built, populations, examples, recipe.resources.loaders, prompts, augmentation)
 
 
-def _augmentation(recipe: Recipe, setting: TermContext, data: Assembled | None) -> Augmentation | None:
-    """What is done to draws of the data, where the recipe asks for that; samples of models stay as they are.
+def change_faults(recipe: Recipe, shape: Sequence[int], latent: bool) -> Iterator[Diagnostic]:
+    """What is asked of draws that data of this shape do not bear; changed latents are not those of a changed image."""
+    spec, height_and_width = recipe.data, tuple(shape[1:])
+    if spec is not None and recipe.terms_on("data"):
+        for key in ("random_flip", "random_crop"):
+            if getattr(spec, key) and (latent or len(shape) != _IMAGE):
+                received = "latents of an autoencoder" if latent else f"samples of shape {tuple(shape)}"
+                yield Diagnostic(
+                    ("data", key), "must go with images [C, H, W] that the model sees as they are", received, "drop it"
+                )
+        if len(shape) == _IMAGE and not latent and spec.random_crop >= min(height_and_width):
+            rule = "must be less than the sides of the images, {} x {}, whose borders it reflects".format(*height_and_width)
+            yield Diagnostic(("data", "random_crop"), rule, str(spec.random_crop), "lower it")
+    if recipe.train.offset_noise and len(shape) != _IMAGE:
+        rule = "must go with images or latents [C, H, W], whose channels it shifts"
+        yield Diagnostic(("train", "offset_noise"), rule, f"samples of shape {tuple(shape)}", "drop it")
 
-    Raises:
-        TrainingError: the data are no images, or are latents, of which a changed one is not that of the changed image.
-    """
+
+def _augmentation(recipe: Recipe, data: Assembled | None) -> Augmentation | None:
+    """What is done to draws of the data, where the recipe asks for that; samples of models stay as they are."""
     spec = recipe.data
     if data is None or spec is None or not (spec.random_flip or spec.random_crop):
         return None
-    key = "random_flip" if spec.random_flip else "random_crop"
-    if setting.space.latent or len(setting.shape) != 3:
-        what = "latents of an autoencoder" if setting.space.latent else f"samples of shape {setting.shape}"
-        raise TrainingError(f"data.{key} must go with images [C, H, W] that the model sees as they are, but got {what}; drop it")
-    if spec.random_crop >= min(setting.shape[1:]):
-        raise TrainingError(
-            f"data.random_crop must be less than the sides of the images, {setting.shape[1]} x {setting.shape[2]}, whose borders "
-            f"it reflects, but got {spec.random_crop}; lower it"
-        )
     rows = len(data.examples)
     crops = Crops(recipe.seed, rows, spec.random_crop) if spec.random_crop else None
     return Augmentation(Flips(recipe.seed, rows) if spec.random_flip else None, crops)
-
-
-def _check_offset(recipe: Recipe, setting: TermContext) -> None:
-    if recipe.train.offset_noise and len(setting.shape) != 3:
-        raise TrainingError(
-            f"train.offset_noise must go with images or latents [C, H, W], whose channels it shifts, but got samples of shape "
-            f"{setting.shape}; drop it"
-        )
 
 
 def _prompts(setting: TermContext, data: Assembled | None, count: int, first: Mapping[str, int]) -> Integers:

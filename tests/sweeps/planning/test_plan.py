@@ -155,7 +155,7 @@ def test_everything_wrong_is_told_once_in_the_order_of_the_file(tmp_path: Path) 
     sweep_keys = ", ".join(sorted(Sweep.model_fields))
     name = 'must be a valid string, but got 3; put it in quotes: "3"'
     assert told(write(tmp_path, BAD)) == [
-        "sweep.yaml:1: name: string should match pattern '^[A-Za-z0-9_-]+$', but got 'digits minority'; "
+        "sweep.yaml:1: name: must be of letters, digits, `_` and `-`, at least one, but got 'digits minority'; "
         "write a name of letters, digits, `_` and `-`, e.g. digits-minority",
         f"sweep.yaml:3: serch: must be a known key, but got `serch`; did you mean `search`? Valid: {sweep_keys}",
         f"sweep.yaml:5: search.dual.step_siz: must be a known key, but got `step_siz`; did you mean `step_size`? Valid: {known}",

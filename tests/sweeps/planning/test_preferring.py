@@ -62,7 +62,7 @@ def test_a_preference_is_read_and_shown(tmp_path: Path, prefer: str, expected: P
     ("{weights: {objective: -1}}", "sweep.yaml:5: prefer.weights.objective: must be greater than or equal to 0, but got -1"),
     ("{weights: {objective: 0}}", "must hold one above 0, but got zeros alone"),
     ("{weights: {objective: .inf}}", "must be a finite number"),
-    ("{weights: {}}", "prefer.weights: dictionary should have at least 1 item"),
+    ("{weights: {}}", "prefer.weights: must not be empty"),
     ("{wieghts: {objective: 1}}",
      "sweep.yaml:5: prefer.wieghts: must be a known key, but got `wieghts`; did you mean `weights`?"),
     ("{weights: {objective: 1}, scale: rnage}", "must be one of the known words, but got 'rnage'; did you mean `range`?"),

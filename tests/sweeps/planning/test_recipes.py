@@ -26,6 +26,7 @@ ROLLOUT = ["rollout.steps=3", "rollout.batch_size=8", "rollout.normalization_sam
 PRODUCT = "product={samples: 16, levels: 3, steps: 2}"
 PRETRAINED = {
     "digits-without-nines": ("pretraining", []),
+    "mnist-without-nines": ("mnist-pretraining", []),
     "digits-358": ("class-model", []),
     "digits-359": ("class-model", ["objective.data.classes=[3, 5, 9]"]),
     "digits-046": ("class-model", ["objective.data.classes=[0, 4, 6]"]),

@@ -68,6 +68,17 @@ def test_the_same_training_from_a_file_a_dict_and_a_recipe(there: Path, monkeypa
         (lambda: ds.train("sweep.yaml"), "must be a recipe, but got a sweep"),
         (lambda: ds.train({"name": "a"}), "recipe:1: formulation: is required"),
         (lambda: ds.train(3), "must be a recipe, but got `int`"),  # type: ignore[arg-type]
+        (lambda: ds.train("recipe.yaml", set=["train.steps=3"]), "set: must be a dict of dotted keys"),  # type: ignore[arg-type]
+        (lambda: ds.train("recipe.yaml", set={3: 3}), "set: must have texts as keys, but got 3"),  # type: ignore[dict-item]
+        (lambda: ds.train("recipe.yaml", 3), "output: must be a place, but got 3"),  # type: ignore[arg-type]
+        (lambda: ds.train("recipe.yaml", on_report=3), "on_report: must be a function"),  # type: ignore[arg-type]
+        (lambda: ds.sweep("sweep.yaml", on_report=3), "on_report: must be a function"),  # type: ignore[arg-type]
+        (lambda: ds.load(None), "run: must be a place, but got None"),  # type: ignore[arg-type]
+        (lambda: ds.front(None), "sweep: must be a place, but got None"),  # type: ignore[arg-type]
+        (lambda: ds.front("runs/tiny-sweep", output="recipe.yaml"), "--output: must be a place that can be written"),
+        (lambda: ds.front("runs/tiny-sweep", prefer=3), "prefer: must be a preference, but got 3"),  # type: ignore[arg-type]
+        (lambda: ds.front("runs/tiny-sweep", prefer={"bets": 1}), "did you mean `best`"),
+        (lambda: ds.load_recipe("recipe.yaml", {"train.steps": "x"}), "train.steps: must be a valid integer"),
         (lambda: ds.train("recipe.yaml", "runs/tiny-sweep"), "holds a sweep; write another `name`"),
         (lambda: ds.sweep("sweep.yaml", "runs/tiny"), "holds a training; write another `name`"),
         (lambda: ds.sweep("sweep.yaml", set={"trials": 0}), "set:1: trials: must be greater than or equal to 1"),

@@ -156,6 +156,10 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
         explain_run("nothing", None)
     with pytest.raises(InputError, match="same command"):
         explain_run(str(tmp_path), None)
+    (tmp_path / "runs" / "tiny").mkdir(parents=True)
+    (tmp_path / "runs" / "tiny" / "result.json").touch()
+    with pytest.raises(InputError, match=r"name one of the runs in it, e.g. .*/runs/tiny$"):
+        explain_run(f"{tmp_path}/runs/", None)
 
 
 def test_one_line_says_each_constraint_and_the_rest_stands_beneath() -> None:

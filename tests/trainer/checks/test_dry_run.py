@@ -18,6 +18,7 @@ from tests.trainer.conftest import WriteModule
 from tests.trainer.data.conftest import HEAD, recipe_of
 
 DIGITS = "data: {source: digits}\n"
+OPTIMIZER = "data: {{source: digits}}\ntrain: {{steps: 9, optimizer: {{call: torch.optim:{}}}}}"
 MODULE = """
 import torch
 from dualsweep.trainer.evaluation.metrics import NotMeasured
@@ -40,6 +41,17 @@ cut = lambda: Net("cut")
 timeless = lambda: Net("timeless")
 without_t = Without
 no_module = lambda: "a model"
+
+class Flat(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(2))
+
+    def forward(self, x, t):
+        return x * self.scale
+
+flat = Flat
+points = lambda: torch.rand(50, 2) * 2 - 1
 
 def mean(x): return x.flatten(1).mean(1)
 def scalar(x): return x.mean()
@@ -273,3 +285,42 @@ def test_nothing_of_ray_starts(tmp_path: Path) -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.stdout.strip().endswith("parameters, all trained False")
+
+
+@pytest.mark.parametrize(
+    ("text", "call", "key", "says"),
+    [
+        ("data: {call: 'dry_parts:points', random_flip: true}", "flat", "data.random_flip", "must go with images [C, H, W]"),
+        ("data: {call: 'dry_parts:points', random_crop: 1}", "flat", "data.random_crop", "must go with images [C, H, W]"),
+        (
+            "data: {call: 'dry_parts:points'}\ntrain: {steps: 9, offset_noise: 0.1}",
+            "flat",
+            "train.offset_noise",
+            "whose channels it",
+        ),
+        (DIGITS + "train: {steps: 9, checkpointing: true}", "good", "train.checkpointing", "checkpoints its own blocks"),
+        (OPTIMIZER.format("SGD, options: {beta: 3}"), "good", "train.optimizer.call", "unexpected keyword argument 'beta'"),
+        (OPTIMIZER.format("LBFGS"), "good", "train.optimizer.call", "must step without a closure, but got TypeError"),
+        (OPTIMIZER.format("SGD, options: {momentum: 0.9}"), "good", "", ""),
+        (OPTIMIZER.format("Adam"), None, "", ""),
+    ],
+)
+def test_what_the_steps_would_refuse_is_told_at_its_key(parts: str, text: str, call: str | None, key: str, says: str) -> None:
+    head = HEAD.replace("train: {steps: 10}\n", "") if "train:" in text else HEAD
+    head = head if call is None else head.replace("unet: {channels: [16, 32]}", f"call: 'dry_parts:{call}'")
+    try:
+        dry_run(*recipe_of(f"{text}\n", head))
+        problems = []
+    except InputError as error:
+        problems = [str(each) for each in error.diagnostics]
+    assert len(problems) == bool(key) and all(f" {key}: " in each and says in each for each in problems), problems
+
+
+def test_a_pattern_of_prompts_is_held_against_those_of_the_model(parts: str) -> None:
+    """Which a model that is loaded brings with it, so that only building it shows them."""
+    share = "{name: a, share: {of: 4, among: [fuor]}, at_least: 0.1}"
+    head = HEAD.replace("constrained_training", "alignment").replace("unet: {channels: [16, 32]}", "load: there")
+    recipe, document = recipe_of(f"{DIGITS}constraints:\n  - {share}\n", head)
+    network = recipe_of(DIGITS, HEAD.replace("[16, 32]}", "[16, 32]}, condition: labels"))[0].model
+    with pytest.raises(InputError, match=r"share.among.0: must fit a prompt or class that the model is given, but got 'fuor'"):
+        dry_run(recipe.model_copy(update={"model": network}), document)

@@ -112,6 +112,17 @@ def test_grey_images_that_become_rgb_are_warned_of(folder: MakeFolder, mode: str
     assert warned(f"data: {{folder: '{place}', grey: true}}\n") == []
 
 
+@pytest.mark.parametrize(("dtype", "most"), [(np.uint16, 4096), (np.uint8, 2)])
+def test_images_next_to_black_are_warned_of(tmp_path: Path, dtype: type, most: int) -> None:
+    """12 bits in files of 16, and masks of 0 and 1."""
+    (tmp_path / "dark" / "a").mkdir(parents=True)
+    for number in range(40):
+        pixels = np.random.default_rng(number).integers(0, most, (8, 8))
+        Image.fromarray(pixels.astype(dtype)).save(tmp_path / "dark" / "a" / f"{number}.png")
+    (warning,) = warned(f"data: {{folder: '{tmp_path}/dark', grey: true}}\n")
+    assert "should hold images that reach over much of [-1, 1], but got numbers from -1 to -0." in warning
+
+
 def test_images_that_show_nothing_and_half_a_range_are_warned_of(folder: MakeFolder) -> None:
     place = Path(folder(a=40))
     for number in range(40):
@@ -161,3 +172,28 @@ def test_a_loaded_schedule_is_told_with_its_file_and_another_is_warned_of(tmp_pa
     (warning,) = warned("data: {source: digits}\nschedule: {prediction: epsilon}\n", head)
     assert "recipe.yaml:6: schedule: should be that which the model was trained with, but got squaredcos_cap_v2, 200" in warning
     assert warned("data: {source: digits}\nschedule: {name: linear, timesteps: 300}\n", head) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("dual: {warmup: 10}", "dual.warmup"), ("dual: {warmup: 9}", ""),
+        ("train: {steps: 10, lr_warmup: 10}", "train.lr_warmup"),
+        ("monitor: {every: 20}", "monitor.every"), ("monitor: {every: 10}", ""),
+    ],
+)  # fmt: skip
+def test_what_comes_after_the_last_step_is_warned_of(text: str, key: str) -> None:
+    """And is not refused: trainings are shortened to try them."""
+    head = HEAD.replace("train: {steps: 10}\n", "" if "train" in text else "train: {steps: 10}\n")
+    constraint = "constraints: [{name: four, data: {classes: [4]}, at_most: 0.3}]"
+    said = warned(f"data: {{source: digits}}\n{constraint}\n{text}\n", head)
+    assert len(said) == bool(key) and all(f" {key}: should" in each for each in said), said
+
+
+def test_changes_of_data_on_which_no_term_stands_are_warned_of() -> None:
+    head = "name: a\nformulation: alignment\nmodel: {load: 's3://b/a'}\nschedule: {timesteps: 50}\n"
+    constraint = "constraints: [{name: bright, reward: brightness, at_least: 0.1}]"
+    train = "train: {steps: 10, condition_dropout: 0.1}"
+    said = warned(f"data: {{source: digits, random_flip: true, random_crop: 2}}\n{constraint}\n{train}\n", head)
+    for key in ("data.random_flip", "data.random_crop", "train.condition_dropout"):
+        assert any(f" {key}: should be of use to the recipe" in each for each in said), said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ def test_good_models_pass(text_to_image: str, transformer: str) -> None:
         ("load: {classes}, prompt: a", "model.prompt", "must go with a text-to-image model, but got a DiTTransformer2DModel"),
         ("load: {text}/vae", "model.load", "which holds AutoencoderKL"),
         ("load: {text}/nothing", "model.load", "must be there, but got"),
+        ("load: runs/nothing", "model.load", "which is not; first train what makes it, or give a run"),
         ("load: {text}, prompt: a, lora: {text}", "model.lora", "which holds neither"),
     ],
 )
@@ -172,3 +174,14 @@ def test_nothing_heavy_is_imported() -> None:
     code = "import sys, dualsweep.trainer.checks.model_files; print({'torch', 'numpy', 'diffusers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("part", ["vae", "tokenizer", "text_encoder", "scheduler"])
+def test_a_pipeline_without_one_of_its_parts_is_told(text_to_image: str, tmp_path: Path, part: str) -> None:
+    shutil.copytree(text_to_image, tmp_path / "pipeline")
+    assert told(f"load: {tmp_path}/pipeline, prompt: a") == []
+    shutil.rmtree(tmp_path / "pipeline" / part)
+    problems = told(f"load: {tmp_path}/pipeline, prompt: a")
+    assert any(
+        f"must be a whole pipeline, but got '{tmp_path}/pipeline', whose model_index.json names {part}/" in x for x in problems
+    )

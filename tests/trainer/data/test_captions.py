@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,10 @@ def test_a_folder_s_captions_are_those_of_its_files_in_whatever_order_they_are_w
         (lines(**{"c.png": 7}), "the caption 7 in file {place}/c.png ({place}/metadata.jsonl:3)"),
         ([*lines(), "not json"], "'not json' in {place}/metadata.jsonl:5"),
         ([*lines(), {"text": "whose?"}], "in {place}/metadata.jsonl:5"),
+        (
+            [*lines(), *lines(**{"b.png": "a pear"})[1:2]],
+            "two lines for b.png, {place}/metadata.jsonl:2 and {place}/metadata.jsonl:5",
+        ),
         ([{"file_name": "a.png", "caption": "x"}], "no `text` in {place}/metadata.jsonl:1; did you mean `caption`"),
         ([], "no metadata.jsonl with lines in {place}"),
     ],
@@ -101,6 +106,33 @@ def test_constraints_are_on_what_a_pattern_fits(tmp_path: Path) -> None:
     assert assemble(recipe_of(place, ["*RED*"], captions="text")).rows[1].tolist() == [0, 2]
     assert assemble(recipe_of(place, ["a blue pear", "nothing*"], captions="text")).rows[1].tolist() == [1, 3]
     assert matching(["a red apple", "[x]"], ["*apple", "a ?ed*"]) == [True, False]
+
+
+def test_but_for_the_star_a_pattern_is_what_it_says() -> None:
+    texts = ["[sks] dog", "small dog", "what is its", "what is it?", "a\nb", "A.b"]
+    for pattern, fits in (("[sks]*", [0]), ("what is it?", [3]), ("a*b", [4, 5]), ("a.b", [5]), ("*", range(6)), ("", [])):
+        assert [at for at, fit in enumerate(matching(texts, [pattern])) if fit] == list(fits), pattern
+    assert matching(texts, ["*dog", "a*"]) == [True, True, False, False, True, True]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lines_of_json_as_they_are_written_elsewhere(tmp_path: Path, encoding: str) -> None:
+    """With any of the encodings and line ends, other ends of lines within a text, and a name whose accent is decomposed."""
+    place = folder_of(tmp_path, lines())
+    (place / "a.png").rename(place / unicodedata.normalize("NFD", "é.png"))
+    written = [{"file_name": "é.png", "text": "one\u2028two\x85"}, *lines()[1:]]
+    content = "\r\n".join(json.dumps(line, ensure_ascii=False) for line in written)
+    (place / "metadata.jsonl").write_bytes(content.encode(encoding))
+    captions = load(data_of(folder=str(place), captions="text")).captions
+    assert captions is not None and set(captions.texts) == {"one\u2028two\x85", *list(TEXTS.values())[1:]}
+
+
+def test_lines_in_another_encoding_are_refused_by_file(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, lines())
+    (place / "metadata.jsonl").write_bytes(b'{"file_name": "a.png", "text": "caf\xe9"}')
+    for read in (inspect, load):
+        with pytest.raises(BadDataError, match=r"got .*metadata.jsonl, which cannot be read .*; save it as UTF-8 text"):
+            read(data_of(folder=str(place), captions="text"))
 
 
 @pytest.mark.parametrize(

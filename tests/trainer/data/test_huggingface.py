@@ -188,3 +188,63 @@ def _png() -> bytes:
     written = io.BytesIO()
     Image.new("L", (8, 8), 7).save(written, "png")
     return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("dataset_info.json", None, "dataset_info.json, which is not there"),
+        ("dataset_info.json", "{", "info.json, which is damaged"),
+        ("state.json", "", "state.json, which is damaged"),
+        ("state.json", "[]", "state.json, which is damaged"),
+    ],
+)
+def test_a_saved_data_set_that_is_not_whole_is_told_by_its_file(
+    tmp_path: Path, file: str, content: str | None, said: str
+) -> None:
+    datasets.Dataset.from_dict({"image": [[[0, 1], [2, 3]]]}).save_to_disk(str(tmp_path / "saved"))
+    (tmp_path / "saved" / file).unlink() if content is None else (tmp_path / "saved" / file).write_text(content)
+    (problem,) = map(str, check(*recipe_of(f"data: {{dataset: '{tmp_path}/saved'}}\n")))
+    assert "data.dataset: must be whole, as save_to_disk writes it" in problem and said in problem
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([_png(), _png()], "bytes; say what they are by dataset.cast_column"),
+        ([None, None], "no image"),
+        ([], "must hold examples"),
+    ],
+)
+def test_a_column_that_holds_no_images_is_told_in_words(tmp_path: Path, values: list[Any], said: str) -> None:
+    kind = datasets.Value("binary") if values and values[0] else datasets.Image()
+    datasets.Dataset.from_dict({"image": values}, features=datasets.Features({"image": kind})).save_to_disk(
+        str(tmp_path / "saved")
+    )
+    with pytest.raises(BadDataError, match=said):
+        load(data_of(dataset=str(tmp_path / "saved")))
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ("captions: label", "captions: must be a column of texts, but got 'label', whose values are classlabel; valid: text"),
+        ("captions: n", "data.captions: must be a column of texts, but got 'n', whose values are float64"),
+        ("label_column: n", "data.label_column: must be a column of classes, but got 'n', whose values are float64"),
+        ("label_column: image", "data.label_column: must be a column of classes, but got 'image', whose values are image"),
+        ("image_column: text", "must be a column of images, but got 'text', whose values are string; valid: image"),
+        ("image_column: raw", "but got 'raw', whose values are binary; say what the bytes are by dataset.cast_column('raw', "),
+        ("captions: text, label_column: label", None), ("label_column: text", None),
+    ],
+)  # fmt: skip
+def test_columns_of_another_kind_are_told_without_loading(tmp_path: Path, keys: str, says: str | None) -> None:
+    values = {
+        "image": [{"bytes": _png(), "path": None}] * 2, "label": [0, 1], "n": [0.5, 1.5], "text": ["a", "b"], "raw": [_png()] * 2,
+    }  # fmt: skip
+    features = {
+        "image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"]), "n": datasets.Value("float64"),
+        "text": datasets.Value("string"), "raw": datasets.Value("binary"),
+    }  # fmt: skip
+    datasets.Dataset.from_dict(values, features=datasets.Features(features)).save_to_disk(str(tmp_path / "saved"))
+    problems = list(map(str, check(*recipe_of(f"data: {{dataset: '{tmp_path}/saved', {keys}}}\n"))))
+    assert problems == [] if says is None else len(problems) == 1 and says in problems[0], problems

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 from dualsweep.trainer.data import examples as examples_module
 from dualsweep.trainer.data.examples import OnDemand
 from dualsweep.trainer.data.faults import BadDataError
-from dualsweep.trainer.data.load import load
+from dualsweep.trainer.data.load import inspect, load
 from tests.trainer.data.conftest import data_of
 from tests.trainer.data.tensors import from_array, from_image
 
@@ -148,3 +149,30 @@ def test_bad_data_crosses_process_borders_whole(tmp_path: Path) -> None:
         load(data_of(folder=str(tmp_path)))
     again = pickle.loads(pickle.dumps(raised.value))
     assert again.diagnostics == raised.value.diagnostics and str(again) == str(raised.value)
+
+
+@pytest.mark.parametrize("turned", [1, 6])
+def test_a_tiff_is_known_by_its_sides_as_they_are_trained_on(tmp_path: Path, turned: int) -> None:
+    """Its tags say how it is turned, before and after Pillow turns it."""
+    (tmp_path / "tiffs").mkdir()
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "tiffs" / f"{number}.tif", tiffinfo={274: turned})
+    data = data_of(folder=str(tmp_path / "tiffs"))
+    shape = inspect(data).shape
+    assert shape == ((3, 16, 32) if turned == 1 else (3, 32, 16)) == load(data).shape
+
+
+def test_a_large_image_is_read_without_a_warning_of_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "large").mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8)).save(tmp_path / "large" / "a.png")
+    data = data_of(folder=str(tmp_path / "large"), size=8)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert inspect(data).shape == (3, 8, 8)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(
+        BadDataError, match=r"got more pixels than Pillow reads in file .*a.png; make it smaller, or leave it out"
+    ):
+        inspect(data)

@@ -45,6 +45,9 @@ class Items:
     [
         X,
         X.double().numpy(),
+        np.flip(np.flip(X.numpy(), 0).copy(), 0),
+        X.numpy().astype(">f4"),
+        np.asfortranarray(X.numpy()),
         list(X),
         Items(list(X.numpy())),
         TensorDataset(X),
@@ -113,6 +116,19 @@ def test_labels_of_large_data_come_from_targets_else_from_the_items(monkeypatch:
         assert torch.equal(examples.fetch(np.array([2, 1])), X[[2, 1]])
 
 
+class Lengthless:
+    """A data set whose length is none."""
+
+    def __init__(self, length: Any) -> None:
+        self.length = length
+
+    def __len__(self) -> Any:
+        return self.length
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        return X[row]
+
+
 class Endless(IterableDataset[torch.Tensor]):
     def __iter__(self) -> Iterator[torch.Tensor]:
         return iter(X)
@@ -131,6 +147,12 @@ class Endless(IterableDataset[torch.Tensor]):
         (np.array([["a"]]), "but got an array of <U1; convert"),
         (np.zeros((2, 1, 2, 2), "M8[s]"), "but got an array of datetime64"),
         ([np.array([X[0].numpy(), None], dtype=object)], "but got an array of object in item 0 of my:load; convert"),
+        (X.to_sparse(), "but got a sparse_coo tensor; give a dense one"),
+        (X.to("meta"), "but got a meta tensor; give a dense one"),
+        (torch.empty(4, 3, 0, 2), r"must hold at least one number in each example, but got a tensor of shape \[4, 3, 0, 2\]"),
+        ([X[0], torch.empty(3, 0)], "must hold at least one number in each example, but got .* in item 1"),
+        (Lengthless(-1), "must lead to a data set with a length, but got ValueError from its length"),
+        (Lengthless(2.5), "must lead to a data set with a length, but got TypeError from its length"),
         (torch.zeros(4), r"must hold examples \[N, ...\], but got a tensor of shape \[4\]"),
         (
             torch.zeros(2, 8, 8, 3),
@@ -176,3 +198,15 @@ def test_a_data_set_that_fails_at_an_item_is_told() -> None:
 
     with pytest.raises(BadDataError, match="must be readable item by item, but got OSError: disk on fire in item 2 of my:load"):
         made(Failing(list(X)))
+
+
+def test_an_array_that_is_read_only_is_taken_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+    given = X.numpy().copy()
+    given.flags.writeable = False
+    assert torch.equal(made(given).fetch(np.arange(4)), X) and not list(recwarn)
+
+
+def test_a_function_that_ends_the_process_is_told(module: WriteModule) -> None:
+    module("ending", "import sys\ndef data():\n    sys.exit(3)\n")
+    with pytest.raises(BadDataError, match="must be a function that returns data, but got SystemExit from ending:data: 3"):
+        load(data_of(call="ending:data"))

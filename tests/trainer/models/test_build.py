@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -349,6 +350,22 @@ def test_more_sampling_steps_than_a_loaded_schedule_has_are_refused_before_train
     recipe = digits(model=model, schedule={"timesteps": 60}, evaluation={"sample_steps": 51})
     with pytest.raises(TrainingError, match=r"at most the loaded schedule's 50 timesteps, but got 51; write sample_steps: 50"):
         prepared(recipe.model_copy(update={"schedule": None}), tmp_path / "a")
+
+
+@pytest.mark.parametrize(("part", "words"), [("vae", "a pipeline's vae must be readable"), ("tokenizer", "must embed texts")])
+def test_a_pipeline_with_a_part_that_is_empty_is_refused(tmp_path, text_to_image, part, words):
+    shutil.copytree(text_to_image, tmp_path / "pipeline")
+    for file in (tmp_path / "pipeline" / part).iterdir():
+        file.unlink()
+    recipe = digits(model={"unet": None, "load": str(tmp_path / "pipeline"), "prompt": "a red apple"})
+    with pytest.raises(TrainingError, match=words):
+        prepared(recipe.model_copy(update={"schedule": None}), tmp_path / "a")
+
+
+def test_a_hub_that_is_away_is_told_and_not_a_missing_schedule(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(TrainingError, match="but got 'owner/name' \\(the hub cannot be reached, and what it gave before"):
+        own_schedule(Model(load="owner/name"))
 
 
 def test_a_schedule_without_betas_is_refused(tmp_path):

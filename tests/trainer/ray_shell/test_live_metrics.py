@@ -17,6 +17,7 @@ GUIDE = Path(__file__).parents[3] / "docs" / "cluster.md"
         ("/shared/digits/trials/0003", "digits", "0003"),
         ("s3://bucket/digits/trials/0003/seed-1", "digits", "0003/seed-1"),
         ("/shared/faces/", "faces", ""),
+        ("runs/größe/trials/0001", "gr\\xf6\\xdfe", "0001"),  # Ray takes ASCII alone
     ],
 )
 def test_a_gauge_says_whose_it_is(output: str, run: str, trial: str) -> None:

@@ -121,7 +121,7 @@ def test_every_way_to_write_one_and_the_one_way_it_is_stored(text: str, stored: 
         ("reward: {local_contrast: {window: 1}}", "reward.local_contrast.window: must be greater than or equal to 2, but got 1"),
         ("reward: class_probability", "reward.class_probability.class: is required, but got nothing"),
         ("reward: {clip_score: {prompt: a}}", "reward.clip_score.model: is required, but got nothing; write a local directory"),
-        ("reward: {call: ab}", "reward.call: string should match pattern"),
+        ("reward: {call: ab}", "reward.call: must be an import path, `module:name`"),
         ("rewards:\n  - contrast\n  - contrst", "r.yaml:3: rewards.1: must be a known reward, but got 'contrst'; did you mean"),
     ],
 )

@@ -12,6 +12,7 @@ from dualsweep.trainer.data.image_listing import list_images, passed_over
 from dualsweep.trainer.data.looking import Item, look
 from dualsweep.trainer.data.paths import existing
 from dualsweep.trainer.data.source_spec import SourceSpec
+from dualsweep.trainer.recipe.base import Text
 from dualsweep.trainer.recipe.source_options import SourceOptions
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _load(folder: str, options: SourceOptions) -> Examples:
 
 SOURCE = SourceSpec(
     word="folder",
-    value=str,
+    value=Text,
     inspect=_inspect,
     load=_load,
     description="a folder of images, with one sub-folder for each class",

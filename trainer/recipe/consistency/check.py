@@ -19,6 +19,7 @@ from dualsweep.trainer.recipe.consistency.multipliers import (
     newton_needs_a_chain_that_forgets,
     rule_fits_the_formulation,
     start_fits_the_dual,
+    starts_are_within_the_cap,
     starts_leave_the_objective_some,
 )
 from dualsweep.trainer.recipe.consistency.shards import (
@@ -91,4 +92,5 @@ SINCE: tuple[Callable[[RecipeFields], None], ...] = (
     black_boxes_need_noise,
     updates_are_of_black_boxes,
     starts_leave_the_objective_some,
+    starts_are_within_the_cap,
 )

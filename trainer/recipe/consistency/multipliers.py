@@ -41,6 +41,17 @@ def starts_leave_the_objective_some(recipe: RecipeFields) -> None:
         )
 
 
+def starts_are_within_the_cap(recipe: RecipeFields) -> None:
+    """What is beyond the cap would be cut off at the first dual step."""
+    start, cap = recipe.dual.start, recipe.dual.cap
+    if SHAPES[recipe.formulation].simplex:
+        return
+    for name, value in (start if isinstance(start, dict) else {"": start}).items():
+        if abs(value) > cap:
+            key = f"dual.start.{name}" if name else "dual.start"
+            raise RuleError(key, f"must be at most dual.cap, {cap:g}", f"{value:g}", "lower it, or raise the cap")
+
+
 def rule_fits_the_formulation(recipe: RecipeFields) -> None:
     rule, simplex = recipe.dual.rule, SHAPES[recipe.formulation].simplex
     # Weights that stay equal are the baseline of both kinds, so `fixed` goes with either.

@@ -121,7 +121,7 @@ def _factors(value: Share, setting: TermContext) -> Tensor | None:
 
     if value.among is None:
         return None
-    if missing := list(_among_faults(value, setting.prompts, ("share",))):
+    if missing := list(among_faults(value, setting.prompts, ("share",))):
         raise BadDataError(*missing)
     meant = torch.tensor(matching(setting.prompts, [str(each) for each in value.among]))
     return meant / meant.float().mean() if len(meant) > 1 else None
@@ -137,10 +137,11 @@ def _faults(value: Share, seen: Seen) -> Iterator[Diagnostic]:
     elif names is not None and find(value.of, names) is None:
         yield Diagnostic((*seen.keys, "of"), "must be a class of the judge", show(value.of), nearest(value.of, names))
     if seen.texts is not None:
-        yield from _among_faults(value, seen.texts, seen.keys)
+        yield from among_faults(value, seen.texts, seen.keys)
 
 
-def _among_faults(value: Share, texts: Sequence[str], keys: Keys) -> Iterator[Diagnostic]:
+def among_faults(value: Share, texts: Sequence[str], keys: Keys) -> Iterator[Diagnostic]:
+    """Patterns of `among` that none of the texts fits, or that stand beside a model without texts."""
     for position, pattern in enumerate(value.among or ()):
         if not texts:
             received, remedy = "a model without", "drop it, or write model.prompts or model.condition"

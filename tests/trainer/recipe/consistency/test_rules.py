@@ -171,6 +171,8 @@ BREACHES = [
         multipliers.starts_leave_the_objective_some, RELATIVE, {"dual": {"start": {"four": 0.3, "five": 0.7}}},
         "dual.start",
     ),
+    Breach(multipliers.starts_are_within_the_cap, DATA, {"dual": {"start": 11.0}}, "dual.start"),
+    Breach(multipliers.starts_are_within_the_cap, DATA, {"dual": {"start": {"four": 3.0}, "cap": 2.0}}, "dual.start.four"),
     Breach(multipliers.rule_fits_the_formulation, DATA, {"dual": {"rule": "simplex"}}, "dual.rule"),
     Breach(multipliers.rule_fits_the_formulation, AND, {"dual": {"rule": "ascent"}}, "dual.rule"),
     Breach(multipliers.rule_fits_the_formulation, DATA, {"dual": {"rule": "newton"}}, "dual.rule"),
