@@ -19,7 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 #: What of a command is the reader's own, and what takes its place here: the runs and files that `workplace` has.
 FILLED = {
     **dict.fromkeys(("runs/faces", "runs/digits-minorities", "runs/digits-minority", "runs/digits-alignment"), "runs/tiny"),
-    "runs/mnist-minorities": "runs/tiny",
+    **dict.fromkeys(("runs/mnist-minorities", "runs/mnist-fine-tuning"), "runs/tiny"),
     **dict.fromkeys(("runs/rare-fours-budgets", "runs/faces-budgets", "runs/digits"), "runs/tiny-sweep"),
     "runs/digits-minority/trials/0003": "runs/tiny-sweep/trials/0001", "digits": "tiny-sweep", "7": "1", "64": "2", "16": "2",
     **dict.fromkeys(("docs/examples/annotated-sweep.yaml", "sweep.yaml"), "sweep.yaml"),
@@ -73,10 +73,14 @@ RUN_BY = {
 }  # fmt: skip
 #: Of clouds, clusters and packages, or of this repository's own work: their options and files are looked at, and nothing runs.
 LOOKED_AT = ("make", "ray", "pip install", "cp -r", "cd ", ".venv/bin/")
+#: What `init` makes of MNIST's recipes and sweeps.
+MNIST = (
+    "mnist.yaml", "mnist-sweep.yaml", "mnist-pretraining.yaml", "mnist-fine-tuning.yaml", "mnist-fine-tuning-sweep.yaml",
+)  # fmt: skip
 #: Files that the reader has, or that a command before has made.
 THEIRS = {
     "recipe.yaml", "sweep.yaml", "a.yaml", "b.yaml", "digits.yaml", "folder.yaml", "pretrained.yaml", "own-rule.yaml",
-    "points.yaml", "make_images.py", "faces.yaml", "mnist.yaml", "mnist-sweep.yaml",
+    "points.yaml", "make_images.py", "faces.yaml", *MNIST,
 }  # fmt: skip
 
 
@@ -116,7 +120,7 @@ def test_what_takes_a_moment_runs(command: str, workplace: Path) -> None:
     _, name, *words = shlex.split(command)
     for made in ("pipeline", "faces-pipeline", "out", "model"):
         shutil.rmtree(workplace / made, ignore_errors=True)
-    for made in ("digits.yaml", "digits-sweep.yaml", "mnist.yaml", "mnist-sweep.yaml"):
+    for made in ("digits.yaml", "digits-sweep.yaml", *MNIST):
         (workplace / made).unlink(missing_ok=True)
     if "digits.yaml" in words:
         assert dualsweep_here("init", "digits", folder=workplace).returncode == 0

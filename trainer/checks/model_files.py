@@ -90,7 +90,10 @@ def _diffusers_faults(keys: Keys, model: Model, folder: Path) -> Iterator[Diagno
     if model.condition == "captions" and not takes_text:
         remedy = "write condition: labels, or load a text-to-image model"
         yield Diagnostic((*keys, "condition"), "must be of a text-to-image model where it is captions", f"a {network}", remedy)
-    if takes_text and not model.texts and model.condition != "captions":
+    if model.condition == "labels" and takes_text:
+        remedy = "write condition: captions, for data with captions, or a prompt in its place"
+        yield Diagnostic((*keys, "condition"), "must be captions for a text-to-image model", f"labels for a {network}", remedy)
+    if takes_text and not model.texts and model.condition is None:
         yield Diagnostic(
             (*keys, "prompt"), "must be given for a text-to-image model", "nothing", "write e.g. prompt: a red apple"
         )

@@ -117,6 +117,11 @@ def rooted(spec: Model) -> Model:
         check_may_run(checkpoint, root.call)
     given = {key: getattr(spec, key) for key in _CONDITIONS if getattr(spec, key) is not None}
     key = next((each for each in given if root.condition is None or each not in _BY_LABEL), None)
+    if key is not None and root.load is None and root.condition == "labels":
+        raise TrainingError(
+            f"a model's `{key}` must go with a network that takes text, but {spec.load} takes a class; write `label`, to sample "
+            "`--label`, in its place"
+        )
     if key is not None and root.load is None:
         raise TrainingError(f"a model's `{key}` must go with a conditional network, but {spec.load} has none; drop `{key}`")
     if any(key in given for key in _EXCLUSIVE):

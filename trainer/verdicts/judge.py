@@ -253,14 +253,6 @@ def _slack(outcome: ConstraintOutcome) -> str:
     return f"slack {outcome.slack:+.3g} ± {outcome.slack_error:.1g}{within}{relaxed}"
 
 
-def _peak(case: Case) -> float:
-    """The largest multiplier that was logged or, at the end, delivered: that is a mean of steps between those."""
-    if not len(case.whole.steps):
-        return math.nan
-    delivered = case.side * case.outcome.multiplier
-    return float(np.fmax(np.max(case.whole.multipliers), delivered)) * case.side
-
-
 def _verdict(case: Case, word: Word, sentence: str, suggestion: str, **more: float) -> Verdict:
     evidence = {
         "value": case.outcome.value,
@@ -272,7 +264,7 @@ def _verdict(case: Case, word: Word, sentence: str, suggestion: str, **more: flo
         "training_slack": case.side * case.end_slack.value,
         "training_slack_error": case.end_slack.error,
         "multiplier": case.multiplier,
-        "multiplier_peak": _peak(case),
+        "multiplier_peak": float(np.max(case.whole.multipliers)) * case.side if len(case.whole.steps) else math.nan,
         "points": float(len(case.whole.steps)),
     }
     return Verdict(case.name, word, sentence + gap_of(case.outcome), suggestion, evidence | more)

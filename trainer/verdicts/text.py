@@ -16,7 +16,7 @@ _LINES = (
         "{slack:+.3g} ± {slack_error:.1g} at the end, {training_slack:+.3g} ± {training_slack_error:.1g} in the last fifth",
     ),
     ("held out", "slack {held_out_slack:+.3g} ± {held_out_error:.1g} on {images:.0f} held-out images"),
-    ("multiplier", "{multiplier:.3g} over the last fifth, at most {multiplier_peak:.3g}, {points:.0f} points"),
+    ("multiplier", "{multiplier:.3g} over the last fifth, at most {multiplier_peak:.3g} at {points:.0f} points"),
     (
         "autocorrelation",
         "{oscillation_trough:+.2f} half a period on, {oscillation_peak:+.2f} a whole one on, "

@@ -114,6 +114,11 @@ def test_an_unknown_class_is_refused_by_name(trained: str, tmp_path: Path) -> No
         draw(restore(str(plain.checkpoint)), 1, label="4")
 
 
+def test_a_prompt_for_a_run_by_label_is_told_what_it_takes(trained: str) -> None:
+    with pytest.raises(TrainingError, match=r"network that takes text, but .* takes a class; write `label`, to sample `--label`"):
+        restore(_checkpoint(trained), prompt="four")
+
+
 def test_a_run_by_label_is_taken_up_whole_or_at_one_of_its_classes(trained: str) -> None:
     whole = Library().predictor(Model(load=trained))
     one = Library().predictor(Model(load=trained, label=4))
