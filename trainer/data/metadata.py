@@ -45,7 +45,7 @@ def of_files(folder: Path, files: Sequence[Path], asked: Asked) -> list[tuple[di
     for metadata in sorted({place / METADATA for place in (folder, *(file.parent for file in files))}):
         if metadata.is_file():
             for name, line, where in _lines(metadata, asked):
-                if name in written and written[name][0] != line:
+                if name in written and any(written[name][0][field] != line[field] for field in asked.fields):
                     raise asked.fault(f"two lines for {line[_NAME]}, {written[name][1]} and {where}", "keep one of them")
                 written[name] = line, where
     if not written:
