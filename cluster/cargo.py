@@ -5,6 +5,7 @@ Ray would pack the directory itself, but by rules of its own (only `.gitignore` 
 makes what the preflight counts exactly what travels.
 """
 
+import contextlib
 import os
 import stat
 import zipfile
@@ -16,7 +17,7 @@ from pathspec import GitIgnoreSpec
 
 from dualsweep.cluster.errors import ClusterError
 from dualsweep.cluster.git import listed
-from dualsweep.cluster.secret_files import secret_files
+from dualsweep.cluster.secret_files import resolved, secret_files
 
 MIB = 2**20
 
@@ -80,6 +81,10 @@ def collect(working_dir: Path, allowed: Collection[str] = ()) -> WorkingDirPacka
             copies = list(_behind(root, name, files))
             files += copies
             links += [] if copies else [name]
+    if odd := [name for name, _ in files if not name.isprintable() and name != name.encode(errors="replace").decode()]:
+        shown = _listed([ascii(name) for name in odd])
+        remedy = "rename them, or name what matches them in .rayignore"
+        raise ClusterError("files that travel must have names in UTF-8, as zip archives have", shown, remedy)
     if not files:
         raise ClusterError(
             "the working directory must hold files to carry", f"none in {root}", "check its .gitignore and .rayignore"
@@ -103,7 +108,9 @@ def _check_leaving(root: Path, names: Sequence[str], allowed: Collection[str]) -
 
 def _leads_out(root: Path, name: str) -> bool:
     """Whether a file is a link, or lies behind one, to what is not in the root, or to what is never carried."""
-    target = (root / name).resolve()
+    target = resolved(root / name)
+    if target is None:
+        return False  # to nowhere, and so nothing of it travels
     return not target.is_relative_to(root) or not NEVER.isdisjoint(target.relative_to(root).parts)
 
 
@@ -153,8 +160,8 @@ def _too_large(cargo: WorkingDirPackage, cap_bytes: int) -> ClusterError:
 
 def _behind(root: Path, link: str, files: list[tuple[str, int]]) -> Iterator[tuple[str, int]]:
     """What is carried of the folder that `link` leads to, under the link's name; nothing where the link lies in that folder."""
-    target = (root / link).resolve()
-    if not target.is_relative_to(root) or (root / link).parent.resolve().is_relative_to(target):
+    target = resolved(root / link)
+    if target is None or not target.is_relative_to(root) or (root / link).parent.resolve().is_relative_to(target):
         return
     folder = f"{target.relative_to(root).as_posix()}/"
     yield from ((f"{link}/{name.removeprefix(folder)}", size) for name, size in files if name.startswith(folder))
@@ -202,7 +209,17 @@ _Rules = list[tuple[str, str, GitIgnoreSpec]]
 
 def _rules(root: Path, prefix: str) -> _Rules:
     found = [(kind, root / prefix / kind) for kind in _IGNORE_FILES if (root / prefix / kind).is_file()]
-    return [(kind, prefix, GitIgnoreSpec.from_lines(path.read_text(errors="replace").splitlines())) for kind, path in found]
+    return [(kind, prefix, GitIgnoreSpec.from_lines(_patterns(path))) for kind, path in found]
+
+
+def _patterns(file: Path) -> list[str]:
+    """The lines of an ignore file, without those that are no patterns (`!` alone), which git passes over."""
+    lines = []
+    for line in file.read_text(errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            GitIgnoreSpec.from_lines([line])
+            lines.append(line)
+    return lines
 
 
 def _ignored(name: str, rules: _Rules) -> bool:

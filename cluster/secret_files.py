@@ -88,7 +88,8 @@ secrets.*
 """
 _SPEC = GitIgnoreSpec.from_lines(_NAMES.lower().split())
 _KEY = re.compile(
-    rb"\s*(-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File|-----BEGIN PGP PRIVATE)|\{[^}]{0,2000}\"private_key\"\s*:"
+    rb"(?:\xef\xbb\xbf)?\s*"  # after the mark that editors of Windows begin text with
+    rb"(-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File|-----BEGIN PGP PRIVATE)|\{[^}]{0,2000}\"private_key\"\s*:"
 )
 _BEGINNING = 4096
 
@@ -98,10 +99,20 @@ def secret_files(root: Path, names: Iterable[str]) -> list[str]:
     return [name for name in names if _named(root, name) or _holds_key(root / name)]
 
 
+def resolved(path: Path) -> Path | None:
+    """Where a path leads; None where links lead in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # the latter up to Python 3.12
+        return None
+
+
 def _named(root: Path, name: str) -> bool:
-    resolved = (root / name).resolve()
-    target = resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else resolved.as_posix().lstrip("/")
-    return any(bool(_SPEC.check_file(each.lower()).include) for each in {name, target})
+    target = resolved(root / name)
+    if target is None:
+        return False
+    below = target.relative_to(root).as_posix() if target.is_relative_to(root) else target.as_posix().lstrip("/")
+    return any(bool(_SPEC.check_file(each.lower()).include) for each in {name, below})
 
 
 def _holds_key(path: Path) -> bool:

@@ -135,8 +135,18 @@ _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, er
 _NO_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
 
 
+def cwd_is_there() -> bool:
+    """Whether the working directory still exists."""
+    try:
+        return Path.cwd().is_dir()
+    except OSError:
+        return False
+
+
 def no_path(error: OSError) -> str:
     """`File name too long: PATH` and the like; empty of an error of another kind."""
+    if not cwd_is_there():
+        return "the working directory is gone, and relative places with it; cd to one that exists"
     return f"{error.strerror}: {show(str(error.filename))}; name another path" if error.errno in _NO_PATHS else ""
 
 

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from rich.console import Console
 
@@ -19,6 +19,7 @@ from dualsweep.sweeps.tracking.spool import FOLDER
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.wording import first_line
+from dualsweep.trainer.own_files import GARBAGE
 from dualsweep.trainer.storage import is_local, local_path
 
 #: Seconds without a delivered record after which MLflow is taken to be out of reach, and between two attempts, and two lines.
@@ -63,9 +64,9 @@ def _synced(targets: list[Target], console: Console) -> bool:
 def _targets(name: str | None, output: str | None) -> list[Target]:
     if name is None:
         found = sorted(path.parent for path in Path("runs").glob(f"*/{FILE}"))
-        return [_of_folder(folder) for folder in found] or _refuse(
-            "must be given where nothing was swept", "no sweep below runs/"
-        )
+        if not found:
+            _refuse("must be given where nothing was swept", "no sweep below runs/")
+        return [_of_folder(folder) for folder in found]
     if not name.endswith((".yaml", ".yml")):
         return [_of_folder(local_path(name))]
     plan = load_plan(name)
@@ -78,13 +79,17 @@ def _targets(name: str | None, output: str | None) -> list[Target]:
 def _of_folder(folder: Path) -> Target:
     if not (folder / FILE).exists():
         _refuse("must be a sweep file or the output folder of a sweep", f"{folder}, where no {FILE} is")
-    kept = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    if "***" in kept["uri"]:
+    try:
+        kept = json.loads((folder / FILE).read_bytes())
+        uri, experiment = str(kept["uri"]), str(kept["experiment"])
+    except (*GARBAGE, IsADirectoryError):  # the file is set aside and made anew where the sweep says which store is meant
+        _refuse("must be the sweep's file where it is not known what its store has", f"{folder}, whose {FILE} is damaged")
+    if "***" in uri:
         _refuse("must be the sweep's file where its store has a password, which is not kept", str(folder))
-    return Target(folder, kept["uri"], kept["experiment"])
+    return Target(folder, uri, experiment)
 
 
-def _refuse(rule: str, received: str) -> list[Target]:
+def _refuse(rule: str, received: str) -> NoReturn:
     raise InputError([Diagnostic(("SWEEP",), rule, received, "name a sweep file or an output folder", "command line", 1)])
 
 

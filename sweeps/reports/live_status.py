@@ -27,6 +27,13 @@ from dualsweep.trainer.ray_shell.job import TRAINING
 SILENT = 60.0
 
 
+#: What each kind of event holds beside its trial and its time.
+_EVENTS = {
+    "started": (), "placed": ("node", "log", "step"), "phase": ("phase", "step"), "restarted": ("node", "log", "step"),
+    "moved": ("node", "log", "step", "workers", "moved"), "ended": ("status", "feasible", "reason"),
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Story:
     """What a journal says: its events in order, the trainings that run, when that was written, whether the command is over."""
@@ -42,9 +49,13 @@ class Story:
         events, live = read(EVENTS), read(LIVE)
         if events is None and live is None:
             return None
-        state = _parsed(live or "") or {"running": [], "time": 0.0, "over": True}
-        lines = [each for line in (events or "").splitlines() if (each := _parsed(line)) is not None]
-        return cls(lines, state["running"], state["time"], state["over"])
+        state = _parsed(live or "") or {}
+        known = [isinstance(state.get(key), kind) for key, kind in (("running", list), ("time", int | float), ("over", bool))]
+        if not all(known):
+            state = {"running": [], "time": 0.0, "over": True}
+        running = [each for each in state["running"] if isinstance(each, dict) and isinstance(each.get("trial"), str)]
+        lines = [each for line in (events or "").splitlines() if (each := _parsed(line)) is not None and _is_event(each)]
+        return cls(lines, running, state["time"], state["over"])
 
     def trainings(self, now: float) -> list[Record]:
         """A row for each training, by name: `state` is how it ended, else starting, running, silent (`SILENT`) or interrupted."""
@@ -70,12 +81,18 @@ class Story:
 
 
 def _parsed(line: str) -> Record | None:
-    """The record of a line; None of one that is only half there."""
+    """The record of a line; None of one that is only half there, or is none."""
     try:
         parsed = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
+
+
+def _is_event(record: Record) -> bool:
+    """Whether a record is an event as `Journal` writes it: a folder may be damaged, or a stranger's."""
+    needed = _EVENTS.get(str(record.get("event")))
+    return isinstance(record.get("trial"), str) and needed is not None and all(key in record for key in needed)
 
 
 def of_job(job: Job) -> Story | None:
@@ -179,6 +196,10 @@ def logs(story: Story, trial: str, read: Callable[[str, str], str | None]) -> It
 
 def log_of_this_machine(_node: str, file: str) -> str | None:
     """A file of Ray's logs, of whichever session of this machine has it, as names are unique; None of one on another node."""
+    if (
+        not isinstance(file, str) or Path(file).name != file or file == ".."
+    ):  # a name alone: a stranger's folder could name any file
+        return None
     root = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray"
     found = next(root.glob(f"session_*/logs/{glob.escape(file)}"), None)
     return None if found is None else found.read_text(encoding="utf-8", errors="replace")

@@ -161,3 +161,23 @@ def test_the_cap_is_the_one_in_ray() -> None:
 
     assert ray_constants.DASHBOARD_CLIENT_MAX_SIZE == cargo.UPLOAD_CAP_BYTES
     assert set(ray_constants.RAY_RUNTIME_ENV_DEFAULT_EXCLUDES.split(",")) == cargo.NEVER
+
+
+def test_a_link_that_leads_to_itself_travels_as_no_link_does(root: Path) -> None:
+    fill(root, {"a.txt": "a"})
+    (root / "loop").symlink_to("loop")
+    package = collect(root)
+    assert [name for name, _ in package.files] == ["a.txt"] and package.left_links == ("loop",)
+
+
+@pytest.mark.parametrize("line", ["!", "\\"])
+def test_lines_of_ignore_files_that_are_no_patterns_are_passed_over(root: Path, line: str) -> None:
+    fill(root, {"a.txt": "a", "b.txt": "b", ".rayignore": f"{line}\nb.txt\n"})
+    assert names(root) == {"a.txt", ".rayignore"}
+
+
+def test_a_name_that_no_archive_takes_is_refused_before_anything_is_packed(root: Path) -> None:
+    fill(root, {"a.txt": "a"})
+    (root / os.fsdecode(b"bad\xff")).write_text("x")
+    with pytest.raises(ClusterError, match=r"names in UTF-8, .* but got 'bad\\udcff'; rename them"):
+        collect(root)

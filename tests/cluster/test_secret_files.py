@@ -28,7 +28,8 @@ SECRET = [
 ]  # fmt: skip
 PLAIN = ["sweep.yaml", "README.md", "environment.yaml", "env.py", "tokens.py", "id_rsa.pub", ".env.example", "secrets.py",
          "keys.md", "data/identity.csv", "src/credentials.py", "monkey.txt", "idea.txt"]  # fmt: skip
-KEYS = ["-----BEGIN RSA PRIVATE KEY-----\nx", "-----BEGIN OPENSSH PRIVATE KEY-----\nx", "\n-----BEGIN PRIVATE KEY-----",
+KEYS = ["\ufeff-----BEGIN RSA PRIVATE KEY-----\nx",
+        "-----BEGIN RSA PRIVATE KEY-----\nx", "-----BEGIN OPENSSH PRIVATE KEY-----\nx", "\n-----BEGIN PRIVATE KEY-----",
         "PuTTY-User-Key-File-3: x", '{"type": "service_account",\n "private_key": "x"}']  # fmt: skip
 
 

@@ -211,3 +211,15 @@ def test_sampling_from_nothing_is_refused(folder):
     done = dualsweep_here("sample", "no-such-checkpoint", "--count", "2", folder=folder)
     assert done.returncode == 2 and "no-such-checkpoint" in done.stderr
     assert not (folder / "samples").exists()
+
+
+def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+    recipe = ROOT / "sweeps" / "recipes" / "digits.yaml"
+    (tmp_path / "gone").mkdir()
+    command = f"cd {tmp_path}/gone && rmdir ../gone && exec {sys.executable} -m dualsweep check {recipe}"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 2 and done.stderr == (
+        "dualsweep: the working directory is gone, and relative places with it; cd to one that exists\n"
+    )

@@ -17,7 +17,7 @@ from dualsweep.sweeps import journal
 from dualsweep.sweeps.cli import app
 from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.progress import Progress
-from dualsweep.sweeps.reports.live_status import SILENT, Story, logs, of_folder, show
+from dualsweep.sweeps.reports.live_status import SILENT, Story, log_of_this_machine, logs, of_folder, show
 
 
 def report(step: int, slack: float, log: str) -> dict[str, Any]:
@@ -161,3 +161,33 @@ def test_a_training_that_has_moved_says_why_and_to_how_many_workers(tmp_path: Pa
     assert rows(tmp_path)["0000"]["workers"] == 1
     show(list(rows(tmp_path).values()), console)
     assert "workers" in console.export_text()
+
+
+STRANGE = [
+    {},
+    {"trial": 5, "event": "started"},
+    {"time": 1, "trial": "0000", "event": "placed"},
+    {"trial": "0000", "event": "sung"},
+]
+
+
+@pytest.mark.parametrize("events", ["\n".join(map(json.dumps, STRANGE)), "[" * 100_000, 'null\n5\n"x"', ""])
+@pytest.mark.parametrize(
+    "live", ['{"number": NaN, "running": 5}', '{"running": [5, {}], "time": 1, "over": false}', "[" * 100_000, ""]
+)
+def test_a_journal_that_is_damaged_or_another_s_is_read_as_far_as_it_is_one(events: str, live: str, tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text(f"{events}\n")
+    (tmp_path / "live.json").write_text(live)
+    assert of_folder(tmp_path).trainings(time.time()) == []
+    Journal([f"{tmp_path}/"]).event("started", "0000", params={})
+    assert list(rows(tmp_path)) == ["0000"]
+
+
+def test_a_log_of_a_strangers_folder_leads_to_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray" / "session_1" / "logs").mkdir(parents=True)
+    (tmp_path / "ray" / "session_1" / "logs" / "worker.out").write_text("printed")
+    (tmp_path / "private.txt").write_text("PRIVATE")
+    assert log_of_this_machine("n", "worker.out") == "printed"
+    for file in ("../../../private.txt", str(tmp_path / "private.txt"), "..", "a/../worker.out"):
+        assert log_of_this_machine("n", file) is None

@@ -70,3 +70,15 @@ def test_a_store_that_does_not_answer_is_told_in_two_lines(tmp_path: Path, monke
     done = dualsweep_here("sync", folder=tmp_path)
     assert done.returncode == 1 and len(done.stdout.splitlines()) == 2, done
     assert f"{POINTS + 3} records were not delivered" in done.stdout and "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[" * 100_000, None])
+def test_of_a_folder_whose_ledger_is_damaged_the_sweep_s_file_delivers(content: str | None, tmp_path: Path) -> None:
+    _, output = spooled(tmp_path, empty_store(tmp_path))
+    ledger = output / "tracking.json"
+    ledger.unlink()
+    ledger.mkdir() if content is None else ledger.write_text(content)
+    refused = dualsweep_here("sync", str(output), folder=tmp_path)
+    assert refused.returncode == 2 and "whose tracking.json is damaged; name a sweep file" in refused.stderr, refused.stderr
+    done = dualsweep_here("sync", "sweep.yaml", folder=tmp_path)
+    assert done.returncode == 0 and "has all that was spooled" in done.stdout + done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 from dualsweep.trainer.checks.model_files import may_be_ours, model_faults
 from dualsweep.trainer.checks.own_name import name_taken
 from dualsweep.trainer.checks.own_parts import own_part_faults, step_parts
-from dualsweep.trainer.checks.schedule_files import newton_faults, schedule_faults
+from dualsweep.trainer.checks.schedule_files import chain_faults, newton_faults, schedule_faults, timesteps_of
 from dualsweep.trainer.checks.warm_start_files import start_faults
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
 from dualsweep.trainer.config.import_path import CannotImportError, import_callable, takes
@@ -65,6 +65,7 @@ def examine(recipe: Recipe, document: Document) -> tuple[list[Diagnostic], Datas
         *model_faults(recipe),
         *schedule_faults(recipe),
         *newton_faults(recipe),
+        *chain_faults(recipe),
         *start_faults(recipe),
     ]
     if recipe.data is not None:
@@ -88,8 +89,9 @@ def _term_faults(recipe: Recipe, known: DatasetInfo) -> Iterator[Diagnostic]:
     texts, gradient = _texts(recipe, known, inherited), str(recipe.rollout.gradient)
     told = recipe.data is not None and recipe.data.attributes is not None
     attributes = () if not told else tuple(known.attributes) if known.attributes is not None else None
+    told_of = (shape, known.class_names, gradient, prompted, texts, attributes, timesteps_of(recipe))
     for each in recipe.terms:
-        yield from each.term.faults(each.value, Seen(each.keys, shape, known.class_names, gradient, prompted, texts, attributes))
+        yield from each.term.faults(each.value, Seen(each.keys, *told_of))
 
 
 def _texts(recipe: Recipe, known: DatasetInfo, inherited: bool) -> Sequence[str] | None:

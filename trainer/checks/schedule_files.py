@@ -75,6 +75,23 @@ def signal_left(config: Mapping[str, Any]) -> float:
     return math.prod(1 - each for each in betas)
 
 
+def timesteps_of(recipe: Recipe) -> int | None:
+    """The timesteps of the schedule that is trained with; None where only loading it tells."""
+    load, given = recipe.leading.load, recipe.schedule
+    if given is not None or load is None:
+        return (given or Schedule()).timesteps
+    count = _schedule_beside(local_path(load))[1].get("num_train_timesteps") if is_local(load) else None
+    return count if isinstance(count, int) else None
+
+
+def chain_faults(recipe: Recipe) -> Iterator[Diagnostic]:
+    """More steps of trajectories than a loaded schedule has; of one that the recipe writes its own rules tell."""
+    timesteps, steps = timesteps_of(recipe), recipe.rollout.steps
+    if timesteps is not None and recipe.schedule is None and recipe.terms_on("rollout") and steps > timesteps:
+        rule = f"must be at most the loaded schedule's timesteps, {timesteps}"
+        yield Diagnostic(("rollout", "steps"), rule, str(steps), "lower it")
+
+
 def schedule_told(recipe: Recipe) -> str:
     """Which schedule is trained with, and where it comes from."""
     load, given = recipe.leading.load, recipe.schedule

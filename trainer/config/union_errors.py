@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Location = tuple[Any, ...]
+A_WORD, TRUE_OR_FALSE = "a word", "true or false"
+#: Types as pydantic names them, after "a valid", and as users do.
+_TYPES = {"boolean": TRUE_OR_FALSE, "integer": "a whole number", "string": A_WORD, "list": "a list", "number": "a number"}
 
 
 def merged(errors: Sequence[Mapping[str, Any]], data: Any) -> list[dict[str, Any]]:
@@ -56,7 +59,8 @@ def _one_of(place: Location, group: Sequence[dict[str, Any]]) -> list[dict[str, 
     if deeper or len(group) == 1:
         return deeper or list(group)
     rules = list(dict.fromkeys(_expected(str(error["msg"])) for error in group))
-    return [{**group[0], "type": "none_of_its_types", "msg": "Input should be " + " or ".join(rules)}]
+    told = {"type": "none_of_its_types", "msg": "Input should be " + " or ".join(rules), "ctx": {"types": rules}}
+    return [{**group[0], **told}]
 
 
 def _is_misfit(error: Mapping[str, Any]) -> bool:
@@ -66,12 +70,4 @@ def _is_misfit(error: Mapping[str, Any]) -> bool:
 
 def _expected(message: str) -> str:
     words = message.removeprefix("Input should be ").removeprefix("a valid ")
-    if words.startswith("dictionary"):
-        return "a section"
-    return {
-        "boolean": "true or false",
-        "integer": "a whole number",
-        "string": "a word",
-        "list": "a list",
-        "number": "a number",
-    }.get(words, words)
+    return "a section" if words.startswith("dictionary") else _TYPES.get(words, words)

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Key, Keys, RulesError
 from dualsweep.trainer.config.patterns import IN_WORDS
-from dualsweep.trainer.config.union_errors import merged
+from dualsweep.trainer.config.union_errors import A_WORD, TRUE_OR_FALSE, merged
 from dualsweep.trainer.config.wording import nearest, show
 from dualsweep.trainer.config.yaml_core import decoded
 from dualsweep.trainer.config.yaml_tree import parse_tree
@@ -142,9 +142,8 @@ def _problem(model: type[BaseModel], document: Document, error: Mapping[str, Any
     if kind == "literal_error":
         valid = [word.strip().strip("'") for word in re.split(r", | or ", error["ctx"]["expected"])]
         return document.diagnostic(keys, "must be one of the known words", received, nearest(error["input"], valid))
-    wants_word = kind == "string_type" or (
-        kind == "none_of_its_types" and re.search(r"^(?!.*true or false).*a word", error["msg"])
-    )
+    types = error["ctx"]["types"] if kind == "none_of_its_types" else []
+    wants_word = kind == "string_type" or (A_WORD in types and TRUE_OR_FALSE not in types)
     if wants_word and (quoted := _in_quotes(error["input"])):
         remedy = f"put it in quotes: [{quoted}]" if keys and isinstance(keys[-1], int) else f"put it in quotes: {quoted}"
     return document.diagnostic(keys, _rule(error), received, remedy)

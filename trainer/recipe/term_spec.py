@@ -47,7 +47,7 @@ class Seen:
 
     shape: of a sample. class_names: of the data. gradient: how rewards reach the weights, `rollout.gradient`.
     prompted: whether the model's samples have prompts. texts: the prompts or classes that the model is given, if any.
-    attributes: of the data, if any.
+    attributes: of the data, if any. timesteps: of the schedule.
     """
 
     keys: Keys
@@ -57,6 +57,7 @@ class Seen:
     prompted: bool | None = None
     texts: Sequence[str] | None = None
     attributes: Sequence[str] | None = ()
+    timesteps: int | None = None
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,10 @@ def _rollout_source(recipe: Recipe, setting: TermContext, _: Assembled | None) -
     terms, spec = recipe.terms_on("rollout"), recipe.rollout
     built = [each.term.build(each.value, setting) for each in terms]
     estimator = _estimator(spec.gradient)
-    steps = steps_of(setting.schedule, spec.steps, spec.eta)
+    try:
+        steps = steps_of(setting.schedule, spec.steps, spec.eta)
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
     return RolloutSource(setting, [each.column for each in terms], built, steps, estimator)
 
 

@@ -186,3 +186,23 @@ def test_a_pipeline_without_one_of_its_parts_is_told(text_to_image: str, tmp_pat
     assert any(" model.load: must be a whole pipeline" in x and f"model_index.json names {part}/" in x for x in problems), (
         problems
     )
+
+
+def test_trajectories_have_no_more_steps_than_a_loaded_schedule(text_to_image: str) -> None:
+    total = json.loads((Path(text_to_image) / "scheduler" / "scheduler_config.json").read_text())["num_train_timesteps"]
+    assert told(f"load: {text_to_image}, prompt: a", f"rollout: {{steps: {total}}}\n") == []
+    [problem] = told(f"load: {text_to_image}, prompt: a", f"rollout: {{steps: {total + 1}}}\n")
+    assert f"rollout.steps: must be at most the loaded schedule's timesteps, {total}, but got {total + 1}; lower it" in problem
+
+
+@pytest.mark.parametrize(
+    ("timestep", "says"), [(98, None), (99, "must be below the schedule's noisiest timestep, 99, but got 99")]
+)
+def test_the_timestep_of_a_kl_is_one_of_the_schedule(timestep: int, says: str | None) -> None:
+    head = "name: x\nformulation: composition_and\ntrain: {steps: 1}\nmodels: {a: {load: 's3://b/a'}, b: {load: 's3://b/b'}}\n"
+    constraints = f"constraints: [{{name: a, kl: {{to: a, timestep: {timestep}}}}}, {{name: b, kl: {{to: b}}}}]\n"
+    text = "model: {load: 's3://b/c'}\ndual: {rule: simplex}\ndata: {source: digits}\n"
+    problems = [str(problem) for problem in check(*recipe_of(f"{text}{SCHEDULE}{constraints}", head))]
+    assert problems == [] if says is None else len(problems) == 1 and f"constraints.0.kl.timestep: {says}" in problems[0], (
+        problems
+    )

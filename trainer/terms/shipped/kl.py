@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.recipe.base import Name, Section
-from dualsweep.trainer.recipe.term_spec import TermSpec
+from dualsweep.trainer.recipe.term_spec import Seen, TermSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +60,12 @@ def _build(value: KLSpec, setting: TermContext) -> KL:
     return KL(setting.frozen[value.to], value.timestep)
 
 
+def _faults(value: KLSpec, seen: Seen) -> Iterator[Diagnostic]:
+    if seen.timesteps is not None and value.timestep > seen.timesteps - 2:
+        rule = f"must be below the schedule's noisiest timestep, {seen.timesteps - 1}"
+        yield Diagnostic((*seen.keys, "timestep"), rule, str(value.timestep), "lower it")
+
+
 TERM = TermSpec(
     word="kl",
     value=KLSpec,
@@ -66,4 +74,5 @@ TERM = TermSpec(
     description="the point-wise KL to a frozen model, in nats, for the composition of models",
     example="{to: left}",
     models=lambda value: (value.to,),
+    faults=_faults,
 )
