@@ -59,6 +59,8 @@ def _of_rollout(recipe: Recipe) -> Iterator[str]:
         return
     if not any(each.term.normalised for each in recipe.terms):
         yield from ("rollout.normalize", "rollout.normalization_samples")
+    elif not spec.normalize:
+        yield "rollout.normalization_samples"
     if isinstance(spec.gradient, OwnPart):
         return  # it may read any of them
     if spec.gradient not in BALANCING:
@@ -69,6 +71,8 @@ def _of_rollout(recipe: Recipe) -> Iterator[str]:
         yield from ("rollout.truncation", "rollout.activation_checkpointing")
     if spec.truncation.kind != "gaussian":
         yield "rollout.truncation.spread"
+    if spec.truncation.kind == "none":
+        yield "rollout.truncation.steps"
 
 
 def _of_dual(recipe: Recipe) -> Iterator[str]:

@@ -159,9 +159,19 @@ def _in_quotes(value: object) -> str:
 def _precise(document: Document, keys: Keys, named: Keys) -> Keys:
     """A rule over a whole section names the key that it is about, whose line is the useful one."""
     below = (*keys, *named)
-    while len(below) > len(keys) and below not in document.lines:
+    while len(below) > len(keys) and below not in document.lines and not _is_written(document.data, below):
         below = below[:-1]  # a key that is missing has no line, but what it is missing from has
     return below
+
+
+def _is_written(data: Any, keys: Keys) -> bool:
+    """Whether something stands at these keys, as in a section that was laid over the file as a whole."""
+    try:
+        for key in keys:
+            data = data[key]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
 
 
 def _rule(error: Mapping[str, Any]) -> str:

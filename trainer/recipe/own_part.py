@@ -55,7 +55,7 @@ def option_faults(error: ValidationError, keys: Keys) -> Iterator[Diagnostic]:
         if mistake["type"] == "missing":
             yield Diagnostic(place, "is required", "nothing", "write it")
         elif mistake["type"] == "extra_forbidden":
-            yield Diagnostic(place, "must be an option of the part", show(mistake["input"]), "drop it")
+            yield Diagnostic(place, "must be an option of the part", f"`{place[-1]}`", "drop it")
         else:
             rule = mistake["msg"].replace("Input should", "must").replace("Value error, ", "")
             yield Diagnostic(place, rule, show(mistake["input"]), "see the part's own description")

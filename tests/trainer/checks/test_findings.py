@@ -194,6 +194,8 @@ def test_changes_of_data_on_which_no_term_stands_are_warned_of() -> None:
     head = "name: a\nformulation: alignment\nmodel: {load: 's3://b/a'}\nschedule: {timesteps: 50}\n"
     constraint = "constraints: [{name: bright, reward: brightness, at_least: 0.1}]"
     train = "train: {steps: 10, condition_dropout: 0.1}"
-    said = warned(f"data: {{source: digits, random_flip: true, random_crop: 2}}\n{constraint}\n{train}\n", head)
-    for key in ("data.random_flip", "data.random_crop", "train.condition_dropout"):
+    rollout = "rollout: {steps: 4, normalize: false, normalization_samples: 32, truncation: {steps: 2}}"
+    said = warned(f"data: {{source: digits, random_flip: true, random_crop: 2}}\n{constraint}\n{train}\n{rollout}\n", head)
+    ignored = ("data.random_flip", "data.random_crop", "train.condition_dropout")
+    for key in (*ignored, "rollout.normalization_samples", "rollout.truncation.steps"):
         assert any(f" {key}: should be of use to the recipe" in each for each in said), said

@@ -71,6 +71,20 @@ def test_mistakes_in_overrides_name_the_command_line(recipe: Path) -> None:
     ]
 
 
+def test_mistakes_within_a_section_that_was_laid_over_name_the_key_in_it(recipe: Path) -> None:
+    unknown, lower = told(recipe, "trian.steps=1")[0], told(recipe, "schedule={name: edm, sigma_min: 90}")[0]
+    assert unknown.startswith("--set:1: trian.steps: must be a known key, but got `trian`; did you mean `train`?")
+    assert lower.startswith("--set:1: schedule: `sigma_max` must be above sigma_min, but got 80 with 90")  # which nobody wrote
+    [shift] = told(recipe, "schedule={prediction: v_prediction, shift: 2.0}")
+    assert shift.startswith("--set:1: schedule.shift: `shift` must go with prediction flow")
+
+
+def test_overrides_may_be_a_dict(recipe: Path) -> None:
+    assert load_recipe(recipe, {"train.steps": 10, "dual": {"step_size": 0.5}})[0].dual.step_size == 0.5
+    with pytest.raises(InputError, match="overrides:1: train.steps: must be a valid integer"):
+        load_recipe(recipe, {"train.steps": "x"})
+
+
 def test_mistakes_of_the_file_keep_their_lines(recipe: Path) -> None:
     recipe.write_text(RECIPE.replace("channels: [16, 32]", "channels: [16, 33]"))
     assert told(recipe, "train.steps=20")[0].startswith("recipe.yaml:3: model.unet")
