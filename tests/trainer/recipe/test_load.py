@@ -81,7 +81,7 @@ def test_mistakes_within_a_section_that_was_laid_over_name_the_key_in_it(recipe:
 
 def test_overrides_may_be_a_dict(recipe: Path) -> None:
     assert load_recipe(recipe, {"train.steps": 10, "dual": {"step_size": 0.5}})[0].dual.step_size == 0.5
-    with pytest.raises(InputError, match="overrides:1: train.steps: must be a valid integer"):
+    with pytest.raises(InputError, match=r"overrides:1: train.steps: must be a valid integer"):
         load_recipe(recipe, {"train.steps": "x"})
 
 
