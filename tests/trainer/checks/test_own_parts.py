@@ -64,7 +64,7 @@ def told(text: str, head: str = HEAD) -> list[str]:
         ("{call: 'nowhere:RULE'}", "dual.rule.call: must lead to a DualRule that can be imported, but got no module named"),
         ("{call: 'heavy_ball:RULE', options: {momentum: 2.0}}", "dual.rule.options.momentum: must be less than 1, but got 2.0"),
         ("{call: 'heavy_ball:RULE', options: {momentum: true}}", "dual.rule.options.momentum: must be a valid number, but got"),
-        ("{call: 'heavy_ball:RULE', options: {inertia: 0.5}}", "options.inertia: an option of the part, but got `inertia`"),
+        ("{call: 'heavy_ball:RULE', options: {inertia: 0.5}}", "dual.rule.options.inertia: must be an option of the part"),
     ],
 )  # fmt: skip
 def test_a_dual_rule_by_path(rule: str, says: str | None) -> None:
