@@ -226,7 +226,7 @@ def test_the_command_exports_it_at_budgets(ended, tmp_path):
     [
         (
             ["amortised.multipliers={low: 2.0, high: 1.0}"],
-            "amortised.multipliers: `low` must be below `high`, but got 2.0 and 1.0",
+            "amortised.multipliers.low: `low` must be below `high`, but got 2.0 and 1.0",
         ),
         (["amortised.points=2"], "amortised.points: must"),
         (["amortised.multiplier={}"], "amortised.multiplier: must be a known key"),
