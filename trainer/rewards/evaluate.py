@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -74,6 +75,8 @@ class Checked:
             raise
         except Exception as error:
             raise BadPartError(f"the reward {self.name} must not fail", f"{type(error).__name__}: {error}", "fix it") from error
+        if inspect.iscoroutine(values):
+            values.close()  # or Python warns, beside our own words, that nobody has awaited it
         if not isinstance(values, Tensor) or values.is_complex() or values.shape != x.shape[:1]:
             real = isinstance(values, Tensor) and not values.is_complex()
             received = f"shape {list(values.shape)}" if isinstance(values, Tensor) and real else _kind(values)

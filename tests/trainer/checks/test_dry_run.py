@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import subprocess
@@ -57,6 +58,7 @@ def mean(x): return x.flatten(1).mean(1)
 def scalar(x): return x.mean()
 def broken(x): return x.brightness
 def counted(x): return len(x)
+async def awaited(x): return x.flatten(1).mean(1)
 def detached(x): return x.detach().flatten(1).mean(1)
 
 def fine(evidence): return {"a": 1.0, "judged": float(len(evidence.judge.features(evidence.samples)))}
@@ -324,3 +326,12 @@ def test_a_pattern_of_prompts_is_held_against_those_of_the_model(parts: str) -> 
     network = recipe_of(DIGITS, HEAD.replace("[16, 32]}", "[16, 32]}, condition: labels"))[0].model
     with pytest.raises(InputError, match=r"share.among.0: must fit a prompt or class that the model is given, but got 'fuor'"):
         dry_run(recipe.model_copy(update={"model": network}), document)
+
+
+def test_a_reward_that_is_a_coroutine_is_refused_without_a_warning_of_python(
+    parts: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    [problem] = told_of_alignment("{name: a, reward: {call: 'dry_parts:awaited'}, at_least: 0.5}")
+    assert "must return one value for each sample" in problem and "but got a coroutine" in problem
+    gc.collect()
+    assert not [each for each in recwarn if "never awaited" in str(each.message)]
