@@ -212,7 +212,7 @@ def _save_in(kind: Any, given: Mapping[str, Any], encoders: Any, folder: Path) -
 
 def _save_alone(given: Mapping[str, Any], folder: Path) -> None:
     """As `pipeline.py` loads it alone."""
-    carried.SamplingPipeline(**given).save_pretrained(folder)
+    carried.SamplingPipeline(**given).save_pretrained(folder)  # type: ignore[no-untyped-call]
     path = folder / "model_index.json"
     index = {name: each for name, each in json.loads(path.read_text(encoding="utf-8")).items() if each != [None, None]}
     index["_class_name"] = ["pipeline", carried.SamplingPipeline.__name__]

@@ -51,12 +51,12 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
         "network_8", "tokenizer", "tokenizer_2", "tokenizer_3", "text_encoder", "text_encoder_2", "text_encoder_3",
     ]  # fmt: skip
 
-    def __init__(
-        self, scheduler: Any, vae: Any = None, unet: Any = None, transformer: Any = None, network_1: Any = None,
-        network_2: Any = None, network_3: Any = None, network_4: Any = None, network_5: Any = None, network_6: Any = None,
-        network_7: Any = None, network_8: Any = None, tokenizer: Any = None, tokenizer_2: Any = None, tokenizer_3: Any = None,
-        text_encoder: Any = None, text_encoder_2: Any = None, text_encoder_3: Any = None,
-    ) -> None:  # fmt: skip
+    # Without types: diffusers 0.36 looks for those of parts, and stumbles over any that is no class.
+    def __init__(  # type: ignore[no-untyped-def]
+        self, scheduler, vae=None, unet=None, transformer=None, network_1=None, network_2=None, network_3=None, network_4=None,
+        network_5=None, network_6=None, network_7=None, network_8=None, tokenizer=None, tokenizer_2=None, tokenizer_3=None,
+        text_encoder=None, text_encoder_2=None, text_encoder_3=None,
+    ):  # fmt: skip
         super().__init__()
         self.register_modules(
             scheduler=scheduler, vae=vae, unet=unet, transformer=transformer, network_1=network_1, network_2=network_2,

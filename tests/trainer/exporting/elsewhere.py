@@ -64,7 +64,9 @@ def main(places: list[str]) -> None:
             lora = json.loads(told.read_text())
             base = DiffusionPipeline.from_pretrained(lora["base"])
             base.scheduler = plain.scheduler
-            base.load_lora_weights(lora["checkpoint"])
+            base.load_lora_weights(
+                lora["checkpoint"], weight_name="pytorch_lora_weights.safetensors"
+            )  # offline, 0.36 asks for it
             np.save(Path(place) / "lora.npy", images(base, options, draws[0]))
     print(json.dumps(sorted({name.split(".")[0] for name in sys.modules} & set(ROOMS))))
 
