@@ -81,7 +81,7 @@ def collect(working_dir: Path, allowed: Collection[str] = ()) -> WorkingDirPacka
             copies = list(_behind(root, name, files))
             files += copies
             links += [] if copies else [name]
-    if odd := [name for name, _ in files if not name.isprintable() and name != name.encode(errors="replace").decode()]:
+    if odd := [name for name, _ in files if name != name.encode(errors="replace").decode()]:
         shown = _listed([ascii(name) for name in odd])
         remedy = "rename them, or name what matches them in .rayignore"
         raise ClusterError("files that travel must have names in UTF-8, as zip archives have", shown, remedy)

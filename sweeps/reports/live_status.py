@@ -196,9 +196,7 @@ def logs(story: Story, trial: str, read: Callable[[str, str], str | None]) -> It
 
 def log_of_this_machine(_node: str, file: str) -> str | None:
     """A file of Ray's logs, of whichever session of this machine has it, as names are unique; None of one on another node."""
-    if (
-        not isinstance(file, str) or Path(file).name != file or file == ".."
-    ):  # a name alone: a stranger's folder could name any file
+    if not isinstance(file, str) or "/" in file or file in ("", ".", ".."):  # a stranger's folder could name any file
         return None
     root = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray"
     found = next(root.glob(f"session_*/logs/{glob.escape(file)}"), None)

@@ -43,13 +43,8 @@ def parse_tree(text: str, file: str) -> Tree | None:
             loader.dispose()
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        raise _refused(
-            file,
-            line,
-            "must be YAML",
-            f"the character U+{ord(error.character) if isinstance(error.character, str) else error.character:04X}",
-            "remove it",
-        ) from None
+        code = ord(error.character) if isinstance(error.character, str) else error.character
+        raise _refused(file, line, "must be YAML", f"the character U+{code:04X}", "remove it") from None
     except BoundError as error:
         raise _refused(file, error.line, "must be of a size that a person reads", error.received, error.remedy) from None
     except yaml.YAMLError as error:
