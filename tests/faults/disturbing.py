@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
 from tests.cluster.live.conftest import free_ports
+from tests.faults.beside import head, home, mlflow_on_postgresql, mlflow_server, out_of_service
 from tests.faults.parting import PARTINGS, cluster, part
 from tests.faults.problem import Outcome, put_sweep
-from tests.faults.victims import BESIDE, SAME_COMMAND, program, strike, victim
+from tests.faults.spoiling import small_disk, spoil_newest, without_room
+from tests.faults.victims import BESIDE, DAMAGED, DATABASE, FULL_DISK, SAME_COMMAND, strike, victim
 from tests.pipeline.conftest import ROOT, running_in
 
 #: A sweep takes at most so many seconds, each time that its command is given.
 BOUND = 300.0
 #: So many seconds after a driver's end nothing of it may run.
 GONE = 10.0
+#: For so many seconds a database answers nothing, or a disk has no room.
+DEPRIVED = 10.0
 TRIALS, STEPS = 2, 200
 
 
@@ -41,20 +46,33 @@ class Row:
     recovery: float
     commands: int
     why: str = ""
+    workers: int = 1
+
+    @property
+    def whole(self) -> bool:
+        """Whether it survived, and nothing was lost, doubled or left."""
+        return self.survived and not (self.lost or self.doubled or self.left)
 
 
 class Sweep:
     """A sweep in a folder of its own: its command, which may be given again, and its process."""
 
     def __init__(
-        self, folder: Path, hosting: str, store: str = "", address: str = "local", steps: int = STEPS, nodes: Path | None = None
+        self,
+        folder: Path,
+        hosting: str,
+        workers: int = 1,
+        store: str = "",
+        address: str = "local",
+        steps: int = STEPS,
+        nodes: Path | None = None,
     ) -> None:
         self.folder, self.store = folder, store or f"sqlite:///{folder}/mlflow.db"
         words = [sys.executable, "-m", "dualsweep"]
         #: On the head of the cluster whose state lies in `nodes`, where there is one.
         self.command = [*words, "cluster", "exec", "--state", str(nodes), "--", *words] if nodes else words
         self.command += ["sweep", "sweep.yaml", *(() if nodes else ("--address", address))]
-        put_sweep(folder, hosting, TRIALS, steps, self.store)
+        put_sweep(folder, hosting, workers, TRIALS, steps, self.store)
         self.process: subprocess.Popen[bytes] | None = None
         self.commands = 0
 
@@ -68,6 +86,11 @@ class Sweep:
                 self.command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
                 env=environment,
             )  # fmt: skip
+
+    def deliver(self) -> None:
+        """Gives the command that delivers what MLflow could not take, as the sweep's last words say."""
+        words = [sys.executable, "-m", "dualsweep", "sync", "runs/tiny-sweep"]
+        subprocess.run(words, cwd=self.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
 
     def steps(self) -> list[str]:
         """The node and the process of each training step so far, NODE:PROCESS."""
@@ -94,108 +117,31 @@ class Sweep:
             self.process.wait()
 
 
-def home(folder: Path) -> Path:
-    """A home folder beside a sweep's, with a token of Ray's."""
-    made = folder.parent / f"{folder.name}-home"
-    (made / ".ray").mkdir(parents=True, exist_ok=True)
-    (made / ".ray" / "auth_token").write_text("0123456789abcdef" * 4)
-    return made
-
-
-@contextlib.contextmanager
-def head(folder: Path, port: int) -> Iterator[psutil.Process]:
-    """The head of a cluster of two CPUs, for the sweep in `folder` to join; its GCS."""
-    place = folder.parent / f"{folder.name}-head"
-    place.mkdir(exist_ok=True)
-    ports = [f"--port={port}", "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={free_ports(1)[0]}"]
-    command = [
-        str(Path(sys.executable).parent / "ray"),
-        "start",
-        "--head",
-        "--num-cpus=2",
-        "--block",
-        "--disable-usage-stats",
-        *ports,
-    ]
-    environment = {**os.environ, "HOME": str(home(folder)), "RAY_AUTH_MODE": "token", "PYTHONPATH": str(ROOT)}
-    with (place / "head.txt").open("ab") as log:
-        started = subprocess.Popen(command, cwd=place, stdout=log, stderr=log, start_new_session=True, env=environment)
-    try:
-        while "Ray runtime started" not in (place / "head.txt").read_text():
-            assert started.poll() is None, (place / "head.txt").read_text()
-            time.sleep(0.2)
-        yield next(process for process in running_in(place) if program(process) == "gcs_server")
-    finally:
-        for each in running_in(place):
-            with contextlib.suppress(psutil.Error):
-                each.kill()
-        started.wait()
-        (place / "head.txt").unlink()
-
-
-@contextlib.contextmanager
-def mlflow_server(folder: Path, port: int) -> Iterator[list[psutil.Process]]:
-    """An MLflow server on an SQLite store of its own; the processes that make it up."""
-    folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    environment = {
-        **os.environ,
-        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/served.db",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    with (folder / "server.txt").open("ab") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True, env=environment)
-    try:
-        while not _answers(port):
-            time.sleep(0.2)
-        yield [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    finally:
-        for each in running_in(folder):
-            with contextlib.suppress(psutil.Error):
-                each.kill()
-        process.wait()
-
-
-def _answers(port: int) -> bool:
-    import urllib.request
-
-    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
-        return bool(answer.status == 200)
-    return False
-
-
-def undisturbed(folder: Path, hosting: str) -> tuple[Outcome, float]:
+def undisturbed(folder: Path, hosting: str, workers: int) -> tuple[Outcome, float]:
     """The outcome of the sweep that is left alone, and the seconds from its first training step to its last."""
-    sweep = Sweep(folder, hosting)
+    sweep = Sweep(folder, hosting, workers)
     sweep.start()
     until(lambda: bool(sweep.steps()), sweep)
     began = time.monotonic()
-    until(lambda: len(sweep.steps()) >= TRIALS * STEPS, sweep)
+    until(lambda: len(sweep.steps()) >= TRIALS * STEPS * workers, sweep)
     lasts = time.monotonic() - began
     until(lambda: False, sweep)
     assert sweep.process is not None and sweep.process.returncode == 0, (folder / "output.txt").read_text()
     return Outcome.of(folder, sweep.store), lasts
 
 
-def disturbed(folder: Path, hosting: str, kind: str, seed: int, reference: Outcome, lasts: float) -> Row:
-    """Kills a process of that kind at a random moment of the `lasts` seconds that training takes, a function of the seed."""
-    moment = random.Random(f"{seed} {kind} {hosting}").uniform(0.0, 0.8) * lasts
-    [port] = free_ports(1)
-    store, address = f"http://127.0.0.1:{port}" if kind == "mlflow" else "", f"127.0.0.1:{port}" if kind == "head" else "local"
+def disturbed(folder: Path, hosting: str, workers: int, kind: str, seed: int, reference: Outcome, lasts: float) -> Row:
+    """Disturbs a sweep in that way at a random moment of the `lasts` seconds that training takes, a function of the seed."""
+    chance = random.Random(f"{seed} {kind} {hosting}")
+    moment = chance.uniform(0.0, 0.8) * lasts
+    row = Row(kind, hosting, seed, False, 0, 0, 0, 0.0, 1, workers=workers)
     folder.parent.mkdir(exist_ok=True)
     with contextlib.ExitStack() as there:
-        others = _others(kind, folder, port, there)
-        nodes = folder.parent / f"{folder.name}-nodes" if kind in PARTINGS else None
-        if nodes is not None:
-            there.enter_context(cluster(nodes))
-        sweep = Sweep(folder, hosting, store, address, nodes=nodes)
-        row = Row(kind, hosting, seed, False, 0, 0, 0, 0.0, 1)
+        scene = scene_of(kind, folder, chance, there)
+        sweep = Sweep(folder, hosting, workers, scene.store, scene.address, nodes=scene.nodes)
         try:
             sweep.start()
-            recovery = parted(sweep, kind, moment, nodes) if nodes else killed(sweep, kind, moment, others)
-            if kind in BESIDE:
-                there.pop_all().close()
-                _others(kind, folder, port, there)
+            recovery = scene.disturb(sweep, moment)
             return replace(_judged(sweep, kind, reference, row), recovery=recovery)
         except AssertionError as error:
             return replace(row, why=str(error), commands=sweep.commands, left=len(sweep.left()) if sweep.over() else 0)
@@ -203,17 +149,58 @@ def disturbed(folder: Path, hosting: str, kind: str, seed: int, reference: Outco
             sweep.end()
 
 
-def _others(kind: str, folder: Path, port: int, there: contextlib.ExitStack) -> list[psutil.Process]:
-    """The processes beside the sweep's of which one kind is: an MLflow server, or the head of the cluster that it joins."""
-    if kind == "mlflow":
-        return there.enter_context(mlflow_server(folder.parent / f"{folder.name}-mlflow", port))
-    return [there.enter_context(head(folder, port))] if kind == "head" else []
+@dataclass(frozen=True)
+class Scene:
+    """What a sweep of one kind of disturbance runs in, and what is done to it `moment` seconds after its first training step.
+
+    `disturb` returns the seconds from then until it trains again.
+    """
+
+    disturb: Callable[[Sweep, float], float]
+    store: str = ""
+    address: str = "local"
+    nodes: Path | None = None
 
 
-def killed(sweep: Sweep, kind: str, moment: float, others: Sequence[psutil.Process] = ()) -> float:
+def scene_of(kind: str, folder: Path, chance: random.Random, there: contextlib.ExitStack) -> Scene:
+    """Starts what runs beside the sweep in `folder`, for as long as `there` lasts."""
+    if kind in PARTINGS:
+        nodes = folder.parent / f"{folder.name}-nodes"
+        there.enter_context(cluster(nodes))
+        return Scene(lambda sweep, moment: parted(sweep, kind, moment, nodes), nodes=nodes)
+    [port] = free_ports(1)
+    place, store = folder.parent / f"{folder.name}-mlflow", f"http://127.0.0.1:{port}"
+    if kind == DATABASE:
+        database = there.enter_context(mlflow_on_postgresql(place, port))
+        return Scene(lambda sweep, moment: deprived(sweep, moment, out_of_service(database)), store)
+    if kind == FULL_DISK:
+        there.enter_context(small_disk(folder / "runs"))
+        return Scene(lambda sweep, moment: deprived(sweep, moment, without_room(folder / "runs")))
+    if kind == DAMAGED:
+        trials = folder / "runs/tiny-sweep/trials"
+        return Scene(lambda sweep, moment: killed(sweep, kind, moment, before=lambda: spoil_newest(trials, chance)))
+    if kind not in BESIDE:
+        return Scene(lambda sweep, moment: killed(sweep, kind, moment))
+    begin = functools.partial(mlflow_server, place, port) if kind == "mlflow" else functools.partial(head, folder, port)
+    first = there.enter_context(contextlib.ExitStack())
+    others = first.enter_context(begin())
+
+    def begun_again(sweep: Sweep, moment: float) -> float:
+        recovery = killed(sweep, kind, moment, others)
+        first.close()
+        there.enter_context(begin())
+        return recovery
+
+    return Scene(begun_again, store) if kind == "mlflow" else Scene(begun_again, address=f"127.0.0.1:{port}")
+
+
+def killed(
+    sweep: Sweep, kind: str, moment: float, others: Sequence[psutil.Process] = (), before: Callable[[], object] = lambda: None
+) -> float:
     """Kills a process of that kind `moment` seconds after steps were seen; the seconds until another process trains.
 
     A driver that was killed is started again, once nothing of it is left; after the death of its head a sweep has ended.
+    `before` is called last before it.
     """
     until(lambda: bool(sweep.steps()), sweep)
     time.sleep(moment)
@@ -223,6 +210,7 @@ def killed(sweep: Sweep, kind: str, moment: float, others: Sequence[psutil.Proce
         process = victim(kind, sweep.folder, sweep.process.pid, others[0].pid if others else None)
         time.sleep(0.05)
     assert process is not None, "it was over before"
+    before()
     known, began = set(sweep.steps()), time.monotonic()
     for each in (process, *others[1:]):
         strike(kind, each)
@@ -231,6 +219,18 @@ def killed(sweep: Sweep, kind: str, moment: float, others: Sequence[psutil.Proce
         assert not (left := sweep.left()), f"left behind: {[each.name() for each in left]}"
         sweep.start()
     until(lambda: kind == "mlflow" or bool(set(sweep.steps()) - known), sweep)
+    return time.monotonic() - began
+
+
+def deprived(sweep: Sweep, moment: float, without: contextlib.AbstractContextManager[object]) -> float:
+    """Takes something from it for `DEPRIVED` seconds, `moment` seconds after steps were seen; those until it trains again."""
+    until(lambda: bool(sweep.steps()), sweep)
+    time.sleep(moment)
+    assert not sweep.over(), "it was over before"
+    with without:
+        time.sleep(DEPRIVED)
+    before, began = len(sweep.steps()), time.monotonic()
+    until(lambda: len(sweep.steps()) > before, sweep)
     return time.monotonic() - began
 
 
@@ -255,6 +255,8 @@ def _judged(sweep: Sweep, kind: str, reference: Outcome, row: Row) -> Row:
         sweep.start()
         until(lambda: False, sweep)
     said = (sweep.folder / "output.txt").read_text()
+    if "were not delivered to MLflow" in said:
+        sweep.deliver()
     left = sweep.left()
     outcome = Outcome.of(sweep.folder, sweep.store)
     survived = sweep.process.returncode == 0 and not left and outcome.same_training(reference)

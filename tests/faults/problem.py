@@ -42,12 +42,13 @@ _SWEEP = {
 }
 
 
-def put_sweep(folder: Path, hosting: str, trials: int, steps: int, store: str) -> None:
+def put_sweep(folder: Path, hosting: str, workers: int, trials: int, steps: int, store: str) -> None:
     """Writes the sweep, its recipe and the module `parts` to `folder`."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     train = {**_RECIPE["train"], "steps": steps}  # type: ignore[dict-item]  # a dictionary
     sweep = {**_SWEEP, "hosting": hosting, "trials": trials, "mlflow": {"tracking_uri": store}}
-    (folder / "recipe.yaml").write_text(yaml.safe_dump({**_RECIPE, "train": train}))
+    resources = {**_RECIPE["resources"], "workers": workers}  # type: ignore[dict-item]  # a dictionary
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({**_RECIPE, "train": train, "resources": resources}))
     (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
     # Workers of a cluster that was joined run elsewhere, with a copy of this folder.
     parts = PARTS.replace('Path("calls")', f"Path({str(folder / 'calls')!r})").replace(

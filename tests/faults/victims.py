@@ -22,9 +22,13 @@ ACTORS = {
 SERVERS = {"raylet": "raylet", "gcs": "gcs_server"}
 #: A worker that is stopped, and never goes on, is a kind for itself.
 STOPPED = "stopped-worker"
+#: A worker is killed when the newest checkpoint has just been damaged.
+DAMAGED = "damaged-checkpoint"
 #: Beside the sweep: an MLflow server, and the head (its GCS) of a cluster that the sweep joins.
 BESIDE = ("mlflow", "head")
-KINDS = ("driver", *ACTORS, *SERVERS, *BESIDE, STOPPED, *PARTINGS)
+#: The database of an MLflow server, and the room on the disk on which the results lie: gone for some seconds.
+DATABASE, FULL_DISK = "postgresql", "full-disk"
+KINDS = ("driver", *ACTORS, *SERVERS, *BESIDE, STOPPED, DAMAGED, DATABASE, FULL_DISK, *PARTINGS)
 #: After these the same command may be given again; a sweep of which another process dies goes on by itself.
 SAME_COMMAND = ("driver", "gcs", *BESIDE, CUT_HEAD)
 
@@ -34,7 +38,7 @@ def victim(kind: str, folder: Path, driver: int, other: int | None = None) -> ps
     with contextlib.suppress(psutil.Error):
         if kind in ACTORS:
             return ray_process(folder, ACTORS[kind])
-        if kind == STOPPED:
+        if kind in (STOPPED, DAMAGED):
             return ray_process(folder, ACTORS["worker"])
         if kind in SERVERS:
             return next(filter(lambda child: program(child) == SERVERS[kind], psutil.Process(driver).children()), None)

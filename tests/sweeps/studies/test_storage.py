@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +25,7 @@ from dualsweep.sweeps.studies.storage import open_storage
 from dualsweep.sweeps.studies.study import Study
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.masking import masked
+from tests.postgresql import Server, installed, serving
 from tests.sweeps.files import SWEEP, plan, write
 
 ROOT = Path(__file__).parents[3]
@@ -183,50 +182,12 @@ def test_relative_places_are_those_of_the_working_directory(tmp_path: Path, monk
     assert masked("postgresql://h/x?user=u&password=p&sslmode=require") == "postgresql://h/x?user=u&password=***&sslmode=require"
 
 
-class Server:
-    """A PostgreSQL server of its own on 127.0.0.1."""
-
-    def __init__(self, binaries: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        self.url = f"postgresql+psycopg://u:secret@127.0.0.1:{self._port}/postgres"
-        self._binaries, self.folder, self._user = binaries, Path("/tmp") / f"pg-{self._port}", None
-        self.folder.mkdir()
-        if os.getuid() == 0:  # PostgreSQL does not run as root
-            self._user = pwd.getpwnam("postgres").pw_uid
-            os.chown(self.folder, self._user, -1)
-        made = [binaries / "initdb", "-D", self.folder / "data", "-U", "u", "-A", "trust", "--no-sync"]
-        subprocess.run(list(map(str, made)), check=True, user=self._user, cwd="/", stdout=subprocess.DEVNULL)
-
-    def start(self) -> None:
-        command = [self._binaries / "postgres", "-D", self.folder / "data", "-F"]
-        command += ["-p", self._port, "-h", "127.0.0.1", "-k", self.folder]
-        log = self.folder / "log"
-        with log.open("w") as said:
-            self._process = subprocess.Popen(list(map(str, command)), user=self._user, cwd="/", stdout=said, stderr=said)
-        end = time.monotonic() + 30
-        while "ready to accept" not in log.read_text():
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.1)
-
-    def stop(self) -> None:
-        self._process.send_signal(signal.SIGINT)
-        self._process.wait()
-
-
 @pytest.fixture
 def postgres() -> Iterator[Server]:
-    binaries = Path(shutil.which("pg_ctl") or "/").resolve().parent
-    if not (binaries / "initdb").exists():
+    if (binaries := installed()) is None:
         pytest.skip("PostgreSQL is not installed")
-    server = Server(binaries)
-    server.start()
-    try:
+    with serving(binaries) as server:
         yield server
-    finally:
-        server.stop()
-        shutil.rmtree(server.folder)
 
 
 def test_a_study_in_postgresql_is_one_process_at_a_time_outlasts_a_restart_and_keeps_no_password(
