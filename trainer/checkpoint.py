@@ -3,7 +3,7 @@
 A checkpoint is a folder `step-00001500/`: a diffusers pipeline of the averaged weights (`model_index.json`, `unet/`,
 `scheduler/`, where the model is a diffusers one), `training/*.safetensors`, `state.json`, `recipe.yaml` and, written last,
 `complete.json`, with the size and the SHA-256 of every file. A folder without that last file was interrupted and is never read;
-one whose files are not as it says is passed over for the one before. Nothing needs unpickling.
+one whose files are not as it says is set aside for the one before, by its last file's name. Nothing needs unpickling.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.own_files import DAMAGED
 from dualsweep.trainer.patient_files import StoreAwayError
 from dualsweep.trainer.storage import MARKER, answering, as_described, described, filesystem, inside, is_local, naming, step_of
 from dualsweep.trainer.trust import remember
@@ -32,6 +33,12 @@ from dualsweep.trainer.trust import remember
 log = logging.getLogger(__name__)
 #: Seconds between two looks whether the store that a checkpoint is being written to is away.
 _LOOK = 0.1
+#: Errors of files that are not where they were written; others are of a disk or a store, and may pass.
+_ANOTHER_TREE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+class DamagedError(TrainingError):
+    """A checkpoint's files are not what was written: there is nothing to wait for."""
 
 
 @dataclass(frozen=True)
@@ -100,21 +107,31 @@ class CheckpointFolder:
         return posixpath.join(self.uri, f"step-{step:08d}")
 
     def latest(self) -> Snapshot | None:
-        """The newest complete checkpoint that is as it was written, or None where there is none at all.
+        """The newest complete checkpoint that is as it was written, or None where there is none.
+
+        Damaged ones are set aside: `complete.json` becomes `complete.json.damaged`.
 
         Raises:
-            TrainingError: there are some, and all are damaged; it tells of the newest.
+            TrainingError: none of those that are not damaged can be read; it tells of the newest.
         """
-        damage: TrainingError | None = None
+        unreadable: TrainingError | None = None
         for step in reversed(self._complete()):
             try:
                 return read(self.path(step))
+            except DamagedError as error:
+                log.warning("%s; it is set aside for the one before, or a new beginning", str(error).rpartition("; ")[0])
+                self._set_aside(step)
             except TrainingError as error:
                 log.warning("%s", error)
-                damage = damage or error
-        if damage is not None:
-            raise damage
+                unreadable = unreadable or error
+        if unreadable is not None:
+            raise unreadable
         return None
+
+    def _set_aside(self, step: int) -> None:
+        marker = self._inside(step, MARKER)
+        with contextlib.suppress(OSError):  # another worker has done it, or no one can: it is passed over all the same
+            self._files.mv(marker, marker + DAMAGED)
 
     def newest(self) -> str | None:
         """Where the newest complete checkpoint is, or None."""
@@ -186,12 +203,13 @@ def read(uri: str) -> Snapshot:
     """Reads one checkpoint folder.
 
     Raises:
-        TrainingError: the folder is no complete checkpoint, or a file of it is short, is none of ours or lies elsewhere.
+        DamagedError: the folder is no complete checkpoint, or a file of it is short, is none of ours or lies elsewhere.
+        TrainingError: a file can't be read, though it is there.
     """
     files, root = filesystem(uri)
     marker = posixpath.join(root, MARKER)
     if not files.exists(marker):
-        raise TrainingError(f"a checkpoint must hold {MARKER}, but {uri} has none; it was interrupted: take an earlier one")
+        raise DamagedError(f"a checkpoint must hold {MARKER}, but {uri} has none; it was interrupted: take an earlier one")
     try:
         listed: dict[str, Any] = json.loads(files.cat_file(marker))
         if not isinstance(listed, dict):
@@ -199,25 +217,27 @@ def read(uri: str) -> Snapshot:
         content = {name: files.cat_file(inside(files, root, name)) for name in listed}
         wrong = next((name for name, said in listed.items() if not as_described(content[name], said)), None)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise TrainingError(
+        there = isinstance(error, OSError) and not isinstance(error, _ANOTHER_TREE)
+        raise (TrainingError if there else DamagedError)(
             f"a checkpoint must hold the files that its {MARKER} lists, but got {type(error).__name__}: {error} in {uri}; "
             "take an earlier one"
         ) from None
     if wrong is not None:
-        raise TrainingError(
+        raise DamagedError(
             f"a checkpoint's files must be as they were written, but got {wrong} of {len(content[wrong])} bytes with other "
             f"content than {MARKER} says in {uri}; take an earlier one, or move that folder away"
         )
     try:
-        state = json.loads(content.pop("state.json"))
-        groups = {
-            posixpath.basename(name).removesuffix(".safetensors"): load_tensors(content.pop(name))
-            for name in listed
-            if name.startswith("training/")
-        }
-        return Snapshot(state.pop("step"), groups, state, content)
+        return _snapshot(content)
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
-        raise TrainingError(
+        raise DamagedError(
             f"a checkpoint must hold state.json and safetensors, but got {type(error).__name__}: {error} in {uri}; "
             "take another one"
         ) from None
+
+
+def _snapshot(content: dict[str, bytes]) -> Snapshot:
+    state = json.loads(content.pop("state.json"))
+    tensors = [name for name in content if name.startswith("training/")]
+    groups = {posixpath.basename(name).removesuffix(".safetensors"): load_tensors(content.pop(name)) for name in tensors}
+    return Snapshot(state.pop("step"), groups, state, content)

@@ -1,5 +1,6 @@
 """Checkpoints: one unit, only complete ones are read, old ones go, any fsspec place."""
 
+import errno
 import json
 import os
 import uuid
@@ -8,6 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 import torch
+from fsspec.implementations.local import LocalFileSystem
 
 from dualsweep.trainer.checkpoint import CheckpointFolder, Snapshot, read
 from dualsweep.trainer.errors import TrainingError
@@ -86,9 +88,11 @@ def test_a_damaged_checkpoint_is_refused_and_passed_over_for_the_one_before(uri,
     with pytest.raises(TrainingError, match=r"a checkpoint('s files)? must .*take an earlier one"):
         read(folder.path(2))
     assert (latest := folder.latest()) and latest.step == 1 and "step-00000002" in caplog.text
-    files.rm(f"{root}/step-00000001", recursive=True)
-    with pytest.raises(TrainingError, match="step-00000002"):
-        folder.latest()
+    assert folder.newest() == folder.path(1) and files.exists(f"{root}/step-00000002/complete.json.damaged")
+    folder.save(snapshot(2))  # the resumed run comes there again
+    folder.flush()
+    assert (latest := folder.latest()) and latest.step == 2
+    assert not files.exists(f"{root}/step-00000002/complete.json.damaged")
 
 
 def test_a_file_that_is_gone_is_told(uri):
@@ -98,7 +102,24 @@ def test_a_file_that_is_gone_is_told(uri):
     files, root = fsspec.core.url_to_fs(uri)
     files.rm(f"{root}/step-00000001/training/weights.safetensors")
     with pytest.raises(TrainingError, match=r"must hold the files that its complete\.json lists"):
-        folder.latest()
+        read(folder.path(1))
+
+
+def test_where_the_only_one_is_damaged_there_is_none_and_what_cannot_be_read_for_now_is_no_damage(tmp_path, monkeypatch, caplog):
+    folder = CheckpointFolder(str(tmp_path))
+    folder.save(snapshot(1))
+    folder.flush()
+
+    def refused(self, path, *_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    with monkeypatch.context() as away:
+        away.setattr(LocalFileSystem, "cat_file", refused)
+        with pytest.raises(TrainingError, match="Input/output error"):
+            folder.latest()
+    assert (latest := folder.latest()) and latest.step == 1
+    (tmp_path / "step-00000001/state.json").unlink()
+    assert folder.latest() is None and folder.newest() is None and "or a new beginning" in caplog.text
 
 
 def test_a_checkpoint_of_0_1_says_sizes_alone(uri):
@@ -114,7 +135,7 @@ def test_a_checkpoint_of_0_1_says_sizes_alone(uri):
     path = f"{root}/step-00000001/state.json"
     files.pipe_file(path, files.cat_file(path)[:-1])
     with pytest.raises(TrainingError, match="as they were written"):
-        folder.latest()
+        read(folder.path(1))
 
 
 def test_files_are_on_the_disk_before_the_checkpoint_counts(tmp_path, monkeypatch):
