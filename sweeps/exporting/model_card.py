@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -61,7 +62,9 @@ def _sampling(exported: Exported, recipe: Recipe) -> str:
     # diffusers takes 50 steps unless told, and refuses more than there are timesteps.
     call = f"pipeline(num_inference_steps={exported.timesteps})" if exported.timesteps < _STEPS else "pipeline()"
     if exported.prompts:
-        call = f'pipeline("{exported.prompts[0]}", num_inference_steps={exported.steps}, guidance_scale={exported.guidance:g})'
+        size = f", height={exported.size[0]}, width={exported.size[1]}" if exported.size is not None else ""
+        led = f"num_inference_steps={exported.steps}, guidance_scale={exported.guidance:g}"
+        call = f"pipeline({json.dumps(exported.prompts[0], ensure_ascii=False)}, {led}{size})"
     return (
         f"{text}\n\nWithout `pipeline.py`, `DiffusionPipeline.from_pretrained(FOLDER)` is diffusers' own {exported.pipeline}, "
         f"and samples by its scheduler: `{call}`. Figures below are those of `pipeline.py`."

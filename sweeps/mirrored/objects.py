@@ -26,7 +26,7 @@ PART = 4 << 20
 _LEFT_OUT = ("trials", "amortised", "checkpoints", "judges", "ray", "tune")
 _PASSING = (".lock", ".held", ".part")
 #: What is read first, in this order; all else comes after it. The study knows of an end once the record is there, and so on.
-_FIRST = ("review.json", "study.journal", "study.json", "tracking.json", "sweep.json", "records")
+_FIRST = ("review.json", "study.journal", "study.json", "plan.json", "tracking.json", "sweep.json", "records")
 #: Files to which lines are added, and nothing else is done.
 _GROWING = (".jsonl", ".journal")
 #: How often an index is read again where what it lists is gone: the driver that writes it has gone on.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.study_address import JOURNAL as SCHEME
 from dualsweep.sweeps.planning.study_address import file_of
-from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.records.trial_record import TrialRecord, recorded
 from dualsweep.sweeps.records.trial_start import ATTRIBUTE as START
 from dualsweep.sweeps.records.trial_start import ProposedTrial
 from dualsweep.sweeps.studies.samplers import distributions, kept_params
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 JOURNAL = "study.journal"
 #: Names the study in a storage of the user's, which may hold others.
 STUDY = "study.json"
+#: What the study was begun with, beside it: one that is lost is made again for the same problem alone.
+BEGUN_WITH = "plan.json"
 
 
 def kept_at(plan: Plan, output: Path) -> tuple[str, str]:
@@ -68,6 +70,29 @@ def _was_moved(plan: Plan, kept: Mapping[str, str] | None) -> bool:
 def was_damaged(output: Path) -> bool:
     """Whether the study was set aside, so that another one was begun."""
     return any((output / f"{name}{DAMAGED}").exists() for name in (JOURNAL, STUDY))
+
+
+def begun_with(output: Path) -> dict[str, Any] | None:
+    """The fingerprint of the plan with which the sweep began, as `keep_begun_with` kept it; None where that is not known."""
+    return read_own(output / BEGUN_WITH, _fingerprint)
+
+
+def keep_begun_with(output: Path, fingerprint: Mapping[str, Any]) -> None:
+    """Keeps it for a study that is lost."""
+    write_file(output / BEGUN_WITH, json.dumps(fingerprint))
+
+
+def _fingerprint(text: bytes) -> dict[str, Any]:
+    plain = json.loads(text)
+    if not isinstance(plain, dict) or not isinstance(plain.get("recipe"), dict):
+        raise TypeError(f"a plan must have a recipe, but got {str(plain)[:100]}")
+    return plain
+
+
+def begun(output: Path) -> set[int]:
+    """The numbers of the trials that have left something: a record, a spool, or a folder."""
+    names = {file.stem for file in (output / "spool").glob("*.jsonl")} | {each.name for each in (output / "trials").glob("*")}
+    return set(recorded(output)) | {int(name) for name in names if name.isdecimal()}
 
 
 def remembered(output: Path) -> dict[int, ProposedTrial]:

@@ -27,10 +27,10 @@ from dualsweep.sweeps.dual_informed.outcome import Outcome, report
 from dualsweep.sweeps.dual_informed.sampler import DualInformedSampler
 from dualsweep.sweeps.planning.budgets import NAME
 from dualsweep.sweeps.planning.plan import Plan
-from dualsweep.sweeps.records.trial_record import recorded
+from dualsweep.sweeps.records.trial_record import recorded, trial_name
 from dualsweep.sweeps.records.trial_start import ATTRIBUTE as START
 from dualsweep.sweeps.records.trial_start import ProposedTrial, TrialStart
-from dualsweep.sweeps.studies.kept import asked_again, kept_at, remembered, was_damaged
+from dualsweep.sweeps.studies.kept import asked_again, begun, begun_with, keep_begun_with, kept_at, remembered, was_damaged
 from dualsweep.sweeps.studies.memory import MemoryStudy
 from dualsweep.sweeps.studies.samplers import decode, distributions, kept_params, sampler_for
 from dualsweep.sweeps.studies.storage import StorageError, holding, locked, open_storage, patient
@@ -38,6 +38,7 @@ from dualsweep.sweeps.studies.telling import OLD
 from dualsweep.sweeps.studies.unchanged import check_unchanged, fingerprint
 from dualsweep.sweeps.studies.warm_start import WARM, warm_trials
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.own_files import set_aside
 
 _FINGERPRINT, _WARM = "dualsweep", "dualsweep.warm_started"
 State = Literal["running", "complete", "failed", "stopped"]
@@ -81,28 +82,39 @@ class Study:
             self._held = held.pop_all()
 
     def _begin(self, output: Path) -> None:
-        kept = self._study.user_attrs.get(_FINGERPRINT)
-        if kept is not None:
-            check_unchanged(self.plan, kept)
+        own = self._study.user_attrs.get(_FINGERPRINT)
+        before = begun_with(output)
+        for kept in (own, before):
+            if kept is not None:
+                check_unchanged(self.plan, kept)
         self._taken_over = sum(WARM in each.user_attrs for each in self._trials())
-        ended = recorded(output)
-        damaged = was_damaged(output)
-        if ended and max(ended) >= len(self._own()) and not damaged:
-            rule, received = "must hold the study that this sweep began", f"none with the {max(ended) + 1} trials of {output}"
+        lost = was_damaged(output) or (own is None and before is not None and self.plan.storage is None)
+        # A trial goes on from what it left, so that another problem's must not be here.
+        there = begun(output) if own is None else set(recorded(output))
+        if there and max(there) >= len(self._own()) and not lost:
+            rule, received = "must hold the study that this sweep began", f"none with the {max(there) + 1} trials of {output}"
             raise InputError(
                 [self.plan.document.diagnostic(("storage",), rule, received, "put it back, or give another `--output`")]
             )
         if _WARM not in self._study.user_attrs:
             self._warm_up()
-        if kept is None:
+        if own is None:
             with _quiet():
                 self._study.set_metric_names(list(self.plan.objectives))  # what the dashboard shows
             self._study.set_user_attr(_FINGERPRINT, fingerprint(self.plan))
-        if damaged:
-            self._rebuild(remembered(output))
+        if before is None:
+            keep_begun_with(output, fingerprint(self.plan))
+        if lost:
+            self._rebuild(remembered(output), output)
 
-    def _rebuild(self, trials: Mapping[int, ProposedTrial]) -> None:
-        """Asks anew for what the sweep's other files know of; the records then tell it how those ended."""
+    def _rebuild(self, trials: Mapping[int, ProposedTrial], output: Path) -> None:
+        """Asks anew for what the sweep's other files know of; the records then tell it how those ended.
+
+        What a trial has left of which no file says what it was is set aside.
+        """
+        for number in begun(output) - set(trials):
+            if number >= len(self._own()) and (output / "trials" / trial_name(number)).exists():
+                set_aside(str(output / "trials"), trial_name(number), "no file tells of its parameters")
         for number in range(len(self._own()), max(trials, default=-1) + 1):
             if (known := trials.get(number)) is None:
                 self.ask()
@@ -272,6 +284,9 @@ def _quiet() -> Iterator[None]:
 
 def _open(plan: Plan, storage: BaseStorage, name: str) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if plan.storage is None:  # its one study is this sweep's, whatever name it had
+        names = [each.study_name for each in storage.get_all_studies()]
+        name = names[0] if len(names) == 1 else name
     return optuna.create_study(
         study_name=name,
         storage=storage,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +18,8 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.records.trial_start import ProposedTrial
 from dualsweep.sweeps.studies.kept import JOURNAL
 from dualsweep.sweeps.studies.study import Study
 from dualsweep.trainer.config.diagnostics import InputError
@@ -212,3 +216,58 @@ def test_asking_stays_quick_with_many_trials(tmp_path: Path) -> None:
         start = time.monotonic()
         assert study.ask().number == 501
         assert time.monotonic() - start < 3  # 0.3 s on an idle machine
+
+
+def interrupted(search: Plan, output: Path) -> ProposedTrial:
+    """A sweep that was ended in its first trial: it has a spool, and a checkpoint from which it would go on."""
+    with Study(search, output) as study:
+        trial = study.ask()
+    (output / "spool").mkdir()
+    (output / "spool/0000.jsonl").write_text(json.dumps({"tags": {"dualsweep.params": json.dumps(dict(trial.params))}}) + "\n")
+    (output / "trials/0000/checkpoints").mkdir(parents=True)
+    return trial
+
+
+CHANGED = "search.dual.step_size.log_uniform=[0.01, 0.2]"
+ANOTHER = "search.dual.step_size.log_uniform: must stay as it was when this sweep began"
+
+
+@pytest.mark.parametrize("name", [[], ["name=other"]], ids=["", "renamed"])
+@pytest.mark.parametrize("lost", ["", "gone", "emptied"])
+def test_what_a_trial_left_is_gone_on_with_by_its_own_sweep_alone(tmp_path: Path, lost: str, name: list[str]) -> None:
+    """Also where the study is lost, and where the sweep has another name since."""
+    trial = interrupted(plan(tmp_path), tmp_path / "out")
+    if lost == "gone":
+        (tmp_path / "out/study.journal").unlink()
+    elif lost:
+        (tmp_path / "out/study.journal").write_text("")
+    with pytest.raises(InputError, match=re.escape(ANOTHER)):
+        Study(plan(tmp_path, CHANGED, *name), tmp_path / "out")
+    with Study(plan(tmp_path, *name), tmp_path / "out") as study:
+        assert study.unfinished() == [trial] and (tmp_path / "out/trials/0000").exists()
+
+
+def test_what_nothing_tells_of_is_no_trial_of_this_sweep(tmp_path: Path) -> None:
+    search = plan(tmp_path)
+    interrupted(search, tmp_path / "out")
+    for name in ("study.journal", "spool/0000.jsonl"):
+        (tmp_path / "out" / name).write_text("")
+    with Study(search, tmp_path / "out") as study:
+        assert not study.unfinished() and not (tmp_path / "out/trials/0000").exists()
+    (tmp_path / "out/trials/0000").mkdir()
+    for name in ("study.journal", "plan.json"):
+        (tmp_path / "out" / name).unlink()
+    with pytest.raises(InputError, match="must hold the study that this sweep began, but got none with the 1 trials of"):
+        Study(search, tmp_path / "out")
+
+
+def test_another_order_of_objectives_is_told_as_that(tmp_path: Path) -> None:
+    first, second = (
+        f"objectives={{{each}}}"
+        for each in ("objective: minimize, value/max: minimize", "value/max: minimize, objective: minimize")
+    )
+    Study(plan(tmp_path, first), tmp_path / "out").close()
+    with pytest.raises(
+        InputError, match=re.escape("but got ['value/max', 'objective'], where it was ['objective', 'value/max']")
+    ):
+        Study(plan(tmp_path, second), tmp_path / "out")
