@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,10 +40,18 @@ def among(captions: Sequence[str]) -> Captions:
 
 
 def matching(texts: Sequence[str], patterns: Sequence[str]) -> list[bool]:
-    """Whether each text fits one of the patterns, in which `*` stands for anything and all else for itself, in either case."""
-    parts = ([re.escape(part) for part in pattern.casefold().split("*")] for pattern in patterns)
+    """Whether each text fits one of the patterns, in which `*` stands for anything and all else for itself.
+
+    In either case, and however letters with marks are put together.
+    """
+    parts = ([re.escape(part) for part in _folded(pattern).split("*")] for pattern in patterns)
     fits = re.compile("|".join(f"(?:{'.*'.join(each)})" for each in parts) or "(?!)", re.DOTALL)
-    return [fits.fullmatch(text.casefold()) is not None for text in texts]
+    return [fits.fullmatch(_folded(text)) is not None for text in texts]
+
+
+def _folded(text: str) -> str:
+    """A text without its cases (Unicode's canonical caseless matching)."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
 def of_folder(folder: Path, files: Sequence[Path], field: str) -> list[str]:

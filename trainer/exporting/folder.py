@@ -42,7 +42,7 @@ _ALL_STEPS = 1000
 class Exported:
     """What was written: the class of diffusers that loads it without `pipeline.py`, None where there is none; how many steps the
     chain has, the prompts, the scale of their guidance, and T; the classes that samples may be asked for, and whether guidance
-    leads them.
+    leads them; the images' height and width in pixels where that class takes others unless it is told.
     """
 
     pipeline: str | None
@@ -52,6 +52,7 @@ class Exported:
     timesteps: int
     classes: tuple[str, ...]
     guided: bool
+    size: tuple[int, int] | None
 
 
 def write_pipeline(model: Restored, folder: Path) -> Exported:
@@ -82,6 +83,7 @@ def write_pipeline(model: Restored, folder: Path) -> Exported:
         None if kind is None else kind.__name__, len(recursion.moves), text.texts if text is not None else (),
         model.predictor.guidance, model.schedule.config.num_train_timesteps,
         model.predictor.texts if model.predictor.by_label else (), any(ask.by_guidance is not None for ask in asks),
+        _size_to_tell(kind, networks, model),
     )  # fmt: skip
 
 
@@ -120,9 +122,21 @@ def _plain(network: Any, shape: tuple[int, ...]) -> Any:
     """The network without an adapter, told the size of the samples, which pipelines of diffusers take from it."""
     whole = merged(network).eval()
     if part_of(whole) == "unet":
-        sides = shape[1:]
-        whole.register_to_config(sample_size=sides[0] if len(set(sides)) == 1 else list(sides))
+        sides, xl = shape[1:], pipeline_of(whole) is diffusers.StableDiffusionXLPipeline
+        # SDXL's pipeline takes one number alone.
+        whole.register_to_config(sample_size=max(sides) if xl or len(set(sides)) == 1 else list(sides))
+    if hasattr(whole.config, "_diffusers_version"):  # the pipeline of Stable Diffusion sets those of old ones to 64
+        whole.register_to_config(_diffusers_version=diffusers.__version__)
     return whole
+
+
+def _size_to_tell(kind: Any, networks: Mapping[str, Any], model: Restored) -> tuple[int, int] | None:
+    """The images' height and width in pixels, where the pipeline of diffusers takes another size unless it is told."""
+    if kind not in (diffusers.StableDiffusionXLPipeline, diffusers.StableDiffusion3Pipeline):
+        return None
+    [usual] = [network.config.sample_size for network in networks.values()]
+    _, height, width = model.space.decoded(model.shape)
+    return None if model.shape[1:] == (usual, usual) else (height, width)
 
 
 def _encoders(asks: Sequence[Ask], network: Any) -> Any:

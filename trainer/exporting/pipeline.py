@@ -40,6 +40,8 @@ from torch.nn import functional
 
 #: Tokens that the last, longest encoder of Stable Diffusion 3 is given.
 _LONGEST = 256
+#: So many samples are drawn at most where nobody says how many; so many prompts are embedded at once.
+_UNASKED, _AT_ONCE = 64, 16
 
 
 # diffusers runs this file again for every folder that it loads, in one module: a class keeps what is its own.
@@ -74,7 +76,7 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
     ) -> Any:  # fmt: skip
         """Samples as the model was evaluated, unless it is asked for others.
 
-        batch_size      how many; one, or of several prompts or classes one each, unless given
+        batch_size      how many; one, or of several prompts or classes one each, 64 at most, unless given
         prompt          one or several texts in place of the model's own
         class_labels    one or several classes, by name or number, of a model that is given any; in turn unless given
         guidance_scale  of classifier-free guidance, of a model with an unconditional prediction; 1 is none
@@ -87,7 +89,7 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
         """
         told = self.scheduler.config["_exported"]
         asks = self._guided(self._of_classes(self._asks(told, prompt), class_labels), guidance_scale)
-        count = batch_size or _turns(asks)
+        count = batch_size or min(_turns(asks), _UNASKED)
         shape = (count, *told["shape"])
         x = randn_tensor(shape, generator=generator, device=self.device) if latents is None else latents.to(self.device)
         with self._under(told, asks, multipliers):
@@ -175,7 +177,7 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
         if "prompts" not in ask:
             return {}
         text = told["text"]
-        hidden, *pooled = self._embedded(text, ask, x.device)
+        hidden, *pooled = self._embedded(text, ask, len(x), x.device)
         rows = torch.arange(len(x), device=x.device) % len(hidden)
         dtype = getattr(self, ask["network"]).dtype
         arguments: dict[str, Any] = {"encoder_hidden_states": hidden[rows].to(dtype)}
@@ -189,8 +191,8 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
         times = torch.tensor([*size, 0, 0, *size], dtype=dtype, device=x.device).expand(len(x), 6)
         return {**arguments, "added_cond_kwargs": {"text_embeds": embeds, "time_ids": times}}
 
-    def _embedded(self, text: Any, ask: dict[str, Any], device: Any) -> list[Tensor]:
-        """The prompts of an ask, or what stands for none, as its pipeline of diffusers embeds them, a row each; then pooled."""
+    def _embedded(self, text: Any, ask: dict[str, Any], count: int, device: Any) -> list[Tensor]:
+        """The first `count` prompts of an ask, or what stands for none, as its pipeline embeds them, a row each; then pooled."""
         parts = {name: part for name, part in self.components.items() if name.startswith(("tokenizer", "text_encoder"))}
         kind = getattr(diffusers, text["pipeline"])
         taken = [name for name, each in inspect.signature(kind).parameters.items() if each.default is inspect.Parameter.empty]
@@ -198,13 +200,16 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
         given = {name: parts.get(name) for name in taken} | {network: getattr(self, ask["network"])}
         options: dict[str, Any] = {"prompt_2": None, "prompt_3": None, "max_sequence_length": _LONGEST}
         told = {
-            "prompt": ask["prompts"][:1] if ask["without"] else list(ask["prompts"]), "device": device,
-            "num_images_per_prompt": 1, "do_classifier_free_guidance": ask["without"],
+            "device": device, "num_images_per_prompt": 1, "do_classifier_free_guidance": ask["without"],
             "negative_prompt": None if ask["negative"] is None or not ask["without"] else [ask["negative"]],
         }  # fmt: skip
         third = options if "tokenizer_3" in taken else {}
-        embedded = kind(**given, **text["options"]).encode_prompt(**told, **third)
-        return [each for each in embedded[int(ask["without"]) :: 2] if each is not None]
+        encoders, texts = kind(**given, **text["options"]), list(ask["prompts"][: 1 if ask["without"] else count])
+        pieces = [
+            encoders.encode_prompt(prompt=texts[at : at + _AT_ONCE], **told, **third)[int(ask["without"]) :: 2]
+            for at in range(0, len(texts), _AT_ONCE)
+        ]
+        return [torch.cat(each) for each in zip(*pieces, strict=True) if each[0] is not None]
 
     def _prediction(self, given: list[Any], x: Tensor, scale: float, time: float, of_x: float, of_output: float) -> Tensor:
         """The weighted sum of the networks' predictions [B, *shape], of noise or v."""

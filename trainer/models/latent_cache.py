@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,13 @@ def folder() -> Path | None:
         return Path(given or f"{own}/dualsweep/latents").expanduser()
     except RuntimeError as error:
         raise OSError(str(error)) from error
+
+
+def setting(device: torch.device) -> list[object]:
+    """All that the last bits of what a network gives depend on beside itself and what it is asked."""
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    numbers = [device.type, where, torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.__version__]
+    return [*numbers, torch.backends.cudnn.allow_tf32, diffusers.__version__]
 
 
 def add_weights(digest: Any, module: nn.Module) -> None:

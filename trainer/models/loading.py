@@ -18,6 +18,7 @@ from dualsweep.trainer.models.provenance import bound_of, rooted
 from dualsweep.trainer.models.spaces import Latents, Pixels, Space
 from dualsweep.trainer.models.text import Encoders
 from dualsweep.trainer.models.weight_files import variant_of
+from dualsweep.trainer.models.whole import whole
 from dualsweep.trainer.recipe.model import Model
 
 
@@ -49,7 +50,7 @@ class Library:
             condition = condition_of(root, network, pipeline_parts(root.load), self._encoders, captions)
         else:
             condition = None
-        predictor, bound = Predictor(network, condition, root.guidance or 1.0), bound_of(spec)
+        predictor, bound = Predictor(network, condition, root.guidance), bound_of(spec)
         return predictor.at(values_of(bound)) if bound is not None and predictor.takes_multipliers else predictor
 
     def space(self, spec: Model, device: torch.device | None = None) -> Space:
@@ -68,7 +69,7 @@ def _latents(place: str, kind: str, device: torch.device) -> Latents:
     if kind != "AutoencoderKL":
         raise TrainingError(f"a pipeline's vae must be an AutoencoderKL, but {place} has {kind}; use another model")
     try:
-        vae = diffusers.AutoencoderKL.from_pretrained(place, subfolder="vae", variant=variant_of(place, "vae"))
+        vae: Any = whole(diffusers.AutoencoderKL, place, subfolder="vae", variant=variant_of(place, "vae"))
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"a pipeline's vae must be readable, but got {first_line(error)} for {place!r}; give a whole pipeline"

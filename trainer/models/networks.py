@@ -27,6 +27,7 @@ from dualsweep.trainer.models.multiplier_embedding import bind
 from dualsweep.trainer.models.predictor import of_network
 from dualsweep.trainer.models.provenance import Multipliers, Origin, origin_of, read_in, recipe_of, rooted
 from dualsweep.trainer.models.weight_files import variant_of
+from dualsweep.trainer.models.whole import whole
 from dualsweep.trainer.recipe.model import Lora, Model
 from dualsweep.trainer.storage import read_file
 from dualsweep.trainer.trust import check_may_run
@@ -166,11 +167,9 @@ def _was_away(error: BaseException | None) -> bool:
 def _pretrained(place: str) -> nn.Module:
     config, where = network_config(place)
     try:
-        network: nn.Module = getattr(diffusers, config["_class_name"]).from_pretrained(
-            place, use_safetensors=None, variant=variant_of(place, *where.values()), **where
-        )
+        kind = getattr(diffusers, config["_class_name"])
+        return whole(kind, place, use_safetensors=None, variant=variant_of(place, *where.values()), **where)
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"the weights of a loaded model must be readable, but got {first_line(error)} for {place!r}; fix that folder"
         ) from error
-    return network

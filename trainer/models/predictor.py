@@ -87,15 +87,16 @@ class Predictor(nn.Module):
     `multipliers` [B, m], one row for all [1, m], or unless given those of `at`.
 
     `guidance` is the scale w of classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598, in diffusers' convention:
-    1 is none). Terms on noised examples ask the model as it is; sampling and trajectories ask `guided`.
+    1 or None is none). Terms on noised examples ask the model as it is; sampling and trajectories ask `guided`.
     """
 
     preconditioning: Tensor | None
     multipliers: Tensor | None
 
-    def __init__(self, inner: nn.Module, condition: Condition | None = None, guidance: float = 1.0) -> None:
+    def __init__(self, inner: nn.Module, condition: Condition | None = None, guidance: float | None = None) -> None:
         super().__init__()
-        self.inner, self.condition, self.guidance = inner, condition, guidance
+        self.inner, self.condition = inner, condition
+        self.guidance = 1.0 if guidance is None else guidance
         self.register_buffer("preconditioning", None)
         taken = inspect.signature(inner.forward).parameters
         self._names_t, self.takes_multipliers = "timestep" in taken, "multipliers" in taken

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.models.latent_cache import add_weights
+from dualsweep.trainer.models.latent_cache import add_weights, setting
 
 
 class Space(Protocol):
@@ -93,10 +93,8 @@ class Latents:
         return ((mean - self.shift) * self.scale).to(x.device, x.dtype)
 
     def identity(self) -> str:
-        device, config = self.vae.device, {key: value for key, value in self.vae.config.items() if not key.startswith("_")}
-        where = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-        setting = [device.type, where, torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.__version__]
-        told = [config, self.scale, self.shift, *setting, torch.backends.cudnn.allow_tf32, diffusers.__version__]
+        config = {key: value for key, value in self.vae.config.items() if not key.startswith("_")}
+        told = [config, self.scale, self.shift, *setting(self.vae.device)]
         digest = hashlib.sha256(repr(told).encode())
         add_weights(digest, self.vae)
         return digest.hexdigest()

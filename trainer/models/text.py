@@ -20,12 +20,14 @@ from dualsweep.trainer.checks.model_files import unsupported
 from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.kinds import is_a
-from dualsweep.trainer.models.latent_cache import FORMAT, add_weights, kept
+from dualsweep.trainer.models.latent_cache import FORMAT, add_weights, kept, setting
 from dualsweep.trainer.models.predictor import Condition, OfExamples
 from dualsweep.trainer.models.weight_files import variant_of
+from dualsweep.trainer.models.whole import whole
 from dualsweep.trainer.recipe.model import Model
 
 _AT_ONCE = 16
+_TOKENIZED_AT_ONCE = 1024
 _log = logging.getLogger(__name__)
 #: Tokens that the last, longest encoder of Stable Diffusion 3 is given.
 _LONGEST = 256
@@ -48,7 +50,8 @@ class Encoders:
             if "requires_safety_checker" in takes:
                 given["requires_safety_checker"] = False
             try:
-                pipeline = kind.from_pretrained(place, variant=variant_of(place, "text_encoder"), **{**given, part: network})
+                encoders = {name: _encoder(place, name, parts[name]) for name in own if name.startswith("text_encoder")}
+                pipeline = kind.from_pretrained(place, **{**given, part: network, **encoders})
             except (OSError, ValueError, ImportError) as error:
                 raise TrainingError(
                     f"a pipeline's text encoders must be readable, but got {first_line(error)} for {place!r}; "
@@ -56,6 +59,18 @@ class Encoders:
                 ) from error
             self._kept[place] = pipeline
         return self._kept[place]
+
+
+def _encoder(place: str, name: str, entry: Sequence[str]) -> nn.Module:
+    """A text encoder in 32 bits, whatever it was saved in, as the other parts are; `entry` are its library and its class."""
+    import transformers
+
+    kind = getattr(transformers, entry[1], None) if entry[0] == "transformers" else None
+    if kind is None:
+        raise TrainingError(
+            f"a pipeline's {name} must be of transformers, but {place!r} has {'.'.join(entry)}; use another model"
+        )
+    return whole(kind, place, subfolder=name, variant=variant_of(place, name), dtype=torch.float32)
 
 
 def part_of(network: nn.Module) -> str:
@@ -108,10 +123,14 @@ def _embedded(pipeline: Any, texts: Sequence[str], spec: Model) -> list[Tensor]:
 
 def _kept(pipeline: Any, texts: Sequence[str], spec: Model) -> list[Tensor]:
     """The same of captions, which are many: encoded once for all runs, beside the latents (`latent_cache`)."""
-    said = hashlib.sha256(repr((FORMAT, tuple(texts), _LONGEST)).encode())
+    said = hashlib.sha256(repr((FORMAT, type(pipeline).__name__, setting(torch.device("cpu")))).encode())
     for name, part in sorted(pipeline.components.items()):
-        if name.startswith("text_encoder") and part is not None:
-            said.update(name.encode())
+        if part is not None and name.startswith("tokenizer"):
+            for at in range(0, len(texts), _TOKENIZED_AT_ONCE):
+                said.update(repr((name, _tokens(part, name, texts[at : at + _TOKENIZED_AT_ONCE]))).encode())
+        elif part is not None and name.startswith("text_encoder"):
+            config = {key: value for key, value in part.config.to_dict().items() if not key.startswith("_")}
+            said.update(repr((name, type(part).__name__, sorted(config.items(), key=str))).encode())
             add_weights(said, part)
     made: list[Tensor] = []
 
@@ -126,6 +145,13 @@ def _kept(pipeline: Any, texts: Sequence[str], spec: Model) -> list[Tensor]:
         rows = kept(f"{said.hexdigest()[:36]}-t{place}", shape, partial(part_of_all, place))
         kept_rows.append(next(part_of_all(place)) if rows is None else rows)
     return kept_rows
+
+
+def _tokens(tokenizer: Any, name: str, texts: Sequence[str]) -> list[list[int]]:
+    """What an encoder is asked at for the texts, which is all that it depends on of them."""
+    most = _most(tokenizer, name)
+    ids: list[list[int]] = tokenizer(list(texts), padding="max_length", max_length=most, truncation=True).input_ids
+    return ids
 
 
 @torch.no_grad()
@@ -186,10 +212,15 @@ def _tokens_beyond(text: str, pipeline: Any) -> tuple[int, int] | None:
         tokenizer = getattr(pipeline, name, None)
         if tokenizer is None:
             continue
-        most = _LONGEST if name == "tokenizer_3" else tokenizer.model_max_length
+        most = _most(tokenizer, name)
         if (count := len(tokenizer(text).input_ids)) > most:
             return count, most
     return None
+
+
+def _most(tokenizer: Any, name: str) -> int:
+    """The number of tokens that an encoder is given at most."""
+    return _LONGEST if name == "tokenizer_3" else int(tokenizer.model_max_length)
 
 
 def _check_sizes(spec: Model, network: Any, pooled: int) -> None:

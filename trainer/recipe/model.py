@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, WithJsonSchema, model_validator
@@ -43,7 +44,8 @@ def _lines(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        lines = decoded(local_path(value).read_bytes()).splitlines()
+        # Not by splitlines: a text may hold other separators, as U+2028.
+        lines = re.split("\r\n|\r|\n", decoded(local_path(value).read_bytes()))
     except (OSError, ValueError) as error:
         raise RuleError(
             "",

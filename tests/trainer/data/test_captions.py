@@ -115,6 +115,13 @@ def test_but_for_the_star_a_pattern_is_what_it_says() -> None:
     assert matching(texts, ["*dog", "a*"]) == [True, True, False, False, True, True]
 
 
+def test_cases_and_ways_to_write_a_mark_make_no_difference() -> None:
+    texts = ["Äpfel", "\u00e4pfel", "a\u0308PFEL", "Stra\u00dfe", "apfel"]
+    for pattern in ("äpfel", "A\u0308*"):
+        assert matching(texts, [pattern]) == [True, True, True, False, False]
+    assert matching(texts, ["STRASSE"]) == [False, False, False, True, False]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_lines_of_json_as_they_are_written_elsewhere(tmp_path: Path, encoding: str) -> None:
     """With any of the encodings and line ends, other ends of lines within a text, and a name whose accent is decomposed."""

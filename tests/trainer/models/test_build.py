@@ -56,7 +56,7 @@ def prepared(recipe: Recipe, folder: Path) -> Prepared:
 
 
 def brightness(x: torch.Tensor) -> torch.Tensor:
-    assert x.shape[1:] == (1, 8, 8)  # decoded images, not latents
+    assert x.shape[1:3] == (1, 8)  # decoded images, not latents
     return x.mean((1, 2, 3))
 
 

@@ -181,6 +181,11 @@ def refused(words: str, model: dict[str, Any], **sections: Any) -> None:
         aligned({"load": "a/b", **model}, **sections)
 
 
+def test_lines_of_a_file_end_as_lines_of_text_do(tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_bytes("a red\u2028apple\r\na\u0085pear\rplum\n\n".encode())
+    assert Model(load="a/b", prompts=str(tmp_path / "prompts.txt")).texts == ("a red\u2028apple", "a\u0085pear", "plum")  # type: ignore[arg-type]  # a file
+
+
 def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
     two = {"prompts": ["a", "b"]}
     refused("`prompts` must not stand beside `prompt`, but got both", {"prompt": "a", **two})

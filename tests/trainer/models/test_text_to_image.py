@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DiffusionPipeline, StableDiffusion3Pipeline, StableDiffusionXLPipeline
+from diffusers import DiffusionPipeline, StableDiffusion3Pipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import Tensor
 
 from dualsweep.trainer.engine.sample_command import restore
@@ -128,7 +128,7 @@ def test_what_is_unlike_the_known_kinds_is_refused(sdxl: str, tmp_path: Path) ->
     refiner.save_pretrained(str(tmp_path / "refiner"))
     with pytest.raises(TrainingError, match="has no tokenizer; give the folder that holds"):
         Library().predictor(Model(load=str(tmp_path / "refiner"), prompt="a"))
-    pipeline.unet.register_to_config(time_cond_proj_dim=8)
+    pipeline.unet = UNet2DConditionModel.from_config({**pipeline.unet.config, "time_cond_proj_dim": 8})
     pipeline.save_pretrained(str(tmp_path / "distilled"))
     with pytest.raises(TrainingError, match="also has time_cond_proj_dim 8; use another model"):
         Library().predictor(Model(load=str(tmp_path / "distilled"), prompt="a"))

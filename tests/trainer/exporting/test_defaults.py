@@ -1,0 +1,72 @@
+"""What diffusers' own classes, and `pipeline.py`, do of an exported pipeline where nobody tells them more."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from diffusers import DiffusionPipeline
+
+from dualsweep.trainer.engine.sample_command import restore
+from dualsweep.trainer.exporting.folder import Exported, write_pipeline
+from tests.trainer.exporting.test_folder import LORA, SHORT, UNMEASURED
+from tests.trainer.models.test_build import aligned, train
+
+SAMPLED = {**UNMEASURED, "sampler": "ddim", "sample_steps": 2}
+
+
+def exported(model: dict[str, Any], folder: Path) -> tuple[Exported, str]:
+    result = train(aligned(model, train=SHORT | {"steps": 1, "batch_size": 4}, evaluation=SAMPLED), folder / "run")
+    (folder / "out").mkdir()
+    return write_pipeline(restore(str(result.checkpoint)), folder / "out"), str(folder / "out")
+
+
+def own(out: str) -> Any:
+    pipeline = DiffusionPipeline.from_pretrained(out)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def test_an_old_base_has_images_of_the_size_that_was_trained(text_to_image: str, tmp_path: Path) -> None:
+    """diffusers takes a small UNet of before 0.9 for one of a wrong size."""
+    base = Path(shutil.copytree(text_to_image, tmp_path / "base"))
+    config = json.loads((base / "unet/config.json").read_text()) | {"_diffusers_version": "0.6.0"}
+    (base / "unet/config.json").write_text(json.dumps(config))
+    told, out = exported({"load": str(base), "prompt": "a red apple", "lora": LORA}, tmp_path)
+    assert told.size is None
+    assert own(out)("a red apple", num_inference_steps=2).images[0].size == (8, 8)
+
+
+@pytest.mark.parametrize("kind", ["text_to_image", "sdxl", "sd3"])
+def test_the_card_s_call_gives_images_that_are_not_square_too(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:  # fmt: skip
+    model = {"load": request.getfixturevalue(kind), "prompt": "a red apple", "lora": LORA, "shape": [1, 8, 16]}
+    told, out = exported(model, tmp_path)
+    assert told.size == (None if kind == "text_to_image" else (8, 16))
+    size = {} if told.size is None else {"height": told.size[0], "width": told.size[1]}
+    assert own(out)("a red apple", num_inference_steps=2, **size).images[0].size == (16, 8)  # width, height
+    own(out)("a red apple", num_inference_steps=2)  # of any size, and no error
+
+
+def test_only_prompts_that_are_drawn_are_embedded_and_few_at_once(
+    text_to_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [f"a pear {number}" for number in range(70)]
+    _, out = exported({"load": text_to_image, "prompts": prompts}, tmp_path)
+    pipeline = DiffusionPipeline.from_pretrained(out, custom_pipeline=out, trust_remote_code=True)
+    pipeline.set_progress_bar_config(disable=True)
+    asked: list[int] = []
+    encoder, forward = pipeline.text_encoder, pipeline.text_encoder.forward
+
+    def noted(ids: Any, *rest: Any, **more: Any) -> Any:
+        asked.append(len(ids))
+        return forward(ids, *rest, **more)
+
+    monkeypatch.setattr(encoder, "forward", noted)
+    assert len(pipeline(batch_size=1).images) == 1 and asked == [1]
+    asked.clear()
+    assert len(pipeline().images) == 64 and asked == [16, 16, 16, 16]
