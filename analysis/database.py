@@ -54,7 +54,20 @@ def wrong_with_file(uri: str) -> Wrong | None:
         return "must be an SQLite database", f"{file} ({error})", "move that file away, or name another"
     if tables >= _OPTUNAS and not tables >= _OURS:
         return "must not be Optuna's own database", str(file), "name another file"
+    if tables and not tables & _OURS:
+        return "must be a database of MLflow's alone", f"{file} with the table {show(min(tables))}", "name another file"
     return _wrong_with_version(rule, uri, version) if tables >= _OURS else None
+
+
+def is_empty(file: Path) -> bool:
+    """Whether there is nothing in an SQLite file, where MLflow would make its tables; the file is there, and good."""
+    if not file.stat().st_size:
+        return True
+    with contextlib.closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=1)) as connection:
+        try:
+            return not connection.execute("select count(*) from sqlite_master").fetchone()[0]
+        except sqlite3.DatabaseError:  # by a writer, which MLflow waits for
+            return False
 
 
 def wrong_with_writing(uri: str) -> Wrong | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from dualsweep.analysis.database import wrong_with_file
+from dualsweep.analysis.database import is_empty, wrong_with_file
 from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.tracking_uri import wrong_with
 from dualsweep.analysis.trials import Trial
@@ -87,6 +87,11 @@ def _check(tracking_uri: str) -> None:
         )
     if (state := wrong_with_file(tracking_uri)) is not None:
         raise ReviewError(f"The tracking URI {state[0]}, but got {state[1]}; {state[2]}.")
+    if file is not None and is_empty(file):
+        raise ReviewError(
+            f"The tracking URI must name an MLflow store that exists, but got {tracking_uri!r} and {str(file)!r} is empty. "
+            "Correct the path, or run the sweep first."
+        )
     if is_http(tracking_uri):
         parts = urlsplit(tracking_uri)
         _check_server(masked(tracking_uri), parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))

@@ -10,6 +10,7 @@ from typing import NamedTuple, NoReturn
 
 from rich.console import Console
 
+from dualsweep.analysis.database import wrong_with_file, wrong_with_writing
 from dualsweep.sweeps.mirrored.driving import driving
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.studies.storage import StorageError, locked
@@ -98,12 +99,15 @@ def _delivered(target: Target, console: Console) -> bool:
         console.print(text, highlight=False, soft_wrap=True)
 
     place = f"MLflow at {masked(target.uri)}"
+    if (wrong := wrong_with_file(target.uri) or wrong_with_writing(target.uri)) is not None:
+        raise InputError([Diagnostic(("SWEEP",), f"its store {wrong[0]}", *wrong[1:], "command line", 1)])
     ledger = Ledger.open(target.folder, target.uri, target.experiment)
     shown = _Progress(target, ledger, say)
     delivery = Delivery(target.uri, ledger, target.folder / FOLDER, say, shown.moved)
     down = ""
     while True:
         try:
+            delivery.connect()
             delivery.deliver()
             say(f"{target.folder}: {place} has all that was spooled")
             return True

@@ -246,7 +246,9 @@ def _check_replayed(journal: Path) -> None:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    if not journal.exists():
+    if not journal.is_file():
+        if journal.exists() or journal.is_symlink():
+            set_aside(str(journal.parent), journal.name, "a folder" if journal.is_dir() else "no file")
         return
     try:
         for number, line in enumerate(journal.read_bytes().splitlines(), 1):

@@ -79,8 +79,8 @@ def _warn(path: Path, reason: str) -> None:
 
 
 def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[bytes, int]]:
-    """The whole lines from a byte offset on, one by one, each with the offset where it ends; none of a file that isn't there."""
-    if not path.exists():
+    """The whole lines from a byte offset on, one by one, each with the offset where it ends; none of what is no file."""
+    if not path.is_file():
         return
     with path.open("rb") as file:
         file.seek(offset)

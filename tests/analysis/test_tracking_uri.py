@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def test_a_database_of_the_installed_version_is_good(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "state", ["older", "of a newer MLflow", "without a version", "no database", "cut off", "Optuna's", "a folder"]
+    "state", ["older", "of a newer MLflow", "without a version", "no database", "cut off", "Optuna's", "another's", "a folder"]
 )
 def test_another_state_is_told_in_one_line(tmp_path: Path, state: str) -> None:
     file = tmp_path / "m.db"
@@ -120,6 +121,10 @@ def test_another_state_is_told_in_one_line(tmp_path: Path, state: str) -> None:
         for table in ("studies", "trials"):
             connection.execute(f"create table {table} (x)")
         connection.close()
+    elif state == "another's":
+        words = "must be a database of MLflow's alone, "
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            connection.execute("create table mine (x)")
     else:
         words = "must name a file"
         file.mkdir()
@@ -172,3 +177,19 @@ def test_a_file_that_cannot_be_written_is_told_before(tmp_path: Path, place: str
 
 def test_a_place_that_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
     assert wrong_with_writing(f"sqlite:///{tmp_path}/new/m.db") is None and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("made", [b"", None], ids=["no bytes", "no tables"])
+def test_who_only_reads_makes_no_tables_in_a_file_that_has_none(tmp_path: Path, made: bytes | None) -> None:
+    file = tmp_path / "m.db"
+    if made is None:
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            connection.execute("create table mine (x)")
+            connection.execute("drop table mine")
+            connection.commit()
+    else:
+        file.write_bytes(made)
+    before = file.read_bytes()
+    with pytest.raises(ReviewError, match=r"must name an MLflow store that exists, .* is empty"):
+        open_client(f"sqlite:///{file}")
+    assert file.read_bytes() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_what_no_file_tells_of_has_failed(moved: Path) -> None:
     assert lost.result.status == "failed" and "no other file tells" in lost.result.reason
 
 
-@pytest.mark.parametrize("kind", ["noise", "nested", "list", "folder", "line", "last", "empty", "gone"])
+@pytest.mark.parametrize("kind", ["noise", "nested", "list", "folder", "line", "last", "empty", "gone", "link"])
 def test_a_damaged_study_is_asked_again_for_what_the_records_know(kind: str, moved: Path) -> None:
     from dualsweep.sweeps.planning.load import load_plan
     from dualsweep.sweeps.studies.study import Study
@@ -93,14 +94,16 @@ def test_a_damaged_study_is_asked_again_for_what_the_records_know(kind: str, mov
         lines = journal.read_bytes().splitlines(keepends=True)
         lines[len(lines) // 2 if kind == "line" else -1] = b'{"op_co\n'
         journal.write_bytes(b"".join(lines))
-    elif kind == "gone":
+    elif kind in ("gone", "link"):
         journal.unlink()
+        if kind == "link":
+            journal.symlink_to("nowhere")
     else:
         spoil(journal, kind)
     with Study(plan, journal.parent) as study:
         assert [(each.number, each.params) for each in study.unfinished()] == before  # until the records tell it
         assert study.remaining == 0 and open_storage(url, held=False).get_all_studies()
-    assert journal.with_name(journal.name + DAMAGED).exists() == (kind not in ("empty", "gone"))
+    assert os.path.lexists(journal.with_name(journal.name + DAMAGED)) == (kind not in ("empty", "gone"))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,38 @@ def test_of_a_folder_whose_ledger_is_damaged_the_sweep_s_file_delivers(content: 
     assert refused.returncode == 2 and "whose tracking.json is damaged; name a sweep file" in refused.stderr, refused.stderr
     done = dualsweep_here("sync", "sweep.yaml", folder=tmp_path)
     assert done.returncode == 0 and "has all that was spooled" in done.stdout + done.stderr
+
+
+def delivered(folder: Path) -> tuple[Plan, Path, Path]:
+    search, output = spooled(folder, f"sqlite:///{folder}/own.db")
+    assert dualsweep_here("sync", folder=folder).returncode == 0
+    return search, output, folder / "own.db"
+
+
+def test_a_store_that_lost_all_of_it_gets_all_of_it_again(tmp_path: Path) -> None:
+    """Although the ledger knows of nothing that waits."""
+    search, _, file = delivered(tmp_path)
+    file.unlink()
+    done = dualsweep_here("sync", folder=tmp_path)
+    assert done.returncode == 0 and "has all that was spooled" in done.stdout, done
+    client = MlflowClient(search.tracking_uri)
+    experiment = client.get_experiment_by_name(search.experiment)
+    assert experiment is not None
+    [trial] = client.search_runs([experiment.experiment_id], "tags.`dualsweep.kind` = 'trial'")
+    assert len(client.get_metric_history(trial.info.run_id, "objective")) == POINTS
+
+
+@pytest.mark.parametrize("state", ["noise", "a folder", "another's"])
+def test_a_store_that_is_none_is_refused_and_left_as_it_is(state: str, tmp_path: Path) -> None:
+    _, _, file = delivered(tmp_path)
+    file.unlink()
+    if state == "a folder":
+        file.mkdir()
+    elif state == "noise":
+        file.write_bytes(b"x" * 5000)
+    else:
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            connection.execute("create table mine (a)")
+    done = dualsweep_here("sync", folder=tmp_path)
+    assert done.returncode == 2 and "SWEEP: its store must " in done.stderr and "has all" not in done.stdout
+    assert state == "a folder" or file.stat().st_size < 20_000

@@ -213,6 +213,32 @@ def test_a_deleted_trial_is_begun_anew_with_all_of_it_and_its_sweep_is_kept(stor
     assert [step for _, step, _ in store.points[new]] == list(range(5))
 
 
+@pytest.mark.parametrize("content", ["", "another"])
+def test_a_spool_that_was_cut_or_is_another_is_delivered_whole(content: str, store: Store, tmp_path: Path) -> None:
+    """The ledger's offset is then in the middle of a line, or beyond the end: what stands before it is no less new."""
+    filled(tmp_path, "0000", range(20))
+    opened(tmp_path).deliver()
+    file = tmp_path / FOLDER / "0000.jsonl"
+    file.write_text("")
+    if content:
+        spool(tmp_path, "0000").tags({"a": "b" * 300})
+    filled(tmp_path, "0000", range(20, 60))
+    again = opened(tmp_path)
+    assert not again.has_all()
+    again.deliver()
+    assert [step for _, step, _ in store.history("trial 0000")] == list(range(60)) and again.has_all()
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_what_is_no_file_among_spools_is_set_aside(kind: str, store: Store, tmp_path: Path) -> None:
+    filled(tmp_path, "0000", range(2))
+    odd = tmp_path / FOLDER / "0001.jsonl"
+    odd.mkdir() if kind == "folder" else odd.symlink_to("nowhere")
+    opened(tmp_path).deliver()
+    assert [step for _, step, _ in store.history("trial 0000")] == [0, 1]
+    assert not odd.is_symlink() and not odd.exists()
+
+
 def test_the_sweep_comes_first_and_each_training_below_its_trial(store: Store, tmp_path: Path) -> None:
     for name in ("0002-seed-1", "0002", "amortised", "sweep", "0000"):
         filled(tmp_path, name, range(1))
