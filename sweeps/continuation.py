@@ -26,6 +26,7 @@ from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import TrialStart
 from dualsweep.trainer.checks.warm_start_files import other_problem
+from dualsweep.trainer.engine.dual_side import problem_of
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 
@@ -63,9 +64,7 @@ class Continuing:
         for near in (alike[index] for index in order):
             if checkpoints := _checkpoints(near.record, is_there):
                 multipliers = _predicted(translator, params, alike, near)
-                cap = recipe.dual.cap
-                limited = {name: min(cap, max(-cap, each)) for name, each in multipliers.items()}
-                return TrialStart.of(near.record.id, checkpoints, limited)
+                return TrialStart.of(near.record.id, checkpoints, _projected(multipliers, recipe))
         return TrialStart()
 
     def _finished(self, ended: Iterable[TrialRecord]) -> list[_Finished]:
@@ -111,6 +110,13 @@ def _predicted(
             share = multipliers[name] / whole if whole else 1.0 / len(budget.constraints)
             multipliers[name] = price * share
     return multipliers
+
+
+def _projected(multipliers: Mapping[str, float], recipe: Recipe) -> dict[str, float]:
+    """The nearest that a run of the recipe can have."""
+    problem = problem_of(recipe)
+    nearest = problem.project(np.array([multipliers[name] for name in problem.names]), recipe.dual.cap)
+    return dict(zip(problem.names, nearest.tolist(), strict=True))
 
 
 def _convex(prices: Vector, near: Vector, way: Vector, span: Vector) -> Vector:

@@ -68,33 +68,11 @@ class Delivery:
         for path in spool.glob("*.jsonl"):
             if not path.is_file():
                 set_aside(str(spool), path.name, "a folder" if path.is_dir() else "no file")
-        for name in self.names():
-            self._begin_anew_where_it_was_cut(name)
+        ledger.check_offsets(spool)
 
     def names(self) -> list[str]:
         """The runs with a spool, the sweep's own first: its trials' runs name it."""
         return sorted((path.stem for path in self._spool.glob("*.jsonl")), key=lambda name: (name != SWEEP, name))
-
-    def _begin_anew_where_it_was_cut(self, name: str) -> None:
-        """A spool that no longer ends a line where the ledger says that MLflow has it is another one, and delivered whole.
-
-        Of what MLflow has already it keeps one.
-        """
-        entry = self.ledger.runs.get(name)
-        if entry is None or not entry.offset:
-            return
-        with self._path(name).open("rb") as file:
-            file.seek(entry.offset - 1)
-            if file.read(1) != b"\n":
-                entry.offset = 0
-
-    def connect(self) -> None:
-        """Asks MLflow what it has, so that `deliver` sends what it has lost.
-
-        Raises:
-            Exception: of MLflow's many, where it does not answer.
-        """
-        self._connect()
 
     def waiting(self) -> int:
         """Records and artifacts that MLflow does not have yet."""
@@ -121,7 +99,7 @@ class Delivery:
     def _deliver(self) -> None:
         if not any(map(self._waits, self.names())):
             return
-        client = self._connect()
+        client = self.connect()
         names = [name for name in self.names() if self._waits(name)]  # with those of runs that were found to be lost
         for name in [SWEEP, *(name for name in names if name != SWEEP)]:
             entry = self._run(client, name)
@@ -137,7 +115,7 @@ class Delivery:
     def _path(self, name: str) -> Path:
         return self._spool / f"{name}.jsonl"
 
-    def _connect(self) -> MlflowClient:
+    def connect(self) -> MlflowClient:
         """The client, its experiment there, and the ledger true: runs that MLflow has lost are begun anew."""
         if self._client is not None:
             return self._client

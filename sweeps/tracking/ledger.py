@@ -69,6 +69,16 @@ class Ledger:
     def entry(self, name: str) -> Entry:
         return self.runs.setdefault(name, Entry())
 
+    def check_offsets(self, spool: Path) -> None:
+        """A spool that ends no line where MLflow is said to have it is another one, and to be delivered whole.
+
+        Of what MLflow has already it keeps one.
+        """
+        for name, entry in self.runs.items():
+            path = spool / f"{name}.jsonl"
+            if entry.offset and path.is_file() and not _ends_a_line(path, entry.offset):
+                entry.offset = 0
+
     def lose(self, name: str) -> None:
         """A run that MLflow no longer has is to be delivered anew; those below it are looked up again and go below it."""
         below = [each for each in self.runs if name == SWEEP or each.startswith(f"{name}-")]
@@ -81,6 +91,12 @@ class Ledger:
         plain = {"uri": self.uri, "experiment": self.experiment, "sweep_id": self.sweep_id}
         text = json.dumps({**plain, "runs": {name: asdict(entry) for name, entry in self.runs.items()}})
         write_file(self.path, text, durable=True)
+
+
+def _ends_a_line(path: Path, offset: int) -> bool:
+    with path.open("rb") as file:
+        file.seek(offset - 1)
+        return file.read(1) == b"\n"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dualsweep.trainer.checks.after_loading import info_of, loaded
 from dualsweep.trainer.checks.findings import Findings, findings
+from dualsweep.trainer.checks.own_metrics import OwnMetrics
 from dualsweep.trainer.checks.own_step import own_step_faults
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Keys, UnplacedError
 from dualsweep.trainer.config.yaml_file import Document
@@ -31,11 +32,9 @@ from dualsweep.trainer.engine.optimizers import stepper
 from dualsweep.trainer.errors import BadPartError, TrainingError
 from dualsweep.trainer.evaluation.calibrated_judge import JudgesOfShares
 from dualsweep.trainer.evaluation.confusion import check_counts
-from dualsweep.trainer.evaluation.evidence import Evidence
 from dualsweep.trainer.evaluation.images import Rows
 from dualsweep.trainer.evaluation.judge import ConvJudge, judge_for
 from dualsweep.trainer.evaluation.judge_protocol import Judge, classify, embed
-from dualsweep.trainer.evaluation.metrics import SHIPPED, measure
 from dualsweep.trainer.models.activation_checkpointing import checkpoint_activations
 from dualsweep.trainer.models.build import build, compose, shape_of
 from dualsweep.trainer.models.frozen import frozen_models
@@ -43,6 +42,7 @@ from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.schedules import in_words, noise_schedule
 from dualsweep.trainer.models.spaces import Space
+from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.share import Share
@@ -116,10 +116,10 @@ class _Trial:
         if isinstance(self.recipe.dual.rule, OwnPart):
             yield from _placed(partial(_ask_rule, self.recipe, self.recipe.dual.rule), ("dual", "rule", "call"))
         built: list[tuple[Predictor, Space]] = []
-        yield from _placed(lambda: built.append(self._model()), self._model_keys)
+        yield from _placed(lambda: built.extend(self._model()), self._model_keys)
+        yield from self.late
         if not built:
             return
-        yield from self.late
         predictor, space = built[0]
         two = self._two(space)
         if self.recipe.evaluation.judge.call is not None:
@@ -132,17 +132,21 @@ class _Trial:
                 yield from among_faults(named.value, predictor.texts, named.keys)
                 yield from _placed(partial(self._ask_share, named.value, two), named.keys)
         yield from own_step_faults(self.recipe)
-        for position, name in enumerate(self.recipe.evaluation.metrics):
-            if name not in SHIPPED and self.data is not None:
-                yield from _placed(partial(self._ask_metric, name), ("evaluation", "metrics", position))
+        if self.data is not None:
+            own = OwnMetrics(self.recipe, self.data, self._judge)
+            for position, name in own.names:
+                yield from _placed(partial(own.ask, name, FEW, MORE), ("evaluation", "metrics", position))
 
     @property
     def _model_keys(self) -> Keys:
-        kind = next(word for word in ("unet", "load", "call", "compose") if getattr(self.recipe.model, word) is not None)
-        return ("model", kind)
+        return ("model", _kind(self.recipe.model))
 
-    def _model(self) -> tuple[Predictor, Space]:
-        """The trained model, asked as a run asks it, and the frozen ones."""
+    def _keys_of(self, name: str) -> Keys:
+        """Where a frozen model stands."""
+        return ("models", name, _kind(self.recipe.models[name])) if name in self.recipe.models else self._model_keys
+
+    def _model(self) -> list[tuple[Predictor, Space]]:
+        """The trained model, asked as a run asks it, and the frozen ones; none where parts of a composed one are wrong."""
         recipe = self.recipe
         examples = self.data.examples if self.data is not None else None
         captions = examples.captions if examples is not None else None
@@ -159,10 +163,15 @@ class _Trial:
             self._ask_to_train(trained)
             self._try_times(trained, shape, len(schedule.alphas_cumprod))
         self.late += change_faults(recipe, shape, space.latent)
-        frozen = frozen_models(recipe, names, trained, schedule, shape, _CPU, space, library)
+        frozen: dict[str, Predictor] = {}
+        for name in dict.fromkeys(names):
+            own = partial(frozen_models, recipe, [name], trained, schedule, shape, _CPU, space, library)
+            self.late += _placed(partial(_put, frozen, own), self._keys_of(name))
         if recipe.schedule is None and recipe.leading.load is not None:
             self.schedule = f"{in_words(schedule)}: that of {recipe.leading.load}"
-        return (trained if trained is not None else compose(recipe, frozen)), space
+        if trained is None and set(frozen) < set(names):
+            return []
+        return [(trained if trained is not None else compose(recipe, frozen), space)]
 
     def _count(self, predictor: Predictor) -> None:
         total, learned = counted(predictor.inner.parameters())
@@ -234,24 +243,6 @@ class _Trial:
         with torch.set_grad_enabled(self.recipe.rollout.gradient == "backpropagation"):
             share_of(share, judges(share), self.recipe.rollout.gradient)(two)
 
-    def _ask_metric(self, name: str) -> None:
-        """On two samples; one that fails there, where it may need more, is asked on more."""
-        try:
-            measure(self._evidence(FEW), [name])
-        except BadPartError:
-            measure(self._evidence(min(MORE, max(FEW, self.recipe.evaluation.samples))), [name])
-
-    def _evidence(self, count: int) -> Evidence:
-        """What a metric is given, with examples in place of samples."""
-        assert self.data is not None
-        everything = self.data.split.examples
-        rows = np.resize(np.arange(len(everything)), count)
-        held_out = self.data.split.held_out
-        return Evidence(
-            everything.fetch(rows), Rows(self.data.examples, self.data.rows[0]), Rows(everything, np.arange(len(everything))),
-            Rows(everything, held_out) if len(held_out) else None, self._judge(), everything.class_names,
-        )  # fmt: skip
-
 
 def _ask_rule(recipe: Recipe, part: OwnPart) -> None:
     """One dual step of a user's own rule; one of second order is asked first in training, with what is measured there."""
@@ -267,6 +258,15 @@ def _ask_rule(recipe: Recipe, part: OwnPart) -> None:
     if shapes != [(count,), memory.shape]:
         needed = f"the dual rule {part} must return a Move of multipliers [{count}] and of memory {list(memory.shape)}"
         raise BadPartError(needed, f"{list(shapes[0])} and {list(shapes[1])}", "fix it")
+
+
+def _kind(model: Model) -> str:
+    """The key that says what a model is."""
+    return next(word for word in ("unet", "load", "call", "compose") if getattr(model, word) is not None)
+
+
+def _put(frozen: dict[str, Predictor], made: Callable[[], Mapping[str, Predictor]]) -> None:
+    frozen |= made()
 
 
 def _placed(ask: Callable[[], object], keys: Keys) -> Iterator[Diagnostic]:

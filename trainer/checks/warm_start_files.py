@@ -13,7 +13,7 @@ from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.recipe.bound import KEYS
-from dualsweep.trainer.recipe.model import Schedule
+from dualsweep.trainer.recipe.model import Lora, Schedule
 from dualsweep.trainer.recipe.recipe import Recipe, flatten
 from dualsweep.trainer.storage import MARKER, is_local, local_path
 
@@ -83,9 +83,40 @@ def _recipe_faults(recipe: Recipe, theirs: dict[str, Any]) -> Iterator[Diagnosti
         yield Diagnostic(
             ("start", "from"), "must hold a model that predicts the same", received, f"write prediction: {prediction}"
         )
+    yield from _noise_faults(recipe, theirs)
+    yield from _network_faults(recipe, theirs)
     names = [str(each.get("name")) for each in theirs.get("constraints") or []]
     missing = [each.name for each in recipe.constraints if each.name not in (*names, *recipe.start.multipliers)]
     if missing and recipe.dual.rule != "fixed":
         received = f"none for {', '.join(missing)}, where that run has {', '.join(names) or 'no constraints'}"
         rule = "must give a multiplier for each constraint that its run has not"
         yield Diagnostic(("start",), rule, received, f"write multipliers: {{{missing[0]}: 0.0}}")
+
+
+def _noise_faults(recipe: Recipe, theirs: dict[str, Any]) -> Iterator[Diagnostic]:
+    """Where neither run has its noise schedule from a model that it loads."""
+    if recipe.model.load is not None or (theirs.get("model") or {}).get("load") is not None:
+        return
+    mine, written = (recipe.schedule or Schedule()).model_dump(mode="json"), theirs.get("schedule") or {}
+    other = {**Schedule().model_dump(mode="json"), **written}
+    for key, value in mine.items():
+        if key != "prediction" and other.get(key) != value:
+            there, here = ("nothing" if each is None else show(each) for each in (other.get(key), value))
+            received = f"{key} {there} there, where this recipe has {here}"
+            remedy = f"make schedule.{key} alike, or drop `start`"
+            yield Diagnostic(("start", "from"), "must hold a model of this recipe's noise schedule", received, remedy)
+
+
+def _network_faults(recipe: Recipe, theirs: dict[str, Any]) -> Iterator[Diagnostic]:
+    """What is added to a network: an embedding of multipliers, and a low-rank adapter."""
+    assert recipe.start is not None
+    model = theirs.get("model") or {}
+    added = {
+        "amortised": (recipe.amortised is not None, theirs.get("amortised") is not None),
+        "model.lora": (isinstance(recipe.model.lora, Lora), isinstance(model.get("lora"), dict)),
+    }
+    for key, (mine, other) in added.items():
+        if mine != other:
+            received = f"{'one' if other else 'none'} there, where this recipe has {'one' if mine else 'none'}"
+            remedy = f"{'drop' if mine else 'write'} {key}, or take its weights alone by model: {{load: {recipe.start.place}}}"
+            yield Diagnostic(("start", "from"), f"must hold a run with `{key}` where this recipe has it", received, remedy)

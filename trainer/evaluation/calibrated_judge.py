@@ -19,7 +19,7 @@ from dualsweep.trainer.data.examples import Examples
 from dualsweep.trainer.errors import BadPartError, TrainingError
 from dualsweep.trainer.evaluation.confusion import Confusion
 from dualsweep.trainer.evaluation.images import Integers, Rows
-from dualsweep.trainer.evaluation.judge import own_judge, trained_judge
+from dualsweep.trainer.evaluation.judge import OfCopies, own_judge, trained_judge
 from dualsweep.trainer.evaluation.judge_protocol import classify
 from dualsweep.trainer.recipe.base import ClassName
 from dualsweep.trainer.recipe.evaluation import JudgeSpec
@@ -129,6 +129,8 @@ class JudgesOfShares:
         elif not callable(getattr(judge, "probabilities", None)):
             rule = f"the judge of {call} must have probabilities(x), or be a torch module of logits"
             raise BadPartError(rule, f"a {type(judge).__name__}", "return one")
+        else:
+            judge = OfCopies(judge, ("probabilities",))
         return judge, self._unseen(share, call)
 
     def _held_out(self, share: Share) -> Labelled:

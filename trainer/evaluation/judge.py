@@ -12,7 +12,8 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from dualsweep.trainer.config.import_path import import_callable
 from dualsweep.trainer.data.examples import Examples
@@ -29,7 +31,7 @@ from dualsweep.trainer.evaluation.judge_network import ConvJudge, fit, train_jud
 from dualsweep.trainer.evaluation.judge_protocol import Judge
 from dualsweep.trainer.recipe.evaluation import JudgeSpec
 
-__all__ = ["ConvJudge", "Judge", "judge_for", "load_judge", "save_judge", "train_judge"]
+__all__ = ["ConvJudge", "Judge", "OfCopies", "judge_for", "load_judge", "save_judge", "train_judge"]
 
 FORMAT = "dualsweep-judge-1"
 
@@ -49,8 +51,8 @@ def judge_for(
         ValueError: a label outside the classes.
     """
     if spec.call is not None:
-        own: Judge = own_judge(spec.call, ("features", "probabilities"))
-        return own
+        methods = ("features", "probabilities")
+        return OfCopies(own_judge(spec.call, methods), methods)
     if examples.labels is None or len(np.unique(examples.labels[examples.labels >= 0])) < 2:
         return None
     return trained_judge(examples, examples.labels, len(examples.class_names), spec, seed, cache_dir, device)
@@ -90,6 +92,21 @@ def own_judge(path: str, methods: Sequence[str]) -> Any:
             rule = f"the judge of {path} must have {' and '.join(f'{each}(x)' for each in methods)}"
             raise BadPartError(rule, f"a {type(judge).__name__} without {method}", "return an object that has")
     return judge
+
+
+class OfCopies:
+    """A user's judge that is asked of copies, which it may change in place: the same samples are others' too."""
+
+    features: Callable[[Tensor], Tensor]
+    probabilities: Callable[[Tensor], Tensor]
+
+    def __init__(self, judge: Any, methods: Sequence[str]) -> None:
+        for method in methods:
+            setattr(self, method, partial(self._asked, getattr(judge, method)))
+
+    @staticmethod
+    def _asked(method: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        return method(x.clone())
 
 
 def _key(examples: Examples, labels: Integers, classes: int, spec: JudgeSpec, seed: int) -> str:

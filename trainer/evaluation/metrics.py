@@ -6,19 +6,21 @@ import math
 import numbers
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.import_path import import_callable
-from dualsweep.trainer.errors import BadPartError, TrainingError
+from dualsweep.trainer.errors import BadPartError
 from dualsweep.trainer.evaluation import shipped
 from dualsweep.trainer.evaluation.evidence import Evidence, Metric, NotMeasured
 
-__all__ = ["LONGEST", "SHIPPED", "Evidence", "Measured", "Metric", "NotMeasured", "measure", "resolve"]
+__all__ = ["LONGEST", "SHIPPED", "Evidence", "Measured", "Metric", "NotMeasured", "check_keys", "measure", "resolve"]
 
 SHIPPED: dict[str, Metric] = {name: getattr(import_module(f"{shipped.__name__}.{name}"), name) for name in shipped.NAMES}
+#: What their keys are called; an added one may say so.
+_KEYS: dict[str, str] = {name: getattr(import_module(f"{shipped.__name__}.{name}"), "KEYS", r"(?!)") for name in shipped.NAMES}
 LONGEST = 250  # characters of a metric's name in MLflow
 
 
@@ -50,10 +52,11 @@ def resolve(names: Sequence[str]) -> dict[str, Metric]:
 def measure(evidence: Evidence, names: Sequence[str]) -> Measured:
     """Every named metric of the evidence.
 
-    A metric this evidence does not allow is left out with a note; so are all of them where samples are not finite.
+    A metric this evidence does not allow is left out with a note, and one with the key of another one, which a dry run tells
+    before; so are all of them where samples are not finite.
 
     Raises:
-        TrainingError: a metric failed, or returned something other than a dict of names to finite or NaN numbers.
+        BadPartError: a user's metric failed, or returned something other than a dict of names to finite or NaN numbers.
         ValueError: an unknown metric, or too few samples for one.
     """
     broken = int((~evidence.samples.isfinite().flatten(1).all(dim=1)).sum())
@@ -69,15 +72,30 @@ def measure(evidence: Evidence, names: Sequence[str]) -> Measured:
             notes.append(f"{name} is left out: {reason}")
             continue
         if twice := sorted(set(result) & {key.removeprefix(metric_names.EVALUATION) for key in values}):
-            raise TrainingError(f"the keys of metrics must be unique, but got {twice} of {name} twice; rename them in {name}")
+            notes.append(f"{name} is left out: its keys {', '.join(twice)} are another metric's too; rename them in it")
+            continue
         values.update({metric_names.EVALUATION + key: value for key, value in result.items()})
     return Measured(values, tuple(notes))
+
+
+def check_keys(name: str, keys: Collection[str], names: Sequence[str], before: Mapping[str, Collection[str]]) -> None:
+    """Checks that the keys of a user's metric are not those of the shipped ones among `names`, nor of the users' before it.
+
+    Raises:
+        BadPartError: one is.
+    """
+    taken = {other: _KEYS[other] for other in names if other in SHIPPED}
+    taken |= {other: "|".join(map(re.escape, own)) or "(?!)" for other, own in before.items()}
+    for other, pattern in taken.items():
+        if same := [key for key in keys if re.fullmatch(pattern, key)]:
+            rule = f"the metric {name} must return keys that are not those of {other}"
+            raise BadPartError(rule, ", ".join(map(repr, same)), "rename them")
 
 
 def _users(name: str, metric: Metric, evidence: Evidence) -> dict[str, float]:
     """What a user's metric returns, checked."""
     try:
-        result: object = metric(evidence)
+        result: object = metric(replace(evidence, samples=evidence.samples.clone()))  # which it may change in place
     except NotMeasured:
         raise
     except Exception as error:

@@ -62,6 +62,7 @@ async def awaited(x): return x.flatten(1).mean(1)
 def detached(x): return x.detach().flatten(1).mean(1)
 
 def fine(evidence): return {"a": 1.0, "judged": float(len(evidence.judge.features(evidence.samples)))}
+def same(evidence): return {"frechet": 1.0}
 def listed(evidence): return [1.0]
 def failing(evidence): return {"a": evidence.sample.mean()}
 def needs_ten(evidence): return {"a": float(evidence.samples.flatten(1)[9, 0])}
@@ -89,8 +90,8 @@ def parts(module: WriteModule) -> str:
     return module("dry_parts", MODULE)
 
 
-def told(text: str, call: str | None = None) -> list[str]:
-    head = HEAD if call is None else HEAD.replace("unet: {channels: [16, 32]}", f"call: 'dry_parts:{call}'")
+def told(text: str, call: str | None = None, head: str = HEAD) -> list[str]:
+    head = head if call is None else head.replace("unet: {channels: [16, 32]}", f"call: 'dry_parts:{call}'")
     try:
         dry_run(*recipe_of(text, head))
     except InputError as error:
@@ -209,6 +210,7 @@ def told_of_alignment(constraint: str) -> list[str]:
         ("needs_ten", None),
         ("listed", "the metric dry_parts:listed must return a dict of floats, but got a list"),
         ("failing", "the metric dry_parts:failing must not fail, but got AttributeError"),
+        ("same", "the metric dry_parts:same must return keys that are not those of frechet, but got 'frechet'"),
     ],
 )
 def test_a_metric_is_asked_as_at_the_end(parts: str, metric: str, says: str | None) -> None:
@@ -335,3 +337,12 @@ def test_a_reward_that_is_a_coroutine_is_refused_without_a_warning_of_python(
     assert "must return one value for each sample" in problem and "but got a coroutine" in problem
     gc.collect()
     assert not [each for each in recwarn if "never awaited" in str(each.message)]
+
+
+def test_a_frozen_model_that_does_not_fit_is_told_at_its_own_line(parts: str) -> None:
+    models = "models:\n  near: {call: 'dry_parts:good'}\n  far: {call: 'dry_parts:cut'}\n"
+    terms = (
+        "constraints:\n  - {name: a, closeness: {to: near}, at_most: 1.0}\n  - {name: b, closeness: {to: far}, at_most: 1.0}\n"
+    )
+    (problem,) = told(f"{DIGITS}{models}{terms}", "good")
+    assert problem.startswith("recipe.yaml:8: models.far.call: "), problem

@@ -26,6 +26,7 @@ from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.ray_shell.job import fingerprint
 from dualsweep.trainer.recipe.load import OverlaidDocument, load_recipe, validate_recipe
 from dualsweep.trainer.recipe.recipe import Recipe
+from tests.trainer.amortised.test_training import amortised
 from tests.trainer.engine.test_loop import Interrupted, Recording, aligned, run, without_time
 from tests.trainer.recipes import digits
 
@@ -166,6 +167,20 @@ def test_a_file_is_checked_before_anything_starts(source: str, tmp_path: Path) -
     )
     velocity = digits(start={"from": source}, schedule={"prediction": "v_prediction"})
     assert "must hold a model that predicts the same, but got epsilon there" in refusals(velocity)
+    for schedule, key in (
+        ({"timesteps": 60}, "timesteps 50"),
+        ({"name": "linear"}, "name nothing"),
+        ({"name": "edm"}, "name nothing"),
+    ):
+        said = refusals(digits(start={"from": source}, schedule=schedule))
+        assert f"must hold a model of this recipe's noise schedule, but got {key} there" in said, said
+    lora = {"unet": None, "load": source, "lora": {"rank": 2}}
+    assert "start.from: must hold a run with `model.lora` where this recipe has it, but got none there" in refusals(
+        digits(start={"from": source}, model=lora)
+    )
+    assert "start.from: must hold a run with `amortised` where this recipe has it, but got none there" in refusals(
+        amortised(start={"from": source})
+    )
     renamed = [{"name": "six", "data": {"classes": [6]}, "at_most": 0.5}]
     assert "but got none for six, where that run has four, five" in refusals(digits(start={"from": source}, constraints=renamed))
     given = {"from": source, "multipliers": {"six": 0.1}}

@@ -157,7 +157,7 @@ def test_two_processes_race_for_one_cache(tmp_path: Path, digits: InMemory) -> N
 
 class Own:
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        return x.flatten(1)
+        return x.mul_(2.0).flatten(1)
 
     def probabilities(self, x: torch.Tensor) -> torch.Tensor:
         return x.flatten(1).softmax(dim=1)
@@ -174,7 +174,10 @@ def broken() -> Own:
 
 def test_the_users_own_judge(digits: InMemory) -> None:
     unlabelled = InMemory(digits.images[:5])
-    assert isinstance(judge_for(unlabelled, JudgeSpec(call=f"{__name__}:Own"), 0, None), Own)
+    own = judge_for(unlabelled, JudgeSpec(call=f"{__name__}:Own"), 0, None)
+    x = digits.images[:3].clone()
+    assert own is not None and torch.equal(own.features(x), Own().features(digits.images[:3].clone()))
+    assert torch.equal(x, digits.images[:3]), "what it does to its samples is nobody else's"
     with pytest.raises(TrainingError, match=r"test_judge:Half must have.*got a Half without probabilities"):
         judge_for(unlabelled, JudgeSpec(call=f"{__name__}:Half"), 0, None)
     with pytest.raises(TrainingError, match=r"test_judge:broken must not fail, but got RuntimeError: no weights here"):

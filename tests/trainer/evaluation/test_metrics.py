@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,10 @@ import torch
 from mlflow.utils.validation import _validate_metric_name
 
 from dualsweep.trainer.data.examples import InMemory
-from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.errors import BadPartError, TrainingError
 from dualsweep.trainer.evaluation.images import Rows
 from dualsweep.trainer.evaluation.judge import ConvJudge
-from dualsweep.trainer.evaluation.metrics import SHIPPED, Evidence, NotMeasured, measure, resolve
+from dualsweep.trainer.evaluation.metrics import SHIPPED, Evidence, NotMeasured, check_keys, measure, resolve
 
 HERE = __name__
 
@@ -146,8 +147,34 @@ def test_a_users_mistake_is_named(evidence: Evidence, metric: Callable[[Evidence
 
 
 def test_keys_do_not_hide_each_other(evidence: Evidence) -> None:
-    with pytest.raises(TrainingError, match=r"unique, but got \['frechet'\] of .*:double twice"):
-        measure(evidence, ["frechet", f"{HERE}:double"])
+    """A training that has ended is not lost by it: the later one is left out."""
+    measured = measure(evidence, ["frechet", f"{HERE}:double", f"{HERE}:fine"])
+    assert {"eval/frechet", "eval/n"} <= set(measured.values) and measured.values["eval/frechet"] != -1.0
+    [note] = measured.notes
+    assert note == f"{HERE}:double is left out: its keys frechet are another metric's too; rename them in it"
+
+
+def darkening(evidence: Evidence) -> dict[str, float]:
+    return {"dark": float(evidence.samples.zero_().sum())}
+
+
+def test_what_a_metric_does_to_its_samples_is_nobody_elses(evidence: Evidence) -> None:
+    alone = measure(evidence, ["copying", "frechet"]).values
+    after = measure(evidence, [f"{HERE}:darkening", "copying", "frechet"]).values
+    assert {name: after[name] for name in alone} == alone and after["eval/dark"] == 0.0
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_metrics_say_what_their_keys_are_called(evidence: Evidence, name: str) -> None:
+    asked = replace(evidence, asked=np.arange(len(evidence.samples)) % 10)
+    keys = [key.removeprefix("eval/") for key in measure(asked, [name]).values]
+    assert keys
+    for key in keys:
+        with pytest.raises(BadPartError, match=f"the metric own must return keys that are not those of {name}, but got '{key}'"):
+            check_keys("own", [key], [name], {})
+    check_keys("own", ["frechet_clip", "sharpness", "copied"], list(SHIPPED), {"other": ["mine"]})
+    with pytest.raises(BadPartError, match="not those of other, but got 'mine'"):
+        check_keys("own", ["mine"], list(SHIPPED), {"other": ["mine"]})
 
 
 def test_names_are_resolved_before_anything_runs() -> None:

@@ -15,6 +15,8 @@ from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.rewards.evaluate import Checked, Normalised, checked
 from dualsweep.trainer.rewards.registry import resolve
+from dualsweep.trainer.rewards.shipped.call import Call
+from dualsweep.trainer.rewards.spec import RewardContext
 from tests.trainer.rewards.conftest import Linear, built, context_of, noise
 
 X = noise(4, 3, 8, 8).float()
@@ -145,3 +147,27 @@ def test_a_constant_reward_has_no_scale(values: Tensor, found: str) -> None:
 def test_a_scale_is_finite_and_positive(mean: float, std: float) -> None:
     with pytest.raises(ValueError, match="must be a finite mean and a positive std"):
         Normalised(mean, std)
+
+
+def darkening(x: Tensor) -> Tensor:
+    return x.clamp_(0, 1).flatten(1).mean(1)
+
+
+def shouting(x: Tensor, prompts: list[str]) -> Tensor:
+    return x.mul_(2.0).flatten(1).mean(1)
+
+
+@pytest.mark.parametrize("gradient", [False, True], ids=["black box", "backpropagation"])
+@pytest.mark.parametrize("name", ["darkening", "shouting"])
+def test_what_a_reward_does_to_its_samples_is_nobody_elses(name: str, gradient: bool) -> None:
+    """The same samples are other terms' too."""
+    context = RewardContext((1, 4, 4), torch.device("cpu"), lambda: None, (), ("a", "b"))
+    x = torch.linspace(-1, 1, 32).view(2, 1, 4, 4).requires_grad_(gradient)
+    before = x.detach().clone()
+    values = checked(Call(path=f"{__name__}:{name}"), context, gradient)(x * 1.0 if gradient else x, torch.tensor([0, 1]))
+    assert torch.equal(x.detach(), before)
+    expected = before.clamp(0, 1) if name == "darkening" else 2 * before
+    torch.testing.assert_close(values.detach(), expected.flatten(1).mean(1))
+    if gradient:
+        (slope,) = torch.autograd.grad(values.sum(), x)
+        assert slope.abs().sum() > 0

@@ -7,7 +7,11 @@ from collections.abc import Callable
 from dualsweep.trainer.config.diagnostics import Diagnostic, RuleError, RulesError
 from dualsweep.trainer.recipe.consistency.amortised import check_amortised
 from dualsweep.trainer.recipe.consistency.balance import check_balance
-from dualsweep.trainer.recipe.consistency.composition import composition_is_of_what_is_there, nothing_is_trained
+from dualsweep.trainer.recipe.consistency.composition import (
+    composition_is_of_what_is_there,
+    nothing_is_trained,
+    parts_are_noised_alike,
+)
 from dualsweep.trainer.recipe.consistency.feasibility import check_feasibility
 from dualsweep.trainer.recipe.consistency.monitoring import (
     bands_have_held_out_data,
@@ -93,4 +97,5 @@ SINCE: tuple[Callable[[RecipeFields], None], ...] = (
     updates_are_of_black_boxes,
     starts_leave_the_objective_some,
     starts_are_within_the_cap,
+    parts_are_noised_alike,
 )

@@ -88,6 +88,22 @@ def _moved_by_constraints(spec: Compose, asked: Sequence[tuple[str, Sequence[str
         )
 
 
+def parts_are_noised_alike(recipe: RecipeFields) -> None:
+    """The losses of a composed model's parts compare only from one timestep on."""
+    if recipe.model.compose is None:
+        return
+    first: int | None = None
+    for named in recipe.terms:
+        timestep = getattr(named.value, "timestep", None)
+        if timestep is None:
+            continue
+        first = timestep if first is None else first
+        if timestep != first:
+            key = ".".join(map(str, (*named.keys, "timestep")))
+            rule = "must be the same for all parts of a composed model, whose losses compare only then"
+            raise RuleError(key, rule, f"{timestep}, where another has {first}", f"write {first}")
+
+
 def _guided(spec: Compose, models: Mapping[str, Model], formulation: Formulation) -> None:
     if formulation == "composition_and" and spec.guidance is not None:
         raise RuleError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from dualsweep.trainer.config.diagnostics import RuleError
 from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.consistency.bounds import check_bounds
@@ -30,26 +32,36 @@ def start_fits_the_dual(recipe: RecipeFields) -> None:
 
 def starts_leave_the_objective_some(recipe: RecipeFields) -> None:
     """Of multipliers on losses above the objective's the objective keeps 1 - their sum; what is beyond the limit is cut off."""
-    relative, start = [each.name for each in recipe.constraints if each.relative_to is not None], recipe.dual.start
-    total = sum(start.get(name, 0.0) for name in relative) if isinstance(start, dict) else start * len(relative)
-    if total > RELATIVE_LIMIT:
-        raise RuleError(
-            "dual.start",
-            f"must sum to at most {RELATIVE_LIMIT:g} over constraints with relative_to, as the objective keeps 1 - the sum",
-            f"{total:g} over {', '.join(relative)}",
-            f"write {RELATIVE_LIMIT / len(relative):.2g} or less for each",
-        )
+    relative = [each.name for each in recipe.constraints if each.relative_to is not None]
+    for key, start in _starts(recipe):
+        total = sum(start.get(name, 0.0) for name in relative)
+        if total > RELATIVE_LIMIT:
+            raise RuleError(
+                key,
+                f"must sum to at most {RELATIVE_LIMIT:g} over constraints with relative_to, as the objective keeps 1 - the sum",
+                f"{total:g} over {', '.join(relative)}",
+                f"write {RELATIVE_LIMIT / len(relative):.2g} or less for each",
+            )
 
 
 def starts_are_within_the_cap(recipe: RecipeFields) -> None:
     """What is beyond the cap would be cut off at the first dual step."""
-    start, cap = recipe.dual.start, recipe.dual.cap
+    cap = recipe.dual.cap
     if SHAPES[recipe.formulation].simplex:
         return
-    for name, value in (start if isinstance(start, dict) else {"": start}).items():
-        if abs(value) > cap:
-            key = f"dual.start.{name}" if name else "dual.start"
-            raise RuleError(key, f"must be at most dual.cap, {cap:g}", f"{value:g}", "lower it, or raise the cap")
+    for key, start in _starts(recipe):
+        for name, value in start.items():
+            if abs(value) > cap:
+                own = key if isinstance(recipe.dual.start, float) and key == "dual.start" else f"{key}.{name}"
+                raise RuleError(own, f"must be at most dual.cap, {cap:g}", f"{value:g}", "lower it, or raise the cap")
+
+
+def _starts(recipe: RecipeFields) -> Iterator[tuple[str, Mapping[str, float]]]:
+    """The first multipliers that a recipe gives, by constraint, each with the key where it does."""
+    start = recipe.dual.start
+    yield "dual.start", start if isinstance(start, Mapping) else {each.name: start for each in recipe.constraints}
+    if recipe.start is not None:
+        yield "start.multipliers", recipe.start.multipliers
 
 
 def rule_fits_the_formulation(recipe: RecipeFields) -> None:

@@ -44,9 +44,10 @@ class Call(RewardSpec):
 
     def build(self, context: RewardContext) -> RewardFunction | ByPrompt:
         function = import_callable(self.path)
+        # A copy, which it may change in place: the same samples are other terms' too.
         if not self.needs_prompt:
-            return function
-        return ByPrompt(lambda x, prompts: function(x, [context.prompts[each] for each in prompts.tolist()]))
+            return lambda x: function(x.clone())
+        return ByPrompt(lambda x, prompts: function(x.clone(), [context.prompts[each] for each in prompts.tolist()]))
 
     def mistakes(self, shape: tuple[int, ...] | None, class_names: Sequence[ClassName] | None) -> Iterator[Diagnostic]:
         try:

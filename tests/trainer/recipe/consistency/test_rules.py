@@ -173,6 +173,17 @@ BREACHES = [
     ),
     Breach(multipliers.starts_are_within_the_cap, DATA, {"dual": {"start": 11.0}}, "dual.start"),
     Breach(multipliers.starts_are_within_the_cap, DATA, {"dual": {"start": {"four": 3.0}, "cap": 2.0}}, "dual.start.four"),
+    Breach(
+        multipliers.starts_are_within_the_cap, {**DATA, "start": {"from": "runs/a"}},
+        {"start": {"from": "runs/a", "multipliers": {"four": 50.0}}}, "start.multipliers.four",
+    ),
+    Breach(
+        multipliers.starts_leave_the_objective_some, {**RELATIVE, "start": {"from": "runs/a"}},
+        {"start": {"from": "runs/a", "multipliers": {"four": 0.6, "five": 0.5}}}, "start.multipliers",
+    ),
+    Breach(composition.parts_are_noised_alike, COMPOSED,
+           {"constraints": [{"name": n, "kl": {"to": n, "timestep": at}} for n, at in zip("ab", (20, 0), strict=True)]},
+           "constraints.1.kl.timestep"),
     Breach(multipliers.rule_fits_the_formulation, DATA, {"dual": {"rule": "simplex"}}, "dual.rule"),
     Breach(multipliers.rule_fits_the_formulation, AND, {"dual": {"rule": "ascent"}}, "dual.rule"),
     Breach(multipliers.rule_fits_the_formulation, DATA, {"dual": {"rule": "newton"}}, "dual.rule"),

@@ -1,0 +1,48 @@
+"""A user's metrics, asked before any training with examples in place of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from dualsweep.trainer.data.splits import Assembled
+from dualsweep.trainer.errors import BadPartError
+from dualsweep.trainer.evaluation.evidence import Evidence
+from dualsweep.trainer.evaluation.images import Rows
+from dualsweep.trainer.evaluation.judge_protocol import Judge
+from dualsweep.trainer.evaluation.metrics import SHIPPED, check_keys, measure
+from dualsweep.trainer.metric_names import EVALUATION
+from dualsweep.trainer.recipe.recipe import Recipe
+
+
+class OwnMetrics:
+    """The metrics of a recipe that are a user's, asked one after another."""
+
+    def __init__(self, recipe: Recipe, data: Assembled, judge: Callable[[], Judge | None]) -> None:
+        self._recipe, self._data, self._judge = recipe, data, judge
+        self._keys: dict[str, list[str]] = {}
+        self.names = [(at, name) for at, name in enumerate(recipe.evaluation.metrics) if name not in SHIPPED]
+
+    def ask(self, name: str, few: int, many: int) -> None:
+        """On `few` samples; one that fails there, where it may need more, is asked on as many as a run draws, `many` at most.
+
+        Raises:
+            TrainingError: it fails, returns something else than a metric does, or keys that another one has.
+        """
+        try:
+            measured = measure(self._evidence(few), [name])
+        except BadPartError:
+            measured = measure(self._evidence(min(many, max(few, self._recipe.evaluation.samples))), [name])
+        keys = [key.removeprefix(EVALUATION) for key in measured.values]
+        check_keys(name, keys, self._recipe.evaluation.metrics, self._keys)
+        self._keys[name] = keys
+
+    def _evidence(self, count: int) -> Evidence:
+        everything = self._data.split.examples
+        rows = np.resize(np.arange(len(everything)), count)
+        held_out = self._data.split.held_out
+        return Evidence(
+            everything.fetch(rows), Rows(self._data.examples, self._data.rows[0]), Rows(everything, np.arange(len(everything))),
+            Rows(everything, held_out) if len(held_out) else None, self._judge(), everything.class_names,
+        )  # fmt: skip
