@@ -6,6 +6,7 @@ minimised or bounded. Each term is one file of `trainer/terms/shipped/` that hol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -74,6 +75,7 @@ class TermSpec:
     anchors      whether it is a KL to a reference, whose optimum under rewards is the tilted reference
     tilts        whether it depends on the sample alone, so that it can tilt one
     normalised   whether `rollout.normalize` makes its mean 0 and its deviation 1 under the pretrained model
+    between      value -> the least and the largest that it can be of any model
     import_paths value -> the user's functions that it names
     faults       (value, what is known) -> what is wrong with it, told within moments
     description, example   what errors and the guide show
@@ -91,5 +93,6 @@ class TermSpec:
     anchors: bool = False
     tilts: bool = False
     normalised: bool = False
+    between: Callable[[Any], tuple[float, float]] = lambda value: (-math.inf, math.inf)
     import_paths: Callable[[Any], ImportPaths] = lambda value: ()
     faults: Callable[[Any, Seen], Iterable[Diagnostic]] = lambda value, seen: ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -59,6 +60,8 @@ class RewardSpec(Section):
     needs: ClassVar[frozenset[str]] = frozenset()
     #: The channel counts of the images it is defined on; None: samples of any shape.
     channels: ClassVar[tuple[int, ...] | None] = (1, 3)
+    #: The least and the largest that it can be of any samples.
+    between: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     #: The option that a plain value stands for: `{call: my:reward}` is `{call: {path: my:reward}}`.
     short: ClassVar[str | None] = None
     #: Packages beyond the required ones, and the extra of the distribution that installs them.

@@ -190,6 +190,32 @@ def test_what_comes_after_the_last_step_is_warned_of(text: str, key: str) -> Non
     assert len(said) == bool(key) and all(f" {key}: should" in each for each in said), said
 
 
+@pytest.mark.parametrize(
+    ("constraint", "says"),
+    [
+        ("data: {classes: [4]}, at_most: -0.3", "at_most: should be a budget that a model can meet, but got -0.3 of data, which "
+         "is never below 0; write one of at least 0"),
+        ("data: {classes: [4]}, equals: -0.3", "equals: should be"), ("data: {classes: [4]}, at_least: -0.3", ""),
+        ("data: {classes: [4]}, at_most: 0.0", ""), ("data: {classes: [4]}, at_most: -0.3, relative_to: objective", ""),
+    ],
+)  # fmt: skip
+def test_a_budget_that_no_model_can_meet_is_warned_of(constraint: str, says: str) -> None:
+    said = warned(f"data: {{source: digits}}\nconstraints:\n  - {{name: four, {constraint}}}\n")
+    assert len(said) == bool(says) and all(f"recipe.yaml:7: constraints.0.{says}" in each for each in said), said
+
+
+@pytest.mark.parametrize(
+    ("normalize", "bound", "bad"),
+    [("false", "at_least: 5.0", True), ("true", "at_least: 5.0", False), ("false", "at_most: -0.1", True),
+     ("false", "at_most: 5.0", False)],
+)  # fmt: skip
+def test_rewards_of_a_known_range_are_bounded_within_it_on_their_own_scale(normalize: str, bound: str, bad: bool) -> None:
+    head = "name: a\nformulation: alignment\nmodel: {load: 's3://b/a'}\nschedule: {timesteps: 50}\ntrain: {steps: 10}\n"
+    constraint = f"constraints: [{{name: bright, reward: brightness, {bound}}}]"
+    said = warned(f"{constraint}\nrollout: {{steps: 4, normalize: {normalize}}}\n", head)
+    assert any(f"constraints.0.{bound[: bound.index(':')]}: should be a budget" in each for each in said) == bad, said
+
+
 def test_changes_of_data_on_which_no_term_stands_are_warned_of() -> None:
     head = "name: a\nformulation: alignment\nmodel: {load: 's3://b/a'}\nschedule: {timesteps: 50}\n"
     constraint = "constraints: [{name: bright, reward: brightness, at_least: 0.1}]"

@@ -16,6 +16,7 @@ class Brightness(RewardSpec):
 
     word: ClassVar[str] = "brightness"
     differentiable: ClassVar[bool | None] = True
+    between: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def build(self, context: RewardContext) -> RewardFunction:
         return brightness

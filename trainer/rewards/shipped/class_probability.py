@@ -24,6 +24,7 @@ class ClassProbability(RewardSpec):
 
     word: ClassVar[str] = "class_probability"
     differentiable: ClassVar[bool | None] = None  # as the judge is, which may be a user's
+    between: ClassVar[tuple[float, float]] = (0.0, 1.0)
     needs: ClassVar[frozenset[str]] = frozenset({"judge"})
     channels: ClassVar[tuple[int, ...] | None] = None
     short: ClassVar[str | None] = "class"

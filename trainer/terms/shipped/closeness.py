@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,4 +61,5 @@ TERM = TermSpec(
     example="{to: pretrained}",
     population=_population,
     models=lambda value: (value.to,),
+    between=lambda value: (0.0, math.inf),
 )

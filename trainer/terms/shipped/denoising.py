@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,4 +45,5 @@ TERM = TermSpec(
     example="{classes: [4]}",
     population=_population,
     import_paths=_import_paths,
+    between=lambda value: (0.0, math.inf),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -75,4 +76,5 @@ TERM = TermSpec(
     example="{to: left}",
     models=lambda value: (value.to,),
     faults=_faults,
+    between=lambda value: (0.0, math.inf),
 )

@@ -84,4 +84,5 @@ TERM = TermSpec(
     faults=_faults,
     tilts=True,
     normalised=True,
+    between=lambda value: value.spec.between,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import Field
 
 from dualsweep.trainer.recipe.base import Count, Name, Section
@@ -25,4 +27,5 @@ TERM = TermSpec(
     example="{of: left}",
     population=lambda value: SamplesOf(value.of, value.count),
     models=lambda value: (value.of,),
+    between=lambda value: (0.0, math.inf),
 )
