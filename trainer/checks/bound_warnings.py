@@ -1,4 +1,4 @@
-"""Budgets that no model can meet: told as a warning, since such a constraint still presses as hard as it can."""
+"""Budgets that no model can meet, or whose multipliers never settle: warned of, since such constraints press all the same."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.recipe.recipe import Recipe
+
+#: Rules whose step is the slack's times `step_size`.
+PLAIN = ("ascent", "resilient")
 
 
 def bound_warnings(recipe: Recipe) -> Iterator[Diagnostic]:
@@ -22,3 +25,20 @@ def bound_warnings(recipe: Recipe) -> Iterator[Diagnostic]:
             received = f"{show(budget)} of {spec.word}, which is never {way} {edge:g}"
             remedy = f"write one of at {'least' if budget < low else 'most'} {edge:g}"
             yield Diagnostic(("constraints", position, constraint.kind), rule, received, remedy)
+
+
+def swing_warnings(recipe: Recipe) -> Iterator[Diagnostic]:
+    """Plain dual steps that are too long for a relaxed budget: without end its multiplier swings (docs/method.md, resilience)."""
+    dual, size = recipe.dual, recipe.dual.step_size
+    for constraint in recipe.constraints if dual.rule in PLAIN else ():
+        alpha = constraint.alpha if constraint.alpha is not None else dual.alpha
+        own = size.get(constraint.name) if isinstance(size, dict) else size
+        if alpha is not None and own is not None and own >= 2 * alpha:
+            keys = ("dual", "step_size", constraint.name) if isinstance(size, dict) else ("dual", "step_size")
+            rule, received = (
+                "should be below 2 alpha, beyond which a multiplier swings",
+                f"{own:g} with alpha {alpha:g} of {constraint.name}",
+            )
+            yield Diagnostic(keys, rule, received, f"write less than {2 * alpha:g}, or a larger alpha")
+            if not isinstance(size, dict):
+                return

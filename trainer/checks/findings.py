@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dualsweep.trainer.checks.bound_warnings import bound_warnings
+from dualsweep.trainer.checks.bound_warnings import bound_warnings, swing_warnings
 from dualsweep.trainer.checks.data_warnings import data_warnings
 from dualsweep.trainer.checks.length_warnings import length_warnings
 from dualsweep.trainer.checks.schedule_files import schedule_told, schedule_warnings
@@ -33,7 +33,13 @@ class Findings:
 
 def findings(recipe: Recipe, document: Document, known: DatasetInfo, parameters: str = "", schedule: str = "") -> Findings:
     """What is known of a recipe; the model's `parameters` and the `schedule` in words where they have been built."""
-    odd = [*schedule_warnings(recipe), *unused_warnings(recipe, document.data), *length_warnings(recipe), *bound_warnings(recipe)]
+    odd = [
+        *schedule_warnings(recipe),
+        *unused_warnings(recipe, document.data),
+        *length_warnings(recipe),
+        *bound_warnings(recipe),
+        *swing_warnings(recipe),
+    ]
     if recipe.data is not None:
         odd += data_warnings(recipe, recipe.data, known, kept_by_class(recipe.data, known))
     warnings = sorted((document.locate(each) for each in odd), key=lambda warning: warning.line)

@@ -216,6 +216,20 @@ def test_rewards_of_a_known_range_are_bounded_within_it_on_their_own_scale(norma
     assert any(f"constraints.0.{bound[: bound.index(':')]}: should be a budget" in each for each in said) == bad, said
 
 
+@pytest.mark.parametrize(
+    ("dual", "key"),
+    [
+        ("rule: resilient, step_size: 10, alpha: 0.1", "dual.step_size"), ("rule: resilient, step_size: 0.19, alpha: 0.1", ""),
+        ("rule: ascent, step_size: {four: 0.2}, alpha: 0.1", "dual.step_size.four"), ("rule: ascent, step_size: 10", ""),
+        ("rule: augmented_lagrangian, alpha: 0.1", ""),
+    ],
+)  # fmt: skip
+def test_steps_that_are_too_long_for_a_relaxed_budget_are_warned_of(dual: str, key: str) -> None:
+    constraint = "constraints: [{name: four, data: {classes: [4]}, at_most: 0.3}]"
+    said = warned(f"data: {{source: digits}}\n{constraint}\ndual: {{{dual}}}\n")
+    assert len(said) == bool(key) and all(f" {key}: should be below 2 alpha" in each for each in said), said
+
+
 def test_changes_of_data_on_which_no_term_stands_are_warned_of() -> None:
     head = "name: a\nformulation: alignment\nmodel: {load: 's3://b/a'}\nschedule: {timesteps: 50}\n"
     constraint = "constraints: [{name: bright, reward: brightness, at_least: 0.1}]"
