@@ -72,7 +72,7 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
         self, batch_size: int | None = None, prompt: str | list[str] | None = None, generator: Any = None,
         latents: Tensor | None = None, output_type: str = "pil", return_dict: bool = True,
         class_labels: str | int | list[str | int] | None = None, guidance_scale: float | None = None,
-        multipliers: Mapping[str, float] | None = None,
+        multipliers: Mapping[str, float] | None = None, num_inference_steps: int | None = None,
     ) -> Any:  # fmt: skip
         """Samples as the model was evaluated, unless it is asked for others.
 
@@ -82,12 +82,18 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
         guidance_scale  of classifier-free guidance, of a model with an unconditional prediction; 1 is none
         multipliers     by constraint, of an amortised model; 0 where left out
         latents         the noise to start from [batch_size, *shape]
+        num_inference_steps  the chain's own number alone: its steps are written down
         output_type     `pil`, `np` [batch_size, height, width, channels] or `pt` [batch_size, channels, height, width], in [0, 1]
 
         Raises:
-            ValueError: the model knows no such prompt, class, guidance or multipliers.
+            ValueError: the model knows no such prompt, class, guidance, multipliers or number of steps.
         """
         told = self.scheduler.config["_exported"]
+        if num_inference_steps not in (None, len(told["steps"])):
+            raise ValueError(
+                f"`num_inference_steps` must be {len(told['steps'])}, those of the chain that was evaluated, but got "
+                f"{num_inference_steps}; leave it out, or sample by diffusers' own class where the model card names one"
+            )
         asks = self._guided(self._of_classes(self._asks(told, prompt), class_labels), guidance_scale)
         count = batch_size or min(_turns(asks), _UNASKED)
         shape = (count, *told["shape"])

@@ -67,6 +67,8 @@ def test_only_prompts_that_are_drawn_are_embedded_and_few_at_once(
         return forward(ids, *rest, **more)
 
     monkeypatch.setattr(encoder, "forward", noted)
-    assert len(pipeline(batch_size=1).images) == 1 and asked == [1]
+    assert len(pipeline(batch_size=1, num_inference_steps=2).images) == 1 and asked == [1]
+    with pytest.raises(ValueError, match="`num_inference_steps` must be 2, those of the chain that was evaluated, but got 50"):
+        pipeline(num_inference_steps=50)
     asked.clear()
     assert len(pipeline().images) == 64 and asked == [16, 16, 16, 16]
