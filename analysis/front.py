@@ -162,7 +162,9 @@ def _note(record: SweepRecord, on_front: Sequence[Trial], admitted: Sequence[Tri
         are = "is" if len(on_front) == 1 else "are"
         return f"{len(on_front)} of {total} trials {are} on the front; {_said(record, on_front, admitted)}."
     if admitted:
-        return f"{_said(record, on_front, admitted)} of {total} trials, but none has finite objectives: no front."
+        missing = [name for name in record.objectives if not any(math.isfinite(trial.metric(name)) for trial in admitted)]
+        what = f"none of them has a finite {', '.join(missing)}" if missing else "none of them has all objectives finite"
+        return f"{_said(record, on_front, admitted)} of {total} trials, but {what}: no front."
     if least is None:
         return f"None of {total} trials is known to be feasible and no violation is known{_others(record)}: no front."
     none = f"None of {total} trials is known to be feasible, so there is no front{_others(record)}. Trial {least.trial_id}"

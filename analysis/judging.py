@@ -121,7 +121,7 @@ def _doubt(trial: Trial, objectives: Sequence[str], constrained: bool) -> str:
     verdict = trial.metric("feasible")
     if verdict not in (0.0, 1.0):
         return "the metric 'feasible' is missing or not 0 or 1"
-    if constrained and not trial.constraints:
+    if constrained and not trial.constraints and not trial.unconstrained:
         return "no slack was logged, though other trials of the sweep have constraints"
     lost = [outcome.name for outcome in trial.constraints if not math.isfinite(outcome.slack)]
     if lost:

@@ -223,6 +223,7 @@ def _trial(run: Run, budgets: Sequence[Budget]) -> Trial:
         replicates=int(tags.get("dualsweep.replicates", "1")),
         intervals=intervals,
         feasibility=metrics.get("feasibility"),
+        unconstrained=run.data.params.get("constraints") == "[]",
         batch_size=_batch_size(run.data.params),
         workers=_whole(run.data.params.get("resources.workers", "").strip("[").split(",")[0]) or 1,  # of [LEAST, MOST] the least
     )
@@ -282,10 +283,10 @@ def _maximizes(parent: Run, objectives: Mapping[str, Direction]) -> bool:
 
 def _reference_point(parent: Run, dimensions: int) -> tuple[float, ...] | None:
     text = parent.data.tags.get("dualsweep.reference_point")
-    if text is None:
+    if text in (None, "null"):  # `null` takes back what an earlier start of the sweep said
         return None
     try:
-        point = tuple(float(value) for value in json.loads(text))
+        point = tuple(float(value) for value in json.loads(text or ""))
     except (json.JSONDecodeError, TypeError, ValueError):
         point = ()
     if len(point) != dimensions or not all(map(math.isfinite, point)):

@@ -110,6 +110,8 @@ class Trial:
     doubt: str = ""
     seconds: float | None = None
     steps: int | None = None
+    #: Whether its recipe has no constraint at all, as a search over constraints may choose.
+    unconstrained: bool = False
     #: The id of the trial whose end it started from; None where it started anew.
     continued_from: str | None = None
     #: What the last review wrote of it (`analysis/marking.py`): its tags without `dualsweep.`; empty before the first review.

@@ -72,7 +72,8 @@ def _of_sweep(plan: Plan) -> Iterator[str]:
     if plan.sweep.seeds > 1:
         yield f"  seeds         {plan.sweep.seeds} trainings a trial"
     if plan.points:
-        yield f"  first         {len(plan.points)} given points"
+        few = f"{plan.trials} of the " if plan.trials < len(plan.points) else ""
+        yield f"  first         {few}{len(plan.points)} given points"
     for source in plan.sweep.warm_start:
         yield f"  warm start    {source.name}"
     yield f"  study         {masked(plan.storage) if plan.storage else 'study.journal in the output folder'}"

@@ -19,6 +19,14 @@ EVALUATION, SCALE, SYSTEM = "eval/", "scale/", "system/"
 FEASIBLE = "feasible"
 #: In MLflow alone: by step what a run's page is to open with. MLflow orders charts by the names of metrics.
 COURSE = "course/"
+#: What the keys of the shipped metrics of samples are called, by the metric.
+MEASURED = {
+    "class_shares": r"share(_error|_low|_high)?/.*|tv_from_uniform(_low|_high)?|accuracy(_error|/.*)?",
+    "frechet": r"frechet(_low|_high|_error)?",
+    "copying": r"(nearest_distance|copied_share)(_reference)?(_q05)?",
+}
+#: What those of final values on held-out data are called.
+HELD_OUT = r"objective(_error)?|(value|slack|standing|tolerance)(_error)?/.*"
 OBJECTIVE, LARGEST_VALUE, LARGEST_VIOLATION = "objective", "value/max", "violation/max"
 #: Seconds of the whole run, of the final evaluation alone.
 SECONDS = "system/seconds"

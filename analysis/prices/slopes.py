@@ -71,11 +71,14 @@ class Polyhedron:
         """The least and the largest sum of the prices `which` [K]; infinite where open, None where no prices are allowed."""
         ends = []
         weights = which * self.unit
+        # The solver takes costs below 1e-7 for none, and with them what is open for closed.
+        scale = float(np.abs(weights).max(initial=0.0)) or 1.0
+        weights = weights / scale
         for sign in (1.0, -1.0):
             program = linprog(sign * weights, self.steps, self.heights, bounds=self._bounds)
             if program.status == _INFEASIBLE:
                 return None
-            ends.append(sign * float(program.fun or 0.0) if program.status == 0 else -sign * np.inf)
+            ends.append(sign * scale * float(program.fun or 0.0) if program.status == 0 else -sign * np.inf)
         return float(ends[0]), float(ends[1])
 
     @property
@@ -117,7 +120,7 @@ def local_slope(attained: Attained, j: int, which: Vector) -> tuple[float, float
         return np.nan, np.nan
     height = _span(attained.objective)
     rise = (attained.objective[order] - attained.objective[j]) / height
-    noise = (attained.objective_error[order] ** 2 + attained.objective_error[j] ** 2) / height**2
+    noise = (attained.objective_error[order] / height) ** 2 + (attained.objective_error[j] / height) ** 2
     rough = np.abs(np.linalg.lstsq(design, rise, rcond=None)[0])[:count]
     noise = noise + ((rough / spans) ** 2 * (attained.value_errors[order] ** 2 + attained.value_errors[j] ** 2)).sum(axis=1)
     free = len(order) - count - 1

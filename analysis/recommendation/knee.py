@@ -19,6 +19,7 @@ from typing import Literal
 
 import numpy as np
 
+from dualsweep.analysis.noise import APART
 from dualsweep.analysis.recommendation.points import Points
 from dualsweep.analysis.recommendation.straight import bent, lowest
 
@@ -33,11 +34,11 @@ class Knee:
     `alike` are the rows of the other points that may be the knee: noise does not tell them apart from it.
 
     `why` is the case: a knee; `one` point, which is taken; or none, since there are `two` points or `no` one, or the front is
-    `straight`.
+    `straight`, or `concave`: it bends the other way, by `-bulge` where it does most.
     """
 
     row: int | None
-    why: Literal["knee", "one", "two", "no", "straight"]
+    why: Literal["knee", "one", "two", "no", "straight", "concave"]
     bulge: float = 0.0
     error: float = 0.0
     alike: tuple[int, ...] = ()
@@ -57,6 +58,13 @@ def find_knee(points: Points) -> Knee:
     bulge = float(sums[ends].mean() - sums[best])
     variances = (points.scaled_errors**2).sum(axis=1)
     error = float(np.sqrt(variances[best] + variances[ends].sum() / len(ends) ** 2))
+    worst = int(np.argmax(sums))
+    dent, dent_error = (
+        float(sums[worst] - sums[ends].mean()),
+        float(np.sqrt(variances[worst] + variances[ends].sum() / len(ends) ** 2)),
+    )
+    if best in ends and dent > max(STRAIGHT, APART * dent_error):
+        return Knee(None, "concave", -dent, dent_error)
     if bulge <= STRAIGHT or straight:
         return Knee(None, "straight", bulge, error)
     return Knee(best, "knee", bulge, error, alike)

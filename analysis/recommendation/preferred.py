@@ -74,7 +74,7 @@ def that_meets(record: SweepRecord, front: Front, preference: Preference, pricin
     kind = "feasible trial" if record.required is None else "trial"
     meeting = _keeping(feasible, preference)
     if not meeting and not (meeting := _keeping(unsure, preference)):
-        return _nearest(feasible or unsure, preference, f"No {kind} has {asked}", pricing)
+        return _nearest(feasible or unsure, preference, f"No {kind} has {asked}", pricing, record.maximizes)
     direction = record.objectives.get(preference.best, "minimize")
     values = to_minimise([[trial.metric(preference.best)] for trial in meeting], [direction])[:, 0]
     best = meeting[int(np.argmin(values))]
@@ -108,12 +108,12 @@ def _barely(trial: Trial, limits: Sequence[Limit]) -> list[str]:
     barely_kept = []
     for limit in limits:
         room, error = abs(trial.metric(limit.metric) - limit.bound), known(standard_error(trial, limit.metric))
-        if room <= APART * error:
+        if error > 0 and room <= APART * error:
             barely_kept.append(f"it keeps {limit} by {room:.2g}, less than its noise (± {APART * error:.2g})")
     return barely_kept
 
 
-def _nearest(feasible: Sequence[Trial], preference: Preference, none: str, pricing: Pricing) -> Choice:
+def _nearest(feasible: Sequence[Trial], preference: Preference, none: str, pricing: Pricing, maximizes: bool) -> Choice:
     """The trial whose worst shortfall is least, in parts of the metrics' ranges, and what would make up for it."""
     spans = {limit.metric: _span(limit, feasible) for limit in preference.meets}
 
@@ -129,23 +129,28 @@ def _nearest(feasible: Sequence[Trial], preference: Preference, none: str, prici
     ]
     parts = [none, f"trial {trial.trial_id} comes nearest: {listed(lacks)}"]
     prices = [price for price in pricing.of([trial]).prices if price.believed]
-    parts += [text for limit in missed if (text := _made_up(limit, limit.shortfall(trial.metric(limit.metric)), prices))]
+    helped = "at_least" if maximizes else "at_most"  # what loosening does to the objective
+    for limit in missed:
+        parts += _made_up(limit, limit.shortfall(trial.metric(limit.metric)), prices, helped)
     return Choice(trial, sentences(parts), meets=False)
 
 
-def _made_up(limit: Limit, lacking: float, prices: Sequence[Price]) -> str:
-    """What closing a shortfall takes, to first order by the trial's prices; empty where they say nothing of it."""
+def _made_up(limit: Limit, lacking: float, prices: Sequence[Price], helped: str) -> list[str]:
+    """What closing a shortfall takes, to first order by the trial's prices; nothing where they say nothing of it.
+
+    Loosening moves the objective towards what is `helped`, at_most or at_least; tightening a budget moves its value as that asks.
+    """
     clear = [price for price in prices if price.gain_low > 0 and price.budget.kind != "equals"]
-    if limit.metric == "objective" and clear:
+    if limit.metric == "objective" and clear and limit.sense == helped:
         cheapest = min(clear, key=lambda price: lacking / price.price / price.budget.range)
         by = lacking / cheapest.price
-        return f"by its price, loosening {cheapest.budget.label} by {by:.2g} would make up for the objective, to first order"
+        return [f"by its price, loosening {cheapest.budget.label} by {by:.2g} would make up for the objective, to first order"]
     name = limit.metric.removeprefix(metric_names.VALUE)
     for price in clear:
-        if name != limit.metric and price.budget.constraints == (name,):
+        if name != limit.metric and price.budget.constraints == (name,) and limit.sense == price.budget.kind:
             cost = lacking * price.price
-            return f"by its price, tightening `{name}` by {lacking:.2g} costs at least {cost:.2g} of the objective"
-    return ""
+            return [f"by its price, tightening `{name}` by {lacking:.2g} costs at least {cost:.2g} of the objective"]
+    return []
 
 
 def _span(limit: Limit, trials: Sequence[Trial]) -> float:

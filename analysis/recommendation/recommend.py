@@ -100,6 +100,8 @@ def _knee_reason(points: Points, knee: Knee, front: Front) -> str:
         first = points.trials[0].trial_id
         there = next(j for j in range(len(points.trials)) if (points.lower[j] != points.lower[0]).any())
         return "No knee: the front has two points. " + sentences([f"from {first}, {going_on(points, 0, there)}"])
+    if knee.why == "concave":
+        return _concave(knee)
     if knee.row is None:
         return _straight(knee)
     name = points.trials[knee.row].trial_id
@@ -124,6 +126,15 @@ def _straight(knee: Knee) -> str:
     return (
         f"No knee: the front is straight within errors (it bulges by {max(0.0, knee.bulge):.2g}{noise} of its ranges), so "
         "every point is about the same bargain. Say what you prefer (`prefer`)."
+    )
+
+
+def _concave(knee: Knee) -> str:
+    """Why there is no knee where the front bends away from the best."""
+    noise = f" ± {APART * knee.error:.2g}" if knee.error else ""
+    return (
+        f"No knee: the front bends the other way, by {-knee.bulge:.2g}{noise} of its ranges, so that points between its ends are "
+        "the worse bargains. Say what you prefer (`prefer`)."
     )
 
 

@@ -19,6 +19,7 @@ from dualsweep.sweeps.planning.preferring import check_prefer
 from dualsweep.sweeps.planning.rules import (
     check_amortised,
     check_direction,
+    check_measured,
     check_objectives,
     check_points,
     check_seeds,
@@ -107,6 +108,7 @@ def _complete(
         unchanged = _read([], lambda: validate_recipe(base))
         problems += resolve(document, base, entries, fixed)[1] if unchanged is not None else []
         return None
+    problems += check_measured(document, recipe)
     parameters, search_problems = resolve(document, completed, entries, fixed)
     problems += search_problems
     budgets = searched_budgets(parameters, completed)

@@ -5,6 +5,7 @@ Imports nothing heavy: bad input is answered before.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -114,6 +115,11 @@ def check_warm_start(document: OverlaidDocument, sweep: Sweep) -> list[Diagnosti
     return problems
 
 
+#: What else than `own_metrics` runs may have, some of them as their recipes are.
+_OTHERS = (metric_names.EVALUATION, metric_names.SCALE, metric_names.SYSTEM, metric_names.RELAXATION, "judge_error/")
+_EXAMPLES = ("frechet", "tv_from_uniform", "accuracy", "copied_share", "nearest_distance", "share/CLASS")
+
+
 def own_metrics(names: Sequence[str]) -> list[str]:
     """The metrics that every run with these constraints has, beside those of its evaluation."""
     known = ["objective", "lagrangian", *([metric_names.LARGEST_VALUE, metric_names.LARGEST_VIOLATION] if names else [])]
@@ -127,8 +133,7 @@ def check_objectives(document: OverlaidDocument, names: Sequence[str]) -> list[D
     objectives = objectives if isinstance(objectives, dict) else {}
     known = own_metrics(names)
     for metric in map(str, objectives):
-        own = "/" not in metric or metric.split("/")[0] in ("value", "slack", "multiplier", "violation")
-        if own and metric not in known:
+        if metric not in known and not metric.startswith(_OTHERS):
             remedy = f"{nearest(metric, known)}, or a metric of the evaluation, `eval/...`"
             problems.append(
                 document.diagnostic(("objectives", metric), "must be a metric of the recipe's runs", f"`{metric}`", remedy)
@@ -137,6 +142,25 @@ def check_objectives(document: OverlaidDocument, names: Sequence[str]) -> list[D
     if isinstance(point, list) and len(point) != count:
         rule = f"must hold one number for each of the {count} objectives"
         problems.append(document.diagnostic(("reference_point",), rule, show(point), "write one number for each, in their order"))
+    return problems
+
+
+def check_measured(document: OverlaidDocument, recipe: Recipe) -> list[Diagnostic]:
+    """Objectives of the evaluation that the recipe's does not measure; of a user's own metric that is known once it does."""
+    objectives, asked = document.data.get("objectives"), recipe.evaluation
+    problems = []
+    for metric in map(str, objectives) if isinstance(objectives, dict) else ():
+        name = metric.removeprefix(metric_names.EVALUATION)
+        if name == metric or re.fullmatch(metric_names.HELD_OUT, name):
+            continue
+        rule = "must be a metric that the recipe's evaluation measures"
+        if not asked.samples:
+            received, remedy = f"`{metric}` with evaluation.samples 0", "write e.g. evaluation.samples: 1000"
+            problems.append(document.diagnostic(("objectives", metric), rule, received, remedy))
+        elif not any(re.fullmatch(metric_names.MEASURED.get(each, ".*"), name) for each in asked.metrics):
+            able = next((each for each, keys in metric_names.MEASURED.items() if re.fullmatch(keys, name)), None)
+            remedy = nearest(name, _EXAMPLES) if able is None else f"name {able} in evaluation.metrics"
+            problems.append(document.diagnostic(("objectives", metric), rule, f"`{metric}`", remedy))
     return problems
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dualsweep.analysis.judging import split_intervals
-from dualsweep.analysis.trials import ConstraintRecord, Trial
+from dualsweep.analysis.trials import JUDGED_STATUSES, ConstraintRecord, Trial
 from dualsweep.sweeps.records.folder_kind import RECORDS
 from dualsweep.sweeps.records.replicates import Replicates
 from dualsweep.sweeps.records.trial_start import TrialStart
@@ -102,6 +102,7 @@ class TrialRecord:
             self.id, "", result.status, result.reason, dict(self.params), metrics, outcomes,
             seconds=result.seconds, steps=result.steps, intervals=intervals, feasibility=metrics.get("feasibility"),
             replicates=len(self.replicates.runs) if self.replicates else 1, continued_from=self.continued_from,
+            unconstrained=not result.constraints and result.status in JUDGED_STATUSES,
         )  # fmt: skip
 
 

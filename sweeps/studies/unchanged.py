@@ -50,10 +50,11 @@ def check_unchanged(plan: Plan, kept: Mapping[str, Any]) -> None:
     for part in dict.fromkeys([*now, *kept]):
         before, after = _flat(kept.get(part), (part,)), _flat(now.get(part), (part,))
         if before != after or (part == "objectives" and list(kept[part]) != list(now[part])):
-            orders = list(kept.get(part) or ()), list(now.get(part) or ())
             keys = next((keys for keys in [*after, *before] if before.get(keys) != after.get(keys)), None)
-            told = (keys, before.get(keys), after.get(keys)) if keys is not None else ((part,), *orders)
-            problems.append(_problem(plan, *told))
+            if keys is not None:
+                problems.append(_problem(plan, keys, before.get(keys), after.get(keys)))
+            else:
+                problems.append(_problem(plan, (part,), list(kept[part]), list(now[part])))
     if problems:
         raise InputError(problems)
 

@@ -2,7 +2,8 @@
 
 They are complete trials of the study with values, constraints and (for `dual_informed`) outcome, and marked: they are nobody's
 to run, count for nothing and stand on no front. Left out are those that failed or were stopped, had other constraints than this
-sweep would give them, lack a figure, or lie outside this sweep's ranges; `Study.said` counts them.
+sweep would give them, lack a figure, or lie outside this sweep's ranges, and for `dual_informed`, which takes values and prices
+as those of one front, those whose recipe poses another problem; `Study.said` counts them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.studies.samplers import decode, distributions, kept_params
 from dualsweep.sweeps.studies.storage import StorageError, open_storage
 from dualsweep.sweeps.studies.telling import OLD, told_slacks
+from dualsweep.trainer.checks.warm_start_files import other_problem
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.yaml_core import write
@@ -167,6 +169,8 @@ def _unfit(plan: Plan, candidate: _Found) -> str:
         return "without an end to rely on"
     if candidate.recipe is not None and _bounds(candidate.recipe) != _bounds(mine):
         return "with other constraints"
+    if candidate.recipe is not None and plan.sweep.sampler.name == NAME and (key := other_problem(mine, candidate.recipe)):
+        return f"of another problem ({key}), whose values and prices are not this front's"
     figures = [candidate.values.get(name, math.nan) for name in plan.objectives]
     figures += [candidate.slacks.get(name, math.nan) for name in plan.constraints]
     if not all(map(math.isfinite, figures)):
@@ -175,8 +179,9 @@ def _unfit(plan: Plan, candidate: _Found) -> str:
     return "without multipliers" if plan.sweep.sampler.name == NAME and not plan.searched <= told else ""
 
 
-def _bounds(recipe: Recipe) -> dict[str, tuple[Any, ...]]:
-    return {each.name: (each.kind, each.budget, each.relative_to) for each in recipe.constraints}
+def _bounds(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """The constraints, each with what it is of and its budget."""
+    return {each.name: each.model_dump(mode="json") for each in recipe.constraints}
 
 
 def _frozen(plan: Plan, source: str, candidate: _Found) -> FrozenTrial:

@@ -203,10 +203,9 @@ class Tracker:
             "dualsweep.search": json.dumps([each.name for each in plan.parameters]),
             "dualsweep.budgets": write_budgets(plan.ranges),
             REQUIRED: write_required(plan.required),
+            "dualsweep.reference_point": json.dumps(plan.sweep.reference_point),
             **self._origin,
         }
-        if plan.sweep.reference_point is not None:
-            tags["dualsweep.reference_point"] = json.dumps(plan.sweep.reference_point)
         if (preference := plan.preference) is not None:
             tags[PREFER] = json.dumps(preference.to_json())
         self.sweep.tags(tags)

@@ -19,8 +19,6 @@ from dualsweep.trainer.evaluation.evidence import Evidence, Metric, NotMeasured
 __all__ = ["LONGEST", "SHIPPED", "Evidence", "Measured", "Metric", "NotMeasured", "check_keys", "measure", "resolve"]
 
 SHIPPED: dict[str, Metric] = {name: getattr(import_module(f"{shipped.__name__}.{name}"), name) for name in shipped.NAMES}
-#: What their keys are called; an added one may say so.
-_KEYS: dict[str, str] = {name: getattr(import_module(f"{shipped.__name__}.{name}"), "KEYS", r"(?!)") for name in shipped.NAMES}
 LONGEST = 250  # characters of a metric's name in MLflow
 
 
@@ -84,7 +82,7 @@ def check_keys(name: str, keys: Collection[str], names: Sequence[str], before: M
     Raises:
         BadPartError: one is.
     """
-    taken = {other: _KEYS[other] for other in names if other in SHIPPED}
+    taken = {other: metric_names.MEASURED[other] for other in names if other in metric_names.MEASURED}
     taken |= {other: "|".join(map(re.escape, own)) or "(?!)" for other, own in before.items()}
     for other, pattern in taken.items():
         if same := [key for key in keys if re.fullmatch(pattern, key)]:

@@ -14,9 +14,6 @@ from dualsweep.trainer.evaluation.images import Integers, Rows
 from dualsweep.trainer.evaluation.judge_protocol import classify
 from dualsweep.trainer.evaluation.shares import share_errors, share_intervals, tallies, tv_from_uniform, tv_interval
 
-#: What its keys are called.
-KEYS = r"share(_error|_low|_high)?/.*|tv_from_uniform(_low|_high)?|accuracy(_error|/.*)?"
-
 
 def class_shares(evidence: Evidence) -> dict[str, float]:
     """`share/CLASS` of every class with `share_low/CLASS`, `share_high/CLASS` and, unless it is too rare or too frequent,

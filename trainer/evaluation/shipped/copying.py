@@ -21,9 +21,6 @@ from dualsweep.trainer.evaluation.evidence import Evidence, NotMeasured
 from dualsweep.trainer.evaluation.images import Integers, Rows
 from dualsweep.trainer.rng import Stream, generator
 
-#: What its keys are called.
-KEYS = r"(nearest_distance|copied_share)(_reference)?(_q05)?"
-
 CELLS = 2**24  # numbers held at once: 128 MiB of float64
 LOW = 0.05
 FEWEST = 3  # leaving one out, its neighbour must still have another

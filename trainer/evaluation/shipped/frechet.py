@@ -20,9 +20,6 @@ from dualsweep.trainer.evaluation.jackknife import jackknifed
 from dualsweep.trainer.evaluation.judge_protocol import embed
 from dualsweep.trainer.evaluation.shares import Z
 
-#: What its keys are called.
-KEYS = r"frechet(_low|_high|_error)?"
-
 Reals = NDArray[np.float64]
 #: Samples a feature below which the covariance says too little for a correction.
 LEAST_PER_FEATURE = 4
