@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from dualsweep.analysis.amortised import sentence
 from dualsweep.analysis.front import Front
-from dualsweep.analysis.hypervolume import EXACT_UP_TO
+from dualsweep.analysis.hypervolume import about
 from dualsweep.analysis.links import picture_link, run_link
 from dualsweep.analysis.prices.shadow import Prices
 from dualsweep.analysis.prices.words import shown_range
@@ -46,8 +46,7 @@ def describe(
     if hypervolume is not None and reference_point is not None:
         place = zip(record.objectives, reference_point, strict=True)
         where = ", ".join(f"`{_code(name)}` {number(value)}" for name, value in place)
-        about = "" if len(record.objectives) <= EXACT_UP_TO else "about "
-        lines += ["", f"Hypervolume {about}**{number(hypervolume)}** against the reference point {where}."]
+        lines += ["", f"Hypervolume {about(record)}**{number(hypervolume)}** against the reference point {where}."]
     if record.amortised is not None:
         lines += ["", escape(sentence(record))]
     if front.least_violating is not None:

@@ -44,6 +44,11 @@ def hypervolume(points: ArrayLike, directions: Sequence[Direction], reference: S
     return float(moocore.hypervolume(lower, ref=worst))
 
 
+def about(record: SweepRecord) -> str:
+    """Words before a hypervolume that is not exact; none before one that is."""
+    return "" if len(record.objectives) <= EXACT_UP_TO else f"(estimated, of more than {EXACT_UP_TO} objectives) about "
+
+
 def _checked_reference(reference: Sequence[float], directions: Sequence[Direction]) -> NDArray[np.float64]:
     if len(reference) != len(directions) or not all(map(math.isfinite, reference)):
         raise ReviewError(

@@ -38,7 +38,7 @@ def open_client(tracking_uri: str) -> MlflowClient:
     Raises:
         ReviewError: the URI is none of a store, its file does not exist or is of another version, or no server answers there.
     """
-    _check(tracking_uri)
+    check_store(tracking_uri)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # read when MLflow is imported
     from mlflow import MlflowClient  # takes seconds to import, so not before it is needed
     from mlflow.exceptions import MlflowException
@@ -72,7 +72,12 @@ def _artifacts(tracking_uri: str, trial: Trial) -> ArtifactRepository:
     return get_artifact_repository(trial.artifacts, tracking_uri)
 
 
-def _check(tracking_uri: str) -> None:
+def check_store(tracking_uri: str) -> None:
+    """What can be told against reading a store before MLflow is asked.
+
+    Raises:
+        ReviewError: the URI is none of a store, its file is not there, is empty or of another version, or no server answers.
+    """
     try:
         wrong = wrong_with(tracking_uri)
     except BadPlaceError as error:

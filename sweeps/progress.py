@@ -53,7 +53,8 @@ class Progress:
         self._pulse.join()
         if self._live:
             self._live.stop()
-        self._journal.live([], over=True)
+        with self._lock:  # what was interrupted stays there as it was
+            self._journal.live([state.to_json() for state in self._running.values()], over=True)
 
     def say(self, text: str) -> None:
         """A line that stays, above the table."""

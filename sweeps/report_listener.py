@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,12 +22,15 @@ class ReportListener:
 
     def __init__(self, on_report: OnReport) -> None:
         self._on_report = on_report
-        self.raised: Exception | None = None
+        self.raised: BaseException | None = None
 
     def hear(self, name: str, payload: Mapping[str, Any]) -> None:
         """Passes on a report of the training `name`: 0003, 0003-seed-1 of one of several, or amortised."""
         try:
-            self._on_report({"trial": name} | {key: payload[key] for key in _KEYS if key in payload})
-        except Exception as error:
+            self._on_report({"trial": name} | {key: copy.deepcopy(payload[key]) for key in _KEYS if key in payload})
+        except BaseException as error:
             self.raised = error
-            raise
+            if isinstance(error, Exception):
+                raise
+            # Tune ends in order for an error alone: what ends a process would leave the trainings' processes behind.
+            raise RuntimeError(f"the listener raised {type(error).__name__}") from error

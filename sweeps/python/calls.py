@@ -19,6 +19,7 @@ from dualsweep.sweeps.python.given import (
     preference_given,
     recipe_given,
     required_place,
+    text_given,
 )
 from dualsweep.sweeps.python.run import Run
 from dualsweep.sweeps.python.swept import Swept
@@ -29,8 +30,11 @@ from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.report_listener import OnReport, nobody
 from dualsweep.sweeps.reports.explaining import explain_run
 from dualsweep.sweeps.trials.results import Results
-from dualsweep.trainer.config.uris import local_path
+from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.config.uris import BadPlaceError, local_path
 from dualsweep.trainer.recipe.recipe import Recipe
+
+_STORE, _CLUSTER = "sqlite:///mlflow.db", "127.0.0.1:6379"
 
 
 def train(
@@ -58,8 +62,10 @@ def train(
     from dualsweep.sweeps.single import run_single
 
     check_listener(on_report)
-    checked = checked_read(*recipe_given(recipe, set), place_given(output, "output"), None, address)
-    explained = run_single(replace(checked, store=checked_store(tracking_uri)), Screen(), on_report)
+    store = text_given(tracking_uri, "tracking_uri", _STORE)
+    place, cluster = place_given(output, "output"), text_given(address, "address", _CLUSTER)
+    checked = checked_read(*recipe_given(recipe, set), place, None, cluster)
+    explained = run_single(replace(checked, store=checked_store(store)), Screen(), on_report)
     return Run.of_training(explained, working_folder(checked.output))
 
 
@@ -85,7 +91,8 @@ def sweep(
     from dualsweep.sweeps.whole_sweep import run_sweep
 
     check_listener(on_report)
-    checked = checked_plan(plan_given(plan, set), place_given(output, "output"), None, address)
+    place, cluster = place_given(output, "output"), text_given(address, "address", _CLUSTER)
+    checked = checked_plan(plan_given(plan, set), place, None, cluster)
     name = checked.plan.name if checked.plan is not None else checked.recipe.name
     return _swept(run_sweep(checked, Screen(), on_report), name, working_folder(checked.output))
 
@@ -96,7 +103,10 @@ def load(run: str | Path) -> Run | Swept:
     Raises:
         InputError: it is none of these, or has not ended.
     """
-    folder = local_path(brought(run_of_file(required_place(run, "run"))))
+    try:
+        folder = local_path(brought(run_of_file(required_place(run, "run"))))
+    except BadPlaceError as error:
+        raise InputError([error.diagnostic.at(("run",), "Python", 1)]) from None
     if not is_sweep_folder(folder):
         return Run.of_training(explain_run(str(folder), None), folder)
     kept = summary_in(folder)
@@ -126,6 +136,7 @@ def front(
     from dualsweep.sweeps.reports.reviewing import rebuild, written_to
 
     name, place = required_place(sweep, "sweep"), place_given(output, "output")
+    tracking_uri = text_given(tracking_uri, "tracking_uri", _STORE)
     folder = local_path(place) if place is not None else written_to(name, tracking_uri)
     found = rebuild(name, tracking_uri, folder, Screen(), preference_given(prefer))
     return Front(found["front"], found["hypervolume"], found["reference_point"], found["recommended"], found["prices"], folder)

@@ -79,6 +79,23 @@ def required_place(place: object, name: str) -> str:
     raise _mistake(name, "must be a place", place, "give a path or a URI, as text or a pathlib.Path")
 
 
+def check_count(name: str, given: object, least: int) -> None:
+    """Raises InputError for what is no whole number from `least` on, of at most 63 bits."""
+    if type(given) is not int or not least <= given < 2**63:
+        raise _mistake(name, f"must be a whole number from {least}", given, f"give e.g. {max(least, 16)}")
+
+
+def text_given(text: object, name: str, example: str) -> str | None:
+    """A text, or none.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if text is None or isinstance(text, str):
+        return text
+    raise _mistake(name, "must be a text", text, f"give e.g. {example!r}")
+
+
 def check_listener(on_report: object) -> None:
     """Raises InputError for what cannot be called with a report."""
     if not callable(on_report):

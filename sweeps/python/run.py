@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from dualsweep.sweeps.python.explanation import Explanation
+from dualsweep.sweeps.python.given import check_count, required_place
 from dualsweep.sweeps.python.pictures import page
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
@@ -74,14 +75,21 @@ class Run(Result):
             InputError: `n` is no count, the run has no checkpoint, or its schedule has fewer steps.
         """
         from dualsweep.trainer.engine.sample_command import draw, find_checkpoint, restore
+        from dualsweep.trainer.samplers.registry import SAMPLERS
 
-        if type(n) is not int or n < 1:
-            raise InputError([Diagnostic(("n",), "must be a whole number from 1", show(n), "give e.g. 16", "samples", 1)])
+        check_count("n", n, 1)
+        check_count("seed", seed, 0)
+        if steps is not None:
+            check_count("steps", steps, 1)
+        if sampler is not None and sampler not in SAMPLERS:
+            rule = f"must be one of {', '.join(SAMPLERS)}"
+            raise InputError([Diagnostic(("sampler",), rule, show(sampler), "give one, or none", "Python", 1)])
         model = restore(find_checkpoint(self._delivered))
         try:
             drawn = draw(model, n, sampler=sampler, steps=steps, seed=seed)
         except ValueError as error:
-            raise InputError([Diagnostic(("steps",), str(error), str(steps), "lower it", "samples", 1)]) from None
+            rule, _, received = str(error).rpartition("; ")[0].partition(", but got ")
+            raise InputError([Diagnostic(("steps",), rule, received or str(steps), "lower it", "Python", 1)]) from None
         array: np.ndarray[Any, np.dtype[np.float32]] = drawn.numpy()
         return array
 
@@ -94,8 +102,9 @@ class Run(Result):
         """
         from dualsweep.sweeps.exporting.export import export
 
-        export(str(self.folder), str(out), push_to_hub=push_to_hub, public=public)
-        return local_path(str(out))
+        place = required_place(out, "out")
+        export(str(self.folder), place, push_to_hub=push_to_hub, public=public)
+        return local_path(place)
 
     @property
     def _delivered(self) -> str:

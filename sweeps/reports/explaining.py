@@ -82,6 +82,8 @@ def _explained(run: str, folder: Path, title: str, points: Points) -> Explained:
 def _way_out(run: str, folder: Path) -> str:
     """What to name or do in place of a folder without a result."""
     place = run.rstrip("/")
+    if not folder.is_dir():  # a trial's, of which nothing is there before its end
+        return "end it with the same command first"
     if trials := sorted((folder / "artifacts").glob("*")):
         return f"name one trial: {place}/trials/{trials[0].name}"
     if (folder / EVENTS).exists() or has_trained(folder):

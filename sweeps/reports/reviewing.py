@@ -16,7 +16,7 @@ from dualsweep.analysis.amortised import sentence
 from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.figures.front_html import base_url_of
 from dualsweep.analysis.front import find_front
-from dualsweep.analysis.hypervolume import EXACT_UP_TO
+from dualsweep.analysis.hypervolume import about
 from dualsweep.analysis.links import run_link
 from dualsweep.analysis.publish import publish, record_preference
 from dualsweep.analysis.reading import read_sweep
@@ -77,8 +77,7 @@ def show(record: SweepRecord, made: Review, console: Console, view: str = "") ->
     console.print(front_table(record, made.front, width=console.width))
     if made.hypervolume is not None and made.reference_point is not None:
         point = ", ".join(f"{name} {value:.4g}" for name, value in zip(record.objectives, made.reference_point, strict=True))
-        about = "" if len(record.objectives) <= EXACT_UP_TO else f"about, as of more than {EXACT_UP_TO} objectives, "
-        console.print(f"\nhypervolume {about}{made.hypervolume:.4g} against {point}", highlight=False, soft_wrap=True)
+        console.print(f"\nhypervolume {about(record)}{made.hypervolume:.4g} against {point}", highlight=False, soft_wrap=True)
     if record.amortised is not None:
         console.print(f"\n{sentence(record)}", highlight=False, soft_wrap=True)
     for line in advice(made):

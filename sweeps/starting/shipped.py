@@ -95,7 +95,11 @@ def copy(name: str, folder: Path) -> Copied:
     if name not in known:
         rule, remedy = "must be a shipped recipe or sweep", f"{nearest(name, list(known))}; `dualsweep init` lists them"
         raise InputError([Diagnostic(("NAME",), rule, repr(name), remedy, "command line", 1)])
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        rule, remedy = "must be a folder", "name another, or move that file away"
+        raise InputError([Diagnostic(("--output",), rule, f"the file {folder}", remedy, "command line", 1)]) from None
     texts = {each.file: each.text for each in _with_needs(known, name)}
     texts |= {schema_file(known[each.removesuffix(".yaml")].kind): "" for each in texts}
     written, kept = [], []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -79,6 +80,12 @@ def test_an_unconstrained_sweep_needs_finite_objectives_only() -> None:
 def test_a_trial_that_lost_its_slacks_among_others_that_have_them_is_doubted() -> None:
     standing, doubt = verdict({"objective": 1.0, "feasible": 1.0}, mates=(trial(GOOD),))
     assert standing is None and "no slack was logged" in doubt
+
+
+def test_a_trial_whose_recipe_has_no_constraint_is_judged_by_its_figures() -> None:
+    free = replace(trial({"objective": 1.0, "feasible": 1.0}), unconstrained=True)
+    judged = judge([free, trial(GOOD)], ["objective"])[0]
+    assert (judged.standing, judged.doubt) == ("met", "")
 
 
 def test_constraints_are_found_by_name_and_aggregates_are_not_constraints() -> None:

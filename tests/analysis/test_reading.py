@@ -156,6 +156,13 @@ def test_a_reference_point_that_does_not_fit_is_refused(store: Store, point: str
         read_sweep(uri, experiment)
 
 
+def test_a_reference_point_that_was_taken_back_is_none(store: Store) -> None:
+    uri, _ = store
+    experiment = MlflowClient(uri).create_experiment("reference taken back")
+    log_parent(uri, experiment, tags={"dualsweep.reference_point": "null"})
+    assert read_sweep(uri, experiment).reference_point is None
+
+
 def test_a_thousand_trials_and_more_than_a_page(tmp_path: Path) -> None:
     uri, experiment = new_store(tmp_path, "large")
     parent = log_parent(uri, experiment)

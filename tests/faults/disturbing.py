@@ -30,6 +30,8 @@ GONE = 10.0
 #: For so many seconds a database answers nothing, or a disk has no room.
 DEPRIVED = 10.0
 TRIALS, STEPS = 2, 200
+#: Why a sweep did not survive that was not disturbed at all.
+TOO_LATE = "it was over before"
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ def killed(
     while process is None and not sweep.over():
         process = victim(kind, sweep.folder, sweep.process.pid, others[0].pid if others else None)
         time.sleep(0.05)
-    assert process is not None, "it was over before"
+    assert process is not None, TOO_LATE
     before()
     known, began = set(sweep.steps()), time.monotonic()
     for each in (process, *others[1:]):
@@ -226,7 +228,7 @@ def deprived(sweep: Sweep, moment: float, without: contextlib.AbstractContextMan
     """Takes something from it for `DEPRIVED` seconds, `moment` seconds after steps were seen; those until it trains again."""
     until(lambda: bool(sweep.steps()), sweep)
     time.sleep(moment)
-    assert not sweep.over(), "it was over before"
+    assert not sweep.over(), TOO_LATE
     with without:
         time.sleep(DEPRIVED)
     before, began = len(sweep.steps()), time.monotonic()
@@ -238,7 +240,7 @@ def parted(sweep: Sweep, kind: str, moment: float, nodes: Path) -> float:
     """Does it `moment` seconds after steps were seen, and undoes it; the seconds from then until there is another step."""
     until(lambda: bool(sweep.steps()), sweep)
     time.sleep(moment)
-    assert not sweep.over(), "it was over before"
+    assert not sweep.over(), TOO_LATE
     part(kind, nodes, sweep.steps()[-1].partition(":")[0])
     before, began = len(sweep.steps()), time.monotonic()
     until(lambda: len(sweep.steps()) > before, sweep)

@@ -75,6 +75,8 @@ def test_a_command_that_says_nothing_any_more_or_has_ended_is_told_from_one_that
         pass
     states = [row["state"] for row in rows(tmp_path, 1.5 * SILENT).values()]
     assert states == ["infeasible", "interrupted", "interrupted"]
+    left = rows(tmp_path, 1.5 * SILENT)["0001"]
+    assert (left["step"], left["steps"]) == (10, 60) and left["multipliers"] == {"four": 1.5, "five": 0.0}, "as it was then"
 
 
 def test_a_continued_trial_runs_again_and_an_end_stays(progress: Progress, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class AsTune:
                 runner.reported = runner_reported
                 for payload in reported:
                     runner.reported(run, {**payload, "trial_id": "a1b2", "config": {}})
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:
             raise TuneError(str(error)) from error
 
 
@@ -65,3 +65,18 @@ def test_every_report_is_heard_and_what_the_listener_raises_is_raised_and_ends_i
         assert [each.number for each in study.unfinished()] == [0] and study.finished == 0
     whole_sweep.run_sweep(checked, Screen(), listen)
     assert len(heard) == 2 + 4, "of one of the six nobody reports"
+
+
+@pytest.mark.parametrize("raised", [SystemExit(7), KeyboardInterrupt("enough")], ids=lambda each: type(each).__name__)
+def test_what_ends_a_process_ends_the_sweep_in_order_too(
+    raised: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tune hears of an error alone: by anything else it would leave the trainings' processes behind."""
+    AsTune(monkeypatch)
+
+    def listen(payload: dict[str, Any]) -> None:
+        payload["points"].clear()  # a listener's own
+        raise raised
+
+    with pytest.raises(type(raised)):
+        whole_sweep.run_sweep(checked_plan(planned(tmp_path), str(tmp_path / "out"), None, None, "light"), Screen(), listen)

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from dualsweep.analysis.links import run_link
 from dualsweep.sweeps.tracking.training import keep_logged
 from tests.stores import empty_store
+from tests.sweeps.here import dualsweep_here
 
 
 def free_port() -> int:
@@ -71,3 +72,11 @@ def test_in_a_script_s_background_it_ends_its_server_whatever_it_is_ended_by(
     while listens(port):
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize("store", ["sqlite:///nope.db", "http://127.0.0.1:1", "sqlite:///noise.db"])
+def test_a_store_that_is_not_there_is_refused_and_not_made(store: str, tmp_path: Path) -> None:
+    (tmp_path / "noise.db").write_bytes(b"x" * 5000)
+    done = dualsweep_here("ui", "--tracking-uri", store, folder=tmp_path)
+    assert done.returncode == 2 and "The tracking URI must " in done.stderr and len(done.stderr.splitlines()) == 1, done
+    assert [each.name for each in tmp_path.iterdir()] == ["noise.db"]

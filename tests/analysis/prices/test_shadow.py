@@ -43,6 +43,24 @@ def test_of_one_budget_the_range_is_that_of_the_chords() -> None:
     np.testing.assert_allclose(ranges, [(1.5, np.inf), (0.5, 1.5), (0.0, 0.5)], atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e-8, 1.0, 1e8])
+@pytest.mark.parametrize("of", ["objective", "values"])
+def test_the_range_is_the_same_on_any_scale(of: str, scale: float) -> None:
+    """Prices are in the objective's unit a unit of the value, and the tight end's are open above."""
+    case = problem("A1")
+    trials = case.observe(np.array([[-2.0], [-1.0], [0.0]]), 0.0, np.random.default_rng(0))
+    high = scale if of == "objective" else 1.0
+    wide = scale if of == "values" else 1.0
+    scaled = replace(
+        trials, objective=trials.objective * high, values=trials.values * wide, asked=trials.asked * wide,
+        multipliers=trials.multipliers * high / wide,
+    )  # fmt: skip
+    prices = priced(record_of(scaled))
+    ranges = np.array([(p.low, p.high) for p in prices.prices]) * wide / high
+    np.testing.assert_allclose(ranges, [(1.5, np.inf), (0.5, 1.5), (0.0, 0.5)], atol=1e-6)
+    assert not prices.unconverged
+
+
 @pytest.mark.parametrize(("name", "least"), [("A1", 0.8), ("A2", 0.6), ("C2", 0.6)])
 @pytest.mark.parametrize("factor", [0.6, 1.4])
 def test_multipliers_off_by_40_percent_are_told(name: str, factor: float, least: float) -> None:

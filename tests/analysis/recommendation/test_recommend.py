@@ -82,11 +82,21 @@ def test_the_knee_of_three_objectives_is_by_brute_force_the_best_bargain() -> No
 
 def test_a_straight_front_has_no_knee() -> None:
     line = [(x, 1 - x) for x in np.linspace(0, 1, 7)]
-    for points in (line, [(x, y - 0.008 * (0 < x < 1)) for x, y in line], [(x, 1 - x**2) for x, _ in line]):
+    for points in (line, [(x, y - 0.008 * (0 < x < 1)) for x, y in line]):
         found = made(sweep(points))
         assert found.knee is None and found.trial is None and "the front is straight" in found.knee_reason
     simplex = [(a / 4, b / 4, (4 - a - b) / 4) for a in range(5) for b in range(5 - a)]
     assert made(sweep(simplex, {**TWO, "eval/b": "minimize"})).knee is None
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-3])
+def test_a_concave_front_has_no_knee_and_is_not_called_straight(noise: float) -> None:
+    """The middle of 1 - x^2 lies 0.25 above the line between its ends; that of the quarter circle sqrt(2) - 1."""
+    for curve, dent in ((lambda x: 1 - x**2, "0.25"), (lambda x: np.sqrt(1 - x**2), "0.41")):
+        found = made(sweep([(x, curve(x)) for x in np.sin(np.linspace(0, np.pi / 2, 101))], noise=noise))
+        assert found.knee is None and f"bends the other way, by {dent}" in found.knee_reason, found.knee_reason
+    within = made(sweep([(x, 1 - x**2) for x in np.linspace(0, 1, 7)], noise=0.2))
+    assert within.knee is None and "bends the other way" not in within.knee_reason
 
 
 def test_what_noise_may_have_bent_is_no_knee_and_what_it_hides_is_not_claimed() -> None:
@@ -179,14 +189,22 @@ def test_where_nothing_meets_it_names_the_nearest_and_what_it_lacks() -> None:
 def test_prices_say_what_would_make_up_for_it() -> None:
     """f = b^2 / 2, so that at b = -1 the price is 1: 0.1 of the objective costs 0.1 of the budget."""
     case = problem("A1")
-    found = case.observe(np.array([[-2.0], [-1.0]]), 0.0, np.random.default_rng(0))
-    lower = replace(record_of(found), prefer=Preference(best="objective", meets=(Limit("objective", "at_most", 0.4),)))
+    trials = case.observe(np.array([[-2.0], [-1.0]]), 0.0, np.random.default_rng(0))
+    lower = replace(record_of(trials), prefer=Preference(best="objective", meets=(Limit("objective", "at_most", 0.4),)))
     assert made(lower).preferred_reason == (
         "No feasible trial has objective ≤ 0.4. Trial 0001 comes nearest: objective is 0.5, 0.1 too much. By its price, "
         "loosening `a` by 0.1 would make up for the objective, to first order."
     )
     tighter = replace(lower, prefer=Preference(best="objective", meets=(Limit("value/a", "at_most", -2.5),)))
     assert made(tighter).preferred_reason.endswith("By its price, tightening `a` by 0.5 costs at least 1 of the objective.")
+    # What neither brings about is not advised: tightening lowers a value that is at most its budget, loosening the objective.
+    for limit in (Limit("value/a", "at_least", 1.0), Limit("objective", "at_least", 9.0)):
+        assert "price" not in made(replace(lower, prefer=Preference(best="objective", meets=(limit,)))).preferred_reason
+    mirrored = record_of(trials, ("at_least",), maximizes=True)
+    for limit, advised in ((Limit("objective", "at_least", -0.4), True), (Limit("objective", "at_most", -9.0), False),
+                           (Limit("value/a", "at_least", 2.5), True), (Limit("value/a", "at_most", -1.0), False)):  # fmt: skip
+        said = made(replace(mirrored, prefer=Preference(best="objective", meets=(limit,)))).preferred_reason
+        assert ("By its price" in said) == advised, said
 
 
 def test_where_nothing_is_feasible_the_nearest_is_named_with_its_price() -> None:

@@ -3,6 +3,7 @@
 # ruff: noqa: E501  # what users are told stands here as they see it
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -54,6 +55,29 @@ def test_an_objective_is_swept_in_the_direction_of_its_recipe(tmp_path: Path) ->
     with pytest.raises(
         InputError, match=r"sweep.yaml:5: objectives.objective: must be the recipe's direction, maximize, but got min"
     ):
+        load_plan(tmp_path / "sweep.yaml")
+
+
+@pytest.mark.parametrize(
+    ("objective", "evaluation", "says"),
+    [
+        ("eval/frechet", "{samples: 0}", "but got `eval/frechet` with evaluation.samples 0; write e.g. evaluation.samples: 1000"),
+        ("eval/frechte", "{samples: 100}", "but got `eval/frechte`; did you mean `frechet`"),
+        ("eval/frechet", "{samples: 100, metrics: [copying]}", "but got `eval/frechet`; name frechet in evaluation.metrics"),
+        ("train/loss", "{samples: 100}", "must be a metric of the recipe's runs, but got `train/loss`"),
+        ("eval/share/4", "{samples: 100}", ""), ("eval/tv_from_uniform", "{samples: 100}", ""),
+        ("eval/value/four", "{samples: 0}", ""), ("system/seconds", "{samples: 0}", ""),
+        ("eval/mine", "{samples: 100, metrics: [frechet, 'math:sqrt']}", ""),
+    ],
+)  # fmt: skip
+def test_an_objective_that_nothing_measures_is_refused(tmp_path: Path, objective: str, evaluation: str, says: str) -> None:
+    write(
+        tmp_path, SWEEP + f"objectives: {{objective: minimize, {objective}: minimize}}\n", f"{RECIPE}evaluation: {evaluation}\n"
+    )
+    if not says:
+        assert objective in load_plan(tmp_path / "sweep.yaml").objectives
+        return
+    with pytest.raises(InputError, match=re.escape(says)):
         load_plan(tmp_path / "sweep.yaml")
 
 

@@ -83,6 +83,12 @@ def test_the_same_training_from_a_file_a_dict_and_a_recipe(there: Path, monkeypa
         (lambda: ds.sweep("sweep.yaml", "runs/tiny"), "holds a training; write another `name`"),
         (lambda: ds.sweep("sweep.yaml", set={"trials": 0}), "set:1: trials: must be greater than or equal to 1"),
         (lambda: ds.load("mlruns"), "must be a training that has ended"),
+        (lambda: ds.load("runs/tiny-sweep/trials/0007"), "must be a training that has ended"),
+        (lambda: ds.load("nope://a/b"), "run: must be"),
+        (lambda: ds.train("recipe.yaml", tracking_uri=Path("a.db")), "tracking_uri: must be a text, but got"),  # type: ignore[arg-type]
+        (lambda: ds.front("runs/tiny-sweep", tracking_uri=[]), "tracking_uri: must be a text, but got []"),  # type: ignore[arg-type]
+        (lambda: ds.train("recipe.yaml", address=1), "address: must be a text, but got 1"),  # type: ignore[arg-type]
+        (lambda: ds.sweep("sweep.yaml", address=b"x"), "address: must be a text, but got"),  # type: ignore[arg-type]
     ],
 )
 def test_mistakes_are_told_before_anything_starts(call, said: str, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,3 +156,25 @@ def test_a_training_is_refused_by_front_and_by_ui_where_no_store_has_it(there: P
     assert done.returncode == 2 and f"A folder must be a sweep's, but got {there}/runs/tiny, where" in done.stderr
     done = dualsweep_here("front", "recipe.yaml", folder=there)
     assert done.returncode == 2 and "must be a sweep, but got a recipe" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"n": 0}, "n: must be a whole number from 1, but got 0"), ({"seed": -1}, "seed: must be a whole number from 0, but got"),
+        ({"seed": 1.5}, "seed: must be a whole number from 0, but got 1.5"), ({"seed": 2**70}, "seed: must be a whole number"),
+        ({"steps": 0}, "steps: must be a whole number from 1, but got 0"), ({"steps": "x"}, "steps: must be a whole number"),
+        ({"sampler": "nope"}, "sampler: must be one of"), ({"sampler": ""}, "sampler: must be one of"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_sampled_is_refused(there: Path, asked: dict[str, object], said: str) -> None:
+    with pytest.raises(ds.InputError) as refused:
+        ds.load(there / "runs/tiny").samples(**asked)  # type: ignore[arg-type]
+    assert said in str(refused.value) and str(refused.value).count("but got") == 1
+
+
+def test_places_and_trials_are_what_they_are_meant_for(there: Path) -> None:
+    run, swept = ds.load(there / "runs/tiny"), ds.load(there / "runs/tiny-sweep")
+    for call in (lambda: run.export(None), lambda: run.export(1), lambda: swept.run(True), lambda: swept.run(1.0)):  # type: ignore
+        with pytest.raises(ds.InputError, match=r"must be a place, but got|must be a trial's number or name, but got"):
+            call()

@@ -66,6 +66,14 @@ def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_file_is_no_folder_to_copy_into(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    for place in ("taken", "taken/below"):
+        done = dualsweep_here("init", "digits", "--output", place, folder=tmp_path)
+        assert done.returncode == 2 and "Traceback" not in done.stderr and place in done.stderr, done
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
 def test_an_unknown_name_writes_nothing(tmp_path: Path) -> None:
     done = dualsweep_here("init", "allignment", folder=tmp_path)
     assert done.returncode == 2 and "did you mean `alignment`" in done.stderr and list(tmp_path.iterdir()) == []

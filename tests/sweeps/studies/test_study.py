@@ -107,6 +107,7 @@ def test_a_sweep_may_be_made_longer(tmp_path: Path) -> None:
     ("override", "line"),
     [
         ("train.steps=100", "--set:1: train.steps: {rule}, but got 100, where it was 1500; {remedy}"),
+        ("seeds=2", "--set:1: seeds: {rule}, but got 2, where it was nothing; {remedy}"),
         ("sampler.seed=1", "--set:1: sampler.seed: {rule}, but got 1, where it was 0; {remedy}"),
         ("dual.every=5", "--set:1: dual.every: {rule}, but got 5, where it was nothing; {remedy}"),
         (

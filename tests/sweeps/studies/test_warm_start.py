@@ -137,6 +137,37 @@ def test_trials_under_other_constraints_are_left_out(tmp_path: Path) -> None:
         assert study.said[0].endswith("left out: 1 with other constraints")
 
 
+INFORMED = """\
+name: s
+recipe: recipe.yaml
+search:
+  constraints.four.at_most: {uniform: [0.08, 0.25]}
+  constraints.five.at_most: {uniform: [0.08, 0.25]}
+trials: 4
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sampler", "left_out"),
+    [
+        ("{classes: [5]}", "{classes: [7]}", "tpe", "1 with other constraints"),
+        ("channels: [16, 32]", "channels: [16, 16]", "tpe", ""),
+        ("channels: [16, 32]", "channels: [16, 16]", "dual_informed", "1 of another problem (model.unet.channels"),
+        ("4: 0.1", "4: 0.5", "dual_informed", "1 of another problem (data.keep"),
+        ("steps: 1500", "steps: 1000", "tpe", ""),
+    ],
+)
+def test_trials_of_another_problem_are_left_out(tmp_path: Path, old: str, new: str, sampler: str, left_out: str) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    with Study(plan(tmp_path, f"storage={url}", sweep=INFORMED), tmp_path / "first") as study:
+        study.tell(study.ask().number, [1.0, 1.0], {"four": 0.1, "five": 0.1})
+    assert old in RECIPE
+    (tmp_path / "recipe.yaml").write_text(RECIPE.replace(old, new))
+    (tmp_path / "sweep.yaml").write_text(f"{INFORMED}sampler: {sampler}\nwarm_start: [{{storage: '{url}'}}]\n")
+    with Study(load_plan(tmp_path / "sweep.yaml"), tmp_path / "second") as study:
+        assert (f"left out: {left_out}" in study.said[0]) if left_out else ("left out" not in study.said[0]), study.said
+
+
 @pytest.mark.parametrize(
     ("sets", "told"),
     [
