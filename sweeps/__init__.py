@@ -6,8 +6,9 @@ Importing this is light; what needs Ray, Optuna or MLflow is imported when it is
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if __name__ == "sweeps" and "dualsweep" in sys.modules:
     __path__.clear()  # in a checkout this file hides what `dualsweep.models_of_0_1` finds; with no path of its own it doesn't
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["load_plan", "sweep"]
 
 
-def load_plan(path: str | Path, overrides: list[str] | None = None) -> Plan:
-    """Reads and checks a sweep file, with `key=value` overrides.
+def load_plan(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] | None = None) -> Plan:
+    """Reads and checks a sweep file, with `overrides` laid over it, a dict by dotted keys or texts `key=value`.
 
     Raises:
         dualsweep.trainer.config.diagnostics.InputError: with every problem found.
     """
     from dualsweep.sweeps.planning.load import load_plan as read
 
-    return read(path, overrides or [])
+    return read(path, () if overrides is None else overrides)
 
 
 def sweep(plan: Plan, output: str | None = None, address: str | None = None) -> Results:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import copy
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualsweep.sweeps.planning.budgets import NAME, check_continuation, check_informed, check_tolerances, searched_budgets
 from dualsweep.sweeps.planning.early_stopping import check_early_stopping
@@ -33,7 +33,7 @@ from dualsweep.sweeps.planning.search import Written, check_grid, read_search, r
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.wording import nearest, show
 from dualsweep.trainer.config.yaml_file import load, validate
-from dualsweep.trainer.recipe.load import OverlaidDocument, Override, is_sweep, lay_over, read_overrides, validate_recipe
+from dualsweep.trainer.recipe.load import OverlaidDocument, Override, is_sweep, lay_over, overrides_given, validate_recipe
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.storage import local_path
 
@@ -45,8 +45,9 @@ Answer = TypeVar("Answer")
 _ONE_KEY_BELOW = ("search", "objectives", "set")
 
 
-def load_plan(path: str | Path, overrides: Sequence[str] = (), store: str | None = None) -> Plan:
-    """Reads a sweep file with `key=value` overrides (the sweep's own keys, else the recipe's) and its recipe.
+def load_plan(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = (), store: str | None = None) -> Plan:
+    """Reads a sweep file and its recipe, with `overrides` of the sweep's own keys, else the recipe's, laid over them: a dict by
+    dotted keys or texts `key=value`.
 
     `search.KEY=null` drops an entry of the search. `store` is an MLflow store that is asked in place of the sweep's own, which
     is not looked at then.
@@ -54,7 +55,7 @@ def load_plan(path: str | Path, overrides: Sequence[str] = (), store: str | None
     Raises:
         InputError: with every problem found: the sweep's by line, the recipe's by line, then the overrides'.
     """
-    given, problems = read_overrides(overrides)
+    given, problems = overrides_given(overrides)
     document = _read(problems, lambda: OverlaidDocument.of(load(path)))
     if document is None:
         raise InputError(problems)

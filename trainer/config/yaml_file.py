@@ -58,6 +58,8 @@ def load(path: str | Path) -> Document:
     Raises:
         InputError: the file is absent or unreadable, is no YAML, has a key twice, or holds no mapping.
     """
+    if not isinstance(path, str | Path):  # as Python may give
+        raise InputError([Diagnostic(("path",), "must be a path", show(path), "give a file's, as text", "Python", 1)])
     file = str(path)
     try:
         text = decoded(Path(path).read_bytes())

@@ -135,6 +135,20 @@ def validate_recipe(document: OverlaidDocument, problems: Sequence[Diagnostic] =
     return recipe
 
 
+def overrides_given(overrides: Sequence[str] | Mapping[str, Any]) -> tuple[list[Override], list[Diagnostic]]:
+    """Reads what Python lays over a file, a dict by dotted keys or texts `key=value`; and what is wrong with some of it.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(overrides, Mapping):
+        return [Override(str(key), value, "overrides", at) for at, (key, value) in enumerate(overrides.items(), 1)], []
+    if isinstance(overrides, str) or not isinstance(overrides, Sequence) or not all(isinstance(each, str) for each in overrides):
+        rule, remedy = "must be a dict of dotted keys, or texts `key=value`", "give e.g. {'train.steps': 500}"
+        raise InputError([Diagnostic(("overrides",), rule, show(overrides), remedy, "Python", 1)])
+    return read_overrides(overrides)
+
+
 def load_recipe(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> tuple[Recipe, OverlaidDocument]:
     """Reads a recipe file, with `overrides` laid over it, a dict by dotted keys or texts `key=value`.
 
@@ -143,11 +157,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] =
     Raises:
         InputError: the file cannot be read, or it or an override is wrong; with every problem found.
     """
-    problems: list[Diagnostic] = []
-    if isinstance(overrides, Mapping):
-        given = [Override(str(key), value, "overrides", at) for at, (key, value) in enumerate(overrides.items(), 1)]
-    else:
-        given, problems = read_overrides(overrides)
+    given, problems = overrides_given(overrides)
     try:
         document = OverlaidDocument.of(load(path))
     except InputError as error:

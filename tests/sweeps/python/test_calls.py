@@ -79,6 +79,11 @@ def test_the_same_training_from_a_file_a_dict_and_a_recipe(there: Path, monkeypa
         (lambda: ds.front("runs/tiny-sweep", prefer=3), "prefer: must be a preference, but got 3"),  # type: ignore[arg-type]
         (lambda: ds.front("runs/tiny-sweep", prefer={"bets": 1}), "did you mean `best`"),
         (lambda: ds.load_recipe("recipe.yaml", {"train.steps": "x"}), "train.steps: must be a valid integer"),
+        (lambda: ds.load_plan("sweep.yaml", {"trials": 0}), "overrides:1: trials: must be greater than or equal to 1, but got 0"),
+        (lambda: ds.load_plan("sweep.yaml", "trials=2"), "overrides: must be a dict of dotted keys, or texts `key=value`"),
+        (lambda: ds.load_recipe("recipe.yaml", 3), "overrides: must be a dict of dotted keys"),  # type: ignore[arg-type]
+        (lambda: ds.load_recipe(None), "must be a path, but got None"),  # type: ignore[arg-type]
+        (lambda: ds.load_plan(1), "must be a path, but got 1"),  # type: ignore[arg-type]
         (lambda: ds.train("recipe.yaml", "runs/tiny-sweep"), "holds a sweep; write another `name`"),
         (lambda: ds.sweep("sweep.yaml", "runs/tiny"), "holds a training; write another `name`"),
         (lambda: ds.sweep("sweep.yaml", set={"trials": 0}), "set:1: trials: must be greater than or equal to 1"),
