@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dualsweep.sweeps.planning.load import plan_from
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
@@ -56,7 +58,7 @@ def _document(given: str | Path | Values, kind: str) -> OverlaidDocument:
     if not isinstance(given, Mapping):
         rule, remedy = f"must be a {kind}", "give the path of its YAML file, or a dict of what that would hold"
         raise InputError([Diagnostic((), rule, f"`{type(given).__name__}`", remedy, kind, 1)])
-    return OverlaidDocument(kind, copy.deepcopy(dict(given)))
+    return OverlaidDocument(kind, _plain(given))
 
 
 def place_given(place: object, name: str) -> str | None:
@@ -125,4 +127,15 @@ def _overrides(values: Values | None) -> list[Override]:
         raise _mistake("set", "must be a dict of dotted keys", values, "give e.g. {'train.steps': 500}")
     if odd := [key for key in values or {} if not isinstance(key, str)]:
         raise _mistake("set", "must have texts as keys", odd[0], "give e.g. {'train.steps': 500}")
-    return [Override(key, value, "set", line) for line, (key, value) in enumerate((values or {}).items(), start=1)]
+    return [Override(key, _plain(value), "set", line) for line, (key, value) in enumerate((values or {}).items(), start=1)]
+
+
+def _plain(value: Any) -> Any:
+    """A copy as YAML would have it: of NumPy's numbers and arrays, tuples and paths too."""
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return str(value) if isinstance(value, Path) else copy.deepcopy(value)

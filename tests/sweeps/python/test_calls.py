@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 import dualsweep as ds
+from dualsweep.sweeps.python.given import recipe_given
 from tests.sweeps.here import dualsweep_here
 from tests.test_runs_of_0_1 import unpack
 
@@ -161,6 +163,15 @@ def test_a_training_is_refused_by_front_and_by_ui_where_no_store_has_it(there: P
     assert done.returncode == 2 and f"A folder must be a sweep's, but got {there}/runs/tiny, where" in done.stderr
     done = dualsweep_here("front", "recipe.yaml", folder=there)
     assert done.returncode == 2 and "must be a sweep, but got a recipe" in done.stderr
+
+
+def test_what_a_notebook_has_at_hand_is_as_yaml_would_have_it(there: Path) -> None:
+    plain = yaml.safe_load((there / "recipe.yaml").read_text())
+    odd = {**plain, "train": {**plain["train"], "steps": np.int64(40), "lr": np.float32(0.5)}}
+    recipe, _ = recipe_given(odd, {"model.unet.channels": (np.int64(8), 16), "checkpoint.to": Path("kept")})
+    assert (recipe.train.steps, recipe.train.lr, recipe.checkpoint.to) == (40, 0.5, "kept")
+    assert recipe.model.unet is not None and recipe.model.unet.channels == [8, 16]
+    assert isinstance(odd["train"]["steps"], np.int64)
 
 
 @pytest.mark.parametrize(
