@@ -20,7 +20,7 @@ from dualsweep.analysis import kept_with
 from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.links import run_link
 from dualsweep.analysis.proxies import reach_this_machine_directly
-from dualsweep.analysis.store import check_store, is_http
+from dualsweep.analysis.store import is_http
 from dualsweep.analysis.trials import SweepRecord
 from dualsweep.trainer.config.masking import masked, without_login
 
@@ -80,10 +80,8 @@ def ui(
         timeout: seconds to wait for the first answer.
 
     Raises:
-        ReviewError: there is no such store, or none that answers; not a loopback address, the port is taken, or the server did
-            not come up.
+        ReviewError: not a loopback address, the port is taken, or the server did not come up.
     """
-    check_store(tracking_uri)
     if is_http(tracking_uri):
         return UiServer(without_login(tracking_uri).rstrip("/"))
     _check_address(host, port)

@@ -23,7 +23,7 @@ from dualsweep.analysis.reading import read_sweep
 from dualsweep.analysis.review import Review, review
 from dualsweep.analysis.saved_view import saved_view_link
 from dualsweep.analysis.server import front_link, ui
-from dualsweep.analysis.store import open_client
+from dualsweep.analysis.store import check_store, open_client
 from dualsweep.analysis.table import front_table
 from dualsweep.analysis.thumbnails import thumbnails
 from dualsweep.analysis.trials import SweepRecord
@@ -174,6 +174,7 @@ def serve(name: str | None, store: str | None, port: int, console: Console) -> N
     """
     place = place_of(name and brought(name), store)
     terminate_like_interrupt()
+    check_store(place.uri)  # MLflow's server would make one at a mistyped path
     with ui(place.uri, port=port) as server:
         console.print(f"MLflow: {server.base_url}", highlight=False, soft_wrap=True)
         if place.is_training:
