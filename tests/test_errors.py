@@ -12,6 +12,7 @@ from dualsweep.analysis.errors import ReviewError
 from dualsweep.cluster.errors import ClusterError
 from dualsweep.sweeps.studies.storage import StorageError
 from dualsweep.sweeps.tracking.delivery import _GoneError
+from dualsweep.trainer.checkpoint import DamagedError
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, RuleError, RulesError, UnplacedError
 from dualsweep.trainer.config.dotted_keys import NoSuchPlaceError
 from dualsweep.trainer.config.import_path import CannotImportError
@@ -32,7 +33,7 @@ RAISED: list[Exception] = [
     *[kind(*THREE) for kind in (UnplacedError, OutsideError, StorageError,
                                   NoSuchPlaceError, CannotImportError, BadPartError, BadPlaceError, ClusterError)],
     *[kind("a reason") for kind in (TrainingError, TrainingInterrupted, TrainingStopped, SlotLostError, NotMeasured)],
-    *[kind("a reason") for kind in (EditedModules, ReviewError, TrainingPaused, NotPlacedError, _GoneError)],
+    *[kind("a reason") for kind in (DamagedError, EditedModules, ReviewError, TrainingPaused, NotPlacedError, _GoneError)],
 ]  # fmt: skip
 
 
