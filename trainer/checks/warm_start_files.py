@@ -97,14 +97,28 @@ def _noise_faults(recipe: Recipe, theirs: dict[str, Any]) -> Iterator[Diagnostic
     """Where neither run has its noise schedule from a model that it loads."""
     if recipe.model.load is not None or (theirs.get("model") or {}).get("load") is not None:
         return
-    mine, written = (recipe.schedule or Schedule()).model_dump(mode="json"), theirs.get("schedule") or {}
-    other = {**Schedule().model_dump(mode="json"), **written}
-    for key, value in mine.items():
-        if key != "prediction" and other.get(key) != value:
-            there, here = ("nothing" if each is None else show(each) for each in (other.get(key), value))
-            received = f"{key} {there} there, where this recipe has {here}"
+    try:
+        other = Schedule.model_validate(theirs.get("schedule") or {})
+    except ValueError:  # of another version
+        return
+    mine = recipe.schedule or Schedule()
+    if mine.prediction != other.prediction:  # which is told already
+        return
+    here, there = _noise(mine), _noise(other)
+    for key in dict.fromkeys([*here, *there]):
+        if here.get(key) != there.get(key):
+            values = ("none" if each is None else show(each) for each in (there.get(key), here.get(key)))
+            received = f"{key} {next(values)} there, where this recipe has {next(values)}"
             remedy = f"make schedule.{key} alike, or drop `start`"
             yield Diagnostic(("start", "from"), "must hold a model of this recipe's noise schedule", received, remedy)
+
+
+def _noise(schedule: Schedule) -> dict[str, Any]:
+    """What a timestep's noise depends on, with what is meant by keys that are left out."""
+    if schedule.prediction == "flow":
+        return {"timesteps": schedule.timesteps, "shift": 1.0 if schedule.shift is None else schedule.shift}
+    own = {key: value for key, value in schedule.edm.items() if not key.startswith("p_")} if schedule.name == "edm" else {}
+    return {"name": schedule.name or "squaredcos_cap_v2", "timesteps": schedule.timesteps, **own}
 
 
 def _network_faults(recipe: Recipe, theirs: dict[str, Any]) -> Iterator[Diagnostic]:

@@ -167,13 +167,15 @@ def test_a_file_is_checked_before_anything_starts(source: str, tmp_path: Path) -
     )
     velocity = digits(start={"from": source}, schedule={"prediction": "v_prediction"})
     assert "must hold a model that predicts the same, but got epsilon there" in refusals(velocity)
+    for same in ({"timesteps": 50}, {"timesteps": 50, "name": "squaredcos_cap_v2"}):  # said in full
+        assert refusals(digits(start={"from": source}, schedule=same)) == ""
     for schedule, key in (
-        ({"timesteps": 60}, "timesteps 50"),
-        ({"name": "linear"}, "name nothing"),
-        ({"name": "edm"}, "name nothing"),
+        ({"timesteps": 60}, "timesteps 50 there"),
+        ({"name": "linear"}, "name 'squaredcos_cap_v2' there"),
+        ({"name": "edm"}, "name 'squaredcos_cap_v2' there"),
     ):
         said = refusals(digits(start={"from": source}, schedule=schedule))
-        assert f"must hold a model of this recipe's noise schedule, but got {key} there" in said, said
+        assert f"must hold a model of this recipe's noise schedule, but got {key}" in said, said
     lora = {"unet": None, "load": source, "lora": {"rank": 2}}
     assert "start.from: must hold a run with `model.lora` where this recipe has it, but got none there" in refusals(
         digits(start={"from": source}, model=lora)
