@@ -167,6 +167,13 @@ def test_a_file_is_checked_before_anything_starts(source: str, tmp_path: Path) -
     )
     velocity = digits(start={"from": source}, schedule={"prediction": "v_prediction"})
     assert "must hold a model that predicts the same, but got epsilon there" in refusals(velocity)
+    renamed = [{"name": "six", "data": {"classes": [6]}, "at_most": 0.5}]
+    assert "but got none for six, where that run has four, five" in refusals(digits(start={"from": source}, constraints=renamed))
+    given = {"from": source, "multipliers": {"six": 0.1}}
+    assert refusals(digits(start=given, constraints=renamed)) == ""
+
+
+def test_noise_adapters_and_amortisation_are_compared_before_anything_starts(source: str) -> None:
     for same in ({"timesteps": 50}, {"timesteps": 50, "name": "squaredcos_cap_v2"}):  # said in full
         assert refusals(digits(start={"from": source}, schedule=same)) == ""
     for schedule, key in (
@@ -183,10 +190,6 @@ def test_a_file_is_checked_before_anything_starts(source: str, tmp_path: Path) -
     assert "start.from: must hold a run with `amortised` where this recipe has it, but got none there" in refusals(
         amortised(start={"from": source})
     )
-    renamed = [{"name": "six", "data": {"classes": [6]}, "at_most": 0.5}]
-    assert "but got none for six, where that run has four, five" in refusals(digits(start={"from": source}, constraints=renamed))
-    given = {"from": source, "multipliers": {"six": 0.1}}
-    assert refusals(digits(start=given, constraints=renamed)) == ""
 
 
 @pytest.mark.parametrize(("start", "more", "said"), [

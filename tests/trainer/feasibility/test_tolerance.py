@@ -36,6 +36,12 @@ search:
 """
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder without a store: that of a checkout may be another version's of MLflow."""
+    monkeypatch.chdir(tmp_path)
+
+
 def test_the_default_is_of_the_budget_of_the_objective_or_fixed_for_normalised_rewards() -> None:
     bounds: list[dict[str, Any]] = [
         {"at_most": -0.5}, {"at_least": 2.0}, {"equals": 0.3}, {"at_most": 0.0, "relative_to": "objective"}, {"at_most": 0.0},
