@@ -25,7 +25,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.own_files import DAMAGED
+from dualsweep.trainer.own_files import set_aside
 from dualsweep.trainer.patient_files import StoreAwayError
 from dualsweep.trainer.storage import MARKER, answering, as_described, described, filesystem, inside, is_local, naming, step_of
 from dualsweep.trainer.trust import remember
@@ -118,20 +118,15 @@ class CheckpointFolder:
         for step in reversed(self._complete()):
             try:
                 return read(self.path(step))
-            except DamagedError as error:
-                log.warning("%s; it is set aside for the one before, or a new beginning", str(error).rpartition("; ")[0])
-                self._set_aside(step)
             except TrainingError as error:
                 log.warning("%s", error)
-                unreadable = unreadable or error
+                if isinstance(error, DamagedError):
+                    set_aside(self.path(step), MARKER, "its files are others; the one before is taken, or a new beginning made")
+                else:
+                    unreadable = unreadable or error
         if unreadable is not None:
             raise unreadable
         return None
-
-    def _set_aside(self, step: int) -> None:
-        marker = self._inside(step, MARKER)
-        with contextlib.suppress(OSError):  # another worker has done it, or no one can: it is passed over all the same
-            self._files.mv(marker, marker + DAMAGED)
 
     def newest(self) -> str | None:
         """Where the newest complete checkpoint is, or None."""

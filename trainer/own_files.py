@@ -57,7 +57,7 @@ def set_aside(place: str, name: str, why: str) -> None:
     path = inside(system, root, name)
     kept = path + DAMAGED
     try:
-        if system.exists(kept):
+        if system.exists(kept) and system.exists(path):  # not what another process has just set aside
             system.rm(kept, recursive=True)
         system.mv(path, kept, recursive=system.isdir(path))
         where = f"it is set aside as {posixpath.basename(kept)}"

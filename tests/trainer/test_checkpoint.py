@@ -13,6 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from dualsweep.trainer.checkpoint import CheckpointFolder, Snapshot, read
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.own_files import set_aside
 
 
 def snapshot(step, value=1.0):
@@ -89,6 +90,8 @@ def test_a_damaged_checkpoint_is_refused_and_passed_over_for_the_one_before(uri,
         read(folder.path(2))
     assert (latest := folder.latest()) and latest.step == 1 and "step-00000002" in caplog.text
     assert folder.newest() == folder.path(1) and files.exists(f"{root}/step-00000002/complete.json.damaged")
+    set_aside(folder.path(2), "complete.json", "another worker has seen it too")
+    assert files.exists(f"{root}/step-00000002/complete.json.damaged")
     folder.save(snapshot(2))  # the resumed run comes there again
     folder.flush()
     assert (latest := folder.latest()) and latest.step == 2
