@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,7 +26,7 @@ class ReportListener:
     def hear(self, name: str, payload: Mapping[str, Any]) -> None:
         """Passes on a report of the training `name`: 0003, 0003-seed-1 of one of several, or amortised."""
         try:
-            self._on_report({"trial": name} | {key: copy.deepcopy(payload[key]) for key in _KEYS if key in payload})
+            self._on_report({"trial": name} | {key: payload[key] for key in _KEYS if key in payload})
         except BaseException as error:
             self.raised = error
             if isinstance(error, Exception):

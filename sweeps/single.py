@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 
@@ -93,7 +92,7 @@ def _trained(checked: Checked, driven: Driven, console: Console, on_report: OnRe
             kept = MetricsFile(local)
 
             def take(payload: Payload) -> bool:
-                on_report(copy.deepcopy(payload))  # what is done to it changes nothing here
+                on_report(payload)
                 return _take(payload, kept, name, progress) and driven.push()
 
             result = train_checked(checked.recipe, checked.output, take)

@@ -22,6 +22,7 @@ from dualsweep.trainer.errors import BadPartError, TrainingError, TrainingInterr
 from dualsweep.trainer.evaluation.evidence import NotMeasured
 from dualsweep.trainer.ray_shell.slot import EditedModules, SlotLostError
 from dualsweep.trainer.ray_shell.training_handle import NotPlacedError
+from dualsweep.trainer.samplers.grid import TooManyStepsError
 from dualsweep.trainer.storage import OutsideError
 from tests.house import ROOMS
 
@@ -30,7 +31,7 @@ THREE = ("must be so", "not so", "make it so")
 TWO_MISTAKES = [Diagnostic(("a", 0, "b"), *THREE, "x.yaml", 3), Diagnostic((), *THREE)]
 RAISED: list[Exception] = [
     InputError(TWO_MISTAKES), RulesError(TWO_MISTAKES), RuleError("a.0", *THREE), BadDataError(*TWO_MISTAKES),
-    *[kind(*THREE) for kind in (UnplacedError, OutsideError, StorageError,
+    *[kind(*THREE) for kind in (UnplacedError, OutsideError, StorageError, TooManyStepsError,
                                   NoSuchPlaceError, CannotImportError, BadPartError, BadPlaceError, ClusterError)],
     *[kind("a reason") for kind in (TrainingError, TrainingInterrupted, TrainingStopped, SlotLostError, NotMeasured)],
     *[kind("a reason") for kind in (DamagedError, EditedModules, ReviewError, TrainingPaused, NotPlacedError, _GoneError)],

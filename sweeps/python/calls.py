@@ -13,7 +13,7 @@ from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.python.drawn_front import Front
 from dualsweep.sweeps.python.given import (
     Values,
-    check_listener,
+    listener_given,
     place_given,
     plan_given,
     preference_given,
@@ -61,11 +61,11 @@ def train(
     """
     from dualsweep.sweeps.single import run_single
 
-    check_listener(on_report)
+    listener = listener_given(on_report)
     store = text_given(tracking_uri, "tracking_uri", _STORE)
     place, cluster = place_given(output, "output"), text_given(address, "address", _CLUSTER)
     checked = checked_read(*recipe_given(recipe, set), place, None, cluster)
-    explained = run_single(replace(checked, store=checked_store(store)), Screen(), on_report)
+    explained = run_single(replace(checked, store=checked_store(store)), Screen(), listener)
     return Run.of_training(explained, working_folder(checked.output))
 
 
@@ -90,11 +90,11 @@ def sweep(
     """
     from dualsweep.sweeps.whole_sweep import run_sweep
 
-    check_listener(on_report)
+    listener = listener_given(on_report)
     place, cluster = place_given(output, "output"), text_given(address, "address", _CLUSTER)
     checked = checked_plan(plan_given(plan, set), place, None, cluster)
     name = checked.plan.name if checked.plan is not None else checked.recipe.name
-    return _swept(run_sweep(checked, Screen(), on_report), name, working_folder(checked.output))
+    return _swept(run_sweep(checked, Screen(), listener), name, working_folder(checked.output))
 
 
 def load(run: str | Path) -> Run | Swept:

@@ -12,6 +12,7 @@ import numpy as np
 
 from dualsweep.sweeps.planning.load import plan_from
 from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.report_listener import OnReport, nobody
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import local_path
 from dualsweep.trainer.config.wording import show
@@ -78,13 +79,13 @@ def required_place(place: object, name: str) -> str:
     """
     if isinstance(place, str | Path):
         return str(place)
-    raise _mistake(name, "must be a place", place, "give a path or a URI, as text or a pathlib.Path")
+    raise mistake(name, "must be a place", place, "give a path or a URI, as text or a pathlib.Path")
 
 
 def check_count(name: str, given: object, least: int) -> None:
     """Raises InputError for what is no whole number from `least` on, of at most 63 bits."""
     if type(given) is not int or not least <= given < 2**63:
-        raise _mistake(name, f"must be a whole number from {least}", given, f"give e.g. {max(least, 16)}")
+        raise mistake(name, f"must be a whole number from {least}", given, f"give e.g. {max(least, 16)}")
 
 
 def text_given(text: object, name: str, example: str) -> str | None:
@@ -95,13 +96,18 @@ def text_given(text: object, name: str, example: str) -> str | None:
     """
     if text is None or isinstance(text, str):
         return text
-    raise _mistake(name, "must be a text", text, f"give e.g. {example!r}")
+    raise mistake(name, "must be a text", text, f"give e.g. {example!r}")
 
 
-def check_listener(on_report: object) -> None:
-    """Raises InputError for what cannot be called with a report."""
+def listener_given(on_report: OnReport) -> OnReport:
+    """A listener that is given copies of reports: what it does to them changes nothing here.
+
+    Raises:
+        InputError: it cannot be called with a report.
+    """
     if not callable(on_report):
-        raise _mistake("on_report", "must be a function of one report", on_report, "give a function, e.g. print")
+        raise mistake("on_report", "must be a function of one report", on_report, "give a function, e.g. print")
+    return on_report if on_report is nobody else lambda payload: on_report(copy.deepcopy(payload))
 
 
 def preference_given(prefer: object) -> str | None:
@@ -115,18 +121,19 @@ def preference_given(prefer: object) -> str | None:
     try:
         return json.dumps(dict(prefer))  # type: ignore[call-overload]  # what is no mapping raises
     except (TypeError, ValueError):
-        raise _mistake("prefer", "must be a preference", prefer, "give e.g. {'weights': {'objective': 1}}") from None
+        raise mistake("prefer", "must be a preference", prefer, "give e.g. {'weights': {'objective': 1}}") from None
 
 
-def _mistake(name: str, rule: str, given: object, remedy: str) -> InputError:
+def mistake(name: str, rule: str, given: object, remedy: str) -> InputError:
+    """What is to be raised for an argument that is not what it must be."""
     return InputError([Diagnostic((name,), rule, show(given), remedy, "Python", 1)])
 
 
 def _overrides(values: Values | None) -> list[Override]:
     if values is not None and not isinstance(values, Mapping):
-        raise _mistake("set", "must be a dict of dotted keys", values, "give e.g. {'train.steps': 500}")
+        raise mistake("set", "must be a dict of dotted keys", values, "give e.g. {'train.steps': 500}")
     if odd := [key for key in values or {} if not isinstance(key, str)]:
-        raise _mistake("set", "must have texts as keys", odd[0], "give e.g. {'train.steps': 500}")
+        raise mistake("set", "must have texts as keys", odd[0], "give e.g. {'train.steps': 500}")
     return [Override(key, _plain(value), "set", line) for line, (key, value) in enumerate((values or {}).items(), start=1)]
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import posixpath
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from dualsweep.sweeps.python.explanation import Explanation
-from dualsweep.sweeps.python.given import check_count, required_place
+from dualsweep.sweeps.python.given import check_count, mistake, required_place
 from dualsweep.sweeps.python.pictures import page
 from dualsweep.sweeps.records.explained import Explained
-from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.uris import local_path
-from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 
@@ -75,6 +74,7 @@ class Run(Result):
             InputError: `n` is no count, the run has no checkpoint, or its schedule has fewer steps.
         """
         from dualsweep.trainer.engine.sample_command import draw, find_checkpoint, restore
+        from dualsweep.trainer.samplers.grid import TooManyStepsError
         from dualsweep.trainer.samplers.registry import SAMPLERS
 
         check_count("n", n, 1)
@@ -82,14 +82,13 @@ class Run(Result):
         if steps is not None:
             check_count("steps", steps, 1)
         if sampler is not None and sampler not in SAMPLERS:
-            rule = f"must be one of {', '.join(SAMPLERS)}"
-            raise InputError([Diagnostic(("sampler",), rule, show(sampler), "give one, or none", "Python", 1)])
+            raise mistake("sampler", f"must be one of {', '.join(SAMPLERS)}", sampler, "give one, or none")
         model = restore(find_checkpoint(self._delivered))
         try:
             drawn = draw(model, n, sampler=sampler, steps=steps, seed=seed)
-        except ValueError as error:
-            rule, _, received = str(error).rpartition("; ")[0].partition(", but got ")
-            raise InputError([Diagnostic(("steps",), rule, received or str(steps), "lower it", "Python", 1)]) from None
+        except TooManyStepsError as error:
+            told = replace(error.diagnostic, remedy="lower it")
+            raise InputError([told.at(("steps",), "Python", 1)]) from None
         array: np.ndarray[Any, np.dtype[np.float32]] = drawn.numpy()
         return array
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualsweep.sweeps.python.explanation import Explanation
+from dualsweep.sweeps.python.given import mistake
 from dualsweep.sweeps.python.pictures import page
 from dualsweep.sweeps.python.run import Run
 from dualsweep.sweeps.records.sweep_summary import recommended_folder
 from dualsweep.sweeps.reports.explaining import explain_run
 from dualsweep.sweeps.trials.results import Results
-from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
-from dualsweep.trainer.config.wording import show
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,8 +33,7 @@ class Swept(Results):
             InputError: there is no such trial, it has not ended, or no trial was named and none is recommended.
         """
         if isinstance(trial, bool) or not isinstance(trial, str | int | None):
-            rule, remedy = "must be a trial's number or name", "give e.g. 7 or '0007'"
-            raise InputError([Diagnostic(("trial",), rule, show(trial), remedy, "Python", 1)])
+            raise mistake("trial", "must be a trial's number or name", trial, "give e.g. 7 or '0007'")
         name = f"{trial:04d}" if isinstance(trial, int) else trial
         place = recommended_folder(self.folder) if name is None else self.folder / "trials" / name
         return Run.of_training(explain_run(str(place), None), place)

@@ -28,10 +28,15 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
+from dualsweep.trainer.config.diagnostics import UnplacedError
 from dualsweep.trainer.models.edm import keys_of
 
 #: How finely `condensed` timesteps end: the i-th of n from the clean end is about T (i/n)^POWER.
 POWER = 2.5
+
+
+class TooManyStepsError(UnplacedError, ValueError):
+    """A sampler is asked for more steps than the schedule has."""
 
 
 def trailing(total: int, count: int) -> tuple[int, ...]:
@@ -109,11 +114,11 @@ def chain_of(
     leads      the cumulative alphas before each step -> their leads
 
     Raises:
-        ValueError: more steps than the schedule has.
+        TooManyStepsError: more steps than the schedule has.
     """
     total = schedule.config.num_train_timesteps
     if count > total:
-        raise ValueError(f"the sampler must take at most the schedule's {total} steps, but got {count}; lower sample_steps")
+        raise TooManyStepsError(f"the sampler must take at most the schedule's {total} steps", str(count), "lower sample_steps")
     at = timesteps(schedule, count)
     signal = [float(schedule.alphas_cumprod[t]) for t in at]
     following = [*signal[1:], 1.0]
