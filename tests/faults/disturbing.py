@@ -226,22 +226,25 @@ def killed(
 
 def deprived(sweep: Sweep, moment: float, without: contextlib.AbstractContextManager[object]) -> float:
     """Takes something from it for `DEPRIVED` seconds, `moment` seconds after steps were seen; those until it trains again."""
-    until(lambda: bool(sweep.steps()), sweep)
-    time.sleep(moment)
-    assert not sweep.over(), TOO_LATE
-    with without:
-        time.sleep(DEPRIVED)
-    before, began = len(sweep.steps()), time.monotonic()
-    until(lambda: len(sweep.steps()) > before, sweep)
-    return time.monotonic() - began
+
+    def lapse() -> None:
+        with without:
+            time.sleep(DEPRIVED)
+
+    return _interrupted(sweep, moment, lapse)
 
 
 def parted(sweep: Sweep, kind: str, moment: float, nodes: Path) -> float:
     """Does it `moment` seconds after steps were seen, and undoes it; the seconds from then until there is another step."""
+    return _interrupted(sweep, moment, lambda: part(kind, nodes, sweep.steps()[-1].partition(":")[0]))
+
+
+def _interrupted(sweep: Sweep, moment: float, lapse: Callable[[], None]) -> float:
+    """Waits for what passes `moment` seconds after steps were seen; the seconds from then until there is another step."""
     until(lambda: bool(sweep.steps()), sweep)
     time.sleep(moment)
     assert not sweep.over(), TOO_LATE
-    part(kind, nodes, sweep.steps()[-1].partition(":")[0])
+    lapse()
     before, began = len(sweep.steps()), time.monotonic()
     until(lambda: len(sweep.steps()) > before, sweep)
     return time.monotonic() - began
