@@ -44,7 +44,7 @@ def wrong_with_file(uri: str) -> Wrong | None:
         return "must be an SQLite database", f"{file} (file is not a database)", "move that file away, or name another"
     rule = "must be a database of this MLflow's version"
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=1)) as connection:
+        with _reading(file) as connection:
             tables = {str(name) for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
             query = "select version_num from alembic_version" if "alembic_version" in tables else "select ''"
             version = str((connection.execute(query).fetchone() or [""])[0])
@@ -59,11 +59,16 @@ def wrong_with_file(uri: str) -> Wrong | None:
     return _wrong_with_version(rule, uri, version) if tables >= _OURS else None
 
 
+def _reading(file: Path) -> contextlib.closing[sqlite3.Connection]:
+    """A connection that changes nothing, and waits for a writer no longer than a second."""
+    return contextlib.closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=1))
+
+
 def is_empty(file: Path) -> bool:
     """Whether there is nothing in an SQLite file, where MLflow would make its tables; the file is there, and good."""
     if not file.stat().st_size:
         return True
-    with contextlib.closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=1)) as connection:
+    with _reading(file) as connection:
         try:
             return not connection.execute("select count(*) from sqlite_master").fetchone()[0]
         except sqlite3.DatabaseError:  # by a writer, which MLflow waits for

@@ -55,16 +55,16 @@ def find_knee(points: Points) -> Knee:
     if not straight:
         best, alike = lowest(points)
     ends = np.flatnonzero(((points.scaled == 0) & points.varying).any(axis=1))
-    bulge = float(sums[ends].mean() - sums[best])
     variances = (points.scaled_errors**2).sum(axis=1)
-    error = float(np.sqrt(variances[best] + variances[ends].sum() / len(ends) ** 2))
-    worst = int(np.argmax(sums))
-    dent, dent_error = (
-        float(sums[worst] - sums[ends].mean()),
-        float(np.sqrt(variances[worst] + variances[ends].sum() / len(ends) ** 2)),
-    )
-    if best in ends and dent > max(STRAIGHT, APART * dent_error):
-        return Knee(None, "concave", -dent, dent_error)
+
+    def bulge_at(row: int) -> tuple[float, float]:
+        error = np.sqrt(variances[row] + variances[ends].sum() / len(ends) ** 2)
+        return float(sums[ends].mean() - sums[row]), float(error)
+
+    dent, dent_error = bulge_at(int(np.argmax(sums)))
+    if best in ends and -dent > max(STRAIGHT, APART * dent_error):
+        return Knee(None, "concave", dent, dent_error)
+    bulge, error = bulge_at(best)
     if bulge <= STRAIGHT or straight:
         return Knee(None, "straight", bulge, error)
     return Knee(best, "knee", bulge, error, alike)

@@ -116,7 +116,13 @@ def check_warm_start(document: OverlaidDocument, sweep: Sweep) -> list[Diagnosti
 
 
 #: What else than `own_metrics` runs may have, some of them as their recipes are.
-_OTHERS = (metric_names.EVALUATION, metric_names.SCALE, metric_names.SYSTEM, metric_names.RELAXATION, "judge_error/")
+_OTHERS = (
+    metric_names.EVALUATION,
+    metric_names.SCALE,
+    metric_names.SYSTEM,
+    metric_names.RELAXATION,
+    metric_names.judge_error(""),
+)
 _EXAMPLES = ("frechet", "tv_from_uniform", "accuracy", "copied_share", "nearest_distance", "share/CLASS")
 
 

@@ -35,10 +35,8 @@ def swing_warnings(recipe: Recipe) -> Iterator[Diagnostic]:
         own = size.get(constraint.name) if isinstance(size, dict) else size
         if alpha is not None and own is not None and own >= 2 * alpha:
             keys = ("dual", "step_size", constraint.name) if isinstance(size, dict) else ("dual", "step_size")
-            rule, received = (
-                "should be below 2 alpha, beyond which a multiplier swings",
-                f"{own:g} with alpha {alpha:g} of {constraint.name}",
-            )
+            rule = "should be below 2 alpha, beyond which a multiplier swings"
+            received = f"{own:g} with alpha {alpha:g} of {constraint.name}"
             yield Diagnostic(keys, rule, received, f"write less than {2 * alpha:g}, or a larger alpha")
             if not isinstance(size, dict):
                 return
