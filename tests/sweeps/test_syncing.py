@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,16 +95,13 @@ def delivered(folder: Path) -> tuple[Plan, Path, Path]:
 
 
 def test_a_store_that_lost_all_of_it_gets_all_of_it_again(tmp_path: Path) -> None:
-    """Although the ledger knows of nothing that waits."""
-    search, _, file = delivered(tmp_path)
+    """Although the ledger knows of nothing that waits. By a process of its own: MLflow keeps a deleted file open in this one."""
+    _, _, file = delivered(tmp_path)
     file.unlink()
-    done = dualsweep_here("sync", folder=tmp_path)
+    done = subprocess.run([sys.executable, "-m", "dualsweep", "sync"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "has all that was spooled" in done.stdout, done
-    client = MlflowClient(search.tracking_uri)
-    experiment = client.get_experiment_by_name(search.experiment)
-    assert experiment is not None
-    [trial] = client.search_runs([experiment.experiment_id], "tags.`dualsweep.kind` = 'trial'")
-    assert len(client.get_metric_history(trial.info.run_id, "objective")) == POINTS
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("select count(*) from metrics where key = 'objective'").fetchone() == (POINTS,)
 
 
 @pytest.mark.parametrize("state", ["noise", "a folder", "another's"])
