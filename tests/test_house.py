@@ -55,6 +55,7 @@ CALLED_FROM_OUTSIDE = {
     "trainer.ray_shell.process_group.on_shutdown": "Ray Train",
     "trainer.ray_shell.process_group.on_start": "Ray Train",
     "trainer.ray_shell.slot.after_worker_group_poll_status": "Ray Train",
+    "sweeps.recipes.bold_digits.bold_share": "the recipe bold.yaml",
     "sweeps.python.drawn_front.to_dataframe": "users, docs/python.md",
     "sweeps.python.drawn_front._repr_html_": "IPython",
     "sweeps.python.explanation._repr_markdown_": "IPython",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from dualsweep.sweeps.exporting import hub
@@ -24,6 +22,7 @@ from dualsweep.trainer.engine.sample_command import restore
 from dualsweep.trainer.exporting.folder import Exported, write_pipeline
 from dualsweep.trainer.exporting.own_code import own_code
 from dualsweep.trainer.models.provenance import recipe_of
+from dualsweep.trainer.models.quiet import quiet_libraries
 from dualsweep.trainer.storage import check_writable
 
 #: The model card, as the hub shows it.
@@ -58,7 +57,7 @@ def export(
     part = Path(tempfile.mkdtemp(dir=there, prefix=f".{folder.name}-"))
     try:
         part.chmod(0o755)
-        with _without_bars():
+        with quiet_libraries():
             exported = _written(chosen, part, asked)
         folder.parent.mkdir(parents=True, exist_ok=True)
         part.replace(folder)
@@ -102,26 +101,6 @@ def _written(chosen: Chosen, folder: Path, asked: dict[str, float] | None) -> Ex
     (folder / CARD).write_text(model_card(exported, recipe, chosen.explained, at, front), encoding="utf-8")
     (folder / RECIPE).write_text(masked(yaml_core.write(recipe.model_dump(mode="json"))), encoding="utf-8")
     return exported
-
-
-@contextlib.contextmanager
-def _without_bars() -> Iterator[None]:
-    """diffusers and transformers tell of each part that they load or write by bars and notes, which nobody asked for."""
-    from diffusers.utils import logging as of_diffusers
-    from transformers.utils import logging as of_transformers
-
-    loggers = (of_diffusers, of_transformers)
-    kept = [(logger.get_verbosity(), logger.is_progress_bar_enabled()) for logger in loggers]
-    for logger in loggers:
-        logger.set_verbosity_error()
-        logger.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for logger, (verbosity, shown) in zip(loggers, kept, strict=True):
-            logger.set_verbosity(verbosity)
-            if shown:
-                logger.enable_progress_bar()
 
 
 def _how_to_load(exported: Exported, folder: Path) -> list[str]:

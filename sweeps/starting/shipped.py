@@ -14,23 +14,27 @@ from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.wording import nearest
 
 _ROOM = Path(__file__).parent.parent
+_RECIPES = _ROOM / "recipes"
 #: A sweep is copied under a name of its own, beside the recipe of the same name.
 _SWEEP = "-sweep"
 #: How a shipped file names another one in its comments.
 _PLACE = re.compile(r"sweeps/(?:recipes/)?(?P<name>[\w-]+)\.yaml")
 #: How it names the one that makes the models it loads.
 _MAKER = re.compile(r"as\s(?:#\s)?(?P<name>[\w-]+)\.yaml says")
+#: How it names the script that makes its data.
+_SCRIPT = re.compile(r"python sweeps/recipes/(?P<name>\w+\.py)")
 #: How a sweep names its recipe.
 _RECIPE = re.compile(r"^recipe: recipes/(?P<name>[\w-]+)\.yaml$", re.MULTILINE)
 
 
 class Shipped(NamedTuple):
-    """A shipped file as it is copied: its name, what kind it is, its text, and the shipped files that it needs."""
+    """A shipped file as it is copied: its name, what kind it is, its text, and the shipped files and scripts that it needs."""
 
     name: str
     kind: Kind
     text: str
     needs: tuple[str, ...]
+    scripts: tuple[str, ...]
 
     @property
     def file(self) -> str:
@@ -47,7 +51,7 @@ class Shipped(NamedTuple):
 def shipped() -> dict[str, Shipped]:
     """All of them by name, sweeps first."""
     sweeps = {f"{path.stem}{_SWEEP}": path for path in sorted(_ROOM.glob("*.yaml"))}
-    recipes = {path.stem: path for path in sorted((_ROOM / "recipes").glob("*.yaml"))}
+    recipes = {path.stem: path for path in sorted(_RECIPES.glob("*.yaml"))}
     return {name: _read(name, path) for name, path in {**sweeps, **recipes}.items()}
 
 
@@ -55,8 +59,10 @@ def _read(name: str, path: Path) -> Shipped:
     text = path.read_text(encoding="utf-8")
     kind: Kind = "recipe" if path.parent.name == "recipes" else "sweep"
     needed = [each["name"] for pattern in (_RECIPE, _PLACE, _MAKER) for each in pattern.finditer(text) if each["name"] != name]
-    text = _PLACE.sub(r"\g<name>.yaml", _RECIPE.sub(r"recipe: \g<name>.yaml", text))
-    return Shipped(name, kind, f"{_schema_line(kind)}\n{text}", tuple(dict.fromkeys(needed)))
+    scripts = tuple(dict.fromkeys(each["name"] for each in _SCRIPT.finditer(text)))
+    for pattern, moved in ((_RECIPE, r"recipe: \g<name>.yaml"), (_PLACE, r"\g<name>.yaml"), (_SCRIPT, r"python \g<name>")):
+        text = pattern.sub(moved, text)
+    return Shipped(name, kind, f"{_schema_line(kind)}\n{text}", tuple(dict.fromkeys(needed)), scripts)
 
 
 def _schema_line(kind: Kind) -> str:
@@ -100,8 +106,10 @@ def copy(name: str, folder: Path) -> Copied:
     except FileExistsError:
         rule, remedy = "must be a folder", "name another, or move that file away"
         raise InputError([Diagnostic(("--output",), rule, f"the file {folder}", remedy, "command line", 1)]) from None
-    texts = {each.file: each.text for each in _with_needs(known, name)}
-    texts |= {schema_file(known[each.removesuffix(".yaml")].kind): "" for each in texts}
+    copied = list(_with_needs(known, name))
+    texts = {each.file: each.text for each in copied}
+    texts |= {script: (_RECIPES / script).read_text(encoding="utf-8") for each in copied for script in each.scripts}
+    texts |= {schema_file(each.kind): "" for each in copied}
     written, kept = [], []
     for file, text in texts.items():
         path = folder / file

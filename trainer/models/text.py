@@ -22,6 +22,7 @@ from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.kinds import is_a
 from dualsweep.trainer.models.latent_cache import FORMAT, add_weights, kept, setting
 from dualsweep.trainer.models.predictor import Condition, OfExamples
+from dualsweep.trainer.models.quiet import quiet_libraries
 from dualsweep.trainer.models.weight_files import variant_of
 from dualsweep.trainer.models.whole import whole
 from dualsweep.trainer.recipe.model import Model
@@ -39,6 +40,7 @@ class Encoders:
     def __init__(self) -> None:
         self._kept: dict[str, diffusers.DiffusionPipeline] = {}
 
+    @quiet_libraries()
     def of(self, place: str, network: Any, parts: dict[str, Any]) -> diffusers.DiffusionPipeline:
         """The pipeline at `place` around its network, without its other parts; `parts` are the entries of its index."""
         if place not in self._kept:
@@ -78,6 +80,7 @@ def part_of(network: nn.Module) -> str:
     return "transformer" if "Transformer" in type(network).__name__ else "unet"
 
 
+@quiet_libraries()  # what the first look at a pipeline imports has notes of its own
 def pipeline_of(network: Any) -> Any:
     """The pipeline whose embedding of prompts, and whose layout of adapters, is that of the network."""
     if is_a(network, "SD3Transformer2DModel"):
