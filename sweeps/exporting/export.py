@@ -22,7 +22,6 @@ from dualsweep.trainer.engine.sample_command import restore
 from dualsweep.trainer.exporting.folder import Exported, write_pipeline
 from dualsweep.trainer.exporting.own_code import own_code
 from dualsweep.trainer.models.provenance import recipe_of
-from dualsweep.trainer.models.quiet import quiet_libraries
 from dualsweep.trainer.storage import check_writable
 
 #: The model card, as the hub shows it.
@@ -57,8 +56,7 @@ def export(
     part = Path(tempfile.mkdtemp(dir=there, prefix=f".{folder.name}-"))
     try:
         part.chmod(0o755)
-        with quiet_libraries():
-            exported = _written(chosen, part, asked)
+        exported = _written(chosen, part, asked)
         folder.parent.mkdir(parents=True, exist_ok=True)
         part.replace(folder)
     except BaseException:

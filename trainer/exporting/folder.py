@@ -26,6 +26,7 @@ from dualsweep.trainer.models.kinds import TEXT_NETWORKS, is_a
 from dualsweep.trainer.models.loading import pipeline_parts
 from dualsweep.trainer.models.preconditioning import preconditioning
 from dualsweep.trainer.models.predictor import Condition
+from dualsweep.trainer.models.quiet import quiet_libraries
 from dualsweep.trainer.models.spaces import Latents
 from dualsweep.trainer.models.text import Encoders, part_of, pipeline_of
 from dualsweep.trainer.samplers.chains import Chains
@@ -55,6 +56,7 @@ class Exported:
     size: tuple[int, int] | None
 
 
+@quiet_libraries()
 def write_pipeline(model: Restored, folder: Path) -> Exported:
     """Writes the pipeline of `model` into a folder that is there and empty.
 

@@ -12,6 +12,7 @@ from PIL import Image
 from dualsweep.sweeps.recipes import captioned_digits as made
 from dualsweep.trainer.recipe.load import load_recipe
 from tests.benchmarks.common import trained
+from tests.sweeps.here import dualsweep_here
 
 RECIPES = Path(__file__).resolve().parents[3] / "sweeps/recipes"
 
@@ -59,3 +60,10 @@ def test_the_pipeline_is_trained_on_the_captions(folder: Path, monkeypatch: pyte
     ]
     result = trained(load_recipe(RECIPES / "captions.yaml", edits)[0], folder / "run")
     assert result.steps == 2 and 0.5 < result.objective < 3.0  # of v, latents having a variance of 1
+
+
+def test_nothing_is_told_of_parts_that_libraries_load(folder: Path) -> None:
+    """Bars and notes of diffusers and transformers, among them those of a first import."""
+    assert dualsweep_here("init", "captions", folder=folder).returncode == 0
+    done = dualsweep_here("check", "--dry-run", "captions.yaml", folder=folder)
+    assert done.returncode == 0 and "is good" in done.stdout and done.stderr == ""
