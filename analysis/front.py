@@ -155,7 +155,7 @@ def _ranked(behind: Sequence[tuple[float, Trial]], deepest: int, record: SweepRe
 def _note(record: SweepRecord, on_front: Sequence[Trial], admitted: Sequence[Trial], least: Trial | None) -> str:
     total = len(record.trials)
     if not total:
-        return "The sweep has no trials yet, so there is no front."
+        return "No trial of the sweep has ended yet, so there is no front."
     if broken := _broken(record):
         return broken
     if on_front:

@@ -40,6 +40,7 @@ class Runner:
     """Hands out trainings and takes their reports (`sweeps/tune.py`): all that the conductor reads, and all that it leads to.
 
     `place` is where trials write, a folder or URI; `driven` where this driver does. `listener` hears of every report.
+    `broken_off` has, by name, why trainings have not ended and will not go on now.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Runner:
         for record in records:  # a kill may have come between a trial's record and what follows it
             self._tell(record)
         self._conductor = Conductor(plan, study.unfinished())
+        self.broken_off: dict[str, str] = {}
         for record in records:
             self._recall(record)
 
@@ -117,6 +119,7 @@ class Runner:
     def interrupted(self, run: Run, reason: str) -> None:
         """Its trial stays unfinished, in the study and the records; the sweep goes on with the others."""
         if self._conductor.is_running(run):
+            self.broken_off[run.name] = reason
             self._progress.interrupted(run.name, f"{reason}; the same command continues it")
 
     def lost(self, run: Run, reason: str) -> None:

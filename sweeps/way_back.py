@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import shlex
 import socket
+from collections import Counter
+from collections.abc import Mapping
 
 from dualsweep.sweeps.checking import Checked
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import STORAGE, is_local, lasting_folder
+
+#: Different reasons that are told.
+_REASONS = 3
 
 
 def places(checked: Checked) -> list[str]:
@@ -47,3 +52,13 @@ def training_review(output: str) -> str:
 def again() -> str:
     """How an interrupted sweep is continued."""
     return same_again() if lasting_folder() is None else "submit the same again"
+
+
+def interrupted(plan: Plan, done: int, broken_off: Mapping[str, str]) -> str:
+    """How many trials an interrupted sweep has done, why trainings were broken off, and how it is continued."""
+    told, total = f"interrupted with {done} of {plan.trials} trials done", plan.trials * len(plan.seeds)
+    if broken_off:
+        reasons = Counter(broken_off.values()).most_common(_REASONS)
+        why = "; ".join(reason if count == len(broken_off) else f"{count} x {reason}" for reason, count in reasons)
+        told += f" and {len(broken_off)} of {total} training{'s' * (total > 1)} broken off ({why})"
+    return f"{told}; to continue: {again()}"

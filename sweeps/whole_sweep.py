@@ -74,10 +74,10 @@ def _run(checked: Checked, driven: Driven, console: Console, listener: ReportLis
             console.print(line, highlight=False, soft_wrap=True)
         restore(plan, study.ended(), checked.output, folder)
         tracker = Tracker(plan, folder, lambda text: console.print(text, highlight=False, soft_wrap=True))
-        run_status, amortised = "FAILED", None
+        run_status, amortised, broken_off = "FAILED", None, dict[str, str]()
         try:
             if study.unfinished() or study.remaining or is_waiting(plan, checked.output, tracker):
-                amortised = _run_trials(checked, plan, study, tracker, driven, console, listener)
+                amortised, broken_off = _run_trials(checked, plan, study, tracker, driven, console, listener)
             run_status = "KILLED" if study.unfinished() or study.remaining else "FINISHED"
             if study.stopped:
                 console.print(f"ended after {study.finished} trials: {study.stopped}", highlight=False, soft_wrap=True)
@@ -98,14 +98,14 @@ def _run(checked: Checked, driven: Driven, console: Console, listener: ReportLis
             if undelivered:
                 console.print(undelivered, highlight=False, soft_wrap=True)
         sweep = None if undelivered else tracker.run_id
-        reviewed = _reviewed(checked, plan, folder, run_status == "KILLED", sweep, console)
+        reviewed = _reviewed(checked, plan, folder, broken_off if run_status == "KILLED" else None, sweep, console)
         return replace(reviewed, stopped=study.stopped, amortised=amortised or ended_in(plan, checked.output))
 
 
 def _run_trials(
     checked: Checked, plan: Plan, study: Study, tracker: Tracker, driven: Driven, console: Console, listener: ReportListener
-) -> Result | None:  # fmt: skip
-    """Runs what is left; returns how the amortised training ended, if that was among it."""
+) -> tuple[Result | None, dict[str, str]]:  # fmt: skip
+    """Runs what is left; how the amortised training ended, if that was among it, and what broke off, by name, and why."""
     amortised, folder = None, driven.folder
     unfinished, remaining, seeds = study.unfinished(), study.remaining, len(plan.seeds)
     left, runs = len(unfinished) + remaining, _trainings_left(plan, unfinished, remaining, folder)
@@ -120,7 +120,7 @@ def _run_trials(
         if is_waiting(plan, checked.output, tracker):
             amortised = run_amortised(plan, checked.output, driven, tracker, console, listener=listener)
         if not left:
-            return amortised
+            return amortised, {}
         trials = f"{left} trial{'s' if left > 1 else ''}" + (f" of {seeds} trainings" if seeds > 1 else "")
         console.print(f"{trials}, {concurrent} at a time: {fits.reason}", highlight=False, soft_wrap=True)
         from dualsweep.sweeps.tune import run_trials
@@ -136,11 +136,16 @@ def _run_trials(
 
             side_by_side = SideBySide(fits, measure, runs, progress.side_by_side)
             run_trials(runner, side_by_side.now, folder, warm=plan.sweep.hosting == "warm", ends=connection.started)
-    return amortised
+    return amortised, runner.broken_off
 
 
-def _reviewed(checked: Checked, plan: Plan, folder: Path, interrupted: bool, sweep: str | None, console: Console) -> Results:
-    """The review: from MLflow where it has everything (`sweep` is the parent run), else from this folder's own records."""
+def _reviewed(
+    checked: Checked, plan: Plan, folder: Path, broken_off: dict[str, str] | None, sweep: str | None, console: Console
+) -> Results:
+    """The review: from MLflow where it has everything (`sweep` is the parent run), else from this folder's own records.
+
+    `broken_off`: why trainings were, where the same command goes on; None where nothing is left.
+    """
     records = TrialRecord.load_all(folder)
     if sweep is None:
         record = replace(sweep_record(plan, records), amortised=front_in(place_of(checked.output)))
@@ -148,9 +153,9 @@ def _reviewed(checked: Checked, plan: Plan, folder: Path, interrupted: bool, swe
     else:
         record, made, view = review_of(plan.tracking_uri, sweep, folder, console)
     show(record, made, console, full_link(plan.tracking_uri, view))
-    if interrupted:
-        told = f"interrupted with {len(records)} of {plan.trials} trials done; to continue: {way_back.again()}"
-        console.print(told, highlight=False, soft_wrap=True)
+    interrupted = broken_off is not None
+    if broken_off is not None:
+        console.print(way_back.interrupted(plan, len(records), broken_off), highlight=False, soft_wrap=True)
     console.print(way_back.review(plan, checked.output), highlight=False, soft_wrap=True)
     found = summary(made)
     keep_summary(folder, {"name": plan.name, "interrupted": interrupted, **found})

@@ -108,6 +108,37 @@ def test_a_users_own_module_of_that_name_wins(tmp_path: Path) -> None:
     assert python("import dualsweep, sweeps.tracking.sampling_model as own; print(own.WHOSE)", tmp_path) == "the user"
 
 
+#: What nothing of ours may import in the place of a room, and a part of the user's that has the name of one.
+NAMED_LIKE_ROOMS = {
+    **dict.fromkeys(("trainer.py", "sweeps.py", "cluster.py"), "raise AssertionError('nobody asked for this module')"),
+    "analysis/__init__.py": "",
+    "analysis/metrics.py": "from pathlib import Path\n\ndef m(evidence):\n    Path('asked').touch()\n    return {'mine': 1.0}\n",
+}
+SMALL = """
+name: r
+formulation: constrained_training
+model: {unet: {channels: [8, 16]}}
+schedule: {timesteps: 20}
+data: {source: digits}
+constraints: [{name: four, data: {classes: [4]}, at_most: 0.3}]
+train: {steps: 10, batch_size: 8}
+evaluation: {samples: 4, sample_steps: 3, loss_draws: 32, metrics: ['analysis.metrics:m']}
+"""
+
+
+@pytest.mark.parametrize("entrance", [["dualsweep", "check", "r.yaml"], ["python", "-m", "dualsweep", "check", "s.yaml"]])
+def test_a_users_own_modules_named_like_rooms_are_in_nobodys_way_and_found(entrance: list[str], tmp_path: Path) -> None:
+    """A dry run asks what a training would; tests/pipeline/ has `train`, `sweep` and `submit` among such modules."""
+    for name, text in {**NAMED_LIKE_ROOMS, "r.yaml": SMALL}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "s.yaml").write_text("name: s\nrecipe: r.yaml\nsearch: {dual.step_size: {log_uniform: [0.01, 0.1]}}\ntrials: 2\n")
+    command = [str(Path(sys.executable).parent / entrance[0]), *entrance[1:], "--dry-run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and " is good" in done.stdout, done.stderr
+    assert (tmp_path / "asked").exists()
+
+
 #: Starts no Ray: the refusal comes first. The checkout's own package is what `dualsweep` is by then.
 FROM_PYTHON = """
 import sys

@@ -117,8 +117,8 @@ def test_equal_violations_share_a_rank() -> None:
     assert find_front(record(*same, trial("c", 1, 1, standing="violated", violation=0.4))).ranks == {"a": 1, "b": 1, "c": 2}
 
 
-def test_a_sweep_without_trials_says_so() -> None:
-    assert "no trials yet" in find_front(record()).note
+def test_a_sweep_without_trials_that_ended_says_so() -> None:
+    assert find_front(record()).note == "No trial of the sweep has ended yet, so there is no front."
 
 
 def test_where_all_failed_the_note_says_why() -> None:

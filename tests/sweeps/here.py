@@ -13,9 +13,24 @@ from unittest import mock
 from dualsweep.sweeps.entry import main
 
 
-def dualsweep_here(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """`dualsweep ARGUMENTS` typed in `folder`, through the entry point itself: its exit code and what it wrote."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
+class _Terminal(io.TextIOWrapper):
+    """Takes what its encoding has, and raises at what it has not, as a process's own streams do."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(io.BytesIO(), encoding, write_through=True)
+
+    def getvalue(self) -> str:
+        self.seek(0)
+        return self.read()
+
+
+def dualsweep_here(*arguments: str, folder: Path, encoding: str = "") -> subprocess.CompletedProcess[str]:
+    """`dualsweep ARGUMENTS` typed in `folder`, through the entry point itself: its exit code and what it wrote.
+
+    `encoding`: that of its terminal, where it matters.
+    """
+    out, err = (_Terminal(encoding) if encoding else io.StringIO() for _ in range(2))
+    code = 0
     with (
         contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
         mock.patch.object(sys, "argv", ["dualsweep", *arguments]), mock.patch.dict(os.environ),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from unittest import mock
 import pytest
 from PIL import Image
 
+from tests.stores import empty_store
 from tests.sweeps.here import dualsweep_here
 
 ROOT = Path(__file__).parent.parent.parent
@@ -111,6 +114,26 @@ def test_an_unwritable_output_is_refused_even_for_root(folder, place):
     for command in (["train", "recipe.yaml"], ["sweep", "sweep.yaml"]):
         done = dualsweep_here(*command, "--output", place, folder=folder)
         assert done.returncode == 2 and "--output: must be a place that can be written" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["of another MLflow", "no database"])
+@pytest.mark.parametrize(
+    "command", ["front tiny", "compare tiny other", f"explain {'0' * 32}", "check sweep.yaml", "sweep sweep.yaml"]
+)
+def test_a_store_that_mlflow_cannot_read_is_told_in_one_line_before_anything_is_trained(folder, kind, command):
+    file = folder / "mlflow.db"
+    if kind == "no database":
+        file.write_bytes(b"no database, but a text that is longer than the header of one: " * 20)
+    else:
+        empty_store(folder)
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            connection.execute("update alembic_version set version_num = 'bd07f7e963c5'")
+            connection.commit()
+    with mock.patch("ray.init", side_effect=AssertionError("Ray must not start")):
+        done = dualsweep_here(*command.split(), folder=folder)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2 and done.stdout == "" and not (folder / "runs").exists()
+    assert "`mlflow db upgrade sqlite:///" in line if kind == "of another MLflow" else "must be an SQLite database" in line
 
 
 def test_yaml_is_loaded_safely(folder):

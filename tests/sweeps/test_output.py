@@ -14,6 +14,8 @@ from rich.table import Table
 
 from dualsweep.sweeps.options import refused_by_the_machine, write_json
 from dualsweep.sweeps.output import Screen, Tolerant
+from tests.sweeps.here import dualsweep_here
+from tests.test_runs_of_0_1 import unpack
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -94,6 +96,29 @@ def test_a_command_ends_the_same_in_any_encoding(tmp_path: Path, encoding: str) 
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
     told = done.stderr.decode(encoding)
     assert done.returncode == 2 and "Traceback" not in told and "r.yaml:1: name:" in told and "['batch']" in told
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training and a sweep that have ended, so that the same commands print their ends and train nothing."""
+    return unpack(tmp_path_factory.mktemp("ended"))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize(
+    "command", [["explain", "runs/tiny"], ["train", "recipe.yaml", "--json"], ["sweep", "sweep.yaml", "--json"]], ids=" ".join
+)
+def test_the_end_of_a_run_is_printed_and_written_in_any_encoding(command: list[str], encoding: str, ended: Path) -> None:
+    """With replacements for what the encoding lacks, and with the exit code and JSON file of one that lacks nothing."""
+    done, whole = (
+        dualsweep_here(*command, *([f"{each}.json"] if "--json" in command else []), folder=ended, encoding=each)
+        for each in (encoding, "utf-8")
+    )
+    assert done.returncode == whole.returncode == 0, done.stderr
+    assert not whole.stdout.isascii() and "slack" in whole.stdout + "slack" * (command[0] == "sweep")
+    assert "+-" in done.stdout if encoding == "ascii" else "±" in done.stdout
+    if "--json" in command:
+        assert (ended / f"{encoding}.json").read_bytes() == (ended / "utf-8.json").read_bytes()
 
 
 def test_a_disk_that_takes_no_more_of_what_is_printed_is_told() -> None:

@@ -205,6 +205,7 @@ def test_a_training_whose_processes_died_is_left_to_the_next_command_and_the_oth
                 runner.interrupted(run, "its worker died (3 times)")
             else:
                 train(runner, run)
+    assert runner.broken_off == {"0001-seed-0": "its worker died (3 times)"}
     assert [record.number for record in TrialRecord.load_all(folder)] == [0, 2]
     left = runs_of(plan)["trial"]["0001"]
     assert left.info.status == "KILLED" and left.data.tags["dualsweep.status"] == "interrupted"

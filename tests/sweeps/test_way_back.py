@@ -52,3 +52,14 @@ def test_beside_no_job_the_output_folder_leads_to_the_store(
     assert plain.plan is not None and way_back.places(plain) == []
     assert way_back.review(plain.plan, "runs/my sweep") == "review: dualsweep ui 'runs/my sweep'"
     assert way_back.again() == "the same call again", "no command was typed here"
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_interrupted_sweep_tells_at_its_end_how_many_broke_off_and_why() -> None:
+    plan, again = checked("trials=2").plan, "; to continue: submit the same again"
+    assert plan is not None
+    assert way_back.interrupted(plan, 1, {}) == f"interrupted with 1 of 2 trials done{again}"
+    both = way_back.interrupted(plan, 0, {"0000": "its worker died", "0001": "its worker died"})
+    assert both == f"interrupted with 0 of 2 trials done and 2 of 2 trainings broken off (its worker died){again}"
+    reasons = {str(number): f"reason {number // 2}" for number in range(9)}
+    assert "(2 x reason 0; 2 x reason 1; 2 x reason 2)" in way_back.interrupted(plan, 0, reasons)

@@ -222,7 +222,7 @@ def test_where_nothing_is_feasible_the_nearest_is_named_with_its_price() -> None
         "Nothing is feasible; trial 0001 comes nearest: `a` misses its budget -1.2 by 0.2."
     )
     assert "buys" in recommendation.knee_reason
-    assert made(sweep([])).knee_reason == "The sweep has no trials yet, so there is no front."
+    assert made(sweep([])).knee_reason == "No trial of the sweep has ended yet, so there is no front."
 
 
 def test_a_preference_survives_its_tag_and_a_bad_tag_is_refused() -> None:

@@ -173,6 +173,24 @@ def test_a_bad_storage_is_told_before_anything_starts(tmp_path: Path, written: s
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("storage", ["sqlite:///~/study.db", "~/study.db"])
+def test_a_tilde_is_the_home_folder_in_every_place_and_no_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    sets = [f"storage={storage}", "mlflow.tracking_uri=sqlite:///~/mlflow.db"]
+    checked = checked_sweep(write(here), sets, "~/x", None, None)
+    assert checked.output == f"{home}/x" and checked.plan is not None
+    assert checked.plan.tracking_uri == f"sqlite:///{home}/mlflow.db"
+    Study(checked.plan, Path(checked.output)).close()
+    assert (home / "study.db").is_file() and (home / "x").is_dir()
+    assert not [path for path in tmp_path.rglob("*") if "~" in path.name]
+
+
 def test_relative_places_are_those_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert plan(tmp_path).storage is None

@@ -362,6 +362,15 @@ def test_a_pipeline_with_a_part_that_is_empty_is_refused(tmp_path, text_to_image
         prepared(recipe.model_copy(update={"schedule": None}), tmp_path / "a")
 
 
+def test_a_pipeline_whose_tokenizer_knows_no_longest_text_is_refused_with_the_error_and_its_type(tmp_path, text_to_image):
+    shutil.copytree(text_to_image, tmp_path / "pipeline")
+    config = tmp_path / "pipeline" / "tokenizer" / "tokenizer_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "model_max_length": int(1e30)}))
+    recipe = digits(model={"unet": None, "load": str(tmp_path / "pipeline"), "prompt": "a red apple"})
+    with pytest.raises(TrainingError, match=r"embed texts, but .* fails with OverflowError: int too big to convert; give"):
+        prepared(recipe.model_copy(update={"schedule": None}), tmp_path / "a")
+
+
 def test_a_hub_that_is_away_is_told_and_not_a_missing_schedule(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(TrainingError, match="but got 'owner/name' \\(the hub cannot be reached, and what it gave before"):

@@ -67,6 +67,20 @@ def test_met_active_inactive_and_violated_once_the_multiplier_has_settled() -> N
     assert "constraints.c.at_least 0.68" in inactive.suggestion
 
 
+@pytest.mark.parametrize(
+    ("slack", "error", "word", "says"),
+    [
+        (-0.0273, 0.02, "active", "the budget binds; whether it is kept within its tolerance is undecided: slack -0.0273 ± 0.02"),
+        (-0.01, 0.001, "active", "the budget binds and is kept: slack -0.01 ± 0.001 (tolerance 0.025)"),
+        (-0.0273, 0.0001, "violated", "violated: slack -0.0273 ± 0.0001 (tolerance 0.025)"),
+    ],
+)
+def test_a_budget_is_said_to_be_kept_only_where_its_slack_says_so(slack: float, error: float, word: str, says: str) -> None:
+    verdict = one(histories(lambda t: 0.3, lambda t: 0.0), result(slack, 0.3, error))
+    assert verdict.word == word and verdict.sentence.startswith(says)
+    assert ("is kept:" in verdict.sentence) == (" and is kept:" in says)
+
+
 def test_a_multiplier_that_noise_lifts_off_zero_now_and_then_is_inactive(sampled: Sampled) -> None:
     case = Dynamics(target=-0.2, noise=0.3)  # the optimum without the constraint has a slack of 0.2
     words = [one(case.run(case.critical, STEPS, seed), result(0.2, 0.003)).word for seed in sampled.seeds(10)]

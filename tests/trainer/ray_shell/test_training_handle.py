@@ -1,0 +1,67 @@
+"""A training that its workers broke off is told once: the error, the user's own line, and where all of it is."""
+
+from __future__ import annotations
+
+import json
+import re
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.exceptions import RayTaskError
+
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.ray_shell.job import Job
+from dualsweep.trainer.ray_shell.training_handle import Training
+from tests.trainer.recipes import digits
+
+
+class Slots:
+    """Their one slot's workers end every training with the same error, as one that exceeds what a library takes does."""
+
+    nodes = ()
+
+    def __init__(self) -> None:
+        self.tried = 0
+
+    def taking(self, resources: object) -> Slots:
+        return self
+
+    def reports(self, job: Job, *, kept: bool) -> Iterator[Any]:
+        self.tried += 1
+        yield {"step": self.tried}
+        try:
+            json.loads("{")
+        except ValueError as error:
+            raise RayTaskError("step", traceback.format_exc(), error) from None
+
+    def kill(self) -> None: ...
+
+
+def reason(output: Path) -> tuple[str, int]:
+    """What it fails with, and how often it was tried."""
+    slots = Slots()
+    job = Job(digits().model_dump(mode="json"), str(output), str(output), "", 1, str(output), False)
+    with pytest.raises(TrainingError) as failed:
+        list(Training(job, slots).reports())  # type: ignore[arg-type]  # as far as it matters here
+    return str(failed.value), slots.tried
+
+
+def test_an_error_inside_a_library_is_told_once_with_its_type_its_message_the_own_line_and_the_place_of_the_trace(
+    tmp_path: Path,
+) -> None:
+    told, tried = reason(tmp_path)
+    error = "json.decoder.JSONDecodeError: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"
+    own = re.escape(__file__) + r":\d+ in reports"
+    assert re.fullmatch(re.escape(f"{error} (all of it is in {tmp_path}/error.txt; raised at ") + own + r"\)", told), told
+    whole = (tmp_path / "error.txt").read_text()
+    assert "json/decoder.py" in whole and "JSONDecodeError" in whole and tried == 2
+
+
+def test_a_full_disk_does_not_hide_the_workers_own_error(tmp_path: Path) -> None:
+    (tmp_path / "error.txt.part").symlink_to("/dev/full")
+    told, _ = reason(tmp_path)
+    assert told.startswith("json.decoder.JSONDecodeError: Expecting property name")
+    assert "error.txt could not be written: No space left on device" in told and "all of it" not in told
