@@ -56,18 +56,19 @@ def bold_share(evidence: Any) -> dict[str, float]:
     }
 
 
-def main() -> None:
+def main(folder: Path = FOLDER, share: float = 0.1) -> None:
+    """Writes the images, of the bold ones this share."""
     images, digits = all_digits()
     wide = bold(images, digits)
-    kept = ~wide | (np.random.default_rng(0).random(len(wide)) < 0.1)
+    kept = ~wide | (np.random.default_rng(0).random(len(wide)) < share)
     lines = []
     for number in np.flatnonzero(kept):
         name = f"{digits[number]}/{number:04}.png"
-        (FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray((images[number] * 255).round().astype(np.uint8)).save(FOLDER / name)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((images[number] * 255).round().astype(np.uint8)).save(folder / name)
         lines.append(json.dumps({"file_name": name, "bold": bool(wide[number])}))
-    (FOLDER / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{FOLDER}/: {kept.sum():,} images, of which {(wide & kept).sum():,} are bold")
+    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"{folder}/: {kept.sum():,} images, of which {(wide & kept).sum():,} are bold")
 
 
 if __name__ == "__main__":

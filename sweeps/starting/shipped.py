@@ -109,13 +109,13 @@ def copy(name: str, folder: Path) -> Copied:
     copied = list(_with_needs(known, name))
     texts = {each.file: each.text for each in copied}
     texts |= {script: (_RECIPES / script).read_text(encoding="utf-8") for each in copied for script in each.scripts}
-    texts |= {schema_file(each.kind): "" for each in copied}
+    texts |= {schema_file(each.kind): schema_text(each.kind) for each in copied}
     written, kept = [], []
     for file, text in texts.items():
         path = folder / file
         try:
             with path.open("x", encoding="utf-8") as stream:
-                stream.write(text or schema_text("recipe" if file == schema_file("recipe") else "sweep"))
+                stream.write(text)
         except FileExistsError:
             if file == known[name].file:
                 rule, remedy = "must be a place that is free", "name another folder with --output, or move that file away"

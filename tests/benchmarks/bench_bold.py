@@ -11,7 +11,6 @@ strokes is measured, not judged. Two runs at a time; what has ended is not run a
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,17 +20,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dualsweep.sweeps.recipes import bold_digits
 from dualsweep.trainer.recipe.load import load_recipe
 from dualsweep.trainer.result import Result
 from tests.benchmarks.common import ROOT, trained
 from tests.benchmarks.rows import holds
 
 RECIPES = ROOT / "sweeps/recipes"
+CUT, WHOLE = "bold-digits", "all-digits"
+#: What each way changes in the recipe. Samples have wider strokes than images, so that a model of all images is what counts.
 WAYS: dict[str, list[str]] = {
     "constrained": [],
     "unconstrained": ["constraints=[]"],
     "as often as the others": ["constraints=[]", "data.balance=bold"],
     "fixed weight": ["dual.rule=fixed"],
+    "nothing cut": ["constraints=[]"],
 }
 Results = Mapping[tuple[str, int], Result]
 
@@ -40,7 +43,7 @@ def run(way: str, seed: int, options: argparse.Namespace) -> Result:
     torch.set_num_threads(1)
     sys.path.insert(0, str(RECIPES))  # the recipe's metric
     edits = [*options.set, *WAYS[way], f"seed={seed}", f"evaluation.samples={options.samples}"]
-    edits.append(f"data.folder={options.output / 'bold-digits'}")
+    edits.append(f"data.folder={options.output / (WHOLE if way == 'nothing cut' else CUT)}")
     return trained(load_recipe(RECIPES / "bold.yaml", edits)[0], options.output / f"seed-{seed}-{way.replace(' ', '-')}")
 
 
@@ -53,7 +56,8 @@ def main() -> None:
     options = parser.parse_args()
     options.output = options.output.absolute()
     options.output.mkdir(parents=True, exist_ok=True)
-    subprocess.run([sys.executable, str(RECIPES / "bold_digits.py")], cwd=options.output, check=True)
+    for folder, share in ((CUT, 0.1), (WHOLE, 1.0)):
+        bold_digits.main(options.output / folder, share)
     results: dict[tuple[str, int], Result] = {}
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         asked = {(way, seed): pool.submit(run, way, seed, options) for seed in options.seeds for way in WAYS}
@@ -71,18 +75,18 @@ def told(way: str, seed: int, result: Result) -> str:
 
 
 def required(results: Results, seeds: Sequence[int]) -> list[bool]:
-    """Of the shares of bold samples, a third in MNIST; of the accuracy, which may not suffer by more than two standard errors."""
+    """Shares of bold samples are held against those of models of all images; accuracy may be lost by two standard errors."""
 
     def of(way: str, key: str) -> np.ndarray:
         return np.array([results[way, seed].metrics[f"eval/{key}"] for seed in seeds])
 
-    off = {way: np.abs(of(way, "bold_share") - 1 / 3).mean() for way in WAYS}
+    off = {way: np.abs(of(way, "bold_share") - of("nothing cut", "bold_share").mean()).mean() for way in WAYS}
     lost = of("unconstrained", "accuracy") - of("constrained", "accuracy")
     errors = float(lost.mean() / (lost.std(ddof=1) / len(seeds) ** 0.5))
     met = sum(results["constrained", seed].feasible == "met" for seed in seeds)
     ratio = float(off["constrained"] / off["unconstrained"])
     return [
-        holds("bold digits, distance of their share from a third, of the unconstrained's", ratio, "<= 0.25"),
+        holds("bold digits, distance of their share from that with nothing cut, of the unconstrained's", ratio, "<= 0.25"),
         holds("bold digits, accuracy lost, in standard errors over seeds", errors, "<= 2.0"),
         holds("bold digits, seeds whose stated budget is met, share", met / len(seeds), ">= 1.0"),
     ]

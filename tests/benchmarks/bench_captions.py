@@ -124,7 +124,7 @@ def run(recipe: str, edits: Sequence[str], seed: int, folder: Path, options: arg
     torch.set_num_threads(1)
     os.chdir(options.output)
     sets = [*edits, f"seed={seed}", f"evaluation.samples={options.samples}", "evaluation.metrics=[]"]
-    result = trained(load_recipe(RECIPES / f"{recipe}.yaml", sets)[0], folder)
+    result = trained(load_recipe(RECIPES / f"{recipe}.yaml", sets)[0], folder, options.output / "judges")
     return Made(result, judged(torch.from_numpy(np.load(folder / "samples.npy")), options.output))
 
 

@@ -42,12 +42,12 @@ def digits(constraints: list[dict[str, Any]] | None = None, **sections: dict[str
     return Recipe.model_validate(plain)
 
 
-def trained(recipe: Recipe, folder: Path) -> Result:
-    """The result of a training in this process, from its folder where it has ended."""
+def trained(recipe: Recipe, folder: Path, judges: Path | None = None) -> Result:
+    """The result of a training in this process, from its folder where it has ended; with `judges` it shares those of others."""
     if (folder / RESULT).exists():
         return Result.from_json(json.loads((folder / RESULT).read_text()))
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder / "checkpoints")))
-    result = run_worker(recipe, host, str(folder))
+    result = run_worker(recipe, host, str(folder), None if judges is None else str(judges))
     assert result is not None
     return result
 

@@ -19,7 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 #: What of a command is the reader's own, and what takes its place here: the runs and files that `workplace` has.
 FILLED = {
     **dict.fromkeys(("runs/faces", "runs/digits-minorities", "runs/digits-minority", "runs/digits-alignment"), "runs/tiny"),
-    **dict.fromkeys(("runs/mnist-minorities", "runs/mnist-fine-tuning"), "runs/tiny"),
+    **dict.fromkeys(("runs/mnist-minorities", "runs/mnist-fine-tuning", "runs/bold-digits", "runs/captioned-bold"), "runs/tiny"),
     **dict.fromkeys(("runs/rare-fours-budgets", "runs/faces-budgets", "runs/digits"), "runs/tiny-sweep"),
     "runs/digits-minority/trials/0003": "runs/tiny-sweep/trials/0001", "digits": "tiny-sweep", "7": "1", "64": "2", "16": "2",
     **dict.fromkeys(("docs/examples/annotated-sweep.yaml", "sweep.yaml"), "sweep.yaml"),
@@ -29,6 +29,7 @@ SHORTENED = {"sample": ["--trust", "--steps", "2"]}
 EXAMPLES, SUBMIT, HUB = "docs/test_examples.py::", "pipeline/test_submit.py::", "sweeps/exporting/test_hub.py::"
 FIRST = "docs/test_first_steps.py::test_a_new_user_has_a_model_after_no_more_than_twelve_commands"
 STORE, AMORTISED = "pipeline/test_object_store.py::", "trainer/amortised/test_training.py::"
+CAPTIONS = "sweeps/recipes/test_captioned_digits.py::test_each_recipe_trains_on_what_those_before_it_made"
 #: What trains, serves, or needs what is not here, and the test that runs the same, shortened.
 RUN_BY = {
     **dict.fromkeys(("python3 -m venv", ". .venv", "pip install 'dualsweep-", "mkdir images", "cp -r '~/photographs"), FIRST),
@@ -63,6 +64,9 @@ RUN_BY = {
     "dualsweep logs": SUBMIT + "test_a_trials_log_is_had_from_afar",
     "dualsweep stop": SUBMIT + "test_a_stop_is_heard_at_once_and_written_down",
     "optuna-dashboard": "sweeps/studies/test_dashboard.py::test_the_dashboard_shows_a_sweep",
+    "python bold_digits.py": "sweeps/recipes/test_bold_digits.py::test_a_third_of_each_digit_is_bold_and_a_tenth_of_them_kept",
+    "python captioned_digits.py": CAPTIONS,
+    "dualsweep train captions": CAPTIONS,
     "python make_images.py": EXAMPLES + "test_the_folder_and_the_saved_data_set_are_the_same_data",
     "kubectl": "cluster/test_deploy.py::test_the_rayjob_has_fields_that_kuberay_knows_and_its_command_can_be_parsed",
     "ray up": "cluster/test_deploy.py::test_the_configuration_of_ray_up_keeps_to_rays_schema",
@@ -73,14 +77,16 @@ RUN_BY = {
 }  # fmt: skip
 #: Of clouds, clusters and packages, or of this repository's own work: their options and files are looked at, and nothing runs.
 LOOKED_AT = ("make", "ray", "pip install", "cp -r", "cd ", ".venv/bin/")
-#: What `init` makes of MNIST's recipes and sweeps.
-MNIST = (
+#: What `init` makes for the pages on experiments.
+EXPERIMENTS = (
     "mnist.yaml", "mnist-sweep.yaml", "mnist-pretraining.yaml", "mnist-fine-tuning.yaml", "mnist-fine-tuning-sweep.yaml",
+    "bold.yaml", "bold_digits.py", "thresholds-sweep.yaml", "alignment.yaml", "pretraining.yaml", "captions.yaml",
+    "captions-shares.yaml", "captions-concepts.yaml", "captions-adapter.yaml", "captions-adapters.yaml", "captioned_digits.py",
 )  # fmt: skip
 #: Files that the reader has, or that a command before has made.
 THEIRS = {
     "recipe.yaml", "sweep.yaml", "a.yaml", "b.yaml", "digits.yaml", "folder.yaml", "pretrained.yaml", "own-rule.yaml",
-    "points.yaml", "make_images.py", "faces.yaml", *MNIST,
+    "points.yaml", "make_images.py", "faces.yaml", *EXPERIMENTS,
 }  # fmt: skip
 
 
@@ -120,7 +126,7 @@ def test_what_takes_a_moment_runs(command: str, workplace: Path) -> None:
     _, name, *words = shlex.split(command)
     for made in ("pipeline", "faces-pipeline", "out", "model"):
         shutil.rmtree(workplace / made, ignore_errors=True)
-    for made in ("digits.yaml", "digits-sweep.yaml", *MNIST):
+    for made in ("digits.yaml", "digits-sweep.yaml", *EXPERIMENTS):
         (workplace / made).unlink(missing_ok=True)
     if "digits.yaml" in words:
         assert dualsweep_here("init", "digits", folder=workplace).returncode == 0
