@@ -44,8 +44,8 @@ PRETRAINED = "captioned-digits"
 #: What is made before the runs of a comparison, once for all seeds: a recipe and what is set over it, by the name of its run.
 MADE: dict[str, tuple[str, tuple[str, ...]]] = {
     PRETRAINED: ("captions", ()),
-    "captioned-three-bold": ("captions-adapter", ()),
-    "captioned-three-seven": ("captions-adapter", ("constraints.wanted.share.of=seven",)),
+    "captioned-bold-adapter": ("captions-adapter", ()),
+    "captioned-seven-adapter": ("captions-adapter", ("objective.data.attributes={seven: true}",)),
 }
 #: Each comparison's runs: a recipe, and what is set over it.
 RUNS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {

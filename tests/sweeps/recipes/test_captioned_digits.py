@@ -56,8 +56,8 @@ RUNS = {
     "captioned-digits": ("captions", ("evaluation.sample_steps=2",)),
     "captioned-bold": ("captions-shares", CHAIN),
     "captioned-both": ("captions-concepts", CHAIN[:-1]),
-    "captioned-three-bold": ("captions-adapter", CHAIN),
-    "captioned-three-seven": ("captions-adapter", (*CHAIN, "constraints.wanted.share.of=seven")),
+    "captioned-bold-adapter": ("captions-adapter", ()),
+    "captioned-seven-adapter": ("captions-adapter", ("objective.data.attributes={seven: true}",)),
     "captioned-adapters": ("captions-adapters", ("dual.every=1", "product.samples=8", "product.levels=2", "product.steps=1")),
 }
 
