@@ -38,7 +38,9 @@ def init(
         if paths:
             print(f"{word + ':':8} {'  '.join(str(path) for path in paths)}")
     file = shlex.quote(str(output / copied.asked.file))
-    print(f"next:    dualsweep check {file}; dualsweep {'sweep' if copied.asked.kind == 'sweep' else 'train'} {file}")
+    made_by = [shlex.join(["python", str(path)]) for path in (*copied.written, *copied.kept) if path.suffix == ".py"]
+    begun_by = "sweep" if copied.asked.kind == "sweep" else "train"
+    print("next:    " + "; ".join([*made_by, f"dualsweep check {file}", f"dualsweep {begun_by} {file}"]))
 
 
 def schema(

@@ -55,6 +55,15 @@ def test_a_copied_sweep_is_found_good_where_it_lies(name: str, tmp_path: Path) -
     assert len({yaml.safe_load(path.read_text())["name"] for path in files}) == len(files) > 1  # each has a folder of its own
 
 
+def test_the_script_that_makes_the_data_is_copied_and_told(tmp_path: Path) -> None:
+    """Also by a recipe that starts from what another makes of these data."""
+    for name, script in (("bold", "bold_digits.py"), ("captions-adapters", "captioned_digits.py")):
+        done = dualsweep_here("init", name, "--output", "my data", folder=tmp_path)
+        assert done.returncode == 0 and f"next:    python 'my data/{script}'; dualsweep check" in done.stdout
+        assert (tmp_path / "my data" / script).read_text() == (ROOT / "sweeps/recipes" / script).read_text()
+        assert f"#   python {script}" in "".join(path.read_text() for path in (tmp_path / "my data").glob("*.yaml"))
+
+
 def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
     (tmp_path / "pretraining.yaml").write_text("mine")
     done = dualsweep_here("init", "alignment", folder=tmp_path)
