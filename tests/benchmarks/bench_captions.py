@@ -38,7 +38,7 @@ from tests.benchmarks.rows import holds
 
 RECIPES = ROOT / "sweeps/recipes"
 THREE, SEVEN = 3, 7
-WEIGHTS = (0.25, 0.5, 0.75, 1.0, 1.5)
+WEIGHTS = (1.0, 2.0, 4.0, 6.0, 8.0)
 FIXED = "dual.rule=fixed"
 PRETRAINED = "captioned-digits"
 #: What is made before the runs of a comparison, once for all seeds: a recipe and what is set over it, by the name of its run.
