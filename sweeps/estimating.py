@@ -42,7 +42,7 @@ def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
     elastic = " the least," if ask.most > workers else ""
     share = f",{elastic} {workers} worker{'s' if workers > 1 else ''} without what they exchange" if ask.most > 1 else ""
     yield (
-        f"  speed         {estimate.step * 1000:.3g} ms a step, {estimate.images:,.0f} {kind} a second"
+        f"  speed         {lasting(estimate.step)} a step, {rate(estimate.images)} {kind} a second"
         f" (by {estimate.timed} steps on this machine's {estimate.device.upper()}{share})"
     )
     steps, seconds = recipe.train.steps, estimate.training(recipe.train.steps)
@@ -62,4 +62,19 @@ def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
 
 def size(count: int) -> str:
     """Bytes in the unit that leaves a number from 1 to 1023."""
-    return next((f"{count / unit:.3g} {name}" for unit, name in _UNITS if count >= unit), f"{count} bytes")
+    return next((f"{_three(count / unit)} {name}" for unit, name in _UNITS if count >= unit), f"{count} bytes")
+
+
+def lasting(seconds: float) -> str:
+    """Seconds in milliseconds, seconds, or as a clock shows them."""
+    return f"{_three(1000 * seconds)} ms" if seconds < 1.0 else f"{_three(seconds)} s" if seconds < 100.0 else clock(seconds)
+
+
+def rate(a_second: float) -> str:
+    """How many a second: whole ones where they are many, and never none where there are some."""
+    return f"{a_second:,.0f}" if a_second >= 10 else _three(a_second)
+
+
+def _three(number: float) -> str:
+    """Three digits, or four before the point: no power of ten."""
+    return f"{number:.3g}" if number < 999.5 else f"{number:.0f}"
