@@ -42,7 +42,7 @@ def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
     elastic = " the least," if ask.most > workers else ""
     share = f",{elastic} {workers} worker{'s' if workers > 1 else ''} without what they exchange" if ask.most > 1 else ""
     yield (
-        f"  speed         {lasting(estimate.step)} a step, {rate(estimate.images)} {kind} a second"
+        f"  speed         {lasting(estimate.step)} a step, {amount(estimate.images)} {kind} a second"
         f" (by {estimate.timed} steps on this machine's {estimate.device.upper()}{share})"
     )
     steps, seconds = recipe.train.steps, estimate.training(recipe.train.steps)
@@ -53,11 +53,11 @@ def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
         trainings = plan.trials * len(plan.seeds)
         hours = trainings * workers * seconds / 3600
         if runs_elsewhere(checked.address):
-            yield f"  the sweep     {hours:.2g} worker-hours in {trainings} trainings, on machines like this one"
+            yield f"  the sweep     {amount(hours)} worker-hours in {trainings} trainings, on machines like this one"
             return
         beside = concurrency(local_machine(), checked.ask, plan.sweep.concurrency).concurrent
         whole = clock(-(-trainings // beside) * (seconds + _STARTING))
-        yield f"  the sweep     about {whole}: {trainings} trainings, {beside} at a time; {hours:.2g} worker-hours"
+        yield f"  the sweep     about {whole}: {trainings} trainings, {beside} at a time; {amount(hours)} worker-hours"
 
 
 def size(count: int) -> str:
@@ -70,9 +70,9 @@ def lasting(seconds: float) -> str:
     return f"{_three(1000 * seconds)} ms" if seconds < 1.0 else f"{_three(seconds)} s" if seconds < 100.0 else clock(seconds)
 
 
-def rate(a_second: float) -> str:
-    """How many a second: whole ones where they are many, and never none where there are some."""
-    return f"{a_second:,.0f}" if a_second >= 10 else _three(a_second)
+def amount(number: float) -> str:
+    """How many: whole ones where they are many, and never none where there are some."""
+    return f"{number:,.0f}" if number >= 10 else _three(number)
 
 
 def _three(number: float) -> str:

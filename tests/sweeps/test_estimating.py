@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dualsweep.sweeps.estimating import lasting, rate, size
+from dualsweep.sweeps.estimating import amount, lasting, size
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_a_step_lasts(seconds: float, told: str) -> None:
 
 @pytest.mark.parametrize(("number", "told"), [(0.02, "0.02"), (0.5, "0.5"), (9.87, "9.87"), (23.7, "24"), (12_345.0, "12,345")])
 def test_images_a_second(number: float, told: str) -> None:
-    assert rate(number) == told
+    assert amount(number) == told
 
 
 @pytest.mark.parametrize("count", [0, 1, 999, 1_000, 1_023, 999_600, 1_023_000, 1_047_000, 10**9 - 1, 1_072_000_000, 10**13])

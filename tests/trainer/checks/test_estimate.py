@@ -13,7 +13,7 @@ import torch
 
 from dualsweep.sweeps.checking import checked_plan, checked_recipe
 from dualsweep.sweeps.describing import describe
-from dualsweep.sweeps.estimating import estimated, size
+from dualsweep.sweeps.estimating import amount, estimated, size
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.trial_state import clock
 from dualsweep.trainer.checks.estimate import DRAWS, TIMED, WARM, Estimate, estimate
@@ -121,7 +121,9 @@ def test_the_sweep_s_time_is_that_of_its_trainings(tmp_path: Path, monkeypatch: 
     trainings = 2 * checked.plan.trials
     assert f"about {clock(trainings * (whole + 0.5))}: {trainings} trainings, 1 at a time" in lines[4]
     elsewhere = list(estimated(replace(checked, address="10.0.0.1:6379"), KNOWN))[-1]
-    assert elsewhere.endswith(f"{trainings * whole / 3600:.2g} worker-hours in {trainings} trainings, on machines like this one")
+    assert elsewhere.endswith(
+        f"{amount(trainings * whole / 3600)} worker-hours in {trainings} trainings, on machines like this one"
+    )
     alone = list(estimated(checked_recipe(Path("recipe.yaml"), [], None, None, None, "light"), KNOWN))
     assert len(alone) == 4 and "1,280 images a second" in alone[2]
 
