@@ -2,11 +2,11 @@
 
     python -m tests.benchmarks.bench_captions [--seeds 0 1 2] [--samples 2000] [--output runs/bench-captions] [--only shares …]
 
-`shares`: bold strokes in 40 % of the samples of two prompts, by dual ascent and by five fixed weights. `concepts`: a three
-and a seven in one image by weighing two prompts, against equal weights, either prompt alone and a prompt that names both.
-`adapters`: what an adapter for bold strokes and one for sevens agree on, against equal weights. Images are judged by a
-network of its own, trained on other pairs of MNIST's digits than the model was. The pretrained model is made first. Two runs
-at a time; what has ended is not run again. Exits with 1 where a row fails.
+`shares`: the other digit in a fifth of the samples of each of two prompts, by dual ascent and by five fixed weights.
+`concepts`: a three and a seven in one image by weighing two prompts, against equal weights, either prompt alone and a prompt
+that names both. `adapters`: what an adapter for bold strokes and one for sevens agree on, against equal weights. Images are
+judged by a network of its own, trained on other pairs of MNIST's digits than the model was. The pretrained model is made
+first. Two runs at a time; what has ended is not run again. Exits with 1 where a row fails.
 """
 
 from __future__ import annotations
@@ -184,9 +184,11 @@ def told(way: str, seed: int, one: Made) -> str:
 
 
 def counted(tags: NDArray[np.bool_]) -> str:
-    """The shares of images that have what is asked about."""
+    """The shares of images that have what is asked about; of two prompts in turn, the other digit beside that of each."""
     asked = {"three": [THREE], "seven": [SEVEN], "both": [THREE, SEVEN], "bold": [made.BOLD], "bold seven": [SEVEN, made.BOLD]}
-    return ", ".join(f"{name} {tags[:, numbers].all(1).mean():.3f}" for name, numbers in asked.items())
+    shown = ", ".join(f"{name} {tags[:, numbers].all(1).mean():.3f}" for name, numbers in asked.items())
+    beside = tags[::2, SEVEN].mean(), tags[1::2, THREE].mean()
+    return f"{shown}; a seven in every second image {beside[0]:.3f}, a three in the others {beside[1]:.3f}"
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 #: What of a command is the reader's own, and what takes its place here: the runs and files that `workplace` has.
 FILLED = {
     **dict.fromkeys(("runs/faces", "runs/digits-minorities", "runs/digits-minority", "runs/digits-alignment"), "runs/tiny"),
-    **dict.fromkeys(("runs/mnist-minorities", "runs/mnist-fine-tuning", "runs/bold-digits", "runs/captioned-bold"), "runs/tiny"),
+    **dict.fromkeys(("runs/mnist-minorities", "runs/mnist-fine-tuning", "runs/bold-digits", "runs/captioned-pairs"), "runs/tiny"),
     **dict.fromkeys(("runs/rare-fours-budgets", "runs/faces-budgets", "runs/digits"), "runs/tiny-sweep"),
     "runs/digits-minority/trials/0003": "runs/tiny-sweep/trials/0001", "digits": "tiny-sweep", "7": "1", "64": "2", "16": "2",
     **dict.fromkeys(("docs/examples/annotated-sweep.yaml", "sweep.yaml"), "sweep.yaml"),

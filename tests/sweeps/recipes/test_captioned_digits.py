@@ -54,7 +54,7 @@ CHAIN = ("rollout.steps=2", "rollout.batch_size=4", "dual.every=1", "dual.start=
 #: What the recipes make of one another, in this order: a recipe, and what shortens it.
 RUNS = {
     "captioned-digits": ("captions", ("evaluation.sample_steps=2",)),
-    "captioned-bold": ("captions-shares", CHAIN),
+    "captioned-pairs": ("captions-shares", CHAIN),
     "captioned-both": ("captions-concepts", CHAIN[:-1]),
     "captioned-bold-adapter": ("captions-adapter", ()),
     "captioned-seven-adapter": ("captions-adapter", ("objective.data.attributes={seven: true}",)),
@@ -70,7 +70,7 @@ def test_each_recipe_trains_on_what_those_before_it_made(folder: Path, monkeypat
         for name, (recipe, edits) in RUNS.items()
     }
     assert all(result.steps == 2 for result in results.values())
-    assert list(results["captioned-bold"].constraints) == ["threes", "sevens"]
+    assert list(results["captioned-pairs"].constraints) == ["threes", "sevens"]
     assert results["captioned-adapters"].constraints["seven"].value != results["captioned-adapters"].constraints["bold"].value
 
 
