@@ -56,7 +56,7 @@ RUNS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "concepts": {"constrained": ("captions-concepts", ()), "equal weights": ("captions-concepts", (FIXED,))},
     "adapters": {
         "constrained": ("captions-adapters", ()),
-        "equal weights": ("captions-adapters", (FIXED, "dual.start=0.5")),
+        "equal weights": ("captions-adapters", (FIXED,)),
     },
 }
 #: Prompts of the pretrained model that the compositions are held against.
