@@ -52,7 +52,7 @@ def bold_share(evidence: Any) -> dict[str, float]:
     return {
         "bold_share": float(are_bold.mean()),
         "bold_share_error": float(are_bold.std() / len(ink) ** 0.5),
-        "bold_share_least": min(float(are_bold[digits == digit].mean()) for digit in range(10)),
+        "bold_share_least": min(float(are_bold[digits == digit].mean()) for digit in np.unique(digits)),
     }
 
 

@@ -29,14 +29,15 @@ SHORTENED = {"sample": ["--trust", "--steps", "2"]}
 EXAMPLES, SUBMIT, HUB = "docs/test_examples.py::", "pipeline/test_submit.py::", "sweeps/exporting/test_hub.py::"
 FIRST = "docs/test_first_steps.py::test_a_new_user_has_a_model_after_no_more_than_twelve_commands"
 STORE, AMORTISED = "pipeline/test_object_store.py::", "trainer/amortised/test_training.py::"
-CAPTIONS = "sweeps/recipes/test_captioned_digits.py::test_each_recipe_trains_on_what_those_before_it_made"
+MADE = "sweeps/recipes/"
+RECIPE = "sweeps/planning/test_recipes.py::test_a_shipped_recipe_trains"
 #: What trains, serves, or needs what is not here, and the test that runs the same, shortened.
 RUN_BY = {
     **dict.fromkeys(("python3 -m venv", ". .venv", "pip install 'dualsweep-", "mkdir images", "cp -r '~/photographs"), FIRST),
     **{f"dualsweep {name} faces.yaml": FIRST for name in ("check", "train", "explain", "sample", "export")},
     "dualsweep init faces": FIRST,
     "dualsweep train": "pipeline/test_train.py::test_the_json_file_and_the_output_folder",
-    "dualsweep train sweeps/recipes": "sweeps/planning/test_recipes.py::test_a_shipped_recipe_trains",
+    "dualsweep train sweeps/recipes": RECIPE,
     "dualsweep train folder.yaml": EXAMPLES + "test_an_image_folder_and_a_training_that_starts_from_its_checkpoint",
     "dualsweep check --dry-run folder.yaml": EXAMPLES + "test_an_image_folder_and_a_training_that_starts_from_its_checkpoint",
     "dualsweep train pretrained.yaml": EXAMPLES + "test_an_image_folder_and_a_training_that_starts_from_its_checkpoint",
@@ -64,9 +65,9 @@ RUN_BY = {
     "dualsweep logs": SUBMIT + "test_a_trials_log_is_had_from_afar",
     "dualsweep stop": SUBMIT + "test_a_stop_is_heard_at_once_and_written_down",
     "optuna-dashboard": "sweeps/studies/test_dashboard.py::test_the_dashboard_shows_a_sweep",
-    "python bold_digits.py": "sweeps/recipes/test_bold_digits.py::test_a_third_of_each_digit_is_bold_and_a_tenth_of_them_kept",
-    "python captioned_digits.py": CAPTIONS,
-    "dualsweep train captions": CAPTIONS,
+    "python bold_digits.py": MADE + "test_bold_digits.py::test_a_third_of_each_digit_is_bold_and_a_tenth_of_them_kept",
+    "python captioned_digits.py": MADE + "test_captioned_digits.py::test_captions_name_one_of_the_two_digits_or_the_strokes",
+    **dict.fromkeys(("dualsweep train captions", "dualsweep train bold.yaml"), RECIPE),
     "python make_images.py": EXAMPLES + "test_the_folder_and_the_saved_data_set_are_the_same_data",
     "kubectl": "cluster/test_deploy.py::test_the_rayjob_has_fields_that_kuberay_knows_and_its_command_can_be_parsed",
     "ray up": "cluster/test_deploy.py::test_the_configuration_of_ray_up_keeps_to_rays_schema",
