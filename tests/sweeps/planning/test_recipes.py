@@ -18,6 +18,8 @@ from tests.trainer.engine.test_loop import run
 
 RECIPES = Path(__file__).resolve().parents[3] / "sweeps" / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+#: What starts from a text-to-image model that is trained before is left to `make test-slow`; captions.yaml itself is not.
+DEAR_AND_NOT = [pytest.param(name, marks=pytest.mark.dear) if name.startswith("captions-") else name for name in NAMES]
 SHORT = [
     "evaluation={samples: 12, sample_steps: 3, loss_draws: 32, judge: {epochs: 1}, grid: 0}", "checkpoint.every=1000000",
     "train.batch_size=48", "train.log_every=5",
@@ -34,6 +36,9 @@ PRETRAINED = {
     "digits-bright": (
         "alignment", ["constraints=[{name: brightness, reward: brightness, at_least: 1.0}]", *ROLLOUT],
     ),
+}  # fmt: skip
+#: And of text to image.
+CAPTIONED: dict[str, tuple[str, list[str]]] = {
     "captioned-digits": ("captions", []),
     "captioned-bold-adapter": ("captions-adapter", []),
     "captioned-seven-adapter": ("captions-adapter", ["objective.data.attributes={seven: true}"]),
@@ -65,9 +70,35 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         bold_digits.main()
-        captioned_digits.main(300, 2, 2)
         for place, (name, sets) in PRETRAINED.items():
             make(folder, place, name, sets)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def captioned(pretrained: Path) -> Path:
+    """The same with captioned images and the pipeline that has yet to be trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(pretrained)
+        captioned_digits.main(300, 2, 2)
+    return pretrained
+
+
+@pytest.fixture(scope="module")
+def adapted(captioned: Path) -> Path:
+    """The same with what its first recipes make."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(captioned)
+        for place, (name, sets) in CAPTIONED.items():
+            make(captioned, place, name, sets)
+    return captioned
+
+
+@pytest.fixture
+def project(name: str, request: pytest.FixtureRequest) -> Path:
+    """The working directory that a recipe needs."""
+    fixture = "adapted" if name.startswith("captions-") else "captioned" if name == "captions" else "pretrained"
+    folder: Path = request.getfixturevalue(fixture)
     return folder
 
 
@@ -81,21 +112,21 @@ def make(folder: Path, place: str, name: str, sets: list[str]) -> None:
     shutil.copytree(checkpoint, folder / "runs" / place / "checkpoints" / checkpoint.name)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DEAR_AND_NOT)
 def test_a_shipped_recipe_is_found_good_and_its_pretrained_models_are_what_its_comment_makes(
-    name: str, pretrained: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(pretrained)
+    monkeypatch.chdir(project)
     recipe = checked_recipe(RECIPES / f"{name}.yaml", [], None, None, None).recipe
     text = (RECIPES / f"{name}.yaml").read_text()
     for model in (recipe.model, *recipe.models.values()):
         if model.load is not None and model.load.startswith("runs/"):
-            assert f"{PRETRAINED[model.load.removeprefix('runs/')][0]}.yaml" in text
+            assert f"{(PRETRAINED | CAPTIONED)[model.load.removeprefix('runs/')][0]}.yaml" in text
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_shipped_recipe_trains(name: str, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(pretrained)
+@pytest.mark.parametrize("name", DEAR_AND_NOT)
+def test_a_shipped_recipe_trains(name: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
     plain, _ = load_recipe(RECIPES / f"{name}.yaml", NEEDED.get(name, []))
     smaller = ["model.unet.channels=[8]"] if plain.model.unet else []
     steps = 2 * plain.dual.every
