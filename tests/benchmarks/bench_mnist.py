@@ -26,7 +26,7 @@ import torch
 from dualsweep.trainer.recipe.load import load_recipe
 from dualsweep.trainer.recipe.recipe import Recipe
 from tests.benchmarks.bench_quality import by_peer, drawn
-from tests.benchmarks.common import ROOT, trained
+from tests.benchmarks.common import ROOT, experiment_options, trained
 from tests.benchmarks.mnist_judging import judge_and_features, judged
 from tests.benchmarks.peers import separate_batches
 from tests.benchmarks.rows import holds
@@ -99,12 +99,8 @@ def with_minorities(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--samples", type=int, default=4000)
+    parser = experiment_options(__doc__, "bench-mnist")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--output", type=Path, default=ROOT / "runs/bench-mnist")
-    parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     judge_and_features(options.output)

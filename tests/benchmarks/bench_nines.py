@@ -15,14 +15,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from dualsweep.trainer.recipe.load import load_recipe
-from tests.benchmarks.common import ROOT, trained
+from tests.benchmarks.common import ROOT, experiment_options, trained
 from tests.benchmarks.mnist_judging import judge_and_features, judged
 from tests.benchmarks.rows import holds
 
@@ -57,12 +56,7 @@ def run(way: str, file: str, seed: int, edits: Sequence[str], options: argparse.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--samples", type=int, default=4000)
-    parser.add_argument("--output", type=Path, default=ROOT / "runs/bench-nines")
-    parser.add_argument("--set", action="append", default=[])
-    options = parser.parse_args()
+    options = experiment_options(__doc__, "bench-nines").parse_args()
     options.output = options.output.absolute()
     options.output.mkdir(parents=True, exist_ok=True)
     judge_and_features(options.output)

@@ -6,7 +6,8 @@ import copy
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,16 @@ def digits(constraints: list[dict[str, Any]] | None = None, **sections: dict[str
         plain[name] = {**plain.get(name, {}), **section}
     plain["checkpoint"] = {"every": 10**9}
     return Recipe.model_validate(plain)
+
+
+def experiment_options(about: str | None, output: str, seeds: Sequence[int] = (0, 1, 2), samples: int = 4000) -> ArgumentParser:
+    """The options that benchmarks of the papers' experiments share; `output` is the name of a folder in `runs/`."""
+    parser = ArgumentParser(description=about, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds))
+    parser.add_argument("--samples", type=int, default=samples)
+    parser.add_argument("--output", type=Path, default=ROOT / "runs" / output)
+    parser.add_argument("--set", action="append", default=[])
+    return parser
 
 
 def trained(recipe: Recipe, folder: Path, judges: Path | None = None) -> Result:
