@@ -27,6 +27,11 @@ from dualsweep.trainer.ray_shell.job import TRAINING
 SILENT = 60.0
 
 
+#: What a row of `status` has at least; what nobody has reported yet is null, or none.
+_UNTOLD: Record = {
+    "phase": None, "share": 0.0, "step": 0, "steps": None, "seconds": None, "objective": None, "slacks": {}, "multipliers": {},
+    "feasible": "", "reason": "", "restarts": 0, "workers": None, "node": "",
+}  # fmt: skip
 #: What each kind of event holds beside its trial and its time.
 _EVENTS = {
     "started": (), "placed": ("node", "log", "step"), "phase": ("phase", "step"), "restarted": ("node", "log", "step"),
@@ -62,14 +67,14 @@ class Story:
         rows: dict[str, Record] = {}
         live = {each["trial"]: each for each in self.running}
         for event in self.events:
-            rows.setdefault(event["trial"], {}).update({"restarts": 0} | rows.get(event["trial"], {}) | event)
+            rows.setdefault(event["trial"], {}).update(_UNTOLD | rows.get(event["trial"], {}) | event)
         for name, row in rows.items():
             row.pop("time", None)
             if row.pop("event") == "ended":
                 row["state"] = row.pop("status")
                 continue
             row.update(live.get(name, {}))
-            row.update(reason="", feasible="", state=self._unended(row.get("phase", "starting"), now))
+            row.update(reason="", feasible="", state=self._unended(row["phase"] or "starting", now))
         return [rows[name] for name in sorted(rows)]
 
     def _unended(self, phase: str, now: float) -> str:
@@ -166,9 +171,9 @@ def _cells(row: Record) -> tuple[str, ...]:
 
 def _state(row: Record) -> str:
     """Of what runs its phase, else its state."""
-    phase = row.get("phase", "training")
+    phase = row["phase"] or "training"
     if row["state"] == "running" and phase != "training":
-        return place(phase, row.get("share", 0.0), 0, 0)
+        return place(phase, row["share"], 0, 0)
     return str(row["state"]).replace("_", " ")
 
 

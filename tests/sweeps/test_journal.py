@@ -69,6 +69,17 @@ def test_a_trial_that_is_evaluated_says_its_phase(progress: Progress, tmp_path: 
     assert any(line.endswith("phase  sampling, step 60") for line in told)
 
 
+def test_a_row_has_every_key_of_a_trial_that_has_not_reported_though_the_live_state_is_lost(
+    progress: Progress, tmp_path: Path
+) -> None:
+    (tmp_path / "live.json").unlink()
+    told = rows(tmp_path)
+    for_each = {"phase", "share", "step", "steps", "seconds", "objective", "slacks", "multipliers", "restarts", "workers", "node"}
+    assert [for_each - set(row) for row in told.values()] == [set()] * 3
+    unreported = {key: told["0002"][key] for key in ("step", "objective", "slacks", "restarts", "node", "feasible")}
+    assert unreported == {"step": 0, "objective": None, "slacks": {}, "restarts": 0, "node": "", "feasible": ""}
+
+
 def test_a_command_that_says_nothing_any_more_or_has_ended_is_told_from_one_that_runs(progress: Progress, tmp_path: Path) -> None:
     assert rows(tmp_path, 1.5 * SILENT)["0001"]["state"] == "silent"
     with progress:
