@@ -15,6 +15,7 @@ from dualsweep.cluster.machine import local_machine
 from dualsweep.cluster.resources import Ask, concurrency
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.planning.rules import check_classes
 from dualsweep.sweeps.records.folder_kind import has_trained, other_kind
 from dualsweep.sweeps.typed import sweep_in_place_of_train, train_in_place_of_sweep
 from dualsweep.trainer.checks import before_loading
@@ -178,6 +179,8 @@ def _complete(checked: Checked, json_file: Path | None, depth: Depth) -> Checked
     problems += _kind_problems(checked)
     if not problems and checked.plan is not None:
         problems += _storage_problems(checked.plan)
+        if known.class_names is not None:
+            problems += check_classes(checked.plan.document, checked.recipe, known.class_names)
     if problems:
         raise InputError(problems)
     if depth == "light" or (depth == "needed" and is_local(checked.output) and has_trained(Path(checked.output))):

@@ -25,6 +25,8 @@ MEASURED = {
     "frechet": r"frechet(_low|_high|_error)?",
     "copying": r"(nearest_distance|copied_share)(_reference)?(_q05)?",
 }
+#: Those of them that go before a class's name.
+OF_CLASS = r"share(?:_error|_low|_high)?|accuracy"
 #: What those of final values on held-out data are called.
 HELD_OUT = r"objective(_error)?|(value|slack|standing|tolerance)(_error)?/.*"
 OBJECTIVE, LARGEST_VALUE, LARGEST_VIOLATION = "objective", "value/max", "violation/max"

@@ -6,7 +6,7 @@ Imports nothing heavy: bad input is answered before.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -26,6 +26,7 @@ from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import BadPlaceError
 from dualsweep.trainer.config.wording import nearest, show
 from dualsweep.trainer.config.yaml_file import Document, validate
+from dualsweep.trainer.recipe.base import ClassName
 from dualsweep.trainer.recipe.load import OverlaidDocument
 from dualsweep.trainer.recipe.recipe import Recipe
 
@@ -151,23 +152,43 @@ def check_objectives(document: OverlaidDocument, names: Sequence[str]) -> list[D
     return problems
 
 
-def check_measured(document: OverlaidDocument, recipe: Recipe) -> list[Diagnostic]:
-    """Objectives of the evaluation that the recipe's does not measure; of a user's own metric that is known once it does."""
-    objectives, asked = document.data.get("objectives"), recipe.evaluation
+def _named(document: Document) -> list[tuple[str, ...]]:
+    """Where a sweep names metrics: its objectives, and what the preferred point meets."""
+    prefer = document.data.get("prefer")
+    objectives, limited = document.data.get("objectives"), prefer.get("meets") if isinstance(prefer, dict) else None
+    places = [("objectives", objectives), ("prefer", "meets", limited)]
+    return [(*map(str, keys), str(each)) for *keys, named in places if isinstance(named, dict) for each in named]
+
+
+def check_measured(document: Document, recipe: Recipe) -> list[Diagnostic]:
+    """Metrics of the evaluation that the recipe's does not measure; of a user's own metric that is known once it does."""
+    asked = recipe.evaluation
     problems = []
-    for metric in map(str, objectives) if isinstance(objectives, dict) else ():
+    for keys in _named(document):
+        metric = keys[-1]
         name = metric.removeprefix(metric_names.EVALUATION)
         if name == metric or re.fullmatch(metric_names.HELD_OUT, name):
             continue
         rule = "must be a metric that the recipe's evaluation measures"
         if not asked.samples:
             received, remedy = f"`{metric}` with evaluation.samples 0", "write e.g. evaluation.samples: 1000"
-            problems.append(document.diagnostic(("objectives", metric), rule, received, remedy))
+            problems.append(document.diagnostic(keys, rule, received, remedy))
         elif not any(re.fullmatch(metric_names.MEASURED.get(each, ".*"), name) for each in asked.metrics):
-            able = next((each for each, keys in metric_names.MEASURED.items() if re.fullmatch(keys, name)), None)
+            able = next((each for each, called in metric_names.MEASURED.items() if re.fullmatch(called, name)), None)
             remedy = nearest(name, _EXAMPLES) if able is None else f"name {able} in evaluation.metrics"
-            problems.append(document.diagnostic(("objectives", metric), rule, f"`{metric}`", remedy))
+            problems.append(document.diagnostic(keys, rule, f"`{metric}`", remedy))
     return problems
+
+
+def check_classes(document: Document, recipe: Recipe, classes: Sequence[ClassName]) -> Iterator[Diagnostic]:
+    """Metrics of classes that the data do not have; a user's own metric may speak of others."""
+    if not all(each in metric_names.MEASURED for each in recipe.evaluation.metrics):
+        return
+    known = metric_names.of_classes(classes)
+    for keys in _named(document):
+        of_class = re.fullmatch(rf"{metric_names.EVALUATION}({metric_names.OF_CLASS})/(.*)", keys[-1])
+        if of_class is not None and of_class[2] not in known:
+            yield document.diagnostic(keys, "must be of a class of the data", f"`{keys[-1]}`", nearest(of_class[2], known))
 
 
 def check_seeds(document: OverlaidDocument, count: int, first: int, parameters: Sequence[Parameter]) -> list[Diagnostic]:

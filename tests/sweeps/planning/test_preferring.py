@@ -41,9 +41,9 @@ def written(folder: Path, prefer: str) -> Path:
     ("{weights: {objective: 1, value/max: 2}}", Preference({"objective": 1.0, "value/max": 2.0}),
      "objective 1, value/max 2, in parts of the ranges"),
     ("{weights: {objective: 1}, scale: unit}", Preference({"objective": 1.0}, "unit"), "objective 1, in their own units"),
-    ("{meets: {value/four: {at_most: 0.1}, eval/recall: {at_least: 0.5}}}",
-     Preference(best="objective", meets=(Limit("value/four", "at_most", 0.1), Limit("eval/recall", "at_least", 0.5))),
-     "the best objective with value/four ≤ 0.1, eval/recall ≥ 0.5"),
+    ("{meets: {value/four: {at_most: 0.1}, eval/accuracy: {at_least: 0.5}}}",
+     Preference(best="objective", meets=(Limit("value/four", "at_most", 0.1), Limit("eval/accuracy", "at_least", 0.5))),
+     "the best objective with value/four ≤ 0.1, eval/accuracy ≥ 0.5"),
     ("{best: value/max, meets: {objective: {at_most: 0}}}",
      Preference(best="value/max", meets=(Limit("objective", "at_most", 0.0),)), "the best value/max with objective ≤ 0"),
 ])  # fmt: skip
@@ -51,7 +51,7 @@ def test_a_preference_is_read_and_shown(tmp_path: Path, prefer: str, expected: P
     file = written(tmp_path, prefer)
     assert load_plan(file).preference == expected
     assert f"  prefer        {shown}" in list(describe(checked_sweep(file, [], None, None, None)))
-    metrics = ["objective", "value/max", "value/four", "eval/recall"]
+    metrics = ["objective", "value/max", "value/four", "eval/accuracy"]
     assert read_option(prefer, ["objective", "value/max"], metrics) == expected
 
 
