@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq, lsq_linear
 
 from dualsweep.trainer.dual.damping import Damping
 from dualsweep.trainer.dual.problem import Booleans, Vector
@@ -95,6 +94,8 @@ def minimiser(hessian: Vector, gradient: Vector, low: Vector, high: Vector) -> V
         return free
     factor = np.linalg.cholesky(hessian)
     target = -np.linalg.solve(factor, gradient)
+    from scipy.optimize import lsq_linear  # a third of a second, which coordinators of other rules need not wait for
+
     result: Vector = lsq_linear(factor.T, target, bounds=(low, high), method="bvls").x
     return result
 
@@ -116,4 +117,6 @@ def _with_limit(
     top = float(np.abs(gradient).max()) + 1.0
     while above(top) > 0:
         top *= 4.0
+    from scipy.optimize import brentq
+
     return minimiser(hessian, gradient + brentq(above, 0.0, top, xtol=1e-13) * relative, low, high)

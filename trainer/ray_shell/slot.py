@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import threading
 import time
 import uuid
@@ -64,7 +65,8 @@ class _Announce(PlacementGroupCleanerCallback):
 
     def after_controller_start(self, train_run_context: Any) -> None:
         super().after_controller_start(train_run_context)
-        self._actor.announce.remote(Processes(ray.get_runtime_context().current_actor, self._cleaner))
+        # In bytes: the actor between, which only hands them on, would have to import Ray Train and pandas to read them.
+        self._actor.announce.remote(pickle.dumps(Processes(ray.get_runtime_context().current_actor, self._cleaner)))
 
     def after_worker_group_start(self, worker_group: Any) -> None:
         super().after_worker_group_start(worker_group)
@@ -195,8 +197,8 @@ class Slot:
             self._leave(message)
         elif isinstance(message, Group):
             self._group = message
-        elif isinstance(message, Processes):
-            self._processes = message
+        elif isinstance(message, bytes):
+            self._processes = pickle.loads(message)
         return message
 
     @property

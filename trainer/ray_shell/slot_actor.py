@@ -151,7 +151,7 @@ class SlotCoordinator:
                 self._dual.pause()
 
     async def announce(self, handle: Any) -> None:
-        """Takes what the slot can be killed by, and signs of life."""
+        """Takes what the slot can be killed by (`Processes` in bytes, `Group`), and signs of life."""
         await self._messages.put(handle)
 
     async def next(self, seconds: float) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dualsweep.trainer.config.diagnostics import Diagnostic
@@ -16,17 +17,28 @@ if TYPE_CHECKING:
     from dualsweep.trainer.data.examples import Examples
 
 
+def _file_of(package: str, name: str) -> Path | None:
+    """A file in an installed package, which is not imported for it: scikit-learn takes a second of every process."""
+    spec = find_spec(package)
+    places = spec.submodule_search_locations if spec is not None else None
+    return next((file for each in places or () if (file := Path(each, name)).is_file()), None)
+
+
 def _digits() -> Examples:
     """Numbers of 0 to 16 become those of -1 to 1."""
     import numpy as np
     import torch
-    from sklearn.datasets import load_digits
 
     from dualsweep.trainer.data.examples import InMemory
 
-    digits = load_digits()
-    images = torch.from_numpy(digits.images.astype(np.float32))[:, None] / 8 - 1
-    return InMemory(images, digits.target.astype(np.int64), tuple(range(10)))
+    if (file := _file_of("sklearn", "datasets/data/digits.csv.gz")) is not None:
+        rows = np.loadtxt(file, delimiter=",", dtype=np.float32)
+    else:
+        from sklearn.datasets import load_digits
+
+        rows = np.column_stack(load_digits(return_X_y=True)).astype(np.float32)
+    images = torch.from_numpy(rows[:, :-1].reshape(-1, 1, 8, 8)) / 8 - 1
+    return InMemory(images, rows[:, -1].astype(np.int64), tuple(range(10)))
 
 
 def _mnist() -> Examples:
