@@ -26,7 +26,7 @@ from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import TrialStart
 from dualsweep.trainer.checks.warm_start_files import other_problem
-from dualsweep.trainer.engine.dual_side import problem_of
+from dualsweep.trainer.engine.stated_problem import problem_of
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 

@@ -36,13 +36,14 @@ _ANY_NUMBER = 10_000
 
 
 def run_trials(
-    driver: TrialDriver, side_by_side: Callable[[], int], folder: Path, *, warm: bool = True, ends: bool = False
+    driver: TrialDriver, side_by_side: Callable[[], int], folder: Path, meanwhile: Callable[[], None], *, warm: bool = True,
+    ends: bool = False,
 ) -> None:  # fmt: skip
-    """Runs trainings until the driver has none left, at most `side_by_side` at a time. Ctrl-C ends them and returns: what was
-    reported is kept.
+    """Runs trainings until the driver has none left, at most `side_by_side` at a time. Ctrl-C ends them and returns.
 
-    `warm`: processes take one training after another; else each training has its own. `ends`: the cluster ends afterwards, so
-    that a command which was asked to end need not end each process by itself.
+    `meanwhile` is called once, while the processes of the first trainings start. `warm`: processes take one training after
+    another; else each training has its own. `ends`: the cluster ends afterwards, so that a command which was asked to end need
+    not end each process by itself.
 
     Raises:
         OSError: what is reported can't be written down.
@@ -64,7 +65,7 @@ def run_trials(
             failure_config=FailureConfig(max_failures=0),  # Tune would not try again what dies before it has begun
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # trainings keep their own
             stop=_Reports(searcher),
-            callbacks=[_Listener(searcher, ends)],
+            callbacks=[_Listener(searcher, meanwhile, ends)],
             verbose=0,
         ),
     )
@@ -124,9 +125,11 @@ class _Reports(Unpickled, tune.Stopper):
 class _Listener(Unpickled, tune.Callback):
     """Passes starts and ends on to the driver, and ends what is silent."""
 
-    def __init__(self, searcher: Handout, ends: bool) -> None:
+    def __init__(self, searcher: Handout, meanwhile: Callable[[], None], ends: bool) -> None:
         self._searcher, self._driver, self._ends = searcher, searcher.driver, ends
         self._begun: set[str] = set()
+        self._meanwhile: Callable[[], None] | None = meanwhile
+        self._before = 0  # trainings that had begun a step ago
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         run = self._searcher.of(trial.trial_id)
@@ -138,6 +141,10 @@ class _Listener(Unpickled, tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if self._ends and asked_to_end.is_set():
             raise KeyboardInterrupt  # here nothing is half done; Tune would end one process after another
+        if self._meanwhile is not None and 0 < self._before == len(self._begun):  # no other has begun: as many as fit have
+            meanwhile, self._meanwhile = self._meanwhile, None
+            meanwhile()
+        self._before = len(self._begun)
         now = time.monotonic()
         for trial_id, reason in self._searcher.waits.due(now):
             if (run := self._searcher.of(trial_id)) is not None:

@@ -29,7 +29,7 @@ from dualsweep.sweeps.records.training_ends import load_ends
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import ProposedTrial
 from dualsweep.sweeps.report_listener import OnReport, ReportListener, nobody
-from dualsweep.sweeps.reports.reviewing import full_link, review_of, show, summary
+from dualsweep.sweeps.reports.reviewing import full_link, get_ready, review_of, show, summary
 from dualsweep.sweeps.runner import Runner
 from dualsweep.sweeps.studies.study import Study
 from dualsweep.sweeps.tracking.tracker import Tracker
@@ -135,7 +135,7 @@ def _run_trials(
                 return concurrency(connected_machine(), checked.ask, plan.sweep.concurrency)
 
             side_by_side = SideBySide(fits, measure, runs, progress.side_by_side)
-            run_trials(runner, side_by_side.now, folder, warm=plan.sweep.hosting == "warm", ends=connection.started)
+            run_trials(runner, side_by_side.now, folder, get_ready, warm=plan.sweep.hosting == "warm", ends=connection.started)
     return amortised, runner.broken_off
 
 

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch  # at run time where tensors are drawn: who decides and reviews draws none, and starts a second sooner
 
 BLOCK = 32
 #: Numbers of a sequence that are made together.
@@ -72,6 +75,8 @@ def normals(
     seed: int, stream: Stream, step: int, positions: range | NDArray[np.int64], shape: tuple[int, ...]
 ) -> torch.Tensor:  # fmt: skip
     """Standard normal draws [len(positions), *shape] for positions of the global batch, ascending."""
+    import torch
+
     if not len(positions):
         return torch.empty((0, *shape))
     places = np.asarray(positions)
@@ -84,6 +89,8 @@ def normals(
 
 
 def _normal_block(seed: int, stream: Stream, step: int, block: int, shape: Sequence[int]) -> torch.Tensor:
+    import torch
+
     source = torch.Generator().manual_seed(int(generator(seed, stream, step, block).integers(2**63)))
     return torch.randn((BLOCK, *shape), generator=source)
 
@@ -93,6 +100,8 @@ def drawn(count: int, seed: int, step: int, total: int) -> torch.Tensor | None:
 
     One in each of `total` equal strata: each prompt's share of a batch is the same up to one sample.
     """
+    import torch
+
     if count < 2:
         return None
     place = (np.arange(total) + generator(seed, Stream.PROMPT, step).random(total)) * count / total
@@ -101,6 +110,8 @@ def drawn(count: int, seed: int, step: int, total: int) -> torch.Tensor | None:
 
 def in_turn(count: int, positions: range) -> torch.Tensor | None:
     """Prompts of samples that are measured, by position: position k has prompt k modulo `count`; None of a single prompt."""
+    import torch
+
     return torch.arange(positions.start, positions.stop) % count if count > 1 else None
 
 

@@ -41,6 +41,8 @@ __all__ = [
 
 #: The file that says that a run is finished, and how.
 RESULT = "result.json"
+#: The file beside it that says what was trained on.
+DATA = "data.json"
 #: The file of a checkpoint that is written last, without which it is none.
 MARKER = "complete.json"
 #: What the workers said when they ended a run.

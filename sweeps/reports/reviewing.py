@@ -5,8 +5,9 @@ from __future__ import annotations
 import posixpath
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +47,13 @@ class Reviewed(NamedTuple):
     record: SweepRecord
     review: Review
     view: str | None
+
+
+def get_ready() -> None:
+    """Imports what a review takes, seconds of MLflow, torch and diffusers: while trials start nobody waits for it."""
+    with suppress(Exception):  # a broken installation is told where it is needed
+        for each in ("sweeps.tracking.models", "trainer.engine.sample_command", "trainer.exporting.folder"):
+            import_module(f"dualsweep.{each}")
 
 
 def review_of(tracking_uri: str, sweep: str, folder: Path, console: Console, prefer: str | None = None) -> Reviewed:

@@ -12,12 +12,11 @@ from typing import Any
 from dualsweep.sweeps.records.explained import RECIPE, VERDICTS, Explained, write
 from dualsweep.sweeps.tracking.brought import brought
 from dualsweep.sweeps.tracking.histories import histories
-from dualsweep.trainer.data.description import DATA
 from dualsweep.trainer.evaluation.draws_file import DRAWS
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.result import Result
-from dualsweep.trainer.storage import RESULT, write_file
+from dualsweep.trainer.storage import DATA, RESULT, write_file
 
 #: How multipliers and slacks moved. Drawing takes longer than all else at a trial's end: a sweep does so when it is delivered.
 TRAJECTORIES = "trajectories.png"

@@ -195,7 +195,12 @@ def test_a_trial_starts_from_the_nearest_ended_one_whose_checkpoint_is_there(tmp
     assert not Conductor(plan(tmp_path)).wants_start(asked)
 
 
-def test_neither_ray_nor_mlflow_is_needed_to_decide() -> None:
-    code = "import sys, dualsweep.sweeps.conductor; print([name for name in ('ray', 'mlflow') if name in sys.modules])"
+def test_ray_is_not_needed_to_decide_nor_torch_or_mlflow_until_trials_start() -> None:
+    code = (
+        "import sys, dualsweep.sweeps.conductor; print([name for name in ('ray', 'mlflow', 'torch') if name in sys.modules]);"
+        "import dualsweep.sweeps.whole_sweep, dualsweep.sweeps.tune; from dualsweep.sweeps.reports.reviewing import get_ready;"
+        "print([name for name in ('mlflow', 'torch', 'diffusers') if name in sys.modules]);"
+        "get_ready(); print([name for name in ('mlflow', 'torch', 'diffusers') if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.splitlines() == ["[]", "[]", "['mlflow', 'torch', 'diffusers']"]

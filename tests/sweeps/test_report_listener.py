@@ -32,7 +32,7 @@ class AsTune:
 
     def __exit__(self, *error: object) -> None: ...
 
-    def run_trials(self, runner: Any, concurrent: int, folder: Path, *, warm: bool, ends: bool) -> None:
+    def run_trials(self, runner: Any, concurrent: int, folder: Path, meanwhile: Any, *, warm: bool, ends: bool) -> None:
         try:
             for run in handed_out(runner):
                 reported, runner_reported = [], runner.reported

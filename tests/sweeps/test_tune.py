@@ -36,8 +36,20 @@ def test_a_full_disk_is_told_though_tune_keeps_only_the_text_of_it(
 
     monkeypatch.setattr(tune, "Tuner", Taking)
     with pytest.raises(OSError if told else TuneError) as caught:
-        tune.run_trials(object(), lambda: 1, tmp_path)  # type: ignore[arg-type]  # nothing is asked of it
+        tune.run_trials(object(), lambda: 1, tmp_path, print)  # type: ignore[arg-type]  # nothing is asked of it
     assert not told or (isinstance(caught.value, OSError) and refused_by_the_machine(caught.value) == told)
+
+
+def test_what_is_done_meanwhile_is_done_once_when_no_more_trainings_start() -> None:
+    done: list[int] = []
+    searcher = handing_out.Handout(Driver("abc"), FRESH, lambda: 2)
+    listener = tune._Listener(searcher, lambda: done.append(len(listener._begun)), ends=False)
+    for starts in ([], ["0"], ["1"], [], ["2"], [], []):
+        for trial_id in starts:
+            given(searcher, trial_id)
+            listener.on_trial_start(0, [], SimpleNamespace(trial_id=trial_id))
+        listener.on_step_end(0, [])
+    assert done == [2]
 
 
 class Driver:

@@ -8,7 +8,6 @@ from dualsweep.trainer.data.identity import identity
 from dualsweep.trainer.data.splits import Assembled
 from dualsweep.trainer.recipe.data import Data
 
-DATA = "data.json"
 #: Examples that tell one data set from another where all of them would have to be read.
 _LOOKED_AT = 256
 

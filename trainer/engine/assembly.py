@@ -11,11 +11,12 @@ import numpy as np
 from diffusers import DDPMScheduler
 
 from dualsweep.trainer.data.splits import Assembled, assemble
-from dualsweep.trainer.engine.dual_side import multiplier_policy_of, problem_of
+from dualsweep.trainer.engine.dual_side import multiplier_policy_of
 from dualsweep.trainer.engine.gradient_primal import GradientPrimal
 from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.engine.multiplier_policy import MultiplierPolicy
 from dualsweep.trainer.engine.primal import Primal
+from dualsweep.trainer.engine.stated_problem import problem_of
 from dualsweep.trainer.engine.weighted_primal import WeightedPrimal
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation.calibrated_judge import JudgesOfShares

@@ -7,7 +7,7 @@ import posixpath
 from functools import partial
 
 from dualsweep.trainer.config import yaml_core
-from dualsweep.trainer.data.description import DATA, description
+from dualsweep.trainer.data.description import description
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.assembly import Prepared, prepare
 from dualsweep.trainer.engine.final_evaluation import evaluate
@@ -18,7 +18,7 @@ from dualsweep.trainer.evaluation.metrics import resolve
 from dualsweep.trainer.models.export import stored_files
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
-from dualsweep.trainer.storage import LOOKS, RESULT, look_name, write_files
+from dualsweep.trainer.storage import DATA, LOOKS, RESULT, look_name, write_files
 
 
 def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = None) -> Result | None:

@@ -18,7 +18,7 @@ from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.dual.controller import Controller
 from dualsweep.trainer.dual.state import SlackReport
-from dualsweep.trainer.engine.dual_side import problem_of
+from dualsweep.trainer.engine.stated_problem import problem_of
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.recipe.recipe import Recipe, flatten
 from tests.trainer.conftest import WriteModule

@@ -10,7 +10,7 @@ from scipy.optimize import linprog
 
 from dualsweep.trainer.dual.controller import Controller
 from dualsweep.trainer.dual.problem import ConstrainedProblem, Estimate
-from dualsweep.trainer.engine.dual_side import problem_of
+from dualsweep.trainer.engine.stated_problem import problem_of
 from dualsweep.trainer.feasibility.deciding import Decision
 from dualsweep.trainer.recipe.dual import ON_SIMPLEX, Dual
 from dualsweep.trainer.recipe.recipe import Recipe

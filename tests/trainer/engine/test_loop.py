@@ -9,10 +9,11 @@ import torch
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
 from dualsweep.trainer.dual.coordinator import InProcess
-from dualsweep.trainer.engine.dual_side import controller_of, problem_of
+from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.gradient_primal import GradientPrimal
 from dualsweep.trainer.engine.host import LocalHost
 from dualsweep.trainer.engine.loop import Loop
+from dualsweep.trainer.engine.stated_problem import problem_of
 from dualsweep.trainer.engine.worker import run_worker
 from dualsweep.trainer.recipe.recipe import Recipe
 from tests.trainer.recipes import digits

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dualsweep.trainer.dual.problem import ConstrainedProblem
-from dualsweep.trainer.engine.dual_side import problem_of
+from dualsweep.trainer.engine.stated_problem import problem_of
 from dualsweep.trainer.evaluation.drawn import JointDraws, drawn_values
 from dualsweep.trainer.evaluation.largest import is_apart, largest_interval
 from dualsweep.trainer.evaluation.values import objective_metrics
