@@ -28,9 +28,8 @@ def main() -> None:
     options = parser.parse_args()
     files = [*sorted((ROOT / "sweeps/recipes").glob("*.yaml")), *sorted((ROOT / "sweeps").glob("*.yaml"))]
     seconds(["--help"])  # writes the compiled modules
-    checks = {
-        str(file.relative_to(ROOT)): [seconds(["check", str(file)], REFUSED) for _ in range(options.rounds)] for file in files
-    }
+    rounds = range(options.rounds)
+    checks = {str(file.relative_to(ROOT)): [seconds(["check", str(file)], REFUSED) for _ in rounds] for file in files}
     helps = [seconds(["--help"]) for _ in rounds]
     kept = [holds(f"check {name}, s", statistics.median(each), f"<= {CHECK}") for name, each in checks.items()]
     kept.append(holds("--help, s", statistics.median(helps), f"<= {HELP}"))
