@@ -19,14 +19,14 @@ EVALUATION, SCALE, SYSTEM = "eval/", "scale/", "system/"
 FEASIBLE = "feasible"
 #: In MLflow alone: by step what a run's page is to open with. MLflow orders charts by the names of metrics.
 COURSE = "course/"
+#: What goes before a class's name in the keys of metrics of samples.
+OF_CLASS = r"(?:share(?:_error|_low|_high)?|accuracy)"
 #: What the keys of the shipped metrics of samples are called, by the metric.
 MEASURED = {
-    "class_shares": r"share(_error|_low|_high)?/.*|tv_from_uniform(_low|_high)?|accuracy(_error|/.*)?",
+    "class_shares": rf"{OF_CLASS}/.*|tv_from_uniform(_low|_high)?|accuracy(_error)?",
     "frechet": r"frechet(_low|_high|_error)?",
     "copying": r"(nearest_distance|copied_share)(_reference)?(_q05)?",
 }
-#: Those of them that go before a class's name.
-OF_CLASS = r"share(?:_error|_low|_high)?|accuracy"
 #: What those of final values on held-out data are called.
 HELD_OUT = r"objective(_error)?|(value|slack|standing|tolerance)(_error)?/.*"
 OBJECTIVE, LARGEST_VALUE, LARGEST_VIOLATION = "objective", "value/max", "violation/max"

@@ -100,10 +100,10 @@ def drawn(count: int, seed: int, step: int, total: int) -> torch.Tensor | None:
 
     One in each of `total` equal strata: each prompt's share of a batch is the same up to one sample.
     """
-    import torch
-
     if count < 2:
         return None
+    import torch
+
     place = (np.arange(total) + generator(seed, Stream.PROMPT, step).random(total)) * count / total
     return torch.from_numpy(np.minimum(place.astype(np.int64), count - 1))
 

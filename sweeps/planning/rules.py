@@ -186,9 +186,9 @@ def check_classes(document: Document, recipe: Recipe, classes: Sequence[ClassNam
         return
     known = metric_names.of_classes(classes)
     for keys in _named(document):
-        of_class = re.fullmatch(rf"{metric_names.EVALUATION}({metric_names.OF_CLASS})/(.*)", keys[-1])
-        if of_class is not None and of_class[2] not in known:
-            yield document.diagnostic(keys, "must be of a class of the data", f"`{keys[-1]}`", nearest(of_class[2], known))
+        of_class = re.fullmatch(rf"{metric_names.EVALUATION}{metric_names.OF_CLASS}/(.*)", keys[-1])
+        if of_class is not None and of_class[1] not in known:
+            yield document.diagnostic(keys, "must be of a class of the data", f"`{keys[-1]}`", nearest(of_class[1], known))
 
 
 def check_seeds(document: OverlaidDocument, count: int, first: int, parameters: Sequence[Parameter]) -> list[Diagnostic]:

@@ -67,7 +67,7 @@ class Story:
         rows: dict[str, Record] = {}
         live = {each["trial"]: each for each in self.running}
         for event in self.events:
-            rows.setdefault(event["trial"], {}).update(_UNTOLD | rows.get(event["trial"], {}) | event)
+            rows[event["trial"]] = _UNTOLD | rows.get(event["trial"], {}) | event
         for name, row in rows.items():
             row.pop("time", None)
             if row.pop("event") == "ended":
@@ -171,9 +171,8 @@ def _cells(row: Record) -> tuple[str, ...]:
 
 def _state(row: Record) -> str:
     """Of what runs its phase, else its state."""
-    phase = row["phase"] or "training"
-    if row["state"] == "running" and phase != "training":
-        return place(phase, row["share"], 0, 0)
+    if row["state"] == "running" and row["phase"] != "training":
+        return place(row["phase"], row["share"], 0, 0)
     return str(row["state"]).replace("_", " ")
 
 
