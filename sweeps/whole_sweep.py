@@ -119,8 +119,10 @@ def _run_trials(
         check_nodes(checked, connection, console)
         concurrent = max(1, min(fits.concurrent, runs))
         terminate_like_interrupt()
+        journal = Journal.of(folder, connection.logs)
+        journal.begin(TrialRecord.load_all(folder))
         if is_waiting(plan, checked.output, tracker):
-            amortised = run_amortised(plan, checked.output, driven, tracker, console, listener=listener)
+            amortised = run_amortised(plan, checked.output, driven, tracker, console, listener=listener, journal=journal)
         if not left:
             return amortised, {}
         trials = f"{left} trial{'s' if left > 1 else ''}" + (f" of {seeds} trainings" if seeds > 1 else "")
@@ -128,8 +130,6 @@ def _run_trials(
         from dualsweep.sweeps.tune import run_trials
 
         total, unit = plan.trials * seeds, "training" if seeds > 1 else "trial"
-        journal = Journal.of(folder, connection.logs)
-        journal.begin(TrialRecord.load_all(folder))
         with Progress(console, total, concurrent, total - runs, unit, journal) as progress:
             runner = Runner(plan, study, tracker, progress, checked.output, driven, listener)
 

@@ -1,15 +1,27 @@
-"""A whole sweep from the command's side, where it has nothing left to train: its review, and what may go wrong on the way."""
+"""A whole sweep from the command's side, where Ray has nothing to train: what it says meanwhile, and its review at the end."""
 
 from __future__ import annotations
 
 import json
+import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dualsweep.sweeps import whole_sweep
+from dualsweep.sweeps.checking import checked_plan
+from dualsweep.sweeps.journal import INTERVAL
+from dualsweep.sweeps.output import Screen
 from dualsweep.sweeps.tracking.tracker import Tracker
+from dualsweep.sweeps.trials.amortising import run_amortised
+from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.result import Result
 from tests.sweeps.here import dualsweep_here
 from tests.sweeps.in_process import again, finished
+from tests.sweeps.test_report_listener import AsTune
+from tests.sweeps.trials.test_amortised import quick
 
 
 @pytest.fixture
@@ -53,3 +65,35 @@ def check_reviewed_here(folder: Path, why: str) -> None:
     plain = json.loads((folder / "s.json").read_text())
     assert len(plain["trials"]) == 3 and plain["front"] == json.loads((folder / "runs/s/review.json").read_text())["front"]
     assert (folder / "runs/s/front.html").exists() and "front: " in done.stdout
+
+
+def status_of(folder: Path) -> list[dict[str, Any]]:
+    done = dualsweep_here("status", "out", "--json", "status.json", folder=folder)
+    assert done.returncode == 0 and "amortised" in done.stdout, done.stderr
+    rows: list[dict[str, Any]] = json.loads((folder / "status.json").read_text())["trials"]
+    return rows
+
+
+def test_status_tells_of_the_amortised_training_while_it_goes_on_and_again_when_it_is_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    AsTune(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "200")
+    seen: list[tuple[Any, ...]] = []
+
+    def interrupted_at_four(recipe: Recipe, output: str, on_report: Any) -> Result:
+        seen.append(tuple(status_of(tmp_path)[0][key] for key in ("trial", "state", "step")))
+        on_report({"step": 4, "steps": 12, "seconds": 1.0, "points": []})
+        time.sleep(INTERVAL)
+        on_report({"step": 4, "steps": 12, "seconds": 1.0, "points": []})
+        seen.append(tuple(status_of(tmp_path)[0][key] for key in ("trial", "state", "step", "steps", "phase")))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(whole_sweep, "run_amortised", partial(run_amortised, training=interrupted_at_four))
+    checked = checked_plan(quick(tmp_path), str(tmp_path / "out"), None, None, "light")
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            whole_sweep.run_sweep(checked, Screen())
+        (row,) = status_of(tmp_path)
+        assert (row["state"], row["step"]) == ("interrupted", 4)
+    assert seen == [("amortised", "starting", 0), ("amortised", "running", 4, 12, "training")] * 2
