@@ -14,7 +14,7 @@ from dualsweep.sweeps.continuation import Continuing
 from dualsweep.sweeps.early_stopping.early_stopper import EarlyStopper, Point, Stop, stopped
 from dualsweep.sweeps.early_stopping.watched import Watched
 from dualsweep.sweeps.planning.plan import Plan
-from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.records.trial_record import TrialRecord, trial_name
 from dualsweep.sweeps.records.trial_start import ProposedTrial, TrialStart
 from dualsweep.sweeps.trials.runs import Ended, OpenTrial, Run, Seed
 from dualsweep.trainer.result import Result
@@ -148,7 +148,7 @@ class Conductor:
 
     def _recall(self, trial: OpenTrial, reported: Mapping[Seed, Reported], stopper: EarlyStopper) -> None:
         for run, result in trial.ended:
-            stopper.recall(Watched.of(run.name, run.recipe), reported.get(run.seed, _NOTHING).points, result)
+            stopper.recall(_watched(run), reported.get(run.seed, _NOTHING).points, result)
 
     def _resumed(self, trial: OpenTrial, reported: Mapping[Seed, Reported], stopper: EarlyStopper) -> Halt | None:
         """What was decided of a trial before a kill, on its ends or its points, is decided again."""
@@ -159,7 +159,11 @@ class Conductor:
             if result.status == "stopped"
         ]
         for run in trial.waiting:
-            stop = stopper.begin(Watched.of(run.name, run.recipe), reported.get(run.seed, _NOTHING).points)
+            stop = stopper.begin(_watched(run), reported.get(run.seed, _NOTHING).points)
             if stop is not None:
                 halts.append(Halt(run, stop, reported.get(run.seed, _NOTHING).seconds))
         return halts[0] if halts else None
+
+
+def _watched(run: Run) -> Watched:
+    return Watched.of(run.name, run.recipe, trial_name(run.number))

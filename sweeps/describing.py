@@ -9,7 +9,7 @@ from dualsweep.cluster.resources import concurrency
 from dualsweep.sweeps.checking import Checked, runs_elsewhere
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.schema import EarlyStopping
-from dualsweep.sweeps.records.trial_start import continued_dual_step, continued_steps
+from dualsweep.sweeps.records.trial_start import continued_dual_step
 from dualsweep.trainer.checks.findings import told
 from dualsweep.trainer.checks.unused_keys import in_use
 from dualsweep.trainer.config.masking import masked
@@ -58,7 +58,7 @@ def _of_sweep(plan: Plan) -> Iterator[str]:
     yield "  objectives    " + ", ".join(f"{direction} {name}" for name, direction in plan.objectives.items())
     yield f"  front         {plan.deciding}"
     if (continuation := plan.sweep.continuation) is not None:
-        steps = f"{continued_steps(recipe, continuation)} of {recipe.train.steps} steps"
+        steps = f"{continuation.steps_of(recipe)} of {recipe.train.steps} steps"
         factors = f"dual.step_size x {continued_dual_step(recipe, continuation):g}, train.lr x {continuation.lr:g}"
         yield f"  continuation  from the nearest finished trial, with predicted multipliers: {steps}, {factors}"
     if (preference := plan.preference) is not None:

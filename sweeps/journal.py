@@ -49,7 +49,7 @@ class Journal:
     """Writes to each of `stems`, beginnings of paths. What the disk refuses is left out: results are elsewhere."""
 
     def __init__(self, stems: Sequence[str]) -> None:
-        self._stems, self._written = stems, 0.0
+        self._stems, self._written, self._over = stems, 0.0, False
 
     @classmethod
     def of(cls, folder: Path, logs: Path | None) -> Journal:
@@ -71,10 +71,12 @@ class Journal:
         self._write(self._stems, {"time": time.time(), "trial": trial, "event": kind, **more})
 
     def live(self, running: Iterable[Mapping[str, Any]], *, over: bool = False) -> None:
-        """The trainings that run now; `over` where the command ends. Other writings come at most once an interval."""
-        if not over and time.monotonic() - self._written < INTERVAL:
+        """The trainings that run now; `over` where the command ends, or goes on to others. Whatever else is written comes at most
+        once an interval.
+        """
+        if not (over or self._over) and time.monotonic() - self._written < INTERVAL:
             return
-        self._written = time.monotonic()
+        self._written, self._over = time.monotonic(), over
         content = json.dumps({"time": time.time(), "over": over, "running": list(running)})
         for stem in self._stems:
             with contextlib.suppress(OSError):

@@ -29,7 +29,7 @@ from dualsweep.sweeps.records.training_ends import load_ends
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import ProposedTrial
 from dualsweep.sweeps.report_listener import OnReport, ReportListener, nobody
-from dualsweep.sweeps.reports.reviewing import full_link, get_ready, review_of, show, summary
+from dualsweep.sweeps.reports.reviewing import Reviewed, full_link, get_ready, review_of, show, summary
 from dualsweep.sweeps.runner import Runner
 from dualsweep.sweeps.studies.study import Study
 from dualsweep.sweeps.tracking.tracker import Tracker
@@ -38,6 +38,8 @@ from dualsweep.sweeps.trials.restoring import restore
 from dualsweep.sweeps.trials.results import Results, sweep_record
 from dualsweep.sweeps.trials.side_by_side import SideBySide
 from dualsweep.trainer.amortised.front import front_in
+from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.errors import TrainingInterrupted
 from dualsweep.trainer.result import Result
 
@@ -117,8 +119,10 @@ def _run_trials(
         check_nodes(checked, connection, console)
         concurrent = max(1, min(fits.concurrent, runs))
         terminate_like_interrupt()
+        journal = Journal.of(folder, connection.logs)
+        journal.begin(TrialRecord.load_all(folder))
         if is_waiting(plan, checked.output, tracker):
-            amortised = run_amortised(plan, checked.output, driven, tracker, console, listener=listener)
+            amortised = run_amortised(plan, checked.output, driven, tracker, console, listener=listener, journal=journal)
         if not left:
             return amortised, {}
         trials = f"{left} trial{'s' if left > 1 else ''}" + (f" of {seeds} trainings" if seeds > 1 else "")
@@ -126,8 +130,6 @@ def _run_trials(
         from dualsweep.sweeps.tune import run_trials
 
         total, unit = plan.trials * seeds, "training" if seeds > 1 else "trial"
-        journal = Journal.of(folder, connection.logs)
-        journal.begin(TrialRecord.load_all(folder))
         with Progress(console, total, concurrent, total - runs, unit, journal) as progress:
             runner = Runner(plan, study, tracker, progress, checked.output, driven, listener)
 
@@ -146,12 +148,19 @@ def _reviewed(
 
     `broken_off`: why trainings were, where the same command goes on; None where nothing is left.
     """
-    records = TrialRecord.load_all(folder)
-    if sweep is None:
-        record = replace(sweep_record(plan, records), amortised=front_in(place_of(checked.output)))
-        made, view = review(record, folder), None
-    else:
-        record, made, view = review_of(plan.tracking_uri, sweep, folder, console)
+    records, reviewed, why = TrialRecord.load_all(folder), None, ""
+    if sweep is not None:
+        try:
+            reviewed = review_of(plan.tracking_uri, sweep, folder, console)
+        except Exception as error:  # MLflow raises many kinds; what is none of its faults is raised once more by the review below
+            why = first_line(error)
+    if reviewed is None:
+        own = replace(sweep_record(plan, records), amortised=front_in(place_of(checked.output)))
+        reviewed = Reviewed(own, review(own, folder), None)
+    record, made, view = reviewed
+    if why:
+        told = f"MLflow at {masked(plan.tracking_uri)} did not take the review ({masked(why)}); this front is of the folder's own"
+        console.print(f"{told} records, and to put it there: {way_back.again()}", highlight=False, markup=False, soft_wrap=True)
     show(record, made, console, full_link(plan.tracking_uri, view))
     interrupted = broken_off is not None
     if broken_off is not None:

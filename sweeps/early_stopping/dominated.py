@@ -36,18 +36,19 @@ def dominated(
     """Which finished trial dominates a running one at its best, in words; None where none does.
 
     Only one that may be on the front does: it keeps the budgets of the constraints that are `required`, None for all of them.
+    Another training of the same trial does not: they are one point.
     """
     z = NormalDist().inv_cdf(1.0 - (1.0 - confidence) / len(objectives))
     best = {metric: optimistic(trial, metric, direction, z) for metric, direction in objectives.items()}
     if any(value is None or not math.isfinite(value) for value in best.values()):
         return None
     for other in ended:
-        if not other.admitted(required):
+        if other.trial == trial.trial or not other.admitted(required):
             continue
         there = {metric: other.now(metric) for metric in objectives}
         if all(_worse(best[metric], there[metric], direction, z) for metric, direction in objectives.items()):
             parts = [f"{name} at best {best[name]:.4g}, there {_shown(there[name])}" for name in objectives]
-            return f"dominated with {100 * confidence:.3g} % confidence by trial {other.name}: {'; '.join(parts)}"
+            return f"dominated with {100 * confidence:.3g} % confidence by trial {other.trial}: {'; '.join(parts)}"
     return None
 
 

@@ -36,7 +36,7 @@ class Stop:
 
 
 class EarlyStopper:
-    """Watches all trials of a sweep, by name."""
+    """Watches all trainings of a sweep, by name."""
 
     def __init__(
         self, rules: EarlyStopping, objectives: Mapping[str, Direction], required: frozenset[str] | None = None
@@ -93,7 +93,7 @@ class EarlyStopper:
         level = self._rungs.passed(before, trial.step, trial.steps) if self._rungs else None
         if self._rungs is None or level is None:
             return None
-        reason = self._rungs.record(level, trial.name, self._standing(trial))
+        reason = self._rungs.record(level, trial.trial, self._standing(trial))
         return Stop("halving", reason) if reason else None
 
     def _standing(self, trial: Watched) -> Standing:

@@ -2,7 +2,8 @@
 
 At a rung, a share first * reduction^k of its steps, a trial is recorded, and goes on where it is in the best 1 / reduction of
 those recorded there so far (Li et al. 2020, *A System for Massively Parallel Hyperparameter Tuning*, MLSys, in the form that
-stops and never pauses). Nobody waits for anybody, so the first ones at a rung go on.
+stops and never pauses). Nobody waits for anybody, so the first ones at a rung go on. A trial of several trainings is recorded and
+judged once a rung, by the first of them that gets there: three of them must not be three chances to be stopped.
 
 The order is that of Deb et al. 2002, *A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II* (§VI): feasible before
 infeasible, the feasible by non-domination rank, the infeasible by their largest violation. Within a rank an epsilon-net spreads
@@ -40,7 +41,7 @@ def levels(first: float, reduction: int) -> tuple[float, ...]:
 
 @dataclass
 class Rungs:
-    """Who was recorded where, by name and in the order of arrival."""
+    """Which trial was recorded where, by name and in the order of arrival."""
 
     first: float
     reduction: int
@@ -52,8 +53,10 @@ class Rungs:
         return max(found, default=None)
 
     def record(self, level: float, name: str, standing: Standing) -> str | None:
-        """Records a trial at a rung; why it is to stop there, in words, or None where it goes on."""
+        """Records a trial at a rung, once; why it is to stop there, in words, or None where it goes on."""
         here = self.recorded.setdefault(level, {})
+        if name in here:
+            return None
         here[name] = standing
         if len(here) < self.reduction:
             return None
@@ -63,9 +66,8 @@ class Rungs:
         if place < going:
             return None
         goes = "the first goes" if going == 1 else f"the first {going} go"
-        return (
-            f"after {100 * level:.3g} % of its steps it is number {place + 1} of {len(here)} recorded there, of which {goes} on"
-        )
+        after = f"after {100 * level:.3g} % of its steps"
+        return f"{after} it is number {place + 1} of the {len(here)} trials recorded there, of which {goes} on"
 
 
 def order(standings: Sequence[Standing]) -> list[int]:

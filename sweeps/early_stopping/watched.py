@@ -39,7 +39,8 @@ class Bound:
 @dataclass
 class Watched:
     """One training: `steps` it is to take; `bounds` with their budgets; `warmup` steps during which multipliers stay, and
-    `moving`, whether they ever move; `maximize`, whether its objective is.
+    `moving`, whether they ever move; `maximize`, whether its objective is. `trial` is the name of the trial that it is of, which
+    is its own where that is one training.
 
     `histories` are of its points, by metric; `result` is None while it runs. Once it has ended, `levels` and `gains` are kept:
     the last levels of metrics, and by how much each slack of the final evaluation is above that in training.
@@ -56,15 +57,20 @@ class Watched:
     result: Result | None = None
     levels: dict[str, Measured] = field(default_factory=dict)
     gains: dict[str, float] = field(default_factory=dict)
+    trial: str = ""
+
+    def __post_init__(self) -> None:
+        self.trial = self.trial or self.name
 
     @classmethod
-    def of(cls, name: str, recipe: Recipe) -> Watched:
+    def of(cls, name: str, recipe: Recipe, trial: str = "") -> Watched:
         """A training of this recipe that has not begun."""
         allowed = tolerances(recipe)
         bounds = tuple(
             Bound(each.name, each.kind, allowed[each.name] or EXACT) for each in recipe.constraints if each.kind != "minimax"
         )
-        return cls(name, recipe.train.steps, bounds, recipe.dual.warmup, recipe.dual.rule != "fixed", recipe.maximizes)
+        moving = recipe.dual.rule != "fixed"
+        return cls(name, recipe.train.steps, bounds, recipe.dual.warmup, moving, recipe.maximizes, trial=trial)
 
     def add(self, step: int, metrics: Mapping[str, float]) -> None:
         """Takes a point."""

@@ -66,15 +66,14 @@ def choose(run: str, trial: str | None, tracking_uri: str | None) -> Chosen:
 
 
 def _trial(sweep: Path, trial: str) -> Path:
-    """The folder of a trial by its number or name; of one of several trainings, that of the first seed."""
+    """The folder of a trial by its number or name; of one of several trainings, that of the first sound one."""
     records = {each.id: each for each in TrialRecord.load_all(sweep)}
     name = f"{int(trial):04d}" if trial.isdecimal() else trial
     if name not in records:
         known = ", ".join(list(records)[:8]) or "none"
         rule, remedy = "must be a trial of the sweep that has ended", f"name one of {known}"
         raise InputError([Diagnostic(("--trial",), rule, f"{show(trial)} for {sweep}", remedy, "command line", 1)])
-    replicates, folder = records[name].replicates, sweep / "trials" / name
-    return folder if replicates is None else folder / f"seed-{min(replicates.runs)}"
+    return sweep / "trials" / records[name].training
 
 
 def _in_folder(folder: Path) -> Chosen:

@@ -9,8 +9,6 @@ from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.recipe.load import OverlaidDocument
 from dualsweep.trainer.recipe.recipe import Recipe
 
-#: Points of a trial below which a trend tells nothing in time.
-LEAST_POINTS = 20
 #: Metrics of the points in training, by their first word; all others come with the final evaluation.
 _IN_TRAINING = ("objective", "lagrangian", "value", "slack", "multiplier", "violation")
 
@@ -35,11 +33,6 @@ def check_early_stopping(
     if asked is None:
         return []
     key = "early_stopping"
-    points = recipe.train.steps // recipe.train.log_every
-    if points < LEAST_POINTS:
-        received = f"{points} (train.steps {recipe.train.steps} by train.log_every {recipe.train.log_every})"
-        remedy = f"write train.log_every {max(1, recipe.train.steps // LEAST_POINTS)}, or drop `{key}`"
-        return [document.diagnostic((key,), f"must have at least {LEAST_POINTS} points of a trial to go by", received, remedy)]
     usable = applicable(asked, recipe, objectives)
     missing = [
         name for name in ("infeasible", "dominated", "halving") if getattr(asked, name) and not (usable and getattr(usable, name))

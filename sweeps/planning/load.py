@@ -30,6 +30,7 @@ from dualsweep.sweeps.planning.rules import (
 )  # fmt: skip
 from dualsweep.sweeps.planning.schema import Sweep
 from dualsweep.sweeps.planning.search import Written, check_grid, read_search, resolve
+from dualsweep.sweeps.planning.trial_lengths import check_lengths
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.wording import nearest, show
 from dualsweep.trainer.config.yaml_file import load, validate
@@ -127,7 +128,7 @@ def _complete(
     tracking = check_tracking(document, own, own or plan.tracking_uri) if store is None else []
     problems += tracking or check_storage(document, plan.tracking_uri)
     problems += check_warm_start(document, sweep)
-    problems += check_early_stopping(document, sweep.early_stopping, recipe, list(plan.objectives))
+    problems += check_lengths(plan) or check_early_stopping(document, sweep.early_stopping, recipe, list(plan.objectives))
     problems += check_amortised(document, recipe, lambda: plan.amortised_recipe)
     problems += check_prefer(document, ("prefer",), list(plan.objectives), own_metrics(plan.constraints))
     return plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
@@ -11,10 +12,13 @@ from dualsweep.trainer.config.diagnostics import RuleError
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.recipe.amortised import Amortised
 from dualsweep.trainer.recipe.base import Count, Name, Positive, Section
+from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.run import Resources
 
 Direction = Literal["minimize", "maximize"]
 SamplerName = Literal["tpe", "nsga2", "gp", "random", "quasi_random", "grid", "dual_informed"]
+#: A continued trial takes one part in so many of the recipe's steps, unless the sweep says how many (docs/sweep.md).
+PART = 3
 
 
 class Sampler(Section):
@@ -55,6 +59,12 @@ class Continuation(Section):
         description="a factor on dual.step_size; left out, as much as the steps are fewer, so that the multipliers can go as far",
     )  # fmt: skip
     lr: Positive = Field(0.5, description="a factor on train.lr", examples=["0.5"])
+
+    def steps_of(self, recipe: Recipe) -> int:
+        """The primal steps of a continued trial of this recipe: whole dual steps, never more than the recipe's own."""
+        every = recipe.dual.every
+        wanted = recipe.train.steps / PART if self.steps is None else self.steps
+        return min(recipe.train.steps, math.ceil(wanted / every) * every)
 
 
 class AmortisedRun(Amortised):

@@ -27,7 +27,7 @@ class Swept(Results):
     folder: Path = field(default_factory=Path)
 
     def run(self, trial: str | int | None = None) -> Run:
-        """One trial's training.
+        """One trial's training; of one of several the first sound one.
 
         Raises:
             InputError: there is no such trial, it has not ended, or no trial was named and none is recommended.
@@ -35,7 +35,9 @@ class Swept(Results):
         if isinstance(trial, bool) or not isinstance(trial, str | int | None):
             raise mistake("trial", "must be a trial's number or name", trial, "give e.g. 7 or '0007'")
         name = f"{trial:04d}" if isinstance(trial, int) else trial
-        place = recommended_folder(self.folder) if name is None else self.folder / "trials" / name
+        trainings = {each.id: each.training for each in self.trials}
+        below = self.folder / "trials"
+        place = recommended_folder(self.folder) if name is None else below / trainings.get(name, name)
         return Run.of_training(explain_run(str(place), None), place)
 
     def explain(self, trial: str | int | None = None) -> Explanation:

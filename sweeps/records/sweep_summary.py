@@ -50,9 +50,7 @@ def recommended_folder(folder: Path, named: str = "") -> Path:
         example = shlex.quote(f"{sweep}/trials/{next(iter(records), '0000')}")
         remedy = f"name one trial, {example}, or first: dualsweep front {shlex.quote(sweep)}"
         raise InputError([Diagnostic(("RUN",), "must have a trial to recommend", f"{sweep}: {why}", remedy, "command line", 1)])
-    replicates = records[name].replicates
-    place = folder / "trials" / name
-    return place if replicates is None else place / f"seed-{min(replicates.runs)}"
+    return folder / "trials" / records[name].training
 
 
 def _candidates(kept: Mapping[str, Any]) -> list[str | None]:

@@ -36,6 +36,11 @@ class TrialRecord:
     def id(self) -> str:
         return trial_name(self.number)
 
+    @property
+    def training(self) -> str:
+        """Where below `trials` the training lies whose model stands for it: `0007`, or `0007/seed-1` of several."""
+        return self.id if self.replicates is None else f"{self.id}/seed-{self.replicates.shown}"
+
     def to_json(self) -> dict[str, Any]:
         plain = {"id": self.id, "params": dict(self.params), **self.result.to_json(), **self._replicates()}
         return {**plain, "continued_from": self.continued_from}

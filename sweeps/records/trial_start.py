@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -12,8 +11,6 @@ from dualsweep.trainer.recipe.recipe import Recipe
 
 #: The study's user attribute of a trial that holds its start.
 ATTRIBUTE = "dualsweep.start"
-#: A continued trial takes one part in so many of the recipe's steps, unless the sweep says how many (docs/sweep.md).
-PART = 3
 
 
 @dataclass(frozen=True)
@@ -59,16 +56,9 @@ def _key(seed: int | None) -> str:
     return "" if seed is None else str(seed)
 
 
-def continued_steps(recipe: Recipe, continuation: Continuation) -> int:
-    """The primal steps of a continued trial: whole dual steps, never more than the recipe's own."""
-    every = recipe.dual.every
-    wanted = recipe.train.steps / PART if continuation.steps is None else continuation.steps
-    return min(recipe.train.steps, math.ceil(wanted / every) * every)
-
-
 def continued_dual_step(recipe: Recipe, continuation: Continuation) -> float:
     """The factor on a continued trial's dual step size."""
-    return continuation.dual_step or recipe.train.steps / continued_steps(recipe, continuation)
+    return continuation.dual_step or recipe.train.steps / continuation.steps_of(recipe)
 
 
 def begun_recipe(recipe: Recipe, continuation: Continuation | None, begun: TrialStart | None, seed: int | None = None) -> Recipe:
@@ -77,7 +67,7 @@ def begun_recipe(recipe: Recipe, continuation: Continuation | None, begun: Trial
         return recipe
     plain = recipe.model_dump()
     train, dual = plain["train"], plain["dual"]
-    steps = continued_steps(recipe, continuation)
+    steps = continuation.steps_of(recipe)
     share = steps / recipe.train.steps
     train |= {"steps": steps, "lr": train["lr"] * continuation.lr, "lr_warmup": round(share * train["lr_warmup"])}
     dual["warmup"] = round(share * dual["warmup"])

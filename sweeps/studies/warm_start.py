@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,14 +47,18 @@ WARM = "dualsweep.warm_start"
 
 @dataclass(frozen=True)
 class _Found:
-    """A trial of another sweep: its name, values of the searched parameters, objectives, and slacks by constraint."""
+    """A trial of another sweep: its name, values of the searched parameters, objectives, and slacks by constraint.
+
+    `recipe` gives the trial's recipe, None where it is not known; the values must be of this sweep's parameters and ranges, since
+    others may not have been read as they were meant. It raises a ValueError where this version does not read it.
+    """
 
     name: str
     params: Mapping[str, Any]
     values: Mapping[str, float]
     slacks: Mapping[str, float]
     outcome: Outcome | None
-    recipe: Recipe | None
+    recipe: Callable[[], Recipe | None]
 
 
 def warm_trials(plan: Plan) -> tuple[list[FrozenTrial], tuple[str, ...]]:
@@ -96,7 +101,7 @@ def _in_folder(plan: Plan, folder: Path) -> Iterator[_Found]:
         raise StorageError("must be the output folder of a sweep", f"{folder} without `records`", "correct the path")
     for record in TrialRecord.load_all(folder):
         result, file = record.result, folder / "artifacts" / record.id / RECIPE
-        recipe = read_own(file, lambda text: Recipe.stored(text.decode()))
+        recipe = partial(read_own, file, lambda text: Recipe.stored(text.decode()))
         slacks = told_slacks(result)
         sound = result.status in JUDGED_STATUSES
         yield _Found(record.id, record.params, result.metrics if sound else {}, slacks, _outcome(plan, result), recipe)
@@ -123,9 +128,14 @@ def _in_storage(plan: Plan, source: WarmStart) -> Iterator[_Found]:
         params = _decoded(plan, trial.params)
         values = dict(zip(metrics, trial.values or (), strict=False))
         told = trial.user_attrs.get(ATTRIBUTE)
-        recipe = Recipe.stored(write({**apply(kept, params), "name": plan.name})) if kept and trial.values else None
+        recipe = partial(_rebuilt, kept, params, plan.name)
         slacks = {name: -bound for name, bound in trial.constraints.items()}
         yield _Found(f"{trial.number:04d}", params, values, slacks, Outcome.from_json(told) if told else None, recipe)
+
+
+def _rebuilt(kept: Mapping[str, Any] | None, params: Mapping[str, Any], name: str) -> Recipe | None:
+    """A trial's recipe from the base that its study has kept."""
+    return Recipe.stored(write({**apply(kept, params), "name": name})) if kept else None
 
 
 def _metrics(plan: Plan, study: optuna.Study) -> list[str]:
@@ -167,9 +177,13 @@ def _unfit(plan: Plan, candidate: _Found) -> str:
         return "outside the ranges"
     if not candidate.values:
         return "without an end to rely on"
-    if candidate.recipe is not None and _bounds(candidate.recipe) != _bounds(mine):
+    try:
+        theirs = candidate.recipe()
+    except ValueError:
+        return "with a recipe that this version does not read"
+    if theirs is not None and _bounds(theirs) != _bounds(mine):
         return "with other constraints"
-    if candidate.recipe is not None and plan.sweep.sampler.name == NAME and (key := other_problem(mine, candidate.recipe)):
+    if theirs is not None and plan.sweep.sampler.name == NAME and (key := other_problem(mine, theirs)):
         return f"of another problem ({key}), whose values and prices are not this front's"
     figures = [candidate.values.get(name, math.nan) for name in plan.objectives]
     figures += [candidate.slacks.get(name, math.nan) for name in plan.constraints]

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.mirrored.mirror import Driven
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.progress import Progress
@@ -47,9 +48,11 @@ def ended_in(plan: Plan, output: str) -> Result | None:
 
 def run_amortised(
     plan: Plan, output: str, driven: Driven, tracker: Tracker, console: Console, training: Train = train_checked,
-    listener: ReportListener | None = None,
+    listener: ReportListener | None = None, journal: Journal | None = None,
 ) -> Result:  # fmt: skip
     """Trains it, or goes on with it, on the Ray that this process is connected to; how it ended is told, and is in its run.
+
+    `journal` is the sweep's, in which it is one more training.
 
     A failure is no reason not to run the trials.
 
@@ -60,7 +63,7 @@ def run_amortised(
     assert recipe is not None
     spool = tracker.amortised(recipe)
     console.print(f"first one training of {recipe.train.steps} steps for the amortised front", highlight=False, soft_wrap=True)
-    with Progress(console, total=1) as progress:
+    with Progress(console, total=1, journal=journal) as progress:
         progress.started(NAME)
 
         def take(payload: dict[str, Any]) -> bool:

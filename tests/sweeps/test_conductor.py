@@ -41,7 +41,7 @@ def hopeless(step: int) -> Point:
     metrics = {"objective": 0.3 + wave, "value/max": 0.42 + wave}
     for name in ("four", "five"):
         metrics |= {f"value/{name}": 0.42 + wave, f"slack/{name}": -0.3 - wave, f"slack_error/{name}": 0.01}
-        metrics |= {f"multiplier/{name}": step / 1000}
+        metrics |= {f"multiplier/{name}": step / 1000, f"budget/{name}": 0.12}
     return step, metrics
 
 
@@ -142,6 +142,22 @@ def test_each_training_of_a_stopped_trial_says_which_was_stopped_and_why(halted:
     assert [(result.steps, result.seconds) for _, result in ends] == [(530, 53.0), (100, 0.0), (0, 0.0)]
     assert {result.stopped_by for _, result in ends} == {"infeasible"} and ends[0][1].reason == stop.reason
     assert ends[1][1].reason == f"training 0000-seed-1 of this trial was stopped: {stop.reason}"
+
+
+@pytest.mark.parametrize("rule", ["dominated: true", "halving: {reduction: 2, first: 0.25}"])
+def test_trainings_of_one_trial_do_not_stop_each_other(tmp_path: Path, rule: str) -> None:
+    """Four alike but for their levels, one after the other, the best first."""
+    search = plan(tmp_path, "seeds=4", sweep=SWEEP + f"early_stopping: {{{rule}}}\n")
+    conductor = Conductor(search)
+    trial, _ = conductor.take_up(proposed(search, 0), {}, {})
+    for run in trial.runs:
+        worse = 0.1 * (run.seed or 0)
+        reported: list[Point] = [
+            (step, {name: value + worse * name.startswith(("objective", "value")) for name, value in metrics.items()})
+            for step, metrics in points(1500)
+        ]
+        assert stops_at(conductor, run, reported) is None, run.name
+        conductor.end(run, ended())
 
 
 def test_after_a_kill_the_same_is_decided_on_what_was_reported(tmp_path: Path) -> None:

@@ -66,6 +66,8 @@ def test_what_stops_early_is_shown(tmp_path: Path) -> None:
         ("early_stopping: {dominate: true}\n", "7: early_stopping.dominate: must be a known key, but got `dominate`; did you mean `dominated`? Valid: dominated, halving, infeasible"),
         ("early_stopping: {infeasible: false}\n", "7: early_stopping: a section must turn on a rule, but got none; name infeasible, dominated or halving, or drop it"),
         ("early_stopping: true\nset: {train.log_every: 100}\n", "7: early_stopping: must have at least 20 points of a trial to go by, but got 15 (train.steps 1500 by train.log_every 100); write train.log_every 75, or drop `early_stopping`"),
+        ("early_stopping: true\nset: {train.steps: 400}\ncontinuation: true\n", "7: early_stopping: must have at least 20 points of a trial to go by, but got 13 of a continued trial (train.steps 134 by train.log_every 10); write train.log_every 6, or drop `early_stopping`"),
+        ("early_stopping: true\ncontinuation: {steps: 15}\n", "7: early_stopping: must have at least 20 points of a trial to go by, but got 1 of a continued trial (train.steps 15 by train.log_every 10); give it at least 20 steps, or drop `early_stopping`"),
         ("early_stopping: {dominated: true}\nobjectives: {objective: minimize, eval/frechet: minimize}\n", "7: early_stopping.dominated: must have objectives that are measured in training, but got `eval/frechet`, known at the end alone; take other objectives, or the rule infeasible alone"),
     ],
 )  # fmt: skip
@@ -74,6 +76,27 @@ def test_what_can_not_stop_a_trial_is_refused(tmp_path: Path, lines: str, said: 
     with pytest.raises(InputError) as caught:
         load_plan(path)
     assert [str(each).replace(f"{path}:", "") for each in caught.value.diagnostics] == [said]
+
+
+@pytest.mark.parametrize(
+    ("searched", "said"),
+    [
+        ("train.steps: {choice: [150, 1500]}", "15 of the shortest trial (train.steps 150 by train.log_every 10); write train.log_every 7, or"),
+        ("train.log_every: {int: [10, 100]}", "15 of the shortest trial (train.steps 1500 by train.log_every 100); search train.log_every up to 75, or"),
+        ("train: {choice: [{steps: 100, lr: 1.0e-3}, {steps: 1500}]}", "10 of the shortest trial (train.steps 100 by train.log_every 10); write train.log_every 5, or"),
+        ("train.steps: {int: [200, 1500]}", None),
+    ],
+)  # fmt: skip
+def test_the_shortest_trial_has_points_enough_too(tmp_path: Path, searched: str, said: str | None) -> None:
+    path = write(tmp_path, SWEEP.replace("search:\n", f"search:\n  {searched}\n") + "early_stopping: true\n")
+    if said is None:
+        load_plan(path)
+        return
+    with pytest.raises(InputError) as caught:
+        load_plan(path)
+    rule = "8: early_stopping: must have at least 20 points of a trial to go by, but got"
+    whole = f"{rule} {said} drop `early_stopping`"
+    assert [str(each).replace(f"{path}:", "") for each in caught.value.diagnostics] == [whole]
 
 
 def test_without_a_budget_infeasible_is_refused_where_it_is_named(tmp_path: Path) -> None:

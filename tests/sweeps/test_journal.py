@@ -150,6 +150,8 @@ def test_the_live_state_is_written_at_intervals_and_at_the_end(monkeypatch: pyte
     assert (tmp_path / "live.json").read_text() == first
     written.live([], over=True)
     assert '"over": true' in (tmp_path / "live.json").read_text()
+    written.live([{"step": 3}])
+    assert '"over": false' in (tmp_path / "live.json").read_text(), "a sweep goes on with its trials"
 
 
 def test_without_a_journal_there_is_no_story() -> None:

@@ -17,14 +17,14 @@ from dualsweep.trainer.recipe.model import Lora, Schedule
 from dualsweep.trainer.recipe.recipe import Recipe, flatten
 from dualsweep.trainer.storage import MARKER, is_local, local_path
 
-#: Sections that say how a problem is solved and kept, not which; of them these keys are of the problem all the same.
-_HOW = ("name", "seed", "dual", "train", "evaluation", "resources", "checkpoint", "start")
+#: Sections that say how a problem is solved, judged and kept, not which; of them these keys are of the problem all the same.
+_HOW = ("name", "seed", "dual", "train", "evaluation", "feasibility", "resources", "checkpoint", "start")
 _OF_THE_PROBLEM = ("dual.alpha", "train.loss_weight")
 
 
 def other_problem(one: Recipe, other: Recipe) -> str | None:
     """The first key in which two recipes pose different problems to different networks; None where they differ in the budgets
-    of their constraints and in how they are trained alone. The multipliers of one are then on the front of the other.
+    of their constraints and in how they are trained and judged alone. The multipliers of one are then on the front of the other.
     """
     mine, theirs = _problem(one), _problem(other)
     return next((key for key in [*mine, *theirs] if key not in mine or key not in theirs or mine[key] != theirs[key]), None)

@@ -59,11 +59,11 @@ def watched(name: str, steps: int = 300, **metrics: Any) -> Watched:
 def said(trial: Watched, other: Watched, feasible: bool = True, required: frozenset[str] | None = None) -> Stop | None:
     judge = EarlyStopper(EarlyStopping(dominated=Dominated()), OBJECTIVES, required)
     judge.recall(
-        Watched(other.name, STEPS, other.bounds),
+        Watched(other.name, STEPS, other.bounds, trial=other.trial),
         points(other),
         Result("converged", "", 0, 0, {}, "met" if feasible else "undecided", 600, 1, None),
     )
-    return judge.begin(Watched(trial.name, STEPS, trial.bounds), points(trial))
+    return judge.begin(Watched(trial.name, STEPS, trial.bounds, trial=trial.trial), points(trial))
 
 
 def points(trial: Watched) -> list[tuple[int, dict[str, float]]]:
@@ -82,6 +82,14 @@ def test_worse_in_everything_is_dominated_and_worse_in_one_thing_is_not() -> Non
     assert said(watched("0004", objective=0.4, value_g=0.05, slack_g=0.15, multiplier_g=0.0), good) is None
     assert said(watched("0004", objective=0.4, value_g=0.15, slack_g=0.05, multiplier_g=0.0), good, feasible=False) is None
     assert said(good, good) is None
+
+
+def test_a_training_of_the_same_trial_does_not_dominate_and_another_trial_is_named_by_its_number() -> None:
+    good = watched("0003-seed-0", 600, objective=0.3, value_g=0.1, slack_g=0.1, multiplier_g=0.0)
+    worse = watched("0003-seed-1", objective=0.4, value_g=0.15, slack_g=0.05, multiplier_g=0.0)
+    assert said(replace(worse, trial="0003"), replace(good, trial="0003")) is None
+    stop = said(replace(worse, trial="0004"), replace(good, trial="0003"))
+    assert stop is not None and stop.reason.startswith("dominated with 95 % confidence by trial 0003: objective")
 
 
 def test_on_an_attained_front_a_finished_trial_that_missed_its_own_budget_dominates_too() -> None:

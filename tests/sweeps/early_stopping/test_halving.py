@@ -65,7 +65,22 @@ def test_rungs_and_who_goes_on() -> None:
     assert rungs.passed(10, 70, 100) == pytest.approx(0.6)
     said = [rungs.record(0.2, str(k), Standing((value,))) for k, value in enumerate([5.0, 6.0, 7.0, 4.0, 3.0, 4.5])]
     assert [each is None for each in said] == [True, True, False, True, True, False]
-    assert said[-1] == "after 20 % of its steps it is number 3 of 6 recorded there, of which the first 2 go on"
+    assert said[-1] == "after 20 % of its steps it is number 3 of the 6 trials recorded there, of which the first 2 go on"
+
+
+def test_a_trial_of_several_trainings_is_judged_once_a_rung_and_never_against_itself() -> None:
+    judge = EarlyStopper(EarlyStopping(halving=Halving()), {"a": "minimize"})
+
+    def at_first_rung(trial: int, seed: int, level: float) -> str | None:
+        judge.begin(Watched(f"{trial}-{seed}", 50, trial=str(trial)))
+        stop = judge.take(f"{trial}-{seed}", 10, {"a": level})
+        return None if stop is None else stop.reason
+
+    assert [at_first_rung(0, seed, level) for seed, level in enumerate((5.0, 6.0, 7.0, 8.0))] == [None] * 4
+    assert at_first_rung(1, 0, 6.0) is None and at_first_rung(1, 1, 9.0) is None, "two trials do not tell"
+    last = "after 20 % of its steps it is number 3 of the 3 trials recorded there, of which the first goes on"
+    assert at_first_rung(2, 0, 7.0) == last
+    assert at_first_rung(3, 0, 4.0) is None and at_first_rung(3, 1, 9.0) is None, "its first training stands for it"
 
 
 def curves(rng: np.random.Generator, count: int) -> tuple[Points, Points]:

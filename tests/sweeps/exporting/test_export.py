@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ from diffusers import DiffusionPipeline
 from mlflow import MlflowClient
 
 import dualsweep as ds
+from dualsweep.sweeps.exporting.chosen import choose
 from dualsweep.sweeps.exporting.export import export
+from dualsweep.sweeps.records.replicates import Replicates
+from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.trainer.amortised.front import front_of
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.engine.sample_command import draw, restore
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.result import failed
 from dualsweep.trainer.rng import Stream, normals
 from tests.sweeps.here import dualsweep_here
 from tests.sweeps.in_process import RECIPE, finished
@@ -107,6 +112,22 @@ def test_without_a_trial_the_recommended_one_is_taken_and_said(here: Path) -> No
     best = Path(first.partition(":")[0]).name
     export("runs/s", str(here / "again"), trial=best)
     assert weights(here / "out") == weights(here / "again")
+
+
+def test_of_several_trainings_the_first_sound_one_is_taken_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished(tmp_path, seeds=2, trials=1))
+    (record,) = TrialRecord.load_all(Path("runs/s"))
+    assert record.replicates is not None
+    replicates = Replicates({0: failed("its worker died"), 1: record.replicates.runs[1]})
+    replace(record, result=replicates.result, replicates=replicates).save(Path("runs/s"))
+    ds.front("runs/s", prefer="{weights: {objective: 1}}")
+    place, loaded = Path("runs/s/trials/0000/seed-1").absolute(), ds.load("runs/s")
+    assert isinstance(loaded, ds.Swept) and str(loaded.run().folder) == str(loaded.run(0).folder) == str(place)
+    for name, trial in {"recommended": None, "named": "0"}.items():
+        assert Path(choose("runs/s", trial, None).checkpoint).parent.parent == place, name
+    for command in (["explain", "runs/s"], ["sample", "runs/s", "--count", "1", "--output", "drawn"]):
+        done = dualsweep_here(*command, folder=tmp_path)
+        assert (done.returncode, done.stdout.splitlines()[0].partition(":")[0]) == (0, str(place)), done.stderr
 
 
 def test_from_python_it_is_the_same(here: Path) -> None:

@@ -10,8 +10,10 @@ import optuna
 import pytest
 import yaml
 
+from dualsweep.sweeps.dual_informed.of_plan import outcome_of
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.records.explained import RECIPE as RECIPE_FILE
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.studies.kept import STUDY
 from dualsweep.sweeps.studies.study import Study
@@ -166,6 +168,62 @@ def test_trials_of_another_problem_are_left_out(tmp_path: Path, old: str, new: s
     (tmp_path / "sweep.yaml").write_text(f"{INFORMED}sampler: {sampler}\nwarm_start: [{{storage: '{url}'}}]\n")
     with Study(load_plan(tmp_path / "sweep.yaml"), tmp_path / "second") as study:
         assert (f"left out: {left_out}" in study.said[0]) if left_out else ("left out" not in study.said[0]), study.said
+
+
+@pytest.mark.parametrize("source", ["storage", "folder"])
+@pytest.mark.parametrize(
+    ("theirs", "mine"),
+    [
+        ("", ""),
+        ("", "set: {feasibility.tolerance: {four: 0.004}, feasibility.confidence: 0.9}\n"),
+        ("search.constraints.four.at_most.uniform=[0.1, 0.2]", ""),
+    ],
+)
+def test_how_a_constraint_counts_as_met_is_not_the_problem(tmp_path: Path, theirs: str, mine: str, source: str) -> None:
+    """Tolerances follow from the searched ranges, which may differ; values and multipliers know nothing of them."""
+    url, informed = f"sqlite:///{tmp_path}/study.db", INFORMED + "sampler: dual_informed\n"
+    first = plan(tmp_path, f"storage={url}", *filter(None, [theirs]), sweep=informed)
+    with Study(first, tmp_path / "first") as study:
+        asked = study.ask()
+        done = result({"constraints.four.at_most": 0.1, "constraints.five.at_most": 0.1})
+        slacks = {name: each.slack for name, each in done.constraints.items()}
+        study.tell(asked.number, list(done.metrics.values()), slacks, outcome=outcome_of(first, done))
+    TrialRecord(asked.number, asked.params, done).save(tmp_path / "first")
+    file = tmp_path / "first" / "artifacts" / "0000" / RECIPE_FILE
+    file.parent.mkdir(parents=True)
+    file.write_text(yaml.safe_dump(first.trial_recipe(asked.params).model_dump(mode="json")))
+    place = f"{{storage: '{url}'}}" if source == "storage" else str(tmp_path / "first")
+    with Study(plan(tmp_path, f"warm_start=[{place}]", sweep=informed + mine), tmp_path / "second") as study:
+        assert len(study.said) == 1 and study.said[0].startswith("warm start: 1 trials of") and "left out" not in study.said[0]
+
+
+@pytest.mark.parametrize("channels", ["[[8, 16], [16, 32]]", "[[8, 8], [24, 24]]", None])
+def test_choices_of_lists_in_a_storage(tmp_path: Path, channels: str | None) -> None:
+    """Optuna keeps them as text: of this sweep's choices, of others, and of a key that this sweep does not search."""
+    url, key = f"sqlite:///{tmp_path}/study.db", "search.model.unet.channels"
+    with Study(
+        plan(tmp_path, f"storage={url}", f"{key}.choice=[[8, 16], [16, 32]]", sweep=INFORMED), tmp_path / "first"
+    ) as study:
+        study.tell(study.ask().number, [1.0, 1.0], {"four": 0.1, "five": 0.1})
+    warm = [f"warm_start=[{{storage: '{url}'}}]", *([f"{key}.choice={channels}"] if channels else [])]
+    if channels is None:
+        with pytest.raises(InputError, match=r"must be a sweep over the same parameters, but got .*`model\.unet\.channels`"):
+            Study(plan(tmp_path, *warm, sweep=INFORMED), tmp_path / "second")
+        return
+    with Study(plan(tmp_path, *warm, sweep=INFORMED), tmp_path / "second") as study:
+        left_out = "" if "16, 32" in channels else "; left out: 1 outside the ranges"
+        assert study.said[0].endswith(f"{url}{left_out}")
+
+
+def test_a_study_whose_recipe_this_version_does_not_read_gives_no_trials(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    with Study(plan(tmp_path, f"storage={url}", sweep=INFORMED), tmp_path / "first") as study:
+        study.tell(study.ask().number, [1.0, 1.0], {"four": 0.1, "five": 0.1})
+    kept = optuna.load_study(study_name=None, storage=url)
+    whole = kept.user_attrs["dualsweep"]
+    kept.set_user_attr("dualsweep", {**whole, "recipe": {**whole["recipe"], "gone": 1}})
+    with Study(plan(tmp_path, f"warm_start=[{{storage: '{url}'}}]", sweep=INFORMED), tmp_path / "second") as study:
+        assert study.said[0].endswith("left out: 1 with a recipe that this version does not read")
 
 
 @pytest.mark.parametrize(
