@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsweep.trainer.dual.problem import Estimate, Vector
-from dualsweep.trainer.evaluation.spread import MeanSpread, mean_spread
+from dualsweep.trainer.evaluation.spread import MeanSpread, evened, mean_spread
 
 Integers = NDArray[np.int64]
 Number = TypeVar("Number", np.int64, np.float64)
@@ -31,7 +31,8 @@ class JointDraws:
     stratified  whether the draws of a stage are one of each of as many equal strata of the timesteps, in their order
     units       [n] the number of what was drawn independently, where a draw is of one of these: an image, a chain, a frozen
                 model's sample; None where each draw is drawn anew
-    groups      [n] of which kind each is, where kinds are drawn equally often by design: prompts, or classes; None for one
+    groups      [n] of which kind each is, where kinds are drawn equally often by design, up to once: prompts, or classes, which
+                count alike in the means; None for one
     pool        what the units are numbered in; expectations on units of one pool vary together
     beside      [n, j] what a judge said of each draw, of which no column is an expectation; None where nothing is kept
     """
@@ -58,16 +59,34 @@ class JointDraws:
             beside=_joined(self.beside, later.beside),
         )
 
+    @property
+    def mean(self) -> Vector:
+        """The means [k] of the expectations, each group counting alike; n is at least 1."""
+        weights = evened(self.groups)
+        result: Vector = self.values.mean(0) if weights is None else weights @ self.values / len(weights)
+        return result
+
+    def told(self) -> Vector:
+        """[n, k]: what each draw puts into the means, numbers whose plain means scatter as these do."""
+        known = np.where(np.isfinite(self.values), self.values, 0.0)  # 0 times what is not finite is to be 0
+        weights = evened(self.groups)
+        return known if weights is None else weights[:, None] * (known - weights @ known / len(weights))
+
     def spread(self, rows: Vector) -> MeanSpread:
         """The spread of the means of combinations `rows` [q, k] of the expectations."""
-        known = np.where(np.isfinite(self.values), self.values, 0.0)  # 0 times what is not finite is to be 0
-        return mean_spread(known @ rows.T, self.stages, self.stratified, self.units, self.groups)
+        return mean_spread(self.told() @ rows.T, self.stages, self.stratified, self.units, self.groups)
 
     def means(self, columns: Sequence[int]) -> Vector:
         """The means [k] of some of the expectations, 0 where one is not finite."""
         places = [self.columns.index(column) for column in columns]
-        result: Vector = np.nan_to_num(self.values[:, places].mean(0), posinf=0.0, neginf=0.0)
+        result: Vector = np.nan_to_num(self.mean[places], posinf=0.0, neginf=0.0)
         return result
+
+    def first(self, stages: tuple[int, ...]) -> JointDraws:
+        """The draws of the first stages, of which the last may be cut; without what is `beside`."""
+        kept = slice(0, sum(stages))
+        units, groups = (each[kept] if each is not None else None for each in (self.units, self.groups))
+        return replace(self, values=self.values[kept], stages=stages, units=units, groups=groups, beside=None)
 
 
 class Calibration(Protocol):
@@ -99,6 +118,8 @@ class Scale:
         """
         means = draws.means(self.columns)
         told = -(self.z + means * (self.z**2 - 1.0) / 2.0)
+        if (weights := evened(self.groups)) is not None:
+            told = weights[:, None] * told
         return mean_spread(told @ rows.T, (len(told),), False, None, self.groups)
 
 
@@ -146,7 +167,7 @@ class DrawnValues:
         means = np.full(self.size, np.nan)
         for draws in self.sets:
             if len(draws.values):
-                means[list(draws.columns)] = draws.values.mean(0)
+                means[list(draws.columns)] = draws.mean
         return np.where(np.isfinite(means), means, np.nan)
 
     def estimate(self) -> Estimate:

@@ -102,6 +102,4 @@ def _first(whole: JointDraws) -> JointDraws:
     """The stages that begin within the first `MOST` draws, the last one cut there."""
     ends = np.minimum(np.cumsum(whole.stages), MOST)
     stages = tuple(int(length) for length in np.diff(ends, prepend=0) if length)
-    kept = slice(0, sum(stages))
-    units, groups = (each[kept] if each is not None else None for each in (whole.units, whole.groups))
-    return JointDraws(whole.columns, whole.values[kept], stages, whole.stratified, units, groups, whole.pool)
+    return whole.first(stages)
