@@ -106,4 +106,4 @@ def _spread(alike: Sequence[Member]) -> Vector:
     stages = min((each.stages for _, each, _ in alike), key=sum)
     members = [(each.first(stages), rows) for _, each, rows in alike]
     values, kept = np.concatenate([each.told() @ rows.T for each, rows in members], axis=1), members[0][0]
-    return mean_spread(values, stages, kept.stratified, kept.units, kept.groups).covariance
+    return mean_spread(values, stages, kept.stratified, kept.units, kept.strata).covariance

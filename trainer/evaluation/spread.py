@@ -80,9 +80,11 @@ class _Residuals:
 def mean_spread(
     values: Vector, stages: Sequence[int], stratified: bool, units: Integers | None, groups: Integers | None
 ) -> MeanSpread:  # fmt: skip
-    """The spread of the means of `values` [n, q], which `JointDraws` of `drawn.py` describes; n is at least 1."""
+    """The spread of the means of `values` [n, q], which `JointDraws` of `drawn.py` describes; n is at least 1.
+
+    `groups` [n] are numbered from 0, as `collapsed` has them.
+    """
     with np.errstate(all="ignore"):
-        groups = None if groups is None else _collapsed(groups, units)
         left = _residuals(values, stages, stratified, groups)
         if units is None:
             plain = left.r / np.sqrt(left.own)[:, None] / len(values)
@@ -124,16 +126,23 @@ def evened(groups: Integers | None) -> Vector | None:
     return result
 
 
-def _collapsed(groups: Integers, units: Integers | None) -> Integers:
-    """The groups [n] numbered from 0, each of which has two draws, or of `units` two of these, if all together have."""
+def collapsed(groups: Integers, units: Integers | None, kinds: Integers | None = None) -> Integers:
+    """The groups [n] numbered from 0, each of which has two draws, or of `units` two of these, if all together have.
+
+    Those of one kind [n] are taken together first.
+    """
     group = np.unique(groups, return_inverse=True)[1]
-    members = np.unique(np.stack([group, np.arange(len(group)) if units is None else units]), axis=1)[0]
-    target, lone = np.arange(members[-1] + 1), np.flatnonzero(np.bincount(members) == 1)
-    if len(lone) == 1:
-        target[lone] = lone - 1 if lone else min(1, members[-1])
-    else:
-        block = np.minimum(np.arange(len(lone)) // COLLAPSED, max(1, len(lone) // COLLAPSED) - 1)
-        target[lone] = lone[block * COLLAPSED]
+    members = group if units is None else np.unique(np.stack([group, units]), axis=1)[0]
+    target, lone = np.arange(group.max() + 1), np.flatnonzero(np.bincount(members) == 1)
+    kind = np.zeros(len(target), np.int64)
+    kind[group] = 0 if kinds is None else kinds
+    alike = [lone[kind[lone] == each] for each in np.unique(kind[lone])]
+    rest = np.array([each[0] for each in alike if len(each) == 1], np.int64)
+    for each in [*(each for each in alike if len(each) > 1), *([rest] if len(rest) > 1 else [])]:
+        block = np.minimum(np.arange(len(each)) // COLLAPSED, max(1, len(each) // COLLAPSED) - 1)
+        target[each] = each[block * COLLAPSED]
+    if len(rest) == 1:
+        target[rest] = target[rest - 1 if rest[0] else min(1, target[-1])]
     return np.unique(target[group], return_inverse=True)[1]
 
 

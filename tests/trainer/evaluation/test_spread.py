@@ -89,6 +89,36 @@ def test_the_error_of_a_mean_over_prompts_of_which_each_has_few_draws_or_none(dr
     sampled.near("told / scatter", ratio(draw, sampled.seed), np.sqrt(told / true), rel=WITHIN)
 
 
+@pytest.mark.parametrize("draws", [45, 90, 256])
+def test_the_mean_over_some_prompts_is_that_of_their_own_draws(draws: int, sampled: Sampled) -> None:
+    """Twenty of 60 prompts, whose mean is 5 where that of the others is 9; in 45 draws there are 15 of them."""
+    group, asked = np.arange(draws) * 37 % 60, np.arange(60) % 3 == 0
+    factors = np.where(asked, 3.0, 0.0)[group][:, None]
+
+    def draw(rng: np.random.Generator) -> JointDraws:
+        level = rng.standard_normal(60)
+        level += np.where(asked, 5.0 - level[asked].mean(), 9.0)
+        values = factors * (level[group] + rng.standard_normal(draws))[:, None]
+        return JointDraws((0,), values, (draws,), groups=group, factors=factors)
+
+    means, covariances = told(draw, np.eye(1), sampled.seed)
+    often = np.bincount(group, minlength=60)[asked]
+    true = (1 / often[often > 0]).sum() / (often > 0).sum() ** 2 + 1 / (often > 0).sum() - 1 / 20
+    wanted = ((1 + (often == 1)) / np.maximum(often, 1))[often > 0].sum() / (often > 0).sum() ** 2
+    sampled.near("mean", means.mean(), 5.0, abs=4 * np.sqrt(true / RUNS) + 0.03)
+    sampled.near("told / scatter", np.sqrt(covariances.mean()) / means.std(), np.sqrt(wanted / true), rel=WITHIN)
+
+
+def test_the_error_of_a_mean_over_prompts_of_which_one_was_drawn_once_is_not_known() -> None:
+    group = np.arange(5)
+    factors = np.stack([np.ones(5), 5.0 * (group == 1), 0.0 * group], axis=1)
+    drawn = drawn_values(3, [JointDraws((0, 1, 2), factors * 0.5, (5,), groups=group, factors=factors)])
+    estimate = drawn.estimate()
+    assert drawn.counts.tolist() == [5, 1, 0]
+    assert estimate.mean[:2] == pytest.approx([0.5, 0.5]) and np.isnan(estimate.mean[2])
+    assert np.isnan(estimate.variance).tolist() == [False, True, True]
+
+
 def test_groups_of_one_unit_each_are_taken_together(sampled: Sampled) -> None:
     """Classes of one held-out image: their variance is told by what neighbouring classes differ by. Three of them have four draws
     each, so that what the mean of 12 took is given back twice where draws of one image meet."""
