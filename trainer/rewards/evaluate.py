@@ -71,7 +71,8 @@ class Checked:
 
     def _values(self, x: Tensor, prompts: Tensor | None) -> Tensor:
         try:
-            values: object = self._asked(x, prompts)
+            with torch.autocast(x.device.type, enabled=False):  # as its scale and final values are measured
+                values: object = self._asked(x, prompts)
         except (TrainingError, torch.OutOfMemoryError):
             raise
         except Exception as error:
