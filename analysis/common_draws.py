@@ -104,7 +104,6 @@ def _same(one: JointDraws, other: JointDraws) -> bool:
 def _spread(alike: Sequence[Member]) -> Vector:
     """The covariance of all their means, on the draws that all have."""
     stages = min((each.stages for _, each, _ in alike), key=sum)
-    count, first = sum(stages), alike[0][1]
-    values = np.concatenate([each.values[:count] @ rows.T for _, each, rows in alike], axis=1)
-    units, groups = (kept[:count] if kept is not None else None for kept in (first.units, first.groups))
-    return mean_spread(values, stages, first.stratified, units, groups).covariance
+    members = [(each.first(stages), rows) for _, each, rows in alike]
+    values, kept = np.concatenate([each.told() @ rows.T for each, rows in members], axis=1), members[0][0]
+    return mean_spread(values, stages, kept.stratified, kept.units, kept.strata).covariance

@@ -8,6 +8,7 @@ draws are made in blocks of positions, each block with its own generator: a work
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import IntEnum
 from functools import lru_cache
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 BLOCK = 32
 #: Numbers of a sequence that are made together.
 UNIFORM_BLOCK = 1024
+#: Prompts up to so many have their turns as they are listed: a sample grid shows all of them, in that order.
+LISTED = 64
 
 
 class Stream(IntEnum):
@@ -108,11 +111,38 @@ def drawn(count: int, seed: int, step: int, total: int) -> torch.Tensor | None:
     return torch.from_numpy(np.minimum(place.astype(np.int64), count - 1))
 
 
+def whose_turn(count: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Which of `count` prompts, classes or groups has its turn at these positions of what is measured, a function of both alone.
+
+    Of up to `LISTED` position k has number k modulo `count`. More have their turns in strides near count / 1.618, as of
+    Kronecker's sequence of the golden ratio: whatever is measured first is spread evenly over all of them. Each `count`
+    successive positions have each once.
+    """
+    place = positions % count
+    return place if count <= LISTED else place * _stride(count) % count
+
+
+@lru_cache
+def _stride(count: int) -> int:
+    """The step without a factor in common with `count` whose multiples are spread best: the largest quotient in the continued
+    fraction of step / count is as small as it can be (Niederreiter, *Random Number Generation*, 1992, theorem 3.4)."""
+    aim = round(count * (math.sqrt(5.0) - 1.0) / 2.0)
+    near = [each for each in range(aim - 32, min(aim + 33, count)) if math.gcd(each, count) == 1]
+    return min(near, key=lambda each: (_largest_quotient(each, count), abs(each - aim)))
+
+
+def _largest_quotient(step: int, count: int) -> int:
+    largest = 1
+    while step:
+        largest, (count, step) = max(largest, count // step), (step, count % step)
+    return largest
+
+
 def in_turn(count: int, positions: range) -> torch.Tensor | None:
-    """Prompts of samples that are measured, by position: position k has prompt k modulo `count`; None of a single prompt."""
+    """Prompts of samples that are measured, by position, as `whose_turn` has them; None of a single prompt."""
     import torch
 
-    return torch.arange(positions.start, positions.stop) % count if count > 1 else None
+    return torch.from_numpy(whose_turn(count, np.arange(positions.start, positions.stop))) if count > 1 else None
 
 
 def shard(total: int, rank: int, world: int) -> range:

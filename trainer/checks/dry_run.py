@@ -129,7 +129,7 @@ class _Trial:
                 keys = (*named.keys, named.value.spec.word)
                 yield from _placed(partial(self._ask_reward, named.value, two, predictor.texts), keys)
             elif isinstance(named.value, Share):
-                yield from among_faults(named.value, predictor.texts, named.keys)
+                yield from among_faults(named.value, predictor.texts, named.keys, self.recipe.evaluation.loss_draws)
                 yield from _placed(partial(self._ask_share, named.value, two), named.keys)
         yield from own_step_faults(self.recipe)
         if self.data is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, Keys
 from dualsweep.trainer.config.import_path import CannotImportError, import_callable, takes
@@ -45,7 +46,7 @@ def subset(subset: Subset, split: Split, keys: Keys) -> SubsetRows:
     - `classes`: those rows of `split.train` that are of these classes. What `keep` thinned away is not in the world the
       model is trained in, so it is not here either. Held out: the rows of `split.held_out` of these classes, as many as
       there are while the classes stand in the same proportion as in training.
-    - `captions`: those rows whose caption fits one of the patterns, likewise; held out are those of `split.held_out` that do.
+    - `captions`: those rows whose caption fits one of the patterns, likewise.
     - `attributes`: those rows that have, or have not, all of these, likewise. Rows may be of several constraints.
     - `indices`, and `call` with `(labels) -> mask [N] or indices`: positions in the data set as it is before `keep`. They
       are the constraint's even where `keep` thinned them out of the objective: "learn from many, but be good on these".
@@ -73,13 +74,21 @@ def _of_classes(subset: Subset, split: Split, keys: Keys) -> SubsetRows:
     labels = split.examples.labels
     if labels is None:  # `label_of` has refused it; this tells mypy
         raise ValueError("must have labels, but got none")
-    train = split.train[np.isin(labels[split.train], chosen)]
+    fits = np.isin(labels, chosen)
+    train = split.train[fits[split.train]]
     if not len(train):
         raise BadDataError(nothing_kept(keys, names, thinned=bool((split.shares[chosen] == 0).any())))
-    held_out = split.held_out[np.isin(labels[split.held_out], chosen)]
-    # Only the classes' proportion matters to q_i: where all of them are kept by the same share, no held-out row need go.
-    largest = float(split.shares[chosen].max())
-    return SubsetRows(train, thin(held_out, labels, split.ranks, split.shares / largest))
+    return _proportioned(train, fits, split)
+
+
+def _proportioned(train: Integers, fits: NDArray[np.bool_], split: Split) -> SubsetRows:
+    """With those held out that fit [N], as many as there are while classes stand in the same proportion as in training."""
+    labels, held_out = split.examples.labels, split.held_out
+    if labels is not None:
+        # Only the classes' proportion matters to q_i: where all of them are kept by the same share, no held-out row need go.
+        largest = float(split.shares[labels[train]].max())
+        held_out = thin(held_out, labels, split.ranks, np.minimum(split.shares / largest, 1.0))
+    return SubsetRows(train, held_out[fits[held_out]])
 
 
 def _of_captions(patterns: list[str], split: Split, keys: Keys) -> SubsetRows:
@@ -90,7 +99,7 @@ def _of_captions(patterns: list[str], split: Split, keys: Keys) -> SubsetRows:
     train = split.train[fits[split.train]]
     if not len(train):
         raise BadDataError(no_caption_fits(keys, patterns, thinned=bool(fits.any())))
-    return SubsetRows(train, split.held_out[fits[split.held_out]])
+    return _proportioned(train, fits, split)
 
 
 def _of_attributes(wanted: dict[str, bool], split: Split, keys: Keys) -> SubsetRows:
@@ -102,7 +111,7 @@ def _of_attributes(wanted: dict[str, bool], split: Split, keys: Keys) -> SubsetR
     train = split.train[fits[split.train]]
     if not len(train):
         raise BadDataError(nobody_has(keys, wanted, thinned=bool(fits.any())))
-    return SubsetRows(train, split.held_out[fits[split.held_out]])
+    return _proportioned(train, fits, split)
 
 
 def _of_rows(rows: Integers, split: Split, keys: Keys, received: str) -> SubsetRows:

@@ -8,6 +8,7 @@ from functools import partial
 
 from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.data.description import description
+from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.assembly import Prepared, prepare
 from dualsweep.trainer.engine.final_evaluation import evaluate
@@ -17,8 +18,10 @@ from dualsweep.trainer.engine.room import room_for
 from dualsweep.trainer.evaluation.metrics import resolve
 from dualsweep.trainer.models.export import stored_files
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.share import Share
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import DATA, LOOKS, RESULT, look_name, write_files
+from dualsweep.trainer.terms.shipped.share import among_faults
 
 
 def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = None) -> Result | None:
@@ -33,6 +36,7 @@ def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = Non
     resolve(recipe.evaluation.metrics)  # a wrong import path must cost no training
     with room_for("the model", recipe):
         prepared = prepare(recipe, host, judges)
+    _check_shares(prepared)
     loop = Loop(prepared, partial(_files, prepared), partial(_keep, output))
     with room_for("a primal step", recipe):
         trained = loop.run()
@@ -51,6 +55,14 @@ def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = Non
     write_files(output, {**evaluation.files, **_data(prepared), RESULT: json.dumps(result.to_json(), indent=2).encode()})
     loop.report(result=result.to_json())
     return result
+
+
+def _check_shares(prepared: Prepared) -> None:
+    """Raises BadDataError where a share is among prompts of which no draw of a final value is."""
+    recipe, texts = prepared.recipe, prepared.primal.predictor.texts
+    shares = [(each.value, each.keys) for each in recipe.terms if isinstance(each.value, Share)]
+    if faults := [one for each, keys in shares for one in among_faults(each, texts, keys, recipe.evaluation.loss_draws)]:
+        raise BadDataError(*faults)
 
 
 def _keep(output: str, step: int, picture: bytes) -> None:

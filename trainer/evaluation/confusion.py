@@ -116,9 +116,8 @@ class JudgeError:
 
     def spread(self, rows: Vector, draws: JointDraws) -> MeanSpread:
         """What it adds to combinations `rows` [q, k] of the shares, which were taken on `draws`."""
-        if draws.beside is None:
-            raise ValueError("draws of shares must have the judge's probabilities beside them, but got none; keep `beside`")
-        shares = np.stack([np.clip(draws.beside[:, each].mean(0), 0.0, 1.0) for each in self.compositions])
+        own = zip(self.columns, self.compositions, strict=True)
+        shares = np.stack([np.clip(draws.composition(column, within), 0.0, 1.0) for column, within in own])
         labels = list(self.labels)
         errors = self.confusion.errors[:, labels][:, :, labels]
         between = np.einsum("ak,bk,kab->ab", shares, shares, errors)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsweep.trainer.dual.problem import Estimate, Vector
-from dualsweep.trainer.evaluation.spread import MeanSpread, mean_spread
+from dualsweep.trainer.evaluation.spread import MeanSpread, collapsed, evened, mean_spread
 
 Integers = NDArray[np.int64]
 Number = TypeVar("Number", np.int64, np.float64)
@@ -31,9 +31,12 @@ class JointDraws:
     stratified  whether the draws of a stage are one of each of as many equal strata of the timesteps, in their order
     units       [n] the number of what was drawn independently, where a draw is of one of these: an image, a chain, a frozen
                 model's sample; None where each draw is drawn anew
-    groups      [n] of which kind each is, where kinds are drawn equally often by design: prompts, or classes; None for one
+    groups      [n] of which kind each is, where kinds are drawn equally often by design, up to once: prompts, or classes, which
+                count alike in the means; None for one
     pool        what the units are numbered in; expectations on units of one pool vary together
     beside      [n, j] what a judge said of each draw, of which no column is an expectation; None where nothing is kept
+    factors     [n, k] of expectations over some of the groups alone: what these draws' values were multiplied by, 0 in the other
+                groups and 1 on average over all; None where all are over all groups
     """
 
     columns: tuple[int, ...]
@@ -44,6 +47,7 @@ class JointDraws:
     groups: Integers | None = None
     pool: str = ""
     beside: Vector | None = None
+    factors: Vector | None = None
 
     def joined(self, later: JointDraws) -> JointDraws:
         """These draws and those of a later stage of the same expectations."""
@@ -56,18 +60,77 @@ class JointDraws:
             units=_joined(self.units, later.units),
             groups=_joined(self.groups, later.groups),
             beside=_joined(self.beside, later.beside),
+            factors=_joined(self.factors, later.factors),
         )
+
+    @property
+    def mean(self) -> Vector:
+        """The means [k] of the expectations, each group counting alike; n is at least 1.
+
+        Those over some groups are of the draws that these had (Cochran, *Sampling Techniques*, 1977, 2.12): NaN without any.
+        """
+        return self._mean(self.values, self.factors)
+
+    def composition(self, column: int, within: slice) -> Vector:
+        """The mean of what is `beside`, within these columns of it, over the same draws as that of the expectation `column`."""
+        if self.beside is None:
+            raise ValueError("draws of shares must have the judge's probabilities beside them, but got none; keep `beside`")
+        own = None if self.factors is None else self.factors[:, [self.columns.index(column)]]
+        return self._mean(self.beside[:, within], own)
+
+    def _mean(self, values: Vector, factors: Vector | None) -> Vector:
+        weights = evened(self.groups)
+        if weights is None and factors is None:
+            plain: Vector = values.mean(0)
+            return plain
+        weights = np.ones(len(values)) if weights is None else weights
+        with np.errstate(invalid="ignore"):
+            result: Vector = weights @ values / (len(values) if factors is None else weights @ factors)
+        return result
+
+    def told(self) -> Vector:
+        """[n, k]: what each draw puts into the means, numbers whose plain means scatter as these do."""
+        known = np.where(np.isfinite(self.values), self.values, 0.0)  # 0 times what is not finite is to be 0
+        weights = evened(self.groups)
+        if weights is None and self.factors is None:
+            return known
+        weights = np.ones(len(known)) if weights is None else weights
+        factors = np.ones_like(known) if self.factors is None else self.factors
+        counted = np.maximum(weights @ factors / len(known), np.finfo(np.float64).tiny)  # whose mean is not known without any
+        result: Vector = weights[:, None] * (known - factors * (weights @ known / len(known) / counted)) / counted
+        return result
+
+    @property
+    def strata(self) -> Integers | None:
+        """[n] the groups of `mean_spread`."""
+        if self.groups is None:
+            return None
+        kinds = None if self.factors is None else np.unique(self.factors, axis=0, return_inverse=True)[1].ravel()
+        return collapsed(self.groups, self.units, kinds)
+
+    @property
+    def counts(self) -> Integers:
+        """The draws [k] of each expectation."""
+        return np.full(len(self.columns), len(self.values)) if self.factors is None else np.count_nonzero(self.factors, axis=0)
 
     def spread(self, rows: Vector) -> MeanSpread:
         """The spread of the means of combinations `rows` [q, k] of the expectations."""
-        known = np.where(np.isfinite(self.values), self.values, 0.0)  # 0 times what is not finite is to be 0
-        return mean_spread(known @ rows.T, self.stages, self.stratified, self.units, self.groups)
+        return mean_spread(self.told() @ rows.T, self.stages, self.stratified, self.units, self.strata)
 
     def means(self, columns: Sequence[int]) -> Vector:
         """The means [k] of some of the expectations, 0 where one is not finite."""
         places = [self.columns.index(column) for column in columns]
-        result: Vector = np.nan_to_num(self.values[:, places].mean(0), posinf=0.0, neginf=0.0)
+        result: Vector = np.nan_to_num(self.mean[places], posinf=0.0, neginf=0.0)
         return result
+
+    def first(self, stages: tuple[int, ...]) -> JointDraws:
+        """The draws of the first stages, of which the last may be cut; without what is `beside`."""
+        kept = slice(0, sum(stages))
+        units, groups = (each[kept] if each is not None else None for each in (self.units, self.groups))
+        factors = self.factors[kept] if self.factors is not None else None
+        return replace(
+            self, values=self.values[kept], stages=stages, units=units, groups=groups, factors=factors, beside=None
+        )  # fmt: skip
 
 
 class Calibration(Protocol):
@@ -99,7 +162,10 @@ class Scale:
         """
         means = draws.means(self.columns)
         told = -(self.z + means * (self.z**2 - 1.0) / 2.0)
-        return mean_spread(told @ rows.T, (len(told),), False, None, self.groups)
+        if (weights := evened(self.groups)) is not None:
+            told = weights[:, None] * told
+        strata = None if self.groups is None else collapsed(self.groups, None)
+        return mean_spread(told @ rows.T, (len(told),), False, None, strata)
 
 
 @dataclass(frozen=True)
@@ -137,7 +203,7 @@ class DrawnValues:
         """The draws [1 + m] of each expectation."""
         counts = np.zeros(self.size, dtype=np.int64)
         for draws in self.sets:
-            counts[list(draws.columns)] = len(draws.values)
+            counts[list(draws.columns)] = draws.counts
         return counts
 
     @property
@@ -146,7 +212,7 @@ class DrawnValues:
         means = np.full(self.size, np.nan)
         for draws in self.sets:
             if len(draws.values):
-                means[list(draws.columns)] = draws.values.mean(0)
+                means[list(draws.columns)] = draws.mean
         return np.where(np.isfinite(means), means, np.nan)
 
     def estimate(self) -> Estimate:

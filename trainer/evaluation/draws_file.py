@@ -1,10 +1,10 @@
 """`draws.npz`: what a final evaluation drew, kept beside its result, so that trials on common random numbers can be paired.
 
 Of set k of joint draws it holds `columns_k`, `values_k` [n, q] in float32 and, where there are some, `units_k` and `groups_k`
-[n]; in `head`, as JSON, the `seed`, `size`, the constraints' `names` and which are `relative`, and for each set its stages, pool,
-and whether it is stratified. The first `MOST` draws of a set are kept: they are there to tell how the means of two trials vary
-together. Workers send each other theirs in the same form, whole, in float64 and with `beside_k` [n, j] where there is some
-(`sent`, `received`): nothing that is unpickled.
+[n] and `factors_k` [n, q]; in `head`, as JSON, the `seed`, `size`, the constraints' `names` and which are `relative`, and for
+each set its stages, pool, and whether it is stratified. The first `MOST` draws of a set are kept: they are there to tell how the
+means of two trials vary together. Workers send each other theirs in the same form, whole, in float64 and with `beside_k` [n, j]
+where there is some (`sent`, `received`): nothing that is unpickled.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def _written(sets: Sequence[JointDraws], real: type[np.floating], save: Callable
     described = []
     for number, draws in enumerate(sets):
         arrays[f"columns_{number}"], arrays[f"values_{number}"] = np.array(draws.columns), draws.values.astype(real)
-        for name, assignment in (("units", draws.units), ("groups", draws.groups), ("beside", draws.beside)):
-            if assignment is not None:
-                arrays[f"{name}_{number}"] = assignment
+        for name in ("units", "groups", "beside", "factors"):
+            if (kept := getattr(draws, name)) is not None:
+                arrays[f"{name}_{number}"] = kept
         described.append({"stages": draws.stages, "stratified": draws.stratified, "pool": draws.pool})
     written = io.BytesIO()
     save(written, head=np.frombuffer(json.dumps({**head, "sets": described}).encode(), dtype=np.uint8), **arrays)
@@ -79,6 +79,7 @@ def _read(data: bytes) -> tuple[list[JointDraws], dict[str, Any]]:
                     tuple(int(column) for column in file[f"columns_{number}"]), file[f"values_{number}"].astype(np.float64),
                     tuple(description["stages"]), description["stratified"], _known(file, f"units_{number}"),
                     _known(file, f"groups_{number}"), description["pool"], _known(file, f"beside_{number}"),
+                    _known(file, f"factors_{number}"),
                 )
                 for number, description in enumerate(head["sets"])
             ]  # fmt: skip
@@ -102,6 +103,4 @@ def _first(whole: JointDraws) -> JointDraws:
     """The stages that begin within the first `MOST` draws, the last one cut there."""
     ends = np.minimum(np.cumsum(whole.stages), MOST)
     stages = tuple(int(length) for length in np.diff(ends, prepend=0) if length)
-    kept = slice(0, sum(stages))
-    units, groups = (each[kept] if each is not None else None for each in (whole.units, whole.groups))
-    return JointDraws(whole.columns, whole.values[kept], stages, whole.stratified, units, groups, whole.pool)
+    return whole.first(stages)

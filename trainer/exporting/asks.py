@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from dualsweep.trainer.models.composed import Composed
 from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.rng import whose_turn
+
+Text = TypeVar("Text", str, int)
 
 
 @dataclass(frozen=True)
@@ -31,9 +36,15 @@ class Ask:
         if condition is None:
             return plain
         if condition.texts and condition.of_examples != "labels":
-            return {**plain, "prompts": list(condition.texts), "negative": condition.negative, "without": self.without}
-        labels = condition.get_buffer(f"{'without' if self.without else 'given'}_class_labels").tolist()
+            prompts = _in_turn(condition.texts)
+            return {**plain, "prompts": prompts, "negative": condition.negative, "without": self.without}
+        labels = _in_turn(condition.get_buffer(f"{'without' if self.without else 'given'}_class_labels").tolist())
         return {**plain, "labels": labels, "classes": list(condition.texts) if not self.without else []}
+
+
+def _in_turn(each: Sequence[Text]) -> list[Text]:
+    """In the order of their turns, in which the pipeline goes through them."""
+    return [each[place] for place in whose_turn(len(each), np.arange(len(each)))]
 
 
 def asks_of(model: Predictor, *, guided: bool) -> list[Ask]:

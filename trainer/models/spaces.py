@@ -100,7 +100,9 @@ class Latents:
         return digest.hexdigest()
 
     def decode(self, z: Tensor) -> Tensor:
-        images: Tensor = self.vae.decode(z.to(self.vae.device, self.vae.dtype) / self.scale + self.shift).sample
+        # In its own precision whatever the model's: activations of SDXL's autoencoder are too large for half precision.
+        with torch.autocast(self.vae.device.type, enabled=False):
+            images: Tensor = self.vae.decode(z.to(self.vae.device, self.vae.dtype) / self.scale + self.shift).sample
         return images.to(z.device, z.dtype)
 
 

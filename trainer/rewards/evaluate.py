@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dualsweep.trainer.config.diagnostics import Keys
 from dualsweep.trainer.data.faults import BadDataError
+from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.errors import BadPartError, TrainingError
 from dualsweep.trainer.rewards.checking import no_gradient, problems
 from dualsweep.trainer.rewards.registry import Reward, resolve
@@ -70,7 +71,8 @@ class Checked:
 
     def _values(self, x: Tensor, prompts: Tensor | None) -> Tensor:
         try:
-            values: object = self._asked(x, prompts)
+            with torch.autocast(x.device.type, enabled=False):  # as its scale and final values are measured
+                values: object = self._asked(x, prompts)
         except (TrainingError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -134,21 +136,25 @@ class Normalised:
         return (values - self.mean) / self.std
 
     @classmethod
-    def of(cls, values: Tensor, name: str) -> Self:
+    def of(cls, values: Tensor, name: str, weights: Vector | None = None) -> Self:
         """The scale of a reward from its values [N] on samples of the pretrained model, from all workers together.
+
+        `weights` [N], 1 on average, are what each counts for; all alike unless given.
 
         Raises:
             TrainingError: the reward is constant there, so that no scale can be told; or there are fewer than two values.
         """
         wide = values.detach().double().cpu()
-        std = float(wide.std()) if len(wide) > 1 else 0.0
+        counted = torch.ones_like(wide) if weights is None else torch.from_numpy(weights)
+        mean = float((counted * wide).mean())
+        std = float((counted * (wide - mean).square()).sum().div(len(wide) - 1).sqrt()) if len(wide) > 1 else 0.0
         if len(wide) < 2 or std <= CONSTANT * float(wide.abs().max()):
-            received = f"{len(wide)} samples" if len(wide) < 2 else f"{float(wide.mean()):g} for all of {len(wide)} samples"
+            received = f"{len(wide)} samples" if len(wide) < 2 else f"{mean:g} for all of {len(wide)} samples"
             raise TrainingError(
                 f"the reward {name} must vary over at least two samples of the pretrained model to be normalised, but got "
                 f"{received}; choose another reward, or leave it unnormalised"
             )
-        return cls(float(wide.mean()), std)
+        return cls(mean, std)
 
     def to_json(self) -> dict[str, float]:
         """Plain data from which `from_json` restores every bit."""

@@ -41,9 +41,10 @@ class Path:
         return self.means[-1]
 
     def decoded(self, space: Space) -> Tensor:
-        """The samples as data [B, *decoded shape], out of the space of the diffusion."""
+        """The samples as data [B, *decoded shape], out of the space of the diffusion, at least float32."""
         if space not in self.shown:
-            self.shown[space] = space.decode(self.samples)
+            samples = self.samples
+            self.shown[space] = space.decode(samples if samples.dtype == torch.float64 else samples.float())
         return self.shown[space]
 
     def detached(self) -> Path:

@@ -20,7 +20,7 @@ from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.recipe.term_spec import SamplesOf
 from dualsweep.trainer.recipe.term_spec import Source as Kind
-from dualsweep.trainer.rng import Stream, generator
+from dualsweep.trainer.rng import Stream, generator, whose_turn
 from dualsweep.trainer.samplers.chain import steps_of
 from dualsweep.trainer.samplers.registry import SAMPLERS
 from dualsweep.trainer.samplers.sampling import sample
@@ -115,7 +115,7 @@ def _prompts(setting: TermContext, data: Assembled | None, count: int, first: Ma
     for name, start in first.items():
         if len(setting.frozen[name].texts) == len(names):
             end = min(each for each in ends if each > start)
-            prompts[start:end] = np.arange(end - start) % len(names)
+            prompts[start:end] = whose_turn(len(names), np.arange(end - start))
     if (prompts < 0).any() and not setting.has_unconditional:
         raise TrainingError(
             "a model that always has a class must be given one for every example, but got some of none; take a network that "

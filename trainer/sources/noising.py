@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dualsweep.trainer.evaluation.drawn import JointDraws
-from dualsweep.trainer.rng import Stream, batches, generator, most_batches, normals, shard
+from dualsweep.trainer.rng import Stream, batches, generator, most_batches, normals, shard, whose_turn
 from dualsweep.trainer.sources.augmentation import Augmentation
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Parts
 from dualsweep.trainer.terms.context import TermContext
@@ -79,7 +79,7 @@ def _in_turn(
 ) -> tuple[Integers, Integers]:  # fmt: skip
     """Rows [n] and groups [n]: groups take turns, and each round through a group's rows has an order of its own."""
     positions = np.arange(draws.start, draws.stop)
-    group, place = positions % len(groups), positions // len(groups)
+    group, place = whose_turn(len(groups), positions), positions // len(groups)
     rows = np.empty(len(draws), dtype=np.int64)
     for number, members in enumerate(groups):
         of_group = group == number

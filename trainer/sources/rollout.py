@@ -129,7 +129,16 @@ class RolloutSource(Source):
             raise TrainingError(error)
         plain = torch.cat(values).double().cpu().numpy()
         said = torch.cat(beside).double().cpu().numpy() if beside else None
-        return [JointDraws(self.columns, plain, (len(plain),), groups=turns(self.prompts, own), beside=said)]
+        which = turns(self.prompts, own)
+        factors = self._factors(which) if which is not None else None
+        return [JointDraws(self.columns, plain, (len(plain),), groups=which, beside=said, factors=factors)]
+
+    def _factors(self, which: Integers) -> Vector | None:
+        """What values of draws of these prompts [n] are multiplied by, [n, k]; None where no share is of some prompts alone."""
+        known = {column: each.factors for column, each in self._shares.items() if each.factors is not None}
+        if not known:
+            return None
+        return np.stack([known[c].double().numpy()[which] if c in known else np.ones(len(which)) for c in self.columns], axis=1)
 
     @property
     def _shares(self) -> dict[int, ShareTerm]:

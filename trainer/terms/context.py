@@ -80,7 +80,7 @@ class TermContext:
     def pretrained_samples(self) -> Tensor:
         """Samples [N, *decoded shape] of the pretrained model by the sampler of rollouts: what rewards are normalised by.
 
-        Sample k has prompt k modulo their number.
+        The prompts have their turns as in final values.
         """
         spec, count = self.rollout, self.normalization_samples
         steps = steps_of(self.schedule, spec.steps, spec.eta)

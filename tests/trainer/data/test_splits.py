@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from sklearn.datasets import load_digits
 
 from dualsweep.trainer.checks.after_loading import loaded
 from dualsweep.trainer.config.yaml_file import Document
+from dualsweep.trainer.data.attributes import Attributes
+from dualsweep.trainer.data.captions import among
 from dualsweep.trainer.data.examples import InMemory
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.data.portions import portion, stays
@@ -154,6 +157,25 @@ def test_classes_are_the_kept_rows_of_these_classes(classes: list[int | str]) ->
         assert set(subset_rows.held_out) <= set(held)
     else:
         assert subset_rows.held_out.tolist() == held
+
+
+@pytest.mark.parametrize("spec", [{"captions": ["*round"]}, {"attributes": {"round": True}}, {"classes": [0, 3, 4, 6, 8, 9]}])
+def test_held_out_examples_stand_in_the_proportion_of_training(spec: dict[str, Any]) -> None:
+    """Of the digits that are round, a tenth of the fours; where all that fit are kept by one share, all of them stay."""
+    is_round = np.isin(LABELS, [0, 3, 4, 6, 8, 9])
+    texts = among([f"{label} is {'round' if each else 'straight'}" for label, each in zip(LABELS, is_round, strict=True)])
+    assert isinstance(DIGITS, InMemory)
+    told = replace(DIGITS, captions=texts, attributes=Attributes(("round",), is_round[:, None]))
+    parts = split(told, data_of(source="digits", keep={4: 0.1, 6: 0.5}, holdout=0.3), 0)
+    own_rows, all_held = rows_of(spec, parts), counts(parts.held_out)
+    shares = [1, 0, 0, 1, 0.1, 0, 0.5, 0, 1, 1]
+    assert counts(own_rows.held_out) == [portion(count, share) for count, share in zip(all_held, shares, strict=True)]
+    assert own_rows.train.tolist() == parts.train[is_round[parts.train]].tolist()
+    four = {"classes": [4]} if "classes" in spec else {"captions": ["4 is*"]}
+    assert rows_of(four, parts).held_out.tolist() == [row for row in parts.held_out if LABELS[row] == 4]
+    plain = split(replace(told, labels=None, class_names=()), data_of(call="a:b", holdout=0.3), 0)
+    if "classes" not in spec:
+        assert rows_of(spec, plain).held_out.tolist() == plain.held_out[is_round[plain.held_out]].tolist()
 
 
 def test_indices_are_positions_before_keep() -> None:

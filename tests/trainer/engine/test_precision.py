@@ -10,8 +10,12 @@ import pytest
 import torch
 
 from dualsweep.trainer.engine.gradient_primal import GradientPrimal
+from dualsweep.trainer.rng import Stream
+from dualsweep.trainer.samplers.rollout import roll_out
+from dualsweep.trainer.sources.rollout import RolloutSource
 from tests.trainer.engine.test_accumulation import Listening, loop_of
 from tests.trainer.engine.test_loop import Interrupted, run
+from tests.trainer.models.test_build import aligned, prepared
 from tests.trainer.recipes import digits
 
 HALF: dict[str, Any] = {"precision": "fp16", "steps": 12}
@@ -57,3 +61,36 @@ def test_a_resumed_run_has_the_scale_that_it_had(tmp_path: Path) -> None:
     assert whole.state["primal"]["scaler"]["_growth_tracker"] > 0
     for group, tensors in whole.groups.items():
         assert all(torch.equal(tensors[name], parts.groups[group][name]) for name in tensors), group
+
+
+SHOWN: list[torch.Tensor] = []
+
+
+def noted(x: torch.Tensor) -> torch.Tensor:
+    """A reward with a product of matrices, which autocast computes in half precision."""
+    SHOWN.append(x)
+    return torch.tanh(x).flatten(1) @ torch.linspace(-1.0, 1.0, x[0].numel(), device=x.device)
+
+
+@pytest.mark.parametrize("gradient", ["backpropagation", "policy_gradient"])
+def test_samples_are_decoded_and_scored_in_full_precision(gradient: str, tmp_path: Path, text_to_image: str) -> None:
+    rolling = {"steps": 3, "batch_size": 4, "normalize": False, "gradient": gradient}
+    constraint = {"name": "own", "reward": {"call": "tests.trainer.engine.test_precision:noted"}, "at_least": 0.5}
+    recipe = aligned({"load": text_to_image, "prompt": "a pear"}, constraints=[constraint], rollout=rolling)
+    run = prepared(recipe, tmp_path)
+    (source,) = run.sources
+    assert isinstance(run.primal, GradientPrimal)
+    assert isinstance(source, RolloutSource)
+    with torch.autocast("cpu", torch.bfloat16):
+        path = roll_out(source.forward, source.steps, source.noise(Stream.ROLLOUT, 0, range(4)))
+        values = source.values(path)[1]
+        image = SHOWN[-1]
+    with torch.no_grad():
+        torch.testing.assert_close(image, source.setting.space.decode(path.samples), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(values, noted(image), rtol=1e-5, atol=1e-6)
+    assert image.dtype == values.dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = source.begin_step(0, np.array([0.0, 1.0])).loss(0)
+    loss.backward()
+    gradients = [each.grad for each in run.primal.parameters]
+    assert any(each is not None and each.isfinite().all() and each.abs().sum() > 0 for each in gradients)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,6 +72,81 @@ def test_groups_that_are_drawn_equally_often_do_not_scatter(sampled: Sampled) ->
         return JointDraws((0,), (10.0 * group + rng.standard_normal(90))[:, None], (90,), groups=group)
 
     sampled.near("told / scatter", ratio(draw, sampled.seed), 1.0, abs=WITHIN)
+
+
+@pytest.mark.parametrize("draws", [40, 60, 90, 119, 130, 240])
+def test_the_error_of_a_mean_over_prompts_of_which_each_has_few_draws_or_none(draws: int, sampled: Sampled) -> None:
+    """Of 60 prompts, whose means scatter six times as far as samples of one do; only those drawn once are taken together."""
+
+    def draw(rng: np.random.Generator) -> JointDraws:
+        level, group = 6.0 * rng.standard_normal(60), np.arange(draws) % 60
+        return JointDraws((0,), ((level - level.mean())[group] + rng.standard_normal(draws))[:, None], (draws,), groups=group)
+
+    often = np.bincount(np.arange(draws) % 60)
+    true = (1 / often).sum() / len(often) ** 2 + max(0.0, 36 * (1 / draws - 1 / 60))
+    between = 36 * 5 / 119**2 if draws == 119 else 36 * (often == 1).sum() / len(often) ** 2  # one alone joins two
+    told = (1 / often).sum() / len(often) ** 2 + between
+    sampled.near("told / scatter", ratio(draw, sampled.seed), np.sqrt(told / true), rel=WITHIN)
+
+
+@pytest.mark.parametrize("draws", [45, 90, 256])
+def test_the_mean_over_some_prompts_is_that_of_their_own_draws(draws: int, sampled: Sampled) -> None:
+    """Twenty of 60 prompts, whose mean is 5 where that of the others is 9; in 45 draws there are 15 of them."""
+    group, asked = np.arange(draws) * 37 % 60, np.arange(60) % 3 == 0
+    factors = np.where(asked, 3.0, 0.0)[group][:, None]
+
+    def draw(rng: np.random.Generator) -> JointDraws:
+        level = rng.standard_normal(60)
+        level += np.where(asked, 5.0 - level[asked].mean(), 9.0)
+        values = factors * (level[group] + rng.standard_normal(draws))[:, None]
+        return JointDraws((0,), values, (draws,), groups=group, factors=factors)
+
+    means, covariances = told(draw, np.eye(1), sampled.seed)
+    often = np.bincount(group, minlength=60)[asked]
+    true = (1 / often[often > 0]).sum() / (often > 0).sum() ** 2 + 1 / (often > 0).sum() - 1 / 20
+    wanted = ((1 + (often == 1)) / np.maximum(often, 1))[often > 0].sum() / (often > 0).sum() ** 2
+    sampled.near("mean", means.mean(), 5.0, abs=4 * np.sqrt(true / RUNS) + 0.03)
+    sampled.near("told / scatter", np.sqrt(covariances.mean()) / means.std(), np.sqrt(wanted / true), rel=WITHIN)
+
+
+def test_the_error_of_a_mean_over_prompts_of_which_one_was_drawn_once_is_not_known() -> None:
+    group = np.arange(5)
+    factors = np.stack([np.ones(5), 5.0 * (group == 1), 0.0 * group], axis=1)
+    drawn = drawn_values(3, [JointDraws((0, 1, 2), factors * 0.5, (5,), groups=group, factors=factors)])
+    estimate = drawn.estimate()
+    assert drawn.counts.tolist() == [5, 1, 0]
+    assert estimate.mean[:2] == pytest.approx([0.5, 0.5]) and np.isnan(estimate.mean[2])
+    assert np.isnan(estimate.variance).tolist() == [False, True, True]
+
+
+def test_groups_of_one_unit_each_are_taken_together(sampled: Sampled) -> None:
+    """Classes of one held-out image: their variance is told by what neighbouring classes differ by. Three of them have four draws
+    each, so that what the mean of 12 took is given back twice where draws of one image meet."""
+
+    def draw(rng: np.random.Generator) -> JointDraws:
+        level, group = rng.standard_normal(30), np.arange(120) % 30
+        values = level[group] + 0.1 * rng.standard_normal(120)
+        return JointDraws((0,), values[:, None], (120,), units=group, groups=group)
+
+    sampled.near("told / scatter", ratio(draw, sampled.seed), 1.08, abs=WITHIN)
+
+
+def test_skewed_draws_of_prompts_have_a_third_moment_where_it_can_be_told(sampled: Sampled) -> None:
+    """2 / n^2 where prompts have one draw or three, nothing where they have two."""
+    rng = np.random.default_rng(sampled.seed)
+    for often, wanted in ((1, 2.0), (2, 0.0), (3, 2.0)):
+        drawn = [JointDraws((0,), rng.exponential(size=(60 * often, 1)), (60 * often,), groups=np.arange(60 * often) % 60)]
+        drawn += [replace(drawn[0], values=rng.exponential(size=(60 * often, 1))) for _ in range(1500)]
+        found = np.mean([each.spread(np.eye(1)).third[0] for each in drawn]) * (60 * often) ** 2
+        sampled.near(f"{often} each", found, wanted, abs=0.6)
+
+
+def test_the_scale_of_a_reward_on_fewer_samples_than_prompts_has_an_error(sampled: Sampled) -> None:
+    """The mean of standardised values counts as z / N each."""
+    z = np.random.default_rng(sampled.seed).standard_normal((400, 1))
+    draws = JointDraws((1,), np.zeros((10, 1)), (10,))
+    error = Scale((1,), z, groups=np.arange(400) % 700).spread(np.eye(1), draws)
+    sampled.near("error", np.sqrt(error.covariance[0, 0]), 1 / 20, rel=0.25)
 
 
 def test_units_of_groups(sampled: Sampled) -> None:

@@ -19,14 +19,18 @@ import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, EDMEulerScheduler, UNet2DModel
 from mlflow.exceptions import MlflowException
+from torch import nn
 
 from dualsweep.sweeps.tracking import exported_model
 from dualsweep.trainer.engine.sample_command import Restored, draw, restore
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.exporting.asks import asks_of
 from dualsweep.trainer.exporting.folder import Exported, write_pipeline
 from dualsweep.trainer.models.composed import Composed
+from dualsweep.trainer.models.labels import of_classes
 from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.rng import in_turn
 from dualsweep.trainer.samplers.chains import Chains
 from dualsweep.trainer.samplers.registry import SAMPLERS
 from tests.trainer.amortised.test_training import amortised
@@ -233,6 +237,15 @@ def test_a_prompt_stands_in_place_of_the_models_own(cases: dict[str, Case]) -> N
     for name, said in (("unconditional", "this one takes no text"), ("concepts of text", "is composed of 2 texts")):
         with pytest.raises(ValueError, match=f"`prompt` must go with a model of text, but .*{said}; leave it out"):
             loaded(cases[name])(prompt="a pear")
+
+
+def test_many_classes_have_their_turns_as_in_our_own_samples() -> None:
+    """The pipeline goes through them as they are written; a class is found by its name all the same."""
+    names = [f"class {number}" for number in range(200)]
+    model = Predictor(nn.Identity(), of_classes(range(200), 200, texts=names, classes=names, of_examples="labels"), 2.0)
+    given, without = (ask.written({id(model.inner): "unet"}) for ask in asks_of(model, guided=True))
+    assert torch.equal(torch.tensor(given["labels"]), in_turn(200, range(200)))  # type: ignore[arg-type]  # there are several
+    assert given["labels"][:3] != [0, 1, 2] and given["classes"] == names and set(without["labels"]) == {200}
 
 
 def test_a_class_stands_in_place_of_all_in_turn(cases: dict[str, Case]) -> None:

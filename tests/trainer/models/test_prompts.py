@@ -21,7 +21,7 @@ from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.result import Result
-from dualsweep.trainer.rng import Stream, drawn, in_turn, normals
+from dualsweep.trainer.rng import Stream, drawn, in_turn, normals, whose_turn
 from dualsweep.trainer.samplers.rollout import Path as Trajectories
 from dualsweep.trainer.samplers.sampling import sample
 from dualsweep.trainer.sources.rollout import RolloutSource
@@ -57,6 +57,21 @@ def test_each_prompt_has_its_share_of_a_batch(sampled: Sampled) -> None:
     sampled.near("shares of nine prompts", np.bincount(every.flatten(), minlength=9) / every.numel(), 1 / 9, abs=0.013)
     assert drawn(1, 0, 0, 4) is None and in_turn(0, range(4)) is None
     assert in_turn(3, range(4, 8)).tolist() == [1, 2, 0, 1]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("count", [65, 100, 1000, 4096, 5000, 10007, 118_287])
+def test_the_first_of_many_prompts_that_are_measured_are_spread_over_all(count: int) -> None:
+    """Every tenth of the list has its share of any first draws up to four of them; whole turns have each prompt once."""
+    order = whose_turn(count, np.arange(2 * count))
+    assert np.array_equal(np.sort(order[count // 3 : count // 3 + count]), np.arange(count))
+    assert np.array_equal(order[:count], order[count:])
+    tenth = np.cumsum(np.eye(10)[order[:count] * 10 // count], axis=0)
+    exact = np.bincount(np.arange(count) * 10 // count) / count
+    away = np.abs(tenth - np.arange(1, count + 1)[:, None] * exact)
+    assert away.max() < 4
+    positions = range(count // 2, count // 2 + 50)
+    assert in_turn(count, positions).tolist() == order[positions.start : positions.stop].tolist()  # type: ignore[union-attr]
+    assert whose_turn(64, np.arange(70, 75)).tolist() == [6, 7, 8, 9, 10]
 
 
 def test_a_sample_is_predicted_as_under_its_prompt_alone(text_to_image: str) -> None:

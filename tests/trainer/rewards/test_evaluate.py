@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.spread import evened
 from dualsweep.trainer.rewards.evaluate import Checked, Normalised, checked
 from dualsweep.trainer.rewards.registry import resolve
 from dualsweep.trainer.rewards.shipped.call import Call
@@ -126,6 +127,14 @@ def test_normalised_values_have_mean_zero_and_deviation_one() -> None:
     assert Normalised.from_json(json.loads(json.dumps(scale.to_json()))) == scale
     tiny = Normalised.of(1e-12 * values, "mine")  # a small scale is a scale
     assert tiny.std == pytest.approx(1e-12 * scale.std, rel=1e-5)
+
+
+def test_prompts_that_have_a_sample_more_count_as_much_as_others() -> None:
+    """[0, 2] of one prompt and [5] of another have the mean of 1 and 5."""
+    scale = Normalised.of(torch.tensor([0.0, 2.0, 5.0]), "mine", evened(np.array([0, 0, 1])))
+    assert scale.mean == pytest.approx(3.0)
+    assert scale.std == pytest.approx(np.sqrt((0.75 * (9 + 1) + 1.5 * 4) / 2))
+    assert evened(np.array([0, 1, 1, 0])) is None and evened(None) is None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The global batch: sizes, unbiased weights, stratified timesteps, draws that depend on (seed, step, position) alone."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from dualsweep.trainer.rng import (
 )
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Mixture, Parts, allocate, own_draws, sizes
 from dualsweep.trainer.sources.mixture_batch import draw as draw_counts
+from dualsweep.trainer.sources.noising import _in_turn
 from dualsweep.trainer.terms.timesteps import Timesteps
 
 PARTS = Parts.of([np.arange(100), np.arange(100, 105), np.arange(105, 112)])
@@ -201,3 +204,11 @@ def test_every_worker_makes_as_many_batches_of_its_positions(world: int) -> None
             assert {len(each) for each in made} == {most_batches(total, world, most)}
             assert [position for each in made for batch in each for position in batch] == list(range(total))
             assert all(0 < len(batch) <= most for each in made for batch in each)
+
+
+def test_the_first_draws_of_many_groups_are_spread_over_all_and_stages_go_on():
+    groups = [np.arange(3 * number, 3 * number + 3) for number in range(200)]
+    stages = [_in_turn(groups, stage, partial(generator, 0, Stream.VALUES, 0)) for stage in (range(40), range(40, 600))]
+    (_, first), (rows, group) = stages[0], (np.concatenate(each) for each in zip(*stages, strict=True))
+    assert np.abs(np.bincount(first // 20, minlength=10) - 4).max() <= 1
+    assert np.array_equal(rows // 3, group) and np.array_equal(np.sort(rows), np.arange(600))

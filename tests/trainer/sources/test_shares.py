@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.engine.assembly import prepare
 from dualsweep.trainer.evaluation.draws_file import received, sent
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -94,6 +95,23 @@ def test_a_share_is_that_of_the_samples_that_are_meant(recipe: Recipe, tmp_path:
     assert draws.beside.mean(0) == pytest.approx([1 - shares[0], shares[0], shares[2], shares[1]], abs=1e-5)
 
 
+@pytest.mark.parametrize("draws", [6, 31])
+def test_a_share_of_draws_that_are_no_whole_turns_is_that_of_those_that_are_meant(
+    recipe: Recipe, tmp_path: Path, draws: int
+) -> None:
+    """Of 3 texts or 10 classes, which the share among some is multiplied up from; each that is drawn counts alike."""
+    source = source_of(recipe, tmp_path)
+    [joint] = source.measure(np.ones(4), False, range(draws))
+    some, everything = (list(joint.columns).index(column) for column in (1, 2))
+    assert joint.groups is not None and joint.factors is not None
+    every, meant = joint.values[:, everything], joint.factors[:, some] > 0
+    assert (joint.factors[:, everything] == 1).all() and meant.any()
+    by_prompt = {which: every[joint.groups == which].mean() for which in np.unique(joint.groups)}
+    among = [by_prompt[which] for which in np.unique(joint.groups[meant])]
+    assert joint.mean[some] == pytest.approx(np.mean(among), abs=1e-5)
+    assert joint.mean[everything] == pytest.approx(np.mean(list(by_prompt.values())), abs=1e-5)
+
+
 def test_the_draws_are_those_of_any_number_of_workers(recipe: Recipe, tmp_path: Path) -> None:
     [whole] = source_of(recipe, tmp_path).measure(np.ones(4), False, range(30))
     parts = [source_of(recipe, tmp_path, rank, 2).measure(np.ones(4), False, range(30)) for rank in range(2)]
@@ -113,3 +131,9 @@ def test_it_is_trained_on_and_judged(recipe: Recipe, tmp_path: Path) -> None:
     gradients = source_of(recipe, tmp_path)
     gradients.begin_step(0, np.array([0.0, 1.0, 0.0, 0.0])).loss(0).backward()
     assert gradients.unread() is not None
+
+
+def test_prompts_that_no_draw_of_a_final_value_has_are_refused_before_training(tmp_path: Path, text_to_image: str) -> None:
+    few = shared({"load": text_to_image, "prompts": TEXTS}, evaluation={"samples": 0, "loss_draws": 1})
+    with pytest.raises(BadDataError, match=r"must fit .* none among those of 1 draws, of 3 .*; raise evaluation.loss_draws to 2"):
+        train(few, tmp_path)

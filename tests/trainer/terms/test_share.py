@@ -19,7 +19,7 @@ from dualsweep.trainer.recipe.share import Share
 from dualsweep.trainer.recipe.term_spec import Seen
 from dualsweep.trainer.samplers.rollout import Path
 from dualsweep.trainer.terms.registry import TERMS
-from dualsweep.trainer.terms.shipped.share import ShareTerm, judge_errors, judged_alike
+from dualsweep.trainer.terms.shipped.share import ShareTerm, among_faults, judge_errors, judged_alike
 from tests.margins import Sampled
 
 SHARE = TERMS["share"]
@@ -124,6 +124,15 @@ def test_what_is_taken_of_a_recipe(options: dict[str, Any]) -> None:
 def test_a_loaded_models_prompts_are_known_when_the_term_is_built() -> None:
     with pytest.raises(BadDataError, match=r"must fit a prompt or class .*; did you mean `a doctor`"):
         built(setting(), of="a", among=["a docter"])
+
+
+@pytest.mark.parametrize(("draws", "among"), [(3, ["a tree"]), (1, ["a tree", "a doctor"]), (2, ["a doctor"])])
+def test_draws_that_hold_a_prompt_that_is_meant_are_enough(draws: int, among: list[str]) -> None:
+    share = Share.model_validate({"of": 4, "among": among})
+    assert not list(among_faults(share, PROMPTS, ("objective", "share"), draws))
+    [fault] = among_faults(Share.model_validate({"of": 4, "among": ["a tree"]}), PROMPTS, ("objective", "share"), 2)
+    assert (fault.key, fault.remedy) == ("objective.share.among", "raise evaluation.loss_draws to 3 at least")
+    assert fault.received == "none among those of 2 draws, of 4 prompts or classes in all"
 
 
 def test_a_class_that_its_judge_does_not_know() -> None:

@@ -46,6 +46,7 @@ class RewardTerm:
 def _build(value: Reward, setting: TermContext) -> RewardTerm:
     import torch
 
+    from dualsweep.trainer.evaluation.spread import evened
     from dualsweep.trainer.rewards.evaluate import Normalised, checked
     from dualsweep.trainer.rewards.spec import RewardContext
     from dualsweep.trainer.rng import in_turn
@@ -65,7 +66,7 @@ def _build(value: Reward, setting: TermContext) -> RewardTerm:
                 for at in range(0, len(samples), size)
             ]
         )
-    scale = Normalised.of(values, reward.name)
+    scale = Normalised.of(values, reward.name, evened(prompts.numpy() if prompts is not None else None))
     return RewardTerm(reward, scale, setting.space, scale(values.double().cpu()))
 
 

@@ -30,7 +30,8 @@ class ShareTerm:
     """w_c (W p(x))[k] of samples x of prompt c: its mean is the share of class k among the samples of some of the prompts.
 
     W and p are the judge's (`dualsweep.trainer.evaluation.confusion`), w_c = P / Q where c is one of those Q of all P prompts,
-    and 0 elsewhere. `factors` [P] are w, None where all samples count, and `among` are the prompts as the recipe names them.
+    and 0 elsewhere. `factors` [P] are w, None where all samples count, and `among` are the prompts as the recipe names them. A
+    step's prompts are drawn, so that this is right on average; final values divide by what w was on the draws that were made.
     """
 
     judge: CalibratedJudge
@@ -140,8 +141,9 @@ def _faults(value: Share, seen: Seen) -> Iterator[Diagnostic]:
         yield from among_faults(value, seen.texts, seen.keys)
 
 
-def among_faults(value: Share, texts: Sequence[str], keys: Keys) -> Iterator[Diagnostic]:
-    """Patterns of `among` that none of the texts fits, or that stand beside a model without texts."""
+def among_faults(value: Share, texts: Sequence[str], keys: Keys, draws: int | None = None) -> Iterator[Diagnostic]:
+    """Patterns of `among` that none of the texts fits, or that stand beside a model without texts, or that fit none of the texts
+    that the first `draws` of a final value have."""
     for position, pattern in enumerate(value.among or ()):
         if not texts:
             received, remedy = "a model without", "drop it, or write model.prompts or model.condition"
@@ -150,6 +152,16 @@ def among_faults(value: Share, texts: Sequence[str], keys: Keys) -> Iterator[Dia
         if not any(matching(texts, [str(pattern)])):
             rule = "must fit a prompt or class that the model is given"
             yield Diagnostic((*keys, "among", position), rule, show(pattern), nearest(pattern, texts))
+    if value.among is None or draws is None or draws >= len(texts):
+        return
+    from dualsweep.trainer.rng import in_turn
+
+    which, meant = in_turn(len(texts), range(len(texts))), matching(texts, [str(each) for each in value.among])
+    first = next((place for place, each in enumerate([] if which is None else which.tolist()) if meant[each]), 0)
+    if first >= draws:
+        rule = "must fit a prompt or class of the first evaluation.loss_draws draws"
+        received = f"none among those of {draws} draws, of {len(texts)} prompts or classes in all"
+        yield Diagnostic((*keys, "among"), rule, received, f"raise evaluation.loss_draws to {first + 1} at least")
 
 
 def _import_paths(value: Share) -> ImportPaths:
