@@ -57,8 +57,7 @@ def submit_file(
 ) -> int:
     """Submits and follows; the exit code: the job's own, 1 where it was stopped, 2 refused by the preflight.
 
-    A job that does the same and has not ended is followed in place of a second one, which would work on the same output: one by
-    the same command, of the run of that `name`, by the same person from a clone of the same repository.
+    A job of the same work (`work_of`; `name` is the run's) that has not ended is followed in place of a second one.
     `allowed` are the flags of `dualsweep.cluster.cargo` for what must not travel unasked.
     """
     root = repository(file)
@@ -69,8 +68,7 @@ def submit_file(
         console.print(str(each), highlight=False, soft_wrap=True)
     if failures(checks):
         return BAD_INPUT
-    arguments = _arguments(kind, sets, output, strict)
-    job, told = _begun(file, root, address, arguments, work_of(arguments, file, name, root), allowed)
+    job, told = _begun(file, name, root, address, _arguments(kind, sets, output, strict), allowed)
     console.print(told, highlight=False, soft_wrap=True)
     where = shlex.join([job.submission_id, "--address", job.address])
     hint = f"dualsweep status {where}; dualsweep stop {where}"
@@ -94,9 +92,10 @@ def work_of(arguments: Sequence[str], file: Path, name: str, root: Path) -> str:
 
 
 def _begun(
-    file: Path, root: Path, address: str | None, arguments: list[str], work: str, allowed: Sequence[str]
+    file: Path, name: str, root: Path, address: str | None, arguments: list[str], allowed: Sequence[str]
 ) -> tuple[Job, str]:  # fmt: skip
     """The job that does this work, submitted where none runs, and what to say of that."""
+    work = work_of(arguments, file, name, root)
     if (job := running(address, work)) is not None:
         return job, f"the same runs already, as {job.submission_id}; to have it take up changed files, stop it and submit again"
     commit = commit_of(root)

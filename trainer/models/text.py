@@ -113,7 +113,9 @@ def text_condition(
     if "text_embeds" in names:
         _check_sizes(spec, network, rows[1].shape[1])
     given, others = (dict(zip(names, each, strict=True)) for each in (rows, without))
-    none = dict(zip(names, _without(pipeline, spec, None), strict=True)) if captions and spec.negative_prompt is not None else None
+    none = None
+    if captions and spec.negative_prompt is not None:
+        none = dict(zip(names, _without(pipeline, spec, None), strict=True))
     pixels = _pixels(str(spec.load), parts) if "text_embeds" in names else None
     of_examples: OfExamples = "captions" if captions else ""
     return Condition(given, others, texts, pixels, spec.negative_prompt, str(spec.load), of_examples=of_examples, none=none)
