@@ -2,11 +2,12 @@
 
 Run as a script, `watchdog.py OWNER BEGAN`, by that process, of whose end it is told by the end of its own standard input. What
 belongs to a cluster is known by its session, whose name ends with the id of the process that started it: workers and their
-children write to files of the session, Ray's servers have some open or name them on their command lines.
+children write to files of the session or run what lies there, Ray's servers have some open or are given it as their session.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -21,6 +22,8 @@ _PROC = Path("/proc")
 #: Seconds that it looks for what is left, and that a process which ends takes to let go what it started.
 _LOOKS, _PAUSE = 9.0, 0.2
 _PYTHON = os.path.realpath(sys.executable)
+#: How Ray tells its servers in Python, and workers, their session.
+_SESSION_OPTIONS = (b"--session-dir=", b"--session-name=")
 _SESSION = re.compile(rb"session_(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)_\d+_(\d+)(?!\d)")
 
 
@@ -70,20 +73,41 @@ def left_of(owner: int, began: bytes) -> Iterator[int]:
 
 
 def _words(folder: Path) -> Iterator[bytes]:
-    """Where a process writes to; of Python and of Ray's servers also the command line and all files that are open.
+    """Where a process writes to; of Ray's servers also the command line and all files that are open, of Python the program.
 
-    Others that have a session's file open, as a pager may, are not the session's.
+    Others that have a session's file open, or name it, are not the session's: a pager, or a user's program that reads logs.
     """
     yield from (_target(folder / "fd" / number) for number in ("1", "2"))
     program = os.fsdecode(_target(folder / "exe"))
-    if program != _PYTHON and "/ray/core/src/ray/" not in program:
+    server = "/ray/core/src/ray/" in program
+    if program != _PYTHON and not server:
         return
     try:
-        yield folder.joinpath("cmdline").read_bytes()
+        command = folder.joinpath("cmdline").read_bytes()
+        yield from [command] if server else _program(command.split(b"\0"))
         for each in folder.joinpath("fd").iterdir():
-            yield _target(each)
+            if server or _writes(folder / "fdinfo" / each.name):
+                yield _target(each)
     except OSError:
         return
+
+
+def _program(words: list[bytes]) -> Iterator[bytes]:
+    """Of a command of Python the interpreter, the script where there is one, and the session that Ray's own servers are given."""
+    yield words[0]
+    options = list(itertools.takewhile(lambda word: word.startswith(b"-"), words[1:]))
+    if not {b"-c", b"-m"} & set(options):
+        yield from words[1 + len(options) :][:1]
+    yield from (word for word in words if word.startswith(_SESSION_OPTIONS))
+
+
+def _writes(info: Path) -> bool:
+    """Whether a file is open for writing, by the flags that /proc has of it; not where it has been closed since."""
+    try:
+        flags = re.search(rb"^flags:\s*([0-7]+)", info.read_bytes(), re.MULTILINE)
+    except OSError:
+        return False
+    return flags is not None and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY
 
 
 def _target(link: Path) -> bytes:

@@ -48,7 +48,8 @@ def submit(
         from dualsweep.sweeps.estimating import show_estimate
 
         show_estimate(checked)
-    code = submit_file(kind, file, address, sets or [], output, Screen(), following=follow, strict=strict, allowed=allowed)
+    name, screen = (checked.recipe if checked.plan is None else checked.plan).name, Screen()
+    code = submit_file(kind, file, name, address, sets or [], output, screen, following=follow, strict=strict, allowed=allowed)
     raise typer.Exit(code)
 
 

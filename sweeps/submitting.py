@@ -24,7 +24,7 @@ from dualsweep.sweeps.mirrored.driving import brought
 from dualsweep.sweeps.records.run_of_file import run_of_file
 from dualsweep.sweeps.reports import live_status
 from dualsweep.sweeps.reports.live_status import Story
-from dualsweep.sweeps.tracking.origin import COMMIT, commit_of
+from dualsweep.sweeps.tracking.origin import COMMIT, commit_of, whose
 from dualsweep.trainer.checks.own_name import name_taken
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import local_path
@@ -45,6 +45,7 @@ def repository(file: Path) -> Path:
 def submit_file(
     kind: str,
     file: Path,
+    name: str,
     address: str | None,
     sets: Sequence[str],
     output: str | None,
@@ -56,7 +57,7 @@ def submit_file(
 ) -> int:
     """Submits and follows; the exit code: the job's own, 1 where it was stopped, 2 refused by the preflight.
 
-    A job that does the same and has not ended is followed in place of a second one, which would work on the same output.
+    A job of the same work (`work_of`; `name` is the run's) that has not ended is followed in place of a second one.
     `allowed` are the flags of `dualsweep.cluster.cargo` for what must not travel unasked.
     """
     root = repository(file)
@@ -67,7 +68,7 @@ def submit_file(
         console.print(str(each), highlight=False, soft_wrap=True)
     if failures(checks):
         return BAD_INPUT
-    job, told = _begun(file, root, address, _arguments(kind, sets, output, strict), allowed)
+    job, told = _begun(file, name, root, address, _arguments(kind, sets, output, strict), allowed)
     console.print(told, highlight=False, soft_wrap=True)
     where = shlex.join([job.submission_id, "--address", job.address])
     hint = f"dualsweep status {where}; dualsweep stop {where}"
@@ -83,14 +84,23 @@ def submit_file(
     return DONE if ended.status == "SUCCEEDED" else ended.exit_code or FAILED
 
 
-def _begun(file: Path, root: Path, address: str | None, arguments: list[str], allowed: Sequence[str]) -> tuple[Job, str]:
-    """The job that does it, submitted where none runs, and what to say of that."""
-    name = " ".join([*arguments[len(_COMMAND.split()) :], inside(file, root)])
-    if (job := running(address, name)) is not None:
+def work_of(arguments: Sequence[str], file: Path, name: str, root: Path) -> str:
+    """What a job works on, and whose work that is: the command, its file in the repository `root`, and the name of its run, by
+    which its output is found.
+    """
+    return " ".join([*arguments[len(_COMMAND.split()) :], inside(file, root), name, whose(root)])
+
+
+def _begun(
+    file: Path, name: str, root: Path, address: str | None, arguments: list[str], allowed: Sequence[str]
+) -> tuple[Job, str]:  # fmt: skip
+    """The job that does this work, submitted where none runs, and what to say of that."""
+    work = work_of(arguments, file, name, root)
+    if (job := running(address, work)) is not None:
         return job, f"the same runs already, as {job.submission_id}; to have it take up changed files, stop it and submit again"
     commit = commit_of(root)
     job = submit(
-        file, address=address, working_dir=root, entrypoint_args=arguments, name=name, allowed=allowed,
+        file, address=address, working_dir=root, entrypoint_args=arguments, name=work, allowed=allowed,
         env_vars={COMMIT: commit} if commit else {},
     )  # fmt: skip
     return job, f"submitted as {job.submission_id}"

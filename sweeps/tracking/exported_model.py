@@ -26,7 +26,7 @@ ASKED: Mapping[str, tuple[str, Any]] = {
     "label": ("string", None),
     "guidance": ("double", None),
 }
-#: Samples that are made together, but for whole turns of prompts and classes.
+#: Samples that are made together at most.
 _AT_ONCE = 250
 #: The pipeline's own words for what a request says.
 _WORDS = {"`class_labels`": "`label`", "`guidance_scale`": "`guidance`"}
@@ -51,7 +51,8 @@ class ExportedModel:
         """
         asked = rows_of(model_input, params, ASKED)
         try:
-            turns = [self._pipeline.turns(each.get("prompt"), _label(each)) for each in asked]  # before any sample is made
+            # Before any sample is made.
+            turns = [self._pipeline.turns(each.get("prompt"), each.get("label")) for each in asked]
             return np.concatenate([self._samples(row, turn) for row, turn in zip(asked, turns, strict=True)])
         except ValueError as error:
             said = str(error)
@@ -60,13 +61,14 @@ class ExportedModel:
             raise refused(said) from None
 
     def _samples(self, asked: Mapping[str, Any], turn: int) -> NDArray[np.float32]:
-        """The samples of a row, in parts of whole turns, so that all prompts and classes come equally often."""
-        count, at_once = whole(asked, "num_samples", 1, ASKED), max(_AT_ONCE // turn, 1) * turn
+        """The samples of a row, in parts of whole turns where these are not longer; prompts and classes come equally often."""
+        count = whole(asked, "num_samples", 1, ASKED)
+        at_once = _AT_ONCE // turn * turn or _AT_ONCE
         generator = torch.Generator().manual_seed(whole(asked, "seed", 0, ASKED))
         parts = [
             self._pipeline(
-                min(at_once, count - start), prompt=asked.get("prompt"), class_labels=_label(asked),
-                guidance_scale=asked.get("guidance"), generator=generator, output_type="pt",
+                min(at_once, count - start), prompt=asked.get("prompt"), class_labels=asked.get("label"),
+                guidance_scale=asked.get("guidance"), generator=generator, output_type="pt", first=start,
             ).images
             for start in range(0, count, at_once)
         ]  # fmt: skip
@@ -102,12 +104,6 @@ def whole(asked: Mapping[str, Any], name: str, least: int, known: Mapping[str, t
     if not (least <= value < 2**63 and value == int(value)):
         raise ValueError(f"`{name}` must be a whole number from {least} on, but got {value}; write {known[name][1] or least}")
     return int(value)
-
-
-def _label(asked: Mapping[str, Any]) -> str | int | None:
-    """The class by its name; one without a name by its number."""
-    label = asked.get("label")
-    return label if label is None or not str(label).isdecimal() else int(label)
 
 
 def refused(said: str) -> MlflowException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -33,6 +34,19 @@ def origin(file: str) -> dict[str, str]:
         commit, _, changed = commit.partition("+")
         tags |= {"mlflow.source.git.commit": commit, "dualsweep.git.changed": "true" if changed else "false"}
     return tags
+
+
+def whose(folder: Path) -> str:
+    """A mark of a person and a repository, the same in every clone of it; without commits that of the folder alone.
+
+    The person is git's `user.email` there, else the user's name: hosts of containers change theirs, and are not asked.
+    """
+    person = listed(folder, "config", "user.email") or []
+    if not person:
+        with contextlib.suppress(OSError, KeyError):
+            person = [getpass.getuser()]
+    first = listed(folder, "rev-list", "--max-parents=0", "HEAD") or [str(folder.resolve())]
+    return hashlib.sha256("\n".join([*person, first[-1]]).encode(errors="surrogateescape")).hexdigest()[:12]
 
 
 def commit_of(folder: Path) -> str:

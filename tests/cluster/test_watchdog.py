@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-#: An owner with a watchdog, which starts what belongs to a session of its own (a worker with a child, and a server), one that
-#: reads a file of that session, one of another owner's session, and one of none; it prints their ids and goes on.
+#: An owner with a watchdog, which starts what belongs to a session of its own (a worker with a child, a server, one that writes
+#: a log, and one whose program lies there), and what does not: a pager and two programs of Python that read a file of it,
+#: one of another owner's session, and one of none; it prints their ids and goes on.
 OWNER = """
 import os, signal, subprocess, sys, time
 from datetime import datetime
@@ -32,12 +33,20 @@ sleep = "import time; time.sleep(60)"
 def start(command, **files):
     return subprocess.Popen(command, start_new_session=True, **files).pid
 
-mine = (folders[os.getpid()] / "worker.out").open("w")
+out = folders[os.getpid()] / "worker.out"
+mine = out.open("w")
+script = folders[os.getpid()] / "script.py"
+script.write_text(sleep)
+writes, reads = (f"log = open({str(out)!r}, {mode!r}); {sleep}" for mode in "ar")
 child = "import subprocess, sys; subprocess.run(['sleep', '60'])"
 ids = [
     start([sys.executable, "-c", child], stdout=mine),
     start([sys.executable, "-c", sleep, f"--session-dir={folders[os.getpid()]}"]),
-    start(["sleep", "60"], stdin=(folders[os.getpid()] / "worker.out").open()),
+    start([sys.executable, "-c", writes]),
+    start([sys.executable, "-u", str(script)]),
+    start(["sleep", "60"], stdin=out.open()),
+    start([sys.executable, "-c", sleep, str(out)]),
+    start([sys.executable, "-c", reads]),
     start([sys.executable, "-c", sleep], stdout=(folders[1] / "worker.out").open("w")),
     start([sys.executable, "-c", sleep]),
 ]
@@ -70,11 +79,11 @@ def test_what_a_session_has_started_ends_with_its_owner(how: str, tmp_path: Path
         else:
             owner.send_signal(signal.SIGKILL)
         end = time.monotonic() + 5
-        while any(map(alive, [*processes[:2], *child])) and time.monotonic() < end:
+        while any(map(alive, [*processes[:4], *child])) and time.monotonic() < end:
             time.sleep(0.05)
         left = [alive(each) for each in [*child, *processes]]
-        for each in (*child, *processes[2:]):
+        for each in (*child, *processes[4:]):
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
         owner.kill()
-    assert left == [False, False, False, True, True, True]
+    assert left == [False] * 5 + [True] * 5

@@ -129,7 +129,8 @@ class _Trial:
                 keys = (*named.keys, named.value.spec.word)
                 yield from _placed(partial(self._ask_reward, named.value, two, predictor.texts), keys)
             elif isinstance(named.value, Share):
-                yield from among_faults(named.value, predictor.texts, named.keys, self.recipe.evaluation.loss_draws)
+                texts, draws = self._texts(predictor), self.recipe.evaluation.loss_draws
+                yield from among_faults(named.value, texts, named.keys, draws)
                 yield from _placed(partial(self._ask_share, named.value, two), named.keys)
         yield from own_step_faults(self.recipe)
         if self.data is not None:
@@ -172,6 +173,11 @@ class _Trial:
         if trained is None and set(frozen) < set(names):
             return []
         return [(trained if trained is not None else compose(recipe, frozen), space)]
+
+    def _texts(self, predictor: Predictor) -> tuple[str, ...]:
+        """What a run's samples are of: all captions of the data, of which the model is asked under the first alone."""
+        captions = self.data.examples.captions if self.data is not None else None
+        return captions.texts if captions is not None and predictor.of_examples == "captions" else predictor.texts
 
     def _count(self, predictor: Predictor) -> None:
         total, learned = counted(predictor.inner.parameters())

@@ -15,8 +15,9 @@ from dualsweep.trainer.recipe.source_options import SourceOptions
 
 #: Of `rollout`: what a sampler of that name reads.
 _OF_SAMPLING = ("steps", "eta")
-#: Of `dual`: what says how far multipliers move, and what is read although none moves.
-_OF_MOVING, _OF_LOOP = ("step_size", "gain_warmup", "decay", "warmup"), ("every", "staleness")
+#: Of `dual`: what says how far multipliers move, what is read although none moves, and what although there is none at all, as
+#: steps are counted and told by it.
+_OF_MOVING, _OF_LOOP, _OF_STEPS = ("step_size", "gain_warmup", "decay", "warmup"), ("every", "staleness", "alpha"), ("every",)
 
 
 def is_unused(key: str, unused: frozenset[str]) -> bool:
@@ -65,10 +66,12 @@ def _of_rollout(recipe: Recipe) -> Iterator[str]:
         return  # it may read any of them
     if spec.gradient not in BALANCING:
         yield from ("rollout.flow", "rollout.reference")
-    if spec.gradient == "backpropagation":
-        yield from ("rollout.updates", "rollout.clip_range")
-    else:
-        yield from ("rollout.truncation", "rollout.activation_checkpointing")
+    if spec.gradient in ("backpropagation", "dag"):
+        yield "rollout.clip_range"
+    if spec.gradient != "backpropagation":
+        yield "rollout.truncation"
+        return
+    yield "rollout.updates"
     if spec.truncation.kind != "gaussian":
         yield "rollout.truncation.spread"
     if spec.truncation.kind == "none":
@@ -76,11 +79,10 @@ def _of_rollout(recipe: Recipe) -> Iterator[str]:
 
 
 def _of_dual(recipe: Recipe) -> Iterator[str]:
-    if not recipe.constraints:
-        yield from ("dual", "feasibility")
-        return
-    if recipe.amortised is not None:
-        yield from (f"dual.{key}" for key in type(recipe.dual).model_fields if key not in _OF_LOOP)
+    if not recipe.constraints or recipe.amortised is not None:
+        used = _OF_LOOP if recipe.constraints else _OF_STEPS
+        yield from (f"dual.{key}" for key in type(recipe.dual).model_fields if key not in used)
+        yield from () if recipe.constraints else ("feasibility",)
         return
     own = rule_of(recipe.dual.rule)
     yield from (f"dual.{key}" for rule in RULES.values() for key in rule.keys if key not in own.keys)
@@ -116,7 +118,8 @@ def _of_training(recipe: Recipe) -> Iterator[str]:
 def _of_evaluation(recipe: Recipe) -> Iterator[str]:
     evaluation = recipe.evaluation
     if not evaluation.samples:
-        yield from ("evaluation.sampler", "evaluation.sample_steps", "evaluation.metrics", "evaluation.grid")
+        # Not how they are made: `monitor`, samples of frozen models, and `dualsweep sample` and `export` ask for that too.
+        yield from ("evaluation.metrics", "evaluation.grid")
     if recipe.data is None:
         yield "evaluation.metrics"
     if evaluation.judge.call is not None:

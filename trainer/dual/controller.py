@@ -75,7 +75,7 @@ class Controller:
 
     def _moved(self, state: DualState, estimate: Estimate, average: Vector, usable: Booleans) -> Move:
         """The next multipliers, projected, and memory; both stay during the warm-up and where there is no usable slack."""
-        if self._warming(state):
+        if self._warming(state) or not len(average):
             return Move(state.multipliers, state.memory, np.full(len(average), np.nan))
         safe = np.where(usable, average, 0.0)
         if self._rule.second_order:

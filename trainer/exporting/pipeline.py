@@ -72,17 +72,18 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
         self, batch_size: int | None = None, prompt: str | list[str] | None = None, generator: Any = None,
         latents: Tensor | None = None, output_type: str = "pil", return_dict: bool = True,
         class_labels: str | int | list[str | int] | None = None, guidance_scale: float | None = None,
-        multipliers: Mapping[str, float] | None = None, num_inference_steps: int | None = None,
+        multipliers: Mapping[str, float] | None = None, num_inference_steps: int | None = None, first: int = 0,
     ) -> Any:  # fmt: skip
         """Samples as the model was evaluated, unless it is asked for others.
 
         batch_size      how many; one, or of several prompts or classes one each, 64 at most, unless given
         prompt          one or several texts in place of the model's own
-        class_labels    one or several classes, by name or number, of a model that is given any; in turn unless given
+        class_labels    one or several classes, by name, else by number, of a model that is given any; in turn unless given
         guidance_scale  of classifier-free guidance, of a model with an unconditional prediction; 1 is none
         multipliers     by constraint, of an amortised model; 0 where left out
         latents         the noise to start from [batch_size, *shape]
         num_inference_steps  the chain's own number alone: its steps are written down
+        first           how many samples of the same turn of prompts or classes came before
         output_type     `pil`, `np` [batch_size, height, width, channels] or `pt` [batch_size, channels, height, width], in [0, 1]
 
         Raises:
@@ -94,7 +95,7 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
                 f"`num_inference_steps` must be {len(told['steps'])}, those of the chain that was evaluated, but got "
                 f"{num_inference_steps}; leave it out, or sample by diffusers' own class where the model card names one"
             )
-        asks = self._guided(self._of_classes(self._asks(told, prompt), class_labels), guidance_scale)
+        asks = _from(first, self._guided(self._of_classes(self._asks(told, prompt), class_labels), guidance_scale))
         count = batch_size or min(_turns(asks), _UNASKED)
         shape = (count, *told["shape"])
         x = randn_tensor(shape, generator=generator, device=self.device) if latents is None else latents.to(self.device)
@@ -135,8 +136,8 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
         if wanted is None:
             return asks
         classes: list[str] = next((ask["classes"] for ask in asks if ask.get("classes")), [])
-        labels = [classes.index(each) if each in classes else each for each in (wanted if isinstance(wanted, list) else [wanted])]
-        if not all(isinstance(each, int) and 0 <= each < len(classes) for each in labels):
+        labels = [_number_of(str(each), classes) for each in (wanted if isinstance(wanted, list) else [wanted])]
+        if None in labels:
             known = f"of {', '.join(classes)}" if classes else "left out, as this model is given none"
             raise ValueError(f"`class_labels` must be {known}, but got {wanted!r}")
         return [{**ask, "labels": labels} if ask.get("classes") else ask for ask in asks]
@@ -255,6 +256,19 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
 
 def _turns(asks: list[dict[str, Any]]) -> int:
     return max([len(ask.get("prompts") or ask.get("labels") or " ") for ask in asks])
+
+
+def _from(first: int, asks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same, of which the first sample has the prompt or class that comes at position `first`."""
+    turns = [{key: (first % len(ask[key]), ask[key]) for key in ("prompts", "labels") if ask.get(key)} for ask in asks]
+    return [ask | {key: [*own[at:], *own[:at]] for key, (at, own) in turn.items()} for ask, turn in zip(asks, turns, strict=True)]
+
+
+def _number_of(label: str, classes: list[str]) -> int | None:
+    """The number of a class by its name, which may be digits too, else by these; None where there is none."""
+    if label in classes:
+        return classes.index(label)
+    return int(label) if label.isdecimal() and int(label) < len(classes) else None
 
 
 def _places(network: Any) -> list[Any]:

@@ -40,14 +40,16 @@ def _names_in(place: str | None, file: str) -> tuple[str, ...]:
 
 def number_of_classes(network: nn.Module) -> int | None:
     """How many classes a network of diffusers knows, that of no class not counted; None for one that knows none."""
-    config = getattr(network, "config", {})
+    if not is_a(network, "ModelMixin"):  # users' own have configurations of any kind
+        return None
+    config: Any = network.config
     if config.get("norm_type") == "ada_norm_zero":
         return int(config["num_embeds_ada_norm"])
     return config.get("num_class_embeds") if config.get("class_embed_type") is None else None
 
 
 def no_class(network: nn.Module, classes: int) -> int | None:
-    """The number by which a loaded network knows no class; None where it always has one. It drops none by itself any more."""
+    """The number by which a network of diffusers knows no class; None where it always has one. It drops none itself any more."""
     tables: list[Any] = [each for each in network.modules() if is_a(each, "LabelEmbedding")]
     for table in tables:
         table.dropout_prob = 0.0  # dropping classes at random would make two passes on one state disagree
@@ -93,7 +95,8 @@ def label_condition(spec: Model, network: nn.Module, names: Sequence[str]) -> Co
             f"a model's `condition: labels` must go with a class-conditional network, but {spec.load} holds a "
             f"{type(network).__name__} without classes; drop it, or start from `unet`"
         )
-    none = len(names) if own else no_class(network, known or 0)
+    dropped = no_class(network, known or 0)  # asked of users' own too, which may be of diffusers and drop classes
+    none = len(names) if own else dropped
     if spec.label is None:
         condition = of_classes(range(len(names)), none, texts=names, classes=names, of_examples="labels")
     elif spec.label < len(names):

@@ -32,21 +32,23 @@ class Condition(nn.Module):
     `without` [1, ...] are those of the unconditional prediction, for guidance; None where the network has none. `texts` are
     the prompts; where each example has one of its own, `of_examples`, they are its captions or the names of its classes: P then
     stands for none of them, where there is an unconditional prediction. `classes` are the names of all classes that the network
-    knows, as far as they are known. `negative` is the text given in place of none, `encoders` where lies what embeds texts.
+    knows, as far as they are known. `negative` is the text that guidance leads away from in place of none, and `none` [1, ...]
+    then what examples of no text are given; `encoders` is where lies what embeds texts.
     `pixels` is the number of pixels along a side of x's, for a network that also takes the size of the image.
     """
 
     def __init__(
         self, given: Mapping[str, Tensor], without: Mapping[str, Tensor] | None = None, texts: Sequence[str] = (),
         pixels: int | None = None, negative: str | None = None, encoders: str | None = None, *,
-        classes: Sequence[str] = (), of_examples: OfExamples = "",
+        classes: Sequence[str] = (), of_examples: OfExamples = "", none: Mapping[str, Tensor] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.names, self.texts, self.pixels = tuple(given), tuple(texts), pixels
         self.negative, self.encoders = negative, encoders
         self.classes, self.of_examples = tuple(classes), of_examples
         self.has_unconditional = without is not None
-        for key, values in (("given", given), ("without", without or {})):
+        self._of_no_text = "without" if none is None else "none"
+        for key, values in (("given", given), ("without", without or {}), ("none", none or {})):
             for name, value in values.items():
                 self.register_buffer(f"{key}_{name}", value)
 
@@ -66,7 +68,7 @@ class Condition(nn.Module):
     def _table(self, name: str, kind: str) -> Tensor:
         table = self.get_buffer(f"{kind}_{name}")
         if kind == "given" and self.of_examples and self.has_unconditional:
-            return torch.cat([table, self.get_buffer(f"without_{name}")])
+            return torch.cat([table, self.get_buffer(f"{self._of_no_text}_{name}")])
         return table
 
 

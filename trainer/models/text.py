@@ -109,19 +109,27 @@ def text_condition(
     names = ["encoder_hidden_states"]
     if len(rows) > 1:
         names.append("pooled_projections" if is_a(network, "SD3Transformer2DModel") else "text_embeds")
-    without = _encoded(pipeline, texts[:1], spec, True)[1::2]
+    without = _without(pipeline, spec, spec.negative_prompt)
     if "text_embeds" in names:
         _check_sizes(spec, network, rows[1].shape[1])
     given, others = (dict(zip(names, each, strict=True)) for each in (rows, without))
+    none = None
+    if captions and spec.negative_prompt is not None:
+        none = dict(zip(names, _without(pipeline, spec, None), strict=True))
     pixels = _pixels(str(spec.load), parts) if "text_embeds" in names else None
     of_examples: OfExamples = "captions" if captions else ""
-    return Condition(given, others, texts, pixels, spec.negative_prompt, str(spec.load), of_examples=of_examples)
+    return Condition(given, others, texts, pixels, spec.negative_prompt, str(spec.load), of_examples=of_examples, none=none)
 
 
 def _embedded(pipeline: Any, texts: Sequence[str], spec: Model) -> list[Tensor]:
     """What the pipeline embeds of the texts, [P, ...] each: tokens, and where the network takes that too, whole texts."""
     pieces = [_encoded(pipeline, texts[at : at + _AT_ONCE], spec, False)[::2] for at in range(0, len(texts), _AT_ONCE)]
     return [torch.cat(each) for each in zip(*pieces, strict=True)]
+
+
+def _without(pipeline: Any, spec: Model, negative: str | None) -> list[Tensor]:
+    """The same, [1, ...] each, of a text that guidance leads away from, or of what the pipeline takes for no text."""
+    return _encoded(pipeline, [""], spec, True, negative)[1::2]
 
 
 def _kept(pipeline: Any, texts: Sequence[str], spec: Model) -> list[Tensor]:
@@ -158,11 +166,11 @@ def _tokens(tokenizer: Any, name: str, texts: Sequence[str]) -> list[list[int]]:
 
 
 @torch.no_grad()
-def _encoded(pipeline: Any, texts: Sequence[str], spec: Model, guided: bool) -> list[Any]:
-    """What the pipeline embeds: of the texts, then of none; and the same again pooled, where the network takes that too."""
+def _encoded(pipeline: Any, texts: Sequence[str], spec: Model, guided: bool, negative: str | None = None) -> list[Any]:
+    """What the pipeline embeds: of the texts, then of none or `negative`; the same again pooled, where the network takes that."""
     options: dict[str, Any] = {
         "prompt": list(texts), "device": torch.device("cpu"), "num_images_per_prompt": 1, "do_classifier_free_guidance": guided,
-        "negative_prompt": [spec.negative_prompt] if guided and spec.negative_prompt is not None else None,
+        "negative_prompt": [negative] if negative is not None else None,
     }  # fmt: skip
     if hasattr(pipeline, "tokenizer_3"):
         options |= {"prompt_2": None, "prompt_3": None, "max_sequence_length": _LONGEST}

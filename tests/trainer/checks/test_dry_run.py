@@ -17,6 +17,7 @@ from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.data import examples
 from tests.trainer.conftest import WriteModule
 from tests.trainer.data.conftest import HEAD, recipe_of
+from tests.trainer.models.test_captions import images
 
 DIGITS = "data: {source: digits}\n"
 OPTIMIZER = "data: {{source: digits}}\ntrain: {{steps: 9, optimizer: {{call: torch.optim:{}}}}}"
@@ -328,6 +329,18 @@ def test_a_pattern_of_prompts_is_held_against_those_of_the_model(parts: str) -> 
     network = recipe_of(DIGITS, HEAD.replace("[16, 32]}", "[16, 32]}, condition: labels"))[0].model
     with pytest.raises(InputError, match=r"share.among.0: must fit a prompt or class that the model is given, but got 'fuor'"):
         dry_run(recipe.model_copy(update={"model": network}), document)
+
+
+def test_a_pattern_of_captions_is_held_against_all_of_the_data(parts: str, tmp_path: Path, text_to_image: str) -> None:
+    """The model is asked under a few of them alone."""
+    folder = images(tmp_path / "images", tuple(f"pear {number}" for number in range(80)))
+    share = "{of: dark, judge: 'dry_parts:Bright', calibration: 'dry_parts:shades', classes: [dark, bright], among: [%s]}"
+    head = HEAD.replace("constrained_training", "alignment")
+    head = head.replace("unet: {channels: [16, 32]}", f"load: {text_to_image}, condition: captions")
+    for pattern, faults in (("pear 79", 0), ("pear 80", 1)):
+        data = f"data: {{folder: {folder}, captions: text, grey: true}}\n"
+        told_of_it = told(f"{data}constraints:\n  - {{name: a, share: {share % pattern}, at_least: 0.1}}\n", head=head)
+        assert len(told_of_it) == faults and all("share.among.0: must fit a prompt" in each for each in told_of_it), told_of_it
 
 
 def test_a_reward_that_is_a_coroutine_is_refused_without_a_warning_of_python(

@@ -260,6 +260,28 @@ def test_a_class_stands_in_place_of_all_in_turn(cases: dict[str, Case]) -> None:
             loaded(cases[name])(class_labels="cat")
 
 
+def test_digits_that_name_a_class_are_its_name_and_no_position(cases: dict[str, Case], tmp_path: Path) -> None:
+    out = shutil.copytree(cases["of all classes"].folder / "out", tmp_path / "out")
+    config = out / "scheduler" / "scheduler_config.json"
+    told = json.loads(config.read_text())
+    for ask in told["_exported"]["asks"]:
+        ask["classes"] = [str(number) for number in range(1, 11)] if ask["classes"] else []
+    config.write_text(json.dumps(told))
+    pipeline = DiffusionPipeline.from_pretrained(str(out), custom_pipeline=str(out), trust_remote_code=True)
+    pipeline.set_progress_bar_config(disable=True)
+    model = exported_model._load_pyfunc(str(out))
+
+    def drawn(label: str | int) -> np.ndarray:
+        images = pipeline(2, class_labels=label, generator=torch.Generator().manual_seed(0), output_type="pt").images
+        return np.asarray(2 * images.numpy() - 1)
+
+    for label in ("8", "1", "10"):
+        np.testing.assert_array_equal(model.predict(pd.DataFrame({"num_samples": [2], "label": [label]})), drawn(label))
+        np.testing.assert_array_equal(drawn(int(label)), drawn(label))
+    assert np.abs(drawn("8") - drawn("9")).max() > 1e-3
+    np.testing.assert_array_equal(drawn(0), drawn("1"))  # a number that is no class's name is a position
+
+
 def from_our_noise(made: Case, **options: Any) -> np.ndarray:
     """The images [COUNT, channels, height, width] of what was exported, from the noise of our own samples."""
     pipeline = loaded(made)
@@ -332,6 +354,27 @@ def test_many_samples_of_a_table_have_all_classes_alike(cases: dict[str, Case], 
         np.testing.assert_allclose(model.predict(rows), 2 * of_one.numpy() - 1, atol=1e-5)
 
 
+def test_samples_of_a_turn_that_is_longer_than_a_part_go_on_where_the_last_part_ended(
+    cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = cases["of all classes"]
+    model, pipeline = exported_model._load_pyfunc(str(made.folder / "out")), loaded(made)
+    monkeypatch.setattr(exported_model, "_AT_ONCE", 4)
+    generator, sizes = torch.Generator().manual_seed(0), set[int]()
+    model._pipeline.unet.register_forward_pre_hook(lambda _, given: sizes.add(len(given[0])))
+    parts = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1], [2, 3]]
+    images = [pipeline(len(each), class_labels=each, generator=generator, output_type="pt").images for each in parts]
+    expected = 2 * torch.cat(images).numpy() - 1
+    np.testing.assert_allclose(model.predict(pd.DataFrame({"num_samples": [14]})), expected, atol=1e-5)
+    assert sizes == {4, 2}
+    texts = loaded(cases["of captions"])
+    both, second = (
+        texts(2, first=first, latents=torch.zeros(2, 2, 4, 4), output_type="pt").images.numpy() for first in (0, 1)
+    )  # fmt: skip
+    np.testing.assert_allclose(second, both[::-1], atol=1e-5)
+    assert np.abs(both[0] - both[1]).max() > 1e-4
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
@@ -341,7 +384,7 @@ def test_many_samples_of_a_table_have_all_classes_alike(cases: dict[str, Case], 
         ({"num_samples": [2.5]}, "`num_samples` must be a whole number from 1 on, but got 2.5; write 1"),
         ({"seed": [-1]}, "`seed` must be a whole number from 0 on, but got -1; write 0"),
         ({"label": ["cat"]}, "`label` must be of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, but got 'cat'"),
-        ({"label": ["12"]}, "`label` must be of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, but got 12"),
+        ({"label": ["12"]}, "`label` must be of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, but got '12'"),
         ({"prompt": ["a pear"]}, "`prompt` must go with a model of text, but this one takes no text; leave it out"),
         ({"guidance": [float("inf")]}, "`guidance` must be a finite number, 1 for none, but got inf"),
     ],

@@ -141,6 +141,27 @@ def test_captions_are_embedded_as_prompts_are_once_for_all_runs(
             torch.testing.assert_close(given, own)
 
 
+@pytest.mark.parametrize("kind", ["text_to_image", "sdxl", "sd3"])
+def test_who_loses_a_caption_is_shown_the_empty_text_and_guidance_leads_away_from_the_negative_one(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    place, x, nothing = request.getfixturevalue(kind), torch.zeros(1, 2, 4, 4), torch.tensor([len(TEXTS)])
+    spec = Model(load=place, condition="captions", guidance=2.0)
+    plain, led = (
+        Library(captions=TEXTS).predictor(each).condition
+        for each in (spec, spec.model_copy(update={"negative_prompt": "pear"}))
+    )  # fmt: skip
+    pear = Library().predictor(Model(load=place, prompt="pear")).condition
+    assert plain is not None and led is not None and pear is not None
+    for name in plain.names:
+        shown, empty = (each.arguments(x, nothing)[name] for each in (led, plain))
+        torch.testing.assert_close(shown, empty)
+        assert kind != "sdxl" or not shown.any()
+        torch.testing.assert_close(led.arguments(x, kind="without")[name], pear.arguments(x)[name])
+        assert not torch.equal(shown, led.arguments(x, kind="without")[name])
+        torch.testing.assert_close(led.arguments(x, torch.tensor([1]))[name], plain.arguments(x, torch.tensor([1]))[name])
+
+
 def test_captions_that_are_too_long_are_cut_and_told_once(
     text_to_image: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import DDPMScheduler, DiTTransformer2DModel, UNet2DModel
 from torch import Tensor, nn
 
 from dualsweep.trainer.config.diagnostics import InputError
@@ -18,6 +19,7 @@ from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
 from tests.trainer.engine.test_loop import run
+from tests.trainer.models.test_build import prepared
 from tests.trainer.recipes import digits
 
 CENTRES, SHARES = np.array([[-1.0, 0.5], [0.8, 0.2], [0.1, -0.9]], dtype=np.float32), np.array([0.6, 0.3, 0.1])
@@ -74,6 +76,35 @@ def test_without_dropout_no_example_is_shown_without_its_class(tmp_path: Path) -
     result, *_ = run(of_points(train={"condition_dropout": 0.0, "steps": 50}), tmp_path / "run")
     network: Any = restore(str(result.checkpoint)).predictor.inner
     assert (network.points[3] == 0).all() and (network.points[:3] != 0).all()
+
+
+class Configured(Points):
+    """With a configuration as users keep theirs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(width=2)
+
+
+def test_a_network_of_ones_own_may_have_a_configuration_of_any_kind(tmp_path: Path) -> None:
+    result, *_ = run(of_points(model={"call": CALLED + "Configured"}, train={"steps": 2}), tmp_path / "run")
+    assert restore(str(result.checkpoint)).predictor.texts == ("0", "1", "2")
+
+
+def own_transformer() -> DiTTransformer2DModel:
+    return DiTTransformer2DModel(
+        num_attention_heads=2, attention_head_dim=4, in_channels=1, num_layers=1, norm_num_groups=1, sample_size=8, patch_size=2,
+        num_embeds_ada_norm=11,
+    )  # fmt: skip
+
+
+def test_a_transformer_of_ones_own_is_given_every_label_in_training_too(tmp_path: Path) -> None:
+    """By itself it drops one in ten, by torch's own generator."""
+    recipe = digits(model={"unet": None, "call": CALLED + "own_transformer", "condition": "labels"})
+    predictor = prepared(recipe, tmp_path).primal.predictor.train()
+    x, t, labels = torch.randn(64, 1, 8, 8), torch.full((64,), 20), torch.arange(64) % 10
+    first, second = (predictor(x, t, labels) for _ in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
 LABELS = {"unet": {"channels": [8]}, "condition": "labels", "guidance": 2.0}
