@@ -19,6 +19,7 @@ from dualsweep.analysis.bounds import bounds_in
 from dualsweep.analysis.budgets import read_budgets
 from dualsweep.analysis.errors import ReviewError, nearest
 from dualsweep.analysis.judging import constraint_outcomes, judge, split_intervals
+from dualsweep.analysis.long_tags import joined
 from dualsweep.analysis.preference import PREFER, read_preference
 from dualsweep.analysis.requirements import TAG, read_required, required_of
 from dualsweep.analysis.store import open_client
@@ -54,8 +55,8 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
 
     client = open_client(tracking_uri)
     experiment, parent = _find_parent(client, tracking_uri, sweep)
-    objectives = _objectives(parent)
-    tags = parent.data.tags
+    tags = joined(parent.data.tags)
+    objectives = _objectives(tags, parent.info.run_id)
     budgets = read_budgets(tags.get("dualsweep.budgets", "[]"), parent.info.run_id)
     found, amortised = _children(client, experiment.experiment_id, parent.info.run_id, budgets)
     trials = judge(found, list(objectives))
@@ -65,7 +66,7 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         experiment_name=experiment.name,
         parent_run_id=parent.info.run_id,
         objectives=objectives,
-        reference_point=_reference_point(parent, len(objectives)),
+        reference_point=_reference_point(tags, parent.info.run_id, len(objectives)),
         trials=trials,
         sampler=parent.data.params.get("sampler.name", ""),
         sampler_seed=parent.data.params.get("sampler.seed", ""),
@@ -198,7 +199,7 @@ def _without_collecting() -> Iterator[None]:
 
 
 def _trial(run: Run, budgets: Sequence[Budget]) -> Trial:
-    tags, info = run.data.tags, run.info
+    tags, info = joined(run.data.tags), run.info
     logged = {name: _finite_or_inf(value) for name, value in run.data.metrics.items() if not name.startswith(_NOT_MEASURED)}
     logged |= bounds_in(tags, info.run_id)
     metrics, intervals = split_intervals(logged)
@@ -257,8 +258,8 @@ def _searched(tags: Mapping[str, str], run_id: str) -> dict[str, object]:
     return cast("dict[str, object]", params)
 
 
-def _objectives(parent: Run) -> dict[str, Direction]:
-    text = parent.data.tags.get("dualsweep.objectives", "")
+def _objectives(tags: Mapping[str, str], run_id: str) -> dict[str, Direction]:
+    text = tags.get("dualsweep.objectives", "")
     try:
         objectives = json.loads(text)
     except json.JSONDecodeError:
@@ -269,7 +270,7 @@ def _objectives(parent: Run) -> dict[str, Direction]:
         or not all(direction in ("minimize", "maximize") for direction in objectives.values())
     ):
         raise ReviewError(
-            f"The tag dualsweep.objectives of run {parent.info.run_id} must be a JSON object of metric names "
+            f"The tag dualsweep.objectives of run {run_id} must be a JSON object of metric names "
             f"to 'minimize' or 'maximize', but got {text!r}. Correct the tag in MLflow, or run the sweep anew."
         )
     return cast("dict[str, Direction]", objectives)
@@ -281,8 +282,8 @@ def _maximizes(parent: Run, objectives: Mapping[str, Direction]) -> bool:
     return parent.data.params.get("recipe.objective.maximize") == "true"
 
 
-def _reference_point(parent: Run, dimensions: int) -> tuple[float, ...] | None:
-    text = parent.data.tags.get("dualsweep.reference_point")
+def _reference_point(tags: Mapping[str, str], run_id: str, dimensions: int) -> tuple[float, ...] | None:
+    text = tags.get("dualsweep.reference_point")
     if text in (None, "null"):  # `null` takes back what an earlier start of the sweep said
         return None
     try:
@@ -291,7 +292,7 @@ def _reference_point(parent: Run, dimensions: int) -> tuple[float, ...] | None:
         point = ()
     if len(point) != dimensions or not all(map(math.isfinite, point)):
         raise ReviewError(
-            f"The tag dualsweep.reference_point of run {parent.info.run_id} must be a JSON list of "
+            f"The tag dualsweep.reference_point of run {run_id} must be a JSON list of "
             f"{dimensions} finite numbers, one an objective, but got {text!r}. Correct or delete the tag."
         )
     return point
