@@ -115,10 +115,13 @@ def test_what_a_trial_says_stays_text() -> None:
     assert own(html, "reason") == [HOSTILE] * 20
 
 
+@pytest.mark.parametrize("objectives", [1, 2, 3])
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_the_page_and_the_picture_of_few_or_no_trials(count: int) -> None:
-    record = made_up_sweep(count)
-    assert "objective" in page(record)
+def test_the_page_and_the_picture_of_few_or_no_trials(count: int, objectives: int) -> None:
+    record = made_up_sweep(count, objectives=dict(list(THREE.items())[:objectives]))
+    loaded = payload(page(record))
+    assert set(loaded["axes"]) <= {column["key"] for column in loaded["columns"]}
+    assert count or "No trial of the sweep has ended yet, so there is no front." in page(record)
     assert pixels(front_png(record, find_front(record))).std() > 1
 
 
