@@ -11,7 +11,6 @@ import gc
 import json
 import math
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
-    from dualsweep.trainer.amortised.front import AmortisedFront
-
 _PAGE = 1000
 _RUN_ID_LENGTH = 32
 #: MLflow's SQL stores keep an infinite metric as the largest double of its sign.
@@ -51,7 +48,8 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
     Raises:
         ReviewError: no store, experiment or sweep of that name, or its tags are not a sweep's.
     """
-    from dualsweep.analysis.common_draws import read_draws  # loads numpy, which importing this file must not
+    from dualsweep.analysis.amortised import read_amortised  # loads numpy, which importing this file must not
+    from dualsweep.analysis.common_draws import read_draws
 
     client = open_client(tracking_uri)
     experiment, parent = _find_parent(client, tracking_uri, sweep)
@@ -75,29 +73,8 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         required=decide,
         maximizes=_maximizes(parent, objectives),
         prefer=read_preference(wanted, parent.info.run_id) if (wanted := tags.get(PREFER)) else None,
-        amortised=_amortised(client, amortised),
+        amortised=read_amortised(client, amortised),
     )
-
-
-def _amortised(client: MlflowClient, runs: Sequence[Run]) -> AmortisedFront | None:
-    """The front of the newest amortised training that has one."""
-    if not runs:
-        return None
-    from dualsweep.trainer.amortised.front import FILE, front_in  # loads torch
-
-    for run in reversed(runs):
-        if FILE not in {each.path for each in client.list_artifacts(run.info.run_id)}:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            client.download_artifacts(run.info.run_id, FILE, folder)
-            try:
-                return front_in(folder)
-            except (ValueError, TypeError, KeyError) as error:
-                raise ReviewError(
-                    f"The artifact {FILE} of run {run.info.run_id} must be an amortised front, but got {type(error).__name__}: "
-                    f"{error}. Delete that run, or train it anew."
-                ) from None
-    return None
 
 
 def _find_parent(client: MlflowClient, tracking_uri: str, sweep: str) -> tuple[Experiment, Run]:
