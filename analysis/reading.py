@@ -85,7 +85,15 @@ def _find_parent(client: MlflowClient, tracking_uri: str, sweep: str) -> tuple[E
             parent = run.data.tags.get("mlflow.parentRunId")
             remedy = f"Its sweep is {parent!r}." if parent else "Give the sweep's name instead."
             raise ReviewError(f"A run must be tagged dualsweep.kind=sweep, but {sweep!r} has {kind!r}. {remedy}")
-        return client.get_experiment(run.info.experiment_id), run
+        experiment = client.get_experiment(run.info.experiment_id)
+        if "deleted" in (run.info.lifecycle_stage, experiment.lifecycle_stage):
+            whole = experiment.lifecycle_stage == "deleted"
+            way = f"experiments restore --experiment-id {experiment.experiment_id}" if whole else f"runs restore --run-id {sweep}"
+            raise ReviewError(
+                f"A sweep's run must be there to be reviewed, but {sweep!r} of {experiment.name!r} was deleted in MLflow and "
+                f"can be restored there (`mlflow {way}`). Restore it, or name another sweep."
+            )
+        return experiment, run
     experiment = _find_experiment(client, tracking_uri, sweep)
     parents = _parents(client, experiment.experiment_id)
     if not parents:

@@ -178,7 +178,5 @@ def test_a_run_whose_artifacts_are_out_of_reach_is_told(tmp_path: Path) -> None:
     client = MlflowClient(uri)
     experiment = client.create_experiment("away", artifact_location="ftp://127.0.0.1:9/x")
     run = client.create_run(experiment, tags={"dualsweep.kind": "training"}).info.run_id
-    with pytest.raises(
-        InputError, match=r"artifacts, are out of reach from here \(.*refused.*\); or name the training"
-    ):
+    with pytest.raises(InputError, match=r"artifacts, are out of reach from here \(.*refused.*\); or name the training"):
         explain_run(run, uri)
