@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dualsweep.analysis.front import Front, named
+from dualsweep.analysis.front import Front, ended_infeasible, named
 from dualsweep.analysis.noise import APART
 from dualsweep.analysis.prices.shadow import Pricing
 from dualsweep.analysis.recommendation.knee import Knee, find_knee
@@ -151,7 +151,8 @@ def _nothing(record: SweepRecord, front: Front, pricing: Pricing) -> str:
     decide = {each.name for each in least.constraints} if record.required is None else record.required
     missed = [each for each in least.constraints if each.name in decide and each.standing != "met" and each.violation > 0]
     none = "nothing is feasible" if record.admission(least) == "violated" else "nothing is known to be feasible"
-    lacks = f": {listed([_lack(each) for each in missed])}" if missed else ""
+    gave_up = ended_infeasible(least) if record.admission(least) == "violated" else ""
+    lacks = f": it {gave_up}" if gave_up else f": {listed([_lack(each) for each in missed])}" if missed else ""
     text = sentences([f"{none}; trial {least.trial_id} comes nearest{lacks}"])
     prices = [price for price in pricing.of([least]).prices if decide & set(price.budget.constraints)]
     worst = max(prices, key=lambda price: price.gain, default=None)
