@@ -202,6 +202,13 @@ def test_the_picture_tells_lines_apart_in_grey(comparison: Comparison) -> None:
     assert max(shades) - min(shades) > 80
 
 
+def test_names_of_sweeps_are_drawn_as_they_are() -> None:
+    odd, hidden = (record(name, [trial(0, (1.0, 2.0))]) for name in (r"costs $5\w and $6", "_hidden"))
+    drawn_whole = pixels(compare_png(compare([odd, hidden])))
+    without = pixels(compare_png(compare([odd, record("Xhidden", [trial(0, (1.0, 2.0))])])))
+    assert drawn_whole.shape == without.shape and drawn_whole[-60:].std() == pytest.approx(without[-60:].std(), rel=0.2)
+
+
 def test_markdown_has_a_row_for_each_group_and_the_runs(comparison: Comparison) -> None:
     text = markdown(comparison)
     assert sum(line.startswith("| ") for line in text.splitlines()) == 1 + 3

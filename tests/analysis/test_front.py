@@ -115,7 +115,7 @@ def test_without_a_feasible_trial_the_front_is_empty_and_the_least_violating_is_
 @pytest.mark.parametrize(
     ("standing", "values"), [("met", "meet the budgets"), ("undecided", "are not known to violate a budget")]
 )
-def test_a_trial_that_ended_infeasible_with_values_that_violate_nothing_is_told_so(standing: Standing, values: str) -> None:
+def test_a_trial_that_ended_infeasible_though_it_violates_nothing_is_told_so(standing: Standing, values: str) -> None:
     """Its multiplier was at its cap on training batches: nothing is violated by 0."""
     ended = replace(trial("a", 1, 1, standing=standing), status="infeasible")
     for others in ((), (trial("b", 2, 2, standing="violated", violation=0.2),)):
