@@ -109,6 +109,18 @@ def test_the_median_of_costs_counts_sweeps_that_never_got_there() -> None:
     assert said["to_95"]["trials"] == 2 and [each["to_95"]["trials"] for each in said["sweeps"]] == [1, 2, None]
 
 
+def test_of_sweeps_without_any_hypervolume_nothing_was_ever_reached() -> None:
+    """95 % of 0 is no hypervolume to reach, and trials that failed have not reached it."""
+    far, failed = [trial(0, (20, 20)), trial(1, (30, 1))], [trial(0, (1, 1), feasible=False)]
+    comparison = compare([record("a", far), record("b", failed)])
+    assert comparison.best == 0.0
+    assert [course.cost_of("trials", 0.0) for course in comparison.courses] == [math.inf, math.inf]
+    said = summary(comparison)
+    assert [set(each["to_95"].values()) | set(each["sweeps"][0]["to_95"].values()) for each in said["groups"]] == [{None}] * 2
+    assert markdown(comparison).count("never") == 2 * len(comparison.axes)
+    assert notes(comparison) == ["No sweep has a hypervolume above 0: no feasible trial is better than the reference point."]
+
+
 def test_the_reference_point_is_the_sweeps_own_or_made_of_all_of_them() -> None:
     first, second = [trial(0, (1, 4))], [trial(0, (3, 2)), trial(1, (99, 99), feasible=False)]
     own = compare([record("a", first), record("b", second)])

@@ -215,7 +215,7 @@ def test_trajectories_are_drawn_with_gaps_and_with_many_constraints() -> None:
 
 
 def test_text_of_users_is_drawn_as_it_is_and_never_as_mathematics() -> None:
-    """`$` twice is mathematics to matplotlib, where `\\w` is an error; and a label that begins with `_` is left out of a legend."""
+    """`$` twice is mathematics to matplotlib, where `\\w` is an error; a label with a first `_` is left out of its legends."""
     odd = r"costs $5\w and $6 \frac{"
     history = [(step, step / 10) for step in range(5)]
     record = made_up_sweep(5)
