@@ -203,13 +203,14 @@ ODD = ["null", "true", "-1", "1e400", "NaN", "1" + "0" * 400, "1e300", '"x"', '"
 
 def told(folder: Path) -> str:
     """All that `status` and `logs` print of a folder."""
-    console = Console(width=300, file=io.StringIO(), markup=False)
+    printed = io.StringIO()
+    console = Console(width=300, file=printed, markup=False)
     story = of_folder(folder)
     show(story.trainings(time.time()), console)
     for trial in dict.fromkeys(event["trial"] for event in story.events):
         for line in logs(story, trial, log_of_this_machine):
             console.print(line)
-    return console.file.getvalue().encode().decode()  # type: ignore[attr-defined]  # a StringIO
+    return printed.getvalue().encode().decode()
 
 
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
@@ -223,7 +224,8 @@ def test_records_whose_fields_are_of_other_types_hurt_nobody(odd: str, progress:
     (tmp_path / "events.jsonl").write_text("\n".join([*strange, *events]) + "\n")
     assert "0002" in told(tmp_path)
     for key in live["running"][0]:
-        (tmp_path / "live.json").write_text('{"time": 1, "over": false, "running": [%s]}' % _with(live["running"][0], key, odd))
+        running = _with(live["running"][0], key, odd)
+        (tmp_path / "live.json").write_text(f'{{"time": 1, "over": false, "running": [{running}]}}')
         assert "0001" in told(tmp_path)
     for key in live:
         (tmp_path / "live.json").write_text(_with(live, key, odd))
