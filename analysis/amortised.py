@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,9 +15,16 @@ from numpy.typing import NDArray
 from dualsweep.analysis.front import non_dominated
 from dualsweep.analysis.trials import JUDGED_STATUSES, Direction, SweepRecord, Trial
 from dualsweep.trainer import metric_names
+from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.wording import first_line
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
     from dualsweep.trainer.amortised.front import AmortisedFront
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,32 @@ class Gap:
     trial: Trial
     compared: int
     judged: int
+
+
+def read_amortised(client: MlflowClient, runs: Sequence[Run]) -> AmortisedFront | None:
+    """The front of the newest of a sweep's amortised trainings that has one; None too where their artifacts are out of reach."""
+    if not runs:
+        return None
+    from dualsweep.trainer.amortised.front import front_in  # loads torch
+
+    try:
+        for run in reversed(runs):
+            with tempfile.TemporaryDirectory() as folder:
+                if _download(client, run, folder) and (front := front_in(folder)) is not None:
+                    return front
+    except Exception as error:  # every store has an error of its own
+        _log.warning("the amortised front cannot be read (%s), and is left out", masked(first_line(error)))
+    return None
+
+
+def _download(client: MlflowClient, run: Run, folder: str) -> bool:
+    """Brings the file of a run's front into a folder; says whether it has one."""
+    from dualsweep.trainer.amortised.front import FILE
+
+    there = FILE in {each.path for each in client.list_artifacts(run.info.run_id)}
+    if there:
+        client.download_artifacts(run.info.run_id, FILE, folder)
+    return there
 
 
 def line(front: AmortisedFront, x: str, y: str, directions: Mapping[str, Direction]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """The certified band of a sweep's front, along one budget at a time, from what its trials logged.
 
 With one searched budget that is the whole band. With several it is the slice through a trial's other budgets, where those of
-the front's trials are the ones people ask for.
+the front's trials are the ones people ask for; where nothing is on the front, those of the trial that violates least are.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ def _contradiction(trials: Sequence[Trial], contradiction: Contradiction) -> str
 def slices(record: SweepRecord, front: Front) -> list[Slice]:
     """Return every band there is to draw: one along each budget, through each trial of the front (at most 40) where it matters.
 
-    Empty where no budget was searched, or too few trials say anything of the front.
+    With several budgets and no front it goes through the least violating trial. Empty where no budget was searched, too few
+    trials say anything of the front, or there is no trial to slice through.
     """
     budgets = record.budgets
     useful = [trial for trial in record.trials if _says_something(trial, budgets)]
@@ -102,6 +103,8 @@ def slices(record: SweepRecord, front: Front) -> list[Slice]:
         return []
     box = _box(budgets)
     through = _through(useful, front) if len(budgets) > 1 else [None]
+    if not through:
+        return []
     places, lines = [], []
     for trial in through:
         for place, budget in enumerate(budgets):
@@ -167,7 +170,8 @@ def _evenly(trials: Sequence[Trial], most: int) -> list[Trial]:
 
 def _through(useful: Sequence[Trial], front: Front) -> list[Trial | None]:
     ids = frozenset(trial.trial_id for trial in useful)
-    return [*_evenly([trial for trial in front.trials if trial.trial_id in ids], _SLICED)]
+    shown = front.trials or ((front.least_violating,) if front.least_violating else ())
+    return [*_evenly([trial for trial in shown if trial.trial_id in ids], _SLICED)]
 
 
 def _numbers(budget: Budget, trials: Sequence[Trial]) -> Vector:

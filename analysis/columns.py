@@ -39,7 +39,7 @@ class Column:
 
 
 def columns(record: SweepRecord) -> list[Column]:
-    """Return every column with at least one finite value: objectives first, then by group."""
+    """Return the objectives, the trials' numbers and every column with at least one finite value: by group, objectives first."""
     place = {trial.trial_id: float(number) for number, trial in enumerate(record.trials, 1)}
     named = {name for trial in record.trials for name in trial.metrics}
     measured = sorted(named - set(record.objectives))
@@ -58,7 +58,8 @@ def columns(record: SweepRecord) -> list[Column]:
         _column(record, "trial number", "trial number", "other", lambda trial: place[trial.trial_id]),
         _column(record, "seconds", "training time (s)", "other", attrgetter("seconds")),
     ]
-    kept = [c for c in made if c.group == "objectives" or any(map(math.isfinite, c.values))]
+    first_view = {*record.objectives, "trial number"}  # even where no trial has ended
+    kept = [c for c in made if c.key in first_view or any(map(math.isfinite, c.values))]
     return sorted(kept, key=lambda column: _GROUPS.index(column.group))
 
 

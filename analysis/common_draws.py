@@ -7,6 +7,7 @@ seed, other data, nothing kept) it is 0.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Sequence
 
@@ -16,12 +17,17 @@ from numpy.typing import NDArray
 from dualsweep.analysis.store import artifacts_of, download
 from dualsweep.analysis.trial_draws import TrialDraws
 from dualsweep.analysis.trials import JUDGED_STATUSES, Trial
+from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.evaluation.drawn import JointDraws
 from dualsweep.trainer.evaluation.draws_file import DRAWS, loaded, naming
 from dualsweep.trainer.evaluation.spread import mean_spread
 
 Vector = NDArray[np.float64]
 _MOST = 200
+#: Requests that a store may fail before it is asked no more: one that is away would be waited for with each.
+_FAILED = 3
+_log = logging.getLogger(__name__)
 
 
 def read_draws(tracking_uri: str, trials: Sequence[Trial]) -> dict[str, TrialDraws]:
@@ -30,18 +36,32 @@ def read_draws(tracking_uri: str, trials: Sequence[Trial]) -> dict[str, TrialDra
     Of at most `_MOST` trials: each is a request to the store, and a band rests on no more.
     """
     judged = [each for each in trials if each.status in JUDGED_STATUSES and each.replicates == 1]
-    trial_draws = {}
+    trial_draws, failures = dict[str, TrialDraws](), list[str]()
     for trial in judged if len(judged) <= _MOST else ():
-        if DRAWS not in artifacts_of(tracking_uri, trial):
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            data = download(tracking_uri, trial, DRAWS, folder).read_bytes()
         try:
-            drawn, seed = loaded(data)
-            trial_draws[trial.trial_id] = TrialDraws(drawn, seed, *naming(data))
+            data = _kept(tracking_uri, trial)
+        except Exception as error:  # every store has an error of its own
+            failures.append(masked(first_line(error)))
+            if len(failures) == _FAILED:
+                break
+            continue
+        try:
+            if data is not None:
+                drawn, seed = loaded(data)
+                trial_draws[trial.trial_id] = TrialDraws(drawn, seed, *naming(data))
         except ValueError:  # of another version: the trial counts as independent
             continue
+    if failures:
+        _log.warning("what trials drew cannot be read (%s), so their errors count as independent", failures[0])
     return trial_draws
+
+
+def _kept(tracking_uri: str, trial: Trial) -> bytes | None:
+    """A trial's file of draws; None where it has none."""
+    if DRAWS not in artifacts_of(tracking_uri, trial):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        return download(tracking_uri, trial, DRAWS, folder).read_bytes()
 
 
 def correlations(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> Vector | None:

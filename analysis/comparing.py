@@ -61,9 +61,9 @@ class Course:
         return found
 
     def cost_of(self, axis: str, volume: float) -> float:
-        """What it cost to reach this hypervolume; infinite where it was never reached."""
+        """What it cost to reach this hypervolume; infinite where it was never reached, or is none (0)."""
         reached = np.flatnonzero(np.asarray(self.volumes) >= volume)
-        return self.costs[axis][int(reached[0])] if len(reached) else math.inf
+        return self.costs[axis][int(reached[0])] if volume > 0 and len(reached) else math.inf
 
 
 @dataclass(frozen=True)

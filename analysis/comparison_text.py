@@ -43,7 +43,8 @@ def rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 def notes(comparison: Comparison) -> list[str]:
     """What a reader must know beside the table."""
-    lines = []
+    none = "No sweep has a hypervolume above 0: no feasible trial is better than the reference point."
+    lines = [] if comparison.best > 0 else [none]
     unfinished = sum(course.unfinished for course in comparison.courses)
     if unfinished:
         lines.append(f"{unfinished} trials that have not ended are left out.")

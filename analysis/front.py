@@ -170,7 +170,18 @@ def _note(record: SweepRecord, on_front: Sequence[Trial], admitted: Sequence[Tri
     none = f"None of {total} trials is known to be feasible, so there is no front{_others(record)}. Trial {least.trial_id}"
     if record.admission(least) == "undecided":
         return f"{none} is the nearest of the undecided: more draws (feasibility.draws) tell whether it is feasible."
+    if gave_up := ended_infeasible(least):
+        why = "in training a multiplier was at its limit (dual.cap) with its constraint violated, so it did not settle there"
+        return f"{none} {gave_up}: {why}, and it may not be on the front. Give it a higher limit or a smaller dual step size."
     return f"{none} violates least, by {record.violation(least):.4g}: give it more budget, more steps or a larger dual step size."
+
+
+def ended_infeasible(trial: Trial) -> str:
+    """Says so of a trial that ended as infeasible though its delivered weights violate nothing; empty of any other."""
+    if trial.status != "infeasible" or trial.standing not in ("met", "undecided"):
+        return ""
+    values = "meet the budgets" if trial.standing == "met" else "are not known to violate a budget"
+    return f"ended as infeasible, although its final values {values}"
 
 
 def _broken(record: SweepRecord) -> str:

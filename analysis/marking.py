@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from dualsweep.analysis.long_tags import LONGEST
 from dualsweep.analysis.review import Review
 from dualsweep.analysis.trials import SweepRecord, Trial
 from dualsweep.trainer import metric_names
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 KNEE = "knee"
 #: Requests to a server at a time; a local database takes one after another.
 _AT_A_TIME = 8
-#: Characters of a tag that every MLflow takes.
-_LONGEST = 5000
 
 
 def mark_trials(client: MlflowClient, record: SweepRecord, review: Review, *, remote: bool) -> int:
@@ -50,7 +49,7 @@ def marks_of(trial: Trial, review: Review) -> dict[str, str]:
     return {
         "front": _word(trial.trial_id in review.front.members),
         "feasible": trial.standing or "unknown",
-        "missed": ", ".join(trial.missed)[:_LONGEST] or "none",
+        "missed": ", ".join(trial.missed)[:LONGEST] or "none",
         "rank": "none" if rank is None else str(rank),
         "knee": _word(KNEE in review.named.get(trial.trial_id, ())),
         "recommended": ", ".join(review.named.get(trial.trial_id, ())) or "none",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dualsweep.analysis.description import describe
+from dualsweep.analysis.long_tags import in_parts
 from dualsweep.analysis.marking import mark_trials
 from dualsweep.analysis.preference import PREFER
 from dualsweep.analysis.review import Review
@@ -64,7 +65,8 @@ def record_preference(tracking_uri: str, record: SweepRecord) -> None:
     """
     client = open_client(tracking_uri)
     if record.prefer is not None:
-        client.set_tag(record.parent_run_id, PREFER, json.dumps(record.prefer.to_json()))
+        for name, text in in_parts({PREFER: json.dumps(record.prefer.to_json())}).items():
+            client.set_tag(record.parent_run_id, name, text)
     elif PREFER in client.get_run(record.parent_run_id).data.tags:
         client.delete_tag(record.parent_run_id, PREFER)
 

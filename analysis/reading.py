@@ -11,7 +11,6 @@ import gc
 import json
 import math
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -19,6 +18,7 @@ from dualsweep.analysis.bounds import bounds_in
 from dualsweep.analysis.budgets import read_budgets
 from dualsweep.analysis.errors import ReviewError, nearest
 from dualsweep.analysis.judging import constraint_outcomes, judge, split_intervals
+from dualsweep.analysis.long_tags import joined
 from dualsweep.analysis.preference import PREFER, read_preference
 from dualsweep.analysis.requirements import TAG, read_required, required_of
 from dualsweep.analysis.store import open_client
@@ -29,8 +29,6 @@ from dualsweep.trainer.config.masking import masked
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
-
-    from dualsweep.trainer.amortised.front import AmortisedFront
 
 _PAGE = 1000
 _RUN_ID_LENGTH = 32
@@ -50,12 +48,13 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
     Raises:
         ReviewError: no store, experiment or sweep of that name, or its tags are not a sweep's.
     """
-    from dualsweep.analysis.common_draws import read_draws  # loads numpy, which importing this file must not
+    from dualsweep.analysis.amortised import read_amortised  # loads numpy, which importing this file must not
+    from dualsweep.analysis.common_draws import read_draws
 
     client = open_client(tracking_uri)
     experiment, parent = _find_parent(client, tracking_uri, sweep)
-    objectives = _objectives(parent)
-    tags = parent.data.tags
+    tags = joined(parent.data.tags)
+    objectives = _objectives(tags, parent.info.run_id)
     budgets = read_budgets(tags.get("dualsweep.budgets", "[]"), parent.info.run_id)
     found, amortised = _children(client, experiment.experiment_id, parent.info.run_id, budgets)
     trials = judge(found, list(objectives))
@@ -65,7 +64,7 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         experiment_name=experiment.name,
         parent_run_id=parent.info.run_id,
         objectives=objectives,
-        reference_point=_reference_point(parent, len(objectives)),
+        reference_point=_reference_point(tags, parent.info.run_id, len(objectives)),
         trials=trials,
         sampler=parent.data.params.get("sampler.name", ""),
         sampler_seed=parent.data.params.get("sampler.seed", ""),
@@ -74,29 +73,8 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         required=decide,
         maximizes=_maximizes(parent, objectives),
         prefer=read_preference(wanted, parent.info.run_id) if (wanted := tags.get(PREFER)) else None,
-        amortised=_amortised(client, amortised),
+        amortised=read_amortised(client, amortised),
     )
-
-
-def _amortised(client: MlflowClient, runs: Sequence[Run]) -> AmortisedFront | None:
-    """The front of the newest amortised training that has one."""
-    if not runs:
-        return None
-    from dualsweep.trainer.amortised.front import FILE, front_in  # loads torch
-
-    for run in reversed(runs):
-        if FILE not in {each.path for each in client.list_artifacts(run.info.run_id)}:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            client.download_artifacts(run.info.run_id, FILE, folder)
-            try:
-                return front_in(folder)
-            except (ValueError, TypeError, KeyError) as error:
-                raise ReviewError(
-                    f"The artifact {FILE} of run {run.info.run_id} must be an amortised front, but got {type(error).__name__}: "
-                    f"{error}. Delete that run, or train it anew."
-                ) from None
-    return None
 
 
 def _find_parent(client: MlflowClient, tracking_uri: str, sweep: str) -> tuple[Experiment, Run]:
@@ -107,7 +85,15 @@ def _find_parent(client: MlflowClient, tracking_uri: str, sweep: str) -> tuple[E
             parent = run.data.tags.get("mlflow.parentRunId")
             remedy = f"Its sweep is {parent!r}." if parent else "Give the sweep's name instead."
             raise ReviewError(f"A run must be tagged dualsweep.kind=sweep, but {sweep!r} has {kind!r}. {remedy}")
-        return client.get_experiment(run.info.experiment_id), run
+        experiment = client.get_experiment(run.info.experiment_id)
+        if "deleted" in (run.info.lifecycle_stage, experiment.lifecycle_stage):
+            whole = experiment.lifecycle_stage == "deleted"
+            way = f"experiments restore --experiment-id {experiment.experiment_id}" if whole else f"runs restore --run-id {sweep}"
+            raise ReviewError(
+                f"A sweep's run must be there to be reviewed, but {sweep!r} of {experiment.name!r} was deleted in MLflow and "
+                f"can be restored there (`mlflow {way}`). Restore it, or name another sweep."
+            )
+        return experiment, run
     experiment = _find_experiment(client, tracking_uri, sweep)
     parents = _parents(client, experiment.experiment_id)
     if not parents:
@@ -198,7 +184,7 @@ def _without_collecting() -> Iterator[None]:
 
 
 def _trial(run: Run, budgets: Sequence[Budget]) -> Trial:
-    tags, info = run.data.tags, run.info
+    tags, info = joined(run.data.tags), run.info
     logged = {name: _finite_or_inf(value) for name, value in run.data.metrics.items() if not name.startswith(_NOT_MEASURED)}
     logged |= bounds_in(tags, info.run_id)
     metrics, intervals = split_intervals(logged)
@@ -257,8 +243,8 @@ def _searched(tags: Mapping[str, str], run_id: str) -> dict[str, object]:
     return cast("dict[str, object]", params)
 
 
-def _objectives(parent: Run) -> dict[str, Direction]:
-    text = parent.data.tags.get("dualsweep.objectives", "")
+def _objectives(tags: Mapping[str, str], run_id: str) -> dict[str, Direction]:
+    text = tags.get("dualsweep.objectives", "")
     try:
         objectives = json.loads(text)
     except json.JSONDecodeError:
@@ -269,7 +255,7 @@ def _objectives(parent: Run) -> dict[str, Direction]:
         or not all(direction in ("minimize", "maximize") for direction in objectives.values())
     ):
         raise ReviewError(
-            f"The tag dualsweep.objectives of run {parent.info.run_id} must be a JSON object of metric names "
+            f"The tag dualsweep.objectives of run {run_id} must be a JSON object of metric names "
             f"to 'minimize' or 'maximize', but got {text!r}. Correct the tag in MLflow, or run the sweep anew."
         )
     return cast("dict[str, Direction]", objectives)
@@ -281,8 +267,8 @@ def _maximizes(parent: Run, objectives: Mapping[str, Direction]) -> bool:
     return parent.data.params.get("recipe.objective.maximize") == "true"
 
 
-def _reference_point(parent: Run, dimensions: int) -> tuple[float, ...] | None:
-    text = parent.data.tags.get("dualsweep.reference_point")
+def _reference_point(tags: Mapping[str, str], run_id: str, dimensions: int) -> tuple[float, ...] | None:
+    text = tags.get("dualsweep.reference_point")
     if text in (None, "null"):  # `null` takes back what an earlier start of the sweep said
         return None
     try:
@@ -291,7 +277,7 @@ def _reference_point(parent: Run, dimensions: int) -> tuple[float, ...] | None:
         point = ()
     if len(point) != dimensions or not all(map(math.isfinite, point)):
         raise ReviewError(
-            f"The tag dualsweep.reference_point of run {parent.info.run_id} must be a JSON list of "
+            f"The tag dualsweep.reference_point of run {run_id} must be a JSON list of "
             f"{dimensions} finite numbers, one an objective, but got {text!r}. Correct or delete the tag."
         )
     return point

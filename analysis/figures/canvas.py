@@ -6,6 +6,7 @@ import io
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 DPI = 144
 
@@ -18,7 +19,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def png_bytes(figure: Figure) -> bytes:
-    """Return the figure as PNG."""
+    """Return the figure as PNG, its text as it is written: between two `$` matplotlib would read mathematics, and may fail."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor="white")
     return buffer.getvalue()

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.figures.canvas import new_figure, png_bytes
@@ -39,18 +40,15 @@ def trajectories_png(multipliers: Mapping[str, Trajectory], slacks: Mapping[str,
     figure = new_figure(8.0, 5.6)
     upper = figure.add_subplot(2, 1, 1)
     lower = figure.add_subplot(2, 1, 2, sharex=upper)
-    _draw(upper, multipliers, names)
-    _draw(lower, slacks, names)
+    # The lines were drawn from the least needy up, so that those in need lie on top.
+    drawn = _draw(upper, multipliers, names), _draw(lower, slacks, names)
     lower.axhline(0.0, color="#4a4f58", linewidth=0.9)
     upper.set_ylabel("multiplier λ")
     upper.tick_params(labelbottom=False)
     lower.set_ylabel("slack (≥ 0: satisfied)")
     lower.set_xlabel("primal step")
     figure.align_ylabels()
-    drawn = upper if len(upper.get_lines()) else lower
-    # The lines were drawn from the least needy up, so that those in need lie on top.
-    handles = list(reversed(drawn.get_legend_handles_labels()[0]))
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=10)
+    figure.legend(handles=(drawn[0] or drawn[1])[::-1], loc="outside lower center", ncols=5, frameon=False, fontsize=10)
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     return png_bytes(figure)
@@ -66,7 +64,9 @@ def _by_need(multipliers: Mapping[str, Trajectory], slacks: Mapping[str, Traject
     return sorted({*multipliers, *slacks}, key=lambda name: (final(name), name))
 
 
-def _draw(axes: Axes, histories: Mapping[str, Trajectory], names: Sequence[str]) -> None:
+def _draw(axes: Axes, histories: Mapping[str, Trajectory], names: Sequence[str]) -> list[Line2D]:
+    """Returns the lines that are named, also by what begins with `_`, which matplotlib would leave out of a legend."""
+    named = []
     others = len(names) - len(_COLOURS)
     for place, name in reversed([pair for pair in enumerate(names) if pair[1] in histories]):
         points = sorted(histories.get(name, ()))
@@ -74,10 +74,11 @@ def _draw(axes: Axes, histories: Mapping[str, Trajectory], names: Sequence[str])
         values = [value if math.isfinite(value) else math.nan for _, value in points]
         if place >= len(_COLOURS):
             label = f"{others} others" if place == len(_COLOURS) else None
-            axes.plot(steps, values, color=_GREY, linewidth=0.8, label=label)
+            lines = axes.plot(steps, values, color=_GREY, linewidth=0.8, label=label)
+            named += lines if label else []
             continue
         # Neighbouring lines differ in dash too, so that they are told apart in grey.
-        axes.plot(
+        named += axes.plot(
             steps,
             values,
             color=_COLOURS[place],
@@ -89,3 +90,4 @@ def _draw(axes: Axes, histories: Mapping[str, Trajectory], names: Sequence[str])
     axes.grid(color="#e8ebef", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+    return named

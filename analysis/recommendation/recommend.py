@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dualsweep.analysis.front import Front, named
+from dualsweep.analysis.front import Front, ended_infeasible, named
 from dualsweep.analysis.noise import APART
 from dualsweep.analysis.prices.shadow import Pricing
 from dualsweep.analysis.recommendation.knee import Knee, find_knee
@@ -13,7 +13,7 @@ from dualsweep.analysis.recommendation.points import Points
 from dualsweep.analysis.recommendation.preferred import Choice, by_weights, that_meets
 from dualsweep.analysis.recommendation.words import going_on, listed, own_budgets, sentences
 from dualsweep.analysis.text import number
-from dualsweep.analysis.trials import SweepRecord, Trial
+from dualsweep.analysis.trials import ConstraintRecord, SweepRecord, Trial
 
 #: So many points are named one by one; the JSON file has all.
 _NAMED = 6
@@ -71,7 +71,7 @@ def recommend(record: SweepRecord, front: Front) -> Recommendation:
     at = None if knee.row is None else front.trials[knee.row]
     pricing, choice = Pricing(record), Choice(None, "")
     if not front.trials:
-        return Recommendation(None, _nothing(front, pricing), nearest=front.least_violating)
+        return Recommendation(None, _nothing(record, front, pricing), nearest=front.least_violating)
     if record.prefer is not None:
         choose = by_weights(record, front, record.prefer) if record.prefer.weights else None
         choice = choose or that_meets(record, front, record.prefer, pricing)
@@ -143,18 +143,22 @@ def _alike(points: Points, knee: Knee) -> list[int]:
     return [j for j in range(len(points.trials)) if j != knee.row and (j in knee.alike or points.alike(knee.row or 0, j))]
 
 
-def _nothing(front: Front, pricing: Pricing) -> str:
+def _nothing(record: SweepRecord, front: Front, pricing: Pricing) -> str:
     """What to do where nothing is feasible: who comes nearest, what it lacks, and what the budgets in its way cost."""
     least = front.least_violating
     if least is None:
         return front.note
-    lacks = [
-        f"`{each.name}` misses its budget {number(each.budget)} by {number(-each.room)}"
-        for each in least.constraints
-        if each.room < 0
-    ]
-    none = "nothing is feasible" if least.standing == "violated" else "nothing is known to be feasible"
-    parts = [f"{none}; trial {least.trial_id} comes nearest" + (f": {listed(lacks)}" if lacks else "")]
-    worst = max(pricing.of([least]).prices, key=lambda price: price.gain, default=None)
-    text = sentences(parts)
+    decide = {each.name for each in least.constraints} if record.required is None else record.required
+    missed = [each for each in least.constraints if each.name in decide and each.standing != "met" and each.violation > 0]
+    none = "nothing is feasible" if record.admission(least) == "violated" else "nothing is known to be feasible"
+    gave_up = ended_infeasible(least) if record.admission(least) == "violated" else ""
+    lacks = f": it {gave_up}" if gave_up else f": {listed([_lack(each) for each in missed])}" if missed else ""
+    text = sentences([f"{none}; trial {least.trial_id} comes nearest{lacks}"])
+    prices = [price for price in pricing.of([least]).prices if decide & set(price.budget.constraints)]
+    worst = max(prices, key=lambda price: price.gain, default=None)
     return f"{text} {worst.sentence}" if worst is not None and worst.believed and worst.gain_low > 0 else text
+
+
+def _lack(outcome: ConstraintRecord) -> str:
+    relaxed = f" (relaxed by {number(outcome.relaxation)})" if outcome.relaxation else ""
+    return f"`{outcome.name}` misses its budget {number(outcome.budget)}{relaxed} by {number(outcome.violation)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.trials import JUDGED_STATUSES, SweepRecord
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.sweeps.records.folder_kind import RECORDS
@@ -18,6 +20,7 @@ from dualsweep.trainer.verdicts.class_share import ClassShare, class_shares_of, 
 
 #: Constraints whose wanted share is asked for, by name.
 Wanted = Mapping[str, float]
+_log = logging.getLogger(__name__)
 
 
 def beside_folder(explained: Explained, sweep: Path, trial_id: str, wanted: Wanted) -> Explained:
@@ -30,14 +33,15 @@ def beside_folder(explained: Explained, sweep: Path, trial_id: str, wanted: Want
 
 
 def beside_mlflow(explained: Explained, tracking_uri: str, sweep_run: str, trial_id: str, wanted: Wanted) -> Explained:
-    """The same of a trial whose sweep MLflow holds.
-
-    Raises:
-        ReviewError: there is no such sweep.
-    """
+    """The same of a trial whose sweep MLflow holds; what is explained of the trial alone where its sweep cannot be read."""
     from dualsweep.analysis.reading import read_sweep
 
-    return _beside(explained, read_sweep(tracking_uri, sweep_run), trial_id, wanted)
+    try:
+        record = read_sweep(tracking_uri, sweep_run)
+    except ReviewError as error:
+        _log.warning("what the sweep's other trials tell is left out: %s", error)
+        return explained
+    return _beside(explained, record, trial_id, wanted)
 
 
 def _beside(explained: Explained, record: SweepRecord, trial_id: str, wanted: Wanted) -> Explained:

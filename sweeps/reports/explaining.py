@@ -24,6 +24,8 @@ from dualsweep.sweeps.tracking.metrics_file import read_points
 from dualsweep.sweeps.tracking.spool import FOLDER, points_in
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.metric_names import sure
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.own_files import read_own
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _RUN_ID_LENGTH = 32
+_KINDS = ("trial", "replicate", "training")
 
 
 def explain_run(run: str, tracking_uri: str | None, wanted: Wanted = MappingProxyType({})) -> Explained:
@@ -109,14 +112,11 @@ def _from_mlflow(run_id: str, tracking_uri: str | None, wanted: Wanted) -> Expla
         run = client.get_run(run_id)
     except MlflowException:
         raise _refused(run_id, f"{uri} has no such run; name its store with --tracking-uri") from None
-    there = {each.path for each in client.list_artifacts(run_id)}
     if "dualsweep.replicates" in run.data.tags:
         raise _refused(run_id, "name one of its trainings' runs, which are below it")
-    if run.data.tags.get("dualsweep.kind") not in ("trial", "replicate", "training") or not {RESULT, RECIPE} <= there:
-        raise _refused(run_id, "name the run of a trial that has ended, not that of a sweep")
     with tempfile.TemporaryDirectory() as folder:
-        for name in (RESULT, RECIPE):
-            client.download_artifacts(run_id, name, folder)
+        if run.data.tags.get("dualsweep.kind") not in _KINDS or not _download(client, run_id, folder):
+            raise _refused(run_id, "name the run of a trial that has ended, not that of a sweep")
         explained = _explained(
             run_id, Path(folder), str(run.info.run_name), _logged_points(client, run_id, list(run.data.metrics))
         )
@@ -124,6 +124,23 @@ def _from_mlflow(run_id: str, tracking_uri: str | None, wanted: Wanted) -> Expla
     if tags["dualsweep.kind"] != "trial" or not {"mlflow.parentRunId", "dualsweep.trial"} <= set(tags):
         return explained
     return beside_mlflow(explained, uri, tags["mlflow.parentRunId"], tags["dualsweep.trial"], wanted)
+
+
+def _download(client: MlflowClient, run_id: str, folder: str) -> bool:
+    """Brings the result and the recipe of a run into a folder; says whether they are there.
+
+    Raises:
+        InputError: the store of artifacts is out of reach.
+    """
+    try:
+        if not {RESULT, RECIPE} <= {each.path for each in client.list_artifacts(run_id)}:
+            return False
+        for name in (RESULT, RECIPE):
+            client.download_artifacts(run_id, name, folder)
+    except Exception as error:  # every store has an error of its own
+        remedy = f"its result and recipe, MLflow's artifacts, are out of reach from here ({masked(first_line(error))})"
+        raise _refused(run_id, f"{remedy}; or name the training's folder") from None
+    return True
 
 
 def _logged_points(client: MlflowClient, run_id: str, metrics: Sequence[str]) -> Points:

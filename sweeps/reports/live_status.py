@@ -37,6 +37,35 @@ _EVENTS = {
     "started": (), "placed": ("node", "log", "step"), "phase": ("phase", "step"), "restarted": ("node", "log", "step"),
     "moved": ("node", "log", "step", "workers", "moved"), "ended": ("status", "feasible", "reason"),
 }  # fmt: skip
+#: Numbers beyond it are of no run: seconds of Unix time of the year 5138, or as many steps.
+_MOST = 1e11
+
+
+def _is(kind: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, kind)
+
+
+def _amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MOST
+
+
+def _figure(value: object) -> bool:
+    """Any float, of a training that diverged NaN or infinite too; a whole number as far as floats go."""
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MOST)
+
+
+def _figures(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_figure, value.values()))
+
+
+#: What the values of these keys are, where they are there.
+_FIELDS: dict[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("trial", "event", "phase", "node", "log", "moved", "status", "feasible", "reason"), _is(str)),
+    **dict.fromkeys(("time", "share", "step", "steps", "seconds", "restarts", "workers"), _amount),
+    **dict.fromkeys(("slacks", "multipliers"), _figures), "objective": _figure, "params": _is(dict),
+}  # fmt: skip
+#: Those that may be null too, as nobody has told them yet.
+_UNTOLD_YET = frozenset({"phase", "node", "time", "steps", "seconds", "workers", "objective"})
 
 
 @dataclass(frozen=True)
@@ -55,10 +84,9 @@ class Story:
         if events is None and live is None:
             return None
         state = _parsed(live or "") or {}
-        known = [isinstance(state.get(key), kind) for key, kind in (("running", list), ("time", int | float), ("over", bool))]
-        if not all(known):
+        if not (isinstance(state.get("running"), list) and _amount(state.get("time")) and isinstance(state.get("over"), bool)):
             state = {"running": [], "time": 0.0, "over": True}
-        running = [each for each in state["running"] if isinstance(each, dict) and isinstance(each.get("trial"), str)]
+        running = [each for each in state["running"] if isinstance(each, dict) and _is_record(each)]
         lines = [each for line in (events or "").splitlines() if (each := _parsed(line)) is not None and _is_event(each)]
         return cls(lines, running, state["time"], state["over"])
 
@@ -89,15 +117,22 @@ def _parsed(line: str) -> Record | None:
     """The record of a line; None of one that is only half there, or is none."""
     try:
         parsed = json.loads(line)
+        json.dumps(parsed, ensure_ascii=False).encode()  # halves of surrogate pairs, which cannot be printed
     except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
 
 
+def _is_record(record: Record) -> bool:
+    """Whether a record is of a training, as `Journal` writes it: a folder may be damaged, or a stranger's."""
+    there = [(key, record[key], is_one) for key, is_one in _FIELDS.items() if key in record]
+    return "trial" in record and all(is_one(value) or (value is None and key in _UNTOLD_YET) for key, value, is_one in there)
+
+
 def _is_event(record: Record) -> bool:
-    """Whether a record is an event as `Journal` writes it: a folder may be damaged, or a stranger's."""
+    """Whether a record is an event."""
     needed = _EVENTS.get(str(record.get("event")))
-    return isinstance(record.get("trial"), str) and needed is not None and all(key in record for key in needed)
+    return _is_record(record) and needed is not None and all(key in record for key in needed)
 
 
 def of_job(job: Job) -> Story | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
@@ -38,11 +38,12 @@ from dualsweep.sweeps.reports.place import Place, place_of, sweep_place
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import lasting_path
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.storage import as_file_name, check_writable, is_local, local_path
 
 
 class Reviewed(NamedTuple):
-    """A sweep, its review, and the link of its saved view in the MLflow UI, None where this MLflow takes none."""
+    """A sweep, its review, and the link of its saved view in the MLflow UI, None where this MLflow takes none, or no writing."""
 
     record: SweepRecord
     review: Review
@@ -59,24 +60,38 @@ def get_ready() -> None:
 def review_of(tracking_uri: str, sweep: str, folder: Path, console: Console, prefer: str | None = None) -> Reviewed:
     """Reads a sweep from MLflow, writes its figures into `folder` and puts the review and the front's models into MLflow.
 
-    `prefer` (`--prefer`) takes the place of the preference that the sweep records, there too.
+    `prefer` (`--prefer`) takes the place of the preference that the sweep records, there too. Where the store refuses to be
+    written to, as for one who may only read, it is said and the review is only in its files.
 
     Raises:
         ReviewError: no such store or sweep.
         InputError: `prefer` is no preference for this sweep.
     """
     prepare()
-    from dualsweep.sweeps.tracking.models import log_models  # MLflow and torch take seconds
-
     record = read_sweep(tracking_uri, sweep)
     if prefer is not None:
         measured = sorted({name for trial in record.trials for name in trial.metrics})
         record = replace(record, prefer=read_option(prefer, list(record.objectives), measured))
-        record_preference(tracking_uri, record)
     pictures = thumbnails(tracking_uri, record, find_front(record))
     made = review(record, folder, base_url=base_url_of(tracking_uri), thumbnails=pictures)
-    models = log_models(tracking_uri, made.front, lambda text: console.print(text, highlight=False, soft_wrap=True))
-    return Reviewed(record, made, publish(tracking_uri, record, made, models=models))
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    try:
+        return Reviewed(record, made, _store(tracking_uri, record, made, prefer is not None, say))
+    except Exception as error:  # each store, and each one's store of artifacts, has errors of its own
+        say(f"the review is in {folder}, but could not be stored in MLflow ({masked(first_line(error))})")
+        return Reviewed(record, made, None)
+
+
+def _store(tracking_uri: str, record: SweepRecord, made: Review, new_preference: bool, say: Callable[[str], None]) -> str | None:
+    """Puts the preference, the front's models and the review into MLflow; returns the link of the saved view."""
+    from dualsweep.sweeps.tracking.models import log_models  # MLflow and torch take seconds
+
+    if new_preference:
+        record_preference(tracking_uri, record)
+    return publish(tracking_uri, record, made, models=log_models(tracking_uri, made.front, say))
 
 
 def show(record: SweepRecord, made: Review, console: Console, view: str = "") -> None:

@@ -26,11 +26,9 @@ from dualsweep.sweeps.tracking.spool import Record, points_in, read
 from dualsweep.sweeps.tracking.wire import (
     METRICS,
     PARAM,
-    TAG,
-    TAGS,
     dataset_input,
-    in_parts,
     is_refusal,
+    log_values,
     nonfinite_tag,
     points_of,
     taken_name,
@@ -203,7 +201,7 @@ class Delivery:
         self._on_sent()
 
     def _log(self, client: MlflowClient, entry: Entry, records: list[Record]) -> None:
-        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.entities import Metric
 
         run_id = entry.run_id or ""
         tags: dict[str, str] = {}
@@ -216,12 +214,7 @@ class Delivery:
                 Metric(taken_name(key), value, record["time_ms"], record["step"]) for key, value in points_of(record).items()
             ]
         tags |= self._changed(client, run_id, params)
-        for part in in_parts(list(params.items()), TAGS):
-            client.log_batch(run_id, params=[Param(key, value) for key, value in part])
-        for part in in_parts(metrics, METRICS):
-            client.log_batch(run_id, metrics=part)
-        for part in in_parts(list(tags.items()), TAGS):
-            client.log_batch(run_id, tags=[RunTag(key, str(value)[:TAG]) for key, value in part])
+        log_values(client, run_id, params, metrics, tags)
         if datasets := [dataset_input(record["dataset"]) for record in records if record["kind"] == "dataset"]:
             client.log_inputs(run_id, datasets=datasets[-1:])
         artifacts = [(record["path"], record["folder"]) for record in records if record["kind"] == "artifact"]

@@ -22,7 +22,7 @@ from dualsweep.sweeps.tracking.metrics_file import read_points
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.origin import origin
 from dualsweep.sweeps.tracking.tracker import RUN_STATUS
-from dualsweep.sweeps.tracking.wire import charted, dataset_input
+from dualsweep.sweeps.tracking.wire import charted, dataset_input, log_values, taken_name
 from dualsweep.trainer.checks.unused_keys import in_use
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.storage import write_file
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 KIND = "training"
 #: Where a training's folder keeps the store and the run that it was logged to.
 LOGGED = "mlflow.json"
-_AT_ONCE = 100
 
 
 def log_training(uri: str, output: str, folder: Path, explained: Explained, file: str) -> str:
@@ -45,7 +44,7 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained, file
         mlflow.exceptions.MlflowException: the store does not answer, or refuses.
     """
     prepare()
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import Metric
 
     client, name, result = client_of(uri), explained.recipe.name, explained.result
     experiment = experiment_of(client, uri, name)
@@ -59,20 +58,16 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained, file
         else client.create_run(experiment, tags=mark | {"dualsweep.output": masked(output)}, run_name=name)
     ).info.run_id
     recorded = read_points(folder)
-    params = [Param(key, str(value)) for key, value in in_use(explained.recipe).items()]
+    params = {key: str(value) for key, value in in_use(explained.recipe).items()}
     metrics = [
-        Metric(key, value, int(point.time * 1000), point.step)
+        Metric(taken_name(key), value, int(point.time * 1000), point.step)
         for point in recorded
         for key, value in charted(point.metrics, final=point.final).items()
         if math.isfinite(value)
     ]
-    for start in range(0, len(params), _AT_ONCE):
-        client.log_batch(run, params=params[start : start + _AT_ONCE])
-    for start in range(0, len(metrics), 10 * _AT_ONCE):
-        client.log_batch(run, metrics=metrics[start : start + 10 * _AT_ONCE])
     bounds = bounds_tag(recorded[-1].metrics) if recorded else {}
     tags = explained.tags() | origin(file) | bounds | {"dualsweep.status": result.status, "dualsweep.reason": result.reason}
-    client.log_batch(run, tags=[RunTag(key, value[:8000]) for key, value in tags.items()])
+    log_values(client, run, params, metrics, tags)
     _add_files(client, run, folder, output, recorded, explained)
     client.set_terminated(run, RUN_STATUS.get(result.status, "FINISHED"))
     return str(run)

@@ -9,17 +9,21 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from dualsweep.analysis import long_tags
 from dualsweep.sweeps.tracking.spool import Record
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.masking import masked
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput, Metric
     from mlflow.exceptions import MlflowException
 
 #: MLflow's limits for one request, and for the length of names and values.
 METRICS, TAGS = 1000, 100
 KEY, PARAM, TAG, DIGEST = 250, 6000, 8000, 36
+#: Characters of params or tags in one request: a server takes a million in all, with names, and text in text has more.
+_TEXT = 400_000
 #: Answers after which sending the same again is no use.
 _REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS")
 #: Errors of a database that goes away, which MLflow calls a BAD_REQUEST as well, unless their driver calls them operational.
@@ -81,6 +85,32 @@ def taken_name(key: str) -> str:
     return posixpath.join(*parts)[:KEY] if parts else "_"
 
 
-def in_parts(whole: list[Any], size: int) -> Iterator[list[Any]]:
-    """A list in lists of at most so many."""
-    return (whole[start : start + size] for start in range(0, len(whole), size))
+def log_values(
+    client: MlflowClient, run_id: str, params: Mapping[str, str], metrics: list[Metric], tags: Mapping[str, str]
+) -> None:
+    """Logs any number of values of any length, in as many requests as MLflow's limits ask for: tags of JSON are written in parts
+    (`dualsweep.analysis.long_tags`), other values that are too long are cut.
+    """
+    from mlflow.entities import Param, RunTag
+
+    for pairs in _requests({taken_name(key): value[:PARAM] for key, value in params.items()}):
+        client.log_batch(run_id, params=[Param(key, value) for key, value in pairs])
+    for start in range(0, len(metrics), METRICS):
+        client.log_batch(run_id, metrics=metrics[start : start + METRICS])
+    for pairs in _requests({key: str(value)[:TAG] for key, value in long_tags.in_parts(tags).items()}):
+        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in pairs])
+
+
+def _requests(values: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
+    """Names and values in lists of what one request holds."""
+    request: list[tuple[str, str]] = []
+    size = 0
+    for pair in values.items():
+        length = sum(map(len, map(json.dumps, pair)))
+        if request and (len(request) == TAGS or size + length > _TEXT):
+            yield request
+            request, size = [], 0
+        request.append(pair)
+        size += length
+    if request:
+        yield request

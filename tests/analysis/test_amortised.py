@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
-from dualsweep.analysis.amortised import direction_of, gap, line, sentence
+from dualsweep.analysis.amortised import direction_of, gap, line, read_amortised, sentence
 from dualsweep.analysis.description import describe
 from dualsweep.analysis.figures.front_html import front_html
 from dualsweep.analysis.figures.front_png import front_png
@@ -20,6 +22,7 @@ from dualsweep.trainer.amortised.front import AmortisedFront, FrontPoint
 from dualsweep.trainer.amortised.spread import MultiplierRange
 from dualsweep.trainer.dual.problem import ConstrainedProblem
 from tests.analysis.page import text_in
+from tests.stores import empty_store
 
 
 def tilted(kind: str = "at_most") -> AmortisedFront:
@@ -104,3 +107,18 @@ def test_the_line_is_in_the_picture():
     colour = np.array([0x0F, 0x76, 0x6E]) / 255
     counts = [int((np.abs(picture[..., :3] - colour).max(axis=2) < 0.05).sum()) for picture in pictures]
     assert counts[0] > 200 and counts[1] == 0
+
+
+def test_the_front_of_the_newest_training_that_has_one_is_read(tmp_path: Path) -> None:
+    client = MlflowClient(empty_store(tmp_path))
+    experiment = client.create_experiment("a", artifact_location=(tmp_path / "artifacts").as_uri())
+    runs = [client.create_run(experiment) for _ in range(3)]
+    for run, steps in zip(runs[:2], (1, 2), strict=True):
+        text = json.dumps(replace(tilted(), steps=steps).to_json())
+        client.log_text(run.info.run_id, text, "amortised.json")
+    read = read_amortised(client, runs)
+    assert read is not None and read.steps == 2 and len(read.points) == 17
+    assert read_amortised(client, runs[2:]) is None and read_amortised(client, []) is None
+    client.log_text(runs[2].info.run_id, "{}", "amortised.json")
+    again = read_amortised(client, runs)
+    assert again is not None and again.steps == 2, "what is no front is passed over"

@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ from dualsweep.analysis.budgets import read_budgets, write_budgets
 from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.front import find_front
 from dualsweep.analysis.judging import constraint_outcomes, judge
+from dualsweep.analysis.review import review
 from dualsweep.analysis.trials import Budget, Direction, SweepRecord, Trial
 from dualsweep.trainer.recipe.bound import Sense
+from tests.analysis.page import text_in
 
 COSTS = {"four": 0.004, "five": 0.002}
 
@@ -77,6 +80,30 @@ def test_with_several_budgets_it_is_a_slice_through_each_trial_of_the_front() ->
         kept = by_id[band.through or ""].metrics[f"budget/{other}"]
         truth = np.array([known({band.budget.constraints[0]: number, other: kept}) for number in band.at])
         assert (np.array(band.lower) <= truth + 1e-9).all() and (truth <= np.array(band.upper) + 1e-9).all()
+
+
+def test_without_a_front_it_is_a_slice_through_the_least_violating_trial(tmp_path: Path) -> None:
+    record = sweep(8, names=("four", "five"))
+    missed = tuple(
+        replace(each, standing="violated", metrics={**each.metrics, "violation/max": 1.0 + place})
+        for place, each in enumerate(record.trials)
+    )
+    nothing = replace(record, trials=missed)
+    bands = slices(nothing, find_front(nothing))
+    assert [(each.budget.constraints[0], each.through) for each in bands] == [("four", "0000"), ("five", "0000")]
+    assert '"through":"0000"' in text_in(review(nothing, tmp_path).front_html.read_text())
+
+
+def test_no_slice_where_no_trial_may_be_sliced_through(tmp_path: Path) -> None:
+    """Of the only one on the front no multiplier is known, and of trials without a finite objective no front is."""
+    record = sweep(8, names=("four", "five"))
+    best, *others = record.trials
+    outcomes = tuple(replace(each, multiplier=math.nan) for each in best.constraints)
+    blind = replace(best, constraints=outcomes, metrics={**best.metrics, "objective": 0.0, "value/four": 0.0, "value/five": 0.0})
+    unmeasured = replace(record, objectives={"eval/fid": "minimize"})
+    for bare in (replace(record, trials=(blind, *others)), unmeasured):
+        assert slices(bare, find_front(bare)) == []
+        assert review(bare, tmp_path).front_html.exists()
 
 
 def test_no_band_where_nothing_certifies_one() -> None:

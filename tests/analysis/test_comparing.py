@@ -109,6 +109,18 @@ def test_the_median_of_costs_counts_sweeps_that_never_got_there() -> None:
     assert said["to_95"]["trials"] == 2 and [each["to_95"]["trials"] for each in said["sweeps"]] == [1, 2, None]
 
 
+def test_of_sweeps_without_any_hypervolume_nothing_was_ever_reached() -> None:
+    """95 % of 0 is no hypervolume to reach, and trials that failed have not reached it."""
+    far, failed = [trial(0, (20, 20)), trial(1, (30, 1))], [trial(0, (1, 1), feasible=False)]
+    comparison = compare([record("a", far), record("b", failed)])
+    assert comparison.best == 0.0
+    assert [course.cost_of("trials", 0.0) for course in comparison.courses] == [math.inf, math.inf]
+    said = summary(comparison)
+    assert [set(each["to_95"].values()) | set(each["sweeps"][0]["to_95"].values()) for each in said["groups"]] == [{None}] * 2
+    assert markdown(comparison).count("never") == 2 * len(comparison.axes)
+    assert notes(comparison) == ["No sweep has a hypervolume above 0: no feasible trial is better than the reference point."]
+
+
 def test_the_reference_point_is_the_sweeps_own_or_made_of_all_of_them() -> None:
     first, second = [trial(0, (1, 4))], [trial(0, (3, 2)), trial(1, (99, 99), feasible=False)]
     own = compare([record("a", first), record("b", second)])
@@ -200,6 +212,13 @@ def test_the_picture_tells_lines_apart_in_grey(comparison: Comparison) -> None:
     greys = np.round(inked @ [0.299, 0.587, 0.114]).astype(int)
     shades = [shade for shade in range(256) if (greys == shade).sum() > 200]
     assert max(shades) - min(shades) > 80
+
+
+def test_names_of_sweeps_are_drawn_as_they_are() -> None:
+    odd, hidden = (record(name, [trial(0, (1.0, 2.0))]) for name in (r"costs $5\w and $6", "_hidden"))
+    drawn_whole = pixels(compare_png(compare([odd, hidden])))
+    without = pixels(compare_png(compare([odd, record("Xhidden", [trial(0, (1.0, 2.0))])])))
+    assert drawn_whole.shape == without.shape and drawn_whole[-60:].std() == pytest.approx(without[-60:].std(), rel=0.2)
 
 
 def test_markdown_has_a_row_for_each_group_and_the_runs(comparison: Comparison) -> None:

@@ -115,10 +115,13 @@ def test_what_a_trial_says_stays_text() -> None:
     assert own(html, "reason") == [HOSTILE] * 20
 
 
+@pytest.mark.parametrize("objectives", [1, 2, 3])
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_the_page_and_the_picture_of_few_or_no_trials(count: int) -> None:
-    record = made_up_sweep(count)
-    assert "objective" in page(record)
+def test_the_page_and_the_picture_of_few_or_no_trials(count: int, objectives: int) -> None:
+    record = made_up_sweep(count, objectives=dict(list(THREE.items())[:objectives]))
+    loaded = payload(page(record))
+    assert set(loaded["axes"]) <= {column["key"] for column in loaded["columns"]}
+    assert count or "No trial of the sweep has ended yet, so there is no front." in page(record)
     assert pixels(front_png(record, find_front(record))).std() > 1
 
 
@@ -209,3 +212,17 @@ def test_trajectories_are_drawn_with_gaps_and_with_many_constraints() -> None:
     assert pixels(trajectories_png({}, {"four": [(0, 0.1)]})).std() > 3
     with pytest.raises(ReviewError, match="at least one"):
         trajectories_png({"four": []}, {})
+
+
+def test_text_of_users_is_drawn_as_it_is_and_never_as_mathematics() -> None:
+    """`$` twice is mathematics to matplotlib, where `\\w` is an error; a label with a first `_` is left out of its legends."""
+    odd = r"costs $5\w and $6 \frac{"
+    history = [(step, step / 10) for step in range(5)]
+    record = made_up_sweep(5)
+    failed = tuple(replace(trial, status="failed", reason=odd, standing=None) for trial in record.trials)
+    record = replace(record, experiment_name=odd, trials=failed)
+    assert pixels(front_png(record, find_front(record))).std() > 1
+    assert pixels(trajectories_png({odd: history}, {odd: history}, title=odd)).std() > 3
+    plain, hidden = (trajectories_png({name: history}, {name: history}) for name in ("x", "_x"))
+    below = [pixels(png)[-60:].std() for png in (plain, hidden)]
+    assert below[1] == pytest.approx(below[0], rel=0.3), "the legend, below the axes"

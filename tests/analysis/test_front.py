@@ -112,6 +112,21 @@ def test_without_a_feasible_trial_the_front_is_empty_and_the_least_violating_is_
     assert "Trial b violates least, by 0.2" in front.note
 
 
+@pytest.mark.parametrize(
+    ("standing", "values"), [("met", "meet the budgets"), ("undecided", "are not known to violate a budget")]
+)
+def test_a_trial_that_ended_infeasible_though_it_violates_nothing_is_told_so(standing: Standing, values: str) -> None:
+    """Its multiplier was at its cap on training batches: nothing is violated by 0."""
+    ended = replace(trial("a", 1, 1, standing=standing), status="infeasible")
+    for others in ((), (trial("b", 2, 2, standing="violated", violation=0.2),)):
+        sweep = record(ended, *others)
+        front = find_front(sweep)
+        assert front.trials == () and "by 0" not in front.note
+        assert f"Trial a ended as infeasible, although its final values {values}: in training a multiplier was at" in front.note
+        said = f"trial a comes nearest: it ended as infeasible, although its final values {values}."
+        assert recommend(sweep, front).knee_reason == f"Nothing is feasible; {said}"
+
+
 def test_equal_violations_share_a_rank() -> None:
     same = [trial(name, 1, 1, standing="violated", violation=0.3) for name in "ab"]
     assert find_front(record(*same, trial("c", 1, 1, standing="violated", violation=0.4))).ranks == {"a": 1, "b": 1, "c": 2}

@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, text
 from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.reading import read_sweep
 from tests.analysis.made_up import HOSTILE, log_parent, log_trial, made_up_trials, new_store
+from tests.stores import empty_store
 
 Store = tuple[str, str]
 
@@ -136,6 +137,21 @@ def test_an_unreachable_server_is_said_at_once() -> None:
     with pytest.raises(ReviewError, match="does not answer"):
         read_sweep("http://127.0.0.1:9", "digits")
     assert time.monotonic() - started < 8
+
+
+def test_a_sweep_is_read_whose_artifacts_are_out_of_reach(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    uri = empty_store(tmp_path)
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("away", artifact_location="ftp://127.0.0.1:9/x")
+    parent, trials = log_parent(uri, experiment), made_up_trials(12)
+    for trial in trials:
+        log_trial(uri, experiment, parent, trial)
+    client.create_run(experiment, tags={"dualsweep.kind": "amortised", "mlflow.parentRunId": parent})
+    record = read_sweep(uri, parent)
+    assert len(record.trials) == 12 and record.drawn == {} and record.amortised is None
+    told = [each.getMessage() for each in caplog.records if each.name.startswith("dualsweep")]
+    assert len(told) == 2 and "what trials drew cannot be read" in told[0] and "amortised front cannot be read" in told[1]
+    assert all("Connection refused" in each for each in told)
 
 
 @pytest.mark.parametrize("objectives", ["", "not json", "[]", "{}", '{"a": "up"}', '{"a": []}'])

@@ -19,7 +19,7 @@ from dualsweep.analysis.recommendation.recommend import recommend
 from dualsweep.analysis.requirements import read_required, required, required_of, write_required
 from dualsweep.analysis.review import review
 from dualsweep.analysis.trials import Budget, ConstraintRecord, Direction, SweepRecord, Trial
-from dualsweep.trainer.feasibility.standing import Standing
+from dualsweep.trainer.feasibility.standing import Standing, overall
 from dualsweep.trainer.recipe.bound import Kind
 from tests.analysis.page import own, text_in
 from tests.analysis.test_front import brute_force_front
@@ -151,6 +151,58 @@ def test_without_a_feasible_trial_the_nearest_of_the_undecided_is_named() -> Non
     nothing = find_front(record(trial(1, 0.1, 0.1, "met", "undecided"), trial(2, 0.2, 0.2, "met", "violated"), decide=None))
     assert nothing.least_violating is not None and nothing.least_violating.trial_id == "0001"
     assert "Trial 0001 is the nearest of the undecided: more draws (feasibility.draws)" in nothing.note
+
+
+def missing(name: str, slack: float, standing: Standing, relaxation: float = 0.0) -> ConstraintRecord:
+    """A constraint with a budget of 0.1 and this slack."""
+    return ConstraintRecord(
+        name, 0.1 - slack, 0.1, slack, 0.01, 1.0, kind="at_most", relaxation=relaxation, standing=standing
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("decide", "a", "b", "said"),
+    [
+        (
+            frozenset("b"),
+            (-0.05, "violated", 0.0),
+            (0.0, "undecided", 0.0),
+            "Nothing is known to be feasible; trial 0003 comes nearest.",
+        ),
+        (
+            frozenset("b"),
+            (-0.05, "violated", 0.0),
+            (-0.01, "undecided", 0.0),
+            "Nothing is known to be feasible; trial 0003 comes nearest: `b` misses its budget 0.1 by 0.01.",
+        ),
+        (
+            None,
+            (-0.05, "violated", 0.0),
+            (0.0, "undecided", 0.0),
+            "Nothing is feasible; trial 0003 comes nearest: `a` misses its budget 0.1 by 0.05.",
+        ),
+        (
+            None,
+            (-0.05, "met", 0.06),
+            (-0.05, "violated", 0.02),
+            "Nothing is feasible; trial 0003 comes nearest: `b` misses its budget 0.1 (relaxed by 0.02) by 0.03.",
+        ),
+        (
+            None,
+            (-0.001, "met", 0.0),
+            (-0.05, "violated", 0.0),
+            "Nothing is feasible; trial 0003 comes nearest: `b` misses its budget 0.1 by 0.05.",
+        ),
+    ],
+)
+def test_where_nothing_is_feasible_what_is_said_to_lack_is_what_decides(
+    decide: frozenset[str] | None, a: tuple[float, Standing, float], b: tuple[float, Standing, float], said: str
+) -> None:
+    outcomes = missing("a", a[0], a[1], a[2]), missing("b", b[0], b[1], b[2])
+    own = overall(each.standing for each in outcomes)
+    metrics = {"objective": 1.0, "value/a": 0.2, "objective_error": 0.001}
+    sweep = record(Trial("0003", "0" * 32, "converged", "", {}, metrics, outcomes, own), decide=decide)
+    assert recommend(sweep, find_front(sweep)).reasons == (said,)
 
 
 def test_what_is_preferred_is_met_first_and_says_so() -> None:

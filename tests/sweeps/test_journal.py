@@ -198,6 +198,47 @@ def test_a_journal_that_is_damaged_or_another_s_is_read_as_far_as_it_is_one(even
     assert list(rows(tmp_path)) == ["0000"]
 
 
+#: As JSON: what no field is, or what cannot be counted, timed or printed.
+ODD = ["null", "true", "-1", "1e400", "NaN", "1" + "0" * 400, "1e300", '"x"', '"\\ud800"', "[1]", '[["x"]]', '{"a": null}',
+       '{"a": "b"}', '{"a": NaN}', '{"a": [1]}', "[" * 900 + "]" * 900]  # fmt: skip
+
+
+def told(folder: Path) -> str:
+    """All that `status` and `logs` print of a folder."""
+    printed = io.StringIO()
+    console = Console(width=300, file=printed, markup=False)
+    story = of_folder(folder)
+    show(story.trainings(time.time()), console)
+    for trial in dict.fromkeys(event["trial"] for event in story.events):
+        for line in logs(story, trial, log_of_this_machine):
+            console.print(line)
+    return printed.getvalue().encode().decode()
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_records_whose_fields_are_of_other_types_hurt_nobody(odd: str, progress: Progress, tmp_path: Path) -> None:
+    """Each field of each kind of event, and of the live state, in turn."""
+    progress.reported("0001", report(12, 0.1, "c.out") | {"workers": 1, "moved": "a node is about to go", "phase": "sampling"})
+    events, live = (tmp_path / "events.jsonl").read_text().splitlines(), json.loads((tmp_path / "live.json").read_text())
+    kinds = {json.loads(line)["event"]: json.loads(line) for line in events}
+    assert set(kinds) == {"started", "placed", "restarted", "moved", "phase", "ended"}
+    strange = [_with(event, key, odd) for event in kinds.values() for key in event]
+    (tmp_path / "events.jsonl").write_text("\n".join([*strange, *events]) + "\n")
+    assert "0002" in told(tmp_path)
+    for key in live["running"][0]:
+        running = _with(live["running"][0], key, odd)
+        (tmp_path / "live.json").write_text(f'{{"time": 1, "over": false, "running": [{running}]}}')
+        assert "0001" in told(tmp_path)
+    for key in live:
+        (tmp_path / "live.json").write_text(_with(live, key, odd))
+        assert "0001" in told(tmp_path)
+
+
+def _with(record: dict[str, Any], key: str, odd: str) -> str:
+    """A record as JSON, with another value of one key."""
+    return json.dumps(record | {key: "ODD"}).replace('"ODD"', odd)
+
+
 def test_a_log_of_a_strangers_folder_leads_to_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     (tmp_path / "ray" / "session_1" / "logs").mkdir(parents=True)

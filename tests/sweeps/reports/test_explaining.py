@@ -171,3 +171,12 @@ def test_one_line_says_each_constraint_and_the_rest_stands_beneath() -> None:
     assert "runaway" in four and TOLD.verdicts[0].sentence in four
     assert lines[lines.index(four) + 1].strip().startswith("→ loosen to constraints.four.at_most 0.8")
     assert any("slack: -0.3 ± 0.01" in line for line in lines)
+
+
+def test_a_run_whose_artifacts_are_out_of_reach_is_told(tmp_path: Path) -> None:
+    uri = empty_store(tmp_path)
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("away", artifact_location="ftp://127.0.0.1:9/x")
+    run = client.create_run(experiment, tags={"dualsweep.kind": "training"}).info.run_id
+    with pytest.raises(InputError, match=r"artifacts, are out of reach from here \(.*refused.*\); or name the training"):
+        explain_run(run, uri)

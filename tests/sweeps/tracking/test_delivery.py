@@ -6,6 +6,7 @@ The store is a client of ours that keeps to MLflow's limits; `test_tracking.py` 
 from __future__ import annotations
 
 import itertools
+import json
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -264,6 +265,21 @@ def test_params_that_have_another_value_now_go_into_a_tag(store: Store, tmp_path
     data = store.runs[store.named("faces")].data
     assert data.params == {"trials": "12", "seed": "0", "later": "true"}
     assert data.tags["dualsweep.changed_params"] == '{"trials": "20"}'
+
+
+def test_no_request_is_larger_than_a_server_takes(store: Store, tmp_path: Path) -> None:
+    """A million bytes of JSON: text with quotes and letters like `ä` is there longer than it is."""
+    text = ('{"constraints.ä": 1}, ' * 400)[:5000]
+    sizes: list[int] = []
+
+    def measure(request: str, sent: Any) -> None:
+        sizes.append(sum(len(json.dumps({"key": each.key, "value": each.value})) for each in sent) if sent else 0)
+
+    store.before = lambda request, sent: measure(request, sent) if request == "log_batch" else None
+    spool(tmp_path, "sweep").tags({f"t{number}": text for number in range(250)})
+    spool(tmp_path, "sweep").params({f"p{number}": text for number in range(250)})
+    opened(tmp_path).deliver()
+    assert max(sizes) < 1_000_000 and len(store.runs[store.named("faces")].data.params) == 250
 
 
 def test_artifacts_come_after_everything_else_and_again_after_a_failure(store: Store, tmp_path: Path) -> None:
