@@ -79,7 +79,7 @@ NoDryRun = Annotated[
 ]
 Address = Annotated[
     str | None,
-    typer.Option("--address", help="Ray cluster to join, host:port or auto; a local one when left out.", show_default=False),
+    typer.Option("--address", help="Ray cluster to join, host:port or auto; RAY_ADDRESS when left out, else a local one.", show_default=False),
 ]
 Tracking = Annotated[
     str | None,
