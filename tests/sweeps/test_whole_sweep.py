@@ -42,7 +42,9 @@ def test_a_store_that_is_gone_once_it_has_all_trials_costs_the_review_there_and_
 
     with monkeypatch.context() as patch:
         patch.setattr(Tracker, "close", closed)
-        check_reviewed_here(swept, "there is nothing at")
+        told = reviewed_here(swept, "MLflow at sqlite:////")
+    assert "did not take the review (" in told and "there is nothing at" in told
+    assert told.endswith("to put it there: the same command again (dualsweep sweep sweep.yaml --json s.json)")
     (swept / "away.db").rename(store)
     assert "did not take" not in again(swept)
 
@@ -52,19 +54,19 @@ def test_artifacts_that_cannot_be_written_cost_the_review_in_mlflow_and_nothing_
     for folder in swept.glob("mlruns/*/*/artifacts"):
         folder.rename(folder.with_name("moved"))
         folder.touch()
-    check_reviewed_here(swept, "[Errno 20] Not a directory")
+    told = reviewed_here(swept, "the review is in ")
+    assert "could not be stored in MLflow ([Errno 20] Not a directory" in told and told.endswith("tries it again")
 
 
-def check_reviewed_here(folder: Path, why: str) -> None:
-    """The same command ends well, has the front from the folder's own records, and says what MLflow lacks and why."""
+def reviewed_here(folder: Path, begins: str) -> str:
+    """The same command ends well and has the front from the folder's own records; what it says of MLflow, in one line."""
     done = dualsweep_here("sweep", "sweep.yaml", "--json", "s.json", folder=folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    (told,) = (line for line in done.stdout.splitlines() if "MLflow at" in line)
-    assert told.startswith("MLflow at sqlite:////") and "did not take the review (" in told and why in told
-    assert told.endswith("to put it there: the same command again (dualsweep sweep sweep.yaml --json s.json)")
+    (told,) = (line for line in done.stdout.splitlines() if line.startswith(begins))
     plain = json.loads((folder / "s.json").read_text())
     assert len(plain["trials"]) == 3 and plain["front"] == json.loads((folder / "runs/s/review.json").read_text())["front"]
     assert (folder / "runs/s/front.html").exists() and "front: " in done.stdout
+    return told
 
 
 def status_of(folder: Path) -> list[dict[str, Any]]:
