@@ -79,7 +79,9 @@ NoDryRun = Annotated[
 ]
 Address = Annotated[
     str | None,
-    typer.Option("--address", help="Ray cluster to join, host:port or auto; RAY_ADDRESS when left out, else a local one.", show_default=False),
+    typer.Option(
+        "--address", help="Ray cluster to join, host:port or auto; else RAY_ADDRESS, else a local one.", show_default=False
+    ),
 ]
 Tracking = Annotated[
     str | None,

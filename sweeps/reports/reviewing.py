@@ -81,7 +81,8 @@ def review_of(tracking_uri: str, sweep: str, folder: Path, console: Console, pre
     try:
         return Reviewed(record, made, _store(tracking_uri, record, made, prefer is not None, say))
     except Exception as error:  # each store, and each one's store of artifacts, has errors of its own
-        say(f"the review is in {folder}, but could not be stored in MLflow ({masked(first_line(error))}); the same command tries it again")
+        why = masked(first_line(error))
+        say(f"the review is in {folder}, but could not be stored in MLflow ({why}); the same command tries it again")
         return Reviewed(record, made, None)
 
 
