@@ -10,7 +10,6 @@ The metric `nonfinite` counts them at their step, and the tag `dualsweep.nonfini
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -25,7 +24,6 @@ from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.spool import Record, points_in, read
 from dualsweep.sweeps.tracking.wire import (
     METRICS,
-    PARAM,
     TAG,
     TAGS,
     dataset_input,
@@ -33,6 +31,7 @@ from dualsweep.sweeps.tracking.wire import (
     is_refusal,
     nonfinite_tag,
     points_of,
+    send_params,
     taken_name,
 )
 from dualsweep.trainer.config.wording import first_line
@@ -203,7 +202,7 @@ class Delivery:
         self._on_sent()
 
     def _log(self, client: MlflowClient, entry: Entry, records: list[Record]) -> None:
-        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.entities import Metric, RunTag
 
         run_id = entry.run_id or ""
         tags: dict[str, str] = {}
@@ -211,13 +210,12 @@ class Delivery:
         params: dict[str, str] = {}
         for record in records:
             tags |= record.get("tags", {}) | nonfinite_tag(record) | bounds_tag(record.get("metrics", {}))
-            params |= {taken_name(key): value[:PARAM] for key, value in record.get("params", {}).items()}
+            params |= record.get("params", {})
             metrics += [
                 Metric(taken_name(key), value, record["time_ms"], record["step"]) for key, value in points_of(record).items()
             ]
-        tags |= self._changed(client, run_id, params)
-        for part in in_parts(list(params.items()), TAGS):
-            client.log_batch(run_id, params=[Param(key, value) for key, value in part])
+        if params:
+            tags |= send_params(client, run_id, params, self._params_of(client, run_id))
         for part in in_parts(metrics, METRICS):
             client.log_batch(run_id, metrics=part)
         for part in in_parts(list(tags.items()), TAGS):
@@ -241,18 +239,11 @@ class Delivery:
                 )
             self._unnoted = True
 
-    def _changed(self, client: MlflowClient, run_id: str, params: dict[str, str]) -> dict[str, str]:
-        """Takes out params that the run has: MLflow never changes one. Those with another value now go into a tag."""
-        if not params:
-            return {}
+    def _params_of(self, client: MlflowClient, run_id: str) -> dict[str, str]:
+        """The params that a run has, asked for once; what is sent is added."""
         if run_id not in self._params:
             self._params[run_id] = dict(client.get_run(run_id).data.params)
-        there = self._params[run_id]
-        changed = {key: value for key, value in params.items() if there.get(key, value) != value}
-        for key in [key for key in params if key in there]:
-            del params[key]
-        there |= params
-        return {"dualsweep.changed_params": json.dumps(changed)} if changed else {}
+        return self._params[run_id]
 
     def _upload(self, client: MlflowClient, name: str, entry: Entry) -> None:
         """Artifacts after everything else: where their store fails, points have still arrived."""

@@ -14,6 +14,7 @@ from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.masking import masked
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import DatasetInput
     from mlflow.exceptions import MlflowException
 
@@ -79,6 +80,24 @@ def taken_name(key: str) -> str:
     """A name that MLflow takes: other characters become `_`, and it is a path without empty parts."""
     parts = [part for part in re.sub(r"[^\w.\- :/]", "_", key).split("/") if part not in ("", ".", "..")]
     return posixpath.join(*parts)[:KEY] if parts else "_"
+
+
+def send_params(client: MlflowClient, run_id: str, params: Mapping[str, str], there: dict[str, str]) -> dict[str, str]:
+    """Sends the params that a run does not have, and adds them to `there`, those that it has, as MLflow takes them.
+
+    MLflow never changes a param: those with another value now come back as a tag.
+
+    Raises:
+        mlflow.exceptions.MlflowException: the store does not answer, or refuses; `there` has what had arrived.
+    """
+    from mlflow.entities import Param
+
+    wanted = {taken_name(key): value[:PARAM] for key, value in params.items()}
+    changed = {key: value for key, value in wanted.items() if there.get(key, value) != value}
+    for part in in_parts([(key, value) for key, value in wanted.items() if key not in there], TAGS):
+        client.log_batch(run_id, params=[Param(key, value) for key, value in part])
+        there |= dict(part)
+    return {"dualsweep.changed_params": json.dumps(changed)} if changed else {}
 
 
 def in_parts(whole: list[Any], size: int) -> Iterator[list[Any]]:
