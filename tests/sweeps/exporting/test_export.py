@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 import dualsweep as ds
 from dualsweep.sweeps.exporting.export import export
+from dualsweep.sweeps.records.explained import Explained, write
 from dualsweep.trainer.amortised.front import front_of
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.engine.sample_command import draw, restore
@@ -209,6 +210,32 @@ def test_the_card_of_an_amortised_model_tells_what_was_measured_at_other_multipl
         f"| {point.values['five']:.4g} ± {point.value_errors['five']:.2g} |"
         for point in points
     ]
+
+
+def test_figures_of_an_amortised_training_are_told_to_be_at_its_own_multipliers_where_others_are_taken(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    recipe = amortised(train={"steps": 5}, evaluation={"samples": 8, "sample_steps": 2, "judge": {"epochs": 1}})
+    result = train(recipe, run)
+    write(Explained.of("run", [], result, recipe), run)
+    own = front_of(str(result.checkpoint)).last
+    same = ",".join(f"{name}={value!r}" for name, value in own.items())
+    asked = {"own": None, "same": same, "others": "four=0.3", "none": "four=0"}
+    said = {name: export(str(run), str(tmp_path / name), multipliers=each)[0] for name, each in asked.items()}
+    cards = {name: (tmp_path / name / "README.md").read_text() for name in asked}
+    told = f"at the recipe's multipliers, {', '.join(f'{name} {value:.4g}' for name, value in own.items())}"
+    assert [name for name, card in cards.items() if f"## Constraints {told}\n" in card] == ["others", "none"]
+    assert [name for name, card in cards.items() if "## Measured of its samples at the recipe's multipliers\n" in card] == [
+        "others", "none"
+    ]  # fmt: skip
+    assert [name for name, card in cards.items() if "## Constraints\n" in card] == ["own", "same"]
+    assert [name for name, card in cards.items() if "samples as the model was evaluated" in card] == ["own", "same"]
+    assert [name for name, line in said.items() if "as it was evaluated" in line] == ["own", "same"]
+
+
+def test_an_exported_amortised_model_is_bound_to_the_multipliers_that_were_asked(tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    train(amortised(train={"steps": 5}, evaluation={"samples": 0}), run)
+    export(str(run), str(out), multipliers="four=0.3")
     pipeline = DiffusionPipeline.from_pretrained(str(out), custom_pipeline=str(out), trust_remote_code=True)
     taken, given = (
         pipeline(2, generator=torch.Generator().manual_seed(0), output_type="pt", multipliers=each).images
