@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +134,33 @@ def test_a_run_in_mlflow_by_its_id_and_by_its_name(here: Path) -> None:
     client.set_tag(other.info.run_id, "mlflow.runName", str(run.info.run_name))
     with pytest.raises(InputError, match="2 runs have that name: give one by its id"):
         export(str(run.info.run_name), str(here / "which"), tracking_uri=uri)
+
+
+@pytest.mark.parametrize("given", ["option", "variable"])
+def test_the_command_that_downloads_a_pipeline_from_mlflow_works_where_it_is_pasted(
+    given: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{Path.cwd()}/mlflow.db"
+    client = MlflowClient(uri)
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    run_id = next(str(run.info.run_id) for run in runs if client.list_artifacts(run.info.run_id, "model/data/pipeline"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if given == "variable":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    trials = Path("runs/s/trials").absolute()
+    trials.rename(trials.with_name("gone"))
+    try:
+        with pytest.raises(InputError) as refused:
+            export(run_id, str(here / "out"), tracking_uri=uri if given == "option" else None)
+    finally:
+        trials.with_name("gone").rename(trials)
+    command = str(refused.value).rpartition("such a pipeline already: ")[2]
+    assert command.startswith("mlflow ") == (given == "variable")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        f"{command} -d got", shell=True, cwd=here, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path}
+    )
+    assert done.returncode == 0 and len(list(here.glob("got/**/model_index.json"))) == 1, done
 
 
 def test_an_interrupted_training_is_exported_without_verdicts(here: Path) -> None:
