@@ -39,9 +39,7 @@ def init(
             print(f"{word + ':':8} {'  '.join(str(path) for path in paths)}")
     file = shlex.quote(str(output / copied.asked.file))
     made_by = [shlex.join(["python", str(path)]) for path in (*copied.written, *copied.kept) if path.suffix == ".py"]
-    made_by += [
-        shlex.join(["dualsweep", "train", str(output / made), *options]) for made, *options in makers(copied.asked.name)
-    ]
+    made_by += [shlex.join(["dualsweep", "train", str(output / made), *options]) for made, *options in makers(copied.asked.name)]
     begun_by = "sweep" if copied.asked.kind == "sweep" else "train"
     print("next:    " + "; ".join([*made_by, f"dualsweep check {file}", f"dualsweep {begun_by} {file}"]))
 

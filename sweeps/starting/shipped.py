@@ -136,7 +136,7 @@ def copy(name: str, folder: Path) -> Copied:
 
 
 def makers(name: str) -> list[list[str]]:
-    """What `dualsweep train` is to be given, in this order, before a shipped file can be: each time a recipe's file and options."""
+    """What `dualsweep train` is to be given, in this order, before a shipped file can be: a recipe's file and options each."""
     needed = list(_with_needs(shipped(), name))
     data = {each.file: "\n".join(line.partition("#")[0] for line in each.text.splitlines()) for each in needed}
     made_by: dict[str, list[str]] = {}

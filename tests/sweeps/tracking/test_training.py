@@ -26,7 +26,7 @@ from dualsweep.trainer.evaluation.grid import sample_grid
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.recipe.monitor import Monitor
 from dualsweep.trainer.recipe.recipe import Recipe
-from dualsweep.trainer.result import ConstraintOutcome, Result
+from dualsweep.trainer.result import ConstraintOutcome, Result, Status
 from tests.stores import empty_store
 from tests.sweeps.files import RECIPE
 
@@ -112,7 +112,8 @@ def test_a_training_that_ends_with_other_resources_or_odd_class_names_is_logged_
         json.dumps(MetricPoint(60, {"eval/share/cat (young)": 0.5}, final=True, time=61.0).to_json()) + "\n"
     )
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"keep": {"cat (young)": 0.1}})})
-    for workers, status in ((4, "failed"), (1, "converged")):
+    ends: tuple[tuple[int, Status], ...] = ((4, "failed"), (1, "converged"))
+    for workers, status in ends:
         resources = recipe.resources.model_copy(update={"workers": workers})
         result = replace(logged.explained.result, status=status)
         explained = Explained.of("r", [], result, recipe.model_copy(update={"resources": resources}))
