@@ -11,9 +11,7 @@ from tests.sweeps.in_process import finished
 
 def test_a_folder_that_takes_no_summary_is_reviewed_all_the_same_and_that_is_said(tmp_path: Path) -> None:
     folder = finished(tmp_path)
-    in_the_way = (
-        folder / "runs/s/.review.json.part"
-    )  # it stops root too
+    in_the_way = folder / "runs/s/.review.json.part"  # it stops root too
     in_the_way.mkdir()
     done = dualsweep_here("front", "runs/s", "--output", "elsewhere", "--json", "found.json", folder=folder)
     assert done.returncode == 0, done
