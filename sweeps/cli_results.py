@@ -8,7 +8,18 @@ from typing import Annotated, Literal, cast
 import typer
 
 from dualsweep.sweeps.exits import DONE, FAILED
-from dualsweep.sweeps.options import Json, Output, Prefer, Synced, Trust, interruptible, one_of, to_keep, write_json
+from dualsweep.sweeps.options import (
+    Json,
+    Output,
+    Prefer,
+    Synced,
+    Trust,
+    interruptible,
+    of_this_machine,
+    one_of,
+    to_keep,
+    write_json,
+)
 from dualsweep.sweeps.output import Screen
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
@@ -25,6 +36,9 @@ Multipliers = Annotated[
 Budgets = Annotated[
     str | None,
     typer.Option("--budgets", help="NAME=VALUE,… of an amortised run; the recipe's where left out.", show_default=False),
+]
+Folder = Annotated[
+    Path, typer.Option("--output", help="Folder to write to.", parser=of_this_machine("--output"), callback=to_keep)
 ]
 #: How `compare` may put sweeps together.
 GROUPS = ("auto", "sampler", "sweep")
@@ -46,7 +60,7 @@ def sample(
         typer.Argument(help="A run's output folder or file, or a checkpoint (…/step-00001500).", show_default=False),
     ],
     count: Annotated[int, typer.Option("--count", min=1, help="Samples to make.")] = 16,
-    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=to_keep)] = Path("samples"),
+    output: Folder = Path("samples"),
     sampler: Sampler = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of the sampler; by default as in the recipe.")
@@ -191,7 +205,10 @@ def front(
         str | None, typer.Option("--tracking-uri", help="MLflow store; the sweep's own when left out.", show_default=False)
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Folder for the figures.", show_default=False, callback=to_keep)
+        Path | None,
+        typer.Option(
+            "--output", help="Folder for the figures.", show_default=False, parser=of_this_machine("--output"), callback=to_keep
+        ),
     ] = None,
     prefer: Prefer = None,
     json_file: Json = None,
@@ -221,7 +238,7 @@ def compare(
             autocompletion=one_of(GROUPS),
         ),
     ] = "auto",
-    output: Annotated[Path, typer.Option("--output", help="Folder to write to.", callback=to_keep)] = Path("compare"),
+    output: Folder = Path("compare"),
     json_file: Json = None,
 ) -> None:
     """Several sweeps on one figure: hypervolume against trials, compute and time; from MLflow alone."""

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from dualsweep.sweeps.options import at_home, one_of
+from dualsweep.sweeps.options import of_this_machine, one_of
 from dualsweep.sweeps.starting.kinds import KINDS, Kind
-from dualsweep.sweeps.starting.shipped import copy, schema_text, shipped
+from dualsweep.sweeps.starting.shipped import copy, makers, schema_text, shipped
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 
 
@@ -23,7 +23,7 @@ def init(
         str | None,
         typer.Argument(help="Which to copy; all are listed when left out.", show_default=False, autocompletion=_names),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", help="Folder to copy to.", callback=at_home)] = Path(),
+    output: Annotated[Path, typer.Option("--output", help="Folder to copy to.", parser=of_this_machine("--output"))] = Path(),
 ) -> None:
     """Copy a shipped recipe or sweep to work from, or list them; overwrites nothing."""
     if name is None:
@@ -39,6 +39,7 @@ def init(
             print(f"{word + ':':8} {'  '.join(str(path) for path in paths)}")
     file = shlex.quote(str(output / copied.asked.file))
     made_by = [shlex.join(["python", str(path)]) for path in (*copied.written, *copied.kept) if path.suffix == ".py"]
+    made_by += [shlex.join(["dualsweep", "train", str(output / made), *options]) for made, *options in makers(copied.asked.name)]
     begun_by = "sweep" if copied.asked.kind == "sweep" else "train"
     print("next:    " + "; ".join([*made_by, f"dualsweep check {file}", f"dualsweep {begun_by} {file}"]))
 

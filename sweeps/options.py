@@ -16,29 +16,43 @@ from dualsweep.sweeps.exits import FAILED, INTERRUPTED
 from dualsweep.sweeps.interrupts import asked_to_end
 from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
-from dualsweep.trainer.config.uris import lasting_folder, lasting_path, local_path
+from dualsweep.trainer.config.uris import BadPlaceError, is_local, lasting_folder, lasting_path, local_path
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.errors import TrainingInterrupted
 from dualsweep.trainer.patient_files import StoreAwayError
 from dualsweep.trainer.storage import write_file
 
 
-def at_home(path: Path | None) -> Path | None:
-    """A path that an option names, `~` in it being the home folder: shells leave `--output=~/x` as it is."""
-    return local_path(str(path)) if path is not None and str(path).startswith(("~", "file:")) else path
+def of_this_machine(option: str) -> Callable[[str], Path]:
+    """What makes a path of the text after an option, `~` in it being the home folder: shells leave `--output=~/x` as it is.
+
+    It sees the text as it was typed: a Path makes `s3:/x` of `s3://x`.
+    """
+
+    def placed(text: str) -> Path:
+        text = str(text)  # a default is a path already
+        if not is_local(text):
+            remedy = "name a place here, and copy from there"
+            raise InputError([Diagnostic((option,), "must be a place of this machine", show(text), remedy, "command line", 1)])
+        try:
+            return local_path(text) if text.lower().startswith(("~", "file:")) else Path(text)
+        except BadPlaceError as error:
+            raise InputError([error.diagnostic.at((option,), "command line", 1)]) from None
+
+    return placed
 
 
 def to_keep(path: Path | None) -> Path | None:
-    """As `at_home`, of what is written: in a Ray job a relative path lies where it outlives the job.
+    """A path that is written to: in a Ray job a relative one lies where it outlives the job.
 
     Raises:
         BadPlaceError: it would not.
     """
-    return lasting_path(str(path)) if path is not None and lasting_folder() is not None else at_home(path)
+    return lasting_path(str(path)) if path is not None and lasting_folder() is not None else path
 
 
 def file_for_json(path: Path | None) -> Path | None:
-    """The file for `--json`, with `~` replaced; `-` is refused, since on the output JSON would stand among lines for people.
+    """The file for `--json`; `-` is refused, since on the output JSON would stand among lines for people.
 
     Raises:
         InputError: it is `-`, or a folder.
@@ -62,7 +76,7 @@ def one_of(words: Sequence[str]) -> Callable[[str], list[str]]:
     return completed
 
 
-File = Annotated[Path, typer.Argument(help="A recipe or a sweep, in YAML.", show_default=False, callback=at_home)]
+File = Annotated[Path, typer.Argument(help="A recipe or a sweep, in YAML.", show_default=False, parser=of_this_machine("FILE"))]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="key=value to lay over the file; may be repeated.", show_default=False)
 ]
@@ -70,8 +84,12 @@ Output = Annotated[
     str | None, typer.Option("--output", help="Folder (or fsspec URI) to write to; runs/NAME when left out.", show_default=False)
 ]
 Json = Annotated[
-    Path | None, typer.Option("--json", help="File for the results as JSON.", show_default=False, callback=file_for_json)
-]
+    Path | None,
+    typer.Option(
+        "--json", help="File for the results as JSON.", show_default=False, parser=of_this_machine("--json"),
+        callback=file_for_json,
+    ),
+]  # fmt: skip
 Strict = Annotated[bool, typer.Option("--strict", help="Exit code 3 unless every trial is known to meet its budgets.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the code that checkpoints name, whoever wrote them.")]
 NoDryRun = Annotated[

@@ -111,7 +111,7 @@ def _logged(store: str, output: str, local: Path, explained: Explained, file: st
     try:
         run = log_training(store, output, local, explained, file)
         keep_logged(store, run, local)
-        return f"MLflow: run {run} at {masked(store)}; review: {way_back.training_review(output)}"
+        return f"MLflow: run {run} at {masked(store)}; review: {way_back.folder_review(output, store)}"
     except Exception as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return f"MLflow at {masked(store)} did not take the training ({why}); {same_again()} delivers it"

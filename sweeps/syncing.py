@@ -11,10 +11,12 @@ from typing import NamedTuple, NoReturn
 from rich.console import Console
 
 from dualsweep.analysis.database import wrong_with_file, wrong_with_writing
+from dualsweep.analysis.tracking_uri import VARIABLE
 from dualsweep.sweeps.mirrored.driving import driving
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.studies.storage import StorageError, locked
 from dualsweep.sweeps.tracking.delivery import Delivery
+from dualsweep.sweeps.tracking.kept_store import in_full
 from dualsweep.sweeps.tracking.ledger import FILE, Ledger
 from dualsweep.sweeps.tracking.spool import FOLDER
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
@@ -85,9 +87,10 @@ def _of_folder(folder: Path) -> Target:
         uri, experiment = str(kept["uri"]), str(kept["experiment"])
     except (*GARBAGE, IsADirectoryError):  # the file is set aside and made anew where the sweep says which store is meant
         _refuse("must be the sweep's file where it is not known what its store has", f"{folder}, whose {FILE} is damaged")
-    if "***" in uri:
-        _refuse("must be the sweep's file where its store has a password, which is not kept", str(folder))
-    return Target(folder, uri, experiment)
+    if (store := in_full(uri)) is None:
+        rule = f"must be the sweep's file where its store has a password, which is not kept, and {VARIABLE} is not that store"
+        _refuse(rule, f"{folder}, whose store is {uri}")
+    return Target(folder, store, experiment)
 
 
 def _refuse(rule: str, received: str) -> NoReturn:

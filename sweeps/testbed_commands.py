@@ -9,7 +9,7 @@ import typer
 
 from dualsweep.cluster.testbed import operations
 from dualsweep.cluster.testbed.layout import HEAD, Cluster
-from dualsweep.sweeps.options import at_home
+from dualsweep.sweeps.options import of_this_machine
 from dualsweep.trainer.config.uris import state_folder
 
 commands = typer.Typer(
@@ -20,14 +20,14 @@ commands = typer.Typer(
 
 
 def _folder(given: Path | None) -> Path:
-    return (at_home(given) or state_folder() / "cluster").absolute()
+    return (given or state_folder() / "cluster").absolute()
 
 
 State = Annotated[
     Path,
     typer.Option(
         "--state", help="The cluster's folder, with its logs; one in your state folder when left out.", show_default=False,
-        callback=_folder,
+        parser=of_this_machine("--state"), callback=_folder,
     ),
 ]  # fmt: skip
 Name = Annotated[str, typer.Argument(metavar="NODE", help="A node as `dualsweep cluster status` names it.", show_default=False)]

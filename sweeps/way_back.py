@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from dualsweep.sweeps.checking import Checked
 from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.tracking.kept_store import set_to, where_hidden
 from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import STORAGE, is_local, lasting_folder
@@ -36,7 +37,9 @@ def places(checked: Checked) -> list[str]:
 def review(plan: Plan, output: str) -> str:
     """How the review is opened: by the output folder, which knows its store; beside a job by the store itself."""
     if lasting_folder() is None:
-        return f"review: dualsweep ui {shlex.quote(masked(output))}"
+        return f"review: {folder_review(output, plan.tracking_uri)}"
+    if masked(plan.tracking_uri) != plan.tracking_uri:
+        return f"review: {shlex.join(['dualsweep', 'ui', plan.experiment])}{set_to(plan.tracking_uri)}"
     command = shlex.join(["dualsweep", "ui", plan.experiment, "--tracking-uri", plan.tracking_uri])
     if not (is_local(plan.tracking_uri) or plan.tracking_uri.startswith("sqlite")):
         return f"review: {command}"
@@ -44,9 +47,9 @@ def review(plan: Plan, output: str) -> str:
     return f"review: on {host}, where that file is: {command}; then from your machine: ssh -L 5000:127.0.0.1:5000 {host}"
 
 
-def training_review(output: str) -> str:
-    """How the MLflow run of a training is opened, by its output folder, which knows its store."""
-    return shlex.join(["dualsweep", "ui", masked(output)])
+def folder_review(output: str, store: str) -> str:
+    """How a sweep or the run of a training is opened in MLflow, by its output folder, which knows its store but for its login."""
+    return f"{shlex.join(['dualsweep', 'ui', masked(output)])}{where_hidden(store)}"
 
 
 def again() -> str:

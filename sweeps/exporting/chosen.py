@@ -18,6 +18,7 @@ from dualsweep.sweeps.records.sweep_summary import recommended_folder, said_of
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.reports.explaining import explain_run
 from dualsweep.sweeps.reports.place import store_of
+from dualsweep.sweeps.tracking.kept_store import asked_by_variable
 from dualsweep.sweeps.tracking.models import FOLDER
 from dualsweep.sweeps.tracking.pyfunc import PIPELINE
 from dualsweep.trainer.checkpoint import locate
@@ -123,7 +124,8 @@ def _in_mlflow(run: str, tracking_uri: str | None) -> Chosen:
     remedy = f"its checkpoint {explained.result.checkpoint} cannot be reached from here"
     place = f"{FOLDER}/data/{PIPELINE}"
     if client.list_artifacts(run_id, place):
-        remedy += f"; what MLflow has is such a pipeline already: mlflow artifacts download -u runs:/{run_id}/{place}"
+        command = ["mlflow", "artifacts", "download", "-u", f"runs:/{run_id}/{place}"]
+        remedy += f"; what MLflow has is such a pipeline already: {asked_by_variable(command, store_of(tracking_uri))}"
     raise _refused(run, remedy)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dualsweep.sweeps.exporting import hub
 from dualsweep.sweeps.exporting.chosen import Chosen, choose
-from dualsweep.sweeps.exporting.model_card import model_card
+from dualsweep.sweeps.exporting.model_card import at_others, model_card
 from dualsweep.sweeps.records.explained import RECIPE
 from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
 from dualsweep.trainer.amortised.front import front_in
@@ -56,14 +56,14 @@ def export(
     part = Path(tempfile.mkdtemp(dir=there, prefix=f".{folder.name}-"))
     try:
         part.chmod(0o755)
-        exported = _written(chosen, part, asked)
+        exported, as_evaluated = _written(chosen, part, asked)
         folder.parent.mkdir(parents=True, exist_ok=True)
         part.replace(folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
     pushed = [] if push_to_hub is None else [f"{hub.push(folder, push_to_hub, public=public)}: a copy of it"]
-    return [*([chosen.said] if chosen.said else []), *_how_to_load(exported, folder), *pushed]
+    return [*([chosen.said] if chosen.said else []), *_how_to_load(exported, folder, as_evaluated), *pushed]
 
 
 def free_folder(out: str) -> Path:
@@ -91,20 +91,22 @@ def _check_is_of_diffusers(checkpoint: str) -> None:
         raise InputError([Diagnostic(("RUN",), rule, f"model.call {show(path)} in {checkpoint}", remedy, "command line", 1)])
 
 
-def _written(chosen: Chosen, folder: Path, asked: dict[str, float] | None) -> Exported:
+def _written(chosen: Chosen, folder: Path, asked: dict[str, float] | None) -> tuple[Exported, bool]:
+    """What was written, and whether it is at the multipliers that its training was evaluated at."""
     recipe = recipe_of(chosen.checkpoint)
     at = asked if asked is not None else multiplier_policy_of(recipe).sampled_at(chosen.checkpoint)
     exported = write_pipeline(restore(chosen.checkpoint, at), folder)
     front = front_in(chosen.checkpoint) if at is not None else None
     (folder / CARD).write_text(model_card(exported, recipe, chosen.explained, at, front), encoding="utf-8")
     (folder / RECIPE).write_text(masked(yaml_core.write(recipe.model_dump(mode="json"))), encoding="utf-8")
-    return exported
+    return exported, not at_others(at, front)
 
 
-def _how_to_load(exported: Exported, folder: Path) -> list[str]:
+def _how_to_load(exported: Exported, folder: Path, as_evaluated: bool) -> list[str]:
     place = str(folder)
     exact = f"DiffusionPipeline.from_pretrained({place!r}, custom_pipeline={place!r}, trust_remote_code=True)"
-    lines = [f"{folder}: as it was evaluated, {exact}"]
+    how = "as it was evaluated" if as_evaluated else "at the multipliers asked for, where it was not evaluated"
+    lines = [f"{folder}: {how}, {exact}"]
     if exported.pipeline is not None:
         lines.append(f"as diffusers' own {exported.pipeline}, DiffusionPipeline.from_pretrained({place!r})")
     return lines

@@ -33,25 +33,33 @@ def model_card(
     amortised.
     """
     task = _TASK[bool(exported.prompts)]
+    own = front.last if front is not None and at_others(multipliers, front) else None
     parts = [
         f"---\nlibrary_name: diffusers\npipeline_tag: {task}\ntags: [diffusers, dualsweep, constrained]\n---",
         f"# {recipe.name}",
         f"A diffusion model that was trained under constraints ({recipe.formulation.replace('_', ' ')}) by dualsweep.",
-        _sampling(exported, recipe),
-        *_outcome(recipe, explained),
+        _sampling(exported, recipe, "by the steps that the model was evaluated by" if own else "as the model was evaluated"),
+        *_outcome(recipe, explained, own),
         *(_amortised(multipliers, front) if multipliers is not None else []),
         _origin(recipe),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _sampling(exported: Exported, recipe: Recipe) -> str:
+def at_others(multipliers: Mapping[str, float] | None, front: AmortisedFront | None) -> bool:
+    """Whether a model is taken at other multipliers than its recipe's, at which its training's outcome was measured."""
+    if multipliers is None or front is None:
+        return False
+    return {name: multipliers.get(name, 0.0) for name in front.last} != dict(front.last)
+
+
+def _sampling(exported: Exported, recipe: Recipe, how: str) -> str:
     sampling = recipe.sampling
     text = (
         "## Sampling\n\n```python\nfrom diffusers import DiffusionPipeline\n\n"
         'pipeline = DiffusionPipeline.from_pretrained(FOLDER, custom_pipeline=FOLDER, trust_remote_code=True)\n'
         "pipeline(batch_size=16).images\n```\n\n"
-        f"`pipeline.py` samples as the model was evaluated: {exported.steps} steps of `{sampling.sampler}`"
+        f"`pipeline.py` samples {how}: {exported.steps} steps of `{sampling.sampler}`"
         f"{_of_noise(recipe)}. It needs torch and diffusers{' with transformers' if exported.prompts else ''}, nothing else."
     )  # fmt: skip
     text += _others(exported)
@@ -82,11 +90,13 @@ def _of_noise(recipe: Recipe) -> str:
     return f" with eta {recipe.sampling.eta:g}" if recipe.sampling.sampler == "rollout" else ""
 
 
-def _outcome(recipe: Recipe, explained: Explained | None) -> list[str]:
-    """What was asked, and what became of it."""
+def _outcome(recipe: Recipe, explained: Explained | None, own: Mapping[str, float] | None) -> list[str]:
+    """What was asked, and what became of it; at its `own` multipliers, where the model is taken at others."""
     if explained is None:
         return ["## Constraints\n\nThis is a checkpoint of a training that did not end with it: there are no verdicts on it."]
     result = explained.result
+    there = " at the recipe's multipliers" if own else ""
+    which = f"{there}, {_at(own)}" if own else ""
     words = {each.name: each.word for each in explained.verdicts}
     relative = {each.name for each in recipe.constraints if each.relative_to is not None}
     rows = [_row(name, words.get(name, "unknown"), each, name in relative) for name, each in result.constraints.items()]
@@ -94,21 +104,20 @@ def _outcome(recipe: Recipe, explained: Explained | None) -> list[str]:
     sentences = [f"- {each.name}: {each.sentence}" for each in explained.verdicts]
     better = "largest" if recipe.maximizes else "least"
     parts = [
-        f"## Constraints\n\n{result.status.replace('_', ' ')}: {result.reason}.",
+        f"## Constraints{which}\n\n{result.status.replace('_', ' ')}: {result.reason}.",
         f"Objective, the {better} possible under the constraints: {_figure(result.objective, result.objective_error)}.",
     ]
     if rows:
         parts += ["\n".join([table, *rows]), "\n".join(sentences)]
         parts.append("Slack is budget - value: positive is room left. A multiplier is the price of its budget in the objective.")
-    return [*parts, *_measured(result.metrics)]
+    return [*parts, *_measured(result.metrics, there)]
 
 
 def _amortised(multipliers: Mapping[str, float], front: AmortisedFront | None) -> list[str]:
     """At which multipliers it is, how it is asked at others, and what was measured there."""
-    at = ", ".join(f"{name} {value:.4g}" for name, value in multipliers.items())
     asked = ", ".join(f'"{name}": {value:.4g}' for name, value in multipliers.items())
     parts = [
-        f"## Other multipliers\n\nThe network was amortised over multipliers, and is taken here at: {at}. "
+        f"## Other multipliers\n\nThe network was amortised over multipliers, and is taken here at: {_at(multipliers)}. "
         f"`pipeline.py` takes any:\n\n```python\npipeline(batch_size=16, multipliers={{{asked}}}).images\n```"
     ]
     if front is None:
@@ -117,6 +126,10 @@ def _amortised(multipliers: Mapping[str, float], front: AmortisedFront | None) -
     lines = [heads, ["---"] * len(heads), *(_measured_point(point, front.names) for point in front.points)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return [*parts, f"What was measured over their range:\n\n{table}"]
+
+
+def _at(multipliers: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in multipliers.items())
 
 
 def _measured_point(point: FrontPoint, names: Sequence[str]) -> list[str]:
@@ -136,13 +149,13 @@ def _figure(value: float, error: float) -> str:
     return f"{value:.4g}" if math.isnan(error) else f"{value:.4g} ± {error:.2g}"
 
 
-def _measured(metrics: Mapping[str, float]) -> list[str]:
-    """The metrics of the samples, each with how sure it is."""
+def _measured(metrics: Mapping[str, float], there: str) -> list[str]:
+    """The metrics of the samples, each with how sure it is; `there` is at which multipliers."""
     names = [each for each in metrics if each.startswith(EVALUATION) and not tells_of_another(each, metrics)]
     if not names:
         return []
     rows = [f"| {name.removeprefix(EVALUATION)} | {metrics[name]:.4g}{sure(name, metrics)} |" for name in sorted(names)]
-    return ["\n".join(["## Measured of its samples\n", "| metric | value |", "|---|---|", *rows])]
+    return ["\n".join([f"## Measured of its samples{there}\n", "| metric | value |", "|---|---|", *rows])]
 
 
 def _origin(recipe: Recipe) -> str:

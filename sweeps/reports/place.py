@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dualsweep.analysis.errors import ReviewError
-from dualsweep.analysis.tracking_uri import tracking_uri
+from dualsweep.analysis.tracking_uri import VARIABLE, tracking_uri
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
 from dualsweep.sweeps.records.run_of_file import is_yaml_file, run_of_file
+from dualsweep.sweeps.tracking.kept_store import in_full
 from dualsweep.sweeps.tracking.ledger import FILE as LEDGER
 from dualsweep.sweeps.tracking.ledger import SWEEP
 from dualsweep.sweeps.tracking.training import LOGGED
@@ -96,10 +97,11 @@ def _of_training(folder: Path, written: str | None) -> Place:
 
 
 def _own_store(folder: Path, kept: str, written: str | None) -> str:
-    if not written and "***" in kept:
-        remedy = "Name the store with --tracking-uri."
+    store = written or in_full(kept)
+    if store is None:
+        remedy = f"Name the store with --tracking-uri, or set {VARIABLE} to it."
         raise ReviewError(f"A folder keeps no password, but the store {kept} of {folder} needs one. {remedy}")
-    return store_of(written or kept)
+    return store_of(store)
 
 
 def _kept(file: Path) -> dict[str, Any]:

@@ -146,10 +146,21 @@ def rebuild(name: str, store: str | None, output: Path | None, console: Console,
     with _summary_of(name, copy, place, prefer, console) as own:
         reviewed = review_of(place.uri, place.run, output or written_to(name, store), console, prefer)
         told = summary(reviewed.review)
+        note = _kept(own, told)
+    show(reviewed.record, reviewed.review, console, full_link(place.uri, reviewed.view))
+    if note:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    return told
+
+
+def _kept(own: Path | None, told: dict[str, Any]) -> str:
+    """Keeps the summary in a sweep's folder; a line where that refuses it, as one that may only be read does."""
+    try:
         if own is not None:
             keep_summary(own, told)
-    show(reviewed.record, reviewed.review, console, full_link(place.uri, reviewed.view))
-    return told
+    except OSError as error:
+        return f"note:  {own} cannot be written ({error.strerror}), so what it recommends by itself is as before"
+    return ""
 
 
 @contextmanager

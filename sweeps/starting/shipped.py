@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from dualsweep.sweeps.starting.kinds import Kind
+from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.wording import nearest
 
@@ -25,6 +27,13 @@ _MAKER = re.compile(r"as\s(?:#\s)?(?P<name>[\w-]+)\.yaml says")
 _SCRIPT = re.compile(r"python sweeps/recipes/(?P<name>\w+\.py)")
 #: How a sweep names its recipe.
 _RECIPE = re.compile(r"^recipe: recipes/(?P<name>[\w-]+)\.yaml$", re.MULTILINE)
+
+#: How a sweep that was copied names it.
+_RECIPE_BESIDE = re.compile(r"^recipe: (?P<file>[\w-]+\.yaml)$", re.MULTILINE)
+#: How a recipe names a training whose model it loads.
+_LOADED = re.compile(r"\bruns/(?P<run>[\w-]+)")
+#: How a comment says that a training of another name is made.
+_VARIANT = re.compile(r"^#   dualsweep train (?P<arguments>.+ --set name=(?P<run>[\w-]+).*)$", re.MULTILINE)
 
 
 class Shipped(NamedTuple):
@@ -124,6 +133,25 @@ def copy(name: str, folder: Path) -> Copied:
         else:
             written.append(path)
     return Copied(known[name], written, kept)
+
+
+def makers(name: str) -> list[list[str]]:
+    """What `dualsweep train` is to be given, in this order, before a shipped file can be: a recipe's file and options each."""
+    needed = list(_with_needs(shipped(), name))
+    data = {each.file: "\n".join(line.partition("#")[0] for line in each.text.splitlines()) for each in needed}
+    made_by: dict[str, list[str]] = {}
+    for each in needed:
+        comments = re.sub(r" \\\n# +", " ", each.text)
+        made_by |= {found["run"]: shlex.split(found["arguments"]) for found in _VARIANT.finditer(comments)}
+    made_by |= {str(yaml_core.read(data[each.file])["name"]): [each.file] for each in needed if each.kind == "recipe"}
+
+    def before(file: str) -> Iterator[list[str]]:
+        recipe = _RECIPE_BESIDE.search(data[file])
+        for found in _LOADED.finditer(data[recipe["file"]] if recipe else data[file]):
+            yield from before(made_by[found["run"]][0])
+            yield made_by[found["run"]]
+
+    return [list(each) for each in dict.fromkeys(tuple(each) for each in before(needed[0].file))]
 
 
 def _with_needs(known: dict[str, Shipped], name: str) -> Iterator[Shipped]:

@@ -10,7 +10,6 @@ The metric `nonfinite` counts them at their step, and the tag `dualsweep.nonfini
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -25,12 +24,12 @@ from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.spool import Record, points_in, read
 from dualsweep.sweeps.tracking.wire import (
     METRICS,
-    PARAM,
     dataset_input,
     is_refusal,
     log_values,
     nonfinite_tag,
     points_of,
+    send_params,
     taken_name,
 )
 from dualsweep.trainer.config.wording import first_line
@@ -209,12 +208,13 @@ class Delivery:
         params: dict[str, str] = {}
         for record in records:
             tags |= record.get("tags", {}) | nonfinite_tag(record) | bounds_tag(record.get("metrics", {}))
-            params |= {taken_name(key): value[:PARAM] for key, value in record.get("params", {}).items()}
+            params |= record.get("params", {})
             metrics += [
                 Metric(taken_name(key), value, record["time_ms"], record["step"]) for key, value in points_of(record).items()
             ]
-        tags |= self._changed(client, run_id, params)
-        log_values(client, run_id, params, metrics, tags)
+        if params:
+            tags |= send_params(client, run_id, params, self._params_of(client, run_id))
+        log_values(client, run_id, metrics, tags)
         if datasets := [dataset_input(record["dataset"]) for record in records if record["kind"] == "dataset"]:
             client.log_inputs(run_id, datasets=datasets[-1:])
         artifacts = [(record["path"], record["folder"]) for record in records if record["kind"] == "artifact"]
@@ -234,18 +234,11 @@ class Delivery:
                 )
             self._unnoted = True
 
-    def _changed(self, client: MlflowClient, run_id: str, params: dict[str, str]) -> dict[str, str]:
-        """Takes out params that the run has: MLflow never changes one. Those with another value now go into a tag."""
-        if not params:
-            return {}
+    def _params_of(self, client: MlflowClient, run_id: str) -> dict[str, str]:
+        """The params that a run has, asked for once; what is sent is added."""
         if run_id not in self._params:
             self._params[run_id] = dict(client.get_run(run_id).data.params)
-        there = self._params[run_id]
-        changed = {key: value for key, value in params.items() if there.get(key, value) != value}
-        for key in [key for key in params if key in there]:
-            del params[key]
-        there |= params
-        return {"dualsweep.changed_params": json.dumps(changed)} if changed else {}
+        return self._params[run_id]
 
     def _upload(self, client: MlflowClient, name: str, entry: Entry) -> None:
         """Artifacts after everything else: where their store fails, points have still arrived."""

@@ -24,6 +24,7 @@ from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import trial_name
 from dualsweep.sweeps.records.trial_start import TrialStart, begun_recipe
 from dualsweep.sweeps.tracking.delivery import Delivery
+from dualsweep.sweeps.tracking.kept_store import where_hidden
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.origin import origin
@@ -155,6 +156,7 @@ class Tracker:
         return (
             f"{waiting} records were not delivered to {place}{why}; nothing is lost: they are in {self._folder}, and "
             f"{same_again()} delivers them, or `{shlex.join(['dualsweep', 'sync', str(self._folder.parent)])}`"
+            f"{where_hidden(self.plan.tracking_uri)}"
         )
 
     def spool(self, number: int, seed: int | None = None) -> Spool:

@@ -22,13 +22,14 @@ from dualsweep.sweeps.tracking.metrics_file import read_points
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.origin import origin
 from dualsweep.sweeps.tracking.tracker import RUN_STATUS
-from dualsweep.sweeps.tracking.wire import charted, dataset_input, log_values, taken_name
+from dualsweep.sweeps.tracking.wire import charted, dataset_input, log_values, send_params, taken_name
 from dualsweep.trainer.checks.unused_keys import in_use
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.storage import write_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 KIND = "training"
 #: Where a training's folder keeps the store and the run that it was logged to.
@@ -48,15 +49,8 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained, file
 
     client, name, result = client_of(uri), explained.recipe.name, explained.result
     experiment = experiment_of(client, uri, name)
-    # A digest, as MLflow's filters take no quotes within a value.
-    mark = {"dualsweep.kind": KIND, "dualsweep.training": hashlib.sha256(output.encode()).hexdigest()[:32]}
-    wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in mark.items())
-    existing = client.search_runs([experiment], wanted, max_results=1)
-    run = (
-        existing[0]
-        if existing
-        else client.create_run(experiment, tags=mark | {"dualsweep.output": masked(output)}, run_name=name)
-    ).info.run_id
+    logged = _run_of(client, experiment, output, name)
+    run = logged.info.run_id
     recorded = read_points(folder)
     params = {key: str(value) for key, value in in_use(explained.recipe).items()}
     metrics = [
@@ -65,12 +59,23 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained, file
         for key, value in charted(point.metrics, final=point.final).items()
         if math.isfinite(value)
     ]
+    changed = send_params(client, run, params, dict(logged.data.params))
     bounds = bounds_tag(recorded[-1].metrics) if recorded else {}
-    tags = explained.tags() | origin(file) | bounds | {"dualsweep.status": result.status, "dualsweep.reason": result.reason}
-    log_values(client, run, params, metrics, tags)
+    tags = explained.tags() | origin(file) | bounds | changed
+    log_values(client, run, metrics, tags | {"dualsweep.status": result.status, "dualsweep.reason": result.reason})
     _add_files(client, run, folder, output, recorded, explained)
     client.set_terminated(run, RUN_STATUS.get(result.status, "FINISHED"))
     return str(run)
+
+
+def _run_of(client: MlflowClient, experiment: str, output: str, name: str) -> Run:
+    """The run of the training with this output, which is created where it is not there."""
+    # A digest, as MLflow's filters take no quotes within a value.
+    mark = {"dualsweep.kind": KIND, "dualsweep.training": hashlib.sha256(output.encode()).hexdigest()[:32]}
+    wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in mark.items())
+    if existing := client.search_runs([experiment], wanted, max_results=1):
+        return existing[0]
+    return client.create_run(experiment, tags=mark | {"dualsweep.output": masked(output)}, run_name=name)
 
 
 def keep_logged(uri: str, run: str, folder: Path) -> None:

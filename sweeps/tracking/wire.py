@@ -85,16 +85,30 @@ def taken_name(key: str) -> str:
     return posixpath.join(*parts)[:KEY] if parts else "_"
 
 
-def log_values(
-    client: MlflowClient, run_id: str, params: Mapping[str, str], metrics: list[Metric], tags: Mapping[str, str]
-) -> None:
+def send_params(client: MlflowClient, run_id: str, params: Mapping[str, str], there: dict[str, str]) -> dict[str, str]:
+    """Sends the params that a run does not have, and adds them to `there`, those that it has, as MLflow takes them.
+
+    MLflow never changes a param: those with another value now come back as a tag.
+
+    Raises:
+        mlflow.exceptions.MlflowException: the store does not answer, or refuses; `there` has what had arrived.
+    """
+    from mlflow.entities import Param
+
+    wanted = {taken_name(key): value[:PARAM] for key, value in params.items()}
+    changed = {key: value for key, value in wanted.items() if there.get(key, value) != value}
+    for part in _requests({key: value for key, value in wanted.items() if key not in there}):
+        client.log_batch(run_id, params=[Param(key, value) for key, value in part])
+        there |= dict(part)
+    return {"dualsweep.changed_params": json.dumps(changed)} if changed else {}
+
+
+def log_values(client: MlflowClient, run_id: str, metrics: list[Metric], tags: Mapping[str, str]) -> None:
     """Logs any number of values of any length, in as many requests as MLflow's limits ask for: tags of JSON are written in parts
     (`dualsweep.analysis.long_tags`), other values that are too long are cut.
     """
-    from mlflow.entities import Param, RunTag
+    from mlflow.entities import RunTag
 
-    for pairs in _requests({taken_name(key): value[:PARAM] for key, value in params.items()}):
-        client.log_batch(run_id, params=[Param(key, value) for key, value in pairs])
     for start in range(0, len(metrics), METRICS):
         client.log_batch(run_id, metrics=metrics[start : start + METRICS])
     for pairs in _requests({key: str(value)[:TAG] for key, value in long_tags.in_parts(tags).items()}):

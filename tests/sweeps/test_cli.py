@@ -101,6 +101,22 @@ def test_bad_input_is_told_by_line_and_key_and_nothing_is_written(folder, case):
     assert [each for each in sorted(folder.rglob("*")) if "__pycache__" not in str(each)] == before
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["sample runs/x --output", "front x --output", "compare x --output", "init digits --output", "train recipe.yaml --json",
+     "sweep sweep.yaml --json", "front x --json", "compare x --json", "explain runs/x --json", "status --json",
+     "cluster status --state"],
+)  # fmt: skip
+@pytest.mark.parametrize("place", ["s3://bucket/x", "file://elsewhere/x"])
+def test_a_uri_is_no_place_for_what_is_written_on_this_machine(folder, command, place):
+    before = sorted(folder.rglob("*"))
+    done = dualsweep_here(*command.split(), place, folder=folder)
+    option = command.split()[-1]
+    rule = "must be a file: URI of this machine" if place.startswith("file:") else "of this machine, but got "
+    assert done.returncode == 2 and f"command line:1: {option}: " in done.stderr and rule in done.stderr, done
+    assert place in done.stderr and sorted(folder.rglob("*")) == before
+
+
 def test_all_problems_of_both_files_come_at_once(folder):
     (folder / "recipe.yaml").write_text(RECIPE.replace("step_size: 0.03", "step_size: -1").replace("steps: 20", "steps: 0"))
     (folder / "sweep.yaml").write_text(SWEEP.replace("trials: 2", "trials: -2"))

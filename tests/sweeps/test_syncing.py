@@ -76,6 +76,22 @@ def test_a_store_that_does_not_answer_is_told_in_two_lines(tmp_path: Path, monke
     assert f"{POINTS + 3} records were not delivered" in done.stdout and "Traceback" not in done.stdout + done.stderr
 
 
+def test_a_folder_whose_store_has_a_login_is_synced_where_the_variable_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dualsweep.sweeps.syncing._PATIENCE", 0.0)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    uri = "http://me:secret@127.0.0.1:9"
+    _, output = spooled(tmp_path, uri)
+    refused = dualsweep_here("sync", str(output), folder=tmp_path)
+    assert refused.returncode == 2 and "and MLFLOW_TRACKING_URI is not that store" in refused.stderr
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    tried = dualsweep_here("sync", str(output), folder=tmp_path)
+    assert tried.returncode == 1 and "records were not delivered to MLflow at http://***@127.0.0.1:9" in tried.stdout, tried
+    assert "secret" not in refused.stderr + tried.stdout + tried.stderr
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[" * 100_000, None])
 def test_of_a_folder_whose_ledger_is_damaged_the_sweep_s_file_delivers(content: str | None, tmp_path: Path) -> None:
     _, output = spooled(tmp_path, empty_store(tmp_path))

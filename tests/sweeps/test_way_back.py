@@ -55,6 +55,23 @@ def test_beside_no_job_the_output_folder_leads_to_the_store(
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("in_job", [True, False])
+def test_a_store_with_a_login_is_told_without_it_and_what_to_set(
+    in_job: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, plan = "http://me:secret@127.0.0.1:9", checked("mlflow.tracking_uri=http://me:secret@127.0.0.1:9").plan
+    assert plan is not None
+    if not in_job:
+        monkeypatch.chdir(tmp_path)
+    name = "tiny-sweep" if in_job else "runs/s"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    told = "with MLFLOW_TRACKING_URI set to http://***@127.0.0.1:9, its secrets in place of ***"
+    assert way_back.review(plan, "runs/s") == f"review: dualsweep ui {name}, {told}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert way_back.review(plan, "runs/s") == f"review: dualsweep ui {name}"
+
+
+@pytest.mark.usefixtures("folder")
 def test_an_interrupted_sweep_tells_at_its_end_how_many_broke_off_and_why() -> None:
     plan, again = checked("trials=2").plan, "; to continue: submit the same again"
     assert plan is not None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from mlflow import MlflowClient
 import dualsweep as ds
 from dualsweep.sweeps.exporting.chosen import choose
 from dualsweep.sweeps.exporting.export import export
+from dualsweep.sweeps.records.explained import Explained, write
 from dualsweep.sweeps.records.replicates import Replicates
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.trainer.amortised.front import front_of
@@ -153,6 +157,33 @@ def test_a_run_in_mlflow_by_its_id_and_by_its_name(here: Path) -> None:
         export(str(run.info.run_name), str(here / "which"), tracking_uri=uri)
 
 
+@pytest.mark.parametrize("given", ["option", "variable"])
+def test_the_command_that_downloads_a_pipeline_from_mlflow_works_where_it_is_pasted(
+    given: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{Path.cwd()}/mlflow.db"
+    client = MlflowClient(uri)
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    run_id = next(str(run.info.run_id) for run in runs if client.list_artifacts(run.info.run_id, "model/data/pipeline"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if given == "variable":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    trials = Path("runs/s/trials").absolute()
+    trials.rename(trials.with_name("gone"))
+    try:
+        with pytest.raises(InputError) as refused:
+            export(run_id, str(here / "out"), tracking_uri=uri if given == "option" else None)
+    finally:
+        trials.with_name("gone").rename(trials)
+    command = str(refused.value).rpartition("such a pipeline already: ")[2]
+    assert command.startswith("mlflow ") == (given == "variable")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        f"{command} -d got", shell=True, cwd=here, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path}
+    )
+    assert done.returncode == 0 and len(list(here.glob("got/**/model_index.json"))) == 1, done
+
+
 def test_an_interrupted_training_is_exported_without_verdicts(here: Path) -> None:
     shutil.copytree("runs/s/trials/0000/checkpoints", here / "alone/checkpoints")
     assert "there are no verdicts on it" in carded(here / "alone", here / "out")
@@ -230,6 +261,32 @@ def test_the_card_of_an_amortised_model_tells_what_was_measured_at_other_multipl
         f"| {point.values['five']:.4g} ± {point.value_errors['five']:.2g} |"
         for point in points
     ]
+
+
+def test_figures_of_an_amortised_training_are_told_to_be_at_its_own_multipliers_where_others_are_taken(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    recipe = amortised(train={"steps": 5}, evaluation={"samples": 8, "sample_steps": 2, "judge": {"epochs": 1}})
+    result = train(recipe, run)
+    write(Explained.of("run", [], result, recipe), run)
+    own = front_of(str(result.checkpoint)).last
+    same = ",".join(f"{name}={value!r}" for name, value in own.items())
+    asked = {"own": None, "same": same, "others": "four=0.3", "none": "four=0"}
+    said = {name: export(str(run), str(tmp_path / name), multipliers=each)[0] for name, each in asked.items()}
+    cards = {name: (tmp_path / name / "README.md").read_text() for name in asked}
+    told = f"at the recipe's multipliers, {', '.join(f'{name} {value:.4g}' for name, value in own.items())}"
+    assert [name for name, card in cards.items() if f"## Constraints {told}\n" in card] == ["others", "none"]
+    assert [name for name, card in cards.items() if "## Measured of its samples at the recipe's multipliers\n" in card] == [
+        "others", "none"
+    ]  # fmt: skip
+    assert [name for name, card in cards.items() if "## Constraints\n" in card] == ["own", "same"]
+    assert [name for name, card in cards.items() if "samples as the model was evaluated" in card] == ["own", "same"]
+    assert [name for name, line in said.items() if "as it was evaluated" in line] == ["own", "same"]
+
+
+def test_an_exported_amortised_model_is_bound_to_the_multipliers_that_were_asked(tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    train(amortised(train={"steps": 5}, evaluation={"samples": 0}), run)
+    export(str(run), str(out), multipliers="four=0.3")
     pipeline = DiffusionPipeline.from_pretrained(str(out), custom_pipeline=str(out), trust_remote_code=True)
     taken, given = (
         pipeline(2, generator=torch.Generator().manual_seed(0), output_type="pt", multipliers=each).images

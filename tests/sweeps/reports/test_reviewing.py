@@ -1,4 +1,4 @@
-"""`dualsweep front` of sweeps that were deleted, and in stores that can be read alone: real SQLite stores."""
+"""`dualsweep front` of sweeps that were deleted, in stores that can be read alone, and beside a folder that refuses."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from dualsweep.sweeps.reports.reviewing import rebuild
 from dualsweep.trainer.result import Result
 from tests.analysis.made_up import log_parent, log_trial, made_up_trials, new_store
 from tests.stores import empty_store
+from tests.sweeps.here import dualsweep_here
+from tests.sweeps.in_process import finished
 from tests.trainer.recipes import digits
 
 
@@ -73,3 +75,15 @@ def test_where_artifacts_are_out_of_reach_the_front_is_shown(tmp_path: Path) -> 
     console = Console(record=True, width=200, file=(tmp_path / "said").open("w"))
     assert json.dumps(rebuild(parent, uri, tmp_path / "out", console))
     assert "could not be stored in MLflow ([Errno 111] Connection refused)" in console.export_text()
+
+
+def test_a_folder_that_takes_no_summary_is_reviewed_all_the_same_and_that_is_said(tmp_path: Path) -> None:
+    folder = finished(tmp_path)
+    in_the_way = folder / "runs/s/.review.json.part"  # it stops root too
+    in_the_way.mkdir()
+    done = dualsweep_here("front", "runs/s", "--output", "elsewhere", "--json", "found.json", folder=folder)
+    assert done.returncode == 0, done
+    assert "\nfront: " in done.stdout
+    [note] = [line for line in done.stdout.splitlines() if line.startswith("note:")]
+    assert "runs/s cannot be written (Is a directory), so what it recommends by itself is as before" in note
+    assert json.loads((folder / "found.json").read_text())["front"] and (folder / "elsewhere/front.html").exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,9 @@ import pytest
 import yaml
 
 import dualsweep
+from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.starting.shipped import shipped
+from dualsweep.trainer.recipe.load import load_recipe
 from tests.sweeps.here import dualsweep_here
 
 ROOT = Path(__file__).parents[3]
@@ -57,11 +61,34 @@ def test_a_copied_sweep_is_found_good_where_it_lies(name: str, tmp_path: Path) -
 
 def test_the_script_that_makes_the_data_is_copied_and_told(tmp_path: Path) -> None:
     """Also by a recipe that starts from what another makes of these data."""
-    for name, script in (("bold", "bold_digits.py"), ("captions-adapters", "captioned_digits.py")):
+    for name, script, then in (
+        ("bold", "bold_digits.py", "check"), ("captions-adapters", "captioned_digits.py", "train 'my data/captions.yaml'")
+    ):  # fmt: skip
         done = dualsweep_here("init", name, "--output", "my data", folder=tmp_path)
-        assert done.returncode == 0 and f"next:    python 'my data/{script}'; dualsweep check" in done.stdout
+        assert done.returncode == 0 and f"next:    python 'my data/{script}'; dualsweep {then}" in done.stdout
         assert (tmp_path / "my data" / script).read_text() == (ROOT / "sweeps/recipes" / script).read_text()
         assert f"#   python {script}" in "".join(path.read_text() for path in (tmp_path / "my data").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", list(shipped()))
+def test_what_is_told_to_be_done_next_makes_every_model_before_it_is_loaded(name: str, tmp_path: Path) -> None:
+    done = dualsweep_here("init", name, "--output", "my own", folder=tmp_path)
+    told = done.stdout.splitlines()[-1].removeprefix("next:    ")
+    commands = [shlex.split(each) for each in told.split("; ")]
+    made: set[str] = set()
+    for program, *arguments in commands:
+        if program == "python":
+            assert (tmp_path / arguments[0]).exists()
+            continue
+        word, file, *options = arguments
+        path, sets = tmp_path / file, options[1::2]
+        recipe = load_plan(path).recipe if path.stem.endswith("-sweep") else load_recipe(path, sets)[0]
+        assert program == "dualsweep" and set(options[::2]) <= {"--set"}
+        assert set(re.findall(r"runs/([\w-]+)", recipe.model_dump_json())) <= made, told
+        if word == "train":
+            made.add(recipe.name)
+    begun_by = "sweep" if name.endswith("-sweep") else "train"
+    assert [each[1:] for each in commands[-2:]] == [["check", f"my own/{name}.yaml"], [begun_by, f"my own/{name}.yaml"]]
 
 
 def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ The store is a client of ours that keeps to MLflow's limits; `test_tracking.py` 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import random
@@ -169,6 +170,34 @@ def test_a_store_that_fails_at_any_request_gets_the_rest_later(request_number: i
     assert store.history("faces") == [(f"m/{n}", step, float(step)) for step in range(3) for n in range(700)]
     assert store.history("trial 0000") == [("m/0", 0, 0.0), ("m/0", 1, 1.0)]
     assert len(store.runs) == 2
+
+
+@pytest.mark.parametrize("error_code", [TEMPORARILY_UNAVAILABLE, INVALID_PARAMETER_VALUE])
+@pytest.mark.parametrize("request_number", range(1, 19))
+def test_the_same_delivery_sends_again_all_that_a_failed_request_held(
+    request_number: int, error_code: int, store: Store, tmp_path: Path
+) -> None:
+    """Also where a batch is refused, and sent record by record."""
+    for name, many in (("sweep", 150), ("0000", 1)):
+        spool(tmp_path, name).params({f"p{number}": number for number in range(many)})
+        filled(tmp_path, name, range(2))
+        spool(tmp_path, name).tags({"asked": "x"})
+    count = itertools.count(1)
+
+    def fail(request: str, sent: Any) -> None:
+        if next(count) == request_number and (request == "log_batch" or error_code == TEMPORARILY_UNAVAILABLE):
+            raise MlflowException("busy", error_code)
+
+    store.before = fail
+    made = opened(tmp_path)
+    with contextlib.suppress(MlflowException):
+        made.deliver()
+    made.deliver()
+    assert made.has_all() and len(store.runs) == 2
+    for title, many in (("faces", 150), ("trial 0000", 1)):
+        data = store.runs[store.named(title)].data
+        assert data.params == {f"p{number}": str(number) for number in range(many)}
+        assert data.tags["asked"] == "x" and [step for _, step, _ in store.history(title)] == [0, 1]
 
 
 def test_a_run_that_was_created_and_not_noted_is_found_again(store: Store, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,8 @@ from dualsweep.trainer.evaluation.grid import sample_grid
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.recipe.monitor import Monitor
 from dualsweep.trainer.recipe.recipe import Recipe
-from dualsweep.trainer.result import ConstraintOutcome, Result
+from dualsweep.trainer.result import ConstraintOutcome, Result, Status
+from tests.stores import empty_store
 from tests.sweeps.files import RECIPE
 
 
@@ -100,6 +102,26 @@ def test_its_run_says_who_began_it_from_what_and_on_which_data(logged: Logged) -
     assert "null" not in params.values() and not any(key.startswith("rollout.") for key in params)
     (used,) = logged.run.inputs.dataset_inputs  # type: ignore[union-attr]
     assert json.loads(used.dataset.profile or "")["num_rows"] == 1797 and used.tags[0].value == "training"
+
+
+def test_a_training_that_ends_with_other_resources_or_odd_class_names_is_logged_too(logged: Logged, tmp_path: Path) -> None:
+    """MLflow never changes a param: what a training has after it was resumed with another value is in a tag."""
+    recipe, uri = logged.recipe, empty_store(tmp_path)
+    assert recipe.data is not None
+    (tmp_path / "metrics.jsonl").write_text(
+        json.dumps(MetricPoint(60, {"eval/share/cat (young)": 0.5}, final=True, time=61.0).to_json()) + "\n"
+    )
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"keep": {"cat (young)": 0.1}})})
+    ends: tuple[tuple[int, Status], ...] = ((4, "failed"), (1, "converged"))
+    for workers, status in ends:
+        resources = recipe.resources.model_copy(update={"workers": workers})
+        result = replace(logged.explained.result, status=status)
+        explained = Explained.of("r", [], result, recipe.model_copy(update={"resources": resources}))
+        run = MlflowClient(uri).get_run(log_training(uri, str(tmp_path), tmp_path, explained, "r.yaml"))
+    assert run.data.params["data.keep.cat _young_"] == "0.1" and run.data.params["resources.workers"] == "4"
+    assert run.data.metrics["eval/share/cat _young_"] == 0.5
+    assert json.loads(run.data.tags["dualsweep.changed_params"]) == {"resources.workers": "1"}
+    assert (run.info.status, run.data.tags["dualsweep.status"]) == ("FINISHED", "converged")
 
 
 @pytest.mark.parametrize(
