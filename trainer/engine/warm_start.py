@@ -51,7 +51,7 @@ def begin(prepared: Prepared, start: Start, problem: ConstrainedProblem, state: 
         _log.warning(
             "train.optimizer begins without moments: that of %s has others, or none; its weights are taken over", checkpoint
         )
-    if prepared.recipe.dual.rule == "fixed":
+    if prepared.recipe.dual.rule == "fixed" or prepared.recipe.amortised is not None:
         return state
     first = _multipliers(checkpoint, snapshot, start, problem)
     multipliers = problem.project(np.array([first[name] for name in problem.names]), prepared.recipe.dual.cap)

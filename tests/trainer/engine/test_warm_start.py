@@ -237,6 +237,17 @@ def test_noise_adapters_and_amortisation_are_compared_before_anything_starts(sou
     )
 
 
+def test_an_amortised_run_starts_from_one_with_constraints_of_other_names(tmp_path: Path) -> None:
+    """Its multipliers are drawn at each step, so none of the other run's is needed, or could be given."""
+    run(amortised(train={"steps": 2}, **QUICK), tmp_path / "first")
+    recipe = amortised(start={"from": str(tmp_path / "first")})
+    four, five = (each.model_dump() for each in recipe.constraints)
+    renamed = Recipe.model_validate(recipe.model_dump() | {"constraints": [four | {"name": "rare"}, five]})
+    assert refusals(renamed) == ""
+    loop = begun(renamed, tmp_path / "second")
+    assert loop.state.multipliers.tolist() == loop.policy.controller.first().multipliers.tolist() == [0.0, 0.0]
+
+
 @pytest.mark.parametrize(("start", "more", "said"), [
     ("{from: runs/a, multipliers: {six: 0.1}}", "", "`start.multipliers` must name constraints"),
     ("{from: runs/a, multipliers: {four: -0.1}}", "", "must be >= 0"),
