@@ -1,9 +1,10 @@
 """Starting from another run: its weights, averaged weights and optimiser, and the multipliers at which it settled.
 
 What is taken over is what the primal and the multipliers are; what counts steps begins anew: the learning rate's schedule, the
-dual rule's memory and its decay, the draws. The optimiser's moments keep their own counts, without which AdamW would take
-them for sums that have just begun; its options are this recipe's, and moments of another optimiser are left behind. The pretrained model, which rewards and divergences are measured against, stays the
-recipe's own, so that budgets mean what they meant to that run.
+dual rule's memory and its decay, the draws. The optimiser's moments keep their own counts, without which AdamW would take them
+for sums that have just begun; its options are this recipe's, and moments of another optimiser are left behind. The pretrained
+model, which rewards and divergences are measured against, stays the recipe's own, so that budgets mean what they meant to that
+run.
 """
 
 from __future__ import annotations

@@ -112,7 +112,6 @@ def test_the_front_holds_every_point_and_the_result_is_at_its_own_budgets(ended)
     assert max(each.multipliers["four"] for each in front.points) == pytest.approx(2.0)
 
 
-
 def test_how_sure_the_multipliers_on_a_fitted_front_are_was_not_measured(tmp_path):
     """Though the training is long enough to tell so of multipliers that moved."""
     recipe = amortised(train={"steps": 60}, evaluation={"samples": 0, "loss_draws": 16})
