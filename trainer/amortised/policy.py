@@ -16,7 +16,6 @@ from dualsweep.trainer.amortised.front import FILE, AmortisedFront, FrontPoint, 
 from dualsweep.trainer.amortised.spread import MultiplierRange
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.dual.reduction import Reduction
-from dualsweep.trainer.dual.settling import settled_errors
 from dualsweep.trainer.dual.state import DualState
 from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.engine.multiplier_policy import Delivery
@@ -77,7 +76,8 @@ class AmortisedMultipliers:
             whole = AmortisedFront.of(self.spread, [*front.points, last], steps)
             return {FILE: json.dumps(whole.to_json(), indent=2).encode()}
 
-        return Delivery(multipliers, settled_errors(state), files)
+        # The optimum on a fitted front: how far off it is was not measured.
+        return Delivery(multipliers, np.full(self.spread.size, np.nan), files)
 
     def ending(self, state: DualState, constraints: Mapping[str, ConstraintOutcome]) -> tuple[Status, str]:
         """How it ended at its own budgets: infeasible where the range of multipliers does not reach them."""

@@ -87,7 +87,7 @@ def _recipe_faults(recipe: Recipe, theirs: dict[str, Any]) -> Iterator[Diagnosti
     yield from _network_faults(recipe, theirs)
     names = [str(each.get("name")) for each in theirs.get("constraints") or []]
     missing = [each.name for each in recipe.constraints if each.name not in (*names, *recipe.start.multipliers)]
-    if missing and recipe.dual.rule != "fixed":
+    if missing and recipe.dual.rule != "fixed" and recipe.amortised is None:  # of which none starts anywhere
         received = f"none for {', '.join(missing)}, where that run has {', '.join(names) or 'no constraints'}"
         rule = "must give a multiplier for each constraint that its run has not"
         yield Diagnostic(("start",), rule, received, f"write multipliers: {{{missing[0]}: 0.0}}")

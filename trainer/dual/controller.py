@@ -22,6 +22,8 @@ from dualsweep.trainer.recipe.dual import Dual
 
 #: Dual steps in a row without one usable value, after which the run is called diverged.
 MOST_SKIPPED = 20
+#: The limit of multipliers on losses above the objective's, which leaves the objective some.
+_SUM = f"the limit of the sum over constraints with relative_to, {RELATIVE_LIMIT:g}"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Controller:
         move = self._moved(state, estimate, average, usable)
         multipliers = move.multipliers
         relaxed = average + self.problem.relaxations(multipliers)
-        limited = self.problem.stuck(multipliers, relaxed, self.dual.cap) & usable & (self.dual.rule != "fixed")
+        moving = self.dual.rule != "fixed" and not self._warming(state)
+        limited = self.problem.stuck(multipliers, relaxed, self.dual.cap) & usable & moving
         applied = self._applied(state, multipliers, relaxed, usable)
         return replace(
             state.with_multipliers(multipliers, applied).measuring(self.problem, estimate),
@@ -129,12 +132,14 @@ class Controller:
         stuck = np.nonzero(state.at_cap >= self.dual.patience)[0]
         if not len(stuck):
             return None
+        at_cap = np.abs(state.multipliers) >= self.dual.cap
         values = self.problem.values(state.means)
         where = {"at_most": "above", "at_least": "below"}
         reasons = [
             f"`{self.problem.names[i]}` is at {values[i]:.4g}, {where.get(self.problem.kinds[i], 'off')} its budget "
-            f"{self.problem.budgets[i]:.4g}, with its multiplier at the limit ({state.multipliers[i]:.4g}) for "
-            f"{state.at_cap[i]} dual steps"
+            f"{self.problem.budgets[i]:.4g}, with its multiplier ({state.multipliers[i]:.4g}) at "
+            f"{'dual.cap' if at_cap[i] else _SUM} for {state.at_cap[i]} dual steps"
             for i in stuck
         ]
-        return "; ".join(reasons) + ": loosen that budget, or raise dual.cap if the multiplier was still rising for good reason"
+        raised = ", or raise dual.cap if the multiplier was still rising for good reason" if at_cap[stuck].any() else ""
+        return "; ".join(reasons) + ": loosen that budget" + raised

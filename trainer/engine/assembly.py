@@ -32,6 +32,7 @@ from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.models.schedules import noise_schedule
 from dualsweep.trainer.models.sharding import check_asked, in_shards
 from dualsweep.trainer.models.spaces import Space
+from dualsweep.trainer.recipe.consistency.multipliers import pools_prompts
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.samplers.registry import SAMPLERS
 from dualsweep.trainer.sources.build import build_sources, frozen_names
@@ -130,6 +131,12 @@ def _check_prompts(recipe: Recipe, predictor: Predictor, frozen: Mapping[str, Pr
     if recipe.train.condition_dropout:
         for name, each in {"model": predictor, **frozen}.items():
             _check_dropout(name, each, predictor)
+    several = len(predictor.texts) > 1 or predictor.of_examples
+    if recipe.dual.rule == "newton" and several and pools_prompts(recipe):
+        raise TrainingError(
+            f"dual.rule must not be newton with several prompts or classes, but got those of {recipe.model.load}, whose "
+            "differences no multiplier moves; write rule: secant, which learns the slope"
+        )
     kinds = {"rollout": "trajectories"} | ({"data": "data"} if predictor.of_examples else {})
     others = [each for each in recipe.terms if each.term.source not in kinds]
     if len(predictor.texts) > 1 and others:

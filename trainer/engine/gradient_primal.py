@@ -16,7 +16,7 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.averaged_weights import AveragedWeights
 from dualsweep.trainer.engine.averaging import share_of
 from dualsweep.trainer.engine.gradients import Gradients
-from dualsweep.trainer.engine.optimizers import recall, remembered, stepper
+from dualsweep.trainer.engine.optimizers import recall, remembered, stepper, take_over
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.activation_checkpointing import checkpoint_activations
 from dualsweep.trainer.models.compilation import compile_network
@@ -207,6 +207,17 @@ class GradientPrimal:
     def restore(self, groups: Groups, numbers: dict[str, Any]) -> None:
         """Puts back what `state` returned, bit for bit."""
         groups = self._own(groups)
+        self._put_back(groups, numbers)
+        recall(self.optimizer, groups["optimizer"], numbers.get("optimizer"))
+
+    def start_from(self, groups: Groups, numbers: dict[str, Any]) -> bool:
+        """Takes over what another run's `state` returned; whether its optimiser's moments were such as this one's."""
+        groups = self._own(groups)
+        fits = take_over(self._stepper, groups["optimizer"], numbers.get("optimizer"))
+        self._put_back(groups, numbers)
+        return fits
+
+    def _put_back(self, groups: Groups, numbers: dict[str, Any]) -> None:
         self.predictor.put_back(groups["weights"])
         for i, shadow in enumerate(self.average.tensors):
             shadow.copy_(groups["average"][str(i)])
@@ -216,7 +227,6 @@ class GradientPrimal:
         for owner, module in self.companions.items():
             own = {name: value for name, value in groups["companions"].items() if name.startswith(f"{owner}.")}
             module.load_state_dict({name.removeprefix(f"{owner}."): value for name, value in own.items()})
-        recall(self.optimizer, groups["optimizer"], numbers.get("optimizer"))
 
     def _kept(self, group: str, name: str, value: Tensor) -> Tensor:
         """What a checkpoint stores of this tensor."""

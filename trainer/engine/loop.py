@@ -73,6 +73,7 @@ class Loop:
         self.updates = UpdateLog()
         self.step, self.seconds = 0, 0.0
         self._answer: Callable[[], DualState] | None = None
+        self._told = True
         self._looks, self._seen = looks_of(prepared, keep), dict[str, float]()
         self._outbox = Outbox()
         self._phase: Phase = "training"
@@ -143,7 +144,7 @@ class Loop:
             self.updates.read()
             self._answer = self.host.coordinator.exchange(self.sums.report(self.step // dual.every - 1, self.host.rank))
             if dual.staleness == 0:
-                self._settle()
+                self._take()
 
     def _update(self, coefficients: Vector) -> None:
         """Updates the weights as often as the source with the most updates asks for.
@@ -167,10 +168,19 @@ class Loop:
 
     def _settle(self) -> None:
         """Takes the coordinator's outstanding answer, if any, and logs its point when one is due."""
-        if self._answer is None:
+        self._take()
+        self._tell()
+
+    def _take(self) -> None:
+        if self._answer is not None:
+            self.state, self._answer, self._told = self._answer(), None, False
+            self.window = self.window.add(self.problem, self.state)
+
+    def _tell(self) -> None:
+        """Logs the point of the answer that was taken last, when one is due, once; a look of that step is to come before."""
+        if self._told:
             return
-        self.state, self._answer = self._answer(), None
-        self.window = self.window.add(self.problem, self.state)
+        self._told = True
         every, log_every = self.recipe.dual.every, self.recipe.train.log_every
         step = self.state.version * every
         if step // log_every > (step - every) // log_every:
@@ -182,6 +192,7 @@ class Loop:
         """Looks at the training where its recipe asks for that now; what is seen is told with the point of this step."""
         if self._looks is not None and self._looks.due(self.step):
             self.look()
+        self._tell()
 
     def look(self) -> None:
         """Looks at the training as it is, where its recipe asks for looks."""

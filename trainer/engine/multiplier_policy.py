@@ -35,7 +35,7 @@ def _nothing(_: DrawnValues) -> dict[str, bytes]:
 class Delivery:
     """Where the delivered model is evaluated.
 
-    multipliers, errors  [m], and their standard errors
+    multipliers, errors  [m], and their standard errors, NaN where not measured
     files                from the values drawn there, what is kept beside the result and in the last checkpoint
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -106,15 +107,39 @@ def remembered(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dic
 
 def recall(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any] | None) -> None:
     """Puts back what `remembered` returned; `numbers` are None in checkpoints from before there were any."""
-    kept, values = optimizer.state_dict(), dict[int, dict[str, Any]]()
-    for key, value in [*tensors.items(), *(numbers or {}).get("state", {}).items()]:
-        index, name = key.split(".", 1)
-        values.setdefault(int(index), {})[name] = value
+    kept = optimizer.state_dict()
     groups = [
         {**group, **own}
         for group, own in zip(kept["param_groups"], (numbers or {}).get("groups", kept["param_groups"]), strict=True)
     ]
-    optimizer.load_state_dict({"state": values, "param_groups": groups})
+    optimizer.load_state_dict({"state": _by_parameter(tensors, numbers), "param_groups": groups})
+
+
+def take_over(made: Stepper, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any] | None) -> bool:
+    """Gives a new optimiser what another one remembered of its parameters; options and rates stay its own.
+
+    Returns whether that has all that this one remembers; if not, it begins with nothing. To be known it takes one step, without
+    a gradient, so weights are to be put in place afterwards.
+    """
+    optimizer, new = made.optimizer, copy.deepcopy(made.optimizer.state_dict())
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    made.step(torch.zeros((), device=parameters[0].device))
+    optimizer.zero_grad(set_to_none=True)
+    there, needed = _by_parameter(tensors, numbers), optimizer.state_dict()["state"]
+    fits = all(names.keys() <= there.get(index, {}).keys() for index, names in needed.items())
+    state = {index: {name: there[index][name] for name in names} for index, names in needed.items()} if fits else new["state"]
+    optimizer.load_state_dict({"state": state, "param_groups": new["param_groups"]})
+    return fits
+
+
+def _by_parameter(tensors: Mapping[str, Tensor], numbers: Mapping[str, Any] | None) -> dict[int, dict[str, Any]]:
+    values = dict[int, dict[str, Any]]()
+    for key, value in [*tensors.items(), *(numbers or {}).get("state", {}).items()]:
+        index, name = key.split(".", 1)
+        values.setdefault(int(index), {})[name] = value
+    return values
 
 
 def _plain(value: Any, name: str) -> Any:

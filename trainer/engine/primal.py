@@ -79,3 +79,10 @@ class Primal(Protocol):
     def restore(self, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
         """Puts back what `state` returned, bit for bit."""
         ...
+
+    def start_from(self, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> bool:
+        """Takes over what another run's `state` returned, but for the options and rates of its optimiser.
+
+        Returns whether what its optimiser remembers is what this one's does; if not, this one begins with nothing.
+        """
+        ...

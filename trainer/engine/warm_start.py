@@ -1,13 +1,15 @@
 """Starting from another run: its weights, averaged weights and optimiser, and the multipliers at which it settled.
 
 What is taken over is what the primal and the multipliers are; what counts steps begins anew: the learning rate's schedule, the
-dual rule's memory and its decay, the draws. The optimiser's moments keep their own counts, without which AdamW would take
-them for sums that have just begun. The pretrained model, which rewards and divergences are measured against, stays the
-recipe's own, so that budgets mean what they meant to that run.
+dual rule's memory and its decay, the draws. The optimiser's moments keep their own counts, without which AdamW would take them
+for sums that have just begun; its options are this recipe's, and moments of another optimiser are left behind. The pretrained
+model, which rewards and divergences are measured against, stays the recipe's own, so that budgets mean what they meant to that
+run.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -28,6 +30,7 @@ from dualsweep.trainer.recipe.start import Start
 from dualsweep.trainer.storage import is_local, local_path
 
 Groups = Mapping[str, Mapping[str, Tensor]]
+_log = logging.getLogger(__name__)
 
 
 def begin(prepared: Prepared, start: Start, problem: ConstrainedProblem, state: DualState) -> DualState:
@@ -44,8 +47,12 @@ def begin(prepared: Prepared, start: Start, problem: ConstrainedProblem, state: 
         )
     snapshot = read(checkpoint)
     _check_network(checkpoint, snapshot, prepared)
-    prepared.primal.restore(snapshot.groups, snapshot.state["primal"])
-    if prepared.recipe.dual.rule == "fixed":
+    fits = prepared.primal.start_from(snapshot.groups, snapshot.state["primal"])
+    if not fits and prepared.host.rank == 0:
+        _log.warning(
+            "train.optimizer begins without moments: that of %s has others, or none; its weights are taken over", checkpoint
+        )
+    if prepared.recipe.dual.rule == "fixed" or prepared.recipe.amortised is not None:
         return state
     first = _multipliers(checkpoint, snapshot, start, problem)
     multipliers = problem.project(np.array([first[name] for name in problem.names]), prepared.recipe.dual.cap)
@@ -68,10 +75,10 @@ def _multipliers(checkpoint: str, snapshot: Snapshot, start: Start, problem: Con
 
 def _check_network(checkpoint: str, snapshot: Snapshot, prepared: Prepared) -> None:
     own, _ = prepared.primal.state()
-    if own and not snapshot.groups.get("optimizer"):
+    if own and "optimizer" not in snapshot.groups:
         raise TrainingError(
-            f"start.from must hold the optimiser's state, but got {checkpoint}, which has none: an older version wrote it, or no "
-            "step was taken; take its weights alone by model.load"
+            f"start.from must hold the optimiser's state, but got {checkpoint}, which has none: an older version wrote it; "
+            "take its weights alone by model.load"
         )
     if fault := _misfit(own, snapshot.groups):
         raise TrainingError(

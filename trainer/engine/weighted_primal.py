@@ -78,3 +78,7 @@ class WeightedPrimal:
 
     def restore(self, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
         """There is nothing to put back."""
+
+    def start_from(self, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> bool:
+        """There is nothing to take over, and nothing is lacking."""
+        return True

@@ -17,6 +17,7 @@ from dualsweep.trainer.amortised.measure import measured_at
 from dualsweep.trainer.checkpoint import CheckpointFolder, locate
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.dual.settling import settled_errors
 from dualsweep.trainer.engine.assembly import prepare
 from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.host import LocalHost
@@ -109,6 +110,15 @@ def test_the_front_holds_every_point_and_the_result_is_at_its_own_budgets(ended)
     assert {name: each["value"] for name, each in result["constraints"].items()} == last.values
     assert front.points[0].multipliers == {"four": 0.0, "five": 0.0}
     assert max(each.multipliers["four"] for each in front.points) == pytest.approx(2.0)
+
+
+def test_how_sure_the_multipliers_on_a_fitted_front_are_was_not_measured(tmp_path):
+    """Though the training is long enough to tell so of multipliers that moved."""
+    recipe = amortised(train={"steps": 60}, evaluation={"samples": 0, "loss_draws": 16})
+    result, _, states, _ = run(recipe, tmp_path)
+    assert np.isfinite(settled_errors(states[max(states)])).all()
+    assert np.isnan([each.multiplier_error for each in result.constraints.values()]).all()
+    assert not any(name.startswith("multiplier_error/") for name in result.metrics)
 
 
 def test_a_run_is_measured_again_at_any_multipliers(ended):

@@ -119,7 +119,26 @@ def test_at_the_cap_with_a_violation_a_run_is_infeasible_and_says_which():
         state = c.advance(state, [report([[1.0], [0.6], [0.0]], step)], 1)
     why = c.infeasible(state)
     assert why and "`c0`" in why and "`c1`" not in why and "0.6" in why
-    assert state.multipliers[0] == 2.0
+    assert state.multipliers[0] == 2.0 and "(2) at dual.cap" in why and "or raise dual.cap" in why
+
+
+def test_at_the_limit_of_their_sum_the_cap_is_not_to_be_raised():
+    c = controller(Dual(step_size=1.0, cap=10.0, patience=3), budgets=(0.1, 0.1), relative=(True, True))
+    state = c.first()
+    for step in range(6):
+        state = c.advance(state, [report([[0.0], [1.1], [1.1]], step)], 1)
+    why = c.infeasible(state)
+    assert why and "(0.475) at the limit of the sum over constraints with relative_to, 0.95" in why
+    assert "dual.cap" not in why and why.endswith(": loosen that budget")
+
+
+def test_patience_counts_only_once_multipliers_may_move():
+    c = controller(Dual(step_size=1.0, start=1.0, cap=1.0, warmup=10, patience=3), budgets=(0.1, 5.0))
+    state = c.first()
+    for step in range(13):
+        assert c.infeasible(state) is None
+        state = c.advance(state, [report([[1.0], [0.6], [0.0]], step)], 1)
+    assert "for 3 dual steps" in (c.infeasible(state) or "")
 
 
 def test_relative_multipliers_stay_inside_the_duals_domain():

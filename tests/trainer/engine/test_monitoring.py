@@ -59,8 +59,10 @@ def test_a_look_at_the_end_sees_what_the_final_evaluation_measures(seen: tuple[P
     assert not (folder / "without" / "looks").exists()
 
 
-def test_each_look_is_told_with_the_point_of_its_step(tmp_path: Path) -> None:
-    recipe = digits(data=HELD["data"], monitor=LOOKS | {"samples": 0}, evaluation={"loss_draws": 64, "samples": 0})
+@pytest.mark.parametrize("staleness", [0, 1])
+def test_each_look_is_told_with_the_point_of_its_step(tmp_path: Path, staleness: int) -> None:
+    looked: dict[str, Any] = {"monitor": LOOKS | {"samples": 0}, "evaluation": {"loss_draws": 64, "samples": 0}}
+    recipe = digits(data=HELD["data"], dual={"staleness": staleness}, **looked)
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(tmp_path / "checkpoints")))
     result = run_worker(recipe, host, str(tmp_path), str(tmp_path / "judges"))
     points = [point for report in host.reports for point in report["points"] if not point["final"]]
@@ -128,9 +130,10 @@ def test_the_shares_of_two_workers_are_the_whole(tmp_path: Path) -> None:
     assert bool((sums[1] > 0).any()) and bool((sums[2] > 0).any())
 
 
-def test_an_interrupted_run_looks_again_where_it_would_have(tmp_path: Path) -> None:
-    recipe = digits(checkpoint={"every": 6}, **HELD, monitor=LOOKS | {"samples": 0})
-    check_resumed(recipe, tmp_path, 8)
+@pytest.mark.parametrize(("staleness", "every", "stop_at"), [(1, 6, 8), (0, 6, 8), (0, 10, 13)])
+def test_an_interrupted_run_looks_again_where_it_would_have(tmp_path: Path, staleness: int, every: int, stop_at: int) -> None:
+    recipe = digits(checkpoint={"every": every}, **HELD, monitor=LOOKS | {"samples": 0}, dual={"staleness": staleness})
+    check_resumed(recipe, tmp_path, stop_at)
 
 
 def test_a_picture_that_cannot_be_kept_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -74,6 +74,51 @@ def test_what_is_taken_over_and_what_begins_anew(source: str, tmp_path: Path, ru
     assert loop.primal.optimizer.param_groups[0]["lr"] == pytest.approx(recipe.train.lr / 3)  # type: ignore[attr-defined]
 
 
+RMSPROP: dict[str, Any] = {"call": "torch.optim:RMSprop"}
+SGD: dict[str, Any] = {"call": "torch.optim:SGD"}
+HEAVY: dict[str, Any] = SGD | {"options": {"momentum": 0.9}}
+
+
+@pytest.mark.parametrize(("there", "here", "left"), [
+    ("adamw", RMSPROP, True), (HEAVY, "adamw", True), (SGD, "adamw", True), (SGD, HEAVY, True),
+    ("adamw", {"call": "torch.optim:AdamW", "options": {"amsgrad": True}}, True),
+    (SGD, SGD, False), (HEAVY, SGD, False), ("adamw", {"call": "torch.optim:AdamW"}, False),
+])  # fmt: skip
+def test_moments_of_another_optimiser_are_left_behind_with_a_word(
+    there: Any, here: Any, left: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    short: dict[str, Any] = {"steps": 2, "batch_size": 8, "lr": 1e-4}
+    run(digits(train=short | {"optimizer": there}, **QUICK), tmp_path / "first")
+    recipe = digits(start={"from": str(tmp_path / "first")}, train=short | {"optimizer": here}, **QUICK)
+    assert refusals(recipe) == ""
+    loop, snapshot = begun(recipe, tmp_path / "second"), snapshot_of(str(tmp_path / "first"))
+    assert ("train.optimizer begins without moments" in caplog.text) == left
+    groups, _ = loop.primal.state()
+    for name in ("weights", "average"):
+        assert all(torch.equal(value, snapshot.groups[name][key]) for key, value in groups[name].items()), name
+    kept = {} if left or here is SGD else snapshot.groups["optimizer"]
+    assert groups["optimizer"].keys() == kept.keys()
+    assert all(torch.equal(value, kept[key]) for key, value in groups["optimizer"].items())
+    result, *_ = run(recipe, tmp_path / "second")
+    assert np.isfinite(result.metrics["objective"])
+
+
+def test_an_optimisers_options_are_those_of_its_own_recipe(tmp_path: Path) -> None:
+    def by(momentum: float, decay: float) -> dict[str, Any]:
+        options = {"momentum": momentum, "weight_decay": decay}
+        return {"steps": 2, "batch_size": 8, "lr": 1e-4, "optimizer": SGD | {"options": options}}
+
+    run(digits(train=by(0.9, 0.0), **QUICK), tmp_path / "first")
+    recipe = digits(start={"from": str(tmp_path / "first")}, train=by(0.5, 0.1), **QUICK)
+    primal = begun(recipe, tmp_path / "second").primal
+    group = primal.optimizer.param_groups[0]  # type: ignore[attr-defined]
+    assert (group["momentum"], group["weight_decay"]) == (0.5, 0.1)
+    there = snapshot_of(str(tmp_path / "first")).groups["optimizer"]
+    moments = primal.state()[0]["optimizer"]
+    assert there and moments.keys() == there.keys()
+    assert all(torch.equal(value, there[key]) for key, value in moments.items())
+
+
 def test_given_multipliers_stand_above_the_runs_own(source: str, tmp_path: Path) -> None:
     loop = begun(digits(start={"from": source, "multipliers": {"five": 0.07}}, **QUICK), tmp_path)
     settled = settled_multipliers(DualState.from_json(snapshot_of(source).state["dual"]))
@@ -190,6 +235,17 @@ def test_noise_adapters_and_amortisation_are_compared_before_anything_starts(sou
     assert "start.from: must hold a run with `amortised` where this recipe has it, but got none there" in refusals(
         amortised(start={"from": source})
     )
+
+
+def test_an_amortised_run_starts_from_one_with_constraints_of_other_names(tmp_path: Path) -> None:
+    """Its multipliers are drawn at each step, so none of the other run's is needed, or could be given."""
+    run(amortised(train={"steps": 2}, **QUICK), tmp_path / "first")
+    recipe = amortised(start={"from": str(tmp_path / "first")})
+    four, five = (each.model_dump() for each in recipe.constraints)
+    renamed = Recipe.model_validate(recipe.model_dump() | {"constraints": [four | {"name": "rare"}, five]})
+    assert refusals(renamed) == ""
+    loop = begun(renamed, tmp_path / "second")
+    assert loop.state.multipliers.tolist() == loop.policy.controller.first().multipliers.tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(("start", "more", "said"), [

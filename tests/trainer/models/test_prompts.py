@@ -183,6 +183,15 @@ def test_prompts_of_a_loaded_run_do_not_go_with_terms_on_data(tmp_path: Path, te
         prepared(Recipe.model_validate(recipe), tmp_path / "b")
 
 
+def test_prompts_of_a_loaded_run_do_not_go_with_newton(tmp_path: Path, text_to_image: str) -> None:
+    """Each has its own tilted law, and the covariance of all samples is not the slope of the slacks."""
+    train(many(text_to_image, train={"steps": 2, "batch_size": 4}), tmp_path / "a")
+    recipe = many(text_to_image).model_dump(mode="json", exclude_defaults=True)
+    recipe |= {"model": {"load": str(tmp_path / "a")}, "dual": {"rule": "newton"}}
+    with pytest.raises(TrainingError, match=r"must not be newton with several prompts or classes, but got those of .*secant"):
+        prepared(Recipe.model_validate(recipe), tmp_path / "b")
+
+
 def test_each_prompt_has_its_own_flow() -> None:
     torch.manual_seed(0)
     flow = Flow(SHAPE, 12, 50, prompts=3)

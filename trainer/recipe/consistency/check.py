@@ -21,6 +21,7 @@ from dualsweep.trainer.recipe.consistency.monitoring import (
 from dualsweep.trainer.recipe.consistency.multipliers import (
     bounds_fit_the_dual,
     newton_needs_a_chain_that_forgets,
+    newton_needs_one_tilted_law,
     rule_fits_the_formulation,
     start_fits_the_dual,
     starts_are_within_the_cap,
@@ -93,6 +94,7 @@ RULES: tuple[Callable[[RecipeFields], None], ...] = (
 #: Those that runs may have stored recipes before, which are still to be read.
 SINCE: tuple[Callable[[RecipeFields], None], ...] = (
     newton_needs_a_chain_that_forgets,
+    newton_needs_one_tilted_law,
     black_boxes_need_noise,
     updates_are_of_black_boxes,
     starts_leave_the_objective_some,

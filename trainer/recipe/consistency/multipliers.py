@@ -109,3 +109,33 @@ def newton_needs_a_chain_that_forgets(recipe: RecipeFields) -> None:
             ),
             "raise it, write name: squaredcos_cap_v2, or dual.rule: secant",
         )
+
+
+def pools_prompts(recipe: RecipeFields) -> bool:
+    """Whether a constraint along trajectories is of the samples of all prompts or classes alike.
+
+    One `among` some is 0 elsewhere: for shares well below 1 the samples' covariance is then nearly the slope.
+    """
+    return any(each.column and not getattr(each.value, "among", None) for each in recipe.terms_on("rollout"))
+
+
+def newton_needs_one_tilted_law(recipe: RecipeFields) -> None:
+    """Each prompt or class has its own tilted law, so ds/dλ is the mean over them of Cov(r | c), and the samples' is Cov(r).
+
+    A value less the KL takes a part of the KL's own weight, by which the tilting is to be divided.
+    """
+    if recipe.dual.rule != "newton":
+        return
+    model = recipe.leading
+    if (len(model.texts) > 1 or model.condition is not None) and pools_prompts(recipe):
+        received = "newton with several, whose differences no multiplier moves: the samples' covariance is not the slacks' slope"
+        rule = "must not be newton with several prompts or classes"
+        raise RuleError("dual.rule", rule, received, "write rule: secant, which learns the slope")
+    for position, constraint in enumerate(recipe.constraints):
+        if constraint.relative_to is not None:
+            raise RuleError(
+                f"constraints.{position}.relative_to",
+                "must be left out with dual.rule newton",
+                "objective: the slope of a value less the KL is not a covariance of the samples",
+                "drop it, or write dual.rule: secant, which learns the slope",
+            )

@@ -192,6 +192,11 @@ BREACHES = [
         multipliers.newton_needs_a_chain_that_forgets, NEWTON, {"schedule": {"name": "linear", "timesteps": 399}},
         "schedule.timesteps",
     ),
+    Breach(multipliers.newton_needs_one_tilted_law, NEWTON, {"model": {"load": "runs/a", "prompts": ["a", "b"]}}, "dual.rule"),
+    Breach(multipliers.newton_needs_one_tilted_law, NEWTON, {"model": {"load": "runs/a", "condition": "labels"}}, "dual.rule"),
+    Breach(
+        multipliers.newton_needs_one_tilted_law, NEWTON, two(REWARD, COMPARED), "constraints.1.relative_to",
+    ),
     Breach(balance.check_balance, BALANCED, two(REWARD, PATH_KL), "rollout.gradient"),
     Breach(balance.check_balance, {**GREATEST, "rollout": {"gradient": "dag"}},
            two({"name": "near", "path_kl": {}, "at_least": 1.0}), "constraints.0.path_kl"),
