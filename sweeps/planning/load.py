@@ -118,7 +118,7 @@ def _complete(
         problems += check_informed(document, parameters, budgets, recipe)
     if sweep is None:
         return None
-    plan = Plan(sweep, document, recipe, completed, tuple(parameters), budgets)
+    plan = Plan(sweep, document, recipe, completed, tuple(parameters), budgets, tuple(on_recipe))
     if sweep.continuation is not None and not search_problems:
         problems += check_continuation(document, parameters, budgets, recipe, sweep.continuation.steps)
     problems += check_tolerances(budgets, completed, recipe)

@@ -47,10 +47,8 @@ def plan_given(sweep: str | Path | Values | Plan, values: Values | None) -> Plan
     if isinstance(sweep, Plan):
         if not values:
             return sweep
-        document = OverlaidDocument(sweep.document.file, copy.deepcopy(sweep.document.data), dict(sweep.document.lines))
-    else:
-        document = _document(sweep, "sweep")
-    return plan_from(document, _overrides(values), [])
+        return plan_from(copy.deepcopy(sweep.document), [*sweep.on_recipe, *_overrides(values)], [])
+    return plan_from(_document(sweep, "sweep"), _overrides(values), [])
 
 
 def _document(given: str | Path | Values, kind: str) -> OverlaidDocument:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import dualsweep as ds
-from dualsweep.sweeps.python.given import recipe_given
+from dualsweep.sweeps.python.given import plan_given, recipe_given
 from tests.sweeps.here import dualsweep_here
 from tests.test_runs_of_0_1 import unpack
 
@@ -172,6 +172,16 @@ def test_what_a_notebook_has_at_hand_is_as_yaml_would_have_it(there: Path) -> No
     assert (recipe.train.steps, recipe.train.lr, recipe.checkpoint.to) == (40, 0.5, "kept")
     assert recipe.model.unet is not None and recipe.model.unet.channels == [8, 16]
     assert isinstance(odd["train"]["steps"], np.int64)
+
+
+def test_what_was_laid_over_a_plan_stays_under_what_is_laid_over_it_anew(there: Path) -> None:
+    file, laid = there / "sweep.yaml", {"train.steps": 50, "trials": 5}
+    plan = ds.load_plan(file, laid)
+    again = plan_given(plan, {"trials": 4})
+    assert (again.recipe.train.steps, again.trials) == (50, 4)
+    assert plan_given(again, {"seed": 9}).recipe.train.steps == 50
+    assert plan_given(again, {"train.steps": 60}).recipe.train.steps == 60
+    assert plan.trials == 5  # what was given is left as it was
 
 
 @pytest.mark.parametrize(
