@@ -10,9 +10,10 @@ from dualsweep.sweeps.python.explanation import Explanation
 from dualsweep.sweeps.python.given import mistake
 from dualsweep.sweeps.python.pictures import page
 from dualsweep.sweeps.python.run import Run
-from dualsweep.sweeps.records.sweep_summary import recommended_folder
+from dualsweep.sweeps.records.sweep_summary import recommended_folder, trial_folder
 from dualsweep.sweeps.reports.explaining import explain_run
 from dualsweep.sweeps.trials.results import Results
+from dualsweep.trainer.config.diagnostics import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,10 +35,10 @@ class Swept(Results):
         """
         if isinstance(trial, bool) or not isinstance(trial, str | int | None):
             raise mistake("trial", "must be a trial's number or name", trial, "give e.g. 7 or '0007'")
-        name = f"{trial:04d}" if isinstance(trial, int) else trial
-        trainings = {each.id: each.training for each in self.trials}
-        below = self.folder / "trials"
-        place = recommended_folder(self.folder) if name is None else below / trainings.get(name, name)
+        try:
+            place = recommended_folder(self.folder) if trial is None else trial_folder(self.folder, str(trial))
+        except InputError as error:
+            raise InputError([each.at(("trial",), "Python", 1) for each in error.diagnostics]) from None
         return Run.of_training(explain_run(str(place), None), place)
 
     def explain(self, trial: str | int | None = None) -> Explanation:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dualsweep.sweeps.records.folder_kind import REVIEW, is_sweep_folder
-from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.records.trial_record import TrialRecord, trial_name
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.storage import is_local, local_path, write_file
 
@@ -51,6 +52,23 @@ def recommended_folder(folder: Path, named: str = "") -> Path:
         remedy = f"name one trial, {example}, or first: dualsweep front {shlex.quote(sweep)}"
         raise InputError([Diagnostic(("RUN",), "must have a trial to recommend", f"{sweep}: {why}", remedy, "command line", 1)])
     return folder / "trials" / records[name].training
+
+
+def trial_folder(sweep: Path, trial: str) -> Path:
+    """The folder of a trial by its number or name, `7` or `0007`; of one of several trainings that of the first sound one, unless
+    its name goes on with another, `0007/seed-1`.
+
+    Raises:
+        InputError: the sweep has no such trial that has ended.
+    """
+    records = {each.id: each for each in TrialRecord.load_all(sweep)}
+    named, _, below = trial.partition("/")
+    name = trial_name(int(named)) if named.isdecimal() else named
+    if name not in records:
+        known = ", ".join(list(records)[:8]) or "none"
+        rule, remedy = "must be a trial of the sweep that has ended", f"name one of {known}"
+        raise InputError([Diagnostic(("--trial",), rule, f"{show(trial)} for {sweep}", remedy, "command line", 1)])
+    return sweep / "trials" / (f"{name}/{below}" if below else records[name].training)
 
 
 def _candidates(kept: Mapping[str, Any]) -> list[str | None]:

@@ -204,3 +204,13 @@ def test_places_and_trials_are_what_they_are_meant_for(there: Path) -> None:
     for call in (lambda: run.export(None), lambda: run.export(1), lambda: swept.run(True), lambda: swept.run(1.0)):  # type: ignore
         with pytest.raises(ds.InputError, match=r"must be a place, but got|must be a trial's number or name, but got"):
             call()
+
+
+def test_a_trial_is_named_as_the_commands_option_has_it(there: Path) -> None:
+    swept = ds.load(there / "runs/tiny-sweep")
+    assert isinstance(swept, ds.Swept)
+    assert {str(swept.run(each).folder) for each in (1, "1", "01", "0001")} == {str(there / "runs/tiny-sweep/trials/0001")}
+    assert repr(swept.explain("1")) == repr(swept.explain(1))
+    for unknown in (7, -1, "7", "x", ""):
+        with pytest.raises(ds.InputError, match=r"trial: must be a trial of the sweep that has ended, .*; name one of 0000, 0001"):
+            swept.run(unknown)
