@@ -17,7 +17,7 @@ from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import local_path
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.config.yaml_file import load
-from dualsweep.trainer.recipe.load import OverlaidDocument, Override, recipe_from
+from dualsweep.trainer.recipe.load import OverlaidDocument, Override, lay_over, recipe_from
 from dualsweep.trainer.recipe.recipe import Recipe
 
 Values = Mapping[str, Any]
@@ -30,10 +30,12 @@ def recipe_given(recipe: str | Path | Values | Recipe, values: Values | None) ->
         InputError: with every problem found.
     """
     if isinstance(recipe, Recipe):
-        plain = recipe.model_dump(mode="json")
-        if not values:
-            return recipe, OverlaidDocument("recipe", plain)
-        recipe = plain
+        overrides = _overrides(values)
+        checked = recipe_from(_made(recipe.model_dump(mode="json"), "recipe"), overrides) if overrides else recipe
+        # Whoever wrote it, values that are the defaults' are not told from those that nobody wrote.
+        written = _made(recipe.model_dump(mode="json", exclude_defaults=True), "recipe")
+        lay_over(written, overrides)
+        return checked, written
     document = _document(recipe, "recipe")
     return recipe_from(document, _overrides(values)), document
 
@@ -57,7 +59,12 @@ def _document(given: str | Path | Values, kind: str) -> OverlaidDocument:
     if not isinstance(given, Mapping):
         rule, remedy = f"must be a {kind}", "give the path of its YAML file, or a dict of what that would hold"
         raise InputError([Diagnostic((), rule, f"`{type(given).__name__}`", remedy, kind, 1)])
-    return OverlaidDocument(kind, _plain(given))
+    return _made(_plain(given), kind)
+
+
+def _made(plain: dict[Any, Any], kind: str) -> OverlaidDocument:
+    """The document of what no file has; `kind` stands for one in what is said of it."""
+    return OverlaidDocument(kind, plain, in_python=True)
 
 
 def place_given(place: object, name: str) -> str | None:

@@ -10,9 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 import dualsweep as ds
+from dualsweep.sweeps.checking import checked_read
 from dualsweep.sweeps.python.given import plan_given, recipe_given
+from dualsweep.trainer.config import yaml_core
+from tests.stores import empty_store
 from tests.sweeps.here import dualsweep_here
 from tests.test_runs_of_0_1 import unpack
 
@@ -212,5 +216,34 @@ def test_a_trial_is_named_as_the_commands_option_has_it(there: Path) -> None:
     assert {str(swept.run(each).folder) for each in (1, "1", "01", "0001")} == {str(there / "runs/tiny-sweep/trials/0001")}
     assert repr(swept.explain("1")) == repr(swept.explain(1))
     for unknown in (7, -1, "7", "x", ""):
-        with pytest.raises(ds.InputError, match=r"trial: must be a trial of the sweep that has ended, .*; name one of 0000, 0001"):
+        with pytest.raises(
+            ds.InputError, match=r"trial: must be a trial of the sweep that has ended, .* one of 0000, 0001"
+        ):
             swept.run(unknown)
+
+
+def test_of_a_recipe_only_what_somebody_wrote_is_warned_of(there: Path) -> None:
+    def warned(recipe: ds.Recipe, values: dict[str, object]) -> list[str]:
+        found = checked_read(*recipe_given(recipe, values), str(there / "runs/new"), None, None, "light").found
+        return [str(each) for each in found.warnings if "which it ignores" in str(each)]
+
+    recipe, _ = ds.load_recipe(there / "recipe.yaml")
+    stored = ds.Recipe.stored(yaml_core.write(recipe.model_dump(mode="json")))  # which has each default written out
+    assert warned(recipe, {}) == warned(stored, {}) == warned(recipe, {"train.steps": 30}) == []
+    for each in (recipe, stored):
+        (line,) = warned(each, {"dual.trust": 0.3})
+        assert line == "set:1: dual.trust: should be of use to the recipe, but got 0.3, which it ignores; drop it"
+
+
+def test_what_python_made_has_the_script_as_its_source(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(there)
+    plain = yaml.safe_load(Path("recipe.yaml").read_text())
+    script, names = Path(sys.argv[0]).name, []
+    for at, given in enumerate((plain, ds.load_recipe("recipe.yaml")[0], "recipe.yaml")):
+        ds.train(given, tracking_uri=(store := empty_store(there, f"source-{at}.db")))
+        (run,) = MlflowClient(store).search_runs(["1"])
+        names.append(Path(run.data.tags["mlflow.source.name"]).name)
+    assert names == [script, script, "recipe.yaml"]
+    sweep = {**yaml.safe_load(Path("sweep.yaml").read_text()), "recipe": plain}
+    assert plan_given(plan_given(sweep, None), {"trials": 1}).document.source == ""
+    assert plan_given("sweep.yaml", {"trials": 1}).document.source == str(there / "sweep.yaml")
