@@ -48,7 +48,7 @@ class Run(Result):
 
     def to_json(self) -> dict[str, Any]:
         """The form of `--json` files (docs/recipe.md)."""
-        return self._known.result.to_json()
+        return self._known.as_training()
 
     def explain(self) -> Explanation:
         """What became of each constraint, with the evidence and what to change, as `dualsweep explain` says it."""

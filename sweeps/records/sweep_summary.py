@@ -14,6 +14,7 @@ from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.own_files import read_own
+from dualsweep.trainer.result import Result, read_result
 from dualsweep.trainer.storage import is_local, local_path, write_file
 
 
@@ -25,6 +26,16 @@ def keep_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 def summary_in(folder: Path) -> dict[str, Any]:
     """What the last review found; empty where there was none."""
     return read_own(folder / REVIEW, _mapping) or {}
+
+
+def amortised_in(folder: Path) -> Result | None:
+    """How the amortised training of the sweep had ended when it was last reviewed; None without one."""
+    return read_own(folder / REVIEW, _amortised)
+
+
+def _amortised(text: bytes) -> Result | None:
+    kept = _mapping(text).get("amortised")
+    return None if kept is None else read_result(json.dumps(kept).encode())
 
 
 def _mapping(text: bytes) -> dict[str, Any]:

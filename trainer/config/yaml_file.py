@@ -31,7 +31,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass
 class Document:
-    """A parsed file: plain data, and the line on which each key stands. Where Python made it, `in_python`, `file` is but a word."""
+    """A parsed file: plain data, and the line on which each key stands; `file` is but a word where it was made `in_python`."""
 
     file: str
     data: dict[Any, Any]

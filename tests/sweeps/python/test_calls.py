@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 import subprocess
 import sys
@@ -216,9 +218,7 @@ def test_a_trial_is_named_as_the_commands_option_has_it(there: Path) -> None:
     assert {str(swept.run(each).folder) for each in (1, "1", "01", "0001")} == {str(there / "runs/tiny-sweep/trials/0001")}
     assert repr(swept.explain("1")) == repr(swept.explain(1))
     for unknown in (7, -1, "7", "x", ""):
-        with pytest.raises(
-            ds.InputError, match=r"trial: must be a trial of the sweep that has ended, .* one of 0000, 0001"
-        ):
+        with pytest.raises(ds.InputError, match=r"trial: must be a trial of the sweep that has ended, .* one of 0000, 0001"):
             swept.run(unknown)
 
 
@@ -247,3 +247,16 @@ def test_what_python_made_has_the_script_as_its_source(there: Path, monkeypatch:
     sweep = {**yaml.safe_load(Path("sweep.yaml").read_text()), "recipe": plain}
     assert plan_given(plan_given(sweep, None), {"trials": 1}).document.source == ""
     assert plan_given("sweep.yaml", {"trials": 1}).document.source == str(there / "sweep.yaml")
+
+
+def test_the_json_file_is_what_a_training_and_its_folder_have_in_python(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has ended, so that nothing is trained; a figure of it is of no number, of which JSON has none."""
+    monkeypatch.chdir(shutil.copytree(there, there.parent / "with-nan"))
+    result = Path("runs/tiny/result.json")
+    result.write_text(json.dumps({**(kept := json.loads(result.read_text())), "metrics": {**kept["metrics"], "odd": math.nan}}))
+    done = dualsweep_here("train", "recipe.yaml", "--json", "t.json", folder=Path.cwd())
+    told = json.loads(Path("t.json").read_text())
+    assert done.returncode == 0 and told["metrics"]["odd"] is None and told["verdicts"][0]["name"] == "four"
+    trained, loaded = ds.train("recipe.yaml"), ds.load("runs/tiny")
+    assert trained.to_json() == loaded.to_json() == told
+    assert math.isnan(trained.metrics["odd"])
