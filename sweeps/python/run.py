@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from dualsweep.sweeps.python.explanation import Explanation
-from dualsweep.sweeps.python.given import check_count, mistake, required_place
+from dualsweep.sweeps.python.given import count_given, mistake, required_place
 from dualsweep.sweeps.python.pictures import page
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.trainer.config.diagnostics import InputError
@@ -77,10 +77,8 @@ class Run(Result):
         from dualsweep.trainer.samplers.grid import TooManyStepsError
         from dualsweep.trainer.samplers.registry import SAMPLERS
 
-        check_count("n", n, 1)
-        check_count("seed", seed, 0)
-        if steps is not None:
-            check_count("steps", steps, 1)
+        n, seed = count_given("n", n, 1), count_given("seed", seed, 0)
+        steps = None if steps is None else count_given("steps", steps, 1)
         if sampler is not None and sampler not in SAMPLERS:
             raise mistake("sampler", f"must be one of {', '.join(SAMPLERS)}", sampler, "give one, or none")
         model = restore(find_checkpoint(self._delivered))

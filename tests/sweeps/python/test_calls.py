@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 
 import dualsweep as ds
 from dualsweep.sweeps.checking import checked_read
-from dualsweep.sweeps.python.given import plan_given, recipe_given
+from dualsweep.sweeps.python.given import count_given, plan_given, preference_given, recipe_given
 from dualsweep.trainer.config import yaml_core
 from tests.stores import empty_store
 from tests.sweeps.here import dualsweep_here
@@ -98,6 +98,14 @@ def test_the_same_training_from_a_file_a_dict_and_a_recipe(there: Path, monkeypa
         (lambda: ds.load("mlruns"), "must be a training that has ended"),
         (lambda: ds.load("runs/tiny-sweep/trials/0007"), "must be a training that has ended"),
         (lambda: ds.load("nope://a/b"), "run: must be"),
+        (lambda: ds.train({"name": "a", "data": {None: 4}}), "Python:1: data: must have texts or whole numbers as keys"),
+        (
+            lambda: ds.train({"name": "a", "data": {(1, 2): 4}}),
+            "Python:1: data: must have texts or whole numbers as keys, but got (1",
+        ),
+        (lambda: ds.train("recipe.yaml", set={"data.keep": {0.5: 1}}), "Python:1: data.keep: must have texts or whole numbers"),
+        (lambda: ds.train({"recipe": "recipe.yaml"}), "must be a recipe, but got a sweep; give it to `dualsweep.sweep`"),
+        (lambda: ds.sweep({"formulation": "x"}), "must be a sweep, but got a recipe; give it to `dualsweep.train`, or"),
         (lambda: ds.train("recipe.yaml", tracking_uri=Path("a.db")), "tracking_uri: must be a text, but got"),  # type: ignore[arg-type]
         (lambda: ds.front("runs/tiny-sweep", tracking_uri=[]), "tracking_uri: must be a text, but got []"),  # type: ignore[arg-type]
         (lambda: ds.train("recipe.yaml", address=1), "address: must be a text, but got 1"),  # type: ignore[arg-type]
@@ -178,6 +186,20 @@ def test_what_a_notebook_has_at_hand_is_as_yaml_would_have_it(there: Path) -> No
     assert (recipe.train.steps, recipe.train.lr, recipe.checkpoint.to) == (40, 0.5, "kept")
     assert recipe.model.unet is not None and recipe.model.unet.channels == [8, 16]
     assert isinstance(odd["train"]["steps"], np.int64)
+    laid = {"model.unet.channels": (np.int64(8), 16), "checkpoint.to": Path("kept"), "train.steps": np.int64(9)}
+    recipe, _ = ds.load_recipe(there / "recipe.yaml", laid)
+    assert (recipe.train.steps, recipe.checkpoint.to) == (9, "kept")
+    assert ds.load_plan(there / "sweep.yaml", {"trials": np.int64(9)}).trials == 9
+    assert preference_given({"weights": {"objective": np.int64(1)}}) == '{"weights": {"objective": 1}}'
+
+
+def test_numpys_whole_numbers_are_counts_and_trials(there: Path) -> None:
+    swept = ds.load(there / "runs/tiny-sweep")
+    assert isinstance(swept, ds.Swept) and swept.run(np.int64(1)).title == "tiny-sweep 0001"  # type: ignore[arg-type]
+    assert count_given("n", np.int32(2), 1) == 2
+    for each in (True, np.bool_(True), np.float64(2.0), 2.0, "2", None):
+        with pytest.raises(ds.InputError, match="n: must be a whole number from 1"):
+            count_given("n", each, 1)
 
 
 def test_what_was_laid_over_a_plan_stays_under_what_is_laid_over_it_anew(there: Path) -> None:
